@@ -1,0 +1,283 @@
+"""Results kept under digests and written whole; knows nothing of faces.
+
+Comes in: any value, any folder. Goes out: digests of values and files, files that appear whole or not at
+all, and a ledger of which stage's output belongs to which inputs. A run that is killed leaves only
+temporary names (``.NAME.partial-*``), which the next run removes.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PARTIAL = ".partial-"
+
+
+def digest(*values: Any) -> str:
+    """Digest values into 64 hexadecimal characters that are the same on every machine.
+
+    Parameters
+    ----------
+    *values : any
+        None, numbers, text, bytes, paths (their text), arrays, data frames, dataclasses, and mappings and
+        sequences of these. Mappings are sorted by key.
+
+    Returns
+    -------
+    str
+        SHA-256 of a canonical encoding.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    hasher = hashlib.sha256()
+    for value in values:
+        _feed(hasher, value)
+    return hasher.hexdigest()
+
+
+def _feed(hasher: Any, value: Any) -> None:
+    """Feed one value with its type, so that 1, 1.0 and "1" differ."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, pd.Series):
+        value = value.to_frame()
+    if isinstance(value, pd.DataFrame):
+        hasher.update(b"table:")
+        for column in value.columns:
+            _feed(hasher, str(column))
+            _feed(hasher, value[column].to_numpy())
+    elif isinstance(value, np.ndarray):
+        if value.dtype.kind in "OUTS":
+            _feed(hasher, [None if item is pd.NA else item for item in value.tolist()])
+        else:
+            array = np.ascontiguousarray(value)
+            hasher.update(f"array:{array.dtype.str}:{array.shape}:".encode())
+            hasher.update(array.data if array.size else b"")
+    elif isinstance(value, Mapping):
+        hasher.update(f"mapping:{len(value)}:".encode())
+        for key in sorted(value, key=str):
+            _feed(hasher, str(key))
+            _feed(hasher, value[key])
+    elif isinstance(value, list | tuple):
+        hasher.update(f"sequence:{len(value)}:".encode())
+        for item in value:
+            _feed(hasher, item)
+    elif isinstance(value, bytes):
+        hasher.update(f"bytes:{len(value)}:".encode() + value)
+    else:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, Path):
+            value = value.as_posix()
+        if not (value is None or isinstance(value, bool | int | float | str)):
+            raise TypeError(f"cannot digest a {type(value).__name__}")
+        text = repr(value).encode()
+        hasher.update(f"{type(value).__name__}:{len(text)}:".encode() + text)
+
+
+def digest_file(path: Path) -> str:
+    """Digest a file's bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        SHA-256 in 64 hexadecimal characters.
+    """
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Write a file or folder so that it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Where the result shall be; what was there is replaced.
+
+    Yields
+    ------
+    Path
+        A temporary name beside the target. Make a file or a folder of that name; it is synced and
+        renamed when the block ends, and removed when the block fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> with write_whole(target) as temporary:
+    ...     _ = temporary.write_text("a,b")
+    >>> target.read_text()
+    'a,b'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
+    try:
+        yield temporary
+        for file in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
+            if file.is_file():
+                _sync(file)
+        move_into_place(temporary, path)
+    finally:
+        _remove(temporary)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename a finished temporary file or folder to its name, replacing what was there.
+
+    Parameters
+    ----------
+    temporary : Path
+        The finished file or folder.
+    path : Path
+        Its name.
+    """
+    if temporary.is_dir() and path.exists():
+        # A folder cannot be replaced in one step: the old one steps aside first.
+        aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
+        path.rename(aside)
+        temporary.rename(path)
+        _remove(aside)
+    else:
+        temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's (or, where the system can, a folder's) content to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed run left under temporary names.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder; searched at any depth.
+    """
+    for path in sorted(Path(folder).rglob(f".*{PARTIAL}*")):
+        _remove(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    value : any
+        What the json module can write.
+    """
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV (UTF-8, comma, point), whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    table : DataFrame
+        The table; its index is not written.
+    """
+    with write_whole(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+class Ledger:
+    """Which stage's output in a folder belongs to which inputs.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder; entries are kept in its ``.kept`` folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> ledger = Ledger(folder)
+    >>> _ = (folder / "out.csv").write_text("a")
+    >>> ledger.record("fit", "key", [folder / "out.csv"])
+    >>> ledger.holds("fit", "key"), ledger.holds("fit", "another key")
+    (True, False)
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def _entry(self, stage: str) -> Path:
+        return self.folder / ".kept" / f"{stage}.json"
+
+    def holds(self, stage: str, key: str) -> bool:
+        """Tell whether a stage's output is there and was made from these inputs.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        key : str
+            Digest of the stage's inputs and settings.
+
+        Returns
+        -------
+        bool
+            True if the recorded key is the same and every file of the output is there.
+        """
+        try:
+            entry = json.loads(self._entry(stage).read_text(encoding="utf-8"))
+            return entry["key"] == key and all((self.folder / name).exists() for name in entry["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def record(self, stage: str, key: str, files: list[Path]) -> None:
+        """Record that a stage's output is whole.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        key : str
+            Digest of the stage's inputs and settings.
+        files : list of Path
+            The output, inside the folder.
+        """
+        names = [Path(file).relative_to(self.folder).as_posix() for file in files]
+        write_json(self._entry(stage), {"key": key, "files": names})

@@ -1,0 +1,133 @@
+"""Errors and warnings in one voice: what is wrong, where, what was found, what to do.
+
+A check collects :class:`Problem` objects and raises them together, so that a researcher mends a study
+in one go. Every error that a user can cause is a :class:`TraitlensError`; the command line prints its
+problems, one line each, and exits with code 2.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault, told so that the reader can mend it.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, as a full clause ("the rating is not a number").
+    advice : str
+        What to do about it; may be empty.
+    file : str or None
+        The file that holds the fault, as the user knows it.
+    row : int or None
+        Line of the file, as a spreadsheet counts it (the header is row 1).
+    column : str or None
+        Name of the column.
+
+    Examples
+    --------
+    >>> print(Problem("the rating is off the scale 1 to 7", "correct it", "ratings.csv", 12, "rating"))
+    ratings.csv, row 12, column 'rating': the rating is off the scale 1 to 7; correct it
+    """
+
+    what: str
+    advice: str = ""
+    file: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        where = [
+            self.file or "",
+            f"row {self.row}" if self.row is not None else "",
+            f"column {self.column!r}" if self.column is not None else "",
+        ]
+        place = ", ".join(part for part in where if part)
+        text = f"{place}: {self.what}" if place else self.what
+        return f"{text}; {self.advice}" if self.advice else text
+
+
+class TraitlensError(Exception):
+    """An error that the user can mend; carries every problem that was found.
+
+    Parameters
+    ----------
+    problems : Problem, str or sequence of Problem
+        What was found.
+    """
+
+    def __init__(self, problems: Problem | str | Sequence[Problem]):
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StudyError(TraitlensError):
+    """The study on disk has faults."""
+
+
+class WeightsError(TraitlensError):
+    """The backbone's weights cannot be had or are not the right ones."""
+
+
+class ModelError(TraitlensError):
+    """A saved model cannot be trusted or read."""
+
+
+def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
+    """Find the choices that look most like a name.
+
+    Parameters
+    ----------
+    name : str
+        What was written.
+    choices : iterable of str
+        What would have been accepted.
+    count : int, default 3
+        How many to return at most.
+
+    Returns
+    -------
+    list of str
+        The nearest choices, best first; may be empty.
+
+    Examples
+    --------
+    >>> nearest("rigde", ["ridge", "dense"])
+    ['ridge']
+    """
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    return [by_lower[lower] for lower in found]
+
+
+def unknown_choice(what: str, got: str, choices: Iterable[str]) -> TraitlensError:
+    """Make the error for a name that is not among the choices.
+
+    Parameters
+    ----------
+    what : str
+        What is being chosen ("readout", "method").
+    got : str
+        The name that was given.
+    choices : iterable of str
+        The names that are accepted.
+
+    Returns
+    -------
+    TraitlensError
+        The error, to be raised by the caller.
+
+    Examples
+    --------
+    >>> print(unknown_choice("readout", "rigde", ["ridge", "dense"]))
+    unknown readout 'rigde'; did you mean 'ridge'? Choices: dense, ridge
+    """
+    choices = sorted(choices)
+    near = nearest(got, choices, 1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return TraitlensError(Problem(f"unknown {what} {got!r}", f"{hint}Choices: {', '.join(choices)}"))

@@ -1,0 +1,156 @@
+"""The settings of a study, as `study.toml` holds them: every one optional, every one checked."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from traitlens.problems import Problem, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FoldSettings(_Section):
+    """How identities are split: each fold is predicted by readouts that saw none of its identities.
+
+    Parameters
+    ----------
+    number : int, default 5
+        Number of folds.
+    column : str or None
+        Column of `images.csv` that holds given folds; overrides `number`.
+    """
+
+    number: int = Field(5, ge=2)
+    column: str | None = None
+
+
+class FaceSettings(_Section):
+    """What part of each image the network sees.
+
+    Parameters
+    ----------
+    crop : {"auto", "face", "full"}, default "auto"
+        "face": upright square around the face, pupils at fixed places; "full": the whole image, padded to
+        a square; "auto": "face" where landmarks are at hand, else "full".
+    size : int, default 224
+        Side of the square in pixels.
+    """
+
+    crop: Literal["auto", "face", "full"] = "auto"
+    size: int = Field(224, ge=64, le=1024)
+
+
+class ReadoutSettings(_Section):
+    """How ratings are predicted from features.
+
+    Parameters
+    ----------
+    method : str, default "ridge"
+        "ridge" (linear, on a grid of the tap) or "dense" (the head of Cao et al. 2023).
+    tap : str, default "block4_pool"
+        The layer that a ridge readout reads; a dense one reads the network's end.
+    grid : int, default 7
+        The tap is averaged to this many rows and columns.
+    """
+
+    method: str = "ridge"
+    tap: str = "block4_pool"
+    grid: int = Field(7, ge=1, le=56)
+
+
+class RelevanceSettings(_Section):
+    """How predictions are explained.
+
+    Parameters
+    ----------
+    method : str, default "lrp.sequential_preset_a_flat"
+        Name of the relevance method.
+    """
+
+    method: str = "lrp.sequential_preset_a_flat"
+
+
+class Settings(_Section):
+    """Everything that `study.toml` may hold.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study; the folder's name where it is missing.
+    description : str
+        A sentence or two for the report.
+    groups, traits : tuple of str
+        Their order in tables and figures; all that `ratings.csv` holds where empty.
+    scale : (float, float) or None
+        Lowest and highest possible rating; the extremes that occur where missing.
+    seed : int, default 0
+        Seed of everything random.
+    folds, faces, readout, relevance : sections
+        See their classes.
+    """
+
+    name: str = ""
+    description: str = ""
+    groups: tuple[str, ...] = ()
+    traits: tuple[str, ...] = ()
+    scale: tuple[float, float] | None = None
+    seed: int = Field(0, ge=0)
+    folds: FoldSettings = FoldSettings()
+    faces: FaceSettings = FaceSettings()
+    readout: ReadoutSettings = ReadoutSettings()
+    relevance: RelevanceSettings = RelevanceSettings()
+
+    @model_validator(mode="after")
+    def _scale_rises(self) -> "Settings":
+        if self.scale is not None and not self.scale[0] < self.scale[1]:
+            raise ValueError("scale must hold the lowest rating, then the highest")
+        return self
+
+
+def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
+    """Read `study.toml`.
+
+    Parameters
+    ----------
+    path : Path
+        The file; all settings are at their defaults where it is missing.
+
+    Returns
+    -------
+    settings : Settings
+        The settings; at their defaults where the file has faults.
+    problems : list of Problem
+        Every fault of the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        return Settings(name=path.parent.resolve().name), []
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Settings(), [Problem(f"cannot be read as TOML ({error})", "correct the file", path.name)]
+    values.setdefault("name", path.parent.resolve().name)
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        return Settings(), [_as_problem(fault, path.name) for fault in error.errors()]
+
+
+def _as_problem(fault: Any, file: str) -> Problem:
+    """Put one fault that pydantic found into our words."""
+    keys = [str(part) for part in fault["loc"]]
+    setting = ".".join(keys)
+    if fault["type"] == "extra_forbidden":
+        section: type[BaseModel] = Settings
+        for key in keys[:-1]:
+            annotation = section.model_fields[key].annotation
+            assert isinstance(annotation, type)
+            section = annotation
+        near = nearest(keys[-1], section.model_fields, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
+        return Problem(f"unknown setting {setting!r}", advice, file)
+    return Problem(f"setting {setting!r} is {fault['input']!r}: {fault['msg']}", "correct it", file)

@@ -1,0 +1,34 @@
+"""The field's words, once: names of columns and of array dimensions.
+
+Every table and array of traitlens uses these names and no synonyms.
+"""
+
+from typing import Final
+
+# Who and what
+IMAGE: Final = "image"
+IDENTITY: Final = "identity"
+RATER: Final = "rater"
+GROUP: Final = "group"
+TRAIT: Final = "trait"
+RATING: Final = "rating"
+REPEAT: Final = "repeat"
+MAY_PUBLISH: Final = "may_publish"
+N: Final = "n"
+
+# Landmarks
+POINT: Final = "point"
+X: Final = "x"
+Y: Final = "y"
+
+# Readouts
+FOLD: Final = "fold"
+READOUT: Final = "readout"
+FEATURE: Final = "feature"
+OBSERVED: Final = "observed"
+PREDICTED: Final = "predicted"
+
+# Relevance
+RELEVANCE: Final = "relevance"
+REGION: Final = "region"
+SHARE: Final = "share"
