@@ -1,0 +1,313 @@
+"""The frozen network: a plain stack of convolutions and poolings, as data that other rooms can walk."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.weights import vgg16_weights, weights_digest
+from traitlens.problems import unknown_choice
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One step of a backbone.
+
+    Parameters
+    ----------
+    name : str
+        The name by which a tap finds it.
+    kind : {"convolution", "max_pool"}
+        A 3x3 convolution with padding 1 followed by ReLU, or a 2x2 maximum with stride 2.
+    weight : Tensor or None
+        (out, in, row, column) of a convolution.
+    bias : Tensor or None
+        (out,) of a convolution.
+    """
+
+    name: str
+    kind: Literal["convolution", "max_pool"]
+    weight: "torch.Tensor | None" = None
+    bias: "torch.Tensor | None" = None
+
+    def __call__(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Apply the layer to (image, channel, row, column)."""
+        from torch.nn import functional
+
+        if self.kind == "max_pool":
+            return functional.max_pool2d(values, 2, 2)
+        assert self.weight is not None
+        return functional.conv2d(values, self.weight, self.bias, padding=1).relu_()
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A frozen convolutional network with its preprocessing.
+
+    Parameters
+    ----------
+    name : str
+        What to call it ("vgg16").
+    layers : tuple of Layer
+        First to last.
+    preprocessing : Preprocessing
+        How pixels become its input.
+    digest : str
+        Of its weights.
+    source : str
+        Where the weights came from.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    preprocessing: Preprocessing
+    digest: str
+    source: str = ""
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the layers that can be read out."""
+        return tuple(layer.name for layer in self.layers)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Channels of each layer, and by how much its rows and columns are fewer than the input's."""
+        shapes, channels, shrink = {}, 3, 1
+        for layer in self.layers:
+            if layer.weight is not None:
+                channels = layer.weight.shape[0]
+            if layer.kind == "max_pool":
+                shrink *= 2
+            shapes[layer.name] = (channels, shrink)
+        return shapes
+
+    def up_to(self, tap: str) -> tuple[Layer, ...]:
+        """Give the layers from the input to a tap.
+
+        Parameters
+        ----------
+        tap : str
+            Name of a layer.
+
+        Returns
+        -------
+        tuple of Layer
+            The layers, that of the tap last.
+
+        Raises
+        ------
+        TraitlensError
+            If there is no such layer.
+        """
+        if tap not in self.taps:
+            raise unknown_choice("tap", tap, self.taps)
+        return self.layers[: self.taps.index(tap) + 1]
+
+    def activations(self, pixels: np.ndarray, taps: Collection[str]) -> dict[str, "torch.Tensor"]:
+        """Run images through the network and keep what the taps see.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 RGB (image, row, column, 3).
+        taps : collection of str
+            Names of layers.
+
+        Returns
+        -------
+        dict of str to Tensor
+            float (image, channel, row, column) by tap, after ReLU, on the backbone's device.
+        """
+        import torch
+
+        depth = max(len(self.up_to(tap)) for tap in taps)
+        kept = {}
+        with torch.inference_mode():
+            values = self.input(pixels)
+            for layer in self.layers[:depth]:
+                values = layer(values)
+                if layer.name in taps:
+                    kept[layer.name] = values
+        return kept
+
+    def input(self, pixels: np.ndarray) -> "torch.Tensor":
+        """Preprocess pixels and bring them to the backbone's device and precision.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 RGB (image, row, column, 3).
+
+        Returns
+        -------
+        Tensor
+            (image, channel, row, column).
+        """
+        import torch
+
+        weight = next(layer.weight for layer in self.layers if layer.weight is not None)
+        values = self.preprocessing.to_input(pixels)
+        return values.to(weight.device, weight.dtype, memory_format=torch.channels_last)
+
+    def to(self, device: str = "cpu", precision: str = "float32") -> "Backbone":
+        """Give the same backbone on another device or in another precision.
+
+        Parameters
+        ----------
+        device : str, default "cpu"
+            "cpu", "cuda", "mps", or "auto" for the best that is there.
+        precision : {"float32", "bfloat16"}
+            Of weights and activations.
+
+        Returns
+        -------
+        Backbone
+            A copy; the original stays as it is.
+
+        Raises
+        ------
+        TraitlensError
+            If the device is not there or the precision is unknown.
+        """
+        import torch
+
+        precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
+        if precision not in precisions:
+            raise unknown_choice("precision", precision, ["float32", "bf16"])
+        device = find_device(device)
+
+        def moved(tensor: "torch.Tensor | None") -> "torch.Tensor | None":
+            if tensor is None:
+                return None
+            layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+            return tensor.to(device, precisions[precision], memory_format=layout)
+
+        layers = tuple(
+            replace(layer, weight=moved(layer.weight), bias=moved(layer.bias)) for layer in self.layers
+        )
+        return replace(self, layers=layers)
+
+
+def find_device(device: str = "auto") -> str:
+    """Find the device to compute on.
+
+    Parameters
+    ----------
+    device : str, default "auto"
+        "auto": CUDA where there is one, else Apple's, else the processor.
+
+    Returns
+    -------
+    str
+        "cpu", "cuda" or "mps".
+
+    Raises
+    ------
+    TraitlensError
+        If the device that was asked for is not there.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there.get(device, False):
+        raise unknown_choice("device", device, [name for name, is_there in there.items() if is_there])
+    return device
+
+
+def load_backbone(
+    name: str = "vgg16",
+    weights: Path | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Backbone:
+    """Load a backbone by name.
+
+    Parameters
+    ----------
+    name : str, default "vgg16"
+        One of :data:`BACKBONES`.
+    weights : Path or None
+        A file with its weights; None finds them (see :mod:`traitlens.features.weights`).
+    announce : callable
+        Called with a line of text before anything slow.
+
+    Returns
+    -------
+    Backbone
+        On the processor, float32.
+
+    Raises
+    ------
+    TraitlensError
+        If there is no such backbone, or its weights cannot be had.
+
+    Examples
+    --------
+    >>> backbone = load_backbone("vgg16")  # doctest: +SKIP
+    >>> backbone.shapes["block4_pool"]  # doctest: +SKIP
+    (512, 16)
+    """
+    if name not in BACKBONES:
+        raise unknown_choice("backbone", name, BACKBONES)
+    return BACKBONES[name](weights, announce)
+
+
+def _load_vgg16(weights: Path | None, announce: Callable[[str], None]) -> Backbone:
+    """Load the 13 convolutions of VGG16 (Simonyan and Zisserman 2015) with a pooling after each block."""
+    tensors, source = vgg16_weights(weights, announce)
+    return stack_backbone("vgg16", tensors, VGG_CAFFE, weights_digest(tensors), source)
+
+
+def stack_backbone(
+    name: str, tensors: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str, source: str = ""
+) -> Backbone:
+    """Stack convolutions named ``blockB_convC`` into a backbone with a maximum pooling after each block.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    tensors : dict of str to ndarray
+        ``blockB_convC.weight`` and ``.bias``, in the order of the layers.
+    preprocessing : Preprocessing
+        How pixels become its input.
+    digest : str
+        Of the weights.
+    source : str
+        Where they came from.
+
+    Returns
+    -------
+    Backbone
+        On the processor, float32.
+    """
+    import torch
+
+    names = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
+    layers: list[Layer] = []
+    for position, layer_name in enumerate(names):
+        weight = torch.from_numpy(np.array(tensors[f"{layer_name}.weight"]))
+        layers.append(
+            Layer(
+                layer_name,
+                "convolution",
+                weight.contiguous(memory_format=torch.channels_last),
+                torch.from_numpy(np.array(tensors[f"{layer_name}.bias"])),
+            )
+        )
+        block = layer_name.split("_")[0]
+        if position + 1 == len(names) or not names[position + 1].startswith(f"{block}_"):
+            layers.append(Layer(f"{block}_pool", "max_pool"))
+    return Backbone(name, tuple(layers), preprocessing, digest, source)
+
+
+BACKBONES: dict[str, Callable[[Path | None, Callable[[str], None]], Backbone]] = {"vgg16": _load_vgg16}
+"""The backbones by name."""

