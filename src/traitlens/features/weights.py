@@ -283,7 +283,7 @@ def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
         if raw and name.startswith("block"):
             shape = [value for number, value in parts if number == 1]
             part = "weight" if len(shape) == 4 else "bias"
-            yield f"{name}.{part}", np.frombuffer(raw[0], dtype="<f4").reshape(shape)  # type: ignore
+            yield f"{name}.{part}", np.frombuffer(raw[0], dtype="<f4").reshape(shape)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -193,9 +193,16 @@ class DenseReadout:
                 f"shapes do not fit: fc1_weight {np.shape(fc1_weight)}, fc1_bias {np.shape(fc1_bias)}, "
                 f"fc2_weight {np.shape(fc2_weight)}"
             )
-        arrays = [np.asarray(a, np.float32) for a in (fc1_weight, fc1_bias, fc2_weight, fc2_bias)]
-        arrays[3] = arrays[3].reshape(1)
-        return cls(group, trait, fold, *arrays, mean=mean)
+        return cls(
+            group,
+            trait,
+            fold,
+            np.asarray(fc1_weight, np.float32),
+            np.asarray(fc1_bias, np.float32),
+            np.asarray(fc2_weight, np.float32),
+            np.asarray(fc2_bias, np.float32).reshape(1),
+            mean=mean,
+        )
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
         """Predict ratings.
