@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -272,12 +273,12 @@ def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
     Only raw tensors are looked at, so that the whole of ONNX is not needed as a dependency.
     """
     graph = next(value for field, value in _fields(memoryview(content)) if field == 7)
-    for field, tensor in _fields(graph):  # type: ignore[arg-type]
+    for field, tensor in _fields(graph):
         if field != 5:
             continue
-        parts = list(_fields(tensor))  # type: ignore[arg-type]
+        parts = list(_fields(tensor))
         raw = [value for number, value in parts if number == 9]
-        label = next(bytes(value).decode() for number, value in parts if number == 8)  # type: ignore[arg-type]
+        label = next(bytes(value).decode() for number, value in parts if number == 8)
         layer = label.split("/")[1] if label.count("/") > 1 else ""
         name = layer[: len("block1_conv1")]
         if raw and name.startswith("block"):
@@ -286,7 +287,7 @@ def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
             yield f"{name}.{part}", np.frombuffer(raw[0], dtype="<f4").reshape(shape)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
     """Walk the fields of a protocol-buffers message: (number, integer or bytes)."""
     position = 0
     while position < len(message):
