@@ -105,7 +105,9 @@ class Frame:
         """
         centres = np.stack(np.meshgrid(*[np.arange(self.size) + 0.5] * 2), axis=-1)
         inside = self.map_back(centres)
-        return np.logical_and(inside >= 0, inside <= np.array(self.image_size)).all(axis=-1)
+        x, y = inside[..., 0], inside[..., 1]
+        width, height = self.image_size
+        return np.asarray((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
 
     def to_json(self) -> dict[str, Any]:
         """Make a mapping that the json module can write.

@@ -212,6 +212,7 @@ def check_images(
     names = [str(path) for path in paths] if names is None else names
 
     def check(path: Path, name: str) -> list[Problem]:
+        """Name the faults of one image."""
         try:
             load_image(path)
         except TraitlensError as error:
