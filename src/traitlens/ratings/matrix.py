@@ -1,0 +1,82 @@
+"""Ratings of one group and trait as a matrix of raters by images, and who saw the same images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from traitlens.words import IMAGE, RATER, RATING
+
+
+@dataclass(frozen=True)
+class RatingMatrix:
+    """Ratings of one trait, a row per rater.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rater, image)
+        Ratings; NaN where a rater did not rate an image. Repeats are averaged.
+    raters, images : Index
+        Names of rows and columns.
+
+    Examples
+    --------
+    >>> ratings = pd.DataFrame({"rater": ["a", "a", "b"], "image": ["1", "2", "1"], "rating": [1.0, 2, 3]})
+    >>> make_matrix(ratings).values
+    array([[ 1.,  2.],
+           [ 3., nan]])
+    """
+
+    values: np.ndarray
+    raters: pd.Index
+    images: pd.Index
+
+    @property
+    def complete(self) -> bool:
+        """Whether every rater rated every image."""
+        return not np.isnan(self.values).any()
+
+    @property
+    def raters_per_image(self) -> float:
+        """Harmonic mean over images of the number of raters."""
+        return float(1 / np.mean(1 / (~np.isnan(self.values)).sum(axis=0)))
+
+
+def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
+    """Arrange the ratings of one group and trait, repeats of a rater averaged.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, rating.
+
+    Returns
+    -------
+    RatingMatrix
+        Raters by images, both sorted.
+    """
+    table = ratings.pivot_table(index=RATER, columns=IMAGE, values=RATING, aggfunc="mean", observed=True)
+    return RatingMatrix(table.to_numpy(float), table.index, table.columns)
+
+
+def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which raters saw the same images.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (rater, image)
+        Whether a rater rated an image.
+
+    Returns
+    -------
+    component : ndarray of int, shape (rater,)
+        Raters of one component are linked by images they share; raters of two components share none.
+    pattern : ndarray of int, shape (rater,)
+        Raters of one pattern saw exactly the same images.
+    """
+    links = csr_matrix(seen)
+    _, component = connected_components(links @ links.T, directed=False)
+    _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
+    return component, pattern.ravel()
