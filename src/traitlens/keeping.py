@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,66 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
+class Blocks:
+    """Arrays made block by block, each block kept whole, so that a killed run goes on where it was.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder.
+    stage : str
+        Name of the stage that makes them.
+    key : str
+        Digest of the stage's inputs and settings; blocks made under another key are removed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> blocks = Blocks(Path(tempfile.mkdtemp()), "features", "0123")
+    >>> first = blocks.make(0, lambda: {"values": np.arange(3)})
+    >>> blocks.make(0, lambda: {"values": np.zeros(3)})["values"].tolist()
+    [0, 1, 2]
+    """
+
+    def __init__(self, folder: Path, stage: str, key: str):
+        parent = Path(folder) / ".kept" / stage
+        self.folder = parent / key[:16]
+        for other in parent.glob("*"):
+            if other != self.folder:
+                _remove(other)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def make(self, number: int, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Read a block, or make and keep it.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+        make : callable
+            Makes the block's arrays by name.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The arrays.
+        """
+        file = self._file(number)
+        if not file.exists():
+            arrays = dict(make())
+            with write_whole(file) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, **arrays)  # type: ignore[arg-type]
+            return arrays
+        with np.load(file, allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+
+    def remove(self) -> None:
+        """Remove the blocks, once what they were made for is whole."""
+        _remove(self.folder)
+
+
 class Ledger:
     """Which stage's output in a folder belongs to which inputs.
 
@@ -267,7 +327,19 @@ class Ledger:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def record(self, stage: str, key: str, files: list[Path]) -> None:
+    def seconds(self) -> dict[str, float]:
+        """Tell how long each recorded stage took.
+
+        Returns
+        -------
+        dict of str to float
+            Seconds by stage.
+        """
+        entries = sorted((self.folder / ".kept").glob("*.json"))
+        read = {entry.stem: json.loads(entry.read_text(encoding="utf-8")) for entry in entries}
+        return {stage: entry["seconds"] for stage, entry in read.items()}
+
+    def record(self, stage: str, key: str, files: list[Path], seconds: float = 0.0) -> None:
         """Record that a stage's output is whole.
 
         Parameters
@@ -278,6 +350,8 @@ class Ledger:
             Digest of the stage's inputs and settings.
         files : list of Path
             The output, inside the folder.
+        seconds : float
+            How long it took.
         """
         names = [Path(file).relative_to(self.folder).as_posix() for file in files]
-        write_json(self._entry(stage), {"key": key, "files": names})
+        write_json(self._entry(stage), {"key": key, "files": names, "seconds": seconds})

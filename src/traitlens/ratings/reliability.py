@@ -164,9 +164,7 @@ def _half_correlations(
         for near, far in ((0, 1), (1, 0)):
             members = np.flatnonzero(sides[near])
             reduced = _divide(sums[near] - filled[members], counts[near] - seen[members])
-            without_rater[split, members] = _correlate(
-                reduced, np.broadcast_to(means[far], reduced.shape)
-            )
+            without_rater[split, members] = _correlate(reduced, np.broadcast_to(means[far], reduced.shape))
         if by_image:
             without_image[split] = _correlate_without_each(means[0], means[1])
     return (

@@ -1,0 +1,101 @@
+"""Labelled arrays on disk: an xarray Dataset in zarr, written image by image, read when used.
+
+The store is zarr format 2 with text coordinates as objects, which every reader of zarr opens without a
+warning. Variables with rows and columns are chunked by image.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from traitlens.words import IMAGE, X, Y
+
+
+def write_arrays(
+    path: Path,
+    dataset: xr.Dataset,
+    large: Mapping[str, tuple[tuple[str, ...], str]] | None = None,
+    blocks: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]] = (),
+) -> None:
+    """Write a dataset, its large variables block by block, so that memory holds one block only.
+
+    Parameters
+    ----------
+    path : Path
+        The store; must not be there yet.
+    dataset : Dataset
+        Coordinates and small variables; those with a dimension image are filled by the blocks too.
+    large : mapping of str to (dimensions, type)
+        The large variables that the blocks fill, all with a dimension image.
+    blocks : iterable of (positions, arrays)
+        Positions of a block's images, and its arrays by name of variable, in the order of the variable's
+        dimensions.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = Path(tempfile.mkdtemp()) / "a.zarr"
+    >>> small = xr.Dataset(coords={"image": np.array(["a", "b"], object), "y": [0.5], "x": [0.5]})
+    >>> write_arrays(store, small, {"v": (("image", "y", "x"), "f4")},
+    ...              [(np.array([1]), {"v": np.ones((1, 1, 1))})])
+    >>> open_arrays(store).v.values.ravel().tolist()
+    [nan, 1.0]
+    """
+    import zarr
+
+    text = {
+        name: values.astype(object) for name, values in dataset.coords.items() if values.dtype.kind in "UT"
+    }
+    dataset = dataset.assign_coords(text)
+    dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=False)
+    store = zarr.open_group(path, mode="r+", zarr_format=2)
+    dimensions = {str(name): variable.dims for name, variable in dataset.data_vars.items()}
+    for name, (dims, kind) in (large or {}).items():
+        shape = tuple(dataset.sizes[dim] for dim in dims)
+        chunks = tuple(1 if dim == IMAGE else n for dim, n in zip(dims, shape, strict=True))
+        empty: Any = np.nan if np.dtype(kind).kind == "f" else 0
+        array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
+        array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
+        dimensions[name] = dims
+    for positions, arrays in blocks:
+        for name, values in arrays.items():
+            axis = dimensions[name].index(IMAGE)
+            for place, position in enumerate(positions):
+                where = (slice(None),) * axis
+                store[name][(*where, int(position))] = values[(*where, place)]  # type: ignore[index]
+    zarr.consolidate_metadata(store.store, zarr_format=2)
+
+
+def open_arrays(path: Path) -> xr.Dataset:
+    """Open a store; values are read when they are used.
+
+    Parameters
+    ----------
+    path : Path
+        A store that :func:`write_arrays` wrote.
+
+    Returns
+    -------
+    Dataset
+        The dataset.
+    """
+    return xr.open_zarr(path, chunks=None)
+
+
+def map_coordinates(size: int) -> dict[str, np.ndarray]:
+    """Give the coordinates of a square image's pixels: their centres.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns.
+
+    Returns
+    -------
+    dict
+        `y` and `x`, from 0.5 to `size` - 0.5.
+    """
+    return {Y: np.arange(size) + 0.5, X: np.arange(size) + 0.5}

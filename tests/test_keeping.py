@@ -1,0 +1,138 @@
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from traitlens.keeping import PARTIAL, Blocks, Ledger, digest, remove_partial, write_table, write_whole
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(values, values)
+def test_digests_agree_exactly_where_values_do(first, second):
+    same = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
+    assert (digest(first) == digest(second)) is same
+
+
+def test_digest_tells_types_and_borders_apart():
+    told_apart = [1, 1.0, "1", True, None, [1], b"1", np.array([1]), np.array([1.0]), [[1], []], [[], [1]]]
+    assert len({digest(value) for value in told_apart}) == len(told_apart)
+    assert digest("ab", "c") != digest("a", "bc")
+
+
+def test_digest_sees_every_cell_of_a_table():
+    table = pd.DataFrame({"image": ["a", "b"], "rating": [1.0, 2.0]})
+    other = table.assign(rating=[1.0, 2.5])
+    assert digest(table) == digest(table.copy())
+    assert digest(table) != digest(other)
+    assert digest(table) != digest(table.rename(columns={"rating": "x"}))
+
+
+def test_digest_is_the_same_for_every_machine():
+    assert digest({"b": [1, 2.5], "a": "x"}, np.arange(3, dtype="<i8"))[:16] == "50f990a3a68bcbc5"
+
+
+def test_digest_refuses_what_it_cannot_read():
+    with pytest.raises(TypeError, match="cannot digest a object"):
+        digest(object())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+
+    def stop_half_way():
+        with write_whole(target) as temporary:
+            temporary.write_text("new, hal")
+            raise RuntimeError("stopped half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        stop_half_way()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    target = tmp_path / "maps"
+    for content in ("first", "second"):
+        with write_whole(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [path.name for path in target.iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+
+
+def _write_forever(folder):
+    number = 0
+    while True:
+        write_table(folder / "table.csv", pd.DataFrame({"number": [number] * 5000}))
+        number += 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
+def test_a_killed_writer_leaves_a_whole_table(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=_write_forever, args=(tmp_path,))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "table.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert len(table) == 5000
+    assert table["number"].nunique() == 1
+    remove_partial(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_remove_partial_spares_everything_else(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / f".x{PARTIAL}1").write_text("")
+    (tmp_path / f".folder{PARTIAL}2").mkdir()
+    (tmp_path / ".kept").mkdir()
+    remove_partial(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".kept", "deep"]
+
+
+def test_blocks_are_made_once_and_forgotten_under_another_key(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.arange(3.0), "b": np.eye(2, dtype=np.float32)}
+
+    for _ in range(2):
+        arrays = Blocks(tmp_path, "features", "first").make(4, make)
+        np.testing.assert_array_equal(arrays["b"], np.eye(2))
+    assert len(made) == 1
+    Blocks(tmp_path, "features", "second").make(4, make)
+    assert len(made) == 2
+    assert len(list(Path(tmp_path).rglob("*.npz"))) == 1
+
+
+def test_the_ledger_holds_only_whole_output_of_the_same_inputs(tmp_path):
+    ledger = Ledger(tmp_path)
+    file = tmp_path / "out.csv"
+    file.write_text("a")
+    assert not ledger.holds("fit", "key")
+    ledger.record("fit", "key", [file], seconds=1.5)
+    assert ledger.holds("fit", "key")
+    assert ledger.seconds() == {"fit": 1.5}
+    assert not ledger.holds("fit", "other")
+    file.unlink()
+    assert not ledger.holds("fit", "key")
+    (tmp_path / ".kept" / "fit.json").write_text("{damaged")
+    assert not ledger.holds("fit", "key")

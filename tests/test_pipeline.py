@@ -1,0 +1,121 @@
+"""The whole flow on a small study, and what a killed run leaves."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traitlens.arrays import open_arrays
+from traitlens.keeping import PARTIAL
+from traitlens.pipeline import Run, run
+from traitlens.study.reading import Study
+from traitlens.study.simulation import simulate_study
+
+pytestmark = pytest.mark.weights
+
+
+def make_study(folder, **settings):
+    simulate_study(folder, identities=12, images=1, traits=2, raters=6, seed=3, size=96)
+    text = (folder / "study.toml").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith(("[faces]", "size", "crop"))]
+    (folder / "study.toml").write_text("\n".join(lines) + '\n[faces]\nsize = 64\ncrop = "full"\n')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    return run(make_study(tmp_path_factory.mktemp("whole") / "study"))
+
+
+def test_the_results_folder_holds_what_was_promised(done):
+    for name in (
+        "ratings/targets.csv",
+        "ratings/reliability.csv",
+        "landmarks.csv",
+        "prepared.zarr",
+        "predictions.csv",
+        "performance.csv",
+        "maps.zarr",
+        "average_maps.zarr",
+        "regions.csv",
+        "study.json",
+        "provenance.json",
+        "report.html",
+    ):
+        assert (done.results / name).exists(), name
+    assert not list(done.results.rglob(f"*{PARTIAL}*"))
+
+
+def test_every_prediction_is_out_of_fold_and_every_map_sums_with_its_ledger(done):
+    predictions = pd.read_csv(done.results / "predictions.csv")
+    assert len(predictions) == 12 * 2 * 2
+    assert (predictions.groupby("identity").fold.nunique() == 1).all()
+    maps = open_arrays(done.results / "maps.zarr").load()
+    assert maps.relevance.dims == ("group", "trait", "image", "y", "x")
+    np.testing.assert_allclose(maps.relevance.sum(["y", "x"]), maps.pixel_sum, rtol=1e-3, atol=1e-4)
+    table = predictions.set_index(["group", "trait", "image"]).predicted
+    for (group, trait, image), predicted in table.items():
+        stored = float(maps.prediction.sel(group=group, trait=trait, image=image))
+        assert stored == pytest.approx(predicted, abs=1e-3)
+
+
+def test_the_aligned_average_is_what_its_equation_says(done):
+    maps = open_arrays(done.results / "maps.zarr").load()
+    averages = open_arrays(done.results / "average_maps.zarr").load()
+    f = maps.prediction.to_numpy()
+    z = (f - f.mean(-1, keepdims=True)) / f.std(-1, keepdims=True)
+    expected = np.einsum("gtiyx,gti->gtyx", maps.relevance.to_numpy().astype(float), z) / f.shape[-1]
+    np.testing.assert_allclose(averages.aligned, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_second_run_makes_nothing_again(done):
+    before = {path: path.stat().st_mtime_ns for path in done.results.rglob("*") if path.is_file()}
+    run(done.study.folder)
+    after = {path: path.stat().st_mtime_ns for path in done.results.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_changed_setting_makes_only_what_depends_on_it_again(done, tmp_path):
+    import shutil
+
+    folder = tmp_path / "study"
+    shutil.copytree(done.study.folder, folder)
+    kept = (folder / "results" / "prepared.zarr" / "pixels" / ".zarray").stat().st_mtime_ns
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text + "\n[readout]\ngrid = 2\n")
+    again = Run(Study.load(folder))
+    again.fit()
+    assert (folder / "results" / "prepared.zarr" / "pixels" / ".zarray").stat().st_mtime_ns == kept
+    assert not again.performance.equals(done.performance)
+
+
+def _kill_and_finish(folder, out, delays):
+    """Start the run, kill it after each delay, and let it finish at last."""
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(folder), "--out", str(out)]
+    for delay in delays:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
+def test_ten_kills_change_nothing(done, tmp_path):
+    moments = random.Random(5)
+    _kill_and_finish(done.study.folder, tmp_path / "killed", [moments.uniform(1.5, 14) for _ in range(10)])
+    for name in ("performance.csv", "predictions.csv", "regions.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (done.results / name).read_bytes(), name
+    for name in ("maps.zarr", "average_maps.zarr"):
+        first, second = (open_arrays(folder / name).load() for folder in (done.results, tmp_path / "killed"))
+        assert first.identical(second), name
+    assert not list((tmp_path / "killed").rglob(f"*{PARTIAL}*"))

@@ -1,0 +1,50 @@
+"""The package as a whole: how fast it imports, and whether its docstrings tell what they must."""
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+from numpydoc.validate import validate
+
+import traitlens
+
+MODULES = sorted(module.name for module in pkgutil.walk_packages(traitlens.__path__, "traitlens."))
+CHECKS = {"GL08", "SS05", "PR01", "PR02", "PR03", "PR10", "RT01", "RT03"}
+"""Missing docstring, infinitive summary, parameters that are missing, unknown, out of order or misspelt, and
+missing or undescribed returns."""
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, traitlens; "
+        "print([m for m in ('torch', 'matplotlib', 'himalaya', 'statsmodels', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_docstrings_are_complete(module):
+    faults = []
+    for name, thing in vars(importlib.import_module(module)).items():
+        own = getattr(thing, "__module__", None) == module
+        if name.startswith("_") or not own or not (inspect.isfunction(thing) or inspect.isclass(thing)):
+            continue
+        for path in [f"{module}.{name}", *_methods(module, name, thing)]:
+            found = validate(path)["errors"]
+            faults += [f"{path}: {code} {text}" for code, text in found if code in CHECKS]
+    assert not faults, "\n".join(faults)
+
+
+def _methods(module, name, thing):
+    """List a class's own public methods."""
+    if not inspect.isclass(thing):
+        return []
+    return [
+        f"{module}.{name}.{method}"
+        for method, function in vars(thing).items()
+        if not method.startswith("_") and inspect.isfunction(inspect.unwrap(function))
+    ]
