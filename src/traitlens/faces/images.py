@@ -40,7 +40,6 @@ CROPS: Final = ("full", "face", "reference")
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 80_000_000
 FEWEST_PIXELS: Final = 32
-MOST_SAMPLES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -289,7 +288,7 @@ def prepare_image(
     frame = make_frame(matrix, size, crop, (width, height))
     if background is None:
         background = BACKGROUND if crop == "full" else edge_colour(pixels)
-    draw = _shrink_whole if crop == "full" else _resample
+    draw = _shrink_whole if crop == "full" else resample
     return PreparedImage(draw(pixels, frame, background), frame)
 
 
@@ -335,14 +334,39 @@ def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.nd
     return np.asarray(square.resize((frame.size, frame.size), Image.Resampling.LANCZOS)).copy()
 
 
-def _resample(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
-    """Draw the prepared image: finely sampled, then averaged, so that shrinking makes no false patterns."""
-    samples = min(max(math.ceil(1 / frame.scale), 1), MOST_SAMPLES)
+def resample(pixels: np.ndarray, frame: Frame, background: Colour, samples: int = 3) -> np.ndarray:
+    """Draw the part of an image that a frame shows, without false patterns where it shrinks.
+
+    Shrinking is done by averages over whole pixels first, then over up to `samples` squared bilinear samples
+    to a pixel of the frame.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        The upright image.
+    frame : Frame
+        What to draw.
+    background : (int, int, int)
+        Colour outside the image.
+    samples : int, default 3
+        How finely to sample; 1 is quick and a little coarser.
+
+    Returns
+    -------
+    ndarray (frame.size, frame.size, 3) of uint8
+        The pixels.
+    """
+    shrink = max(int(1 / (frame.scale * samples)), 1)
+    image = Image.fromarray(pixels)
+    if shrink > 1:
+        image = image.reduce(shrink)
+    samples = min(max(math.ceil(1 / (frame.scale * shrink)), 1), samples)
     fine = frame.size * samples
-    to_image = invert_affine(frame.matrix)
+    to_image = invert_affine(frame.matrix) / shrink
     to_image[:, :2] /= samples
-    sampling = Image.Resampling.BICUBIC if samples == 1 else Image.Resampling.BILINEAR
-    image = Image.fromarray(pixels).transform(
+    enlarges = frame.scale * shrink >= 1
+    sampling = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
+    drawn = image.transform(
         (fine, fine), Image.Transform.AFFINE, tuple(to_image.ravel()), sampling, fillcolor=background
     )
-    return np.asarray(image.reduce(samples) if samples > 1 else image).copy()
+    return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()

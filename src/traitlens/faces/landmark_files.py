@@ -56,7 +56,7 @@ def read_tem(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        point, x, y: the 51 points that have a counterpart in the mesh.
+        point, x, y: the points that have a counterpart in the mesh.
 
     Raises
     ------
@@ -128,7 +128,8 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise _fault(path, f"is no XML ({error})") from None
-    tables, problems = [], []
+    tables: list[pd.DataFrame] = []
+    problems: list[Problem] = []
     for image in root.iter("image"):
         name = image.get("file", "")
         boxes = sorted(image.findall("box"), key=_area)
