@@ -7,8 +7,8 @@ Run once, by developers only::
     python scripts/convert_face_models.py wheels/mediapipe-0.10.21-*.whl src/traitlens/faces/models
 
 The weights are stored as they are in the wheel (float16), laid out for torch, and the operations as a list
-in JSON. With ``--recordings FOLDER`` what the tflite interpreter answers to a random input is written too, for
-the tests.
+in JSON. With ``--recordings FOLDER`` what the tflite interpreter answers to a random input is written too,
+for the tests.
 """
 
 import argparse

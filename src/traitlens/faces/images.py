@@ -25,8 +25,11 @@ __all__ = [
     "Frame",
     "PreparedImage",
     "check_images",
+    "edge_colour",
+    "find_frame",
     "load_image",
     "prepare_image",
+    "resample",
 ]
 
 Colour = tuple[int, int, int]
@@ -271,25 +274,53 @@ def prepare_image(
     >>> prepared.pixels.shape, prepared.frame.map_points([[100, 150]]).tolist()
     ((64, 64, 3), [[32.0, 32.0]])
     """
-    if crop not in CROPS:
-        raise unknown_choice("crop", crop, CROPS)
     height, width = pixels.shape[:2]
-    if crop == "full":
-        side, left, top = max(width, height), (width - height) // 2, (height - width) // 2
-        matrix = _square_matrix(min(left, 0), min(top, 0), side, size)
-    elif points is None or not np.isfinite(points).all():
-        raise TraitlensError(
-            Problem(f"the crop {crop!r} needs landmarks", "add landmarks.csv or use the crop 'full'")
-        )
-    elif crop == "face":
-        matrix = to_canonical(points, size)
-    else:
-        matrix = _reference_matrix(points, size)
-    frame = make_frame(matrix, size, crop, (width, height))
+    frame = find_frame((width, height), size, crop, points)
     if background is None:
         background = BACKGROUND if crop == "full" else edge_colour(pixels)
     draw = _shrink_whole if crop == "full" else resample
     return PreparedImage(draw(pixels, frame, background), frame)
+
+
+def find_frame(
+    image_size: tuple[int, int], size: int = 224, crop: str = "full", points: np.ndarray | None = None
+) -> Frame:
+    """Find what part of an image a crop shows, without drawing it.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Width and height of the upright image in pixels.
+    size : int, default 224
+        Side of the square in pixels.
+    crop : {"full", "face", "reference"}
+        What to keep; see :func:`prepare_image`.
+    points : ndarray (478, 2), optional
+        The face's mesh in pixels of the image; needed for all crops but "full".
+
+    Returns
+    -------
+    Frame
+        How the prepared image comes from the upright one.
+
+    Raises
+    ------
+    TraitlensError
+        Where the crop is unknown or lacks points.
+    """
+    if crop not in CROPS:
+        raise unknown_choice("crop", crop, CROPS)
+    if crop == "full":
+        width, height = image_size
+        left, top = min((width - height) // 2, 0), min((height - width) // 2, 0)
+        matrix = _square_matrix(left, top, max(width, height), size)
+    elif points is None or not np.isfinite(points).all():
+        raise TraitlensError(
+            Problem(f"the crop {crop!r} needs landmarks", "add landmarks.csv or use the crop 'full'")
+        )
+    else:
+        matrix = to_canonical(points, size) if crop == "face" else _reference_matrix(points, size)
+    return make_frame(matrix, size, crop, image_size)
 
 
 def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
@@ -331,7 +362,9 @@ def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.nd
     side = max(width, height)
     square = Image.new("RGB", (side, side), background)
     square.paste(Image.fromarray(pixels), (-min((width - height) // 2, 0), -min((height - width) // 2, 0)))
-    return np.asarray(square.resize((frame.size, frame.size), Image.Resampling.LANCZOS)).copy()
+    return np.asarray(
+        square.resize((frame.size, frame.size), Image.Resampling.LANCZOS, reducing_gap=3)
+    ).copy()
 
 
 def resample(pixels: np.ndarray, frame: Frame, background: Colour, samples: int = 3) -> np.ndarray:
