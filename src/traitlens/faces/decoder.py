@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -113,6 +114,14 @@ def load_network(name: str) -> Network:
     return Network(name)
 
 
+class _Threads:
+    """Counts who asked for a single thread, so that the last to leave puts the number back."""
+
+    lock = threading.Lock()
+    users = 0
+    before = 1
+
+
 @contextmanager
 def single_thread() -> Iterator[None]:
     """Let torch use one thread: layers this small only lose time by sharing them out.
@@ -124,12 +133,18 @@ def single_thread() -> Iterator[None]:
     """
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _Threads.lock:
+        if _Threads.users == 0:
+            _Threads.before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _Threads.users += 1
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        with _Threads.lock:
+            _Threads.users -= 1
+            if _Threads.users == 0:
+                torch.set_num_threads(_Threads.before)
 
 
 def _pad_same(
