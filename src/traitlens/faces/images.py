@@ -25,8 +25,11 @@ __all__ = [
     "Frame",
     "PreparedImage",
     "check_images",
+    "edge_colour",
+    "find_frame",
     "load_image",
     "prepare_image",
+    "resample",
 ]
 
 Colour = tuple[int, int, int]
@@ -40,7 +43,6 @@ CROPS: Final = ("full", "face", "reference")
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 80_000_000
 FEWEST_PIXELS: Final = 32
-MOST_SAMPLES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -272,25 +274,53 @@ def prepare_image(
     >>> prepared.pixels.shape, prepared.frame.map_points([[100, 150]]).tolist()
     ((64, 64, 3), [[32.0, 32.0]])
     """
+    height, width = pixels.shape[:2]
+    frame = find_frame((width, height), size, crop, points)
+    if background is None:
+        background = BACKGROUND if crop == "full" else edge_colour(pixels)
+    draw = _shrink_whole if crop == "full" else resample
+    return PreparedImage(draw(pixels, frame, background), frame)
+
+
+def find_frame(
+    image_size: tuple[int, int], size: int = 224, crop: str = "full", points: np.ndarray | None = None
+) -> Frame:
+    """Find what part of an image a crop shows, without drawing it.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Width and height of the upright image in pixels.
+    size : int, default 224
+        Side of the square in pixels.
+    crop : {"full", "face", "reference"}
+        What to keep; see :func:`prepare_image`.
+    points : ndarray (478, 2), optional
+        The face's mesh in pixels of the image; needed for all crops but "full".
+
+    Returns
+    -------
+    Frame
+        How the prepared image comes from the upright one.
+
+    Raises
+    ------
+    TraitlensError
+        Where the crop is unknown or lacks points.
+    """
     if crop not in CROPS:
         raise unknown_choice("crop", crop, CROPS)
-    height, width = pixels.shape[:2]
     if crop == "full":
-        side, left, top = max(width, height), (width - height) // 2, (height - width) // 2
-        matrix = _square_matrix(min(left, 0), min(top, 0), side, size)
+        width, height = image_size
+        left, top = min((width - height) // 2, 0), min((height - width) // 2, 0)
+        matrix = _square_matrix(left, top, max(width, height), size)
     elif points is None or not np.isfinite(points).all():
         raise TraitlensError(
             Problem(f"the crop {crop!r} needs landmarks", "add landmarks.csv or use the crop 'full'")
         )
-    elif crop == "face":
-        matrix = to_canonical(points, size)
     else:
-        matrix = _reference_matrix(points, size)
-    frame = make_frame(matrix, size, crop, (width, height))
-    if background is None:
-        background = BACKGROUND if crop == "full" else edge_colour(pixels)
-    draw = _shrink_whole if crop == "full" else _resample
-    return PreparedImage(draw(pixels, frame, background), frame)
+        matrix = to_canonical(points, size) if crop == "face" else _reference_matrix(points, size)
+    return make_frame(matrix, size, crop, image_size)
 
 
 def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
@@ -332,17 +362,44 @@ def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.nd
     side = max(width, height)
     square = Image.new("RGB", (side, side), background)
     square.paste(Image.fromarray(pixels), (-min((width - height) // 2, 0), -min((height - width) // 2, 0)))
-    return np.asarray(square.resize((frame.size, frame.size), Image.Resampling.LANCZOS)).copy()
+    return np.asarray(
+        square.resize((frame.size, frame.size), Image.Resampling.LANCZOS, reducing_gap=3)
+    ).copy()
 
 
-def _resample(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
-    """Draw the prepared image: finely sampled, then averaged, so that shrinking makes no false patterns."""
-    samples = min(max(math.ceil(1 / frame.scale), 1), MOST_SAMPLES)
+def resample(pixels: np.ndarray, frame: Frame, background: Colour, samples: int = 3) -> np.ndarray:
+    """Draw the part of an image that a frame shows, without false patterns where it shrinks.
+
+    Shrinking is done by averages over whole pixels first, then over up to `samples` squared bilinear samples
+    to a pixel of the frame.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        The upright image.
+    frame : Frame
+        What to draw.
+    background : (int, int, int)
+        Colour outside the image.
+    samples : int, default 3
+        How finely to sample; 1 is quick and a little coarser.
+
+    Returns
+    -------
+    ndarray (frame.size, frame.size, 3) of uint8
+        The pixels.
+    """
+    shrink = max(int(1 / (frame.scale * samples)), 1)
+    image = Image.fromarray(pixels)
+    if shrink > 1:
+        image = image.reduce(shrink)
+    samples = min(max(math.ceil(1 / (frame.scale * shrink)), 1), samples)
     fine = frame.size * samples
-    to_image = invert_affine(frame.matrix)
+    to_image = invert_affine(frame.matrix) / shrink
     to_image[:, :2] /= samples
-    sampling = Image.Resampling.BICUBIC if samples == 1 else Image.Resampling.BILINEAR
-    image = Image.fromarray(pixels).transform(
+    enlarges = frame.scale * shrink >= 1
+    sampling = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
+    drawn = image.transform(
         (fine, fine), Image.Transform.AFFINE, tuple(to_image.ravel()), sampling, fillcolor=background
     )
-    return np.asarray(image.reduce(samples) if samples > 1 else image).copy()
+    return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()

@@ -1,0 +1,47 @@
+"""The canonical mesh: the mean face that stands in where nothing else is known, and its mirror twins."""
+
+import functools
+import io
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CanonicalMesh:
+    """The mean of the meshes of 100 frontal faces, made symmetric.
+
+    Parameters
+    ----------
+    points : ndarray (478, 2)
+        x and y in the canonical frame of 512 x 512 pixels.
+    twins : ndarray (478,) of int
+        The point that lies at each point's place in the mirror.
+    """
+
+    points: np.ndarray
+    twins: np.ndarray
+
+
+@functools.cache
+def canonical_mesh() -> CanonicalMesh:
+    """Load the canonical mesh.
+
+    Returns
+    -------
+    CanonicalMesh
+        Points and twins; not to be written to.
+
+    Examples
+    --------
+    >>> mesh = canonical_mesh()
+    >>> mesh.points.shape, int(mesh.twins[61])
+    ((478, 2), 291)
+    """
+    content = (resources.files("traitlens.faces") / "models" / "canonical_mesh.npz").read_bytes()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        mesh = CanonicalMesh(arrays["points"].astype(float), arrays["twins"].astype(int))
+    mesh.points.setflags(write=False)
+    mesh.twins.setflags(write=False)
+    return mesh

@@ -1,0 +1,219 @@
+"""Faces found in images, and the 478 points of their mesh.
+
+A detector finds faces and their eyes in the whole image; the mesh is then read from an upright square around
+the largest central face.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from traitlens.faces.decoder import DETECTOR, MESH, load_network, single_thread
+from traitlens.faces.frames import LEFT_PUPIL, RIGHT_PUPIL, fit_similarity, make_frame
+from traitlens.faces.images import edge_colour, find_frame, resample
+
+MESH_POINTS: Final = 478
+NOSE_TIP: Final = 1
+
+LOWEST_SCORE: Final = 0.65
+"""Detections below are no faces: at 0.65 none of 18 landscapes held one, and no studio face was missed."""
+
+LOWEST_FACE_FLAG: Final = 0.9
+"""Where the mesh's own judgement is below, there is no face."""
+
+DOUBTFUL_POSE: Final = 0.2
+"""Sideways shift of the nose tip, in distances between the pupils, above which a head counts as turned."""
+
+PROFILE_POSE: Final = 0.4
+"""The same above which a face cannot be laid on the template."""
+
+DETECTOR_SIZE: Final = 128
+MESH_SIZE: Final = 192
+MARGIN: Final = 1.5
+MOST_OVERLAP: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one image.
+
+    Parameters
+    ----------
+    points : ndarray (478, 2) or None
+        x and y of the mesh in pixels of the upright image; None where there is no face.
+    score : float
+        The detector's certainty, 0 to 1.
+    face_flag : float
+        The mesh's certainty that it lies on a face, 0 to 1.
+    n_faces : int
+        How many faces were found.
+    pose : float
+        Sideways shift of the nose tip in units of the distance between the pupils; positive to the right.
+    notices : tuple of str
+        What a person should look at, as full clauses.
+    """
+
+    points: np.ndarray | None
+    score: float = 0.0
+    face_flag: float = 0.0
+    n_faces: int = 0
+    pose: float = math.nan
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A face that the detector found: its box and eyes in pixels of the image."""
+
+    score: float
+    centre: np.ndarray
+    size: np.ndarray
+    eyes: np.ndarray
+
+    def overlap(self, other: "_Box") -> float:
+        """Share of the union that is common to both boxes."""
+        low = np.maximum(self.centre - self.size / 2, other.centre - other.size / 2)
+        high = np.minimum(self.centre + self.size / 2, other.centre + other.size / 2)
+        common = float(np.prod(np.clip(high - low, 0, None)))
+        return common / (float(np.prod(self.size)) + float(np.prod(other.size)) - common)
+
+
+def detect_landmarks(pixels: np.ndarray) -> Detection:
+    """Find the largest central face of an image and the points of its mesh.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        An upright image.
+
+    Returns
+    -------
+    Detection
+        The points, or why there are none.
+
+    Examples
+    --------
+    >>> detect_landmarks(np.zeros((100, 100, 3), np.uint8)).notices
+    ('no face was found',)
+    """
+    with single_thread():
+        found = _read_largest(pixels)
+        if found is not None:
+            return found
+        for turns, how in ((2, "upside down"), (1, "turned to the right"), (3, "turned to the left")):
+            if _read_largest(np.rot90(pixels, turns)) is not None:
+                return Detection(None, notices=(f"the face is {how}: turn the image upright",))
+    return Detection(None, notices=("no face was found",))
+
+
+def _read_largest(pixels: np.ndarray) -> Detection | None:
+    """Read the mesh of the largest central face, if there is one."""
+    boxes = _find_boxes(pixels)
+    height, width = pixels.shape[:2]
+    centre, reach = np.array([width, height]) / 2, math.hypot(width, height) / 2
+
+    def weight(box: _Box) -> float:
+        """Judge how large and central a face is."""
+        return float(np.prod(box.size)) * (1 - 0.5 * float(np.linalg.norm(box.centre - centre)) / reach)
+
+    faces = []
+    for box in sorted(boxes, key=weight, reverse=True):
+        points, face_flag = _read_mesh(pixels, box)
+        if face_flag >= LOWEST_FACE_FLAG:
+            faces.append((box, points, face_flag))
+    if not faces:
+        return None
+    box, points, face_flag = faces[0]
+    pose = head_pose(points)
+    notices = []
+    if len(faces) > 1:
+        notices.append(f"{len(faces)} faces were found; the largest central one is used")
+    turn = math.degrees(math.atan2(*(points[RIGHT_PUPIL] - points[LEFT_PUPIL])[::-1]))
+    if abs(turn) > 30:
+        notices.append(f"the face is turned by {turn:.0f} degrees: is the image upright?")
+    if abs(pose) > DOUBTFUL_POSE:
+        notices.append("the face is seen from the side" if abs(pose) > PROFILE_POSE else "the head is turned")
+    return Detection(points, box.score, face_flag, len(faces), pose, tuple(notices))
+
+
+def head_pose(points: np.ndarray) -> float:
+    """Measure how far the nose tip lies beside the middle between the pupils.
+
+    Parameters
+    ----------
+    points : ndarray (478, 2)
+        The mesh, in pixels of any image.
+
+    Returns
+    -------
+    float
+        In units of the distance between the pupils, along the line through them; 0 from the front,
+        positive to the right of the image.
+    """
+    across = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
+    middle = (points[RIGHT_PUPIL] + points[LEFT_PUPIL]) / 2
+    return float((points[NOSE_TIP] - middle) @ across / (across @ across))
+
+
+def _find_boxes(pixels: np.ndarray) -> list[_Box]:
+    """Run the detector on the padded image and keep the best of overlapping boxes."""
+    frame = find_frame((pixels.shape[1], pixels.shape[0]), DETECTOR_SIZE, "full")
+    answer = load_network(DETECTOR).run(resample(pixels, frame, (0, 0, 0), samples=1) / 127.5 - 1)
+    scores = 1 / (1 + np.exp(-np.clip(answer["classificators"][0, :, 0].astype(float), -100, 100)))
+    values = answer["regressors"][0].astype(float).reshape(-1, 8, 2)  # centre, size, six points
+    kept: list[_Box] = []
+    for index in np.argsort(-scores, kind="stable"):
+        if scores[index] < LOWEST_SCORE:
+            break
+        places = np.delete(values[index], 1, axis=0) + _anchors()[index] * DETECTOR_SIZE
+        centre, *marks = frame.map_back(places)
+        size = values[index, 1] / frame.scale
+        box = _Box(float(scores[index]), centre, size, np.stack(marks[:2]))
+        if (size > 0).all() and all(box.overlap(other) < MOST_OVERLAP for other in kept):
+            kept.append(box)
+    return kept
+
+
+@functools.cache
+def _anchors() -> np.ndarray:
+    """List the middles of the detector's cells as shares of the image: 16 x 16 twice, 8 x 8 six times."""
+    grids = []
+    for cells, repeats in ((16, 2), (8, 6)):
+        middles = (np.arange(cells) + 0.5) / cells
+        x, y = np.meshgrid(middles, middles)
+        grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), repeats, axis=0))
+    return np.concatenate(grids)
+
+
+@functools.cache
+def _refined() -> dict[str, list[int]]:
+    """Name the outputs that are more exact than the whole mesh, and their points."""
+    lips, left_eye, right_eye = load_network(MESH).crops
+    return {
+        "output_lips": lips,
+        "output_left_eye": left_eye,
+        "output_right_eye": right_eye,
+        "output_left_iris": list(range(LEFT_PUPIL, LEFT_PUPIL + 5)),
+        "output_right_iris": list(range(RIGHT_PUPIL, RIGHT_PUPIL + 5)),
+    }
+
+
+def _read_mesh(pixels: np.ndarray, box: _Box) -> tuple[np.ndarray, float]:
+    """Read the mesh from an upright square around a box."""
+    along = box.eyes[1] - box.eyes[0]
+    along = along / np.linalg.norm(along)
+    half = MARGIN * float(box.size.max()) / 2
+    down = np.array([-along[1], along[0]])
+    corners = np.stack([box.centre - half * (along + down), box.centre + half * (along - down)])
+    matrix = fit_similarity(corners, np.array([[0.0, 0.0], [MESH_SIZE, 0.0]]))
+    frame = make_frame(matrix, MESH_SIZE, "mesh", (pixels.shape[1], pixels.shape[0]))
+    answer = load_network(MESH).run(resample(pixels, frame, edge_colour(pixels), samples=1) / 255)
+    points = np.full((MESH_POINTS, 2), np.nan)
+    points[:468] = answer["output_mesh_identity"].reshape(468, 3)[:, :2]
+    for name, indices in _refined().items():
+        points[indices] = answer[name].reshape(-1, 2)
+    face_flag = 1 / (1 + math.exp(-float(answer["conv_faceflag"].item())))
+    return frame.map_back(points), face_flag

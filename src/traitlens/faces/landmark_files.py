@@ -1,0 +1,191 @@
+"""Landmarks that other programs wrote, read in the numbering of the face mesh.
+
+`point` is the index of a point of the 478-point mesh as text, "0" to "477". Other programs' points that
+have no counterpart in the mesh are left out. Coordinates are pixel-corner coordinates of the upright image.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, TraitlensError
+from traitlens.words import IMAGE, POINT, X, Y
+
+TEM_TO_MESH: Final[Mapping[int, int]] = {
+    **{0: 468, 1: 473},  # pupils
+    **{18: 33, 19: 160, 20: 159, 21: 157, 22: 133, 28: 163, 29: 145, 30: 153},  # left lids
+    **{27: 263, 26: 387, 25: 386, 24: 384, 23: 362, 33: 390, 32: 374, 31: 380},  # right lids
+    **{71: 70, 72: 63, 73: 105, 74: 66, 75: 107, 76: 55, 83: 53, 84: 65},  # left brow
+    **{82: 300, 81: 293, 80: 334, 79: 296, 78: 336, 77: 285, 86: 283, 85: 295},  # right brow
+    **{55: 2, 62: 129, 67: 358},  # subnasale and alae
+    **{87: 61, 88: 39, 89: 37, 90: 0, 91: 267, 92: 269, 93: 291},  # mouth corners and upper lip
+    **{96: 13, 101: 14, 104: 91, 105: 84, 106: 17, 107: 314, 108: 321},  # lip line and lower lip
+    **{125: 58, 127: 150, 128: 176, 129: 152, 130: 400, 131: 379, 133: 288},  # jaw and chin
+}
+"""Points of WebMorph's 189-point template and the points of the mesh at the same places."""
+
+DLIB_TO_MESH: Final[Mapping[int, int]] = {
+    **{0: 127, 1: 234, 2: 93, 3: 132, 4: 58, 5: 136, 6: 150, 7: 176, 8: 152},  # jaw, left to chin
+    **{9: 400, 10: 379, 11: 365, 12: 288, 13: 361, 14: 323, 15: 454, 16: 356},
+    **{17: 70, 18: 63, 19: 105, 20: 66, 21: 107, 22: 336, 23: 296, 24: 334, 25: 293, 26: 300},  # brows
+    **{27: 168, 30: 4, 31: 98, 32: 97, 33: 2, 34: 326, 35: 327},  # nose
+    **{36: 33, 37: 160, 38: 158, 39: 133, 40: 153, 41: 144},  # left eye
+    **{42: 362, 43: 385, 44: 387, 45: 263, 46: 373, 47: 380},  # right eye
+    **{48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269, 54: 291, 55: 405, 56: 314, 57: 17, 58: 84, 59: 181},
+    **{60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87},  # inner lips
+}
+"""Points of the 68-point scheme of iBUG 300-W and dlib (counted from 0) and those of the mesh."""
+
+TEM_POINTS: Final = 189
+DLIB_POINTS: Final = 68
+
+
+def read_tem(path: Path) -> pd.DataFrame:
+    """Read a template of WebMorph or PsychoMorph (189 points).
+
+    Parameters
+    ----------
+    path : Path
+        A `.tem` file: the number of points, then x and y in each line, then lines between points, which
+        are not read.
+
+    Returns
+    -------
+    DataFrame
+        point, x, y: the points that have a counterpart in the mesh.
+
+    Raises
+    ------
+    TraitlensError
+        Where the file cannot be read or has another number of points.
+
+    Examples
+    --------
+    >>> read_tem(Path("face.tem")).head(2)  # doctest: +SKIP
+      point        x        y
+    0   468  496.969  825.700
+    1   473  853.008  825.677
+    """
+    lines = _read_lines(path)
+    count = lines[0].strip() if lines else ""
+    if count != str(TEM_POINTS):
+        raise _fault(path, f"is no template of {TEM_POINTS} points (its first line is {count[:20]!r})")
+    return _in_mesh(_read_points(path, lines[1 : TEM_POINTS + 1], TEM_POINTS), TEM_TO_MESH)
+
+
+def read_pts(path: Path) -> pd.DataFrame:
+    """Read a `.pts` file of 68 points, as in iBUG 300-W.
+
+    Parameters
+    ----------
+    path : Path
+        A text file with the points between curly brackets; its first pixel's centre is at (1, 1).
+
+    Returns
+    -------
+    DataFrame
+        point, x, y: the points that have a counterpart in the mesh.
+
+    Raises
+    ------
+    TraitlensError
+        Where the file cannot be read or has another number of points.
+    """
+    lines = [line.strip() for line in _read_lines(path)]
+    if "{" not in lines or "}" not in lines:
+        raise _fault(path, "holds no points between curly brackets")
+    points = _read_points(path, lines[lines.index("{") + 1 : lines.index("}")], DLIB_POINTS)
+    return _in_mesh(points - 0.5, DLIB_TO_MESH)
+
+
+def read_dlib_xml(path: Path) -> pd.DataFrame:
+    """Read landmarks of many images as dlib's imglab writes them.
+
+    Parameters
+    ----------
+    path : Path
+        An XML file with `image`, `box` and `part` elements, 68 parts to a box; the first pixel's centre is
+        at (0, 0). Of several boxes in an image the largest counts.
+
+    Returns
+    -------
+    DataFrame
+        image, point, x, y.
+
+    Raises
+    ------
+    TraitlensError
+        Where the file cannot be read, or with each image that has another number of points.
+    """
+    text = "\n".join(_read_lines(path))
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise _fault(path, "defines entities, which landmarks need not")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise _fault(path, f"is no XML ({error})") from None
+    tables: list[pd.DataFrame] = []
+    problems: list[Problem] = []
+    for image in root.iter("image"):
+        name = image.get("file", "")
+        boxes = sorted(image.findall("box"), key=_area)
+        parts = boxes[-1].findall("part") if boxes else []
+        lines = [f"{part.get('x')} {part.get('y')}" for part in sorted(parts, key=_part_name)]
+        try:
+            points = _read_points(path, lines, DLIB_POINTS, f"image {name!r} ")
+        except TraitlensError as error:
+            problems += error.problems
+            continue
+        tables.append(_in_mesh(points + 0.5, DLIB_TO_MESH).assign(**{IMAGE: name}))
+    if problems or not tables:
+        raise TraitlensError(problems or Problem("holds no image", "check the file", str(path)))
+    return pd.concat(tables, ignore_index=True)[[IMAGE, POINT, X, Y]]
+
+
+def _area(box: ElementTree.Element) -> float:
+    """Measure a box; one without sides is the smallest."""
+    try:
+        return float(box.get("width", "0")) * float(box.get("height", "0"))
+    except ValueError:
+        return 0.0
+
+
+def _part_name(part: ElementTree.Element) -> str:
+    """Name a part so that names sort like their numbers."""
+    return part.get("name", "").zfill(4)
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Read a text file's lines."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise _fault(path, f"cannot be read ({error.strerror})") from None
+
+
+def _read_points(path: Path, lines: list[str], count: int, where: str = "") -> np.ndarray:
+    """Read x and y from each line."""
+    if len(lines) != count:
+        raise _fault(path, f"{where}holds {len(lines)} points, not {count}")
+    try:
+        points = np.array([[float(number) for number in line.split()] for line in lines])
+    except ValueError:
+        raise _fault(path, f"{where}holds points that are not numbers") from None
+    if points.shape != (count, 2) or not np.isfinite(points).all():
+        raise _fault(path, f"{where}holds lines other than x and y")
+    return points
+
+
+def _in_mesh(points: np.ndarray, to_mesh: Mapping[int, int]) -> pd.DataFrame:
+    """Number points as the mesh does."""
+    table = pd.DataFrame(points[list(to_mesh)], columns=[X, Y])
+    table.insert(0, POINT, [str(index) for index in to_mesh.values()])
+    return table
+
+
+def _fault(path: Path, what: str) -> TraitlensError:
+    return TraitlensError(Problem(what, "check the file", str(path)))

@@ -1,0 +1,276 @@
+"""The 478 landmarks of every face of a study: given ones win, the rest is found or fitted.
+
+`point` is the index of a point of the mesh as text, "0" to "477"; 468 and 473 are the pupils ("left" is the
+left of the image). Coordinates are pixel-corner coordinates (x, y) of the upright image.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.detection import DOUBTFUL_POSE, MESH_POINTS, Detection, detect_landmarks, head_pose
+from traitlens.faces.frames import apply_affine, fit_similarity, pupil_distance
+from traitlens.faces.images import load_image
+from traitlens.problems import Problem, TraitlensError
+from traitlens.words import IMAGE, POINT, X, Y
+
+__all__ = ["Detection", "Landmarks", "bend_mesh", "detect_landmarks", "find_landmarks", "to_table"]
+
+REACH: Final = 0.4
+"""How far a given point pulls its neighbours along, in distances between the pupils."""
+
+FOREIGN: Final = 0.5
+"""Given points this far from the detected ones (same unit, median) belong to another face."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The landmarks of a study.
+
+    Parameters
+    ----------
+    table : DataFrame
+        image, point, x, y: 478 rows for each image that has landmarks.
+    found : DataFrame
+        One row per image: image, source ("given", "detected", "given and detected", "given and mean face" or
+        "none"), score, face_flag, n_faces, pose.
+    notices : tuple of Problem
+        What a person should look at, one line per image and matter.
+    """
+
+    table: pd.DataFrame
+    found: pd.DataFrame
+    notices: tuple[Problem, ...]
+
+    def points(self, image: str) -> np.ndarray | None:
+        """Get an image's mesh.
+
+        Parameters
+        ----------
+        image : str
+            Its name.
+
+        Returns
+        -------
+        ndarray (478, 2) or None
+            x and y in pixels of the upright image; None where the image has no landmarks.
+        """
+        rows = self.table[self.table[IMAGE] == image]
+        if rows.empty:
+            return None
+        return rows.set_index(rows[POINT].astype(int))[[X, Y]].sort_index().to_numpy(dtype=float)
+
+
+def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
+    """Write a mesh as a table.
+
+    Parameters
+    ----------
+    image : str
+        The image's name.
+    points : ndarray (478, 2)
+        x and y.
+
+    Returns
+    -------
+    DataFrame
+        image, point, x, y.
+    """
+    names = [str(index) for index in range(len(points))]
+    return pd.DataFrame({IMAGE: image, POINT: names, X: points[:, 0], Y: points[:, 1]})
+
+
+def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.ndarray:
+    r"""Bend a mesh smoothly so that it passes through given points.
+
+    Each given point's shift fades with the distance r by (1 + a r) exp(-a r), a = sqrt(3) / (0.4 pupil
+    distances), the Matérn covariance of order 3/2: what is interpolated is the most likely smooth field of
+    shifts (kriging; Stein 1999, *Interpolation of Spatial Data*).
+
+    Parameters
+    ----------
+    mesh : ndarray (478, 2)
+        The mesh.
+    indices : ndarray (n,) of int
+        Which of its points are given.
+    places : ndarray (n, 2)
+        Where they are.
+
+    Returns
+    -------
+    ndarray (478, 2)
+        The mesh through the given points; far from them it stays as it was.
+
+    Examples
+    --------
+    >>> mesh = canonical_mesh().points
+    >>> bent = bend_mesh(mesh, np.array([468]), mesh[[468]] + 5)
+    >>> (bent - mesh)[[468, 152]].round(1).tolist()
+    [[5.0, 5.0], [0.0, 0.0]]
+    """
+    rate = math.sqrt(3) / (REACH * pupil_distance(mesh))
+
+    def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Tell how alike the shifts of two sets of points are."""
+        distance = rate * np.linalg.norm(first[:, None] - second[None], axis=-1)
+        alike: np.ndarray = (1 + distance) * np.exp(-distance)
+        return alike
+
+    anchors = mesh[indices]
+    pull = np.linalg.solve(likeness(anchors, anchors), places - anchors)
+    bent = mesh + likeness(mesh, anchors) @ pull
+    bent[indices] = places
+    return bent
+
+
+def find_landmarks(
+    paths: Mapping[str, Path],
+    given: pd.DataFrame | None = None,
+    detect: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Landmarks:
+    """Find the landmarks of many images.
+
+    Where all 478 points of an image are given, they are taken as they are. Where some are given, the detected
+    mesh (else the mean face, fitted by rotation, scale and shift) is bent to pass through them.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        The files by image name.
+    given : DataFrame, optional
+        image, point, x, y, as in `landmarks.csv`.
+    detect : bool, default True
+        Whether to look for faces at all.
+    progress : callable, optional
+        Is told how many more images are done.
+
+    Returns
+    -------
+    Landmarks
+        Points, where they came from, and what to look at. Images without a face have a notice and no points.
+
+    Raises
+    ------
+    TraitlensError
+        With every fault of the given points and of images that cannot be read.
+
+    Examples
+    --------
+    >>> landmarks = find_landmarks({"anna.jpg": Path("anna.jpg")})  # doctest: +SKIP
+    >>> landmarks.points("anna.jpg")[468]  # doctest: +SKIP
+    array([502.1, 830.6])
+    """
+    by_image = _group_given(given)
+
+    def find(name: str) -> _Found | list[Problem]:
+        """Find one image's landmarks, or name its faults."""
+        try:
+            return _find_one(name, paths[name], by_image.get(name), detect)
+        except TraitlensError as error:
+            return [Problem(fault.what, fault.advice, name) for fault in error.problems]
+        finally:
+            if progress is not None:
+                progress(1)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        results = list(pool.map(find, paths))
+    faults = [fault for result in results if isinstance(result, list) for fault in result]
+    if faults:
+        raise TraitlensError(faults)
+    found = [result for result in results if isinstance(result, _Found)]
+    tables = [to_table(one.image, one.points) for one in found if one.points is not None]
+    empty = pd.DataFrame(columns=[IMAGE, POINT, X, Y])
+    return Landmarks(
+        pd.concat(tables, ignore_index=True) if tables else empty,
+        pd.DataFrame([one.row() for one in found]),
+        tuple(notice for one in found for notice in one.notices),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One image's landmarks."""
+
+    image: str
+    points: np.ndarray | None
+    source: str
+    detection: Detection | None
+    notices: tuple[Problem, ...]
+
+    def row(self) -> dict[str, object]:
+        """Tell where the landmarks came from."""
+        seen = self.detection or Detection(None, math.nan, math.nan)
+        return {
+            IMAGE: self.image,
+            "source": self.source,
+            "score": seen.score,
+            "face_flag": seen.face_flag,
+            "n_faces": seen.n_faces,
+            "pose": math.nan if self.points is None else head_pose(self.points),
+        }
+
+
+def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
+    """Check the given points and part them by image."""
+    if given is None or given.empty:
+        return {}
+    known = {str(index) for index in range(MESH_POINTS)}
+    unknown = sorted(set(given[POINT].astype(str)) - known)
+    if unknown:
+        what = f"unknown points {', '.join(map(repr, unknown[:5]))}"
+        advice = "number points as the face mesh does, 0 to 477"
+        raise TraitlensError(Problem(what, advice, "landmarks.csv", column=POINT))
+    missing = given[[X, Y]].isna().any(axis=1)
+    given = given[~missing]
+    return {str(image): rows for image, rows in given.groupby(IMAGE)}
+
+
+def _find_one(name: str, path: Path, given: pd.DataFrame | None, detect: bool) -> _Found:
+    """Find one image's landmarks."""
+    if given is None:
+        detection = detect_landmarks(load_image(path)) if detect else Detection(None)
+        source = "none" if detection.points is None else "detected"
+        notices = [*detection.notices] or (["landmarks are missing"] if detection.points is None else [])
+        return _Found(name, detection.points, source, detection, _problems(name, notices))
+    indices = given[POINT].astype(int).to_numpy()
+    places = given[[X, Y]].to_numpy(dtype=float)
+    if len(indices) == MESH_POINTS:
+        points = places[np.argsort(indices)]
+        return _Found(name, points, "given", None, _problems(name, _pose_notices(points)))
+    seen = detect_landmarks(load_image(path)) if detect else None
+    if seen is not None and seen.points is not None and _same_face(seen.points, indices, places):
+        points = bend_mesh(seen.points, indices, places)
+        return _Found(name, points, "given and detected", seen, _problems(name, _pose_notices(points)))
+    if len(indices) < 2 or np.ptp(places, axis=0).max() == 0:
+        notice = "too few landmarks are given, and no face was found there"
+        return _Found(name, None, "none", seen, _problems(name, [notice]))
+    mean = canonical_mesh().points
+    fitted = apply_affine(fit_similarity(mean[indices], places), mean)
+    points = bend_mesh(fitted, indices, places)
+    return _Found(name, points, "given and mean face", seen, _problems(name, _pose_notices(points)))
+
+
+def _same_face(points: np.ndarray, indices: np.ndarray, places: np.ndarray) -> bool:
+    """Tell whether given points belong to the face that was detected."""
+    away = np.median(np.linalg.norm(points[indices] - places, axis=1))
+    return bool(away < FOREIGN * pupil_distance(points))
+
+
+def _pose_notices(points: np.ndarray) -> list[str]:
+    """Say where a head is turned."""
+    return ["the head is turned"] if abs(head_pose(points)) > DOUBTFUL_POSE else []
+
+
+def _problems(image: str, notices: list[str]) -> tuple[Problem, ...]:
+    """Put an image's notices into one voice."""
+    advice = "look at the face sheet; correct landmarks.csv or leave the image out"
+    return tuple(Problem(notice, advice, image) for notice in notices)

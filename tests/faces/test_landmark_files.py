@@ -1,0 +1,104 @@
+"""Landmarks from other programs' files."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from traitlens.faces.landmark_files import (
+    DLIB_TO_MESH,
+    TEM_TO_MESH,
+    read_dlib_xml,
+    read_pts,
+    read_tem,
+)
+from traitlens.problems import TraitlensError
+
+DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+
+
+@pytest.mark.parametrize("table", [TEM_TO_MESH, DLIB_TO_MESH])
+def test_every_point_of_the_mesh_is_named_once(table):
+    assert len(set(table.values())) == len(table)
+    assert set(table.values()) <= set(range(478))
+
+
+def write_tem(path: Path) -> Path:
+    rows = "\n".join(f"{k}.5\t{1000 - k}" for k in range(189))
+    path.write_text(f"189\n{rows}\n1\n0\n2\n0 0\n")
+    return path
+
+
+def test_tem(tmp_path: Path):
+    table = read_tem(write_tem(tmp_path / "a.tem")).set_index("point")
+    assert table.loc["473"].tolist() == [1.5, 999.0]
+    assert table.loc["152"].tolist() == [129.5, 871.0]
+    assert len(table) == len(TEM_TO_MESH)
+
+
+def test_pts_counts_pixels_from_one(tmp_path: Path):
+    path = tmp_path / "a.pts"
+    path.write_text(
+        "version: 1\nn_points: 68\n{\n" + "\n".join(f"{k} {2 * k}" for k in range(1, 69)) + "\n}\n"
+    )
+    table = read_pts(path).set_index("point")
+    assert table.loc["127"].tolist() == [0.5, 1.5]
+    assert table.loc["152"].tolist() == [8.5, 17.5]
+
+
+def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
+    def parts(shift: int) -> str:
+        return "".join(
+            f"<part name='{k:02d}' x='{k + shift}' y='{k}'/>"
+            for k in np.random.default_rng(0).permutation(68)
+        )
+
+    path = tmp_path / "a.xml"
+    path.write_text(
+        "<dataset><images><image file='b.jpg'>"
+        f"<box top='1' left='1' width='9' height='9'>{parts(500)}</box>"
+        f"<box top='1' left='1' width='99' height='99'>{parts(100)}</box></image></images></dataset>"
+    )
+    table = read_dlib_xml(path)
+    assert set(table["image"]) == {"b.jpg"}
+    assert table.set_index("point").loc["152", ["x", "y"]].tolist() == [108.5, 8.5]
+
+
+@pytest.mark.parametrize(
+    ("reader", "text", "words"),
+    [
+        (read_tem, "", "is no template of 189 points"),
+        (read_tem, "106\n1 2\n", "is no template of 189 points"),
+        (read_tem, "189\n1 2\n", "holds 1 points, not 189"),
+        (read_tem, "189\n" + "1 x\n" * 189, "not numbers"),
+        (read_tem, "189\n" + "1 2 3\n" * 189, "other than x and y"),
+        (read_tem, "189\n" + "1 nan\n" * 189, "other than x and y"),
+        (read_pts, "no", "curly brackets"),
+        (read_pts, "{\n1 2\n}", "holds 1 points, not 68"),
+        (read_dlib_xml, "<a", "is no XML"),
+        (read_dlib_xml, "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "entities"),
+        (read_dlib_xml, "<a/>", "holds no image"),
+        (read_dlib_xml, "<a><image file='f.jpg'/></a>", "image 'f.jpg' holds 0 points"),
+    ],
+)
+def test_faulty_files_are_named(tmp_path: Path, reader, text: str, words: str):
+    path = tmp_path / "marks"
+    path.write_text(text)
+    with pytest.raises(TraitlensError, match=words) as caught:
+        reader(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(TraitlensError, match="cannot be read"):
+        reader(tmp_path / "missing")
+
+
+def test_3dsk_templates_are_read():
+    files = sorted((DATA / "3dsk").rglob("*.tem"))
+    if not files:
+        pytest.skip("the 3dsk faces are not there")
+    for file in files[:10]:
+        table = read_tem(file).set_index("point")
+        distance = table.loc["473", "x"] - table.loc["468", "x"]
+        assert 200 < distance < 500
+        assert abs(table.loc["473", "y"] - table.loc["468", "y"]) < 0.1 * distance
+        assert table.loc["152", "y"] > table.loc["17", "y"] > table.loc["2", "y"] > table.loc["33", "y"]
