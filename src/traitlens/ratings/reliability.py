@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.ratings.apa import bounded, interval_text
+from traitlens.ratings.components import estimate_components, icc_intervals
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
-from traitlens.words import GROUP, RATER, TRAIT
+from traitlens.words import GROUP, IMAGE, RATER, TRAIT
 
 Images = Literal["fixed", "random"]
+_CEILING = ("ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low", "ceiling_r_high")
+_COLUMNS = ("split_half", *_CEILING, "icc_2_1", "icc_2_k", "icc_3_1", "icc_3_k", "alpha")
 _AVERAGED = "ratings are averages: what needs single raters is left out"
 
 
@@ -103,14 +107,13 @@ def split_half(
     n = values.shape[1]
     unexplained = max(1 - max(float(reliability), 0.0), 1e-9)
     # Agreement is a mean over pairs of raters, and a jackknife counts the noise of pairs twice (Efron and
-    # Stein 1981). With normal noise the variance is (2u² + 4u(1 - u)) / (n - 1), u = 1 - reliability;
-    # the jackknife expects 4u² + 4u(1 - u).
-    variance = by_rater * (1 - unexplained / 2)
+    # Stein 1981). With normal noise and raters alike the delta method gives the variance:
+    pairs = 2 * unexplained**2 / (n - 1)
+    residual = pairs + (4 * unexplained * (1 - unexplained) + 2 / (raters - 1)) / (n - 1)
+    variance = by_rater * residual / (residual + pairs)
     if images == "random":
         over = _step_up(deleted_image, 2 * raters / np.sum(halves != 0, axis=1).mean())
         by_image = (n - 1) * np.nanvar(np.log1p(-np.minimum(over, 1 - 1e-9)))
-        # What `variance` is with normal noise and raters alike, by the delta method.
-        residual = (2 * unexplained**2 + 4 * unexplained * (1 - unexplained) + 2 / (raters - 1)) / (n - 1)
         excess = max(0.0, variance - residual)
         variance = by_image + excess
         freedom = variance**2 / (by_image**2 / (n - 1) + excess**2 / max(freedom, 1))
@@ -255,7 +258,10 @@ def reliability_table(
     DataFrame
         group, trait, n_raters, n_images, n_ratings, raters_per_image (harmonic mean), complete,
         split_half (correlation of two halves), ceiling_r2, ceiling_r2_low, ceiling_r2_high, ceiling_r,
-        ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1), note.
+        ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1); icc_2_1, icc_2_k
+        (absolute agreement), icc_3_1, icc_3_k (consistency), each with _low and _high, k being
+        raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); var_image,
+        var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing); apa.
 
     Examples
     --------
@@ -271,13 +277,9 @@ def reliability_table(
 
 def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images) -> dict[str, object]:
     """One row of the table."""
-    missing = dict.fromkeys(
-        ("split_half", "ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low")
-        + ("ceiling_r_high",),
-        np.nan,
-    )
+    missing: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan)
     if RATER not in part:
-        return {"n_images": part["image"].nunique(), **missing, "note": _AVERAGED}
+        return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED, "apa": ""}
     matrix = make_matrix(part)
     row: dict[str, object] = {
         "n_raters": len(matrix.raters),
@@ -287,10 +289,20 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
         "complete": matrix.complete,
     }
     if len(matrix.raters) < 2:
-        return {**row, **missing, "note": "one rater only"}
+        return {**row, **missing, "note": "one rater only", "apa": ""}
     half = split_half(matrix, splits, seed, images)
     bounds = np.clip([half.reliability, half.ci_low, half.ci_high], 0, 1)
     names = ["ceiling_r2", "ceiling_r2_low", "ceiling_r2_high"]
     row |= {"split_half": half.half_correlation, **dict(zip(names, bounds, strict=True))}
     row |= {name.replace("r2", "r"): value for name, value in zip(names, np.sqrt(bounds), strict=True)}
-    return {**row, "note": ""}
+    components = estimate_components(matrix)
+    for name, interval in icc_intervals(matrix, components, seed).items():
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    row |= {"alpha": row["icc_3_k"], "var_image": components.image, "var_rater": components.rater}
+    row |= {"var_residual": components.residual, "icc_method": components.method}
+    apa = (
+        f"split-half reliability (Spearman-Brown) = {bounded(half.reliability)}, "
+        f"{interval_text(half.ci_low, half.ci_high, bounded)}; "
+        f"ICC(2,1) = {bounded(components.icc())}, {len(matrix.raters)} raters, {len(matrix.images)} images"
+    )
+    return {**row, "note": "", "apa": apa}
