@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.ratings.apa import bounded, interval_text
+from traitlens.ratings.components import estimate_components, icc_intervals
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
-from traitlens.words import GROUP, RATER, TRAIT
+from traitlens.words import GROUP, IMAGE, RATER, TRAIT
 
 Images = Literal["fixed", "random"]
+_CEILING = ("ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low", "ceiling_r_high")
+_COLUMNS = ("split_half", *_CEILING, "icc_2_1", "icc_2_k", "icc_3_1", "icc_3_k", "alpha")
 _AVERAGED = "ratings are averages: what needs single raters is left out"
 
 
@@ -74,8 +78,8 @@ def split_half(
     -----
     The interval is a jackknife over raters (Tukey 1958) of log(1 - reliability), within sets of raters that
     share no image. A bootstrap would put copies of one rater into both halves and overstate agreement.
-    For random images the jackknife over images is added, and of the one over raters only what exceeds the
-    part that residual noise explains, which both contain.
+    For random images the jackknife over images is taken, and of the one over raters what exceeds residual
+    noise, which both contain; degrees of freedom after Satterthwaite (1946).
 
     Examples
     --------
@@ -94,21 +98,25 @@ def split_half(
     # Without one rater the halves hold fewer: stepped up to the same full number.
     sizes = (np.sum(halves != 0, axis=1)[:, None] - (halves != 0)).mean(axis=0)
     theta = np.log1p(-np.minimum(_step_up(deleted_rater, 2 * raters / np.maximum(sizes, 1)), 1 - 1e-9))
-    variance, freedom = 0.0, 0
+    by_rater, freedom = 0.0, 0
     for block in np.unique(component):
         members = theta[component == block]
         if len(members) > 1:
-            variance += (len(members) - 1) * np.nanvar(members)
+            by_rater += (len(members) - 1) * np.nanvar(members)
             freedom += len(members) - 1
+    n = values.shape[1]
+    unexplained = max(1 - max(float(reliability), 0.0), 1e-9)
+    # Agreement is a mean over pairs of raters, and a jackknife counts the noise of pairs twice (Efron and
+    # Stein 1981). With normal noise and raters alike the delta method gives the variance:
+    pairs = 2 * unexplained**2 / (n - 1)
+    residual = pairs + (4 * unexplained * (1 - unexplained) + 2 / (raters - 1)) / (n - 1)
+    variance = by_rater * residual / (residual + pairs)
     if images == "random":
-        n = values.shape[1]
         over = _step_up(deleted_image, 2 * raters / np.sum(halves != 0, axis=1).mean())
         by_image = (n - 1) * np.nanvar(np.log1p(-np.minimum(over, 1 - 1e-9)))
-        # Variance of log(1 - reliability) with images fixed, normal noise and raters alike.
-        ratio = max(reliability, 0.0) / max(1 - reliability, 1e-9)
-        residual = (2 + 4 * ratio) / ((n - 1) * (1 + ratio) ** 2) + 2 / ((n - 1) * max(raters - 1, 1))
-        variance = by_image + max(0.0, variance - residual)
-        freedom = min(n - 1, max(freedom, 1)) if variance > by_image else n - 1
+        excess = max(0.0, variance - residual)
+        variance = by_image + excess
+        freedom = variance**2 / (by_image**2 / (n - 1) + excess**2 / max(freedom, 1))
     width = stats.t.ppf(0.5 + level / 2, max(freedom, 1)) * np.sqrt(variance)
     centre = np.log1p(-min(reliability, 1 - 1e-9))
     return SplitHalf(
@@ -125,15 +133,15 @@ def _draw_halves(
 ) -> np.ndarray:
     """Part raters in two, pair by pair; (split, rater) of +1, -1, and 0 for the odd one out."""
     raters = len(component)
-    halves = np.zeros((splits, raters), np.int8)
     pairs = raters // 2
-    for split in range(splits):
-        # A pair saw the same images where it can; the order of patterns is drawn too.
-        shuffled = rng.permutation(pattern.max() + 1)[pattern]
-        order = np.lexsort((rng.random(raters), shuffled, component))[: 2 * pairs]
-        sign = rng.integers(0, 2, pairs) * 2 - 1
-        halves[split, order[0::2]] = sign
-        halves[split, order[1::2]] = -sign
+    # A pair saw the same images where it can; the order of patterns is drawn too.
+    shuffled = rng.random((splits, pattern.max() + 1))[:, pattern]
+    within = rng.random((splits, raters))
+    order = np.lexsort((within, shuffled, np.broadcast_to(component, within.shape)), axis=1)
+    sign = rng.integers(0, 2, (splits, pairs), dtype=np.int8) * 2 - 1
+    halves = np.zeros((splits, raters), np.int8)
+    np.put_along_axis(halves, order[:, 0 : 2 * pairs : 2], sign, axis=1)
+    np.put_along_axis(halves, order[:, 1 : 2 * pairs : 2], -sign, axis=1)
     return halves
 
 
@@ -148,30 +156,57 @@ def _half_correlations(
     values: np.ndarray, halves: np.ndarray, by_image: bool
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Mean correlation of two halves: with all, without each rater, without each image."""
+    if not np.isnan(values).any():
+        full, without_rater = _complete_correlations(values, halves)
+    else:
+        full, without_rater = _gappy_correlations(values, halves)
+    without_image = np.zeros(0)
+    if by_image:
+        means = [_half_means(values, halves == sign) for sign in (1, -1)]
+        without_image = np.nanmean([_correlate_without_each(*pair) for pair in zip(*means, strict=True)], 0)
+    return float(np.nanmean(full)), np.nanmean(without_rater, axis=0), without_image
+
+
+def _half_means(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Mean ratings of halves; (split, image)."""
+    members = members.astype(float)
+    return _divide(members @ np.nan_to_num(values), members @ (~np.isnan(values)))
+
+
+def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per split, the correlation with all raters and without each, from covariances of raters alone."""
+    centred = values - values.mean(axis=1, keepdims=True)
+    covariance = centred @ centred.T
+    first, second = (halves == 1).astype(float), (halves == -1).astype(float)
+    with_first, with_second = first @ covariance, second @ covariance
+    cross = (with_first * second).sum(axis=1, keepdims=True)
+    own_first = (with_first * first).sum(axis=1, keepdims=True)
+    own_second = (with_second * second).sum(axis=1, keepdims=True)
+    cross_less = cross - first * with_second - second * with_first
+    first_less = own_first - first * (2 * with_first - np.diag(covariance))
+    second_less = own_second - second * (2 * with_second - np.diag(covariance))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        full = cross / np.sqrt(own_first * own_second)
+        return full[:, 0], cross_less / np.sqrt(first_less * second_less)
+
+
+def _gappy_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per split, the same over the images that both halves rated."""
     seen = (~np.isnan(values)).astype(float)
     filled = np.nan_to_num(values)
-    raters, images = values.shape
     full = np.zeros(len(halves))
-    without_rater = np.zeros((len(halves), raters))
-    without_image = np.zeros((len(halves), images if by_image else 0))
+    without_rater = np.zeros(halves.shape)
     for split, signs in enumerate(halves):
-        sides = [(signs == sign).astype(float) for sign in (1, -1)]
-        sums = [side @ filled for side in sides]
-        counts = [side @ seen for side in sides]
+        sides = [np.flatnonzero(signs == sign) for sign in (1, -1)]
+        sums = [filled[side].sum(axis=0) for side in sides]
+        counts = [seen[side].sum(axis=0) for side in sides]
         means = [_divide(total, count) for total, count in zip(sums, counts, strict=True)]
         full[split] = _correlate(means[0][None], means[1][None])[0]
         without_rater[split] = full[split]
         for near, far in ((0, 1), (1, 0)):
-            members = np.flatnonzero(sides[near])
-            reduced = _divide(sums[near] - filled[members], counts[near] - seen[members])
-            without_rater[split, members] = _correlate(reduced, np.broadcast_to(means[far], reduced.shape))
-        if by_image:
-            without_image[split] = _correlate_without_each(means[0], means[1])
-    return (
-        float(np.nanmean(full)),
-        np.nanmean(without_rater, axis=0),
-        np.nanmean(without_image, axis=0) if by_image else np.zeros(0),
-    )
+            reduced = _divide(sums[near] - filled[sides[near]], counts[near] - seen[sides[near]])
+            without_rater[split, sides[near]] = _correlate(reduced, means[far][None])
+    return full, without_rater
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -223,7 +258,10 @@ def reliability_table(
     DataFrame
         group, trait, n_raters, n_images, n_ratings, raters_per_image (harmonic mean), complete,
         split_half (correlation of two halves), ceiling_r2, ceiling_r2_low, ceiling_r2_high, ceiling_r,
-        ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1), note.
+        ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1); icc_2_1, icc_2_k
+        (absolute agreement), icc_3_1, icc_3_k (consistency), each with _low and _high, k being
+        raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); var_image,
+        var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing); apa.
 
     Examples
     --------
@@ -239,13 +277,9 @@ def reliability_table(
 
 def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images) -> dict[str, object]:
     """One row of the table."""
-    missing = dict.fromkeys(
-        ("split_half", "ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low")
-        + ("ceiling_r_high",),
-        np.nan,
-    )
+    missing: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan)
     if RATER not in part:
-        return {"n_images": part["image"].nunique(), **missing, "note": _AVERAGED}
+        return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED, "apa": ""}
     matrix = make_matrix(part)
     row: dict[str, object] = {
         "n_raters": len(matrix.raters),
@@ -255,10 +289,20 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
         "complete": matrix.complete,
     }
     if len(matrix.raters) < 2:
-        return {**row, **missing, "note": "one rater only"}
+        return {**row, **missing, "note": "one rater only", "apa": ""}
     half = split_half(matrix, splits, seed, images)
     bounds = np.clip([half.reliability, half.ci_low, half.ci_high], 0, 1)
     names = ["ceiling_r2", "ceiling_r2_low", "ceiling_r2_high"]
     row |= {"split_half": half.half_correlation, **dict(zip(names, bounds, strict=True))}
     row |= {name.replace("r2", "r"): value for name, value in zip(names, np.sqrt(bounds), strict=True)}
-    return {**row, "note": ""}
+    components = estimate_components(matrix)
+    for name, interval in icc_intervals(matrix, components, seed).items():
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    row |= {"alpha": row["icc_3_k"], "var_image": components.image, "var_rater": components.rater}
+    row |= {"var_residual": components.residual, "icc_method": components.method}
+    apa = (
+        f"split-half reliability (Spearman-Brown) = {bounded(half.reliability)}, "
+        f"{interval_text(half.ci_low, half.ci_high, bounded)}; "
+        f"ICC(2,1) = {bounded(components.icc())}, {len(matrix.raters)} raters, {len(matrix.images)} images"
+    )
+    return {**row, "note": "", "apa": apa}
