@@ -1,0 +1,110 @@
+"""Checks that the report makes itself from what is in the results folder."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens.report.numbers import count
+from traitlens.words import FOLD, GROUP, IDENTITY, TRAIT
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How the maps of one group and trait add up.
+
+    Parameters
+    ----------
+    trait, group : str
+        Which.
+    n : int
+        Number of maps.
+    r : float
+        Correlation of pixel sums with predictions.
+    slope : float
+        Slope of the pixel sum on the prediction's deviation from its reference (1: all of it).
+    leak : float
+        Median size of deviation minus pixel sum, in rating points.
+    """
+
+    trait: str
+    group: str
+    n: int
+    r: float
+    slope: float
+    leak: float
+
+
+def check_folds(predictions: pd.DataFrame) -> str:
+    """Check that no identity is in two folds of one group and trait.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        `predictions.csv`: identity, group, trait, fold.
+
+    Returns
+    -------
+    str
+        What was found, as a sentence.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"identity": ["a", "a"], "group": "g", "trait": "t", "fold": ["0", "1"]})
+    >>> check_folds(table)
+    'Folds: 1 identity lies in more than one fold, so performance may be too high.'
+    """
+    folds = predictions.groupby([GROUP, TRAIT, IDENTITY])[FOLD].nunique()
+    split = folds[folds > 1].index.get_level_values(IDENTITY).nunique()
+    if split:
+        verb = "identity lies" if split == 1 else "identities lie"
+        return f"Folds: {count(split)} {verb} in more than one fold, so performance may be too high."
+    return (
+        f"Folds: each of the {count(predictions[IDENTITY].nunique())} identities lies in one fold only; no model was "
+        "tested on an identity that it was trained on."
+    )
+
+
+def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) -> list[Balance] | None:
+    """Compare what the pixels carry with what was predicted.
+
+    Parameters
+    ----------
+    maps : Dataset or None
+        `maps.zarr`: prediction, reference and pixel_sum (group, trait, image).
+    traits, groups : list of str
+        Which, in order.
+
+    Returns
+    -------
+    list of Balance or None
+        One for each trait and group that has maps; None where the ledger is missing.
+    """
+    if maps is None or not {"prediction", "reference", "pixel_sum"} <= set(maps.data_vars):
+        return None
+    balances = []
+    for trait in traits:
+        for group in groups:
+            if trait not in maps[TRAIT].values or group not in maps[GROUP].values:
+                continue
+            part = maps[["prediction", "reference", "pixel_sum"]].sel({TRAIT: trait, GROUP: group})
+            prediction, reference, pixels = (
+                part[name].values.astype(np.float64) for name in ("prediction", "reference", "pixel_sum")
+            )
+            deviation = prediction - reference
+            known = np.isfinite(deviation) & np.isfinite(pixels)
+            deviation, pixels, prediction = deviation[known], pixels[known], prediction[known]
+            if len(pixels) < 3 or not deviation.any() or not np.ptp(pixels):
+                continue
+            balances.append(
+                Balance(
+                    trait,
+                    group,
+                    len(pixels),
+                    float(np.corrcoef(pixels, prediction)[0, 1]),
+                    float(deviation @ pixels / (deviation @ deviation)),
+                    float(np.median(np.abs(deviation - pixels))),
+                )
+            )
+    return balances

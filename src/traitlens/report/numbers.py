@@ -1,0 +1,172 @@
+"""Numbers as a paper writes them (APA style): no zero before the point where a value cannot pass 1."""
+
+import math
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a cell holds a finite number.
+
+    Parameters
+    ----------
+    value : any
+        A cell of a table, or nothing.
+
+    Returns
+    -------
+    bool
+        False for None, text, empty cells and infinities.
+    """
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def decimal(value: Any, digits: int = 2) -> str:
+    """Write a number with a fixed number of decimals and a true minus sign.
+
+    Parameters
+    ----------
+    value : any
+        The number; a dash where there is none.
+    digits : int, default 2
+        Decimals.
+
+    Returns
+    -------
+    str
+        The number as text.
+
+    Examples
+    --------
+    >>> decimal(-1.234), decimal(None)
+    ('−1.23', '–')
+    """
+    if not is_number(value):
+        return "–"
+    text = f"{float(value):.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def bounded(value: Any, digits: int = 2) -> str:
+    """Write a number that cannot pass 1 (a correlation, a share) without a zero before the point.
+
+    Parameters
+    ----------
+    value : any
+        The number; a dash where there is none.
+    digits : int, default 2
+        Decimals.
+
+    Returns
+    -------
+    str
+        The number as text.
+
+    Examples
+    --------
+    >>> bounded(0.625), bounded(-0.3), bounded(1.0)
+    ('.62', '−.30', '1.00')
+    """
+    return decimal(value, digits).replace("0.", ".", 1) if abs_below_one(value) else decimal(value, digits)
+
+
+def abs_below_one(value: Any) -> bool:
+    """Tell whether a cell holds a number between -1 and 1.
+
+    Parameters
+    ----------
+    value : any
+        A cell of a table, or nothing.
+
+    Returns
+    -------
+    bool
+        True below 1 in size, as it will be rounded.
+    """
+    return is_number(value) and abs(float(value)) < 1
+
+
+def interval(low: Any, high: Any) -> str:
+    """Write an interval of a correlation.
+
+    Parameters
+    ----------
+    low, high : any
+        Its ends; a dash where either is missing.
+
+    Returns
+    -------
+    str
+        The interval in brackets.
+
+    Examples
+    --------
+    >>> interval(0.481, 0.734)
+    '[.48, .73]'
+    """
+    return f"[{bounded(low)}, {bounded(high)}]" if is_number(low) and is_number(high) else "–"
+
+
+def probability(value: Any) -> str:
+    """Write a p value: exact to three decimals, never as zero.
+
+    Parameters
+    ----------
+    value : any
+        The p value; a dash where there is none.
+
+    Returns
+    -------
+    str
+        The p value as text.
+
+    Examples
+    --------
+    >>> probability(0.0432), probability(0.00001)
+    ('.043', '< .001')
+    """
+    return "< .001" if is_number(value) and float(value) < 0.001 else bounded(value, 3)
+
+
+def count(value: Any) -> str:
+    """Write a whole number with commas between thousands.
+
+    Parameters
+    ----------
+    value : any
+        The number; a dash where there is none.
+
+    Returns
+    -------
+    str
+        The number as text.
+
+    Examples
+    --------
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{round(float(value)):,}" if is_number(value) else "–"
+
+
+def several(names: list[str]) -> str:
+    """Write a list of names as a sentence does.
+
+    Parameters
+    ----------
+    names : list of str
+        The names.
+
+    Returns
+    -------
+    str
+        Names with commas and "and".
+
+    Examples
+    --------
+    >>> several(["warm", "critical", "strong"])
+    'warm, critical and strong'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""

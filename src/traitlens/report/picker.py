@@ -1,0 +1,131 @@
+"""What the page's picker shows: a bounded number of faces and maps, compressed."""
+
+from typing import Any, Final
+
+import numpy as np
+
+from traitlens.report.colouring import PERCENTILE, SMOOTHING, colour, data_uri, smooth, symmetric_limit
+from traitlens.report.results import Results
+from traitlens.words import GROUP, IMAGE, TRAIT
+
+MOST_FACES: Final = 500
+MOST_MAPS: Final = 1000
+FACE_SIDE: Final = 128
+MAP_SIDE: Final = 128
+
+
+def make_picker(results: Results) -> dict[str, Any] | None:
+    """Gather faces, predictions and maps for the page's script.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    dict or None
+        groups, traits, images (name, face, cells), limits by trait, and the numbers shown and left out; a
+        cell holds the observed and predicted rating and the coloured map, by group and trait in order. None
+        where no face may be shown or there is no prediction.
+    """
+    if results.pixels is None or results.predictions is None or not results.publishable:
+        return None
+    faces = _sample(results.publishable, _extremes(results), MOST_FACES)
+    with_maps: list[str] = []
+    if results.maps is not None:
+        present = set(results.maps[IMAGE].values)
+        number = max(8, MOST_MAPS // (len(results.groups) * len(results.traits)))
+        with_maps = _sample([f for f in faces if f in present], _extremes(results), number)
+    limits = _limits(results, with_maps)
+    shown = set(with_maps)
+    ratings = _ratings(results)
+    images = []
+    for image in faces:
+        cells = [
+            [_cell(ratings.get((group, trait, image))) for trait in results.traits]
+            for group in results.groups
+        ]
+        if image in shown:
+            _add_maps(results, image, cells, limits)
+        pixels = results.pixels.sel({IMAGE: image}).values
+        images.append(
+            {"name": image, "face": data_uri(pixels, FACE_SIDE), "map": image in shown, "cells": cells}
+        )
+    ramp = colour(np.repeat(np.linspace(-1, 1, 256)[None], 4, axis=0), 1.0)
+    return {
+        "groups": results.groups,
+        "traits": results.traits,
+        "images": images,
+        "limits": [limits.get(trait) for trait in results.traits],
+        "ramp": data_uri(ramp, quality=95),
+        "n_faces": len(faces),
+        "n_maps": len(with_maps),
+        "n_publishable": len(results.publishable),
+    }
+
+
+def _ratings(results: Results) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Observed and predicted ratings by group, trait and image."""
+    assert results.predictions is not None
+    return {
+        (row.group, row.trait, row.image): (row.observed, row.predicted)
+        for row in results.predictions.itertuples()
+    }
+
+
+def _cell(rating: tuple[float, float] | None) -> list[Any] | None:
+    """Round one image's ratings; None where the group did not rate it."""
+    return None if rating is None else [round(float(v), 3) if v == v else None for v in rating]
+
+
+def _extremes(results: Results) -> list[str]:
+    """Order images by how extreme they are for any group and trait: first the ends, then inwards."""
+    assert results.predictions is not None
+    order: dict[str, int] = {}
+    for _, part in results.predictions.groupby([GROUP, TRAIT], sort=False):
+        ranked = list(part.sort_values("predicted")[IMAGE])
+        for place, image in enumerate(ranked):
+            depth = min(place, len(ranked) - 1 - place)
+            order[image] = min(order.get(image, depth), depth)
+    return sorted(order, key=lambda image: (order[image], image))
+
+
+def _sample(images: list[str], extremes: list[str], number: int) -> list[str]:
+    """Choose half of the images among the extremes and half evenly from the rest, keeping the order."""
+    if len(images) <= number:
+        return images
+    allowed = set(images)
+    chosen = set([image for image in extremes if image in allowed][: number // 2])
+    rest = [image for image in images if image not in chosen]
+    places = np.linspace(0, len(rest) - 1, number - len(chosen)).round().astype(int)
+    chosen |= {rest[place] for place in places}
+    return [image for image in images if image in chosen]
+
+
+def _limits(results: Results, images: list[str]) -> dict[str, float]:
+    """One scale for all groups' maps of a trait."""
+    limits: dict[str, float] = {}
+    if results.maps is None or not images:
+        return limits
+    for trait in results.traits:
+        if trait in results.maps[TRAIT].values:
+            # A few dozen maps fix a percentile of their pixels well enough.
+            some = images[:: max(1, len(images) // 40)]
+            maps = results.maps["relevance"].sel({TRAIT: trait, IMAGE: some}).values
+            limits[trait] = symmetric_limit(smooth(np.nan_to_num(maps), SMOOTHING), percentile=PERCENTILE)
+    return limits
+
+
+def _add_maps(results: Results, image: str, cells: list[list[Any]], limits: dict[str, float]) -> None:
+    """Append the coloured map to each of an image's cells."""
+    assert results.maps is not None
+    known = list(results.maps[GROUP].values)
+    of_image = results.maps["relevance"].sel({IMAGE: image}).load()
+    for g, group in enumerate(results.groups):
+        for t, trait in enumerate(results.traits):
+            if cells[g][t] is None or group not in known or trait not in limits:
+                continue
+            one = of_image.sel({GROUP: group, TRAIT: trait}).values
+            if np.isfinite(one).all():
+                cells[g][t].append(data_uri(colour(smooth(one, SMOOTHING), limits[trait]), MAP_SIDE, 75))

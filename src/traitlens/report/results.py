@@ -1,0 +1,182 @@
+"""The results folder as the report reads it; parts that are not there are None."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import xarray as xr
+
+from traitlens.problems import Problem, TraitlensError
+from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, REGION, TRAIT
+
+_NAMES = (IMAGE, IDENTITY, GROUP, TRAIT, REGION, FOLD, "apa", "test", "from_group", "to_group", "metric")
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run left in its results folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    study : dict
+        Content of `study.json`.
+    provenance : dict
+        Content of `provenance.json`; empty where it is missing.
+    predictions, performance, reliability, targets, regions : DataFrame or None
+        The tables of these names.
+    comparisons : dict of DataFrame
+        The tables of `comparisons/`, by name without ending.
+    pixels : DataArray (image, y, x, colour) or None
+        The prepared images, opened but not loaded.
+    maps, averages : Dataset or None
+        `maps.zarr` and `average_maps.zarr`, opened but not loaded.
+    """
+
+    folder: Path
+    study: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    predictions: pd.DataFrame | None = None
+    performance: pd.DataFrame | None = None
+    reliability: pd.DataFrame | None = None
+    targets: pd.DataFrame | None = None
+    regions: pd.DataFrame | None = None
+    comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
+    pixels: xr.DataArray | None = None
+    maps: xr.Dataset | None = None
+    averages: xr.Dataset | None = None
+
+    @property
+    def groups(self) -> list[str]:
+        """The groups in the study's order."""
+        return list(map(str, self.study.get("groups", [])))
+
+    @property
+    def traits(self) -> list[str]:
+        """The traits in the study's order."""
+        return list(map(str, self.study.get("traits", [])))
+
+    @property
+    def publishable(self) -> list[str]:
+        """Images that may be shown one by one, in the order of the prepared images."""
+        if self.pixels is None:
+            return []
+        allowed = self.study.get("may_publish", {})
+        # Only a plain true opens a face to the public, never a word or a number that looks like one.
+        return [image for image in map(str, self.pixels[IMAGE].values) if allowed.get(image) is True]
+
+    def setting(self, *keys: str) -> Any:
+        """Look up a setting of the study.
+
+        Parameters
+        ----------
+        *keys : str
+            The section's name, then the setting's.
+
+        Returns
+        -------
+        any
+            The value, or None where it is not recorded.
+        """
+        value: Any = self.study.get("settings", {})
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+
+def read_results(folder: Path) -> Results:
+    """Read a results folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that a run has written; it needs `study.json`, all else may be missing.
+
+    Returns
+    -------
+    Results
+        What is there.
+
+    Raises
+    ------
+    TraitlensError
+        If `study.json` is missing or any file cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "study.json").is_file():
+        raise TraitlensError(
+            Problem(
+                "is not a results folder: it holds no study.json",
+                "name the folder that `traitlens run` wrote",
+                str(folder),
+            )
+        )
+    problems: list[Problem] = []
+
+    def read(name: str, reader: Callable[[Path], _Read]) -> _Read | None:
+        """Read one part where it is there, and collect what is wrong with it."""
+        if not (folder / name).exists():
+            return None
+        try:
+            return reader(folder / name)
+        except (OSError, ValueError, KeyError) as error:
+            problems.append(Problem(f"cannot be read ({error})", "run the study again", name))
+            return None
+
+    prepared = read("prepared.zarr", _open)
+    results = Results(
+        folder=folder,
+        study=read("study.json", _read_json) or {},
+        provenance=read("provenance.json", _read_json) or {},
+        predictions=read("predictions.csv", _read_table),
+        performance=read("performance.csv", _read_table),
+        reliability=read("ratings/reliability.csv", _read_table),
+        targets=read("ratings/targets.csv", _read_table),
+        regions=read("regions.csv", _read_table),
+        comparisons={
+            path.stem: table
+            for path in sorted((folder / "comparisons").glob("*.csv"))
+            if (table := read(f"comparisons/{path.name}", _read_table)) is not None
+        },
+        pixels=None if prepared is None else prepared["pixels"],
+        maps=read("maps.zarr", _open),
+        averages=read("average_maps.zarr", _open),
+    )
+    if problems:
+        raise TraitlensError(problems)
+    return results
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _read_table(path: Path) -> pd.DataFrame | None:
+    """Read a table in which names such as "NA" stay names; None where it has no row."""
+    table = pd.read_csv(path, converters=dict.fromkeys(_NAMES, str))
+    for column in (OBSERVED, PREDICTED):
+        if column in table:
+            table[column] = table[column].astype(float)
+    return table if len(table) else None
+
+
+def _open(path: Path) -> xr.Dataset:
+    """Open a dataset without loading it; text coordinates become plain strings."""
+    dataset = xr.open_zarr(path)
+    texts = {
+        name: [str(value) for value in dataset[name].values]
+        for name in (GROUP, TRAIT, IMAGE)
+        if name in dataset.coords
+    }
+    return dataset.assign_coords(
+        {name: (name, pd.Index(values, dtype=object)) for name, values in texts.items()}
+    )

@@ -1,0 +1,404 @@
+"""The report's sections: tables as text, figures with captions, and why a part is missing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from traitlens.report.checks import check_folds, check_ledger
+from traitlens.report.colouring import PERCENTILE, SMOOTHING
+from traitlens.report.drawings import Drawing
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
+from traitlens.report.results import Results
+from traitlens.report.wording import SIGNS
+from traitlens.words import GROUP, IMAGE, RATING, TRAIT
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the page prints it.
+
+    Parameters
+    ----------
+    caption : str
+        What it shows.
+    columns : list of str
+        Headings.
+    rows : list of list of str
+        Cells as text.
+    n_names : int
+        How many columns from the left hold names and not numbers.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+    n_names: int = 2
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure with its caption.
+
+    Parameters
+    ----------
+    drawing : Drawing
+        The figure.
+    caption : str
+        What it shows and how to read it.
+    alt : str
+        What it shows, for those who cannot see it.
+    """
+
+    drawing: Drawing
+    caption: str
+    alt: str
+
+
+@dataclass
+class Section:
+    """One part of the report.
+
+    Parameters
+    ----------
+    key : str
+        Its anchor.
+    title : str
+        Its heading.
+    paragraphs, notes : list of str
+        Text before its figures; sentences about what is missing.
+    figures : list of Shown
+        Figures.
+    tables : list of Table
+        Tables.
+    """
+
+    key: str
+    title: str
+    paragraphs: list[str] = field(default_factory=list)
+    figures: list[Shown] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Drawings = Mapping[str, Sequence[Drawing]]
+
+
+def make_sections(results: Results, drawings: Drawings) -> list[Section]:
+    """Put the report's parts together.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    drawings : mapping
+        Drawings by family.
+
+    Returns
+    -------
+    list of Section
+        Ratings, prediction, relevance, comparison, checks.
+    """
+    return [
+        _ratings(results, drawings),
+        _prediction(results, drawings),
+        _relevance(results, drawings),
+        _comparison(results, drawings),
+        _checks(results),
+    ]
+
+
+def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
+    """Give all drawings of a family their captions; `{about}` stands for the trait."""
+    return [
+        Shown(drawing, caption.replace("{about}", drawing.about), alt.replace("{about}", drawing.about))
+        for drawing in drawings.get(family, [])
+    ]
+
+
+def _rows(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:
+    """List a table's rows by trait and group, in the study's order."""
+    order = {(t, g): (i, j) for i, t in enumerate(results.traits) for j, g in enumerate(results.groups)}
+    rows: list[dict[str, Any]] = table.to_dict("records")
+    return sorted(rows, key=lambda row: order.get((row[TRAIT], row[GROUP]), (len(order), 0)))
+
+
+def _ratings(results: Results, drawings: Drawings) -> Section:
+    """How reliable the ratings are, and how the groups' ratings differ."""
+    section = Section("ratings", "Ratings")
+    table = results.reliability
+    if table is None:
+        section.notes.append(
+            "Reliability and noise ceilings are left out: they need the ratings of single raters, and these "
+            "results hold none."
+        )
+    else:
+        section.paragraphs.append(
+            "The noise ceiling is the highest correlation that a perfect model could reach, given how far the raters "
+            "of a group agree. It is the square root of the split-half reliability (Spearman–Brown); the "
+            "reliability itself is the ceiling of R²."
+        )
+        section.figures += _show(
+            drawings,
+            "reliability",
+            "Noise ceiling of r for each trait and group, with 95% intervals.",
+            "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table below.",
+        )
+        rows = [
+            [
+                row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
+                bounded(row.get("reliability")), bounded(row.get("ceiling_r")),
+                interval(row.get("ceiling_r_low"), row.get("ceiling_r_high")),
+                bounded(row.get("icc_2_1")), bounded(row.get("icc_2_k")), bounded(row.get("alpha")),
+            ]
+            for row in _rows(table, results)
+        ]  # fmt: skip
+        columns = ["Trait", "Group", "Raters", "Images", "Reliability (ceiling of R²)", "Ceiling of r",
+                   "95% interval", "ICC(2,1)", "ICC(2,k)", "Cronbach’s α"]  # fmt: skip
+        section.tables.append(_without_empty("Agreement of the raters.", columns, rows))
+    if results.targets is None:
+        section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
+    else:
+        section.tables.append(_mean_ratings(results.targets, results))
+    return section
+
+
+def _without_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:
+    """Leave out columns in which no row has a value."""
+    keep = [i for i in range(len(columns)) if i < n_names or any(row[i] != "–" for row in rows)]
+    return Table(caption, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows], n_names)
+
+
+def _mean_ratings(targets: pd.DataFrame, results: Results) -> Table:
+    """Each group's mean rating of each trait, and how far the groups order the images alike."""
+    wide = targets.pivot_table(index=IMAGE, columns=[TRAIT, GROUP], values=RATING)
+    columns = ["Trait", *(f"Mean (SD), {group}" for group in results.groups)]
+    pairs = [
+        (first, second) for i, first in enumerate(results.groups) for second in results.groups[i + 1 :]
+    ] if len(results.groups) <= 3 else []  # fmt: skip
+    columns += [
+        f"r, {first} with {second}" if len(pairs) > 1 else "r between groups" for first, second in pairs
+    ]
+    rows = []
+    for trait in results.traits:
+        values = {group: wide[trait, group] for group in results.groups if (trait, group) in wide}
+        cells = [trait]
+        for group in results.groups:
+            part = values.get(group)
+            cells.append("–" if part is None else f"{decimal(part.mean())} ({decimal(part.std())})")
+        for first, second in pairs:
+            both = pd.DataFrame({g: values[g] for g in (first, second) if g in values}).dropna()
+            cells.append(bounded(both.corr().iloc[0, 1]) if both.shape[1] == 2 and len(both) > 2 else "–")
+        rows.append(cells)
+    caption = "Mean ratings over images (SD over images)"
+    caption += ", and the correlation of the groups’ mean ratings over images both rated." if pairs else "."
+    return Table(caption, columns, rows, 1)
+
+
+def _prediction(results: Results, drawings: Drawings) -> Section:
+    """How well the readouts predict."""
+    section = Section("prediction", "Prediction")
+    if results.performance is None:
+        section.notes.append("This part is left out: the results hold no performance.csv yet.")
+        return section
+    section.paragraphs.append(
+        "Every prediction is out of sample: it was made by a model that saw no image of the same identity. Where the "
+        "groups’ raters agree to different degrees, their ceilings differ, and so does what can be reached."
+    )
+    section.figures += _show(
+        drawings,
+        "performance",
+        "Correlation of predicted and observed mean ratings (dots) with 95% intervals (lines) and noise ceilings "
+        "(bars), for each trait and group.",
+        "Dots with intervals and ceilings for each trait and group; the numbers are in the table below.",
+    )
+    rows = [
+        [
+            row[TRAIT], row[GROUP], count(row.get("n_images")), count(row.get("n_identities")),
+            bounded(row.get("r")), interval(row.get("ci_low"), row.get("ci_high")), probability(row.get("p")),
+            bounded(row.get("r2")), decimal(row.get("rmse")), bounded(row.get("ceiling_r")), _reached(row),
+        ]
+        for row in _rows(results.performance, results)
+    ]  # fmt: skip
+    columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "R²", "RMSE", "Ceiling of r",
+               "r / ceiling"]  # fmt: skip
+    section.tables.append(
+        _without_empty("Out-of-sample performance. RMSE is in rating points.", columns, rows)
+    )
+    if "ceiling_r" not in results.performance or results.performance["ceiling_r"].isna().all():
+        section.notes.append("Noise ceilings are left out: they need the ratings of single raters.")
+    caption = (
+        "Observed against predicted mean ratings, one dot per image; on the dashed line both are equal. Predictions "
+        "lie closer together than ratings because a model that is unsure stays near the mean."
+    )
+    section.figures += _show(
+        drawings, "scatter", caption, "Scatter plots of observed against predicted ratings."
+    )
+    return section
+
+
+def _reached(row: Mapping[str, Any]) -> str:
+    """Write r as a share of its ceiling."""
+    r, ceiling = row.get("r"), row.get("ceiling_r")
+    if not (is_number(r) and is_number(ceiling)) or not float(ceiling or 0) > 0:
+        return "–"
+    return f"{100 * float(r or 0) / float(ceiling or 1):.0f}%".replace("-", "−")
+
+
+def _relevance(results: Results, drawings: Drawings) -> Section:
+    """Which pixels carried the predictions."""
+    section = Section("relevance", "Relevance")
+    if results.averages is None and results.maps is None:
+        section.notes.append("This part is left out: the results hold no relevance maps.")
+        return section
+    section.paragraphs.append(SIGNS)
+    scale = (
+        f"One scale for all maps of the trait, symmetric around zero; it ends at the {PERCENTILE:g}th percentile of "
+        f"absolute values, and what lies beyond has the end’s colour. Maps were smoothed (Gaussian, SD = "
+        f"{SMOOTHING:g} pixels)."
+    )
+    section.figures += _show(
+        drawings,
+        "average_maps",
+        "{about}: average maps over the average face. Relevance runs along the prediction: red pixels raised the "
+        "prediction where it was high and lowered it where it was low; blue pixels did the opposite. A group’s map "
+        f"sums to about the standard deviation of its predictions. {scale}",
+        "Average relevance maps of {about}, groups side by side, and their difference.",
+    )
+    if results.averages is None:
+        section.notes.append("Average maps are left out: the results hold no average_maps.zarr.")
+    if results.maps is None:
+        section.notes.append("Maps of single images are left out: they were not kept in these results.")
+        return section
+    faces = _show(
+        drawings,
+        "faces",
+        "{about}: the faces with the lowest (left) and the highest (right) predicted ratings, averaged over groups, "
+        f"and each group’s map. {scale}",
+        "Faces with the lowest and highest predictions of {about}, and their relevance maps.",
+    )
+    averages = _show(
+        drawings,
+        "extremes",
+        "{about}: averages over the images with the lowest and with the highest predicted ratings, and over their "
+        f"maps. {scale}",
+        "Averages of the images with the lowest and highest predictions of {about}, with average maps.",
+    )
+    section.figures += faces + averages
+    if not results.publishable:
+        section.notes.append(
+            "Single faces are left out: no image of this study is marked as may_publish. Only averages over several "
+            "images are shown."
+        )
+    return section
+
+
+def _comparison(results: Results, drawings: Drawings) -> Section:
+    """Whether the groups use faces differently."""
+    section = Section("comparison", "Comparison of groups")
+    if results.regions is None:
+        section.notes.append("The regions’ shares are left out: the results hold no regions.csv.")
+    section.figures += _show(
+        drawings,
+        "region_shares",
+        "Share of the relevance that each region of the face carries, averaged over identities, with 95% intervals "
+        "over identities. These intervals describe the images of this study; they are no test of the groups.",
+        "Bars with intervals: share of relevance by region, trait and group.",
+    )
+    section.figures += _show(
+        drawings,
+        "region_differences",
+        f"Difference between the groups ({' − '.join(results.groups[:2])}) in each region, with 95% intervals; filled "
+        "dots are significant after correction.",
+        "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
+    )
+    if len(results.groups) < 2:
+        section.notes.append("Tests between groups are left out: the study has one group.")
+    elif not results.comparisons:
+        section.notes.append("Tests between groups are left out: the results hold no comparisons.")
+    for name, table in results.comparisons.items():
+        section.tables.append(_any_table(name, table))
+    return section
+
+
+_HEADINGS = {
+    "ci_low": "95% from", "ci_high": "95% to", "p_corrected": "p (corrected)", "effect_size": "Effect size",
+    "apa": "In words of a paper", "n": "n", "p": "p",
+}  # fmt: skip
+_MOST_ROWS = 300
+
+
+def _any_table(name: str, table: pd.DataFrame) -> Table:
+    """Print a table of comparisons whatever its columns are."""
+    numeric = [bool(pd.api.types.is_numeric_dtype(table[column])) for column in table.columns]
+    n_names = next((i for i, is_numeric in enumerate(numeric) if is_numeric), len(numeric))
+    columns = [_HEADINGS.get(str(c), str(c).replace("_", " ").capitalize()) for c in table.columns]
+    rows = [
+        [_cell(str(column), value) for column, value in row.items()]
+        for row in table.head(_MOST_ROWS).to_dict("records")
+    ]
+    caption = f"comparisons/{name}.csv"
+    if len(table) > _MOST_ROWS:
+        caption += f" (its first {_MOST_ROWS} of {count(len(table))} rows)"
+    return _without_empty(caption, columns, rows, n_names)
+
+
+def _cell(column: str, value: Any) -> str:
+    """Write one cell by what its column is called."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value or "–"
+    if column in ("p", "p_corrected"):
+        return probability(value)
+    if is_number(value) and float(value).is_integer():
+        return count(value).replace("-", "−")
+    digits = 2 if is_number(value) and abs(float(value)) >= 0.1 else 4
+    return decimal(value, digits)
+
+
+def _checks(results: Results) -> Section:
+    """Whether the results add up."""
+    section = Section("checks", "Checks")
+    if results.predictions is not None:
+        section.paragraphs.append(check_folds(results.predictions))
+    ledger = check_ledger(results.maps, results.traits, results.groups)
+    if ledger is None:
+        section.notes.append("The ledger of the maps is left out: no maps of single images were kept.")
+    else:
+        section.paragraphs.append(
+            "Ledger of the maps: the prediction’s deviation from the mean rating of the training images is what the "
+            "pixels carry plus what leaks into the network’s biases. The nearer the leak is to nothing, the more "
+            "fully the maps account for the predictions."
+        )
+        columns = [
+            "Trait",
+            "Group",
+            "Maps",
+            "r of pixel sums with predictions",
+            "Pixels’ share",
+            "Typical leak",
+        ]
+        section.tables.append(
+            Table(
+                "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: slope of the "
+                "pixel sum on the deviation.",
+                columns,
+                [
+                    [
+                        row.trait,
+                        row.group,
+                        count(row.n),
+                        bounded(row.r, 3),
+                        decimal(row.slope, 3),
+                        decimal(row.leak, 3),
+                    ]
+                    for row in ledger
+                ],
+            )
+        )
+    notices = [str(notice) for notice in results.study.get("notices", [])]
+    if notices:
+        section.paragraphs.append(f"When the study was read: {several(notices)}.")
+    return section

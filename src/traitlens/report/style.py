@@ -1,0 +1,190 @@
+"""How every figure looks: journal widths, type of at least 7 pt, colours safe for colour-blind readers."""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, ParamSpec, TypeVar
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from traitlens.keeping import write_whole
+
+NARROW: Final = 89.0
+"""Width of a figure in one journal column, in millimetres."""
+WIDE: Final = 183.0
+"""Width of a figure across two journal columns, in millimetres."""
+
+INK: Final = "#1a1a1a"
+FAINT: Final = "#767676"
+GROUP_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#000000", "#7F7F7F")
+"""Okabe & Ito's blue, vermilion and green first; each stands 3:1 or more against white."""
+GROUP_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+MAP_COLOURS: Final = "RdBu_r"
+"""Red raises, blue lowers, white is zero."""
+
+_SETTINGS: Final = {
+    "font.family": "sans-serif",
+    # Of one width: a figure laid out with one of the first three looks right with another.
+    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    # Names are shown as they are written: a dollar sign in one starts no formula.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "traitlens",
+}
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+def styled(draw: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """Make a function draw in the style of the report, whatever the user's own settings are.
+
+    Parameters
+    ----------
+    draw : callable
+        A function that draws or saves a figure.
+
+    Returns
+    -------
+    callable
+        The same function under the report's settings.
+    """
+
+    @functools.wraps(draw)
+    def draw_in_style(*args: _Given.args, **kwargs: _Given.kwargs) -> _Made:
+        with mpl.rc_context():
+            mpl.rcParams.update(mpl.rcParamsDefault)
+            mpl.rcParams.update(_SETTINGS)
+            return draw(*args, **kwargs)
+
+    return draw_in_style
+
+
+def inches(millimetres: float) -> float:
+    """Turn millimetres into the inches that matplotlib counts in.
+
+    Parameters
+    ----------
+    millimetres : float
+        A length.
+
+    Returns
+    -------
+    float
+        The same length in inches.
+
+    Examples
+    --------
+    >>> inches(25.4)
+    1.0
+    """
+    return millimetres / 25.4
+
+
+def shorten(name: str, limit: int = 24) -> str:
+    """Shorten a name so that it fits beside a figure; line breaks and the like become spaces.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    limit : int, default 24
+        Most characters.
+
+    Returns
+    -------
+    str
+        The name, or its beginning with an ellipsis.
+
+    Examples
+    --------
+    >>> shorten("warm"), shorten("a very long name of a trait", 10)
+    ('warm', 'a very lo…')
+    """
+    name = " ".join("".join(c if c.isprintable() else " " for c in name).split())
+    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"
+
+
+def colours_of(groups: Iterable[str]) -> dict[str, str]:
+    """Give each group its colour, by its place in the study.
+
+    Parameters
+    ----------
+    groups : iterable of str
+        The groups in the study's order.
+
+    Returns
+    -------
+    dict
+        Colour (hexadecimal) by group.
+    """
+    return {group: GROUP_COLOURS[i % len(GROUP_COLOURS)] for i, group in enumerate(groups)}
+
+
+def markers_of(groups: Iterable[str]) -> dict[str, str]:
+    """Give each group its marker, so that colour is never the only sign.
+
+    Parameters
+    ----------
+    groups : iterable of str
+        The groups in the study's order.
+
+    Returns
+    -------
+    dict
+        Marker of matplotlib by group.
+    """
+    return {group: GROUP_MARKERS[i % len(GROUP_MARKERS)] for i, group in enumerate(groups)}
+
+
+@styled
+def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
+    """Save a figure for a paper: SVG with text kept as text, and PNG at 300 dpi.
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    path : Path
+        Its file without an ending.
+    formats : sequence of str, default ("svg", "png")
+        Endings, of those that matplotlib writes.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of `formats`.
+    """
+    files = []
+    for ending in formats:
+        file = path.with_name(f"{path.name}.{ending}")
+        # Without the date, the same results give the same file.
+        metadata = {"Date": None} if ending == "svg" else None
+        with write_whole(file) as temporary:
+            figure.savefig(temporary, format=ending, dpi=300, metadata=metadata)
+        files.append(file)
+    return files

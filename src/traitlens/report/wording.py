@@ -1,0 +1,233 @@
+"""What the report says in sentences: the question, the design, the limits, the methods text."""
+
+from dataclasses import dataclass
+
+from traitlens.report.colouring import PERCENTILE, SMOOTHING
+from traitlens.report.numbers import count, several
+from traitlens.report.results import Results
+
+REFERENCES = {
+    "bach": "Bach, S., Binder, A., Montavon, G., Klauschen, F., Müller, K.-R., & Samek, W. (2015). On pixel-wise "
+    "explanations for non-linear classifier decisions by layer-wise relevance propagation. PLOS ONE, 10(7), "
+    "e0130140. https://doi.org/10.1371/journal.pone.0130140",
+    "brown": "Brown, W. (1910). Some experimental results in the correlation of mental abilities. British Journal "
+    "of Psychology, 3(3), 296–322. https://doi.org/10.1111/j.2044-8295.1910.tb00207.x",
+    "cao": "Cao, R., Zhang, N., Yu, H., Webster, P. J., Paul, L. K., Li, X., Lin, C., & Wang, S. (2023). "
+    "Comprehensive social trait judgments from faces in autism spectrum disorder. Psychological Science, 34(10), "
+    "1121–1145. https://doi.org/10.1177/09567976231192236",
+    "hoerl": "Hoerl, A. E., & Kennard, R. W. (1970). Ridge regression: Biased estimation for nonorthogonal problems. "
+    "Technometrics, 12(1), 55–67. https://doi.org/10.1080/00401706.1970.10488634",
+    "letzgus": "Letzgus, S., Wagner, P., Lederer, J., Samek, W., Müller, K.-R., & Montavon, G. (2022). Toward "
+    "explainable artificial intelligence for regression models: A methodological perspective. IEEE Signal "
+    "Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277",
+    "shrout": "Shrout, P. E., & Fleiss, J. L. (1979). Intraclass correlations: Uses in assessing rater reliability. "
+    "Psychological Bulletin, 86(2), 420–428. https://doi.org/10.1037/0033-2909.86.2.420",
+    "simonyan": "Simonyan, K., & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
+    "recognition. International Conference on Learning Representations. https://arxiv.org/abs/1409.1556",
+    "spearman": "Spearman, C. (1910). Correlation calculated from faulty data. British Journal of Psychology, 3(3), "
+    "271–295. https://doi.org/10.1111/j.2044-8295.1910.tb00206.x",
+}
+
+SIGNS = (
+    "Red pixels raised and blue pixels lowered the predicted rating, relative to the mean rating of the training "
+    "images; white pixels did neither."
+)
+
+LIMITS = (
+    "A prediction is the impression that raters of a group would form of a picture. It is never a fact about the "
+    "character, the abilities or the health of the person shown, and must not be used to judge, select or diagnose "
+    "anybody: neither the persons shown nor the raters.",
+    SIGNS
+    + " A map explains the model's prediction. It does not show where raters looked, nor what caused their "
+    "impression.",
+    "The network was trained on photographs of objects. It follows hair, lighting, background and picture quality as "
+    "readily as the face, and faces unlike those of this study lie outside what its readouts know.",
+    "Differences between groups are differences between averages of raters. They say nothing about a single "
+    "person, and no group's way of seeing a face is the standard that another falls short of.",
+)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The methods text.
+
+    Parameters
+    ----------
+    paragraphs : list of str
+        Its paragraphs, in the past tense.
+    references : list of str
+        The works it cites, in alphabetical order.
+    """
+
+    paragraphs: list[str]
+    references: list[str]
+
+
+def describe_design(results: Results) -> list[str]:
+    """Say the study's question and design in words.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of str
+        Sentences, one paragraph each.
+    """
+    study, groups = results.study, results.groups
+    question = (
+        f"How well can the ratings that {'each of ' if len(groups) > 1 else ''}{_groups(groups)} gave faces on "
+        f"{_traits(results.traits)} be predicted from the pictures, and which parts of the face carried the "
+        f"predictions{', and do the groups differ in this' if len(groups) > 1 else ''}?"
+    )
+    return [*([str(study["description"])] if study.get("description") else []), question, _ratings(results)]
+
+
+def _groups(groups: list[str]) -> str:
+    """Name the groups."""
+    return f"the group {groups[0]}" if len(groups) == 1 else f"the groups {several(groups)}"
+
+
+def _traits(traits: list[str]) -> str:
+    """Name the traits, or count them where they are many."""
+    return f"the trait {traits[0]}" if len(traits) == 1 else f"{len(traits)} traits ({several(traits)})"
+
+
+def _ratings(results: Results) -> str:
+    """Say who rated what."""
+    study = results.study
+    raters = f"{count(study['n_raters'])} raters" if study.get("n_raters") else "Raters"
+    scale = study.get("scale")
+    on = f" on a scale from {scale[0]:g} to {scale[1]:g}" if scale else ""
+    return (
+        f"{raters} ({several(results.groups)}) rated {count(study.get('n_images'))} images of "
+        f"{count(study.get('n_identities'))} identities on {_traits(results.traits)}{on}: "
+        f"{count(study.get('n_ratings'))} ratings in all."
+    )
+
+
+def describe_methods(results: Results) -> Methods:
+    """Write the methods section, true to the settings of this study.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    Methods
+        Paragraphs and the references that they cite.
+    """
+    sections = [
+        _say_ratings(results),
+        _say_readout(results),
+        _say_relevance(results),
+        _say_comparison(results),
+    ]
+    paragraphs = [text for text, _ in sections if text]
+    paragraphs.append(_say_software(results))
+    cited = {key for _, keys in sections for key in keys}
+    return Methods(paragraphs, [REFERENCES[key] for key in sorted(cited)])
+
+
+def _say_ratings(results: Results) -> tuple[str, list[str]]:
+    """Methods: ratings and their reliability."""
+    text, cited = _ratings(results) + " Ratings were averaged over the raters of each group.", []
+    if results.reliability is not None:
+        text += (
+            " For each group and trait, the reliability of the mean rating was estimated from split halves of the "
+            "raters, stepped up with the Spearman–Brown formula (Brown, 1910; Spearman, 1910). This reliability "
+            "bounds the share of variance that a model can explain; its square root bounds the correlation of "
+            "predicted and observed ratings (the noise ceiling)."
+        )
+        cited += ["brown", "spearman"]
+        if "icc_2_k" in results.reliability and results.reliability["icc_2_k"].notna().any():
+            text += " Intraclass correlations were computed as ICC(2,1) and ICC(2,k) (Shrout & Fleiss, 1979)."
+            cited.append("shrout")
+    return text, cited
+
+
+def _say_readout(results: Results) -> tuple[str, list[str]]:
+    """Methods: images, network and readout."""
+    if results.performance is None:
+        return "", []
+    size, crop = results.setting("faces", "size"), results.setting("faces", "crop")
+    prepared = {
+        "face": "cropped to an upright square around the face with the pupils at fixed places",
+        "full": "padded to a square",
+    }.get(str(crop), "brought to a square (around the face where landmarks were at hand)")
+    text = f"Images were {prepared}" + (f" and resized to {size} × {size} pixels. " if size else ". ")
+    text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet and kept unchanged. "
+    cited = ["simonyan"]
+    method, grid = str(results.setting("readout", "method")), results.setting("readout", "grid")
+    if method == "ridge":
+        tap = results.setting("readout", "tap")
+        text += (
+            f"For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean rating from the "
+            f"activations of the layer {tap}, averaged to a grid of {grid} × {grid} places; its penalty was chosen by "
+            "cross-validation within the training images. "
+        )
+        cited.append("hoerl")
+    elif method == "dense":
+        text += (
+            "For each group and trait, the activations of the last convolutional layer, averaged over the picture, "
+            "entered a dense layer of 1,024 rectified linear units and one linear unit that predicted the mean rating, "
+            "as in Cao et al. (2023). "
+        )
+        cited.append("cao")
+    else:
+        text += f"For each group and trait, a readout ({method}) predicted the mean rating. "
+    folds = results.predictions["fold"].nunique() if results.predictions is not None else None
+    folds = folds or results.setting("folds", "number")
+    text += (
+        f"Predictions were made out of sample in {folds} folds by identity: each image was predicted by a model that "
+        "was trained on no image of the same identity. Performance is given as the correlation r, the explained "
+        "variance R² and the root mean squared error of these predictions."
+    )
+    return text, cited
+
+
+def _say_relevance(results: Results) -> tuple[str, list[str]]:
+    """Methods: relevance maps."""
+    if results.maps is None and results.averages is None:
+        return "", []
+    method = str(results.setting("relevance", "method"))
+    if "lrp" in method:
+        text = (
+            "Predictions were traced back to pixels with layer-wise relevance propagation (Bach et al., 2015) with the "
+            f"rules of the preset {method.removeprefix('lrp.')}, following Cao et al. (2023). "
+        )
+        cited = ["bach", "cao", "letzgus"]
+    else:
+        text, cited = f"Predictions were traced back to pixels with the method {method}. ", ["letzgus"]
+    text += (
+        "The explained quantity was the deviation of the prediction from the mean rating of the training images "
+        "(Letzgus et al., 2022), so that relevance is in rating points; each image was explained by the model that "
+        "had not been trained on its identity. For average maps, each map was weighted with its standardised "
+        "prediction before averaging, so that positive values mark pixels that raised the prediction where it was "
+        "high and lowered it where it was low. "
+        f"For display, maps were smoothed with a Gaussian (SD = {SMOOTHING:g} pixels), and the colour scale, symmetric "
+        f"around zero, ended at the {PERCENTILE:g}th percentile of absolute values."
+    )
+    return text, cited
+
+
+def _say_comparison(results: Results) -> tuple[str, list[str]]:
+    """Methods: comparison of groups."""
+    if "regions" not in results.comparisons:
+        return "", []
+    return (
+        "Groups were compared in the relevance of each region of the face; p values were corrected for the number of "
+        "comparisons, and values below .05 were called significant.",
+        [],
+    )
+
+
+def _say_software(results: Results) -> str:
+    """Methods: software."""
+    versions = results.provenance.get("versions", {})
+    names = [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
+    return f"Analyses were run with {several(names)}." if names else "Analyses were run with traitlens."
