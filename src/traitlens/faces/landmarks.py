@@ -129,7 +129,7 @@ def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.n
 
     anchors = mesh[indices]
     pull = np.linalg.solve(likeness(anchors, anchors), places - anchors)
-    bent = mesh + likeness(mesh, anchors) @ pull
+    bent: np.ndarray = mesh + likeness(mesh, anchors) @ pull
     bent[indices] = places
     return bent
 
