@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.decoder import single_thread
 from traitlens.faces.detection import DOUBTFUL_POSE, MESH_POINTS, Detection, detect_landmarks, head_pose
 from traitlens.faces.frames import apply_affine, fit_similarity, pupil_distance
 from traitlens.faces.images import load_image
@@ -66,7 +67,9 @@ class Landmarks:
         rows = self.table[self.table[IMAGE] == image]
         if rows.empty:
             return None
-        return rows.set_index(rows[POINT].astype(int))[[X, Y]].sort_index().to_numpy(dtype=float)
+        points: np.ndarray = np.empty((len(rows), 2))
+        points[rows[POINT].astype(int)] = rows[[X, Y]]
+        return points
 
 
 def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
@@ -126,7 +129,7 @@ def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.n
 
     anchors = mesh[indices]
     pull = np.linalg.solve(likeness(anchors, anchors), places - anchors)
-    bent = mesh + likeness(mesh, anchors) @ pull
+    bent: np.ndarray = mesh + likeness(mesh, anchors) @ pull
     bent[indices] = places
     return bent
 
@@ -181,7 +184,8 @@ def find_landmarks(
             if progress is not None:
                 progress(1)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    # torch keeps the number of threads per thread: the one that will be asked for it must set it.
+    with single_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         results = list(pool.map(find, paths))
     faults = [fault for result in results if isinstance(result, list) for fault in result]
     if faults:

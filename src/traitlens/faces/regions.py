@@ -1,0 +1,247 @@
+"""A face cut into regions: every pixel belongs to exactly one.
+
+Regions are painted one over the other from the mesh: the eyes win over the brows, these over the mouth and
+so on. Widths are in distances between the pupils. "Left" is the left of the image.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+from PIL import Image, ImageDraw
+
+from traitlens.faces.frames import (
+    CANONICAL_ANCHORS,
+    CANONICAL_PUPIL_DISTANCE,
+    CANONICAL_SIZE,
+    apply_affine,
+    invert_affine,
+    to_canonical,
+)
+from traitlens.problems import Problem, TraitlensError
+from traitlens.words import REGION, X, Y
+
+REGIONS: Final = (
+    "left eye",
+    "right eye",
+    "left brow",
+    "right brow",
+    "nose",
+    "mouth",
+    "forehead",
+    "left cheek",
+    "right cheek",
+    "jaw",
+    "background",
+)
+"""Names in the order of the labels; "jaw" is jaw and chin, "background" is hair and background."""
+
+UNIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "eye region": ("left eye", "right eye", "left brow", "right brow"),
+    "upper face": ("left eye", "right eye", "left brow", "right brow", "forehead"),
+    "lower face": ("nose", "mouth", "left cheek", "right cheek", "jaw"),
+}
+"""Larger regions; they overlap."""
+
+OVAL: Final = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+BROW_LINE: Final = (46, 53, 52, 65, 55, 285, 295, 282, 283, 276)
+MOUTH_LINE: Final = (172, 61, 291, 397)
+GLABELLA: Final = (55, 193, 168, 417, 285)
+NOSE: Final = (
+    *(193, 122, 174, 217, 126, 209, 129, 98, 97, 2, 326, 327, 358, 429, 355, 437, 399, 351, 417, 168),
+)
+LIPS: Final = (*(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146),)
+PHILTRUM: Final = (129, 98, 2, 327, 358, 291, 267, 0, 37, 61)
+BROWS: Final = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
+EYES: Final = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
+NOSE_MARGIN, LIPS_MARGIN, BROW_MARGIN, EYE_MARGIN = 0.02, 0.06, 0.06, 0.07
+
+HAIRLINE: Final = -1.15
+"""Height of the hairline below (here: above) the pupils; the mesh ends lower and is stretched up to it."""
+
+STRETCHED_ABOVE: Final = -0.30
+"""Height above which the mesh's outline is stretched."""
+
+FINEST: Final = 3
+"""Polygons are drawn on a raster this many times finer, and read in the middle of each pixel."""
+
+Polygon = Sequence[int] | Sequence[tuple[float, float]]
+
+
+def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon] | None = None) -> np.ndarray:
+    """Label every pixel of a prepared image with its region.
+
+    Parameters
+    ----------
+    points : ndarray (478, 2)
+        The mesh in pixels of the prepared image.
+    size : int
+        Side of the prepared image in pixels.
+    polygons : mapping of str to sequence, optional
+        Regions of one's own, painted over the others in their order: indices of mesh points, or (x, y) in the
+        canonical frame of 512 x 512 pixels. A name of :data:`REGIONS` adds to that region.
+
+    Returns
+    -------
+    ndarray (size, size) of int8
+        Index in :func:`region_names`; y, x.
+
+    Raises
+    ------
+    TraitlensError
+        Where a polygon has fewer than three points or names unknown ones.
+
+    Examples
+    --------
+    >>> from traitlens.faces.canonical import canonical_mesh
+    >>> labels = region_labels(canonical_mesh().points, 512)
+    >>> REGIONS[labels[224, 192]], REGIONS[labels[0, 0]]
+    ('left eye', 'background')
+    """
+    names = region_names(polygons)
+    canvas = _Canvas(points, size)
+    fine = size * FINEST
+    labels = np.full((fine, fine), names.index("background"), np.int8)
+
+    def paint(name: str, mask: np.ndarray) -> None:
+        """Give a region the pixels of a mask."""
+        labels[mask] = names.index(name)
+
+    face = canvas.fill(_outline(canvas.mesh))
+    above_brows = canvas.fill(_above(canvas.mesh[list(BROW_LINE)]))
+    above_mouth = canvas.fill(_above(canvas.mesh[list(MOUTH_LINE)]))
+    left = canvas.fill(np.array([[256, -4096], [-4096, -4096], [-4096, 4096], [256, 4096]], float))
+    paint("jaw", face & ~above_mouth)
+    paint("left cheek", face & above_mouth & left)
+    paint("right cheek", face & above_mouth & ~left)
+    paint("forehead", (face & above_brows) | canvas.fill(canvas.mesh[list(GLABELLA)]))
+    nose = canvas.fill(canvas.mesh[list(NOSE)], NOSE_MARGIN)
+    paint("nose", nose)
+    paint("mouth", canvas.fill(canvas.mesh[list(PHILTRUM)]) & ~nose)
+    paint("mouth", canvas.fill(canvas.mesh[list(LIPS)], LIPS_MARGIN))
+    for side, brow in zip(("left", "right"), BROWS, strict=True):
+        paint(f"{side} brow", canvas.fill(canvas.mesh[list(brow)], BROW_MARGIN))
+    for side, eye in zip(("left", "right"), EYES, strict=True):
+        paint(f"{side} eye", canvas.fill(canvas.mesh[list(eye)], EYE_MARGIN))
+    for name, polygon in (polygons or {}).items():
+        paint(name, canvas.fill(_corners(name, polygon, canvas.mesh)))
+    return labels[FINEST // 2 :: FINEST, FINEST // 2 :: FINEST].copy()
+
+
+def region_names(polygons: Mapping[str, Polygon] | None = None) -> tuple[str, ...]:
+    """Name the regions in the order of their labels.
+
+    Parameters
+    ----------
+    polygons : mapping of str to sequence, optional
+        Regions of one's own.
+
+    Returns
+    -------
+    tuple of str
+        :data:`REGIONS`, then one's own.
+    """
+    return (*REGIONS, *(name for name in polygons or {} if name not in REGIONS))
+
+
+def region_masks(labels: Any, names: Sequence[str] = REGIONS, unions: bool = False) -> xr.DataArray:
+    """Turn labels into one mask per region.
+
+    Parameters
+    ----------
+    labels : array_like (y, x) of int
+        What :func:`region_labels` gave.
+    names : sequence of str
+        Names in the order of the labels.
+    unions : bool, default False
+        Whether to add the larger regions of :data:`UNIONS`, which overlap.
+
+    Returns
+    -------
+    DataArray (region, y, x) of bool
+        Without unions, exactly one region is true in every pixel.
+
+    Examples
+    --------
+    >>> region_masks(np.array([[0, 10]])).sel(region="left eye").values.tolist()
+    [[True, False]]
+    """
+    labels = np.asarray(labels)
+    masks = {name: labels == index for index, name in enumerate(names)}
+    if unions:
+        masks |= {
+            union: np.logical_or.reduce([masks[name] for name in parts]) for union, parts in UNIONS.items()
+        }
+    return xr.DataArray(np.stack(list(masks.values())), dims=(REGION, Y, X), coords={REGION: list(masks)})
+
+
+class _Canvas:
+    """Draws polygons of the canonical frame into a prepared image, on a finer raster.
+
+    The polygons are those of this very face: its mesh is only turned, scaled and shifted into the frame.
+    """
+
+    def __init__(self, points: np.ndarray, size: int):
+        to_frame = to_canonical(points)
+        self.mesh = apply_affine(to_frame, points)
+        self._to_fine = FINEST * invert_affine(to_frame)
+        self._side = size * FINEST
+        self._width = CANONICAL_PUPIL_DISTANCE * float(np.sqrt(np.linalg.det(self._to_fine[:, :2])))
+
+    def fill(self, corners: np.ndarray, margin: float = 0.0) -> np.ndarray:
+        """Draw a filled polygon, made wider by a margin in distances between the pupils."""
+        # Pillow counts from the first pixel's centre.
+        drawn = [(float(x), float(y)) for x, y in apply_affine(self._to_fine, corners) - 0.5]
+        image = Image.new("1", (self._side, self._side))
+        draw = ImageDraw.Draw(image)
+        draw.polygon(drawn, fill=1)
+        radius = margin * self._width
+        if radius > 0:
+            draw.line([*drawn, drawn[0]], fill=1, width=round(2 * radius))
+            for x, y in drawn:
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=1)
+        return np.asarray(image)
+
+
+def _outline(mesh: np.ndarray) -> np.ndarray:
+    """Outline the face up to the hairline, in the canonical frame."""
+    outline = mesh[list(OVAL)].copy()
+    pupils = CANONICAL_ANCHORS[0][1]
+    start = pupils + STRETCHED_ABOVE * CANONICAL_PUPIL_DISTANCE
+    end = pupils + HAIRLINE * CANONICAL_PUPIL_DISTANCE
+    high = outline[:, 1] < start
+    if high.any():
+        stretch = (start - end) / (start - outline[:, 1].min())
+        outline[high, 1] = start - stretch * (start - outline[high, 1])
+    return outline
+
+
+def _above(line: np.ndarray) -> np.ndarray:
+    """Enclose everything above a line that is prolonged to both sides."""
+    far = 8.0 * CANONICAL_SIZE
+    (left, right) = (line[0, 1], line[-1, 1])
+    return np.vstack([[-far, left], line, [far, right], [far, -far], [-far, -far]])
+
+
+def _corners(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
+    """Turn a polygon of one's own into places in the canonical frame."""
+    try:
+        values = np.asarray(polygon, dtype=float)
+        if values.ndim == 1 and len(values) >= 3 and set(values.tolist()) <= set(range(len(mesh))):
+            return mesh[values.astype(int)]
+        if values.ndim == 2 and len(values) >= 3 and values.shape[1] == 2 and np.isfinite(values).all():
+            return values
+    except (TypeError, ValueError):
+        pass
+    advice = "give three or more mesh points (0 to 477) or (x, y) in the frame of 512 x 512 pixels"
+    raise TraitlensError(Problem(f"the region {name!r} is no polygon", advice))
