@@ -51,12 +51,12 @@ def write_arrays(
     }
     dataset = dataset.assign_coords(text)
     dataset.to_zarr(path, mode="w-", zarr_format=2, consolidated=False)
-    store = zarr.open_group(path, mode="r+", zarr_format=2)
+    store: Any = zarr.open_group(path, mode="r+", zarr_format=2)
     dimensions = {str(name): variable.dims for name, variable in dataset.data_vars.items()}
     for name, (dims, kind) in (large or {}).items():
         shape = tuple(dataset.sizes[dim] for dim in dims)
         chunks = tuple(1 if dim == IMAGE else n for dim, n in zip(dims, shape, strict=True))
-        empty: Any = np.nan if np.dtype(kind).kind == "f" else 0
+        empty: Any = np.nan if np.dtype(kind).kind == "f" else None  # 0 would be read as missing
         array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
         array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
         dimensions[name] = dims
@@ -64,8 +64,9 @@ def write_arrays(
         for name, values in arrays.items():
             axis = dimensions[name].index(IMAGE)
             for place, position in enumerate(positions):
-                where = (slice(None),) * axis
-                store[name][(*where, int(position))] = values[(*where, place)]  # type: ignore[index]
+                where: tuple[Any, ...] = (slice(None),) * axis
+                array = store[name]
+                array[(*where, int(position))] = values[(*where, place)]
     zarr.consolidate_metadata(store.store, zarr_format=2)
 
 

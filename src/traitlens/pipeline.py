@@ -30,11 +30,11 @@ from traitlens.features.taps import Tap, compute_features
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
-from traitlens.readouts.dense import fit_dense
+from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
-from traitlens.readouts.ridge import FittedReadouts, fit_ridge
+from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.analyze import explain_images
 from traitlens.relevance.maps import average_maps
 from traitlens.relevance.regions import REGION_COLUMNS, region_relevance
@@ -53,7 +53,7 @@ N_POINTS = 478
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
 
-FITS = {"ridge": fit_ridge, "dense": fit_dense}
+FITS = {"ridge": fit_ridge}
 """The readouts by name."""
 
 Make = Callable[[str, Advance], None]
@@ -230,17 +230,17 @@ class Run:
         str
             Digest of what they depend on.
         """
-        images = list(self.study.images[IMAGE])
-        paths = [self.study.path(image) for image in images]
-        inputs = [images, [keeping.digest_file(path) for path in paths], self.study.landmarks]
+        paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
+        digests = {image: keeping.digest_file(path) for image, path in paths.items()}
 
         def make(key: str, advance: Advance) -> None:
-            found = find_landmarks(paths, images, self.study.landmarks, advance)
-            keeping.write_table(self.results / "landmarks.csv", found.points)
-            keeping.write_json(self.results / ".kept" / "face_notices.json", list(map(str, found.notices)))
+            found = find_landmarks(paths, self.study.landmarks, progress=advance)
+            keeping.write_table(self.results / "landmarks.csv", found.table)
+            keeping.write_json(self.results / "face_notices.json", list(map(str, found.notices)))
 
-        files = ["landmarks.csv", ".kept/face_notices.json"]
-        return self._make("landmarks", inputs, files, "Finding landmarks", len(images), make)
+        inputs = [digests, self.study.landmarks]
+        files = ["landmarks.csv", "face_notices.json"]
+        return self._make("landmarks", inputs, files, "Finding landmarks", len(paths), make)
 
     def prepare(self) -> str:
         """Write `prepared.zarr`: every image as the square that the network sees, and its landmarks there.
@@ -480,7 +480,7 @@ class Run:
         """
 
         def make(key: str, advance: Advance) -> None:
-            notices = json.loads((self.results / ".kept" / "face_notices.json").read_text("utf-8"))
+            notices = json.loads((self.results / "face_notices.json").read_text("utf-8"))
             description = describe_study(self.study, self.prepared.attrs["crop"], notices)
             keeping.write_json(self.results / "study.json", description)
             keeping.write_json(self.results / "provenance.json", self._provenance())

@@ -1,6 +1,7 @@
 """Relevance maps of readouts: the public door to propagation."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -12,6 +13,9 @@ from traitlens.relevance.heads import check_views, dense_relevance, linear_relev
 from traitlens.relevance.methods import Method, find_method
 from traitlens.relevance.propagation import Propagator
 from traitlens.words import GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
+
+if TYPE_CHECKING:
+    import torch
 
 TOGETHER = 8
 """Readouts whose relevance goes back together: bounds memory."""
@@ -121,19 +125,20 @@ def _layers(readout: Readout) -> list[str]:
     return [part.space.tap.layer for part in readout.parts]
 
 
-def _at_taps(readouts, activations, method):  # type: ignore[no-untyped-def]
+def _at_taps(
+    readouts: Sequence[Readout], activations: "dict[str, torch.Tensor]", method: Method
+) -> "dict[str, torch.Tensor]":
     """Relevance at the taps, readouts of both kinds in their order."""
     import torch
 
-    kinds = [isinstance(readout, LinearReadout) for readout in readouts]
-    linear = [readout for readout, is_linear in zip(readouts, kinds, strict=True) if is_linear]
-    dense = [readout for readout, is_linear in zip(readouts, kinds, strict=True) if not is_linear]
-    found = {}
-    for chosen, part in (
-        (True, linear_relevance(linear, activations) if linear else {}),
-        (False, dense_relevance(dense, activations, method.dense) if dense else {}),
+    linear = [readout for readout in readouts if isinstance(readout, LinearReadout)]
+    dense = [readout for readout in readouts if isinstance(readout, DenseReadout)]
+    found: dict[str, torch.Tensor] = {}
+    for kind, part in (
+        (LinearReadout, linear_relevance(linear, activations) if linear else {}),
+        (DenseReadout, dense_relevance(dense, activations, method.dense) if dense else {}),
     ):
-        rows = torch.tensor([kind is chosen for kind in kinds])
+        rows = torch.tensor([isinstance(readout, kind) for readout in readouts])
         for layer, values in part.items():
             if layer not in found:
                 found[layer] = values.new_zeros((len(readouts), *values.shape[1:]))
@@ -142,7 +147,7 @@ def _at_taps(readouts, activations, method):  # type: ignore[no-untyped-def]
     return {layer: values.to(like.dtype) for layer, values in found.items()}
 
 
-def _predict(readout, activations):  # type: ignore[no-untyped-def]
+def _predict(readout: Readout, activations: "dict[str, torch.Tensor]") -> float:
     """Predict one image's rating from its activations."""
     spaces = [readout.space] if isinstance(readout, DenseReadout) else [part.space for part in readout.parts]
     features = {

@@ -175,7 +175,7 @@ def _unpool(relevance: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor"
     import torch
     from torch.nn import functional
 
-    back = functional.max_unpool2d(relevance, places.expand(relevance.shape), 2, 2)
+    back = functional.max_unpool2d(relevance, places.expand(relevance.shape), [2, 2], [2, 2])
     return back.contiguous(memory_format=torch.channels_last)
 
 

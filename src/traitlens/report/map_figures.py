@@ -21,7 +21,7 @@ from traitlens.report.colouring import (
     smooth,
     symmetric_limit,
 )
-from traitlens.report.style import FAINT, MAP_COLOURS, WIDE, inches, shorten, styled
+from traitlens.report.style import MAP_COLOURS, WIDE, inches, shorten, styled
 from traitlens.words import GROUP, IMAGE, TRAIT
 
 UNIT = "rating points per pixel"

@@ -118,7 +118,9 @@ def describe_methods(results: Results) -> Methods:
 
     Returns
     -------
+
     Methods
+    -------
         Paragraphs and the references that they cite.
     """
     sections = [

@@ -215,7 +215,7 @@ def _read_ratings(
 
     table[RATING], unreadable = numbers(table[RATING])
     problems += row_problems(
-        table[unreadable.notna()].assign(**{RATING: unreadable.dropna()}),
+        table.assign(**{RATING: unreadable})[unreadable.notna()],
         lambda row: f"{row[RATING]!r} is not a number",
         "correct it or leave it empty",
         file,
@@ -382,7 +382,7 @@ def _read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | 
         return None, problems
     for column in (X, Y):
         table[column], unreadable = numbers(table[column])
-        wrong = table[table[column].isna()].assign(**{column: unreadable.fillna("")})
+        wrong = table.assign(**{column: unreadable.fillna("")})[table[column].isna()]
         problems += row_problems(
             wrong,
             lambda row, column=column: f"{row[column]!r} is not a number",  # type: ignore[misc]
