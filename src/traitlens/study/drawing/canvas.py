@@ -1,0 +1,96 @@
+"""A picture being painted: shapes with smooth edges, clipped to where they may show."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.ndimage import gaussian_filter
+
+FINE = 4
+"""Shapes are drawn this many times finer and then averaged, which smooths their edges."""
+
+
+class Canvas:
+    """A square picture in linear layers.
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels.
+    colour : (float, float, float)
+        Ground colour, 0 to 255.
+    """
+
+    def __init__(self, size: int, colour: tuple[float, float, float]):
+        self.size = size
+        self.pixels = np.ones((size, size, 3), np.float32) * np.asarray(colour, np.float32)
+
+    def cover(self, outline: np.ndarray, spread: float = 0.0) -> np.ndarray:
+        """Cover of each pixel (0 to 1) by a closed outline (n, 2) in pixels, grown by `spread` pixels."""
+        return self._cover(outline, closed=True, spread=spread)
+
+    def cover_line(self, line: np.ndarray, width: float) -> np.ndarray:
+        """Cover of each pixel (0 to 1) by a line (n, 2) of a width in pixels."""
+        return self._cover(line, closed=False, spread=width / 2)
+
+    def _cover(self, points: np.ndarray, closed: bool, spread: float) -> np.ndarray:
+        """Draw only the part of the picture that the shape touches, finely, and average it."""
+        reach = int(np.ceil(spread)) + 1
+        low = np.clip(np.floor(points.min(axis=0)).astype(int) - reach, 0, self.size)
+        high = np.clip(np.ceil(points.max(axis=0)).astype(int) + reach, 0, self.size)
+        width, height = (int(side) for side in high - low)
+        whole = np.zeros((self.size, self.size), np.float32)
+        if width <= 0 or height <= 0:
+            return whole
+        fine = Image.new("L", (width * FINE, height * FINE))
+        draw = ImageDraw.Draw(fine)
+        path = [tuple(point) for point in ((points - low) * FINE - 0.5).tolist()]
+        if closed:
+            draw.polygon(path, fill=255)
+            path = [*path, *path[:2]]
+        if spread > 0:
+            draw.line(path, fill=255, width=max(1, round(2 * spread * FINE)), joint="curve")
+            radius = spread * FINE
+            for x, y in (path[0], path[-1]):
+                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+        cells = np.asarray(fine, np.float32).reshape(height, FINE, width, FINE)
+        whole[low[1] : high[1], low[0] : high[0]] = cells.mean(axis=(1, 3)) / 255
+        return whole
+
+    def paint(self, cover: np.ndarray, colour: np.ndarray | tuple[float, ...]) -> None:
+        """Lay a colour (or a picture of colours) over the picture, as far as it covers."""
+        part = _around(cover)
+        if part is not None:
+            colours = np.asarray(colour, np.float32)
+            colours = colours[part] if colours.ndim == 3 else colours
+            self.pixels[part] += cover[part][..., None] * (colours - self.pixels[part])
+
+    def tint(self, cover: np.ndarray, factor: float | tuple[float, float, float]) -> None:
+        """Multiply the picture by a factor (a colour's share) as far as it covers."""
+        part = _around(cover)
+        if part is not None:
+            factors = np.asarray(factor, np.float32) * np.ones(3, np.float32)
+            self.pixels[part] *= 1 + cover[part][..., None] * (factors - 1)
+
+
+def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
+    """Find the box around what a layer covers, grown by some pixels; None where it is empty."""
+    rows, columns = np.nonzero(layer.any(axis=1))[0], np.nonzero(layer.any(axis=0))[0]
+    if len(rows) == 0:
+        return None
+    return (
+        slice(max(int(rows[0]) - reach, 0), int(rows[-1]) + reach + 1),
+        slice(max(int(columns[0]) - reach, 0), int(columns[-1]) + reach + 1),
+    )
+
+
+def blur(layer: np.ndarray, radius: float) -> np.ndarray:
+    """Soften a layer by a Gaussian of a radius (standard deviation) in pixels."""
+    part = _around(layer, reach=int(np.ceil(3 * radius)) + 1)
+    softened = np.zeros(layer.shape, np.float32)
+    if part is not None:
+        softened[part] = gaussian_filter(layer[part].astype(np.float32), radius, mode="nearest", truncate=3.0)
+    return softened
+
+
+def blob(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
+    """Make a soft spot in face coordinates: 1 at its centre, 0.6 at its radii."""
+    return np.exp(-0.5 * (((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2))

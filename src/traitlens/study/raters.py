@@ -1,0 +1,201 @@
+"""Simulated raters: two groups whose members weigh the parts of a face, each in a known way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from traitlens.words import GROUP, IMAGE, RATER, RATING, TRAIT
+
+GROUPS = ("autistic", "non-autistic")
+SCALE = (1.0, 9.0)
+
+_WEIGHTS: dict[str, dict[str, float]] = {
+    "warm": {"mouth": 0.7, "eyes": 0.45, "brows": -0.4, "cheeks": 0.3},
+    "strong": {"jaw": 0.7, "brows": 0.5, "nose": 0.35, "mouth": -0.2},
+    "trustworthy": {"eyes": 0.6, "mouth": 0.5, "brows": -0.45, "jaw": -0.2},
+    "critical": {"brows": 0.7, "mouth": -0.5, "eyes": -0.3, "nose": 0.3},
+    "youthful": {"cheeks": 0.6, "eyes": 0.55, "jaw": -0.45, "nose": -0.3},
+    "practical": {"jaw": 0.5, "nose": 0.5, "cheeks": 0.5, "brows": 0.4},
+}
+"""What both groups share: the weight of each part's score in a trait, before scaling to length 1."""
+
+_DIFFERENCES: dict[str, dict[str, float]] = {
+    "warm": {"mouth": 0.45, "eyes": -0.7},
+    "strong": {},
+    "trustworthy": {"mouth": 0.6, "eyes": -0.5},
+    "critical": {"brows": 0.5, "mouth": 0.7},
+    "youthful": {},
+    "practical": {"nose": 0.5, "jaw": -0.5},
+}
+"""Where the groups part, and which way; the traits without an entry are alike in both groups.
+
+Each is orthogonal to the shared weights, so that scaling to length 1 leaves all other parts equal."""
+
+TRAITS = tuple(_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class RatingBehaviour:
+    """How raters depart from their group's weights.
+
+    Parameters
+    ----------
+    spread : float, default 1.6
+        Points of the scale for one standard deviation of the group's score.
+    noise : float, default 1.0
+        Standard deviation of the error of one judgement, in points.
+    bias : float, default 0.7
+        Standard deviation between raters of their average, in points.
+    scale_use : float, default 0.25
+        Standard deviation between raters of the logarithm of the range of the scale that they use.
+    taste : float, default 0.2
+        Standard deviation between raters of each part's weight.
+    """
+
+    spread: float = 1.6
+    noise: float = 1.0
+    bias: float = 0.7
+    scale_use: float = 0.25
+    taste: float = 0.2
+
+
+def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> pd.DataFrame:
+    """Weigh the parts of a face for every group and trait.
+
+    Parameters
+    ----------
+    traits : sequence of str
+        Some of :data:`TRAITS`.
+    parts : sequence of str
+        Names of the parts.
+    effect : float
+        How far the groups part, in the unit of the weights; 0 makes them equal.
+
+    Returns
+    -------
+    DataFrame
+        group, trait, part, weight. The weights of each (group, trait) have a sum of squares of 1, so that
+        every trait's scores have variance 1 over the population of faces.
+
+    Examples
+    --------
+    >>> table = weigh_parts(["warm"], ["eyes", "brows", "nose", "mouth", "cheeks", "jaw"], effect=0.0)
+    >>> table.groupby("part")["weight"].nunique().max()
+    1
+    """
+    rows = []
+    for sign, group in zip((0.5, -0.5), GROUPS, strict=True):
+        for trait in traits:
+            shared = np.array([_WEIGHTS[trait].get(part, 0.0) for part in parts])
+            apart = np.array([_DIFFERENCES[trait].get(part, 0.0) for part in parts])
+            weights = shared + sign * effect * apart / max(float(np.linalg.norm(apart)), 1e-9)
+            weights /= np.linalg.norm(weights)
+            rows += [(group, trait, part, weight) for part, weight in zip(parts, weights, strict=True)]
+    return pd.DataFrame(rows, columns=[GROUP, TRAIT, "part", "weight"])
+
+
+def rate(
+    scores: pd.DataFrame, weights: pd.DataFrame, raters: int, behaviour: RatingBehaviour, seed: int
+) -> pd.DataFrame:
+    """Let every rater of both groups rate every image on every trait.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Score of each part (columns) of each image (index).
+    weights : DataFrame
+        As :func:`weigh_parts` makes it.
+    raters : int
+        Raters in each group.
+    behaviour : RatingBehaviour
+        How raters depart from their group's weights.
+    seed : int
+        Seed of every rater's peculiarities and errors.
+
+    Returns
+    -------
+    DataFrame
+        rater, group, image, trait, rating: whole numbers on :data:`SCALE`, one row per judgement.
+    """
+    middle = sum(SCALE) / 2
+    blocks = []
+    for number, group in enumerate(GROUPS):
+        for rater in range(raters):
+            rng = np.random.default_rng([seed, 3, number, rater])
+            shift = rng.normal(0, behaviour.bias)
+            stretch = np.exp(rng.normal(0, behaviour.scale_use))
+            name = f"{group[0].upper()}{rater + 1:03d}"
+            for trait, own in weights[weights[GROUP] == group].groupby(TRAIT, sort=False):
+                taste = rng.normal(0, behaviour.taste, len(own))
+                liking = scores[own["part"].tolist()].to_numpy() @ (own["weight"].to_numpy() + taste)
+                errors = rng.normal(0, behaviour.noise, len(scores))
+                values = middle + shift + stretch * behaviour.spread * liking + errors
+                blocks.append(
+                    pd.DataFrame(
+                        {
+                            RATER: name,
+                            GROUP: group,
+                            IMAGE: scores.index,
+                            TRAIT: trait,
+                            RATING: np.clip(np.rint(values), *SCALE).astype(int),
+                        }
+                    )
+                )
+    return pd.concat(blocks, ignore_index=True)
+
+
+def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
+    """Mix the parts' scores into the noiseless score of every image, group and trait.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Score of each part (columns) of each image (index).
+    weights : DataFrame
+        As :func:`weigh_parts` makes it.
+
+    Returns
+    -------
+    DataFrame
+        image, group, trait, score; variance 1 over the population of faces.
+    """
+    blocks = [
+        pd.DataFrame(
+            {
+                IMAGE: scores.index,
+                GROUP: group,
+                TRAIT: trait,
+                "score": scores[own["part"].tolist()].to_numpy() @ own["weight"].to_numpy(),
+            }
+        )
+        for (group, trait), own in weights.groupby([GROUP, TRAIT], sort=False)
+    ]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """Say in which regions the groups differ, for each trait.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        As :func:`weigh_parts` makes it.
+    regions_of : mapping
+        Part -> the regions that show it, in equal shares.
+
+    Returns
+    -------
+    DataFrame
+        trait, region, difference: weight in the first group less that in the second; 0 where they agree.
+    """
+    by_group = weights.set_index([GROUP, TRAIT, "part"])["weight"]
+    difference = (by_group[GROUPS[0]] - by_group[GROUPS[1]]).round(12)
+    rows = [
+        (trait, region, difference[trait, part] / len(regions))
+        for trait in weights[TRAIT].unique()
+        for part, regions in regions_of.items()
+        for region in regions
+    ]
+    return pd.DataFrame(rows, columns=[TRAIT, "region", "difference"])

@@ -1,0 +1,268 @@
+"""A simulated study: drawn faces and two groups of raters, with the truth written beside them."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from traitlens.keeping import write_whole
+from traitlens.problems import Problem, TraitlensError
+from traitlens.study.drawing.face import REGIONS, DrawnFace, draw_face
+from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
+from traitlens.study.raters import (
+    GROUPS,
+    SCALE,
+    TRAITS,
+    RatingBehaviour,
+    find_differences,
+    rate,
+    score_images,
+    weigh_parts,
+)
+from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, POINT, X, Y
+
+REGIONS_OF: dict[str, tuple[str, ...]] = {
+    "eyes": ("left eye", "right eye"),
+    "brows": ("left brow", "right brow"),
+    "nose": ("nose",),
+    "mouth": ("mouth",),
+    "cheeks": ("left cheek", "right cheek"),
+    "jaw": ("jaw",),
+}
+"""The regions that show each part; the forehead, hair and background show none."""
+
+_SETTINGS = """\
+# A simulated study: drawn faces, simulated raters. The folder truth/ says what was planted.
+# Every setting is optional; what is left out takes its default.
+
+name = "Simulated study"
+description = "{description}"
+
+# The groups of raters and the traits, in the order of tables and figures.
+groups = {groups}
+traits = {traits}
+
+# Lowest and highest possible rating.
+scale = [{low:g}, {high:g}]
+
+# Seed of everything random in the analysis.
+seed = {seed}
+
+# Identities are split into folds: no image is predicted by a readout that saw its identity.
+[folds]
+number = 5
+
+# What part of each image the network sees: "face", "full" or "auto".
+[faces]
+crop = "auto"
+"""
+
+
+@dataclass(frozen=True)
+class SimulatedTruth:
+    """What was planted in a simulated study.
+
+    Parameters
+    ----------
+    folder : Path
+        The study.
+    weights : DataFrame
+        group, trait, part, weight (sum of squares 1 for each group and trait).
+    scores : DataFrame
+        image, group, trait, score: noiseless, variance 1 over the population of faces.
+    differences : DataFrame
+        trait, region, difference: weight in the first group less that in the second.
+    """
+
+    folder: Path
+    weights: pd.DataFrame
+    scores: pd.DataFrame
+    differences: pd.DataFrame
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SimulatedTruth":
+        """Read the truth of a simulated study.
+
+        Parameters
+        ----------
+        folder : str or Path
+            The study's folder.
+
+        Returns
+        -------
+        SimulatedTruth
+            Its truth.
+
+        Raises
+        ------
+        TraitlensError
+            If the folder holds no truth.
+        """
+        tables = [Path(folder) / "truth" / f"{name}.csv" for name in ("weights", "scores", "differences")]
+        if missing := [path for path in tables if not path.exists()]:
+            raise TraitlensError(
+                Problem("holds no truth", "only simulated studies have one", missing[0].as_posix())
+            )
+        return cls(Path(folder), *(pd.read_csv(path) for path in tables))
+
+    def __str__(self) -> str:
+        different = self.differences[self.differences["difference"].abs() > 1e-12]
+        if different.empty:
+            return "The groups are identical in truth."
+        lines = [
+            f"{trait}: " + ", ".join(f"{row.region} {row.difference:+.2f}" for row in rows.itertuples())
+            for trait, rows in different.groupby("trait", sort=False)
+        ]
+        return "Where the groups differ in truth:\n" + "\n".join(lines)
+
+
+def simulate_study(
+    folder: str | Path,
+    identities: int = 40,
+    images: int = 5,
+    traits: int = 3,
+    raters: int = 20,
+    effect: float = 0.6,
+    seed: int = 1,
+    size: int = 256,
+    noise: float = 1.0,
+    progress: Callable[[int], None] | None = None,
+) -> SimulatedTruth:
+    """Make a study of drawn faces whose truth is known.
+
+    Raters of two groups weigh the parts of a face: an impression is a weighted sum of the parts' scores,
+    seen with the rater's own taste, bias and use of the scale, plus an error. The groups share the
+    weights but for `effect`; one trait in three is alike in both groups whatever the effect.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study to make; must not exist, or be empty.
+    identities, images : int, default 40 and 5
+        Number of identities, and of images of each.
+    traits : int, default 3
+        Number of traits, at most six.
+    raters : int, default 20
+        Raters in each group, each of whom rates every image on every trait.
+    effect : float, default 0.6
+        How far the groups part in their weights; 0 makes them identical in truth.
+    seed : int, default 1
+        Seed of faces and raters: the same seed makes the same study.
+    size : int, default 256
+        Side of the images in pixels.
+    noise : float, default 1.0
+        Standard deviation of the error of one judgement, in points of the nine-point scale.
+    progress : callable, optional
+        Is told how many more images are done.
+
+    Returns
+    -------
+    SimulatedTruth
+        What was planted; also written to the study's `truth/`: `weights.csv`, `scores.csv`,
+        `parts.csv`, `differences.csv`, `regions.csv` (names of the labels) and `regions/` (a PNG per
+        image, every pixel the label of its region).
+
+    Raises
+    ------
+    TraitlensError
+        If the folder holds something, or a number makes no sense.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "study"
+    >>> truth = simulate_study(folder, identities=2, images=1, traits=1, raters=2, size=64)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['images', 'images.csv', 'landmarks.csv', 'ratings.csv', 'study.toml', 'truth']
+    """
+    folder = Path(folder)
+    _check(folder, identities=identities, images=images, traits=traits, raters=raters, size=size)
+    names = {
+        f"{identity + 1:03d}/{image + 1:02d}.png": (identity, image)
+        for identity in range(identities)
+        for image in range(images)
+    }
+    faces = {name: draw_parameters(seed, *numbers) for name, numbers in names.items()}
+    parts = pd.DataFrame.from_dict(
+        {name: score_parts(face) for name, face in faces.items()}, orient="index", columns=list(PARTS)
+    ).rename_axis(IMAGE)
+    weights = weigh_parts(TRAITS[:traits], list(PARTS), effect)
+    scores = score_images(parts, weights)
+    differences = find_differences(weights, REGIONS_OF)
+    with write_whole(folder) as temporary:
+
+        def make(name: str) -> pd.DataFrame:
+            """Draw and write one image; its landmarks are gathered later, in order."""
+            face = draw_face(faces[name], size)
+            _write_face(temporary, name, face)
+            if progress is not None:
+                progress(1)
+            return _landmark_table(name, face)
+
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            landmarks = list(pool.map(make, names))
+        truth = temporary / "truth"
+        ratings = rate(parts, weights, raters, RatingBehaviour(noise=noise), seed)
+        images_table = pd.DataFrame(
+            {IMAGE: list(names), IDENTITY: [name.split("/")[0] for name in names], MAY_PUBLISH: "true"}
+        )
+        for path, table in (
+            (temporary / "images.csv", images_table),
+            (temporary / "ratings.csv", ratings),
+            (temporary / "landmarks.csv", pd.concat(landmarks)),
+            (truth / "weights.csv", weights),
+            (truth / "scores.csv", scores),
+            (truth / "parts.csv", parts.reset_index()),
+            (truth / "differences.csv", differences),
+            (truth / "regions.csv", pd.DataFrame({"label": range(len(REGIONS)), "region": REGIONS})),
+        ):
+            table.to_csv(path, index=False)
+        settings = _SETTINGS.format(
+            description=f"{identities} drawn identities with {images} images each; effect {effect:g}.",
+            groups=_toml_list(GROUPS),
+            traits=_toml_list(TRAITS[:traits]),
+            low=SCALE[0],
+            high=SCALE[1],
+            seed=seed,
+        )
+        (temporary / "study.toml").write_text(settings, encoding="utf-8")
+    return SimulatedTruth(folder, weights, scores, differences)
+
+
+def _check(folder: Path, **numbers: int) -> None:
+    """Refuse a folder that holds something, and numbers that make no study."""
+    lowest = {"identities": 2, "images": 1, "traits": 1, "raters": 2, "size": 64}
+    problems = [
+        Problem(f"{name} is {number}", f"it must be {lowest[name]} at least")
+        for name, number in numbers.items()
+        if number < lowest[name]
+    ]
+    if numbers["traits"] > len(TRAITS):
+        problems.append(Problem(f"traits is {numbers['traits']}", f"there are {len(TRAITS)} at most"))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        problems.append(Problem("is there already", "name a new folder", str(folder)))
+    if problems:
+        raise TraitlensError(problems)
+
+
+def _write_face(folder: Path, name: str, face: DrawnFace) -> None:
+    """Write a picture and its labels."""
+    for root, pixels in ((folder / "images", face.picture), (folder / "truth" / "regions", face.labels)):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path, compress_level=3)
+
+
+def _landmark_table(name: str, face: DrawnFace) -> pd.DataFrame:
+    """List a face's landmarks."""
+    rows = [(name, point, round(x, 2), round(y, 2)) for point, (x, y) in face.landmarks.items()]
+    return pd.DataFrame(rows, columns=[IMAGE, POINT, X, Y])
+
+
+def _toml_list(names: tuple[str, ...]) -> str:
+    """Write names as a TOML array."""
+    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
