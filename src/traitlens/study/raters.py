@@ -22,14 +22,16 @@ _WEIGHTS: dict[str, dict[str, float]] = {
 """What both groups share: the weight of each part's score in a trait, before scaling to length 1."""
 
 _DIFFERENCES: dict[str, dict[str, float]] = {
-    "warm": {"mouth": 0.7, "eyes": -0.7},
+    "warm": {"mouth": 0.45, "eyes": -0.7},
     "strong": {},
-    "trustworthy": {"mouth": 0.7, "eyes": -0.7},
-    "critical": {"mouth": -0.7, "brows": -0.7},
+    "trustworthy": {"mouth": 0.6, "eyes": -0.5},
+    "critical": {"brows": 0.5, "mouth": 0.7},
     "youthful": {},
-    "practical": {"nose": 0.7, "jaw": -0.7},
+    "practical": {"nose": 0.5, "jaw": -0.5},
 }
-"""Where the groups part, and which way; the traits without an entry are alike in both groups."""
+"""Where the groups part, and which way; the traits without an entry are alike in both groups.
+
+Each is orthogonal to the shared weights, so that scaling to length 1 leaves all other parts equal."""
 
 TRAITS = tuple(_WEIGHTS)
 
@@ -86,12 +88,9 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
     rows = []
     for sign, group in zip((0.5, -0.5), GROUPS, strict=True):
         for trait in traits:
-            weights = np.array(
-                [
-                    _WEIGHTS[trait].get(part, 0.0) + sign * effect * _DIFFERENCES[trait].get(part, 0.0)
-                    for part in parts
-                ]
-            )
+            shared = np.array([_WEIGHTS[trait].get(part, 0.0) for part in parts])
+            apart = np.array([_DIFFERENCES[trait].get(part, 0.0) for part in parts])
+            weights = shared + sign * effect * apart / max(float(np.linalg.norm(apart)), 1e-9)
             weights /= np.linalg.norm(weights)
             rows += [(group, trait, part, weight) for part, weight in zip(parts, weights, strict=True)]
     return pd.DataFrame(rows, columns=[GROUP, TRAIT, "part", "weight"])
@@ -191,8 +190,8 @@ def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[st
     DataFrame
         trait, region, difference: weight in the first group less that in the second; 0 where they agree.
     """
-    by_group = weights.pivot(index=[TRAIT, "part"], columns=GROUP, values="weight")
-    difference = by_group[GROUPS[0]] - by_group[GROUPS[1]]
+    by_group = weights.set_index([GROUP, TRAIT, "part"])["weight"]
+    difference = (by_group[GROUPS[0]] - by_group[GROUPS[1]]).round(12)
     rows = [
         (trait, region, difference[trait, part] / len(regions))
         for trait in weights[TRAIT].unique()

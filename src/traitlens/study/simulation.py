@@ -194,7 +194,6 @@ def simulate_study(
     scores = score_images(parts, weights)
     differences = find_differences(weights, REGIONS_OF)
     with write_whole(folder) as temporary:
-        landmarks = []
 
         def make(name: str) -> pd.DataFrame:
             """Draw and write one image; its landmarks are gathered later, in order."""
@@ -214,7 +213,7 @@ def simulate_study(
         for path, table in (
             (temporary / "images.csv", images_table),
             (temporary / "ratings.csv", ratings),
-            (temporary / "landmarks.csv", pd.concat(landmarks).round({X: 2, Y: 2})),
+            (temporary / "landmarks.csv", pd.concat(landmarks)),
             (truth / "weights.csv", weights),
             (truth / "scores.csv", scores),
             (truth / "parts.csv", parts.reset_index()),
@@ -223,7 +222,7 @@ def simulate_study(
         ):
             table.to_csv(path, index=False)
         settings = _SETTINGS.format(
-            description=f"{identities} drawn identities, {images} images each, effect {effect:g}, seed {seed}",
+            description=f"{identities} drawn identities with {images} images each; effect {effect:g}.",
             groups=_toml_list(GROUPS),
             traits=_toml_list(TRAITS[:traits]),
             low=SCALE[0],
@@ -260,10 +259,8 @@ def _write_face(folder: Path, name: str, face: DrawnFace) -> None:
 
 def _landmark_table(name: str, face: DrawnFace) -> pd.DataFrame:
     """List a face's landmarks."""
-    places = pd.DataFrame.from_dict(face.landmarks, orient="index", columns=[X, Y])
-    places.insert(0, POINT, places.index.astype(str))
-    places.insert(0, IMAGE, name)
-    return places
+    rows = [(name, point, round(x, 2), round(y, 2)) for point, (x, y) in face.landmarks.items()]
+    return pd.DataFrame(rows, columns=[IMAGE, POINT, X, Y])
 
 
 def _toml_list(names: tuple[str, ...]) -> str:

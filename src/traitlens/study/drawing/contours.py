@@ -80,7 +80,8 @@ class Pose:
         if depth is None:
             depth = head_depth(points)
         turned = points + np.stack([self.turn * depth * np.ones(len(points)), np.zeros(len(points))], axis=1)
-        return turned @ self.matrix.T + self.origin
+        placed: np.ndarray = turned @ self.matrix.T + self.origin
+        return placed
 
     def unplace(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Face coordinates (x, y) of every pixel of a square picture; the turn is undone roughly."""
@@ -123,8 +124,8 @@ def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
     points: dict[int, np.ndarray] = {}
     for side, numbers in ((-1, OVAL_LEFT), (1, OVAL_RIGHT)):
         points.update(zip(numbers, _oval(f) * (side, 1), strict=True))
-    for side, numbers in ((-1, NOSE_LEFT), (1, NOSE_RIGHT)):
-        points.update(zip(numbers, _nose(f) * (side, 1), strict=True))
+    for side, nose in ((-1, NOSE_LEFT), (1, NOSE_RIGHT)):
+        points.update(zip(nose, _nose(f) * (side, 1), strict=True))
     length = 0.75 * (1 + 0.07 * f["nose_length"])
     points[1] = np.array([0.0, 0.86 * length])
     for side, eye, brow, pupil in ((-1, LEFT_EYE, LEFT_BROW, 468), (1, RIGHT_EYE, RIGHT_BROW, 473)):

@@ -96,25 +96,21 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     outline = pose.place(smooth(_face_outline(points)))
     face = canvas.cover(outline)
     _paint_skin(canvas, parameters, face, x, y)
-    labels = _label_skin(points, pose, face >= 0.5, x, y, canvas)
+    labels = _label_skin(points, pose, face >= 0.5, x, canvas)
     unit = float(np.sqrt(np.linalg.det(pose.matrix)))
 
     flush = parameters.features["cheek_flush"]
-    for side, name in ((-1, "left cheek"), (1, "right cheek")):
-        spot = blob(x, y, (0.66 * side, 0.62), (0.24, 0.20)) * (labels == LABELS[name])
+    for sign, name in ((-1, "left cheek"), (1, "right cheek")):
+        spot = blob(x, y, (0.66 * sign, 0.62), (0.24, 0.20)) * (labels == LABELS[name])
         canvas.tint(spot * (0.30 + 0.17 * flush), (1.06, 0.62, 0.64))
     _paint_age(canvas, parameters, pose, labels)
 
     labels[paint_nose(canvas, parameters, points, pose, unit)] = LABELS["nose"]
     labels[paint_mouth(canvas, parameters, points, pose, unit)] = LABELS["mouth"]
-    sides = (
-        ("left", contours.LEFT_BROW, contours.LEFT_EYE),
-        ("right", contours.RIGHT_BROW, contours.RIGHT_EYE),
-    )
-    for side, brow, _ in sides:
-        where = paint_brow(canvas, parameters, pose.place(np.array([points[i] for i in brow])), unit)
-        labels[where] = LABELS[f"{side} brow"]
-    for (side, _, eye), pupil in zip(sides, contours.PUPILS, strict=True):
+    for side, brow in (("left", contours.LEFT_BROW), ("right", contours.RIGHT_BROW)):
+        edge = pose.place(np.array([points[i] for i in brow]))
+        labels[paint_brow(canvas, parameters, edge, unit)] = LABELS[f"{side} brow"]
+    for side, eye, pupil in (("left", contours.LEFT_EYE, 468), ("right", contours.RIGHT_EYE, 473)):
         edge = pose.place(np.array([points[i] for i in eye]))
         centre = pose.place(points[pupil][None])[0]
         labels[paint_eye(canvas, parameters, edge, centre, unit)] = LABELS[f"{side} eye"]
@@ -198,7 +194,7 @@ def _paint_skin(
 
 
 def _label_skin(
-    points: dict[int, np.ndarray], pose: Pose, face: np.ndarray, x: np.ndarray, y: np.ndarray, canvas: Canvas
+    points: dict[int, np.ndarray], pose: Pose, face: np.ndarray, x: np.ndarray, canvas: Canvas
 ) -> np.ndarray:
     """Divide the face into forehead, cheeks and jaw along the lines of the landmarks."""
     labels = np.zeros(face.shape, np.uint8)
@@ -224,7 +220,7 @@ def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: n
     unit = float(np.sqrt(np.linalg.det(pose.matrix)))
     t = np.linspace(-1, 1, 12)
     lines = [np.stack([0.55 * t, level + 0.03 * np.cos(3 * t)], axis=1) for level in (-0.62, -0.76, -0.90)]
-    forehead = sum(canvas.cover_line(pose.place(line), 0.022 * unit) for line in lines)
+    forehead = np.max([canvas.cover_line(pose.place(line), 0.022 * unit) for line in lines], axis=0)
     canvas.tint(
         np.clip(blur(forehead, 0.012 * unit), 0, 1) * (labels == LABELS["forehead"]) * age * 0.75,
         (0.74, 0.62, 0.58),

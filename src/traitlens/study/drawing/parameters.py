@@ -22,7 +22,7 @@ WITHIN_IDENTITY: dict[str, float] = {
     "jaw_width": 0.15,
     "nose_width": 0.15,
 }
-"""Share of a feature's variance that lies between images of one identity (expression, light, weight); else 0."""
+"""Share of a feature's variance that lies between images of one identity (expression, weight); else 0."""
 
 FEATURES = (
     "eye_size",

@@ -37,7 +37,7 @@ def paint_eye(
     near = blur(canvas.cover(opening, spread=0.02 * unit), 0.02 * unit) * region
     canvas.tint(near * 0.5, (0.80, 0.68, 0.64))
     canvas.paint(inside, (236, 230, 224))
-    iris_at = pupil + (0, -0.012 * unit)
+    iris_at = pupil + np.array([0, -0.012 * unit])
     for radius, colour, strength in (
         (0.118, np.array(parameters.iris) * 0.45, 1.0),
         (0.104, np.array(parameters.iris), 1.0),
@@ -112,7 +112,7 @@ def paint_nose(
     canvas.tint(spot(0.0, base + 0.01, 0.9 * wing[0], 0.05) * region * 0.5, (0.70, 0.58, 0.55))
     for side in (-1, 1):
         edge = np.array([(0.78, -0.24), (1.0, -0.15), (1.0, -0.06), (0.8, -0.005)]) * (side * wing[0], 1.0)
-        line = pose.place(smooth(edge + (0, base), closed=False), 0.75)
+        line = pose.place(smooth(edge + np.array([0, base]), closed=False), 0.75)
         canvas.tint(
             blur(canvas.cover_line(line, 0.035 * unit), 0.014 * unit) * region * 0.75, (0.62, 0.48, 0.45)
         )
@@ -158,4 +158,5 @@ def paint_mouth(
 def _circle(centre: np.ndarray | tuple[float, float], radius: float) -> np.ndarray:
     """Outline of a circle as 32 points."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
+    outline: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
+    return outline
