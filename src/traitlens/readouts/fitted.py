@@ -1,0 +1,186 @@
+"""What a fit returns: the readouts, their predictions for identities that they did not see, and their duals."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import unknown_choice
+from traitlens.readouts.readout import FeatureSpace, Readout
+from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, RATING, TRAIT
+
+PREDICTION_COLUMNS = [IMAGE, IDENTITY, GROUP, TRAIT, FOLD, OBSERVED, PREDICTED]
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    r"""A ridge readout told by its training images: :math:`f(x) = m + \sum_i a_i \tilde k(x, x_i)`.
+
+    Parameters
+    ----------
+    group, trait : str
+        Whose ratings of what.
+    fold : int
+        The fold that it did not see.
+    rows : ndarray
+        (training image,) int, rows of the features.
+    coefficients : ndarray
+        (training image,), rating units per unit of the kernel; they sum to zero.
+    penalty : float
+        Penalty, relative to the mean diagonal of the centred training kernel.
+    factors : mapping of FeatureSpace to float
+        By what the linear kernel of each feature space was multiplied before they were summed. With one
+        space, `penalty / factors[space]` is the penalty that scikit-learn would be told.
+    mean : float
+        Mean rating of the training images.
+    """
+
+    group: str
+    trait: str
+    fold: int
+    rows: np.ndarray
+    coefficients: np.ndarray
+    penalty: float
+    factors: Mapping[FeatureSpace, float]
+    mean: float
+
+
+@dataclass(frozen=True, eq=False)
+class FittedReadouts:
+    """Readouts of every group, trait and fold.
+
+    Parameters
+    ----------
+    readouts : tuple of Readout
+        One per group, trait and fold; the readout of a fold did not see that fold's identities.
+    predictions : DataFrame
+        image, identity, group, trait, fold, observed, predicted: each image as predicted by the readout
+        that did not see its identity.
+    duals : tuple of Dual
+        Of ridge readouts, in the order of `readouts`; empty for others.
+    choices : DataFrame
+        group, trait, fold and what the inner folds chose (penalty, epochs, inner error).
+    method : str
+        Name of the readout's method.
+    """
+
+    readouts: tuple[Readout, ...]
+    predictions: pd.DataFrame
+    choices: pd.DataFrame
+    duals: tuple[Dual, ...] = ()
+    method: str = "ridge"
+
+    def __iter__(self) -> Iterator[Readout]:
+        return iter(self.readouts)
+
+    def __len__(self) -> int:
+        return len(self.readouts)
+
+    def find(self, group: str, trait: str, fold: int) -> Readout:
+        """Find one readout.
+
+        Parameters
+        ----------
+        group, trait : str
+            Whose ratings of what.
+        fold : int
+            The fold that it did not see.
+
+        Returns
+        -------
+        Readout
+            The readout.
+
+        Raises
+        ------
+        TraitlensError
+            If there is none.
+        """
+        for readout in self.readouts:
+            if (readout.group, readout.trait, readout.fold) == (group, trait, fold):
+                return readout
+        names = [f"{readout.group}, {readout.trait}, {readout.fold}" for readout in self.readouts]
+        raise unknown_choice("readout", f"{group}, {trait}, {fold}", names)
+
+    def __str__(self) -> str:
+        table = self.predictions.groupby([GROUP, TRAIT], observed=True, sort=False)
+        rows = pd.DataFrame(
+            {
+                "images": table.size(),
+                "r": table[[OBSERVED, PREDICTED]].apply(lambda part: part.corr().iloc[0, 1]),
+            }
+        )
+        return f"{len(self)} {self.method} readouts\n{rows.round(3).to_string()}"
+
+
+@dataclass(frozen=True, eq=False)
+class TargetMatrix:
+    """Targets laid out by image.
+
+    Parameters
+    ----------
+    names : list of (str, str)
+        Group and trait of each column.
+    values : ndarray
+        (image, group and trait), missing where a group did not rate an image.
+    """
+
+    names: list[tuple[str, str]]
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
+    """Lay targets out by image.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        group, trait, image, rating; ratings of images that are not among `images` are left out.
+    images : Series
+        The images in the order of the features.
+
+    Returns
+    -------
+    TargetMatrix
+        Columns in order of first appearance of their group and trait.
+    """
+    wide = targets.assign(column=list(zip(targets[GROUP], targets[TRAIT], strict=True)))
+    names = list(dict.fromkeys(wide["column"]))
+    place = {image: row for row, image in enumerate(images)}
+    values = np.full((len(place), len(names)), np.nan)
+    known = wide[wide[IMAGE].isin(place)]
+    columns = {name: number for number, name in enumerate(names)}
+    values[known[IMAGE].map(place), known["column"].map(columns)] = known[RATING].to_numpy(float)
+    return TargetMatrix(names, values)
+
+
+def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd.DataFrame) -> pd.DataFrame:
+    """Lay predictions out as a table with one row per rated image, group and trait.
+
+    Parameters
+    ----------
+    targets : TargetMatrix
+        What was observed.
+    predicted : ndarray
+        (image, group and trait), missing where nothing was predicted.
+    folds : DataFrame
+        image, identity, fold.
+
+    Returns
+    -------
+    DataFrame
+        image, identity, group, trait, fold, observed, predicted; sorted by group and trait as in the
+        targets, then by image.
+    """
+    tables = []
+    for column, (group, trait) in enumerate(targets.names):
+        rows = np.flatnonzero(np.isfinite(targets.values[:, column]) & np.isfinite(predicted[:, column]))
+        table = folds.iloc[rows][[IMAGE, IDENTITY, FOLD]].assign(**{GROUP: group, TRAIT: trait})
+        table[OBSERVED] = targets.values[rows, column]
+        table[PREDICTED] = predicted[rows, column]
+        tables.append(table[PREDICTION_COLUMNS])
+    return pd.concat(tables, ignore_index=True)
