@@ -1,13 +1,13 @@
 """What a fit returns: the readouts, their predictions for identities that they did not see, and their duals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from traitlens.problems import unknown_choice
-from traitlens.readouts.readout import Readout
+from traitlens.readouts.readout import FeatureSpace, Readout
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, RATING, TRAIT
 
 PREDICTION_COLUMNS = [IMAGE, IDENTITY, GROUP, TRAIT, FOLD, OBSERVED, PREDICTED]
@@ -29,8 +29,9 @@ class Dual:
         (training image,), rating units per unit of the kernel; they sum to zero.
     penalty : float
         Penalty, relative to the mean diagonal of the centred training kernel.
-    scale : float
-        That mean diagonal; `penalty * scale` is the penalty that scikit-learn would be told.
+    factors : mapping of FeatureSpace to float
+        By what the linear kernel of each feature space was multiplied before they were summed. With one
+        space, `penalty / factors[space]` is the penalty that scikit-learn would be told.
     mean : float
         Mean rating of the training images.
     """
@@ -41,7 +42,7 @@ class Dual:
     rows: np.ndarray
     coefficients: np.ndarray
     penalty: float
-    scale: float
+    factors: Mapping[FeatureSpace, float]
     mean: float
 
 

@@ -150,10 +150,9 @@ def fit_ridge(
             for place, column in enumerate(columns):
                 group, trait = matrix.names[column]
                 key = {GROUP: group, TRAIT: trait, FOLD: int(fold)}
-                scale = 1.0 / sum(factors.values()) if len(factors) == 1 else 1.0
                 dual = Dual(
                     group, trait, int(fold), training, coefficients[:, place],
-                    float(chosen[place]), scale, float(means[place]),
+                    float(chosen[place]), factors, float(means[place]),
                 )  # fmt: skip
                 readout = LinearReadout(group, trait, int(fold), parts[place], float(means[place]))
                 choice = {**key, "penalty": float(chosen[place]), "inner_error": float(errors[place])}
