@@ -39,7 +39,7 @@ class Trace:
     ways : dict of str to list
         By convolution, how its relevance goes back.
     places : dict of str to Tensor
-        By pooling, where the maxima were.
+        By pooling, one where the maxima of its input were and zero elsewhere.
     """
 
     activations: "dict[str, torch.Tensor]"
@@ -105,7 +105,7 @@ class Propagator:
             values = self.backbone.input(pixels)
             for layer in self.layers:
                 if layer.kind == "max_pool":
-                    values, places[layer.name] = functional.max_pool2d(values, 2, 2, return_indices=True)
+                    places[layer.name], values = _pool(values)
                 else:
                     ways[layer.name] = self._ways(layer, values)
                     values = layer(values)
@@ -132,8 +132,10 @@ class Propagator:
             )
             inverse = share.gain / stabilise(total, rule.epsilon)  # type: ignore[arg-type]
             for term, part in zip(terms, inputs, strict=True):
-                kept = None if term.inputs == "one" else part
-                ways.append(_Way(inverse, self._weight(layer, term), kept))
+                weight = self._weight(layer, term)
+                if term.weights == "one":  # every output is alike: they can be added up first
+                    weight, inverse = weight[:1], inverse[:, :1]
+                ways.append(_Way(inverse, weight, None if term.inputs == "one" else part))
         return ways
 
     def to_pixels(self, trace: Trace, relevance: "Mapping[str, torch.Tensor]") -> "torch.Tensor":
@@ -158,8 +160,8 @@ class Propagator:
             for layer in reversed(self.layers):
                 entering = relevance.get(layer.name)
                 if entering is not None:
-                    entering = entering.contiguous(memory_format=torch.channels_last)
-                    current = entering if current is None else current + entering
+                    entering = _channels_last(entering).clone() if current is None else entering
+                    current = entering if current is None else current.add_(entering)
                 if current is None:
                     continue
                 if layer.kind == "max_pool":
@@ -170,24 +172,52 @@ class Propagator:
             return current.sum(1)
 
 
-def _unpool(relevance: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
-    """Hand relevance to the place of each maximum."""
-    import torch
+def _pool(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """Take the maximum of each 2x2 window, and mark where it was; the first counts where several are alike."""
     from torch.nn import functional
 
-    back = functional.max_unpool2d(relevance, places.expand(relevance.shape), [2, 2], [2, 2])
-    return back.contiguous(memory_format=torch.channels_last)
+    pooled, indices = functional.max_pool2d(values, 2, 2, return_indices=True)
+    ones = pooled.new_ones(1).expand(pooled.shape)
+    places = functional.max_unpool2d(ones, indices, [2, 2], [2, 2], output_size=values.shape[2:])
+    return _channels_last(places), pooled
+
+
+def _unpool(relevance: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
+    """Hand relevance to the place of each maximum; a row or column that the windows left over gets none."""
+    rows, columns = relevance.shape[2:]
+    windows = places[:, :, : 2 * rows, : 2 * columns].permute(0, 2, 3, 1)
+    windows = windows.unflatten(2, (columns, 2)).unflatten(1, (rows, 2))
+    spread = (relevance.permute(0, 2, 3, 1)[:, :, None, :, None] * windows).flatten(3, 4).flatten(1, 2)
+    spread = spread.permute(0, 3, 1, 2)
+    if spread.shape[2:] != places.shape[2:]:
+        whole = spread.new_zeros((len(relevance), *places.shape[1:]))
+        whole[:, :, : 2 * rows, : 2 * columns] = spread
+        spread = _channels_last(whole)
+    return spread
+
+
+def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
+    """Lay an array out with channels last, which convolutions on processors are fastest with."""
+    import torch
+
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 def _back(relevance: "torch.Tensor", ways: Sequence[_Way]) -> "torch.Tensor":
-    """Send relevance back through a convolution along all its ways."""
+    """Send relevance back through a convolution along all its ways; uses `relevance` up."""
     from torch.nn import functional
 
-    total = None
-    for way in ways:
-        part = functional.conv_transpose2d(relevance * way.inverse, way.weight, padding=1)
+    total: torch.Tensor | None = None
+    for number, way in enumerate(ways):
+        if len(way.weight) == 1:
+            divided = relevance.sum(1, keepdim=True) * way.inverse
+        elif number + 1 == len(ways):
+            divided = relevance.mul_(way.inverse)
+        else:
+            divided = relevance * way.inverse
+        part = functional.conv_transpose2d(divided, way.weight, padding=1)
         if way.inputs is not None:
-            part *= way.inputs
+            part.mul_(way.inputs)
         total = part if total is None else total.add_(part)
     assert total is not None
     return total
