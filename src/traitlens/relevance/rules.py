@@ -1,0 +1,294 @@
+r"""Rules: how a layer hands the relevance of its outputs to its inputs.
+
+Every rule of layer-wise relevance propagation here has one form (Bach et al. 2015; Montavon et al. 2019):
+
+.. math:: R_i = \sum_s c_s \sum_{t \in s} a_{ti} \sum_j V_{tij} \frac{R_j}{z_{sj}}, \qquad
+          z_{sj} = \sum_{t \in s} \sum_i a_{ti} V_{tij} + b_{sj}
+
+A rule is a sum of *shares* :math:`s`, each with a coefficient and a denominator of its own; a share is a sum
+of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) meet which weights :math:`V` (all, the
+positive ones, squared ...).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Modify = Callable[["torch.Tensor"], "torch.Tensor"]
+Given = Literal["input", "positive", "negative", "one", "low", "high"]
+
+
+def whole(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep weights as they are."""
+    return values
+
+
+def positive(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the positive weights; the others become zero."""
+    return values.clamp(min=0)
+
+
+def negative(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the negative weights; the others become zero."""
+    return values.clamp(max=0)
+
+
+def squared(values: "torch.Tensor") -> "torch.Tensor":
+    """Square the weights."""
+    return values.square()
+
+
+def ones(values: "torch.Tensor") -> "torch.Tensor":
+    """Replace every weight by one."""
+    return values.new_ones(values.shape)
+
+
+def minus_positive(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the positive weights and turn their sign."""
+    return -values.clamp(min=0)
+
+
+def minus_negative(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the negative weights and turn their sign."""
+    return -values.clamp(max=0)
+
+
+@dataclass(frozen=True)
+class Term:
+    """Which inputs meet which weights.
+
+    Parameters
+    ----------
+    given : {"input", "positive", "negative", "one", "low", "high"}
+        The layer's input, its positive or negative part, ones, or the lowest or highest input there can be
+        (first layer only).
+    weight : callable
+        Makes the weights of the term from those of the layer.
+    """
+
+    given: Given
+    weight: Modify
+
+
+@dataclass(frozen=True)
+class Share:
+    """Terms with one denominator.
+
+    Parameters
+    ----------
+    terms : tuple of Term
+        What is summed.
+    bias : callable or None
+        Makes the bias in the denominator from that of the layer; None leaves it out.
+    coefficient : float, default 1
+        Factor of the share.
+    epsilon : float, default 0
+        Stabiliser: added to the denominator with its sign, zero counting as positive. At 0 only
+        denominators of exactly zero are replaced, by 1e-7.
+    divide : bool, default True
+        False passes relevance without a denominator, as a gradient.
+    where : {"everywhere", "active", "inactive"}
+        Outputs that the share is for: all, those above zero before ReLU, or the others.
+    """
+
+    terms: tuple[Term, ...]
+    bias: Modify | None = None
+    coefficient: float = 1.0
+    epsilon: float = 0.0
+    divide: bool = True
+    where: Literal["everywhere", "active", "inactive"] = "everywhere"
+
+    def factor(
+        self,
+        total: "torch.Tensor | None",
+        active: "torch.Tensor | None",
+        numerator: "torch.Tensor | None" = None,
+    ) -> "torch.Tensor":
+        """Compute what relevance is multiplied by before it meets the weights.
+
+        Parameters
+        ----------
+        total : Tensor or None
+            The denominators before stabilising; overwritten. None for shares that do not divide.
+        active : Tensor or None
+            Where the outputs are above zero; None where the layer has no ReLU.
+        numerator : Tensor or None
+            A further factor of the relevance.
+
+        Returns
+        -------
+        Tensor
+            numerator x coefficient / stabilised denominator, zero where the share does not hold.
+        """
+        import torch
+
+        if self.divide:
+            assert total is not None
+            if self.epsilon:
+                total = total + torch.where(total >= 0, self.epsilon, -self.epsilon)
+            else:
+                total = total.masked_fill_(total == 0, 1e-7)
+            factor = total.reciprocal_() if numerator is None else torch.div(numerator, total)
+            if self.coefficient != 1:
+                factor = factor.mul_(self.coefficient)
+        else:
+            assert active is not None or total is not None
+            like = active if active is not None else total
+            assert like is not None
+            dtype = numerator.dtype if numerator is not None else torch.get_default_dtype()
+            factor = torch.full_like(like, self.coefficient, dtype=dtype)
+            factor = factor if numerator is None else factor * numerator
+        if self.where != "everywhere" and active is not None:
+            factor = factor * (active if self.where == "active" else ~active)
+        return factor
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one layer hands relevance on.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    shares : tuple of Share
+        What is summed.
+    clip : bool, default False
+        Whether negative relevance is dropped where it comes in from a ReLU (guided backpropagation).
+    """
+
+    name: str
+    shares: tuple[Share, ...]
+    clip: bool = False
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the sum of two relevances is handed on as the sum of both."""
+        return not self.clip
+
+
+_SAME_SIGN = (Term("positive", positive), Term("negative", negative))
+_OTHER_SIGN = (Term("positive", negative), Term("negative", positive))
+
+
+def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
+    """Make the epsilon rule (Bach et al. 2015, eq. 58).
+
+    Parameters
+    ----------
+    value : float, default 1e-7
+        The stabiliser; 0 is the z rule.
+    bias : bool, default True
+        Whether the bias is in the denominator.
+
+    Returns
+    -------
+    Rule
+        The rule.
+    """
+    name = f"epsilon {value:g}" if value else "z"
+    return Rule(name, (Share((Term("input", whole),), whole if bias else None, epsilon=value),))
+
+
+def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
+    """Make the alpha-beta rule (Bach et al. 2015, eq. 60), the whole bias in both denominators.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        Weights of what speaks for and against the output; alpha - beta is 1.
+    bias : bool, default True
+        Whether the bias is in the denominators.
+
+    Returns
+    -------
+    Rule
+        The rule.
+    """
+    if abs(alpha - beta - 1) > 1e-9:
+        raise ValueError(f"alpha - beta must be 1, but alpha is {alpha} and beta is {beta}")
+    term_bias = whole if bias else None
+    shares = [Share(_SAME_SIGN, term_bias, coefficient=alpha)]
+    if beta:
+        shares.append(Share(_OTHER_SIGN, term_bias, coefficient=-beta))
+    return Rule(f"alpha {alpha:g} beta {beta:g}", tuple(shares))
+
+
+def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
+    """Make the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
+
+    Parameters
+    ----------
+    value : float, default 0.25
+        By how much the weights that speak for the output's sign are raised.
+    stabiliser : float, default 1e-6
+        Added to the denominators with their sign.
+
+    Returns
+    -------
+    Rule
+        The rule.
+    """
+
+    def up(values: "torch.Tensor") -> "torch.Tensor":
+        return values + value * values.clamp(min=0)
+
+    def down(values: "torch.Tensor") -> "torch.Tensor":
+        return values + value * values.clamp(max=0)
+
+    for_positive = Share(
+        (Term("positive", up), Term("negative", down)), up, epsilon=stabiliser, where="active"
+    )
+    for_negative = Share(
+        (Term("positive", down), Term("negative", up)), down, epsilon=stabiliser, where="inactive"
+    )
+    return Rule(f"gamma {value:g}", (for_positive, for_negative))
+
+
+def z_box(stabiliser: float = 0.0) -> Rule:
+    """Make the rule for inputs in known bounds (Montavon et al. 2017, eq. 14).
+
+    Parameters
+    ----------
+    stabiliser : float, default 0
+        Added to the denominators with their sign.
+
+    Returns
+    -------
+    Rule
+        The rule, for the first layer.
+    """
+    terms = (Term("input", whole), Term("low", minus_positive), Term("high", minus_negative))
+    return Rule("z box", (Share(terms, epsilon=stabiliser),))
+
+
+def gradient(gate: bool = True, clip: bool = False, times_input: bool = False) -> Rule:
+    """Make the rule of gradients and their kin.
+
+    Parameters
+    ----------
+    gate : bool, default True
+        Whether nothing passes a ReLU that is off.
+    clip : bool, default False
+        Whether negative values are dropped at a ReLU.
+    times_input : bool, default False
+        Whether what arrives is multiplied by the layer's input.
+
+    Returns
+    -------
+    Rule
+        The rule.
+    """
+    term = Term("input" if times_input else "one", whole)
+    share = Share((term,), divide=False, where="active" if gate else "everywhere")
+    return Rule("gradient", (share,), clip)
+
+
+Z = epsilon(0)
+FLAT = Rule("flat", (Share((Term("one", ones),)),))
+W_SQUARE = Rule("w square", (Share((Term("one", squared),)),))
+Z_PLUS = Rule("z plus", (Share(_SAME_SIGN),))
+Z_PLUS_FAST = Rule("z plus fast", (Share((Term("input", positive),)),))
