@@ -1,157 +1,366 @@
-"""Relevance maps of readouts: the public door to propagation."""
+"""Maps of what carried each prediction: the room's front door."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import xarray as xr
 
-from traitlens.arrays import map_coordinates
+from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.readouts.readout import DenseReadout, LinearReadout, Readout
-from traitlens.relevance.heads import check_views, dense_relevance, linear_relevance
-from traitlens.relevance.methods import Method, find_method
-from traitlens.relevance.propagation import Propagator
-from traitlens.words import GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
+from traitlens.problems import unknown_choice
+from traitlens.readouts.readout import Readout
+from traitlens.relevance.entering import Entered, Reference, Sight, enter, sights_of, spaces_of
+from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
+from traitlens.relevance.propagation import Passage, Propagator
 
 if TYPE_CHECKING:
     import torch
+    import xarray
 
-TOGETHER = 8
-"""Readouts whose relevance goes back together: bounds memory."""
+
+class View(Protocol):
+    """A named crop of the prepared image, resampled."""
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom edge, as shares of width and height."""
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """Cut the view out of a prepared image."""
+
+
+class Explainer:
+    """Readouts on a backbone, ready to explain one image after another in bounded memory.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    readouts : sequence of Readout
+        What is explained.
+    method : str or Method
+        A name from :data:`traitlens.relevance.methods.METHODS`, or a method.
+    reference : {"mean", "zero"}, float or sequence of float
+        What predictions are compared with; see :func:`analyze`.
+    views : mapping of str to View or None
+        The crops that the readouts name, beside "image".
+
+    Examples
+    --------
+    >>> explainer = Explainer("vgg16", readouts)  # doctest: +SKIP
+    >>> for image in images:  # doctest: +SKIP
+    ...     one = explainer.explain(image)
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str,
+        readouts: Sequence[Readout],
+        method: str | Method = DEFAULT_METHOD,
+        reference: Reference = "mean",
+        views: Mapping[str, View] | None = None,
+    ):
+        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        self.readouts = list(readouts)
+        if not self.readouts:
+            raise ValueError("there is no readout to explain")
+        self.method = find_method(method)
+        self.reference = reference
+        self.views = dict(views or {})
+        self._propagator = Propagator(self.backbone, self.method)
+        self._taps: dict[Sight, set[str]] = {}
+        for space in dict.fromkeys(space for readout in self.readouts for space in spaces_of(readout)):
+            if space.view != "image" and space.view not in self.views:
+                raise unknown_choice("view", space.view, ["image", *self.views])
+            for sight in sights_of(space):
+                self._taps.setdefault(sight, set()).add(space.tap.layer)
+
+    def explain(self, image: np.ndarray) -> "xarray.Dataset":
+        """Explain one image.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3).
+
+        Returns
+        -------
+        Dataset
+            See :func:`explain_with_ledger`, without the dimension image.
+        """
+        maps, entered = None, None
+        for inputs, weight in self._samples(image):
+            passages = {sight: self._propagator.read(inputs[sight], self._taps[sight]) for sight in inputs}
+            activations = {sight: passage.activations for sight, passage in passages.items()}
+            now = enter(self.readouts, activations, self.method, self.reference)
+            entered = entered or now
+            sent = weight * self._to_pixels(image, passages, now)
+            maps = sent if maps is None else maps + sent
+        assert maps is not None
+        assert entered is not None
+        return self._dataset(maps, entered)
+
+    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[Sight, "torch.Tensor"], float]]:
+        """Give network inputs and weights; one, unless the method averages over several."""
+        inputs = {sight: self.backbone.input(self._see(image, sight)[None]) for sight in self._taps}
+        if self.method.samples is None:
+            yield inputs, 1.0
+            return
+        samples = {sight: iter(self.method.samples(values)) for sight, values in inputs.items()}
+        for together in zip(*samples.values(), strict=True):
+            values = dict(zip(samples, (value for value, _ in together), strict=True))
+            yield values, together[0][1]
+
+    def _see(self, image: np.ndarray, sight: Sight) -> np.ndarray:
+        """Cut and mirror an image as a sight asks."""
+        seen = image if sight.view == "image" else self.views[sight.view].crop(image)
+        return np.ascontiguousarray(seen[:, ::-1]) if sight.mirrored else seen
+
+    def _to_pixels(
+        self, image: np.ndarray, passages: Mapping[Sight, Passage], entered: Entered
+    ) -> np.ndarray:
+        """Send relevance to the pixels of every sight and add up in the prepared image."""
+        total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
+        for sight, passage in passages.items():
+            maps = passage.back(entered.relevance[sight]).cpu().numpy()
+            if sight.mirrored:
+                maps = maps[:, :, ::-1]
+            if sight.view != "image":
+                rows, columns = _coverage(self.views[sight.view], image.shape[:2], maps.shape[1:])
+                maps = rows @ maps @ columns.T
+            total += maps
+        return total
+
+    def regions(self, image: np.ndarray, masks: np.ndarray) -> dict[Sight, dict[str, "torch.Tensor"]]:
+        """Take regions of the prepared image back to every tap; see :mod:`traitlens.relevance.regions`.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3).
+        masks : ndarray
+            (region, row, column): how much each pixel counts.
+
+        Returns
+        -------
+        dict of Sight to dict of str to Tensor
+            (region, channel, row, column) by layer, and the activations under the same keys in
+            :attr:`seen`.
+        """
+        import torch
+
+        device = self.backbone.layers[0].weight
+        assert device is not None
+        found = {}
+        self.seen: dict[Sight, dict[str, torch.Tensor]] = {}
+        for sight, taps in self._taps.items():
+            inputs = self.backbone.input(self._see(image, sight)[None])
+            passage = self._propagator.read(inputs, taps)
+            mine = np.asarray(masks, np.float32)
+            if sight.view != "image":
+                rows, columns = _coverage(self.views[sight.view], image.shape[:2], inputs.shape[2:])
+                mine = rows.T @ mine @ columns
+            if sight.mirrored:
+                mine = mine[:, :, ::-1]
+            found[sight] = passage.forth(torch.from_numpy(np.ascontiguousarray(mine)).to(device.device))
+            self.seen[sight] = passage.activations
+        return found
+
+    def _dataset(self, maps: np.ndarray, entered: Entered) -> "xarray.Dataset":
+        """Bind maps and ledger together."""
+        import xarray
+
+        explained = entered.prediction - entered.reference
+        pixels = maps.astype(np.float64).sum((1, 2))
+        leaks = self.method.starts_with == "deviation"
+        unknown = np.full_like(pixels, np.nan)
+        ledger = {
+            "prediction": entered.prediction,
+            "reference": entered.reference,
+            "constant": entered.constant,
+            "pixels": pixels,
+            "leaked_in_readout": explained - entered.constant - entered.entered if leaks else unknown,
+            "leaked_in_backbone": entered.entered - pixels if leaks else unknown,
+        }
+        return xarray.Dataset(
+            {words.RELEVANCE: ((words.READOUT, words.Y, words.X), maps)}
+            | {name: ((words.READOUT,), values) for name, values in ledger.items()},
+            coords=_coordinates(self.readouts),
+            attrs={
+                "method": self.method.name,
+                "backbone": self.backbone.name,
+                "units": "rating units, summed over colour",
+            },
+        )
+
+
+def explain_each(
+    backbone: Backbone | str,
+    readouts: Sequence[Readout],
+    images: Iterable[np.ndarray],
+    method: str | Method = DEFAULT_METHOD,
+    reference: Reference = "mean",
+    views: Mapping[str, View] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> "Iterator[xarray.Dataset]":
+    """Explain images one at a time, for studies whose maps do not fit into memory.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    readouts : sequence of Readout
+        What is explained.
+    images : iterable of ndarray
+        uint8 RGB (row, column, 3) each.
+    method : str or Method
+        See :func:`analyze`.
+    reference : {"mean", "zero"}, float or sequence of float
+        See :func:`analyze`.
+    views : mapping of str to View or None
+        See :func:`analyze`.
+    progress : callable or None
+        Called with 1 after each image.
+
+    Yields
+    ------
+    Dataset
+        See :func:`explain_with_ledger`, without the dimension image.
+    """
+    explainer = Explainer(backbone, readouts, method, reference, views)
+    for image in images:
+        yield explainer.explain(np.asarray(image))
+        if progress is not None:
+            progress(1)
+
+
+def explain_with_ledger(
+    backbone: Backbone | str,
+    readouts: Sequence[Readout],
+    images: np.ndarray,
+    method: str | Method = DEFAULT_METHOD,
+    reference: Reference = "mean",
+    views: Mapping[str, View] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> "xarray.Dataset":
+    """Compute relevance maps and the account of where the prediction went.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    readouts : sequence of Readout
+        What is explained.
+    images : ndarray
+        uint8 RGB (image, row, column, 3).
+    method : str or Method
+        See :func:`analyze`.
+    reference : {"mean", "zero"}, float or sequence of float
+        See :func:`analyze`.
+    views : mapping of str to View or None
+        See :func:`analyze`.
+    progress : callable or None
+        Called with 1 after each image.
+
+    Returns
+    -------
+    Dataset
+        ``relevance`` (image, readout, y, x), and per image and readout ``prediction``, ``reference``,
+        ``constant`` (the part of prediction minus reference that is the same for every image), ``pixels``
+        (sum of the map), ``leaked_in_readout`` and ``leaked_in_backbone`` (biases and stabilisers; not a
+        number for gradients). prediction - reference = constant + pixels + both leaks.
+    """
+    import xarray
+
+    each = explain_each(backbone, readouts, images, method, reference, views, progress)
+    return xarray.concat(list(each), dim=words.IMAGE, coords="minimal", compat="override")
 
 
 def analyze(
     backbone: Backbone | str,
     readouts: Sequence[Readout],
     images: np.ndarray,
-    method: str | Method = "lrp.sequential_preset_a_flat",
-) -> xr.DataArray:
-    """Explain the predictions of readouts in pixels.
+    method: str | Method = DEFAULT_METHOD,
+    reference: Reference = "mean",
+    views: Mapping[str, View] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> "xarray.DataArray":
+    """Compute relevance maps: which pixels carried each prediction.
 
     Parameters
     ----------
     backbone : Backbone or str
-        The frozen network, or its name.
+        The frozen network, or its name ("vgg16"); its device and precision are used.
     readouts : sequence of Readout
-        What predicted.
+        What is explained; the forward pass is shared by all.
     images : ndarray
         uint8 RGB (image, row, column, 3).
-    method : str or Method
-        How relevance goes back.
+    method : str or Method, default "lrp.sequential_preset_a_flat"
+        A name from :data:`traitlens.relevance.methods.METHODS`, or a method of your own.
+    reference : {"mean", "zero"}, float or sequence of float, default "mean"
+        What predictions are compared with (Letzgus et al. 2022): the mean rating that each readout was
+        fitted on, nothing, or a rating (one for all readouts or one for each).
+    views : mapping of str to View or None
+        The crops that the readouts name, beside "image".
+    progress : callable or None
+        Called with 1 after each image.
 
     Returns
     -------
     DataArray
-        float32 (readout, image, y, x): rating points per pixel, summed over colours. Positive pixels raised
-        the prediction.
+        float32 (readout, image, y, x), rating units, summed over colour; group, trait and fold are
+        coordinates of readout.
 
     Raises
     ------
     TraitlensError
-        If backbone or method are unknown, or a readout reads what cannot be explained.
+        If the method, the backbone or a view is not known.
 
     Examples
     --------
-    >>> maps = analyze("vgg16", fitted.readouts, pixels)  # doctest: +SKIP
+    >>> readout = DenseReadout.from_arrays(fc1, fc1_bias, fc2, fc2_bias)  # doctest: +SKIP
+    >>> maps = analyze("vgg16", [readout], images)  # doctest: +SKIP
+    >>> maps.sel(readout=0).mean("image").plot()  # doctest: +SKIP
     """
-    return explain_images(backbone, readouts, images, method)[RELEVANCE]
+    import xarray
 
-
-def explain_images(
-    backbone: Backbone | str,
-    readouts: Sequence[Readout],
-    images: np.ndarray,
-    method: str | Method = "lrp.sequential_preset_a_flat",
-) -> xr.Dataset:
-    """Explain predictions in pixels, and account for what did not reach them.
-
-    Parameters
-    ----------
-    backbone : Backbone or str
-        The frozen network, or its name.
-    readouts : sequence of Readout
-        What predicted.
-    images : ndarray
-        uint8 RGB (image, row, column, 3).
-    method : str or Method
-        How relevance goes back.
-
-    Returns
-    -------
-    Dataset
-        `relevance` (readout, image, y, x), rating points per pixel; and (readout, image), rating points:
-        `prediction`, `reference` (the mean rating that predictions are explained against) and `pixel_sum`.
-        What is missing between prediction minus reference and the sum over pixels leaked into biases and
-        stabilisers.
-    """
-    if isinstance(backbone, str):
-        backbone = load_backbone(backbone)
-    check_views(readouts)
-    method = find_method(method)
-    taps = {layer for readout in readouts for layer in _layers(readout)}
-    propagator = Propagator(backbone, method, max(len(backbone.up_to(tap)) for tap in taps))
-    size = images.shape[1:3]
-    maps = np.empty((len(readouts), len(images), *size), np.float32)
-    prediction = np.empty((len(readouts), len(images)))
-    for number in range(len(images)):
-        trace = propagator.trace(images[number : number + 1])
-        for start in range(0, len(readouts), TOGETHER):
-            together = slice(start, start + TOGETHER)
-            relevance = _at_taps(readouts[together], trace.activations, method)
-            maps[together, number] = propagator.to_pixels(trace, relevance).float().cpu().numpy()
-        prediction[:, number] = [_predict(readout, trace.activations) for readout in readouts]
-    reference = np.repeat([[readout.mean] for readout in readouts], len(images), axis=1)
-    dims = (READOUT, IMAGE)
-    return xr.Dataset(
-        {
-            RELEVANCE: ((*dims, Y, X), maps),
-            "prediction": (dims, prediction),
-            "reference": (dims, reference),
-            "pixel_sum": (dims, maps.sum((2, 3), dtype=float)),
-        },
-        {
-            **map_coordinates(size[0]),
-            GROUP: (READOUT, [readout.group for readout in readouts]),
-            TRAIT: (READOUT, [readout.trait for readout in readouts]),
-        },
+    images = np.asarray(images)
+    explainer = Explainer(backbone, readouts, method, reference, views)
+    maps = np.empty((len(explainer.readouts), *images.shape[:3]), np.float32)
+    for place, image in enumerate(images):
+        maps[:, place] = explainer.explain(image)[words.RELEVANCE].values
+        if progress is not None:
+            progress(1)
+    return xarray.DataArray(
+        maps,
+        dims=(words.READOUT, words.IMAGE, words.Y, words.X),
+        coords=_coordinates(explainer.readouts),
+        name=words.RELEVANCE,
+        attrs={"method": explainer.method.name, "units": "rating units, summed over colour"},
     )
 
 
-def _layers(readout: Readout) -> list[str]:
-    """The layers that a readout reads."""
-    if isinstance(readout, DenseReadout):
-        return [readout.space.tap.layer]
-    return [part.space.tap.layer for part in readout.parts]
-
-
-def _at_taps(
-    readouts: Sequence[Readout], activations: "dict[str, torch.Tensor]", method: Method
-) -> "dict[str, torch.Tensor]":
-    """Relevance at the taps, readouts of both kinds in their order."""
-    import torch
-
-    linear = [readout for readout in readouts if isinstance(readout, LinearReadout)]
-    dense = [readout for readout in readouts if isinstance(readout, DenseReadout)]
-    found: dict[str, torch.Tensor] = {}
-    for kind, part in (
-        (LinearReadout, linear_relevance(linear, activations) if linear else {}),
-        (DenseReadout, dense_relevance(dense, activations, method.dense) if dense else {}),
-    ):
-        rows = torch.tensor([isinstance(readout, kind) for readout in readouts])
-        for layer, values in part.items():
-            if layer not in found:
-                found[layer] = values.new_zeros((len(readouts), *values.shape[1:]))
-            found[layer][rows] = values
-    like = next(iter(activations.values()))
-    return {layer: values.to(like.dtype) for layer, values in found.items()}
-
-
-def _predict(readout: Readout, activations: "dict[str, torch.Tensor]") -> float:
-    """Predict one image's rating from its activations."""
-    spaces = [readout.space] if isinstance(readout, DenseReadout) else [part.space for part in readout.parts]
-    features = {
-        space: space.apply(space.tap.average(activations[space.tap.layer].float()).cpu().numpy())
-        for space in spaces
+def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
+    """Say what each readout is."""
+    return {
+        words.GROUP: (words.READOUT, np.array([readout.group for readout in readouts], dtype=object)),
+        words.TRAIT: (words.READOUT, np.array([readout.trait for readout in readouts], dtype=object)),
+        words.FOLD: (words.READOUT, np.array([readout.fold for readout in readouts])),
     }
-    return float(readout.predict(features)[0])
+
+
+def _coverage(
+    view: View, image_size: Sequence[int], view_size: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share every row and column of a view among those of the image that it covers; columns sum to 1."""
+    left, top, right, bottom = view.box
+    height, width = image_size[0], image_size[1]
+    edges = ((round(top * height), round(bottom * height)), (round(left * width), round(right * width)))
+    found = []
+    for (start, end), whole, seen in zip(edges, (height, width), view_size, strict=True):
+        borders = np.linspace(start, end, seen + 1)
+        pixels = np.arange(whole)[:, None]
+        overlap = np.minimum(borders[1:], pixels + 1) - np.maximum(borders[:-1], pixels)
+        overlap = np.clip(overlap, 0, None)
+        found.append((overlap / overlap.sum(0)).astype(np.float32))
+    return found[0], found[1]

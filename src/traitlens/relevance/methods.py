@@ -1,68 +1,230 @@
-"""Methods: which rule goes with which layer, by the names that users of iNNvestigate know."""
+"""Methods: which rule for which layer, by the names that users of iNNvestigate and zennit know."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from traitlens.problems import unknown_choice
-from traitlens.relevance.rules import Rule, alpha_beta_rule, flat_rule, z_rule
+from traitlens.relevance.rules import (
+    FLAT,
+    W_SQUARE,
+    Z_PLUS,
+    Z_PLUS_FAST,
+    Rule,
+    Share,
+    Term,
+    Z,
+    alpha_beta,
+    epsilon,
+    gamma,
+    gradient,
+    negative,
+    ones,
+    positive,
+    z_box,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+Samples = Callable[["torch.Tensor"], Iterable[tuple["torch.Tensor", float]]]
 
 
 @dataclass(frozen=True)
 class Method:
-    """Which rule goes with which kind of layer.
+    """Which rule for which kind of layer.
 
     Parameters
     ----------
     name : str
-        Its name in settings.
-    dense : Rule
-        For the dense layers of a readout.
+        What users ask for.
     convolution : Rule
         For convolutions.
+    dense : Rule
+        For the hidden layer of a dense readout, and for its last layer unless `last` is given.
     first : Rule or None
-        For the first convolution, next to the pixels; that of the others where None.
+        For the first convolutions; None treats them as the others.
+    first_count : int, default 1
+        How many convolutions count as first.
+    last : Rule or None
+        For the last layer of a dense readout.
+    average : {"proportional", "even"}
+        How an average hands relevance to what it averaged: by its values (the z rule) or evenly.
+    starts_with : {"deviation", "one", "positive_deviation"}
+        What is handed back: the explained deviation (its positive part only), or one for a gradient.
+    samples : callable or None
+        Makes inputs and weights from an input; the map is the weighted sum of theirs.
+
+    Examples
+    --------
+    >>> mine = Method("mine", convolution=gamma(0.1), dense=epsilon(0.1), first=FLAT)
+    >>> register(mine)
+    >>> find_method("mine").first.name
+    'flat'
     """
 
     name: str
-    dense: Rule
     convolution: Rule
+    dense: Rule
     first: Rule | None = None
+    first_count: int = 1
+    last: Rule | None = None
+    average: Literal["proportional", "even"] = "proportional"
+    starts_with: Literal["deviation", "one", "positive_deviation"] = "deviation"
+    samples: Samples | None = None
+
+    def rule_for(self, convolution: int) -> Rule:
+        """Find the rule of a convolution.
+
+        Parameters
+        ----------
+        convolution : int
+            Its place among the convolutions, from 0.
+
+        Returns
+        -------
+        Rule
+            The rule.
+        """
+        return self.first if self.first is not None and convolution < self.first_count else self.convolution
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether maps add up when relevances at a tap do, so that region operators exist."""
+        rules = [self.convolution, self.first or self.convolution]
+        return all(rule.is_linear for rule in rules) and self.samples is None
 
 
-METHODS: dict[str, Method] = {}
+def _path_from_grey(values: "torch.Tensor", steps: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
+    """Walk from the zero input to the input; Riemann sum with the midpoints of the steps."""
+    for step in range(steps):
+        share = (step + 0.5) / steps
+        # The first layer's rule multiplies by the shrunken input; dividing gives the whole one back.
+        yield values * share, 1 / (share * steps)
+
+
+def _noisy_copies(values: "torch.Tensor", copies: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
+    """Add normal noise with a standard deviation of 15 % of the input's range (Smilkov et al. 2017)."""
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    spread = 0.15 * float(values.max() - values.min())
+    for _ in range(copies):
+        noise = torch.randn(values.shape, generator=random).to(values)
+        yield values + spread * noise, 1 / copies
+
+
+_PRESET_A = alpha_beta(1, 0)
+_PRESET_B = alpha_beta(2, 1)
+_DENSE = epsilon(0.1)
+_GRADIENT = gradient()
+_DEEP_TAYLOR = {
+    "convolution": Z_PLUS,
+    "dense": Z_PLUS,
+    "last": W_SQUARE,
+    "average": "even",
+    "starts_with": "positive_deviation",
+}
+
+
+def _kept_positive(alpha: float, beta: float) -> Rule:
+    """Make the alpha-beta rule as zennit has it: each denominator has the bias of its own sign."""
+    same = (Term("positive", positive), Term("negative", negative))
+    other = (Term("positive", negative), Term("negative", positive))
+    shares = [Share(same, positive, alpha, 1e-6), Share(other, negative, -beta, 1e-6)]
+    return Rule(f"zennit alpha {alpha:g} beta {beta:g}", tuple(shares[: 2 if beta else 1]))
+
+
+_ZENNIT_PLUS = _kept_positive(1, 0)
+_ZENNIT_FLAT = Rule("zennit flat", (Share((Term("one", ones),), epsilon=1e-6),))
+_ZENNIT_DENSE = epsilon(1e-6)
+
+_METHODS = [
+    Method("lrp.z", Z, Z),
+    Method("lrp.z_ignore_bias", epsilon(0, bias=False), epsilon(0, bias=False)),
+    Method("lrp.epsilon", epsilon(), epsilon()),
+    Method("lrp.epsilon_ignore_bias", epsilon(bias=False), epsilon(bias=False)),
+    Method("lrp.w_square", W_SQUARE, W_SQUARE),
+    Method("lrp.flat", FLAT, FLAT),
+    Method("lrp.alpha_beta", _PRESET_A, _PRESET_A),
+    Method("lrp.alpha_1_beta_0", _PRESET_A, _PRESET_A),
+    Method("lrp.alpha_1_beta_0_ignore_bias", Z_PLUS, Z_PLUS),
+    Method("lrp.alpha_2_beta_1", _PRESET_B, _PRESET_B),
+    Method(
+        "lrp.alpha_2_beta_1_ignore_bias", alpha_beta(2, 1, bias=False), alpha_beta(2, 1, bias=False)
+    ),
+    Method("lrp.z_plus", Z_PLUS, Z_PLUS),
+    Method("lrp.z_plus_fast", Z_PLUS_FAST, Z_PLUS_FAST),
+    Method("lrp.sequential_preset_a", _PRESET_A, _DENSE),
+    Method("lrp.sequential_preset_b", _PRESET_B, _DENSE),
+    Method("lrp.sequential_preset_a_flat", _PRESET_A, _DENSE, first=FLAT),
+    Method("lrp.sequential_preset_b_flat", _PRESET_B, _DENSE, first=FLAT),
+    Method("lrp.sequential_preset_a_flat_until_idx", _PRESET_A, _DENSE, first=FLAT, first_count=4),
+    Method("lrp.sequential_preset_b_flat_until_idx", _PRESET_B, _DENSE, first=FLAT, first_count=4),
+    Method("deep_taylor", **_DEEP_TAYLOR),  # type: ignore[arg-type]
+    Method("deep_taylor.bounded", first=z_box(), **_DEEP_TAYLOR),  # type: ignore[arg-type]
+    Method("gradient", _GRADIENT, _GRADIENT, average="even", starts_with="one"),
+    Method(
+        "input_t_gradient",
+        _GRADIENT,
+        _GRADIENT,
+        first=gradient(times_input=True),
+        average="even",
+        starts_with="one",
+    ),
+    Method(
+        "guided_backprop", gradient(clip=True), gradient(clip=True), average="even", starts_with="one"
+    ),
+    Method(
+        "deconvnet",
+        gradient(gate=False, clip=True),
+        gradient(gate=False, clip=True),
+        average="even",
+        starts_with="one",
+    ),
+    Method(
+        "integrated_gradients",
+        _GRADIENT,
+        _GRADIENT,
+        first=gradient(times_input=True),
+        average="even",
+        starts_with="one",
+        samples=_path_from_grey,
+    ),
+    Method(
+        "smoothgrad", _GRADIENT, _GRADIENT, average="even", starts_with="one", samples=_noisy_copies
+    ),
+    Method("zennit.epsilon_plus", _ZENNIT_PLUS, _ZENNIT_DENSE),
+    Method("zennit.epsilon_plus_flat", _ZENNIT_PLUS, _ZENNIT_DENSE, first=_ZENNIT_FLAT),
+    Method("zennit.epsilon_alpha2_beta1", _kept_positive(2, 1), _ZENNIT_DENSE),
+    Method("zennit.epsilon_alpha2_beta1_flat", _kept_positive(2, 1), _ZENNIT_DENSE, first=_ZENNIT_FLAT),
+    Method("zennit.epsilon_gamma_box", gamma(), _ZENNIT_DENSE, first=z_box(1e-6)),
+]
+
+METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
 """The methods by name."""
 
+DEFAULT_METHOD = "lrp.sequential_preset_a_flat"
 
-def register_method(method: Method) -> Method:
-    """Make a method known by its name.
+
+def register(method: Method) -> None:
+    """Add a method under its name.
 
     Parameters
     ----------
     method : Method
-        The method.
-
-    Returns
-    -------
-    Method
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken.
+        The method; a method of the same name is replaced.
     """
-    if method.name in METHODS:
-        raise ValueError(f"a method named {method.name!r} is there already")
     METHODS[method.name] = method
-    return method
 
 
-def find_method(method: str | Method) -> Method:
-    """Find a method by name.
+def find_method(method: "str | Method") -> Method:
+    """Find a method by its name.
 
     Parameters
     ----------
     method : str or Method
-        The name; a method is returned as it is.
+        A name from :data:`METHODS`, or a method, which is given back.
 
     Returns
     -------
@@ -72,22 +234,10 @@ def find_method(method: str | Method) -> Method:
     Raises
     ------
     TraitlensError
-        If there is none of that name.
-
-    Examples
-    --------
-    >>> find_method("lrp.sequential_preset_a_flat").dense.epsilon
-    0.1
+        If there is no method of that name.
     """
     if isinstance(method, Method):
         return method
     if method not in METHODS:
-        raise unknown_choice("relevance method", method, METHODS)
+        raise unknown_choice("method", method, METHODS)
     return METHODS[method]
-
-
-for _letter, _alpha, _beta in (("a", 1.0, 0.0), ("b", 2.0, 1.0)):
-    _preset = f"lrp.sequential_preset_{_letter}"
-    _dense, _convolution = z_rule(epsilon=0.1), alpha_beta_rule(_alpha, _beta)
-    register_method(Method(_preset, _dense, _convolution))
-    register_method(Method(f"{_preset}_flat", _dense, _convolution, flat_rule()))

@@ -1,223 +1,611 @@
-"""Propagation: from relevance at a tap to relevance in pixels, for many readouts of one image at once.
+r"""The engine: relevance from taps to pixels, and regions of pixels back to taps.
 
-For one image, what the rules need of its activations (denominators, inputs, the places of maxima) is computed
-once. The relevance of all readouts then goes back together, as a batch, because it is linear in what enters
-at the taps.
+What depends on the image alone (activations, denominators) is computed once per image, and the relevance of
+all readouts goes back as one batch. Two identities make it quick. Relevance arriving at a layer is
+:math:`R = a \odot u`, where :math:`a` is the layer's output and :math:`u` what the convolution above gave; the next
+layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a factor kept per image
+lies between two convolutions. And handing relevance through a maximum pooling is an enlargement times that factor, set to
+zero wherever the maximum was not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from traitlens.features.backbone import Backbone, Layer
 from traitlens.relevance.methods import Method
-from traitlens.relevance.rules import Rule, Term, change_inputs, change_weights, stabilise
+from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
 
 if TYPE_CHECKING:
     import torch
 
-
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """One term of a rule at one layer for one image: relevance goes back along it."""
-
-    inverse: "torch.Tensor"  # gain / denominator, (1, out, row, column)
-    weight: "torch.Tensor"
-    inputs: "torch.Tensor | None"  # (1, in, row, column); None where the rule ignores them
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What one image left in the network.
-
-    Parameters
-    ----------
-    activations : dict of str to Tensor
-        (1, channel, row, column) by layer, after ReLU.
-    ways : dict of str to list
-        By convolution, how its relevance goes back.
-    places : dict of str to Tensor
-        By pooling, one where the maxima of its input were and zero elsewhere.
-    """
-
-    activations: "dict[str, torch.Tensor]"
-    ways: "dict[str, list[_Way]]"
-    places: "dict[str, torch.Tensor]"
+ELEMENTS_AT_ONCE = 16_000_000
+"""How many relevance values one convolution hands on at a time; bounds memory and keeps caches warm."""
 
 
 @dataclass(eq=False)
+class _Group:
+    """Terms that share what is given: one convolution backwards."""
+
+    given: Given
+    shares: tuple[int, ...]
+    weight: "torch.Tensor"
+
+
+@dataclass(eq=False)
+class _Prepared:
+    """A convolution with its rule and all modified weights."""
+
+    layer: Layer
+    rule: Rule
+    is_first: bool
+    pool: str | None = None
+    stacks: dict[Given, list[Modify]] = field(default_factory=dict)
+    stacked_weights: dict[Given, "torch.Tensor"] = field(default_factory=dict)
+    groups: list[_Group] = field(default_factory=list)
+    of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
+
+    @property
+    def top(self) -> str:
+        """Name of the last layer of the step: the pooling, or the convolution."""
+        return self.pool or self.layer.name
+
+
 class Propagator:
-    """Sends relevance from taps back to the pixels.
+    """A backbone and a method, ready for images.
 
     Parameters
     ----------
     backbone : Backbone
         The frozen network.
     method : Method
-        Which rule goes with which layer.
-    depth : int
-        How many of its layers are used.
+        Which rule for which layer.
+
+    Examples
+    --------
+    >>> propagator = Propagator(backbone, find_method("gradient"))  # doctest: +SKIP
+    >>> passage = propagator.read(backbone.input(pixels[:1]), {"block5_pool"})  # doctest: +SKIP
+    >>> maps = passage.back({"block5_pool": relevance})  # doctest: +SKIP
     """
 
-    backbone: Backbone
-    method: Method
-    depth: int
-    _weights: "dict[tuple[str, str], torch.Tensor]" = field(default_factory=dict)
+    def __init__(self, backbone: Backbone, method: Method):
+        self.backbone = backbone
+        self.method = method
+        self.low, self.high = backbone.preprocessing.bounds()
+        self._prepared: dict[int, _Prepared] = {}
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers that are used, first to last."""
-        return self.backbone.layers[: self.depth]
-
-    def _rule(self, layer: Layer) -> Rule:
-        """The rule of a convolution."""
-        first = layer is self.backbone.layers[0]
-        return self.method.first if first and self.method.first is not None else self.method.convolution
-
-    def _weight(self, layer: Layer, term: Term) -> "torch.Tensor":
-        """A layer's weights, changed once."""
-        key = (layer.name, term.weights)
-        if key not in self._weights:
-            assert layer.weight is not None
-            self._weights[key] = change_weights(layer.weight, term.weights)
-        return self._weights[key]
-
-    def trace(self, pixels: np.ndarray) -> Trace:
-        """Run one image forward and keep what the way back needs.
+    def prepared(self, depth: int) -> list[_Prepared]:
+        """Prepare the convolutions among the first layers.
 
         Parameters
         ----------
-        pixels : ndarray
-            uint8 RGB (1, row, column, 3).
+        depth : int
+            How many layers of the backbone are wanted.
 
         Returns
         -------
-        Trace
-            Of the image.
+        list
+            The convolutions, first to last, each with the pooling behind it.
         """
         import torch
-        from torch.nn import functional
 
-        activations, ways, places = {}, {}, {}
-        with torch.inference_mode():
-            values = self.backbone.input(pixels)
-            for layer in self.layers:
-                if layer.kind == "max_pool":
-                    places[layer.name], values = _pool(values)
-                else:
-                    ways[layer.name] = self._ways(layer, values)
-                    values = layer(values)
-                activations[layer.name] = values
-        return Trace(activations, ways, places)
+        found: list[_Prepared] = []
+        for index, layer in enumerate(self.backbone.layers[:depth]):
+            if layer.kind == "max_pool":
+                if not found or found[-1].pool == layer.name:
+                    raise ValueError(f"pooling {layer.name!r} does not follow a convolution")
+                found[-1].pool = layer.name
+                continue
+            if index not in self._prepared:
+                with torch.inference_mode():
+                    rule = self.method.rule_for(len(found))
+                    self._prepared[index] = _prepare(layer, rule, is_first=not found)
+            found.append(self._prepared[index])
+            found[-1].pool = None
+        return found
 
-    def _ways(self, layer: Layer, values: "torch.Tensor") -> list[_Way]:
-        """Compute the denominators of a layer's rule for one image."""
-        from torch.nn import functional
-
-        positive = layer is not self.backbone.layers[0]  # what a ReLU let through has no negative part
-        rule = self._rule(layer)
-        ways = []
-        for share in rule.shares:
-            terms = [term for term in share.terms if not (positive and term.inputs == "negative")]
-            inputs = [
-                values if positive and term.inputs == "positive" else change_inputs(values, term.inputs)
-                for term in terms
-            ]
-            bias = layer.bias if share.bias else None
-            total = sum(
-                functional.conv2d(part, self._weight(layer, term), bias if number == 0 else None, padding=1)
-                for number, (term, part) in enumerate(zip(terms, inputs, strict=True))
-            )
-            inverse = share.gain / stabilise(total, rule.epsilon)  # type: ignore[arg-type]
-            for term, part in zip(terms, inputs, strict=True):
-                weight = self._weight(layer, term)
-                if term.weights == "one":  # every output is alike: they can be added up first
-                    weight, inverse = weight[:1], inverse[:, :1]
-                ways.append(_Way(inverse, weight, None if term.inputs == "one" else part))
-        return ways
-
-    def to_pixels(self, trace: Trace, relevance: "Mapping[str, torch.Tensor]") -> "torch.Tensor":
-        """Send relevance from the taps back to the pixels.
+    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "Passage":
+        """Run one image through the network and keep what its relevance needs.
 
         Parameters
         ----------
-        trace : Trace
-            Of the image.
+        values : Tensor
+            (1, channel, row, column): preprocessed.
+        taps : collection of str
+            Names of the layers at which relevance will enter.
+
+        Returns
+        -------
+        Passage
+            Ready to send relevance back.
+        """
+        import torch
+
+        depth = max(len(self.backbone.up_to(tap)) for tap in taps)
+        with torch.inference_mode():
+            return Passage(self, values, frozenset(taps), self.prepared(depth))
+
+
+@dataclass(eq=False)
+class _Step:
+    """One convolution and the pooling behind it, for one image.
+
+    `factors` hold, per share, what arriving values are multiplied by; after a pooling they are laid out
+    (row, 2, column, 2, channel) with zeros off the maxima. `carries` is the output's factor in the
+    relevance that arrives; None where it is one.
+    """
+
+    prepared: _Prepared
+    is_tap: bool
+    carries: "torch.Tensor | None"
+    factors: list["torch.Tensor"]
+    plain_factors: list["torch.Tensor"] | None
+    given: list["torch.Tensor | None"]
+    size: tuple[int, int]
+
+
+class Passage:
+    """One image on its way through the network.
+
+    Parameters
+    ----------
+    propagator : Propagator
+        The network and the method.
+    values : Tensor
+        (1, channel, row, column): preprocessed.
+    taps : frozenset of str
+        Names of the layers at which relevance will enter.
+    prepared : list
+        The prepared convolutions, first to last.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        values: "torch.Tensor",
+        taps: frozenset[str],
+        prepared: list[_Prepared],
+    ):
+        self.activations: dict[str, torch.Tensor] = {}
+        self.shape = (values.shape[2], values.shape[3])
+        self.is_linear = propagator.method.is_linear
+        self._steps: list[_Step] = []
+        # The steps run from the pixels up; a step's factors need the given of the step above, so each
+        # is completed when that one is known.
+        waiting: _Waiting | None = None
+        for layer in prepared:
+            now = _forward(layer, values, propagator, taps)
+            self.activations.update({tap: now.activations[tap] for tap in now.activations if tap in taps})
+            if waiting is not None:
+                self._steps.append(_complete(waiting, _single(now.given), taps))
+            waiting, values = now, now.output
+        assert waiting is not None
+        self._steps.append(_complete(waiting, None, taps))
+
+    def back(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Send relevance from the taps to the pixels.
+
+        Parameters
+        ----------
         relevance : mapping of str to Tensor
             (readout, channel, row, column) by tap.
 
         Returns
         -------
         Tensor
-            (readout, row, column), summed over colours.
+            float32 (readout, row, column), summed over colour.
         """
         import torch
 
+        count = len(next(iter(relevance.values())))
+        like = next(iter(relevance.values()))
+        maps = torch.empty((count, *self.shape), device=like.device)
         with torch.inference_mode():
-            current: torch.Tensor | None = None
-            for layer in reversed(self.layers):
-                entering = relevance.get(layer.name)
-                if entering is not None:
-                    entering = _channels_last(entering).clone() if current is None else entering
-                    current = entering if current is None else current.add_(entering)
-                if current is None:
-                    continue
-                if layer.kind == "max_pool":
-                    current = _unpool(current, trace.places[layer.name])
-                else:
-                    current = _back(current, trace.ways[layer.name])
-            assert current is not None
-            return current.sum(1)
+            self._descend(len(self._steps) - 1, None, relevance, maps)
+        return maps
+
+    def _descend(
+        self,
+        index: int,
+        carried: "torch.Tensor | None",
+        relevance: Mapping[str, "torch.Tensor"],
+        maps: "torch.Tensor",
+    ) -> None:
+        """Take values from a step to the pixels, in as many parts as memory asks for."""
+        for place in range(index, -1, -1):
+            step = self._steps[place]
+            at_once = _at_once(step)
+            if len(maps) > at_once:
+                for part in _parts(len(maps), at_once):
+                    rest = {tap: values[part] for tap, values in relevance.items()}
+                    self._descend(place, None if carried is None else carried[part], rest, maps[part])
+                return
+            carried = _step_back(step, carried, relevance)
+        assert carried is not None
+        maps.copy_(_to_pixels(self._steps[0], carried))
+
+    def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
+        """Send regions of pixels up to the taps: the transpose of :meth:`back`.
+
+        Parameters
+        ----------
+        regions : Tensor
+            float (region, row, column): how much each pixel counts.
+
+        Returns
+        -------
+        dict of str to Tensor
+            (region, channel, row, column) by tap. For any relevance, the sum over taps of
+            ``(operator * relevance).sum()`` is the relevance that falls into the region.
+
+        Raises
+        ------
+        ValueError
+            If the method is not linear in relevance.
+        """
+        import torch
+
+        if not self.is_linear:
+            raise ValueError("the method is not linear in relevance, so there is no region operator")
+        at_once = min(_at_once(step) for step in self._steps)
+        taps: dict[str, list[torch.Tensor]] = {}
+        with torch.inference_mode():
+            for part in _parts(len(regions), at_once):
+                for tap, values in self._ascend(regions[part]).items():
+                    taps.setdefault(tap, []).append(values)
+        return {tap: torch.cat(values) for tap, values in taps.items()}
+
+    def _ascend(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
+        """Take regions from the pixels to every tap."""
+        first = self._steps[0]
+        values = _from_pixels(first, regions)
+        found = {}
+        for step in self._steps:
+            sent = _groups_forth(step, values)
+            if step.plain_factors is not None:
+                found[step.prepared.layer.name] = _sum_of_products(sent, step.plain_factors)
+            values = _factors_forth(step, sent)
+            if step.is_tap:
+                found[step.prepared.top] = values
+                if step.carries is not None:
+                    values = values * step.carries
+        return found
 
 
-def _pool(values: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
-    """Take the maximum of each 2x2 window, and mark where it was; the first counts where several are alike."""
-    from torch.nn import functional
+@dataclass(eq=False)
+class _Waiting:
+    """A convolution that has been run forward; its factors wait for the given of the step above."""
 
-    pooled, indices = functional.max_pool2d(values, 2, 2, return_indices=True)
-    ones = pooled.new_ones(1).expand(pooled.shape)
-    places = functional.max_unpool2d(ones, indices, [2, 2], [2, 2], output_size=values.shape[2:])
-    return _channels_last(places), pooled
-
-
-def _unpool(relevance: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
-    """Hand relevance to the place of each maximum; a row or column that the windows left over gets none."""
-    rows, columns = relevance.shape[2:]
-    windows = places[:, :, : 2 * rows, : 2 * columns].permute(0, 2, 3, 1)
-    windows = windows.unflatten(2, (columns, 2)).unflatten(1, (rows, 2))
-    spread = (relevance.permute(0, 2, 3, 1)[:, :, None, :, None] * windows).flatten(3, 4).flatten(1, 2)
-    spread = spread.permute(0, 3, 1, 2)
-    if spread.shape[2:] != places.shape[2:]:
-        whole = spread.new_zeros((len(relevance), *places.shape[1:]))
-        whole[:, :, : 2 * rows, : 2 * columns] = spread
-        spread = _channels_last(whole)
-    return spread
+    prepared: _Prepared
+    given: list["torch.Tensor | None"]
+    totals: list["torch.Tensor | None"]
+    convolved: "torch.Tensor"
+    output: "torch.Tensor"
+    activations: dict[str, "torch.Tensor"]
 
 
-def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
-    """Lay an array out with channels last, which convolutions on processors are fastest with."""
+def _prepare(layer: Layer, rule: Rule, is_first: bool) -> _Prepared:
+    """Modify a layer's weights as its rule asks, once."""
     import torch
 
+    assert layer.weight is not None
+    prepared = _Prepared(layer, rule, is_first)
+    terms = [(number, term) for number, share in enumerate(rule.shares) for term in _terms(share, is_first)]
+    prepared.stacks["input"] = [whole]
+    for number, term in terms:
+        if not rule.shares[number].divide:
+            continue
+        stack = prepared.stacks.setdefault(term.given, [])
+        if term.weight not in stack:
+            stack.append(term.weight)
+    for given, stack in prepared.stacks.items():
+        weight = torch.cat([modify(layer.weight) for modify in stack])
+        prepared.stacked_weights[given] = weight.contiguous(memory_format=torch.channels_last)
+    for given in dict.fromkeys(term.given for _, term in terms):
+        mine = [(number, term) for number, term in terms if term.given == given]
+        weight = torch.cat([term.weight(layer.weight) for _, term in mine])
+        if is_first and given == "one":
+            weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
+        turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        prepared.groups.append(_Group(given, tuple(number for number, _ in mine), turned))
+    return prepared
+
+
+def _terms(share: Share, is_first: bool) -> list[Term]:
+    """Give the terms that can be other than zero: behind a ReLU no input is negative."""
+    if is_first:
+        return list(share.terms)
+    if any(term.given in ("low", "high") for term in share.terms):
+        raise ValueError("rules with bounds are for the first layer")
+    return [
+        Term("input" if term.given == "positive" else term.given, term.weight)
+        for term in share.terms
+        if term.given != "negative"
+    ]
+
+
+def _forward(
+    prepared: _Prepared, values: "torch.Tensor", propagator: Propagator, taps: Collection[str]
+) -> _Waiting:
+    """Run a convolution and its rule's denominators."""
+    import torch
+    from torch.nn import functional
+
+    layer, rule = prepared.layer, prepared.rule
+    assert layer.weight is not None
+    assert layer.bias is not None
+    channels = len(layer.weight)
+    given = {kind: _given(kind, values, propagator) for kind in prepared.stacks}
+    for group in prepared.groups:
+        given.setdefault(group.given, _given(group.given, values, propagator))
+    sums: dict[tuple[Given, Modify], torch.Tensor] = {}
+    for kind, stack in prepared.stacks.items():
+        if kind in ("one", "low", "high"):
+            key = (kind, values.shape[2:])
+            if key not in prepared.of_ones:
+                filled = given[kind]
+                filled = torch.ones_like(values) if filled is None else filled.expand_as(values)
+                prepared.of_ones[key] = functional.conv2d(filled, prepared.stacked_weights[kind], padding=1)
+            stacked = prepared.of_ones[key]
+        else:
+            stacked = functional.conv2d(given[kind], prepared.stacked_weights[kind], padding=1)
+        for place, modify in enumerate(stack):
+            sums[kind, modify] = stacked[:, place * channels : (place + 1) * channels]
+    bias = layer.bias.view(1, -1, 1, 1)
+    convolved = sums["input", whole] + bias
+    totals: list[torch.Tensor | None] = []
+    for share in rule.shares:
+        if not share.divide:
+            totals.append(None)
+            continue
+        parts = [sums[term.given, term.weight] for term in _terms(share, prepared.is_first)]
+        total = torch.zeros_like(convolved) if not parts else parts[0]
+        for part in parts[1:]:
+            total = total + part
+        totals.append(total if share.bias is None else total + share.bias(bias))
+    output = functional.relu(convolved)
+    activations = {layer.name: output}
+    if prepared.pool is not None:
+        output = functional.max_pool2d(output, 2, 2)
+        activations[prepared.pool] = output
+    in_order = [given[group.given] for group in prepared.groups]
+    return _Waiting(prepared, in_order, totals, convolved, output, activations)
+
+
+def _given(kind: Given, values: "torch.Tensor", propagator: Propagator) -> "torch.Tensor | None":
+    """Give what a term's weights meet; None stands for ones."""
+    if kind == "one":
+        return None
+    if kind == "positive":
+        return values.clamp(min=0)
+    if kind == "negative":
+        return values.clamp(max=0)
+    if kind in ("low", "high"):
+        bounds = propagator.low if kind == "low" else propagator.high
+        return values.new_tensor(bounds).view(1, 3, 1, 1)
+    return values
+
+
+def _single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
+    """Give the factor that a step leaves to the one below; None where it has been applied or is one."""
+    return given[0] if len(given) == 1 else None
+
+
+def _complete(waiting: _Waiting, carries: "torch.Tensor | None", taps: Collection[str]) -> _Step:
+    """Compute a step's factors."""
+    prepared = waiting.prepared
+    is_tap = prepared.top in taps
+    plain_tap = prepared.pool is not None and prepared.layer.name in taps
+    convolved = waiting.activations[prepared.layer.name]
+    active = waiting.convolved > 0
+    # At a tap, and below rules that ignore the input, relevance may stand at units that are off. Their
+    # denominators go without the bias: with it they could be anything near zero.
+    bare = is_tap or plain_tap or carries is None
+    numerator = None if is_tap else carries
+    spread = None if prepared.pool is None else _maxima(convolved)
+    if spread is not None and numerator is not None:
+        numerator = _enlarge(numerator, convolved.shape[2:])
+    factors, plain = [], []
+    for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
+        if total is not None and share.bias is not None and bare:
+            assert prepared.layer.bias is not None
+            total = total - share.bias(prepared.layer.bias).view(1, -1, 1, 1) * ~active
+        elif total is not None:
+            total = total.clone()  # shared with other images or shares
+        if plain_tap:
+            plain.append(share.factor(None if total is None else total.clone(), active).to(convolved.dtype))
+        factor = share.factor(total, active, numerator).to(convolved.dtype)
+        if spread is not None:
+            factor = _in_windows(factor * spread)
+        factors.append(factor)
+    return _Step(
+        prepared,
+        is_tap,
+        carries,
+        factors,
+        plain if plain_tap else None,
+        waiting.given,
+        (convolved.shape[2], convolved.shape[3]),
+    )
+
+
+def _maxima(values: "torch.Tensor") -> "torch.Tensor":
+    """Mark the first maximum of each 2x2 window; rows and columns left over are in no window."""
+    import torch
+    from torch.nn import functional
+
+    pooled = _enlarge(functional.max_pool2d(values, 2, 2), values.shape[2:])
+    equal = values == pooled
+    if values.shape[2] % 2:
+        equal[:, :, -1] = False
+    if values.shape[3] % 2:
+        equal[:, :, :, -1] = False
+    rows, columns = values.shape[2] // 2 * 2, values.shape[3] // 2 * 2
+    taken = torch.zeros_like(equal[:, :, 0:rows:2, 0:columns:2])
+    for row in (0, 1):
+        for column in (0, 1):
+            corner = equal[:, :, row:rows:2, column:columns:2]
+            corner &= ~taken
+            taken |= corner
+    return equal
+
+
+def _enlarge(values: "torch.Tensor", size: tuple[int, ...]) -> "torch.Tensor":
+    """Repeat every value in its 2x2 window; zeros where no window is."""
+    from torch.nn import functional
+
+    large = values.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    missing = (size[0] - large.shape[2], size[1] - large.shape[3])
+    return functional.pad(large, (0, missing[1], 0, missing[0])) if any(missing) else large
+
+
+def _in_windows(values: "torch.Tensor") -> "torch.Tensor":
+    """Lay (1, channel, row, column) out as (row, 2, column, 2, channel), without rows left over."""
+    rows, columns = values.shape[2] // 2, values.shape[3] // 2
+    whole_windows = values[0, :, : rows * 2, : columns * 2].permute(1, 2, 0).contiguous()
+    return whole_windows.view(rows, 2, columns, 2, -1)
+
+
+def _step_back(
+    step: _Step, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
+) -> "torch.Tensor":
+    """Take relevance through a pooling and a convolution."""
+    import torch
+    from torch.nn import functional
+
+    entering = relevance.get(step.prepared.top)
+    if step.is_tap:
+        if carried is not None and step.carries is not None:
+            carried = carried * step.carries
+        if entering is not None:
+            carried = entering if carried is None else carried + entering
+    plain = relevance.get(step.prepared.layer.name) if step.plain_factors is not None else None
+    if step.prepared.rule.clip:
+        carried = None if carried is None else carried.relu()
+        plain = None if plain is None else plain.relu()
+    sent = []
+    for number, factor in enumerate(step.factors):
+        if carried is None:
+            assert plain is not None
+            assert step.plain_factors is not None
+            sent.append(plain * step.plain_factors[number])
+            continue
+        values = _through_window(carried, factor, step.size) if step.prepared.pool else carried * factor
+        if plain is not None:
+            assert step.plain_factors is not None
+            values = values + plain * step.plain_factors[number]
+        sent.append(values)
+    total = None
+    for group, given in zip(step.prepared.groups, step.given, strict=True):
+        stacked = sent[group.shares[0]] if len(group.shares) == 1 else torch.cat(
+            [sent[number] for number in group.shares], 1
+        )
+        values = functional.conv2d(stacked, group.weight, padding=1)
+        if len(step.given) == 1:
+            return values
+        if given is not None:
+            values = values * given
+        total = values if total is None else _plus(total, values)
+    assert total is not None
+    return total
+
+
+def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
+    """Add values of which one side may already be summed over colour."""
+    if some.shape[1] != more.shape[1]:
+        some, more = some.sum(1, keepdim=True), more.sum(1, keepdim=True)
+    return some + more
+
+
+def _through_window(
+    values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]
+) -> "torch.Tensor":
+    """Multiply every window of the factor by one value: from a pooling to what it pooled."""
+    import torch
+    from torch.nn import functional
+
+    last = values.permute(0, 2, 3, 1)[:, :, None, :, None]
+    count, channels = len(values), values.shape[1]
+    rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
+    large = torch.mul(last, factor).view(count, rows, columns, channels).permute(0, 3, 1, 2)
+    if (rows, columns) != size:
+        large = functional.pad(large, (0, size[1] - columns, 0, size[0] - rows))
+        large = large.contiguous(memory_format=torch.channels_last)
+    return large
+
+
+def _to_pixels(first: _Step, carried: "torch.Tensor") -> "torch.Tensor":
+    """Apply the input's factor and sum over colour."""
+    given = _single(first.given)
+    values = carried if given is None else carried * given
+    return values.float().sum(1)
+
+
+def _from_pixels(first: _Step, regions: "torch.Tensor") -> "torch.Tensor":
+    """Spread regions over what arrives at the pixels: the transpose of :func:`_to_pixels`."""
+    import torch
+
+    values = regions[:, None].to(first.factors[0].dtype)
+    given = _single(first.given)
+    if given is not None:
+        values = values * given
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def _back(relevance: "torch.Tensor", ways: Sequence[_Way]) -> "torch.Tensor":
-    """Send relevance back through a convolution along all its ways; uses `relevance` up."""
+def _groups_forth(step: _Step, values: "torch.Tensor") -> list["torch.Tensor"]:
+    """Take values forward through a step's convolutions: what reaches each share."""
+    import torch
     from torch.nn import functional
 
-    total: torch.Tensor | None = None
-    for number, way in enumerate(ways):
-        if len(way.weight) == 1:
-            divided = relevance.sum(1, keepdim=True) * way.inverse
-        elif number + 1 == len(ways):
-            divided = relevance.mul_(way.inverse)
-        else:
-            divided = relevance * way.inverse
-        part = functional.conv_transpose2d(divided, way.weight, padding=1)
-        if way.inputs is not None:
-            part.mul_(way.inputs)
-        total = part if total is None else total.add_(part)
+    sent: list[torch.Tensor | None] = [None] * len(step.factors)
+    for group, given in zip(step.prepared.groups, step.given, strict=True):
+        mine = values if len(step.given) == 1 or given is None else values * given
+        if mine.shape[1] != group.weight.shape[0]:
+            mine = mine.expand(-1, group.weight.shape[0], -1, -1)
+        stacked = functional.conv_transpose2d(mine, group.weight, padding=1)
+        for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
+            before = sent[number]
+            sent[number] = part if before is None else before + part
+    return [part for part in sent if part is not None]
+
+
+def _factors_forth(step: _Step, sent: list["torch.Tensor"]) -> "torch.Tensor":
+    """Multiply by the factors and, behind a pooling, sum every window."""
+    import torch
+
+    if not step.prepared.pool:
+        return _sum_of_products(sent, step.factors)
+    total = None
+    for part, factor in zip(sent, step.factors, strict=True):
+        rows, columns = factor.shape[0], factor.shape[2]
+        last = part.permute(0, 2, 3, 1)[:, : rows * 2, : columns * 2]
+        windows = last.reshape(len(part), rows, 2, columns, 2, -1)
+        values = torch.einsum("nraybc,raybc->nryc", windows, factor)
+        total = values if total is None else total + values
     assert total is not None
+    return total.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def _sum_of_products(some: list["torch.Tensor"], others: list["torch.Tensor"]) -> "torch.Tensor":
+    """Multiply pairwise and add."""
+    total = some[0] * others[0]
+    for one, other in zip(some[1:], others[1:], strict=True):
+        total = total + one * other
     return total
+
+
+def _at_once(step: _Step) -> int:
+    """Find how many maps a step takes at a time."""
+    assert step.prepared.layer.weight is not None
+    per_map = max(step.prepared.layer.weight.shape[:2]) * step.size[0] * step.size[1]
+    return max(1, ELEMENTS_AT_ONCE // per_map)
+
+
+def _parts(count: int, at_once: int) -> Iterator[slice]:
+    """Cut a range into even parts."""
+    number = -(-count // at_once)
+    for part in range(number):
+        yield slice(part * count // number, (part + 1) * count // number)
+
+
+__all__ = ["ELEMENTS_AT_ONCE", "Passage", "Propagator"]

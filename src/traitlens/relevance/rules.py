@@ -1,221 +1,294 @@
-r"""Rules: how a convolution hands the relevance of its outputs to its inputs.
+r"""Rules: how a layer hands the relevance of its outputs to its inputs.
 
-Every rule of layer-wise relevance propagation (Bach et al. 2015) is a sum of terms
+Every rule of layer-wise relevance propagation here has one form (Bach et al. 2015; Montavon et al. 2019):
 
-.. math:: R_i = \sum_k g_k \, c_k(x_i) \sum_j V_k(w_{ij}) \frac{R_j}{\sum_{l \in k} d_l(x)_j},
+.. math:: R_i = \sum_s c_s \sum_{t \in s} a_{ti} \sum_j V_{tij} \frac{R_j}{z_{sj}}, \qquad
+          z_{sj} = \sum_{t \in s} \sum_i a_{ti} V_{tij} + b_{sj}
 
-where :math:`V_k` changes the weights, :math:`c_k` the inputs, and terms of the same *sign* share a denominator.
-A rule is therefore data: a list of terms, the bias that enters each denominator, and the stabiliser.
+A rule is a sum of *shares* :math:`s`, each with a coefficient and a denominator of its own; a share is a sum
+of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) meet which weights :math:`V` (all, the
+positive ones, squared ...).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
 
-WeightPart = Literal["all", "positive", "negative", "squared", "one"]
-InputPart = Literal["all", "positive", "negative", "one"]
+Modify = Callable[["torch.Tensor"], "torch.Tensor"]
+Given = Literal["input", "positive", "negative", "one", "low", "high"]
 
-ZERO_DENOMINATOR = 1e-7
-"""What a denominator of zero is replaced by."""
+
+def whole(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep weights as they are."""
+    return values
+
+
+def positive(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the positive weights; the others become zero."""
+    return values.clamp(min=0)
+
+
+def negative(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the negative weights; the others become zero."""
+    return values.clamp(max=0)
+
+
+def squared(values: "torch.Tensor") -> "torch.Tensor":
+    """Square the weights."""
+    return values.square()
+
+
+def ones(values: "torch.Tensor") -> "torch.Tensor":
+    """Replace every weight by one."""
+    return values.new_ones(values.shape)
+
+
+def minus_positive(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the positive weights and turn their sign."""
+    return -values.clamp(min=0)
+
+
+def minus_negative(values: "torch.Tensor") -> "torch.Tensor":
+    """Keep the negative weights and turn their sign."""
+    return -values.clamp(max=0)
 
 
 @dataclass(frozen=True)
 class Term:
-    """One product of changed weights and changed inputs.
+    """Which inputs meet which weights.
 
     Parameters
     ----------
-    weights : {"all", "positive", "negative", "squared", "one"}
-        What is taken of the weights.
-    inputs : {"all", "positive", "negative", "one"}
-        What is taken of the inputs; "one" ignores them.
+    given : {"input", "positive", "negative", "one", "low", "high"}
+        The layer's input, its positive or negative part, ones, or the lowest or highest input there can be
+        (first layer only).
+    weight : callable
+        Makes the weights of the term from those of the layer.
     """
 
-    weights: WeightPart
-    inputs: InputPart
+    given: Given
+    weight: Modify
 
 
 @dataclass(frozen=True)
 class Share:
-    """Terms that share one denominator.
+    """Terms with one denominator.
 
     Parameters
     ----------
-    gain : float
-        Factor of the relevance that goes this way (alpha, or minus beta).
     terms : tuple of Term
-        What the denominator adds up, and what relevance is divided among.
-    bias : bool
-        Whether the bias enters the denominator; its part of the relevance then leaks into it.
+        What is summed.
+    bias : callable or None
+        Makes the bias in the denominator from that of the layer; None leaves it out.
+    coefficient : float, default 1
+        Factor of the share.
+    epsilon : float, default 0
+        Stabiliser: added to the denominator with its sign, zero counting as positive. At 0 only
+        denominators of exactly zero are replaced, by 1e-7.
+    divide : bool, default True
+        False passes relevance without a denominator, as a gradient.
+    where : {"everywhere", "active", "inactive"}
+        Outputs that the share is for: all, those above zero before ReLU, or the others.
     """
 
-    gain: float
     terms: tuple[Term, ...]
-    bias: bool
+    bias: Modify | None = None
+    coefficient: float = 1.0
+    epsilon: float = 0.0
+    divide: bool = True
+    where: Literal["everywhere", "active", "inactive"] = "everywhere"
+
+    def factor(
+        self,
+        total: "torch.Tensor | None",
+        active: "torch.Tensor | None",
+        numerator: "torch.Tensor | None" = None,
+    ) -> "torch.Tensor":
+        """Compute what relevance is multiplied by before it meets the weights.
+
+        Parameters
+        ----------
+        total : Tensor or None
+            The denominators before stabilising; overwritten. None for shares that do not divide.
+        active : Tensor or None
+            Where the outputs are above zero; None where the layer has no ReLU.
+        numerator : Tensor or None
+            A further factor of the relevance.
+
+        Returns
+        -------
+        Tensor
+            numerator x coefficient / stabilised denominator, zero where the share does not hold.
+        """
+        import torch
+
+        if self.divide:
+            assert total is not None
+            if self.epsilon:
+                total = total + torch.where(total >= 0, self.epsilon, -self.epsilon)
+            else:
+                total = total.masked_fill_(total == 0, 1e-7)
+            factor = total.reciprocal_() if numerator is None else torch.div(numerator, total)
+            if self.coefficient != 1:
+                factor = factor.mul_(self.coefficient)
+        else:
+            assert active is not None or total is not None
+            like = active if active is not None else total
+            assert like is not None
+            dtype = numerator.dtype if numerator is not None else torch.get_default_dtype()
+            factor = torch.full_like(like, self.coefficient, dtype=dtype)
+            factor = factor if numerator is None else factor * numerator
+        if self.where != "everywhere" and active is not None:
+            factor = factor * (active if self.where == "active" else ~active)
+        return factor
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How one layer hands relevance down.
+    """How one layer hands relevance on.
 
     Parameters
     ----------
+    name : str
+        What to call it.
     shares : tuple of Share
-        The ways that relevance goes.
-    epsilon : float
-        Added to every denominator with its sign (zero counts as positive); 0 replaces only denominators of
-        zero by :data:`ZERO_DENOMINATOR`.
+        What is summed.
+    clip : bool, default False
+        Whether negative relevance is dropped where it comes in from a ReLU (guided backpropagation).
     """
 
+    name: str
     shares: tuple[Share, ...]
-    epsilon: float = 0.0
+    clip: bool = False
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether the sum of two relevances is handed on as the sum of both."""
+        return not self.clip
 
 
-def z_rule(bias: bool = True, epsilon: float = 0.0) -> Rule:
-    r"""Divide relevance in proportion to :math:`w_{ij} x_i` (Bach et al. 2015, equations 56 and 58).
+_SAME_SIGN = (Term("positive", positive), Term("negative", negative))
+_OTHER_SIGN = (Term("positive", negative), Term("negative", positive))
+
+
+def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
+    """Make the epsilon rule (Bach et al. 2015, eq. 58).
 
     Parameters
     ----------
+    value : float, default 1e-7
+        The stabiliser; 0 is the z rule.
     bias : bool, default True
-        Whether the bias enters the denominator.
-    epsilon : float, default 0
-        The stabiliser.
+        Whether the bias is in the denominator.
 
     Returns
     -------
     Rule
         The rule.
-
-    Examples
-    --------
-    >>> z_rule(epsilon=0.1).epsilon
-    0.1
     """
-    return Rule((Share(1.0, (Term("all", "all"),), bias),), epsilon)
+    name = f"epsilon {value:g}" if value else "z"
+    return Rule(name, (Share((Term("input", whole),), whole if bias else None, epsilon=value),))
 
 
-def alpha_beta_rule(alpha: float, beta: float, bias: bool = True) -> Rule:
-    r"""Treat activating and inhibiting products apart (Bach et al. 2015, equation 60).
+def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
+    """Make the alpha-beta rule (Bach et al. 2015, eq. 60), the whole bias in both denominators.
 
     Parameters
     ----------
-    alpha : float
-        Gain of the positive products.
-    beta : float
-        Loss through the negative ones; `alpha` - `beta` = 1 conserves relevance.
+    alpha, beta : float
+        Weights of what speaks for and against the output; alpha - beta is 1.
     bias : bool, default True
-        Whether the bias enters both denominators, as in iNNvestigate.
+        Whether the bias is in the denominators.
 
     Returns
     -------
     Rule
         The rule.
     """
-    activating = Share(alpha, (Term("positive", "positive"), Term("negative", "negative")), bias)
-    inhibiting = Share(-beta, (Term("negative", "positive"), Term("positive", "negative")), bias)
-    return Rule((activating, inhibiting) if beta else (activating,))
+    if abs(alpha - beta - 1) > 1e-9:
+        raise ValueError(f"alpha - beta must be 1, but alpha is {alpha} and beta is {beta}")
+    term_bias = whole if bias else None
+    shares = [Share(_SAME_SIGN, term_bias, coefficient=alpha)]
+    if beta:
+        shares.append(Share(_OTHER_SIGN, term_bias, coefficient=-beta))
+    return Rule(f"alpha {alpha:g} beta {beta:g}", tuple(shares))
 
 
-def flat_rule() -> Rule:
-    """Divide relevance evenly over the inputs, whatever their values (Lapuschkin et al. 2017).
+def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
+    """Make the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
+
+    Parameters
+    ----------
+    value : float, default 0.25
+        By how much the weights that speak for the output's sign are raised.
+    stabiliser : float, default 1e-6
+        Added to the denominators with their sign.
 
     Returns
     -------
     Rule
         The rule.
     """
-    return Rule((Share(1.0, (Term("one", "one"),), bias=False),))
+
+    def up(values: "torch.Tensor") -> "torch.Tensor":
+        return values + value * values.clamp(min=0)
+
+    def down(values: "torch.Tensor") -> "torch.Tensor":
+        return values + value * values.clamp(max=0)
+
+    for_positive = Share(
+        (Term("positive", up), Term("negative", down)), up, epsilon=stabiliser, where="active"
+    )
+    for_negative = Share(
+        (Term("positive", down), Term("negative", up)), down, epsilon=stabiliser, where="inactive"
+    )
+    return Rule(f"gamma {value:g}", (for_positive, for_negative))
 
 
-def w_square_rule() -> Rule:
-    """Divide relevance in proportion to the squared weights (Montavon et al. 2017).
+def z_box(stabiliser: float = 0.0) -> Rule:
+    """Make the rule for inputs in known bounds (Montavon et al. 2017, eq. 14).
+
+    Parameters
+    ----------
+    stabiliser : float, default 0
+        Added to the denominators with their sign.
+
+    Returns
+    -------
+    Rule
+        The rule, for the first layer.
+    """
+    terms = (Term("input", whole), Term("low", minus_positive), Term("high", minus_negative))
+    return Rule("z box", (Share(terms, epsilon=stabiliser),))
+
+
+def gradient(gate: bool = True, clip: bool = False, times_input: bool = False) -> Rule:
+    """Make the rule of gradients and their kin.
+
+    Parameters
+    ----------
+    gate : bool, default True
+        Whether nothing passes a ReLU that is off.
+    clip : bool, default False
+        Whether negative values are dropped at a ReLU.
+    times_input : bool, default False
+        Whether what arrives is multiplied by the layer's input.
 
     Returns
     -------
     Rule
         The rule.
     """
-    return Rule((Share(1.0, (Term("squared", "one"),), bias=False),))
+    term = Term("input" if times_input else "one", whole)
+    share = Share((term,), divide=False, where="active" if gate else "everywhere")
+    return Rule("gradient", (share,), clip)
 
 
-def change_weights(weight: "torch.Tensor", part: WeightPart) -> "torch.Tensor":
-    """Take a part of the weights.
-
-    Parameters
-    ----------
-    weight : Tensor
-        The layer's weights.
-    part : {"all", "positive", "negative", "squared", "one"}
-        What to take.
-
-    Returns
-    -------
-    Tensor
-        Of the same shape.
-    """
-    import torch
-
-    match part:
-        case "positive":
-            return weight.clamp(min=0)
-        case "negative":
-            return weight.clamp(max=0)
-        case "squared":
-            return weight.square()
-        case "one":
-            return torch.ones_like(weight)
-        case _:
-            return weight
-
-
-def change_inputs(values: "torch.Tensor", part: InputPart) -> "torch.Tensor":
-    """Take a part of the inputs.
-
-    Parameters
-    ----------
-    values : Tensor
-        The layer's inputs.
-    part : {"all", "positive", "negative", "one"}
-        What to take.
-
-    Returns
-    -------
-    Tensor
-        Of the same shape.
-    """
-    import torch
-
-    match part:
-        case "positive":
-            return values.clamp(min=0)
-        case "negative":
-            return values.clamp(max=0)
-        case "one":
-            return torch.ones_like(values)
-        case _:
-            return values
-
-
-def stabilise(denominator: "torch.Tensor", epsilon: float) -> "torch.Tensor":
-    """Keep a denominator away from zero.
-
-    Parameters
-    ----------
-    denominator : Tensor
-        The sums that relevance is divided by.
-    epsilon : float
-        Added with the sum's sign; 0 replaces sums of zero only.
-
-    Returns
-    -------
-    Tensor
-        Of the same shape, nowhere zero.
-    """
-    import torch
-
-    if epsilon:
-        sign = torch.where(denominator >= 0, 1.0, -1.0).to(denominator.dtype)
-        return denominator + epsilon * sign
-    return torch.where(denominator == 0, torch.full_like(denominator, ZERO_DENOMINATOR), denominator)
+Z = epsilon(0)
+FLAT = Rule("flat", (Share((Term("one", ones),)),))
+W_SQUARE = Rule("w square", (Share((Term("one", squared),)),))
+Z_PLUS = Rule("z plus", (Share(_SAME_SIGN),))
+Z_PLUS_FAST = Rule("z plus fast", (Share((Term("input", positive),)),))

@@ -1,0 +1,365 @@
+"""Where relevance enters: from readouts to the units of their taps.
+
+A linear readout hands its deviation from the mean rating to its features exactly, :math:`w (t(Z) - \\bar z)`, and
+each feature to the units that it averages: the part :math:`w t(Z)` by the units' activations, the part
+:math:`-w \\bar z` evenly. A dense readout follows the method's rules for dense layers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout
+from traitlens.relevance.methods import Method
+from traitlens.relevance.rules import Rule
+
+if TYPE_CHECKING:
+    import torch
+
+Reference = str | float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One picture as the network gets it: a view of the prepared image, or its mirror image.
+
+    Parameters
+    ----------
+    view : str
+        Name of the view; "image" is the prepared image.
+    mirrored : bool
+        Whether left and right are exchanged.
+    """
+
+    view: str
+    mirrored: bool
+
+
+@dataclass(eq=False)
+class Entered:
+    """Relevance at the taps of one image, and what it should add up to.
+
+    Parameters
+    ----------
+    relevance : dict of Sight to dict of str to Tensor
+        (readout, channel, row, column) by layer.
+    prediction : ndarray
+        (readout,), rating units.
+    reference : ndarray
+        (readout,): what predictions are compared with.
+    constant : ndarray
+        (readout,): the part of prediction minus reference that is the same for every image.
+    entered : ndarray
+        (readout,): sum of relevance over all taps.
+    """
+
+    relevance: dict[Sight, dict[str, "torch.Tensor"]]
+    prediction: np.ndarray
+    reference: np.ndarray
+    constant: np.ndarray
+    entered: np.ndarray
+
+
+def spaces_of(readout: Readout) -> tuple[FeatureSpace, ...]:
+    """List what a readout reads.
+
+    Parameters
+    ----------
+    readout : Readout
+        Linear or dense.
+
+    Returns
+    -------
+    tuple of FeatureSpace
+        Its feature spaces.
+    """
+    if isinstance(readout, DenseReadout):
+        return (readout.space,)
+    return tuple(part.space for part in readout.parts)
+
+
+def sights_of(space: FeatureSpace) -> tuple[Sight, ...]:
+    """List the pictures that a feature space averages.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        View, tap and transform.
+
+    Returns
+    -------
+    tuple of Sight
+        One, or two with the mirror image.
+    """
+    plain = Sight(space.view, False)
+    return (plain, Sight(space.view, True)) if space.mirror else (plain,)
+
+
+class Cells:
+    """A feature space's grid over one image's activations.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        What is read.
+    activations : sequence of Tensor
+        (channel, row, column) of each sight of the space.
+    """
+
+    def __init__(self, space: FeatureSpace, activations: "Sequence[torch.Tensor]"):
+        import torch
+
+        self.activations = activations
+        rows, columns = activations[0].shape[1:]
+        grid = space.tap.grid
+        cell_rows, cell_columns = (rows, columns) if grid is None else (
+            grid if isinstance(grid, tuple) else (grid, grid)
+        )
+        self.rows = _members(rows, cell_rows, activations[0])
+        self.columns = _members(columns, cell_columns, activations[0])
+        self.count = len(activations) * torch.outer(self.rows.sum(1), self.columns.sum(1))
+        self.sum = sum(self.per_cell(values) for values in activations)
+        self.average = self.sum / self.count
+        self.root = space.transform == "sqrt"
+
+    def per_cell(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Sum units (..., row, column) over each cell."""
+        return self.rows @ values @ self.columns.T
+
+    def per_unit(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Give cells' values (..., row, column) to their units."""
+        return self.rows.T @ values @ self.columns
+
+    @property
+    def feature(self) -> "torch.Tensor":
+        """The features: (channel, row, column)."""
+        return self.average.sqrt() if self.root else self.average
+
+    @property
+    def feature_per_activation(self) -> "torch.Tensor":
+        """The feature divided by the sum of its units' activations."""
+        if not self.root:
+            return (1 / self.count).expand_as(self.sum)
+        return (self.feature / self.sum).nan_to_num(0, 0, 0)
+
+    @property
+    def slope(self) -> "torch.Tensor":
+        """Derivative of the feature by each of its units; zero where there is none."""
+        if not self.root:
+            return (1 / self.count).expand_as(self.sum)
+        return (0.5 / (self.feature * self.count)).nan_to_num(0, 0, 0)
+
+
+def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
+    """Mark which units belong to which cell, as adaptive average pooling has it: (cell, unit)."""
+    import torch
+
+    starts = [cell * units // cells for cell in range(cells)]
+    ends = [-(-(cell + 1) * units // cells) for cell in range(cells)]
+    place = torch.arange(units)
+    rows = [(place >= start) & (place < end) for start, end in zip(starts, ends, strict=True)]
+    return torch.stack(rows).to(like.device, torch.float32)
+
+
+def enter(
+    readouts: Sequence[Readout],
+    activations: Mapping[Sight, Mapping[str, "torch.Tensor"]],
+    method: Method,
+    reference: Reference = "mean",
+) -> Entered:
+    """Compute the relevance at the taps for one image.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        What is explained.
+    activations : mapping of Sight to mapping of str to Tensor
+        (1, channel, row, column) by layer.
+    method : Method
+        Its rules for dense layers, and whether relevance or gradients are asked for.
+    reference : {"mean", "zero"}, float or sequence of float
+        What predictions are compared with: the mean rating that each readout was fitted on, nothing, or a
+        rating (one per readout). Another rating than the mean changes the map by nothing and the constant
+        by the difference.
+
+    Returns
+    -------
+    Entered
+        Relevance and what it should add up to.
+    """
+    import torch
+
+    cells: dict[FeatureSpace, Cells] = {}
+    for space in dict.fromkeys(space for readout in readouts for space in spaces_of(readout)):
+        seen = [activations[sight][space.tap.layer][0].float() for sight in sights_of(space)]
+        cells[space] = Cells(space, seen)
+    relevance: dict[Sight, dict[str, torch.Tensor]] = {}
+    prediction = np.zeros(len(readouts))
+    constant = np.zeros(len(readouts))
+    for space, grid in cells.items():
+        mine = [place for place, readout in enumerate(readouts) if space in spaces_of(readout)]
+        shared = torch.zeros(len(mine), *grid.average.shape, device=grid.average.device)
+        even = torch.zeros_like(shared)
+        for row, place in enumerate(mine):
+            shared[row], even[row], deviation, fixed = _per_cell(
+                readouts[place], space, grid, method, reference
+            )
+            prediction[place] += deviation
+            constant[place] += fixed
+        for sight, values in zip(sights_of(space), grid.activations, strict=True):
+            units = grid.per_unit(shared) * values + grid.per_unit(even)
+            taps = relevance.setdefault(sight, {})
+            layer = space.tap.layer
+            if layer not in taps:
+                taps[layer] = units.new_zeros(len(readouts), *units.shape[1:])
+            taps[layer][mine] += units
+    means = np.array([readout.mean for readout in readouts], dtype=float)
+    prediction += means
+    references = _references(reference, means)
+    if isinstance(reference, str) and reference == "mean":
+        constant[:] = 0
+    elif not isinstance(reference, str):
+        constant = means - references
+    else:
+        constant += means
+    if method.starts_with == "positive_deviation":
+        _keep_positive(readouts, relevance, prediction - means)
+    entered = sum(
+        values.double().sum((1, 2, 3)).cpu().numpy() for taps in relevance.values() for values in taps.values()
+    )
+    for taps in relevance.values():
+        for layer, values in taps.items():
+            taps[layer] = values.to(_dtype(activations, layer)).contiguous(memory_format=torch.channels_last)
+    return Entered(relevance, prediction, references, constant, np.asarray(entered))
+
+
+def _dtype(activations: Mapping[Sight, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
+    """Find the precision of a layer's activations."""
+    return next(values[layer].dtype for values in activations.values() if layer in values)
+
+
+def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
+    """Give the reference of each readout."""
+    if isinstance(reference, str):
+        if reference not in ("mean", "zero"):
+            raise ValueError(f"reference must be 'mean', 'zero' or ratings, but is {reference!r}")
+        return means.copy() if reference == "mean" else np.zeros_like(means)
+    return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
+
+
+def _keep_positive(
+    readouts: Sequence[Readout],
+    relevance: Mapping[Sight, Mapping[str, "torch.Tensor"]],
+    deviation: np.ndarray,
+) -> None:
+    """Silence readouts whose deviation is not positive."""
+    for place in range(len(readouts)):
+        if deviation[place] <= 0:
+            for taps in relevance.values():
+                for values in taps.values():
+                    values[place] = 0
+
+
+def _per_cell(
+    readout: Readout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Give, per cell, what units get by activation and what they get evenly; the deviation; the constant."""
+    if isinstance(readout, DenseReadout):
+        return _dense_per_cell(readout, grid, method)
+    return _linear_per_cell(readout, space, grid, method, reference)
+
+
+def _linear_per_cell(
+    readout: LinearReadout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Split a linear readout's deviation."""
+    import torch
+
+    part = next(part for part in readout.parts if part.space == space)
+    weight = torch.from_numpy(np.asarray(part.weight, np.float32)).to(grid.average.device)
+    zero = torch.from_numpy(np.asarray(part.reference, np.float32)).to(grid.average.device)
+    deviation = float((weight.double() * (grid.feature.double() - zero.double())).sum())
+    constant = -float((weight.double() * zero.double()).sum())
+    if method.starts_with == "one":
+        return torch.zeros_like(weight), weight * grid.slope, deviation, constant
+    even = torch.zeros_like(weight) if reference == "zero" else -weight * zero / grid.count
+    return weight * grid.feature_per_activation, even, deviation, constant
+
+
+def _dense_per_cell(
+    readout: DenseReadout, grid: Cells, method: Method
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Send a dense readout's output back to the averaged activations."""
+    import torch
+
+    device = grid.average.device
+    fc1, fc1_bias, fc2, fc2_bias = (
+        torch.from_numpy(np.asarray(values, np.float32)).to(device)
+        for values in (readout.fc1_weight, readout.fc1_bias, readout.fc2_weight, readout.fc2_bias)
+    )
+    averaged = grid.feature.reshape(-1)
+    hidden = (fc1 @ averaged + fc1_bias).relu()
+    output = fc2 @ hidden + fc2_bias
+    start = torch.ones_like(output) if method.starts_with == "one" else output
+    relevance = through_dense(method.last or method.dense, hidden, fc2, fc2_bias, start, rectified=False)
+    relevance = through_dense(method.dense, averaged, fc1, fc1_bias, relevance, rectified=True)
+    relevance = relevance.view_as(grid.average)
+    none = torch.zeros_like(relevance)
+    if method.average == "even":
+        return none, relevance / grid.count, float(output), 0.0
+    by_activation = relevance / torch.where(grid.sum == 0, 1e-7, grid.sum)
+    return by_activation, none, float(output), 0.0
+
+
+def through_dense(
+    rule: Rule,
+    values: "torch.Tensor",
+    weight: "torch.Tensor",
+    bias: "torch.Tensor",
+    relevance: "torch.Tensor",
+    rectified: bool,
+) -> "torch.Tensor":
+    """Send relevance through a dense layer whose input is not negative.
+
+    Parameters
+    ----------
+    rule : Rule
+        How.
+    values : Tensor
+        (input,), not negative.
+    weight : Tensor
+        (output, input).
+    bias : Tensor
+        (output,).
+    relevance : Tensor
+        (output,).
+    rectified : bool
+        Whether a ReLU follows the layer.
+
+    Returns
+    -------
+    Tensor
+        (input,).
+    """
+    import torch
+
+    convolved = weight @ values + bias
+    if rule.clip and rectified:
+        relevance = relevance.relu()
+    result = torch.zeros_like(values)
+    for share in rule.shares:
+        terms = [term for term in share.terms if term.given != "negative"]
+        given = [torch.ones_like(values) if term.given == "one" else values for term in terms]
+        weights = [term.weight(weight) for term in terms]
+        total = torch.zeros_like(convolved)
+        for modified, value in zip(weights, given, strict=True):
+            total = total + modified @ value
+        if share.bias is not None:
+            total = total + share.bias(bias)
+        active = convolved > 0 if share.divide or rectified else None
+        sent = relevance * share.factor(total, active)
+        for modified, value in zip(weights, given, strict=True):
+            result = result + value * (modified.T @ sent)
+    return result
