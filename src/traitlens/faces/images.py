@@ -16,21 +16,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from traitlens.faces.frames import Frame, invert_affine, make_frame, to_canonical
+from traitlens.faces.frames import Frame as Frame
+from traitlens.faces.frames import invert_affine, make_frame, to_canonical
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-
-__all__ = [
-    "BACKGROUND",
-    "CROPS",
-    "Frame",
-    "PreparedImage",
-    "check_images",
-    "edge_colour",
-    "find_frame",
-    "load_image",
-    "prepare_image",
-    "resample",
-]
 
 Colour = tuple[int, int, int]
 

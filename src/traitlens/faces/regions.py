@@ -238,7 +238,7 @@ def _corners(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
     try:
         values = np.asarray(polygon, dtype=float)
         if values.ndim == 1 and len(values) >= 3 and set(values.tolist()) <= set(range(len(mesh))):
-            return mesh[values.astype(int)]
+            return np.asarray(mesh[values.astype(int)])
         if values.ndim == 2 and len(values) >= 3 and values.shape[1] == 2 and np.isfinite(values).all():
             return values
     except (TypeError, ValueError):

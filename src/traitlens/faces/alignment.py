@@ -1,0 +1,161 @@
+"""How the pixels of one image lie on the template: shares of areas, by which maps keep their sums."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from scipy import sparse
+
+LEAST_COVERED: Final = 0.5
+"""A pixel less covered than this has no value of its own."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How one face's pixels lie on the template.
+
+    Parameters
+    ----------
+    shares : sparse matrix (template pixels, image pixels)
+        Area of each image pixel (in image pixels) that falls into each template pixel.
+    reach : ndarray (template pixels,)
+        Area of each template pixel in the image, also where it lies outside the image.
+    size : int
+        Side of the template in pixels.
+    shape : (int, int)
+        Rows and columns of the image.
+    pose : float
+        See :func:`~traitlens.faces.detection.head_pose`.
+    folded : float
+        Share of the face's area whose triangles are turned over.
+    piecewise : bool
+        False where only the similarity was used, since the head is turned too far.
+    """
+
+    shares: sparse.csr_array
+    reach: np.ndarray
+    size: int
+    shape: tuple[int, int]
+    pose: float
+    folded: float
+    piecewise: bool
+
+    def warp(self, maps: Any, conserve: bool = True) -> np.ndarray:
+        """Bring maps of the image to the template.
+
+        Parameters
+        ----------
+        maps : array_like (..., y, x)
+            Maps in the image.
+        conserve : bool, default True
+            True for amounts, such as relevance: what lies in the frame keeps its sum, and what lies outside
+            is left out. False for intensities, such as grey values: they keep their height, and are NaN
+            where the image has no pixels.
+
+        Returns
+        -------
+        ndarray (..., size, size) of float
+            The maps on the template.
+        """
+        flat = _flatten(maps, self.shape)
+        to_image = self.shares.sum(axis=0)
+        if conserve:
+            moved = self.shares @ (flat / np.where(to_image > LEAST_COVERED, to_image, 1.0)[:, None])
+        else:
+            moved = _mean(self.shares, flat, self.reach)
+        return _unflatten(moved, maps, (self.size, self.size))
+
+    def warp_back(self, maps: Any, conserve: bool = True) -> np.ndarray:
+        """Bring maps of the template to the image.
+
+        Parameters
+        ----------
+        maps : array_like (..., size, size)
+            Maps on the template.
+        conserve : bool, default True
+            As in :meth:`warp`; intensities are NaN beside the template's frame.
+
+        Returns
+        -------
+        ndarray (..., y, x) of float
+            The maps in the image.
+        """
+        flat = _flatten(maps, (self.size, self.size))
+        back = self.shares.T.tocsr()
+        if conserve:
+            to_template = self.shares.sum(axis=1)
+            moved = back @ (flat / np.where(to_template > 0, to_template, 1.0)[:, None])
+        else:
+            moved = _mean(back, flat, np.ones(back.shape[0]))
+        return _unflatten(moved, maps, self.shape)
+
+
+def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Give maps as columns of pixels."""
+    maps = np.asarray(maps, dtype=float)
+    if maps.shape[-2:] != shape:
+        raise ValueError(f"maps of {maps.shape[-2:]} pixels do not fit {shape}")
+    return maps.reshape(-1, shape[0] * shape[1]).T
+
+
+def _unflatten(moved: np.ndarray, maps: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Give columns of pixels as maps."""
+    columns: np.ndarray = np.ascontiguousarray(moved.T)
+    return columns.reshape(*np.shape(maps)[:-2], *shape)
+
+
+def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Average values by shares; NaN where too little is covered."""
+    covered = shares.sum(axis=1)
+    seen = covered > np.maximum(LEAST_COVERED * whole, 1e-12)
+    mean: np.ndarray = (shares @ values) / np.where(seen, covered, 1.0)[:, None]
+    mean[~seen] = np.nan
+    return mean
+
+
+def share_out(
+    places: np.ndarray, area: np.ndarray, shape: tuple[int, int], size: int, samples: int
+) -> tuple[sparse.csr_array, np.ndarray]:
+    """Give each sample's area to the four image pixels around it, and collect samples by template pixel.
+
+    Parameters
+    ----------
+    places : ndarray (samples, 2)
+        x and y of each sample in the image; samples are counted row by row on the finer template.
+    area : ndarray (samples,)
+        Area of each sample in image pixels.
+    shape : (int, int)
+        Rows and columns of the image.
+    size : int
+        Side of the template in pixels.
+    samples : int
+        Samples to a side of a template pixel.
+
+    Returns
+    -------
+    shares : sparse matrix (template pixels, image pixels)
+        See :class:`Alignment`.
+    reach : ndarray (template pixels,)
+        See :class:`Alignment`.
+    """
+    rows, columns = shape
+    fine = size * samples
+    across = np.arange(fine) // samples
+    pixel = (across[:, None] * size + across[None, :]).ravel()
+    reach = np.bincount(pixel, area, minlength=size * size)
+    x, y = places.T
+    inside = (x >= 0) & (x <= columns) & (y >= 0) & (y <= rows) & (area > 0)
+    # Beyond the outermost centres the outermost pixel is all there is.
+    x = np.clip(x[inside] - 0.5, 0, columns - 1)
+    y = np.clip(y[inside] - 0.5, 0, rows - 1)
+    left = np.minimum(x.astype(int), max(columns - 2, 0))
+    top = np.minimum(y.astype(int), max(rows - 2, 0))
+    right_share, lower_share = x - left, y - top
+    data, index = [], []
+    for down, row_share in ((0, 1 - lower_share), (1, lower_share)):
+        for aside, column_share in ((0, 1 - right_share), (1, right_share)):
+            data.append(area[inside] * row_share * column_share)
+            below = np.minimum(top + down, rows - 1)
+            index.append(below * columns + np.minimum(left + aside, columns - 1))
+    entries = (np.concatenate(data), (np.tile(pixel[inside], 4), np.concatenate(index)))
+    return sparse.csr_array(entries, shape=(size * size, rows * columns)), reach
