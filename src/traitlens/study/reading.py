@@ -1,20 +1,21 @@
 """A study read from its folder: tables joined to images, every fault found in one go."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError
+from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
 from traitlens.study.matching import match_images
 from traitlens.study.settings import Settings, read_settings
 from traitlens.study.tables import (
+    cell_problems,
     find_duplicates,
     find_missing_columns,
     numbers,
     read_table,
-    row_problems,
     truth_values,
 )
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
@@ -157,9 +158,11 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems
+    if (folder / "images.csv").exists():
+        problems += check_listed(ratings, images)
     images, left_out = _keep_rated(images, ratings)
     if not problems:
-        problems += _check_enough(images, ratings, settings)
+        problems += check_enough(images, ratings, settings)
     return Study(folder, settings, images, ratings, landmarks, (*notices, *left_out)), problems
 
 
@@ -209,18 +212,12 @@ def _read_ratings(
     file = path.name
     for column in {RATER, GROUP, IMAGE, TRAIT} & set(table.columns):
         table[column] = table[column].astype(str).str.strip()
-        problems += row_problems(
-            table[table[column] == ""], lambda row: "is empty", "fill it in", file, column
-        )
+        empty = table[column][table[column] == ""]
+        problems += cell_problems(empty, "is empty", "fill it in", file, column)
 
     table[RATING], unreadable = numbers(table[RATING])
-    problems += row_problems(
-        table.assign(**{RATING: unreadable})[unreadable.notna()],
-        lambda row: f"{row[RATING]!r} is not a number",
-        "correct it or leave it empty",
-        file,
-        RATING,
-    )
+    advice = "correct it or leave it empty"
+    problems += cell_problems(unreadable.dropna(), "{!r} is not a number", advice, file, RATING)
     missing = table[RATING].isna() & unreadable.isna()
     notices = []
     if missing.any():
@@ -228,97 +225,23 @@ def _read_ratings(
     table = table[~missing]
     if settings.scale is not None:
         low, high = settings.scale
-        off = table[(table[RATING] < low) | (table[RATING] > high)]
-        problems += row_problems(
-            off,
-            lambda row: f"{row[RATING]:g} is off the scale {low:g} to {high:g}",
-            "correct it, or the scale in study.toml",
-            file,
-            RATING,
-        )
+        off = table[RATING][(table[RATING] < low) | (table[RATING] > high)]
+        what = f"{{:g}} is off the scale {low:g} to {high:g}"
+        problems += cell_problems(off, what, "correct it, or the scale in study.toml", file, RATING)
     table, unmatched = match_images(table, files, file)
     problems += unmatched
-    problems += _check_choices(table, settings, file)
+    problems += check_choices(table, settings, file)
     if REPEAT not in table:
         table[REPEAT] = 1
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
     problems += find_duplicates(table, keys, file)
-    problems += _check_raters(table, file) + _check_variance(table, file)
+    problems += check_raters(table, file) + check_variance(table, file)
     table = table[table[RATING].notna()]
     if settings.groups:
         table = table[table[GROUP].isin(settings.groups)]
     if settings.traits:
         table = table[table[TRAIT].isin(settings.traits)]
     return table.reset_index(drop=True), notices, problems
-
-
-def _check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
-    """Groups and traits that the settings name must occur."""
-    problems = []
-    for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
-        present = set(table[column].unique())
-        problems += [
-            Problem(
-                f"{column} {name!r} of study.toml does not occur",
-                f"found: {', '.join(sorted(present))}",
-                file,
-                column=column,
-            )
-            for name in named
-            if name not in present
-        ]
-    return problems
-
-
-def _check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Each group needs two raters for each trait, and each rater one group."""
-    if RATER not in table:
-        return []
-    problems = []
-    first = table.reset_index().groupby([GROUP, TRAIT], sort=True)
-    for (group, trait), part in first:
-        if part[RATER].nunique() < 2:
-            problems.append(
-                Problem(
-                    f"group {group!r} has one rater for trait {trait!r}",
-                    "a group needs two raters at least",
-                    file,
-                    int(part["index"].iloc[0]) + 2,
-                    GROUP,
-                )
-            )
-    groups = table.groupby(RATER)[GROUP].nunique()
-    for rater in groups.index[groups > 1]:
-        rows = table[table[RATER] == rater]
-        other = rows[rows[GROUP] != rows[GROUP].iloc[0]]
-        problems.append(
-            Problem(
-                f"rater {rater!r} belongs to two groups",
-                "name raters apart",
-                file,
-                int(other.index[0]) + 2,
-                GROUP,
-            )
-        )
-    return problems
-
-
-def _check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
-    """A trait that everybody rated alike cannot be predicted."""
-    problems = []
-    for (group, trait), part in table.groupby([GROUP, TRAIT], sort=True):
-        values = part[RATING].dropna()
-        if len(values) and values.nunique() == 1:
-            problems.append(
-                Problem(
-                    f"trait {trait!r} has no variance in group {group!r}: every rating is {values.iloc[0]:g}",
-                    "remove the trait or correct its ratings",
-                    file,
-                    int(part.index[0]) + 2,
-                    RATING,
-                )
-            )
-    return problems
 
 
 def _read_images(
@@ -339,12 +262,9 @@ def _read_images(
         problems += find_duplicates(table, [IMAGE], path.name)
         if MAY_PUBLISH in table:
             table[MAY_PUBLISH], wrong = truth_values(table[MAY_PUBLISH])
-            problems += row_problems(
-                table.assign(**{MAY_PUBLISH: wrong})[wrong.notna()],
-                lambda row: f"{row[MAY_PUBLISH]!r} is neither true nor false",
-                "write true or false",
-                path.name,
-                MAY_PUBLISH,
+            advice = "write true or false"
+            problems += cell_problems(
+                wrong.dropna(), "{!r} is neither true nor false", advice, path.name, MAY_PUBLISH
             )
         if problems:
             return None, problems
@@ -382,14 +302,8 @@ def _read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | 
         return None, problems
     for column in (X, Y):
         table[column], unreadable = numbers(table[column])
-        wrong = table.assign(**{column: unreadable.fillna("")})[table[column].isna()]
-        problems += row_problems(
-            wrong,
-            lambda row, column=column: f"{row[column]!r} is not a number",  # type: ignore[misc]
-            "correct it",
-            path.name,
-            column,
-        )
+        cells = unreadable.fillna("")[table[column].isna()]
+        problems += cell_problems(cells, "{!r} is not a number", "correct it", path.name, column)
     table, unmatched = match_images(table, files, path.name)
     problems += unmatched + find_duplicates(table, [IMAGE, POINT], path.name)
     table[POINT] = table[POINT].astype(str).str.strip()
@@ -403,25 +317,3 @@ def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFra
         return images, []
     notice = Problem(f"{int((~rated).sum())} images have no rating and were left out", file="images/")
     return images[rated].reset_index(drop=True), [notice]
-
-
-def _check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings) -> list[Problem]:
-    """Every (group, trait) needs identities for all folds."""
-    identities = images.set_index(IMAGE)[IDENTITY]
-    needed = 2 * settings.folds.number
-    counts: Iterable = (
-        ratings.assign(**{IDENTITY: ratings[IMAGE].map(identities)})
-        .groupby([GROUP, TRAIT])[IDENTITY]
-        .nunique()
-        .items()
-    )
-    return [
-        Problem(
-            f"group {group!r} rated {count} identities on trait {trait!r}, but {settings.folds.number} folds "
-            f"need {needed}",
-            "add images or lower folds.number in study.toml",
-            "ratings.csv",
-        )
-        for (group, trait), count in counts
-        if count < needed
-    ]

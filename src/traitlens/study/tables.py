@@ -1,15 +1,21 @@
 """Tables read from disk as text and checked, so that every message can name file, row and column."""
 
-from collections.abc import Callable, Sequence
+import csv
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
 
 from traitlens.problems import Problem
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
+
+MOST_HEADER = 2**20
+"""The longest header, in bytes, that a table of a study may have."""
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
@@ -23,27 +29,82 @@ def read_table(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
     Returns
     -------
     table : DataFrame or None
-        Its cells; the index counts rows from 0, so that row `i` is line `i + 2` of the file. None where
-        the file cannot be read.
+        Its cells, empty ones as ""; the index counts rows from 0, so that row `i` is line `i + 2` of the
+        file. None where the file cannot be read.
     problems : list of Problem
         Why it cannot be read.
     """
     path = Path(path)
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path), []
-        text = path.read_bytes()[:65536].decode("utf-8-sig", errors="replace")
-        header = text.splitlines()[0] if text.strip() else ""
-        separator = max(",;\t", key=header.count)
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except (OSError, ValueError, IndexError) as error:
-        return None, [Problem(f"cannot be read as a table ({error})", "save it as CSV in UTF-8", path.name)]
+            table = pd.read_parquet(path)
+        else:
+            separator, problem = _look_at_header(path)
+            if problem is not None:
+                return None, [problem]
+            table = _read_csv(path, separator)
+    except UnicodeDecodeError:
+        return None, [_undecodable(path)]
+    except (OSError, ValueError, MemoryError, pd.errors.ParserWarning, pyarrow.ArrowException) as error:
+        told = " ".join(str(error).split())[:200]
+        return None, [Problem(f"cannot be read as a table ({told})", "save it as CSV in UTF-8", path.name)]
     table.columns = [str(column).strip() for column in table.columns]
     if table.empty:
         return None, [Problem("holds no row", "add the data", path.name)]
-    return table, []
+    return table.reset_index(drop=True), []
+
+
+def _look_at_header(path: Path) -> tuple[str, Problem | None]:
+    """Find the separator, and what is wrong with the names of the columns."""
+    with path.open("rb") as file:
+        line = file.readline(MOST_HEADER)
+    if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
+        advice = "save it as CSV in UTF-8, or use 'traitlens import table'"
+        return ",", Problem("is no UTF-8 text", advice, path.name, 1)
+    header = line.decode("utf-8-sig")
+    if len(line) == MOST_HEADER and not header.endswith("\n"):
+        return ",", Problem("the header never ends", "save it as CSV in UTF-8", path.name, 1)
+    separator = max(",;\t", key=header.count)
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    if not any(names):
+        empty = path.stat().st_size == 0
+        return ",", Problem("is empty" if empty else "has no header", "add the data", path.name)
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 1000 else []
+    if twice:
+        named = ", ".join(repr(name) for name in twice[:5])
+        return ",", Problem(f"names columns twice: {named}", "give each column its own name", path.name, 1)
+    return separator, None
+
+
+def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+    """Read every cell as text; a row with too many cells is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(
+            path,
+            dtype=str,
+            keep_default_na=False,
+            sep=separator,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            index_col=False,
+        )
+    return table.fillna("")
+
+
+def _undecodable(path: Path) -> Problem:
+    """Name the row of the first byte that is not UTF-8."""
+    row = 1
+    with path.open("rb") as file:
+        for row, line in enumerate(file, start=1):  # noqa: B007
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                break
+    return Problem(
+        "is not in UTF-8", "save it as CSV in UTF-8, or use 'traitlens import table'", path.name, row
+    )
 
 
 def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) -> list[Problem]:
@@ -118,17 +179,15 @@ def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     return text.isin(yes), text.where(~text.isin(yes | no))
 
 
-def row_problems(
-    rows: pd.DataFrame, what: Callable[[pd.Series], str], advice: str, file: str, column: str
-) -> list[Problem]:
-    """Make a problem for each faulty row; past twenty they are counted only.
+def cell_problems(cells: pd.Series, what: str, advice: str, file: str, column: str) -> list[Problem]:
+    """Make a problem for each faulty cell; past twenty they are counted only.
 
     Parameters
     ----------
-    rows : DataFrame
-        The faulty rows, with the index that :func:`read_table` gave.
-    what : callable
-        Says what is wrong with a row.
+    cells : Series
+        The faulty cells, with the index that :func:`read_table` gave.
+    what : str
+        What is wrong; `{}` stands for the cell.
     advice : str
         What to do.
     file : str
@@ -140,16 +199,26 @@ def row_problems(
     -------
     list of Problem
         The problems, in the order of the rows.
+
+    Examples
+    --------
+    >>> print(*cell_problems(pd.Series(["many"]), "{!r} is not a number", "", "ratings.csv", "rating"))
+    ratings.csv, row 2, column 'rating': 'many' is not a number
     """
+    first = cells.iloc[:MOST_LINES]
     problems = [
-        Problem(what(row), advice, file, int(index) + 2, column)
-        for index, (_, row) in zip(rows.index, rows.head(MOST_LINES).iterrows(), strict=False)
+        Problem(what.format(_shorten(cell)), advice, file, int(index) + 2, column)
+        for index, cell in first.items()
     ]
-    if len(rows) > MOST_LINES:
-        problems.append(
-            Problem(f"{len(rows) - MOST_LINES} further rows have this fault", advice, file, column=column)
-        )
+    if len(cells) > MOST_LINES:
+        further = f"{len(cells) - MOST_LINES} further rows have this fault"
+        problems.append(Problem(further, advice, file, column=column))
     return problems
+
+
+def _shorten(cell: object) -> object:
+    """Keep a long cell from filling the screen."""
+    return f"{cell[:60]}..." if isinstance(cell, str) and len(cell) > 60 else cell
 
 
 def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list[Problem]:
@@ -175,12 +244,10 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
         return []
     involved = table[table.duplicated(keys, keep=False)]
     first = involved.groupby(keys, dropna=False)[keys[0]].transform(lambda part: part.index[0])
-    rows = table[again].assign(first_row=[int(first[index]) + 2 for index in table.index[again]])
+    earlier = pd.Series([int(first[index]) + 2 for index in table.index[again]], index=table.index[again])
     named = " and ".join(keys) if len(keys) < 3 else ", ".join(keys[:-1]) + " and " + keys[-1]
     advice = "remove one, or number the judgements in a column 'repeat'" if len(keys) > 1 else "remove one"
     return [
         Problem(problem.what, advice, file, problem.row)
-        for problem in row_problems(
-            rows, lambda row: f"has the same {named} as row {row['first_row']}", advice, file, keys[0]
-        )
+        for problem in cell_problems(earlier, f"has the same {named} as row {{}}", advice, file, keys[0])
     ]

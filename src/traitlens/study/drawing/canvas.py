@@ -25,34 +25,32 @@ class Canvas:
 
     def cover(self, outline: np.ndarray, spread: float = 0.0) -> np.ndarray:
         """Cover of each pixel (0 to 1) by a closed outline (n, 2) in pixels, grown by `spread` pixels."""
-        return self._cover(outline, closed=True, spread=spread)
+        if spread == 0:
+            return self._fill([outline])
+        return self._fill([outline, outline + spread * _outward(outline)])
 
     def cover_line(self, line: np.ndarray, width: float) -> np.ndarray:
-        """Cover of each pixel (0 to 1) by a line (n, 2) of a width in pixels."""
-        return self._cover(line, closed=False, spread=width / 2)
+        """Cover of each pixel (0 to 1) by a line (n, 2) of a width in pixels, with round ends."""
+        along = np.gradient(line, axis=0)
+        along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+        across = 0.5 * width * np.stack([along[:, 1], -along[:, 0]], axis=1)
+        ends = [circle(line[0], width / 2), circle(line[-1], width / 2)]
+        return self._fill([np.concatenate([line + across, (line - across)[::-1]]), *ends])
 
-    def _cover(self, points: np.ndarray, closed: bool, spread: float) -> np.ndarray:
-        """Draw only the part of the picture that the shape touches, finely, and average it."""
-        reach = int(np.ceil(spread)) + 1
-        low = np.clip(np.floor(points.min(axis=0)).astype(int) - reach, 0, self.size)
-        high = np.clip(np.ceil(points.max(axis=0)).astype(int) + reach, 0, self.size)
+    def _fill(self, outlines: list[np.ndarray]) -> np.ndarray:
+        """Fill outlines finely, only where they lie, and average."""
+        corners = np.concatenate(outlines)
+        low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, self.size)
+        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, self.size)
         width, height = (int(side) for side in high - low)
         whole = np.zeros((self.size, self.size), np.float32)
         if width <= 0 or height <= 0:
             return whole
         fine = Image.new("L", (width * FINE, height * FINE))
         draw = ImageDraw.Draw(fine)
-        path = [tuple(point) for point in ((points - low) * FINE - 0.5).tolist()]
-        if closed:
-            draw.polygon(path, fill=255)
-            path = [*path, *path[:2]]
-        if spread > 0:
-            draw.line(path, fill=255, width=max(1, round(2 * spread * FINE)), joint="curve")
-            radius = spread * FINE
-            for x, y in (path[0], path[-1]):
-                draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-        cells = np.asarray(fine, np.float32).reshape(height, FINE, width, FINE)
-        whole[low[1] : high[1], low[0] : high[0]] = cells.mean(axis=(1, 3)) / 255
+        for outline in outlines:
+            draw.polygon(((outline - low) * FINE - 0.5).ravel().tolist(), fill=255)
+        whole[low[1] : high[1], low[0] : high[0]] = np.asarray(fine.reduce(FINE), np.float32) / 255
         return whole
 
     def paint(self, cover: np.ndarray, colour: np.ndarray | tuple[float, ...]) -> None:
@@ -69,6 +67,23 @@ class Canvas:
         if part is not None:
             factors = np.asarray(factor, np.float32) * np.ones(3, np.float32)
             self.pixels[part] *= 1 + cover[part][..., None] * (factors - 1)
+
+
+def circle(centre: np.ndarray | tuple[float, float], radius: float) -> np.ndarray:
+    """Outline of a circle as 32 points."""
+    angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    outline: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
+    return outline
+
+
+def _outward(outline: np.ndarray) -> np.ndarray:
+    """Directions (n, 2) of length 1 away from the inside of a closed outline."""
+    along = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
+    normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    x, y = outline.T
+    clockwise = np.sign(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    return np.asarray(normal * clockwise)
 
 
 def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:

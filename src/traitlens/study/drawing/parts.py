@@ -3,7 +3,7 @@
 import numpy as np
 
 from traitlens.study.drawing import contours
-from traitlens.study.drawing.canvas import Canvas, blur
+from traitlens.study.drawing.canvas import Canvas, blur, circle
 from traitlens.study.drawing.contours import Pose, smooth
 from traitlens.study.drawing.parameters import FaceParameters
 
@@ -44,15 +44,13 @@ def paint_eye(
         (0.070, np.array(parameters.iris) * 1.25, 0.5),
         (0.050, np.array((12, 10, 10)), 1.0),
     ):
-        disc = canvas.cover(_circle(iris_at, radius * unit))
+        disc = canvas.cover(circle(iris_at, radius * unit))
         canvas.paint(disc * inside * strength, colour)
     upper, lower = smooth(edge[:9], closed=False), smooth(np.concatenate([edge[8:], edge[:1]]), closed=False)
     shadow = blur(canvas.cover_line(upper, 0.06 * unit), 0.02 * unit)
     canvas.tint(np.clip(shadow * inside, 0, 1) * 0.55, (0.45, 0.42, 0.42))
     glint = canvas.cover(
-        _circle(
-            iris_at + unit * np.array([0.035 * np.sign(parameters.light[0] + 1e-9), -0.035]), 0.021 * unit
-        )
+        circle(iris_at + unit * np.array([0.035 * np.sign(parameters.light[0] + 1e-9), -0.035]), 0.021 * unit)
     )
     canvas.paint(glint * inside * 0.9, (255, 255, 255))
     canvas.paint(canvas.cover_line(upper, 0.036 * unit) * region * 0.92, (38, 26, 22))
@@ -94,7 +92,7 @@ def paint_nose(
     def spot(x: float, y: float, wide: float, high: float, depth: float = 1.0) -> np.ndarray:
         """Cover a soft ellipse around a place in IPD."""
         centre = pose.place(np.array([[x, y]]), depth)[0]
-        ellipse = _circle((0.0, 0.0), 1.0) * (wide * unit, high * unit) + centre
+        ellipse = circle((0.0, 0.0), 1.0) * (wide * unit, high * unit) + centre
         return np.asarray(blur(canvas.cover(ellipse), 0.3 * min(wide, high) * unit))
 
     from_side = -np.sign(parameters.light[0] + 1e-9)
@@ -147,16 +145,9 @@ def paint_mouth(
     line = smooth(0.5 * (gap[:11] + np.concatenate([gap[10:], gap[:1]])[::-1]), closed=False)
     closed = 1.0 if height < 0.04 * unit else 0.0
     canvas.tint(canvas.cover_line(line, 0.024 * unit) * region * 0.85 * closed, (0.42, 0.30, 0.30))
-    corners = canvas.cover(_circle(gap[0], 0.025 * unit)) + canvas.cover(_circle(gap[10], 0.025 * unit))
+    corners = canvas.cover(circle(gap[0], 0.025 * unit)) + canvas.cover(circle(gap[10], 0.025 * unit))
     canvas.tint(np.clip(blur(corners, 0.012 * unit), 0, 1) * region * 0.7, (0.5, 0.38, 0.38))
     bottom = pose.place(0.5 * (points[17] + points[14])[None])[0]
-    shine = blur(canvas.cover(_circle((0.0, 0.0), 1.0) * (0.13 * unit, 0.028 * unit) + bottom), 0.02 * unit)
+    shine = blur(canvas.cover(circle((0.0, 0.0), 1.0) * (0.13 * unit, 0.028 * unit) + bottom), 0.02 * unit)
     canvas.tint(shine * cover * 0.7, 1.22)
     return region
-
-
-def _circle(centre: np.ndarray | tuple[float, float], radius: float) -> np.ndarray:
-    """Outline of a circle as 32 points."""
-    angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    outline: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
-    return outline

@@ -1,0 +1,110 @@
+"""Checks of a study as a whole: enough raters, enough variance, enough identities, names that agree."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from traitlens.problems import Problem
+from traitlens.study.settings import Settings
+from traitlens.study.tables import MOST_LINES
+from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, RATING, TRAIT
+
+
+def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
+    """Groups and traits that the settings name must occur."""
+    problems = []
+    for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
+        present = set(table[column].unique())
+        problems += [
+            Problem(
+                f"{column} {name!r} of study.toml does not occur",
+                f"found: {', '.join(sorted(present))}",
+                file,
+                column=column,
+            )
+            for name in named
+            if name not in present
+        ]
+    return problems
+
+
+def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
+    """Each group needs two raters for each trait, and each rater one group."""
+    if RATER not in table:
+        return []
+    problems = []
+    first = table.reset_index().groupby([GROUP, TRAIT], sort=True)
+    for (group, trait), part in first:
+        if part[RATER].nunique() < 2:
+            problems.append(
+                Problem(
+                    f"group {group!r} has one rater for trait {trait!r}",
+                    "a group needs two raters at least",
+                    file,
+                    int(part["index"].iloc[0]) + 2,
+                    GROUP,
+                )
+            )
+    groups = table.groupby(RATER)[GROUP].nunique()
+    for rater in groups.index[groups > 1]:
+        rows = table[table[RATER] == rater]
+        other = rows[rows[GROUP] != rows[GROUP].iloc[0]]
+        problems.append(
+            Problem(
+                f"rater {rater!r} belongs to two groups",
+                "name raters apart",
+                file,
+                int(other.index[0]) + 2,
+                GROUP,
+            )
+        )
+    return problems
+
+
+def check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
+    """A trait that everybody rated alike cannot be predicted."""
+    problems = []
+    for (group, trait), part in table.groupby([GROUP, TRAIT], sort=True):
+        values = part[RATING].dropna()
+        if len(values) and values.nunique() == 1:
+            problems.append(
+                Problem(
+                    f"trait {trait!r} has no variance in group {group!r}: every rating is {values.iloc[0]:g}",
+                    "remove the trait or correct its ratings",
+                    file,
+                    int(part.index[0]) + 2,
+                    RATING,
+                )
+            )
+    return problems
+
+
+def check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings) -> list[Problem]:
+    """Every (group, trait) needs identities for all folds."""
+    identities = images.set_index(IMAGE)[IDENTITY]
+    needed = 2 * settings.folds.number
+    counts: Iterable = (
+        ratings.assign(**{IDENTITY: ratings[IMAGE].map(identities)})
+        .groupby([GROUP, TRAIT])[IDENTITY]
+        .nunique()
+        .items()
+    )
+    return [
+        Problem(
+            f"group {group!r} rated {count} identities on trait {trait!r}, but {settings.folds.number} folds "
+            f"need {needed}",
+            "add images or lower folds.number in study.toml",
+            "ratings.csv",
+        )
+        for (group, trait), count in counts
+        if count < needed
+    ]
+
+
+def check_listed(ratings: pd.DataFrame, images: pd.DataFrame) -> list[Problem]:
+    """Every rated image must be listed in `images.csv`."""
+    unlisted = sorted(set(ratings[IMAGE].unique()) - set(images[IMAGE]))
+    return [
+        Problem(f"image {name!r} is rated but not listed", "add it, or remove its ratings", "images.csv")
+        for name in unlisted[:MOST_LINES]
+    ]

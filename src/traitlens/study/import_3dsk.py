@@ -1,0 +1,174 @@
+"""The 3DSK face set (DeBruine & Jones 2020): 100 faces, 100,000 single ratings, hand-placed landmarks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError, nearest
+from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
+from traitlens.study.reading import Study
+from traitlens.study.tables import find_missing_columns, read_table
+from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, TRAIT, X, Y
+
+TRAITS = {
+    "att": "attractive",
+    "trust": "trustworthy",
+    "dom": "dominant",
+    "health": "healthy",
+    "sexdim": "sex-typical",
+}
+"""The set's names of traits -> ours; sexdim asked how masculine male and how feminine female faces look."""
+
+MESH_POINTS = {
+    0: "468",
+    1: "473",
+    18: "33",
+    22: "133",
+    23: "362",
+    27: "263",
+    87: "61",
+    93: "291",
+    90: "0",
+    106: "17",
+    55: "2",
+    62: "129",
+    67: "358",
+    129: "152",
+}
+"""Points of the set's templates (from 0) -> points of the face mesh: pupils, corners of eyes and mouth, lips,
+base and wings of the nose, chin."""
+
+_COLUMNS = ("face_id", "face_gender", "face_age", "rater_id", "rater_gender", "trait", "rating")
+
+
+def import_3dsk(
+    source: str | Path,
+    out: str | Path,
+    groups: str = "rater_gender",
+    progress: Callable[[int], None] | None = None,
+) -> Study:
+    """Turn the 3DSK face set into a study.
+
+    Parameters
+    ----------
+    source : str or Path
+        Folder with `ratings.csv` and, at any depth, an image and a `.tem` template for each face.
+    out : str or Path
+        The study to make; must not exist, or be empty.
+    groups : str, default "rater_gender"
+        Column of the set's `ratings.csv` that tells the groups of raters apart.
+    progress : callable, optional
+        Is told how many more images are done.
+
+    Returns
+    -------
+    Study
+        The new study, checked.
+
+    Raises
+    ------
+    StudyError
+        With every fault of the source.
+
+    References
+    ----------
+    DeBruine, L. M. & Jones, B. C. (2020). 3DSK face set with webmorph templates. doi:10.17605/OSF.IO/A3947
+    (CC BY 4.0).
+
+    Examples
+    --------
+    >>> study = import_3dsk("data/3dsk", "mystudy")  # doctest: +SKIP
+    """
+    source, out = Path(source), Path(out)
+    table = _read_ratings(source / "ratings.csv", groups)
+    faces = table.drop_duplicates("face_id").sort_values("face_id", ignore_index=True)
+    files = _find_files(source, list(faces["face_id"]))
+    names = {
+        face: f"{gender}/{files[face].name}" for face, gender in faces[["face_id", "face_gender"]].to_numpy()
+    }
+    images = pd.DataFrame(
+        {
+            IMAGE: faces["face_id"].map(names),
+            IDENTITY: faces["face_id"],
+            "face_gender": faces["face_gender"],
+            "face_age": faces["face_age"],
+            MAY_PUBLISH: True,
+        }
+    )
+    ratings = pd.DataFrame(
+        {
+            RATER: table["rater_id"],
+            GROUP: table[groups],
+            IMAGE: table["face_id"].map(names),
+            TRAIT: table["trait"].map(TRAITS).fillna(table["trait"]),
+            RATING: table["rating"],
+        }
+    )
+    further = [
+        name for name in table.columns if name.startswith("rater_") and name not in ("rater_id", groups)
+    ]
+    ratings = ratings.join(table[further])
+    found = set(ratings[TRAIT])
+    settings = settings_text(
+        "3DSK",
+        "100 faces of the 3DSK set, rated by men and women. Images: DeBruine & Jones 2020, "
+        "doi:10.17605/OSF.IO/A3947, licence CC BY 4.0 (cite them with every figure).",
+        groups=sorted(set(ratings[GROUP])),
+        traits=[name for name in TRAITS.values() if name in found] + sorted(found - set(TRAITS.values())),
+        scale=(1, 7),
+    )
+    tables = {"images": images.sort_values(IMAGE), "ratings": ratings}
+    templates = {names[face]: file.with_suffix(".tem") for face, file in files.items()}
+    if all(template.exists() for template in templates.values()):
+        tables["landmarks"] = pd.concat([_read_template(file, name) for name, file in templates.items()])
+    with new_study(out) as folder:
+        write_tables(folder, tables)
+        (folder / "study.toml").write_text(settings, encoding="utf-8")
+        copy_images(folder, {names[face]: file for face, file in files.items()}, progress)
+    return Study.load(out)
+
+
+def _read_ratings(path: Path, groups: str) -> pd.DataFrame:
+    """Read the set's ratings; the columns must be there."""
+    if not path.exists():
+        advice = "name the folder of the 3DSK set, with ratings.csv and the images"
+        raise StudyError(Problem("is missing", advice, str(path)))
+    table, problems = read_table(path)
+    if table is not None:
+        problems = find_missing_columns(table, [*_COLUMNS, groups], path.name)
+    if problems or table is None:
+        raise StudyError(problems)
+    return table
+
+
+def _find_files(source: Path, faces: list[str]) -> dict[str, Path]:
+    """Find each face's image below the source; macOS's ._ files are none."""
+    found = {
+        path.stem: path
+        for path in sorted(source.rglob("*"))
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and not path.name.startswith(".")
+    }
+    problems = []
+    for face in faces:
+        if face not in found:
+            near = nearest(face, found)
+            advice = f"nearest: {', '.join(near)}" if near else "complete the copy of the set"
+            problems.append(Problem(f"there is no image of face {face!r}", advice, str(source)))
+    if problems:
+        raise StudyError(problems)
+    return {face: found[face] for face in faces}
+
+
+def _read_template(path: Path, image: str) -> pd.DataFrame:
+    """Read the points of a webmorph template: their number, then x and y in pixels, a line each."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+        number = int(lines[0])
+        places = [tuple(float(part) for part in line.split()[:2]) for line in lines[1 : number + 1]]
+        rows = [(image, mesh, *places[point]) for point, mesh in MESH_POINTS.items()]
+    except (OSError, ValueError, IndexError) as error:
+        raise StudyError(
+            Problem(f"is no webmorph template ({error})", "complete the copy of the set", path.name)
+        ) from error
+    return pd.DataFrame(rows, columns=[IMAGE, POINT, X, Y])

@@ -1,0 +1,147 @@
+"""A study's folder written whole from tables and image files."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.keeping import write_whole
+from traitlens.problems import Problem, TraitlensError
+
+
+@contextmanager
+def new_study(out: Path) -> Iterator[Path]:
+    """Open a new study's folder; it appears when the block ends, and not at all when it fails.
+
+    Parameters
+    ----------
+    out : Path
+        The study; must not exist, or be empty.
+
+    Yields
+    ------
+    Path
+        A temporary folder to fill.
+
+    Raises
+    ------
+    TraitlensError
+        If the folder holds something.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
+    with write_whole(out) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+def copy_images(
+    folder: Path, files: Mapping[str, Path], progress: Callable[[int], None] | None = None
+) -> None:
+    """Copy image files into a study as they are.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    files : mapping
+        Path below `images/` -> the file.
+    progress : callable, optional
+        Is told how many more images are done.
+    """
+    for name, file in files.items():
+        target = folder / "images" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+        if progress is not None:
+            progress(1)
+
+
+def settings_text(
+    name: str,
+    description: str = "",
+    groups: Sequence[str] = (),
+    traits: Sequence[str] = (),
+    scale: tuple[float, float] | None = None,
+    folds: Mapping[str, object] | None = None,
+    ratings: Mapping[str, object] | None = None,
+) -> str:
+    """Write the text of a commented `study.toml`.
+
+    Parameters
+    ----------
+    name, description : str
+        Name of the study, and a sentence or two on it.
+    groups, traits : sequence of str
+        Their order in tables and figures; left out where empty.
+    scale : (float, float), optional
+        Lowest and highest possible rating.
+    folds, ratings : mapping, optional
+        Settings of these sections.
+
+    Returns
+    -------
+    str
+        TOML.
+
+    Examples
+    --------
+    >>> print(settings_text("Faces", traits=["warm"]).splitlines()[2])
+    name = "Faces"
+    """
+    lines = [
+        "# Every setting is optional; what is left out takes its default.",
+        "",
+        f"name = {_toml(name)}",
+    ]
+    if description:
+        lines.append(f"description = {_toml(description)}")
+    if groups or traits:
+        lines += ["", "# The groups of raters and the traits, in the order of tables and figures."]
+    lines += [f"groups = {_toml(list(groups))}"] if groups else []
+    lines += [f"traits = {_toml(list(traits))}"] if traits else []
+    if scale is not None:
+        lines += ["", "# Lowest and highest possible rating.", f"scale = {_toml(list(scale))}"]
+    lines += ["", "# Seed of everything random in the analysis.", "seed = 0"]
+    lines += ["", "# No image is predicted by a readout that saw its identity."]
+    lines += _section("folds", folds or {"number": 5})
+    if ratings:
+        lines += ["", "# Where the ratings were found in the files that they came in."]
+        lines += _section("ratings", ratings)
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, values: Mapping[str, object]) -> list[str]:
+    """Write one section."""
+    return [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
+
+
+def _toml(value: object) -> str:
+    """Write a text, number or list as TOML, whose basic strings are JSON's."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write tables into a study's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    tables : mapping
+        Name of the table ("ratings") -> the table; truth values are written as true and false.
+    """
+    for name, table in tables.items():
+        truths = [column for column in table.columns if table[column].dtype == bool]
+        written = table.assign(
+            **{column: table[column].map({True: "true", False: "false"}) for column in truths}
+        )
+        written.to_csv(folder / f"{name}.csv", index=False)
