@@ -129,12 +129,14 @@ def make_results(
         r = float(np.corrcoef(part["observed"], part["predicted"])[0, 1])
         ceiling = float(rng.uniform(0.8, 0.95))
         performance.append(
-            {"group": group, "trait": trait, "n_images": len(images), "n_identities": len(images) // 2, "r": r,
+            {"group": group, "trait": trait, "n_images": len(images), "n_identities": len(images) // 2,
+             "r": r,
              "r2": r**2 - 0.1, "rmse": 0.61, "ci_low": max(r - 0.25, -1), "ci_high": min(r + 0.2, 0.99),
              "p": 0.0004, "ceiling_r": ceiling, "ceiling_r2": ceiling**2}
         )  # fmt: skip
         reliability.append(
-            {"group": group, "trait": trait, "n_raters": 20, "n_images": len(images), "reliability": ceiling**2,
+            {"group": group, "trait": trait, "n_raters": 20, "n_images": len(images),
+             "reliability": ceiling**2,
              "ceiling_r": ceiling, "ceiling_r2": ceiling**2, "ceiling_r_low": ceiling - 0.05,
              "ceiling_r_high": ceiling + 0.03, "icc_2_1": 0.2, "icc_2_k": 0.83, "alpha": 0.85}
         )  # fmt: skip
