@@ -271,7 +271,7 @@ def plot_scatter(
     per_row = min(per_row, len(cells), 6 if width > 120 else 2)
     n_rows = math.ceil(len(cells) / per_row)
     side = min(width / per_row, 70)
-    figure = Figure(figsize=(inches(width), inches((side + 3) * n_rows + 6)), layout="constrained")
+    figure = Figure(figsize=(inches(width), inches((side + 7) * n_rows + 8)), layout="constrained")
     grid = figure.subplots(n_rows, per_row, squeeze=False)
     for place, axes in enumerate(grid.ravel()):
         if place >= len(cells):

@@ -171,7 +171,7 @@ def _panels(figure: Figure) -> list[dict[str, Any]]:
     """Tell where scatter panels lie: box (left, top, width, height, as shares) and limits of both axes."""
     panels = []
     for axes in figure.axes:
-        label = axes.get_label()
+        label = str(axes.get_label())
         if label.startswith("["):
             group, trait = json.loads(label)
             box = axes.get_position()

@@ -251,7 +251,7 @@ def plot_faces(
     relevance = smooth(np.nan_to_num(shown["relevance"].values), smoothing)
     limit = limit or symmetric_limit(relevance, percentile=percentile)
     predicted = shown["prediction"].values
-    rows = [_Row([_Panel(face) for face in faces], None)]
+    rows = [_Row([_Panel(face) for face in faces], None, trait)]
     for g, group in enumerate(groups):
         panels = [
             _Panel(lay_over(face, colour(relevance[g, i], limit), opacity), below=_rating(predicted[g, i]))
@@ -325,8 +325,10 @@ def plot_extreme_averages(
             panels.append((face, relevance, f"{shorten(group, 18)}\n{name} {number}"))
     limit = symmetric_limit(*drawn, percentile=percentile)
     shown = [_Panel(lay_over(face, colour(one, limit), opacity), title) for face, one, title in panels]
-    if width > 120:
-        return _draw_rows([_Row(shown, limit)], width, clipped=percentile < 100)
+    if len(shown) <= 4 and width > 120:
+        return _draw_rows([_Row(shown, limit, trait)], width, clipped=percentile < 100)
     pairs = [shown[i : i + 2] for i in range(0, len(shown), 2)]
-    rows = [_Row(pair, limit if pair is pairs[-1] else None) for pair in pairs]
+    rows = [
+        _Row(pair, limit if pair is pairs[-1] else None, "" if i else trait) for i, pair in enumerate(pairs)
+    ]
     return _draw_rows(rows, width, clipped=percentile < 100)

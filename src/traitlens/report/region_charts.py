@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy import stats
+from scipy.special import stdtrit
 
 from traitlens.report.charts import add_legend, in_order, name_rows, number_in
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, shorten, styled
@@ -33,7 +33,7 @@ def mean_shares(regions: pd.DataFrame, identity: Mapping[str, str]) -> pd.DataFr
     person = regions[IMAGE].map(lambda image: identity.get(image, image)).rename(IDENTITY)
     means = regions.groupby([GROUP, TRAIT, REGION, person], sort=False)[SHARE].mean()
     table = means.groupby(level=[0, 1, 2], sort=False).agg(["mean", "std", "count"]).reset_index()
-    half = stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1)) * table["std"] / np.sqrt(table["count"])
+    half = stdtrit(np.maximum(table["count"] - 1, 1), 0.975) * table["std"] / np.sqrt(table["count"])
     return pd.DataFrame(
         {
             **{name: table[name] for name in (GROUP, TRAIT, REGION)},
