@@ -61,8 +61,8 @@ def check_folds(predictions: pd.DataFrame) -> str:
         verb = "identity lies" if split == 1 else "identities lie"
         return f"Folds: {count(split)} {verb} in more than one fold, so performance may be too high."
     return (
-        f"Folds: each of the {count(predictions[IDENTITY].nunique())} identities lies in one fold only; no model was "
-        "tested on an identity that it was trained on."
+        f"Folds: each of the {count(predictions[IDENTITY].nunique())} identities lies in one fold only; no "
+        "model was tested on an identity that it was trained on."
     )
 
 
@@ -86,11 +86,11 @@ def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) 
     balances = []
     for trait in traits:
         for group in groups:
-            if trait not in maps[TRAIT].values or group not in maps[GROUP].values:
+            if trait not in maps[TRAIT].to_numpy() or group not in maps[GROUP].to_numpy():
                 continue
             part = maps[["prediction", "reference", "pixel_sum"]].sel({TRAIT: trait, GROUP: group})
             prediction, reference, pixels = (
-                part[name].values.astype(np.float64) for name in ("prediction", "reference", "pixel_sum")
+                part[name].to_numpy().astype(np.float64) for name in ("prediction", "reference", "pixel_sum")
             )
             deviation = prediction - reference
             known = np.isfinite(deviation) & np.isfinite(pixels)

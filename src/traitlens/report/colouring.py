@@ -106,7 +106,8 @@ def lay_over(face: np.ndarray, colours: np.ndarray, opacity: float = OPACITY) ->
     """
     grey = face.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) / 255
     shade = 1 - opacity * (1 - grey)
-    return np.rint(colours * shade[..., None]).astype(np.uint8)
+    shaded: np.ndarray = np.rint(colours * shade[..., None]).astype(np.uint8)
+    return shaded
 
 
 def data_uri(pixels: np.ndarray, side: int | None = None, quality: int = 80) -> str:

@@ -1,6 +1,7 @@
 """Every figure of the report, drawn at both journal widths and written to `figures/`."""
 
 import base64
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,21 +11,16 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from traitlens.problems import TraitlensError
-from traitlens.report.charts import (
-    mean_shares,
-    plot_performance,
-    plot_region_differences,
-    plot_region_shares,
-    plot_reliability,
-    plot_scatter,
-)
+from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.map_figures import plot_average_maps, plot_extreme_averages, plot_faces
+from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
 from traitlens.report.results import Results
 from traitlens.report.style import NARROW, WIDE, save_figure
 from traitlens.words import GROUP, IMAGE, TRAIT
 
 FAMILIES = (
-    "performance", "scatter", "reliability", "average_maps", "faces", "extremes", "region_shares", "region_differences",
+    "performance", "scatter", "reliability", "average_maps", "faces", "extremes",
+    "region_shares", "region_differences", "trait_space",
 )  # fmt: skip
 
 
@@ -175,13 +171,14 @@ def _panels(figure: Figure) -> list[dict[str, Any]]:
     """Tell where scatter panels lie: box (left, top, width, height, as shares) and limits of both axes."""
     panels = []
     for axes in figure.axes:
-        label = axes.get_label()
-        if isinstance(label, tuple):
+        label = str(axes.get_label())
+        if label.startswith("["):
+            group, trait = json.loads(label)
             box = axes.get_position()
             panels.append(
                 {
-                    "group": label[0],
-                    "trait": label[1],
+                    "group": group,
+                    "trait": trait,
                     "box": [round(v, 5) for v in (box.x0, 1 - box.y1, box.width, box.height)],
                     "limits": [round(float(v), 5) for v in axes.get_xlim()],
                 }

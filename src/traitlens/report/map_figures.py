@@ -25,7 +25,8 @@ from traitlens.report.style import MAP_COLOURS, WIDE, inches, shorten, styled
 from traitlens.words import GROUP, IMAGE, TRAIT
 
 UNIT = "rating points per pixel"
-_GAP, _EDGE, _TITLE, _BAR = 2.0, 1.0, 7.0, 13.0
+# Millimetres between pictures, at the edge, for the bar with its numbers and unit; a picture's largest width.
+_GAP, _EDGE, _BAR, _LARGEST = 2.0, 1.0, 12.0, 46.0
 
 
 @dataclass(frozen=True)
@@ -78,38 +79,40 @@ def _bar(figure: Figure, row: _Row, left: float, top: float, width: float, clipp
     axes.set_xlabel(f"{written}{UNIT}", labelpad=1)
 
 
+def _heights(row: _Row, picture: float) -> tuple[float, float, float]:
+    """Millimetres above a row's pictures, below them, and in all."""
+    label = 5.0 if row.label else 0.0
+    lines = max(panel.above.count("\n") + 1 if panel.above else 0 for panel in row.panels)
+    above = label + 3.4 * lines + 1.0
+    below = 4.5 if any(panel.below for panel in row.panels) else 1.0
+    return above, below, above + picture + below + (_BAR if row.limit is not None else 0.0)
+
+
 def _draw_rows(rows: Sequence[_Row], width: float, clipped: bool) -> Figure:
-    """Lay out rows of pictures with a bar below each row."""
+    """Lay out rows of pictures with a bar below each row that has a scale of its own."""
     widest = max(len(row.panels) for row in rows)
     tall, broad = rows[0].panels[0].pixels.shape[:2]
-    panel = min((width - 2 * _EDGE - (widest - 1) * _GAP) / widest, 56.0)
+    panel = min((width - 2 * _EDGE - (widest - 1) * _GAP) / widest, _LARGEST)
     picture = panel * tall / broad
-    label = 5.0 if any(row.label for row in rows) else 0.0
-    above = _TITLE if any(p.above for row in rows for p in row.panels) else 1.0
-    below = 7.0 if any(p.below for row in rows for p in row.panels) else 1.5
-    heights = [label + above + picture + below + (_BAR if row.limit is not None else 0) for row in rows]
-    figure = Figure(figsize=(inches(width), inches(sum(heights) + _EDGE)))
+    heights = [_heights(row, picture) for row in rows]
+    whole = sum(height for _, _, height in heights) + _EDGE
+    figure = Figure(figsize=(inches(width), inches(whole)))
     block = widest * panel + (widest - 1) * _GAP
     left, top = (width - block) / 2, 0.0
     letters = max(8, int(panel / 1.45))
-    for row, height in zip(rows, heights, strict=True):
+    for row, (above, below, height) in zip(rows, heights, strict=True):
         if row.label:
-            edge = left / width
-            y = 1 - (top + label - 1) / figure.get_figheight() / 25.4
-            figure.text(edge, y, shorten(row.label, 60), fontsize=8, fontweight="bold", va="bottom")
+            y = 1 - (top + 4.2) / whole
+            figure.text(left / width, y, shorten(row.label, int(block / 1.6)), fontsize=8, fontweight="bold")
         for place, shown in enumerate(row.panels):
-            axes = _place(figure, left + place * (panel + _GAP), top + label + above, panel, picture)
+            axes = _place(figure, left + place * (panel + _GAP), top + above, panel, picture)
             axes.imshow(shown.pixels, interpolation="none")
             axes.set_axis_off()
-            axes.text(
-                0.5, 1.02, _wrap(shown.above, letters), transform=axes.transAxes, ha="center", va="bottom"
-            )
-            axes.text(
-                0.5, -0.02, _wrap(shown.below, letters), transform=axes.transAxes, ha="center", va="top"
-            )
+            for text, y, side in ((shown.above, 1.02, "bottom"), (shown.below, -0.02, "top")):
+                axes.text(0.5, y, _wrap(text, letters), transform=axes.transAxes, ha="center", va=side)
         if row.limit is not None:
             length = min(block, 70.0)
-            _bar(figure, row, (width - length) / 2, top + height - _BAR + 1, length, clipped)
+            _bar(figure, row, (width - length) / 2, top + above + picture + below + 1, length, clipped)
         top += height
     return figure
 
@@ -166,7 +169,8 @@ def plot_average_maps(
     Examples
     --------
     >>> maps = xr.Dataset(
-    ...     {"aligned": (("group", "trait", "y", "x"), np.ones((1, 1, 4, 4)))}, {"group": ["a"], "trait": ["warm"]}
+    ...     {"aligned": (("group", "trait", "y", "x"), np.ones((1, 1, 4, 4)))},
+    ...     {"group": ["a"], "trait": ["warm"]},
     ... )
     >>> len(plot_average_maps(maps).axes)  # the map and its bar
     2
@@ -247,19 +251,20 @@ def plot_faces(
     relevance = smooth(np.nan_to_num(shown["relevance"].values), smoothing)
     limit = limit or symmetric_limit(relevance, percentile=percentile)
     predicted = shown["prediction"].values
-    rows = [_Row([_Panel(face) for face in faces], None)]
+    rows = [_Row([_Panel(face) for face in faces], None, trait)]
     for g, group in enumerate(groups):
         panels = [
             _Panel(lay_over(face, colour(relevance[g, i], limit), opacity), below=_rating(predicted[g, i]))
             for i, face in enumerate(faces)
         ]
-        rows.append(_Row(panels, limit if g == len(groups) - 1 else None, group))
+        label = f"{shorten(group, 30)}: maps and predicted ratings"
+        rows.append(_Row(panels, limit if g == len(groups) - 1 else None, label))
     return _draw_rows(rows, width, clipped=percentile < 100)
 
 
 def _rating(value: float) -> str:
     """Write a predicted rating below a map."""
-    return f"predicted {value:.2f}" if math.isfinite(value) else "not rated"
+    return f"{value:.2f}" if math.isfinite(value) else "not rated"
 
 
 @styled
@@ -320,8 +325,10 @@ def plot_extreme_averages(
             panels.append((face, relevance, f"{shorten(group, 18)}\n{name} {number}"))
     limit = symmetric_limit(*drawn, percentile=percentile)
     shown = [_Panel(lay_over(face, colour(one, limit), opacity), title) for face, one, title in panels]
-    if width > 120:
-        return _draw_rows([_Row(shown, limit)], width, clipped=percentile < 100)
+    if len(shown) <= 4 and width > 120:
+        return _draw_rows([_Row(shown, limit, trait)], width, clipped=percentile < 100)
     pairs = [shown[i : i + 2] for i in range(0, len(shown), 2)]
-    rows = [_Row(pair, limit if pair is pairs[-1] else None) for pair in pairs]
+    rows = [
+        _Row(pair, limit if pair is pairs[-1] else None, "" if i else trait) for i, pair in enumerate(pairs)
+    ]
     return _draw_rows(rows, width, clipped=percentile < 100)

@@ -77,7 +77,8 @@ def _render(results: Results, drawings: dict[str, Any], figures: str) -> str:
         # The page's own text; nothing from the study is in it.
         style=Markup(style),
         script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'",
     )  # fmt: skip
 

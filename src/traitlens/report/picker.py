@@ -6,7 +6,7 @@ import numpy as np
 
 from traitlens.report.colouring import PERCENTILE, SMOOTHING, colour, data_uri, smooth, symmetric_limit
 from traitlens.report.results import Results
-from traitlens.words import GROUP, IMAGE, TRAIT
+from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 MOST_FACES: Final = 500
 MOST_MAPS: Final = 1000
@@ -67,11 +67,10 @@ def make_picker(results: Results) -> dict[str, Any] | None:
 
 def _ratings(results: Results) -> dict[tuple[str, str, str], tuple[float, float]]:
     """Observed and predicted ratings by group, trait and image."""
-    assert results.predictions is not None
-    return {
-        (row.group, row.trait, row.image): (row.observed, row.predicted)
-        for row in results.predictions.itertuples()
-    }
+    table = results.predictions
+    assert table is not None
+    keys = zip(table[GROUP], table[TRAIT], table[IMAGE], strict=True)
+    return dict(zip(keys, zip(table[OBSERVED], table[PREDICTED], strict=True), strict=True))
 
 
 def _cell(rating: tuple[float, float] | None) -> list[Any] | None:
@@ -84,7 +83,7 @@ def _extremes(results: Results) -> list[str]:
     assert results.predictions is not None
     order: dict[str, int] = {}
     for _, part in results.predictions.groupby([GROUP, TRAIT], sort=False):
-        ranked = list(part.sort_values("predicted")[IMAGE])
+        ranked = list(part.sort_values(PREDICTED)[IMAGE])
         for place, image in enumerate(ranked):
             depth = min(place, len(ranked) - 1 - place)
             order[image] = min(order.get(image, depth), depth)

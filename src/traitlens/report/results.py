@@ -173,10 +173,11 @@ def _open(path: Path) -> xr.Dataset:
     """Open a dataset without loading it; text coordinates become plain strings."""
     dataset = xr.open_zarr(path)
     texts = {
-        name: [str(value) for value in dataset[name].values]
+        name: [str(value) for value in dataset[name].to_numpy()]
         for name in (GROUP, TRAIT, IMAGE)
         if name in dataset.coords
     }
-    return dataset.assign_coords(
+    named: xr.Dataset = dataset.assign_coords(
         {name: (name, pd.Index(values, dtype=object)) for name, values in texts.items()}
     )
+    return named

@@ -11,30 +11,9 @@ from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
+from traitlens.report.tables import Table, leave_out_empty, tabulate, tabulate_ratings
 from traitlens.report.wording import SIGNS
-from traitlens.words import GROUP, IMAGE, RATING, TRAIT
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as the page prints it.
-
-    Parameters
-    ----------
-    caption : str
-        What it shows.
-    columns : list of str
-        Headings.
-    rows : list of list of str
-        Cells as text.
-    n_names : int
-        How many columns from the left hold names and not numbers.
-    """
-
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
-    n_names: int = 2
+from traitlens.words import GROUP, TRAIT
 
 
 @dataclass(frozen=True)
@@ -117,10 +96,10 @@ def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown
     ]
 
 
-def _rows(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:
+def _rows(table: pd.DataFrame, results: Results) -> list[dict[Any, Any]]:
     """List a table's rows by trait and group, in the study's order."""
     order = {(t, g): (i, j) for i, t in enumerate(results.traits) for j, g in enumerate(results.groups)}
-    rows: list[dict[str, Any]] = table.to_dict("records")
+    rows = table.to_dict("records")
     return sorted(rows, key=lambda row: order.get((row[TRAIT], row[GROUP]), (len(order), 0)))
 
 
@@ -135,15 +114,16 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         )
     else:
         section.paragraphs.append(
-            "The noise ceiling is the highest correlation that a perfect model could reach, given how far the raters "
-            "of a group agree. It is the square root of the split-half reliability (Spearman–Brown); the "
-            "reliability itself is the ceiling of R²."
+            "The noise ceiling is the highest correlation that a perfect model could reach, given how far "
+            "the raters of a group agree. It is the square root of the split-half reliability "
+            "(Spearman–Brown); the reliability itself is the ceiling of R²."
         )
         section.figures += _show(
             drawings,
             "reliability",
             "Noise ceiling of r for each trait and group, with 95% intervals.",
-            "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table below.",
+            "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table "
+            "below.",
         )
         rows = [
             [
@@ -156,44 +136,12 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         ]  # fmt: skip
         columns = ["Trait", "Group", "Raters", "Images", "Reliability (ceiling of R²)", "Ceiling of r",
                    "95% interval", "ICC(2,1)", "ICC(2,k)", "Cronbach’s α"]  # fmt: skip
-        section.tables.append(_without_empty("Agreement of the raters.", columns, rows))
+        section.tables.append(leave_out_empty("Agreement of the raters.", columns, rows))
     if results.targets is None:
         section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
     else:
-        section.tables.append(_mean_ratings(results.targets, results))
+        section.tables.append(tabulate_ratings(results.targets, results))
     return section
-
-
-def _without_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:
-    """Leave out columns in which no row has a value."""
-    keep = [i for i in range(len(columns)) if i < n_names or any(row[i] != "–" for row in rows)]
-    return Table(caption, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows], n_names)
-
-
-def _mean_ratings(targets: pd.DataFrame, results: Results) -> Table:
-    """Each group's mean rating of each trait, and how far the groups order the images alike."""
-    wide = targets.pivot_table(index=IMAGE, columns=[TRAIT, GROUP], values=RATING)
-    columns = ["Trait", *(f"Mean (SD), {group}" for group in results.groups)]
-    pairs = [
-        (first, second) for i, first in enumerate(results.groups) for second in results.groups[i + 1 :]
-    ] if len(results.groups) <= 3 else []  # fmt: skip
-    columns += [
-        f"r, {first} with {second}" if len(pairs) > 1 else "r between groups" for first, second in pairs
-    ]
-    rows = []
-    for trait in results.traits:
-        values = {group: wide[trait, group] for group in results.groups if (trait, group) in wide}
-        cells = [trait]
-        for group in results.groups:
-            part = values.get(group)
-            cells.append("–" if part is None else f"{decimal(part.mean())} ({decimal(part.std())})")
-        for first, second in pairs:
-            both = pd.DataFrame({g: values[g] for g in (first, second) if g in values}).dropna()
-            cells.append(bounded(both.corr().iloc[0, 1]) if both.shape[1] == 2 and len(both) > 2 else "–")
-        rows.append(cells)
-    caption = "Mean ratings over images (SD over images)"
-    caption += ", and the correlation of the groups’ mean ratings over images both rated." if pairs else "."
-    return Table(caption, columns, rows, 1)
 
 
 def _prediction(results: Results, drawings: Drawings) -> Section:
@@ -203,14 +151,15 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
         section.notes.append("This part is left out: the results hold no performance.csv yet.")
         return section
     section.paragraphs.append(
-        "Every prediction is out of sample: it was made by a model that saw no image of the same identity. Where the "
-        "groups’ raters agree to different degrees, their ceilings differ, and so does what can be reached."
+        "Every prediction is out of sample: it was made by a model that saw no image of the same identity. "
+        "Where the groups’ raters agree to different degrees, their ceilings differ, and so does what can "
+        "be reached."
     )
     section.figures += _show(
         drawings,
         "performance",
-        "Correlation of predicted and observed mean ratings (dots) with 95% intervals (lines) and noise ceilings "
-        "(bars), for each trait and group.",
+        "Correlation of predicted and observed mean ratings (dots) with 95% intervals (lines) and noise "
+        "ceilings (bars), for each trait and group.",
         "Dots with intervals and ceilings for each trait and group; the numbers are in the table below.",
     )
     rows = [
@@ -221,16 +170,16 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
         ]
         for row in _rows(results.performance, results)
     ]  # fmt: skip
-    columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "R²", "RMSE", "Ceiling of r",
-               "r / ceiling"]  # fmt: skip
+    columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "R²", "RMSE",
+               "Ceiling of r", "r / ceiling"]  # fmt: skip
     section.tables.append(
-        _without_empty("Out-of-sample performance. RMSE is in rating points.", columns, rows)
+        leave_out_empty("Out-of-sample performance. RMSE is in rating points.", columns, rows)
     )
     if "ceiling_r" not in results.performance or results.performance["ceiling_r"].isna().all():
         section.notes.append("Noise ceilings are left out: they need the ratings of single raters.")
     caption = (
-        "Observed against predicted mean ratings, one dot per image; on the dashed line both are equal. Predictions "
-        "lie closer together than ratings because a model that is unsure stays near the mean."
+        "Observed against predicted mean ratings, one dot per image; on the dashed line both are equal. "
+        "Predictions lie closer together than ratings because a model that is unsure stays near the mean."
     )
     section.figures += _show(
         drawings, "scatter", caption, "Scatter plots of observed against predicted ratings."
@@ -238,12 +187,20 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
     return section
 
 
-def _reached(row: Mapping[str, Any]) -> str:
+def _reached(row: Mapping[Any, Any]) -> str:
     """Write r as a share of its ceiling."""
     r, ceiling = row.get("r"), row.get("ceiling_r")
     if not (is_number(r) and is_number(ceiling)) or not float(ceiling or 0) > 0:
         return "–"
     return f"{100 * float(r or 0) / float(ceiling or 1):.0f}%".replace("-", "−")
+
+
+_SCALE = (
+    f"All maps of one figure share one scale, symmetric around zero; it ends at the {PERCENTILE:g}th "
+    "percentile of their absolute values, and what lies beyond has the end’s colour. Maps were smoothed "
+    f"(Gaussian, SD = {SMOOTHING:g} pixels). Colours of different figures must not be compared: read the "
+    "numbers at their bars."
+)
 
 
 def _relevance(results: Results, drawings: Drawings) -> Section:
@@ -252,19 +209,19 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     if results.averages is None and results.maps is None:
         section.notes.append("This part is left out: the results hold no relevance maps.")
         return section
-    section.paragraphs.append(SIGNS)
-    scale = (
-        f"One scale for all maps of the trait, symmetric around zero; it ends at the {PERCENTILE:g}th percentile of "
-        f"absolute values, and what lies beyond has the end’s colour. Maps were smoothed (Gaussian, SD = "
-        f"{SMOOTHING:g} pixels)."
-    )
+    section.paragraphs += [SIGNS, _SCALE]
+    if "average_maps" in drawings:
+        section.paragraphs.append(
+            "In average maps relevance runs along the prediction: red pixels raised the prediction where "
+            "it was high and lowered it where it was low; blue pixels did the opposite. A group’s average "
+            "map sums to about the standard deviation of its predictions."
+        )
     section.figures += _show(
         drawings,
         "average_maps",
-        "{about}: average maps over the average face. Relevance runs along the prediction: red pixels raised the "
-        "prediction where it was high and lowered it where it was low; blue pixels did the opposite. A group’s map "
-        f"sums to about the standard deviation of its predictions. {scale}",
-        "Average relevance maps of {about}, groups side by side, and their difference.",
+        f"{{about}}: average maps over the average "
+        f"face{', and their difference' * (len(results.groups) == 2)}.",
+        "Average relevance maps of {about} over the average face.",
     )
     if results.averages is None:
         section.notes.append("Average maps are left out: the results hold no average_maps.zarr.")
@@ -274,22 +231,22 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     faces = _show(
         drawings,
         "faces",
-        "{about}: the faces with the lowest (left) and the highest (right) predicted ratings, averaged over groups, "
-        f"and each group’s map. {scale}",
+        "{about}: the faces with the lowest (left) and the highest (right) predicted ratings, averaged "
+        "over groups, and each group’s maps.",
         "Faces with the lowest and highest predictions of {about}, and their relevance maps.",
     )
     averages = _show(
         drawings,
         "extremes",
-        "{about}: averages over the images with the lowest and with the highest predicted ratings, and over their "
-        f"maps. {scale}",
+        "{about}: averages over the images with the lowest and with the highest predicted ratings, and "
+        "over their maps.",
         "Averages of the images with the lowest and highest predictions of {about}, with average maps.",
     )
     section.figures += faces + averages
     if not results.publishable:
         section.notes.append(
-            "Single faces are left out: no image of this study is marked as may_publish. Only averages over several "
-            "images are shown."
+            "Single faces are left out: no image of this study is marked as may_publish. Only averages "
+            "over several images are shown."
         )
     return section
 
@@ -302,15 +259,16 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
     section.figures += _show(
         drawings,
         "region_shares",
-        "Share of the relevance that each region of the face carries, averaged over identities, with 95% intervals "
-        "over identities. These intervals describe the images of this study; they are no test of the groups.",
+        "Share of the relevance that each region of the face carries, averaged over identities, with 95% "
+        "intervals over identities. These intervals describe the images of this study; they are no test of "
+        "the groups.",
         "Bars with intervals: share of relevance by region, trait and group.",
     )
     section.figures += _show(
         drawings,
         "region_differences",
-        f"Difference between the groups ({' − '.join(results.groups[:2])}) in each region, with 95% intervals; filled "
-        "dots are significant after correction.",
+        f"Difference between the groups ({' − '.join(results.groups[:2])}) in each region, with 95% "
+        "intervals; filled dots are significant after correction.",
         "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
     )
     if len(results.groups) < 2:
@@ -318,44 +276,8 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
     elif not results.comparisons:
         section.notes.append("Tests between groups are left out: the results hold no comparisons.")
     for name, table in results.comparisons.items():
-        section.tables.append(_any_table(name, table))
+        section.tables.append(tabulate(name, table))
     return section
-
-
-_HEADINGS = {
-    "ci_low": "95% from", "ci_high": "95% to", "p_corrected": "p (corrected)", "effect_size": "Effect size",
-    "apa": "In words of a paper", "n": "n", "p": "p",
-}  # fmt: skip
-_MOST_ROWS = 300
-
-
-def _any_table(name: str, table: pd.DataFrame) -> Table:
-    """Print a table of comparisons whatever its columns are."""
-    numeric = [bool(pd.api.types.is_numeric_dtype(table[column])) for column in table.columns]
-    n_names = next((i for i, is_numeric in enumerate(numeric) if is_numeric), len(numeric))
-    columns = [_HEADINGS.get(str(c), str(c).replace("_", " ").capitalize()) for c in table.columns]
-    rows = [
-        [_cell(str(column), value) for column, value in row.items()]
-        for row in table.head(_MOST_ROWS).to_dict("records")
-    ]
-    caption = f"comparisons/{name}.csv"
-    if len(table) > _MOST_ROWS:
-        caption += f" (its first {_MOST_ROWS} of {count(len(table))} rows)"
-    return _without_empty(caption, columns, rows, n_names)
-
-
-def _cell(column: str, value: Any) -> str:
-    """Write one cell by what its column is called."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, str):
-        return value or "–"
-    if column in ("p", "p_corrected"):
-        return probability(value)
-    if is_number(value) and float(value).is_integer():
-        return count(value).replace("-", "−")
-    digits = 2 if is_number(value) and abs(float(value)) >= 0.1 else 4
-    return decimal(value, digits)
 
 
 def _checks(results: Results) -> Section:
@@ -368,9 +290,9 @@ def _checks(results: Results) -> Section:
         section.notes.append("The ledger of the maps is left out: no maps of single images were kept.")
     else:
         section.paragraphs.append(
-            "Ledger of the maps: the prediction’s deviation from the mean rating of the training images is what the "
-            "pixels carry plus what leaks into the network’s biases. The nearer the leak is to nothing, the more "
-            "fully the maps account for the predictions."
+            "Ledger of the maps: the prediction’s deviation from the mean rating of the training images is "
+            "what the pixels carry plus what leaks into the network’s biases. The nearer the leak is to "
+            "nothing, the more fully the maps account for the predictions."
         )
         columns = [
             "Trait",
@@ -382,8 +304,8 @@ def _checks(results: Results) -> Section:
         ]
         section.tables.append(
             Table(
-                "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: slope of the "
-                "pixel sum on the deviation.",
+                "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: "
+                "slope of the pixel sum on the deviation.",
                 columns,
                 [
                     [

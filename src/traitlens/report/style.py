@@ -179,6 +179,9 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("svg", "pn
     list of Path
         The files, in the order of `formats`.
     """
+    figure.draw_without_rendering()
+    # What is laid out once need not be laid out again for each format.
+    figure.set_layout_engine("none")
     files = []
     for ending in formats:
         file = path.with_name(f"{path.name}.{ending}")

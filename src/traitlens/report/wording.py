@@ -7,48 +7,65 @@ from traitlens.report.numbers import count, several
 from traitlens.report.results import Results
 
 REFERENCES = {
-    "bach": "Bach, S., Binder, A., Montavon, G., Klauschen, F., Müller, K.-R., & Samek, W. (2015). On pixel-wise "
-    "explanations for non-linear classifier decisions by layer-wise relevance propagation. PLOS ONE, 10(7), "
-    "e0130140. https://doi.org/10.1371/journal.pone.0130140",
-    "brown": "Brown, W. (1910). Some experimental results in the correlation of mental abilities. British Journal "
-    "of Psychology, 3(3), 296–322. https://doi.org/10.1111/j.2044-8295.1910.tb00207.x",
-    "cao": "Cao, R., Zhang, N., Yu, H., Webster, P. J., Paul, L. K., Li, X., Lin, C., & Wang, S. (2023). "
-    "Comprehensive social trait judgments from faces in autism spectrum disorder. Psychological Science, 34(10), "
-    "1121–1145. https://doi.org/10.1177/09567976231192236",
-    "hoerl": "Hoerl, A. E., & Kennard, R. W. (1970). Ridge regression: Biased estimation for nonorthogonal problems. "
-    "Technometrics, 12(1), 55–67. https://doi.org/10.1080/00401706.1970.10488634",
-    "letzgus": "Letzgus, S., Wagner, P., Lederer, J., Samek, W., Müller, K.-R., & Montavon, G. (2022). Toward "
-    "explainable artificial intelligence for regression models: A methodological perspective. IEEE Signal "
-    "Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277",
-    "shrout": "Shrout, P. E., & Fleiss, J. L. (1979). Intraclass correlations: Uses in assessing rater reliability. "
-    "Psychological Bulletin, 86(2), 420–428. https://doi.org/10.1037/0033-2909.86.2.420",
-    "simonyan": "Simonyan, K., & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
-    "recognition. International Conference on Learning Representations. https://arxiv.org/abs/1409.1556",
-    "spearman": "Spearman, C. (1910). Correlation calculated from faulty data. British Journal of Psychology, 3(3), "
-    "271–295. https://doi.org/10.1111/j.2044-8295.1910.tb00206.x",
+    "bach": (
+        "Bach, S., Binder, A., Montavon, G., Klauschen, F., Müller, K.-R., & Samek, W. (2015). On "
+        "pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation. "
+        "PLOS ONE, 10(7), e0130140. https://doi.org/10.1371/journal.pone.0130140"
+    ),
+    "brown": (
+        "Brown, W. (1910). Some experimental results in the correlation of mental abilities. British "
+        "Journal of Psychology, 3(3), 296–322. https://doi.org/10.1111/j.2044-8295.1910.tb00207.x"
+    ),
+    "cao": (
+        "Cao, R., Zhang, N., Yu, H., Webster, P. J., Paul, L. K., Li, X., Lin, C., & Wang, S. (2023). "
+        "Comprehensive social trait judgments from faces in autism spectrum disorder. Psychological "
+        "Science, 34(10), 1121–1145. https://doi.org/10.1177/09567976231192236"
+    ),
+    "hoerl": (
+        "Hoerl, A. E., & Kennard, R. W. (1970). Ridge regression: Biased estimation for nonorthogonal "
+        "problems. Technometrics, 12(1), 55–67. https://doi.org/10.1080/00401706.1970.10488634"
+    ),
+    "letzgus": (
+        "Letzgus, S., Wagner, P., Lederer, J., Samek, W., Müller, K.-R., & Montavon, G. (2022). Toward "
+        "explainable artificial intelligence for regression models: A methodological perspective. IEEE "
+        "Signal Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277"
+    ),
+    "shrout": (
+        "Shrout, P. E., & Fleiss, J. L. (1979). Intraclass correlations: Uses in assessing rater "
+        "reliability. Psychological Bulletin, 86(2), 420–428. https://doi.org/10.1037/0033-2909.86.2.420"
+    ),
+    "simonyan": (
+        "Simonyan, K., & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
+        "recognition. International Conference on Learning Representations. https://arxiv.org/abs/1409.1556"
+    ),
+    "spearman": (
+        "Spearman, C. (1910). Correlation calculated from faulty data. British Journal of Psychology, 3(3), "
+        "271–295. https://doi.org/10.1111/j.2044-8295.1910.tb00206.x"
+    ),
 }
 
 SIGNS = (
-    "Red pixels raised and blue pixels lowered the predicted rating, relative to the mean rating of the training "
-    "images; white pixels did neither."
+    "Red pixels raised and blue pixels lowered the predicted rating, relative to the mean rating of the "
+    "training images; white pixels did neither."
 )
 
 LIMITS = (
-    "A prediction is the impression that raters of a group would form of a picture. It is never a fact about the "
-    "character, the abilities or the health of the person shown, and must not be used to judge, select or diagnose "
-    "anybody: neither the persons shown nor the raters.",
+    "A prediction is the impression that raters of a group would form of a picture. It is never a fact "
+    "about the character, the abilities or the health of the person shown, and must not be used to judge, "
+    "select or diagnose anybody: neither the persons shown nor the raters.",
     SIGNS
     + " A map explains the model's prediction. It does not show where raters looked, nor what caused their "
     "impression.",
-    "The network was trained on photographs of objects. It follows hair, lighting, background and picture quality as "
-    "readily as the face, and faces unlike those of this study lie outside what its readouts know.",
+    "The network was trained on photographs of objects. It follows hair, lighting, background and picture "
+    "quality as readily as the face, and faces unlike those of this study lie outside what its readouts "
+    "know.",
     "Differences between groups are differences between averages of raters. They say nothing about a single "
     "person, and no group's way of seeing a face is the standard that another falls short of.",
 )
 
 
 @dataclass(frozen=True)
-class Methods:
+class MethodsText:
     """The methods text.
 
     Parameters
@@ -78,9 +95,9 @@ def describe_design(results: Results) -> list[str]:
     """
     study, groups = results.study, results.groups
     question = (
-        f"How well can the ratings that {'each of ' if len(groups) > 1 else ''}{_groups(groups)} gave faces on "
-        f"{_traits(results.traits)} be predicted from the pictures, and which parts of the face carried the "
-        f"predictions{', and do the groups differ in this' if len(groups) > 1 else ''}?"
+        f"How well can the ratings that {'each of ' if len(groups) > 1 else ''}{_groups(groups)} gave faces "
+        f"on {_traits(results.traits)} be predicted from the pictures, and which parts of the face carried "
+        f"the predictions{', and do the groups differ in this' if len(groups) > 1 else ''}?"
     )
     return [*([str(study["description"])] if study.get("description") else []), question, _ratings(results)]
 
@@ -108,7 +125,7 @@ def _ratings(results: Results) -> str:
     )
 
 
-def describe_methods(results: Results) -> Methods:
+def describe_methods(results: Results) -> MethodsText:
     """Write the methods section, true to the settings of this study.
 
     Parameters
@@ -118,9 +135,7 @@ def describe_methods(results: Results) -> Methods:
 
     Returns
     -------
-
-    Methods
-    -------
+    MethodsText
         Paragraphs and the references that they cite.
     """
     sections = [
@@ -132,7 +147,7 @@ def describe_methods(results: Results) -> Methods:
     paragraphs = [text for text, _ in sections if text]
     paragraphs.append(_say_software(results))
     cited = {key for _, keys in sections for key in keys}
-    return Methods(paragraphs, [REFERENCES[key] for key in sorted(cited)])
+    return MethodsText(paragraphs, [REFERENCES[key] for key in sorted(cited)])
 
 
 def _say_ratings(results: Results) -> tuple[str, list[str]]:
@@ -140,10 +155,10 @@ def _say_ratings(results: Results) -> tuple[str, list[str]]:
     text, cited = _ratings(results) + " Ratings were averaged over the raters of each group.", []
     if results.reliability is not None:
         text += (
-            " For each group and trait, the reliability of the mean rating was estimated from split halves of the "
-            "raters, stepped up with the Spearman–Brown formula (Brown, 1910; Spearman, 1910). This reliability "
-            "bounds the share of variance that a model can explain; its square root bounds the correlation of "
-            "predicted and observed ratings (the noise ceiling)."
+            " For each group and trait, the reliability of the mean rating was estimated from split halves "
+            "of the raters, stepped up with the Spearman–Brown formula (Brown, 1910; Spearman, 1910). This "
+            "reliability bounds the share of variance that a model can explain; its square root bounds the "
+            "correlation of predicted and observed ratings (the noise ceiling)."
         )
         cited += ["brown", "spearman"]
         if "icc_2_k" in results.reliability and results.reliability["icc_2_k"].notna().any():
@@ -162,22 +177,22 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
         "full": "padded to a square",
     }.get(str(crop), "brought to a square (around the face where landmarks were at hand)")
     text = f"Images were {prepared}" + (f" and resized to {size} × {size} pixels. " if size else ". ")
-    text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet and kept unchanged. "
+    text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
     cited = ["simonyan"]
     method, grid = str(results.setting("readout", "method")), results.setting("readout", "grid")
     if method == "ridge":
         tap = results.setting("readout", "tap")
         text += (
-            f"For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean rating from the "
-            f"activations of the layer {tap}, averaged to a grid of {grid} × {grid} places; its penalty was chosen by "
-            "cross-validation within the training images. "
+            "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean "
+            f"rating from the activations of the layer {tap}, averaged to a grid of {grid} × {grid} places; "
+            "its penalty was chosen by cross-validation within the training images. "
         )
         cited.append("hoerl")
     elif method == "dense":
         text += (
-            "For each group and trait, the activations of the last convolutional layer, averaged over the picture, "
-            "entered a dense layer of 1,024 rectified linear units and one linear unit that predicted the mean rating, "
-            "as in Cao et al. (2023). "
+            "For each group and trait, the activations of the last convolutional layer, averaged over the "
+            "picture, entered a dense layer of 1,024 rectified linear units and one linear unit that "
+            "predicted the mean rating, as in Cao et al. (2023). "
         )
         cited.append("cao")
     else:
@@ -185,9 +200,9 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     folds = results.predictions["fold"].nunique() if results.predictions is not None else None
     folds = folds or results.setting("folds", "number")
     text += (
-        f"Predictions were made out of sample in {folds} folds by identity: each image was predicted by a model that "
-        "was trained on no image of the same identity. Performance is given as the correlation r, the explained "
-        "variance R² and the root mean squared error of these predictions."
+        f"Predictions were made out of sample in {folds} folds by identity: each image was predicted by a "
+        "model that was trained on no image of the same identity. Performance is given as the correlation "
+        "r, the explained variance R² and the root mean squared error of these predictions."
     )
     return text, cited
 
@@ -199,20 +214,21 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
     method = str(results.setting("relevance", "method"))
     if "lrp" in method:
         text = (
-            "Predictions were traced back to pixels with layer-wise relevance propagation (Bach et al., 2015) with the "
-            f"rules of the preset {method.removeprefix('lrp.')}, following Cao et al. (2023). "
+            "Predictions were traced back to pixels with layer-wise relevance propagation (Bach et al., "
+            f"2015) with the rules of the preset {method.removeprefix('lrp.')}, following Cao et al. "
+            "(2023). "
         )
         cited = ["bach", "cao", "letzgus"]
     else:
         text, cited = f"Predictions were traced back to pixels with the method {method}. ", ["letzgus"]
     text += (
-        "The explained quantity was the deviation of the prediction from the mean rating of the training images "
-        "(Letzgus et al., 2022), so that relevance is in rating points; each image was explained by the model that "
-        "had not been trained on its identity. For average maps, each map was weighted with its standardised "
-        "prediction before averaging, so that positive values mark pixels that raised the prediction where it was "
-        "high and lowered it where it was low. "
-        f"For display, maps were smoothed with a Gaussian (SD = {SMOOTHING:g} pixels), and the colour scale, symmetric "
-        f"around zero, ended at the {PERCENTILE:g}th percentile of absolute values."
+        "The explained quantity was the deviation of the prediction from the mean rating of the training "
+        "images (Letzgus et al., 2022), so that relevance is in rating points; each image was explained by "
+        "the model that had not been trained on its identity. For average maps, each map was weighted with "
+        "its standardised prediction before averaging, so that positive values mark pixels that raised the "
+        "prediction where it was high and lowered it where it was low. For display, maps were smoothed "
+        f"with a Gaussian (SD = {SMOOTHING:g} pixels), and the colour scale, symmetric around zero, ended "
+        f"at the {PERCENTILE:g}th percentile of absolute values."
     )
     return text, cited
 
@@ -222,8 +238,8 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     if "regions" not in results.comparisons:
         return "", []
     return (
-        "Groups were compared in the relevance of each region of the face; p values were corrected for the number of "
-        "comparisons, and values below .05 were called significant.",
+        "Groups were compared in the relevance of each region of the face; p values were corrected for the "
+        "number of comparisons, and values below .05 were called significant.",
         [],
     )
 

@@ -1,0 +1,270 @@
+import io
+import re
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.text import Text
+from PIL import Image
+
+from traitlens.problems import TraitlensError
+from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
+from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
+from traitlens.report.map_figures import plot_average_maps, plot_extreme_averages, plot_faces
+from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
+from traitlens.report.results import read_results
+from traitlens.report.style import FAINT, GROUP_COLOURS, INK, NARROW, WIDE, save_figure
+
+# Machado, Oliveira & Fernandes 2009, deuteranopia of severity 1, on linear RGB.
+DEUTERANOPE = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+
+
+def linear(rgb):
+    rgb = np.asarray(rgb, dtype=float)
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def from_hex(text):
+    return np.array([int(text[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+
+
+def luminance(rgb):
+    return linear(rgb) @ np.array([0.2126, 0.7152, 0.0722])
+
+
+def contrast(a, b):
+    low, high = sorted([luminance(a), luminance(b)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def lab(rgb):
+    """CIE L*a*b* of linear RGB."""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = np.clip(rgb, 0, 1) @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
+
+
+def seen_by_deuteranope(rgb):
+    return lab(linear(rgb) @ DEUTERANOPE.T)
+
+
+@pytest.fixture(scope="module")
+def results(results_folder):
+    return read_results(results_folder)
+
+
+@pytest.fixture(scope="module", params=[NARROW, WIDE])
+def figures(request, results):
+    order = {"groups": results.groups, "traits": results.traits, "width": request.param}
+    shares = mean_shares(results.regions, results.study["identity"])
+    images = results.publishable[:3]
+    allowed = results.study["may_publish"]
+    return {
+        "performance": plot_performance(results.performance, **order),
+        "reliability": plot_reliability(results.reliability, **order),
+        "scatter": plot_scatter(results.predictions, **order),
+        "shares": plot_region_shares(shares, **order),
+        "differences": plot_region_differences(results.comparisons["regions"], **order),
+        "maps": plot_average_maps(results.averages, **order),
+        "faces": plot_faces(results.pixels, results.maps, images, allowed, trait="warm", width=request.param),
+        "extremes": plot_extreme_averages(results.pixels, results.maps, trait="warm", width=request.param),
+        "width": request.param,
+    }
+
+
+def drawn_texts(figure):
+    """Texts that are really drawn; matplotlib also keeps labels of ticks beyond the axes."""
+    drawn, draw = [], Text.draw
+
+    def record(self, renderer):
+        if self.get_visible() and self.get_text().strip():
+            drawn.append(self)
+        return draw(self, renderer)
+
+    with mock.patch.object(Text, "draw", record):
+        figure.savefig(io.BytesIO(), format="png", dpi=figure.dpi)
+    return list(dict.fromkeys(drawn))
+
+
+def test_text_is_legible_inside_and_apart(figures):
+    figures = dict(figures)
+    width = figures.pop("width")
+    for name, figure in figures.items():
+        assert figure.get_figwidth() * 25.4 == pytest.approx(width, rel=0, abs=1e-6)
+        texts = drawn_texts(figure)
+        assert texts
+        assert min(t.get_fontsize() for t in texts) >= 7, name
+        frame = figure.bbox
+        boxes = []
+        for t in texts:
+            box = t.get_window_extent()
+            assert box.x0 >= frame.x0 - 2, (name, t.get_text())
+            assert box.x1 <= frame.x1 + 2, (name, t.get_text())
+            assert box.y0 >= frame.y0 - 2, (name, t.get_text())
+            assert box.y1 <= frame.y1 + 2, (name, t.get_text())
+            boxes.append((t.get_text(), box))
+        for i, (text, box) in enumerate(boxes):
+            for other, second in boxes[i + 1 :]:
+                overlap_x = min(box.x1, second.x1) - max(box.x0, second.x0)
+                overlap_y = min(box.y1, second.y1) - max(box.y0, second.y0)
+                assert overlap_x < 1.5 or overlap_y < 1.5, (name, text, other)
+
+
+def test_map_scales_are_symmetric_with_their_unit(figures, results):
+    bars = [axes for axes in figures["maps"].axes if "rating points per pixel" in axes.get_xlabel()]
+    assert len(bars) == len(results.traits)
+    for axes in bars:
+        low, high = axes.get_xlim()
+        assert low == pytest.approx(-high, rel=1e-9, abs=0)
+        assert [label.get_text()[0] for label in axes.get_xticklabels()] == ["−", "0", "+"]
+        assert axes.get_xticks()[1] == 0
+
+
+def test_one_scale_for_groups_and_difference():
+    maps = np.zeros((2, 1, 16, 16))
+    maps[0, 0, 4:8], maps[1, 0, 8:12] = 2.0, -1.0
+    averages = xr.Dataset(
+        {"aligned": (("group", "trait", "y", "x"), maps)}, {"group": ["a", "b"], "trait": ["warm"]}
+    )
+    figure = plot_average_maps(averages, smoothing=0, percentile=100, opacity=0)
+    pictures = [axes.get_images()[0].get_array() for axes in figure.axes if axes.get_images()][:3]
+    for picture, values in zip(pictures, [maps[0, 0], maps[1, 0], maps[0, 0] - maps[1, 0]], strict=True):
+        np.testing.assert_array_equal(picture, colour(values, 2.0))
+
+
+@given(arrays(np.float64, (6, 6), elements=st.floats(-1e3, 1e3)), st.floats(1e-6, 1e3))
+def test_colours_are_symmetric(relevance, limit):
+    up, down = colour(relevance, limit).astype(int), colour(-relevance, limit).astype(int)
+    red_minus_blue = up[..., 0] - up[..., 2]
+    strong = np.abs(relevance) > 0.05 * limit
+    assert (np.sign(red_minus_blue[strong]) == np.sign(relevance[strong])).all()
+    light = [lab(linear(c / 255))[..., 0] for c in (up, down)]
+    np.testing.assert_allclose(light[0], light[1], rtol=0, atol=16)
+
+
+def test_zero_is_white_and_not_a_number_is_grey():
+    shown = colour(np.array([[0.0, np.nan]]), 1.0)
+    assert (shown[0, 0] > 240).all()
+    assert (shown[0, 1] == 200).all()
+
+
+@given(arrays(np.float64, (8, 8), elements=st.floats(-5, 5)))
+def test_limit_is_the_same_for_either_sign_and_above_zero(maps):
+    limit = symmetric_limit(maps)
+    assert limit > 0
+    assert limit == pytest.approx(symmetric_limit(-maps), rel=1e-12, abs=0)
+
+
+def test_spikes_do_not_stretch_the_scale():
+    rng = np.random.default_rng(0)
+    maps = rng.normal(size=(100, 100))
+    calm = symmetric_limit(maps)
+    maps[50, 50] = 1e6
+    assert symmetric_limit(maps) == pytest.approx(calm, rel=0.02, abs=0)
+
+
+def test_smoothing_keeps_the_sum_of_what_lies_inside():
+    maps = np.zeros((2, 41, 41))
+    maps[:, 20, 20] = 3.0
+    smoothed = smooth(maps, 2.0)
+    np.testing.assert_allclose(smoothed.sum((1, 2)), 3.0, rtol=1e-6, atol=0)
+    assert smoothed.max() < 0.2
+    np.testing.assert_array_equal(smooth(maps, 0), maps)
+
+
+def test_face_beneath_leaves_bright_pixels_in_the_colour_of_the_scale():
+    face = np.array([[[255, 255, 255], [0, 0, 0]]], np.uint8)
+    colours = np.array([[[200, 30, 40], [200, 30, 40]]], np.uint8)
+    np.testing.assert_array_equal(lay_over(face, colours, 0.5)[0, 0], colours[0, 0])
+    np.testing.assert_array_equal(lay_over(face, colours, 0.5)[0, 1], [100, 15, 20])
+    np.testing.assert_array_equal(lay_over(face, colours, 0)[0, 1], colours[0, 1])
+
+
+def test_lines_and_text_stand_out_from_the_page():
+    white = np.ones(3)
+    assert all(contrast(from_hex(c), white) >= 3 for c in GROUP_COLOURS)
+    assert contrast(from_hex(INK), white) >= 7
+    assert contrast(from_hex(FAINT), white) >= 4.5
+
+
+def test_a_deuteranope_tells_groups_and_signs_apart():
+    first, second, third = (seen_by_deuteranope(from_hex(c)) for c in GROUP_COLOURS[:3])
+    assert (
+        min(np.linalg.norm(first - second), np.linalg.norm(second - third), np.linalg.norm(first - third))
+        > 20
+    )
+    for strength in (0.25, 0.5, 1.0):
+        up, down, zero = (
+            seen_by_deuteranope(colour(np.array([[v]]), 1.0)[0, 0] / 255) for v in (strength, -strength, 0)
+        )
+        assert np.linalg.norm(up - down) > 20
+        assert min(np.linalg.norm(up - zero), np.linalg.norm(down - zero)) > 8
+
+
+def test_a_face_that_may_not_be_published_is_refused(results):
+    images = results.publishable[:2]
+    with pytest.raises(TraitlensError, match="may not be published"):
+        plot_faces(results.pixels, results.maps, images, {images[0]: True}, trait="warm")
+
+
+def test_averages_need_several_images(results):
+    with pytest.raises(TraitlensError, match="images"):
+        plot_extreme_averages(results.pixels, results.maps, trait="warm", least=7)
+
+
+def test_unknown_kind_of_map_names_the_choices(results):
+    with pytest.raises(TraitlensError, match="aligned, mean"):
+        plot_average_maps(results.averages, kind="alined")
+
+
+def test_mean_shares_count_identities_not_images():
+    shares = pd.DataFrame(
+        {
+            "image": ["a1", "a2", "a3", "b1"],
+            "group": "g",
+            "trait": "t",
+            "region": "eyes",
+            "share": [0.1, 0.2, 0.3, 0.6],
+        }
+    )
+    row = mean_shares(shares, {"a1": "a", "a2": "a", "a3": "a", "b1": "b"}).iloc[0]
+    assert row["n"] == 2
+    assert row["share"] == pytest.approx(0.4, rel=1e-12, abs=0)
+    # t(1) at .975 is 12.7062; the SD of 0.2 and 0.6 is 0.2828.
+    assert row["ci_high"] - row["share"] == pytest.approx(12.7062 * 0.28284 / np.sqrt(2), rel=1e-4, abs=0)
+
+
+def test_files_hold_text_as_text_at_journal_width(results, tmp_path):
+    svg, png = save_figure(plot_performance(results.performance, width=NARROW), tmp_path / "performance")
+    text = svg.read_text(encoding="utf-8")
+    assert "non-autistic</text>" in text
+    assert float(re.search(r'width="([0-9.]+)pt"', text)[1]) / 72 * 25.4 == pytest.approx(89, rel=0, abs=0.1)
+    with Image.open(png) as image:
+        assert image.width == pytest.approx(89 / 25.4 * 300, rel=0, abs=2)
+
+
+def test_names_with_signs_of_formulas_are_shown_as_written(results, tmp_path):
+    table = results.performance.assign(trait="$x^2$ \\alpha {")
+    svg = save_figure(plot_performance(table), tmp_path / "x")[0].read_text(encoding="utf-8")
+    assert "$x^2$ \\alpha {" in svg
+
+
+def test_the_users_own_matplotlib_settings_stay():
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 3, "axes.labelsize": 3, "text.usetex": False}):
+        before = dict(mpl.rcParams)
+        table = pd.DataFrame(
+            {"group": ["a"], "trait": ["warm"], "r": [0.6], "ci_low": [0.4], "ci_high": [0.7]}
+        )
+        figure = plot_performance(table)
+        assert dict(mpl.rcParams) == before
+    assert figure.axes[0].xaxis.label.get_fontsize() >= 7

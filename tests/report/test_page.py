@@ -1,0 +1,171 @@
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT, make_results
+
+from traitlens.problems import TraitlensError
+from traitlens.report.page import write_report
+
+
+class Page(HTMLParser):
+    """Elements, their attributes and text."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.elements, self.texts, self.scripts, self._open = [], [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while tag in self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        (self.scripts if self._open and self._open[-1] in ("script", "style") else self.texts).append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+@pytest.fixture(scope="session")
+def page(report) -> Page:
+    return Page(report)
+
+
+def test_hostile_names_are_text_and_nothing_else(page, report):
+    assert len(page.all("script")) == 2
+    assert HOSTILE_TRAIT not in report
+    assert any(text.strip() == HOSTILE_TRAIT for text in page.texts)
+    data = json.loads(next(text for text in page.scripts if text.startswith("{")))
+    assert HOSTILE_TRAIT in data["picker"]["traits"]
+    assert HOSTILE_IMAGE in [image["name"] for image in data["picker"]["images"]]
+    handlers = [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+    assert handlers == []
+
+
+def test_figures_of_hostile_names_stay_in_their_folder_and_escape_them(results_folder, report):
+    files = sorted((results_folder / "figures").iterdir())
+    assert files
+    assert all(re.fullmatch(r"[a-z0-9_-]+(mm)?\.(svg|png)", file.name) for file in files)
+    assert not (results_folder.parent.parent / 'x".png').exists()
+    for svg in (results_folder / "figures").glob("*.svg"):
+        assert "<script" not in svg.read_text(encoding="utf-8")
+
+
+def test_nothing_is_loaded_from_anywhere(page, report):
+    loaded = [
+        attrs[key]
+        for _, attrs in page.elements
+        for key in ("src", "srcset", "poster", "data")
+        if key in attrs
+    ]
+    assert loaded
+    assert all(address.startswith("data:image/") for address in loaded)
+    assert [attrs.get("href") for attrs in page.all("link")] == ["data:,"]
+    for attrs in page.all("a"):
+        assert re.match(r"#|figures/[a-z0-9_-]+\.(svg|png)$", attrs["href"])
+    for text in page.scripts:
+        text = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]*", "", text)
+        assert not re.search(r"https?://|//[a-z]|@import|url\(|fetch\(|XMLHttpRequest|innerHTML|eval\(", text)
+    for address in loaded:
+        if address.startswith("data:image/svg+xml;base64,"):
+            svg = base64.b64decode(address.split(",", 1)[1]).decode()
+            links = re.findall(r"(?:xlink:href|href|src)=\"([^\"]*)\"", svg)
+            assert all(link.startswith(("#", "data:image/")) for link in links)
+
+
+def test_policy_allows_only_the_inline_style_and_script(page):
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    assert len(re.findall(r"'sha256-[A-Za-z0-9+/=]{44}'", policy)) == 2
+    assert not [attrs for _, attrs in page.elements if "style" in attrs]
+
+
+def test_anchors_and_alternative_texts(page):
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for attrs in page.all("a"):
+        if attrs["href"].startswith("#"):
+            assert attrs["href"][1:] in ids
+    assert all("alt" in attrs for attrs in page.all("img"))
+
+
+def test_limits_stand_before_every_result(report):
+    assert report.index('id="limits"') < report.index('id="ratings"')
+    assert "never a fact about" in report
+    assert "relative to the mean rating of the training images" in report
+
+
+def test_methods_text_is_true_to_the_settings(page, results_folder, tmp_path):
+    text = " ".join(page.texts)
+    assert "ridge regression (Hoerl & Kennard, 1970)" in text
+    assert "layer block4_pool, averaged to a grid of 7 × 7 places" in text
+    assert "5 folds by identity" in text
+    assert "https://doi.org/10.1177/09567976231192236" in text
+    other = tmp_path / "dense"
+    shutil.copytree(results_folder, other, ignore=shutil.ignore_patterns("*.zarr", "figures", "r*s.csv", "ratings", "comparisons"))
+    study = json.loads((other / "study.json").read_text())
+    study["settings"]["readout"]["method"] = "dense"
+    (other / "study.json").write_text(json.dumps(study))
+    html = write_report(other).read_text(encoding="utf-8")
+    assert "1,024 rectified linear units" in html
+    assert "ridge" not in html.lower()
+    assert (
+        "layer-wise relevance propagation" not in html[html.index('id="methods"') : html.index("References")]
+    )
+
+
+def test_numbers_are_those_of_the_tables(page, results_folder):
+    table = pd.read_csv(results_folder / "performance.csv")
+    for r in table["r"]:
+        assert any(text.strip() == f"{r:.2f}".replace("0.", ".", 1) for text in page.texts)
+
+
+def test_report_from_little_says_what_is_missing(tmp_path):
+    (tmp_path / "study.json").write_text(json.dumps({"name": "bare", "groups": ["all"], "traits": ["warm"]}))
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert html.count("left out") >= 5
+    assert "<figure" not in html
+    assert "picker" not in Page(html).scripts[0] or "null" in html
+
+
+def test_faces_that_may_not_be_published_never_appear(tmp_path):
+    make_results(tmp_path / "r", traits=("warm",), n_images=10)
+    write_report(tmp_path / "r")
+    assert list((tmp_path / "r" / "figures").glob("faces_*"))
+    study = json.loads((tmp_path / "r" / "study.json").read_text())
+    study["may_publish"] = dict.fromkeys(study["may_publish"], "true")  # a word is no permission
+    (tmp_path / "r" / "study.json").write_text(json.dumps(study))
+    html = write_report(tmp_path / "r").read_text(encoding="utf-8")
+    assert not list((tmp_path / "r" / "figures").glob("faces_*"))
+    assert list((tmp_path / "r" / "figures").glob("extremes_*"))
+    assert json.loads(re.search(r'id="data">(.*?)</script>', html)[1]) == {}
+    assert "no image of this study is marked as may_publish" in html
+    assert "face001" not in html
+
+
+def test_same_results_give_the_same_page(tmp_path):
+    folder = make_results(tmp_path / "r", traits=("warm",), n_images=10)
+    first = write_report(folder).read_text(encoding="utf-8")
+    again = write_report(folder, tmp_path / "elsewhere" / "again.html").read_text(encoding="utf-8")
+    assert 'href="figures/performance.svg"' in first
+    assert 'href="../r/figures/performance.svg"' in again
+    assert again.replace("../r/figures/", "figures/") == first
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(TraitlensError, match=r"holds no study\.json"):
+        write_report(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    (tmp_path / "performance.csv").write_bytes(b"\xff\xfe,\n")
+    with pytest.raises(TraitlensError, match=r"(?s)study\.json.*performance\.csv"):
+        write_report(tmp_path)
