@@ -1,4 +1,4 @@
-"""Do two groups of raters use parts of the face differently? Tested by exchanging raters.
+"""Whether two groups of raters use parts of the face differently, tested by exchanging raters.
 
 Under no difference, raters of the two groups are of one population and may change places. Each exchange
 gives new mean ratings, new readouts (refitted exactly, by one matrix product) and new relevance by region.
@@ -29,14 +29,31 @@ from traitlens.comparison.operator import (
     summary_gradient,
 )
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.apa import bounded, interval_text, number, p_value
+from traitlens.ratings.apa import interval_text, number, p_value
 from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, RATING, REGION, TRAIT
 
 Progress = Callable[[int], None] | None
 
 
-class _TraitDesign:
-    """One trait's ratings as matrices over all raters and images of the operator."""
+class TraitDesign:
+    """One trait's ratings as matrices over all raters and images of the operator.
+
+    Parameters
+    ----------
+    part : DataFrame
+        rater, image, rating of one trait.
+    raters : Index
+        All raters, in the order of weights.
+    images : Index
+        Images in the order of `maps`.
+    maps : LinearMaps
+        Of `solve_folds`, with the trait's penalty.
+
+    Raises
+    ------
+    TraitlensError
+        Where an image was rated but has no features, or the other way round.
+    """
 
     def __init__(self, part: pd.DataFrame, raters: pd.Index, images: pd.Index, maps: LinearMaps):
         once = part.groupby([RATER, IMAGE], observed=True)[RATING].mean().reset_index()
@@ -65,7 +82,18 @@ class _TraitDesign:
         self.pooled = self.ratings.sum(axis=0) / counts
 
     def targets(self, weights: np.ndarray) -> np.ndarray:
-        """Mean ratings under weights of raters (set, rater); an image left bare gets the pooled mean."""
+        """Average ratings under weights of raters.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (set, rater)
+            Weight of each rater; a group is ones and zeros.
+
+        Returns
+        -------
+        ndarray of shape (set, image)
+            Mean ratings. An image that a set left bare gets the mean of all raters, at the set's level.
+        """
         own = weights[:, self.members].astype(float)
         counts = own @ self.seen
         sums = own @ self.ratings
@@ -78,10 +106,20 @@ class _TraitDesign:
         return mean
 
     def rater_values(self, weights: np.ndarray, summary: str) -> np.ndarray:
-        """Values of single raters whose mean is the group's: (rater, region).
+        """Give single raters values whose mean is the group's.
 
-        Linear expansion of the summary around the group's mean ratings. With a complete design this is the
-        summary's derivative applied to the rater's ratings, and exact where the summary is linear.
+        Parameters
+        ----------
+        weights : ndarray of shape (rater,)
+            Ones for the group's raters, else zeros.
+        summary : str
+            See `summarise`.
+
+        Returns
+        -------
+        ndarray of shape (rater, region)
+            Linear expansion of the summary around the group's mean ratings. With a complete design this is
+            its derivative applied to the rater's ratings, and exact where the summary is linear.
         """
         targets = self.targets(weights[None])[0]
         gradient = summary_gradient(targets, self.maps, summary)
@@ -89,7 +127,8 @@ class _TraitDesign:
         seen = self.seen[inside]
         counts = np.maximum(seen.sum(axis=0), 1)
         deviation = seen * (self.ratings[inside] - targets) * (inside.sum() / counts)
-        return summarise(targets[None], self.maps, summary) + deviation @ gradient.T
+        values: np.ndarray = summarise(targets[None], self.maps, summary) + deviation @ gradient.T
+        return values
 
 
 def compare_regions(
@@ -153,10 +192,27 @@ def compare_regions(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _make_designs(
+def make_designs(
     ratings: pd.DataFrame, raters: pd.Index, operator: RegionOperator, penalties: float | Mapping[str, float]
-) -> dict[str, _TraitDesign]:
-    """Matrices of each trait; the solution of a penalty is shared."""
+) -> dict[str, TraitDesign]:
+    """Arrange each trait's ratings; the solution of a penalty is shared.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, trait, rating.
+    raters : Index
+        Raters in the order of weights.
+    operator : RegionOperator
+        Kernels of all rated images.
+    penalties : float or mapping of str to float
+        Ridge penalty of each trait.
+
+    Returns
+    -------
+    dict of str to TraitDesign
+        By trait, sorted.
+    """
     solved: dict[float, LinearMaps] = {}
     designs = {}
     images = pd.Index(operator.images)
@@ -164,11 +220,11 @@ def _make_designs(
         penalty = float(penalties[str(trait)] if isinstance(penalties, Mapping) else penalties)
         if penalty not in solved:
             solved[penalty] = solve_folds(operator, penalty)
-        designs[str(trait)] = _TraitDesign(part, raters, images, solved[penalty])
+        designs[str(trait)] = TraitDesign(part, raters, images, solved[penalty])
     return designs
 
 
-def _difference(labels: np.ndarray, designs: Mapping[str, _TraitDesign], summary: str) -> np.ndarray:
+def _difference(labels: np.ndarray, designs: Mapping[str, TraitDesign], summary: str) -> np.ndarray:
     """Difference of the groups' summaries under many labellings: (labelling, trait x region)."""
     return np.concatenate(
         [
@@ -194,7 +250,7 @@ def _compare_pair(
     both = ratings[ratings[GROUP].isin(pair)]
     raters, labels = label_raters(both, pair)
     strata = find_strata(both, raters, labels)
-    designs = _make_designs(both, raters, operator, penalties)
+    designs = make_designs(both, raters, operator, penalties)
     observed = _difference(labels[None], designs, summary)[0]
     permuted = np.empty((permutations, len(observed)))
     done = 0
@@ -224,14 +280,18 @@ def _compare_pair(
     table["p_corrected"] = familywise_p(observed, permuted)
     table["q"] = stats.false_discovery_control(table["p"])
     table["n_permutations"] = permutations
-    write = bounded if summary == "share" else number
     table["apa"] = [
-        f"{row['region']}, {row['trait']}: {pair[0]} less {pair[1]} = {write(row['estimate'])}, "
-        f"{interval_text(row['ci_low'], row['ci_high'], write)}, g = {number(row['hedges_g'])}, "
+        f"{row['region']}, {row['trait']}: {pair[0]} less {pair[1]} = {number(row['estimate'], 3)}, "
+        f"{interval_text(row['ci_low'], row['ci_high'], _thousandths)}, g = {number(row['hedges_g'])}, "
         f"{p_value(row['p_corrected'])} (corrected)"
         for row in table.to_dict("records")
     ]
     return table
+
+
+def _thousandths(value: float) -> str:
+    """Write relevance: it is small beside the rating scale."""
+    return number(value, 3)
 
 
 def _describe_difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
@@ -282,7 +342,7 @@ def rater_regions(
     tables = []
     for group, part in ratings.groupby(GROUP, sort=True, observed=True):
         raters, _ = label_raters(part, (str(group),))
-        for trait, design in _make_designs(part, raters, operator, penalties).items():
+        for trait, design in make_designs(part, raters, operator, penalties).items():
             values = design.rater_values(np.ones(len(raters)), summary)
             table = pd.DataFrame(values, index=raters[design.members], columns=list(operator.regions))
             long = table.rename_axis(RATER).reset_index().melt(RATER, var_name=REGION, value_name="value")

@@ -136,7 +136,7 @@ def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
 
 def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
-    """p values with family-wise control by the maximum statistic (Westfall and Young 1993).
+    """P values with family-wise control by the maximum statistic (Westfall and Young 1993).
 
     Parameters
     ----------

@@ -144,15 +144,18 @@ def summarise(targets: np.ndarray, maps: LinearMaps, summary: str) -> np.ndarray
         The summaries.
     """
     if summary == "mean":
-        return targets @ maps.relevance.mean(axis=1).T
+        mean: np.ndarray = targets @ maps.relevance.mean(axis=1).T
+        return mean
     predicted = targets @ maps.prediction.T
     predicted -= predicted.mean(axis=1, keepdims=True)
     deviation = np.sqrt((predicted**2).mean(axis=1, keepdims=True))
     standard = predicted / np.where(deviation > 0, deviation, np.inf)
     regions, n, _ = maps.relevance.shape
     relevance = (targets @ maps.relevance.reshape(regions * n, n).T).reshape(-1, regions, n)
-    aligned = (relevance @ standard[:, :, None])[:, :, 0] / n
-    return aligned / aligned.sum(axis=1, keepdims=True) if summary == "share" else aligned
+    aligned: np.ndarray = (relevance @ standard[:, :, None])[:, :, 0] / n
+    if summary == "share":
+        aligned = aligned / aligned.sum(axis=1, keepdims=True)
+    return aligned
 
 
 def summary_gradient(targets: np.ndarray, maps: LinearMaps, summary: str) -> np.ndarray:
@@ -184,7 +187,7 @@ def summary_gradient(targets: np.ndarray, maps: LinearMaps, summary: str) -> np.
     product = relevance @ predicted / n
     of_deviation = predicted @ centred / (n * deviation)
     of_product = np.einsum("gij,i->gj", maps.relevance, predicted) / n + relevance @ centred / n
-    aligned = of_product / deviation - np.outer(product, of_deviation) / deviation**2
+    aligned: np.ndarray = of_product / deviation - np.outer(product, of_deviation) / deviation**2
     if summary == "aligned":
         return aligned
     total = product.sum() / deviation
