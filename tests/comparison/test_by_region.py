@@ -114,7 +114,11 @@ def test_a_groups_value_is_the_mean_of_its_raters(rng, summary):
 def test_a_raters_mean_relevance_is_that_of_a_readout_fitted_to_the_rater(rng):
     blocks, operator = make_operator(rng)
     ratings = make_ratings(rng, blocks, raters=3)
-    values = rater_regions(ratings, operator, 2.0, "mean").set_index(["rater", "trait", "region"])["value"].sort_index()
+    values = (
+        rater_regions(ratings, operator, 2.0, "mean")
+        .set_index(["rater", "trait", "region"])["value"]
+        .sort_index()
+    )
     for (rater, trait), part in ratings.groupby(["rater", "trait"]):
         relevance, _ = literal_relevance(
             blocks, operator, part.sort_values("image")["rating"].to_numpy(), 2.0
