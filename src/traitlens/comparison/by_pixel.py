@@ -204,7 +204,8 @@ def _welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
         means.append(mean)
         variances.append(spread / count)
     error = np.sqrt(variances[0] + variances[1])
-    return np.where(error > 0, (means[0] - means[1]) / np.where(error > 0, error, 1), 0)
+    t: np.ndarray = np.where(error > 0, (means[0] - means[1]) / np.where(error > 0, error, 1), 0)
+    return t
 
 
 def _one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -217,7 +218,8 @@ def _one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
         own = (labels == group).astype(float)
         between += (own @ centred) ** 2 / own.sum(axis=1, keepdims=True)
     within = np.maximum(total - between, 1e-300) / (len(values) - groups)
-    return between / (groups - 1) / within
+    f: np.ndarray = between / (groups - 1) / within
+    return f
 
 
 def _slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -249,7 +251,7 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
         # One slice of a volume: six neighbours are then the four of a plane.
         volumes = np.ascontiguousarray(frames[:, :, None, :], dtype=np.float32)
         enhanced: np.ndarray = tfce(volumes, connectivity=6, E=0.5, H=2.0, two_sided=True)[:, :, 0]
-        return enhanced[inside].T.astype(float)
+        return np.asarray(enhanced[inside].T, float)
     masses = np.zeros_like(frames)
     for number_of_row in range(len(rows)):
         frame = frames[..., number_of_row]
@@ -259,7 +261,7 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
                 mass = ndimage.sum_labels(frame, areas, np.arange(count + 1))
                 mass[0] = 0
                 masses[..., number_of_row] += mass[areas]
-    return masses[inside].T
+    return np.asarray(masses[inside].T)
 
 
 def _describe(

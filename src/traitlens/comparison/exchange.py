@@ -72,13 +72,12 @@ def draw_labels(
         Permuted labels.
     """
     rng = np.random.default_rng(seed)
-    order = np.argsort(strata, kind="stable")
+    blocks = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     for start in range(0, permutations, block):
         size = min(block, permutations - start)
-        keys = rng.random((size, len(labels)))
-        drawn = np.lexsort((keys, np.broadcast_to(strata, keys.shape)), axis=1)
-        permuted = np.empty(keys.shape, labels.dtype)
-        permuted[:, order] = labels[drawn]
+        permuted = np.empty((size, len(labels)), labels.dtype)
+        for members in blocks:
+            permuted[:, members] = rng.permuted(np.tile(labels[members], (size, 1)), axis=1)
         yield permuted
 
 
