@@ -84,9 +84,9 @@ def estimate_components(matrix: RatingMatrix) -> Components:
     (0.29, 0.62)
     """
     if not matrix.complete:
-        return _fit_reml(matrix.values)
-    images, raters, residual = mean_squares(matrix.values)
-    k, n = matrix.values.shape
+        return _fit_reml(matrix.ratings)
+    images, raters, residual = mean_squares(matrix.ratings)
+    k, n = matrix.ratings.shape
     return Components((images - residual) / k, (raters - residual) / n, residual, None, "anova")
 
 
@@ -146,7 +146,7 @@ def icc_intervals(
     }
     estimates = {name: components.icc(*kind) for name, kind in kinds.items()}
     if components.method == "anova":
-        bounds = _f_intervals(matrix.values, level)
+        bounds = _f_intervals(matrix.ratings, level)
     else:
         bounds = _drawn_intervals(components, kinds, seed, level)
     return {name: Interval(estimates[name], *bounds[name]) for name in kinds}
@@ -266,17 +266,17 @@ class _Deviance:
 
     def residual(self, logs: np.ndarray) -> float:
         """Residual variance that maximises the likelihood, given the ratios' logarithms."""
-        return self._solve(logs)[0] / (self.number - 1)
+        return float(self._solve(logs)[0] / (self.number - 1))
 
     def profiled(self, logs: np.ndarray) -> float:
         """Deviance over the ratios' logarithms, the residual at its best."""
         form, determinant = self._solve(logs)
-        return (self.number - 1) * np.log(form) + determinant
+        return float((self.number - 1) * np.log(form) + determinant)
 
     def full(self, logs: np.ndarray) -> float:
         """Deviance over the logarithms of the variances of image, rater and residual."""
         form, determinant = self._solve(logs[:2] - logs[2])
-        return (self.number - 1) * logs[2] + form / np.exp(logs[2]) + determinant
+        return float((self.number - 1) * logs[2] + form / np.exp(logs[2]) + determinant)
 
 
 def _second_derivatives(function, point: np.ndarray, step: float = 1e-2) -> np.ndarray:  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ class RatingMatrix:
 
     Parameters
     ----------
-    values : ndarray of shape (rater, image)
+    ratings : ndarray of shape (rater, image)
         Ratings; NaN where a rater did not rate an image. Repeats are averaged.
     raters, images : Index
         Names of rows and columns.
@@ -24,24 +24,24 @@ class RatingMatrix:
     Examples
     --------
     >>> ratings = pd.DataFrame({"rater": ["a", "a", "b"], "image": ["1", "2", "1"], "rating": [1.0, 2, 3]})
-    >>> make_matrix(ratings).values
+    >>> make_matrix(ratings).ratings
     array([[ 1.,  2.],
            [ 3., nan]])
     """
 
-    values: np.ndarray
+    ratings: np.ndarray
     raters: pd.Index
     images: pd.Index
 
     @property
     def complete(self) -> bool:
         """Whether every rater rated every image."""
-        return not np.isnan(self.values).any()
+        return not np.isnan(self.ratings).any()
 
     @property
     def raters_per_image(self) -> float:
         """Harmonic mean over images of the number of raters."""
-        return float(1 / np.mean(1 / (~np.isnan(self.values)).sum(axis=0)))
+        return float(1 / np.mean(1 / (~np.isnan(self.ratings)).sum(axis=0)))
 
 
 def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:

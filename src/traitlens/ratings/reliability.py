@@ -89,7 +89,7 @@ def split_half(
     >>> bool(split_half(matrix).reliability > 0.7)
     True
     """
-    values = matrix.values
+    values = matrix.ratings
     component, pattern = find_blocks(~np.isnan(values))
     halves = _draw_halves(component, pattern, splits, np.random.default_rng(seed))
     half_correlation, deleted_rater, deleted_image = _half_correlations(values, halves, images == "random")
@@ -118,7 +118,7 @@ def split_half(
         variance = by_image + excess
         freedom = variance**2 / (by_image**2 / (n - 1) + excess**2 / max(freedom, 1))
     width = stats.t.ppf(0.5 + level / 2, max(freedom, 1)) * np.sqrt(variance)
-    centre = np.log1p(-min(reliability, 1 - 1e-9))
+    centre = np.log1p(-min(float(reliability), 1 - 1e-9))
     return SplitHalf(
         float(reliability),
         float(-np.expm1(centre + width)),
@@ -149,7 +149,8 @@ def _step_up(correlation: np.ndarray | float, factor: np.ndarray | float) -> np.
     """Step a correlation of means up to `factor` times as many raters (Spearman-Brown)."""
     correlation = np.asarray(correlation)
     denominator = np.maximum(1 + (np.asarray(factor) - 1) * correlation, 1e-6)
-    return np.asarray(factor) * correlation / denominator
+    stepped: np.ndarray = np.asarray(factor) * correlation / denominator
+    return stepped
 
 
 def _half_correlations(
@@ -234,7 +235,8 @@ def _correlate_without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     n = both.sum() - both
     sx, sy = -x, -y
     xx, yy, xy = (x @ x) - x * x, (y @ y) - y * y, (x @ y) - x * y
-    return (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
+    correlation: np.ndarray = (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
+    return correlation
 
 
 def reliability_table(

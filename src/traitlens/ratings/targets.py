@@ -33,10 +33,12 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     if RATER in ratings:
         once = ratings.groupby([*keys, RATER], observed=True)[RATING].mean()
         cells = once.groupby(keys, observed=True)
-        return cells.agg(**{RATING: "mean", N: "size", "sd": "std"}).reset_index()
+        return pd.DataFrame({RATING: cells.mean(), N: cells.size(), "sd": cells.std()}).reset_index()
     # Averages: rows of one image are joined by the number of raters behind them, if that is told.
     weight = ratings[N].astype(float) if N in ratings else pd.Series(1.0, index=ratings.index)
     table = ratings[keys].assign(total=ratings[RATING] * weight, weight=weight)
     sums = table.groupby(keys, observed=True)[["total", "weight"]].sum().reset_index()
-    number = sums["weight"].round().astype("Int64") if N in ratings else pd.NA
-    return sums[keys].assign(**{RATING: sums["total"] / sums["weight"], N: number, "sd": float("nan")})
+    sums[RATING] = sums["total"] / sums["weight"]
+    sums[N] = sums["weight"].round().astype("Int64") if N in ratings else pd.NA
+    sums["sd"] = float("nan")
+    return sums[[*keys, RATING, N, "sd"]]

@@ -1,0 +1,372 @@
+"""How well each group's impressions are predicted, and whether groups differ in that."""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from traitlens.comparison.by_region import Progress, TraitDesign, make_designs
+from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, label_raters, permutation_p
+from traitlens.comparison.operator import RegionOperator
+from traitlens.ratings.apa import bounded, interval_text, p_value
+from traitlens.ratings.matrix import RatingMatrix
+from traitlens.ratings.reliability import split_half
+from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
+
+_KEYS = [GROUP, TRAIT]
+
+
+def performance_table(
+    predictions: pd.DataFrame,
+    reliability: pd.DataFrame | None = None,
+    *,
+    bootstraps: int = 2000,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Report performance per group and trait, beside the noise ceiling.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        image, identity, group, trait, fold, observed, predicted; out of fold.
+    reliability : DataFrame, optional
+        Of `traitlens.ratings.reliability.reliability_table`; ceilings are left out without it.
+    bootstraps : int, default 2000
+        Samples of identities for the intervals (percentiles).
+    permutations : int, default 2000
+        Exchanges of observed ratings between identities for p (without refit: predictions stay; with
+        identities of unequal numbers of images, between images).
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        group, trait, n_images, n_identities, r, ci_low, ci_high, r2, r2_low, r2_high (1 - squared errors
+        over squared deviations from the mean of the training folds), rmse, rmse_low, rmse_high,
+        p (of r, one-sided: better than chance), p_corrected (Holm over the table), ceiling_r, ceiling_r2,
+        share_of_ceiling_r, share_of_ceiling_r2, apa.
+    """
+    rows = []
+    for (group, trait), part in predictions.groupby(_KEYS, sort=True, observed=True):
+        rng = np.random.default_rng(seed)
+        observed, predicted = part[OBSERVED].to_numpy(float), part[PREDICTED].to_numpy(float)
+        reference = _training_means(part)
+        member, names = pd.factorize(part[IDENTITY])
+        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=bootstraps)
+        weights = np.vstack([np.ones(len(part)), counts[:, member]])
+        measures = weighted_performance(observed, predicted, reference, weights)
+        row: dict[str, object] = {
+            GROUP: group,
+            TRAIT: trait,
+            "n_images": len(part),
+            "n_identities": len(names),
+        }
+        for name, low, high in (
+            ("r", "ci_low", "ci_high"),
+            ("r2", "r2_low", "r2_high"),
+            ("rmse", "rmse_low", "rmse_high"),
+        ):
+            row[name] = measures[name][0]
+            row[low], row[high] = np.nanquantile(measures[name][1:], [0.025, 0.975])
+        shuffled = _shuffle(observed, member, permutations, rng)
+        null = [np.corrcoef(other, predicted)[0, 1] for other in shuffled]
+        row["p"] = (np.sum(np.array(null) >= measures["r"][0]) + 1) / (permutations + 1)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table["p_corrected"] = holm(table["p"].to_numpy())
+    if reliability is not None:
+        ceilings = reliability[[*_KEYS, "ceiling_r", "ceiling_r2"]]
+        table = table.merge(ceilings, on=_KEYS, how="left", validate="one_to_one")
+        table["share_of_ceiling_r"] = table["r"] / table["ceiling_r"]
+        table["share_of_ceiling_r2"] = table["r2"] / table["ceiling_r2"]
+    table["apa"] = [
+        f"r({row['n_images'] - 2}) = {bounded(row['r'])}, "
+        f"{interval_text(row['ci_low'], row['ci_high'], bounded)}, {p_value(row['p'])}"
+        for row in table.to_dict("records")
+    ]
+    return table
+
+
+def _training_means(part: pd.DataFrame) -> np.ndarray:
+    """Mean observed rating of the other folds, for each row."""
+    by_fold = part.groupby(FOLD)[OBSERVED].agg(["sum", "size"])
+    others = (part[OBSERVED].sum() - by_fold["sum"]) / (len(part) - by_fold["size"]).clip(lower=1)
+    means: np.ndarray = part[FOLD].map(others).to_numpy(float)
+    return means
+
+
+def weighted_performance(
+    observed: np.ndarray, predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """r, R² and RMSE under many weightings of the images.
+
+    Parameters
+    ----------
+    observed, predicted, reference : ndarray of shape (image,)
+        Ratings, predictions, and what R² is measured against.
+    weights : ndarray of shape (weighting, image)
+        How often each image counts.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (weighting,)
+        "r", "r2", "rmse".
+    """
+    total = weights.sum(axis=1)
+    mean_x, mean_y = weights @ observed / total, weights @ predicted / total
+    xy = weights @ (observed * predicted) / total - mean_x * mean_y
+    xx = weights @ observed**2 / total - mean_x**2
+    yy = weights @ predicted**2 / total - mean_y**2
+    errors = weights @ (observed - predicted) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "r": xy / np.sqrt(xx * yy),
+            "r2": 1 - errors / (weights @ (observed - reference) ** 2),
+            "rmse": np.sqrt(errors / total),
+        }
+
+
+def _shuffle(
+    observed: np.ndarray, member: np.ndarray, permutations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Exchange ratings between identities as wholes; between images where numbers of images differ."""
+    order = np.argsort(member, kind="stable")
+    sizes = np.bincount(member)
+    blocks = order.reshape(len(sizes), -1) if (sizes == sizes[0]).all() else order[:, None]
+    shuffled = np.empty((permutations, len(observed)))
+    for one in shuffled:
+        one[blocks] = observed[blocks[rng.permutation(len(blocks))]]
+    return shuffled
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Correct p values family-wise (Holm 1979).
+
+    Parameters
+    ----------
+    p : ndarray
+        p values.
+
+    Returns
+    -------
+    ndarray
+        Corrected p values.
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, 0.03]))
+    array([0.03, 0.06, 0.06])
+    """
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected
+
+
+def compare_performance(
+    ratings: pd.DataFrame,
+    operator: RegionOperator,
+    penalties: float | Mapping[str, float],
+    *,
+    groups: tuple[str, str] | None = None,
+    permutations: int = 10_000,
+    seed: int = 0,
+    progress: Progress = None,
+) -> pd.DataFrame:
+    """Test whether two groups' ratings are predicted equally well, raters being the sample.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, rating.
+    operator : RegionOperator
+        Kernels and folds.
+    penalties : float or mapping of str to float
+        Ridge penalty of each trait.
+    groups : (str, str), optional
+        The first less the second; each pair where missing.
+    permutations : int, default 10000
+        Exchanges of raters, each with refit.
+    seed : int, default 0
+        Seed.
+    progress : callable, optional
+        Called with the number of further exchanges done.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, trait, r_1, r_2, estimate (difference of Fisher's z), ci_low, ci_high,
+        statistic, p, p_corrected (over traits), cohens_q (the estimate), difference_r, n_1, n_2,
+        n_permutations, apa. The interval inverts the test: estimate plus and minus the 97.5th percentile
+        of the absolute differences under exchange.
+    """
+    pairs = [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
+    tables = []
+    for pair in pairs:
+        both = ratings[ratings[GROUP].isin(pair)]
+        raters, labels = label_raters(both, (pair[0], pair[1]))
+        designs = make_designs(both, raters, operator, penalties)
+        z = {
+            group: np.array([_fisher_z(d, (labels == group)[None])[0] for d in designs.values()])
+            for group in (0, 1)
+        }
+        observed = z[0] - z[1]
+        permuted = []
+        for block in draw_labels(labels, find_strata(both, raters, labels), permutations, seed):
+            permuted.append(
+                np.column_stack(
+                    [_fisher_z(d, block == 0) - _fisher_z(d, block == 1) for d in designs.values()]
+                )
+            )
+            if progress:
+                progress(len(block))
+        null = np.vstack(permuted)
+        width = np.quantile(np.abs(null), 0.95, axis=0)
+        table = pd.DataFrame({"group_1": pair[0], "group_2": pair[1], TRAIT: list(designs)})
+        table["r_1"], table["r_2"] = np.tanh(z[0]), np.tanh(z[1])
+        table["estimate"], table["ci_low"], table["ci_high"] = observed, observed - width, observed + width
+        table["statistic"] = observed / np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
+        table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
+        table["cohens_q"], table["difference_r"] = observed, table["r_1"] - table["r_2"]
+        for name, group in (("n_1", 0), ("n_2", 1)):
+            table[name] = [int((labels[design.members] == group).sum()) for design in designs.values()]
+        table["n_permutations"] = permutations
+        table["apa"] = [
+            f"{row[TRAIT]}: r = {bounded(row['r_1'])} ({pair[0]}) and {bounded(row['r_2'])} ({pair[1]}), "
+            f"q = {bounded(row['estimate'])}, {interval_text(row['ci_low'], row['ci_high'], bounded)}, "
+            f"{p_value(row['p_corrected'])} (corrected)"
+            for row in table.to_dict("records")
+        ]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _fisher_z(design: TraitDesign, weights: np.ndarray) -> np.ndarray:
+    """Fisher's z of observed with predicted, for each set of raters."""
+    observed = design.targets(weights)
+    predicted = observed @ design.maps.prediction.T
+    observed = observed - observed.mean(axis=1, keepdims=True)
+    predicted = predicted - predicted.mean(axis=1, keepdims=True)
+    scale = np.sqrt((observed**2).sum(axis=1) * (predicted**2).sum(axis=1))
+    r = (observed * predicted).sum(axis=1) / np.where(scale > 0, scale, np.inf)
+    z: np.ndarray = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12))
+    return z
+
+
+def match_reliability(
+    ratings: pd.DataFrame,
+    operator: RegionOperator,
+    penalties: float | Mapping[str, float],
+    *,
+    groups: tuple[str, str],
+    draws: int = 100,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare performance with raters drawn so that both groups are equally reliable.
+
+    Parameters
+    ----------
+    ratings, operator, penalties
+        As for `compare_performance`.
+    groups : (str, str)
+        The groups.
+    draws : int, default 100
+        Random subsets of the more reliable group's raters.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, trait, reliability_1, reliability_2 (all raters), n_1, n_2 (raters used), r_1, r_2
+        (means over draws), estimate (difference of Fisher's z, mean over draws), ci_low, ci_high (2.5th and
+        97.5th percentile over draws: the spread of drawing, not of sampling). By Spearman-Brown the better
+        group of reliability a needs b (1 - a) / (a (1 - b)) of its raters to match b.
+    """
+    both = ratings[ratings[GROUP].isin(groups)]
+    raters, labels = label_raters(both, groups)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for trait, design in make_designs(both, raters, operator, penalties).items():
+        members = [np.flatnonzero(labels[design.members] == group) for group in (0, 1)]
+        blank = np.where(design.seen > 0, design.ratings, np.nan)
+        reliability = [
+            split_half(
+                RatingMatrix(blank[own], pd.RangeIndex(len(own)), pd.RangeIndex(blank.shape[1])), 300, seed
+            ).reliability
+            for own in members
+        ]
+        better = int(reliability[1] > reliability[0])
+        a, b = (min(max(value, 0.01), 0.999) for value in (reliability[better], reliability[1 - better]))
+        number = max(2, round(len(members[better]) * b * (1 - a) / (a * (1 - b))))
+        used = [len(own) for own in members]
+        used[better] = min(number, used[better])
+        weights = [np.zeros((draws, len(raters))) for _ in range(2)]
+        for group in (0, 1):
+            for draw in range(draws):
+                drawn = rng.choice(members[group], used[group], replace=False)
+                weights[group][draw, design.members[drawn]] = 1
+        z = [_fisher_z(design, weight) for weight in weights]
+        low, high = np.quantile(z[0] - z[1], [0.025, 0.975])
+        rows.append(
+            {"group_1": groups[0], "group_2": groups[1], TRAIT: trait}
+            | {"reliability_1": reliability[0], "reliability_2": reliability[1]}
+            | {"n_1": used[0], "n_2": used[1], "r_1": np.tanh(z[0].mean()), "r_2": np.tanh(z[1].mean())}
+            | {"estimate": float((z[0] - z[1]).mean()), "ci_low": low, "ci_high": high}
+        )
+    return pd.DataFrame(rows)
+
+
+def transfer_table(
+    predictions: pd.DataFrame, across: str = "group", reliability: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Correlate each readout's predictions with the ratings of other groups, or of other traits.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        image, group, trait, observed, predicted; out of fold.
+    across : {"group", "trait"}, default "group"
+        What changes between readout and ratings; the other stays.
+    reliability : DataFrame, optional
+        Of `reliability_table`, for the share of the ceiling of the ratings.
+
+    Returns
+    -------
+    DataFrame
+        trait (or group), fitted_on, predicting, r, n, r_own (the same readout on its own ratings),
+        predicts_other_better (Keles et al. 2021), ratings_r (correlation of the two mean ratings), and with
+        reliability share_of_ceiling (r by the ceiling of what is predicted) and ratings_r_corrected
+        (ratings_r corrected for attenuation: near 1, a loss is one of reliability and not of content).
+    """
+    kept = TRAIT if across == GROUP else GROUP
+    ceiling = None if reliability is None else reliability.set_index(_KEYS)["ceiling_r"]
+    rows = []
+    for fixed, part in predictions.groupby(kept, sort=True, observed=True):
+        observed = part.pivot_table(index=IMAGE, columns=across, values=OBSERVED, observed=True)
+        predicted = part.pivot_table(index=IMAGE, columns=across, values=PREDICTED, observed=True)
+        for source in observed.columns:
+            own = predicted[source].corr(observed[source])
+            for target in observed.columns:
+                both = pd.concat([predicted[source], observed[target]], axis=1).dropna().to_numpy()
+                r = float(np.corrcoef(both.T)[0, 1])
+                shared = float(observed[source].corr(observed[target]))
+                row = {kept: fixed, "fitted_on": source, "predicting": target, "r": r, "n": len(both)}
+                row |= {"r_own": own, "predicts_other_better": bool(source != target and r > own)}
+                row["ratings_r"] = shared
+                if ceiling is not None:
+                    limits = [
+                        float(ceiling[(name, fixed) if across == GROUP else (fixed, name)])
+                        for name in (source, target)
+                    ]
+                    row["share_of_ceiling"] = r / limits[1]
+                    row["ratings_r_corrected"] = 1.0 if source == target else shared / (limits[0] * limits[1])
+                error = 1 / np.sqrt(max(len(both) - 3, 1)) * stats.norm.ppf(0.975)
+                row["ci_low"], row["ci_high"] = np.tanh(np.arctanh(r) - error), np.tanh(np.arctanh(r) + error)
+                rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,340 @@
+"""Whether raters' maps differ by group or with a score, tested at every pixel by exchanging raters.
+
+Comes in: a map per rater in the template at a coarse grid. Defined where the design is complete and the
+penalty common: then a group's map is the mean of its raters' maps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import ndimage, stats
+
+from traitlens.comparison.exchange import draw_labels
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.ratings.apa import number, p_value
+from traitlens.words import GROUP, RATER, X, Y
+
+CAUTION = (
+    "The test tells that the maps differ; it does not locate the border or the peak of a difference "
+    "(Sassenhagen & Draschkow, 2019)."
+)
+Progress = Callable[[int], None] | None
+_METHODS = ("tfce", "cluster_mass", "pixel")
+
+
+@dataclass(frozen=True)
+class PixelComparison:
+    """Maps of a difference and what of it is significant.
+
+    Parameters
+    ----------
+    maps : Dataset
+        By y and x: estimate (difference of the groups in rating units; for "slope" change with one unit of
+        the score; for "F" the largest difference between groups), statistic (t or F), enhanced (what the
+        maximum is taken of), p, p_corrected (family-wise over pixels), effect_size (Hedges' g, r for
+        slopes, eta squared for F).
+    clusters : DataFrame
+        One row per connected area at p_corrected <= 0.05: sign, n_pixels, y, x (largest statistic),
+        estimate (mean), statistic, p_corrected (smallest), effect_size (mean), n (raters), apa.
+    test, method : str
+        What was tested and how.
+    caution : str
+        A sentence to print under every figure of it.
+    """
+
+    maps: xr.Dataset
+    clusters: pd.DataFrame
+    test: str
+    method: str
+    caution: str = CAUTION
+
+    def __str__(self) -> str:
+        smallest = float(self.maps["p_corrected"].min())
+        return f"{self.test} by {self.method}: smallest corrected {p_value(smallest)}\n{self.clusters}"
+
+
+def compare_pixels(
+    maps: xr.DataArray,
+    scores: pd.Series,
+    *,
+    mask: np.ndarray | None = None,
+    strata: np.ndarray | None = None,
+    method: str = "tfce",
+    threshold: float | None = None,
+    permutations: int = 5000,
+    seed: int = 0,
+    progress: Progress = None,
+) -> PixelComparison:
+    """Test maps of raters pixel by pixel, with family-wise control by the maximum statistic.
+
+    Parameters
+    ----------
+    maps : DataArray
+        rater, y, x: a map per rater in rating units.
+    scores : Series
+        By rater: group names (two: Welch's t, the first in the alphabet less the second; more: F), or
+        numbers such as age or a questionnaire score (t of the slope).
+    mask : ndarray of bool, shape (y, x), optional
+        Pixels of the face; all where missing.
+    strata : ndarray of int, shape (rater,), optional
+        Raters exchanged among themselves only.
+    method : {"tfce", "cluster_mass", "pixel"}, default "tfce"
+        Threshold-free cluster enhancement with E = 0.5, H = 2 and four neighbours (Smith and Nichols 2009;
+        exact, without steps); the sum of the statistic over areas past `threshold` (Bullmore et al. 1999);
+        or single pixels.
+    threshold : float, optional
+        Forming threshold of cluster mass; the statistic's two-sided p = .01 where missing. Fix it before
+        looking.
+    permutations : int, default 5000
+        Exchanges of raters.
+    seed : int, default 0
+        Seed.
+    progress : callable, optional
+        Called with the number of further exchanges done.
+
+    Returns
+    -------
+    PixelComparison
+        Maps, significant areas, and the sentence that belongs under a figure.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> maps = xr.DataArray(rng.normal(size=(20, 8, 8)), dims=("rater", "y", "x"))
+    >>> scores = pd.Series(["a", "b"] * 10)
+    >>> bool(compare_pixels(maps, scores, permutations=19).maps["p_corrected"].min() >= 0.05)
+    True
+    """
+    if method not in _METHODS:
+        raise unknown_choice("method", method, _METHODS)
+    maps = maps.transpose(RATER, Y, X)
+    shape = maps.shape[1:]
+    inside = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
+    values = maps.to_numpy().astype(float)[:, inside]
+    _check(values, scores, inside, shape)
+    labels, test, names = _as_labels(scores)
+    statistic = {"t": _welch_t, "F": _one_way_f, "slope": _slope_t}[test]
+    if threshold is None:
+        threshold = _default_threshold(test, len(values), len(names))
+
+    def enhance(rows: np.ndarray) -> np.ndarray:
+        return _enhance(rows, inside, method, threshold)
+
+    observed = statistic(labels[None], values)
+    enhanced = enhance(observed)[0]
+    largest, larger = [], np.zeros(enhanced.shape)
+    strata = np.zeros(len(labels), int) if strata is None else strata
+    for block in draw_labels(labels, strata, permutations, seed, block=200):
+        rows = np.abs(enhance(statistic(block, values)))
+        largest.append(rows.max(axis=1))
+        larger += (rows >= np.abs(enhanced) * (1 - 1e-6)).sum(axis=0)
+        if progress:
+            progress(len(block))
+    maximum = np.sort(np.concatenate(largest))
+    reached = len(maximum) - np.searchsorted(maximum, np.abs(enhanced) * (1 - 1e-6))
+    estimate, effect = _describe(values, labels, test, observed[0])
+    columns = {
+        "estimate": estimate,
+        "statistic": observed[0],
+        "enhanced": enhanced,
+        "p": (larger + 1) / (permutations + 1),
+        "p_corrected": (reached + 1) / (permutations + 1),
+        "effect_size": effect,
+    }
+    coordinates = {name: maps.coords[name] for name in (Y, X) if name in maps.coords}
+    dataset = xr.Dataset(
+        {name: ((Y, X), _unmask(column, inside)) for name, column in columns.items()},
+        coords=coordinates,
+        attrs={"test": test, "method": method, "permutations": permutations, "caution": CAUTION}
+        | ({"first_less_second": f"{names[0]} - {names[1]}"} if test == "t" else {}),
+    )
+    return PixelComparison(dataset, _list_clusters(dataset, len(values)), test, method)
+
+
+def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse what cannot be tested."""
+    problems = []
+    if inside.shape != shape:
+        problems.append(Problem(f"the mask has shape {inside.shape}, the maps {shape}"))
+    if len(scores) != len(values):
+        problems.append(
+            Problem(f"there are {len(values)} maps and {len(scores)} scores", "give one for each")
+        )
+    if not np.isfinite(values).all():
+        problems.append(Problem("maps hold values that are not finite"))
+    if scores.isna().any():
+        problems.append(
+            Problem("scores are missing", f"leave out raters {list(scores[scores.isna()].index)}")
+        )
+    if problems:
+        raise TraitlensError(problems)
+
+
+def _as_labels(scores: pd.Series) -> tuple[np.ndarray, Literal["t", "F", "slope"], list[str]]:
+    """Turn scores into numbers, and name the test they ask for."""
+    if pd.api.types.is_numeric_dtype(scores) and not pd.api.types.is_bool_dtype(scores):
+        return scores.to_numpy(float), "slope", []
+    labels, names = pd.factorize(scores.astype(str).to_numpy(), sort=True)
+    if len(names) < 2:
+        raise TraitlensError(Problem("there is one group", "give two at least"))
+    if np.bincount(labels).min() < 2:
+        raise TraitlensError(Problem("a group has one rater", "give two at least"))
+    return labels, "t" if len(names) == 2 else "F", list(names)
+
+
+def _default_threshold(test: str, raters: int, groups: int) -> float:
+    """Statistic of p = .01."""
+    if test == "F":
+        return float(stats.f.ppf(0.99, groups - 1, raters - groups))
+    return float(stats.t.ppf(0.995, raters - 2))
+
+
+def _welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Welch's t of group 0 less group 1; (labelling, pixel)."""
+    means, variances = [], []
+    for group in (0, 1):
+        own = (labels == group).astype(float)
+        count = own.sum(axis=1, keepdims=True)
+        mean = own @ values / count
+        spread = np.maximum(own @ values**2 - count * mean**2, 0) / (count - 1)
+        means.append(mean)
+        variances.append(spread / count)
+    error = np.sqrt(variances[0] + variances[1])
+    t: np.ndarray = np.where(error > 0, (means[0] - means[1]) / np.where(error > 0, error, 1), 0)
+    return t
+
+
+def _one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """F of a one-way analysis of variance; (labelling, pixel)."""
+    centred = values - values.mean(axis=0)
+    total = (centred**2).sum(axis=0)
+    groups = int(labels.max()) + 1
+    between = np.zeros((len(labels), values.shape[1]))
+    for group in range(groups):
+        own = (labels == group).astype(float)
+        between += (own @ centred) ** 2 / own.sum(axis=1, keepdims=True)
+    within = np.maximum(total - between, 1e-300) / (len(values) - groups)
+    f: np.ndarray = between / (groups - 1) / within
+    return f
+
+
+def _slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Student's t of the slope on a score; (labelling, pixel)."""
+    centred = values - values.mean(axis=0)
+    own = scores - scores.mean(axis=1, keepdims=True)
+    scale = np.sqrt((own**2).sum(axis=1, keepdims=True) * (centred**2).sum(axis=0))
+    r = np.clip(own @ centred / np.where(scale > 0, scale, np.inf), -1 + 1e-12, 1 - 1e-12)
+    t: np.ndarray = r * np.sqrt((len(values) - 2) / (1 - r**2))
+    return t
+
+
+def _unmask(row: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Put pixels back into the frame; NaN outside the mask."""
+    frame = np.full(inside.shape, np.nan)
+    frame[inside] = row
+    return frame
+
+
+def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float) -> np.ndarray:
+    """Turn statistics into what the maximum is taken of; (labelling, pixel)."""
+    if method == "pixel":
+        return rows
+    frames = np.zeros((*inside.shape, len(rows)))
+    frames[inside] = rows.T
+    if method == "tfce":
+        from tfce import tfce
+
+        # One slice of a volume: six neighbours are then the four of a plane.
+        volumes = np.ascontiguousarray(frames[:, :, None, :], dtype=np.float32)
+        enhanced: np.ndarray = tfce(volumes, connectivity=6, E=0.5, H=2.0, two_sided=True)[:, :, 0]
+        return np.asarray(enhanced[inside].T, float)
+    masses = np.zeros_like(frames)
+    for number_of_row in range(len(rows)):
+        frame = frames[..., number_of_row]
+        for sign in (1, -1):
+            areas, count = ndimage.label(sign * frame > threshold)
+            if count:
+                mass = ndimage.sum_labels(frame, areas, np.arange(count + 1))
+                mass[0] = 0
+                masses[..., number_of_row] += mass[areas]
+    return np.asarray(masses[inside].T)
+
+
+def _describe(
+    values: np.ndarray, labels: np.ndarray, test: str, statistic: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Raw effect and effect size of each pixel."""
+    raters = len(values)
+    if test == "slope":
+        centred = labels - labels.mean()
+        slope = centred @ (values - values.mean(axis=0)) / (centred @ centred)
+        return slope, statistic / np.sqrt(statistic**2 + raters - 2)
+    groups = [values[labels == group] for group in range(int(labels.max()) + 1)]
+    means = np.array([own.mean(axis=0) for own in groups])
+    if test == "F":
+        ratio = statistic * (len(groups) - 1) / (raters - len(groups))
+        return np.ptp(means, axis=0), ratio / (1 + ratio)
+    freedom = raters - 2
+    pooled = np.sqrt(sum((len(own) - 1) * own.var(axis=0, ddof=1) for own in groups) / freedom)
+    difference = means[0] - means[1]
+    return difference, difference / np.where(pooled > 0, pooled, np.nan) * (1 - 3 / (4 * freedom - 1))
+
+
+def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:
+    """List the connected areas that are significant, largest statistic first."""
+    statistic = maps["statistic"].to_numpy()
+    significant = maps["p_corrected"].to_numpy() <= 0.05
+    rows = []
+    for sign in (1, -1):
+        areas, count = ndimage.label(significant & (sign * statistic > 0))
+        for area in range(1, count + 1):
+            place = areas == area
+            peak = np.unravel_index(np.argmax(np.where(place, np.abs(statistic), -1)), place.shape)
+            rows.append(
+                {
+                    "sign": sign,
+                    "n_pixels": int(place.sum()),
+                    Y: int(peak[0]),
+                    X: int(peak[1]),
+                    "estimate": float(maps["estimate"].to_numpy()[place].mean()),
+                    "statistic": float(statistic[peak]),
+                    "p_corrected": float(maps["p_corrected"].to_numpy()[place].min()),
+                    "effect_size": float(np.nanmean(maps["effect_size"].to_numpy()[place])),
+                    "n": raters,
+                }
+            )
+    columns = ["sign", "n_pixels", Y, X, "estimate", "statistic", "p_corrected", "effect_size", "n"]
+    table = pd.DataFrame(rows, columns=columns)
+    symbol = "F" if maps.attrs["test"] == "F" else "t"
+    table["apa"] = [
+        f"an area of {row['n_pixels']} pixels, largest {symbol} = {number(row['statistic'])}, "
+        f"{p_value(row['p_corrected'])} (corrected). {CAUTION}"
+        for row in table.to_dict("records")
+    ]
+    order = table["statistic"].abs().sort_values(ascending=False).index
+    return table.loc[order].reset_index(drop=True)
+
+
+def group_maps(maps: xr.DataArray, groups: pd.Series) -> xr.DataArray:
+    """Average raters' maps within groups.
+
+    Parameters
+    ----------
+    maps : DataArray
+        rater, y, x.
+    groups : Series
+        Group of each rater.
+
+    Returns
+    -------
+    DataArray
+        group, y, x.
+    """
+    names = sorted(groups.astype(str).unique())
+    own = groups.astype(str).to_numpy()
+    means = [maps.isel({RATER: np.flatnonzero(own == name)}).mean(RATER) for name in names]
+    return xr.concat(means, dim=pd.Index(names, name=GROUP))

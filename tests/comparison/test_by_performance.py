@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.metrics import r2_score, root_mean_squared_error
+
+from traitlens.comparison.by_performance import (
+    compare_performance,
+    holm,
+    match_reliability,
+    performance_table,
+    transfer_table,
+)
+from traitlens.comparison.operator import RegionOperator
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(5)
+
+
+def make_predictions(rng, signal=1.0, per_identity=1):
+    tables = []
+    base = rng.normal(size=(2, 100))
+    for group, noise in (("a", 0.3), ("b", 0.6)):
+        for trait in (0, 1):
+            observed = base[trait] + noise * rng.normal(size=100)
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "image": [f"{i:03d}" for i in range(100)],
+                        "identity": [f"p{i // per_identity}" for i in range(100)],
+                        "group": group,
+                        "trait": f"t{trait}",
+                        "fold": np.arange(100) // per_identity % 5,
+                        "observed": observed,
+                        "predicted": signal * base[trait] + rng.normal(size=100),
+                    }
+                )
+            )
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.mark.parametrize("per_identity", [1, 5])
+def test_measures_agree_with_scikit_learn(rng, per_identity):
+    predictions = make_predictions(rng, per_identity=per_identity)
+    table = performance_table(predictions, bootstraps=200, permutations=199).set_index(["group", "trait"])
+    part = predictions[(predictions["group"] == "b") & (predictions["trait"] == "t1")]
+    row = table.loc[("b", "t1")]
+    assert_allclose(row["r"], np.corrcoef(part["observed"], part["predicted"])[0, 1], rtol=1e-12)
+    assert_allclose(row["rmse"], root_mean_squared_error(part["observed"], part["predicted"]), rtol=1e-12)
+    # Equal folds: the training means differ a little from the mean of all.
+    assert_allclose(row["r2"], r2_score(part["observed"], part["predicted"]), atol=0.05)
+    assert (table["p"] == 1 / 200).all()
+    assert ((table["ci_low"] < table["r"]) & (table["r"] < table["ci_high"])).all()
+
+
+def test_chance_is_called_chance(rng):
+    p = [
+        performance_table(make_predictions(rng, signal=0), bootstraps=2, permutations=99)["p"].to_numpy()
+        for _ in range(25)
+    ]
+    assert 0.35 < np.mean(p) < 0.65
+
+
+def test_holm():
+    assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.9])), [0.04, 0.09, 0.09, 0.9], rtol=1e-12)
+
+
+def make_rated(rng, noise_b):
+    features = rng.normal(size=(60, 8))
+    kernel = features @ features.T
+    operator = RegionOperator(
+        tuple(f"{i:03d}" for i in range(60)), ("all",), np.arange(60) % 5, kernel, kernel[None]
+    )
+    rows = []
+    weights = rng.normal(size=8)
+    for group, noise in (("a", 1.0), ("b", noise_b)):
+        for rater in range(15):
+            values = features @ weights + noise * 3 * rng.normal(size=60)
+            rows += [(f"{group}{rater}", group, f"{i:03d}", "warm", v) for i, v in enumerate(values)]
+    return pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating"]), operator
+
+
+def test_noisier_raters_are_predicted_worse_until_reliability_is_matched(rng):
+    ratings, operator = make_rated(rng, 4.0)
+    table = compare_performance(ratings, operator, 5.0, permutations=499)
+    assert table.loc[0, "p_corrected"] < 0.01
+    assert table.loc[0, "estimate"] > 0
+    matched = match_reliability(ratings, operator, 5.0, groups=("a", "b"))
+    assert matched.loc[0, "n_1"] < 6
+    assert matched.loc[0, "n_2"] == 15
+    assert abs(matched.loc[0, "estimate"]) < table.loc[0, "estimate"] / 2
+
+
+def test_transfer(rng):
+    predictions = make_predictions(rng)
+    table = transfer_table(predictions, "trait").set_index(["group", "fitted_on", "predicting"])
+    part = predictions.pivot_table(
+        index="image", columns=["group", "trait"], values=["observed", "predicted"]
+    )
+    expected = part["predicted", "a", "t0"].corr(part["observed", "a", "t1"])
+    assert_allclose(table.loc[("a", "t0", "t1"), "r"], expected, rtol=1e-12)
+    assert not table["predicts_other_better"].any()
+    ceilings = pd.DataFrame(
+        [(g, t, 0.5) for g in "ab" for t in ("t0", "t1")], columns=["group", "trait", "ceiling_r"]
+    )
+    groups = transfer_table(predictions, "group", ceilings).set_index(["trait", "fitted_on", "predicting"])
+    assert_allclose(groups["share_of_ceiling"], groups["r"] / 0.5, rtol=1e-12)
+    assert groups.loc[("t0", "a", "b"), "ratings_r"] > 0.6
