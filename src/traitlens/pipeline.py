@@ -35,14 +35,14 @@ from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
-from traitlens.relevance.analyze import explain_images
+from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.relevance.maps import average_maps
 from traitlens.relevance.regions import REGION_COLUMNS, region_relevance
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, RELEVANCE, TRAIT, X, Y
+from traitlens.words import FOLD, GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
 
 BLOCK = 8
 """Images that are worked on together: bounds memory, and what a killed run loses."""
@@ -290,16 +290,9 @@ class Run:
         self.prepare()
         return open_arrays(self.results / "prepared.zarr")
 
+    @cached_property
     def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
-        """Compute the features that the readout reads, block by block.
-
-        Returns
-        -------
-        key : str
-            Digest of what they depend on.
-        features : dict of FeatureSpace to ndarray
-            float32 (image, channel, row, column).
-        """
+        """The features that the readout reads, and the digest of what they depend on."""
         settings = self.study.settings.readout
         if settings.method not in FITS:
             raise unknown_choice("readout method in study.toml", settings.method, FITS)
@@ -331,7 +324,7 @@ class Run:
     def fitted(self) -> FittedReadouts:
         """The readouts of every group, trait and fold, and their out-of-fold predictions."""
         settings = self.study.settings
-        _, features = self.features()
+        _, features = self.features
         folds = self.folds
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
@@ -363,7 +356,7 @@ class Run:
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
 
-        features_key, _ = self.features()
+        features_key, _ = self.features
         inputs = [features_key, self.targets, self.folds, settings.readout.model_dump(), settings.seed]
         return self._make("fit", inputs, ["predictions.csv", "performance.csv"], "Performance", 1, make)
 
@@ -425,7 +418,8 @@ class Run:
                     positions: np.ndarray = positions, readouts: list = readouts, where: list = where
                 ) -> dict[str, np.ndarray]:
                     pixels = self.prepared["pixels"][positions].to_numpy()
-                    found = explain_images(self.backbone, readouts, pixels, method)
+                    found = explain_with_ledger(self.backbone, readouts, pixels, method)
+                    found = found.rename(pixels="pixel_sum").transpose(READOUT, IMAGE, Y, X)
                     made = {}
                     for name in (RELEVANCE, *LEDGER):
                         values = found[name].to_numpy()
