@@ -58,7 +58,7 @@ class Preprocessing:
             raise ValueError(
                 f"pixels must be uint8 RGB (image, row, column, 3), but are {pixels.dtype} {pixels.shape}"
             )
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+        values = torch.from_numpy(np.array(pixels, order="C")).permute(0, 3, 1, 2).float()
         if self.channels == "BGR":
             values = values.flip(1)
         mean = torch.tensor(self.mean).view(3, 1, 1)

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tap:
-    """A layer of the backbone, averaged to a square grid.
+    """A layer of the backbone, averaged on a grid.
 
     Parameters
     ----------
     layer : str
         Name of a layer.
-    grid : int or None
-        Rows and columns to average to; 1 is the global average; None keeps the layer as it is.
+    grid : int, (int, int) or None
+        Rows and columns to average to; one number stands for both; 1 is the global average; None keeps the
+        layer as it is.
 
     Examples
     --------
@@ -30,10 +31,13 @@ class Tap:
     """
 
     layer: str
-    grid: int | None = None
+    grid: int | tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        return self.layer if self.grid is None else f"{self.layer} {self.grid}x{self.grid}"
+        if self.grid is None:
+            return self.layer
+        rows, columns = self.grid if isinstance(self.grid, tuple) else (self.grid, self.grid)
+        return f"{self.layer} {rows}x{columns}"
 
     def average(self, activation: "torch.Tensor") -> "torch.Tensor":
         """Average a layer's activation to the grid.
@@ -46,7 +50,7 @@ class Tap:
         Returns
         -------
         Tensor
-            (image, channel, grid, grid).
+            (image, channel, row, column) of the grid.
         """
         from torch.nn import functional
 

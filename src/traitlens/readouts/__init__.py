@@ -2,3 +2,7 @@
 
 Comes in: features of images and targets of raters. Goes out: readouts and out-of-fold predictions.
 """
+
+from traitlens.readouts.registry import READOUTS, find_readout
+
+__all__ = ["READOUTS", "find_readout"]

@@ -1,4 +1,4 @@
-"""What a fit returns: the readouts, their predictions for identities that they did not see, and their duals."""
+"""What a fit returns: readouts, their predictions for identities that they did not see, and their duals."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -122,12 +122,12 @@ class TargetMatrix:
     ----------
     names : list of (str, str)
         Group and trait of each column.
-    values : ndarray
+    ratings : ndarray
         (image, group and trait), missing where a group did not rate an image.
     """
 
     names: list[tuple[str, str]]
-    values: np.ndarray
+    ratings: np.ndarray
 
     def __len__(self) -> int:
         return len(self.names)
@@ -178,9 +178,9 @@ def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd
     """
     tables = []
     for column, (group, trait) in enumerate(targets.names):
-        rows = np.flatnonzero(np.isfinite(targets.values[:, column]) & np.isfinite(predicted[:, column]))
+        rows = np.flatnonzero(np.isfinite(targets.ratings[:, column]) & np.isfinite(predicted[:, column]))
         table = folds.iloc[rows][[IMAGE, IDENTITY, FOLD]].assign(**{GROUP: group, TRAIT: trait})
-        table[OBSERVED] = targets.values[rows, column]
+        table[OBSERVED] = targets.ratings[rows, column]
         table[PREDICTED] = predicted[rows, column]
         tables.append(table[PREDICTION_COLUMNS])
     return pd.concat(tables, ignore_index=True)

@@ -121,4 +121,4 @@ def inner_folds(identities: np.ndarray, number: int = 5, seed: int = 0) -> np.nd
     """
     images = pd.DataFrame({IMAGE: np.arange(len(identities)), IDENTITY: identities})
     number = min(number, max(2, images[IDENTITY].nunique()))
-    return assign_folds(images, number, seed)[FOLD].to_numpy()
+    return np.asarray(assign_folds(images, number, seed)[FOLD])

@@ -1,4 +1,4 @@
-"""Kernels: similarities of images as the feature spaces see them, computed once and shared by every readout."""
+"""Kernels: similarities of images as feature spaces see them, computed once, shared by every readout."""
 
 from collections.abc import Mapping
 

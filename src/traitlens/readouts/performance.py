@@ -42,7 +42,8 @@ def performance(
     Examples
     --------
     >>> predictions = pd.DataFrame({"identity": range(6), "group": "all", "trait": "warm",
-    ...     "fold": [0, 0, 0, 1, 1, 1], "observed": [1.0, 2, 3, 1, 2, 3], "predicted": [1.5, 2, 2.5, 1, 2, 3]})
+    ...     "fold": [0, 0, 0, 1, 1, 1], "observed": [1.0, 2, 3, 1, 2, 3],
+    ...     "predicted": [1.5, 2, 2.5, 1, 2, 3]})
     >>> performance(predictions).loc[0, ["r", "r2"]].round(3).tolist()
     [0.982, 0.875]
     """

@@ -29,13 +29,13 @@ class Factorised:
 
     Parameters
     ----------
-    values : ndarray
+    squares : ndarray
         (component,), eigenvalues, not negative.
     vectors : ndarray
         (training image, component), eigenvectors.
     """
 
-    values: np.ndarray
+    squares: np.ndarray
     vectors: np.ndarray
 
     @classmethod
@@ -71,7 +71,7 @@ class Factorised:
             (training image, target).
         """
         turned = self.vectors.T @ targets
-        return np.asarray(self.vectors @ (turned / (self.values[:, None] + penalties)))
+        return np.asarray(self.vectors @ (turned / (self.squares[:, None] + penalties)))
 
 
 def fit_ridge(
@@ -126,17 +126,17 @@ def fit_ridge(
     """
     _check_lengths(features, folds)
     matrix = lay_out_targets(targets, folds[IMAGE])
-    check_counts(matrix.names, matrix.values, folds)
+    check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
     with threadpool_limits(2):
         kernels = {space: linear_kernel(values) for space, values in features.items()}
-    predicted = np.full(matrix.values.shape, np.nan)
+    predicted = np.full(matrix.ratings.shape, np.nan)
     fitted: dict[tuple[int, int], tuple[LinearReadout, Dual, dict]] = {}
     for fold in sorted(folds[FOLD].unique()):
         outside = (folds[FOLD] != fold).to_numpy()
-        for columns, rated in columns_by_images(matrix.values):
+        for columns, rated in columns_by_images(matrix.ratings):
             training = np.flatnonzero(outside & rated)
-            values = matrix.values[np.ix_(training, columns)]
+            values = matrix.ratings[np.ix_(training, columns)]
             with threadpool_limits(1):
                 kernel, factors = training_kernel(kernels, training, weights or {})
                 chosen, errors = choose_penalties(
@@ -234,7 +234,7 @@ def inner_predictions(
         turned = factorised.vectors.T @ (values[training] - means)
         across = inner[inside] @ factorised.vectors
         for place, penalty in enumerate(penalties):
-            shrunk = turned / (factorised.values[:, None] + penalty)
+            shrunk = turned / (factorised.squares[:, None] + penalty)
             predicted[place, inside] = across @ shrunk + means
     return predicted
 
@@ -337,8 +337,8 @@ def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd
             if folds.loc[training, IDENTITY].nunique() < 2 or np.ptp(values[training, column]) == 0:
                 problems.append(
                     Problem(
-                        f"group {group!r}, trait {trait!r}: the ratings outside fold {fold} are of fewer than "
-                        "two identities, or all the same",
+                        f"group {group!r}, trait {trait!r}: the ratings outside fold {fold} show fewer than "
+                        "two identities, or are all the same",
                         "leave the trait out, or bring more ratings",
                     )
                 )
