@@ -22,22 +22,28 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.comparison.by_performance import compare_performance
+from traitlens.comparison.by_rating import compare_means
+from traitlens.comparison.by_region import compare_regions
+from traitlens.comparison.operator import RegionOperator
 from traitlens.faces.images import check_images, load_image, prepare_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.features.taps import Tap, compute_features
-from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
+from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
-from traitlens.readouts.ridge import fit_ridge
+from traitlens.readouts.registry import find_readout
 from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.relevance.maps import average_maps
-from traitlens.relevance.regions import REGION_COLUMNS, region_relevance
+from traitlens.relevance.region_rows import region_rows
+from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study
@@ -52,9 +58,6 @@ N_POINTS = 478
 
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
-
-FITS = {"ridge": fit_ridge}
-"""The readouts by name."""
 
 Make = Callable[[str, Advance], None]
 
@@ -214,7 +217,7 @@ class Run:
         """
         seed = self.study.settings.seed
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, _advance: Advance) -> None:
             reliability = reliability_table(self.study.ratings, seed=seed)
             keeping.write_table(self.results / "ratings" / "targets.csv", self.targets)
             keeping.write_table(self.results / "ratings" / "reliability.csv", reliability)
@@ -233,7 +236,7 @@ class Run:
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
         digests = {image: keeping.digest_file(path) for image, path in paths.items()}
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, advance: Advance) -> None:
             found = find_landmarks(paths, self.study.landmarks, progress=advance)
             keeping.write_table(self.results / "landmarks.csv", found.table)
             keeping.write_json(self.results / "face_notices.json", list(map(str, found.notices)))
@@ -253,7 +256,7 @@ class Run:
         faces = self.study.settings.faces
         images = list(self.study.images[IMAGE])
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, advance: Advance) -> None:
             points = read_points(self.results / "landmarks.csv")
             crop = faces.crop
             if crop == "auto":
@@ -294,8 +297,7 @@ class Run:
     def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
         """The features that the readout reads, and the digest of what they depend on."""
         settings = self.study.settings.readout
-        if settings.method not in FITS:
-            raise unknown_choice("readout method in study.toml", settings.method, FITS)
+        find_readout(settings.method)
         dense = settings.method == "dense"
         space = FeatureSpace(Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid))
         self.backbone.up_to(space.tap.layer)
@@ -328,7 +330,7 @@ class Run:
         folds = self.folds
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
-            return FITS[settings.readout.method](
+            return find_readout(settings.readout.method)(
                 features, self.targets, folds, seed=settings.seed, progress=advance
             )
 
@@ -349,7 +351,7 @@ class Run:
         settings = self.study.settings
         self.rate()
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, _advance: Advance) -> None:
             reliability = pd.read_csv(self.results / "ratings" / "reliability.csv")
             ceilings = reliability.reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
             table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
@@ -367,7 +369,7 @@ class Run:
         return pd.read_csv(self.results / "performance.csv", dtype={GROUP: str, TRAIT: str})
 
     def explain(self) -> str:
-        """Write `maps.zarr` and `average_maps.zarr`: each image by the readouts that did not see its identity.
+        """Write `maps.zarr` and `average_maps.zarr`, by the readouts that did not see the identity.
 
         Returns
         -------
@@ -449,7 +451,7 @@ class Run:
             Digest of what it depends on.
         """
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, advance: Advance) -> None:
             maps = open_arrays(self.results / "maps.zarr")
             tables = []
             for position, image in enumerate(maps[IMAGE].to_numpy()):
@@ -464,6 +466,77 @@ class Run:
         total = len(self.study.images)
         return self._make("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
 
+    def compare(self) -> str:
+        """Write `comparisons/*.csv`: tests between groups by exchange of raters.
+
+        Returns
+        -------
+        str
+            Digest of what they depend on.
+        """
+        settings = self.study.settings
+        permutations = settings.comparison.permutations
+        asked = permutations > 0 and len(self.study.groups) > 1 and self.study.has_raters
+        linear = settings.readout.method == "ridge"
+        folder = self.results / "comparisons"
+        names = ["means"] * asked + ["regions", "performance"] * (asked and linear)
+
+        def make(key: str, advance: Advance) -> None:
+            ratings, seed = self.study.ratings, settings.seed
+            tables = {}
+            if asked:
+                tables["means"] = compare_means(ratings, permutations=permutations, seed=seed)
+            if asked and linear:
+                operator = self._region_operator(key, advance)
+                penalties = self._common_penalties()
+                for name, test in (("regions", compare_regions), ("performance", compare_performance)):
+                    tables[name] = test(ratings, operator, penalties, permutations=permutations, seed=seed)
+            for name, table in tables.items():
+                keeping.write_table(folder / f"{name}.csv", table)
+
+        inputs = [self.fit(), self.regions(), self.study.ratings, settings.comparison.model_dump()]
+        files = [f"comparisons/{name}.csv" for name in names]
+        return self._make("compare", inputs, files, "Comparing groups", len(self.study.images), make)
+
+    def _common_penalties(self) -> dict[str, float]:
+        """One penalty for each trait, the same for all groups: the median over groups and folds."""
+        duals = pd.DataFrame(
+            {TRAIT: dual.trait, "penalty": dual.penalty / sum(dual.factors.values())}
+            for dual in self.fitted.duals
+        )
+        return duals.groupby(TRAIT)["penalty"].median().to_dict()
+
+    def _region_operator(self, key: str, advance: Advance) -> RegionOperator:
+        """What ridge readouts need to be refitted and explained by region, a block of images at a time."""
+        _, ((space, features),) = self.features[0], self.features[1].items()
+        blocks = keeping.Blocks(self.results, "regions", key)
+        size, folds = self.prepared.sizes[Y], self.folds[FOLD].to_numpy()
+        kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
+        number = 0
+        for fold in np.unique(folds):
+            reference = features[folds != fold].mean(0)
+            in_fold = np.flatnonzero(folds == fold)
+            for start in range(0, len(in_fold), BLOCK):
+                positions = in_fold[start : start + BLOCK]
+
+                def make(
+                    positions: np.ndarray = positions, reference: np.ndarray = reference
+                ) -> dict[str, np.ndarray]:
+                    pixels = self.prepared["pixels"][positions].to_numpy()
+                    points = self.prepared["points"][positions].to_numpy()
+                    labels = np.stack([region_labels(mesh, size) for mesh in points])
+                    masks = labels[:, None] == np.arange(len(REGIONS))[:, None, None]
+                    method = self.study.settings.relevance.method
+                    return {
+                        "rows": region_rows(self.backbone, space, features, reference, pixels, masks, method)
+                    }
+
+                kernels[:, positions] = blocks.make(number, make)["rows"].transpose(1, 0, 2)
+                advance(len(positions))
+                number += 1
+        images = tuple(self.folds[IMAGE])
+        return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(features), kernels)
+
     def report(self) -> Path:
         """Write `study.json`, `provenance.json`, the figures and `report.html`.
 
@@ -473,14 +546,14 @@ class Run:
             The report.
         """
 
-        def make(key: str, advance: Advance) -> None:
+        def make(_key: str, _advance: Advance) -> None:
             notices = json.loads((self.results / "face_notices.json").read_text("utf-8"))
             description = describe_study(self.study, self.prepared.attrs["crop"], notices)
             keeping.write_json(self.results / "study.json", description)
             keeping.write_json(self.results / "provenance.json", self._provenance())
             write_report(self.results)
 
-        inputs = [self.regions(), self.study.images, self.study.settings.model_dump()]
+        inputs = [self.compare(), self.study.images, self.study.settings.model_dump()]
         self._make("report", inputs, ["report.html"], "Report", 1, make)
         return self.results / "report.html"
 

@@ -74,6 +74,18 @@ class RelevanceSettings(_Section):
     method: str = "lrp.sequential_preset_a_flat"
 
 
+class ComparisonSettings(_Section):
+    """How groups are compared.
+
+    Parameters
+    ----------
+    permutations : int, default 5000
+        Exchanges of raters between groups for every test; 0 leaves the tests out.
+    """
+
+    permutations: int = Field(5000, ge=0)
+
+
 class Settings(_Section):
     """Everything that `study.toml` may hold.
 
@@ -89,7 +101,7 @@ class Settings(_Section):
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
         Seed of everything random.
-    folds, faces, readout, relevance : sections
+    folds, faces, readout, relevance, comparison : sections
         See their classes.
     """
 
@@ -103,6 +115,7 @@ class Settings(_Section):
     faces: FaceSettings = FaceSettings()
     readout: ReadoutSettings = ReadoutSettings()
     relevance: RelevanceSettings = RelevanceSettings()
+    comparison: ComparisonSettings = ComparisonSettings()
 
     @model_validator(mode="after")
     def _scale_rises(self) -> "Settings":
