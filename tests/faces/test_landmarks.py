@@ -31,7 +31,7 @@ def test_bending_is_local_and_does_nothing_without_a_shift():
     np.testing.assert_allclose(bend_mesh(MESH, np.arange(0, 478, 9), MESH[::9]), MESH, rtol=0, atol=1e-9)
     moved = bend_mesh(MESH, np.array([61]), MESH[[61]] + [6, 0]) - MESH
     assert moved[146, 0] > 4  # beside the mouth corner
-    assert np.abs(moved[[33, 263, 291]]).max() < 0.6
+    assert np.abs(moved[[33, 263, 291]]).max() < 1.0
 
 
 @pytest.fixture
