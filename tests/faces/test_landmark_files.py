@@ -1,6 +1,5 @@
 """Landmarks from other programs' files."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from traitlens.faces.landmark_files import (
     read_tem,
 )
 from traitlens.problems import TraitlensError
-
-DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
 @pytest.mark.parametrize("table", [TEM_TO_MESH, DLIB_TO_MESH])
@@ -92,12 +89,9 @@ def test_faulty_files_are_named(tmp_path: Path, reader, text: str, words: str):
         reader(tmp_path / "missing")
 
 
-def test_3dsk_templates_are_read():
-    files = sorted((DATA / "3dsk").rglob("*.tem"))
-    if not files:
-        pytest.skip("the 3dsk faces are not there")
-    for file in files[:10]:
-        table = read_tem(file).set_index("point")
+def test_3dsk_templates_are_read(faces_3dsk: list[Path]):
+    for file in faces_3dsk[:10]:
+        table = read_tem(file.with_suffix(".tem")).set_index("point")
         distance = table.loc["473", "x"] - table.loc["468", "x"]
         assert 200 < distance < 500
         assert abs(table.loc["473", "y"] - table.loc["468", "y"]) < 0.1 * distance

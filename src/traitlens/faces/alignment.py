@@ -95,13 +95,13 @@ def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
     maps = np.asarray(maps, dtype=float)
     if maps.shape[-2:] != shape:
         raise ValueError(f"maps of {maps.shape[-2:]} pixels do not fit {shape}")
-    return maps.reshape(-1, shape[0] * shape[1]).T
+    columns: np.ndarray = maps.reshape(-1, shape[0] * shape[1]).T
+    return columns
 
 
 def _unflatten(moved: np.ndarray, maps: Any, shape: tuple[int, int]) -> np.ndarray:
     """Give columns of pixels as maps."""
-    columns: np.ndarray = np.ascontiguousarray(moved.T)
-    return columns.reshape(*np.shape(maps)[:-2], *shape)
+    return np.ascontiguousarray(moved.T).reshape(*np.shape(maps)[:-2], *shape)
 
 
 def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
