@@ -112,7 +112,11 @@ def test_methods_text_is_true_to_the_settings(page, results_folder, tmp_path):
     assert "5 folds by identity" in text
     assert "https://doi.org/10.1177/09567976231192236" in text
     other = tmp_path / "dense"
-    shutil.copytree(results_folder, other, ignore=shutil.ignore_patterns("*.zarr", "figures", "r*s.csv", "ratings", "comparisons"))
+    shutil.copytree(
+        results_folder,
+        other,
+        ignore=shutil.ignore_patterns("*.zarr", "figures", "r*s.csv", "ratings", "comparisons"),
+    )
     study = json.loads((other / "study.json").read_text())
     study["settings"]["readout"]["method"] = "dense"
     (other / "study.json").write_text(json.dumps(study))
@@ -138,28 +142,34 @@ def test_report_from_little_says_what_is_missing(tmp_path):
     assert "picker" not in Page(html).scripts[0] or "null" in html
 
 
-def test_faces_that_may_not_be_published_never_appear(tmp_path):
-    make_results(tmp_path / "r", traits=("warm",), n_images=10)
-    write_report(tmp_path / "r")
-    assert list((tmp_path / "r" / "figures").glob("faces_*"))
-    study = json.loads((tmp_path / "r" / "study.json").read_text())
-    study["may_publish"] = dict.fromkeys(study["may_publish"], "true")  # a word is no permission
-    (tmp_path / "r" / "study.json").write_text(json.dumps(study))
-    html = write_report(tmp_path / "r").read_text(encoding="utf-8")
-    assert not list((tmp_path / "r" / "figures").glob("faces_*"))
-    assert list((tmp_path / "r" / "figures").glob("extremes_*"))
-    assert json.loads(re.search(r'id="data">(.*?)</script>', html)[1]) == {}
-    assert "no image of this study is marked as may_publish" in html
-    assert "face001" not in html
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A study of one trait with its report."""
+    folder = make_results(tmp_path_factory.mktemp("small"), traits=("warm",), n_images=10)
+    return folder, write_report(folder).read_text(encoding="utf-8")
 
 
-def test_same_results_give_the_same_page(tmp_path):
-    folder = make_results(tmp_path / "r", traits=("warm",), n_images=10)
-    first = write_report(folder).read_text(encoding="utf-8")
-    again = write_report(folder, tmp_path / "elsewhere" / "again.html").read_text(encoding="utf-8")
+def test_same_results_give_the_same_page(small, tmp_path):
+    folder, first = small
+    copy = shutil.copytree(folder, tmp_path / "r")
+    again = write_report(copy, tmp_path / "elsewhere" / "again.html").read_text(encoding="utf-8")
     assert 'href="figures/performance.svg"' in first
     assert 'href="../r/figures/performance.svg"' in again
     assert again.replace("../r/figures/", "figures/") == first
+
+
+def test_faces_that_may_not_be_published_never_appear(small, tmp_path):
+    folder = shutil.copytree(small[0], tmp_path / "r", ignore=shutil.ignore_patterns("ratings", "r*s.csv"))
+    assert list((folder / "figures").glob("faces_*"))
+    study = json.loads((folder / "study.json").read_text())
+    study["may_publish"] = dict.fromkeys(study["may_publish"], "true")  # a word is no permission
+    (folder / "study.json").write_text(json.dumps(study))
+    html = write_report(folder).read_text(encoding="utf-8")
+    assert not list((folder / "figures").glob("faces_*"))
+    assert list((folder / "figures").glob("extremes_*"))
+    assert json.loads(re.search(r'id="data">(.*?)</script>', html)[1]) == {}
+    assert "no image of this study is marked as may_publish" in html
+    assert "face001" not in html
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
