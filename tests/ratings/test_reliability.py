@@ -33,7 +33,9 @@ def as_matrix(values):
 
 
 def as_long(values):
-    long = pd.DataFrame(values).stack().rename_axis(["rater", "image"]).rename("rating").reset_index().dropna()
+    long = (
+        pd.DataFrame(values).stack().rename_axis(["rater", "image"]).rename("rating").reset_index().dropna()
+    )
     return long.assign(group="g", trait="warm", repeat=1)
 
 
@@ -120,7 +122,9 @@ def test_gaps_and_no_gaps_take_one_road_to_one_answer(rng):
     from traitlens.ratings.reliability import _complete_correlations, _gappy_correlations
 
     halves = np.where(rng.random((5, 9)) > 0.5, 1, -1)
-    for fast, slow in zip(_complete_correlations(values, halves), _gappy_correlations(values, halves), strict=True):
+    for fast, slow in zip(
+        _complete_correlations(values, halves), _gappy_correlations(values, halves), strict=True
+    ):
         assert_allclose(fast, slow, rtol=1e-9)
 
 
