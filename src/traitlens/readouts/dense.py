@@ -310,7 +310,7 @@ class Heads:
         import torch
 
         parameters = self.parameters()
-        optimiser = torch.optim.Adam(parameters, lr=training.rate, foreach=True)
+        optimiser = torch.optim.Adam(parameters, lr=training.rate, fused=True)
         rng = np.random.default_rng(seed)
         errors = []
         with torch.no_grad():

@@ -80,12 +80,15 @@ def fit_ridge(
     folds: pd.DataFrame,
     penalties: Sequence[float] = PENALTIES,
     weights: Mapping[FeatureSpace, float] | None = None,
+    sharing: float = 0.5,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
 
-    The penalty of each is the one with the smallest squared error in five inner folds by identity.
+    The penalty of each is the one with the smallest error in five inner folds by identity, where the error is
+    partly that of the target itself and partly the average over all targets with the same images: with few
+    images one target's own error is too rough a guide.
 
     Parameters
     ----------
@@ -99,6 +102,8 @@ def fit_ridge(
         To choose from, relative to the mean diagonal of the centred training kernel.
     weights : mapping of FeatureSpace to float or None
         How much each feature space counts in the sum of the kernels; 1 where missing.
+    sharing : float, default 0.5
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
     progress : callable or None
@@ -140,7 +145,7 @@ def fit_ridge(
             with threadpool_limits(1):
                 kernel, factors = training_kernel(kernels, training, weights or {})
                 chosen, errors = choose_penalties(
-                    kernel[training], values, identities[training], penalties, seed
+                    kernel[training], values, identities[training], penalties, sharing, seed
                 )
                 means = values.mean(axis=0)
                 coefficients = Factorised.of(kernel[training]).solve(values - means, chosen)
@@ -170,9 +175,14 @@ def fit_ridge(
 
 
 def choose_penalties(
-    kernel: np.ndarray, values: np.ndarray, identities: np.ndarray, penalties: Sequence[float], seed: int
+    kernel: np.ndarray,
+    values: np.ndarray,
+    identities: np.ndarray,
+    penalties: Sequence[float],
+    sharing: float,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose for each target the penalty with the smallest squared error in inner folds by identity.
+    """Choose for each target the penalty with the smallest error in inner folds by identity.
 
     Parameters
     ----------
@@ -184,6 +194,8 @@ def choose_penalties(
         (training image,).
     penalties : sequence of float
         To choose from.
+    sharing : float
+        Share of the average over all targets in the error, 0 to 1.
     seed : int
         Seed of the inner folds.
 
@@ -192,12 +204,12 @@ def choose_penalties(
     chosen : ndarray
         (target,), the penalties.
     errors : ndarray
-        (target,), mean squared error in the inner folds at these.
+        (target,), each target's own squared error in the inner folds at these, as a share of its variance.
     """
     ascending = np.sort(np.asarray(penalties, float))
     predicted = inner_predictions(kernel, values, identities, ascending, seed)
-    errors = ((predicted - values) ** 2).mean(axis=1)
-    best = errors.argmin(axis=0)
+    errors = ((predicted - values) ** 2).mean(axis=1) / values.var(axis=0)
+    best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
     return ascending[best], errors[best, np.arange(values.shape[1])]
 
 
