@@ -1,14 +1,15 @@
-import base64
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pandas as pd
 import pytest
 from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT, make_results
 
 from traitlens.problems import TraitlensError
+from traitlens.report.drawings import FAMILIES
 from traitlens.report.page import write_report
 
 
@@ -53,7 +54,8 @@ def test_hostile_names_are_text_and_nothing_else(page, report):
 
 def test_figures_of_hostile_names_stay_in_their_folder_and_escape_them(results_folder, report):
     files = sorted((results_folder / "figures").iterdir())
-    assert files
+    families = "|".join(FAMILIES)
+    assert all(re.fullmatch(rf"({families})(_.*)?", file.stem.removesuffix("_89mm")) for file in files)
     assert all(re.fullmatch(r"[a-z0-9_-]+(mm)?\.(svg|png)", file.name) for file in files)
     assert not (results_folder.parent.parent / 'x".png').exists()
     for svg in (results_folder / "figures").glob("*.svg"):
@@ -76,8 +78,9 @@ def test_nothing_is_loaded_from_anywhere(page, report):
         text = re.sub(r"data:image/jpeg;base64,[A-Za-z0-9+/=]*", "", text)
         assert not re.search(r"https?://|//[a-z]|@import|url\(|fetch\(|XMLHttpRequest|innerHTML|eval\(", text)
     for address in loaded:
-        if address.startswith("data:image/svg+xml;base64,"):
-            svg = base64.b64decode(address.split(",", 1)[1]).decode()
+        if address.startswith("data:image/svg+xml,"):
+            svg = unquote(address.split(",", 1)[1])
+            assert svg.rstrip().endswith("</svg>")
             links = re.findall(r"(?:xlink:href|href|src)=\"([^\"]*)\"", svg)
             assert all(link.startswith(("#", "data:image/")) for link in links)
 

@@ -1,17 +1,22 @@
 """Every figure of the report, drawn at both journal widths and written to `figures/`."""
 
 import base64
+import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from traitlens.problems import TraitlensError
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
+from traitlens.report.colouring import data_uri
 from traitlens.report.map_figures import plot_average_maps, plot_extreme_averages, plot_faces
 from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
 from traitlens.report.results import Results
@@ -20,7 +25,7 @@ from traitlens.words import GROUP, IMAGE, TRAIT
 
 FAMILIES = (
     "performance", "scatter", "reliability", "average_maps", "faces", "extremes",
-    "region_shares", "region_differences", "trait_space",
+    "region_shares", "region_differences",
 )  # fmt: skip
 
 
@@ -141,7 +146,9 @@ def _draw_faces(results: Results, add: Callable) -> None:
 
         def draw(width: float, trait: str = trait, faces: list[str] = by_prediction) -> Figure:
             """Draw the lowest, then the highest."""
-            half = min(3 if width > 120 else 2, len(faces) // 2)
+            # Many traits make many figures: fewer faces in each keep the page small.
+            most = 3 if len(results.traits) <= 8 else 2 if len(results.traits) <= 16 else 1
+            half = min(most, 3 if width > 120 else 2, len(faces) // 2)
             chosen = [*faces[:half], *faces[-half:]]
             return plot_faces(
                 pixels,
@@ -162,9 +169,22 @@ def _draw(name: str, about: str, draw: Callable[[float], Figure], folder: Path) 
     for key, width, ending in (("wide", WIDE, ""), ("narrow", NARROW, "_89mm")):
         figure = draw(width)
         svg = save_figure(figure, folder / f"{name}{ending}")[0]
-        found[key] = "data:image/svg+xml;base64," + base64.b64encode(svg.read_bytes()).decode()
+        found[key] = _address(svg.read_text(encoding="utf-8"))
         panels[key] = _panels(figure)
     return Drawing(name, about, found["wide"], found["narrow"], panels if panels["wide"] else {})
+
+
+def _address(svg: str) -> str:
+    """Put a figure into a `data:` address, its pictures as JPEG so that the page stays small."""
+
+    def compress(picture: re.Match[str]) -> str:
+        """Compress one picture, unless it is partly transparent."""
+        with Image.open(io.BytesIO(base64.b64decode(picture[1]))) as image:
+            colours = np.asarray(image.convert("RGBA"))
+        return data_uri(colours[..., :3], quality=85) if (colours[..., 3] == 255).all() else picture[0]
+
+    small = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", compress, svg)
+    return "data:image/svg+xml," + quote(small, safe="/+=:;,-_.!*()")
 
 
 def _panels(figure: Figure) -> list[dict[str, Any]]:

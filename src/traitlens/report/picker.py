@@ -10,8 +10,8 @@ from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 MOST_FACES: Final = 500
 MOST_MAPS: Final = 1000
-FACE_SIDE: Final = 128
-MAP_SIDE: Final = 128
+FACE_SIDE: Final = 160
+MAP_SIDE: Final = 160
 
 
 def make_picker(results: Results) -> dict[str, Any] | None:
