@@ -6,11 +6,11 @@ from sklearn.metrics import r2_score, root_mean_squared_error
 
 from traitlens.comparison.by_performance import (
     compare_performance,
-    holm,
     match_reliability,
     performance_table,
     transfer_table,
 )
+from traitlens.comparison.exchange import holm
 from traitlens.comparison.operator import RegionOperator
 
 

@@ -4,12 +4,11 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from traitlens.comparison.by_agreement import compare_agreement, rater_agreement
 from traitlens.comparison.by_rating import (
-    compare_agreement,
     compare_images,
     compare_means,
     compare_trait_space,
-    rater_agreement,
 )
 from traitlens.ratings.targets import make_targets
 from traitlens.ratings.trait_space import correlate_traits, find_components
@@ -55,6 +54,7 @@ def test_means_agree_with_scipy(rng):
     assert (table["crossed_se"] > 0).all()
 
 
+@pytest.mark.slow
 def test_images_that_differ_by_chance_widen_the_crossed_interval_only(rng):
     # The same two groups; every image has its own random difference: to other images it says little.
     estimates, errors, rater_widths = [], [], []

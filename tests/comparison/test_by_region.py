@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
+from traitlens.comparison.by_identity import identity_sign_flip
 from traitlens.comparison.by_region import (
     compare_regions,
-    identity_sign_flip,
     rater_regions,
     summarise_regions,
 )

@@ -33,9 +33,8 @@ def as_matrix(values):
 
 
 def as_long(values):
-    long = (
-        pd.DataFrame(values).stack().rename_axis(["rater", "image"]).rename("rating").reset_index().dropna()
-    )
+    wide = pd.DataFrame(values).rename_axis("rater").reset_index()
+    long = wide.melt("rater", var_name="image", value_name="rating").dropna()
     return long.assign(group="g", trait="warm", repeat=1)
 
 

@@ -8,7 +8,14 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.comparison.by_region import Progress, TraitDesign, make_designs
-from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, label_raters, permutation_p
+from traitlens.comparison.exchange import (
+    draw_labels,
+    familywise_p,
+    find_strata,
+    holm,
+    label_raters,
+    permutation_p,
+)
 from traitlens.comparison.operator import RegionOperator
 from traitlens.ratings.apa import bounded, interval_text, p_value
 from traitlens.ratings.matrix import RatingMatrix
@@ -141,31 +148,6 @@ def _shuffle(
     for one in shuffled:
         one[blocks] = observed[blocks[rng.permutation(len(blocks))]]
     return shuffled
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Correct p values family-wise (Holm 1979).
-
-    Parameters
-    ----------
-    p : ndarray
-        p values.
-
-    Returns
-    -------
-    ndarray
-        Corrected p values.
-
-    Examples
-    --------
-    >>> holm(np.array([0.01, 0.04, 0.03]))
-    array([0.03, 0.06, 0.06])
-    """
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(stepped, 1)
-    return corrected
 
 
 def compare_performance(

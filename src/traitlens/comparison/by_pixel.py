@@ -122,6 +122,7 @@ def compare_pixels(
         threshold = _default_threshold(test, len(values), len(names))
 
     def enhance(rows: np.ndarray) -> np.ndarray:
+        """Enhance as chosen."""
         return _enhance(rows, inside, method, threshold)
 
     observed = statistic(labels[None], values)

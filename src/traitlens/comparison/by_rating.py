@@ -20,8 +20,21 @@ from traitlens.ratings.matrix import RatingMatrix, make_matrix
 from traitlens.words import GROUP, IMAGE, RATER, TRAIT
 
 
-def _pairs(ratings: pd.DataFrame, groups: tuple[str, str] | None) -> list[tuple[str, str]]:
-    """Pairs of groups to compare."""
+def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None) -> list[tuple[str, str]]:
+    """List the pairs of groups to compare.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        group.
+    groups : (str, str) or None
+        The only pair, where given.
+
+    Returns
+    -------
+    list of (str, str)
+        All pairs in the order of the alphabet, or the one given.
+    """
     return [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
 
 
@@ -67,7 +80,7 @@ def compare_means(
     Satterthwaite.
     """
     tables = []
-    for pair in _pairs(ratings, groups):
+    for pair in pairs_of_groups(ratings, groups):
         both = ratings[ratings[GROUP].isin(pair)]
         raters, labels = label_raters(both, pair)
         matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
@@ -78,6 +91,7 @@ def compare_means(
         known, filled = ~np.isnan(levels), np.nan_to_num(levels)
 
         def difference(own: np.ndarray, known: np.ndarray = known, filled: np.ndarray = filled) -> np.ndarray:
+            """Difference of mean levels under labels."""
             means = [
                 (own == group).astype(float) @ filled / np.maximum((own == group).astype(float) @ known, 1)
                 for group in (0, 1)
@@ -179,12 +193,12 @@ def compare_images(ratings: pd.DataFrame, *, groups: tuple[str, str] | None = No
         than two raters of a group are left out.
     """
     tables = []
-    for pair in _pairs(ratings, groups):
+    for pair in pairs_of_groups(ratings, groups):
         for trait, part in ratings[ratings[GROUP].isin(pair)].groupby(TRAIT, sort=True, observed=True):
             once = part.groupby([GROUP, IMAGE, RATER], observed=True)["rating"].mean()
             cells = once.groupby([GROUP, IMAGE], observed=True).agg(["mean", "var", "size"])
             first, second = (cells.loc[name] for name in pair)
-            table = first.join(second, lsuffix="_1", rsuffix="_2", how="inner")
+            table = first.add_suffix("_1").join(second.add_suffix("_2"), how="inner")
             table = table[(table["size_1"] > 1) & (table["size_2"] > 1)]
             found = stats.ttest_ind_from_stats(
                 table["mean_1"].to_numpy(),
@@ -218,105 +232,6 @@ def compare_images(ratings: pd.DataFrame, *, groups: tuple[str, str] | None = No
     return pd.concat(tables, ignore_index=True)[[*columns, "statistic", "p", "q", "n_1", "n_2"]]
 
 
-def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
-    """Correlate each rater with a group's consensus, and measure the rater's spread over faces.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, group, image, trait, rating.
-    reference : str, optional
-        Group whose mean is the consensus; each rater's own group where missing. A rater's own ratings are
-        left out of it.
-
-    Returns
-    -------
-    DataFrame
-        rater, group, trait, agreement (correlation over images), agreement_z (Fisher's z), spread (standard
-        deviation over images: how far faces are told apart), n (images).
-    """
-    rows = []
-    for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
-        matrices = {str(group): make_matrix(own) for group, own in part.groupby(GROUP, observed=True)}
-        for group, matrix in matrices.items():
-            consensus = matrices[reference or group]
-            ours = consensus.images.get_indexer(matrix.images)
-            known = np.where(ours[None] >= 0, consensus.ratings[:, ours], np.nan)
-            sums, counts = np.nansum(known, axis=0), (~np.isnan(known)).sum(axis=0)
-            for rater, own in zip(matrix.raters, matrix.ratings, strict=True):
-                if group == (reference or group):
-                    seen = ~np.isnan(own)
-                    others, left = sums - np.nan_to_num(own), counts - seen
-                else:
-                    others, left = sums, counts
-                both = ~np.isnan(own) & (left > 0)
-                x, y = own[both], others[both] / left[both]
-                varied = both.sum() > 2 and x.std() > 0 and y.std() > 0
-                r = float(np.corrcoef(x, y)[0, 1]) if varied else np.nan
-                rows.append(
-                    {
-                        RATER: rater,
-                        GROUP: group,
-                        TRAIT: trait,
-                        "agreement": r,
-                        "agreement_z": float(np.arctanh(np.clip(r, -0.999999, 0.999999))),
-                        "spread": float(np.nanstd(own, ddof=1)),
-                        "n": int(both.sum()),
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
-def compare_agreement(
-    ratings: pd.DataFrame, reference: str | None = None, *, groups: tuple[str, str] | None = None
-) -> pd.DataFrame:
-    """Test whether groups differ in agreement with a consensus and in spread over faces.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, group, image, trait, rating.
-    reference : str, optional
-        Group whose mean is the consensus; each rater's own where missing.
-    groups : (str, str), optional
-        The first less the second; each pair where missing.
-
-    Returns
-    -------
-    DataFrame
-        group_1, group_2, trait, measure ("agreement_z" or "spread"), mean_1, mean_2, estimate, ci_low,
-        ci_high, statistic (Welch's t over raters), p, p_corrected (Holm over the table's rows of a
-        measure), hedges_g, n_1, n_2, apa.
-    """
-    values = rater_agreement(ratings, reference)
-    rows = []
-    for pair in _pairs(ratings, groups):
-        for measure in ("agreement_z", "spread"):
-            for trait, part in values.groupby(TRAIT, sort=True, observed=True):
-                first, second = (part.loc[part[GROUP] == name, measure].dropna().to_numpy() for name in pair)
-                error, freedom = welch(first, second)
-                estimate = float(first.mean() - second.mean())
-                width = stats.t.ppf(0.975, freedom) * error
-                rows.append(
-                    {"group_1": pair[0], "group_2": pair[1], TRAIT: trait, "measure": measure}
-                    | {"mean_1": first.mean(), "mean_2": second.mean(), "estimate": estimate}
-                    | {"ci_low": estimate - width, "ci_high": estimate + width}
-                    | {"statistic": estimate / error, "p": 2 * stats.t.sf(abs(estimate) / error, freedom)}
-                    | {"hedges_g": hedges_g(estimate, first, second)[0]}
-                    | {"n_1": len(first), "n_2": len(second)}
-                )
-    table = pd.DataFrame(rows)
-    from traitlens.comparison.by_performance import holm
-
-    table["p_corrected"] = table.groupby("measure")["p"].transform(lambda p: holm(p.to_numpy()))
-    table["apa"] = [
-        f"{row['measure']}, {row[TRAIT]}: difference {number(row['estimate'])}, "
-        f"{interval_text(row['ci_low'], row['ci_high'])}, {p_value(row['p_corrected'])} (corrected)"
-        for row in table.to_dict("records")
-    ]
-    return table
-
-
 def compare_trait_space(
     ratings: pd.DataFrame,
     *,
@@ -346,7 +261,7 @@ def compare_trait_space(
         in every row; missing with fewer than three traits), n (images).
     """
     tables = []
-    for pair in _pairs(ratings, groups):
+    for pair in pairs_of_groups(ratings, groups):
         both = ratings[ratings[GROUP].isin(pair)]
         raters, labels = label_raters(both, pair)
         traits = sorted(both[TRAIT].unique())
@@ -355,6 +270,7 @@ def compare_trait_space(
         places = np.triu_indices(len(traits), 1)
 
         def correlations(own: np.ndarray, group: int) -> np.ndarray:
+            """Fisher's z of each pair of traits under labels."""
             means = []
             for matrix in matrices:  # noqa: B023
                 values = matrix.ratings[:, matrix.images.get_indexer(shared)]  # noqa: B023

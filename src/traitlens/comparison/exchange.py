@@ -163,6 +163,31 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     return p
 
 
+def holm(p: np.ndarray) -> np.ndarray:
+    """Correct p values family-wise (Holm 1979).
+
+    Parameters
+    ----------
+    p : ndarray
+        p values.
+
+    Returns
+    -------
+    ndarray
+        Corrected p values.
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, 0.03]))
+    array([0.03, 0.06, 0.06])
+    """
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order])
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepped, 1)
+    return corrected
+
+
 def hedges_g(difference: float, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
     """Standardised mean difference, corrected for small samples, with its 95 % interval.
 

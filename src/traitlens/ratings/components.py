@@ -176,6 +176,7 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
     )
 
     def mean_of_all(bounds: tuple[float, ...]) -> tuple[float, float]:
+        """Step bounds up to the mean of all raters."""
         low, high = (k * bound / (1 + (k - 1) * bound) for bound in bounds)
         return low, high
 
