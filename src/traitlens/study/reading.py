@@ -221,7 +221,7 @@ def _read_ratings(
     missing = table[RATING].isna() & unreadable.isna()
     notices = []
     if missing.any():
-        notices.append(Problem(f"{int(missing.sum())} ratings are empty and were left out", file=file))
+        notices.append(Problem(f"empty ratings were left out: {int(missing.sum())}", file=file))
     table = table[~missing]
     if settings.scale is not None:
         low, high = settings.scale
@@ -315,5 +315,5 @@ def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFra
     rated = images[IMAGE].isin(ratings[IMAGE].unique())
     if rated.all():
         return images, []
-    notice = Problem(f"{int((~rated).sum())} images have no rating and were left out", file="images/")
+    notice = Problem(f"images without a rating were left out: {int((~rated).sum())}", file="images/")
     return images[rated].reset_index(drop=True), [notice]

@@ -135,7 +135,7 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     Returns
     -------
     settings : Settings
-        The settings; at their defaults where the file has faults.
+        The settings; faulty ones at their defaults, so that the rest of the study can be checked.
     problems : list of Problem
         Every fault of the file.
     """
@@ -150,7 +150,24 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     try:
         return Settings.model_validate(values), []
     except ValidationError as error:
-        return Settings(), [_as_problem(fault, path.name) for fault in error.errors()]
+        faults = error.errors()
+    return _without(values, [fault["loc"] for fault in faults]), [_as_problem(f, path.name) for f in faults]
+
+
+def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Settings:
+    """Make the settings without the faulty ones."""
+    for place in places:
+        section: Any = values
+        for key in place[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(place[-1] if place else None, None)
+        elif place:
+            values.pop(str(place[0]), None)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError:
+        return Settings()
 
 
 def _as_problem(fault: Any, file: str) -> Problem:

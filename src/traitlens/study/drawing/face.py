@@ -99,12 +99,6 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     labels = _label_skin(points, pose, face >= 0.5, x, canvas)
     unit = float(np.sqrt(np.linalg.det(pose.matrix)))
 
-    flush = parameters.features["cheek_flush"]
-    for sign, name in ((-1, "left cheek"), (1, "right cheek")):
-        spot = blob(x, y, (0.66 * sign, 0.62), (0.24, 0.20)) * (labels == LABELS[name])
-        canvas.tint(spot * (0.30 + 0.17 * flush), (1.06, 0.62, 0.64))
-    _paint_age(canvas, parameters, pose, labels)
-
     labels[paint_nose(canvas, parameters, points, pose, unit)] = LABELS["nose"]
     labels[paint_mouth(canvas, parameters, points, pose, unit)] = LABELS["mouth"]
     for side, brow in (("left", contours.LEFT_BROW), ("right", contours.RIGHT_BROW)):
@@ -117,6 +111,8 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
 
     paint_hair(canvas, parameters, hair.front, x, y)
     labels[hair.front >= 0.5] = LABELS["hair and background"]
+    _paint_flush(canvas, parameters, labels, x, y)
+    _paint_age(canvas, parameters, pose, labels)
     _light(canvas, parameters, x, y)
     return DrawnFace(_develop(canvas, parameters), labels, _landmarks(points, pose))
 
@@ -212,6 +208,17 @@ def _label_skin(
     return labels
 
 
+def _paint_flush(
+    canvas: Canvas, parameters: FaceParameters, labels: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> None:
+    """Redden the cheeks; the flush ends above the mouth, whose corners bound the cheeks."""
+    strength = 0.30 + 0.17 * parameters.features["cheek_flush"]
+    ends = np.clip((0.92 - y) / 0.2, 0, 1)
+    for side, name in ((-1, "left cheek"), (1, "right cheek")):
+        spot = blob(x, y, (0.66 * side, 0.60), (0.24, 0.20)) * ends * (labels == LABELS[name])
+        canvas.tint(spot * strength, (1.06, 0.62, 0.64))
+
+
 def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: np.ndarray) -> None:
     """Paint lines of the forehead and folds of the cheeks, deeper with age."""
     age = (parameters.features["age"] + 1.2) / 3.0
@@ -227,7 +234,7 @@ def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: n
     )
     for side, name in ((-1, "left cheek"), (1, "right cheek")):
         fold = smooth(
-            np.array([(0.34, 0.66), (0.46, 0.82), (0.52, 0.98), (0.53, 1.08)]) * (side, 1), closed=False
+            np.array([(0.34, 0.62), (0.42, 0.70), (0.47, 0.79), (0.49, 0.87)]) * (side, 1), closed=False
         )
         bag = smooth(
             np.array([(0.30, 0.17), (0.42, 0.23), (0.58, 0.22), (0.70, 0.15)]) * (side, 1), closed=False
