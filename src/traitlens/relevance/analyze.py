@@ -172,7 +172,7 @@ class Explainer:
 
         explained = entered.prediction - entered.reference
         pixels = maps.astype(np.float64).sum((1, 2))
-        leaks = self.method.starts_with == "deviation"
+        leaks = self.method.starts_with == "deviation" and not self.method.gradients
         unknown = np.full_like(pixels, np.nan)
         ledger = {
             "prediction": entered.prediction,

@@ -224,8 +224,12 @@ def enter(
         constant = means - references
     else:
         constant += means
+    deviation = prediction - means
+    if method.gradients and method.starts_with == "deviation":
+        linear = np.array([isinstance(readout, LinearReadout) for readout in readouts])
+        _scale(relevance, np.where(linear, deviation, 1.0))
     if method.starts_with == "positive_deviation":
-        _keep_positive(readouts, relevance, prediction - means)
+        _scale(relevance, (deviation > 0).astype(float))
     entered = sum(
         values.double().sum((1, 2, 3)).cpu().numpy() for taps in relevance.values() for values in taps.values()
     )
@@ -249,17 +253,11 @@ def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
 
 
-def _keep_positive(
-    readouts: Sequence[Readout],
-    relevance: Mapping[Sight, Mapping[str, "torch.Tensor"]],
-    deviation: np.ndarray,
-) -> None:
-    """Silence readouts whose deviation is not positive."""
-    for place in range(len(readouts)):
-        if deviation[place] <= 0:
-            for taps in relevance.values():
-                for values in taps.values():
-                    values[place] = 0
+def _scale(relevance: Mapping[Sight, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
+    """Multiply the relevance of each readout, in place."""
+    for taps in relevance.values():
+        for values in taps.values():
+            values *= values.new_tensor(factors).view(-1, 1, 1, 1)
 
 
 def _per_cell(
@@ -282,7 +280,7 @@ def _linear_per_cell(
     zero = torch.from_numpy(np.asarray(part.reference, np.float32)).to(grid.average.device)
     deviation = float((weight.double() * (grid.feature.double() - zero.double())).sum())
     constant = -float((weight.double() * zero.double()).sum())
-    if method.starts_with == "one":
+    if method.gradients:
         return torch.zeros_like(weight), weight * grid.slope, deviation, constant
     even = torch.zeros_like(weight) if reference == "zero" else -weight * zero / grid.count
     return weight * grid.feature_per_activation, even, deviation, constant

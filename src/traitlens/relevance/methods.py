@@ -51,7 +51,9 @@ class Method:
     average : {"proportional", "even"}
         How an average hands relevance to what it averaged: by its values (the z rule) or evenly.
     starts_with : {"deviation", "one", "positive_deviation"}
-        What is handed back: the explained deviation (its positive part only), or one for a gradient.
+        What is handed back: the explained deviation (its positive part only), or one.
+    gradients : bool, default False
+        Whether a linear readout hands on its slopes instead of its features' shares.
     samples : callable or None
         Makes inputs and weights from an input; the map is the weighted sum of theirs.
 
@@ -71,6 +73,7 @@ class Method:
     last: Rule | None = None
     average: Literal["proportional", "even"] = "proportional"
     starts_with: Literal["deviation", "one", "positive_deviation"] = "deviation"
+    gradients: bool = False
     samples: Samples | None = None
 
     def rule_for(self, convolution: int) -> Rule:
@@ -121,7 +124,6 @@ _GRADIENT = gradient()
 _DEEP_TAYLOR = {
     "convolution": Z_PLUS,
     "dense": Z_PLUS,
-    "last": W_SQUARE,
     "average": "even",
     "starts_with": "positive_deviation",
 }
@@ -163,24 +165,25 @@ _METHODS = [
     Method("lrp.sequential_preset_b_flat_until_idx", _PRESET_B, _DENSE, first=FLAT, first_count=4),
     Method("deep_taylor", **_DEEP_TAYLOR),  # type: ignore[arg-type]
     Method("deep_taylor.bounded", first=z_box(), **_DEEP_TAYLOR),  # type: ignore[arg-type]
-    Method("gradient", _GRADIENT, _GRADIENT, average="even", starts_with="one"),
+    Method("gradient", _GRADIENT, _GRADIENT, average="even", gradients=True, starts_with="one"),
     Method(
         "input_t_gradient",
         _GRADIENT,
         _GRADIENT,
         first=gradient(times_input=True),
         average="even",
+        gradients=True,
         starts_with="one",
     ),
     Method(
-        "guided_backprop", gradient(clip=True), gradient(clip=True), average="even", starts_with="one"
+        "guided_backprop", gradient(clip=True), gradient(clip=True), average="even", gradients=True
     ),
     Method(
         "deconvnet",
         gradient(gate=False, clip=True),
         gradient(gate=False, clip=True),
         average="even",
-        starts_with="one",
+        gradients=True,
     ),
     Method(
         "integrated_gradients",
@@ -188,11 +191,12 @@ _METHODS = [
         _GRADIENT,
         first=gradient(times_input=True),
         average="even",
+        gradients=True,
         starts_with="one",
         samples=_path_from_grey,
     ),
     Method(
-        "smoothgrad", _GRADIENT, _GRADIENT, average="even", starts_with="one", samples=_noisy_copies
+        "smoothgrad", _GRADIENT, _GRADIENT, average="even", gradients=True, starts_with="one", samples=_noisy_copies
     ),
     Method("zennit.epsilon_plus", _ZENNIT_PLUS, _ZENNIT_DENSE),
     Method("zennit.epsilon_plus_flat", _ZENNIT_PLUS, _ZENNIT_DENSE, first=_ZENNIT_FLAT),

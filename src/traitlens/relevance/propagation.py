@@ -42,6 +42,7 @@ class _Prepared:
     pool: str | None = None
     stacks: dict[Given, list[Modify]] = field(default_factory=dict)
     stacked_weights: dict[Given, "torch.Tensor"] = field(default_factory=dict)
+    stacked_bias: "torch.Tensor | None" = None
     groups: list[_Group] = field(default_factory=list)
     of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
 
@@ -301,6 +302,10 @@ def _prepare(layer: Layer, rule: Rule, is_first: bool) -> _Prepared:
     for given, stack in prepared.stacks.items():
         weight = torch.cat([modify(layer.weight) for modify in stack])
         prepared.stacked_weights[given] = weight.contiguous(memory_format=torch.channels_last)
+    # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
+    assert layer.bias is not None
+    prepared.stacked_bias = layer.bias.new_zeros(len(prepared.stacked_weights["input"]))
+    prepared.stacked_bias[: len(layer.bias)] = layer.bias
     for given in dict.fromkeys(term.given for _, term in terms):
         mine = [(number, term) for number, term in terms if term.given == given]
         weight = torch.cat([term.weight(layer.weight) for _, term in mine])
@@ -348,21 +353,28 @@ def _forward(
                 prepared.of_ones[key] = functional.conv2d(filled, prepared.stacked_weights[kind], padding=1)
             stacked = prepared.of_ones[key]
         else:
-            stacked = functional.conv2d(given[kind], prepared.stacked_weights[kind], padding=1)
+            added = prepared.stacked_bias if kind == "input" else None
+            stacked = functional.conv2d(given[kind], prepared.stacked_weights[kind], added, padding=1)
         for place, modify in enumerate(stack):
             sums[kind, modify] = stacked[:, place * channels : (place + 1) * channels]
     bias = layer.bias.view(1, -1, 1, 1)
-    convolved = sums["input", whole] + bias
+    convolved = sums["input", whole]
     totals: list[torch.Tensor | None] = []
     for share in rule.shares:
         if not share.divide:
             totals.append(None)
             continue
-        parts = [sums[term.given, term.weight] for term in _terms(share, prepared.is_first)]
+        terms = _terms(share, prepared.is_first)
+        has_bias = any(term == Term("input", whole) for term in terms)
+        parts = [sums[term.given, term.weight] for term in terms]
         total = torch.zeros_like(convolved) if not parts else parts[0]
         for part in parts[1:]:
             total = total + part
-        totals.append(total if share.bias is None else total + share.bias(bias))
+        if has_bias and share.bias is not whole:
+            total = total - bias
+        if share.bias is not None and not (has_bias and share.bias is whole):
+            total = total + share.bias(bias)
+        totals.append(total)
     output = functional.relu(convolved)
     activations = {layer.name: output}
     if prepared.pool is not None:
