@@ -19,6 +19,10 @@ FAULT = 2
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
+DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
+DEMO_SIZE = 160
+"""Side of what the network sees in the demonstration: small, so that it takes minutes on a laptop."""
+
 app = typer.Typer(
     name="traitlens",
     no_args_is_help=True,
@@ -143,8 +147,8 @@ def demo(
     from traitlens.study.simulation import simulate_study
 
     if not (folder / "study.toml").exists():
-        messages.print(f"Drawing the built-in study in {escape(str(folder))}")
-        simulate_study(folder)
+        with Terminal().stage(f"Drawing {folder.name}", DEMO_IMAGES * DEMO_IDENTITIES) as advance:
+            simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
     run(folder, None, device, precision, weights)
 
 
