@@ -48,9 +48,7 @@ def train_head_sgd(features, ratings, head, orders, rate, batch):
                 steps[1] += back
                 steps[2] += slope * hidden
                 steps[3] += slope
-            w1, b1, w2, b2 = (
-                part - rate * step for part, step in zip((w1, b1, w2, b2), steps, strict=True)
-            )
+            w1, b1, w2, b2 = (part - rate * step for part, step in zip((w1, b1, w2, b2), steps, strict=True))
         losses.append(total / len(order))
     return (w1, b1, w2, b2), np.array(losses)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
-
 from tests.oracles import readouts_by_hand as by_hand
+
 from traitlens.readouts.performance import outside_means, performance
 
 
@@ -27,7 +27,9 @@ def make_predictions(rng, identities=30, each=1, strength=1.0):
 def test_numbers_against_hand_and_scikit_learn():
     table = make_predictions(np.random.default_rng(0), each=2)
     got = performance(table, samples=100).loc[0]
-    np.testing.assert_allclose(got["r"], by_hand.correlation(table["observed"], table["predicted"]), rtol=1e-12)
+    np.testing.assert_allclose(
+        got["r"], by_hand.correlation(table["observed"], table["predicted"]), rtol=1e-12
+    )
     residual = ((table["observed"] - table["predicted"]) ** 2).sum()
     means = [table.loc[table["fold"] != fold, "observed"].mean() for fold in table["fold"]]
     np.testing.assert_allclose(got["r2"], 1 - residual / ((table["observed"] - means) ** 2).sum(), rtol=1e-12)

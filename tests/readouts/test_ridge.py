@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
-
 from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
+
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts.folds import assign_folds, inner_folds
@@ -49,7 +49,10 @@ def test_weights_agree_with_scikit_learn_and_the_normal_equations(study, penalty
         )
         inside = np.flatnonzero(folds["fold"] == readout.fold)
         np.testing.assert_allclose(
-            readout.predict(features)[inside], sklearn.predict(flat(features[SPACE], inside)), rtol=0, atol=1e-5
+            readout.predict(features)[inside],
+            sklearn.predict(flat(features[SPACE], inside)),
+            rtol=0,
+            atol=1e-5,
         )
 
 
@@ -121,7 +124,9 @@ def test_a_group_need_not_rate_every_image(study):
 def test_a_readout_is_the_same_alone_and_among_others(study):
     features, targets, images = study
     folds = split(images)
-    alone = fit_ridge(features, targets.query("trait == 'warm'"), folds, sharing=0.0).find("autistic", "warm", 1)
+    alone = fit_ridge(features, targets.query("trait == 'warm'"), folds, sharing=0.0).find(
+        "autistic", "warm", 1
+    )
     among = fit_ridge(features, targets, folds, sharing=0.0).find("autistic", "warm", 1)
     np.testing.assert_allclose(alone.parts[0].weight, among.parts[0].weight, rtol=1e-5, atol=1e-8)
 
@@ -146,7 +151,9 @@ def test_shuffled_ratings_give_r_within_the_null():
         images[["image"]].assign(group="all", trait=f"t{number}", rating=rng.normal(size=60))
         for number in range(40)
     ]
-    measured = performance(fit_ridge(features, pd.concat(table), assign_folds(images)).predictions, samples=400)
+    measured = performance(
+        fit_ridge(features, pd.concat(table), assign_folds(images)).predictions, samples=400
+    )
     assert (measured["p"] < 0.05).mean() < 0.15
 
 
