@@ -65,6 +65,9 @@ class View:
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
 
 
+WHOLE = "image"
+"""Name of the view that is the prepared image itself."""
+
 FACE_VIEWS: dict[str, View] = {
     "face": View("face", (160 / 1024, 200 / 1024, 864 / 1024, 904 / 1024), (448, 448)),
     "full": View("full", (0.0, 0.0, 1.0, 1.0), (336, 336)),
@@ -93,7 +96,7 @@ def compute_views(
     taps : mapping of str to sequence of Tap
         What to read from each view.
     views : mapping of str to View
-        The views by name.
+        The views by name; "image", the prepared image itself, need not be among them.
     mirror : bool, default False
         Whether to average each view with its mirror image.
     folder : Path or None
@@ -112,14 +115,14 @@ def compute_views(
         If a view is not known.
     """
     for name in taps:
-        if name not in views:
-            raise unknown_choice("view", name, views)
+        if name not in views and name != WHOLE:
+            raise unknown_choice("view", name, [WHOLE, *views])
     kept: dict[tuple[str, Tap], list[np.ndarray]] = defaultdict(list)
     for image in images:
         for name, read in taps.items():
-            values = _read_or_compute(backbone, views[name], image, tuple(read), False, folder)
+            values = _read_or_compute(backbone, views.get(name), image, tuple(read), False, folder)
             if mirror:
-                mirrored = _read_or_compute(backbone, views[name], image, tuple(read), True, folder)
+                mirrored = _read_or_compute(backbone, views.get(name), image, tuple(read), True, folder)
                 values = [(one + other) / 2 for one, other in zip(values, mirrored, strict=True)]
             for tap, value in zip(read, values, strict=True):
                 kept[name, tap].append(value)
@@ -129,10 +132,10 @@ def compute_views(
 
 
 def _compute(
-    backbone: Backbone, view: View, image: np.ndarray, taps: tuple[Tap, ...], mirrored: bool
+    backbone: Backbone, view: View | None, image: np.ndarray, taps: tuple[Tap, ...], mirrored: bool
 ) -> list[np.ndarray]:
     """Run one view of one image through the network: float32 (1, channel, row, column) per tap."""
-    crop = view.crop(image)[None]
+    crop = (image if view is None else view.crop(image))[None]
     activations = backbone.activations(crop[:, :, ::-1] if mirrored else crop, {tap.layer for tap in taps})
     averages = [tap.average(activations[tap.layer]) for tap in taps]
     return [average.float().cpu().contiguous().numpy() for average in averages]
@@ -140,7 +143,7 @@ def _compute(
 
 def _read_or_compute(
     backbone: Backbone,
-    view: View,
+    view: View | None,
     image: np.ndarray,
     taps: tuple[Tap, ...],
     mirrored: bool,

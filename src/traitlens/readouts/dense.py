@@ -270,7 +270,7 @@ class Heads:
         hidden = self.hidden(inputs)
         error = (hidden * self.fc2_weight).sum(-1) + self.fc2_bias - wanted
         rated = ~error.isnan()
-        slope = error.nan_to_num_(0.0) * (2.0 / rated.sum(0).clamp(min=1))
+        slope = error.nan_to_num_(0.0) * (2.0 / rated.sum(0).clamp(min=1).to(error.dtype))
         to_fc2 = (slope[:, :, None] * hidden).sum(0)
         back = (slope[:, :, None] * self.fc2_weight).mul_(hidden > 0)
         to_fc1 = back.view(len(inputs), -1).T @ inputs

@@ -300,11 +300,10 @@ def primal_parts(
     """
     parts: list[list[LinearPart]] = [[] for _ in range(coefficients.shape[1])]
     for space, values in features.items():
-        seen = values[training]
-        reference = seen.mean(axis=0, dtype=np.float64)
+        seen = values[training].astype(np.float64)
+        reference = seen.mean(axis=0)
         # The coefficients sum to zero, so that centring the features first changes nothing but rounding.
-        flat = (seen - reference.astype(seen.dtype)).reshape(len(training), -1)
-        weights = (coefficients * factors[space]).astype(flat.dtype).T @ flat
+        weights = (coefficients * factors[space]).T @ (seen - reference).reshape(len(training), -1)
         for place, weight in enumerate(weights):
             shaped = weight.reshape(reference.shape).astype(np.float32)
             parts[place].append(LinearPart(space, shaped, reference.astype(np.float32)))

@@ -1,0 +1,107 @@
+"""The model card: what a model is for, what it was fitted on, how well it predicts, what it must not do."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from traitlens.words import GROUP, TRAIT
+
+if TYPE_CHECKING:
+    from traitlens.readouts.saved import TraitModels
+
+_CARD = """\
+---
+library_name: traitlens
+tags:
+- face-perception
+- impressions
+- regression
+license: other
+---
+
+# Impressions of faces: {traits}
+
+**What it predicts.** The mean rating that a group of raters would give to a face image, an impression of the
+raters. It says nothing about the person shown: not their character, health, mind or group.
+
+## Intended use
+Research into how people form impressions of faces, and which parts of a face carry them. Load it with
+`TraitModels.load(folder)`.
+
+**Not for** decisions about people (hiring, lending, policing, admission, diagnosis, matching), nor for
+sorting or scoring photographs of people who have not agreed to it.
+
+## What it is
+{count} {kinds} readouts of {backbone} (weights `{digest}`; not part of this folder), reading {spaces}.
+The weights of VGG16 are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, CC BY 4.0.
+Preprocessing: {channels} minus {mean}, divided by {divide_by}. Images were prepared so: {prepared}.
+
+## Raters
+Groups: {groups}. Differences between the readouts of two groups of raters mix what the groups see with who
+was asked, how many they were and how well they agree; test them before speaking of them.
+
+## Performance
+On identities that a readout did not see. The ceiling is what the raters' agreement allows.
+
+{performance}
+
+## Limits
+- It was fitted on one set of images and one set of raters; both have a time, a place and a culture.
+- Ratings of faces hold stereotypes about age, gender, ethnicity and disability. The readouts learn these as
+  faithfully as anything else in the ratings.
+- Images unlike those that it was fitted on (other poses, light, ages, origins) are predicted worse, and
+  nothing in the output warns of it.
+
+## Files
+`readouts.safetensors` holds the numbers, `manifest.json` describes them and holds their digest. Loading runs
+no code from this folder.
+"""
+
+
+def write_card(models: "TraitModels") -> str:
+    """Write the model card in the form of the Hugging Face hub.
+
+    Parameters
+    ----------
+    models : TraitModels
+        The model.
+
+    Returns
+    -------
+    str
+        Markdown with a YAML head.
+    """
+    kinds = {"LinearReadout": "linear", "DenseReadout": "dense"}
+    preprocessing = models.preprocessing
+    return _CARD.format(
+        traits=_one_line(", ".join(models.traits)),
+        groups=_one_line(", ".join(models.groups)),
+        count=len(models.readouts),
+        kinds=" and ".join(sorted({kinds[type(readout).__name__] for readout in models.readouts})),
+        backbone=models.backbone_name,
+        digest=models.backbone_digest[:12],
+        spaces=", ".join(f"{space.tap} of the view '{space.view}'" for space in models.spaces),
+        channels=preprocessing.channels,
+        mean=preprocessing.mean,
+        divide_by=preprocessing.divide_by,
+        prepared=_one_line(str(dict(models.prepared))) if models.prepared else "not recorded",
+        performance=_performance(models.performance),
+    )
+
+
+def _one_line(text: str) -> str:
+    """Keep names of a study from breaking the page."""
+    return " ".join(text.replace("|", "/").replace("<", "‹").replace(">", "›").split())
+
+
+def _performance(table: pd.DataFrame) -> str:
+    """Lay the performance out as a Markdown table."""
+    columns = [GROUP, TRAIT, "n_images", "r", "ci_low", "ci_high", "r2", "rmse", "ceiling_r", "ceiling_r2"]
+    shown = [column for column in columns if column in table]
+    if table.empty or not shown:
+        return "Not recorded."
+    lines = [f"| {' | '.join(shown)} |", f"|{'---|' * len(shown)}"]
+    for row in table[shown].itertuples(index=False):
+        cells = [f"{cell:.3f}" if isinstance(cell, float) else _one_line(str(cell)) for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

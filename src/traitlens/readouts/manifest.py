@@ -1,0 +1,284 @@
+"""What a saved model looks like on disk, and the checks that it must pass before a number of it is used."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from traitlens.features.taps import Tap
+from traitlens.keeping import digest_file
+from traitlens.problems import ModelError, Problem
+from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout, Readout
+
+MANIFEST, TENSORS, CARD = "manifest.json", "readouts.safetensors", "README.md"
+FORMAT = "traitlens readouts 1"
+LARGEST_MANIFEST = 16 * 2**20
+LARGEST_HEADER = 64 * 2**20
+DENSE_PARTS = ("fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias")
+
+
+class Checked(BaseModel):
+    """A part of the manifest: nothing unknown in it, no infinite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SpaceEntry(Checked):
+    """A feature space."""
+
+    layer: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
+    grid: int | tuple[int, int] | None
+    view: str
+    transform: Literal["none", "sqrt"]
+    mirror: bool
+
+    def space(self) -> FeatureSpace:
+        """Make the feature space.
+
+        Returns
+        -------
+        FeatureSpace
+            What the entry describes.
+        """
+        return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror)
+
+
+class ViewEntry(Checked):
+    """A view."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
+
+
+class BackboneEntry(Checked):
+    """The network, by name and digest."""
+
+    name: str
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class PreprocessingEntry(Checked):
+    """How pixels become its input."""
+
+    channels: Literal["BGR", "RGB"]
+    mean: tuple[float, float, float]
+    divide_by: tuple[float, float, float]
+
+
+class ReadoutEntry(Checked):
+    """A readout; its arrays are named by its place in the list."""
+
+    kind: Literal["linear", "dense"]
+    group: str
+    trait: str
+    fold: int = Field(ge=-1)
+    mean: float
+    spaces: tuple[int, ...] = Field(min_length=1)
+
+
+class Manifest(Checked):
+    """The whole of `manifest.json`."""
+
+    format: Literal["traitlens readouts 1"]
+    made_with: str
+    backbone: BackboneEntry
+    preprocessing: PreprocessingEntry
+    prepared: dict[str, Any]
+    views: tuple[ViewEntry, ...]
+    spaces: tuple[SpaceEntry, ...] = Field(min_length=1)
+    readouts: tuple[ReadoutEntry, ...] = Field(min_length=1)
+    performance: list[dict[str, Any]]
+    tensors: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+def _file(folder: Path, name: str, largest: int | None = None) -> Path:
+    """Find a file of the model: a plain file inside the folder, not a link, not too large."""
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise ModelError(
+            Problem(f"there is no plain file {name}", "point to a folder that traitlens saved", str(folder))
+        )
+    if largest is not None and path.stat().st_size > largest:
+        raise ModelError(Problem(f"larger than {largest} bytes, which no model needs", "", str(path)))
+    return path
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's folder.
+
+    Returns
+    -------
+    Manifest
+        Checked.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, too large or says what no model says.
+    """
+    path = _file(folder, MANIFEST, LARGEST_MANIFEST)
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        raise ModelError(
+            [
+                Problem(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}", "", str(path))
+                for fault in error.errors()[:10]
+            ]
+        ) from None
+    except OSError as error:
+        raise ModelError(Problem(f"cannot be read ({error})", "save the model again", str(path))) from None
+    problems = []
+    named = {"image", *(view.name for view in manifest.views)}
+    for space in manifest.spaces:
+        sides = space.grid if isinstance(space.grid, tuple) else (space.grid or 1,)
+        if not all(1 <= side <= 256 for side in sides):
+            problems.append(Problem(f"grid {space.grid} is not between 1 and 256", "", str(path)))
+        if space.view not in named:
+            problems.append(Problem(f"the view {space.view!r} is named but not described", "", str(path)))
+    for view in manifest.views:
+        left, top, right, bottom = view.box
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            problems.append(Problem(f"view {view.name!r}: the box leaves the image", "", str(path)))
+        if not all(16 <= side <= 4096 for side in view.size):
+            problems.append(Problem(f"view {view.name!r}: the size {view.size} is absurd", "", str(path)))
+    for entry in manifest.readouts:
+        if not all(0 <= place < len(manifest.spaces) for place in entry.spaces):
+            problems.append(
+                Problem(f"trait {entry.trait!r}: it reads a space that is not there", "", str(path))
+            )
+        if entry.kind == "dense" and len(entry.spaces) != 1:
+            problems.append(Problem(f"trait {entry.trait!r}: dense readouts read one space", "", str(path)))
+    if problems:
+        raise ModelError(problems)
+    return manifest
+
+
+def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    """Read and check the arrays; the header is checked before anything is allocated.
+
+    Parameters
+    ----------
+    folder : Path
+        The model's folder.
+    manifest : Manifest
+        What the arrays must agree with.
+
+    Returns
+    -------
+    dict of str to ndarray
+        float32, finite.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, altered, or holds other arrays.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = _file(folder, TENSORS)
+    try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(LARGEST_HEADER, path.stat().st_size):
+            raise ModelError(Problem("its header is longer than the file", "fetch it again", str(path)))
+        if digest_file(path) != manifest.tensors:
+            raise ModelError(
+                Problem(
+                    "its digest is not the one in the manifest",
+                    "the file was damaged or altered: fetch both again from a source that you trust",
+                    str(path),
+                )
+            )
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(Problem(f"cannot be read as safetensors ({error})", "", str(path))) from None
+    wrong = [name for name, tensor in tensors.items() if tensor.dtype != np.float32]
+    not_finite = [
+        name for name, tensor in tensors.items() if name not in wrong and not np.isfinite(tensor).all()
+    ]
+    problems = [Problem(f"the tensor {name} is not float32", "", str(path)) for name in wrong[:10]]
+    problems += [Problem(f"the tensor {name} holds no numbers", "", str(path)) for name in not_finite[:10]]
+    expected = sum(
+        2 * len(entry.spaces) if entry.kind == "linear" else len(DENSE_PARTS) for entry in manifest.readouts
+    )
+    if len(tensors) != expected:
+        problems.append(Problem(f"{len(tensors)} tensors instead of {expected}", "", str(path)))
+    if problems:
+        raise ModelError(problems)
+    return tensors
+
+
+def build_readout(
+    entry: ReadoutEntry, number: str, spaces: Sequence[FeatureSpace], tensors: Mapping[str, np.ndarray]
+) -> Readout:
+    """Put one readout together, checking shapes.
+
+    Parameters
+    ----------
+    entry : ReadoutEntry
+        What the manifest says of it.
+    number : str
+        Its place in the manifest, five digits.
+    spaces : sequence of FeatureSpace
+        All feature spaces of the model.
+    tensors : mapping of str to ndarray
+        All arrays of the model.
+
+    Returns
+    -------
+    Readout
+        The readout.
+
+    Raises
+    ------
+    ModelError
+        If an array is missing or has another shape.
+    """
+
+    def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
+        tensor = tensors.get(f"{number}.{name}")
+        if tensor is None:
+            raise ModelError(Problem(f"the tensor {number}.{name} is missing", "", TENSORS))
+        fits = len(like) == tensor.ndim and all(
+            side in (None, got) for side, got in zip(like, tensor.shape, strict=True)
+        )
+        if not fits:
+            shape = re.sub("None", "any", str(like))
+            raise ModelError(
+                Problem(f"the tensor {number}.{name} has shape {tensor.shape}, not {shape}", "", TENSORS)
+            )
+        return tensor
+
+    read = [spaces[place] for place in entry.spaces]
+    if entry.kind == "linear":
+        parts = []
+        for place, space in enumerate(read):
+            grid = space.tap.grid
+            sides = grid if isinstance(grid, tuple) else (grid, grid)
+            weight = take(f"{place}.weight", (None, *sides))
+            parts.append(LinearPart(space, weight, take(f"{place}.reference", weight.shape)))
+        return LinearReadout(entry.group, entry.trait, entry.fold, tuple(parts), entry.mean)
+    first = take("fc1_weight", (None, None))
+    hidden = first.shape[0]
+    return DenseReadout(
+        entry.group,
+        entry.trait,
+        entry.fold,
+        first,
+        take("fc1_bias", (hidden,)),
+        take("fc2_weight", (1, hidden)),
+        take("fc2_bias", (1,)),
+        entry.mean,
+        read[0],
+    )

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from traitlens.features.backbone import load_backbone, stack_backbone
+from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.taps import Tap, compute_features
+from traitlens.features.views import View, compute_views
+from traitlens.problems import TraitlensError
+
+TAP = Tap("block2_pool", 2)
+VIEWS = {"left": View("left", (0.0, 0.0, 0.5, 1.0), (16, 32))}
+
+
+@pytest.fixture
+def backbone():
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, inputs, outputs in (("block1_conv1", 3, 4), ("block2_conv1", 4, 6)):
+        tensors[f"{name}.weight"] = rng.normal(size=(outputs, inputs, 3, 3)).astype(np.float32)
+        tensors[f"{name}.bias"] = rng.normal(size=outputs).astype(np.float32)
+    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+def convolve_by_hand(values, weight, bias):
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
+    out = np.zeros((len(weight), *values.shape[1:]))
+    for row in range(values.shape[1]):
+        for column in range(values.shape[2]):
+            out[:, row, column] = (weight * padded[:, row : row + 3, column : column + 3]).sum((1, 2, 3))
+    return np.maximum(out + bias[:, None, None], 0)
+
+
+def test_activations_agree_with_a_literal_forward_pass(backbone, images):
+    values = images[0][:, :, ::-1].astype(float).transpose(2, 0, 1)
+    values = values - np.array([103.939, 116.779, 123.68])[:, None, None]
+    for layer in backbone.layers:
+        if layer.weight is not None:
+            values = convolve_by_hand(values, layer.weight.numpy().astype(float), layer.bias.numpy())
+        else:
+            channels, rows, columns = values.shape
+            values = values.reshape(channels, rows // 2, 2, columns // 2, 2).max((2, 4))
+    averaged = values.reshape(6, 2, 4, 2, 4).mean((2, 4))
+    got = compute_features(backbone, [images[:1]], [TAP])[TAP][0]
+    np.testing.assert_allclose(got, averaged, rtol=1e-4, atol=1e-3)
+
+
+def test_views_give_what_the_crop_gives(backbone, images):
+    got = compute_views(backbone, images, {"image": [TAP], "left": [TAP]}, VIEWS)
+    np.testing.assert_allclose(
+        got["image", TAP], compute_features(backbone, [images], [TAP])[TAP], rtol=1e-5, atol=1e-4
+    )
+    left = compute_features(backbone, [images[:, :, :16]], [TAP])[TAP]
+    np.testing.assert_allclose(got["left", TAP], left, rtol=1e-5, atol=1e-4)
+
+
+def test_mirrored_views_do_not_change_when_the_image_is_mirrored(backbone, images):
+    taps = {"image": [TAP]}
+    one = compute_views(backbone, images, taps, {}, mirror=True)["image", TAP]
+    other = compute_views(backbone, images[:, :, ::-1], taps, {}, mirror=True)["image", TAP]
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
+
+
+def test_kept_features_are_read_again_and_damaged_ones_computed_again(
+    backbone, images, tmp_path, monkeypatch
+):
+    taps = {"image": [TAP, Tap("block1_pool", (1, 2))]}
+    first = compute_views(backbone, images, taps, {}, folder=tmp_path)
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert len(files) == 3
+    files[0].write_bytes(b"damaged")
+    passes = []
+    forward = type(backbone).activations
+    monkeypatch.setattr(type(backbone), "activations", lambda *inputs: passes.append(1) or forward(*inputs))
+    again = compute_views(backbone, images, taps, {}, folder=tmp_path)
+    assert len(passes) == 1
+    for key, values in first.items():
+        np.testing.assert_array_equal(again[key], values)
+    compute_views(backbone, images, taps, {}, mirror=True, folder=tmp_path)
+    assert len(passes) == 4
+
+
+def test_unknown_views_taps_and_pixels_are_told(backbone, images):
+    with pytest.raises(TraitlensError, match="unknown view 'lefd'; did you mean 'left'"):
+        compute_views(backbone, images, {"lefd": [TAP]}, VIEWS)
+    with pytest.raises(TraitlensError, match="unknown tap 'block2_pol'"):
+        backbone.up_to("block2_pol")
+    with pytest.raises(TraitlensError, match="unknown backbone 'vgg61'; did you mean 'vgg16'"):
+        load_backbone("vgg61")
+    with pytest.raises(ValueError, match="must be uint8 RGB"):
+        VGG_CAFFE.to_input(images.astype(float))
+
+
+def test_preprocessing_reorders_subtracts_and_divides(images):
+    settings = Preprocessing("RGB", (1.0, 2.0, 3.0), (2.0, 4.0, 5.0))
+    want = (images.astype(float) - [1, 2, 3]) / [2, 4, 5]
+    np.testing.assert_allclose(settings.to_input(images).permute(0, 2, 3, 1), want, rtol=1e-6)
+    low, high = settings.bounds()
+    assert low == (-0.5, -0.5, -0.6)
+    assert high == (127.0, 63.25, 50.4)
+    assert (str(Tap("a", 3)), str(Tap("a", (7, 14))), str(Tap("a"))) == ("a 3x3", "a 7x14", "a")
