@@ -1,5 +1,6 @@
-"""Image names in tables matched to image files: with or without extension, whatever the case."""
+"""Image names in tables matched to image files: with or without extension and prefix, whatever the case."""
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
@@ -30,12 +31,12 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
         One for each name that matches no image, or several.
     """
     names = table[IMAGE].astype(str).str.strip().str.replace("\\", "/")
-    known = _names_of(files)
+    known = ImageNames(files)
     matched: dict[str, str] = {}
     problems = []
     rows = names.groupby(names, sort=False)
     for name, part in rows:
-        found = known.get(name) or known.get(name.lower()) or set()
+        found = known.find(name)
         if len(found) == 1:
             matched[name] = next(iter(found))
             continue
@@ -54,14 +55,59 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
     return table.assign(**{IMAGE: names.map(matched).fillna(names)}), problems
 
 
-def _names_of(files: Sequence[str]) -> dict[str, set[str]]:
-    """Map every way to write an image's name to the files that it could mean."""
-    known: dict[str, set[str]] = {}
-    for file in files:
-        path = PurePosixPath(file)
-        ways = {file, path.with_suffix("").as_posix(), path.name, path.stem}
-        for way in ways | {way.lower() for way in ways}:
-            known.setdefault(way, set()).add(file)
-    for file in files:  # a full path always means itself
-        known[file] = {file}
-    return known
+class ImageNames:
+    """Every way to write the images' names.
+
+    Parameters
+    ----------
+    files : sequence of str
+        The images' paths below `images/`.
+
+    Examples
+    --------
+    >>> names = ImageNames(["faces/face_001.jpg", "faces/face_002.jpg"])
+    >>> names.find("FACE_001"), names.find("X001"), names.find("2")
+    ({'faces/face_001.jpg'}, {'faces/face_001.jpg'}, {'faces/face_002.jpg'})
+    """
+
+    def __init__(self, files: Sequence[str]):
+        self._written: dict[str, set[str]] = {}
+        self._numbered: dict[str, set[str]] = {}
+        for file in files:
+            path = PurePosixPath(file)
+            for way in {file, path.with_suffix("").as_posix(), path.name, path.stem}:
+                for spelling in {way, way.lower()}:
+                    self._written.setdefault(spelling, set()).add(file)
+            self._numbered.setdefault(_number_of(path.stem), set()).add(file)
+        for file in files:  # a full path always means itself
+            self._written[file] = {file}
+
+    def find(self, name: str) -> set[str]:
+        """Find the images that a name may mean.
+
+        Parameters
+        ----------
+        name : str
+            A path, name or number; a prefix is passed over where the number alone decides.
+
+        Returns
+        -------
+        set of str
+            The images; empty where nothing matches.
+        """
+        path = PurePosixPath(name)
+        stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
+        for way in (name, name.lower(), path.name.lower(), stem.lower()):
+            if found := self._written.get(way):
+                return found
+        number = _number_of(stem)
+        return self._numbered.get(number, set()) if number else set()
+
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+
+
+def _number_of(name: str) -> str:
+    """Keep what follows a prefix of letters: its digits without leading zeros, and any letters after them."""
+    match = re.fullmatch(r"[^\W\d]*?[\W_]*0*(\d+)([a-z]?)", name.lower())
+    return match.group(1) + match.group(2) if match else ""

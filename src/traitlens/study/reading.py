@@ -8,8 +8,9 @@ import pandas as pd
 
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
+from traitlens.study.cleaning import Cleaned, clean_ratings
 from traitlens.study.matching import match_images
-from traitlens.study.settings import Settings, read_settings
+from traitlens.study.settings import CleaningSettings, Settings, read_settings
 from traitlens.study.tables import (
     cell_problems,
     find_duplicates,
@@ -43,6 +44,8 @@ class Study:
         image, point, x, y in pixels of the upright image, from `landmarks.csv`.
     notices : tuple of Problem
         What the reader should know but need not mend.
+    cleaning : Cleaned or None
+        What was left out by the rules of `study.toml`, step by step; None without such rules.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class Study:
     ratings: pd.DataFrame
     landmarks: pd.DataFrame | None = None
     notices: tuple[Problem, ...] = ()
+    cleaning: Cleaned | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> "Study":
@@ -158,12 +162,21 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems
+    cleaning = None
+    if settings.cleaning != CleaningSettings():
+        try:
+            cleaning = clean_ratings(ratings, settings.cleaning, settings.scale)
+        except StudyError as error:
+            return None, [*problems, *error.problems]
+        ratings = cleaning.ratings
+        if ratings.empty:
+            return None, [*problems, Problem("cleaning leaves no rating", "loosen its rules", "study.toml")]
     if (folder / "images.csv").exists():
         problems += check_listed(ratings, images)
     images, left_out = _keep_rated(images, ratings)
     if not problems:
         problems += check_enough(images, ratings, settings)
-    return Study(folder, settings, images, ratings, landmarks, (*notices, *left_out)), problems
+    return Study(folder, settings, images, ratings, landmarks, (*notices, *left_out), cleaning), problems
 
 
 def find_images(folder: Path) -> list[str]:
@@ -223,7 +236,7 @@ def _read_ratings(
     if missing.any():
         notices.append(Problem(f"empty ratings were left out: {int(missing.sum())}", file=file))
     table = table[~missing]
-    if settings.scale is not None:
+    if settings.scale is not None and not settings.cleaning.off_scale:
         low, high = settings.scale
         off = table[RATING][(table[RATING] < low) | (table[RATING] > high)]
         what = f"{{:g}} is off the scale {low:g} to {high:g}"

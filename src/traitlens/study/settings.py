@@ -1,10 +1,11 @@
 """The settings of a study, as `study.toml` holds them: every one optional, every one checked."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from traitlens.problems import Problem, nearest
 
@@ -86,6 +87,91 @@ class ComparisonSettings(_Section):
     permutations: int = Field(5000, ge=0)
 
 
+class RatingsSettings(_Section):
+    """Where the tables that the ratings were imported from kept them; `ratings.csv` has its own layout.
+
+    Parameters
+    ----------
+    imported_from : tuple of str
+        Names of the files that the ratings were imported from.
+    layout : {"long", "wide"}, default "long"
+        "long": a row per judgement; "wide": several judgements in a row.
+    columns : {"images", "raters", "traits"}, default "images"
+        What a wide table has a column for each of.
+    spread : tuple of str
+        The columns of a wide table that hold ratings: names, or patterns such as "X*".
+    pattern : str or None
+        Regular expression that divides the names of these columns, with groups named image, rater, trait or
+        repeat.
+    rater, group, image, trait, rating, repeat : str or None
+        The columns that hold these.
+    trait_name : str or None
+        The trait, where the table is about one only.
+    group_pattern : str or None
+        Regular expression that finds the group in the rater's name, where no column holds it.
+    keep : tuple of str
+        Further columns to keep.
+    """
+
+    imported_from: tuple[str, ...] = ()
+    layout: Literal["long", "wide"] = "long"
+    columns: Literal["images", "raters", "traits"] = "images"
+    spread: tuple[str, ...] = ()
+    pattern: str | None = None
+    rater: str | None = None
+    group: str | None = None
+    image: str | None = None
+    trait: str | None = None
+    rating: str | None = None
+    repeat: str | None = None
+    trait_name: str | None = None
+    group_pattern: str | None = None
+    keep: tuple[str, ...] = ()
+
+    @field_validator("pattern", "group_pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"it is no regular expression ({error})") from error
+        return value
+
+
+class CleaningSettings(_Section):
+    """Which ratings and raters are left out before anything is computed; nothing by default.
+
+    Parameters
+    ----------
+    fastest : float or None
+        Shortest answer that counts, in the unit of the column `time`.
+    time : str, default "rt"
+        Column of the ratings with the time that an answer took.
+    most_too_fast : float or None
+        Raters with a larger share of too fast answers are left out altogether.
+    one_value : bool, default False
+        Leave out raters who gave one value throughout a trait.
+    lowest_retest : float or None
+        Leave out raters whose repeated ratings correlate less than this (all traits together).
+    most_missing : float or None
+        Leave out raters who rated less than the rest: a larger share of the group's images is missing.
+    off_scale : bool, default False
+        Leave out ratings off the scale instead of refusing the study.
+    fewest_ratings : int or None
+        Leave out an image's ratings on a trait where a group gave fewer than this.
+    """
+
+    fastest: float | None = Field(None, gt=0)
+    time: str = "rt"
+    most_too_fast: float | None = Field(None, ge=0, le=1)
+    one_value: bool = False
+    lowest_retest: float | None = Field(None, ge=-1, le=1)
+    most_missing: float | None = Field(None, ge=0, le=1)
+    off_scale: bool = False
+    fewest_ratings: int | None = Field(None, ge=1)
+
+
 class Settings(_Section):
     """Everything that `study.toml` may hold.
 
@@ -102,6 +188,9 @@ class Settings(_Section):
     seed : int, default 0
         Seed of everything random.
     folds, faces, readout, relevance, comparison : sections
+
+
+    ratings, cleaning, folds, faces, readout, relevance : sections
         See their classes.
     """
 
@@ -111,6 +200,8 @@ class Settings(_Section):
     traits: tuple[str, ...] = ()
     scale: tuple[float, float] | None = None
     seed: int = Field(0, ge=0)
+    ratings: RatingsSettings = RatingsSettings()
+    cleaning: CleaningSettings = CleaningSettings()
     folds: FoldSettings = FoldSettings()
     faces: FaceSettings = FaceSettings()
     readout: ReadoutSettings = ReadoutSettings()

@@ -175,7 +175,7 @@ def _oval(f: dict[str, float]) -> np.ndarray:
 def _nose(f: dict[str, float]) -> np.ndarray:
     """Right half of the nose's outline, root to base."""
     x, y = np.array(_NOSE).T
-    wider = 1 + 0.19 * f["nose_width"] * (0.3 + 0.7 * _ramp(y, 0.1, 0.6))
+    wider = 1 + 0.21 * f["nose_width"] * (0.3 + 0.7 * _ramp(y, 0.1, 0.6))
     return np.stack([x * wider, y * (1 + 0.07 * f["nose_length"])], axis=1)
 
 
@@ -197,9 +197,9 @@ def _brow(f: dict[str, float]) -> np.ndarray:
     t = np.linspace(1, 0, 5)  # 0 inside, 1 outside
     x = -0.27 + 0.57 * t
     arch = 0.09 * np.sin(np.pi * np.clip(t, 0, 1) ** 1.4) - 0.03 * t
-    tilt = 0.075 * f["brow_tilt"] * (1 - t) - 0.035 * f["brow_tilt"] * t
+    tilt = 0.085 * f["brow_tilt"] * (1 - t) - 0.035 * f["brow_tilt"] * t
     middle = -0.335 - 0.03 * f["brow_height"] - arch + tilt
-    half = 0.05 * (1 + 0.42 * f["brow_thickness"]) * np.array([0.35, 0.75, 1.0, 1.0, 0.85])
+    half = 0.05 * (1 + 0.48 * f["brow_thickness"]) * np.array([0.35, 0.75, 1.0, 1.0, 0.85])
     upper, lower = np.stack([x, middle - half], axis=1), np.stack([x, middle + half], axis=1)
     return np.concatenate([upper, lower[::-1]])
 

@@ -20,7 +20,7 @@ WITHIN_IDENTITY: dict[str, float] = {
     "smile": 0.75,
     "cheek_flush": 0.6,
     "jaw_width": 0.15,
-    "nose_width": 0.15,
+    "nose_width": 0.3,
 }
 """Share of a feature's variance that lies between images of one identity (expression, weight); else 0."""
 

@@ -1,0 +1,179 @@
+"""Ratings left out by rules that the study names; every step says what it took, nothing goes silently."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.settings import CleaningSettings
+from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What is left, and what each step took.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        The ratings that are left, in their order.
+    steps : DataFrame
+        step, raters_left_out, ratings_left_out, raters, ratings: what each step took and what stayed; the
+        first row says what there was.
+    left_out : DataFrame
+        The ratings that were taken, with the step that took them.
+    """
+
+    ratings: pd.DataFrame
+    steps: pd.DataFrame
+    left_out: pd.DataFrame
+
+    def __str__(self) -> str:
+        return str(self.steps.to_string(index=False))
+
+
+def clean_ratings(
+    ratings: pd.DataFrame, settings: CleaningSettings, scale: tuple[float, float] | None = None
+) -> Cleaned:
+    """Leave out ratings by the rules that are set, in this order.
+
+    1. `off_scale`: ratings off the scale. 2. `fastest`: answers given too fast, and with `most_too_fast` all
+    ratings of raters with too many of them. 3. `one_value`: raters who gave one value throughout a trait
+    (three ratings at least), that trait. 4. `lowest_retest`: raters whose repeated ratings correlate too
+    little. 5. `most_missing`: raters who rated too few of the images that their group rated, for each trait.
+    6. `fewest_ratings`: images that too few raters of a group rated on a trait.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        One row per judgement.
+    settings : CleaningSettings
+        The rules.
+    scale : (float, float), optional
+        Lowest and highest possible rating.
+
+    Returns
+    -------
+    Cleaned
+        What is left, and what each step took.
+
+    Raises
+    ------
+    StudyError
+        If a rule needs a column that is missing.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"rater": ["a", "a", "b"], "group": "g", "trait": "warm",
+    ...     "image": ["1", "2", "1"], "rating": [3.0, 9.0, 4.0], "repeat": 1})
+    >>> print(clean_ratings(table, CleaningSettings(off_scale=True), scale=(1, 7)))
+         step  raters_left_out  ratings_left_out  raters  ratings
+         read                0                 0       2        3
+    off_scale                0                 1       2        2
+    """
+    _check_columns(ratings, settings)
+    steps = [("read", ratings.iloc[:0])]
+    left = ratings
+
+    def leave_out(step: str, mask: pd.Series) -> None:
+        """Take the marked rows and note the step."""
+        nonlocal left
+        steps.append((step, left[mask]))
+        left = left[~mask]
+
+    if settings.off_scale and scale is not None:
+        leave_out("off_scale", (left[RATING] < scale[0]) | (left[RATING] > scale[1]))
+    if settings.fastest is not None:
+        fast = pd.to_numeric(left[settings.time], errors="coerce") < settings.fastest
+        if settings.most_too_fast is not None:
+            share = fast.groupby(left[RATER]).mean()
+            leave_out("most_too_fast", left[RATER].isin(share.index[share > settings.most_too_fast]))
+            fast = fast[left.index]
+        leave_out("fastest", fast)
+    if settings.one_value:
+        groups = left.groupby([RATER, TRAIT])[RATING]
+        leave_out("one_value", (groups.transform("nunique") == 1) & (groups.transform("size") >= 3))
+    if settings.lowest_retest is not None:
+        retest = retest_correlations(left)
+        poor = retest.index[retest < settings.lowest_retest]
+        leave_out("lowest_retest", left[RATER].isin(poor))
+    if settings.most_missing is not None:
+        leave_out("most_missing", _missing_shares(left) > settings.most_missing)
+    if settings.fewest_ratings is not None:
+        who = RATER if RATER in left else RATING
+        number = left.groupby([GROUP, TRAIT, IMAGE])[who].transform("nunique" if who == RATER else "size")
+        leave_out("fewest_ratings", number < settings.fewest_ratings)
+    return Cleaned(left.reset_index(drop=True), _count(ratings, steps), _label(steps))
+
+
+def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
+    """Correlate each rater's first and second rating of the same images.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        One row per judgement, with `repeat` numbering the judgements of one rater, image and trait.
+
+    Returns
+    -------
+    Series
+        Rater -> Pearson correlation, for raters with three repeated images at least; 0 where one of the two
+        ratings never varies.
+    """
+    order = ratings.groupby([RATER, TRAIT, IMAGE])[REPEAT].rank(method="first")
+    keys = [RATER, TRAIT, IMAGE]
+    first = ratings[order == 1].set_index(keys)[RATING]
+    second = ratings[order == 2].set_index(keys)[RATING]
+    pairs = pd.DataFrame({"first": first.reindex(second.index), "second": second})
+    correlations = {}
+    for rater, rows in pairs.groupby(level=RATER):
+        if len(rows) >= 3:
+            varies = rows["first"].nunique() > 1 and rows["second"].nunique() > 1
+            correlations[rater] = float(np.corrcoef(rows["first"], rows["second"])[0, 1]) if varies else 0.0
+    return pd.Series(correlations, dtype=float)
+
+
+def _missing_shares(ratings: pd.DataFrame) -> pd.Series:
+    """Share of the group's images of a trait that the row's rater did not rate."""
+    there = ratings.groupby([GROUP, TRAIT])[IMAGE].transform("nunique")
+    rated = ratings.groupby([RATER, GROUP, TRAIT])[IMAGE].transform("nunique")
+    return 1 - rated / there
+
+
+def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
+    """Refuse rules whose columns are missing."""
+    needs = {
+        "fastest": [settings.time],
+        "most_too_fast": [settings.time, RATER],
+        "one_value": [RATER],
+        "lowest_retest": [RATER, REPEAT],
+        "most_missing": [RATER],
+    }
+    problems = [
+        Problem(f"cleaning.{rule} needs column {column!r}", "add it, or remove the rule", "ratings.csv")
+        for rule, columns in needs.items()
+        if getattr(settings, rule) not in (None, False)
+        for column in columns
+        if column not in ratings
+    ]
+    if problems:
+        raise StudyError(problems)
+
+
+def _count(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Count what each step took, and what stayed."""
+    rows = []
+    left = ratings
+    for step, taken in steps:
+        after = left.drop(taken.index)
+        raters = after[RATER].nunique() if RATER in after else 0
+        before = left[RATER].nunique() if RATER in left else 0
+        rows.append((step, before - raters, len(taken), raters, len(after)))
+        left = after
+    return pd.DataFrame(rows, columns=["step", "raters_left_out", "ratings_left_out", "raters", "ratings"])
+
+
+def _label(steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Gather the ratings that were taken, each with its step."""
+    return pd.concat([taken.assign(step=step) for step, taken in steps], ignore_index=True)
