@@ -354,8 +354,8 @@ def through_dense(
         total = torch.zeros_like(convolved)
         for modified, value in zip(weights, given, strict=True):
             total = total + modified @ value
-        if share.bias is not None:
-            total = total + share.bias(bias)
+        added = share.bias(bias)
+        total = total if added is None else total + added
         active = convolved > 0 if share.divide or rectified else None
         sent = relevance * share.factor(total, active)
         for modified, value in zip(weights, given, strict=True):

@@ -131,9 +131,9 @@ _DEEP_TAYLOR = {
 
 def _kept_positive(alpha: float, beta: float) -> Rule:
     """Make the alpha-beta rule as zennit has it: each denominator has the bias of its own sign."""
-    same = (Term("positive", positive), Term("negative", negative))
-    other = (Term("positive", negative), Term("negative", positive))
-    shares = [Share(same, positive, alpha, 1e-6), Share(other, negative, -beta, 1e-6)]
+    supporting = (Term("positive", positive, positive), Term("negative", negative))
+    opposing = (Term("positive", negative, negative), Term("negative", positive))
+    shares = [Share(supporting, alpha, 1e-6), Share(opposing, -beta, 1e-6)]
     return Rule(f"zennit alpha {alpha:g} beta {beta:g}", tuple(shares[: 2 if beta else 1]))
 
 
