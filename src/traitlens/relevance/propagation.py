@@ -523,8 +523,10 @@ def _step_back(
         sent.append(values)
     total = None
     for group, given in zip(step.prepared.groups, step.given, strict=True):
-        stacked = sent[group.shares[0]] if len(group.shares) == 1 else torch.cat(
-            [sent[number] for number in group.shares], 1
+        stacked = (
+            sent[group.shares[0]]
+            if len(group.shares) == 1
+            else torch.cat([sent[number] for number in group.shares], 1)
         )
         values = functional.conv2d(stacked, group.weight, padding=1)
         if len(step.given) == 1:
@@ -543,9 +545,7 @@ def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
     return some + more
 
 
-def _through_window(
-    values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]
-) -> "torch.Tensor":
+def _through_window(values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]) -> "torch.Tensor":
     """Multiply every window of the factor by one value: from a pooling to what it pooled."""
     import torch
     from torch.nn import functional
