@@ -1,32 +1,21 @@
 """Maps of what carried each prediction: the room's front door."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.problems import unknown_choice
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.entering import Entered, Reference, Sight, enter, sights_of, spaces_of
+from traitlens.relevance.entering import Entered, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import Passage, Propagator
+from traitlens.relevance.sights import Sight, Sights, View, spaces_of
 
 if TYPE_CHECKING:
     import torch
     import xarray
-
-
-class View(Protocol):
-    """A named crop of the prepared image, resampled."""
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom edge, as shares of width and height."""
-
-    def crop(self, image: np.ndarray) -> np.ndarray:
-        """Cut the view out of a prepared image."""
 
 
 class Explainer:
@@ -66,14 +55,9 @@ class Explainer:
             raise ValueError("there is no readout to explain")
         self.method = find_method(method)
         self.reference = reference
-        self.views = dict(views or {})
         self._propagator = Propagator(self.backbone, self.method)
-        self._taps: dict[Sight, set[str]] = {}
-        for space in dict.fromkeys(space for readout in self.readouts for space in spaces_of(readout)):
-            if space.view != "image" and space.view not in self.views:
-                raise unknown_choice("view", space.view, ["image", *self.views])
-            for sight in sights_of(space):
-                self._taps.setdefault(sight, set()).add(space.tap.layer)
+        spaces = dict.fromkeys(space for readout in self.readouts for space in spaces_of(readout))
+        self._sights = Sights(spaces, views)
 
     def explain(self, image: np.ndarray) -> "xarray.Dataset":
         """Explain one image.
@@ -90,7 +74,10 @@ class Explainer:
         """
         maps, entered = None, None
         for inputs, weight in self._samples(image):
-            passages = {sight: self._propagator.read(inputs[sight], self._taps[sight]) for sight in inputs}
+            passages = {
+                sight: self._propagator.read(values, self._sights.taps[sight])
+                for sight, values in inputs.items()
+            }
             activations = {sight: passage.activations for sight, passage in passages.items()}
             now = enter(self.readouts, activations, self.method, self.reference)
             entered = entered or now
@@ -102,7 +89,8 @@ class Explainer:
 
     def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[Sight, "torch.Tensor"], float]]:
         """Give network inputs and weights; one, unless the method averages over several."""
-        inputs = {sight: self.backbone.input(self._see(image, sight)[None]) for sight in self._taps}
+        sights = self._sights
+        inputs = {sight: self.backbone.input(sights.see(image, sight)[None]) for sight in sights.taps}
         if self.method.samples is None:
             yield inputs, 1.0
             return
@@ -111,11 +99,6 @@ class Explainer:
             values = dict(zip(samples, (value for value, _ in together), strict=True))
             yield values, together[0][1]
 
-    def _see(self, image: np.ndarray, sight: Sight) -> np.ndarray:
-        """Cut and mirror an image as a sight asks."""
-        seen = image if sight.view == "image" else self.views[sight.view].crop(image)
-        return np.ascontiguousarray(seen[:, ::-1]) if sight.mirrored else seen
-
     def _to_pixels(
         self, image: np.ndarray, passages: Mapping[Sight, Passage], entered: Entered
     ) -> np.ndarray:
@@ -123,48 +106,8 @@ class Explainer:
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
         for sight, passage in passages.items():
             maps = passage.back(entered.relevance[sight]).cpu().numpy()
-            if sight.mirrored:
-                maps = maps[:, :, ::-1]
-            if sight.view != "image":
-                rows, columns = _coverage(self.views[sight.view], image.shape[:2], maps.shape[1:])
-                maps = rows @ maps @ columns.T
-            total += maps
+            total += self._sights.to_image(maps, sight, (image.shape[0], image.shape[1]))
         return total
-
-    def regions(self, image: np.ndarray, masks: np.ndarray) -> dict[Sight, dict[str, "torch.Tensor"]]:
-        """Take regions of the prepared image back to every tap; see :mod:`traitlens.relevance.regions`.
-
-        Parameters
-        ----------
-        image : ndarray
-            uint8 RGB (row, column, 3).
-        masks : ndarray
-            (region, row, column): how much each pixel counts.
-
-        Returns
-        -------
-        dict of Sight to dict of str to Tensor
-            (region, channel, row, column) by layer, and the activations under the same keys in
-            :attr:`seen`.
-        """
-        import torch
-
-        device = self.backbone.layers[0].weight
-        assert device is not None
-        found = {}
-        self.seen: dict[Sight, dict[str, torch.Tensor]] = {}
-        for sight, taps in self._taps.items():
-            inputs = self.backbone.input(self._see(image, sight)[None])
-            passage = self._propagator.read(inputs, taps)
-            mine = np.asarray(masks, np.float32)
-            if sight.view != "image":
-                rows, columns = _coverage(self.views[sight.view], image.shape[:2], inputs.shape[2:])
-                mine = rows.T @ mine @ columns
-            if sight.mirrored:
-                mine = mine[:, :, ::-1]
-            found[sight] = passage.forth(torch.from_numpy(np.ascontiguousarray(mine)).to(device.device))
-            self.seen[sight] = passage.activations
-        return found
 
     def _dataset(self, maps: np.ndarray, entered: Entered) -> "xarray.Dataset":
         """Bind maps and ledger together."""
@@ -347,20 +290,3 @@ def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
         words.TRAIT: (words.READOUT, np.array([readout.trait for readout in readouts], dtype=object)),
         words.FOLD: (words.READOUT, np.array([readout.fold for readout in readouts])),
     }
-
-
-def _coverage(
-    view: View, image_size: Sequence[int], view_size: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share every row and column of a view among those of the image that it covers; columns sum to 1."""
-    left, top, right, bottom = view.box
-    height, width = image_size[0], image_size[1]
-    edges = ((round(top * height), round(bottom * height)), (round(left * width), round(right * width)))
-    found = []
-    for (start, end), whole, seen in zip(edges, (height, width), view_size, strict=True):
-        borders = np.linspace(start, end, seen + 1)
-        pixels = np.arange(whole)[:, None]
-        overlap = np.minimum(borders[1:], pixels + 1) - np.maximum(borders[:-1], pixels)
-        overlap = np.clip(overlap, 0, None)
-        found.append((overlap / overlap.sum(0)).astype(np.float32))
-    return found[0], found[1]

@@ -14,27 +14,12 @@ import numpy as np
 from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout
 from traitlens.relevance.methods import Method
 from traitlens.relevance.rules import Rule
+from traitlens.relevance.sights import Sight, sights_of, spaces_of
 
 if TYPE_CHECKING:
     import torch
 
 Reference = str | float | Sequence[float]
-
-
-@dataclass(frozen=True)
-class Sight:
-    """One picture as the network gets it: a view of the prepared image, or its mirror image.
-
-    Parameters
-    ----------
-    view : str
-        Name of the view; "image" is the prepared image.
-    mirrored : bool
-        Whether left and right are exchanged.
-    """
-
-    view: str
-    mirrored: bool
 
 
 @dataclass(eq=False)
@@ -62,41 +47,6 @@ class Entered:
     entered: np.ndarray
 
 
-def spaces_of(readout: Readout) -> tuple[FeatureSpace, ...]:
-    """List what a readout reads.
-
-    Parameters
-    ----------
-    readout : Readout
-        Linear or dense.
-
-    Returns
-    -------
-    tuple of FeatureSpace
-        Its feature spaces.
-    """
-    if isinstance(readout, DenseReadout):
-        return (readout.space,)
-    return tuple(part.space for part in readout.parts)
-
-
-def sights_of(space: FeatureSpace) -> tuple[Sight, ...]:
-    """List the pictures that a feature space averages.
-
-    Parameters
-    ----------
-    space : FeatureSpace
-        View, tap and transform.
-
-    Returns
-    -------
-    tuple of Sight
-        One, or two with the mirror image.
-    """
-    plain = Sight(space.view, False)
-    return (plain, Sight(space.view, True)) if space.mirror else (plain,)
-
-
 class Cells:
     """A feature space's grid over one image's activations.
 
@@ -114,8 +64,8 @@ class Cells:
         self.activations = activations
         rows, columns = activations[0].shape[1:]
         grid = space.tap.grid
-        cell_rows, cell_columns = (rows, columns) if grid is None else (
-            grid if isinstance(grid, tuple) else (grid, grid)
+        cell_rows, cell_columns = (
+            (rows, columns) if grid is None else (grid if isinstance(grid, tuple) else (grid, grid))
         )
         self.rows = _members(rows, cell_rows, activations[0])
         self.columns = _members(columns, cell_columns, activations[0])
@@ -231,7 +181,9 @@ def enter(
     if method.starts_with == "positive_deviation":
         _scale(relevance, (deviation > 0).astype(float))
     entered = sum(
-        values.double().sum((1, 2, 3)).cpu().numpy() for taps in relevance.values() for values in taps.values()
+        values.double().sum((1, 2, 3)).cpu().numpy()
+        for taps in relevance.values()
+        for values in taps.values()
     )
     for taps in relevance.values():
         for layer, values in taps.items():
@@ -354,8 +306,8 @@ def through_dense(
         total = torch.zeros_like(convolved)
         for modified, value in zip(weights, given, strict=True):
             total = total + modified @ value
-        if share.bias is not None:
-            total = total + share.bias(bias)
+        added = share.bias(bias)
+        total = total if added is None else total + added
         active = convolved > 0 if share.divide or rectified else None
         sent = relevance * share.factor(total, active)
         for modified, value in zip(weights, given, strict=True):

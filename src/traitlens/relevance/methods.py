@@ -131,9 +131,9 @@ _DEEP_TAYLOR = {
 
 def _kept_positive(alpha: float, beta: float) -> Rule:
     """Make the alpha-beta rule as zennit has it: each denominator has the bias of its own sign."""
-    same = (Term("positive", positive), Term("negative", negative))
-    other = (Term("positive", negative), Term("negative", positive))
-    shares = [Share(same, positive, alpha, 1e-6), Share(other, negative, -beta, 1e-6)]
+    supporting = (Term("positive", positive, positive), Term("negative", negative))
+    opposing = (Term("positive", negative, negative), Term("negative", positive))
+    shares = [Share(supporting, alpha, 1e-6), Share(opposing, -beta, 1e-6)]
     return Rule(f"zennit alpha {alpha:g} beta {beta:g}", tuple(shares[: 2 if beta else 1]))
 
 
@@ -152,9 +152,7 @@ _METHODS = [
     Method("lrp.alpha_1_beta_0", _PRESET_A, _PRESET_A),
     Method("lrp.alpha_1_beta_0_ignore_bias", Z_PLUS, Z_PLUS),
     Method("lrp.alpha_2_beta_1", _PRESET_B, _PRESET_B),
-    Method(
-        "lrp.alpha_2_beta_1_ignore_bias", alpha_beta(2, 1, bias=False), alpha_beta(2, 1, bias=False)
-    ),
+    Method("lrp.alpha_2_beta_1_ignore_bias", alpha_beta(2, 1, bias=False), alpha_beta(2, 1, bias=False)),
     Method("lrp.z_plus", Z_PLUS, Z_PLUS),
     Method("lrp.z_plus_fast", Z_PLUS_FAST, Z_PLUS_FAST),
     Method("lrp.sequential_preset_a", _PRESET_A, _DENSE),
@@ -175,9 +173,7 @@ _METHODS = [
         gradients=True,
         starts_with="one",
     ),
-    Method(
-        "guided_backprop", gradient(clip=True), gradient(clip=True), average="even", gradients=True
-    ),
+    Method("guided_backprop", gradient(clip=True), gradient(clip=True), average="even", gradients=True),
     Method(
         "deconvnet",
         gradient(gate=False, clip=True),
@@ -196,7 +192,13 @@ _METHODS = [
         samples=_path_from_grey,
     ),
     Method(
-        "smoothgrad", _GRADIENT, _GRADIENT, average="even", gradients=True, starts_with="one", samples=_noisy_copies
+        "smoothgrad",
+        _GRADIENT,
+        _GRADIENT,
+        average="even",
+        gradients=True,
+        starts_with="one",
+        samples=_noisy_copies,
     ),
     Method("zennit.epsilon_plus", _ZENNIT_PLUS, _ZENNIT_DENSE),
     Method("zennit.epsilon_plus_flat", _ZENNIT_PLUS, _ZENNIT_DENSE, first=_ZENNIT_FLAT),

@@ -323,7 +323,7 @@ def _terms(share: Share, is_first: bool) -> list[Term]:
     if any(term.given in ("low", "high") for term in share.terms):
         raise ValueError("rules with bounds are for the first layer")
     return [
-        Term("input" if term.given == "positive" else term.given, term.weight)
+        Term("input" if term.given == "positive" else term.given, term.weight, term.bias)
         for term in share.terms
         if term.given != "negative"
     ]
@@ -364,17 +364,12 @@ def _forward(
         if not share.divide:
             totals.append(None)
             continue
-        terms = _terms(share, prepared.is_first)
-        has_bias = any(term == Term("input", whole) for term in terms)
-        parts = [sums[term.given, term.weight] for term in terms]
-        total = torch.zeros_like(convolved) if not parts else parts[0]
-        for part in parts[1:]:
-            total = total + part
-        if has_bias and share.bias is not whole:
-            total = total - bias
-        if share.bias is not None and not (has_bias and share.bias is whole):
-            total = total + share.bias(bias)
-        totals.append(total)
+        total = None
+        for term in share.terms:
+            part = _term_sum(term, sums, bias, prepared.is_first)
+            if part is not None:
+                total = part if total is None else total + part
+        totals.append(torch.zeros_like(convolved) if total is None else total)
     output = functional.relu(convolved)
     activations = {layer.name: output}
     if prepared.pool is not None:
@@ -382,6 +377,24 @@ def _forward(
         activations[prepared.pool] = output
     in_order = [given[group.given] for group in prepared.groups]
     return _Waiting(prepared, in_order, totals, convolved, output, activations)
+
+
+def _term_sum(
+    term: Term,
+    sums: Mapping[tuple[Given, Modify], "torch.Tensor"],
+    bias: "torch.Tensor",
+    is_first: bool,
+) -> "torch.Tensor | None":
+    """Give a term's part of the denominator with its bias; behind a ReLU only the bias may be left."""
+    if is_first or term.given != "negative":
+        given: Given = "input" if term.given == "positive" and not is_first else term.given
+        convolved = sums[given, term.weight]
+        if given == "input" and term.weight is whole:  # comes with the bias
+            if term.bias is whole:
+                return convolved
+            convolved = convolved - bias
+        return convolved if term.bias is None else convolved + term.bias(bias)
+    return None if term.bias is None else term.bias(bias)
 
 
 def _given(kind: Given, values: "torch.Tensor", propagator: Propagator) -> "torch.Tensor | None":
@@ -419,9 +432,10 @@ def _complete(waiting: _Waiting, carries: "torch.Tensor | None", taps: Collectio
         numerator = _enlarge(numerator, convolved.shape[2:])
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
-        if total is not None and share.bias is not None and bare:
-            assert prepared.layer.bias is not None
-            total = total - share.bias(prepared.layer.bias).view(1, -1, 1, 1) * ~active
+        assert prepared.layer.bias is not None
+        added = share.bias(prepared.layer.bias)
+        if total is not None and added is not None and bare:
+            total = total - added.view(1, -1, 1, 1) * ~active
         elif total is not None:
             total = total.clone()  # shared with other images or shares
         if plain_tap:
@@ -509,8 +523,10 @@ def _step_back(
         sent.append(values)
     total = None
     for group, given in zip(step.prepared.groups, step.given, strict=True):
-        stacked = sent[group.shares[0]] if len(group.shares) == 1 else torch.cat(
-            [sent[number] for number in group.shares], 1
+        stacked = (
+            sent[group.shares[0]]
+            if len(group.shares) == 1
+            else torch.cat([sent[number] for number in group.shares], 1)
         )
         values = functional.conv2d(stacked, group.weight, padding=1)
         if len(step.given) == 1:
@@ -529,9 +545,7 @@ def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
     return some + more
 
 
-def _through_window(
-    values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]
-) -> "torch.Tensor":
+def _through_window(values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]) -> "torch.Tensor":
     """Multiply every window of the factor by one value: from a pooling to what it pooled."""
     import torch
     from torch.nn import functional

@@ -3,7 +3,7 @@ r"""Rules: how a layer hands the relevance of its outputs to its inputs.
 Every rule of layer-wise relevance propagation here has one form (Bach et al. 2015; Montavon et al. 2019):
 
 .. math:: R_i = \sum_s c_s \sum_{t \in s} a_{ti} \sum_j V_{tij} \frac{R_j}{z_{sj}}, \qquad
-          z_{sj} = \sum_{t \in s} \sum_i a_{ti} V_{tij} + b_{sj}
+          z_{sj} = \sum_{t \in s} \big( \sum_i a_{ti} V_{tij} + b_{tj} \big)
 
 A rule is a sum of *shares* :math:`s`, each with a coefficient and a denominator of its own; a share is a sum
 of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) meet which weights :math:`V` (all, the
@@ -67,10 +67,13 @@ class Term:
         (first layer only).
     weight : callable
         Makes the weights of the term from those of the layer.
+    bias : callable or None
+        Makes the term's bias in the denominator from that of the layer; None leaves it out.
     """
 
     given: Given
     weight: Modify
+    bias: Modify | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,6 @@ class Share:
     ----------
     terms : tuple of Term
         What is summed.
-    bias : callable or None
-        Makes the bias in the denominator from that of the layer; None leaves it out.
     coefficient : float, default 1
         Factor of the share.
     epsilon : float, default 0
@@ -95,11 +96,26 @@ class Share:
     """
 
     terms: tuple[Term, ...]
-    bias: Modify | None = None
     coefficient: float = 1.0
     epsilon: float = 0.0
     divide: bool = True
     where: Literal["everywhere", "active", "inactive"] = "everywhere"
+
+    def bias(self, bias: "torch.Tensor") -> "torch.Tensor | None":
+        """Sum the biases of the terms.
+
+        Parameters
+        ----------
+        bias : Tensor
+            The layer's bias.
+
+        Returns
+        -------
+        Tensor or None
+            What of it is in the denominator; None if nothing is.
+        """
+        parts = [term.bias(bias) for term in self.terms if term.bias is not None]
+        return sum(parts[1:], parts[0]) if parts else None
 
     def factor(
         self,
@@ -171,7 +187,6 @@ class Rule:
 
 
 _SAME_SIGN = (Term("positive", positive), Term("negative", negative))
-_OTHER_SIGN = (Term("positive", negative), Term("negative", positive))
 
 
 def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
@@ -190,7 +205,7 @@ def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
         The rule.
     """
     name = f"epsilon {value:g}" if value else "z"
-    return Rule(name, (Share((Term("input", whole),), whole if bias else None, epsilon=value),))
+    return Rule(name, (Share((Term("input", whole, whole if bias else None),), epsilon=value),))
 
 
 def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
@@ -210,10 +225,12 @@ def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
     """
     if abs(alpha - beta - 1) > 1e-9:
         raise ValueError(f"alpha - beta must be 1, but alpha is {alpha} and beta is {beta}")
-    term_bias = whole if bias else None
-    shares = [Share(_SAME_SIGN, term_bias, coefficient=alpha)]
+    up, down = (positive, negative) if bias else (None, None)
+    supporting = (Term("positive", positive, up), Term("negative", negative, down))
+    opposing = (Term("positive", negative, down), Term("negative", positive, up))
+    shares = [Share(supporting, coefficient=alpha)]
     if beta:
-        shares.append(Share(_OTHER_SIGN, term_bias, coefficient=-beta))
+        shares.append(Share(opposing, coefficient=-beta))
     return Rule(f"alpha {alpha:g} beta {beta:g}", tuple(shares))
 
 
@@ -239,12 +256,10 @@ def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
     def down(values: "torch.Tensor") -> "torch.Tensor":
         return values + value * values.clamp(max=0)
 
-    for_positive = Share(
-        (Term("positive", up), Term("negative", down)), up, epsilon=stabiliser, where="active"
-    )
-    for_negative = Share(
-        (Term("positive", down), Term("negative", up)), down, epsilon=stabiliser, where="inactive"
-    )
+    supporting = (Term("positive", up, up), Term("negative", down))
+    opposing = (Term("positive", down, down), Term("negative", up))
+    for_positive = Share(supporting, epsilon=stabiliser, where="active")
+    for_negative = Share(opposing, epsilon=stabiliser, where="inactive")
     return Rule(f"gamma {value:g}", (for_positive, for_negative))
 
 

@@ -1,0 +1,240 @@
+r"""Region shares without maps.
+
+For a given image, relevance runs from a tap to the pixels by a linear operator. Its transpose, applied to a
+region's mask, gives for every unit of the tap the share of its relevance that lands in the region. For linear
+readouts the shares shrink further, to the cells of the readout's grid: with weights :math:`w` and references
+:math:`\bar z`, the relevance in region g is :math:`\sum_c w_c (P_{gc} - \bar z_c Q_{gc})`. So the region shares of any
+number of readouts, folds and permutations are dot products.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traitlens import words
+from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.readouts.readout import FeatureSpace, LinearReadout
+from traitlens.relevance.entering import Cells, Reference
+from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
+from traitlens.relevance.propagation import Propagator
+from traitlens.relevance.sights import Sights, View, sights_of
+
+if TYPE_CHECKING:
+    import torch
+    import xarray
+
+
+@dataclass(frozen=True, eq=False)
+class RegionOperator:
+    """What regions receive from the cells of feature spaces, for one image.
+
+    Parameters
+    ----------
+    by_feature : dict of FeatureSpace to ndarray
+        float32 (region, channel, row, column): relevance in the region per unit of weight.
+    by_reference : dict of FeatureSpace to ndarray
+        float32 (region, channel, row, column): what is taken off per unit of weight and of reference.
+    """
+
+    by_feature: dict[FeatureSpace, np.ndarray]
+    by_reference: dict[FeatureSpace, np.ndarray]
+
+    def relevance(self, readouts: Sequence[LinearReadout], reference: Reference = "mean") -> np.ndarray:
+        """Compute the relevance of readouts in the regions.
+
+        Parameters
+        ----------
+        readouts : sequence of LinearReadout
+            Any number; each costs one dot product per region.
+        reference : {"mean", "zero"} or ratings
+            As in :func:`traitlens.relevance.analyze.analyze`.
+
+        Returns
+        -------
+        ndarray
+            float64 (region, readout), rating units: the sums of the readouts' maps over the regions.
+        """
+        regions = len(next(iter(self.by_feature.values())))
+        total = np.zeros((regions, len(readouts)))
+        for space, gain in self.by_feature.items():
+            mine = [
+                (place, part)
+                for place, readout in enumerate(readouts)
+                for part in readout.parts
+                if part.space == space
+            ]
+            if not mine:
+                continue
+            places = [place for place, _ in mine]
+            weights = np.stack([np.asarray(part.weight, np.float32).ravel() for _, part in mine])
+            total[:, places] += gain.reshape(regions, -1) @ weights.T
+            if reference != "zero":
+                zero = np.stack([np.asarray(part.reference, np.float32).ravel() for _, part in mine])
+                total[:, places] -= self.by_reference[space].reshape(regions, -1) @ (weights * zero).T
+        return total
+
+
+class RegionOperators:
+    """Regions of images taken back to taps, one image after another.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    spaces : sequence of FeatureSpace
+        What readouts read.
+    method : str or Method
+        One that is linear in relevance.
+    views : mapping of str to View or None
+        The crops that the spaces name, beside "image".
+
+    Raises
+    ------
+    ValueError
+        If the method is not linear in relevance.
+
+    Examples
+    --------
+    >>> operators = RegionOperators("vgg16", [FeatureSpace(Tap("block4_pool", 7))])  # doctest: +SKIP
+    >>> operators.of(image, masks).relevance(readouts)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str,
+        spaces: Sequence[FeatureSpace],
+        method: str | Method = DEFAULT_METHOD,
+        views: Mapping[str, View] | None = None,
+    ):
+        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        self.method = find_method(method)
+        if not self.method.is_linear or self.method.gradients:
+            raise ValueError(f"{self.method.name!r} hands on no shares of relevance, so it has no region operator")
+        self.spaces = tuple(dict.fromkeys(spaces))
+        self._sights = Sights(self.spaces, views)
+        self._propagator = Propagator(self.backbone, self.method)
+
+    def of(self, image: np.ndarray, masks: np.ndarray) -> RegionOperator:
+        """Take an image's regions back to the cells of the feature spaces.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3).
+        masks : ndarray
+            (region, row, column): how much each pixel counts, 0 to 1.
+
+        Returns
+        -------
+        RegionOperator
+            Region relevance of linear readouts as dot products.
+        """
+        import torch
+
+        shares: dict[object, dict[str, torch.Tensor]] = {}
+        seen: dict[object, dict[str, torch.Tensor]] = {}
+        for sight, taps in self._sights.taps.items():
+            values = self.backbone.input(self._sights.see(image, sight)[None])
+            passage = self._propagator.read(values, taps)
+            mine = self._sights.from_image(masks, sight, (values.shape[2], values.shape[3]))
+            shares[sight] = passage.forth(torch.from_numpy(mine).to(values.device))
+            seen[sight] = passage.activations
+        by_feature, by_reference = {}, {}
+        for space in self.spaces:
+            sights, layer = sights_of(space), space.tap.layer
+            cells = Cells(space, [seen[sight][layer][0].float() for sight in sights])
+            active = even = cells.average.new_zeros(())
+            for sight, activation in zip(sights, cells.activations, strict=True):
+                share = shares[sight][layer].float()
+                active = active + cells.per_cell(share * activation)
+                even = even + cells.per_cell(share)
+            by_feature[space] = (active * cells.feature_per_activation).cpu().numpy()
+            by_reference[space] = (even / cells.count).cpu().numpy()
+        return RegionOperator(by_feature, by_reference)
+
+
+def region_operator(
+    backbone: Backbone | str,
+    image: np.ndarray,
+    masks: np.ndarray,
+    tap: str,
+    method: str | Method = DEFAULT_METHOD,
+) -> "xarray.DataArray":
+    """Take regions of an image back to the units of a tap.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    image : ndarray
+        uint8 RGB (row, column, 3).
+    masks : ndarray
+        (region, row, column): how much each pixel counts, 0 to 1.
+    tap : str
+        Name of a layer.
+    method : str or Method
+        One that is linear in relevance.
+
+    Returns
+    -------
+    DataArray
+        float32 (region, channel, row, column). For any relevance R of the tap's units, the relevance that
+        lands in the region is the sum of the operator times R.
+
+    Raises
+    ------
+    ValueError
+        If the method is not linear in relevance.
+    """
+    import torch
+    import xarray
+
+    backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+    values = backbone.input(np.asarray(image)[None])
+    passage = Propagator(backbone, find_method(method)).read(values, {tap})
+    regions = torch.from_numpy(np.asarray(masks, np.float32)).to(values.device)
+    return xarray.DataArray(
+        passage.forth(regions)[tap].float().cpu().numpy(), dims=(words.REGION, "channel", "row", "column")
+    )
+
+
+def region_kernels(
+    operators: Sequence[RegionOperator],
+    space: FeatureSpace,
+    features: np.ndarray,
+    reference: np.ndarray,
+) -> "xarray.DataArray":
+    r    """Compute what each training image's dual weight contributes to the relevance of regions.
+
+    A ridge readout's weights are :math:`w = \\sum_j a_j (F_j - \\bar F)`, so the relevance of region g of image i is
+    :math:`\\sum_j K_{gij} a_j` with the kernel computed here. Readouts, folds with the same reference, raters and
+    permutations differ in :math:`a` alone.
+
+    Parameters
+    ----------
+    operators : sequence of RegionOperator
+        One per explained image.
+    space : FeatureSpace
+        The feature space.
+    features : ndarray
+        (training image, channel, row, column), transformed.
+    reference : ndarray
+        (channel, row, column): mean feature of the images that the readouts are fitted on.
+
+    Returns
+    -------
+    DataArray
+        float32 (region, image, training_image).
+    """
+    import xarray
+
+    count = len(features)
+    centred = (np.asarray(features, np.float32) - reference).reshape(count, -1)
+    zero = np.asarray(reference, np.float32)
+    parts = np.stack([one.by_feature[space] - zero * one.by_reference[space] for one in operators], 1)
+    kernels = parts.reshape(-1, centred.shape[1]) @ centred.T
+    return xarray.DataArray(
+        kernels.reshape(*parts.shape[:2], count), dims=(words.REGION, words.IMAGE, "training_image")
+    )
