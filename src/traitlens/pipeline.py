@@ -42,7 +42,7 @@ from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.registry import find_readout
 from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.relevance.maps import average_maps
-from traitlens.relevance.region_rows import region_rows
+from traitlens.relevance.regions import RegionOperators, region_kernels
 from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
@@ -299,7 +299,8 @@ class Run:
         settings = self.study.settings.readout
         find_readout(settings.method)
         dense = settings.method == "dense"
-        space = FeatureSpace(Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid))
+        tap = Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid)
+        space = FeatureSpace(tap, mirror=settings.mirror and not dense)
         self.backbone.up_to(space.tap.layer)
         precision = self.machine.precision
         key = keeping.digest(
@@ -314,7 +315,9 @@ class Run:
 
                 def make(positions: np.ndarray = positions) -> dict[str, np.ndarray]:
                     pixels = self.prepared["pixels"][positions].to_numpy()
-                    return {"features": compute_features(self.backbone, [pixels], [space.tap])[space.tap]}
+                    views = [pixels, pixels[:, :, ::-1]] if space.mirror else [pixels]
+                    seen = [compute_features(self.backbone, [view], [space.tap])[space.tap] for view in views]
+                    return {"features": np.asarray(np.mean(seen, axis=0, dtype=np.float32))}
 
                 kept.append(blocks.make(number, make)["features"])
                 advance(len(positions))
@@ -330,9 +333,9 @@ class Run:
         folds = self.folds
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
-            return find_readout(settings.readout.method)(
-                features, self.targets, folds, seed=settings.seed, progress=advance
-            )
+            fit = find_readout(settings.readout.method)
+            options = {"sharing": settings.readout.sharing} if settings.readout.method == "ridge" else {}
+            return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
 
     @cached_property
     def folds(self) -> pd.DataFrame:
@@ -477,7 +480,8 @@ class Run:
         settings = self.study.settings
         permutations = settings.comparison.permutations
         asked = permutations > 0 and len(self.study.groups) > 1 and self.study.has_raters
-        linear = settings.readout.method == "ridge"
+        has_points = bool(np.isfinite(self.prepared["points"]).all())
+        linear = settings.readout.method == "ridge" and has_points
         folder = self.results / "comparisons"
         names = ["means"] * asked + ["regions", "performance"] * (asked and linear)
 
@@ -512,6 +516,7 @@ class Run:
         blocks = keeping.Blocks(self.results, "regions", key)
         size, folds = self.prepared.sizes[Y], self.folds[FOLD].to_numpy()
         kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
+        operators = RegionOperators(self.backbone, [space], self.study.settings.relevance.method)
         number = 0
         for fold in np.unique(folds):
             reference = features[folds != fold].mean(0)
@@ -526,10 +531,9 @@ class Run:
                     points = self.prepared["points"][positions].to_numpy()
                     labels = np.stack([region_labels(mesh, size) for mesh in points])
                     masks = labels[:, None] == np.arange(len(REGIONS))[:, None, None]
-                    method = self.study.settings.relevance.method
-                    return {
-                        "rows": region_rows(self.backbone, space, features, reference, pixels, masks, method)
-                    }
+                    regions = [operators.of(*pair) for pair in zip(pixels, masks, strict=True)]
+                    rows = region_kernels(regions, space, features, reference).transpose("image", ...)
+                    return {"rows": rows.to_numpy()}
 
                 kernels[:, positions] = blocks.make(number, make)["rows"].transpose(1, 0, 2)
                 advance(len(positions))

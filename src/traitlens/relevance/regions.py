@@ -206,7 +206,7 @@ def region_kernels(
     features: np.ndarray,
     reference: np.ndarray,
 ) -> "xarray.DataArray":
-    r    """Compute what each training image's dual weight contributes to the relevance of regions.
+    r"""Compute what each training image's dual weight contributes to the relevance of regions.
 
     A ridge readout's weights are :math:`w = \\sum_j a_j (F_j - \\bar F)`, so the relevance of region g of image i is
     :math:`\\sum_j K_{gij} a_j` with the kernel computed here. Readouts, folds with the same reference, raters and

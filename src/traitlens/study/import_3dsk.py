@@ -42,6 +42,13 @@ base and wings of the nose, chin."""
 _COLUMNS = ("face_id", "face_gender", "face_age", "rater_id", "rater_gender", "trait", "rating")
 
 
+_SMALL_STUDY = """
+# A hundred identities are few: mirror images help, and more folds leave more faces to learn from.
+[readout]
+mirror = true
+"""
+
+
 def import_3dsk(
     source: str | Path,
     out: str | Path,
@@ -117,6 +124,7 @@ def import_3dsk(
         groups=sorted(set(ratings[GROUP])),
         traits=[name for name in TRAITS.values() if name in found] + sorted(found - set(TRAITS.values())),
         scale=(1, 7),
+        folds={"number": 10},
     )
     tables = {"images": images.sort_values(IMAGE), "ratings": ratings}
     templates = {names[face]: file.with_suffix(".tem") for face, file in files.items()}
@@ -124,7 +132,7 @@ def import_3dsk(
         tables["landmarks"] = pd.concat([_read_template(file, name) for name, file in templates.items()])
     with new_study(out) as folder:
         write_tables(folder, tables)
-        (folder / "study.toml").write_text(settings, encoding="utf-8")
+        (folder / "study.toml").write_text(settings + _SMALL_STUDY, encoding="utf-8")
         copy_images(folder, {names[face]: file for face, file in files.items()}, progress)
     return Study.load(out)
 

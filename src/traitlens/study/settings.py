@@ -56,11 +56,19 @@ class ReadoutSettings(_Section):
         The layer that a ridge readout reads; a dense one reads the network's end.
     grid : int, default 7
         The tap is averaged to this many rows and columns.
+    mirror : bool, default False
+        Whether features are averaged over each image and its mirror image: predicts a little better, and
+        takes twice the time.
+    sharing : float, default 1
+        How much groups and traits share their ridge penalty: 1 gives all of them the same, so that groups
+        cannot differ by it; 0 chooses for each group and trait alone.
     """
 
     method: str = "ridge"
     tap: str = "block4_pool"
     grid: int = Field(7, ge=1, le=56)
+    mirror: bool = False
+    sharing: float = Field(1.0, ge=0, le=1)
 
 
 class RelevanceSettings(_Section):
