@@ -86,7 +86,7 @@ def test_nothing_is_lost_between_the_steps(ratings):
 
 
 def test_rules_without_their_columns_are_told(ratings):
-    with pytest.raises(StudyError, match="cleaning.fastest needs column 'rt'"):
+    with pytest.raises(StudyError, match=r"cleaning\.fastest needs column 'rt'"):
         clean_ratings(ratings.drop(columns="rt"), CleaningSettings(fastest=100))
 
 

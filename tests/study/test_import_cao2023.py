@@ -9,19 +9,8 @@ from traitlens.problems import StudyError
 from traitlens.study.import_cao2023 import import_cao2023
 from traitlens.study.reading import Study
 
-TRAITS = [
-    "warm",
-    "critical",
-    "competent",
-    "practical",
-    "feminine",
-    "strong",
-    "youthful",
-    "charismatic",
-    "trustworthy",
-    "dominant",
-    "extroverted",
-]
+TRAITS = ["warm", "critical", "competent", "practical", "feminine", "strong"]
+TRAITS += ["youthful", "charismatic", "trustworthy", "dominant", "extroverted"]
 IDENTITIES = [f"n{number:04d}" for number in range(10)]
 
 

@@ -1,4 +1,4 @@
-"""The layout of Cao et al. 2023: MATLAB ratings by group and trait, cropped faces by identity, given folds."""
+"""The layout of Cao et al. 2023: MATLAB ratings by group and trait, faces by identity, given folds."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,255 @@
+"""Public sets of rated faces fetched from their homes, every file checked against a digest."""
+
+import hashlib
+import json
+import shutil
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from traitlens.keeping import write_whole
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A file of a public set.
+
+    Parameters
+    ----------
+    name : str
+        Where it goes, below the set's folder.
+    url : str
+        Where it comes from.
+    digest : str
+        "sha256:...", "md5:..." or "git:..." (SHA-1 of git's blob) and hexadecimal digits.
+    """
+
+    name: str
+    url: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public set of faces and ratings.
+
+    Parameters
+    ----------
+    title : str
+        Its name.
+    home : str
+        Its page.
+    licence : str
+        Under which conditions it may be used.
+    citation : str
+        What to cite.
+    list_files : callable
+        Lists its files; may ask the set's home.
+    """
+
+    title: str
+    home: str
+    licence: str
+    citation: str
+    list_files: Callable[[], list[PublicFile]]
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self.home}\nLicence: {self.licence}\nCite: {self.citation}"
+
+
+def fetch(
+    name: str,
+    out: str | Path,
+    source: str | Path | None = None,
+    accept: Callable[[str], bool] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Fetch a public set; what is there already and right is not fetched again.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`SETS`.
+    out : str or Path
+        Folder to put the set in.
+    source : str or Path, optional
+        A copy on disk, to take the files from instead of the network (any depth).
+    accept : callable, optional
+        Is shown title, licence and citation; returns whether to go on.
+    progress : callable, optional
+        Is told how many more files are done.
+
+    Returns
+    -------
+    Path
+        The folder; `SOURCE.txt` in it says where the set comes from, its licence and what to cite.
+
+    Raises
+    ------
+    TraitlensError
+        If the licence is not accepted, a file cannot be had, or is not the right one.
+
+    Examples
+    --------
+    >>> folder = fetch("3dsk", "downloads/3dsk", accept=lambda text: True)  # doctest: +SKIP
+    """
+    if name not in SETS:
+        raise unknown_choice("set", name, SETS)
+    chosen, out = SETS[name], Path(out)
+    if accept is not None and not accept(str(chosen)):
+        raise TraitlensError(Problem("nothing was fetched", "the licence must be accepted"))
+    copies = _index(Path(source)) if source is not None else None
+    files = chosen.list_files()
+    problems = []
+    for file in files:
+        target = out / file.name
+        if not (target.exists() and matches(target, file.digest)):
+            problem = _take(file, target, copies)
+            problems += [problem] if problem else []
+        if progress is not None:
+            progress(1)
+    if problems:
+        raise TraitlensError(problems[:20])
+    (out / "SOURCE.txt").write_text(f"{chosen}\n", encoding="utf-8")
+    return out
+
+
+def matches(path: Path, digest: str) -> bool:
+    """Tell whether a file is the right one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    digest : str
+        As in :class:`PublicFile`.
+
+    Returns
+    -------
+    bool
+        True if its content has the digest.
+    """
+    return _is_right(path.read_bytes(), digest)
+
+
+def _is_right(content: bytes, digest: str) -> bool:
+    """Tell whether a content has the digest."""
+    kind, _, expected = digest.partition(":")
+    if kind == "git":
+        kind, content = "sha1", b"blob %d\0" % len(content) + content
+    return hashlib.new(kind, content, usedforsecurity=False).hexdigest() == expected
+
+
+def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) -> Problem | None:
+    """Copy or download one file, and check it before it gets its name."""
+    if copies is not None:
+        right = [path for path in copies.get(Path(file.name).name, []) if matches(path, file.digest)]
+        if not right:
+            found = copies.get(Path(file.name).name)
+            what = "the copy differs from the published file" if found else "the copy lacks this file"
+            return Problem(what, "fetch it without a copy", file.name)
+        with write_whole(target) as temporary:
+            shutil.copyfile(right[0], temporary)
+        return None
+    try:
+        content = _download(file.url)
+    except (OSError, ValueError) as error:
+        advice = f"fetch {file.url} yourself and name its folder with --from"
+        return Problem(f"cannot be fetched ({error})", advice, file.name)
+    if not _is_right(content, file.digest):
+        return Problem("what was fetched is not the published file", "try again later", file.name)
+    with write_whole(target) as temporary:
+        temporary.write_bytes(content)
+    return None
+
+
+def _index(folder: Path) -> dict[str, list[Path]]:
+    """List the files below a folder by name."""
+    if not folder.is_dir():
+        raise TraitlensError(Problem("there is no such folder", "name the folder of the copy", str(folder)))
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("._"):
+            found.setdefault(path.name, []).append(path)
+    return found
+
+
+def _download(url: str) -> bytes:
+    """Fetch a file over HTTPS."""
+    if not url.startswith("https://"):
+        raise ValueError("only https is fetched")
+    request = urllib.request.Request(url, headers={"User-Agent": "traitlens"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return bytes(answer.read())
+
+
+def _download_json(url: str) -> Any:
+    """Fetch a listing."""
+    try:
+        return json.loads(_download(url))
+    except (OSError, ValueError) as error:
+        raise TraitlensError(
+            Problem(f"the listing cannot be fetched ({error})", "try again later, or fetch by hand", url)
+        ) from error
+
+
+def _list_3dsk() -> list[PublicFile]:
+    """List the 3DSK set as the package webmorphR.stim publishes it, at one commit."""
+    home = (
+        "https://raw.githubusercontent.com/debruine/webmorphR.stim/d2416d93cbe2ef9965a840a344359df13ad9a688"
+    )
+    text = resources.files("traitlens.study").joinpath("registries/3dsk.txt").read_text("utf-8")
+    rows = [line.split() for line in text.splitlines()]
+    return [PublicFile(name, f"{home}/{path}", f"sha256:{digest}") for name, digest, path in rows]
+
+
+def _list_omi() -> list[PublicFile]:
+    """List the faces and mean ratings of One Million Impressions by git's own digests."""
+    listing = _download_json("https://api.github.com/repos/jcpeterson/omi/git/trees/main?recursive=1")
+    home = "https://raw.githubusercontent.com/jcpeterson/omi/main"
+    return [
+        PublicFile(entry["path"], f"{home}/{entry['path']}", f"git:{entry['sha']}")
+        for entry in listing["tree"]
+        if entry["type"] == "blob"
+        and (entry["path"].startswith("images/") or entry["path"] in ("attribute_ratings.csv", "LICENSE.txt"))
+    ]
+
+
+def _list_london() -> list[PublicFile]:
+    """List the Face Research Lab London Set by the digests that figshare states."""
+    listing = _download_json("https://api.figshare.com/v2/articles/5047666")
+    return [
+        PublicFile(entry["name"], entry["download_url"], f"md5:{entry['computed_md5']}")
+        for entry in listing["files"]
+        if entry["name"].startswith(("neutral_front", "smiling_front", "london_faces"))
+    ]
+
+
+SETS: dict[str, PublicSet] = {
+    "3dsk": PublicSet(
+        "3DSK face set with webmorph templates: 100 faces, 100,000 ratings on five traits",
+        "https://osf.io/a3947/",
+        "CC BY 4.0 (see the set's page for the terms of the images)",
+        "DeBruine, L. M. & Jones, B. C. (2020). doi:10.17605/OSF.IO/A3947",
+        _list_3dsk,
+    ),
+    "omi": PublicSet(
+        "One Million Impressions: 1,004 synthetic faces, mean ratings on 34 attributes",
+        "https://github.com/jcpeterson/omi",
+        "CC BY-NC-SA 4.0",
+        "Peterson, J. C. et al. (2022). PNAS. doi:10.1073/pnas.2115228119",
+        _list_omi,
+    ),
+    "london": PublicSet(
+        "Face Research Lab London Set: 102 faces with ratings of attractiveness",
+        "https://doi.org/10.6084/m9.figshare.5047666",
+        "CC BY 4.0",
+        "DeBruine, L. M. & Jones, B. C. (2017). doi:10.6084/m9.figshare.5047666",
+        _list_london,
+    ),
+}
+"""Public sets by name."""

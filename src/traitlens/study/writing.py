@@ -1,0 +1,321 @@
+"""Studies and results written for other programs: Psych-DS, wide and long tables, SPSS, MATLAB."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from traitlens.keeping import write_whole
+from traitlens.problems import unknown_choice
+from traitlens.study.reading import Study
+from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MEANINGS: dict[str, str] = {
+    RATER: "Code of the person who gave the rating",
+    GROUP: "Group that the rater belongs to",
+    IMAGE: "Path of the image below images/",
+    IDENTITY: "The person shown",
+    TRAIT: "The impression that was asked for",
+    RATING: "The rating given",
+    REPEAT: "Number of the judgement, where a rater judged an image more than once",
+    MAY_PUBLISH: "Whether the image may be shown in publications",
+    "n": "Number of ratings that were averaged",
+    "fold": "Fold in which the identity was predicted",
+    "observed": "Mean rating",
+    "predicted": "Prediction by a readout that did not see the identity",
+    "r": "Correlation of observed and predicted ratings, out of fold",
+    "r2": "Share of the variance of observed ratings that is predicted, out of fold",
+    "rmse": "Root of the mean squared error, out of fold",
+    "ci_low": "Lower end of the 95 % confidence interval",
+    "ci_high": "Upper end of the 95 % confidence interval",
+    "p": "p value",
+    "region": "Part of the face",
+    "relevance": "Sum of the relevance of the region's pixels, in rating units",
+    "share": "Share of the absolute relevance that lies in the region",
+    "ceiling_r": "Noise ceiling of r",
+    "ceiling_r2": "Noise ceiling of R squared",
+    "x": "Pixels from the left",
+    "y": "Pixels from the top",
+    "point": "Number of the landmark in MediaPipe's face mesh",
+}
+"""What the columns of our tables mean, for data dictionaries."""
+
+
+def widen(ratings: pd.DataFrame, layout: str = "images") -> pd.DataFrame:
+    """Lay ratings out wide.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        One row per judgement.
+    layout : {"images", "raters"}, default "images"
+        "images": a row per rater, trait and repeat, a column per image; "raters": a row per image, trait and
+        repeat, a column per rater (per group, where ratings are averages).
+
+    Returns
+    -------
+    DataFrame
+        Missing ratings are missing.
+
+    Raises
+    ------
+    TraitlensError
+        If there is no such layout.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"rater": ["a", "b"], "group": "g", "image": "1.png", "trait": "warm",
+    ...     "rating": [3.0, 5.0], "repeat": 1})
+    >>> print(widen(table, "raters").to_string(index=False))
+    image trait  repeat   a   b
+    1.png  warm       1 3.0 5.0
+    """
+    who = [RATER] if RATER in ratings else []
+    across = {"images": IMAGE, "raters": RATER if who else GROUP}
+    if layout not in across:
+        raise unknown_choice("layout", layout, across)
+    if REPEAT not in ratings:
+        ratings = ratings.assign(**{REPEAT: 1})
+    rows = {"images": [*who, GROUP, TRAIT, REPEAT], "raters": [IMAGE, TRAIT, REPEAT]}[layout]
+    wide = ratings.pivot_table(index=rows, columns=across[layout], values=RATING, aggfunc="first", sort=False)
+    wide = wide.reset_index()
+    wide.columns.name = None
+    return wide
+
+
+def write_ratings(study: Study, path: str | Path, layout: str = "long") -> None:
+    """Write a study's ratings in the format that the suffix names.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    path : str or Path
+        .csv, .tsv, .parquet, .xlsx, .sav (SPSS) or .mat (MATLAB).
+    layout : {"long", "images", "raters"}, default "long"
+        A row per judgement, a column per image, or a column per rater (see :func:`widen`).
+
+    Raises
+    ------
+    TraitlensError
+        If the layout or format is unknown.
+
+    Examples
+    --------
+    >>> write_ratings(study, "ratings.sav", layout="raters")  # doctest: +SKIP
+    """
+    table = study.ratings if layout == "long" else widen(study.ratings, layout)
+    write_table_as(table, path)
+
+
+def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table in the format that the suffix names, whole or not at all.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table.
+    path : str or Path
+        .csv, .tsv, .parquet, .xlsx, .sav (SPSS) or .mat (MATLAB).
+
+    Raises
+    ------
+    TraitlensError
+        If the format is unknown.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise unknown_choice("format", path.suffix, WRITERS)
+    with write_whole(path) as temporary:
+        # The writers look at the suffix, which the temporary name lacks.
+        named = temporary.with_name(f"{temporary.name}{path.suffix.lower()}")
+        try:
+            WRITERS[path.suffix.lower()](table, named)
+            named.replace(temporary)
+        finally:
+            named.unlink(missing_ok=True)
+
+
+def _write_spss(table: pd.DataFrame, path: Path) -> None:
+    """Write SPSS, whose names of variables are letters, digits and _ and differ in more than case."""
+    import pyreadstat
+
+    renamed = table.set_axis(plain_names(list(map(str, table.columns))), axis=1)
+    for column in renamed.columns:
+        if renamed[column].dtype == bool:
+            renamed[column] = renamed[column].astype(int)
+        elif not pd.api.types.is_numeric_dtype(renamed[column]):
+            renamed[column] = renamed[column].astype(object)
+    labels = [MEANINGS.get(str(column), str(column)) for column in table.columns]
+    pyreadstat.write_sav(renamed, str(path), column_labels=labels)
+
+
+def _write_matlab(table: pd.DataFrame, path: Path) -> None:
+    """Write MATLAB: a variable for each column, texts as cell arrays, and the original names."""
+    from scipy.io import savemat
+
+    names = plain_names(list(map(str, table.columns)), longest=31)
+    variables: dict[str, Any] = {}
+    for name, column in zip(names, table.columns, strict=True):
+        values = table[column]
+        numeric = pd.api.types.is_numeric_dtype(values)
+        variables[name] = values.to_numpy(dtype=float if numeric else object).reshape(-1, 1)
+    savemat(path, variables, oned_as="column", do_compression=True)
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".tsv": lambda table, path: table.to_csv(path, index=False, sep="\t"),
+    ".parquet": lambda table, path: table.to_parquet(path, index=False),
+    ".xlsx": lambda table, path: table.to_excel(path, index=False),
+    ".sav": _write_spss,
+    ".mat": _write_matlab,
+}
+"""Suffix -> the function that writes it."""
+
+
+def plain_names(names: list[str], longest: int = 60) -> list[str]:
+    """Make names that SPSS and MATLAB take: a letter, then letters, digits and _; all different.
+
+    Parameters
+    ----------
+    names : list of str
+        The names.
+    longest : int, default 60
+        Most characters.
+
+    Returns
+    -------
+    list of str
+        Names in the same order.
+
+    Examples
+    --------
+    >>> plain_names(["001.png", "001_png", "rating"])
+    ['x001_png', 'x001_png_2', 'rating']
+    """
+    taken: set[str] = set()
+    plain = []
+    for name in names:
+        letters = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "x"
+        stem = (letters if letters[0].isalpha() else f"x{letters}")[:longest]
+        candidate, number = stem, 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{stem[: longest - len(str(number)) - 1]}_{number}"
+        taken.add(candidate.lower())
+        plain.append(candidate)
+    return plain
+
+
+def write_maps(maps: "xr.Dataset", path: str | Path) -> None:
+    """Write maps for MATLAB users: each variable with its dimensions' names and coordinates.
+
+    Parameters
+    ----------
+    maps : xarray.Dataset
+        Maps, such as those of `average_maps.zarr`.
+    path : str or Path
+        The .mat file.
+
+    Examples
+    --------
+    >>> write_maps(averages, "maps.mat")  # doctest: +SKIP
+    """
+    from scipy.io import savemat
+
+    variables: dict[str, Any] = {}
+    for name, values in [*maps.data_vars.items(), *maps.coords.items()]:
+        array = values.to_numpy()
+        numeric = array.dtype.kind in "biuf"
+        variables[str(name)] = array.astype(np.float32) if array.dtype.kind == "f" else array
+        if not numeric:
+            variables[str(name)] = array.astype(object)
+        variables[f"{name}_dims"] = np.array([str(one) for one in values.dims], dtype=object)
+    with write_whole(Path(path)) as temporary, temporary.open("wb") as file:
+        savemat(file, variables, oned_as="column", do_compression=True, long_field_names=True)
+
+
+def write_psych_ds(
+    study: Study,
+    out: str | Path,
+    results: str | Path | None = None,
+    meanings: Mapping[str, str] | None = None,
+) -> None:
+    """Write a study, and its results, as a Psych-DS dataset.
+
+    Images are not copied: they are often not the researcher's to give away.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    out : str or Path
+        The dataset's folder; replaced if it exists.
+    results : str or Path, optional
+        A results folder, whose tables are added.
+    meanings : mapping, optional
+        What further columns mean, for the data dictionary.
+
+    References
+    ----------
+    Psych-DS, "Rules and conventions". https://psychds-docs.readthedocs.io
+
+    Examples
+    --------
+    >>> write_psych_ds(study, "dataset", results="mystudy/results")  # doctest: +SKIP
+    """
+    tables = {"task-rating_data": study.ratings, "desc-images_data": study.images}
+    if study.landmarks is not None:
+        tables["desc-landmarks_data"] = study.landmarks
+    if results is not None:
+        for path in sorted(Path(results).rglob("*.csv")):
+            name = re.sub(r"[^A-Za-z0-9]", "", path.relative_to(results).with_suffix("").as_posix().title())
+            if not path.name.startswith("."):
+                tables[f"result-{name[:1].lower()}{name[1:]}_data"] = pd.read_csv(path)
+    words = {**MEANINGS, **(meanings or {})}
+    variables: dict[str, dict[str, Any]] = {}
+    for table in tables.values():
+        for column in map(str, table.columns):
+            described = _describe(table[column], column, words.get(column, column.replace("_", " ")))
+            known = variables.setdefault(column, described)
+            for key, choose in (("minValue", min), ("maxValue", max)):
+                if key in known and key in described:
+                    known[key] = choose(known[key], described[key])
+    text = study.settings.description or f"Ratings of faces on {', '.join(study.traits)}."
+    description = {
+        "@context": "https://schema.org/",
+        "@type": "Dataset",
+        "name": study.settings.name,
+        "description": text,
+        "variableMeasured": list(variables.values()),
+    }
+    with write_whole(Path(out)) as folder:
+        (folder / "data").mkdir(parents=True)
+        for name, table in tables.items():
+            table.to_csv(folder / "data" / f"{name}.csv", index=False)
+        content = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        (folder / "dataset_description.json").write_text(content, encoding="utf-8")
+        readme = f"# {study.settings.name}\n\n{text}\n\nImages are not part of this dataset.\n"
+        (folder / "README.md").write_text(readme, encoding="utf-8")
+        settings = study.folder / "study.toml"
+        if settings.exists():
+            shutil.copyfile(settings, folder / "study.toml")
+
+
+def _describe(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:
+    """Describe a column as schema.org's PropertyValue."""
+    described: dict[str, Any] = {"@type": "PropertyValue", "name": name, "description": meaning}
+    if pd.api.types.is_numeric_dtype(values) and values.dtype != bool and values.notna().any():
+        described |= {"minValue": float(values.min()), "maxValue": float(values.max())}
+    elif values.nunique() <= 20:
+        described["valueReference"] = sorted(map(str, values.dropna().unique()))
+    return described

@@ -1,0 +1,112 @@
+"""Public sets arrive whole and right, or not at all."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from traitlens.problems import TraitlensError
+from traitlens.study import fetching
+from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, matches
+from traitlens.study.import_3dsk import import_3dsk
+
+DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+CONTENTS = {"ratings.csv": b"image,rating\n", "faces/a.jpg": b"pixels", "faces/b.jpg": b"other pixels"}
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """A set of three files, and the network that has them; lists what was downloaded."""
+    served = {f"https://home/{name}": content for name, content in CONTENTS.items()}
+    asked: list[str] = []
+
+    def download(url):
+        asked.append(url)
+        if url not in served:
+            raise OSError("no such page")
+        return served[url]
+
+    files = [
+        PublicFile(name, f"https://home/{name}", f"sha256:{hashlib.sha256(content).hexdigest()}")
+        for name, content in CONTENTS.items()
+    ]
+    monkeypatch.setattr(fetching, "_download", download)
+    monkeypatch.setitem(SETS, "small", PublicSet("Small set", "https://home", "CC0", "Nobody", lambda: files))
+    return served, asked
+
+
+def test_a_set_is_fetched_once(tmp_path, fetched):
+    _, asked = fetched
+    done: list[int] = []
+    shown: list[str] = []
+    folder = fetch(
+        "small", tmp_path / "set", accept=lambda text: shown.append(text) is None, progress=done.append
+    )
+    assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
+    assert "Licence: CC0" in shown[0]
+    assert sum(done) == 3
+    assert "Cite: Nobody" in (folder / "SOURCE.txt").read_text()
+    (folder / "faces" / "a.jpg").write_bytes(b"spoilt")
+    asked.clear()
+    fetch("small", tmp_path / "set")
+    assert asked == ["https://home/faces/a.jpg"]
+    assert (folder / "faces" / "a.jpg").read_bytes() == b"pixels"
+
+
+def test_wrong_and_missing_files_are_told_and_not_kept(tmp_path, fetched):
+    served, _ = fetched
+    served["https://home/faces/a.jpg"] = b"something else"
+    del served["https://home/faces/b.jpg"]
+    with pytest.raises(TraitlensError) as caught:
+        fetch("small", tmp_path / "set")
+    assert "faces/a.jpg: what was fetched is not the published file" in str(caught.value)
+    assert "faces/b.jpg: cannot be fetched (no such page)" in str(caught.value)
+    assert [path.name for path in (tmp_path / "set").rglob("*") if path.is_file()] == ["ratings.csv"]
+
+
+def test_a_copy_on_disk_is_taken_and_checked(tmp_path, fetched):
+    _, asked = fetched
+    for name, content in CONTENTS.items():
+        path = tmp_path / "copy" / "deep" / Path(name).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    folder = fetch("small", tmp_path / "set", source=tmp_path / "copy")
+    assert asked == []
+    assert (folder / "faces" / "b.jpg").read_bytes() == b"other pixels"
+    (tmp_path / "copy" / "deep" / "a.jpg").write_bytes(b"changed")
+    (tmp_path / "copy" / "deep" / "b.jpg").unlink()
+    with pytest.raises(TraitlensError) as caught:
+        fetch("small", tmp_path / "other", source=tmp_path / "copy")
+    assert "faces/a.jpg: the copy differs from the published file" in str(caught.value)
+    assert "faces/b.jpg: the copy lacks this file" in str(caught.value)
+
+
+def test_refusals(tmp_path, fetched):
+    with pytest.raises(TraitlensError, match="the licence must be accepted"):
+        fetch("small", tmp_path / "set", accept=lambda text: False)
+    with pytest.raises(TraitlensError, match="unknown set 'smal'; did you mean 'small'"):
+        fetch("smal", tmp_path / "set")
+    with pytest.raises(TraitlensError, match="there is no such folder"):
+        fetch("small", tmp_path / "set", source=tmp_path / "nowhere")
+    assert not (tmp_path / "set").exists()
+
+
+def test_digests_of_every_kind(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"hello\n")
+    assert matches(path, "git:ce013625030ba8dba906f756967f9e9ca394464a")  # git hash-object
+    assert matches(path, "md5:b1946ac92492d2347c6235b4d2611184")
+    assert not matches(path, "sha256:" + "0" * 64)
+
+
+def test_the_registry_of_3dsk_lists_all_faces():
+    names = [file.name for file in SETS["3dsk"].list_files()]
+    assert len(names) == len(set(names)) == 201
+    assert sum(name.endswith(".jpg") for name in names) == 100
+
+
+@pytest.mark.skipif(not (DATA / "3dsk").exists(), reason="the 3DSK set is not on this machine")
+def test_3dsk_from_a_copy_becomes_a_study(tmp_path):
+    folder = fetch("3dsk", tmp_path / "3dsk", source=DATA / "3dsk")
+    assert len(import_3dsk(folder, tmp_path / "study").images) == 100
