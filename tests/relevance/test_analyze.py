@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
-from traitlens.relevance import propagation
+from traitlens.relevance import steps
 from traitlens.relevance.analyze import analyze, explain_each, explain_with_ledger
 
 POOL = FeatureSpace(Tap("block2_pool", 1))
@@ -130,7 +130,7 @@ def test_parts_give_what_the_whole_gives(backbone, make_linear, dense, images, m
     ]
     for method in ("lrp.sequential_preset_b_flat", "guided_backprop"):
         whole = analyze(backbone, readouts, images, method).values
-        monkeypatch.setattr(propagation, "ELEMENTS_AT_ONCE", 1)
+        monkeypatch.setattr(steps, "ELEMENTS_AT_ONCE", 1)
         parts = analyze(backbone, readouts, images, method).values
         monkeypatch.undo()
         np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-5 * np.abs(whole).max())

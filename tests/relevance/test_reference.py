@@ -55,9 +55,9 @@ def check(backbone, method, count):
             keys = ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
             heads.append(DenseReadout.from_arrays(*(file[key] for key in keys)))
     got = explain_with_ledger(backbone, heads, images, method)
-    # Evenly lit backgrounds make ties between neighbours in a maximum pooling. The flat rule alone sends relevance
-    # there, and rounding, other on every processor, decides on its way: iNNvestigate itself comes back to these
-    # maps to 8e-4 only on another processor.
+    # Plain backgrounds make ties between neighbours in a maximum pooling. The flat rule sends relevance there
+    # too, and rounding, which differs between processors, decides on its way: iNNvestigate itself comes
+    # back to these maps to 8e-4 only on another processor.
     tolerance = 1e-3 if method == "lrp.flat" else 1e-5
     for place, name in enumerate(HEADS):
         with np.load(DATA / f"maps_{name}.npz") as file:

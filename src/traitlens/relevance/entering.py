@@ -1,8 +1,9 @@
-"""Where relevance enters: from readouts to the units of their taps.
+r"""Where relevance enters: from readouts to the units of their taps.
 
-A linear readout hands its deviation from the mean rating to its features exactly, :math:`w (t(Z) - \\bar z)`, and
-each feature to the units that it averages: the part :math:`w t(Z)` by the units' activations, the part
-:math:`-w \\bar z` evenly. A dense readout follows the method's rules for dense layers.
+A linear readout hands its deviation from the mean rating to its features exactly,
+:math:`w (t(Z) - \bar z)`, and each feature to the units that it averages: the part :math:`w t(Z)` by the
+units' activations, the part :math:`-w \bar z` evenly. A dense readout follows the method's rules for dense
+layers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,13 +65,12 @@ class Cells:
         self.activations = activations
         rows, columns = activations[0].shape[1:]
         grid = space.tap.grid
-        cell_rows, cell_columns = (
-            (rows, columns) if grid is None else (grid if isinstance(grid, tuple) else (grid, grid))
-        )
+        sizes = (rows, columns) if grid is None else np.broadcast_to(grid, 2).tolist()
+        cell_rows, cell_columns = sizes
         self.rows = _members(rows, cell_rows, activations[0])
         self.columns = _members(columns, cell_columns, activations[0])
         self.count = len(activations) * torch.outer(self.rows.sum(1), self.columns.sum(1))
-        self.sum = sum(self.per_cell(values) for values in activations)
+        self.sum = torch.stack([self.per_cell(values) for values in activations]).sum(0)
         self.average = self.sum / self.count
         self.root = space.transform == "sqrt"
 

@@ -1,10 +1,10 @@
 r"""Region shares without maps.
 
 For a given image, relevance runs from a tap to the pixels by a linear operator. Its transpose, applied to a
-region's mask, gives for every unit of the tap the share of its relevance that lands in the region. For linear
-readouts the shares shrink further, to the cells of the readout's grid: with weights :math:`w` and references
-:math:`\bar z`, the relevance in region g is :math:`\sum_c w_c (P_{gc} - \bar z_c Q_{gc})`. So the region shares of any
-number of readouts, folds and permutations are dot products.
+region's mask, gives for every unit of the tap the share of its relevance that lands in the region. For
+linear readouts the shares shrink further, to the cells of the readout's grid: with weights :math:`w` and
+references :math:`\bar z`, the relevance in region g is :math:`\sum_c w_c (P_{gc} - \bar z_c Q_{gc})`. So the
+region shares of any number of readouts, folds and permutations are dot products.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ from traitlens.relevance.propagation import Propagator
 from traitlens.relevance.sights import Sights, View, sights_of
 
 if TYPE_CHECKING:
-    import torch
     import xarray
 
 
@@ -111,7 +110,9 @@ class RegionOperators:
         self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.method = find_method(method)
         if not self.method.is_linear or self.method.gradients:
-            raise ValueError(f"{self.method.name!r} hands on no shares of relevance, so it has no region operator")
+            raise ValueError(
+                f"{self.method.name!r} hands on no shares of relevance, so it has no region operator"
+            )
         self.spaces = tuple(dict.fromkeys(spaces))
         self._sights = Sights(self.spaces, views)
         self._propagator = Propagator(self.backbone, self.method)
@@ -206,11 +207,11 @@ def region_kernels(
     features: np.ndarray,
     reference: np.ndarray,
 ) -> "xarray.DataArray":
-    r"""Compute what each training image's dual weight contributes to the relevance of regions.
+    r"""Compute what the dual weight of each training image contributes to the relevance of regions.
 
-    A ridge readout's weights are :math:`w = \\sum_j a_j (F_j - \\bar F)`, so the relevance of region g of image i is
-    :math:`\\sum_j K_{gij} a_j` with the kernel computed here. Readouts, folds with the same reference, raters and
-    permutations differ in :math:`a` alone.
+    A ridge readout's weights are :math:`w = \sum_j a_j (F_j - \bar F)`, so the relevance of region g of
+    image i is :math:`\sum_j K_{gij} a_j` with the kernel computed here. Readouts, folds with the same
+    reference, raters and permutations differ in :math:`a` alone.
 
     Parameters
     ----------

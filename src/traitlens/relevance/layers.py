@@ -1,0 +1,179 @@
+"""Convolutions made ready for a rule: modified weights once per network, denominators once per image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from traitlens.features.backbone import Layer
+from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
+
+if TYPE_CHECKING:
+    import torch
+
+Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(eq=False)
+class Group:
+    """Terms that share what is given: one convolution backwards."""
+
+    given: Given
+    shares: tuple[int, ...]
+    weight: "torch.Tensor"
+
+
+@dataclass(eq=False)
+class PreparedLayer:
+    """A convolution with its rule and all modified weights."""
+
+    layer: Layer
+    rule: Rule
+    is_first: bool
+    pool: str | None = None
+    stacks: dict[Given, list[Modify]] = field(default_factory=dict)
+    stacked_weights: dict[Given, "torch.Tensor"] = field(default_factory=dict)
+    stacked_bias: "torch.Tensor | None" = None
+    groups: list[Group] = field(default_factory=list)
+    of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
+
+    @property
+    def top(self) -> str:
+        """Name of the last layer of the step: the pooling, or the convolution."""
+        return self.pool or self.layer.name
+
+
+@dataclass(eq=False)
+class Forward:
+    """A convolution that has been run forward; its factors wait for the given of the step above."""
+
+    prepared: PreparedLayer
+    given: list["torch.Tensor | None"]
+    totals: list["torch.Tensor | None"]
+    convolved: "torch.Tensor"
+    output: "torch.Tensor"
+    activations: dict[str, "torch.Tensor"]
+
+
+def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
+    """Modify a layer's weights as its rule asks, once."""
+    import torch
+
+    assert layer.weight is not None
+    prepared = PreparedLayer(layer, rule, is_first)
+    terms = [(number, term) for number, share in enumerate(rule.shares) for term in _terms(share, is_first)]
+    prepared.stacks["input"] = [whole]
+    for number, term in terms:
+        if not rule.shares[number].divide:
+            continue
+        stack = prepared.stacks.setdefault(term.given, [])
+        if term.weight not in stack:
+            stack.append(term.weight)
+    for given, stack in prepared.stacks.items():
+        weight = torch.cat([modify(layer.weight) for modify in stack])
+        prepared.stacked_weights[given] = weight.contiguous(memory_format=torch.channels_last)
+    # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
+    assert layer.bias is not None
+    prepared.stacked_bias = layer.bias.new_zeros(len(prepared.stacked_weights["input"]))
+    prepared.stacked_bias[: len(layer.bias)] = layer.bias
+    for given in dict.fromkeys(term.given for _, term in terms):
+        mine = [(number, term) for number, term in terms if term.given == given]
+        weight = torch.cat([term.weight(layer.weight) for _, term in mine])
+        if is_first and given == "one":
+            weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
+        turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+        prepared.groups.append(Group(given, tuple(number for number, _ in mine), turned))
+    return prepared
+
+
+def _terms(share: Share, is_first: bool) -> list[Term]:
+    """Give the terms that can be other than zero: behind a ReLU no input is negative."""
+    if is_first:
+        return list(share.terms)
+    if any(term.given in ("low", "high") for term in share.terms):
+        raise ValueError("rules with bounds are for the first layer")
+    return [
+        Term("input" if term.given == "positive" else term.given, term.weight, term.bias)
+        for term in share.terms
+        if term.given != "negative"
+    ]
+
+
+def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds) -> Forward:
+    """Run a convolution and its rule's denominators."""
+    import torch
+    from torch.nn import functional
+
+    layer, rule = prepared.layer, prepared.rule
+    assert layer.weight is not None
+    assert layer.bias is not None
+    channels = len(layer.weight)
+    given = {kind: _given(kind, values, bounds) for kind in prepared.stacks}
+    for group in prepared.groups:
+        given.setdefault(group.given, _given(group.given, values, bounds))
+    sums: dict[tuple[Given, Modify], torch.Tensor] = {}
+    for kind, stack in prepared.stacks.items():
+        if kind in ("one", "low", "high"):
+            key = (kind, values.shape[2:])
+            if key not in prepared.of_ones:
+                filled = given[kind]
+                filled = torch.ones_like(values) if filled is None else filled.expand_as(values)
+                prepared.of_ones[key] = functional.conv2d(filled, prepared.stacked_weights[kind], padding=1)
+            stacked = prepared.of_ones[key]
+        else:
+            added = prepared.stacked_bias if kind == "input" else None
+            values_given = given[kind]
+            assert values_given is not None
+            stacked = functional.conv2d(values_given, prepared.stacked_weights[kind], added, padding=1)
+        for place, modify in enumerate(stack):
+            sums[kind, modify] = stacked[:, place * channels : (place + 1) * channels]
+    bias = layer.bias.view(1, -1, 1, 1)
+    convolved = sums["input", whole]
+    totals: list[torch.Tensor | None] = []
+    for share in rule.shares:
+        if not share.divide:
+            totals.append(None)
+            continue
+        total = None
+        for term in share.terms:
+            part = _term_sum(term, sums, bias, prepared.is_first)
+            if part is not None:
+                total = part if total is None else total + part
+        totals.append(torch.zeros_like(convolved) if total is None else total)
+    output = functional.relu(convolved)
+    activations = {layer.name: output}
+    if prepared.pool is not None:
+        output = functional.max_pool2d(output, 2, 2)
+        activations[prepared.pool] = output
+    in_order = [given[group.given] for group in prepared.groups]
+    return Forward(prepared, in_order, totals, convolved, output, activations)
+
+
+def _term_sum(
+    term: Term,
+    sums: Mapping[tuple[Given, Modify], "torch.Tensor"],
+    bias: "torch.Tensor",
+    is_first: bool,
+) -> "torch.Tensor | None":
+    """Give a term's part of the denominator with its bias; behind a ReLU only the bias may be left."""
+    if is_first or term.given != "negative":
+        given: Given = "input" if term.given == "positive" and not is_first else term.given
+        convolved = sums[given, term.weight]
+        if given == "input" and term.weight is whole:  # comes with the bias
+            if term.bias is whole:
+                return convolved
+            convolved = convolved - bias
+        return convolved if term.bias is None else convolved + term.bias(bias)
+    return None if term.bias is None else term.bias(bias)
+
+
+def _given(kind: Given, values: "torch.Tensor", bounds: Bounds) -> "torch.Tensor | None":
+    """Give what a term's weights meet; None stands for ones."""
+    if kind == "one":
+        return None
+    if kind == "positive":
+        return values.clamp(min=0)
+    if kind == "negative":
+        return values.clamp(max=0)
+    if kind in ("low", "high"):
+        return values.new_tensor(bounds[kind == "high"]).view(1, 3, 1, 1)
+    return values

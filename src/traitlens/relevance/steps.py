@@ -1,0 +1,247 @@
+"""One step back: through a pooling and a convolution, for all maps of an image at once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from traitlens.relevance.layers import Forward, PreparedLayer
+
+if TYPE_CHECKING:
+    import torch
+
+ELEMENTS_AT_ONCE = 4_000_000
+"""How many relevance values one convolution hands on at a time; bounds memory and keeps caches warm."""
+
+
+@dataclass(eq=False)
+class Step:
+    """One convolution and the pooling behind it, for one image.
+
+    `factors` hold, per share, what arriving values are multiplied by; after a pooling they are laid out
+    (row, 2, column, 2, channel) with zeros off the maxima. `carries` is the output's factor in the
+    relevance that arrives; None where it is one.
+    """
+
+    prepared: PreparedLayer
+    is_tap: bool
+    carries: "torch.Tensor | None"
+    factors: list["torch.Tensor"]
+    plain_factors: list["torch.Tensor"] | None
+    given: list["torch.Tensor | None"]
+    size: tuple[int, int]
+
+
+def single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
+    """Give the factor that a step leaves to the one below; None where it has been applied or is one."""
+    return given[0] if len(given) == 1 else None
+
+
+def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[str]) -> Step:
+    """Compute a step's factors."""
+    prepared = waiting.prepared
+    is_tap = prepared.top in taps
+    plain_tap = prepared.pool is not None and prepared.layer.name in taps
+    convolved = waiting.activations[prepared.layer.name]
+    active = waiting.convolved > 0
+    # At a tap, and below rules that ignore the input, relevance may stand at units that are off. Their
+    # denominators go without the bias: with it they could be anything near zero.
+    bare = is_tap or plain_tap or carries is None
+    numerator = None if is_tap else carries
+    spread = None if prepared.pool is None else _maxima(convolved)
+    if spread is not None and numerator is not None:
+        numerator = _enlarge(numerator, convolved.shape[2:])
+    factors, plain = [], []
+    for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
+        assert prepared.layer.bias is not None
+        added = share.bias(prepared.layer.bias)
+        if total is not None and added is not None and bare:
+            total = total - added.view(1, -1, 1, 1) * ~active
+        elif total is not None:
+            total = total.clone()  # shared with other images or shares
+        if plain_tap:
+            plain.append(share.factor(None if total is None else total.clone(), active).to(convolved.dtype))
+        factor = share.factor(total, active, numerator).to(convolved.dtype)
+        if spread is not None:
+            factor = _in_windows(factor * spread)
+        factors.append(factor)
+    return Step(
+        prepared,
+        is_tap,
+        carries,
+        factors,
+        plain if plain_tap else None,
+        waiting.given,
+        (convolved.shape[2], convolved.shape[3]),
+    )
+
+
+def _maxima(values: "torch.Tensor") -> "torch.Tensor":
+    """Mark the first maximum of each 2x2 window; rows and columns left over are in no window."""
+    import torch
+    from torch.nn import functional
+
+    pooled = _enlarge(functional.max_pool2d(values, 2, 2), values.shape[2:])
+    equal = values == pooled
+    if values.shape[2] % 2:
+        equal[:, :, -1] = False
+    if values.shape[3] % 2:
+        equal[:, :, :, -1] = False
+    rows, columns = values.shape[2] // 2 * 2, values.shape[3] // 2 * 2
+    taken = torch.zeros_like(equal[:, :, 0:rows:2, 0:columns:2])
+    for row in (0, 1):
+        for column in (0, 1):
+            corner = equal[:, :, row:rows:2, column:columns:2]
+            corner &= ~taken
+            taken |= corner
+    return equal
+
+
+def _enlarge(values: "torch.Tensor", size: tuple[int, ...]) -> "torch.Tensor":
+    """Repeat every value in its 2x2 window; zeros where no window is."""
+    from torch.nn import functional
+
+    large = values.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    missing = (size[0] - large.shape[2], size[1] - large.shape[3])
+    return functional.pad(large, (0, missing[1], 0, missing[0])) if any(missing) else large
+
+
+def _in_windows(values: "torch.Tensor") -> "torch.Tensor":
+    """Lay (1, channel, row, column) out as (row, 2, column, 2, channel), without rows left over."""
+    rows, columns = values.shape[2] // 2, values.shape[3] // 2
+    whole_windows = values[0, :, : rows * 2, : columns * 2].permute(1, 2, 0).contiguous()
+    return whole_windows.view(rows, 2, columns, 2, -1)
+
+
+def step_back(
+    step: Step, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
+) -> "torch.Tensor":
+    """Take relevance through a pooling and a convolution."""
+    import torch
+    from torch.nn import functional
+
+    entering = relevance.get(step.prepared.top)
+    if step.is_tap:
+        if carried is not None and step.carries is not None:
+            carried = carried * step.carries
+        if entering is not None:
+            carried = entering if carried is None else carried + entering
+    plain = relevance.get(step.prepared.layer.name) if step.plain_factors is not None else None
+    if step.prepared.rule.clip:
+        carried = None if carried is None else carried.relu()
+        plain = None if plain is None else plain.relu()
+    sent = []
+    for number, factor in enumerate(step.factors):
+        if carried is None:
+            assert plain is not None
+            assert step.plain_factors is not None
+            sent.append(plain * step.plain_factors[number])
+            continue
+        values = _through_window(carried, factor, step.size) if step.prepared.pool else carried * factor
+        if plain is not None:
+            assert step.plain_factors is not None
+            values = values + plain * step.plain_factors[number]
+        sent.append(values)
+    total = None
+    for group, given in zip(step.prepared.groups, step.given, strict=True):
+        stacked = (
+            sent[group.shares[0]]
+            if len(group.shares) == 1
+            else torch.cat([sent[number] for number in group.shares], 1)
+        )
+        values = functional.conv2d(stacked, group.weight, padding=1)
+        if len(step.given) == 1:
+            return values
+        if given is not None:
+            values = values * given
+        total = values if total is None else _plus(total, values)
+    assert total is not None
+    return total
+
+
+def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
+    """Add values of which one side may already be summed over colour."""
+    if some.shape[1] != more.shape[1]:
+        some, more = some.sum(1, keepdim=True), more.sum(1, keepdim=True)
+    return some + more
+
+
+def _through_window(values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]) -> "torch.Tensor":
+    """Multiply every window of the factor by one value: from a pooling to what it pooled."""
+    import torch
+    from torch.nn import functional
+
+    last = values.permute(0, 2, 3, 1)[:, :, None, :, None]
+    count, channels = len(values), values.shape[1]
+    rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
+    large = torch.mul(last, factor).view(count, rows, columns, channels).permute(0, 3, 1, 2)
+    if (rows, columns) != size:
+        large = functional.pad(large, (0, size[1] - columns, 0, size[0] - rows))
+        large = large.contiguous(memory_format=torch.channels_last)
+    return large
+
+
+def to_pixels(first: Step, carried: "torch.Tensor") -> "torch.Tensor":
+    """Apply the input's factor and sum over colour."""
+    given = single(first.given)
+    values = carried if given is None else carried * given
+    return values.float().sum(1)
+
+
+def from_pixels(first: Step, regions: "torch.Tensor") -> "torch.Tensor":
+    """Spread regions over what arrives at the pixels: the transpose of :func:`to_pixels`."""
+    import torch
+
+    values = regions[:, None].to(first.factors[0].dtype)
+    given = single(first.given)
+    if given is not None:
+        values = values * given
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
+    """Take values forward through a step's convolutions: what reaches each share."""
+    import torch
+    from torch.nn import functional
+
+    sent: list[torch.Tensor | None] = [None] * len(step.factors)
+    for group, given in zip(step.prepared.groups, step.given, strict=True):
+        mine = values if len(step.given) == 1 or given is None else values * given
+        if mine.shape[1] != group.weight.shape[0]:
+            mine = mine.expand(-1, group.weight.shape[0], -1, -1)
+        stacked = functional.conv_transpose2d(mine, group.weight, padding=1)
+        for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
+            before = sent[number]
+            sent[number] = part if before is None else before + part
+    return [part for part in sent if part is not None]
+
+
+def factors_forth(step: Step, sent: list["torch.Tensor"]) -> "torch.Tensor":
+    """Multiply by the factors and, behind a pooling, sum every window."""
+    import torch
+
+    if not step.prepared.pool:
+        return sum_of_products(sent, step.factors)
+    total = None
+    for part, factor in zip(sent, step.factors, strict=True):
+        rows, columns = factor.shape[0], factor.shape[2]
+        last = part.permute(0, 2, 3, 1)[:, : rows * 2, : columns * 2]
+        windows = last.reshape(len(part), rows, 2, columns, 2, -1)
+        values = torch.einsum("nraybc,raybc->nryc", windows, factor)
+        total = values if total is None else total + values
+    assert total is not None
+    return total.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def sum_of_products(some: list["torch.Tensor"], others: list["torch.Tensor"]) -> "torch.Tensor":
+    """Multiply pairwise and add."""
+    total = some[0] * others[0]
+    for one, other in zip(some[1:], others[1:], strict=True):
+        total = total + one * other
+    return total
+
+
+def maps_at_once(step: Step) -> int:
+    """Find how many maps a step takes at a time."""
+    assert step.prepared.layer.weight is not None
+    per_map = max(step.prepared.layer.weight.shape[:2]) * step.size[0] * step.size[1]
+    return max(1, ELEMENTS_AT_ONCE // per_map)
