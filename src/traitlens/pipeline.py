@@ -42,8 +42,8 @@ from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.registry import find_readout
 from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.relevance.maps import average_maps
-from traitlens.relevance.regions import RegionOperators, region_kernels
 from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
+from traitlens.relevance.regions import RegionOperators, region_kernels
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study

@@ -2,9 +2,9 @@ r"""The engine: relevance from taps to pixels, and regions of pixels back to tap
 
 What depends on the image alone (activations, denominators) is computed once per image, and the relevance of
 all readouts goes back as one batch. Two identities make it quick. Relevance that arrives at a layer is
-:math:`R = a \odot u`, where :math:`a` is the layer's output and :math:`u` what the convolution above gave; the
-next layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a factor kept per image lies
-between two convolutions. And relevance passes a maximum pooling by enlarging it and multiplying by that
+:math:`R = a \odot u`, where :math:`a` is the layer's output and :math:`u` what the convolution above gave;
+the next layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a factor kept per image
+lies between two convolutions. And relevance passes a maximum pooling by enlarging it and multiplying by that
 factor, set to zero wherever the maximum was not.
 """
 
