@@ -202,6 +202,114 @@ def import_3dsk(
     output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
 
 
+@importing.command("table")
+def import_table(
+    files: Annotated[list[Path], typer.Argument(help="Tables of ratings in any usual format, then OUT.")],
+    images: Annotated[Path, typer.Option(help="The folder of the images.")],
+    group: Annotated[str | None, typer.Option(help="The column that tells the raters' group.")] = None,
+    trait: Annotated[str | None, typer.Option(help="The trait, where the table is about one.")] = None,
+    raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
+    scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
+) -> None:
+    """Make a study of a table: guess what its columns hold, show it, and write it down.
+
+    Example: traitlens import table ratings.xlsx mystudy --images photos --group sex
+    """
+    from traitlens.study.import_table import import_table as make_study
+
+    if len(files) < 2:
+        raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
+    chosen: dict[str, Any] = {"group": group, "trait_name": trait}
+    done = make_study(
+        files[:-1],
+        files[-1],
+        images,
+        raters=raters,
+        scale=scale,
+        confirm=None if yes or not messages.is_terminal else _confirm,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    output.print(escape(str(done)))
+    output.print(f"Next: traitlens run {escape(str(files[-1]))}", soft_wrap=True)
+
+
+def _confirm(text: str) -> bool:
+    """Show a text and ask whether to go on."""
+    messages.print(escape(text))
+    return typer.confirm("Go on?", err=True)
+
+
+@importing.command("cao2023")
+def import_cao2023(
+    root: Annotated[Path, typer.Argument(help="Holds rateASD/, rateNT/, faces_cropped*/, 5-fold_list/.")],
+    out: Annotated[Path, typer.Argument(help="The study to make.")],
+) -> None:
+    """Make a study of the layout that Cao et al. (2023) published, with their folds.
+
+    Example: traitlens import cao2023 downloads/face_social_trait mystudy
+    """
+    from traitlens.study.import_cao2023 import import_cao2023 as make_study
+
+    make_study(root, out)
+    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+
+
+@app.command(rich_help_panel="Begin")
+def simulate(
+    out: Annotated[Path, typer.Argument(help="The study to make.")],
+    identities: Annotated[int, typer.Option(help="Number of identities.")] = 40,
+    images: Annotated[int, typer.Option(help="Images of each identity.")] = 5,
+    traits: Annotated[int, typer.Option(help="Number of traits, at most six.")] = 3,
+    raters: Annotated[int, typer.Option(help="Raters in each group.")] = 20,
+    effect: Annotated[float, typer.Option(help="How far the groups part; 0: alike in truth.")] = 0.6,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same study.")] = 1,
+) -> None:
+    """Draw faces and simulate two groups of raters whose truth is known (written to OUT/truth).
+
+    Example: traitlens simulate mystudy --identities 50 --images 10 --effect 0.6 --seed 1
+    """
+    from traitlens.study.simulation import simulate_study
+
+    with Terminal().stage("Drawing faces", identities * images) as advance:
+        simulate_study(out, identities, images, traits, raters, effect, seed, progress=advance)
+    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+
+
+@app.command(rich_help_panel="Begin")
+def fetch(
+    name: Annotated[str, typer.Argument(help="3dsk, omi or london.")],
+    out: Annotated[Path, typer.Argument(help="Where to put the set.")],
+    source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without asking.")] = False,
+) -> None:
+    """Fetch a public set of faces and ratings, after showing its licence.
+
+    Example: traitlens fetch 3dsk downloads/3dsk
+    """
+    from traitlens.study.fetching import fetch as fetch_set
+
+    folder = fetch_set(name, out, source, accept=None if yes else _confirm)
+    output.print(f"Fetched: {escape(str(folder))}", soft_wrap=True)
+
+
+@app.command(rich_help_panel="Analyse")
+def export(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    results: Annotated[Path | None, typer.Option(help="A results folder whose tables are added.")] = None,
+) -> None:
+    """Write a study and its results as a Psych-DS dataset.
+
+    Example: traitlens export mystudy dataset --results mystudy/results
+    """
+    from traitlens.study.reading import Study
+    from traitlens.study.writing import write_psych_ds
+
+    write_psych_ds(Study.load(study), out, results)
+    output.print(f"Dataset: {escape(str(out))}", soft_wrap=True)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         output.print(f"traitlens {traitlens.__version__}")

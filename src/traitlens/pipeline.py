@@ -221,6 +221,9 @@ class Run:
             reliability = reliability_table(self.study.ratings, seed=seed)
             keeping.write_table(self.results / "ratings" / "targets.csv", self.targets)
             keeping.write_table(self.results / "ratings" / "reliability.csv", reliability)
+            if self.study.cleaning is not None:
+                keeping.write_table(self.results / "ratings" / "cleaning.csv", self.study.cleaning.steps)
+                keeping.write_table(self.results / "ratings" / "left_out.csv", self.study.cleaning.left_out)
 
         files = ["ratings/targets.csv", "ratings/reliability.csv"]
         return self._make("rate", [self.study.ratings, seed], files, "Rating reliability", 1, make)

@@ -124,7 +124,7 @@ def import_3dsk(
         groups=sorted(set(ratings[GROUP])),
         traits=[name for name in TRAITS.values() if name in found] + sorted(found - set(TRAITS.values())),
         scale=(1, 7),
-        folds={"number": 10},
+        folds={"number": min(10, ratings[IMAGE].nunique() // 2)},
     )
     tables = {"images": images.sort_values(IMAGE), "ratings": ratings}
     templates = {names[face]: file.with_suffix(".tem") for face, file in files.items()}
