@@ -20,7 +20,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
-DEMO_SIZE = 160
+DEMO_SIZE = 128
 """Side of what the network sees in the demonstration: small, so that it takes minutes on a laptop."""
 
 app = typer.Typer(
