@@ -16,6 +16,25 @@ CHECKS = {"GL08", "SS05", "PR01", "PR02", "PR03", "PR10", "RT01", "RT03"}
 """Missing docstring, infinitive summary, parameters that are missing, unknown, out of order or misspelt, and
 missing or undescribed returns."""
 
+INNER = (
+    "traitlens.cli",  # its help is written for the terminal
+    "traitlens.watching",
+    "traitlens.study.checking",
+    "traitlens.study.drawing",
+    "traitlens.readouts.dense",
+    "traitlens.readouts.manifest",
+    "traitlens.relevance.entering",
+    "traitlens.relevance.layers",
+    "traitlens.relevance.propagation",
+    "traitlens.relevance.rules",
+    "traitlens.relevance.sights",
+    "traitlens.relevance.steps",
+    "traitlens.report.sections",
+    "traitlens.report.tables",
+)
+"""Modules that no user calls: one line for each function is enough, but what is documented must be true."""
+INNER_CHECKS = {"GL08", "PR02", "PR10"}
+
 
 def test_importing_the_package_loads_nothing_heavy():
     code = (
@@ -29,13 +48,16 @@ def test_importing_the_package_loads_nothing_heavy():
 @pytest.mark.parametrize("module", MODULES)
 def test_public_docstrings_are_complete(module):
     faults = []
+    checks = INNER_CHECKS if module.startswith(INNER) else CHECKS
     for name, thing in vars(importlib.import_module(module)).items():
         own = getattr(thing, "__module__", None) == module
         if name.startswith("_") or not own or not (inspect.isfunction(thing) or inspect.isclass(thing)):
             continue
+        if inspect.isclass(thing) and issubclass(thing, Exception) and "__init__" not in vars(thing):
+            continue
         for path in [f"{module}.{name}", *_methods(module, name, thing)]:
             found = validate(path)["errors"]
-            faults += [f"{path}: {code} {text}" for code, text in found if code in CHECKS]
+            faults += [f"{path}: {code} {text}" for code, text in found if code in checks]
     assert not faults, "\n".join(faults)
 
 

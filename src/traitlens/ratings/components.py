@@ -51,7 +51,13 @@ class Components:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval."""
+    """An estimate with its 95 % interval.
+
+    Parameters
+    ----------
+    estimate, low, high : float
+        The estimate and the ends of its interval.
+    """
 
     estimate: float
     low: float

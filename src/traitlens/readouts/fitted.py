@@ -57,10 +57,10 @@ class FittedReadouts:
     predictions : DataFrame
         image, identity, group, trait, fold, observed, predicted: each image as predicted by the readout
         that did not see its identity.
-    duals : tuple of Dual
-        Of ridge readouts, in the order of `readouts`; empty for others.
     choices : DataFrame
         group, trait, fold and what the inner folds chose (penalty, epochs, inner error).
+    duals : tuple of Dual
+        Of ridge readouts, in the order of `readouts`; empty for others.
     method : str
         Name of the readout's method.
     """

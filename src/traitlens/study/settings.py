@@ -195,10 +195,7 @@ class Settings(_Section):
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
         Seed of everything random.
-    folds, faces, readout, relevance, comparison : sections
-
-
-    ratings, cleaning, folds, faces, readout, relevance : sections
+    ratings, cleaning, folds, faces, readout, relevance, comparison : sections
         See their classes.
     """
 
