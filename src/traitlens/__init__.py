@@ -2,7 +2,31 @@
 
 Predictions are impressions that raters would form, never facts about the person shown.
 
-The public verbs are loaded when they are first used, so that importing the package is quick.
+The public verbs are loaded when they are first used, so that importing the package is quick:
+
+>>> import traitlens as tl
+>>> done = tl.run("mystudy")  # doctest: +SKIP
+>>> done.performance  # doctest: +SKIP
 """
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Study": "traitlens.study.reading",
+    "check": "traitlens.pipeline",
+    "run": "traitlens.pipeline",
+    "Run": "traitlens.pipeline",
+    "analyze": "traitlens.relevance.analyze",
+    "write_report": "traitlens.report.page",
+}
+
+__all__ = ["Run", "Study", "__version__", "analyze", "check", "run", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'traitlens' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
