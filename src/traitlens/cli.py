@@ -23,6 +23,12 @@ DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
 DEMO_SIZE = 128
 """Side of what the network sees in the demonstration: small, so that it takes minutes on a laptop."""
 
+DEMO_SETTINGS = """
+# The test of regions refits the readouts under every exchange of raters; true takes some minutes more.
+[comparison]
+regions = false
+"""
+
 app = typer.Typer(
     name="traitlens",
     no_args_is_help=True,
@@ -149,6 +155,8 @@ def demo(
     if not (folder / "study.toml").exists():
         with Terminal().stage(f"Drawing {folder.name}", DEMO_IMAGES * DEMO_IDENTITIES) as advance:
             simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
+        with (folder / "study.toml").open("a", encoding="utf-8") as settings:
+            settings.write(DEMO_SETTINGS)
     run(folder, None, device, precision, weights)
 
 

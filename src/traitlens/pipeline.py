@@ -484,7 +484,7 @@ class Run:
         permutations = settings.comparison.permutations
         asked = permutations > 0 and len(self.study.groups) > 1 and self.study.has_raters
         has_points = bool(np.isfinite(self.prepared["points"]).all())
-        linear = settings.readout.method == "ridge" and has_points
+        linear = settings.readout.method == "ridge" and has_points and settings.comparison.regions
         folder = self.results / "comparisons"
         names = ["means"] * asked + ["regions", "performance"] * (asked and linear)
 

@@ -90,9 +90,13 @@ class ComparisonSettings(_Section):
     ----------
     permutations : int, default 5000
         Exchanges of raters between groups for every test; 0 leaves the tests out.
+    regions : bool, default True
+        Whether regions and performance are tested too, by refitting under each exchange. What that needs
+        takes up to three times as long as the maps.
     """
 
     permutations: int = Field(5000, ge=0)
+    regions: bool = True
 
 
 class RatingsSettings(_Section):
