@@ -1,0 +1,129 @@
+"""Checks on networks where the right answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+from tests.relevance.test_analyze import MIDDLE, POOL
+
+from traitlens.relevance.analyze import analyze, explain_with_ledger
+from traitlens.relevance.checks import (
+    activation_correlation,
+    conservation,
+    edge_correlation,
+    edge_energy,
+    flip_patches,
+    method_agreement,
+    null_similarity,
+    predict,
+    random_readouts,
+    randomise_backbone,
+)
+
+
+def as_maps(values):
+    names = {name: ("readout", ["a"] * len(values)) for name in ("group", "trait")}
+    return xarray.DataArray(
+        values, dims=("readout", "image", "y", "x"), coords={**names, "fold": ("readout", [0] * len(values))}
+    )
+
+
+def test_conservation_accounts_for_everything(backbone, linear, dense, images):
+    table = conservation(explain_with_ledger(backbone, [linear, dense()], images))
+    assert len(table) == 4
+    np.testing.assert_allclose(table.unaccounted, 0, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(table.explained, table.prediction - table.reference, rtol=0, atol=0)
+    assert set(table.trait) == {"warm", "strong"}
+
+
+def test_predictions_are_those_of_the_ledger(backbone, make_linear, dense, images):
+    readouts = [make_linear(POOL, MIDDLE, channels=[7, 5], shapes=[(1, 1), (3, 3)]), dense()]
+    ledger = explain_with_ledger(backbone, readouts, images)
+    got = predict(backbone, readouts, images)
+    np.testing.assert_allclose(got.T, ledger.prediction, rtol=1e-5, atol=1e-5)
+
+
+def test_random_readouts_keep_their_weights_in_another_order(linear, dense):
+    readouts = [linear, dense()]
+    shuffled = random_readouts(readouts, seed=3)
+    before, after = readouts[0].parts[0].weight, shuffled[0].parts[0].weight
+    assert not np.array_equal(before, after)
+    np.testing.assert_array_equal(np.sort(before, None), np.sort(after, None))
+    np.testing.assert_array_equal(
+        np.sort(readouts[1].fc1_weight, None), np.sort(shuffled[1].fc1_weight, None)
+    )
+    again = random_readouts(readouts, seed=3)
+    np.testing.assert_array_equal(after, again[0].parts[0].weight)
+
+
+def test_randomised_backbone_changes_the_map_and_leaves_the_original(backbone, linear, images):
+    before = analyze(backbone, [linear], images)
+    other = analyze(randomise_backbone(backbone), [linear], images)
+    np.testing.assert_array_equal(before, analyze(backbone, [linear], images))
+    assert not np.allclose(before, other, rtol=1e-3, atol=0)
+
+
+def test_null_similarity_finds_maps_that_show_the_face_alone(rng):
+    face = rng.normal(size=(1, 3, 8, 8))
+    null = [as_maps(face + 0.3 * rng.normal(size=(1, 3, 8, 8))) for _ in range(6)]
+    empty = null_similarity(as_maps(face + 0.3 * rng.normal(size=(1, 3, 8, 8))), null)
+    telling = null_similarity(as_maps(rng.normal(size=(1, 3, 8, 8))), null)
+    assert empty.similarity[0] > empty.null_low[0] > 0.8
+    assert telling.similarity[0] < telling.null_low[0]
+    assert np.isnan(null_similarity(as_maps(face), null[:1]).null_low[0])
+
+
+def test_edges_of_a_square(rng):
+    image = np.zeros((1, 32, 32, 3), np.uint8)
+    image[:, 8:24, 8:24] = 255
+    energy = edge_energy(image)
+    assert energy[0, 16, 16] == 0
+    assert energy[0, 8, 16] > 0
+    table = edge_correlation(as_maps(np.stack([energy, rng.normal(size=(1, 32, 32))])), image, smooth=1)
+    assert table.edge_correlation[0] > 0.99
+    assert abs(table.edge_correlation[1]) < 0.5
+
+
+def test_methods_agree_with_themselves(backbone, linear, images):
+    methods = ["lrp.sequential_preset_a_flat", "lrp.z_plus", "gradient"]
+    table = method_agreement(backbone, [linear], images, methods, smooth=1)
+    np.testing.assert_allclose(np.diag(table), 1, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(table, table.T, rtol=0, atol=1e-12)
+    assert table.loc["lrp.z_plus", "gradient"] < 0.999
+
+
+def test_activation_correlation_is_pearson(rng):
+    activation, ratings = rng.normal(size=(30, 4, 2)), rng.normal(size=30)
+    got = activation_correlation(activation, ratings)
+    frame = pd.DataFrame(activation.reshape(30, -1)).corrwith(pd.Series(ratings))
+    np.testing.assert_allclose(got.ravel(), frame, rtol=0, atol=1e-12)
+    assert np.isnan(activation_correlation(np.ones((30, 1)), ratings)).all()
+
+
+def test_flipping_what_matters_gains_most(backbone, linear, images):
+    replacement = np.full((12, 12, 3), 128, np.uint8)
+    # The best map there can be: what the prediction loses when a patch alone goes.
+    whole = predict(backbone, [linear], images)[0]
+    best = np.zeros((1, 2, 12, 12))
+    for row in range(0, 12, 4):
+        for column in range(0, 12, 4):
+            changed = images.copy()
+            changed[:, row : row + 4, column : column + 4] = 128
+            loss = whole - predict(backbone, [linear], changed)[0]
+            best[0, :, row : row + 4, column : column + 4] = loss[:, None, None]
+    table = flip_patches(backbone, [linear], images, best, replacement, patch=4, steps=4).set_index("order")
+    turned = flip_patches(backbone, [linear], images, -best, replacement, patch=4, steps=4).set_index("order")
+    assert table.gain["relevance"] > max(table.gain["random"], 0)
+    np.testing.assert_allclose(turned.gain["relevance"], -table.gain["relevance"], rtol=1e-6, atol=1e-9)
+    assert list(table.index) == ["relevance", "random", "central"]
+
+
+@pytest.mark.parametrize("patch", [5, 12])
+def test_patches_may_be_cut_at_the_edge(backbone, linear, images, patch):
+    maps = analyze(backbone, [linear], images).values
+    done = []
+    table = flip_patches(
+        backbone, [linear], images, maps, images[1], patch=patch, steps=3, progress=done.append
+    )
+    assert done == [1, 1]
+    assert np.isfinite(table.gain).all()
