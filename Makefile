@@ -35,7 +35,7 @@ format: $(READY)  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 bench: $(READY)  ## speed and agreement beside the published tools
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/relevance.py
 
 clean:  ## remove the virtual environments and caches
 	rm -rf $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Maps by zennit and Captum, and plain gradients; run by benchmarks/relevance.py in an environment of its own."""
+"""Maps by zennit and Captum, and plain gradients; run by benchmarks/relevance.py in their own environment."""
 
 import importlib.machinery
 import json
@@ -14,7 +14,7 @@ from torch import nn
 class StandIn(types.ModuleType):
     """Takes torchvision's place: zennit imports names from it that are not needed here."""
 
-    __path__: list[str] = []
+    __path__: list[str] = []  # noqa: RUF012 -- the import system reads it so
 
     def __getattr__(self, name):
         if name.startswith("__"):
