@@ -1,0 +1,6 @@
+"""`python -m traitlens.cli`."""
+
+from traitlens.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Commands that take a study to its results and the results elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from traitlens.cli.options import Device, Precision, ResultsFolder, StudyFolder, Weights
+from traitlens.cli.terminal import Terminal, messages, output
+
+
+def check(study: StudyFolder) -> None:
+    """Check a study's tables and images, and list every fault.
+
+    Example: traitlens check mystudy
+    """
+    from traitlens import pipeline
+
+    checked = pipeline.check(study, Terminal())
+    _print_notices(checked)
+    output.print(escape(str(checked)))
+    output.print("No fault was found.")
+
+
+def run(
+    study: StudyFolder,
+    out: ResultsFolder = None,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+) -> None:
+    """Take a study to a report: check, features, fit, explain, compare, report.
+
+    Stopped half-way, the same command goes on where it was.
+
+    Example: traitlens run mystudy --out results
+    """
+    from traitlens import pipeline
+
+    done = pipeline.run(study, out, _machine(device, precision, weights), Terminal())
+    _print_notices(done.study)
+    _print_performance(done)
+
+
+def export(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Argument(help="The dataset's folder.")],
+    results: Annotated[Path | None, typer.Option(help="A results folder whose tables are added.")] = None,
+) -> None:
+    """Write a study and its results as a Psych-DS dataset.
+
+    Example: traitlens export mystudy dataset --results mystudy/results
+    """
+    from traitlens.study.reading import Study
+    from traitlens.study.writing import write_psych_ds
+
+    write_psych_ds(Study.load(study), out, results)
+    output.print(f"Dataset: {escape(str(out))}", soft_wrap=True)
+
+
+def _machine(device: str, precision: str, weights: Path | None) -> Any:
+    """Put the options of a machine together."""
+    from traitlens.pipeline import Machine
+
+    return Machine(device, precision, weights)
+
+
+def _print_performance(done: Any) -> None:
+    """Print the performance table and the path of the report."""
+    table = Table("group", "trait", "images", "r", "95 % interval", "R²", "RMSE", "ceiling of r", box=None)
+    for row in done.performance.itertuples():
+        ceiling = getattr(row, "ceiling_r", float("nan"))
+        table.add_row(
+            escape(str(row.group)),
+            escape(str(row.trait)),
+            str(row.n_images),
+            f"{row.r:.2f}",
+            f"{row.ci_low:.2f} to {row.ci_high:.2f}",
+            f"{row.r2:.2f}",
+            f"{row.rmse:.2f}",
+            f"{ceiling:.2f}" if ceiling == ceiling else "-",
+        )
+    output.print("How well each group's ratings are predicted, for identities that the readout did not see:")
+    output.print(table)
+    output.print(f"Report: {escape(str(done.results / 'report.html'))}", soft_wrap=True)
+
+
+def _print_notices(study: Any) -> None:
+    """Print what the reader should know but need not mend."""
+    for notice in study.notices:
+        messages.print(f"Note: {escape(str(notice))}")

@@ -1,0 +1,74 @@
+"""`traitlens import`: turn data from elsewhere into a study."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from traitlens.cli.terminal import confirm, messages, output
+from traitlens.problems import TraitlensError
+
+importing = typer.Typer(no_args_is_help=True, help="Turn data from elsewhere into a study.")
+
+
+@importing.command("3dsk")
+def import_3dsk(
+    source: Annotated[Path, typer.Argument(help="The folder with ratings.csv, female/ and male/.")],
+    out: Annotated[Path, typer.Argument(help="The study to make.")],
+) -> None:
+    """Make a study of the 3DSK faces (DeBruine and Jones 2020), groups by the raters' gender.
+
+    Example: traitlens import 3dsk downloads/3dsk mystudy
+    """
+    from traitlens.study.import_3dsk import import_3dsk as make_study
+
+    make_study(source, out)
+    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+
+
+@importing.command("table")
+def import_table(
+    files: Annotated[list[Path], typer.Argument(help="Tables of ratings in any usual format, then OUT.")],
+    images: Annotated[Path, typer.Option(help="The folder of the images.")],
+    group: Annotated[str | None, typer.Option(help="The column that tells the raters' group.")] = None,
+    trait: Annotated[str | None, typer.Option(help="The trait, where the table is about one.")] = None,
+    raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
+    scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
+) -> None:
+    """Make a study of a table: guess what its columns hold, show it, and write it down.
+
+    Example: traitlens import table ratings.xlsx mystudy --images photos --group sex
+    """
+    from traitlens.study.import_table import import_table as make_study
+
+    if len(files) < 2:
+        raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
+    chosen: dict[str, Any] = {"group": group, "trait_name": trait}
+    done = make_study(
+        files[:-1],
+        files[-1],
+        images,
+        raters=raters,
+        scale=scale,
+        confirm=None if yes or not messages.is_terminal else confirm,
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    output.print(escape(str(done)))
+    output.print(f"Next: traitlens run {escape(str(files[-1]))}", soft_wrap=True)
+
+
+@importing.command("cao2023")
+def import_cao2023(
+    root: Annotated[Path, typer.Argument(help="Holds rateASD/, rateNT/, faces_cropped*/, 5-fold_list/.")],
+    out: Annotated[Path, typer.Argument(help="The study to make.")],
+) -> None:
+    """Make a study of the layout that Cao et al. (2023) published, with their folds.
+
+    Example: traitlens import cao2023 downloads/face_social_trait mystudy
+    """
+    from traitlens.study.import_cao2023 import import_cao2023 as make_study
+
+    make_study(root, out)
+    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)

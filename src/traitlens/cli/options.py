@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
+ResultsFolder = Annotated[
+    Path | None, typer.Option("--out", metavar="RESULTS", help="Results folder; STUDY/results if not given.")
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best that is there.")]
+Precision = Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="A file with the VGG16 weights; found or fetched if not given.")
+]
