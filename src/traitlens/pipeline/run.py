@@ -1,16 +1,8 @@
-"""The flow from a study to a report; the only module that knows every room.
-
-A :class:`Run` takes one study to one results folder, stage by stage: prepare, rate, features, fit, explain,
-regions, compare, report. Each stage is a function of its inputs and settings. What it makes is recorded
-under the digest of both, so that a second run starts where the first one stopped, and a change of one
-setting makes only what depends on it again.
-"""
+"""A study on its way to a results folder, stage by stage."""
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,64 +13,35 @@ import xarray as xr
 
 import traitlens
 from traitlens import keeping
-from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.arrays import open_arrays
 from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_region import compare_regions
 from traitlens.comparison.operator import RegionOperator
-from traitlens.faces.images import check_images, load_image, prepare_image
+from traitlens.faces.images import check_images
 from traitlens.faces.landmarks import find_landmarks
-from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.features.taps import Tap, compute_features
+from traitlens.pipeline.blocks import blocks_of
+from traitlens.pipeline.comparing import common_penalties, make_region_operator
+from traitlens.pipeline.explaining import explain_blocks, tabulate_regions, write_maps
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.preparing import read_points, write_prepared
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.registry import find_readout
-from traitlens.relevance.analyze import explain_with_ledger
-from traitlens.relevance.maps import average_maps
-from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
-from traitlens.relevance.regions import RegionOperators, region_kernels
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
-
-BLOCK = 8
-"""Images that are worked on together: bounds memory, and what a killed run loses."""
-
-N_POINTS = 478
-"""Points of the face mesh."""
-
-LEDGER = ("prediction", "reference", "pixel_sum")
-"""Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
 
 Make = Callable[[str, Advance], None]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how the network is run; numbers agree between machines within a stated tolerance.
-
-    Parameters
-    ----------
-    device : str, default "cpu"
-        "cpu", "cuda", "mps" or "auto".
-    precision : str, default "float32"
-        "float32" or "bf16".
-    weights : Path or None
-        A file with the backbone's weights.
-    """
-
-    device: str = "cpu"
-    precision: str = "float32"
-    weights: Path | None = None
 
 
 def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
@@ -261,31 +224,8 @@ class Run:
 
         def make(_key: str, advance: Advance) -> None:
             points = read_points(self.results / "landmarks.csv")
-            crop = faces.crop
-            if crop == "auto":
-                crop = "face" if set(images) <= set(points) else "full"
-
-            def prepared(image: str) -> tuple[np.ndarray, np.ndarray]:
-                pixels = load_image(self.study.path(image))
-                done = prepare_image(pixels, faces.size, crop, points.get(image))
-                advance(1)
-                there = points.get(image, np.full((N_POINTS, 2), np.nan))
-                return done.pixels, done.frame.map_points(there)
-
-            def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-                with ThreadPoolExecutor() as pool:
-                    for positions in _blocks(len(images)):
-                        pixels, landmarks = zip(
-                            *pool.map(prepared, [images[i] for i in positions]), strict=True
-                        )
-                        yield positions, {"pixels": np.stack(pixels), "points": np.stack(landmarks)}
-
-            coordinates = {IMAGE: np.array(images, object), **map_coordinates(faces.size)}
-            dataset = xr.Dataset(coords=coordinates, attrs={"crop": crop})
-            dataset["points"] = (IMAGE, "point", "xy"), np.full((len(images), N_POINTS, 2), np.nan)
-            dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
-            with keeping.write_whole(self.results / "prepared.zarr") as temporary:
-                write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
+            paths = {image: self.study.path(image) for image in images}
+            write_prepared(self.results / "prepared.zarr", paths, points, faces, advance)
 
         inputs = [self.find_landmarks(), faces.model_dump()]
         return self._make("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
@@ -314,7 +254,7 @@ class Run:
         kept = []
         start = time.perf_counter()
         with self.watcher.stage("Features", total) as advance:
-            for number, positions in enumerate(_blocks(total)):
+            for number, positions in enumerate(blocks_of(np.arange(total))):
 
                 def make(positions: np.ndarray = positions) -> dict[str, np.ndarray]:
                     pixels = self.prepared["pixels"][positions].to_numpy()
@@ -385,68 +325,26 @@ class Run:
         method = self.study.settings.relevance.method
 
         def make(key: str, advance: Advance) -> None:
-            blocks = keeping.Blocks(self.results, "maps", key)
-            coordinates = {
-                GROUP: np.array(self.study.groups, object),
-                TRAIT: np.array(self.study.traits, object),
-                IMAGE: self.prepared[IMAGE].to_numpy(),
-                **map_coordinates(self.prepared.sizes[Y]),
-            }
-            shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
-            ledger = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in LEDGER}
-            dataset = xr.Dataset(ledger, coordinates, {"method": method, "units": "rating points per pixel"})
-            large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f4")}
-            with keeping.write_whole(self.results / "maps.zarr") as temporary:
-                write_arrays(temporary, dataset, large, self._explained(blocks, method, advance))
-            averages = average_maps(open_arrays(self.results / "maps.zarr"))
-            averages["face"] = (Y, X, "colour"), self._average_face()
-            with keeping.write_whole(self.results / "average_maps.zarr") as temporary:
-                write_arrays(temporary, averages)
-            blocks.remove()
+            groups, traits = self.study.groups, self.study.traits
+            kept = keeping.Blocks(self.results, "maps", key)
+            explained = explain_blocks(
+                kept,
+                self.backbone,
+                self.fitted.readouts,
+                self.prepared,
+                self.folds[FOLD].to_numpy(),
+                groups,
+                traits,
+                method,
+                advance,
+            )
+            write_maps(self.results, explained, self.prepared, groups, traits, method)
+            kept.remove()
 
         total = len(self.study.images)
         return self._make(
             "explain", [self.fit(), method], ["maps.zarr", "average_maps.zarr"], "Relevance maps", total, make
         )
-
-    def _explained(
-        self, blocks: keeping.Blocks, method: str, advance: Advance
-    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Explain the images of each fold by the fold's readouts, a block at a time."""
-        groups, traits = self.study.groups, self.study.traits
-        number = 0
-        for fold in sorted(self.folds[FOLD].unique()):
-            readouts = [readout for readout in self.fitted.readouts if readout.fold == fold]
-            where = [groups.index(r.group) * len(traits) + traits.index(r.trait) for r in readouts]
-            in_fold = np.flatnonzero(self.folds[FOLD] == fold)
-            for start in range(0, len(in_fold), BLOCK):
-                positions = in_fold[start : start + BLOCK]
-
-                def make(
-                    positions: np.ndarray = positions, readouts: list = readouts, where: list = where
-                ) -> dict[str, np.ndarray]:
-                    pixels = self.prepared["pixels"][positions].to_numpy()
-                    found = explain_with_ledger(self.backbone, readouts, pixels, method)
-                    found = found.rename(pixels="pixel_sum").transpose(READOUT, IMAGE, Y, X)
-                    made = {}
-                    for name in (RELEVANCE, *LEDGER):
-                        values = found[name].to_numpy()
-                        full = np.full((len(groups) * len(traits), *values.shape[1:]), np.nan, values.dtype)
-                        full[where] = values
-                        made[name] = full.reshape(len(groups), len(traits), *values.shape[1:])
-                    return made
-
-                yield positions, blocks.make(number, make)
-                advance(len(positions))
-                number += 1
-
-    def _average_face(self) -> np.ndarray:
-        """Average the prepared images, one at a time."""
-        pixels = self.prepared["pixels"]
-        total = np.zeros(pixels.shape[1:])
-        for image in range(len(pixels)):
-            total += pixels[image].to_numpy()
-        return (total / len(pixels)).round().astype(np.uint8)
 
     def regions(self) -> str:
         """Write `regions.csv`: the relevance of each region of each face.
@@ -459,14 +357,7 @@ class Run:
 
         def make(_key: str, advance: Advance) -> None:
             maps = open_arrays(self.results / "maps.zarr")
-            tables = []
-            for position, image in enumerate(maps[IMAGE].to_numpy()):
-                points = self.prepared["points"][position].to_numpy()
-                advance(1)
-                if np.isfinite(points).all():
-                    labels = region_labels(points, self.prepared.sizes[Y])
-                    tables.append(region_relevance(maps[RELEVANCE][:, :, position], labels, REGIONS, image))
-            table = pd.concat(tables) if tables else pd.DataFrame(columns=REGION_COLUMNS)
+            table = tabulate_regions(maps, self.prepared, advance)
             keeping.write_table(self.results / "regions.csv", table)
 
         total = len(self.study.images)
@@ -495,7 +386,7 @@ class Run:
                 tables["means"] = compare_means(ratings, permutations=permutations, seed=seed)
             if asked and linear:
                 operator = self._region_operator(key, advance)
-                penalties = self._common_penalties()
+                penalties = common_penalties(self.fitted)
                 for name, test in (("regions", compare_regions), ("performance", compare_performance)):
                     tables[name] = test(ratings, operator, penalties, permutations=permutations, seed=seed)
             for name, table in tables.items():
@@ -505,44 +396,14 @@ class Run:
         files = [f"comparisons/{name}.csv" for name in names]
         return self._make("compare", inputs, files, "Comparing groups", len(self.study.images), make)
 
-    def _common_penalties(self) -> dict[str, float]:
-        """One penalty for each trait, the same for all groups: the median over groups and folds."""
-        duals = pd.DataFrame(
-            {TRAIT: dual.trait, "penalty": dual.penalty / sum(dual.factors.values())}
-            for dual in self.fitted.duals
-        )
-        return duals.groupby(TRAIT)["penalty"].median().to_dict()
-
     def _region_operator(self, key: str, advance: Advance) -> RegionOperator:
-        """What ridge readouts need to be refitted and explained by region, a block of images at a time."""
-        _, ((space, features),) = self.features[0], self.features[1].items()
-        blocks = keeping.Blocks(self.results, "regions", key)
-        size, folds = self.prepared.sizes[Y], self.folds[FOLD].to_numpy()
-        kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
-        operators = RegionOperators(self.backbone, [space], self.study.settings.relevance.method)
-        number = 0
-        for fold in np.unique(folds):
-            reference = features[folds != fold].mean(0)
-            in_fold = np.flatnonzero(folds == fold)
-            for start in range(0, len(in_fold), BLOCK):
-                positions = in_fold[start : start + BLOCK]
-
-                def make(
-                    positions: np.ndarray = positions, reference: np.ndarray = reference
-                ) -> dict[str, np.ndarray]:
-                    pixels = self.prepared["pixels"][positions].to_numpy()
-                    points = self.prepared["points"][positions].to_numpy()
-                    labels = np.stack([region_labels(mesh, size) for mesh in points])
-                    masks = labels[:, None] == np.arange(len(REGIONS))[:, None, None]
-                    regions = [operators.of(*pair) for pair in zip(pixels, masks, strict=True)]
-                    rows = region_kernels(regions, space, features, reference).transpose("image", ...)
-                    return {"rows": rows.to_numpy()}
-
-                kernels[:, positions] = blocks.make(number, make)["rows"].transpose(1, 0, 2)
-                advance(len(positions))
-                number += 1
-        images = tuple(self.folds[IMAGE])
-        return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(features), kernels)
+        """What ridge readouts need to be refitted and explained by region."""
+        ((space, features),) = self.features[1].items()
+        kept = keeping.Blocks(self.results, "regions", key)
+        folds, method = self.folds[FOLD].to_numpy(), self.study.settings.relevance.method
+        return make_region_operator(
+            kept, self.backbone, space, features, self.prepared, folds, method, advance
+        )
 
     def report(self) -> Path:
         """Write `study.json`, `provenance.json`, the figures and `report.html`.
@@ -579,31 +440,3 @@ class Run:
             "sha256": digest_tables(self.study.folder),
             "seconds": self.ledger.seconds(),
         }
-
-
-def _blocks(total: int) -> Iterator[np.ndarray]:
-    """Split positions into blocks."""
-    for start in range(0, total, BLOCK):
-        yield np.arange(start, min(start + BLOCK, total))
-
-
-def read_points(path: Path) -> dict[str, np.ndarray]:
-    """Read `landmarks.csv` as one array per image.
-
-    Parameters
-    ----------
-    path : Path
-        image, point, x, y.
-
-    Returns
-    -------
-    dict of str to ndarray
-        (478, 2) by image, for the images that have every point.
-    """
-    table = pd.read_csv(path, dtype={IMAGE: str})
-    points = {}
-    for image, part in table.groupby(IMAGE):
-        ordered = part.sort_values("point")[[X, Y]].to_numpy(float)
-        if len(ordered) == N_POINTS:
-            points[str(image)] = ordered
-    return points

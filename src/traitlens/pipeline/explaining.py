@@ -1,0 +1,183 @@
+"""Predictions become maps and their sums over regions, a block of images at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens import keeping
+from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.features.backbone import Backbone
+from traitlens.pipeline.blocks import blocks_by_fold
+from traitlens.pipeline.preparing import average_face
+from traitlens.readouts.readout import Readout
+from traitlens.relevance.analyze import explain_with_ledger
+from traitlens.relevance.maps import average_maps
+from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
+from traitlens.watching import Advance
+from traitlens.words import GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
+
+LEDGER = ("prediction", "reference", "pixel_sum")
+"""Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
+
+
+def write_maps(
+    results: Path,
+    explained: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]],
+    prepared: xr.Dataset,
+    groups: list[str],
+    traits: list[str],
+    method: str,
+) -> None:
+    """Write `maps.zarr` and, from it, `average_maps.zarr`.
+
+    Parameters
+    ----------
+    results : Path
+        The results folder.
+    explained : iterator of (positions, arrays)
+        What :func:`explain_blocks` yields.
+    prepared : Dataset
+        The prepared images.
+    groups, traits : list of str
+        In the order of the maps.
+    method : str
+        Name of the relevance method.
+    """
+    coordinates = {
+        GROUP: np.array(groups, object),
+        TRAIT: np.array(traits, object),
+        IMAGE: prepared[IMAGE].to_numpy(),
+        **map_coordinates(prepared.sizes[Y]),
+    }
+    shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
+    ledger = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in LEDGER}
+    dataset = xr.Dataset(ledger, coordinates, {"method": method, "units": "rating points per pixel"})
+    large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f4")}
+    with keeping.write_whole(results / "maps.zarr") as temporary:
+        write_arrays(temporary, dataset, large, explained)
+    averages = average_maps(open_arrays(results / "maps.zarr"))
+    averages["face"] = (Y, X, "colour"), average_face(prepared)
+    with keeping.write_whole(results / "average_maps.zarr") as temporary:
+        write_arrays(temporary, averages)
+
+
+def explain_blocks(
+    kept: keeping.Blocks,
+    backbone: Backbone,
+    readouts: Sequence[Readout],
+    prepared: xr.Dataset,
+    folds: np.ndarray,
+    groups: list[str],
+    traits: list[str],
+    method: str,
+    advance: Advance,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Explain the images of each fold by the fold's readouts, which did not see them.
+
+    Parameters
+    ----------
+    kept : Blocks
+        Where blocks are kept, so that a killed run goes on.
+    backbone : Backbone
+        The network.
+    readouts : sequence of Readout
+        Of every group, trait and fold.
+    prepared : Dataset
+        The prepared images.
+    folds : ndarray (image,)
+        The fold of each image.
+    groups, traits : list of str
+        In the order of the maps.
+    method : str
+        Name of the relevance method.
+    advance : callable
+        Told of images done.
+
+    Yields
+    ------
+    positions : ndarray
+        Positions of a block's images.
+    arrays : dict of str to ndarray
+        relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image).
+    """
+    for number, (fold, positions) in enumerate(blocks_by_fold(folds)):
+        of_fold = [readout for readout in readouts if readout.fold == fold]
+
+        def make(positions: np.ndarray = positions, of_fold: list = of_fold) -> dict[str, np.ndarray]:
+            pixels = prepared["pixels"][positions].to_numpy()
+            return explain_block(backbone, of_fold, pixels, groups, traits, method)
+
+        yield positions, kept.make(number, make)
+        advance(len(positions))
+
+
+def explain_block(
+    backbone: Backbone,
+    readouts: Sequence[Readout],
+    pixels: np.ndarray,
+    groups: list[str],
+    traits: list[str],
+    method: str,
+) -> dict[str, np.ndarray]:
+    """Explain a few images by one fold's readouts.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    readouts : sequence of Readout
+        One for each group and trait that could be fitted.
+    pixels : ndarray of uint8 (image, y, x, colour)
+        The images.
+    groups, traits : list of str
+        In the order of the maps.
+    method : str
+        Name of the relevance method.
+
+    Returns
+    -------
+    dict of str to ndarray
+        relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image); not a number where a
+        group has no readout of a trait.
+    """
+    where = [groups.index(r.group) * len(traits) + traits.index(r.trait) for r in readouts]
+    found = explain_with_ledger(backbone, readouts, pixels, method)
+    found = found.rename(pixels="pixel_sum").transpose(READOUT, IMAGE, Y, X)
+    made = {}
+    for name in (RELEVANCE, *LEDGER):
+        values = found[name].to_numpy()
+        full = np.full((len(groups) * len(traits), *values.shape[1:]), np.nan, values.dtype)
+        full[where] = values
+        made[name] = full.reshape(len(groups), len(traits), *values.shape[1:])
+    return made
+
+
+def tabulate_regions(maps: xr.Dataset, prepared: xr.Dataset, advance: Advance) -> pd.DataFrame:
+    """Sum the maps over the regions of each face.
+
+    Parameters
+    ----------
+    maps : Dataset
+        With relevance (group, trait, image, y, x).
+    prepared : Dataset
+        With points (image, point, xy); images without landmarks are passed over.
+    advance : callable
+        Told of images done.
+
+    Returns
+    -------
+    DataFrame
+        image, group, trait, region, relevance, share.
+    """
+    tables = []
+    for position, image in enumerate(maps[IMAGE].to_numpy()):
+        points = prepared["points"][position].to_numpy()
+        advance(1)
+        if np.isfinite(points).all():
+            labels = region_labels(points, prepared.sizes[Y])
+            tables.append(region_relevance(maps[RELEVANCE][:, :, position], labels, REGIONS, image))
+    return pd.concat(tables) if tables else pd.DataFrame(columns=REGION_COLUMNS)
