@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import traitlens as tl
 from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
 from traitlens.pipeline import Run, run
+from traitlens.problems import TraitlensError
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 
@@ -92,6 +94,27 @@ def test_a_changed_setting_makes_only_what_depends_on_it_again(done, tmp_path):
     again.fit()
     assert (folder / "results" / "prepared.zarr" / "pixels" / ".zarray").stat().st_mtime_ns == kept
     assert not again.performance.equals(done.performance)
+
+
+def test_the_verbs_give_what_a_run_wrote(done, tmp_path):
+    study = Study.load(done.study.folder)
+    models = tl.fit(study)
+    pd.testing.assert_frame_equal(models.performance, done.performance)
+    maps = tl.explain(models, study)
+    assert maps.relevance.dims == ("group", "trait", "image", "y", "x")
+    difference = tl.compare(models, maps, study)
+    assert {"means", "regions", "performance"} <= set(difference)
+    page = tl.write_report(study, models, maps, difference, tmp_path / "page.html")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_verbs_refuse_what_does_not_belong_together(done, tmp_path):
+    models = tl.fit(Study.load(done.study.folder))
+    other = Study.load(make_study(tmp_path / "other"))
+    with pytest.raises(TraitlensError, match="were fitted on"):
+        tl.explain(models, other)
+    with pytest.raises(TraitlensError, match="maps are of other images"):
+        tl.compare(models, tl.explain(models, models.study).isel(image=slice(3)), models.study)
 
 
 def _kill_and_finish(folder, out, delays):

@@ -5,8 +5,11 @@ Predictions are impressions that raters would form, never facts about the person
 The public verbs are loaded when they are first used, so that importing the package is quick:
 
 >>> import traitlens as tl
->>> done = tl.run("mystudy")  # doctest: +SKIP
->>> done.performance  # doctest: +SKIP
+>>> study = tl.Study.load("mystudy")  # doctest: +SKIP
+>>> models = tl.fit(study)  # doctest: +SKIP
+>>> maps = tl.explain(models, study)  # doctest: +SKIP
+>>> difference = tl.compare(models, maps, study)  # doctest: +SKIP
+>>> tl.write_report(study, models, maps, difference, "report.html")  # doctest: +SKIP
 """
 
 from importlib import import_module
@@ -20,10 +23,24 @@ _HOMES = {
     "run": "traitlens.pipeline",
     "Run": "traitlens.pipeline",
     "analyze": "traitlens.relevance.analyze",
-    "write_report": "traitlens.report.page",
+    "fit": "traitlens.pipeline.verbs",
+    "explain": "traitlens.pipeline.verbs",
+    "compare": "traitlens.pipeline.verbs",
+    "write_report": "traitlens.pipeline.verbs",
 }
 
-__all__ = ["Run", "Study", "__version__", "analyze", "check", "run", "write_report"]
+__all__ = [
+    "Run",
+    "Study",
+    "__version__",
+    "analyze",
+    "check",
+    "compare",
+    "explain",
+    "fit",
+    "run",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
