@@ -8,24 +8,25 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 import traitlens
-from traitlens.cli import analysing, beginning
+from traitlens.cli import analysing, beginning, looking_after
 from traitlens.cli.importing import importing
-from traitlens.cli.terminal import messages, output
-from traitlens.problems import TraitlensError
+from traitlens.cli.terminal import FAULT, answer_as_json, messages, output, refuse
+from traitlens.problems import Problem, TraitlensError
 
-FAULT = 2
-"""Exit code where the user can mend something."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Begin": (beginning.demo, beginning.simulate, beginning.fetch),
-    "Analyse": (analysing.check, analysing.run, analysing.export),
+    "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
+    "Analyse": (analysing.check, analysing.run),
+    "Share": (analysing.export, looking_after.cite),
+    "This installation": (looking_after.doctor,),
 }
 """The commands in the order of work, by the heading they stand under in the help."""
+
+JSON = "--json"
 
 app = typer.Typer(
     name="traitlens",
@@ -34,7 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=(
         "From face images and ratings to maps of what carried the impressions, compared between groups.\n\n"
-        "Predictions are impressions that raters would form, never facts about the person shown."
+        "Predictions are impressions that raters would form, never facts about the person shown.\n\n"
+        "Example: traitlens demo"
     ),
 )
 app.add_typer(importing, name="import", rich_help_panel="Begin")
@@ -51,27 +53,49 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 (its callback has done all)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option(JSON, help="Answer as one JSON object, for scripts; works with every command.")
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+    answer_as_json(as_json)
 
 
 def main() -> None:
     """Run the command line; faults that the user can mend end with code 2, an interruption with 130."""
+    # `--json` may also stand behind the command.
+    arguments = sorted(sys.argv[1:], key=lambda argument: argument != JSON)
+    answer_as_json(JSON in arguments)
     try:
-        app()
+        code = app(arguments, prog_name="traitlens", standalone_mode=False)
+    except typer.Abort:
+        code = INTERRUPTED
     except TraitlensError as error:
-        for problem in error.problems:
-            messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
-        if len(error.problems) > 1:
-            messages.print(f"{len(error.problems)} faults in all. Mend them and run the command again.")
-        sys.exit(FAULT)
+        refuse(error.problems)
+        code = FAULT
     except OSError as error:
-        messages.print(f"[red]✗[/red] {escape(str(error))}; what was finished is kept", soft_wrap=True)
-        sys.exit(FAULT)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            messages.print("Stopped. What was finished is kept; the same command goes on from there.")
-        raise
+        refuse((Problem(str(error), "what was finished is kept"),))
+        code = FAULT
+    except Exception as error:
+        problem = _misuse(error)
+        if problem is None:
+            raise
+        refuse((problem,))
+        code = FAULT
+    if code == INTERRUPTED:
+        messages.print("Stopped. What was finished is kept; the same command goes on from there.")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misuse(error: Exception) -> Problem | None:
+    """Put an error about the command line itself into one line; None where it is another error."""
+    tell = getattr(error, "format_message", None)  # what the parser's errors have in common
+    if tell is None:
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "traitlens"
+    text = " ".join(tell().split()).rstrip(".").replace(". Did", "; did")
+    return Problem(text[:1].lower() + text[1:], f"see {command} --help")

@@ -1,5 +1,6 @@
 """Commands that take a study to its results and the results elsewhere."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from traitlens.cli.options import Device, Precision, ResultsFolder, StudyFolder, Weights
-from traitlens.cli.terminal import Terminal, messages, output
+from traitlens.cli.terminal import Terminal, answer, messages
 
 
 def check(study: StudyFolder) -> None:
@@ -20,8 +21,15 @@ def check(study: StudyFolder) -> None:
 
     checked = pipeline.check(study, Terminal())
     _print_notices(checked)
-    output.print(escape(str(checked)))
-    output.print("No fault was found.")
+    facts = {
+        "study": study,
+        "images": len(checked.images),
+        "ratings": len(checked.ratings),
+        "groups": checked.groups,
+        "traits": checked.traits,
+        "notices": list(map(str, checked.notices)),
+    }
+    answer(facts, str(checked), "No fault was found.")
 
 
 def run(
@@ -41,7 +49,9 @@ def run(
 
     done = pipeline.run(study, out, _machine(device, precision, weights), Terminal())
     _print_notices(done.study)
-    _print_performance(done)
+    report = done.results / "report.html"
+    facts = {"results": done.results, "report": report, "performance": _plain(done.performance)}
+    answer(facts, *_performance(done.performance), f"Report: {report}")
 
 
 def export(
@@ -57,7 +67,7 @@ def export(
     from traitlens.study.writing import write_psych_ds
 
     write_psych_ds(Study.load(study), out, results)
-    output.print(f"Dataset: {escape(str(out))}", soft_wrap=True)
+    answer({"dataset": out}, f"Dataset: {out}")
 
 
 def _machine(device: str, precision: str, weights: Path | None) -> Any:
@@ -67,10 +77,15 @@ def _machine(device: str, precision: str, weights: Path | None) -> Any:
     return Machine(device, precision, weights)
 
 
-def _print_performance(done: Any) -> None:
-    """Print the performance table and the path of the report."""
+def _plain(table: Any) -> list[dict[str, Any]]:
+    """Turn a table into plain values; missing numbers become null."""
+    return json.loads(table.to_json(orient="records", double_precision=12))
+
+
+def _performance(performance: Any) -> tuple[str, Table]:
+    """Lay the performance table out for the terminal."""
     table = Table("group", "trait", "images", "r", "95 % interval", "R²", "RMSE", "ceiling of r", box=None)
-    for row in done.performance.itertuples():
+    for row in performance.itertuples():
         ceiling = getattr(row, "ceiling_r", float("nan"))
         table.add_row(
             escape(str(row.group)),
@@ -82,9 +97,7 @@ def _print_performance(done: Any) -> None:
             f"{row.rmse:.2f}",
             f"{ceiling:.2f}" if ceiling == ceiling else "-",
         )
-    output.print("How well each group's ratings are predicted, for identities that the readout did not see:")
-    output.print(table)
-    output.print(f"Report: {escape(str(done.results / 'report.html'))}", soft_wrap=True)
+    return "How well each group's ratings are predicted, for identities that the readout did not see:", table
 
 
 def _print_notices(study: Any) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from traitlens.cli.analysing import run
 from traitlens.cli.options import Device, Precision, Weights
-from traitlens.cli.terminal import Terminal, confirm, output
+from traitlens.cli.terminal import Terminal, answer, confirm
 
 DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
 DEMO_SIZE = 128
@@ -41,6 +40,24 @@ def demo(
     run(folder, None, device, precision, weights)
 
 
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder; made where missing.")],
+) -> None:
+    """Begin a study of your own: write a study.toml in which every setting is explained.
+
+    Example: traitlens init mystudy
+    """
+    from traitlens.study.settings_file import begin_study
+
+    settings = begin_study(folder)
+    answer(
+        {"study": folder, "settings": settings},
+        f"Settings: {settings}",
+        f"Put the images into {folder / 'images'} and the ratings, with the columns rater, group, image, "
+        f"trait and rating, into {folder / 'ratings.csv'}. Next: traitlens check {folder}",
+    )
+
+
 def simulate(
     out: Annotated[Path, typer.Argument(help="The study to make.")],
     identities: Annotated[int, typer.Option(help="Number of identities.")] = 40,
@@ -58,11 +75,13 @@ def simulate(
 
     with Terminal().stage("Drawing faces", identities * images) as advance:
         simulate_study(out, identities, images, traits, raters, effect, seed, progress=advance)
-    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+    answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="3dsk, omi or london.")],
+    name: Annotated[
+        str, typer.Argument(help="3dsk, omi or london.", autocompletion=lambda: ["3dsk", "omi", "london"])
+    ],
     out: Annotated[Path, typer.Argument(help="Where to put the set.")],
     source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without asking.")] = False,
@@ -74,4 +93,4 @@ def fetch(
     from traitlens.study.fetching import fetch as fetch_set
 
     folder = fetch_set(name, out, source, accept=None if yes else confirm)
-    output.print(f"Fetched: {escape(str(folder))}", soft_wrap=True)
+    answer({"folder": folder}, f"Fetched: {folder}")

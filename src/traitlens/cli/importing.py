@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from traitlens.cli.terminal import confirm, messages, output
+from traitlens.cli.terminal import answer, confirm, messages
 from traitlens.problems import TraitlensError
 
-importing = typer.Typer(no_args_is_help=True, help="Turn data from elsewhere into a study.")
+importing = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Turn data from elsewhere into a study.\n\n"
+        "Example: traitlens import table ratings.xlsx mystudy --images photos"
+    ),
+)
 
 
 @importing.command("3dsk")
@@ -24,7 +29,7 @@ def import_3dsk(
     from traitlens.study.import_3dsk import import_3dsk as make_study
 
     make_study(source, out)
-    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+    answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")
 
 
 @importing.command("table")
@@ -55,8 +60,7 @@ def import_table(
         confirm=None if yes or not messages.is_terminal else confirm,
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    output.print(escape(str(done)))
-    output.print(f"Next: traitlens run {escape(str(files[-1]))}", soft_wrap=True)
+    answer({"study": files[-1]}, str(done), f"Next: traitlens run {files[-1]}")
 
 
 @importing.command("cao2023")
@@ -71,4 +75,4 @@ def import_cao2023(
     from traitlens.study.import_cao2023 import import_cao2023 as make_study
 
     make_study(root, out)
-    output.print(f"Study: {escape(str(out))}. Next: traitlens run {escape(str(out))}", soft_wrap=True)
+    answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")

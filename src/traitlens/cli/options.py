@@ -9,8 +9,19 @@ StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's 
 ResultsFolder = Annotated[
     Path | None, typer.Option("--out", metavar="RESULTS", help="Results folder; STUDY/results if not given.")
 ]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best that is there.")]
-Precision = Annotated[str, typer.Option(help="float32, or bf16 where the processor has it.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="cpu, cuda, mps, or auto for the best that is there.",
+        autocompletion=lambda: ["cpu", "cuda", "mps", "auto"],
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="float32, or bf16 where the processor has it.", autocompletion=lambda: ["float32", "bf16"]
+    ),
+]
 Weights = Annotated[
     Path | None, typer.Option(help="A file with the VGG16 weights; found or fetched if not given.")
 ]

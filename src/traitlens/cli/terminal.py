@@ -1,14 +1,44 @@
-"""What the command line says: results on standard output, messages and progress beside it."""
+"""What the command line says: answers on standard output, messages and progress beside it."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
+
+from traitlens.problems import Problem
+
+FAULT = 2
+"""Exit code where the user can mend something."""
 
 output = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
+
+
+def answer(facts: Mapping[str, Any], *text: RenderableType) -> None:
+    """Give a command's answer: the text to people, the facts as one JSON object to scripts (`--json`)."""
+    if output.quiet:
+        print(json.dumps(facts, ensure_ascii=False, default=str))
+    for part in text:
+        output.print(escape(part) if isinstance(part, str) else part, soft_wrap=True)
+
+
+def refuse(problems: tuple[Problem, ...]) -> None:
+    """Tell what the user can mend: one line for each problem, and as JSON to scripts."""
+    for problem in problems:
+        messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
+    if len(problems) > 1:
+        messages.print(f"{len(problems)} faults in all. Mend them and run the command again.")
+    if output.quiet:
+        answer({"problems": [vars(problem) for problem in problems]})
+
+
+def answer_as_json(wanted: bool) -> None:
+    """Keep standard output free for JSON."""
+    output.quiet = wanted
 
 
 class Terminal:

@@ -66,6 +66,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TRAITLENS_CACHE") or platformdirs.user_cache_dir("traitlens"))
 
 
+def cached_weights() -> Path:
+    """Locate the file that keeps VGG16 between runs.
+
+    Returns
+    -------
+    Path
+        The file, which need not be there yet.
+    """
+    return cache_folder() / "vgg16-oxford.safetensors"
+
+
 def vgg16_weights(
     file: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[Tensors, str]:
@@ -94,7 +105,7 @@ def vgg16_weights(
     named = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
     if named is not None:
         return _verified(read_weights(named), str(named)), str(named)
-    cached = cache_folder() / "vgg16-oxford.safetensors"
+    cached = cached_weights()
     if cached.exists():
         try:
             return _verified(read_weights(cached), str(cached)), "cache"

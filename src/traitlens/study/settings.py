@@ -26,7 +26,7 @@ class FoldSettings(_Section):
     """
 
     number: int = Field(5, ge=2)
-    column: str | None = None
+    column: str | None = Field(None, examples=["fold"])
 
 
 class FaceSettings(_Section):
@@ -129,15 +129,15 @@ class RatingsSettings(_Section):
     layout: Literal["long", "wide"] = "long"
     columns: Literal["images", "raters", "traits"] = "images"
     spread: tuple[str, ...] = ()
-    pattern: str | None = None
+    pattern: str | None = Field(None, examples=["(?P<image>.+)_(?P<trait>.+)"])
     rater: str | None = None
     group: str | None = None
     image: str | None = None
     trait: str | None = None
     rating: str | None = None
     repeat: str | None = None
-    trait_name: str | None = None
-    group_pattern: str | None = None
+    trait_name: str | None = Field(None, examples=["warm"])
+    group_pattern: str | None = Field(None, examples=["^[A-Z]+"])
     keep: tuple[str, ...] = ()
 
     @field_validator("pattern", "group_pattern")
@@ -174,14 +174,14 @@ class CleaningSettings(_Section):
         Leave out an image's ratings on a trait where a group gave fewer than this.
     """
 
-    fastest: float | None = Field(None, gt=0)
+    fastest: float | None = Field(None, gt=0, examples=[200])
     time: str = "rt"
-    most_too_fast: float | None = Field(None, ge=0, le=1)
+    most_too_fast: float | None = Field(None, ge=0, le=1, examples=[0.1])
     one_value: bool = False
-    lowest_retest: float | None = Field(None, ge=-1, le=1)
-    most_missing: float | None = Field(None, ge=0, le=1)
+    lowest_retest: float | None = Field(None, ge=-1, le=1, examples=[0.2])
+    most_missing: float | None = Field(None, ge=0, le=1, examples=[0.3])
     off_scale: bool = False
-    fewest_ratings: int | None = Field(None, ge=1)
+    fewest_ratings: int | None = Field(None, ge=1, examples=[3])
 
 
 class Settings(_Section):
@@ -194,7 +194,8 @@ class Settings(_Section):
     description : str
         A sentence or two for the report.
     groups, traits : tuple of str
-        Their order in tables and figures; all that `ratings.csv` holds where empty.
+        The groups of raters, and the traits, in the order of tables and figures; all that `ratings.csv`
+        holds where empty.
     scale : (float, float) or None
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
@@ -207,7 +208,7 @@ class Settings(_Section):
     description: str = ""
     groups: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
-    scale: tuple[float, float] | None = None
+    scale: tuple[float, float] | None = Field(None, examples=[(1, 7)])
     seed: int = Field(0, ge=0)
     ratings: RatingsSettings = RatingsSettings()
     cleaning: CleaningSettings = CleaningSettings()

@@ -1,0 +1,124 @@
+"""Whether an installation can do its work: versions, device, weights, folders that can be written, extras."""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import traitlens
+from traitlens.features.backbone import find_device
+from traitlens.features.weights import FILE_VARIABLE, cache_folder, cached_weights, vgg16_weights
+from traitlens.problems import TraitlensError
+from traitlens.report.description import PACKAGES
+
+EXTRAS = {
+    "tables": ("Excel and SPSS tables", ("python_calamine", "openpyxl", "pyreadstat")),
+    "app": ("the explorer", ("nicegui",)),
+}
+"""Extras by name: what they are for, and the modules that they bring."""
+
+ROOM = 2 * 10**9
+"""Free bytes that a small study needs."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    what : str
+        What was looked at.
+    state : {"good", "missing", "bad"}
+        "missing": something that can be done without; "bad": traitlens cannot work like this.
+    told : str
+        What was found, and what to do where it is not good.
+    """
+
+    what: str
+    state: Literal["good", "missing", "bad"]
+    told: str
+
+
+def examine_installation(folder: Path = Path()) -> list[Finding]:
+    """Look at everything that a study needs, without changing anything.
+
+    Parameters
+    ----------
+    folder : Path, default the current folder
+        Where results are to be written.
+
+    Returns
+    -------
+    list of Finding
+        In the order in which they matter.
+    """
+    return [
+        *_versions(),
+        _device(),
+        _weights(),
+        _can_write("cache", cache_folder()),
+        _can_write("folder", Path(folder)),
+        *_extras(),
+    ]
+
+
+def _versions() -> Iterator[Finding]:
+    """Tell the versions of what numbers depend on."""
+    system = platform.platform(terse=True)
+    yield Finding(
+        "traitlens", "good", f"{traitlens.__version__} on Python {platform.python_version()}, {system}"
+    )
+    try:
+        told = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+        yield Finding("packages", "good", told)
+    except metadata.PackageNotFoundError as error:
+        yield Finding("packages", "bad", f"{error.name} is missing: pip install --force-reinstall traitlens")
+
+
+def _device() -> Finding:
+    """Tell where the network would be run."""
+    best = find_device("auto")
+    told = f"{best}, {os.cpu_count()} processor cores"
+    return Finding("device", "good", told if best == "cpu" else f"{told}; choose it with --device {best}")
+
+
+def _weights() -> Finding:
+    """Tell whether the network's weights are at hand, and whole."""
+    named = os.environ.get(FILE_VARIABLE)
+    file = Path(named) if named else cached_weights()
+    if not named and not file.exists():
+        return Finding("weights", "missing", "VGG16 is not here yet; 58 MB are fetched when first needed")
+    try:
+        vgg16_weights(file)
+    except TraitlensError as error:
+        advice = f"correct or unset {FILE_VARIABLE}" if named else "remove the file"
+        return Finding("weights", "bad", f"{error}; {advice}")
+    return Finding("weights", "good", f"VGG16 as Oxford published it, in {file}")
+
+
+def _can_write(what: str, folder: Path) -> Finding:
+    """Tell whether files can be written, by writing one where the folder or its nearest parent is."""
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            free = shutil.disk_usage(there).free
+    except OSError as error:
+        return Finding(what, "bad", f"{folder} cannot be written ({error.strerror}); work elsewhere")
+    told = f"{folder.absolute()} can be written, {free / 10**9:.1f} GB free"
+    return Finding(what, "good" if free > ROOM else "bad", told if free > ROOM else f"{told}; make room")
+
+
+def _extras() -> Iterator[Finding]:
+    """Tell which optional parts are installed."""
+    for name, (purpose, modules) in EXTRAS.items():
+        if all(find_spec(module) for module in modules):
+            yield Finding(name, "good", f"{purpose}: installed")
+        else:
+            yield Finding(name, "missing", f"{purpose}: pip install 'traitlens[{name}]'")

@@ -1,0 +1,41 @@
+"""What to cite: traitlens itself, and the works that an analysis rests on."""
+
+from pathlib import Path
+
+import traitlens
+from traitlens.report.results import read_results
+from traitlens.report.wording import REFERENCES, describe_methods
+
+ALWAYS = ("bach", "cao", "simonyan")
+"""The works that every analysis at the default settings rests on: method, protocol, weights."""
+
+
+def list_references(results: Path | None = None) -> list[str]:
+    """List what to cite, in APA style.
+
+    Parameters
+    ----------
+    results : Path or None
+        A results folder, whose methods text says what was used; the works behind the defaults where None.
+
+    Returns
+    -------
+    list of str
+        traitlens first, then the others by author.
+
+    Raises
+    ------
+    TraitlensError
+        If the folder holds no results.
+
+    Examples
+    --------
+    >>> print(list_references()[0])
+    The traitlens developers. (2026). traitlens (Version 0.1.0) [Computer software].
+    """
+    itself = (
+        f"The traitlens developers. (2026). traitlens (Version {traitlens.__version__}) [Computer software]."
+    )
+    if results is None:
+        return [itself, *(REFERENCES[key] for key in ALWAYS)]
+    return [itself, *describe_methods(read_results(results)).references]

@@ -1,0 +1,166 @@
+"""A `study.toml` that holds every setting, with comments and values from the settings classes."""
+
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from traitlens.keeping import write_whole
+from traitlens.problems import Problem, TraitlensError
+from traitlens.study.settings import Settings
+
+WIDTH = 96
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+"""How the limits of a number are told."""
+
+HEAD = (
+    "Settings of a traitlens study. Each stands at its default, or behind a # where it is not set; a setting "
+    "that is left out takes its default. The command `traitlens check` finds what is not valid."
+)
+
+
+def begin_study(folder: Path) -> Path:
+    """Make a folder for a study, with a place for its images and every setting explained.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; what it holds already stays.
+
+    Returns
+    -------
+    Path
+        The new `study.toml`.
+
+    Raises
+    ------
+    TraitlensError
+        If the folder has a `study.toml`.
+    """
+    target = Path(folder) / "study.toml"
+    if target.exists():
+        raise TraitlensError(Problem("is there already", "edit it, or name a new folder", str(target)))
+    (Path(folder) / "images").mkdir(parents=True, exist_ok=True)
+    with write_whole(target) as temporary:
+        temporary.write_text(write_settings(Path(folder).resolve().name), encoding="utf-8")
+    return target
+
+
+def write_settings(name: str) -> str:
+    r"""Write every setting with its default, and what it means above it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study.
+
+    Returns
+    -------
+    str
+        TOML; read again, it gives the default settings.
+
+    Examples
+    --------
+    >>> print(write_settings("Faces").split("\n\n")[1])
+    # Name of the study; the folder's name where it is missing. (text)
+    name = "Faces"
+    """
+    sections = {key: field for key, field in Settings.model_fields.items() if _is_section(field)}
+    lines = [*_comment(HEAD), *_settings(Settings, Settings(name=name), leave_out=sections)]
+    for key in sections:
+        section = getattr(Settings(), key)
+        lines += ["", "", f"[{key}]", *_comment(_summary(type(section))), *_settings(type(section), section)]
+    return "\n".join(lines) + "\n"
+
+
+def _is_section(field: FieldInfo) -> bool:
+    """Tell whether a setting holds others."""
+    return isinstance(field.default, BaseModel)
+
+
+def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> Iterator[str]:
+    """Write the settings of one class: what each means, then its value."""
+    described = describe_settings(kind)
+    told = ""
+    for key, field in kind.model_fields.items():
+        if key in leave_out:
+            continue
+        meaning = described.get(key, "")
+        if meaning != told:
+            yield ""
+            yield from _comment(f"{meaning} ({_type(field)})" if meaning else _type(field))
+        told = meaning
+        value = getattr(values, key)
+        yield f"{key} = {_toml(value)}" if value is not None else f"#{key} = {_toml(_example(key, field))}"
+
+
+def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
+    """Read from a settings class's docstring what each setting means.
+
+    Parameters
+    ----------
+    kind : type
+        A class whose docstring lists its settings as parameters.
+
+    Returns
+    -------
+    dict of str to str
+        Meaning by setting; settings described together share it.
+
+    Examples
+    --------
+    >>> from traitlens.study.settings import FoldSettings
+    >>> describe_settings(FoldSettings)["number"]
+    'Number of folds.'
+    """
+    text = inspect.getdoc(kind) or ""
+    meanings: dict[str, str] = {}
+    for names, meaning in re.findall(r"^(\w[\w, ]*) : .*\n((?:[ ]{4}.*\n?)+)", text, re.MULTILINE):
+        meanings |= dict.fromkeys(names.split(", "), " ".join(meaning.split()))
+    return meanings
+
+
+def _summary(kind: type[BaseModel]) -> str:
+    """Say what a section is about: the first line of its class."""
+    return (inspect.getdoc(kind) or "").split("\n", 1)[0]
+
+
+def _type(field: FieldInfo) -> str:
+    """Say what a setting may be."""
+    text = str(field.annotation).removesuffix(" | None")
+    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", text)
+    if choices:
+        return "one of " + choices[1].replace("'", '"')
+    words = {
+        "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text",
+        "<class 'bool'>": "true or false", "tuple[str, ...]": "list of texts",
+        "tuple[float, float]": "two numbers", "int": "whole number", "float": "number", "str": "text",
+    }  # fmt: skip
+    limits = [
+        f"{told} {getattr(limit, name):g}"
+        for limit in field.metadata
+        for name, told in BOUNDS.items()
+        if hasattr(limit, name)
+    ]
+    return " ".join([words[text], " and ".join(limits)]).strip()
+
+
+def _example(key: str, field: FieldInfo) -> Any:
+    """Give a value that a setting without a default could have."""
+    return field.examples[0] if field.examples else key
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML, whose basic strings and lists are JSON's."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _comment(text: str) -> list[str]:
+    """Break a text into lines of comment."""
+    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
