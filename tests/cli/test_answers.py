@@ -145,7 +145,8 @@ def test_the_shell_completes_commands_and_choices():
     def complete(line, place):
         done = subprocess.run(
             [sys.executable, "-m", "traitlens.cli"],
-            env=os.environ | {"_TRAITLENS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(place)},
+            env=os.environ
+            | {"_TRAITLENS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(place)},
             capture_output=True,
             text=True,
             check=False,
