@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from traitlens.problems import StudyError
-from traitlens.study.cleaning import clean_ratings, retest_correlations
+from traitlens.study.cleaning import agreement_with_others, clean_ratings, retest_correlations
 from traitlens.study.reading import Study
 from traitlens.study.settings import CleaningSettings
 
@@ -103,3 +103,33 @@ def test_a_study_is_cleaned_as_it_says(study_folder, make_ratings):
     )
     with pytest.raises(StudyError, match="cleaning leaves no rating"):
         Study.load(study_folder)
+
+
+def test_sliders_that_were_not_moved(ratings):
+    ratings["moved"] = "true"
+    ratings.loc[[2, 5], "moved"] = ["false", ""]
+    cleaned = clean_ratings(ratings, CleaningSettings(untouched=True))
+    assert taken(cleaned, "untouched").index.tolist() == [0]
+    assert len(cleaned.ratings) == len(ratings) - 1
+
+
+def test_missed_attention_checks(ratings):
+    ratings["checks_passed"] = np.where(ratings["rater"] == "A2", 0.25, 0.75)
+    cleaned = clean_ratings(ratings, CleaningSettings(lowest_checks=0.5))
+    assert set(taken(cleaned, "lowest_checks")["rater"]) == {"A2"}
+
+
+def test_agreement_is_with_the_mean_of_the_others(ratings):
+    rng = np.random.default_rng(4)
+    ratings["rating"] = rng.integers(1, 8, len(ratings)).astype(float)
+    agreement = agreement_with_others(ratings)
+    wide = ratings.pivot_table(index=["trait", "image"], columns="rater", values="rating")
+    for rater, others in (("A0", ["A1", "A2"]), ("B2", ["B0", "B1"])):
+        by_trait = [
+            np.corrcoef(wide.loc[trait, rater], wide.loc[trait, others].mean(axis=1))[0, 1]
+            for trait in ("warm", "strong")
+        ]
+        assert agreement[rater] == pytest.approx(np.mean(by_trait), abs=1e-12)
+    least = agreement.idxmin()
+    cleaned = clean_ratings(ratings, CleaningSettings(lowest_agreement=float(agreement.min()) + 1e-9))
+    assert set(taken(cleaned, "lowest_agreement")["rater"]) == {least}

@@ -9,6 +9,9 @@ from traitlens.problems import Problem, StudyError
 from traitlens.study.settings import CleaningSettings
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
+MOVED, CHECKS = "moved", "checks_passed"
+"""Columns that collecting adds: whether the slider was moved, and the share of attention checks passed."""
+
 
 @dataclass(frozen=True)
 class Cleaned:
@@ -38,11 +41,13 @@ def clean_ratings(
 ) -> Cleaned:
     """Leave out ratings by the rules that are set, in this order.
 
-    1. `off_scale`: ratings off the scale. 2. `fastest`: answers given too fast, and with `most_too_fast` all
-    ratings of raters with too many of them. 3. `one_value`: raters who gave one value throughout a trait
-    (three ratings at least), that trait. 4. `lowest_retest`: raters whose repeated ratings correlate too
-    little. 5. `most_missing`: raters who rated too few of the images that their group rated, for each trait.
-    6. `fewest_ratings`: images that too few raters of a group rated on a trait.
+    1. `off_scale`: ratings off the scale. 2. `untouched`: answers of a slider that was not moved.
+    3. `fastest`: answers given too fast, and with `most_too_fast` all ratings of raters with too many of
+    them. 4. `one_value`: raters who gave one value throughout a trait (three ratings at least), that trait.
+    5. `lowest_checks`: raters who missed too many attention checks. 6. `lowest_retest`: raters whose repeated
+    ratings correlate too little. 7. `lowest_agreement`: raters who agree too little with the others of their
+    group. 8. `most_missing`: raters who rated too few of the images that their group rated, for each trait.
+    9. `fewest_ratings`: images that too few raters of a group rated on a trait.
 
     Parameters
     ----------
@@ -84,6 +89,8 @@ def clean_ratings(
 
     if settings.off_scale and scale is not None:
         leave_out("off_scale", (left[RATING] < scale[0]) | (left[RATING] > scale[1]))
+    if settings.untouched:
+        leave_out("untouched", is_untouched(left))
     if settings.fastest is not None:
         fast = pd.to_numeric(left[settings.time], errors="coerce") < settings.fastest
         if settings.most_too_fast is not None:
@@ -94,10 +101,16 @@ def clean_ratings(
     if settings.one_value:
         groups = left.groupby([RATER, TRAIT])[RATING]
         leave_out("one_value", (groups.transform("nunique") == 1) & (groups.transform("size") >= 3))
+    if settings.lowest_checks is not None:
+        leave_out("lowest_checks", pd.to_numeric(left[CHECKS], errors="coerce") < settings.lowest_checks)
     if settings.lowest_retest is not None:
         retest = retest_correlations(left)
         poor = retest.index[retest < settings.lowest_retest]
         leave_out("lowest_retest", left[RATER].isin(poor))
+    if settings.lowest_agreement is not None:
+        agreement = agreement_with_others(left)
+        poor = agreement.index[agreement < settings.lowest_agreement]
+        leave_out("lowest_agreement", left[RATER].isin(poor))
     if settings.most_missing is not None:
         leave_out("most_missing", _missing_shares(left) > settings.most_missing)
     if settings.fewest_ratings is not None:
@@ -134,6 +147,52 @@ def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
     return pd.Series(correlations, dtype=float)
 
 
+def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
+    """Correlate each rater's ratings with the mean of the other raters of the group.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        One row per judgement; repeated judgements are averaged.
+
+    Returns
+    -------
+    Series
+        Rater -> Pearson correlation, averaged over the traits with three shared images at least; 0 for a
+        trait in which the rater never varies. Raters with no such trait are left out.
+    """
+    own = ratings.groupby([RATER, GROUP, TRAIT, IMAGE])[RATING].mean()
+    by_image = own.groupby(level=[GROUP, TRAIT, IMAGE])
+    number = by_image.transform("size")
+    others = (by_image.transform("sum") - own) / (number - 1)
+    pairs = pd.DataFrame({"own": own, "others": others})[number > 1]
+    correlations = {}
+    for (rater, trait), rows in pairs.groupby(level=[RATER, TRAIT]):
+        if len(rows) >= 3 and rows["others"].nunique() > 1:
+            varies = rows["own"].nunique() > 1
+            correlations[rater, trait] = (
+                float(np.corrcoef(rows["own"], rows["others"])[0, 1]) if varies else 0.0
+            )
+    by_trait = pd.Series(correlations, dtype=float)
+    return by_trait.groupby(level=0).mean() if len(by_trait) else by_trait
+
+
+def is_untouched(ratings: pd.DataFrame) -> pd.Series:
+    """Find answers of a slider that was not moved; an empty cell of `moved` says nothing.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        With a column `moved`.
+
+    Returns
+    -------
+    Series of bool
+        True where the slider stayed where it was.
+    """
+    return ratings[MOVED].astype(str).str.strip().str.lower().isin({"false", "no", "0", "0.0"})
+
+
 def _missing_shares(ratings: pd.DataFrame) -> pd.Series:
     """Share of the group's images of a trait that the row's rater did not rate."""
     there = ratings.groupby([GROUP, TRAIT])[IMAGE].transform("nunique")
@@ -146,8 +205,11 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
     needs = {
         "fastest": [settings.time],
         "most_too_fast": [settings.time, RATER],
+        "untouched": [MOVED],
         "one_value": [RATER],
+        "lowest_checks": [RATER, CHECKS],
         "lowest_retest": [RATER, REPEAT],
+        "lowest_agreement": [RATER],
         "most_missing": [RATER],
     }
     problems = [

@@ -151,11 +151,70 @@ class RatingsSettings(_Section):
         return value
 
 
+class CollectingSettings(_Section):
+    """How `traitlens rate` asks for ratings. It needs `groups`, `traits` and `scale`, set above.
+
+    Parameters
+    ----------
+    answer : {"buttons", "slider"}, default "buttons"
+        "buttons": one for each whole number of the scale, nine at most; "slider": any step of the scale.
+    step : float, default 1
+        Distance of two answers on a slider.
+    confirm : bool, default True
+        Whether a button only marks an answer, which can be changed until Next is pressed; false takes the
+        first press.
+    order : {"blocked", "interleaved"}, default "blocked"
+        "blocked": one trait after the other, their order counterbalanced in each group; "interleaved": traits
+        mixed, each face once in each round.
+    repeats : float, default 0.1
+        Share of the trials that come twice, for test-retest reliability.
+    practice : int, default 3
+        Number of trials for practice.
+    checks : int, default 2
+        Number of attention checks in a session.
+    pause_after : int, default 40
+        Number of trials after which a break is offered; 0 for none.
+    languages : tuple of str, default ("en",)
+        Languages that participants can choose from; the first is shown first. Each has its texts in
+        `texts/LANGUAGE.toml` of the study, or else those of traitlens.
+    """
+
+    answer: Literal["buttons", "slider"] = "buttons"
+    step: float = Field(1.0, gt=0)
+    confirm: bool = True
+    order: Literal["blocked", "interleaved"] = "blocked"
+    repeats: float = Field(0.1, ge=0, le=0.5)
+    practice: int = Field(3, ge=0, le=20)
+    checks: int = Field(2, ge=0)
+    pause_after: int = Field(40, ge=0)
+    languages: tuple[str, ...] = Field(("en",), min_length=1)
+
+
+class PlanSettings(_Section):
+    """What `traitlens plan` freezes beside exclusions, settings and seeds, before groups are compared.
+
+    Parameters
+    ----------
+    hypotheses : tuple of str
+        What is expected, a sentence each.
+    tests : tuple of str
+        The planned comparisons, by the names of their tables in `results/comparisons`.
+    regions : tuple of str
+        The regions of the face that the hypotheses are about.
+    """
+
+    hypotheses: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
 class CleaningSettings(_Section):
     """Which ratings and raters are left out before anything is computed; nothing by default.
 
     Parameters
     ----------
+    untouched : bool, default False
+        Leave out answers of a slider that was not moved (column `moved` is false).
     fastest : float or None
         Shortest answer that counts, in the unit of the column `time`.
     time : str, default "rt"
@@ -166,6 +225,12 @@ class CleaningSettings(_Section):
         Leave out raters who gave one value throughout a trait.
     lowest_retest : float or None
         Leave out raters whose repeated ratings correlate less than this (all traits together).
+    lowest_agreement : float or None
+        Leave out raters whose ratings correlate less than this with the mean of their group's other raters
+        (averaged over traits).
+    lowest_checks : float or None
+        Leave out raters who answered a smaller share of the attention checks as asked (column
+        `checks_passed`).
     most_missing : float or None
         Leave out raters who rated less than the rest: a larger share of the group's images is missing.
     off_scale : bool, default False
@@ -174,11 +239,14 @@ class CleaningSettings(_Section):
         Leave out an image's ratings on a trait where a group gave fewer than this.
     """
 
+    untouched: bool = False
     fastest: float | None = Field(None, gt=0, examples=[200])
     time: str = "rt"
     most_too_fast: float | None = Field(None, ge=0, le=1, examples=[0.1])
     one_value: bool = False
     lowest_retest: float | None = Field(None, ge=-1, le=1, examples=[0.2])
+    lowest_agreement: float | None = Field(None, ge=-1, le=1, examples=[0.0])
+    lowest_checks: float | None = Field(None, ge=0, le=1, examples=[0.5])
     most_missing: float | None = Field(None, ge=0, le=1, examples=[0.3])
     off_scale: bool = False
     fewest_ratings: int | None = Field(None, ge=1, examples=[3])
@@ -200,7 +268,7 @@ class Settings(_Section):
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
         Seed of everything random.
-    ratings, cleaning, folds, faces, readout, relevance, comparison : sections
+    ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, plan : sections
         See their classes.
     """
 
@@ -211,12 +279,14 @@ class Settings(_Section):
     scale: tuple[float, float] | None = Field(None, examples=[(1, 7)])
     seed: int = Field(0, ge=0)
     ratings: RatingsSettings = RatingsSettings()
+    collecting: CollectingSettings = CollectingSettings()
     cleaning: CleaningSettings = CleaningSettings()
     folds: FoldSettings = FoldSettings()
     faces: FaceSettings = FaceSettings()
     readout: ReadoutSettings = ReadoutSettings()
     relevance: RelevanceSettings = RelevanceSettings()
     comparison: ComparisonSettings = ComparisonSettings()
+    plan: PlanSettings = PlanSettings()
 
     @model_validator(mode="after")
     def _scale_rises(self) -> "Settings":
