@@ -6,16 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import traitlens as tl
 from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
 from traitlens.pipeline import Run, run
+from traitlens.pipeline.new_faces import explain_face, predict_new_faces, prepare_new_face
 from traitlens.problems import TraitlensError
+from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 
@@ -42,6 +46,7 @@ def test_the_results_folder_holds_what_was_promised(done):
         "prepared.zarr",
         "predictions.csv",
         "performance.csv",
+        "models/manifest.json",
         "maps.zarr",
         "average_maps.zarr",
         "regions.csv",
@@ -64,6 +69,43 @@ def test_every_prediction_is_out_of_fold_and_every_map_sums_with_its_ledger(done
     for (group, trait, image), predicted in table.items():
         stored = float(maps.prediction.sel(group=group, trait=trait, image=image))
         assert stored == pytest.approx(predicted, abs=1e-3)
+
+
+def test_a_study_s_own_face_is_predicted_as_its_readouts_say(done):
+    image = done.study.images["image"][0]
+    models = TraitModels.load(done.results / "models")
+    predicted = models.predict(done.backbone, [done.prepared["pixels"][0].to_numpy()])
+    from_file = predict_new_faces(models, done.backbone, {"copy": done.study.path(image)})
+    _, features = done.features
+    for row in predicted.itertuples():
+        own = [r for r in done.fitted.readouts if (r.group, r.trait) == (row.group, row.trait)]
+        expected = np.mean([readout.predict(features)[0] for readout in own])
+        assert len(own) == 5
+        assert row.predicted == pytest.approx(expected, abs=1e-4)
+    assert list(from_file["image"].unique()) == ["copy"]
+    # The study's landmarks are the drawing's own; those of a new face are detected, and lie a little aside.
+    np.testing.assert_allclose(from_file["predicted"], predicted["predicted"], atol=0.05)
+
+
+def test_the_map_of_a_new_face_sums_with_its_prediction(done):
+    models = TraitModels.load(done.results / "models")
+    pixels = prepare_new_face(done.study.path(done.study.images["image"][0]), models)
+    trait = models.traits[0]
+    readouts = [readout for readout in models.readouts if readout.trait == trait]
+    maps = explain_face(done.backbone, readouts, models, pixels, "lrp.z_plus")
+    predicted = models.predict(done.backbone, [pixels]).set_index(["group", "trait"])["predicted"]
+    for group in models.groups:
+        means = [readout.mean for readout in readouts if readout.group == group]
+        assert float(maps.sel(group=group).sum()) == pytest.approx(
+            predicted[group, trait] - np.mean(means), abs=1e-2
+        )
+
+
+def test_a_new_face_without_a_face_is_refused_where_the_crop_needs_one(done, tmp_path):
+    models = replace(TraitModels.load(done.results / "models"), prepared={"crop": "face", "size": 64})
+    Image.new("RGB", (80, 80), (90, 120, 90)).save(tmp_path / "green.png")
+    with pytest.raises(TraitlensError, match=r"green.png"):
+        prepare_new_face(tmp_path / "green.png", models)
 
 
 def test_the_aligned_average_is_what_its_equation_says(done):

@@ -35,11 +35,12 @@ from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.registry import find_readout
+from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], None]
 
@@ -287,7 +288,7 @@ class Run:
         return assign_folds(self.study.images, settings.folds.number, settings.seed, settings.folds.column)
 
     def fit(self) -> str:
-        """Write `predictions.csv` and `performance.csv`.
+        """Write `predictions.csv`, `performance.csv` and the readouts in `models`.
 
         Returns
         -------
@@ -303,10 +304,14 @@ class Run:
             table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
+            prepared = {"crop": self.prepared.attrs["crop"], "size": self.prepared.sizes[Y]}
+            models = TraitModels.of(self.fitted, self.backbone, prepared=prepared, performance=table)
+            models.save(self.results / "models")
 
         features_key, _ = self.features
         inputs = [features_key, self.targets, self.folds, settings.readout.model_dump(), settings.seed]
-        return self._make("fit", inputs, ["predictions.csv", "performance.csv"], "Performance", 1, make)
+        files = ["predictions.csv", "performance.csv", "models"]
+        return self._make("fit", inputs, files, "Performance", 1, make)
 
     @property
     def performance(self) -> pd.DataFrame:
