@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.comparison.by_rating import pairs_of_groups
-from traitlens.comparison.exchange import hedges_g, holm, welch
+from traitlens.comparison.exchange import hedges_g, holm, pairs_of_groups, ratings_of_pair, welch
 from traitlens.ratings.apa import interval_text, number, p_value
 from traitlens.ratings.matrix import make_matrix
 from traitlens.words import GROUP, RATER, TRAIT
@@ -84,8 +83,9 @@ def compare_agreement(
     values = rater_agreement(ratings, reference)
     rows = []
     for pair in pairs_of_groups(ratings, groups):
+        shared = values[values[TRAIT].isin(ratings_of_pair(ratings, pair)[TRAIT].unique())]
         for measure in ("agreement_z", "spread"):
-            for trait, part in values.groupby(TRAIT, sort=True, observed=True):
+            for trait, part in shared.groupby(TRAIT, sort=True, observed=True):
                 first, second = (part.loc[part[GROUP] == name, measure].dropna().to_numpy() for name in pair)
                 error, freedom = welch(first, second)
                 estimate = float(first.mean() - second.mean())

@@ -1,7 +1,6 @@
 """How well each group's impressions are predicted, and whether groups differ in that."""
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,9 @@ from traitlens.comparison.exchange import (
     find_strata,
     holm,
     label_raters,
+    pairs_of_groups,
     permutation_p,
+    ratings_of_pair,
 )
 from traitlens.comparison.operator import RegionOperator
 from traitlens.ratings.apa import bounded, interval_text, p_value
@@ -187,10 +188,9 @@ def compare_performance(
         n_permutations, apa. The interval inverts the test: estimate plus and minus the 97.5th percentile
         of the absolute differences under exchange.
     """
-    pairs = [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
     tables = []
-    for pair in pairs:
-        both = ratings[ratings[GROUP].isin(pair)]
+    for pair in pairs_of_groups(ratings, groups):
+        both = ratings_of_pair(ratings, pair)
         raters, labels = label_raters(both, (pair[0], pair[1]))
         designs = make_designs(both, raters, operator, penalties)
         z = {
@@ -270,7 +270,7 @@ def match_reliability(
         97.5th percentile over draws: the spread of drawing, not of sampling). By Spearman-Brown the better
         group of reliability a needs b (1 - a) / (a (1 - b)) of its raters to match b.
     """
-    both = ratings[ratings[GROUP].isin(groups)]
+    both = ratings_of_pair(ratings, groups)
     raters, labels = label_raters(both, groups)
     rng = np.random.default_rng(seed)
     rows = []

@@ -6,7 +6,6 @@ penalty common: then a group's map is the mean of its raters' maps.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ import xarray as xr
 from scipy import ndimage, stats
 
 from traitlens.comparison.exchange import draw_labels
+from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.apa import number, p_value
 from traitlens.words import GROUP, RATER, X, Y
@@ -116,8 +116,8 @@ def compare_pixels(
     inside = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
     values = maps.to_numpy().astype(float)[:, inside]
     _check(values, scores, inside, shape)
-    labels, test, names = _as_labels(scores)
-    statistic = {"t": _welch_t, "F": _one_way_f, "slope": _slope_t}[test]
+    labels, test, names = as_labels(scores)
+    statistic = STATISTICS[test]
     if threshold is None:
         threshold = _default_threshold(test, len(values), len(names))
 
@@ -137,7 +137,7 @@ def compare_pixels(
             progress(len(block))
     maximum = np.sort(np.concatenate(largest))
     reached = len(maximum) - np.searchsorted(maximum, np.abs(enhanced) * (1 - 1e-6))
-    estimate, effect = _describe(values, labels, test, observed[0])
+    estimate, effect = describe_effect(values, labels, test, observed[0])
     columns = {
         "estimate": estimate,
         "statistic": observed[0],
@@ -175,62 +175,11 @@ def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tup
         raise TraitlensError(problems)
 
 
-def _as_labels(scores: pd.Series) -> tuple[np.ndarray, Literal["t", "F", "slope"], list[str]]:
-    """Turn scores into numbers, and name the test they ask for."""
-    if pd.api.types.is_numeric_dtype(scores) and not pd.api.types.is_bool_dtype(scores):
-        return scores.to_numpy(float), "slope", []
-    labels, names = pd.factorize(scores.astype(str).to_numpy(), sort=True)
-    if len(names) < 2:
-        raise TraitlensError(Problem("there is one group", "give two at least"))
-    if np.bincount(labels).min() < 2:
-        raise TraitlensError(Problem("a group has one rater", "give two at least"))
-    return labels, "t" if len(names) == 2 else "F", list(names)
-
-
 def _default_threshold(test: str, raters: int, groups: int) -> float:
     """Statistic of p = .01."""
     if test == "F":
         return float(stats.f.ppf(0.99, groups - 1, raters - groups))
     return float(stats.t.ppf(0.995, raters - 2))
-
-
-def _welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Welch's t of group 0 less group 1; (labelling, pixel)."""
-    means, variances = [], []
-    for group in (0, 1):
-        own = (labels == group).astype(float)
-        count = own.sum(axis=1, keepdims=True)
-        mean = own @ values / count
-        spread = np.maximum(own @ values**2 - count * mean**2, 0) / (count - 1)
-        means.append(mean)
-        variances.append(spread / count)
-    error = np.sqrt(variances[0] + variances[1])
-    t: np.ndarray = np.where(error > 0, (means[0] - means[1]) / np.where(error > 0, error, 1), 0)
-    return t
-
-
-def _one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """F of a one-way analysis of variance; (labelling, pixel)."""
-    centred = values - values.mean(axis=0)
-    total = (centred**2).sum(axis=0)
-    groups = int(labels.max()) + 1
-    between = np.zeros((len(labels), values.shape[1]))
-    for group in range(groups):
-        own = (labels == group).astype(float)
-        between += (own @ centred) ** 2 / own.sum(axis=1, keepdims=True)
-    within = np.maximum(total - between, 1e-300) / (len(values) - groups)
-    f: np.ndarray = between / (groups - 1) / within
-    return f
-
-
-def _slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Student's t of the slope on a score; (labelling, pixel)."""
-    centred = values - values.mean(axis=0)
-    own = scores - scores.mean(axis=1, keepdims=True)
-    scale = np.sqrt((own**2).sum(axis=1, keepdims=True) * (centred**2).sum(axis=0))
-    r = np.clip(own @ centred / np.where(scale > 0, scale, np.inf), -1 + 1e-12, 1 - 1e-12)
-    t: np.ndarray = r * np.sqrt((len(values) - 2) / (1 - r**2))
-    return t
 
 
 def _unmask(row: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -263,26 +212,6 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
                 mass[0] = 0
                 masses[..., number_of_row] += mass[areas]
     return np.asarray(masses[inside].T)
-
-
-def _describe(
-    values: np.ndarray, labels: np.ndarray, test: str, statistic: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Raw effect and effect size of each pixel."""
-    raters = len(values)
-    if test == "slope":
-        centred = labels - labels.mean()
-        slope = centred @ (values - values.mean(axis=0)) / (centred @ centred)
-        return slope, statistic / np.sqrt(statistic**2 + raters - 2)
-    groups = [values[labels == group] for group in range(int(labels.max()) + 1)]
-    means = np.array([own.mean(axis=0) for own in groups])
-    if test == "F":
-        ratio = statistic * (len(groups) - 1) / (raters - len(groups))
-        return np.ptp(means, axis=0), ratio / (1 + ratio)
-    freedom = raters - 2
-    pooled = np.sqrt(sum((len(own) - 1) * own.var(axis=0, ddof=1) for own in groups) / freedom)
-    difference = means[0] - means[1]
-    return difference, difference / np.where(pooled > 0, pooled, np.nan) * (1 - 3 / (4 * freedom - 1))
 
 
 def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:

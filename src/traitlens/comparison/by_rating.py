@@ -1,7 +1,5 @@
 """Whether groups differ in what they rate: level, single images, agreement, trait space."""
 
-from itertools import combinations
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -12,7 +10,9 @@ from traitlens.comparison.exchange import (
     find_strata,
     hedges_g,
     label_raters,
+    pairs_of_groups,
     permutation_p,
+    ratings_of_pair,
     welch,
 )
 from traitlens.ratings.apa import interval_text, number, p_value
@@ -20,26 +20,19 @@ from traitlens.ratings.matrix import RatingMatrix, make_matrix
 from traitlens.words import GROUP, IMAGE, RATER, TRAIT
 
 
-def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None) -> list[tuple[str, str]]:
-    """List the pairs of groups to compare.
+def rater_levels(matrix: RatingMatrix) -> np.ndarray:
+    """Give each rater's mean, freed of which images it was that the rater saw.
 
     Parameters
     ----------
-    ratings : DataFrame
-        group.
-    groups : (str, str) or None
-        The only pair, where given.
+    matrix : RatingMatrix
+        Ratings of one trait.
 
     Returns
     -------
-    list of (str, str)
-        All pairs in the order of the alphabet, or the one given.
+    ndarray of shape (rater,)
+        Mean deviation from the images' mean ratings, plus the mean of these.
     """
-    return [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
-
-
-def _rater_levels(matrix: RatingMatrix) -> np.ndarray:
-    """Each rater's mean, freed of which images it was that the rater saw."""
     pooled = np.nanmean(matrix.ratings, axis=0)
     return np.asarray(np.nanmean(matrix.ratings - pooled, axis=1) + pooled.mean())
 
@@ -81,13 +74,13 @@ def compare_means(
     """
     tables = []
     for pair in pairs_of_groups(ratings, groups):
-        both = ratings[ratings[GROUP].isin(pair)]
+        both = ratings_of_pair(ratings, pair)
         raters, labels = label_raters(both, pair)
         matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
         # Levels by rater and trait, blank where the rater did not rate the trait.
         levels = np.full((len(raters), len(matrices)), np.nan)
         for place, matrix in enumerate(matrices.values()):
-            levels[raters.get_indexer(matrix.raters), place] = _rater_levels(matrix)
+            levels[raters.get_indexer(matrix.raters), place] = rater_levels(matrix)
         known, filled = ~np.isnan(levels), np.nan_to_num(levels)
 
         def difference(own: np.ndarray, known: np.ndarray = known, filled: np.ndarray = filled) -> np.ndarray:
@@ -121,7 +114,7 @@ def compare_means(
 
 def _describe_means(matrix: RatingMatrix, labels: np.ndarray) -> dict[str, float]:
     """Rater-level and crossed estimates of one trait."""
-    levels = _rater_levels(matrix)
+    levels = rater_levels(matrix)
     first, second = levels[labels == 0], levels[labels == 1]
     estimate = float(first.mean() - second.mean())
     error, freedom = welch(first, second)
@@ -194,7 +187,7 @@ def compare_images(ratings: pd.DataFrame, *, groups: tuple[str, str] | None = No
     """
     tables = []
     for pair in pairs_of_groups(ratings, groups):
-        for trait, part in ratings[ratings[GROUP].isin(pair)].groupby(TRAIT, sort=True, observed=True):
+        for trait, part in ratings_of_pair(ratings, pair).groupby(TRAIT, sort=True, observed=True):
             once = part.groupby([GROUP, IMAGE, RATER], observed=True)["rating"].mean()
             cells = once.groupby([GROUP, IMAGE], observed=True).agg(["mean", "var", "size"])
             first, second = (cells.loc[name] for name in pair)
@@ -262,7 +255,7 @@ def compare_trait_space(
     """
     tables = []
     for pair in pairs_of_groups(ratings, groups):
-        both = ratings[ratings[GROUP].isin(pair)]
+        both = ratings_of_pair(ratings, pair)
         raters, labels = label_raters(both, pair)
         traits = sorted(both[TRAIT].unique())
         matrices = [make_matrix(both[both[TRAIT] == trait]) for trait in traits]

@@ -5,7 +5,6 @@ gives new mean ratings, new readouts (refitted exactly, by one matrix product) a
 """
 
 from collections.abc import Callable, Mapping
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,9 @@ from traitlens.comparison.exchange import (
     find_strata,
     hedges_g,
     label_raters,
+    pairs_of_groups,
     permutation_p,
+    ratings_of_pair,
     welch,
 )
 from traitlens.comparison.operator import (
@@ -105,6 +106,27 @@ class TraitDesign:
             mean = mean + bare * level[:, None]
         return mean
 
+    def deviations(self, targets: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+        """Tell how far each rater moves the mean ratings, times the number of raters.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (image,)
+            Mean ratings of the raters.
+        inside : ndarray of bool, shape (member,), optional
+            The raters; all where missing.
+
+        Returns
+        -------
+        ndarray of shape (rater, image)
+            Their mean over raters is zero. With a complete design ratings less mean ratings.
+        """
+        inside = np.ones(len(self.members), bool) if inside is None else inside
+        seen = self.seen[inside]
+        counts = np.maximum(seen.sum(axis=0), 1)
+        moved: np.ndarray = seen * (self.ratings[inside] - targets) * (inside.sum() / counts)
+        return moved
+
     def rater_values(self, weights: np.ndarray, summary: str) -> np.ndarray:
         """Give single raters values whose mean is the group's.
 
@@ -123,10 +145,7 @@ class TraitDesign:
         """
         targets = self.targets(weights[None])[0]
         gradient = summary_gradient(targets, self.maps, summary)
-        inside = weights[self.members] > 0
-        seen = self.seen[inside]
-        counts = np.maximum(seen.sum(axis=0), 1)
-        deviation = seen * (self.ratings[inside] - targets) * (inside.sum() / counts)
+        deviation = self.deviations(targets, weights[self.members] > 0)
         values: np.ndarray = summarise(targets[None], self.maps, summary) + deviation @ gradient.T
         return values
 
@@ -184,10 +203,9 @@ def compare_regions(
     """
     if summary not in SUMMARIES:
         raise unknown_choice("summary", summary, SUMMARIES)
-    pairs = [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
     tables = [
-        _compare_pair(ratings, operator, penalties, summary, (pair[0], pair[1]), permutations, seed, progress)
-        for pair in pairs
+        _compare_pair(ratings, operator, penalties, summary, pair, permutations, seed, progress)
+        for pair in pairs_of_groups(ratings, groups)
     ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -247,7 +265,7 @@ def _compare_pair(
     progress: Progress,
 ) -> pd.DataFrame:
     """Compare one pair of groups over all traits."""
-    both = ratings[ratings[GROUP].isin(pair)]
+    both = ratings_of_pair(ratings, pair)
     raters, labels = label_raters(both, pair)
     strata = find_strata(both, raters, labels)
     designs = make_designs(both, raters, operator, penalties)

@@ -1,6 +1,7 @@
 """Exchange of raters between groups: who may change places, and p values with family-wise control."""
 
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -101,17 +102,65 @@ def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Ind
     Raises
     ------
     TraitlensError
-        Where single raters are missing, or one belongs to two groups.
+        Where a rater belongs to two groups.
     """
-    if RATER not in ratings:
-        raise TraitlensError(
-            Problem("ratings are averages without raters", "a test between groups needs each rater's ratings")
-        )
     of_rater = ratings[[RATER, GROUP]].drop_duplicates().set_index(RATER)[GROUP].sort_index()
     if of_rater.index.has_duplicates:
         twice = of_rater.index[of_rater.index.duplicated()][0]
         raise TraitlensError(Problem(f"rater {twice!r} belongs to two groups", "name raters apart"))
     return of_rater.index, pd.Index(groups).get_indexer(of_rater)
+
+
+def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None) -> list[tuple[str, str]]:
+    """List the pairs of groups to compare.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        group.
+    groups : (str, str), optional
+        The only pair, where given.
+
+    Returns
+    -------
+    list of (str, str)
+        All pairs in the order of the alphabet, or the one given.
+    """
+    return [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
+
+
+def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    """Keep the ratings of two groups, and the traits that two raters of each group rated at least.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, trait.
+    pair : (str, str)
+        The groups.
+
+    Returns
+    -------
+    DataFrame
+        Some rows of `ratings`.
+
+    Raises
+    ------
+    TraitlensError
+        Where ratings are averages, or the groups have no trait in common.
+    """
+    if RATER not in ratings:
+        raise TraitlensError(
+            Problem("ratings are averages without raters", "a test between groups needs each rater's ratings")
+        )
+    both = ratings[ratings[GROUP].isin(pair)]
+    counts = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique().unstack().reindex(columns=list(pair))
+    shared = counts.index[(counts >= 2).all(axis=1)]
+    if not len(shared):
+        raise TraitlensError(
+            Problem(f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated")
+        )
+    return both[both[TRAIT].isin(shared)]
 
 
 def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:

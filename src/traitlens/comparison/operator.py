@@ -6,6 +6,7 @@ A ridge readout with penalty :math:`\lambda` fitted on training images :math:`T`
 :math:`y`, out of fold.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,28 @@ class RegionOperator:
             problems.append(Problem("there is one fold", "give two at least"))
         if problems:
             raise TraitlensError(problems)
+
+    def take(self, images: Collection[str]) -> "RegionOperator":
+        """Keep some images.
+
+        Parameters
+        ----------
+        images : collection of str
+            Which.
+
+        Returns
+        -------
+        RegionOperator
+            The images that are among them, in the operator's order.
+        """
+        keep = np.array([image in images for image in self.images])
+        return RegionOperator(
+            tuple(np.array(self.images, object)[keep]),
+            self.regions,
+            self.folds[keep],
+            self.kernel[np.ix_(keep, keep)],
+            self.region_kernels[:, keep][:, :, keep],
+        )
 
 
 @dataclass(frozen=True)

@@ -369,43 +369,127 @@ class Run:
         return self._make("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
 
     def compare(self) -> str:
-        """Write `comparisons/*.csv`: tests between groups by exchange of raters.
+        """Write `comparisons/*` and the tables of `ratings/`: tests by exchange of raters between groups.
 
         Returns
         -------
         str
             Digest of what they depend on.
         """
+        parts = [self.compare_ratings(), self.regions()]
+        if self._has_points:
+            parts += [self.check_cues()] * self.study.settings.comparison.cues
+            parts += [self.compare_readouts()] * self._can_refit
+        return keeping.digest(*parts)
+
+    @cached_property
+    def _has_points(self) -> bool:
+        """Whether every face has its landmarks."""
+        return bool(np.isfinite(self.prepared["points"]).all())
+
+    @property
+    def _can_refit(self) -> bool:
+        """Whether readouts are linear and single raters known, so that exchanges of raters can be refitted."""
         settings = self.study.settings
-        permutations = settings.comparison.permutations
-        asked = permutations > 0 and len(self.study.groups) > 1 and self.study.has_raters
-        has_points = bool(np.isfinite(self.prepared["points"]).all())
-        linear = settings.readout.method == "ridge" and has_points and settings.comparison.regions
-        folder = self.results / "comparisons"
-        names = ["means"] * asked + ["regions", "performance"] * (asked and linear)
+        asked = settings.comparison.regions and settings.comparison.permutations > 0
+        return asked and self.study.has_raters and settings.readout.method == "ridge"
+
+    def compare_ratings(self) -> str:
+        """Write what is compared of ratings and predictions alone.
+
+        Returns
+        -------
+        str
+            Digest of what it depends on.
+        """
+
+        def make(key: str, _advance: Advance) -> None:
+            reliability = pd.read_csv(self.results / "ratings" / "reliability.csv", dtype={GROUP: str})
+            tables = compare_ratings(self.study, self.targets)
+            tables |= transfer_tables(self.study, self.fitted.predictions, reliability)
+            self._write_tables("compare_ratings", key, tables)
+
+        comparison = self.study.settings.comparison
+        inputs = [self.fit(), self.study.ratings, comparison.permutations, comparison.reference]
+        return self._make("compare_ratings", inputs, [], "Comparing ratings", 1, make)
+
+    def check_cues(self) -> str:
+        """Write `checks/cues.csv`: predictions without hair and background, in grey, mirrored.
+
+        Returns
+        -------
+        str
+            Digest of what it depends on.
+        """
 
         def make(key: str, advance: Advance) -> None:
-            ratings, seed = self.study.ratings, settings.seed
-            tables = {}
-            if asked:
-                tables["means"] = compare_means(ratings, permutations=permutations, seed=seed)
-            if asked and linear:
-                operator = self._region_operator(key, advance)
-                penalties = common_penalties(self.fitted)
-                for name, test in (("regions", compare_regions), ("performance", compare_performance)):
-                    tables[name] = test(ratings, operator, penalties, permutations=permutations, seed=seed)
-            for name, table in tables.items():
-                keeping.write_table(folder / f"{name}.csv", table)
+            ((space, features),) = self.features[1].items()
+            kept = keeping.Blocks(self.results, "cues", key)
+            altered = altered_features(kept, self.backbone, space, self.prepared, advance)
+            table = compare_cues(
+                self.fitted, {space: features}, altered, self.targets, self.folds,
+                method=self.study.settings.readout.method,
+                sharing=self.study.settings.readout.sharing, seed=self.study.settings.seed,
+            )  # fmt: skip
+            keeping.write_table(self.results / "checks" / "cues.csv", table)
+            kept.remove()
 
-        inputs = [self.fit(), self.regions(), self.study.ratings, settings.comparison.model_dump()]
-        files = [f"comparisons/{name}.csv" for name in names]
-        return self._make("compare", inputs, files, "Comparing groups", len(self.study.images), make)
+        total = len(self.study.images)
+        return self._make("cues", [self.fit()], ["checks/cues.csv"], "Checking superficial cues", total, make)
 
-    def _region_operator(self, key: str, advance: Advance) -> RegionOperator:
-        """What ridge readouts need to be refitted and explained by region."""
+    def compare_readouts(self) -> str:
+        """Write what is compared by refitting and explaining again under each exchange of raters.
+
+        Returns
+        -------
+        str
+            Digest of what it depends on.
+        """
+        settings = self.study.settings
+
+        def make(key: str, advance: Advance) -> None:
+            ((space, features),) = self.features[1].items()
+            operator = self._region_operator(advance)
+            ratings = self.study.ratings
+            # An image that nobody rated on some trait cannot be in that trait's readout.
+            rated = ratings.groupby(IMAGE)[TRAIT].nunique()
+            images = set(rated.index[rated == len(self.study.traits)])
+            study = replace(self.study, ratings=ratings[ratings[IMAGE].isin(images)])
+            identities = self.folds.set_index(IMAGE)[IDENTITY]
+            own = operator.take(images)
+            penalties = choose_common_penalties(
+                study.ratings, own, identities[list(own.images)].to_numpy(), settings.seed
+            )
+            tables = compare_readouts(study, own, penalties)
+            size = settings.comparison.pixels
+            if size and len(study.groups) > 1:
+                kept = keeping.Blocks(self.results, "pixels", key)
+                among = np.isin(np.array(operator.images, object), own.images)
+                maps = make_map_operator(
+                    kept, self.backbone, space, features[among], self.prepared.isel({IMAGE: among}), own,
+                    study.ratings, penalties, settings.relevance.method, size, advance,
+                )  # fmt: skip
+                found, tables["comparisons/pixels"] = compare_maps(
+                    maps, study.ratings, own, penalties, settings.comparison.permutations, settings.seed
+                )
+                face = template_face(self.prepared, found.sizes[Y] * 4)
+                if face is not None:
+                    found["face"] = ("face_y", "face_x", "colour"), face
+                with keeping.write_whole(self.results / "comparisons" / "pixels.zarr") as temporary:
+                    write_arrays(temporary, found)
+                kept.remove()
+            self._write_tables("compare_readouts", key, tables)
+
+        inputs = [self.fit(), settings.relevance.method, self.study.ratings, settings.comparison.model_dump()]
+        total = len(self.study.images) * (1 + bool(settings.comparison.pixels and len(self.study.groups) > 1))
+        return self._make("compare_readouts", inputs, [], "Comparing readouts", total, make)
+
+    def _region_operator(self, advance: Advance) -> RegionOperator:
+        """What ridge readouts need to be refitted and explained by region; ratings play no part in it."""
         ((space, features),) = self.features[1].items()
-        kept = keeping.Blocks(self.results, "regions", key)
         folds, method = self.folds[FOLD].to_numpy(), self.study.settings.relevance.method
+        key = keeping.digest(self.features[0], folds, method, traitlens.__version__)
+        kept = keeping.Blocks(self.results, "regions", key)
         return make_region_operator(
             kept, self.backbone, space, features, self.prepared, folds, method, advance
         )

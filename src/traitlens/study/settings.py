@@ -93,10 +93,24 @@ class ComparisonSettings(_Section):
     regions : bool, default True
         Whether regions and performance are tested too, by refitting under each exchange. What that needs
         takes up to three times as long as the maps.
+    pixels : int, default 56
+        Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 leaves that test
+        out. It needs `regions`, and takes about three times as long as these.
+    cues : bool, default True
+        Whether faces are predicted again without hair and background, in grey and mirrored.
+    variables : tuple of str
+        Columns of the ratings that tell something of each rater, such as age or a questionnaire's score:
+        tested like groups.
+    reference : str or None
+        Group whose mean ratings are the consensus that raters agree with; each rater's own where missing.
     """
 
     permutations: int = Field(5000, ge=0)
     regions: bool = True
+    pixels: int = Field(56, ge=0, le=224)
+    cues: bool = True
+    variables: tuple[str, ...] = ()
+    reference: str | None = None
 
 
 class RatingsSettings(_Section):

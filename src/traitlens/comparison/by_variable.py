@@ -1,0 +1,152 @@
+"""Whether ratings and the use of the face go with a variable of the raters: several groups, age, a score.
+
+One value per rater and cell stands for what the rater adds to the mean of all raters; raters exchange the
+variable among themselves.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from traitlens.comparison.by_rating import rater_levels
+from traitlens.comparison.by_region import make_designs
+from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, permutation_p
+from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.ratings.apa import bounded, number, p_value
+from traitlens.ratings.matrix import make_matrix
+from traitlens.words import RATER, REGION, TRAIT
+
+_SYMBOLS: dict[Test, str] = {"t": "t", "F": "F", "slope": "t"}
+_EFFECTS: dict[Test, str] = {"t": "g", "F": "eta squared", "slope": "r"}
+
+
+def compare_by_variable(
+    ratings: pd.DataFrame,
+    variable: str,
+    operator: RegionOperator | None = None,
+    penalties: float | Mapping[str, float] | None = None,
+    *,
+    summary: str = "aligned",
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test whether mean ratings and relevance by region go with a variable of the raters.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, trait, rating, and the variable: one value for each rater. Raters without a value are
+        left out.
+    variable : str
+        Column of the ratings: names of groups (two: t, more: F), or numbers such as age or the score of a
+        questionnaire (t of the slope).
+    operator : RegionOperator, optional
+        Kernels of all rated images; without it only the ratings' level is tested.
+    penalties : float or mapping of str to float, optional
+        Ridge penalty of each trait.
+    summary : {"aligned", "share", "mean"}, default "aligned"
+        See `traitlens.comparison.operator.summarise`.
+    permutations : int, default 10000
+        Exchanges of the variable between raters who did the same task.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        variable, test ("t", "F", "slope"), measure ("level": mean rating; "relevance"), trait, region,
+        estimate (difference of the first group and the second; largest difference between groups; change
+        with one unit of the variable), statistic, p, p_corrected (family-wise over the rows of a measure),
+        q (false discovery rate of the same rows), effect_size (Hedges' g, eta squared, r), ci_low, ci_high
+        (95 % of the slope; else missing), n (raters), apa.
+
+    Notes
+    -----
+    A rater's relevance is the linear expansion of the summary around the mean ratings of all raters. It is
+    what a refit gives where the summary is linear ("mean") and the design complete; else it is exact to
+    first order. The test is exact either way, because exchanging the variable leaves the values alone.
+
+    Examples
+    --------
+    >>> compare_by_variable(study.ratings, "rater_age")  # doctest: +SKIP
+    """
+    if variable not in ratings:
+        raise unknown_choice("variable of the raters", variable, ratings.columns)
+    known = ratings[ratings[variable].notna()]
+    scores = known.drop_duplicates([RATER, variable]).set_index(RATER)[variable].sort_index()
+    if scores.index.has_duplicates:
+        twice = scores.index[scores.index.duplicated()][0]
+        raise TraitlensError(
+            Problem(f"rater {twice!r} has several values", "a variable has one for each rater", column=variable)
+        )
+    labels, test, _ = as_labels(scores)
+    raters = scores.index
+    # Scores make no groups: the lower and the upper half must be among those who change places.
+    halves = (labels > np.median(labels)).astype(int) if test == "slope" else labels
+    strata = find_strata(known, raters, halves)
+    cells = _level_cells(known, raters)
+    tables = [_test_cells(cells, labels, test, strata, permutations, seed)]
+    if operator is not None and penalties is not None:
+        cells = []
+        for trait, design in make_designs(known, raters, operator, penalties).items():
+            values = design.rater_values(np.ones(len(raters)), summary)
+            names = [{"measure": "relevance", TRAIT: trait, REGION: region} for region in operator.regions]
+            cells.append((design.members, values, names))
+        tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "variable", variable)
+    table.insert(1, "test", test)
+    table["apa"] = [
+        f"{row[REGION] or 'mean rating'}, {row[TRAIT]}, by {variable}: {_SYMBOLS[test]} = "
+        f"{number(row['statistic'])}, {_EFFECTS[test]} = {bounded(row['effect_size'])}, "
+        f"{p_value(row['p_corrected'])} (corrected)"
+        for row in table.to_dict("records")
+    ]
+    return table
+
+
+_Cells = list[tuple[np.ndarray, np.ndarray, list[dict[str, str]]]]
+"""Per trait: places of the raters, their values (rater, cell), and what each cell is."""
+
+
+def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
+    """Raters' mean ratings, trait by trait."""
+    cells: _Cells = []
+    for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
+        matrix = make_matrix(part)
+        names = [{"measure": "level", TRAIT: str(trait), REGION: ""}]
+        cells.append((raters.get_indexer(matrix.raters), rater_levels(matrix)[:, None], names))
+    return cells
+
+
+def _test_cells(
+    cells: _Cells, labels: np.ndarray, test: Test, strata: np.ndarray, permutations: int, seed: int
+) -> pd.DataFrame:
+    """Test one family of cells."""
+
+    def statistics(block: np.ndarray) -> np.ndarray:
+        """Statistics of all cells under labellings."""
+        return np.hstack([STATISTICS[test](block[:, members], values) for members, values, _ in cells])
+
+    observed = statistics(labels[None])[0]
+    null = np.vstack([statistics(block) for block in draw_labels(labels, strata, permutations, seed)])
+    rows, place = [], 0
+    for members, values, names in cells:
+        here = observed[place : place + len(names)]
+        place += len(names)
+        estimates, effects = describe_effect(values, labels[members], test, here)
+        for name, estimate, statistic, effect in zip(names, estimates, here, effects, strict=True):
+            row = {**name, "estimate": estimate, "statistic": statistic, "effect_size": effect}
+            width = np.nan
+            if test == "slope" and statistic:
+                width = abs(estimate / statistic) * stats.t.ppf(0.975, len(members) - 2)
+            rows.append({**row, "ci_low": estimate - width, "ci_high": estimate + width, "n": len(members)})
+    table = pd.DataFrame(rows)
+    table["p"] = permutation_p(observed, null)
+    table["p_corrected"] = familywise_p(observed, null)
+    table["q"] = stats.false_discovery_control(table["p"])
+    return table

@@ -1,0 +1,57 @@
+"""One ridge penalty for all groups, chosen without looking at groups."""
+
+import numpy as np
+import pandas as pd
+
+from traitlens.comparison.operator import RegionOperator
+from traitlens.problems import Problem, TraitlensError
+from traitlens.ratings.targets import make_targets
+from traitlens.readouts.kernels import training_kernel
+from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.ridge import PENALTIES, choose_penalties, columns_by_images
+from traitlens.words import GROUP, IMAGE, RATING, TRAIT
+
+_ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
+
+
+def choose_common_penalties(
+    ratings: pd.DataFrame, operator: RegionOperator, identities: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """Choose the penalty of each trait from the mean ratings of all raters.
+
+    Groups play no part in the choice: an exchange of raters between them would choose the same.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, trait, rating.
+    operator : RegionOperator
+        Kernel and folds.
+    identities : ndarray of shape (image,)
+        Who is shown.
+    seed : int, default 0
+        Seed of the inner folds.
+
+    Returns
+    -------
+    dict of str to float
+        By trait: the median over folds of what the inner folds choose for all traits together, in units of
+        the operator's kernel.
+    """
+    targets = make_targets(ratings.assign(**{GROUP: "all"}))
+    wide = targets.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
+    values = wide.reindex(list(operator.images)).to_numpy(float)
+    chosen: dict[str, list[float]] = {str(trait): [] for trait in wide.columns}
+    for fold in np.unique(operator.folds):
+        for columns, rated in columns_by_images(values):
+            training = np.flatnonzero((operator.folds != fold) & rated)
+            if len(np.unique(identities[training])) < 2:
+                raise TraitlensError(
+                    Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
+                )
+            kernel, factors = training_kernel({_ONLY: operator.kernel}, training, {})
+            own = values[np.ix_(training, columns)]
+            best, _ = choose_penalties(kernel[training], own, identities[training], PENALTIES, 1.0, seed)
+            for column, penalty in zip(columns, best, strict=True):
+                chosen[str(wide.columns[column])].append(float(penalty) / factors[_ONLY])
+    return {trait: float(np.median(penalties)) for trait, penalties in chosen.items()}

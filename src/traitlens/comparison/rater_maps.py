@@ -1,0 +1,193 @@
+r"""A map for every rater, without a readout for every rater: maps are linear in the ratings.
+
+Along the common prediction :math:`z_i` of all raters together (standardised), the aligned map of a readout is
+:math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings that
+it was fitted on. So one matrix takes ratings to maps. The readouts' weights are told by the leading
+components of the features: their maps are what has to be propagated, however many raters there are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import linalg
+
+from traitlens.comparison.by_region import TraitDesign, make_designs
+from traitlens.comparison.operator import RegionOperator
+from traitlens.words import GROUP, IMAGE, RATER, TRAIT, X, Y
+
+
+@dataclass(frozen=True)
+class Components:
+    """What the readouts of one fold are made of.
+
+    Parameters
+    ----------
+    training : ndarray of int, shape (training image,)
+        Images that the readouts are fitted on.
+    duals : ndarray of shape (training image, component)
+        Dual coefficients of the components: weights of length 1, orthogonal, in the space of the features.
+    loadings : dict of str to ndarray of shape (component, training image)
+        By trait: what a rating of a training image adds to each component of the readout.
+    kept : float
+        Part of the squared weights of all raters' readouts that lies in the components.
+    """
+
+    training: np.ndarray
+    duals: np.ndarray
+    loadings: dict[str, np.ndarray]
+    kept: float
+
+
+def find_components(
+    operator: RegionOperator,
+    fold: int,
+    designs: Mapping[str, TraitDesign],
+    penalties: Mapping[str, float],
+    number: int,
+) -> Components:
+    """Find the components that hold most of the raters' readouts of one fold.
+
+    Parameters
+    ----------
+    operator : RegionOperator
+        Kernel and folds.
+    fold : int
+        The fold that the readouts did not see.
+    designs : mapping of str to TraitDesign
+        Ratings by trait; groups play no part in the choice.
+    penalties : mapping of str to float
+        Ridge penalty by trait.
+    number : int
+        Components to keep.
+
+    Returns
+    -------
+    Components
+        The components, those with the largest weights first.
+    """
+    training = np.flatnonzero(operator.folds != fold)
+    centring = np.eye(len(training)) - 1 / len(training)
+    kernel = centring @ operator.kernel[np.ix_(training, training)] @ centring
+    squares, vectors = linalg.eigh(kernel)
+    sound = squares > squares[-1] * 1e-10
+    squares, vectors = squares[sound], vectors[:, sound]
+    length = np.sqrt(squares)
+    loadings = {
+        trait: (length / (squares + penalties[trait]))[:, None] * vectors.T @ centring for trait in designs
+    }
+    energy = np.zeros(len(squares))
+    for trait, design in designs.items():
+        ratings = np.vstack([design.pooled, design.deviations(design.pooled)])[:, training]
+        energy += ((loadings[trait] @ ratings.T) ** 2).mean(axis=1) / ratings.var()
+    order = np.argsort(-energy)[:number]
+    return Components(
+        training,
+        vectors[:, order] / length[order],
+        {trait: values[order] for trait, values in loadings.items()},
+        float(energy[order].sum() / energy.sum()),
+    )
+
+
+@dataclass(frozen=True)
+class MapOperator:
+    """The road from ratings to maps on the template.
+
+    Parameters
+    ----------
+    matrix : DataArray
+        trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel.
+    kept : float
+        Part of the raters' readouts that the maps hold.
+    """
+
+    matrix: xr.DataArray
+    kept: float
+
+    def rater_maps(self, ratings: pd.DataFrame, trait: str, operator: RegionOperator, penalty: float) -> xr.DataArray:
+        """Give each rater a map, so that the mean over raters is the map of their mean ratings.
+
+        Parameters
+        ----------
+        ratings : DataFrame
+            rater, group, image, trait, rating.
+        trait : str
+            The trait.
+        operator : RegionOperator
+            Kernels and folds.
+        penalty : float
+            Ridge penalty.
+
+        Returns
+        -------
+        DataArray
+            rater, y, x; with the coordinate group. With a complete design the map of the readout fitted to
+            the rater alone; else what the rater adds to the mean, times the number of raters.
+        """
+        part = ratings[ratings[TRAIT] == trait]
+        of_rater = part.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
+        design = make_designs(part, of_rater.index, operator, penalty)[trait]
+        own = self.matrix.sel({TRAIT: trait})
+        matrix = own.transpose(IMAGE, Y, X).to_numpy().reshape(own.sizes[IMAGE], -1)
+        maps = (design.pooled + design.deviations(design.pooled)) @ matrix
+        return xr.DataArray(
+            maps.reshape(len(maps), own.sizes[Y], own.sizes[X]),
+            dims=(RATER, Y, X),
+            coords={RATER: of_rater.index.to_numpy(), GROUP: (RATER, of_rater.to_numpy())},
+        )
+
+
+def common_directions(designs: Mapping[str, TraitDesign]) -> dict[str, np.ndarray]:
+    """Give the standardised out-of-fold prediction of all raters' mean ratings.
+
+    Parameters
+    ----------
+    designs : mapping of str to TraitDesign
+        Ratings by trait.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (image,)
+        By trait. An exchange of raters between groups leaves it alone where the design is complete.
+    """
+    found = {}
+    for trait, design in designs.items():
+        predicted = design.maps.prediction @ design.pooled
+        deviation = predicted.std()
+        found[trait] = (predicted - predicted.mean()) / (deviation if deviation > 0 else 1.0)
+    return found
+
+
+def combine_components(
+    sums: np.ndarray, components: list[Components], images: int, traits: list[str]
+) -> MapOperator:
+    """Put the components' maps together.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (trait, fold, component, y, x)
+        Maps of components, times the common direction, added up over the images of the fold.
+    components : list of Components
+        By fold.
+    images : int
+        Number of all images.
+    traits : list of str
+        The traits in the order of `sums`.
+
+    Returns
+    -------
+    MapOperator
+        The road from ratings to maps.
+    """
+    side = sums.shape[-1]
+    matrix = np.zeros((len(traits), side, side, images))
+    for place, trait in enumerate(traits):
+        for fold, own in enumerate(components):
+            count = len(own.loadings[trait])
+            matrix[place][..., own.training] += np.einsum(
+                "kyx,kj->yxj", sums[place, fold, :count] / images, own.loadings[trait]
+            )
+    kept = float(np.mean([own.kept for own in components]))
+    return MapOperator(xr.DataArray(matrix, dims=(TRAIT, Y, X, IMAGE), coords={TRAIT: traits}), kept)

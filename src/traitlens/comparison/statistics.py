@@ -1,0 +1,168 @@
+"""Statistics of raters' values under many labellings at once: two groups, more groups, a score."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, TraitlensError
+
+Test = Literal["t", "F", "slope"]
+
+
+def as_labels(scores: pd.Series) -> tuple[np.ndarray, Test, list[str]]:
+    """Turn scores into numbers, and name the test they ask for.
+
+    Parameters
+    ----------
+    scores : Series
+        By rater: names of groups, or numbers.
+
+    Returns
+    -------
+    labels : ndarray of shape (rater,)
+        Numbers of groups in the order of the alphabet, or the scores.
+    test : {"t", "F", "slope"}
+        For two groups, more groups, numbers.
+    names : list of str
+        The groups.
+
+    Raises
+    ------
+    TraitlensError
+        Where there is one group, or a group has one rater.
+    """
+    if pd.api.types.is_numeric_dtype(scores) and not pd.api.types.is_bool_dtype(scores):
+        return scores.to_numpy(float), "slope", []
+    labels, names = pd.factorize(scores.astype(str).to_numpy(), sort=True)
+    if len(names) < 2:
+        raise TraitlensError(Problem("there is one group", "give two at least"))
+    if np.bincount(labels).min() < 2:
+        raise TraitlensError(Problem("a group has one rater", "give two at least"))
+    return labels, "t" if len(names) == 2 else "F", list(names)
+
+
+def welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Compute Welch's t of group 0 less group 1.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (labelling, rater)
+        Numbers of groups.
+    values : ndarray of shape (rater, cell)
+        Values of the raters.
+
+    Returns
+    -------
+    ndarray of shape (labelling, cell)
+        The statistic.
+    """
+    means, variances = [], []
+    for group in (0, 1):
+        own = (labels == group).astype(float)
+        count = own.sum(axis=1, keepdims=True)
+        mean = own @ values / count
+        spread = np.maximum(own @ values**2 - count * mean**2, 0) / (count - 1)
+        means.append(mean)
+        variances.append(spread / count)
+    error = np.sqrt(variances[0] + variances[1])
+    t: np.ndarray = np.where(error > 0, (means[0] - means[1]) / np.where(error > 0, error, 1), 0)
+    return t
+
+
+def one_way_f(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Compute F of a one-way analysis of variance.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (labelling, rater)
+        Numbers of groups.
+    values : ndarray of shape (rater, cell)
+        Values of the raters.
+
+    Returns
+    -------
+    ndarray of shape (labelling, cell)
+        The statistic.
+    """
+    centred = values - values.mean(axis=0)
+    total = (centred**2).sum(axis=0)
+    groups = int(labels.max()) + 1
+    between = np.zeros((len(labels), values.shape[1]))
+    for group in range(groups):
+        own = (labels == group).astype(float)
+        between += (own @ centred) ** 2 / own.sum(axis=1, keepdims=True)
+    within = np.maximum(total - between, 1e-300) / (len(values) - groups)
+    f: np.ndarray = between / (groups - 1) / within
+    return f
+
+
+def slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Compute Student's t of the slope on a score.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (labelling, rater)
+        Scores.
+    values : ndarray of shape (rater, cell)
+        Values of the raters.
+
+    Returns
+    -------
+    ndarray of shape (labelling, cell)
+        The statistic.
+    """
+    centred = values - values.mean(axis=0)
+    own = scores - scores.mean(axis=1, keepdims=True)
+    scale = np.sqrt((own**2).sum(axis=1, keepdims=True) * (centred**2).sum(axis=0))
+    r = np.clip(own @ centred / np.where(scale > 0, scale, np.inf), -1 + 1e-12, 1 - 1e-12)
+    t: np.ndarray = r * np.sqrt((len(values) - 2) / (1 - r**2))
+    return t
+
+
+def describe_effect(
+    values: np.ndarray, labels: np.ndarray, test: Test, statistic: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the raw effect and the effect size of each cell.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rater, cell)
+        Values of the raters.
+    labels : ndarray of shape (rater,)
+        Numbers of groups, or scores.
+    test : {"t", "F", "slope"}
+        What is tested.
+    statistic : ndarray of shape (cell,)
+        Its statistic.
+
+    Returns
+    -------
+    estimate : ndarray of shape (cell,)
+        Difference of the first group and the second; largest difference between groups; change with one
+        unit of the score.
+    effect : ndarray of shape (cell,)
+        Hedges' g; eta squared; correlation with the score.
+    """
+    raters = len(values)
+    if test == "slope":
+        centred = labels - labels.mean()
+        slope = centred @ (values - values.mean(axis=0)) / (centred @ centred)
+        return slope, statistic / np.sqrt(statistic**2 + raters - 2)
+    groups = [values[labels == group] for group in range(int(labels.max()) + 1)]
+    means = np.array([own.mean(axis=0) for own in groups])
+    if test == "F":
+        ratio = statistic * (len(groups) - 1) / (raters - len(groups))
+        return np.ptp(means, axis=0), ratio / (1 + ratio)
+    freedom = raters - 2
+    pooled = np.sqrt(sum((len(own) - 1) * own.var(axis=0, ddof=1) for own in groups) / freedom)
+    difference = means[0] - means[1]
+    return difference, difference / np.where(pooled > 0, pooled, np.nan) * (1 - 3 / (4 * freedom - 1))
+
+
+STATISTICS: dict[Test, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "t": welch_t,
+    "F": one_way_f,
+    "slope": slope_t,
+}

@@ -1,0 +1,243 @@
+"""What the test of pixels needs of the network: maps of the components that readouts are made of."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens import keeping
+from traitlens.comparison.by_pixel import CAUTION, compare_pixels
+from traitlens.comparison.by_region import make_designs
+from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.rater_maps import (
+    Components,
+    MapOperator,
+    combine_components,
+    common_directions,
+    find_components,
+)
+from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.faces.template import Template
+from traitlens.features.backbone import Backbone
+from traitlens.pipeline.blocks import blocks_by_fold
+from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.relevance.analyze import explain_with_ledger
+from traitlens.watching import Advance
+from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
+
+COMPONENTS = 32
+"""Components of a fold's readouts that are mapped; each costs about as much as a readout's map."""
+
+FEWEST_FACES = 8
+"""An average of fewer faces would show single ones."""
+
+
+def make_map_operator(
+    kept: keeping.Blocks,
+    backbone: Backbone,
+    space: FeatureSpace,
+    features: np.ndarray,
+    prepared: xr.Dataset,
+    operator: RegionOperator,
+    ratings: pd.DataFrame,
+    penalties: Mapping[str, float],
+    method: str,
+    size: int,
+    advance: Advance,
+) -> MapOperator:
+    """Map the components of each fold's readouts and put them together, a block of images at a time.
+
+    Parameters
+    ----------
+    kept : Blocks
+        Where blocks are kept, so that a killed run goes on.
+    backbone : Backbone
+        The network.
+    space : FeatureSpace
+        What the readouts read.
+    features : ndarray (image, channel, row, column)
+        What they read of each image.
+    prepared : Dataset
+        The prepared images, all with landmarks.
+    operator : RegionOperator
+        Kernel and folds.
+    ratings : DataFrame
+        rater, image, trait, rating.
+    penalties : mapping of str to float
+        Ridge penalty by trait.
+    method : str
+        Name of the relevance method.
+    size : int
+        Side of the template's maps in pixels.
+    advance : callable
+        Told of images done.
+
+    Returns
+    -------
+    MapOperator
+        The road from ratings to maps on the template.
+    """
+    raters = pd.Index(sorted(ratings[RATER].unique()))
+    designs = make_designs(ratings, raters, operator, penalties)
+    directions = np.stack(list(common_directions(designs).values()))
+    folds = np.unique(operator.folds)
+    components = {
+        int(fold): find_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
+    }
+    template = Template.fixed(size)
+    sums = np.zeros((len(designs), len(folds), COMPONENTS, size, size))
+    for number, (fold, positions) in enumerate(blocks_by_fold(operator.folds)):
+        own = components[fold]
+
+        def make(
+            positions: np.ndarray = positions, fold: int = fold, own: Components = own
+        ) -> dict[str, np.ndarray]:
+            readouts = component_readouts(own, space, features, fold)
+            pixels = prepared["pixels"][positions].to_numpy()
+            found = explain_with_ledger(backbone, readouts, pixels, method)[RELEVANCE]
+            maps = found.transpose(IMAGE, "readout", Y, X).to_numpy()
+            points = prepared["points"][positions].to_numpy()
+            warped = [template.warp(*pair) for pair in zip(maps, points, strict=True)]
+            return {"maps": np.stack(warped).astype(np.float32)}
+
+        maps = kept.make(number, make)["maps"]
+        place = int(np.searchsorted(folds, fold))
+        sums[:, place, : maps.shape[1]] += np.einsum("ti,ikyx->tkyx", directions[:, positions], maps)
+        advance(len(positions))
+    ordered = [components[int(fold)] for fold in folds]
+    return combine_components(sums, ordered, len(operator.images), list(designs))
+
+
+def component_readouts(
+    components: Components, space: FeatureSpace, features: np.ndarray, fold: int
+) -> list[LinearReadout]:
+    """Make a readout of each component.
+
+    Parameters
+    ----------
+    components : Components
+        Their dual coefficients.
+    space : FeatureSpace
+        What the readouts read.
+    features : ndarray (image, channel, row, column)
+        What they read of each image.
+    fold : int
+        The fold that they did not see.
+
+    Returns
+    -------
+    list of LinearReadout
+        One for each component.
+    """
+    seen = features[components.training].astype(np.float64)
+    reference = seen.mean(axis=0)
+    weights = components.duals.T @ (seen - reference).reshape(len(seen), -1)
+    return [
+        LinearReadout(
+            f"component {number}",
+            "",
+            fold,
+            (LinearPart(space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)),),
+            0.0,
+        )
+        for number, weight in enumerate(weights)
+    ]
+
+
+def compare_maps(
+    maps: MapOperator,
+    ratings: pd.DataFrame,
+    operator: RegionOperator,
+    penalties: Mapping[str, float],
+    permutations: int,
+    seed: int,
+) -> tuple[xr.Dataset, pd.DataFrame]:
+    """Test every pair of groups and every trait pixel by pixel.
+
+    Parameters
+    ----------
+    maps : MapOperator
+        The road from ratings to maps.
+    ratings : DataFrame
+        rater, group, image, trait, rating.
+    operator : RegionOperator
+        Kernel and folds.
+    penalties : mapping of str to float
+        Ridge penalty by trait.
+    permutations : int
+        Exchanges of raters.
+    seed : int
+        Seed.
+
+    Returns
+    -------
+    found : Dataset
+        By comparison ("first - second"), trait, y and x: what `compare_pixels` gives.
+    areas : DataFrame
+        The significant areas: group_1, group_2, trait and what `compare_pixels` gives, with p_family (over
+        pixels and, by Bonferroni, traits).
+    """
+    size = maps.matrix.sizes[Y]
+    points = Template.fixed(size).points_on_map
+    mask = region_labels(points, size) != REGIONS.index("background")
+    datasets, tables = [], []
+    traits = list(maps.matrix[TRAIT].to_numpy())
+    for pair in pairs_of_groups(ratings):
+        both = ratings_of_pair(ratings, pair)
+        raters, labels = label_raters(both, pair)
+        strata = pd.Series(find_strata(both, raters, labels), raters)
+        found = []
+        for trait in traits:
+            of_raters = maps.rater_maps(both, trait, operator, penalties[trait])
+            names = of_raters[RATER].to_numpy()
+            # The alphabet orders what is compared: the first group of the pair less the second.
+            scores = pd.Series(np.where(of_raters[GROUP] == pair[0], "1", "2"), names)
+            result = compare_pixels(
+                of_raters, scores, mask=mask, strata=strata[names].to_numpy(),
+                permutations=permutations, seed=seed,
+            )  # fmt: skip
+            found.append(result.maps)
+            family = np.minimum(result.clusters["p_corrected"] * len(traits), 1)
+            tables.append(result.clusters.assign(group_1=pair[0], group_2=pair[1], trait=trait, p_family=family))
+        datasets.append(xr.concat(found, pd.Index(traits, name=TRAIT), combine_attrs="drop"))
+    names = [" - ".join(pair) for pair in pairs_of_groups(ratings)]
+    together = xr.concat(datasets, pd.Index(names, name="comparison"))
+    together.attrs = {
+        "test": "t", "method": "tfce", "permutations": permutations, "resolution": size,
+        "kept": maps.kept, "caution": CAUTION,
+    }  # fmt: skip
+    together["mask"] = (Y, X), mask
+    first = ["group_1", "group_2", TRAIT]
+    areas = pd.concat(tables, ignore_index=True)
+    return together, areas[first + [name for name in areas if name not in first]]
+
+
+def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
+    """Average the prepared images on the template.
+
+    Parameters
+    ----------
+    prepared : Dataset
+        pixels (image, y, x, colour) and points (image, point, xy).
+    size : int
+        Side of the average in pixels.
+
+    Returns
+    -------
+    ndarray of uint8 (size, size, 3) or None
+        None where there are too few faces for an average.
+    """
+    count = prepared.sizes[IMAGE]
+    if count < FEWEST_FACES:
+        return None
+    template = Template.fixed(size)
+    total, covered = np.zeros((3, size, size)), np.zeros((3, size, size))
+    for image in range(count):
+        pixels = prepared["pixels"][image].to_numpy().transpose(2, 0, 1)
+        warped = template.warp(pixels, prepared["points"][image].to_numpy(), conserve=False)
+        total += np.nan_to_num(warped)
+        covered += np.isfinite(warped)
+    average = total / np.maximum(covered, 1)
+    return np.asarray(average.transpose(1, 2, 0).round().astype(np.uint8))
