@@ -50,6 +50,17 @@ def test_the_results_folder_holds_what_was_promised(done):
         "maps.zarr",
         "average_maps.zarr",
         "regions.csv",
+        "ratings/images.csv",
+        "ratings/trait_components.csv",
+        "checks/cues.csv",
+        "comparisons/means.csv",
+        "comparisons/reliability.csv",
+        "comparisons/transfer_groups.csv",
+        "comparisons/performance.csv",
+        "comparisons/regions.csv",
+        "comparisons/rater_regions.csv",
+        "comparisons/pixels.csv",
+        "comparisons/pixels.zarr",
         "study.json",
         "provenance.json",
         "report.html",
@@ -115,6 +126,18 @@ def test_the_aligned_average_is_what_its_equation_says(done):
     z = (f - f.mean(-1, keepdims=True)) / f.std(-1, keepdims=True)
     expected = np.einsum("gtiyx,gti->gtyx", maps.relevance.to_numpy().astype(float), z) / f.shape[-1]
     np.testing.assert_allclose(averages.aligned, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_test_of_pixels_is_on_the_template(done):
+    found = open_arrays(done.results / "comparisons" / "pixels.zarr").load()
+    assert dict(found.sizes) == {
+        "comparison": 1, "trait": 2, "y": 56, "x": 56, "face_y": 224, "face_x": 224, "colour": 3,
+    }  # fmt: skip
+    inside = found["mask"].to_numpy()
+    p = found["p_corrected"].to_numpy()
+    assert np.isnan(p[..., ~inside]).all()
+    assert ((p[..., inside] >= 0.01) & (p[..., inside] <= 1)).all()
+    assert 0.9 < found.attrs["kept"] <= 1
 
 
 def test_a_second_run_makes_nothing_again(done):

@@ -34,13 +34,12 @@ def _mirror(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> n
 
 
 CUES: Mapping[str, Alter] = {"no hair or background": _mask, "grey": _grey, "mirrored": _mirror}
-"""What is done to each prepared image: pixels (y, x, colour), which of them are hair or background (y, x), and
-the neutral colour, to pixels."""
+"""What is done to each prepared image: from its pixels (y, x, colour), which of them are hair or background,
+and the neutral colour to new pixels."""
 
 
 def compare_cues(
     fitted: FittedReadouts,
-    features: Mapping[FeatureSpace, np.ndarray],
     altered: Mapping[str, Mapping[FeatureSpace, np.ndarray]],
     targets: pd.DataFrame,
     folds: pd.DataFrame,
@@ -55,10 +54,9 @@ def compare_cues(
     ----------
     fitted : FittedReadouts
         Ridge readouts of the faces as they are.
-    features : mapping of FeatureSpace to ndarray
-        Features of the faces as they are.
-    altered : mapping of str to mapping
-        The same of the altered faces, by the name of the cue.
+    altered : mapping of str to mapping of FeatureSpace to ndarray
+        Features of the altered faces, (image, channel, row, column) in the order of the folds, by the name of
+        the cue.
     targets : DataFrame
         group, trait, image, rating.
     folds : DataFrame

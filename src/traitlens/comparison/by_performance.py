@@ -339,7 +339,7 @@ def transfer_table(
                 r = float(np.corrcoef(both.T)[0, 1])
                 shared = float(observed[source].corr(observed[target]))
                 row = {kept: fixed, "fitted_on": source, "predicting": target, "r": r, "n": len(both)}
-                row |= {"r_own": own, "predicts_other_better": bool(source != target and r > own)}
+                row |= {"r_own": own, "predicts_other_better": bool(source != target and r > max(own, 0))}
                 row["ratings_r"] = shared
                 if ceiling is not None:
                     limits = [

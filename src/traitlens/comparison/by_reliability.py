@@ -72,6 +72,7 @@ def compare_reliability(
     *,
     groups: tuple[str, str] | None = None,
     permutations: int = 10_000,
+    splits: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Test whether two groups' mean ratings are equally reliable.
@@ -84,6 +85,8 @@ def compare_reliability(
         The first less the second; each pair where missing.
     permutations : int, default 10000
         Exchanges of raters.
+    splits : int, default 1000
+        Random halves for the reliabilities and their intervals.
     seed : int, default 0
         Seed.
 
@@ -105,12 +108,14 @@ def compare_reliability(
     --------
     >>> compare_reliability(study.ratings)  # doctest: +SKIP
     """
-    tables = [_compare_pair(ratings, pair, permutations, seed) for pair in pairs_of_groups(ratings, groups)]
+    tables = [
+        _compare_pair(ratings, pair, permutations, splits, seed) for pair in pairs_of_groups(ratings, groups)
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
 def _compare_pair(
-    ratings: pd.DataFrame, pair: tuple[str, str], permutations: int, seed: int
+    ratings: pd.DataFrame, pair: tuple[str, str], permutations: int, splits: int, seed: int
 ) -> pd.DataFrame:
     """Compare one pair of groups over all traits."""
     both = ratings_of_pair(ratings, pair)
@@ -133,7 +138,7 @@ def _compare_pair(
     rows = []
     for trait, matrix in matrices.items():
         own = labels[members[trait]]
-        halves = [split_half(_rows(matrix, own == group), seed=seed) for group in (0, 1)]
+        halves = [split_half(_rows(matrix, own == group), splits, seed) for group in (0, 1)]
         low, high = _difference_interval(*halves)
         rows.append(
             {"group_1": pair[0], "group_2": pair[1], TRAIT: trait}

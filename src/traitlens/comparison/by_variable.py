@@ -81,7 +81,9 @@ def compare_by_variable(
     if scores.index.has_duplicates:
         twice = scores.index[scores.index.duplicated()][0]
         raise TraitlensError(
-            Problem(f"rater {twice!r} has several values", "a variable has one for each rater", column=variable)
+            Problem(
+                f"rater {twice!r} has several values", "a variable has one for each rater", column=variable
+            )
         )
     labels, test, _ = as_labels(scores)
     raters = scores.index

@@ -154,8 +154,9 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
             Problem("ratings are averages without raters", "a test between groups needs each rater's ratings")
         )
     both = ratings[ratings[GROUP].isin(pair)]
-    counts = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique().unstack().reindex(columns=list(pair))
-    shared = counts.index[(counts >= 2).all(axis=1)]
+    counts = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique()
+    several = counts[counts >= 2].reset_index()[TRAIT].value_counts()
+    shared = several.index[several == 2]
     if not len(shared):
         raise TraitlensError(
             Problem(f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated")

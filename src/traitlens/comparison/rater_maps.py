@@ -1,8 +1,8 @@
 r"""A map for every rater, without a readout for every rater: maps are linear in the ratings.
 
-Along the common prediction :math:`z_i` of all raters together (standardised), the aligned map of a readout is
-:math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings that
-it was fitted on. So one matrix takes ratings to maps. The readouts' weights are told by the leading
+Along the common prediction :math:`z_i` of all raters together (standardised), the aligned map of a readout
+is :math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings
+that it was fitted on. So one matrix takes ratings to maps. The readouts' weights are told by the leading
 components of the features: their maps are what has to be propagated, however many raters there are.
 """
 
@@ -32,7 +32,8 @@ class Components:
     loadings : dict of str to ndarray of shape (component, training image)
         By trait: what a rating of a training image adds to each component of the readout.
     kept : float
-        Part of the squared weights of all raters' readouts that lies in the components.
+        Part of the variance of predicted ratings (of all raters together, for the training images) that the
+        components hold.
     """
 
     training: np.ndarray
@@ -41,14 +42,14 @@ class Components:
     kept: float
 
 
-def find_components(
+def leading_components(
     operator: RegionOperator,
     fold: int,
     designs: Mapping[str, TraitDesign],
     penalties: Mapping[str, float],
     number: int,
 ) -> Components:
-    """Find the components that hold most of the raters' readouts of one fold.
+    """Find the components that hold most of what the readouts of one fold predict.
 
     Parameters
     ----------
@@ -66,7 +67,8 @@ def find_components(
     Returns
     -------
     Components
-        The components, those with the largest weights first.
+        The components, those first in which predictions vary most: of all raters' mean ratings, and what
+        half of the raters would add to these by chance.
     """
     training = np.flatnonzero(operator.folds != fold)
     centring = np.eye(len(training)) - 1 / len(training)
@@ -78,16 +80,19 @@ def find_components(
     loadings = {
         trait: (length / (squares + penalties[trait]))[:, None] * vectors.T @ centring for trait in designs
     }
-    energy = np.zeros(len(squares))
+    together, by_chance = np.zeros(len(squares)), np.zeros(len(squares))
     for trait, design in designs.items():
-        ratings = np.vstack([design.pooled, design.deviations(design.pooled)])[:, training]
-        energy += ((loadings[trait] @ ratings.T) ** 2).mean(axis=1) / ratings.var()
-    order = np.argsort(-energy)[:number]
+        variance = design.pooled[training].var()
+        deviations = design.deviations(design.pooled)[:, training]
+        predict = length[:, None] * loadings[trait]
+        together += (predict @ design.pooled[training]) ** 2 / variance
+        by_chance += ((predict @ deviations.T) ** 2).mean(axis=1) / len(deviations) / variance
+    order = np.argsort(-(together + by_chance))[:number]
     return Components(
         training,
         vectors[:, order] / length[order],
         {trait: values[order] for trait, values in loadings.items()},
-        float(energy[order].sum() / energy.sum()),
+        float(together[order].sum() / together.sum()),
     )
 
 
@@ -100,13 +105,15 @@ class MapOperator:
     matrix : DataArray
         trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel.
     kept : float
-        Part of the raters' readouts that the maps hold.
+        Part of the variance of predicted ratings that the maps hold.
     """
 
     matrix: xr.DataArray
     kept: float
 
-    def rater_maps(self, ratings: pd.DataFrame, trait: str, operator: RegionOperator, penalty: float) -> xr.DataArray:
+    def rater_maps(
+        self, ratings: pd.DataFrame, trait: str, operator: RegionOperator, penalty: float
+    ) -> xr.DataArray:
         """Give each rater a map, so that the mean over raters is the map of their mean ratings.
 
         Parameters

@@ -1,197 +1,182 @@
-"""Tests between groups: of ratings, and of readouts refitted and explained by region under each exchange."""
+"""The stages that compare groups, each passed over where its results are there from the same inputs."""
 
-from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
+import traitlens
 from traitlens import keeping
-from traitlens.comparison.by_agreement import compare_agreement, rater_agreement
-from traitlens.comparison.by_performance import compare_performance, match_reliability, transfer_table
-from traitlens.comparison.by_rating import (
-    compare_images,
-    compare_means,
-    compare_trait_space,
-)
-from traitlens.comparison.by_region import compare_regions, rater_regions
-from traitlens.comparison.by_reliability import compare_reliability
-from traitlens.comparison.by_variable import compare_by_variable
-from traitlens.comparison.exchange import pairs_of_groups
+from traitlens.arrays import write_arrays
+from traitlens.comparison.by_cue import compare_cues
 from traitlens.comparison.operator import RegionOperator
-from traitlens.faces.regions import REGIONS, region_labels
-from traitlens.features.backbone import Backbone
-from traitlens.pipeline.blocks import blocks_by_fold
-from traitlens.ratings.trait_space import correlate_traits, find_components
-from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.readout import FeatureSpace
-from traitlens.relevance.regions import RegionOperators, region_kernels
+from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.pipeline.comparison_tables import (
+    Tables,
+    tabulate_ratings,
+    tabulate_readouts,
+    tabulate_transfer,
+)
+from traitlens.pipeline.cues import altered_features
+from traitlens.pipeline.pixels import compare_maps, make_map_operator, template_face
+from traitlens.pipeline.region_operator import make_region_operator
 from traitlens.study.reading import Study
 from traitlens.watching import Advance
-from traitlens.words import GROUP, TRAIT, Y
+from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT, Y
 
-Tables = dict[str, pd.DataFrame]
-"""Tables by the name of their file, without ending, in the results folder."""
+if TYPE_CHECKING:
+    from traitlens.pipeline.run import Run
+
+FACE_SCALE = 4
+"""The average face under the maps of pixels is so many times finer than these."""
 
 
-def make_region_operator(
-    kept: keeping.Blocks,
-    backbone: Backbone,
-    space: FeatureSpace,
-    features: np.ndarray,
-    prepared: xr.Dataset,
-    folds: np.ndarray,
-    method: str,
+def compare_ratings(run: "Run") -> str:
+    """Compare ratings and predictions: what needs no network.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+
+    Returns
+    -------
+    str
+        Digest of what the tables depend on.
+    """
+    comparison = run.study.settings.comparison
+
+    def make(_key: str, _advance: Advance) -> list[str]:
+        reliability = pd.read_csv(run.results / "ratings" / "reliability.csv", dtype={GROUP: str, TRAIT: str})
+        tables = tabulate_ratings(run.study, run.targets)
+        return _write(run, tables | tabulate_transfer(run.study, run.fitted.predictions, reliability))
+
+    inputs = [run.fit(), run.study.ratings, comparison.permutations, comparison.reference]
+    return run.make_stage("compare_ratings", inputs, [], "Comparing ratings", 1, make)
+
+
+def check_cues(run: "Run") -> str:
+    """Predict the faces without hair and background, in grey and mirrored.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its readouts are linear and all its faces have landmarks.
+
+    Returns
+    -------
+    str
+        Digest of what the table depends on.
+    """
+    settings = run.study.settings
+
+    def make(key: str, advance: Advance) -> None:
+        (space,) = run.features[1]
+        kept = keeping.Blocks(run.results, "cues", key)
+        altered = altered_features(kept, run.backbone, space, run.prepared, advance)
+        table = compare_cues(
+            run.fitted,
+            altered,
+            run.targets,
+            run.folds,
+            sharing=settings.readout.sharing,
+            seed=settings.seed,
+        )
+        keeping.write_table(run.results / "checks" / "cues.csv", table)
+        kept.remove()
+
+    total = len(run.study.images)
+    return run.make_stage("cues", [run.fit()], ["checks/cues.csv"], "Superficial cues", total, make)
+
+
+def compare_readouts(run: "Run") -> str:
+    """Compare performance, regions and pixels, refitting and explaining again under each exchange.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its readouts are linear and all its faces have landmarks.
+
+    Returns
+    -------
+    str
+        Digest of what the tables depend on.
+    """
+    settings = run.study.settings
+    pixels = settings.comparison.pixels if len(run.study.groups) > 1 else 0
+
+    def make(key: str, advance: Advance) -> list[str]:
+        operator, study = _of_rated_images(run, _region_operator(run, advance))
+        identities = run.folds.set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
+        penalties = choose_common_penalties(study.ratings, operator, identities, settings.seed)
+        files = _write(run, tabulate_readouts(study, operator, penalties))
+        if pixels:
+            files += _compare_pixels(run, key, operator, study.ratings, penalties, advance)
+        return files
+
+    inputs = [run.fit(), settings.relevance.method, run.study.ratings, settings.comparison.model_dump()]
+    total = len(run.study.images) * (2 if pixels else 1)
+    return run.make_stage("compare_readouts", inputs, [], "Comparing readouts", total, make)
+
+
+def _region_operator(run: "Run", advance: Advance) -> RegionOperator:
+    """Take regions back to the features of each image; ratings play no part in it."""
+    ((space, features),) = run.features[1].items()
+    folds, method = run.folds[FOLD].to_numpy(), run.study.settings.relevance.method
+    key = keeping.digest(run.features[0], folds, method, traitlens.__version__)
+    kept = keeping.Blocks(run.results, "regions", key)
+    return make_region_operator(kept, run.backbone, space, features, run.prepared, folds, method, advance)
+
+
+def _of_rated_images(run: "Run", operator: RegionOperator) -> tuple[RegionOperator, Study]:
+    """Leave out images that nobody rated on some trait: they cannot be in every readout."""
+    ratings = run.study.ratings
+    traits = ratings.groupby(IMAGE)[TRAIT].nunique()
+    rated = set(traits.index[traits == len(run.study.traits)])
+    return operator.take(rated), replace(run.study, ratings=ratings[ratings[IMAGE].isin(rated)])
+
+
+def _compare_pixels(
+    run: "Run",
+    key: str,
+    operator: RegionOperator,
+    ratings: pd.DataFrame,
+    penalties: dict[str, float],
     advance: Advance,
-) -> RegionOperator:
-    """Make what ridge readouts need to be refitted and explained by region, a block of images at a time.
-
-    Parameters
-    ----------
-    kept : Blocks
-        Where blocks are kept, so that a killed run goes on.
-    backbone : Backbone
-        The network.
-    space : FeatureSpace
-        What the readouts read.
-    features : ndarray (image, feature)
-        What they read of each image.
-    prepared : Dataset
-        The prepared images, all with landmarks.
-    folds : ndarray (image,)
-        The fold of each image.
-    method : str
-        Name of the relevance method.
-    advance : callable
-        Told of images done.
-
-    Returns
-    -------
-    RegionOperator
-        For the exchange of raters between groups.
-    """
-    size = prepared.sizes[Y]
-    kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
-    operators = RegionOperators(backbone, [space], method)
-    for number, (fold, positions) in enumerate(blocks_by_fold(folds)):
-        reference = features[folds != fold].mean(0)
-
-        def make(
-            positions: np.ndarray = positions, reference: np.ndarray = reference
-        ) -> dict[str, np.ndarray]:
-            pixels = prepared["pixels"][positions].to_numpy()
-            points = prepared["points"][positions].to_numpy()
-            labels = np.stack([region_labels(mesh, size) for mesh in points])
-            masks = labels[:, None] == np.arange(len(REGIONS))[:, None, None]
-            regions = [operators.of(*pair) for pair in zip(pixels, masks, strict=True)]
-            rows = region_kernels(regions, space, features, reference).transpose("image", ...)
-            return {"rows": rows.to_numpy()}
-
-        kernels[:, positions] = kept.make(number, make)["rows"].transpose(1, 0, 2)
-        advance(len(positions))
-    images = tuple(prepared["image"].to_numpy())
-    return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(features), kernels)
+) -> list[str]:
+    """Test raters' maps pixel by pixel; give the names of the files."""
+    settings = run.study.settings
+    ((space, features),) = run.features[1].items()
+    kept = keeping.Blocks(run.results, "pixels", key)
+    among = np.array([image in set(operator.images) for image in run.prepared[IMAGE].to_numpy()])
+    prepared = run.prepared.isel({IMAGE: np.flatnonzero(among)})
+    maps = make_map_operator(
+        kept,
+        run.backbone,
+        space,
+        features[among],
+        prepared,
+        operator,
+        ratings,
+        penalties,
+        settings.relevance.method,
+        settings.comparison.pixels,
+        advance,
+    )
+    permutations = settings.comparison.permutations
+    found, areas = compare_maps(maps, ratings, operator, penalties, permutations, settings.seed)
+    face = template_face(prepared, FACE_SCALE * found.sizes[Y])
+    if face is not None:
+        found["face"] = ("face_y", "face_x", "colour"), face
+    with keeping.write_whole(run.results / "comparisons" / "pixels.zarr") as temporary:
+        write_arrays(temporary, found)
+    kept.remove()
+    return ["comparisons/pixels.zarr", *_write(run, {"comparisons/pixels": areas})]
 
 
-def compare_ratings(study: Study, targets: pd.DataFrame) -> Tables:
-    """Compare what groups rate, how reliably, and how traits hang together.
-
-    Parameters
-    ----------
-    study : Study
-        Ratings and settings.
-    targets : DataFrame
-        Mean ratings.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        By the name of the file in the results folder.
-    """
-    ratings, seed = study.ratings, study.settings.seed
-    permutations = study.settings.comparison.permutations
-    several_traits = len(study.traits) > 1
-    tables: Tables = {}
-    if study.has_raters:
-        tables["ratings/raters"] = rater_agreement(ratings, study.settings.comparison.reference)
-    if several_traits:
-        tables["ratings/trait_correlations"] = correlate_traits(targets)
-        tables["ratings/trait_components"] = find_components(targets)
-    if study.has_raters and permutations and len(study.groups) > 1:
-        tables["ratings/images"] = compare_images(ratings)
-        tables["comparisons/means"] = compare_means(ratings, permutations=permutations, seed=seed)
-        tables["comparisons/reliability"] = compare_reliability(
-            ratings, permutations=permutations, seed=seed
-        )
-        tables["comparisons/agreement"] = compare_agreement(
-            ratings, study.settings.comparison.reference
-        )
-        if several_traits:
-            tables["comparisons/trait_space"] = compare_trait_space(
-                ratings, permutations=permutations, seed=seed
-            )
-    return tables
-
-
-def transfer_tables(study: Study, predictions: pd.DataFrame, reliability: pd.DataFrame) -> Tables:
-    """Compare readouts with the ratings of other groups and of other traits.
-
-    Parameters
-    ----------
-    study : Study
-        Groups and traits.
-    predictions, reliability : DataFrame
-        `predictions.csv` and `ratings/reliability.csv`.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        By the name of the file in the results folder.
-    """
-    ceilings = reliability if study.has_raters else None
-    several = {GROUP: len(study.groups) > 1, TRAIT: len(study.traits) > 1}
-    return {
-        f"comparisons/transfer_{across}s": transfer_table(predictions, across, ceilings)
-        for across, wanted in several.items()
-        if wanted
-    }
-
-
-def compare_readouts(study: Study, operator: RegionOperator, penalties: Mapping[str, float]) -> Tables:
-    """Compare how well groups are predicted and what readouts draw on, refitting under each exchange.
-
-    Parameters
-    ----------
-    study : Study
-        Ratings and settings.
-    operator : RegionOperator
-        Kernels and folds.
-    penalties : mapping of str to float
-        Ridge penalty by trait.
-
-    Returns
-    -------
-    dict of str to DataFrame
-        By the name of the file in the results folder.
-    """
-    ratings, settings = study.ratings, study.settings
-    options = {"permutations": settings.comparison.permutations, "seed": settings.seed}
-    tables: Tables = {"comparisons/rater_regions": rater_regions(ratings, operator, penalties)}
-    if len(study.groups) > 1:
-        for name, summary in (("regions", "aligned"), ("region_shares", "share")):
-            tables[f"comparisons/{name}"] = compare_regions(
-                ratings, operator, penalties, summary=summary, **options
-            )
-        tables["comparisons/performance"] = compare_performance(ratings, operator, penalties, **options)
-        matched = [
-            match_reliability(ratings, operator, penalties, groups=pair, seed=settings.seed)
-            for pair in pairs_of_groups(ratings)
-        ]
-        tables["comparisons/performance_matched"] = pd.concat(matched, ignore_index=True)
-    variables = [*settings.comparison.variables, *([GROUP] if len(study.groups) > 2 else [])]
-    if variables:
-        found = [
-            compare_by_variable(ratings, name, operator, penalties, **options) for name in variables
-        ]
-        tables["comparisons/variables"] = pd.concat(found, ignore_index=True)
-    return tables
+def _write(run: "Run", tables: Tables) -> list[str]:
+    """Write tables; give the names of their files."""
+    for name, table in tables.items():
+        keeping.write_table(run.results / f"{name}.csv", table)
+    return [f"{name}.csv" for name in tables]

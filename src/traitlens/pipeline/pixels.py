@@ -16,7 +16,7 @@ from traitlens.comparison.rater_maps import (
     MapOperator,
     combine_components,
     common_directions,
-    find_components,
+    leading_components,
 )
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.faces.template import Template
@@ -27,7 +27,7 @@ from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.watching import Advance
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
-COMPONENTS = 32
+COMPONENTS = 24
 """Components of a fold's readouts that are mapped; each costs about as much as a readout's map."""
 
 FEWEST_FACES = 8
@@ -84,7 +84,7 @@ def make_map_operator(
     directions = np.stack(list(common_directions(designs).values()))
     folds = np.unique(operator.folds)
     components = {
-        int(fold): find_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
+        int(fold): leading_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
     }
     template = Template.fixed(size)
     sums = np.zeros((len(designs), len(folds), COMPONENTS, size, size))
@@ -139,7 +139,11 @@ def component_readouts(
             f"component {number}",
             "",
             fold,
-            (LinearPart(space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)),),
+            (
+                LinearPart(
+                    space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)
+                ),
+            ),
             0.0,
         )
         for number, weight in enumerate(weights)
@@ -200,10 +204,12 @@ def compare_maps(
             )  # fmt: skip
             found.append(result.maps)
             family = np.minimum(result.clusters["p_corrected"] * len(traits), 1)
-            tables.append(result.clusters.assign(group_1=pair[0], group_2=pair[1], trait=trait, p_family=family))
+            tables.append(
+                result.clusters.assign(group_1=pair[0], group_2=pair[1], trait=trait, p_family=family)
+            )
         datasets.append(xr.concat(found, pd.Index(traits, name=TRAIT), combine_attrs="drop"))
-    names = [" - ".join(pair) for pair in pairs_of_groups(ratings)]
-    together = xr.concat(datasets, pd.Index(names, name="comparison"))
+    pairs = [" - ".join(pair) for pair in pairs_of_groups(ratings)]
+    together = xr.concat(datasets, pd.Index(pairs, name="comparison"))
     together.attrs = {
         "test": "t", "method": "tfce", "permutations": permutations, "resolution": size,
         "kept": maps.kept, "caution": CAUTION,

@@ -14,16 +14,13 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
-from traitlens.comparison.by_performance import compare_performance
-from traitlens.comparison.by_rating import compare_means
-from traitlens.comparison.by_region import compare_regions
-from traitlens.comparison.operator import RegionOperator
 from traitlens.faces.images import check_images
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.features.taps import Tap, compute_features
+from traitlens.features.taps import Tap
 from traitlens.pipeline.blocks import blocks_of
-from traitlens.pipeline.comparing import common_penalties, make_region_operator
+from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts
+from traitlens.pipeline.cues import image_features
 from traitlens.pipeline.explaining import explain_blocks, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
@@ -42,7 +39,7 @@ from traitlens.study.reading import Study, find_images, read_study
 from traitlens.watching import Advance, Silent, Watcher
 from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
 
-Make = Callable[[str, Advance], None]
+Make = Callable[[str, Advance], list[str] | None]
 
 
 def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
@@ -153,15 +150,37 @@ class Run:
         backbone = load_backbone("vgg16", self.machine.weights, self.watcher.say)
         return backbone.to(self.machine.device, self.machine.precision)
 
-    def _make(
+    def make_stage(
         self, stage: str, inputs: list[Any], files: list[str], label: str, total: int, make: Make
     ) -> str:
-        """Make a stage's files unless they are there from the same inputs; give the digest of the inputs."""
+        """Make a stage's files unless they are there from the same inputs.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        inputs : list
+            Everything that the files depend on.
+        files : list of str
+            The files, below the results folder.
+        label : str
+            What the watcher is told.
+        total : int
+            Steps of the work.
+        make : callable
+            Makes the files; is given the digest of the inputs and told whom to tell of steps done. May
+            give the names of further files.
+
+        Returns
+        -------
+        str
+            Digest of the inputs.
+        """
         key = keeping.digest(stage, traitlens.__version__, inputs)
         if not self.ledger.holds(stage, key):
             start = time.perf_counter()
             with self.watcher.stage(label, total) as advance:
-                make(key, advance)
+                files = [*files, *(make(key, advance) or [])]
             seconds = round(time.perf_counter() - start, 2)
             self.ledger.record(stage, key, [self.results / file for file in files], seconds)
         return key
@@ -190,7 +209,7 @@ class Run:
                 keeping.write_table(self.results / "ratings" / "left_out.csv", self.study.cleaning.left_out)
 
         files = ["ratings/targets.csv", "ratings/reliability.csv"]
-        return self._make("rate", [self.study.ratings, seed], files, "Rating reliability", 1, make)
+        return self.make_stage("rate", [self.study.ratings, seed], files, "Rating reliability", 1, make)
 
     def find_landmarks(self) -> str:
         """Write `landmarks.csv`: the landmarks that were given, completed by detected ones.
@@ -210,7 +229,7 @@ class Run:
 
         inputs = [digests, self.study.landmarks]
         files = ["landmarks.csv", "face_notices.json"]
-        return self._make("landmarks", inputs, files, "Finding landmarks", len(paths), make)
+        return self.make_stage("landmarks", inputs, files, "Finding landmarks", len(paths), make)
 
     def prepare(self) -> str:
         """Write `prepared.zarr`: every image as the square that the network sees, and its landmarks there.
@@ -229,7 +248,7 @@ class Run:
             write_prepared(self.results / "prepared.zarr", paths, points, faces, advance)
 
         inputs = [self.find_landmarks(), faces.model_dump()]
-        return self._make("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
+        return self.make_stage("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
 
     @cached_property
     def prepared(self) -> xr.Dataset:
@@ -259,9 +278,7 @@ class Run:
 
                 def make(positions: np.ndarray = positions) -> dict[str, np.ndarray]:
                     pixels = self.prepared["pixels"][positions].to_numpy()
-                    views = [pixels, pixels[:, :, ::-1]] if space.mirror else [pixels]
-                    seen = [compute_features(self.backbone, [view], [space.tap])[space.tap] for view in views]
-                    return {"features": np.asarray(np.mean(seen, axis=0, dtype=np.float32))}
+                    return {"features": image_features(self.backbone, space, pixels)}
 
                 kept.append(blocks.make(number, make)["features"])
                 advance(len(positions))
@@ -311,7 +328,7 @@ class Run:
         features_key, _ = self.features
         inputs = [features_key, self.targets, self.folds, settings.readout.model_dump(), settings.seed]
         files = ["predictions.csv", "performance.csv", "models"]
-        return self._make("fit", inputs, files, "Performance", 1, make)
+        return self.make_stage("fit", inputs, files, "Performance", 1, make)
 
     @property
     def performance(self) -> pd.DataFrame:
@@ -347,7 +364,7 @@ class Run:
             kept.remove()
 
         total = len(self.study.images)
-        return self._make(
+        return self.make_stage(
             "explain", [self.fit(), method], ["maps.zarr", "average_maps.zarr"], "Relevance maps", total, make
         )
 
@@ -366,7 +383,7 @@ class Run:
             keeping.write_table(self.results / "regions.csv", table)
 
         total = len(self.study.images)
-        return self._make("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
+        return self.make_stage("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
 
     def compare(self) -> str:
         """Write `comparisons/*` and the tables of `ratings/`: tests by exchange of raters between groups.
@@ -376,123 +393,24 @@ class Run:
         str
             Digest of what they depend on.
         """
-        parts = [self.compare_ratings(), self.regions()]
-        if self._has_points:
-            parts += [self.check_cues()] * self.study.settings.comparison.cues
-            parts += [self.compare_readouts()] * self._can_refit
+        parts = [self.regions(), compare_ratings(self)]
+        settings = self.study.settings
+        linear = settings.readout.method == "ridge" and self.has_points
+        if linear and settings.comparison.cues:
+            parts.append(check_cues(self))
+        if (
+            linear
+            and settings.comparison.regions
+            and settings.comparison.permutations
+            and self.study.has_raters
+        ):
+            parts.append(compare_readouts(self))
         return keeping.digest(*parts)
 
     @cached_property
-    def _has_points(self) -> bool:
+    def has_points(self) -> bool:
         """Whether every face has its landmarks."""
         return bool(np.isfinite(self.prepared["points"]).all())
-
-    @property
-    def _can_refit(self) -> bool:
-        """Whether readouts are linear and single raters known, so that exchanges of raters can be refitted."""
-        settings = self.study.settings
-        asked = settings.comparison.regions and settings.comparison.permutations > 0
-        return asked and self.study.has_raters and settings.readout.method == "ridge"
-
-    def compare_ratings(self) -> str:
-        """Write what is compared of ratings and predictions alone.
-
-        Returns
-        -------
-        str
-            Digest of what it depends on.
-        """
-
-        def make(key: str, _advance: Advance) -> None:
-            reliability = pd.read_csv(self.results / "ratings" / "reliability.csv", dtype={GROUP: str})
-            tables = compare_ratings(self.study, self.targets)
-            tables |= transfer_tables(self.study, self.fitted.predictions, reliability)
-            self._write_tables("compare_ratings", key, tables)
-
-        comparison = self.study.settings.comparison
-        inputs = [self.fit(), self.study.ratings, comparison.permutations, comparison.reference]
-        return self._make("compare_ratings", inputs, [], "Comparing ratings", 1, make)
-
-    def check_cues(self) -> str:
-        """Write `checks/cues.csv`: predictions without hair and background, in grey, mirrored.
-
-        Returns
-        -------
-        str
-            Digest of what it depends on.
-        """
-
-        def make(key: str, advance: Advance) -> None:
-            ((space, features),) = self.features[1].items()
-            kept = keeping.Blocks(self.results, "cues", key)
-            altered = altered_features(kept, self.backbone, space, self.prepared, advance)
-            table = compare_cues(
-                self.fitted, {space: features}, altered, self.targets, self.folds,
-                method=self.study.settings.readout.method,
-                sharing=self.study.settings.readout.sharing, seed=self.study.settings.seed,
-            )  # fmt: skip
-            keeping.write_table(self.results / "checks" / "cues.csv", table)
-            kept.remove()
-
-        total = len(self.study.images)
-        return self._make("cues", [self.fit()], ["checks/cues.csv"], "Checking superficial cues", total, make)
-
-    def compare_readouts(self) -> str:
-        """Write what is compared by refitting and explaining again under each exchange of raters.
-
-        Returns
-        -------
-        str
-            Digest of what it depends on.
-        """
-        settings = self.study.settings
-
-        def make(key: str, advance: Advance) -> None:
-            ((space, features),) = self.features[1].items()
-            operator = self._region_operator(advance)
-            ratings = self.study.ratings
-            # An image that nobody rated on some trait cannot be in that trait's readout.
-            rated = ratings.groupby(IMAGE)[TRAIT].nunique()
-            images = set(rated.index[rated == len(self.study.traits)])
-            study = replace(self.study, ratings=ratings[ratings[IMAGE].isin(images)])
-            identities = self.folds.set_index(IMAGE)[IDENTITY]
-            own = operator.take(images)
-            penalties = choose_common_penalties(
-                study.ratings, own, identities[list(own.images)].to_numpy(), settings.seed
-            )
-            tables = compare_readouts(study, own, penalties)
-            size = settings.comparison.pixels
-            if size and len(study.groups) > 1:
-                kept = keeping.Blocks(self.results, "pixels", key)
-                among = np.isin(np.array(operator.images, object), own.images)
-                maps = make_map_operator(
-                    kept, self.backbone, space, features[among], self.prepared.isel({IMAGE: among}), own,
-                    study.ratings, penalties, settings.relevance.method, size, advance,
-                )  # fmt: skip
-                found, tables["comparisons/pixels"] = compare_maps(
-                    maps, study.ratings, own, penalties, settings.comparison.permutations, settings.seed
-                )
-                face = template_face(self.prepared, found.sizes[Y] * 4)
-                if face is not None:
-                    found["face"] = ("face_y", "face_x", "colour"), face
-                with keeping.write_whole(self.results / "comparisons" / "pixels.zarr") as temporary:
-                    write_arrays(temporary, found)
-                kept.remove()
-            self._write_tables("compare_readouts", key, tables)
-
-        inputs = [self.fit(), settings.relevance.method, self.study.ratings, settings.comparison.model_dump()]
-        total = len(self.study.images) * (1 + bool(settings.comparison.pixels and len(self.study.groups) > 1))
-        return self._make("compare_readouts", inputs, [], "Comparing readouts", total, make)
-
-    def _region_operator(self, advance: Advance) -> RegionOperator:
-        """What ridge readouts need to be refitted and explained by region; ratings play no part in it."""
-        ((space, features),) = self.features[1].items()
-        folds, method = self.folds[FOLD].to_numpy(), self.study.settings.relevance.method
-        key = keeping.digest(self.features[0], folds, method, traitlens.__version__)
-        kept = keeping.Blocks(self.results, "regions", key)
-        return make_region_operator(
-            kept, self.backbone, space, features, self.prepared, folds, method, advance
-        )
 
     def report(self) -> Path:
         """Write `study.json`, `provenance.json`, the figures and `report.html`.
@@ -511,7 +429,7 @@ class Run:
             write_report(self.results)
 
         inputs = [self.compare(), self.study.images, self.study.settings.model_dump()]
-        self._make("report", inputs, ["report.html"], "Report", 1, make)
+        self.make_stage("report", inputs, ["report.html"], "Report", 1, make)
         return self.results / "report.html"
 
     def _provenance(self) -> dict[str, Any]:

@@ -48,6 +48,12 @@ _SMALL_STUDY = """
 mirror = true
 """
 
+_AGE = """
+# Ratings and relevance are tested against the raters' age as well.
+[comparison]
+variables = ["rater_age"]
+"""
+
 
 def import_3dsk(
     source: str | Path,
@@ -132,7 +138,9 @@ def import_3dsk(
         tables["landmarks"] = pd.concat([_read_template(file, name) for name, file in templates.items()])
     with new_study(out) as folder:
         write_tables(folder, tables)
-        (folder / "study.toml").write_text(settings + _SMALL_STUDY, encoding="utf-8")
+        (folder / "study.toml").write_text(
+            settings + _SMALL_STUDY + (_AGE if "rater_age" in further else ""), encoding="utf-8"
+        )
         copy_images(folder, {names[face]: file for face, file in files.items()}, progress)
     return Study.load(out)
 
