@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from traitlens.features.convolving import convolve
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.weights import vgg16_weights, weights_digest
 from traitlens.problems import unknown_choice
@@ -132,7 +133,10 @@ class Backbone:
         with torch.inference_mode():
             values = self.input(pixels)
             for layer in self.layers[:depth]:
-                values = layer(values)
+                if layer.weight is None:
+                    values = layer(values)
+                else:
+                    values = convolve(values, layer.weight, layer.bias).relu_()
                 if layer.name in taps:
                     kept[layer.name] = values
         return kept
