@@ -60,3 +60,36 @@ def correlation(first, second):
     squares_1 = sum((a - mean_1) ** 2 for a in first)
     squares_2 = sum((b - mean_2) ** 2 for b in second)
     return products / (squares_1 * squares_2) ** 0.5
+
+
+def whitened(features, training, shrinkage):
+    """Whiten channels by the covariance over training images and cells, image by image, cell by cell."""
+    features = np.asarray(features, float)
+    images, channels, rows, columns = features.shape
+    means = features[training].mean(axis=0)
+    covariance = np.zeros((channels, channels))
+    for image in training:
+        for row in range(rows):
+            for column in range(columns):
+                deviation = features[image, :, row, column] - means[:, row, column]
+                covariance += np.outer(deviation, deviation)
+    covariance += shrinkage * np.trace(covariance) / channels * np.eye(channels)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors @ np.diag(values**-0.5) @ vectors.T
+    result = np.empty_like(features)
+    for image in range(images):
+        for row in range(rows):
+            for column in range(columns):
+                result[image, :, row, column] = root @ (
+                    features[image, :, row, column] - means[:, row, column]
+                )
+    return result
+
+
+def mixture_of_traits(predicted, ratings, target, strength):
+    """Mix standardised predictions for one target, drawn towards its own, by the normal equations."""
+    x = (predicted - ratings.mean(axis=0)) / ratings.std(axis=0)
+    y = ((ratings - ratings.mean(axis=0)) / ratings.std(axis=0))[:, target]
+    own = np.eye(x.shape[1])[target]
+    n = len(x)
+    return np.linalg.solve(x.T @ x + strength * n * np.eye(x.shape[1]), x.T @ y + strength * n * own)

@@ -1,21 +1,22 @@
 r"""Ridge readouts: linear in the features, solved in kernel form so that the cost grows with images.
 
-For training images with centred kernel :math:`K` and centred ratings :math:`y` the dual coefficients are
-:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998) and the weights :math:`w = Z^T a`. One
-eigendecomposition per set of training images serves every group, trait and penalty.
+With dual coefficients :math:`a` (see :mod:`traitlens.readouts.choosing`) the weights of a feature space are
+:math:`w = Z^T a`; where its channels were whitened by :math:`W`, they are :math:`W W^T Z^T a`. Readouts are
+linear in the features as they are, whatever the kernel was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from traitlens.problems import Problem, TraitlensError
+from traitlens.readouts.across_traits import mixture
+from traitlens.readouts.choosing import Choice, Factorised, Weights, choose
 from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
-from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.kernels import linear_kernel, training_kernel
+from traitlens.readouts.kernels import linear_kernel, training_kernel, whitened_kernel, whitening
 from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 
@@ -23,65 +24,16 @@ PENALTIES: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logsp
 """Penalties that the inner folds choose from, relative to the mean diagonal of the kernel."""
 
 
-@dataclass(frozen=True, eq=False)
-class Factorised:
-    """A centred training kernel, factorised once for any number of targets and penalties.
-
-    Parameters
-    ----------
-    squares : ndarray
-        (component,), eigenvalues, not negative.
-    vectors : ndarray
-        (training image, component), eigenvectors.
-    """
-
-    squares: np.ndarray
-    vectors: np.ndarray
-
-    @classmethod
-    def of(cls, kernel: np.ndarray) -> "Factorised":
-        """Factorise a kernel.
-
-        Parameters
-        ----------
-        kernel : ndarray
-            (training image, training image), symmetric, positive semidefinite.
-
-        Returns
-        -------
-        Factorised
-            Its eigenvalues and eigenvectors.
-        """
-        values, vectors = np.linalg.eigh(kernel)
-        return cls(np.maximum(values, 0.0), vectors)
-
-    def solve(self, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
-        """Solve for the dual coefficients.
-
-        Parameters
-        ----------
-        targets : ndarray
-            (training image, target), centred.
-        penalties : ndarray
-            (target,) one for each target, or (1,) for all of them.
-
-        Returns
-        -------
-        ndarray
-            (training image, target).
-        """
-        turned = self.vectors.T @ targets
-        return np.asarray(self.vectors @ (turned / (self.squares[:, None] + penalties)))
-
-
 def fit_ridge(
     features: Mapping[FeatureSpace, np.ndarray],
     targets: pd.DataFrame,
     folds: pd.DataFrame,
     penalties: Sequence[float] = PENALTIES,
-    weights: Mapping[FeatureSpace, float] | None = None,
+    weights: Weights | Sequence[Weights] | None = None,
     sharing: float = 0.5,
     seed: int = 0,
+    whiten: float | None = None,
+    across_traits: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
@@ -100,12 +52,19 @@ def fit_ridge(
         image, identity, fold.
     penalties : sequence of float
         To choose from, relative to the mean diagonal of the centred training kernel.
-    weights : mapping of FeatureSpace to float or None
-        How much each feature space counts in the sum of the kernels; 1 where missing.
+    weights : mapping of FeatureSpace to float, sequence of these, or None
+        How much each feature space counts in the sum of the kernels; 1 where missing. Where there are
+        several, the inner folds choose among them too.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
+    whiten : float or None, default None
+        Shrinkage with which channels are whitened, learned from the images outside each fold; None leaves
+        them as they are.
+    across_traits : bool, default False
+        Whether each prediction borrows from the group's other traits (see
+        :mod:`traitlens.readouts.across_traits`). Such readouts have no duals.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 
@@ -133,125 +92,149 @@ def fit_ridge(
     matrix = lay_out_targets(targets, folds[IMAGE])
     check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
-    with threadpool_limits(2):
-        kernels = {space: linear_kernel(values) for space, values in features.items()}
+    mixes = _listed(weights)
+    kernels = _Kernels(features, whiten)
     predicted = np.full(matrix.ratings.shape, np.nan)
     fitted: dict[tuple[int, int], tuple[LinearReadout, Dual, dict]] = {}
     for fold in sorted(folds[FOLD].unique()):
         outside = (folds[FOLD] != fold).to_numpy()
+        inside = np.flatnonzero(~outside)
+        of_fold = kernels.of_fold(np.flatnonzero(outside))
         for columns, rated in columns_by_images(matrix.ratings):
             training = np.flatnonzero(outside & rated)
             values = matrix.ratings[np.ix_(training, columns)]
             with threadpool_limits(1):
-                kernel, factors = training_kernel(kernels, training, weights or {})
-                chosen, errors = choose_penalties(
-                    kernel[training], values, identities[training], penalties, sharing, seed
+                choice = choose(
+                    of_fold, training, values, identities[training], penalties, mixes, sharing, seed
                 )
-                means = values.mean(axis=0)
-                coefficients = Factorised.of(kernel[training]).solve(values - means, chosen)
-            inside = np.flatnonzero(~outside)
-            predicted[np.ix_(inside, columns)] = kernel[inside] @ coefficients + means
-            parts = primal_parts(features, factors, training, coefficients)
+                solution = _solve(of_fold, training, values, choice, mixes)
+                if across_traits:
+                    groups = [matrix.names[column][0] for column in columns]
+                    solution = solution.mixed(
+                        mixture(choice.predictions, values, identities[training], groups, sharing, seed)
+                    )
+            predicted[np.ix_(inside, columns)] = solution.means + solution.deviations[inside]
+            parts = _parts(features, training, solution, kernels.whitenings)
             for place, column in enumerate(columns):
                 group, trait = matrix.names[column]
-                key = {GROUP: group, TRAIT: trait, FOLD: int(fold)}
+                penalty, mean = float(choice.penalties[place]), float(solution.means[place])
                 dual = Dual(
-                    group, trait, int(fold), training, coefficients[:, place],
-                    float(chosen[place]), factors, float(means[place]),
+                    group, trait, int(fold), training, solution.coefficients[:, place], penalty,
+                    solution.factors[place], mean,
                 )  # fmt: skip
-                readout = LinearReadout(group, trait, int(fold), parts[place], float(means[place]))
-                choice = {**key, "penalty": float(chosen[place]), "inner_error": float(errors[place])}
-                fitted[column, int(fold)] = readout, dual, choice
+                readout = LinearReadout(group, trait, int(fold), parts[place], mean)
+                chosen = {
+                    GROUP: group, TRAIT: trait, FOLD: int(fold), "penalty": penalty,
+                    "inner_error": float(choice.errors[place]),
+                }  # fmt: skip
+                if len(mixes) > 1:
+                    chosen["mix"] = int(choice.mixes[place])
+                fitted[column, int(fold)] = readout, dual, chosen
             if progress is not None:
                 progress(len(columns))
     ordered = [fitted[key] for key in sorted(fitted)]
     return FittedReadouts(
         readouts=tuple(readout for readout, _, _ in ordered),
         predictions=tabulate_predictions(matrix, predicted, folds),
-        choices=pd.DataFrame([choice for _, _, choice in ordered]),
-        duals=tuple(dual for _, dual, _ in ordered),
+        choices=pd.DataFrame([chosen for _, _, chosen in ordered]),
+        duals=() if across_traits else tuple(dual for _, dual, _ in ordered),
         method="ridge",
     )
 
 
-def choose_penalties(
-    kernel: np.ndarray,
+def _listed(weights: Weights | Sequence[Weights] | None) -> list[Weights]:
+    """Give the weightings of feature spaces as a list, one where there is no choice."""
+    if weights is None:
+        return [{}]
+    return [weights] if isinstance(weights, Mapping) else list(weights)
+
+
+class _Kernels:
+    """The kernels of the feature spaces: the same for every fold, unless channels are whitened.
+
+    Parameters
+    ----------
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column) each.
+    whiten : float or None
+        Shrinkage of the whitening.
+    """
+
+    def __init__(self, features: Mapping[FeatureSpace, np.ndarray], whiten: float | None):
+        self.features = features
+        self.whiten = whiten
+        self.whitenings: dict[FeatureSpace, np.ndarray] = {}
+        self.plain: dict[FeatureSpace, np.ndarray] = {}
+        if whiten is None:
+            with threadpool_limits(2):
+                self.plain = {space: linear_kernel(values) for space, values in features.items()}
+
+    def of_fold(self, training: np.ndarray) -> dict[FeatureSpace, np.ndarray]:
+        """Give the kernels for these training images; whitening is learned from them, without ratings."""
+        if self.whiten is None:
+            return self.plain
+        kernels = {}
+        with threadpool_limits(2):
+            for space, values in self.features.items():
+                self.whitenings[space] = whitening(values, training, self.whiten)
+                kernels[space] = whitened_kernel(values, training, self.whitenings[space])
+        return kernels
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Readouts of one fold that share their training images.
+
+    Parameters
+    ----------
+    coefficients : ndarray
+        (training image, target), the dual coefficients before any mixture.
+    factors : list of dict of FeatureSpace to float
+        By target: by what each space's kernel was multiplied.
+    means : ndarray
+        (target,), mean ratings.
+    deviations : ndarray
+        (image, target), predictions of all images, less the means.
+    mixture : ndarray
+        (target, target), how targets borrow from one another.
+    """
+
+    coefficients: np.ndarray
+    factors: list[dict[FeatureSpace, float]]
+    means: np.ndarray
+    deviations: np.ndarray
+    mixture: np.ndarray
+
+    def mixed(self, mixture: np.ndarray) -> "_Solution":
+        """Let targets borrow from one another."""
+        return replace(self, deviations=self.deviations @ mixture.T, mixture=mixture)
+
+    def of_space(self, space: FeatureSpace) -> np.ndarray:
+        """Give the coefficients (training image, target) of the space's own features."""
+        factors = np.array([factors[space] for factors in self.factors])
+        return np.asarray((self.coefficients * factors) @ self.mixture.T)
+
+
+def _solve(
+    kernels: Mapping[FeatureSpace, np.ndarray],
+    training: np.ndarray,
     values: np.ndarray,
-    identities: np.ndarray,
-    penalties: Sequence[float],
-    sharing: float,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose for each target the penalty with the smallest error in inner folds by identity.
-
-    Parameters
-    ----------
-    kernel : ndarray
-        (training image, training image).
-    values : ndarray
-        (training image, target), ratings.
-    identities : ndarray
-        (training image,).
-    penalties : sequence of float
-        To choose from.
-    sharing : float
-        Share of the average over all targets in the error, 0 to 1.
-    seed : int
-        Seed of the inner folds.
-
-    Returns
-    -------
-    chosen : ndarray
-        (target,), the penalties.
-    errors : ndarray
-        (target,), each target's own squared error in the inner folds at these, as a share of its variance.
-    """
-    ascending = np.sort(np.asarray(penalties, float))
-    predicted = inner_predictions(kernel, values, identities, ascending, seed)
-    errors = ((predicted - values) ** 2).mean(axis=1) / values.var(axis=0)
-    best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
-    return ascending[best], errors[best, np.arange(values.shape[1])]
-
-
-def inner_predictions(
-    kernel: np.ndarray, values: np.ndarray, identities: np.ndarray, penalties: np.ndarray, seed: int
-) -> np.ndarray:
-    """Predict every training image from the inner folds that did not see its identity.
-
-    Parameters
-    ----------
-    kernel : ndarray
-        (training image, training image); centred anew for each inner fold.
-    values : ndarray
-        (training image, target), ratings.
-    identities : ndarray
-        (training image,).
-    penalties : ndarray
-        (penalty,).
-    seed : int
-        Seed of the inner folds.
-
-    Returns
-    -------
-    ndarray
-        (penalty, training image, target).
-    """
-    predicted = np.empty((len(penalties), *values.shape))
-    splits = inner_folds(identities, seed=seed)
-    for fold in range(splits.max() + 1):
-        inside, training = np.flatnonzero(splits == fold), np.flatnonzero(splits != fold)
-        inner, _ = training_kernel({_ONLY: kernel}, training, {})
-        factorised = Factorised.of(inner[training])
-        means = values[training].mean(axis=0)
-        turned = factorised.vectors.T @ (values[training] - means)
-        across = inner[inside] @ factorised.vectors
-        for place, penalty in enumerate(penalties):
-            shrunk = turned / (factorised.squares[:, None] + penalty)
-            predicted[place, inside] = across @ shrunk + means
-    return predicted
-
-
-_ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
+    choice: Choice,
+    mixes: Sequence[Weights],
+) -> _Solution:
+    """Fit the readouts of one set of training images at what was chosen for each."""
+    means = values.mean(axis=0)
+    coefficients = np.empty_like(values)
+    factors: list[dict[FeatureSpace, float]] = [{} for _ in means]
+    deviations = np.empty((len(next(iter(kernels.values()))), len(means)))
+    for mix in np.unique(choice.mixes):
+        mine = np.flatnonzero(choice.mixes == mix)
+        kernel, shared = training_kernel(kernels, training, mixes[mix])
+        solved = Factorised.of(kernel[training]).solve(values[:, mine] - means[mine], choice.penalties[mine])
+        coefficients[:, mine], deviations[:, mine] = solved, kernel @ solved
+        for place in mine:
+            factors[place] = shared
+    return _Solution(coefficients, factors, means, deviations, np.eye(len(means)))
 
 
 def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -274,39 +257,26 @@ def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]
     return [(np.array(columns), rated[:, columns[0]]) for columns in groups.values()]
 
 
-def primal_parts(
+def _parts(
     features: Mapping[FeatureSpace, np.ndarray],
-    factors: Mapping[FeatureSpace, float],
     training: np.ndarray,
-    coefficients: np.ndarray,
+    solution: _Solution,
+    whitenings: Mapping[FeatureSpace, np.ndarray],
 ) -> list[tuple[LinearPart, ...]]:
-    """Turn dual coefficients into weights of features.
-
-    Parameters
-    ----------
-    features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column) each.
-    factors : mapping of FeatureSpace to float
-        By what each space's kernel was multiplied.
-    training : ndarray
-        (training image,) int.
-    coefficients : ndarray
-        (training image, target).
-
-    Returns
-    -------
-    list of tuple of LinearPart
-        One tuple per target.
-    """
-    parts: list[list[LinearPart]] = [[] for _ in range(coefficients.shape[1])]
+    """Turn dual coefficients into weights of features: one tuple of parts per target."""
+    parts: list[list[LinearPart]] = [[] for _ in solution.means]
     for space, values in features.items():
         seen = values[training].astype(np.float64)
         reference = seen.mean(axis=0)
         # The coefficients sum to zero, so that centring the features first changes nothing but rounding.
-        weights = (coefficients * factors[space]).T @ (seen - reference).reshape(len(training), -1)
-        for place, weight in enumerate(weights):
-            shaped = weight.reshape(reference.shape).astype(np.float32)
-            parts[place].append(LinearPart(space, shaped, reference.astype(np.float32)))
+        weights = solution.of_space(space).T @ (seen - reference).reshape(len(training), -1)
+        weights = weights.reshape(-1, *reference.shape)
+        if space in whitenings:
+            metric = whitenings[space].astype(np.float64) @ whitenings[space].T
+            weights = np.einsum("tdyx,dc->tcyx", weights, metric, optimize=True)
+        single = reference.astype(np.float32)
+        for part, weight in zip(parts, weights.astype(np.float32), strict=True):
+            part.append(LinearPart(space, weight, single))
     return [tuple(part) for part in parts]
 
 

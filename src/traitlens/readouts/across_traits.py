@@ -1,0 +1,84 @@
+r"""Traits that help one another: each prediction is mended by the group's other predictions.
+
+Ratings of traits are correlated, so that what predicts one says something of the others (Breiman and Friedman
+1997, "curds and whey"). For targets and inner predictions in standard deviations of the ratings,
+:math:`m_t = \arg\min_m |y_t - X m|^2 + \lambda n |m - e_t|^2` draws the mixture towards the target's own
+prediction :math:`e_t`; :math:`\lambda` is chosen in folds by identity. Linear readouts stay linear.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from traitlens.readouts.folds import inner_folds
+
+STRENGTHS: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-3, 1.5, 10))
+"""Penalties on leaving the own prediction that the folds choose from, per image."""
+
+
+def mixture(
+    predicted: np.ndarray,
+    values: np.ndarray,
+    identities: np.ndarray,
+    groups: Sequence[str],
+    sharing: float = 0.5,
+    seed: int = 0,
+) -> np.ndarray:
+    """Find how each target's prediction gains from the other predictions of the same group.
+
+    Parameters
+    ----------
+    predicted : ndarray
+        (training image, target), by readouts that did not see the image's identity.
+    values : ndarray
+        (training image, target), ratings.
+    identities : ndarray
+        (training image,).
+    groups : sequence of str
+        (target,), the group of raters; groups never borrow from one another.
+    sharing : float, default 0.5
+        Share of the average over the group's targets in the error that chooses the penalty, 0 to 1.
+    seed : int, default 0
+        Seed of the folds.
+
+    Returns
+    -------
+    ndarray
+        (target, target): row t says what to multiply the deviations of all predictions from their mean
+        ratings by, and add up, to get the deviation of target t. The unit matrix where nothing is gained.
+    """
+    names = np.asarray(groups)
+    mixed = np.eye(values.shape[1])
+    for name in dict.fromkeys(groups):
+        columns = np.flatnonzero(names == name)
+        if len(columns) > 1:
+            square = np.ix_(columns, columns)
+            mixed[square] = _of_group(predicted[:, columns], values[:, columns], identities, sharing, seed)
+    return mixed
+
+
+def _of_group(
+    predicted: np.ndarray, values: np.ndarray, identities: np.ndarray, sharing: float, seed: int
+) -> np.ndarray:
+    """Find the mixture of one group's traits."""
+    means, spreads = values.mean(axis=0), values.std(axis=0)
+    x, y = (predicted - means) / spreads, (values - means) / spreads
+    # The seed differs from that of the folds that made the predictions.
+    folds = inner_folds(identities, seed=seed + 1)
+    errors = np.zeros((len(STRENGTHS) + 1, y.shape[1]))
+    errors[-1] = ((y - x) ** 2).sum(axis=0)  # every target by its own prediction
+    for fold in range(folds.max() + 1):
+        inside, training = folds == fold, folds != fold
+        for place, strength in enumerate(STRENGTHS):
+            own = x[inside] @ _solve(x[training], y[training], np.full(y.shape[1], strength))
+            errors[place] += ((y[inside] - own) ** 2).sum(axis=0)
+    best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
+    strengths = np.array([*STRENGTHS, np.inf])[best]
+    return (_solve(x, y, strengths).T * spreads[:, None]) / spreads
+
+
+def _solve(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> np.ndarray:
+    """Solve for the mixtures of standardised targets: (target mixed, target gained)."""
+    squares, vectors = np.linalg.eigh(x.T @ x)
+    missing = vectors.T @ (x.T @ (y - x))
+    return np.eye(x.shape[1]) + vectors @ (missing / (squares[:, None] + strengths * len(x)))

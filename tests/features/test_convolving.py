@@ -1,0 +1,23 @@
+import numpy as np
+import pytest
+import torch
+
+from traitlens.features import convolving
+
+
+@pytest.mark.parametrize(("images", "inputs", "outputs"), [(1, 64, 128), (2, 128, 256), (1, 3, 64)])
+def test_fast_convolution_agrees_with_the_direct_one(images, inputs, outputs):
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.normal(size=(images, inputs, 20, 15))).float().relu()
+    weight = torch.from_numpy(rng.normal(size=(outputs, inputs, 3, 3))).float()
+    bias = torch.from_numpy(rng.normal(size=outputs)).float()
+    wanted = torch.nn.functional.conv2d(values.double(), weight.double(), bias.double(), padding=1).numpy()
+    layout = torch.channels_last
+    got = convolving.convolve(values.to(memory_format=layout), weight.to(memory_format=layout), bias).numpy()
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=3e-5 * np.abs(wanted).max())
+
+
+def test_other_precisions_go_the_direct_way():
+    values = torch.ones(1, 64, 4, 4, dtype=torch.bfloat16)
+    weight = torch.ones(128, 64, 3, 3, dtype=torch.bfloat16)
+    assert convolving.convolve(values, weight, None).dtype == torch.bfloat16
