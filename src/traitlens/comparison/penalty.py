@@ -6,9 +6,10 @@ import pandas as pd
 from traitlens.comparison.operator import RegionOperator
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
+from traitlens.readouts.choosing import choose
 from traitlens.readouts.kernels import training_kernel
 from traitlens.readouts.readout import FeatureSpace
-from traitlens.readouts.ridge import PENALTIES, choose_penalties, columns_by_images
+from traitlens.readouts.ridge import PENALTIES, columns_by_images
 from traitlens.words import GROUP, IMAGE, RATING, TRAIT
 
 _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
@@ -49,9 +50,17 @@ def choose_common_penalties(
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            kernel, factors = training_kernel({_ONLY: operator.kernel}, training, {})
+            _, factors = training_kernel({_ONLY: operator.kernel}, training, {})
             own = values[np.ix_(training, columns)]
-            best, _ = choose_penalties(kernel[training], own, identities[training], PENALTIES, 1.0, seed)
-            for column, penalty in zip(columns, best, strict=True):
+            best = choose(
+                {_ONLY: operator.kernel},
+                training,
+                own,
+                identities[training],
+                PENALTIES,
+                sharing=1.0,
+                seed=seed,
+            )
+            for column, penalty in zip(columns, best.penalties, strict=True):
                 chosen[str(wide.columns[column])].append(float(penalty) / factors[_ONLY])
     return {trait: float(np.median(penalties)) for trait, penalties in chosen.items()}
