@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError
+from traitlens.study.tables import as_text, texts
 
 MOST_COLUMNS = 20_000
 """More columns than any table of ratings has; a damaged file may declare millions."""
@@ -82,8 +83,8 @@ def read_cells(path: str | Path) -> pd.DataFrame:
 
 def _tidy(table: pd.DataFrame, file: str) -> pd.DataFrame:
     """Make every cell text, drop columns without name and content, refuse what is no table."""
-    names = ["" if _is_empty(name) else str(name).strip() for name in table.columns]
-    cells = pd.DataFrame({number: table.iloc[:, number].map(_as_text) for number in range(len(names))})
+    names = [as_text(name) for name in table.columns]
+    cells = pd.DataFrame({number: texts(table.iloc[:, number]) for number in range(len(names))})
     kept = [
         number
         for number, name in enumerate(names)
@@ -99,23 +100,6 @@ def _tidy(table: pd.DataFrame, file: str) -> pd.DataFrame:
         named = ", ".join(repr(name) for name in twice)
         raise StudyError(Problem(f"names columns twice: {named}", "give each its own name", file, 1))
     return cells
-
-
-def _is_empty(cell: Any) -> bool:
-    """Tell whether a cell holds nothing."""
-    return cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA or cell is pd.NaT
-
-
-def _as_text(cell: Any) -> str:
-    """Write a cell as a spreadsheet shows it: whole numbers without a point."""
-    if _is_empty(cell):
-        return ""
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", errors="replace").strip()
-    if isinstance(cell, float | np.floating):
-        number = float(cell)
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return str(cell).strip()
 
 
 def _check_columns(number: int, file: str) -> None:
@@ -241,7 +225,7 @@ def _read_excel(path: Path) -> pd.DataFrame:
         rows = [row for row in sheet.to_python(skip_empty_area=True) if any(cell != "" for cell in row)]
         if len(rows) > 1:
             _check_columns(len(rows[0]), path.name)
-            return pd.DataFrame(rows[1:], columns=[_as_text(cell) for cell in rows[0]], dtype=object)
+            return pd.DataFrame(rows[1:], columns=[as_text(cell) for cell in rows[0]], dtype=object)
     raise StudyError(Problem("holds no row", "add the data", path.name))
 
 

@@ -6,78 +6,42 @@ from collections.abc import Sequence
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
-from traitlens.study.layouts import share_of_numbers
+from traitlens.study.layouts import data_rows, share_of_numbers
 from traitlens.study.matching import ImageNames
 from traitlens.study.settings import RatingsSettings
+from traitlens.study.tables import numbers
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "rater": (
-        "rater",
-        "raterid",
-        "participant",
-        "participantid",
-        "participantprivateid",
-        "participantpublicid",
-        "subject",
-        "subjectid",
-        "sub",
-        "subj",
-        "responseid",
-        "respondent",
-        "prolificid",
-        "prolificpid",
-        "workerid",
-        "userid",
-        "runid",
-        "vp",
-        "code",
-        "pid",
-        "id",
-    ),
-    "group": ("group", "condition", "diagnosis", "cohort", "population", "sample", "ratergroup"),
-    "trait": (
-        "trait",
-        "attribute",
-        "question",
-        "item",
-        "scale",
-        "dimension",
-        "adjective",
-        "judgment",
-        "judgement",
-    ),
-    "rating": (
-        "rating",
-        "ratings",
-        "response",
-        "score",
-        "value",
-        "answer",
-        "judgment",
-        "judgement",
-        "slider.response",
+    word: tuple(names.split())
+    for word, names in {
+        "rater": "rater raterid participant participantid participantprivateid participantpublicid "
+        "subject subjectid sub subj responseid respondent prolificid prolificpid workerid userid runid vp "
+        "code pid id",
+        "group": "group condition diagnosis cohort population sample ratergroup",
+        "trait": "trait attribute question item scale dimension adjective judgment judgement",
+        "rating": "rating ratings response score value answer judgment judgement slider.response "
         "ratingresponse",
-        "keyresp.keys",
-    ),
-    "image": (
-        "image",
-        "stimulus",
-        "face",
-        "picture",
-        "img",
-        "file",
-        "imagefile",
-        "stim",
-        "photo",
-        "spreadsheetimage",
-    ),
-    "repeat": ("repeat", "repetition", "session"),
-    "time": ("rt", "reactiontime", "responsetime", "latency", "rtms", "slider.rt", "ratingrt"),
+        "image": "image stimulus face picture img file imagefile stim photo spreadsheetimage",
+        "repeat": "repeat repetition session",
+        "time": "rt reactiontime responsetime latency rtms slider.rt ratingrt",
+        "kind of row": "trialtype zonetype responsetype componentname screenname display task phase part",
+    }.items()
 }
 """What experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and people call them, plainest first."""
 
+ENDINGS = {"rating": (".response", ".keys"), "time": (".rt",)}
+"""How PsychoPy ends the names of columns that hold them, after the name of the slider."""
+
+DIVISIONS = (
+    r"(?P<image>.+)[_. -](?P<trait>[^_. -]+)",
+    r"(?P<trait>.+?)[_. -](?P<image>.+)",
+)
+"""How the names of columns may hold an image and a trait, as in Qualtrics' loops and matrices."""
+
 _WHOLE_TABLE = 0.5
 """Share of the filled cells of a column that must name images."""
+_LEAST_RATED = 0.3
+"""Share of the filled cells of a column of ratings that must be numbers; buttons may answer besides."""
 
 
 def guess_mapping(
@@ -114,18 +78,27 @@ def guess_mapping(
     >>> guess.layout, guess.columns, guess.rater, guess.spread
     ('wide', 'images', 'id', ('X001', 'X002', 'X003'))
     """
-    known = {name: value for name, value in chosen.items() if value is not None}
-    for word in ("rater", "group", "image", "trait", "rating"):
+    known = {name: value for name, value in chosen.items() if value}
+    for word in ("rater", "group", "image", "trait", "rating", "repeat"):
         _check_column(cells, known.get(word), file)
+    for column in known.get("only", ()):  # type: ignore[attr-defined]
+        _check_column(cells, column, file)
+    cells = data_rows(cells)
+    for column, values in RatingsSettings.model_validate(known).only.items():
+        cells = cells[cells[column].isin(values)]
+    cells = cells.loc[:, (cells != "").any()]
     names = ImageNames(files)
     as_images = [column for column in cells.columns if _is_image_column(column, cells[column], names)]
     image = known.get("image") or find_image_column(cells, names)
     in_cells = len(set(cells[str(image)])) if image is not None else 0
-    # Raters may be numbered like images: what names more images decides.
+    divided = _divided_columns(cells, names)
+    # Raters and ratings may be numbers like those of images: what names more images decides.
     if len(as_images) >= max(2, 0.02 * len(files), in_cells):
         guess = _columns_of_images(cells, as_images)
+    elif divided is not None and len(divided[1]) > in_cells:
+        guess = _columns_of_images(cells, divided[1]) | {"pattern": divided[0], "trait": None}
     elif image is not None:
-        guess = _rows_of_images(cells, str(image), known)
+        guess = _rows_of_images(cells, str(image), names, known)
     else:
         raise StudyError(
             Problem(
@@ -193,8 +166,12 @@ def describe_mapping(mapping: RatingsSettings) -> str:
             lines.append(f"{word}: column {column!r}")
     if mapping.trait_name is not None:
         lines.append(f"trait: {mapping.trait_name!r} throughout")
+    if mapping.pattern is not None:
+        lines.append(f"divided by: {mapping.pattern!r}")
     if mapping.group_pattern is not None:
         lines.append(f"group: {mapping.group_pattern!r} in the rater's name")
+    for column, values in mapping.only.items():
+        lines.append(f"rows with {column!r}: {', '.join(values)}")
     if mapping.keep:
         lines.append(f"kept besides: {', '.join(mapping.keep)}")
     return "\n".join(lines)
@@ -223,29 +200,74 @@ def _holds_codes(values: pd.Series) -> bool:
     return bool(code.all()) and values.nunique() == len(values)
 
 
-def _rows_of_images(cells: pd.DataFrame, image: str, known: dict[str, object]) -> dict[str, object]:
+def _divided_columns(cells: pd.DataFrame, names: ImageNames) -> tuple[str, list[str]] | None:
+    """Find the columns whose names hold an image and a trait, and the pattern that divides them."""
+    best, most = None, 1
+    for pattern in DIVISIONS:
+        parts = {str(column): re.fullmatch(pattern, str(column)) for column in cells.columns}
+        images = {
+            column: match["image"]
+            for column, match in parts.items()
+            if match and _is_image_column(match["image"], cells[column], names)
+        }
+        if len(set(images.values())) > most:
+            best, most = (f"^{pattern}$", list(images)), len(set(images.values()))
+    return best
+
+
+def _rows_of_images(
+    cells: pd.DataFrame, image: str, names: ImageNames, known: dict[str, object]
+) -> dict[str, object]:
     """Guess the rest of a table with a column of images: long, or a column for each rater or trait."""
-    others = [column for column in cells.columns if column != image and column not in known.values()]
-    found = {
-        word: known.get(word) or _called(others, word)
-        for word in ("rater", "group", "trait", "rating", "repeat")
-    }
-    numeric = [name for name in others if name not in found.values() and share_of_numbers(cells[name]) > 0.9]
-    guess: dict[str, object] = {"image": image, **found}
+    shown = {name: len(names.find(name)) == 1 for name in cells[image].unique()}
+    of_images = cells[image].map(shown).astype(bool)
+    free = [column for column in cells.columns if column != image and column not in known.values()]
+    rated = [name for name in free if share_of_numbers(cells[name][of_images]) > _LEAST_RATED]
+    rating = known.get("rating") or _called(rated, "rating")
+    only = _find_kind(cells, of_images, None if rating is None else cells[str(rating)])
+    for column, values in only.items():
+        of_images &= cells[column].isin(values)
+    cells = cells[of_images] if of_images.any() else cells
+    cells = cells.loc[:, (cells != "").any()]
+    others = [column for column in free if column in cells]
+    numeric = [name for name in others if share_of_numbers(cells[name]) > 0.9]
+    found = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "trait", "repeat")}
+    found["rating"] = rating
+    numeric = [name for name in numeric if name not in found.values()]
+    guess: dict[str, object] = {"image": image, "only": only, **found}
     time = _called(others, "time")
-    if found["rating"] is not None or (len(numeric) == 1 and time is None):
+    columns = known.get("columns")
+    if not columns and (found["rating"] is not None or (len(numeric) == 1 and time is None)):
         keep = tuple(name for name in (time,) if name is not None)
         return guess | {"layout": "long", "rating": found["rating"] or numeric[0], "keep": keep}
     if len(numeric) > 1:
         numbered = [name for name in numeric if re.search(r"\d", name)]
-        of_raters = found["rater"] is None and len(numbered) > len(numeric) / 2
-        spread = tuple(numbered if of_raters else [name for name in numeric if name != time])
-        columns = "raters" if of_raters else "traits"
+        if not columns:
+            many = found["rater"] is None and len(numbered) > len(numeric) / 2
+            columns = "raters" if many else "traits"
+        of_raters = columns == "raters"
+        spread = tuple(numbered if of_raters and numbered else [name for name in numeric if name != time])
         guess |= {"layout": "wide", "columns": columns, "spread": spread}
-        guess |= {"rating": None, "trait" if columns == "traits" else "rater": None}
+        guess |= {"rating": None, "rater" if of_raters else "trait": None}
         if of_raters and found["group"] is None:
             guess["group_pattern"] = _prefixes(list(spread))
     return guess
+
+
+def _find_kind(
+    cells: pd.DataFrame, of_images: pd.Series, ratings: pd.Series | None
+) -> dict[str, tuple[str, ...]]:
+    """Find the column that tells rows of ratings from instructions and pauses, where there are such rows."""
+    filled = (cells != "").any(axis=1) if ratings is None else ratings != ""
+    rated = of_images & filled & (True if ratings is None else numbers(ratings)[0].notna())
+    rest = filled & ~rated
+    for kind in SYNONYMS["kind of row"] if rest.any() else ():
+        for column in cells.columns:
+            if _plain(column) == kind:
+                inside, outside = set(cells[column][rated]), set(cells[column][rest])
+                if inside.isdisjoint(outside) and "" not in inside and 0 < len(inside) <= 5:
+                    return {column: tuple(sorted(inside))}
+    return {}
 
 
 def _prefixes(names: list[str]) -> str | None:
@@ -266,12 +288,13 @@ def _is_image_column(column: str, values: pd.Series, names: ImageNames) -> bool:
 
 
 def _called(columns: list[str], word: str) -> str | None:
-    """Find the column that is called by a word's best synonym."""
+    """Find the column that is called by a word's best synonym, else the only one with such an ending."""
     plain = {_plain(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
         if synonym in plain:
             return plain[synonym]
-    return None
+    ended = [column for name, column in plain.items() if name.endswith(ENDINGS.get(word, ("\0",)))]
+    return ended[0] if len(ended) == 1 else None
 
 
 def _plain(name: str) -> str:

@@ -9,13 +9,12 @@ import pandas as pd
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.formats import read_cells
 from traitlens.study.guessing import describe_mapping, guess_mapping
-from traitlens.study.layouts import to_long
+from traitlens.study.layouts import COLUMN, parse_ratings, to_long
 from traitlens.study.matching import match_images
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.settings import RatingsSettings
-from traitlens.study.tables import numbers
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
+from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, TRAIT
 
 
 @dataclass(frozen=True)
@@ -107,13 +106,11 @@ def import_table(
         part = to_long(cells, mapping, path.name)
         if TRAIT not in part:
             part[TRAIT] = path.stem
-        if RATER not in part and mapping.layout == "wide" and mapping.columns == "images":
-            part[RATER] = [f"row {index + 2}" for index in part.index]
-        part[RATING], unreadable = numbers(part[RATING])
-        problems += _unreadable(unreadable.dropna(), path.name)
+        part, unreadable = parse_ratings(part, path.name)
+        problems += unreadable
         part, unmatched = match_images(part, names, path.name)
         problems += unmatched
-        parts.append(part)
+        parts.append(part.drop(columns=COLUMN))
     if problems:
         raise StudyError(problems)
     ratings = pd.concat(parts, ignore_index=True)
@@ -155,17 +152,6 @@ def _identity(image: str) -> str:
     """Name an image's identity: its sub-folder where there is one, else the image."""
     path = Path(image)
     return path.parent.as_posix() if path.parent.as_posix() != "." else path.stem
-
-
-def _unreadable(cells: pd.Series, file: str) -> list[Problem]:
-    """Tell cells that are no ratings, by their place in the original table."""
-    problems = [
-        Problem(f"{cell!r} is not a rating", "correct it or leave it empty", file, int(index) + 2)
-        for index, cell in cells.iloc[:20].items()
-    ]
-    if len(cells) > 20:
-        problems.append(Problem(f"{len(cells) - 20} further cells are not ratings", file=file))
-    return problems
 
 
 def _add_groups(ratings: pd.DataFrame, raters: str | Path | None) -> pd.DataFrame:

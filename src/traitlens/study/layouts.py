@@ -9,11 +9,14 @@ import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.settings import RatingsSettings
-from traitlens.study.tables import numbers
+from traitlens.study.tables import cell_problems, numbers
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
-SPREAD = "column"
-"""Name of the column that holds the former column's name while a wide table is lengthened."""
+COLUMN = "column of the rating"
+"""Name of the column that tells in which column of the original table a rating stood."""
+
+WORDS = (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
+"""What a mapping names columns for, in the order of the columns of `ratings.csv`."""
 
 
 def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
@@ -32,7 +35,8 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     -------
     DataFrame
         rater, group, image, trait, rating and repeat as far as they are known, the columns that the mapping
-        keeps, all text; its index counts the rows of the original. Empty ratings are left out.
+        keeps, all text; its index counts the rows of the original, and :data:`COLUMN` names the column that
+        a rating stood in. Ratings may be empty.
 
     Raises
     ------
@@ -45,28 +49,27 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     >>> mapping = RatingsSettings(
     ...     layout="wide", columns="images", rater="id", group="sex", spread=("X*",), trait_name="warm"
     ... )
-    >>> print(to_long(table, mapping, "table.csv").to_string(index=False))
+    >>> print(to_long(table, mapping, "table.csv").drop(columns=COLUMN).to_string(index=False))
     rater group image trait rating
        p1     f  X001  warm      3
        p1     f  X002  warm      5
        p2     m  X001  warm      4
+       p2     m  X002  warm
     """
-    cells = cells[~_junk_rows(cells)]
-    named = {
-        RATER: mapping.rater,
-        GROUP: mapping.group,
-        IMAGE: mapping.image,
-        TRAIT: mapping.trait,
-        RATING: mapping.rating,
-        REPEAT: mapping.repeat,
-    }
-    needed = {word: column for word, column in named.items() if column is not None}
-    _check_columns(cells, [*needed.values(), *mapping.keep], file)
+    needed = {word: getattr(mapping, word) for word in WORDS if getattr(mapping, word) is not None}
+    _check_columns(cells, [*needed.values(), *mapping.keep, *mapping.only], file)
+    cells = data_rows(cells)
+    for column, values in mapping.only.items():
+        cells = cells[cells[column].isin(values)]
+    told = {TRAIT: mapping.trait_name, GROUP: mapping.group_pattern}
+    needed |= {word: word for word in WORDS if word in cells and word not in needed and not told.get(word)}
     table = pd.DataFrame({word: cells[column] for word, column in needed.items()})
     for column in mapping.keep:
         table[column] = cells[column]
     if mapping.layout == "wide":
         table = _lengthen(table, cells, mapping, file)
+    elif RATING in table:
+        table[COLUMN] = needed[RATING]
     if mapping.group_pattern is not None and GROUP not in table:
         table[GROUP] = (
             table[RATER].str.extract(f"({mapping.group_pattern})", flags=re.IGNORECASE)[0].fillna("")
@@ -77,9 +80,33 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
         raise StudyError(
             Problem("it is not known which column holds the ratings", "name it in [ratings]", file)
         )
-    order = [word for word in (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT) if word in table]
-    table = table[[*order, *(column for column in table.columns if column not in order)]]
-    return table[table[RATING] != ""]
+    order = [word for word in WORDS if word in table]
+    return table[[*order, *(column for column in table.columns if column not in order)]]
+
+
+def parse_ratings(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[Problem]]:
+    """Turn the ratings of a long table into numbers.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What :func:`to_long` gives.
+    file : str
+        The table's file, for messages.
+
+    Returns
+    -------
+    table : DataFrame
+        The table without its empty ratings.
+    problems : list of Problem
+        The cells that are no numbers.
+    """
+    values, unreadable = numbers(table[RATING])
+    wrong = unreadable.notna()
+    advice = "correct it or leave it empty"
+    columns = table[COLUMN][wrong]
+    problems = cell_problems(unreadable[wrong], "{!r} is not a number", advice, file, columns)
+    return table.assign(**{RATING: values})[values.notna() | wrong], problems
 
 
 def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
@@ -88,15 +115,17 @@ def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings
     if not spread:
         patterns = ", ".join(mapping.spread)
         raise StudyError(Problem(f"no column matches {patterns!r}", "correct [ratings] spread", file))
+    if RATER not in table and mapping.columns == "images":
+        table = table.assign(**{RATER: [f"row {row + 2}" for row in cells.index]})
     rows, columns = np.repeat(cells.index, len(spread)), np.tile(spread, len(cells))
-    table = table.loc[rows].assign(**{RATING: cells[spread].to_numpy().ravel(), SPREAD: columns})
+    table = table.loc[rows].assign(**{RATING: cells[spread].to_numpy().ravel(), COLUMN: columns})
     if mapping.pattern is not None:
-        parts = table[SPREAD].str.extract(mapping.pattern)
+        parts = table[COLUMN].str.extract(mapping.pattern)
         for word in parts.columns:
             table[word] = parts[word].fillna("")
     else:
-        table[{"images": IMAGE, "raters": RATER, "traits": TRAIT}[mapping.columns]] = table[SPREAD]
-    return table.drop(columns=SPREAD)
+        table[{"images": IMAGE, "raters": RATER, "traits": TRAIT}[mapping.columns]] = table[COLUMN]
+    return table
 
 
 def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:
@@ -120,16 +149,21 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
     ]
 
 
-def _junk_rows(cells: pd.DataFrame) -> pd.Series:
-    """Find the two rows of questions and import codes below the header of a Qualtrics export."""
-    first = cells.iloc[:, 0].astype(str)
-    codes = cells.head(3).apply(
-        lambda row: row.astype(str).str.contains('"ImportId"', regex=False).any(), axis=1
-    )
-    junk = pd.Series(False, index=cells.index)
-    if codes.any():
-        junk[first.index <= codes[codes].index[0]] = True
-    return junk
+def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
+    """Pass over the two rows of questions and import codes below the header of a Qualtrics export.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        The table.
+
+    Returns
+    -------
+    DataFrame of str
+        The rows of answers.
+    """
+    codes = [bool(row.str.contains('"ImportId"', regex=False).any()) for _, row in cells.head(3).iterrows()]
+    return cells.iloc[codes.index(True) + 1 :] if any(codes) else cells
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:

@@ -95,7 +95,10 @@ class ImageNames:
         set of str
             The images; empty where nothing matches.
         """
-        path = PurePosixPath(name)
+        if "<" in name:  # jsPsych shows HTML
+            source = _SOURCE.search(name)
+            name = source.group(1) if source else name
+        path = PurePosixPath(name.split("?", 1)[0])
         stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
         for way in (name, name.lower(), path.name.lower(), stem.lower()):
             if found := self._written.get(way):
@@ -104,6 +107,7 @@ class ImageNames:
         return self._numbered.get(number, set()) if number else set()
 
 
+_SOURCE = re.compile(r"""<img[^>]*\bsrc\s*=\s*["']?([^"'>\s]+)""", re.IGNORECASE)
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
 
 

@@ -1,6 +1,5 @@
 """A study's folder written whole from tables and image files."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import pandas as pd
 
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError
+from traitlens.study.settings_file import to_toml
 
 
 @contextmanager
@@ -96,16 +96,16 @@ def settings_text(
     lines = [
         "# Every setting is optional; what is left out takes its default.",
         "",
-        f"name = {_toml(name)}",
+        f"name = {to_toml(name)}",
     ]
     if description:
-        lines.append(f"description = {_toml(description)}")
+        lines.append(f"description = {to_toml(description)}")
     if groups or traits:
         lines += ["", "# The groups of raters and the traits, in the order of tables and figures."]
-    lines += [f"groups = {_toml(list(groups))}"] if groups else []
-    lines += [f"traits = {_toml(list(traits))}"] if traits else []
+    lines += [f"groups = {to_toml(list(groups))}"] if groups else []
+    lines += [f"traits = {to_toml(list(traits))}"] if traits else []
     if scale is not None:
-        lines += ["", "# Lowest and highest possible rating.", f"scale = {_toml(list(scale))}"]
+        lines += ["", "# Lowest and highest possible rating.", f"scale = {to_toml(list(scale))}"]
     lines += ["", "# Seed of everything random in the analysis.", "seed = 0"]
     lines += ["", "# No image is predicted by a readout that saw its identity."]
     lines += _section("folds", folds or {"number": 5})
@@ -117,16 +117,7 @@ def settings_text(
 
 def _section(name: str, values: Mapping[str, object]) -> list[str]:
     """Write one section."""
-    return [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in values.items())]
-
-
-def _toml(value: object) -> str:
-    """Write a text, number or list as TOML, whose basic strings are JSON's."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return [f"[{name}]", *(f"{key} = {to_toml(value)}" for key, value in values.items())]
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:

@@ -9,14 +9,17 @@ import pandas as pd
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
 from traitlens.study.cleaning import Cleaned, clean_ratings
+from traitlens.study.formats import READERS, read_cells
+from traitlens.study.layouts import COLUMN, parse_ratings, to_long
 from traitlens.study.matching import match_images
-from traitlens.study.settings import CleaningSettings, Settings, read_settings
+from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings, read_settings
 from traitlens.study.tables import (
     cell_problems,
     find_duplicates,
     find_missing_columns,
     numbers,
     read_table,
+    texts,
     truth_values,
 )
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
@@ -205,42 +208,62 @@ def find_images(folder: Path) -> list[str]:
     )
 
 
+def _find_ratings(folder: Path, settings: Settings) -> Path | None:
+    """Find the table of ratings: the one that the settings name, else the first that is called so."""
+    if settings.ratings.file is not None:
+        named = folder / settings.ratings.file
+        return named if named.is_file() else None
+    suffixes = dict.fromkeys([".parquet", ".csv", *READERS])
+    return next((path for suffix in suffixes if (path := folder / f"ratings{suffix}").exists()), None)
+
+
+def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """Read the table of ratings as one row per judgement, whatever its layout and format."""
+    mapping = RatingsSettings() if settings.imported_from else settings.model_copy(update={"file": None})
+    if mapping == RatingsSettings() and path.suffix in (".csv", ".parquet"):
+        table, problems = read_table(path)
+        if table is not None:
+            problems = find_missing_columns(table, [IMAGE, TRAIT, RATING], path.name)
+            table[COLUMN] = RATING
+        return (None, problems) if problems else (table, [])
+    try:
+        table = to_long(read_cells(path), mapping, path.name)
+    except StudyError as error:
+        return None, list(error.problems)
+    problems = find_missing_columns(table.drop(columns=COLUMN), [IMAGE, TRAIT], path.name)
+    return (None, problems) if problems else (table, [])
+
+
 def _read_ratings(
     folder: Path, settings: Settings, files: Sequence[str]
 ) -> tuple[pd.DataFrame | None, list[Problem], list[Problem]]:
     """Read and check the ratings row by row; the row numbers are those of a spreadsheet."""
-    path = next(
-        (folder / name for name in ("ratings.parquet", "ratings.csv") if (folder / name).exists()), None
-    )
+    path = _find_ratings(folder, settings)
     if path is None:
-        return None, [], [Problem("is missing", "write one row per judgement", "ratings.csv")]
-    table, problems = read_table(path)
+        name = settings.ratings.file or "ratings.csv"
+        return None, [], [Problem("is missing", "write one row per judgement", name)]
+    table, problems = _read_judgements(path, settings.ratings)
     if table is None:
-        return None, [], problems
-    problems = find_missing_columns(table, [IMAGE, TRAIT, RATING], path.name)
-    if problems:
         return None, [], problems
     if GROUP not in table:
         table[GROUP] = "all"
     file = path.name
+    number = len(table)
+    table, problems = parse_ratings(table, file)
+    notices = []
+    if len(table) < number:
+        notices.append(Problem(f"empty ratings were left out: {number - len(table)}", file=file))
+    columns = table.pop(COLUMN)
     for column in {RATER, GROUP, IMAGE, TRAIT} & set(table.columns):
-        table[column] = table[column].astype(str).str.strip()
+        table[column] = texts(table[column])
         empty = table[column][table[column] == ""]
         problems += cell_problems(empty, "is empty", "fill it in", file, column)
-
-    table[RATING], unreadable = numbers(table[RATING])
-    advice = "correct it or leave it empty"
-    problems += cell_problems(unreadable.dropna(), "{!r} is not a number", advice, file, RATING)
-    missing = table[RATING].isna() & unreadable.isna()
-    notices = []
-    if missing.any():
-        notices.append(Problem(f"empty ratings were left out: {int(missing.sum())}", file=file))
-    table = table[~missing]
     if settings.scale is not None and not settings.cleaning.off_scale:
         low, high = settings.scale
-        off = table[RATING][(table[RATING] < low) | (table[RATING] > high)]
+        off = (table[RATING] < low) | (table[RATING] > high)
         what = f"{{:g}} is off the scale {low:g} to {high:g}"
-        problems += cell_problems(off, what, "correct it, or the scale in study.toml", file, RATING)
+        advice = "correct it, or the scale in study.toml"
+        problems += cell_problems(table[RATING][off], what, advice, file, columns[off])
     table, unmatched = match_images(table, files, file)
     problems += unmatched
     problems += check_choices(table, settings, file)

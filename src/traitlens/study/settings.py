@@ -114,12 +114,15 @@ class ComparisonSettings(_Section):
 
 
 class RatingsSettings(_Section):
-    """Where the tables that the ratings were imported from kept them; `ratings.csv` has its own layout.
+    """How a table of ratings is laid out: the study's own, or those that it was imported from.
 
     Parameters
     ----------
     imported_from : tuple of str
-        Names of the files that the ratings were imported from.
+        The files that `ratings.csv` was imported from. They had the layout that this section tells, and
+        `ratings.csv` has the plain one; where empty, the section tells the layout of the study's own table.
+    file : str or None
+        The study's table of ratings; `ratings` with any suffix of a known format where missing.
     layout : {"long", "wide"}, default "long"
         "long": a row per judgement; "wide": several judgements in a row.
     columns : {"images", "raters", "traits"}, default "images"
@@ -130,16 +133,20 @@ class RatingsSettings(_Section):
         Regular expression that divides the names of these columns, with groups named image, rater, trait or
         repeat.
     rater, group, image, trait, rating, repeat : str or None
-        The columns that hold these.
+        The columns that hold these; a column of that very name where missing.
     trait_name : str or None
         The trait, where the table is about one only.
     group_pattern : str or None
         Regular expression that finds the group in the rater's name, where no column holds it.
+    only : mapping of str to tuple of str
+        Column and the values that rows of ratings have there; other rows (instructions, pauses) are passed
+        over.
     keep : tuple of str
         Further columns to keep.
     """
 
     imported_from: tuple[str, ...] = ()
+    file: str | None = Field(None, examples=["export.xlsx"])
     layout: Literal["long", "wide"] = "long"
     columns: Literal["images", "raters", "traits"] = "images"
     spread: tuple[str, ...] = ()
@@ -152,6 +159,7 @@ class RatingsSettings(_Section):
     repeat: str | None = None
     trait_name: str | None = Field(None, examples=["warm"])
     group_pattern: str | None = Field(None, examples=["^[A-Z]+"])
+    only: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     keep: tuple[str, ...] = ()
 
     @field_validator("pattern", "group_pattern")

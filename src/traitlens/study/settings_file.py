@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,9 @@ def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> 
             yield from _comment(f"{meaning} ({_type(field)})" if meaning else _type(field))
         told = meaning
         value = getattr(values, key)
-        yield f"{key} = {_toml(value)}" if value is not None else f"#{key} = {_toml(_example(key, field))}"
+        yield (
+            f"{key} = {to_toml(value)}" if value is not None else f"#{key} = {to_toml(_example(key, field))}"
+        )
 
 
 def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
@@ -140,7 +142,7 @@ def _type(field: FieldInfo) -> str:
     words = {
         "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text",
         "<class 'bool'>": "true or false", "tuple[str, ...]": "list of texts",
-        "tuple[float, float]": "two numbers", "int": "whole number", "float": "number", "str": "text",
+        "tuple[float, float]": "two numbers", "dict[str, tuple[str, ...]]": "lists of texts by name", "int": "whole number", "float": "number", "str": "text",
     }  # fmt: skip
     limits = [
         f"{told} {getattr(limit, name):g}"
@@ -156,9 +158,31 @@ def _example(key: str, field: FieldInfo) -> Any:
     return field.examples[0] if field.examples else key
 
 
-def _toml(value: Any) -> str:
-    """Write a value as TOML, whose basic strings and lists are JSON's."""
-    return json.dumps(value, ensure_ascii=False)
+def to_toml(value: Any) -> str:
+    """Write a value as TOML.
+
+    Parameters
+    ----------
+    value : any
+        Text, number, truth value, or lists and mappings of these.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Examples
+    --------
+    >>> print(to_toml({"kind": ["rating"], "scale": (1.0, 7.5)}))
+    { "kind" = ["rating"], "scale" = [1, 7.5] }
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(to_toml(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{to_toml(key)} = {to_toml(item)}' for key, item in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)  # TOML's basic strings are JSON's
 
 
 def _comment(text: str) -> list[str]:

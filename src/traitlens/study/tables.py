@@ -36,7 +36,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() in (".parquet", ".pq"):
             table = pd.read_parquet(path)
         else:
             separator, problem = _look_at_header(path)
@@ -159,6 +159,56 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     return parsed, text.where(parsed.isna() & ~empty)
 
 
+def as_text(cell: object) -> str:
+    """Write a cell as a spreadsheet shows it.
+
+    Parameters
+    ----------
+    cell : any
+        The cell.
+
+    Returns
+    -------
+    str
+        Whole numbers without a point; "" where there is nothing.
+
+    Examples
+    --------
+    >>> as_text(3.0), as_text(float("nan"))
+    ('3', '')
+    """
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return ""
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", errors="replace").strip()
+    if isinstance(cell, float | np.floating):
+        number = float(cell)
+        if np.isnan(number):
+            return ""
+        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+    return str(cell).strip()
+
+
+def texts(values: pd.Series) -> pd.Series:
+    """Turn cells of any type into text, as :func:`as_text` does.
+
+    Parameters
+    ----------
+    values : Series
+        The cells.
+
+    Returns
+    -------
+    Series of str
+        Their text.
+    """
+    if values.dtype == object:
+        return values.map(as_text)
+    codes, cells = pd.factorize(values)
+    written = np.array([*map(as_text, cells), ""], dtype=object)  # the code of what is missing is -1
+    return pd.Series(written[codes], index=values.index)
+
+
 def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Turn text into true and false; an empty cell is false.
 
@@ -179,7 +229,9 @@ def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     return text.isin(yes), text.where(~text.isin(yes | no))
 
 
-def cell_problems(cells: pd.Series, what: str, advice: str, file: str, column: str) -> list[Problem]:
+def cell_problems(
+    cells: pd.Series, what: str, advice: str, file: str, column: str | pd.Series
+) -> list[Problem]:
     """Make a problem for each faulty cell; past twenty they are counted only.
 
     Parameters
@@ -192,8 +244,8 @@ def cell_problems(cells: pd.Series, what: str, advice: str, file: str, column: s
         What to do.
     file : str
         The table's file.
-    column : str
-        The faulty column.
+    column : str or Series of str
+        The faulty column, or the column of each cell.
 
     Returns
     -------
@@ -205,14 +257,14 @@ def cell_problems(cells: pd.Series, what: str, advice: str, file: str, column: s
     >>> print(*cell_problems(pd.Series(["many"]), "{!r} is not a number", "", "ratings.csv", "rating"))
     ratings.csv, row 2, column 'rating': 'many' is not a number
     """
-    first = cells.iloc[:MOST_LINES]
+    columns = [column] * len(cells) if isinstance(column, str) else list(column)
     problems = [
-        Problem(what.format(_shorten(cell)), advice, file, int(index) + 2, column)
-        for index, cell in first.items()
+        Problem(what.format(_shorten(cell)), advice, file, int(index) + 2, name)
+        for (index, cell), name in zip(cells.iloc[:MOST_LINES].items(), columns, strict=False)
     ]
     if len(cells) > MOST_LINES:
         further = f"{len(cells) - MOST_LINES} further rows have this fault"
-        problems.append(Problem(further, advice, file, column=column))
+        problems.append(Problem(further, advice, file, column=column if isinstance(column, str) else None))
     return problems
 
 
@@ -239,12 +291,14 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
         One for each repeated row.
     """
     keys = list(keys)
-    again = table.duplicated(keys)
-    if not again.any():
-        return []
     involved = table[table.duplicated(keys, keep=False)]
-    first = involved.groupby(keys, dropna=False)[keys[0]].transform(lambda part: part.index[0])
-    earlier = pd.Series([int(first[index]) + 2 for index in table.index[again]], index=table.index[again])
+    if involved.empty:
+        return []
+    # Rows of a wide table hold several judgements, so that the index may name a row twice.
+    same = involved.groupby(keys, dropna=False).ngroup().to_numpy()
+    first = pd.Series(involved.index.to_numpy()).groupby(same).transform("first").to_numpy()
+    again = involved.duplicated(keys).to_numpy()
+    earlier = pd.Series(first[again] + 2, index=involved.index[again])
     named = " and ".join(keys) if len(keys) < 3 else ", ".join(keys[:-1]) + " and " + keys[-1]
     advice = "remove one, or number the judgements in a column 'repeat'" if len(keys) > 1 else "remove one"
     return [

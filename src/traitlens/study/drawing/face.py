@@ -99,22 +99,30 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     labels = _label_skin(points, pose, face >= 0.5, x, canvas)
     unit = float(np.sqrt(np.linalg.det(pose.matrix)))
 
-    labels[paint_nose(canvas, parameters, points, pose, unit)] = LABELS["nose"]
-    labels[paint_mouth(canvas, parameters, points, pose, unit)] = LABELS["mouth"]
-    for side, brow in (("left", contours.LEFT_BROW), ("right", contours.RIGHT_BROW)):
-        edge = pose.place(np.array([points[i] for i in brow]))
-        labels[paint_brow(canvas, parameters, edge, unit)] = LABELS[f"{side} brow"]
+    free = np.ones(labels.shape, bool)
     for side, eye, pupil in (("left", contours.LEFT_EYE, 468), ("right", contours.RIGHT_EYE, 473)):
         edge = pose.place(np.array([points[i] for i in eye]))
         centre = pose.place(points[pupil][None])[0]
-        labels[paint_eye(canvas, parameters, edge, centre, unit)] = LABELS[f"{side} eye"]
+        _claim(labels, free, f"{side} eye", paint_eye(canvas, parameters, edge, centre, unit))
+    for side, brow in (("left", contours.LEFT_BROW), ("right", contours.RIGHT_BROW)):
+        edge = pose.place(np.array([points[i] for i in brow]))
+        _claim(labels, free, f"{side} brow", paint_brow(canvas, parameters, edge, unit, free))
+    _claim(labels, free, "mouth", paint_mouth(canvas, parameters, points, pose, unit, free))
+    _claim(labels, free, "nose", paint_nose(canvas, parameters, points, pose, unit, free))
 
     paint_hair(canvas, parameters, hair.front, x, y)
     labels[hair.front >= 0.5] = LABELS["hair and background"]
     _paint_flush(canvas, parameters, labels, x, y)
     _paint_age(canvas, parameters, pose, labels)
     _light(canvas, parameters, x, y)
+    _label_philtrum(canvas, points, pose, labels)
     return DrawnFace(_develop(canvas, parameters), labels, _landmarks(points, pose))
+
+
+def _claim(labels: np.ndarray, free: np.ndarray, name: str, region: np.ndarray) -> None:
+    """Label a part's region, so that no later part is painted there."""
+    labels[region] = LABELS[name]
+    free &= ~region
 
 
 def _face_outline(points: dict[int, np.ndarray]) -> np.ndarray:
@@ -208,12 +216,20 @@ def _label_skin(
     return labels
 
 
+def _label_philtrum(canvas: Canvas, points: dict[int, np.ndarray], pose: Pose, labels: np.ndarray) -> None:
+    """Count the bare skin between nose and lips as mouth; nothing that a part tells is painted there."""
+    between = pose.place(np.array([points[i] for i in contours.PHILTRUM]))
+    skin = np.isin(labels, [LABELS[name] for name in ("left cheek", "right cheek", "jaw")])
+    labels[skin & (canvas.cover(between) >= 0.5)] = LABELS["mouth"]
+
+
 def _paint_flush(
     canvas: Canvas, parameters: FaceParameters, labels: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Redden the cheeks; the flush ends above the mouth, whose corners bound the cheeks."""
+    """Redden the cheeks; the flush ends above the mouth and beside the skin between nose and mouth."""
     strength = 0.30 + 0.17 * parameters.features["cheek_flush"]
     ends = np.clip((0.92 - y) / 0.2, 0, 1)
+    ends *= np.maximum(np.clip((np.abs(x) - 0.50) / 0.12, 0, 1), np.clip((0.52 - y) / 0.15, 0, 1))
     for side, name in ((-1, "left cheek"), (1, "right cheek")):
         spot = blob(x, y, (0.66 * side, 0.60), (0.24, 0.20)) * ends * (labels == LABELS[name])
         canvas.tint(spot * strength, (1.06, 0.62, 0.64))

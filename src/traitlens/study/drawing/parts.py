@@ -1,4 +1,7 @@
-"""The parts of a drawn face, each painted inside its own region; each function returns that region."""
+"""The parts of a drawn face, each painted inside its own region; each function returns that region.
+
+`free` tells the pixels that no part painted before has taken.
+"""
 
 import numpy as np
 
@@ -62,10 +65,12 @@ def paint_eye(
     return region
 
 
-def paint_brow(canvas: Canvas, parameters: FaceParameters, edge: np.ndarray, unit: float) -> np.ndarray:
+def paint_brow(
+    canvas: Canvas, parameters: FaceParameters, edge: np.ndarray, unit: float, free: np.ndarray
+) -> np.ndarray:
     """Paint a brow of an outline (10, 2) in pixels; its colour is near the hair's, darker."""
     outline = smooth(edge)
-    region = canvas.cover(outline, spread=0.06 * unit) >= 0.5
+    region = (canvas.cover(outline, spread=0.06 * unit) >= 0.5) & free
     cover = blur(canvas.cover(outline), 0.018 * unit) * region
     colour = np.minimum(np.array(parameters.hair) * 0.55 + 8, np.array(parameters.skin) * 0.62)
     rng = np.random.default_rng([parameters.texture_seed, 3])
@@ -75,16 +80,21 @@ def paint_brow(canvas: Canvas, parameters: FaceParameters, edge: np.ndarray, uni
 
 
 def paint_nose(
-    canvas: Canvas, parameters: FaceParameters, points: dict[int, np.ndarray], pose: Pose, unit: float
+    canvas: Canvas,
+    parameters: FaceParameters,
+    points: dict[int, np.ndarray],
+    pose: Pose,
+    unit: float,
+    free: np.ndarray,
 ) -> np.ndarray:
     """Paint the nose: a lit ridge and tip, wings, nostrils and the shadow under it."""
     left = np.array([points[i] for i in contours.NOSE_LEFT])
     right = np.array([points[i] for i in contours.NOSE_RIGHT])
     outline = smooth(pose.place(np.concatenate([right, left[-2:0:-1]])))
-    cover = canvas.cover(outline, spread=0.05 * unit)
-    region = cover >= 0.5
-    # Paint fades out towards the region's edge, so that no seam shows.
-    soft = blur(canvas.cover(outline), 0.035 * unit) * region
+    whole = canvas.cover(outline, spread=0.02 * unit) >= 0.5
+    region = whole & free
+    # Paint fades out towards the nose's edge, so that no seam shows.
+    soft = np.clip(2 * blur(whole, 0.04 * unit) - 1, 0, 1) * region
     wing = points[358]  # the right wing's outermost point
     base = points[2][1]
     ridge_end = np.array([0.0, base - 0.12])
@@ -122,19 +132,24 @@ def paint_nose(
 
 
 def paint_mouth(
-    canvas: Canvas, parameters: FaceParameters, points: dict[int, np.ndarray], pose: Pose, unit: float
+    canvas: Canvas,
+    parameters: FaceParameters,
+    points: dict[int, np.ndarray],
+    pose: Pose,
+    unit: float,
+    free: np.ndarray,
 ) -> np.ndarray:
     """Paint the lips, the line between them, and teeth where a smile opens them."""
     edge = smooth(pose.place(np.array([points[i] for i in contours.MOUTH])), steps=4)
     gap = pose.place(np.array([points[i] for i in contours.LIPS_GAP]))
-    region = canvas.cover(edge, spread=0.06 * unit) >= 0.5
+    region = (canvas.cover(edge, spread=0.06 * unit) >= 0.5) & free
     skin = np.array(parameters.skin)
     lips = 0.55 * skin * (0.95, 0.62, 0.60) + 0.45 * np.array((172, 78, 80)) * (0.4 + 0.6 * skin.mean() / 200)
     cover = blur(canvas.cover(edge), 0.010 * unit) * region
     canvas.paint(cover * 0.92, lips)
     upper_lip = np.concatenate([pose.place(np.array([points[i] for i in contours.MOUTH[:11]])), gap[10::-1]])
-    canvas.tint(canvas.cover(upper_lip) * 0.55, (0.86, 0.82, 0.82))
-    opening = canvas.cover(smooth(gap, steps=4))
+    canvas.tint(canvas.cover(upper_lip) * region * 0.55, (0.86, 0.82, 0.82))
+    opening = canvas.cover(smooth(gap, steps=4)) * region
     canvas.paint(opening, (92, 34, 36))
     height = float(np.linalg.norm(gap[15] - gap[5]))
     if height > 0.03 * unit:
