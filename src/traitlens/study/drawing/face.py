@@ -228,7 +228,7 @@ def _paint_flush(
 ) -> None:
     """Redden the cheeks; the flush ends above the mouth and beside the skin between nose and mouth."""
     strength = 0.30 + 0.17 * parameters.features["cheek_flush"]
-    ends = np.clip((0.92 - y) / 0.2, 0, 1)
+    ends = np.clip((0.92 - y) / 0.2, 0, 1) * (y > -0.1)
     ends *= np.maximum(np.clip((np.abs(x) - 0.50) / 0.12, 0, 1), np.clip((0.52 - y) / 0.15, 0, 1))
     for side, name in ((-1, "left cheek"), (1, "right cheek")):
         spot = blob(x, y, (0.66 * side, 0.60), (0.24, 0.20)) * ends * (labels == LABELS[name])
