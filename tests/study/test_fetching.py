@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from traitlens.problems import TraitlensError
 from traitlens.study import fetching
 from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, matches
 from traitlens.study.import_3dsk import import_3dsk
+from traitlens.watching import Silent
 
 DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 CONTENTS = {"ratings.csv": b"image,rating\n", "faces/a.jpg": b"pixels", "faces/b.jpg": b"other pixels"}
@@ -36,16 +38,31 @@ def fetched(monkeypatch):
     return served, asked
 
 
+class Counting(Silent):
+    """Counts the steps of every stage."""
+
+    def __init__(self):
+        self.done = {}
+
+    @contextmanager
+    def stage(self, name, total):
+        self.done[name] = 0
+
+        def advance(steps):
+            self.done[name] += steps
+
+        yield advance
+        assert self.done[name] == total
+
+
 def test_a_set_is_fetched_once(tmp_path, fetched):
     _, asked = fetched
-    done: list[int] = []
+    watcher = Counting()
     shown: list[str] = []
-    folder = fetch(
-        "small", tmp_path / "set", accept=lambda text: shown.append(text) is None, progress=done.append
-    )
+    folder = fetch("small", tmp_path / "set", accept=lambda text: shown.append(text) is None, watcher=watcher)
     assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
     assert "Licence: CC0" in shown[0]
-    assert sum(done) == 3
+    assert watcher.done == {"Fetching small": 3}
     assert "Cite: Nobody" in (folder / "SOURCE.txt").read_text()
     (folder / "faces" / "a.jpg").write_bytes(b"spoilt")
     asked.clear()

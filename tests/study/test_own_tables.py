@@ -1,4 +1,4 @@
-"""A study's own table of ratings may have any layout and format; `study.toml` says which columns hold what."""
+"""A study's own table of ratings may have any layout and format; `study.toml` tells its columns."""
 
 import numpy as np
 import pandas as pd
@@ -111,7 +111,9 @@ def test_columns_and_raters_that_do_not_fit_are_told(study_folder, wide):
     with pytest.raises(StudyError, match="column 'Diagnoses' is missing; nearest: Diagnosis"):
         Study.load(study_folder)
     replace_ratings(study_folder, pd.concat([wide, wide.iloc[[2]]]))
-    with pytest.raises(StudyError, match="row 8: has the same rater, group, image, trait and repeat as row 4"):
+    with pytest.raises(
+        StudyError, match="row 8: has the same rater, group, image, trait and repeat as row 4"
+    ):
         Study.load(study_folder)
     (study_folder / "ratings.csv").unlink()
     (study_folder / "study.toml").write_text('[ratings]\nfile = "export.sav"\n')

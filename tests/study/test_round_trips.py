@@ -182,7 +182,9 @@ def damage(content: bytes, kind: str, chance: random.Random) -> bytes:
 def two_gigabytes():
     """Let the process grow by two gigabytes and no more, where the system can bound it."""
     resource = pytest.importorskip("resource")
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
+    pages = (
+        int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
+    )
     before = resource.getrlimit(resource.RLIMIT_AS)
     if pages is not None:
         bound = pages * resource.getpagesize() + 2 * 2**30

@@ -56,18 +56,30 @@ def run(
 
 def export(
     study: StudyFolder,
-    out: Annotated[Path, typer.Argument(help="The dataset's folder.")],
-    results: Annotated[Path | None, typer.Option(help="A results folder whose tables are added.")] = None,
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="psych-ds (a dataset), csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with the maps).",
+            autocompletion=lambda: ["psych-ds", "csv-long", "csv-wide", "sav", "mat"],
+        ),
+    ] = "psych-ds",
+    results: Annotated[
+        Path | None, typer.Option(help="A results folder; STUDY/results, where it is there, if not given.")
+    ] = None,
 ) -> None:
-    """Write a study and its results as a Psych-DS dataset.
+    """Write a study and its results for other programs, without the images.
 
-    Example: traitlens export mystudy dataset --results mystudy/results
+    Example: traitlens export mystudy for_spss --format sav
     """
+    from traitlens.study.exporting import export_study
     from traitlens.study.reading import Study
-    from traitlens.study.writing import write_psych_ds
 
-    write_psych_ds(Study.load(study), out, results)
-    answer({"dataset": out}, f"Dataset: {out}")
+    if results is None and (study / "results").is_dir():
+        results = study / "results"
+    files = export_study(Study.load(study), out, form, results, Terminal())
+    answer({"folder": out, "files": files}, f"Written: {out} ({len(files)} files)")
 
 
 def _machine(device: str, precision: str, weights: Path | None) -> Any:

@@ -92,5 +92,5 @@ def fetch(
     """
     from traitlens.study.fetching import fetch as fetch_set
 
-    folder = fetch_set(name, out, source, accept=None if yes else confirm)
+    folder = fetch_set(name, out, source, None if yes else confirm, Terminal())
     answer({"folder": folder}, f"Fetched: {folder}")

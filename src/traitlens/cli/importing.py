@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from traitlens.cli.terminal import answer, confirm, messages
+from traitlens.cli.terminal import Terminal, answer, confirm, messages
 from traitlens.problems import TraitlensError
 
 importing = typer.Typer(
@@ -28,7 +28,7 @@ def import_3dsk(
     """
     from traitlens.study.import_3dsk import import_3dsk as make_study
 
-    make_study(source, out)
+    make_study(source, out, watcher=Terminal())
     answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")
 
 
@@ -38,6 +38,19 @@ def import_table(
     images: Annotated[Path, typer.Option(help="The folder of the images.")],
     group: Annotated[str | None, typer.Option(help="The column that tells the raters' group.")] = None,
     trait: Annotated[str | None, typer.Option(help="The trait, where the table is about one.")] = None,
+    rater: Annotated[str | None, typer.Option(help="The column that names the rater.")] = None,
+    image: Annotated[str | None, typer.Option(help="The column that names the image.")] = None,
+    rating: Annotated[str | None, typer.Option(help="The column that holds the rating.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="What a wide table has columns for: images, raters or traits.",
+            autocompletion=lambda: ["images", "raters", "traits"],
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=VALUE: take only the rows with that value.")
+    ] = None,
     raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
     scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
@@ -50,7 +63,8 @@ def import_table(
 
     if len(files) < 2:
         raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
-    chosen: dict[str, Any] = {"group": group, "trait_name": trait}
+    chosen: dict[str, Any] = {"group": group, "trait_name": trait, "rater": rater, "image": image}
+    chosen |= {"rating": rating, "columns": columns, "only": _by_column(only or [])}
     done = make_study(
         files[:-1],
         files[-1],
@@ -58,9 +72,21 @@ def import_table(
         raters=raters,
         scale=scale,
         confirm=None if yes or not messages.is_terminal else confirm,
-        **{name: value for name, value in chosen.items() if value is not None},
+        watcher=Terminal(),
+        **{name: value for name, value in chosen.items() if value},
     )
     answer({"study": files[-1]}, str(done), f"Next: traitlens run {files[-1]}")
+
+
+def _by_column(conditions: list[str]) -> dict[str, list[str]]:
+    """Gather conditions of the form COLUMN=VALUE by column."""
+    gathered: dict[str, list[str]] = {}
+    for condition in conditions:
+        column, sign, value = condition.partition("=")
+        if not sign:
+            raise TraitlensError(f"--only {condition!r} is not of the form COLUMN=VALUE")
+        gathered.setdefault(column, []).append(value)
+    return gathered
 
 
 @importing.command("cao2023")
@@ -74,5 +100,5 @@ def import_cao2023(
     """
     from traitlens.study.import_cao2023 import import_cao2023 as make_study
 
-    make_study(root, out)
+    make_study(root, out, watcher=Terminal())
     answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.watching import Silent, Watcher
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def fetch(
     out: str | Path,
     source: str | Path | None = None,
     accept: Callable[[str], bool] | None = None,
-    progress: Callable[[int], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> Path:
     """Fetch a public set; what is there already and right is not fetched again.
 
@@ -80,8 +81,8 @@ def fetch(
         A copy on disk, to take the files from instead of the network (any depth).
     accept : callable, optional
         Is shown title, licence and citation; returns whether to go on.
-    progress : callable, optional
-        Is told how many more files are done.
+    watcher : Watcher, optional
+        Is told of the progress.
 
     Returns
     -------
@@ -105,13 +106,13 @@ def fetch(
     copies = _index(Path(source)) if source is not None else None
     files = chosen.list_files()
     problems = []
-    for file in files:
-        target = out / file.name
-        if not (target.exists() and matches(target, file.digest)):
-            problem = _take(file, target, copies)
-            problems += [problem] if problem else []
-        if progress is not None:
-            progress(1)
+    with (watcher or Silent()).stage(f"Fetching {name}", len(files)) as advance:
+        for file in files:
+            target = out / file.name
+            if not (target.exists() and matches(target, file.digest)):
+                problem = _take(file, target, copies)
+                problems += [problem] if problem else []
+            advance(1)
     if problems:
         raise TraitlensError(problems[:20])
     (out / "SOURCE.txt").write_text(f"{chosen}\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """The 3DSK face set (DeBruine & Jones 2020): 100 faces, 100,000 single ratings, hand-placed landmarks."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +8,7 @@ from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import Study
 from traitlens.study.tables import find_missing_columns, read_table
+from traitlens.watching import Watcher
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, TRAIT, X, Y
 
 TRAITS = {
@@ -59,7 +59,7 @@ def import_3dsk(
     source: str | Path,
     out: str | Path,
     groups: str = "rater_gender",
-    progress: Callable[[int], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> Study:
     """Turn the 3DSK face set into a study.
 
@@ -71,8 +71,8 @@ def import_3dsk(
         The study to make; must not exist, or be empty.
     groups : str, default "rater_gender"
         Column of the set's `ratings.csv` that tells the groups of raters apart.
-    progress : callable, optional
-        Is told how many more images are done.
+    watcher : Watcher, optional
+        Is told of the progress.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def import_3dsk(
         (folder / "study.toml").write_text(
             settings + _SMALL_STUDY + (_AGE if "rater_age" in further else ""), encoding="utf-8"
         )
-        copy_images(folder, {names[face]: file for face, file in files.items()}, progress)
+        copy_images(folder, {names[face]: file for face, file in files.items()}, watcher)
     return Study.load(out)
 
 

@@ -1,6 +1,5 @@
 """The layout of Cao et al. 2023: MATLAB ratings by group and trait, faces by identity, given folds."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,14 @@ from traitlens.study.formats import decode, read_mat_variables
 from traitlens.study.matching import ImageNames
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
+from traitlens.watching import Watcher
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 
 GROUPS = {"rateASD": "autistic", "rateNT": "non-autistic"}
 """Folders of ratings -> groups."""
 
 
-def import_cao2023(root: str | Path, out: str | Path, progress: Callable[[int], None] | None = None) -> Study:
+def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = None) -> Study:
     """Turn a folder in the layout of Cao et al. 2023 into a study.
 
     Parameters
@@ -28,8 +28,8 @@ def import_cao2023(root: str | Path, out: str | Path, progress: Callable[[int], 
         and, optionally, `5-fold_list/*.csv` (the identities of each fold).
     out : str or Path
         The study to make; must not exist, or be empty.
-    progress : callable, optional
-        Is told how many more images are done.
+    watcher : Watcher, optional
+        Is told of the progress.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def import_cao2023(root: str | Path, out: str | Path, progress: Callable[[int], 
         folds={"column": FOLD} if folds else None,
     )
     with new_study(Path(out)) as folder_out:
-        copy_images(folder_out, files_of, progress)
+        copy_images(folder_out, files_of, watcher)
         write_tables(folder_out, {"images": images, "ratings": ratings})
         (folder_out / "study.toml").write_text(settings, encoding="utf-8")
         Study.load(folder_out)

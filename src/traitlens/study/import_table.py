@@ -14,6 +14,7 @@ from traitlens.study.matching import match_images
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.settings import RatingsSettings
+from traitlens.watching import Watcher
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, TRAIT
 
 
@@ -44,7 +45,7 @@ def import_table(
     raters: str | Path | None = None,
     scale: tuple[float, float] | None = None,
     confirm: Callable[[str], bool] | None = None,
-    progress: Callable[[int], None] | None = None,
+    watcher: Watcher | None = None,
     **chosen: object,
 ) -> ImportedTable:
     """Turn tables of ratings, as experiment software left them, into a study.
@@ -66,8 +67,8 @@ def import_table(
         Lowest and highest possible rating; those that occur where missing.
     confirm : callable, optional
         Is shown the guess in words; returns whether to go on.
-    progress : callable, optional
-        Is told how many more images are done.
+    watcher : Watcher, optional
+        Is told of the progress.
     **chosen
         What the guess shall hold in any case, by the names of
         :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
@@ -127,7 +128,7 @@ def import_table(
     )
     table = pd.DataFrame({IMAGE: used, IDENTITY: [_identity(name) for name in used], MAY_PUBLISH: False})
     with new_study(Path(out)) as folder:
-        copy_images(folder, {name: images / name for name in used}, progress)
+        copy_images(folder, {name: images / name for name in used}, watcher)
         write_tables(folder, {"images": table, "ratings": ratings})
         (folder / "study.toml").write_text(settings, encoding="utf-8")
         Study.load(folder)

@@ -1,7 +1,7 @@
 """A study's folder written whole from tables and image files."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pandas as pd
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings_file import to_toml
+from traitlens.watching import Silent, Watcher
 
 
 @contextmanager
@@ -39,9 +40,7 @@ def new_study(out: Path) -> Iterator[Path]:
         yield temporary
 
 
-def copy_images(
-    folder: Path, files: Mapping[str, Path], progress: Callable[[int], None] | None = None
-) -> None:
+def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None = None) -> None:
     """Copy image files into a study as they are.
 
     Parameters
@@ -50,15 +49,15 @@ def copy_images(
         The study's folder.
     files : mapping
         Path below `images/` -> the file.
-    progress : callable, optional
-        Is told how many more images are done.
+    watcher : Watcher, optional
+        Is told of the progress.
     """
-    for name, file in files.items():
-        target = folder / "images" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-        if progress is not None:
-            progress(1)
+    with (watcher or Silent()).stage("Copying images", len(files)) as advance:
+        for name, file in files.items():
+            target = folder / "images" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+            advance(1)
 
 
 def settings_text(

@@ -142,7 +142,9 @@ def _type(field: FieldInfo) -> str:
     words = {
         "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text",
         "<class 'bool'>": "true or false", "tuple[str, ...]": "list of texts",
-        "tuple[float, float]": "two numbers", "dict[str, tuple[str, ...]]": "lists of texts by name", "int": "whole number", "float": "number", "str": "text",
+        "tuple[float, float]": "two numbers",
+        "dict[str, tuple[str, ...]]": "lists of texts by name",
+        "int": "whole number", "float": "number", "str": "text",
     }  # fmt: skip
     limits = [
         f"{told} {getattr(limit, name):g}"

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,11 +276,9 @@ def write_psych_ds(
     tables = {"task-rating_data": study.ratings, "desc-images_data": study.images}
     if study.landmarks is not None:
         tables["desc-landmarks_data"] = study.landmarks
-    if results is not None:
-        for path in sorted(Path(results).rglob("*.csv")):
-            name = re.sub(r"[^A-Za-z0-9]", "", path.relative_to(results).with_suffix("").as_posix().title())
-            if not path.name.startswith("."):
-                tables[f"result-{name[:1].lower()}{name[1:]}_data"] = pd.read_csv(path)
+    for name, table in read_results(Path(results)) if results is not None else ():
+        short = re.sub(r"[^A-Za-z0-9]", "", name.title())
+        tables[f"result-{short[:1].lower()}{short[1:]}_data"] = table
     words = {**MEANINGS, **(meanings or {})}
     variables: dict[str, dict[str, Any]] = {}
     for table in tables.values():
@@ -309,6 +307,27 @@ def write_psych_ds(
         settings = study.folder / "study.toml"
         if settings.exists():
             shutil.copyfile(settings, folder / "study.toml")
+
+
+def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Read the tables of a results folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder.
+
+    Yields
+    ------
+    name : str
+        The table's name, with its folder: "ratings_reliability".
+    table : DataFrame
+        The table.
+    """
+    for path in sorted(Path(folder).rglob("*.csv")):
+        place = path.relative_to(folder)
+        if not any(part.startswith(".") for part in place.parts) and path.stat().st_size > 1:
+            yield "_".join(place.with_suffix("").parts), pd.read_csv(path)
 
 
 def _describe(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:
