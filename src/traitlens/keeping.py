@@ -243,7 +243,7 @@ class Blocks:
     """
 
     def __init__(self, folder: Path, stage: str, key: str):
-        parent = Path(folder) / ".kept" / stage
+        parent = Path(folder).resolve() / ".kept" / stage  # resolved: other processes may stand elsewhere
         self.folder = parent / key[:16]
         for other in parent.glob("*"):
             if other != self.folder:
@@ -251,6 +251,94 @@ class Blocks:
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
+
+    def holds(self, number: int) -> bool:
+        """Tell whether a block is there.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+
+        Returns
+        -------
+        bool
+            True if it was written whole.
+        """
+        return self._file(number).exists()
+
+    def read(self, number: int) -> dict[str, np.ndarray]:
+        """Read a block.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The arrays by name.
+        """
+        with np.load(self._file(number), allow_pickle=False) as kept:
+            return {name: kept[name] for name in kept.files}
+
+    def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a block.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+        arrays : mapping of str to ndarray
+            The arrays by name.
+        """
+        with write_whole(self._file(number)) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+    def join(self, number: int, name: str) -> np.ndarray:
+        """Join an array of all blocks along its first dimension, in one file; the blocks are removed.
+
+        Parameters
+        ----------
+        number : int
+            How many blocks there are.
+        name : str
+            Name of the array.
+
+        Returns
+        -------
+        ndarray
+            The array, read from disk when used.
+        """
+        file = self.joined(name)
+        if not file.exists():
+            lengths = [len(self.read(block)[name]) for block in range(number)]
+            first = self.read(0)[name]
+            with write_whole(file) as temporary:
+                shape = (sum(lengths), *first.shape[1:])
+                whole = np.lib.format.open_memmap(temporary, "w+", first.dtype, shape)
+                for block, end in enumerate(np.cumsum(lengths)):
+                    whole[end - lengths[block] : end] = self.read(block)[name]
+                whole.flush()
+        for block in range(number):
+            self._file(block).unlink(missing_ok=True)
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+
+    def joined(self, name: str) -> Path:
+        """Say where :meth:`join` writes an array.
+
+        Parameters
+        ----------
+        name : str
+            Name of the array.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        return self.folder / f"{name}.npy"
 
     def make(self, number: int, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Read a block, or make and keep it.
@@ -267,14 +355,9 @@ class Blocks:
         dict of str to ndarray
             The arrays.
         """
-        file = self._file(number)
-        if not file.exists():
-            arrays = dict(make())
-            with write_whole(file) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, **arrays)  # type: ignore[arg-type]
-            return arrays
-        with np.load(file, allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+        if not self.holds(number):
+            self.write(number, make())
+        return self.read(number)
 
     def remove(self) -> None:
         """Remove the blocks, once what they were made for is whole."""

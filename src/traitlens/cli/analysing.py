@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from traitlens.cli.options import Device, Precision, ResultsFolder, StudyFolder, Weights
+from traitlens.cli.options import Device, Precision, ResultsFolder, Scheduler, StudyFolder, Weights, Workers
 from traitlens.cli.terminal import Terminal, answer, messages
 
 
@@ -38,6 +38,8 @@ def run(
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Take a study to a report: check, features, fit, explain, compare, report.
 
@@ -47,7 +49,7 @@ def run(
     """
     from traitlens import pipeline
 
-    done = pipeline.run(study, out, _machine(device, precision, weights), Terminal())
+    done = pipeline.run(study, out, _machine(device, precision, weights, workers, scheduler), Terminal())
     _print_notices(done.study)
     report = done.results / "report.html"
     facts = {"results": done.results, "report": report, "performance": _plain(done.performance)}
@@ -82,11 +84,17 @@ def export(
     answer({"folder": out, "files": files}, f"Written: {out} ({len(files)} files)")
 
 
-def _machine(device: str, precision: str, weights: Path | None) -> Any:
+def _machine(
+    device: str,
+    precision: str,
+    weights: Path | None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Any:
     """Put the options of a machine together."""
     from traitlens.pipeline import Machine
 
-    return Machine(device, precision, weights)
+    return Machine(device, precision, weights, workers, scheduler)
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:

@@ -25,3 +25,11 @@ Precision = Annotated[
 Weights = Annotated[
     Path | None, typer.Option(help="A file with the VGG16 weights; found or fetched if not given.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Share the work among so many processes (Dask); threads if not given."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Share the work among a Dask scheduler's workers: tcp://HOST:8786."),
+]

@@ -1,8 +1,13 @@
 """Images that are worked on together: a block bounds memory, and what a killed run loses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from traitlens.keeping import Blocks
+from traitlens.pipeline.engines import Engine
+from traitlens.watching import Advance
 
 BLOCK = 8
 """Images in a block."""
@@ -53,3 +58,52 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     for fold in np.unique(folds):
         for positions in blocks_of(np.flatnonzero(folds == fold)):
             yield fold, positions
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Work whose blocks are kept; where it is done, only the block's number comes back.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        Where they are kept.
+    make : callable
+        Makes the arrays of the block of a number.
+    """
+
+    blocks: Blocks
+    make: Callable[[int], Mapping[str, np.ndarray]]
+
+    def __call__(self, number: int) -> int:
+        """Make a block and keep it."""
+        self.blocks.write(number, self.make(number))
+        return number
+
+
+def make_blocks(
+    engine: Engine,
+    blocks: Blocks,
+    make: Callable[[int], Mapping[str, np.ndarray]],
+    sizes: Sequence[int],
+    advance: Advance,
+) -> None:
+    """Make the blocks that are not there.
+
+    Parameters
+    ----------
+    engine : Engine
+        Who makes them.
+    blocks : Blocks
+        Where they are kept.
+    make : callable
+        Makes the arrays of the block of a number; travels to other processes.
+    sizes : sequence of int
+        Images in each block.
+    advance : callable
+        Told of images done.
+    """
+    missing = [number for number in range(len(sizes)) if not blocks.holds(number)]
+    advance(sum(sizes) - sum(sizes[number] for number in missing))
+    for number in engine.each(Kept(blocks, make), missing):
+        advance(sizes[number])

@@ -122,11 +122,21 @@ def compare_readouts(run: "Run") -> str:
 
 def _region_operator(run: "Run", advance: Advance) -> RegionOperator:
     """Take regions back to the features of each image; ratings play no part in it."""
-    ((space, features),) = run.features[1].items()
+    features_key, features = run.features
+    (space,) = features
     folds, method = run.folds[FOLD].to_numpy(), run.study.settings.relevance.method
-    key = keeping.digest(run.features[0], folds, method, traitlens.__version__)
-    kept = keeping.Blocks(run.results, "regions", key)
-    return make_region_operator(kept, run.backbone, space, features, run.prepared, folds, method, advance)
+    key = keeping.digest(features_key, folds, method, traitlens.__version__)
+    return make_region_operator(
+        run.engine,
+        keeping.Blocks(run.results, "regions", key),
+        run.machine,
+        space,
+        keeping.Blocks(run.results, "features", features_key).joined("features"),
+        run.prepared_store,
+        folds,
+        method,
+        advance,
+    )
 
 
 def _of_rated_images(run: "Run", operator: RegionOperator) -> tuple[RegionOperator, Study]:

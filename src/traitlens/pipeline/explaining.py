@@ -1,6 +1,7 @@
 """Predictions become maps and their sums over regions, a block of images at a time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone
-from traitlens.pipeline.blocks import blocks_by_fold
+from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import average_face
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.analyze import explain_with_ledger
@@ -39,7 +40,7 @@ def write_maps(
     results : Path
         The results folder.
     explained : iterator of (positions, arrays)
-        What :func:`explain_blocks` yields.
+        Positions of each block's images, and what :class:`MapWork` made of it.
     prepared : Dataset
         The prepared images.
     groups, traits : list of str
@@ -65,54 +66,40 @@ def write_maps(
         write_arrays(temporary, averages)
 
 
-def explain_blocks(
-    kept: keeping.Blocks,
-    backbone: Backbone,
-    readouts: Sequence[Readout],
-    prepared: xr.Dataset,
-    folds: np.ndarray,
-    groups: list[str],
-    traits: list[str],
-    method: str,
-    advance: Advance,
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Explain the images of each fold by the fold's readouts, which did not see them.
+@dataclass(frozen=True)
+class MapWork:
+    """Makes blocks of maps: the images of each fold explained by the fold's readouts, which did not see them.
 
     Parameters
     ----------
-    kept : Blocks
-        Where blocks are kept, so that a killed run goes on.
-    backbone : Backbone
-        The network.
+    machine : Machine
+        Where and how the network is run.
+    prepared : Path
+        The prepared images.
+    blocks : list of (int, ndarray)
+        Fold and positions of each block's images.
     readouts : sequence of Readout
         Of every group, trait and fold.
-    prepared : Dataset
-        The prepared images.
-    folds : ndarray (image,)
-        The fold of each image.
     groups, traits : list of str
         In the order of the maps.
     method : str
         Name of the relevance method.
-    advance : callable
-        Told of images done.
-
-    Yields
-    ------
-    positions : ndarray
-        Positions of a block's images.
-    arrays : dict of str to ndarray
-        relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image).
     """
-    for number, (fold, positions) in enumerate(blocks_by_fold(folds)):
-        of_fold = [readout for readout in readouts if readout.fold == fold]
 
-        def make(positions: np.ndarray = positions, of_fold: list = of_fold) -> dict[str, np.ndarray]:
-            pixels = prepared["pixels"][positions].to_numpy()
-            return explain_block(backbone, of_fold, pixels, groups, traits, method)
+    machine: Machine
+    prepared: Path
+    blocks: list[tuple[int, np.ndarray]]
+    readouts: Sequence[Readout]
+    groups: list[str]
+    traits: list[str]
+    method: str
 
-        yield positions, kept.make(number, make)
-        advance(len(positions))
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Make a block: relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image)."""
+        fold, positions = self.blocks[number]
+        of_fold = [readout for readout in self.readouts if readout.fold == fold]
+        pixels = open_arrays(self.prepared)["pixels"][positions].to_numpy()
+        return explain_block(self.machine.backbone(), of_fold, pixels, self.groups, self.traits, self.method)
 
 
 def explain_block(

@@ -1,7 +1,10 @@
 """Where and how the network is run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from traitlens.features.backbone import Backbone, load_backbone
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,46 @@ class Machine:
         "float32" or "bf16".
     weights : Path or None
         A file with the backbone's weights.
+    workers : int or None
+        Processes of this machine that share the work (needs Dask); threads of one process where None.
+    scheduler : str or None
+        Address of a Dask scheduler whose workers share the work, such as "tcp://10.0.0.1:8786".
     """
 
     device: str = "cpu"
     precision: str = "float32"
     weights: Path | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+
+    def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
+        """Load the frozen network, once in each process.
+
+        Parameters
+        ----------
+        announce : callable
+            Called with a line of text before anything slow.
+
+        Returns
+        -------
+        Backbone
+            On the device, in the precision.
+
+        Raises
+        ------
+        TraitlensError
+            If the weights cannot be had, or the device or precision is not there.
+        """
+        return _load(self.device, self.precision, self.weights, announce)
+
+
+def _load(device: str, precision: str, weights: Path | None, announce: Callable[[str], None]) -> Backbone:
+    """Load the network unless this process has it."""
+    key = (device, precision, weights)
+    if key not in _loaded:
+        _loaded.clear()  # one at a time: it may fill a graphics card
+        _loaded[key] = load_backbone("vgg16", weights, announce).to(device, precision)
+    return _loaded[key]
+
+
+_loaded: dict[tuple[str, str, Path | None], Backbone] = {}

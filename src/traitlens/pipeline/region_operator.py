@@ -1,13 +1,17 @@
 """What refitting under each exchange of raters needs of the network: regions taken back to the features."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
-import xarray as xr
 
 from traitlens import keeping
+from traitlens.arrays import open_arrays
 from traitlens.comparison.operator import RegionOperator
 from traitlens.faces.regions import REGIONS, region_labels
-from traitlens.features.backbone import Backbone
-from traitlens.pipeline.blocks import blocks_by_fold
+from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
+from traitlens.pipeline.engines import Engine
+from traitlens.pipeline.machine import Machine
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.relevance.regions import RegionOperators, region_kernels
@@ -15,12 +19,58 @@ from traitlens.watching import Advance
 from traitlens.words import Y
 
 
+@dataclass(frozen=True)
+class RegionKernelWork:
+    """Makes blocks of what each training image contributes to each region of each face.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    space : FeatureSpace
+        What the readouts read.
+    features : Path
+        What they read of each image: an array (image, channel, row, column).
+    prepared : Path
+        The prepared images, all with landmarks.
+    blocks : list of (int, ndarray)
+        Fold and positions of each block's images.
+    references : dict of int to ndarray
+        Mean features of the images outside each fold.
+    method : str
+        Name of the relevance method.
+    """
+
+    machine: Machine
+    space: FeatureSpace
+    features: Path
+    prepared: Path
+    blocks: list[tuple[int, np.ndarray]]
+    references: dict[int, np.ndarray]
+    method: str
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Make a block: rows (image, region, training image)."""
+        fold, positions = self.blocks[number]
+        prepared = open_arrays(self.prepared)
+        features = np.load(self.features, mmap_mode="r", allow_pickle=False)
+        operators = RegionOperators(self.machine.backbone(), [self.space], self.method)
+        regions = []
+        for position in positions:
+            labels = region_labels(prepared["points"][position].to_numpy(), prepared.sizes[Y])
+            masks = labels == np.arange(len(REGIONS))[:, None, None]
+            regions.append(operators.of(prepared["pixels"][position].to_numpy(), masks))
+        rows = region_kernels(regions, self.space, features, self.references[fold])
+        return {"rows": rows.transpose("image", ...).to_numpy()}
+
+
 def make_region_operator(
+    engine: Engine,
     kept: keeping.Blocks,
-    backbone: Backbone,
+    machine: Machine,
     space: FeatureSpace,
-    features: np.ndarray,
-    prepared: xr.Dataset,
+    features: Path,
+    prepared: Path,
     folds: np.ndarray,
     method: str,
     advance: Advance,
@@ -29,15 +79,17 @@ def make_region_operator(
 
     Parameters
     ----------
+    engine : Engine
+        Who makes the blocks.
     kept : Blocks
         Where blocks are kept, so that a killed run goes on.
-    backbone : Backbone
-        The network.
+    machine : Machine
+        Where and how the network is run.
     space : FeatureSpace
         What the readouts read.
-    features : ndarray (image, feature)
-        What they read of each image.
-    prepared : Dataset
+    features : Path
+        What they read of each image: an array (image, channel, row, column).
+    prepared : Path
         The prepared images, all with landmarks.
     folds : ndarray (image,)
         The fold of each image.
@@ -51,24 +103,15 @@ def make_region_operator(
     RegionOperator
         For the exchange of raters between groups.
     """
-    size = prepared.sizes[Y]
+    seen = np.load(features, mmap_mode="r", allow_pickle=False)
+    blocks = list(blocks_by_fold(folds))
+    references = {int(fold): seen[folds != fold].mean(0) for fold in np.unique(folds)}
+    work = RegionKernelWork(
+        machine, space, features.resolve(), prepared.resolve(), blocks, references, method
+    )
+    make_blocks(engine, kept, work, [len(positions) for _, positions in blocks], advance)
     kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
-    operators = RegionOperators(backbone, [space], method)
-    for number, (fold, positions) in enumerate(blocks_by_fold(folds)):
-        reference = features[folds != fold].mean(0)
-
-        def make(
-            positions: np.ndarray = positions, reference: np.ndarray = reference
-        ) -> dict[str, np.ndarray]:
-            pixels = prepared["pixels"][positions].to_numpy()
-            points = prepared["points"][positions].to_numpy()
-            labels = np.stack([region_labels(mesh, size) for mesh in points])
-            masks = labels[:, None] == np.arange(len(REGIONS))[:, None, None]
-            regions = [operators.of(*pair) for pair in zip(pixels, masks, strict=True)]
-            rows = region_kernels(regions, space, features, reference).transpose("image", ...)
-            return {"rows": rows.to_numpy()}
-
-        kernels[:, positions] = kept.make(number, make)["rows"].transpose(1, 0, 2)
-        advance(len(positions))
-    images = tuple(prepared["image"].to_numpy())
-    return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(features), kernels)
+    for number, (_, positions) in enumerate(blocks):
+        kernels[:, positions] = kept.read(number)["rows"].transpose(1, 0, 2)
+    images = tuple(open_arrays(prepared)["image"].to_numpy())
+    return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(seen), kernels)

@@ -2,6 +2,7 @@
 
 import json
 import time
+import weakref
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -16,14 +17,16 @@ from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.faces.images import check_images
 from traitlens.faces.landmarks import find_landmarks
-from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.features.backbone import Backbone
 from traitlens.features.taps import Tap
-from traitlens.pipeline.blocks import blocks_of
+from traitlens.locking import Lock
+from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts
-from traitlens.pipeline.cues import image_features
-from traitlens.pipeline.explaining import explain_blocks, tabulate_regions, write_maps
+from traitlens.pipeline.engines import Engine, open_engine
+from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
+from traitlens.pipeline.seeing import FeatureWork
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
@@ -105,7 +108,10 @@ def run(
     """
     study = check(folder, watcher)
     done = Run(study, out, machine, watcher)
-    done.report()
+    try:
+        done.report()
+    finally:
+        done.close()
     return done
 
 
@@ -138,6 +144,8 @@ class Run:
         self.ledger = keeping.Ledger(self.results)
         try:
             self.results.mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.results)
+            weakref.finalize(self, self._lock.release)
             keeping.remove_partial(self.results)
         except OSError as error:
             raise TraitlensError(
@@ -147,8 +155,20 @@ class Run:
     @cached_property
     def backbone(self) -> Backbone:
         """The frozen network, loaded when first needed."""
-        backbone = load_backbone("vgg16", self.machine.weights, self.watcher.say)
-        return backbone.to(self.machine.device, self.machine.precision)
+        return self.machine.backbone(self.watcher.say)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Who works on blocks of images."""
+        return open_engine(self.machine)
+
+    def close(self) -> None:
+        """Let the workers go and give the results folder free; what the run made can still be read."""
+        if "engine" in self.__dict__:
+            self.__dict__.pop("engine").close()
+        if self.results.is_dir():
+            keeping.remove_partial(self.results)
+        self._lock.release()
 
     def make_stage(
         self, stage: str, inputs: list[Any], files: list[str], label: str, total: int, make: Make
@@ -250,6 +270,11 @@ class Run:
         inputs = [self.find_landmarks(), faces.model_dump()]
         return self.make_stage("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
 
+    @property
+    def prepared_store(self) -> Path:
+        """Where the prepared images are, also for other processes."""
+        return (self.results / "prepared.zarr").resolve()
+
     @cached_property
     def prepared(self) -> xr.Dataset:
         """The prepared images: pixels (image, y, x, colour) and points (image, point, xy)."""
@@ -269,22 +294,17 @@ class Run:
         key = keeping.digest(
             self.prepare(), self.backbone.digest, str(space), precision, traitlens.__version__
         )
-        blocks = keeping.Blocks(self.results, "features", key)
-        total = len(self.prepared[IMAGE])
-        kept = []
+        kept = keeping.Blocks(self.results, "features", key)
+        blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))
         start = time.perf_counter()
-        with self.watcher.stage("Features", total) as advance:
-            for number, positions in enumerate(blocks_of(np.arange(total))):
-
-                def make(positions: np.ndarray = positions) -> dict[str, np.ndarray]:
-                    pixels = self.prepared["pixels"][positions].to_numpy()
-                    return {"features": image_features(self.backbone, space, pixels)}
-
-                kept.append(blocks.make(number, make)["features"])
-                advance(len(positions))
+        if not kept.joined("features").exists():
+            work = FeatureWork(self.machine, self.prepared_store, blocks, space)
+            with self.watcher.stage("Features", len(self.prepared[IMAGE])) as advance:
+                make_blocks(self.engine, kept, work, [len(block) for block in blocks], advance)
+        features = kept.join(len(blocks), "features")
         if not self.ledger.holds("features", key):
             self.ledger.record("features", key, [], round(time.perf_counter() - start, 2))
-        return key, {space: space.apply(np.concatenate(kept))}
+        return key, {space: features}
 
     @cached_property
     def fitted(self) -> FittedReadouts:
@@ -349,17 +369,11 @@ class Run:
         def make(key: str, advance: Advance) -> None:
             groups, traits = self.study.groups, self.study.traits
             kept = keeping.Blocks(self.results, "maps", key)
-            explained = explain_blocks(
-                kept,
-                self.backbone,
-                self.fitted.readouts,
-                self.prepared,
-                self.folds[FOLD].to_numpy(),
-                groups,
-                traits,
-                method,
-                advance,
-            )
+            blocks = list(blocks_by_fold(self.folds[FOLD].to_numpy()))
+            readouts = self.fitted.readouts
+            work = MapWork(self.machine, self.prepared_store, blocks, readouts, groups, traits, method)
+            make_blocks(self.engine, kept, work, [len(positions) for _, positions in blocks], advance)
+            explained = ((positions, kept.read(number)) for number, (_, positions) in enumerate(blocks))
             write_maps(self.results, explained, self.prepared, groups, traits, method)
             kept.remove()
 
