@@ -1,0 +1,156 @@
+"""Who may speak to the explorer: the browser that was given the token, and no page from elsewhere.
+
+Other programs and users of the computer can reach a loopback port, and so can any page that the browser has
+open. So each request must carry the token (in the first address, then in a cookie), name this server as its
+host (which stops DNS rebinding), come from no other origin, and be of bounded size.
+"""
+
+import html
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+LARGEST_REQUEST = 32 * 2**20
+"""Bytes of a request's body: a photograph and a little more."""
+
+OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/")
+"""The paths that exist, beside the page itself."""
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none'; "
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page may load and reach nothing but this server."""
+
+WELCOME = (
+    '<!doctype html><title>traitlens</title><link rel="icon" href="data:,">'
+    '<meta http-equiv="refresh" content="0;url=/">'
+)
+"""The page that leads on to the explorer."""
+
+HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Sent with every answer."""
+
+
+class Gate:
+    """An ASGI application that lets through what may speak to the one behind it.
+
+    Parameters
+    ----------
+    app : ASGI application
+        The explorer.
+    port : int
+        The port that it listens on.
+    token : str
+        The secret in the address.
+    """
+
+    def __init__(self, app: Any, port: int, token: str):
+        self.app = app
+        self.token = token
+        self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        # Cookies are shared by all ports of a host, so the name tells them apart.
+        self.cookie = f"traitlens_{port}"
+        sockets = " ".join(f"ws://{host}" for host in sorted(self.hosts))
+        self.headers = {"content-security-policy": POLICY.format(sockets=sockets), **HEADERS}
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        told = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        refusal = self._refusal(scope, headers, told)
+        if refusal is not None:
+            await _refuse(scope, receive, send, *refusal)
+        elif told:
+            await self._welcome(send)
+        else:
+            await self.app(scope, _bounded(receive), self._with_headers(send))
+
+    def _refusal(self, scope: dict[str, Any], headers: dict[str, str], told: str) -> tuple[int, str] | None:
+        """Say why a request is refused; None where it is not."""
+        if headers.get("host", "") not in self.hosts:
+            return 421, "This server answers to its own address only."
+        origin = headers.get("origin")
+        if origin is not None and origin.removeprefix("http://") not in self.hosts:
+            return 403, "Requests from other pages are refused."
+        if not self._knows_token(told or self._cookie_of(headers)):
+            return 403, "Open the whole address that traitlens explore printed: it holds a token."
+        path = scope["path"]
+        if ".." in path.split("/") or "\\" in path or not (path == "/" or path.startswith(OPEN)):
+            return 404, "There is no such page."
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > LARGEST_REQUEST:
+            return 413, f"Files of more than {LARGEST_REQUEST // 2**20} MB are refused."
+        return None
+
+    def _cookie_of(self, headers: dict[str, str]) -> str:
+        """Read the token from the cookie."""
+        try:
+            found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+        except CookieError:
+            return ""
+        return found.value if found else ""
+
+    def _knows_token(self, told: str) -> bool:
+        """Compare in constant time."""
+        return secrets.compare_digest(told.encode(), self.token.encode())
+
+    async def _welcome(self, send: Any) -> None:
+        """Keep the token as a cookie and go on to the page, whose address has no token."""
+        cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+        # Not a redirect: a strict cookie is sent only where this server's own page leads on.
+        await _answer(send, 200, WELCOME, {**self.headers, "set-cookie": cookie})
+
+    def _with_headers(self, send: Any) -> Any:
+        """Add the headers to what the application answers, where it has none of its own."""
+
+        async def sending(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                has = {name.lower() for name, _ in message.get("headers", [])}
+                added = [(k.encode(), v.encode()) for k, v in self.headers.items() if k.encode() not in has]
+                message = {**message, "headers": [*message.get("headers", []), *added]}
+            await send(message)
+
+        return sending
+
+
+def _bounded(receive: Any) -> Any:
+    """Cut off a body that grows beyond the largest, whatever length its header told."""
+    seen = 0
+
+    async def receiving() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+        return {"type": "http.disconnect"} if seen > LARGEST_REQUEST else message
+
+    return receiving
+
+
+async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, told: str) -> None:
+    """Refuse a request in one sentence; a web socket before it opens."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await _answer(send, status, f"<!doctype html><title>traitlens</title><p>{html.escape(told)}", HEADERS)
+
+
+async def _answer(send: Any, status: int, body: str, headers: dict[str, str]) -> None:
+    """Send one short page."""
+    content = body.encode()
+    sent = {"content-type": "text/html; charset=utf-8", "content-length": str(len(content)), **headers}
+    pairs = [(name.encode(), value.encode()) for name, value in sent.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,223 @@
+"""The explorer in a real browser, and what its server refuses."""
+
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+
+from traitlens import keeping
+from traitlens.pipeline import Run
+from traitlens.pipeline.new_faces import predict_new_faces
+from traitlens.readouts.saved import TraitModels
+from traitlens.report.description import describe_study
+from traitlens.study.reading import Study
+from traitlens.study.simulation import simulate_study
+
+pytestmark = pytest.mark.weights
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A study with its readouts; maps are computed when they are looked at."""
+    folder = tmp_path_factory.mktemp("explored") / "study"
+    simulate_study(folder, identities=12, images=1, traits=2, raters=6, seed=3, size=96, seen_size=64)
+    run = Run(Study.load(folder))
+    run.fit()
+    keeping.write_json(run.results / "study.json", describe_study(run.study, run.prepared.attrs["crop"], []))
+    return run
+
+
+@pytest.fixture(scope="module")
+def address(fitted, tmp_path_factory):
+    """The page's address; the server must end on an interruption, and must have written nothing."""
+    folder = tmp_path_factory.mktemp("empty")
+    before = sorted(fitted.results.rglob("*"))
+    command = [
+        sys.executable,
+        "-m",
+        "traitlens.cli",
+        "--json",
+        "explore",
+        str(fitted.results),
+        "--no-browser",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
+        yield json.loads(server.stdout.readline())["address"]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    assert sorted(fitted.results.rglob("*")) == before
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this computer")
+    with playwright.sync_playwright() as playing:
+        browser = playing.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, address):
+    """The page, opened; it may neither complain nor ask anybody else for anything."""
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    own = f"http://{urlsplit(address).netloc}/"
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith((own, "data:", "blob:" + own)) else complaints.append(r.url),
+    )
+    page.goto(address)
+    page.wait_for_selector(".pictures img")
+    yield page
+    assert complaints == []
+    page.close()
+
+
+def choose(page, label, value):
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def title(page, text):
+    page.wait_for_function("text => document.querySelector('section h2').textContent === text", arg=text)
+
+
+def predicted(page):
+    values = page.locator(".impression").evaluate_all("all => all.map(one => one.dataset.value)")
+    return [float(value) for value in values]
+
+
+def test_picking_a_face_trait_group_and_method(page, fitted):
+    images, groups, traits = list(fitted.study.images["image"]), fitted.study.groups, fitted.study.traits
+    title(page, f"{images[0]}: {traits[0]}")
+    assert page.url.endswith("/")
+    choose(page, "Face", images[2])
+    choose(page, "Trait", traits[1])
+    title(page, f"{images[2]}: {traits[1]}")
+    table = fitted.fitted.predictions.set_index(["group", "trait", "image"])["predicted"]
+    expected = [table[group, traits[1], images[2]] for group in groups]
+    assert predicted(page) == pytest.approx(expected, abs=1e-9)
+    before = page.locator(".pictures img").nth(1).get_attribute("src")
+    choose(page, "Method", "lrp.z_plus")
+    page.wait_for_function("old => document.querySelectorAll('.pictures img')[1].src !== old", arg=before)
+    choose(page, "Group", groups[1])
+    page.wait_for_function("document.querySelectorAll('.impression').length === 1")
+    assert predicted(page) == pytest.approx(expected[1:], abs=1e-9)
+    before = page.locator(".pictures img").nth(1).get_attribute("src")
+    page.locator("[aria-label='Hide relevance below'] [tabindex]").focus()
+    page.keyboard.press("PageUp")
+    page.keyboard.press("PageUp")
+    page.wait_for_function("old => document.querySelectorAll('.pictures img')[1].src !== old", arg=before)
+    assert "Hide relevance below: 0 %" not in page.inner_text(".controls")
+
+
+def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_path):
+    photograph = tmp_path / "<b>new.png"
+    shutil.copyfile(fitted.study.path(fitted.study.images["image"][1]), photograph)
+    models = TraitModels.load(fitted.results / "models")
+    table = predict_new_faces(models, fitted.backbone, {"new": photograph})
+    page.set_input_files("input[type=file]", photograph)
+    trait = fitted.study.traits[0]
+    title(page, f"{photograph.name}: {trait}")
+    own = table.set_index(["group", "trait"])["predicted"]
+    assert predicted(page) == [float(own[group, trait]) for group in fitted.study.groups]
+    assert page.locator(".pictures img").count() == 1 + len(fitted.study.groups)
+    assert page.locator(".near figure").count() == 4
+    page.locator(".near button").first.click()
+    page.wait_for_function(
+        "document.querySelectorAll('.near').length && !document.body.innerText.includes('A new face')"
+    )
+
+
+def test_a_file_that_is_no_face_is_refused_in_words(page, fitted, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    page.set_input_files("input[type=file]", tmp_path / "text.png")
+    page.get_by_text("text.png: is not a JPEG, PNG, TIFF or WebP image").wait_for()
+    Image.new("RGB", (90, 90), (90, 120, 90)).save(tmp_path / "green.png")
+    page.set_input_files("input[type=file]", tmp_path / "green.png")
+    page.get_by_text("green.png: ").wait_for()
+    title(page, f"{fitted.study.images['image'][0]}: {fitted.study.traits[0]}")
+
+
+@pytest.mark.parametrize("width", [390, 820, 1440])
+def test_nothing_sticks_out_of_the_page(page, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def request(address, path, headers=None, method="GET", with_cookie=True):
+    """Send a request as it is written, and give the answer's status."""
+    parts = urlsplit(address)
+    token = parse_qs(parts.query)["token"][0]
+    cookie = {"Cookie": f"traitlens_{parts.port}={token}"} if with_cookie else {}
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=20)
+    connection.request(method, path, headers=cookie | (headers or {}))
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer
+
+
+def test_the_server_refuses_whoever_has_not_the_token(address):
+    assert urlsplit(address).hostname == "127.0.0.1"
+    assert len(parse_qs(urlsplit(address).query)["token"][0]) >= 43
+    for path in ("/", "/results/performance.csv", "/_nicegui_ws/socket.io/?EIO=4&transport=polling"):
+        assert request(address, path, with_cookie=False).status == 403
+    assert request(address, "/?token=wrong").status == 403
+    assert request(address, "/").status == 200
+
+
+@pytest.mark.parametrize("name", ["Origin", "Host"])
+def test_the_server_refuses_other_pages_and_other_names(address, name):
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    foreign = {name: "http://evil.example" if name == "Origin" else "evil.example"}
+    socket = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    assert request(address, "/", foreign).status in (403, 421)
+    assert request(address, socket, upgrade | foreign).status == 403
+    assert request(address, "/_nicegui/client/x/upload/1", foreign, "POST").status in (403, 421)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/results/../../ratings.csv", "/results/%2e%2e/%2e%2e/ratings.csv", "/results/..%2f..%2fratings.csv",
+     "/results//etc/passwd", "/results/.kept/fit.json", "/../../etc/passwd", "/openapi.json"],
+)  # fmt: skip
+def test_the_server_hands_out_nothing_outside_the_results(address, path):
+    assert request(address, path).status == 404
+
+
+def test_the_server_hands_out_results_as_pages_of_no_origin(address):
+    answer = request(address, "/results/performance.csv")
+    assert answer.status == 200
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+
+
+def test_without_nicegui_the_command_to_install_it_is_told(fitted, monkeypatch):
+    from traitlens.explorer import serving
+    from traitlens.problems import TraitlensError
+
+    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    with pytest.raises(TraitlensError, match=r"pip install 'traitlens\[app\]'"):
+        serving.explore(fitted.results)
