@@ -21,6 +21,7 @@ INNER = (
     "traitlens.watching",
     "traitlens.study.checking",
     "traitlens.study.drawing",
+    "traitlens.pipeline.engines",
     "traitlens.readouts.dense",
     "traitlens.readouts.manifest",
     "traitlens.relevance.entering",
