@@ -1,11 +1,13 @@
-"""Simulated studies: how often the tests err, and how many raters a difference needs.
+"""Simulated studies: how often the tests err, where they find a difference, and how many raters it needs.
 
-Faces are synthetic features by region, raters are weights on regions with their own taste and noise; what
-differs between groups is known, so that error rates and power can be counted.
+The faces stay and raters are drawn anew for each study; what differs between groups is known, so that error
+rates and power can be counted. Faces are synthetic features (seconds, for planning) or drawn faces seen by
+the network (`traitlens validate`): what both give is a `KnownFaces`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,135 +15,44 @@ from scipy import stats
 
 from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_region import Progress, compare_regions
-from traitlens.comparison.operator import RegionOperator
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
+from traitlens.comparison.by_reliability import compare_reliability
+from traitlens.comparison.known_faces import Design, KnownFaces
+from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.problems import Problem, TraitlensError
+from traitlens.words import REGION, TRAIT
 
-REGIONS = ("brows", "eyes", "nose", "mouth", "cheeks", "chin", "forehead", "hair")
+TESTS = ("region", "performance", "reliability")
+_TASTE = 0.2
+"""Part of the residual variance that is private taste; the default design has the same."""
 
 
 @dataclass(frozen=True)
-class Design:
-    """What a simulated study looks like.
+class Validation:
+    """What was counted over simulated studies.
 
     Parameters
     ----------
-    raters : (int, int), default (20, 20)
-        Raters of each group.
-    images : int, default 80
-        Faces, one identity each.
-    traits : int, default 3
-        Traits, each rated by all raters.
-    regions : tuple of str
-        Regions; the readouts' features are parted among them.
-    planted : tuple of str, default ("mouth",)
-        Regions that the second group uses more.
-    difference : float, default 0.5
-        How much more, in standard deviations of the first group's true impression that the planted
-        regions' own impression adds.
-    taste : float, default 0.5
-        Standard deviation of a rater's own way of judging, beside one for the shared impression.
-    noise : float, default 1.0
-        Standard deviation of noise of a judgement, beside the same.
-    level : float, default 0.5
-        Standard deviation of raters' mean levels.
-    features : int, default 6
-        Features of a region.
-    folds : int, default 5
-        Folds.
-    penalty : float, default 20
-        Ridge penalty.
+    rates : DataFrame
+        A row per test ("region", "performance", "reliability"): difference, n_1, n_2 (raters), n_images,
+        studies, significant (number of studies with any corrected p at or below alpha), estimate (their
+        rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest effect
+        lies where a difference was planted; regions only).
+    places : DataFrame
+        A row per trait and region: difference, n_1, planted, largest (number of studies in which the cell had
+        the largest effect of all), significant (number of studies in which it was significant), studies.
     """
 
-    raters: tuple[int, int] = (20, 20)
-    images: int = 80
-    traits: int = 3
-    regions: tuple[str, ...] = field(default=REGIONS)
-    planted: tuple[str, ...] = ("mouth",)
-    difference: float = 0.5
-    taste: float = 0.5
-    noise: float = 1.0
-    level: float = 0.5
-    features: int = 6
-    folds: int = 5
-    penalty: float = 20.0
+    rates: pd.DataFrame
+    places: pd.DataFrame
 
-
-def simulate_faces(design: Design, seed: int = 0) -> tuple[RegionOperator, np.ndarray]:
-    """Draw faces as features by region.
-
-    Parameters
-    ----------
-    design : Design
-        The study.
-    seed : int, default 0
-        Seed.
-
-    Returns
-    -------
-    operator : RegionOperator
-        Kernels of gradient times input, whose relevance conserves the prediction.
-    features : ndarray of shape (region, image, feature)
-        The features, centred.
-    """
-    rng = np.random.default_rng([seed, 1])
-    shape = (len(design.regions), design.images, design.features)
-    # Parts of one face go together a little, as faces do.
-    features = rng.normal(size=shape) + 0.5 * rng.normal(size=shape[1:])
-    features -= features.mean(axis=1, keepdims=True)
-    kernels = features @ features.transpose(0, 2, 1)
-    names = tuple(f"face{number:04d}" for number in range(design.images))
-    folds = rng.permutation(np.arange(design.images) % design.folds)
-    return RegionOperator(names, design.regions, folds, kernels.sum(axis=0), kernels), features
-
-
-def simulate_ratings(design: Design, features: np.ndarray, seed: int) -> pd.DataFrame:
-    """Draw raters of two groups and their ratings of given faces.
-
-    Parameters
-    ----------
-    design : Design
-        The study.
-    features : ndarray of shape (region, image, feature)
-        Of `simulate_faces`.
-    seed : int
-        Seed of traits and raters.
-
-    Returns
-    -------
-    DataFrame
-        rater, group ("a", "b"), image, trait, rating (standard deviation of the true impression is 1).
-    """
-    rng = np.random.default_rng([seed, 2])
-    planted = np.isin(design.regions, design.planted)
-    parts = []
-    for trait in range(design.traits):
-        weights = rng.normal(size=(len(design.regions), design.features))
-        by_region = np.einsum("gif,gf->gi", features, weights)
-        truth = by_region.sum(axis=0)
-        scale = truth.std()
-        extra = by_region[planted].sum(axis=0) if planted.any() else np.zeros(design.images)
-        extra = extra / max(extra.std(), 1e-12)
-        for group, number, share in zip("ab", design.raters, (0.0, design.difference), strict=True):
-            own = np.einsum("gif,rgf->ri", features, rng.normal(size=(number, *weights.shape)))
-            values = (
-                truth / scale
-                + share * extra
-                + design.taste * own / scale
-                + design.noise * rng.normal(size=own.shape)
-                + design.level * rng.normal(size=(number, 1))
-            )
-            table = pd.DataFrame(
-                values,
-                index=[f"{group}{rater:03d}" for rater in range(number)],
-                columns=[f"face{image:04d}" for image in range(design.images)],
-            )
-            long = table.rename_axis(RATER).reset_index().melt(RATER, var_name=IMAGE, value_name=RATING)
-            parts.append(long.assign(**{GROUP: group, TRAIT: f"trait{trait + 1}"}))
-    return pd.concat(parts, ignore_index=True)
+    def __str__(self) -> str:
+        return self.rates.to_string(index=False)
 
 
 def validate(
-    design: Design | None = None,
+    faces: KnownFaces | None = None,
+    difference: float = 0.0,
+    raters: tuple[int, int] = (20, 20),
     *,
     studies: int = 200,
     permutations: int = 499,
@@ -149,13 +60,17 @@ def validate(
     alpha: float = 0.05,
     seed: int = 0,
     progress: Progress = None,
-) -> pd.DataFrame:
+) -> Validation:
     """Count errors and finds over simulated studies: same faces, new raters each time.
 
     Parameters
     ----------
-    design : Design, optional
-        The studies; a difference of 0 gives the rate of false positives.
+    faces : KnownFaces, optional
+        The faces; synthetic ones of the default `Design` where missing.
+    difference : float, default 0
+        How far the groups differ; 0 gives the rate of false positives.
+    raters : (int, int), default (20, 20)
+        Raters of the groups.
     studies : int, default 200
         How many.
     permutations : int, default 499
@@ -171,60 +86,65 @@ def validate(
 
     Returns
     -------
-    DataFrame
-        One row per test ("region", "performance"): difference, n_1, n_2, n_images, studies, significant
-        (number of studies with any corrected p at or below alpha), estimate (their rate), ci_low, ci_high
-        (Clopper-Pearson), right_region (rate of studies whose largest effect is planted; regions only).
+    Validation
+        Rates of each test, and the regions that were found.
 
     Examples
     --------
-    >>> validate(Design(difference=0.0), studies=2, permutations=19)["test"].tolist()
-    ['region', 'performance']
+    >>> validate(KnownFaces.of(Design()), studies=2, permutations=19).rates["test"].tolist()
+    ['region', 'performance', 'reliability']
     """
-    design = design or Design()
-    operator, features = simulate_faces(design, seed)
-    found = {"region": 0, "performance": 0}
-    right = 0
+    faces = faces or KnownFaces.of(Design(), seed)
+    planted = faces.planted(difference)
+    found = Counter(dict.fromkeys(TESTS, 0))
+    largest: Counter[tuple[str, str]] = Counter()
+    cells: Counter[tuple[str, str]] = Counter()
     for study in range(studies):
-        ratings = simulate_ratings(design, features, seed * 1_000_003 + study)
-        regions = compare_regions(
-            ratings, operator, design.penalty, summary=summary, permutations=permutations, seed=study
-        )
-        performance = compare_performance(
-            ratings, operator, design.penalty, permutations=permutations, seed=study
-        )
-        found["region"] += bool(regions["p_corrected"].min() <= alpha)
-        found["performance"] += bool(performance["p_corrected"].min() <= alpha)
-        right += regions.loc[regions["statistic"].abs().idxmax(), REGION] in design.planted
+        ratings = faces.rate(raters, difference, seed * 1_000_003 + study)
+        penalties = choose_common_penalties(ratings, faces.operator, faces.identities, seed)
+        tables = {
+            "region": compare_regions(
+                ratings, faces.operator, penalties, summary=summary, permutations=permutations, seed=study
+            ),
+            "performance": compare_performance(
+                ratings, faces.operator, penalties, permutations=permutations, seed=study
+            ),
+            "reliability": compare_reliability(ratings, splits=20, permutations=permutations, seed=study),
+        }
+        found.update(test for test, table in tables.items() if table["p_corrected"].min() <= alpha)
+        regions = tables["region"].set_index([TRAIT, REGION])
+        largest[regions["statistic"].abs().idxmax()] += 1
+        cells.update(regions.index[regions["p_corrected"] <= alpha])
         if progress:
             progress(1)
+    right = sum(count for cell, count in largest.items() if cell in planted)
+    shared = {
+        "difference": difference,
+        "n_1": raters[0],
+        "n_2": raters[1],
+        "n_images": len(faces.operator.images),
+        "studies": studies,
+    }
     rows = []
-    for test, count in found.items():
-        low, high = stats.binomtest(count, studies).proportion_ci(0.95, "exact")
+    for test in TESTS:
+        low, high = stats.binomtest(found[test], studies).proportion_ci(0.95, "exact")
         rows.append(
-            {
-                "test": test,
-                "difference": design.difference,
-                "n_1": design.raters[0],
-                "n_2": design.raters[1],
-                "n_images": design.images,
-                "studies": studies,
-                "significant": count,
-                "estimate": count / studies,
-                "ci_low": low,
-                "ci_high": high,
-                "right_region": right / studies
-                if test == "region" and design.difference and design.planted
-                else np.nan,
-            }
+            {"test": test, **shared, "significant": found[test], "estimate": found[test] / studies}
+            | {"ci_low": low, "ci_high": high}
+            | {"right_region": right / studies if test == "region" and planted else np.nan}
         )
-    return pd.DataFrame(rows)
+    places = [
+        {TRAIT: cell[0], REGION: cell[1], **shared, "planted": cell in planted}
+        | {"largest": largest[cell], "significant": cells[cell]}
+        for cell in regions.index
+    ]
+    return Validation(pd.DataFrame(rows), pd.DataFrame(places))
 
 
 def power(
-    raters: Sequence[int] = (10, 20, 40, 80),
+    faces: KnownFaces | None = None,
     differences: Sequence[float] = (0.25, 0.5, 1.0),
-    design: Design | None = None,
+    raters: Sequence[int] = (10, 20, 40, 80),
     *,
     studies: int = 100,
     permutations: int = 199,
@@ -235,12 +155,12 @@ def power(
 
     Parameters
     ----------
+    faces : KnownFaces, optional
+        The faces; synthetic ones of the default `Design` where missing.
+    differences : sequence of float
+        Differences to try.
     raters : sequence of int
         Numbers of raters per group to try.
-    differences : sequence of float
-        Differences to try, in standard deviations of the true impression.
-    design : Design, optional
-        Everything else.
     studies : int, default 100
         Simulated studies each.
     permutations : int, default 199
@@ -253,18 +173,48 @@ def power(
     Returns
     -------
     DataFrame
-        As of `validate`, rows for each number of raters and difference; `estimate` is the power.
+        As `Validation.rates`, rows for each number of raters and difference; `estimate` is the power.
     """
-    base = (design or Design()).__dict__
+    faces = faces or KnownFaces.of(Design(), seed)
     tables = [
         validate(
-            Design(**{**base, "raters": (number, number), "difference": difference}),
+            faces,
+            difference,
+            (number, number),
             studies=studies,
             permutations=permutations,
             seed=seed,
             progress=progress,
-        )
+        ).rates
         for number in raters
         for difference in differences
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def design_of_pilot(reliability: pd.DataFrame, design: Design | None = None) -> Design:
+    """Take noise and levels of the simulated raters from a pilot.
+
+    Parameters
+    ----------
+    reliability : DataFrame
+        Of `reliability_table`: var_image, var_rater, var_residual.
+    design : Design, optional
+        Everything else.
+
+    Returns
+    -------
+    Design
+        With the pilot's standard deviations beside one of the true impression, medians over groups and
+        traits. Of the residual a fifth is taken as private taste and the rest as noise: only repeats could
+        part them.
+    """
+    known = reliability[reliability["var_image"] > 0]
+    if known.empty:
+        raise TraitlensError(
+            Problem("the pilot's raters agree in nothing", "power cannot be told from this pilot")
+        )
+    residual = float((known["var_residual"] / known["var_image"]).median())
+    level = float((known["var_rater"].clip(lower=0) / known["var_image"]).median())
+    taste, noise = np.sqrt(residual * _TASTE), np.sqrt(residual * (1 - _TASTE))
+    return replace(design or Design(), taste=float(taste), noise=float(noise), level=float(np.sqrt(level)))
