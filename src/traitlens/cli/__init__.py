@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import traitlens
-from traitlens.cli import analysing, beginning, exploring, looking_after
+from traitlens.cli import analysing, beginning, exploring, looking_after, planning
 from traitlens.cli.importing import importing
 from traitlens.cli.terminal import FAULT, answer_as_json, messages, output, refuse
 from traitlens.problems import Problem, TraitlensError
@@ -20,6 +20,7 @@ INTERRUPTED = 130
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
+    "Plan": (planning.power, planning.validate),
     "Analyse": (analysing.check, analysing.run),
     "Look": (exploring.explore,),
     "Share": (analysing.export, looking_after.cite),

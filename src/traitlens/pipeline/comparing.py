@@ -107,7 +107,7 @@ def compare_readouts(run: "Run") -> str:
     pixels = settings.comparison.pixels if len(run.study.groups) > 1 else 0
 
     def make(key: str, advance: Advance) -> list[str]:
-        operator, study = _of_rated_images(run, _region_operator(run, advance))
+        operator, study = _of_rated_images(run, make_operator(run, advance))
         identities = run.folds.set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
         penalties = choose_common_penalties(study.ratings, operator, identities, settings.seed)
         files = _write(run, tabulate_readouts(study, operator, penalties))
@@ -120,8 +120,21 @@ def compare_readouts(run: "Run") -> str:
     return run.make_stage("compare_readouts", inputs, [], "Comparing readouts", total, make)
 
 
-def _region_operator(run: "Run", advance: Advance) -> RegionOperator:
-    """Take regions back to the features of each image; ratings play no part in it."""
+def make_operator(run: "Run", advance: Advance) -> RegionOperator:
+    """Take regions back to the features of each image; ratings play no part in it.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its readouts are linear and all its faces have landmarks.
+    advance : callable
+        Told of images done.
+
+    Returns
+    -------
+    RegionOperator
+        For the exchange of raters between groups.
+    """
     features_key, features = run.features
     (space,) = features
     folds, method = run.folds[FOLD].to_numpy(), run.study.settings.relevance.method
