@@ -1,4 +1,4 @@
-"""Commands that simulate studies: can the tests be trusted, and how many raters does a difference need?"""
+"""Commands that simulate studies: whether tests can be trusted, how many raters a difference needs."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -47,7 +47,7 @@ def draw_validation(rates: pd.DataFrame, places: pd.DataFrame, path: Path) -> li
     for place, difference in enumerate(differences):
         part = rates[rates["difference"] == difference].reset_index(drop=True)
         _draw_rates(first, part, place, _tell(difference))
-    name_rows(first, [f"{name} test" for name in part["test"]], 24)
+    name_rows(first, [f"{name.capitalize()} test" for name in part["test"]], 24)
     first.axvline(100 * LEVEL, color=FAINT, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
     first.set_xlim(0, 103)
     first.set_xlabel("Studies with a significant result (%)")
@@ -115,7 +115,7 @@ def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("Raters in each group")
-        axes.set_title(f"{test} test", loc="left", fontweight="bold")
+        axes.set_title(f"{test.capitalize()} test", loc="left", fontweight="bold")
     panels[0].set_ylabel("Studies with a significant result (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(differences))
     return save_figure(figure, path)
