@@ -23,7 +23,7 @@ from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, REGION, TRAIT
 EFFECT = 0.6
 """The difference that `traitlens simulate` plants by default."""
 
-IDENTITIES, SIZE, TRAIT_COUNT = 80, 128, 3
+TRAIT_COUNT = 3
 
 
 def run_validation(
@@ -36,6 +36,9 @@ def run_validation(
     seed: int = 1,
     machine: Machine | None = None,
     watcher: Watcher | None = None,
+    *,
+    identities: int = 80,
+    size: int = 128,
 ) -> pd.DataFrame:
     """Count how often the tests err, and how often and where they find what was planted.
 
@@ -59,6 +62,10 @@ def run_validation(
         Device, precision, weights.
     watcher : Watcher or None
         Who is told of the progress.
+    identities : int, default 80
+        Number of faces.
+    size : int, default 128
+        Side of what the network sees, in pixels; a multiple of 32.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def run_validation(
         `validation.csv`, with `validation_places.csv` (where differences were found) and a figure.
     """
     folder = Path(folder)
-    run = _faces_run(folder, seed, machine, watcher)
+    run = _faces_run(folder, identities, size, seed, machine, watcher)
     faces = known_faces(run, seed)
     made = []
     for difference, number in ((0.0, null_studies), (effect, studies)):
@@ -146,12 +153,14 @@ def run_power(
     return table
 
 
-def _faces_run(folder: Path, seed: int, machine: Machine | None, watcher: Watcher | None) -> Run:
+def _faces_run(
+    folder: Path, identities: int, size: int, seed: int, machine: Machine | None, watcher: Watcher | None
+) -> Run:
     """Draw the faces where they are not there yet."""
     faces = folder / "faces"
     if not (faces / "study.toml").exists():
-        with (watcher or Silent()).stage("Drawing faces", IDENTITIES) as advance:
-            simulate_study(faces, IDENTITIES, 1, TRAIT_COUNT, 2, seed=seed, seen_size=SIZE, progress=advance)
+        with (watcher or Silent()).stage("Drawing faces", identities) as advance:
+            simulate_study(faces, identities, 1, TRAIT_COUNT, 2, seed=seed, seen_size=size, progress=advance)
     return Run(Study.load(faces), folder / "kept", machine, watcher)
 
 
