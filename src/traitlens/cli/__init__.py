@@ -11,6 +11,7 @@ import typer
 
 import traitlens
 from traitlens.cli import analysing, beginning, exploring, looking_after, planning
+from traitlens.cli.collecting import plan, rate
 from traitlens.cli.importing import importing
 from traitlens.cli.terminal import FAULT, answer_as_json, messages, output, refuse
 from traitlens.problems import Problem, TraitlensError
@@ -21,6 +22,7 @@ INTERRUPTED = 130
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
     "Plan": (planning.power, planning.validate),
+    "Collect": (plan,),
     "Analyse": (analysing.check, analysing.run),
     "Look": (exploring.explore,),
     "Share": (analysing.export, looking_after.cite),
@@ -42,6 +44,7 @@ app = typer.Typer(
     ),
 )
 app.add_typer(importing, name="import", rich_help_panel="Begin")
+app.add_typer(rate, name="rate", rich_help_panel="Collect")
 for heading, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=heading)(command)

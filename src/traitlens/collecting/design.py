@@ -1,0 +1,225 @@
+"""What a study's sessions have in common, and the faces as participants see them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from traitlens.collecting.session import Design
+from traitlens.faces.images import load_image
+from traitlens.keeping import digest_file, write_whole
+from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.study.drawing.face import draw_face
+from traitlens.study.drawing.parameters import draw_parameters
+from traitlens.study.reading import IMAGE_SUFFIXES, find_images
+from traitlens.study.settings import Settings, read_settings
+from traitlens.watching import Silent, Watcher
+
+COLLECTED = "collected"
+"""The study's folder for what is collected."""
+
+EVERYONE = "all"
+"""The group of a study that names none."""
+
+MOST_BUTTONS = 9
+"""One button for each number key."""
+
+LONGEST_SIDE = 1000
+"""Faces are shown with this many pixels on their longer side at most."""
+
+PRACTICE, DRAWN = "*practice/", "*drawn/"
+"""What the names of practice images begin with: the study's own, and drawn ones."""
+
+PRACTICE_SEED = 271828
+"""Seed of the faces that are drawn for practice."""
+
+
+def read_design(folder: Path) -> tuple[Design, Settings]:
+    """Read from a study how its sessions shall be.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; it needs images, and groups, traits and the scale in `study.toml`.
+
+    Returns
+    -------
+    design : Design
+        What every session has in common.
+    settings : Settings
+        All settings of the study.
+
+    Raises
+    ------
+    StudyError
+        With every fault.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise StudyError(Problem("there is no such folder", "give the study's folder", str(folder)))
+    settings, problems = read_settings(folder / "study.toml")
+    images = find_images(folder)
+    if not images:
+        problems.append(Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there", "images/"))
+    if not settings.traits:
+        problems.append(Problem("traits are missing", "name them: traits = [...]", "study.toml"))
+    problems += _check_scale(settings)
+    wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
+    problems += [
+        Problem(f"{name!r} is no language", "write a code such as en", "study.toml") for name in wrong
+    ]
+    if problems:
+        raise StudyError(problems)
+    assert settings.scale is not None
+    asked = settings.collecting
+    practice = _practice_files(folder)
+    names = [PRACTICE + path.name for path in practice] or [f"{DRAWN}{i + 1}" for i in range(asked.practice)]
+    low, high = settings.scale
+    design = Design(
+        settings.groups,
+        settings.traits,
+        tuple(images),
+        low,
+        high,
+        step=asked.step if asked.answer == "slider" else 1,
+        answer=asked.answer,
+        confirm=asked.confirm,
+        order=asked.order,
+        repeats=asked.repeats,
+        practice=asked.practice,
+        checks=asked.checks,
+        pause_after=asked.pause_after,
+        seed=settings.seed,
+        practice_images=tuple(names) if asked.practice else (),
+    )
+    return design, settings
+
+
+def _check_scale(settings: Settings) -> list[Problem]:
+    """Refuse a scale that the answers cannot lie on."""
+    if settings.scale is None:
+        return [Problem("scale is missing", "say scale = [1, 7]", "study.toml")]
+    low, high = settings.scale
+    asked = settings.collecting
+    if asked.answer == "buttons":
+        if not (low.is_integer() and high.is_integer() and high - low < MOST_BUTTONS):
+            what = f"buttons need whole numbers, {MOST_BUTTONS} at most; the scale is {low:g} to {high:g}"
+            return [Problem(what, 'change scale, or say answer = "slider" in [collecting]', "study.toml")]
+    elif abs((high - low) / asked.step - round((high - low) / asked.step)) > 1e-6:
+        what = f"the slider's step {asked.step:g} does not divide the scale {low:g} to {high:g}"
+        return [Problem(what, "change step in [collecting]", "study.toml")]
+    return []
+
+
+def _practice_files(folder: Path) -> list[Path]:
+    """List the images that the study has for practice."""
+    found = (folder / "practice").glob("*")
+    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def describe_scale(design: Design) -> dict[str, Any]:
+    """Say what a page needs to know of the scale and of the groups.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+
+    Returns
+    -------
+    dict
+        answer, low, high, step, confirm, practice (whether there is some), groups.
+    """
+    return {
+        "answer": design.answer,
+        "low": design.low,
+        "high": design.high,
+        "step": design.step,
+        "confirm": design.confirm or design.answer == "slider",
+        "practice": bool(design.practice_images),
+        "groups": list(design.groups),
+    }
+
+
+@dataclass(frozen=True)
+class ShownFaces:
+    """The faces as participants see them, by number.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the images: those of the study, then those for practice.
+    files : tuple of Path
+        The JPEG files that are shown.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    def number(self, name: str) -> int:
+        """Give the number of an image."""
+        return self.names.index(name)
+
+
+def show_faces(folder: Path, design: Design, watcher: Watcher | None = None) -> ShownFaces:
+    """Make the files that are shown: upright, in sRGB, no larger than a screen needs, without metadata.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; the files lie in `collected/shown`, and are made where they are missing.
+    design : Design
+        Which images.
+    watcher : Watcher, optional
+        Who is told of the progress.
+
+    Returns
+    -------
+    ShownFaces
+        The faces.
+
+    Raises
+    ------
+    StudyError
+        With every image that cannot be read.
+    """
+    shown = Path(folder) / COLLECTED / "shown"
+    names = (*design.images, *design.practice_images)
+    files: list[Path] = []
+    problems: list[Problem] = []
+    with (watcher or Silent()).stage("Preparing faces", len(names)) as advance:
+        for name in names:
+            try:
+                files.append(_show(Path(folder), shown, name))
+            except TraitlensError as error:
+                problems += error.problems
+            advance(1)
+    if problems:
+        raise StudyError(problems)
+    return ShownFaces(names, tuple(files))
+
+
+def _show(folder: Path, shown: Path, name: str) -> Path:
+    """Make the file of one face."""
+    if name.startswith(DRAWN):
+        target = shown / f"drawn-{name.removeprefix(DRAWN)}.jpg"
+        if not target.exists():
+            parameters = draw_parameters(PRACTICE_SEED, int(name.removeprefix(DRAWN)), 0)
+            _save(Image.fromarray(draw_face(parameters, 512).picture), target)
+        return target
+    practice = name.startswith(PRACTICE)
+    path = folder / "practice" / name.removeprefix(PRACTICE) if practice else folder / "images" / name
+    target = shown / f"{digest_file(path)[:24]}.jpg"
+    if not target.exists():
+        image = Image.fromarray(load_image(path))
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+        _save(image, target)
+    return target
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    """Write a JPEG without visible loss."""
+    with write_whole(target) as temporary:
+        image.save(temporary, "JPEG", quality=95, subsampling=0)

@@ -1,0 +1,161 @@
+"""The same session as a static jsPsych 8 experiment, for JATOS or any web space.
+
+The pages are those of the session with a server (`view.js`), shown by a plugin of jsPsych; the orders are
+made beforehand by :mod:`.session`, so that nothing about a session is decided twice.
+"""
+
+import html
+import json
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from traitlens.collecting.design import EVERYONE, describe_scale, read_design, show_faces
+from traitlens.collecting.session import Design, Step, make_steps, opening
+from traitlens.collecting.texts import read_texts
+from traitlens.keeping import digest, write_whole
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.watching import Watcher
+
+PAGES = Path(__file__).parent / "pages"
+SCRIPT = "dist/index.browser.min.js"
+"""The script within jsPsych's npm package that a page loads."""
+
+SAVES = ("download", "jatos")
+MOST_ORDERS = 500
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{policy}<title>Study</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="style.css">
+</head>
+<body>
+<div id="page"></div>
+<noscript>This study needs JavaScript. Please tell the person who runs it.</noscript>
+{scripts}
+</body>
+</html>
+"""
+
+
+def write_experiment(
+    folder: Path,
+    out: Path,
+    scripts: Path | None = None,
+    cdn: str | None = None,
+    save: str = "download",
+    orders: int = 40,
+    watcher: Watcher | None = None,
+) -> None:
+    """Write a study's session as a folder that any web server can give out.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    out : Path
+        The folder to make; must not exist, or be empty.
+    scripts : Path, optional
+        A copy of the npm package `jspsych`, version 8; its script is copied beside the page.
+    cdn : str, optional
+        The web address that the page loads jsPsych's script from instead.
+    save : {"download", "jatos"}, default "download"
+        "download": at the end the participant saves a file; "jatos": JATOS takes the data.
+    orders : int, default 40
+        How many orders are made for each group; a participant gets one of them.
+    watcher : Watcher, optional
+        Who is told of the progress.
+
+    Raises
+    ------
+    TraitlensError
+        If the study has faults, or jsPsych's script is not where it was said to be.
+    """
+    folder, out = Path(folder), Path(out)
+    script, origin = _find_script(scripts, cdn)
+    if save not in SAVES:
+        raise unknown_choice("way to save", save, SAVES)
+    if not 1 <= orders <= MOST_ORDERS:
+        raise TraitlensError(Problem(f"orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
+    design, settings = read_design(folder)
+    texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
+    faces = show_faces(folder, design, watcher)
+    groups = design.groups or (EVERYONE,)
+    sessions = {group: [make_steps(design, group, place) for place in range(orders)] for group in groups}
+    content = {
+        "study": settings.name,
+        "key": digest(settings.name, [list(faces.names), list(design.traits), design.seed])[:12],
+        "save": save,
+        "texts": texts,
+        "scale": describe_scale(design),
+        "traits": design.traits,
+        "images": faces.names,
+        "asks_group": len(design.groups) > 1,
+        "opening": len(opening(design)),
+        "orders": {
+            group: [[_pack(step, design, faces.names) for step in steps] for steps in kept]
+            for group, kept in sessions.items()
+        },
+    }
+    with write_whole(out) as temporary:
+        (temporary / "faces").mkdir(parents=True)
+        for number, path in enumerate(faces.files):
+            shutil.copyfile(path, temporary / "faces" / f"{number}.jpg")
+        for name in ("style.css", "view.js", "experiment.js"):
+            shutil.copyfile(PAGES / name, temporary / name)
+        if script is not None:
+            (temporary / "jspsych").mkdir()
+            shutil.copyfile(script, temporary / "jspsych" / Path(SCRIPT).name)
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        (temporary / "design.js").write_text(f"const TRAITLENS = {text};\n", encoding="utf-8")
+        (temporary / "index.html").write_text(_page(cdn, origin, save), encoding="utf-8")
+
+
+def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, str]:
+    """Find jsPsych's script: the file to copy, or the origin of its address."""
+    if (scripts is None) == (cdn is None):
+        advice = "name a copy of its npm package with --scripts, or a web address with --cdn"
+        raise TraitlensError(Problem("it must be said where jsPsych comes from", advice))
+    if cdn is not None:
+        parts = urlsplit(cdn)
+        if parts.scheme != "https" or not parts.netloc or not parts.path.endswith(".js"):
+            advice = f"give the https address of jsPsych's {SCRIPT}"
+            raise TraitlensError(Problem(f"{cdn!r} is no address of a script", advice))
+        return None, f"https://{parts.netloc}"
+    assert scripts is not None
+    package = Path(scripts) / "package.json"
+    try:
+        about = json.loads(package.read_text(encoding="utf-8"))
+        version = str(about.get("version", "")) if about.get("name") == "jspsych" else ""
+    except (OSError, ValueError, AttributeError):
+        version = ""
+    if not version.startswith("8.") or not (Path(scripts) / SCRIPT).is_file():
+        advice = "npm install jspsych@8, and name node_modules/jspsych"
+        raise TraitlensError(Problem("holds no jsPsych 8", advice, str(scripts)))
+    return Path(scripts) / SCRIPT, ""
+
+
+def _pack(step: Step, design: Design, images: tuple[str, ...]) -> list[object]:
+    """Write a step as numbers: kind, traits, image, repeat, wanted."""
+    image = None if step.image is None else images.index(step.image)
+    return [step.kind, [design.traits.index(trait) for trait in step.traits], image, step.repeat, step.wanted]
+
+
+def _page(cdn: str | None, origin: str, save: str) -> str:
+    """Write the page; outside JATOS, which adds scripts of its own, it allows its own scripts only."""
+    sources = f"'self' {origin}".strip()
+    policy = (
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"script-src {sources}"
+    )
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
+    first = html.escape(cdn) if cdn is not None else f"jspsych/{Path(SCRIPT).name}"
+    files = [*(["jatos.js"] if save == "jatos" else []), first, "view.js", "design.js", "experiment.js"]
+    scripts = "\n".join(f'<script src="{file}"></script>' for file in files)
+    return PAGE.format(policy="" if save == "jatos" else meta, scripts=scripts)

@@ -1,0 +1,107 @@
+"""Data of the jsPsych experiment read back: the same answers as a session with a server gives."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from traitlens.collecting.session import RATED, Design, find_fault
+from traitlens.problems import Problem, StudyError
+from traitlens.study.formats import read_cells
+
+SUFFIXES = (".json", ".csv")
+TEXTS = ("participant", "group", "kind", "trait", "image", "time", "device", "language")
+NUMBERS = ("step", "repeat", "rating", "rt")
+NEEDED = (*TEXTS, *NUMBERS, "wanted", "moved")
+"""The columns of the data, beside jsPsych's own."""
+
+
+def read_experiment(files: Sequence[Path], design: Design) -> list[dict[str, Any]]:
+    """Read what the jsPsych experiment saved.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Files (JSON or CSV), or folders of them.
+    design : Design
+        The design that the answers must agree with.
+
+    Returns
+    -------
+    list of dict
+        Answers, as :meth:`~traitlens.collecting.store.Store.answers` gives them; a step that stands in two
+        files of one participant, as where data were saved twice, counts once.
+
+    Raises
+    ------
+    StudyError
+        With every fault: columns that are missing, images or traits of another study, answers off the scale,
+        two different answers for one step.
+    """
+    paths = [path for given in files for path in _list(Path(given))]
+    answers: dict[tuple[str, int], dict[str, Any]] = {}
+    problems: list[Problem] = []
+    for path in paths:
+        for row, answer in _read(path, design, problems):
+            key = (answer["participant"], answer["step"])
+            if answers.setdefault(key, answer) != answer:
+                what = f"step {key[1]} of participant {key[0]!r} was answered differently elsewhere"
+                problems.append(Problem(what, "remove one of the two", path.name, row))
+    if problems:
+        raise StudyError(problems)
+    return [answers[key] for key in sorted(answers)]
+
+
+def _list(given: Path) -> list[Path]:
+    """List the files that are meant."""
+    if given.is_dir():
+        found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not found:
+            raise StudyError(
+                Problem("holds no JSON or CSV file", "name the folder with the data", str(given))
+            )
+        return found
+    if not given.is_file():
+        raise StudyError(Problem("there is no such file", "name the data", str(given)))
+    return [given]
+
+
+def _read(path: Path, design: Design, problems: list[Problem]) -> list[tuple[int, dict[str, Any]]]:
+    """Read the rated steps of one file."""
+    cells = read_cells(path).astype(str)
+    missing = [name for name in NEEDED if name not in cells]
+    if missing:
+        advice = "name data of the experiment that traitlens wrote"
+        problems.append(Problem(f"columns are missing: {', '.join(missing)}", advice, path.name))
+        return []
+    answers = []
+    for index, row in cells[cells["kind"].isin(RATED)].iterrows():
+        answer, fault = _answer(row, design)
+        if fault is not None:
+            problems.append(Problem(fault, "remove or correct the answer", path.name, int(str(index)) + 2))
+        else:
+            answers.append((int(str(index)) + 2, answer))
+    return answers
+
+
+def _answer(row: pd.Series, design: Design) -> tuple[dict[str, Any], str | None]:
+    """Read and check one answer."""
+    moved = {"true": True, "false": False}.get(row["moved"].strip().lower())
+    try:
+        numbers = {name: float(row[name]) for name in NUMBERS}
+        wanted = float(row["wanted"]) if row["kind"] == "check" else None
+    except ValueError:
+        return {}, f"one of {', '.join(NUMBERS)} and wanted is not a number"
+    answer: dict[str, Any] = {name: row[name].strip() for name in TEXTS}
+    answer |= {**numbers, "step": int(numbers["step"]), "repeat": int(numbers["repeat"])}
+    answer |= {"wanted": wanted, "moved": moved}
+    if not answer["participant"]:
+        return {}, "the participant is missing"
+    if row["kind"] == "trial" and answer["image"] not in design.images:
+        return {}, f"image {answer['image']!r} is none of the study"
+    if answer["trait"] not in design.traits:
+        return {}, f"trait {answer['trait']!r} is none of the study"
+    if design.groups and answer["group"] not in design.groups:
+        return {}, f"group {answer['group']!r} is none of the study"
+    return answer, find_fault(design, answer["rating"], answer["rt"], moved)

@@ -1,0 +1,89 @@
+// A session with a server: what is answered is sent at once, and sent again until the server has it.
+"use strict";
+
+(async () => {
+  const { View, make, paragraphs } = TraitlensView;
+  const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const root = document.getElementById("page");
+  let token = decodeURIComponent(location.hash.slice(1));
+  let view = null;
+
+  // Ask the server until it answers; a lost connection or a broken server is told and waited for.
+  async function ask(address, options = {}) {
+    for (;;) {
+      try {
+        const response = await fetch(address, { ...options, headers: { Authorization: "Bearer " + token } });
+        if (response.status < 500) {
+          if (view) view.tell("");
+          return response;
+        }
+      } catch { /* no connection */ }
+      if (view) view.tell(view.text.status.lost);
+      await wait(1500);
+    }
+  }
+
+  const faces = new Map(); // number -> Promise of an address; only a few are kept
+  function loadFace(number) {
+    if (!faces.has(number)) {
+      const loading = ask("api/faces/" + number).then((response) => {
+        if (!response.ok) throw new Error("no face");
+        return response.blob();
+      }).then((blob) => URL.createObjectURL(blob));
+      loading.catch(() => faces.delete(number));
+      faces.set(number, loading);
+      while (faces.size > 6) {
+        const [oldest, address] = faces.entries().next().value;
+        faces.delete(oldest);
+        address.then(URL.revokeObjectURL, () => {});
+      }
+    }
+    return faces.get(number);
+  }
+
+  function askForCode(wrong) {
+    const words = view.text.code;
+    return new Promise((resolve) => {
+      const field = make("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+      const form = make("form", { onsubmit: (event) => { event.preventDefault(); resolve(field.value.trim().toLowerCase()); } },
+        make("p", {}, make("label", {}, words.label + " ", field)), make("button", { class: "main" }, words.next));
+      view.again = null;
+      view.frame("text", words.title, [...paragraphs(wrong ? [words.wrong] : words.text, {}), form]);
+      field.focus();
+    });
+  }
+
+  async function findSession() {
+    let wrong = token !== "";
+    for (;;) {
+      if (token !== "") {
+        const response = await ask("api/session");
+        if (response.ok) return response.json();
+      }
+      token = await askForCode(wrong);
+      wrong = true;
+      history.replaceState(null, "", "#" + encodeURIComponent(token));
+    }
+  }
+
+  async function send(state, answer) {
+    view.tell(view.text.status.saving);
+    const body = JSON.stringify({ participant: state.participant, step: state.position, ...answer });
+    const response = await ask("api/answer", { method: "POST", body });
+    const told = await response.json();
+    if (response.ok) return told;
+    if (told.state) return told.state; // it was there already: go on where the server is
+    view.tell(view.text.status.error);
+    await wait(3000);
+    return findSession();
+  }
+
+  window.addEventListener("hashchange", () => location.reload());
+  const { texts, scale } = await (await ask("api/texts")).json();
+  view = new View(root, texts, scale, loadFace);
+  let state = await findSession();
+  for (;;) {
+    state.ahead.forEach((number) => loadFace(number).catch(() => {}));
+    state = await send(state, await view.show(state));
+  }
+})();

@@ -1,0 +1,372 @@
+"""The order of a session: what a participant sees, step by step, and which answers count.
+
+Everything here is pure: the same design, group and place in the group give the same steps on every machine.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeGuard
+
+import numpy as np
+
+Kind = Literal["consent", "group", "instructions", "practice", "block", "trial", "check", "pause", "end"]
+"""What a step asks for; practice, trial and check ask for a rating."""
+
+RATED: tuple[Kind, ...] = ("practice", "trial", "check")
+LONGEST_TIME = 24 * 60 * 60 * 1000.0
+"""The longest response time in milliseconds that can be true."""
+
+NEAR = 0.05
+"""How far beside the wanted end of a slider an attention check may be answered, as a share of the scale."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What every session of a study has in common.
+
+    Parameters
+    ----------
+    groups, traits, images, practice_images : tuple of str
+        Their names.
+    low, high, step : float
+        The ends of the scale, and the distance of two answers.
+    answer : {"buttons", "slider"}
+        How answers are given.
+    confirm : bool
+        Whether a button's answer can be changed until it is confirmed.
+    order : {"blocked", "interleaved"}
+        Whether traits come one after the other, or mixed.
+    repeats : float
+        Share of the trials that come twice.
+    practice, checks, pause_after : int
+        Number of practice trials and attention checks; trials between pauses (0: no pause).
+    seed : int
+        Seed of every order.
+    """
+
+    groups: tuple[str, ...]
+    traits: tuple[str, ...]
+    images: tuple[str, ...]
+    low: float = 1
+    high: float = 7
+    step: float = 1
+    answer: Literal["buttons", "slider"] = "buttons"
+    confirm: bool = True
+    order: Literal["blocked", "interleaved"] = "blocked"
+    repeats: float = 0.1
+    practice: int = 3
+    checks: int = 2
+    pause_after: int = 40
+    seed: int = 0
+    practice_images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One page of a session.
+
+    Parameters
+    ----------
+    kind : str
+        What it asks for.
+    traits : tuple of str
+        The trait of a trial; those of a block.
+    image : str or None
+        The face shown.
+    repeat : int
+        1 for the first judgement of this image and trait, 2 for the second.
+    wanted : float or None
+        The answer that an attention check asks for.
+    """
+
+    kind: Kind
+    traits: tuple[str, ...] = ()
+    image: str | None = None
+    repeat: int = 1
+    wanted: float | None = None
+
+
+def opening(design: Design, known: str | None = None) -> tuple[Step, ...]:
+    """List the steps before the session is laid out.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    known : str, optional
+        The participant's group, where it is known beforehand.
+
+    Returns
+    -------
+    tuple of Step
+        Consent, and the question for the group where it must be asked.
+    """
+    asks = known is None and len(design.groups) > 1
+    return (Step("consent"), Step("group")) if asks else (Step("consent"),)
+
+
+def make_steps(design: Design, group: str = "", place: int = 0, known: str | None = None) -> tuple[Step, ...]:
+    """Lay out the whole session of one participant.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    group : str
+        The participant's group.
+    place : int
+        How many participants of the group began before; it chooses the row of the counterbalancing square.
+    known : str, optional
+        The group, where it is known beforehand and not asked for.
+
+    Returns
+    -------
+    tuple of Step
+        From consent to the end page.
+
+    Examples
+    --------
+    >>> design = Design(("a", "b"), ("warm",), ("1.png", "2.png"), repeats=0.5, practice=0, checks=0)
+    >>> [step.kind for step in make_steps(design)]
+    ['consent', 'group', 'instructions', 'block', 'trial', 'trial', 'trial', 'end']
+    """
+    number = design.groups.index(group) if group in design.groups else len(design.groups)
+    rng = np.random.default_rng([design.seed, number, place])
+    blocks = _blocks(design, place, rng)
+    trials = [step for block in blocks for step in block[1:]]
+    checked = _spread_checks(design, len(trials), rng)
+    steps = [*opening(design, known), Step("instructions"), *_practice(design, rng)]
+    done = 0
+    for block in blocks:
+        steps.append(block[0])
+        for index, trial in enumerate(block[1:], start=1):
+            steps.append(trial)
+            done += 1
+            steps += [replace(check, traits=trial.traits) for check in checked.get(done, ())]
+            if _pauses(design.pause_after, index, len(block) - 1):
+                steps.append(Step("pause"))
+    return (*steps, Step("end"))
+
+
+def _pauses(pause_after: int, index: int, total: int) -> bool:
+    """Offer a pause after every so many trials, unless the block is nearly over."""
+    return pause_after > 0 and index % pause_after == 0 and total - index > pause_after // 4
+
+
+def _blocks(design: Design, place: int, rng: np.random.Generator) -> list[list[Step]]:
+    """Order traits and faces: each block begins with its own page."""
+    if design.order == "blocked":
+        row = counterbalanced(len(design.traits), place)
+        return [
+            [
+                Step("block", (trait,)),
+                *_with_repeats(_in_random_order(design, trait, rng), design.repeats, rng),
+            ]
+            for trait in (design.traits[i] for i in row)
+        ]
+    mixed = _with_repeats(_in_rounds(design, rng), design.repeats, rng)
+    return [[Step("block", design.traits), *mixed]]
+
+
+def _in_random_order(design: Design, trait: str, rng: np.random.Generator) -> list[Step]:
+    """Show every face once, on one trait."""
+    return [Step("trial", (trait,), design.images[i]) for i in rng.permutation(len(design.images))]
+
+
+def _in_rounds(design: Design, rng: np.random.Generator) -> list[Step]:
+    """Mix the traits: in each round every face comes once, each time on another trait."""
+    traits = np.array([rng.permutation(len(design.traits)) for _ in design.images])
+    steps: list[Step] = []
+    for number in range(len(design.traits)):
+        faces = list(rng.permutation(len(design.images)))
+        if steps and len(faces) > 1 and steps[-1].image == design.images[faces[0]]:
+            faces.append(faces.pop(0))
+        steps += [Step("trial", (design.traits[traits[i, number]],), design.images[i]) for i in faces]
+    return steps
+
+
+def _with_repeats(trials: Sequence[Step], share: float, rng: np.random.Generator) -> list[Step]:
+    """Show the first of the trials again at the end, in a new order: as far from the first time as can be."""
+    count = round(share * len(trials))
+    again = [replace(trials[i], repeat=2) for i in rng.permutation(count)]
+    return [*trials, *again]
+
+
+def _practice(design: Design, rng: np.random.Generator) -> list[Step]:
+    """Practise on faces that are not rated, trait after trait."""
+    images = design.practice_images
+    if not images:
+        return []
+    faces = rng.permutation(len(images))
+    return [
+        Step("practice", (design.traits[i % len(design.traits)],), images[faces[i % len(images)]])
+        for i in range(design.practice)
+    ]
+
+
+def _spread_checks(design: Design, trials: int, rng: np.random.Generator) -> dict[int, list[Step]]:
+    """Put one attention check into each of equal stretches of the trials: trials done -> checks."""
+    checks: dict[int, list[Step]] = {}
+    for number in range(design.checks):
+        first, last = trials * number // design.checks + 1, max(trials * (number + 1) // design.checks, 1)
+        answers = scale_values(design) if design.answer == "buttons" else [design.low, design.high]
+        wanted = float(answers[rng.integers(len(answers))])
+        place = int(rng.integers(min(first, last), last + 1))
+        checks.setdefault(place, []).append(Step("check", wanted=wanted))
+    return checks
+
+
+def counterbalanced(count: int, place: int) -> list[int]:
+    """Order conditions by a row of Williams's square.
+
+    Over all rows every condition stands at every place equally often, and follows every other equally often.
+
+    Parameters
+    ----------
+    count : int
+        Number of conditions.
+    place : int
+        Number of the row; rows begin anew after `count` (`2 * count` where that is odd).
+
+    Returns
+    -------
+    list of int
+        The conditions 0 to count - 1.
+
+    References
+    ----------
+    Williams, E. J. (1949). Experimental designs balanced for the estimation of residual effects of
+    treatments. Australian Journal of Scientific Research A, 2, 149-168.
+
+    Examples
+    --------
+    >>> [counterbalanced(4, place) for place in range(4)]
+    [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]]
+    """
+    first = [0]
+    for number in range(1, count):
+        first.append((number + 1) // 2 if number % 2 else count - number // 2)
+    row = [(condition + place) % count for condition in first]
+    return row[::-1] if count % 2 and place // count % 2 else row
+
+
+def scale_values(design: Design) -> list[float]:
+    """List the answers that the scale offers.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+
+    Returns
+    -------
+    list of float
+        From the lowest to the highest.
+    """
+    return [design.low + i * design.step for i in range(round((design.high - design.low) / design.step) + 1)]
+
+
+def find_fault(design: Design, rating: object, rt: object, moved: object) -> str | None:
+    """Say why an answer does not count.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    rating, rt, moved : object
+        What was sent: the rating, the response time in milliseconds, and whether the slider was moved.
+
+    Returns
+    -------
+    str or None
+        The reason; None where the answer counts.
+
+    Examples
+    --------
+    >>> design = Design((), ("warm",), ("1.png",))
+    >>> find_fault(design, 4, 812.5, None) is None, find_fault(design, 4.5, 812.5, None)
+    (True, 'the rating is not one of the answers')
+    """
+    if not _is_number(rating):
+        return "the rating is not a number"
+    if not design.low <= rating <= design.high:
+        return "the rating is off the scale"
+    steps = (rating - design.low) / design.step
+    if abs(steps - round(steps)) > 1e-6:
+        return "the rating is not one of the answers"
+    if not _is_number(rt) or not 0 <= rt <= LONGEST_TIME:
+        return "the response time cannot be true"
+    if design.answer == "slider" and moved is not True:
+        return "the slider was not moved"
+    return None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Tell whether a value that was sent is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def passes_check(design: Design, rating: float, wanted: float) -> bool:
+    """Tell whether an attention check was answered as it asked.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    rating, wanted : float
+        The answer, and what was asked for.
+
+    Returns
+    -------
+    bool
+        True where they agree; on a slider, nearly.
+    """
+    allowed = NEAR * (design.high - design.low) if design.answer == "slider" else 1e-9
+    return abs(rating - wanted) <= allowed
+
+
+def progress(steps: Sequence[Step], position: int) -> tuple[int, int]:
+    """Count trials.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The session.
+    position : int
+        How many steps are done.
+
+    Returns
+    -------
+    done, total : int
+        Trials (without practice) done, and in all.
+    """
+    counts = [step.kind == "trial" for step in steps]
+    return sum(counts[:position]), sum(counts)
+
+
+def upcoming_images(steps: Sequence[Step], position: int, count: int = 2) -> Iterator[str]:
+    """List the faces that come next, so that a page can load them before they are shown.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        The session.
+    position : int
+        How many steps are done.
+    count : int, default 2
+        How many steps to look ahead.
+
+    Yields
+    ------
+    str
+        Names of images.
+    """
+    for step in steps[position + 1 : position + 1 + count]:
+        if step.image is not None:
+            yield step.image

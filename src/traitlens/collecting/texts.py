@@ -1,0 +1,175 @@
+"""What participants read: one file per language, of which a study may change every part."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from traitlens.problems import Problem, StudyError, nearest
+
+OURS = Path(__file__).parent / "texts"
+FREE = ("groups", "traits")
+"""The parts whose keys are the study's own names."""
+
+Texts = dict[str, Any]
+
+
+def read_texts(
+    folder: Path, languages: Sequence[str], groups: Sequence[str], traits: Sequence[str]
+) -> dict[str, Texts]:
+    """Read the texts of a study's languages, completed by those of traitlens.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; its `texts/LANGUAGE.toml` needs only what it changes, unless traitlens does not
+        have the language.
+    languages : sequence of str
+        Codes of the languages.
+    groups, traits : sequence of str
+        Every one gets its words: `groups` by name, `traits` by name with question, definition, low and high.
+
+    Returns
+    -------
+    dict
+        Language -> its texts.
+
+    Raises
+    ------
+    StudyError
+        With every text that is missing, unknown or of another kind.
+    """
+    texts, problems = {}, []
+    for language in languages:
+        own = Path(folder) / "texts" / f"{language}.toml"
+        ours = OURS / f"{language}.toml"
+        base = _read(ours) if ours.exists() else {}
+        changes: Texts = {}
+        if own.exists():
+            try:
+                changes = _read(own)
+            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                problems.append(Problem(f"cannot be read ({error})", "correct it", f"texts/{own.name}"))
+                continue
+        elif not base:
+            known = ", ".join(sorted(path.stem for path in OURS.glob("*.toml")))
+            advice = f"write it, after the pattern of one of {known}"
+            problems.append(Problem("is missing", advice, f"texts/{own.name}"))
+            continue
+        merged = _merge(base, changes)
+        problems += check_texts(merged, f"texts/{own.name}", traits)
+        texts[language] = merged
+    if problems:
+        raise StudyError(problems)
+    return {language: _complete(text, groups, traits) for language, text in texts.items()}
+
+
+def _read(path: Path) -> Texts:
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:
+    """Lay a study's texts over ours, part by part."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> list[Problem]:
+    """Compare texts with the English ones: the same keys, and the same kinds of value.
+
+    Parameters
+    ----------
+    texts : mapping
+        The texts of one language.
+    file : str
+        Their file, for messages.
+    traits : sequence of str
+        The traits, whose parts may hold question, definition, low and high.
+
+    Returns
+    -------
+    list of Problem
+        Every difference.
+    """
+    pattern = _read(OURS / "en.toml")
+    own_traits = texts.get("traits", {})
+    problems = [
+        Problem(f"traits.{name} is no trait of the study", f"traits: {', '.join(traits)}", file)
+        for name in own_traits
+        if name not in traits
+    ]
+    problems += [
+        fault for part in own_traits.values() for fault in _compare(part, pattern["trait"], "", file)
+    ]
+    without = {key: value for key, value in texts.items() if key not in FREE}
+    expected = {key: value for key, value in pattern.items() if key not in FREE}
+    return problems + _compare(without, expected, "", file, whole=True)
+
+
+def _compare(
+    texts: Any, pattern: Mapping[str, Any], place: str, file: str, whole: bool = False
+) -> list[Problem]:
+    """List unknown and (in whole texts) missing keys, and values of another kind."""
+    if not isinstance(texts, Mapping):
+        return [Problem(f"{place or 'it'} is no part with texts", "write [part] above it", file)]
+    problems = []
+    for key, value in texts.items():
+        name = f"{place}.{key}" if place else key
+        if key not in pattern:
+            near = nearest(key, pattern, 1)
+            advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(pattern)}"
+            problems.append(Problem(f"unknown text {name!r}", advice, file))
+        elif isinstance(pattern[key], Mapping):
+            problems += _compare(value, pattern[key], name, file, whole)
+        elif isinstance(pattern[key], list):
+            if not (isinstance(value, list) and all(isinstance(line, str) for line in value)):
+                problems.append(Problem(f"{name!r} is no list of texts", "write [...]", file))
+        elif not isinstance(value, str):
+            problems.append(Problem(f"{name!r} is no text", "put it into quotes", file))
+    missing = [key for key in pattern if whole and key not in texts]
+    problems += [
+        Problem(f"text {f'{place}.{key}' if place else key!r} is missing", "add it", file) for key in missing
+    ]
+    return problems
+
+
+def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Texts:
+    """Give every group and trait its words."""
+    own = texts.get("traits", {})
+    return {
+        **{key: value for key, value in texts.items() if key != "trait"},
+        "groups": {group: texts.get("groups", {}).get(group, group) for group in groups},
+        "traits": {
+            trait: {
+                key: fill(text, trait=trait) for key, text in {**texts["trait"], **own.get(trait, {})}.items()
+            }
+            for trait in traits
+        },
+    }
+
+
+def fill(text: str, **values: object) -> str:
+    """Fill a text's places; braces that name nothing stay as they are.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    **values
+        What to fill in.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> fill("{done} of {total} {faces}", done=3, total=60)
+    '3 of 60 {faces}'
+    """
+    return re.sub(r"\{(\w+)\}", lambda place: str(values.get(place[1], place[0])), text)

@@ -1,0 +1,40 @@
+import shutil
+
+import pytest
+from PIL import Image
+
+from traitlens.study.drawing.face import draw_face
+from traitlens.study.drawing.parameters import draw_parameters
+
+SETTINGS = """
+groups = ["autistic", "non-autistic"]
+traits = ["warm", "critical"]
+scale = [1, 7]
+
+[collecting]
+"""
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """Twelve drawn faces."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for image in range(12):
+        face = draw_face(draw_parameters(5, image, 0), 64)
+        Image.fromarray(face.picture).save(folder / f"{image:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def make_study(tmp_path, drawn):
+    """Make a study without ratings: drawn faces and settings."""
+
+    def make(images=6, settings="practice = 1\nchecks = 1\nrepeats = 0.34\n", name="study"):
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True)
+        for path in sorted(drawn.glob("*.png"))[:images]:
+            shutil.copyfile(path, folder / "images" / path.name)
+        (folder / "study.toml").write_text(SETTINGS + settings, encoding="utf-8")
+        return folder
+
+    return make
