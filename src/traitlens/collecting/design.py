@@ -159,7 +159,18 @@ class ShownFaces:
     files: tuple[Path, ...]
 
     def number(self, name: str) -> int:
-        """Give the number of an image."""
+        """Give the number of an image.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        int
+            Its place among the names, from 0.
+        """
         return self.names.index(name)
 
 

@@ -80,7 +80,17 @@ HEADERS = {
 
 
 class Refused(Exception):
-    """A request that changes nothing."""
+    """A request that changes nothing.
+
+    Parameters
+    ----------
+    status : int
+        The status of its answer.
+    reason : str
+        Why it is refused.
+    state : dict, optional
+        Where the participant is, for a page that went another way.
+    """
 
     def __init__(self, status: int, reason: str, state: dict[str, Any] | None = None):
         super().__init__(reason)
@@ -114,11 +124,33 @@ class Room:
     log: logging.Logger
 
     def steps(self, participant: Participant) -> tuple[Step, ...]:
-        """Give a participant's steps, as far as they are known."""
+        """Give a participant's steps.
+
+        Parameters
+        ----------
+        participant : Participant
+            Who.
+
+        Returns
+        -------
+        tuple of Step
+            The whole session; before the group is known, its opening.
+        """
         return self.store.steps(participant.id) or opening(self.design, participant.group)
 
     def state(self, participant: Participant) -> dict[str, Any]:
-        """Describe where a participant is, and what comes next."""
+        """Describe where a participant is, and what comes next.
+
+        Parameters
+        ----------
+        participant : Participant
+            Who.
+
+        Returns
+        -------
+        dict
+            What a page needs to show the step, the progress, and what comes next.
+        """
         steps = self.steps(participant)
         position = participant.position
         begun = participant.begun

@@ -27,7 +27,7 @@ class Design:
 
     Parameters
     ----------
-    groups, traits, images, practice_images : tuple of str
+    groups, traits, images : tuple of str
         Their names.
     low, high, step : float
         The ends of the scale, and the distance of two answers.
@@ -43,6 +43,8 @@ class Design:
         Number of practice trials and attention checks; trials between pauses (0: no pause).
     seed : int
         Seed of every order.
+    practice_images : tuple of str
+        Names of the images for practice; no practice where there are none.
     """
 
     groups: tuple[str, ...]

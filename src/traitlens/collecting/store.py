@@ -235,7 +235,13 @@ class Store:
         return self.participants()[before:]
 
     def participants(self) -> list[Participant]:
-        """List the participants in the order of their numbers."""
+        """List the participants.
+
+        Returns
+        -------
+        list of Participant
+            In the order of their numbers.
+        """
         return [_participant(row) for row in self._reading.execute(f"{_SELECT} ORDER BY rowid")]
 
     def find(self, token: str) -> Participant | None:
@@ -279,7 +285,13 @@ class Store:
         return self._sessions[participant]
 
     def answers(self) -> list[dict[str, Any]]:
-        """List every answer with its participant's group, in the order of participants and steps."""
+        """List every answer.
+
+        Returns
+        -------
+        list of dict
+            The columns of the answers and the participant's group, in the order of participants and steps.
+        """
         query = (
             'SELECT answers.*, "group" FROM answers JOIN participants ON participants.id = participant '
             "ORDER BY participants.rowid, step"
@@ -401,13 +413,25 @@ def give_answer(participant: str, number: int, step: Step, answer: Answer) -> Jo
 
 
 def new_token() -> str:
-    """Make a token of twelve letters and digits (59 bits) that can be read aloud and typed."""
+    """Make a token that can be read aloud and typed.
+
+    Returns
+    -------
+    str
+        Twelve letters and digits in groups of four: 59 bits.
+    """
     letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
     return "-".join(letters[i : i + 4] for i in (0, 4, 8))
 
 
 def now() -> str:
-    """Tell the time, UTC, to the millisecond."""
+    """Tell the time.
+
+    Returns
+    -------
+    str
+        UTC, to the millisecond.
+    """
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
