@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
@@ -90,6 +92,21 @@ def test_scripts_get_answers_as_json_and_nothing_else(traitlens, tmp_path):
     told = json.loads(out)
     assert told["images"] == 12
     assert len(told["groups"]) == len(told["traits"]) == 2
+
+
+def test_scripts_get_tables_as_rows(capsys):
+    cli.answer_as_json(True)
+    cli.answer(
+        {"table": pd.DataFrame({"r": [0.5, float("nan")], "trait": "é"}), "out": Path("a")}, "for people"
+    )
+    cli.answer_as_json(False)
+    rows = [{"r": 0.5, "trait": "é"}, {"r": None, "trait": "é"}]
+    assert json.loads(capsys.readouterr().out) == {"table": rows, "out": "a"}
+
+
+def test_scripts_get_the_version(traitlens):
+    code, out, _ = traitlens("--version", "--json")
+    assert (code, json.loads(out)) == (0, {"version": cli.traitlens.__version__})
 
 
 def test_init_writes_settings_that_check_accepts(traitlens, tmp_path):

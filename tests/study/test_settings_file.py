@@ -2,11 +2,13 @@
 
 import re
 import tomllib
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from traitlens.problems import TraitlensError
+from traitlens.study import settings_file
 from traitlens.study.settings import Settings
 from traitlens.study.settings_file import begin_study, describe_settings, write_settings
 
@@ -55,3 +57,18 @@ def test_a_study_that_was_begun_is_left_alone(tmp_path):
     with pytest.raises(TraitlensError, match="is there already"):
         begin_study(tmp_path)
     assert (tmp_path / "study.toml").read_text() == "seed = 5\n"
+
+
+def test_every_kind_of_setting_can_be_told_and_read_again():
+    told = {
+        dict[
+            Literal["image", "eyes"], Annotated[float, Field(gt=0)]
+        ]: 'number by name, one of "image", "eyes"',
+        tuple[str, ...]: "list of texts",
+        tuple[float, float] | None: "2 numbers",
+        Literal["a", "b"]: 'one of "a", "b"',
+    }
+    for annotation, words in told.items():
+        assert settings_file._type(annotation).startswith(words)
+    for value in ({"image": 1.0, "eyes": 0.5}, ["x\\d+"], [1, 7], 'a "name"', True):
+        assert tomllib.loads(f"key = {settings_file.to_toml(value)}")["key"] == value

@@ -13,7 +13,7 @@ import traitlens
 from traitlens.cli import analysing, beginning, exploring, looking_after, planning
 from traitlens.cli.collecting import plan, rate
 from traitlens.cli.importing import importing
-from traitlens.cli.terminal import FAULT, answer_as_json, messages, output, refuse
+from traitlens.cli.terminal import FAULT, answer, answer_as_json, messages, refuse
 from traitlens.problems import Problem, TraitlensError
 
 INTERRUPTED = 130
@@ -52,7 +52,7 @@ for heading, commands in COMMANDS.items():
 
 def _version(wanted: bool) -> None:
     if wanted:
-        output.print(f"traitlens {traitlens.__version__}")
+        answer({"version": traitlens.__version__}, f"traitlens {traitlens.__version__}")
         raise typer.Exit
 
 

@@ -1,6 +1,5 @@
 """Commands that take a study to its results and the results elsewhere."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +51,7 @@ def run(
     done = pipeline.run(study, out, _machine(device, precision, weights, workers, scheduler), Terminal())
     _print_notices(done.study)
     report = done.results / "report.html"
-    facts = {"results": done.results, "report": report, "performance": _plain(done.performance)}
+    facts = {"results": done.results, "report": report, "performance": done.performance}
     answer(facts, *_performance(done.performance), f"Report: {report}")
 
 
@@ -95,11 +94,6 @@ def _machine(
     from traitlens.pipeline import Machine
 
     return Machine(device, precision, weights, workers, scheduler)
-
-
-def _plain(table: Any) -> list[dict[str, Any]]:
-    """Turn a table into plain values; missing numbers become null."""
-    return json.loads(table.to_json(orient="records", double_precision=12))
 
 
 def _performance(performance: Any) -> tuple[str, Table]:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from traitlens.cli.options import Device, Precision, Weights
-from traitlens.cli.terminal import answer
+from traitlens.cli.terminal import answer, messages
 
 
 def explore(
@@ -39,4 +39,4 @@ def explore(
     try:
         serve(results, Machine(device, precision, weights), announce)
     except KeyboardInterrupt:
-        answer({}, "Ended.")
+        messages.print("Ended.")

@@ -43,7 +43,7 @@ def validate(
         Machine(device, precision, weights),
         Terminal(),
     )
-    answer({"folder": folder, "rates": _plain(rates)}, _rates(rates), f"Table and figure: {folder}")
+    answer({"folder": folder, "rates": rates}, _rates(rates), f"Table and figure: {folder}")
 
 
 def power(
@@ -85,7 +85,7 @@ def power(
         seed,
         Terminal(),
     )
-    answer({"folder": folder, "power": _plain(table)}, _rates(table), f"Table and figure: {folder}")
+    answer({"folder": folder, "power": table}, _rates(table), f"Table and figure: {folder}")
 
 
 def _numbers(text: str, option: str, lowest: float) -> list[float]:
@@ -125,11 +125,3 @@ def _rates(rates: Any) -> Table:
             f"{100 * right:.0f}" if right == right else "-",
         )
     return table
-
-
-def _plain(table: Any) -> list[dict[str, Any]]:
-    """Turn a table into plain values; missing numbers become null."""
-    import json
-
-    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=12))
-    return rows

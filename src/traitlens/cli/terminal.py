@@ -21,9 +21,16 @@ messages = Console(stderr=True, highlight=False)
 def answer(facts: Mapping[str, Any], *text: RenderableType) -> None:
     """Give a command's answer: the text to people, the facts as one JSON object to scripts (`--json`)."""
     if output.quiet:
-        print(json.dumps(facts, ensure_ascii=False, default=str))
+        print(json.dumps(facts, ensure_ascii=False, default=_plain), flush=True)
     for part in text:
         output.print(escape(part) if isinstance(part, str) else part, soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    """Turn a table into a list of rows whose missing numbers are null, and anything else into text."""
+    if hasattr(value, "to_json"):
+        return json.loads(value.to_json(orient="records", double_precision=12))
+    return str(value)
 
 
 def refuse(problems: tuple[Problem, ...]) -> None:

@@ -6,7 +6,8 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -94,7 +95,7 @@ def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> 
         meaning = described.get(key, "")
         if meaning != told:
             yield ""
-            yield from _comment(f"{meaning} ({_type(field)})" if meaning else _type(field))
+            yield from _comment(f"{meaning} ({_told(field)})" if meaning else _told(field))
         told = meaning
         value = getattr(values, key)
         yield (
@@ -133,26 +134,32 @@ def _summary(kind: type[BaseModel]) -> str:
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
-def _type(field: FieldInfo) -> str:
-    """Say what a setting may be."""
-    text = str(field.annotation).removesuffix(" | None")
-    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", text)
-    if choices:
-        return "one of " + choices[1].replace("'", '"')
-    words = {
-        "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text",
-        "<class 'bool'>": "true or false", "tuple[str, ...]": "list of texts",
-        "tuple[float, float]": "two numbers",
-        "dict[str, tuple[str, ...]]": "lists of texts by name",
-        "int": "whole number", "float": "number", "str": "text",
-    }  # fmt: skip
+def _told(field: FieldInfo) -> str:
+    """Say what a setting may be, and its limits."""
     limits = [
         f"{told} {getattr(limit, name):g}"
         for limit in field.metadata
         for name, told in BOUNDS.items()
         if hasattr(limit, name)
     ]
-    return " ".join([words[text], " and ".join(limits)]).strip()
+    return " ".join([_type(field.annotation), " and ".join(limits)]).strip()
+
+
+def _type(annotation: Any) -> str:
+    """Say in words what a type is; that a setting may be missing is told by the # before it."""
+    kind, parts = get_origin(annotation), get_args(annotation)
+    if kind is Literal:
+        return "one of " + ", ".join(map(to_toml, parts))
+    if kind is Annotated:
+        return _type(parts[0])
+    if kind in (Union, UnionType):
+        return " or ".join(_type(part) for part in parts if part is not NoneType)
+    if kind is tuple:
+        return f"list of {_type(parts[0])}s" if parts[1] is ... else f"{len(parts)} {_type(parts[0])}s"
+    if kind is dict:
+        names = "" if parts[0] is str else f", {_type(parts[0])}"
+        return f"{_type(parts[1])} by name{names}"
+    return {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
 
 
 def _example(key: str, field: FieldInfo) -> Any:
