@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
+from statsmodels.regression.mixed_linear_model import MixedLM
 
 from traitlens.comparison.by_agreement import compare_agreement, rater_agreement
 from traitlens.comparison.by_rating import (
@@ -52,6 +53,19 @@ def test_means_agree_with_scipy(rng):
         assert_allclose(row["estimate"], levels["a"].mean() - levels["b"].mean(), rtol=1e-9)
     assert (table["p_corrected"] <= 0.01).all()
     assert (table["crossed_se"] > 0).all()
+
+
+def test_crossed_errors_are_those_of_the_mixed_model(rng):
+    ratings = simulate(rng, raters=8, traits=("t0",), level=0.6, by_image=0.8)
+    ratings = ratings[ratings["image"].isin(IMAGES[:15])].assign(one=1)
+    variances = {"image": "0 + C(image)", "both": "0 + C(image):C(group)", "rater": "0 + C(rater)"}
+    model = MixedLM.from_formula(
+        "rating ~ C(group, Treatment('b'))", ratings, groups="one", vc_formula=variances
+    )
+    fit = model.fit(reml=True)
+    row = compare_means(ratings, permutations=1).iloc[0]
+    assert_allclose(row["estimate"], fit.fe_params.iloc[1], rtol=1e-6)
+    assert_allclose(row["crossed_se"], fit.bse_fe.iloc[1], rtol=1e-3)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pandas as pd
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import write_arrays
+from traitlens.comparison.answers import QUESTIONS, answer_questions
 from traitlens.comparison.by_cue import compare_cues
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
@@ -196,6 +197,32 @@ def _compare_pixels(
         write_arrays(temporary, found)
     kept.remove()
     return ["comparisons/pixels.zarr", *_write(run, {"comparisons/pixels": areas})]
+
+
+def write_answers(run: "Run", key: str) -> str:
+    """Answer the questions of a comparison in sentences, from the tables of the other stages.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    key : str
+        Digest of what the tables depend on.
+
+    Returns
+    -------
+    str
+        Digest of what the answers depend on.
+    """
+    folder = run.results / "comparisons"
+
+    def make(_key: str, _advance: Advance) -> list[str]:
+        names = [name for name in QUESTIONS if (folder / f"{name}.csv").exists()]
+        texts = dict.fromkeys(("group_1", "group_2", TRAIT), str)
+        tables = {name: pd.read_csv(folder / f"{name}.csv", dtype=texts) for name in names}
+        return _write(run, {"comparisons/answers": answer_questions(tables, len(run.study.traits))})
+
+    return run.make_stage("answers", [key], [], "Answers", 1, make)
 
 
 def _write(run: "Run", tables: Tables) -> list[str]:

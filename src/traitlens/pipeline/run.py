@@ -21,7 +21,7 @@ from traitlens.features.backbone import Backbone
 from traitlens.features.taps import Tap
 from traitlens.locking import Lock
 from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
-from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts
+from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
 from traitlens.pipeline.engines import Engine, open_engine
 from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
@@ -410,15 +410,13 @@ class Run:
         parts = [self.regions(), compare_ratings(self)]
         settings = self.study.settings
         linear = settings.readout.method == "ridge" and self.has_points
+        tested = settings.comparison.permutations > 0 and self.study.has_raters
         if linear and settings.comparison.cues:
             parts.append(check_cues(self))
-        if (
-            linear
-            and settings.comparison.regions
-            and settings.comparison.permutations
-            and self.study.has_raters
-        ):
+        if linear and tested and settings.comparison.regions:
             parts.append(compare_readouts(self))
+        if tested and len(self.study.groups) > 1:
+            parts.append(write_answers(self, keeping.digest(*parts)))
         return keeping.digest(*parts)
 
     @cached_property
