@@ -27,6 +27,7 @@ _HOMES = {
     "explain": "traitlens.pipeline.verbs",
     "compare": "traitlens.pipeline.verbs",
     "write_report": "traitlens.pipeline.verbs",
+    "draw_figure": "traitlens.report.figures",
 }
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "analyze",
     "check",
     "compare",
+    "draw_figure",
     "explain",
     "fit",
     "run",

@@ -148,17 +148,9 @@ def make_results(
     regions.to_csv(folder / "regions.csv", index=False)
     comparisons = folder / "comparisons"
     comparisons.mkdir(exist_ok=True)
-    differences = pd.DataFrame([(t, p) for t in traits for p in parts], columns=["trait", "region"])
-    differences["estimate"] = rng.normal(0, 0.05, len(differences))
-    differences["ci_low"] = differences["estimate"] - 0.04
-    differences["ci_high"] = differences["estimate"] + 0.04
-    differences["statistic"] = differences["estimate"] / 0.02
-    differences["p"] = np.where(differences["estimate"].abs() > 0.05, 0.004, 0.4)
-    differences["p_corrected"] = differences["p"] * 2
-    differences["effect_size"] = differences["estimate"] / 0.1
-    differences["n"] = 40
-    differences["apa"] = "t(38) = 2.10, p = .043, d = 0.66"
-    differences.to_csv(comparisons / "regions.csv", index=False)
+    if len(groups) > 1:
+        make_comparisons(folder, groups, traits, list(parts), rng)
+    make_checks(folder, groups, traits, rng)
 
     study = {
         "name": "Drawn faces", "description": "A small study of drawn faces, for tests.",
@@ -179,3 +171,108 @@ def make_results(
     }  # fmt: skip
     (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
     return folder
+
+
+def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Generator) -> None:
+    """Tables of tests with the columns that a run writes, and the tests of pixels."""
+    first = {"group_1": groups[0], "group_2": groups[1]}
+
+    def tests(rows: list[dict], effect: str) -> pd.DataFrame:
+        table = pd.DataFrame([{**first, **row} for row in rows])
+        table["estimate"] = rng.normal(0, 0.05, len(table))
+        table["ci_low"], table["ci_high"] = table["estimate"] - 0.04, table["estimate"] + 0.04
+        table["statistic"] = table["estimate"] / 0.02
+        table["p"] = np.where(table["estimate"].abs() > 0.05, 0.004, 0.4)
+        table["p_corrected"] = table["p"] * 2
+        table[effect] = table["estimate"] / 0.1
+        return table.assign(n_1=20, n_2=20, apa="t(38) = 2.10, p = .043, d = 0.66")
+
+    by_trait = [{"trait": t} for t in traits]
+    by_region = [{"trait": t, "region": r} for t in traits for r in regions]
+    written = {
+        "means": tests(by_trait, "cohens_d").assign(mean_1=4.1, mean_2=4.0),
+        "agreement": tests(
+            [{**t, "measure": m} for t in by_trait for m in ("agreement_z", "spread")], "hedges_g"
+        ),
+        "regions": tests(by_region, "hedges_g").assign(summary="aligned", value_1=0.1, value_2=0.08),
+        "region_shares": tests(by_region, "hedges_g").assign(summary="share", value_1=0.3, value_2=0.2),
+        "performance": tests(by_trait, "cohens_q").assign(r_1=0.6, r_2=0.5),
+        "rater_regions": pd.DataFrame(
+            [{"rater": f"r{i}", "group": g, **cell, "value": 0.1} for i in range(20) for g in groups
+             for cell in by_region]
+        ),
+        "transfer_groups": pd.DataFrame(
+            [{**t, "fitted_on": a, "predicting": b, "r": rng.uniform(0, 0.7), "n": 12, "r_own": 0.6,
+              "predicts_other_better": False, "ratings_r": 0.7} for t in by_trait for a in groups
+             for b in groups if a != b]
+        ),
+        "transfer_traits": pd.DataFrame(
+            [{"group": g, "fitted_on": a, "predicting": b, "r": rng.uniform(-0.5, 0.7), "n": 12, "r_own": 0.6,
+              "predicts_other_better": False, "ratings_r": 0.3} for g in groups for a in traits
+             for b in traits if a != b], columns=["group", "fitted_on", "predicting", "r", "n", "r_own",
+             "predicts_other_better", "ratings_r"]
+        ),
+    }  # fmt: skip
+    for name, table in written.items():
+        table.to_csv(folder / "comparisons" / f"{name}.csv", index=False)
+    pairs = [
+        {"group": g, "trait_1": a, "trait_2": b, "r": rng.uniform(-0.9, 0.9), "n": 12}
+        for g in groups for i, a in enumerate(traits) for b in traits[i + 1 :]
+    ]  # fmt: skip
+    columns = ["group", "trait_1", "trait_2", "r", "n"]
+    pd.DataFrame(pairs, columns=columns).to_csv(folder / "ratings" / "trait_correlations.csv", index=False)
+    components = [
+        {"group": g, "component": c, "trait": t, "loading": rng.uniform(-1, 1), "explained": 0.4,
+         "congruence": 0.97} for g in groups for c in (1, 2) for t in traits
+    ]  # fmt: skip
+    pd.DataFrame(components).to_csv(folder / "ratings" / "trait_components.csv", index=False)
+    cells = 16
+    rows, columns = np.mgrid[:cells, :cells]
+    inside = np.hypot(rows - 8.5, columns - 7.5) < 7
+    estimate = np.where(inside, rng.normal(0, 1e-4, (1, len(traits), cells, cells)), np.nan)
+    p = np.where(inside, rng.uniform(0.1, 1, estimate.shape), np.nan)
+    estimate[0, 0, 5:8, 4:7], p[0, 0, 5:8, 4:7] = 5e-4, 0.01
+    four = ("comparison", "trait", "y", "x")
+    save(
+        xr.Dataset(
+            {"estimate": (four, estimate), "p_corrected": (four, p),
+             "face": (("face_y", "face_x", "colour"), draw_face(rng, 4 * cells))},
+            {"comparison": text([f"{groups[0]} - {groups[1]}"]), "trait": text(traits)},
+            {"caution": "The test tells that the maps differ; it does not locate borders."},
+        ),
+        folder / "comparisons" / "pixels.zarr",
+    )  # fmt: skip
+    areas = pd.DataFrame(
+        [{**first, "trait": traits[0], "sign": 1, "n_pixels": 9, "y": 6, "x": 5, "estimate": 5e-4,
+          "statistic": 4.2, "p_corrected": 0.01, "effect_size": 1.2, "n": 40, "apa": "an area of 9 pixels",
+          "p_family": 0.02}]
+    )  # fmt: skip
+    areas.to_csv(folder / "comparisons" / "pixels.csv", index=False)
+
+
+def make_checks(folder: Path, groups, traits, rng: np.random.Generator) -> None:
+    """Tables of checks with the columns that a run writes."""
+    checks = folder / "checks"
+    checks.mkdir(exist_ok=True)
+    readouts = pd.DataFrame([{"group": g, "trait": t} for g in groups for t in traits])
+    readouts.merge(
+        pd.DataFrame({"null": ["permuted ratings", "shuffled network"]}), how="cross"
+    ).assign(
+        fold=0, similarity=0.1, null_low=0.0, null_high=0.3, edge_correlation=0.4, null_edge_correlation=0.4
+    ).to_csv(checks / "null_maps.csv", index=False)  # fmt: skip
+    readouts.merge(pd.DataFrame({"order": ["relevance", "random", "central"]}), how="cross").assign(
+        fold=0, gain=lambda table: rng.uniform(0, 1, len(table)), standard_error=0.05
+    ).to_csv(checks / "flipping.csv", index=False)
+    pd.DataFrame(
+        {"method": ["lrp.epsilon"] * 2, "other": ["lrp.epsilon", "input_t_gradient"], "correlation": [1, 0.7]}
+    ).to_csv(checks / "methods.csv", index=False)
+    readouts.merge(pd.DataFrame({"cue": ["grey", "mirrored"]}), how="cross").assign(
+        readout="same",
+        r_original=0.6,
+        r=0.5,
+        estimate=-0.1,
+        ci_low=-0.2,
+        ci_high=0.0,
+        agreement=0.9,
+        n_images=12,
+    ).to_csv(checks / "cues.csv", index=False)

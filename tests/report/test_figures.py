@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -13,10 +14,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from traitlens.problems import TraitlensError
-from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
+from traitlens.report.charts import plot_performance
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
-from traitlens.report.map_figures import plot_average_maps, plot_extreme_averages, plot_faces
-from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
+from traitlens.report.difference_maps import plot_pixel_differences
+from traitlens.report.face_figures import plot_extreme_averages, plot_faces
+from traitlens.report.figures import FIGURES, draw_figure
+from traitlens.report.map_figures import plot_average_maps
+from traitlens.report.region_charts import mean_shares
 from traitlens.report.results import read_results
 from traitlens.report.style import FAINT, GROUP_COLOURS, INK, NARROW, WIDE, save_figure
 
@@ -63,21 +67,12 @@ def results(results_folder):
 
 @pytest.fixture(scope="module", params=[NARROW, WIDE])
 def figures(request, results):
-    order = {"groups": results.groups, "traits": results.traits, "width": request.param}
-    shares = mean_shares(results.regions, results.study["identity"])
-    images = results.publishable[:3]
-    allowed = results.study["may_publish"]
-    return {
-        "performance": plot_performance(results.performance, **order),
-        "reliability": plot_reliability(results.reliability, **order),
-        "scatter": plot_scatter(results.predictions, **order),
-        "shares": plot_region_shares(shares, **order),
-        "differences": plot_region_differences(results.comparisons["regions"], **order),
-        "maps": plot_average_maps(results.averages, **order),
-        "faces": plot_faces(results.pixels, results.maps, images, allowed, trait="warm", width=request.param),
-        "extremes": plot_extreme_averages(results.pixels, results.maps, trait="warm", width=request.param),
-        "width": request.param,
-    }
+    """Every kind of figure, and the average maps of all traits in one."""
+    drawn = {name: draw_figure(results, name, width=request.param) for name in FIGURES}
+    maps = plot_average_maps(
+        results.averages, groups=results.groups, traits=results.traits, width=request.param
+    )
+    return {**drawn, "maps": maps, "width": request.param}
 
 
 def drawn_texts(figure):
@@ -268,3 +263,72 @@ def test_the_users_own_matplotlib_settings_stay():
         figure = plot_performance(table)
         assert dict(mpl.rcParams) == before
     assert figure.axes[0].xaxis.label.get_fontsize() >= 7
+
+
+def test_overview_has_a_column_for_each_trait_and_a_row_for_each_group(figures, results):
+    overview = figures["overview"]
+    pictures = [axes for axes in overview.axes if axes.get_images()]
+    assert len(pictures) == len(results.traits) * (len(results.groups) + 1)
+    left = [round(axes.get_position().x0, 6) for axes in pictures]
+    assert len(set(left)) == len(results.traits)
+    above = [text.get_text() for axes in pictures[: len(results.traits)] for text in axes.texts]
+    assert above[0] == results.traits[0]
+    assert [text.get_text() for text in overview.texts] == [*results.groups, "autistic − non-autistic"]
+
+
+def test_only_significant_areas_are_outlined(results):
+    figure = plot_pixel_differences(results.pixel_tests)
+    p = results.pixel_tests["p_corrected"]
+    for axes, trait in zip(figure.axes, results.traits, strict=False):
+        found = (p.sel(trait=trait).values <= 0.05).any()
+        assert bool(axes.collections) == found
+    (first, *others) = [bool(axes.collections) for axes in figure.axes[: len(results.traits)]]
+    assert first
+    assert not any(others)
+    outline = figure.axes[0].collections[-1].get_paths()[0].get_extents()
+    # Cells 5 to 7 (rows) and 4 to 6 (columns) of the template, four pixels each, border to border.
+    assert (outline.x0, outline.x1) == pytest.approx((15.5, 27.5), rel=0, abs=0.6)
+    assert (outline.y0, outline.y1) == pytest.approx((19.5, 31.5), rel=0, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("averages", {}, "average_maps"),
+        ("performance", {"opacity": 0.2}, "no option 'opacity'"),
+        ("average_maps", {"opacity": 2}, "from 0 to 1"),
+        ("average_maps", {"traits": ["wram"]}, "warm"),
+        ("faces", {"images": ["nobody.jpg"]}, "no map of the image 'nobody.jpg'"),
+        ("scatter", {"width": 5}, "width is 5"),
+    ],
+)
+def test_wrong_options_are_named(results, name, options, told):
+    with pytest.raises(TraitlensError, match=told):
+        draw_figure(results, name, **options)
+
+
+def test_a_missing_part_is_named(results):
+    with pytest.raises(TraitlensError, match=r"comparisons/pixels\.zarr"):
+        draw_figure(replace(results, pixel_tests=None), "pixel_differences")
+
+
+def test_figure_command_makes_one_again(results_folder, tmp_path, monkeypatch, capsys):
+    from traitlens import cli
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["traitlens", "figure", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, capsys.readouterr()
+
+    options = ("--trait", "warm", "--width", "120", "--opacity", "0.2", "--scale", "0.001", "--format", "svg")
+    code, _ = call("average_maps", results_folder, *options, "--out", tmp_path / "warm")
+    assert code == 0
+    svg = (tmp_path / "warm.svg").read_text(encoding="utf-8")
+    assert float(re.search(r'width="([0-9.]+)pt"', svg)[1]) / 72 * 25.4 == pytest.approx(120, rel=0, abs=0.1)
+    assert "−1.0</text>" in svg
+    code, told = call("average_maps", results_folder, "--trait", "wram")
+    assert code == 2
+    assert "did you mean 'warm'" in told.err
+    code, told = call("list")
+    assert all(name in told.out for name in FIGURES)

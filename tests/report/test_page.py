@@ -9,7 +9,7 @@ import pytest
 from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT, make_results
 
 from traitlens.problems import TraitlensError
-from traitlens.report.drawings import FAMILIES
+from traitlens.report.figures import FIGURES
 from traitlens.report.page import write_report
 
 
@@ -54,7 +54,7 @@ def test_hostile_names_are_text_and_nothing_else(page, report):
 
 def test_figures_of_hostile_names_stay_in_their_folder_and_escape_them(results_folder, report):
     files = sorted((results_folder / "figures").iterdir())
-    families = "|".join(FAMILIES)
+    families = "|".join(FIGURES)
     assert all(re.fullmatch(rf"({families})(_.*)?", file.stem.removesuffix("_89mm")) for file in files)
     assert all(re.fullmatch(r"[a-z0-9_-]+(mm)?\.(svg|png)", file.name) for file in files)
     assert not (results_folder.parent.parent / 'x".png').exists()

@@ -14,7 +14,7 @@ from traitlens.explorer.face import Face, View, draw_map
 from traitlens.explorer.files import list_files
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import colour, data_uri
-from traitlens.report.map_figures import UNIT
+from traitlens.report.picture_rows import UNIT
 from traitlens.report.wording import LIMITS
 from traitlens.words import OBSERVED, PREDICTED
 

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from traitlens.problems import TraitlensError
-from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.colouring import data_uri
-from traitlens.report.map_figures import plot_average_maps, plot_extreme_averages, plot_faces
-from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
+from traitlens.report.figures import FIGURES, draw_figure
 from traitlens.report.results import Results
 from traitlens.report.style import NARROW, WIDE, save_figure
-from traitlens.words import GROUP, IMAGE, TRAIT
-
-FAMILIES = (
-    "performance", "scatter", "reliability", "average_maps", "faces", "extremes",
-    "region_shares", "region_differences",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,105 +60,31 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
         Drawings by family ("performance", "average_maps", ...); a family that could not be drawn is missing.
     """
     drawn: dict[str, list[Drawing]] = {}
-
-    def add(family: str, about: str, draw: Callable[[float], Figure]) -> None:
-        """Draw one figure at both widths."""
-        name = family if not about else f"{family}_{_slug(about, len(drawn.get(family, [])))}"
-        try:
-            drawn.setdefault(family, []).append(_draw(name, about, draw, folder))
-        except TraitlensError:
-            if not drawn[family]:
-                del drawn[family]
-
-    order: dict[str, Any] = {"groups": results.groups, "traits": results.traits}
-    if results.reliability is not None and results.reliability.get("ceiling_r") is not None:
-        reliability = results.reliability
-        add("reliability", "", lambda width: plot_reliability(reliability, width=width, **order))
-    if results.performance is not None:
-        performance = results.performance
-        add("performance", "", lambda width: plot_performance(performance, width=width, **order))
-    if results.predictions is not None:
-        predictions = results.predictions
-        add("scatter", "", lambda width: plot_scatter(predictions, width=width, **order))
-    if results.averages is not None:
-        _draw_average_maps(results, add)
-    if results.maps is not None and results.pixels is not None:
-        _draw_faces(results, add)
-    if results.regions is not None:
-        shares = mean_shares(results.regions, results.study.get("identity", {}))
-        add("region_shares", "", lambda width: plot_region_shares(shares, width=width, **order))
-    differences = results.comparisons.get("regions")
-    if differences is not None and {"trait", "region", "estimate"} <= set(differences.columns):
-        add(
-            "region_differences", "", lambda width: plot_region_differences(differences, width=width, **order)
-        )
+    for family, kind in FIGURES.items():
+        if _is_spared(family, drawn, results):
+            continue
+        for about in results.traits if kind.each_trait else [""]:
+            name = family if not about else f"{family}_{_slug(about, len(drawn.get(family, [])))}"
+            try:
+                drawing = _draw(results, family, about, name, folder)
+            except TraitlensError:  # what it shows is not there
+                continue
+            drawn.setdefault(family, []).append(drawing)
     _remove_stale(folder, {drawing.name for family in drawn.values() for drawing in family})
     return drawn
 
 
-def _draw_average_maps(results: Results, add: Callable) -> None:
-    """Draw one figure of average maps for each trait."""
-    averages = results.averages
-    assert averages is not None
-    groups = [group for group in results.groups if group in averages[GROUP].values]
-    for trait in results.traits:
-        if trait in averages[TRAIT].values:
-            add(
-                "average_maps",
-                trait,
-                lambda width, trait=trait: plot_average_maps(
-                    averages, groups=groups, traits=[trait], width=width
-                ),
-            )
+def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
+    """Tell whether the report has no use for a figure: single traits need no overview, faces no averages."""
+    return (family == "extremes" and "faces" in drawn) or (family == "overview" and len(results.traits) < 2)
 
 
-def _draw_faces(results: Results, add: Callable) -> None:
-    """Draw, for each trait, the faces of the extremes, or their averages where no face may be shown."""
-    maps, pixels = results.maps, results.pixels
-    assert maps is not None
-    assert pixels is not None
-    publishable = set(results.publishable)
-    names = [image for image in maps[IMAGE].values if image in publishable]
-    for trait in results.traits:
-        if trait not in maps[TRAIT].values:
-            continue
-        if len(names) < 2:
-            add(
-                "extremes",
-                trait,
-                lambda width, trait=trait: plot_extreme_averages(pixels, maps, trait=trait, width=width),
-            )
-            continue
-        mean = maps["prediction"].sel({TRAIT: trait, IMAGE: names}).mean(GROUP)
-        rated = [
-            (float(value), name) for value, name in zip(mean.values, names, strict=True) if value == value
-        ]
-        by_prediction = [name for _, name in sorted(rated)]
-
-        def draw(width: float, trait: str = trait, faces: list[str] = by_prediction) -> Figure:
-            """Draw the lowest, then the highest."""
-            # Many traits make many figures: fewer faces in each keep the page small.
-            most = 3 if len(results.traits) <= 8 else 2 if len(results.traits) <= 16 else 1
-            half = min(most, 3 if width > 120 else 2, len(faces) // 2)
-            chosen = [*faces[:half], *faces[-half:]]
-            return plot_faces(
-                pixels,
-                maps,
-                chosen,
-                results.study["may_publish"],
-                trait=trait,
-                groups=results.groups,
-                width=width,
-            )
-
-        add("faces", trait, draw)
-
-
-def _draw(name: str, about: str, draw: Callable[[float], Figure], folder: Path) -> Drawing:
+def _draw(results: Results, family: str, about: str, name: str, folder: Path) -> Drawing:
     """Draw and save one figure at both widths."""
+    traits = [about] if about else None
     found, panels = {}, {}
     for key, width, ending in (("wide", WIDE, ""), ("narrow", NARROW, "_89mm")):
-        figure = draw(width)
+        figure = draw_figure(results, family, traits=traits, width=width)
         svg = save_figure(figure, folder / f"{name}{ending}")[0]
         found[key] = _address(svg.read_text(encoding="utf-8"))
         panels[key] = _panels(figure)
@@ -214,7 +131,7 @@ def _slug(name: str, number: int) -> str:
 
 def _remove_stale(folder: Path, names: set[str]) -> None:
     """Remove figures of an earlier report that this one does not have."""
-    pattern = re.compile(rf"({'|'.join(FAMILIES)})(_\d\d[a-z0-9_-]*)?")
+    pattern = re.compile(rf"({'|'.join(FIGURES)})(_\d\d[a-z0-9_-]*)?")
     for path in folder.glob("*.*"):
         base = path.stem.removesuffix("_89mm")
         if path.suffix in (".svg", ".png") and base not in names and pattern.fullmatch(base):

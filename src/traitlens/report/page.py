@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from traitlens.keeping import write_whole
 from traitlens.report.drawings import draw_figures
-from traitlens.report.map_figures import UNIT
 from traitlens.report.picker import make_picker
+from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import make_sections
 from traitlens.report.wording import LIMITS, describe_design, describe_methods

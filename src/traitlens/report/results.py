@@ -12,7 +12,11 @@ import xarray as xr
 from traitlens.problems import Problem, TraitlensError
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, REGION, TRAIT
 
-_NAMES = (IMAGE, IDENTITY, GROUP, TRAIT, REGION, FOLD, "apa", "test", "from_group", "to_group", "metric")
+_NAMES = (
+    IMAGE, IDENTITY, GROUP, TRAIT, REGION, FOLD, "apa", "test", "group_1", "group_2", "trait_1", "trait_2",
+    "fitted_on", "predicting", "measure", "summary", "variable", "cue", "readout", "null", "order", "method",
+    "other",
+)  # fmt: skip
 _Read = TypeVar("_Read")
 
 
@@ -30,12 +34,16 @@ class Results:
         Content of `provenance.json`; empty where it is missing.
     predictions, performance, reliability, targets, regions : DataFrame or None
         The tables of these names.
-    comparisons : dict of DataFrame
-        The tables of `comparisons/`, by name without ending.
+    correlations, components : DataFrame or None
+        `ratings/trait_correlations.csv` and `ratings/trait_components.csv`.
+    comparisons, checks : dict of DataFrame
+        The tables of `comparisons/` and `checks/`, by name without ending.
     pixels : DataArray (image, y, x, colour) or None
         The prepared images, opened but not loaded.
     maps, averages : Dataset or None
         `maps.zarr` and `average_maps.zarr`, opened but not loaded.
+    pixel_tests : Dataset or None
+        `comparisons/pixels.zarr`, opened but not loaded.
     """
 
     folder: Path
@@ -46,10 +54,14 @@ class Results:
     reliability: pd.DataFrame | None = None
     targets: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
+    correlations: pd.DataFrame | None = None
+    components: pd.DataFrame | None = None
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
+    checks: dict[str, pd.DataFrame] = field(default_factory=dict)
     pixels: xr.DataArray | None = None
     maps: xr.Dataset | None = None
     averages: xr.Dataset | None = None
+    pixel_tests: xr.Dataset | None = None
 
     @property
     def groups(self) -> list[str]:
@@ -128,6 +140,14 @@ def read_results(folder: Path) -> Results:
             problems.append(Problem(f"cannot be read ({error})", "run the study again", name))
             return None
 
+    def read_all(name: str) -> dict[str, pd.DataFrame]:
+        """Read every table of a folder that has a row."""
+        tables = {
+            path.stem: read(f"{name}/{path.name}", _read_table)
+            for path in sorted((folder / name).glob("*.csv"))
+        }
+        return {stem: table for stem, table in tables.items() if table is not None}
+
     prepared = read("prepared.zarr", _open)
     results = Results(
         folder=folder,
@@ -138,14 +158,14 @@ def read_results(folder: Path) -> Results:
         reliability=read("ratings/reliability.csv", _read_table),
         targets=read("ratings/targets.csv", _read_table),
         regions=read("regions.csv", _read_table),
-        comparisons={
-            path.stem: table
-            for path in sorted((folder / "comparisons").glob("*.csv"))
-            if (table := read(f"comparisons/{path.name}", _read_table)) is not None
-        },
+        correlations=read("ratings/trait_correlations.csv", _read_table),
+        components=read("ratings/trait_components.csv", _read_table),
+        comparisons=read_all("comparisons"),
+        checks=read_all("checks"),
         pixels=None if prepared is None else prepared["pixels"],
         maps=read("maps.zarr", _open),
         averages=read("average_maps.zarr", _open),
+        pixel_tests=read("comparisons/pixels.zarr", _open),
     )
     if problems:
         raise TraitlensError(problems)
@@ -174,7 +194,7 @@ def _open(path: Path) -> xr.Dataset:
     dataset = xr.open_zarr(path)
     texts = {
         name: [str(value) for value in dataset[name].to_numpy()]
-        for name in (GROUP, TRAIT, IMAGE)
+        for name in (GROUP, TRAIT, IMAGE, "comparison")
         if name in dataset.coords
     }
     named: xr.Dataset = dataset.assign_coords(

@@ -9,9 +9,10 @@ import pandas as pd
 from traitlens.report.checks import check_folds, check_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
+from traitlens.report.known_tables import print_tables
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
-from traitlens.report.tables import Table, leave_out_empty, tabulate, tabulate_ratings
+from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
 from traitlens.report.wording import SIGNS
 from traitlens.words import GROUP, TRAIT
 
@@ -141,6 +142,14 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
     else:
         section.tables.append(tabulate_ratings(results.targets, results))
+    section.figures += _show(
+        drawings,
+        "trait_space",
+        "Trait space: how the traits’ mean ratings correlate over images in each group. Red: images rated "
+        "high on one are rated high on the other; blue: low.",
+        "Matrices of correlations between traits, one for each group.",
+    )
+    section.tables += print_tables(results, "ratings")
     return section
 
 
@@ -184,6 +193,7 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
     section.figures += _show(
         drawings, "scatter", caption, "Scatter plots of observed against predicted ratings."
     )
+    section.tables += print_tables(results, "prediction")
     return section
 
 
@@ -216,6 +226,13 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
             "it was high and lowered it where it was low; blue pixels did the opposite. A group’s average "
             "map sums to about the standard deviation of its predictions."
         )
+    section.figures += _show(
+        drawings,
+        "overview",
+        "All average maps on one scale: a column for each trait, a row for each group"
+        f"{', and their difference' * (len(results.groups) == 2)}, as Cao et al. (2023) arrange them.",
+        "Average relevance maps of all traits and groups over the average face.",
+    )
     section.figures += _show(
         drawings,
         "average_maps",
@@ -271,13 +288,44 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         "intervals; filled dots are significant after correction.",
         "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
     )
+    section.figures += _show(
+        drawings,
+        "pixel_differences",
+        "Differences between the groups’ maps on the template face. Outlined: significant areas (p ≤ .05, "
+        "corrected over pixels) where raters were exchanged between groups. The test tells that the maps "
+        "differ; it locates neither border nor peak. Hair and background were not tested.",
+        "Maps of differences by trait, with outlines round significant areas.",
+    )
+    section.figures += _show(
+        drawings,
+        "transfer",
+        "Transfer between traits: how well the readout of one trait (rows) predicts the ratings of another "
+        "(columns), out of fold; on the diagonal, its own.",
+        "Matrices of correlations of readouts with the ratings of other traits, one for each group.",
+    )
     if len(results.groups) < 2:
         section.notes.append("Tests between groups are left out: the study has one group.")
     elif not results.comparisons:
         section.notes.append("Tests between groups are left out: the results hold no comparisons.")
-    for name, table in results.comparisons.items():
-        section.tables.append(tabulate(name, table))
+    else:
+        section.notes += _missing_tests(results)
+    section.tables += print_tables(results, "comparison")
     return section
+
+
+def _missing_tests(results: Results) -> list[str]:
+    """Say which tests were not made, and how to have them."""
+    parts = {
+        "regions": "Tests of regions and of performance",
+        "pixels": "Tests of pixels",
+    }
+    known = {*results.comparisons, *(["pixels"] if results.pixel_tests is not None else [])}
+    return [
+        f"{part} are left out: they were not asked for, or cannot be made with these readouts or ratings "
+        f"(see [comparison] in study.toml)."
+        for name, part in parts.items()
+        if name not in known
+    ]
 
 
 def _checks(results: Results) -> Section:
@@ -320,6 +368,9 @@ def _checks(results: Results) -> Section:
                 ],
             )
         )
+    section.tables += print_tables(results, "checks")
+    if not results.checks:
+        section.notes.append("Further checks of the maps are left out: they were not asked for.")
     notices = [str(notice) for notice in results.study.get("notices", [])]
     if notices:
         section.paragraphs.append(f"When the study was read: {several(notices)}.")

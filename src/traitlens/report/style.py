@@ -9,11 +9,15 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from traitlens.keeping import write_whole
+from traitlens.problems import unknown_choice
 
 NARROW: Final = 89.0
 """Width of a figure in one journal column, in millimetres."""
 WIDE: Final = 183.0
 """Width of a figure across two journal columns, in millimetres."""
+
+FORMATS: Final = ("svg", "png", "pdf", "eps", "tif")
+"""What journals take."""
 
 INK: Final = "#1a1a1a"
 FAINT: Final = "#767676"
@@ -54,6 +58,7 @@ _SETTINGS: Final = {
     "text.usetex": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "traitlens",
+    "pdf.fonttype": 42,
 }
 
 _Given = ParamSpec("_Given")
@@ -172,13 +177,21 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("svg", "pn
     path : Path
         Its file without an ending.
     formats : sequence of str, default ("svg", "png")
-        Endings, of those that matplotlib writes.
+        Endings, of :data:`FORMATS`.
 
     Returns
     -------
     list of Path
         The files, in the order of `formats`.
+
+    Raises
+    ------
+    TraitlensError
+        If a format is none of these.
     """
+    for ending in formats:
+        if ending not in FORMATS:
+            raise unknown_choice("format", ending, FORMATS)
     figure.draw_without_rendering()
     # What is laid out once need not be laid out again for each format.
     figure.set_layout_engine("none")
@@ -186,7 +199,7 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("svg", "pn
     for ending in formats:
         file = path.with_name(f"{path.name}.{ending}")
         # Without the date, the same results give the same file.
-        metadata = {"Date": None} if ending == "svg" else None
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
         with write_whole(file) as temporary:
             figure.savefig(temporary, format=ending, dpi=300, metadata=metadata)
         files.append(file)

@@ -30,6 +30,11 @@ REFERENCES = {
         "explainable artificial intelligence for regression models: A methodological perspective. IEEE "
         "Signal Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277"
     ),
+    "phipson": (
+        "Phipson, B., & Smyth, G. K. (2010). Permutation P-values should never be zero: Calculating exact "
+        "P-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular "
+        "Biology, 9(1), Article 39. https://doi.org/10.2202/1544-6115.1585"
+    ),
     "shrout": (
         "Shrout, P. E., & Fleiss, J. L. (1979). Intraclass correlations: Uses in assessing rater "
         "reliability. Psychological Bulletin, 86(2), 420–428. https://doi.org/10.1037/0033-2909.86.2.420"
@@ -37,6 +42,11 @@ REFERENCES = {
     "simonyan": (
         "Simonyan, K., & Zisserman, A. (2015). Very deep convolutional networks for large-scale image "
         "recognition. International Conference on Learning Representations. https://arxiv.org/abs/1409.1556"
+    ),
+    "smith": (
+        "Smith, S. M., & Nichols, T. E. (2009). Threshold-free cluster enhancement: Addressing problems of "
+        "smoothing, threshold dependence and localisation in cluster inference. NeuroImage, 44(1), 83–98. "
+        "https://doi.org/10.1016/j.neuroimage.2008.03.061"
     ),
     "spearman": (
         "Spearman, C. (1910). Correlation calculated from faulty data. British Journal of Psychology, 3(3), "
@@ -152,7 +162,13 @@ def describe_methods(results: Results) -> MethodsText:
 
 def _say_ratings(results: Results) -> tuple[str, list[str]]:
     """Methods: ratings and their reliability."""
-    text, cited = _ratings(results) + " Ratings were averaged over the raters of each group.", []
+    text, cited = _ratings(results), []
+    rules = results.setting("cleaning")
+    if isinstance(rules, dict) and any(
+        value not in (None, False) for name, value in rules.items() if name != "time"
+    ):
+        text += " Ratings and raters were left out by rules that were set beforehand."
+    text += " Ratings were averaged over the raters of each group."
     if results.reliability is not None:
         text += (
             " For each group and trait, the reliability of the mean rating was estimated from split halves "
@@ -171,7 +187,8 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     """Methods: images, network and readout."""
     if results.performance is None:
         return "", []
-    size, crop = results.setting("faces", "size"), results.setting("faces", "crop")
+    size = results.setting("faces", "size")
+    crop = results.setting("crop") or results.setting("faces", "crop")
     prepared = {
         "face": "cropped to an upright square around the face with the pupils at fixed places",
         "full": "padded to a square",
@@ -182,10 +199,13 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     method, grid = str(results.setting("readout", "method")), results.setting("readout", "grid")
     if method == "ridge":
         tap = results.setting("readout", "tap")
+        mirrored = " and over each image and its mirror image" * bool(results.setting("readout", "mirror"))
+        shared = ", one for all groups and traits," * (results.setting("readout", "sharing") == 1)
         text += (
             "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean "
-            f"rating from the activations of the layer {tap}, averaged to a grid of {grid} × {grid} places; "
-            "its penalty was chosen by cross-validation within the training images. "
+            f"rating from the activations of the layer {tap}, averaged to a grid of {grid} × {grid} "
+            f"places{mirrored}; its penalty{shared} was chosen by cross-validation within the training "
+            "images. "
         )
         cited.append("hoerl")
     elif method == "dense":
@@ -235,13 +255,38 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
 
 def _say_comparison(results: Results) -> tuple[str, list[str]]:
     """Methods: comparison of groups."""
-    if "regions" not in results.comparisons:
+    tested = [
+        name
+        for key, name in (
+            ("means", "mean ratings"),
+            ("reliability", "the reliability of mean ratings"),
+            ("performance", "the performance of readouts"),
+            ("regions", "the relevance of each region of the face"),
+        )
+        if key in results.comparisons
+    ]
+    if not tested:
         return "", []
-    return (
-        "Groups were compared in the relevance of each region of the face; p values were corrected for the "
-        "number of comparisons, and values below .05 were called significant.",
-        [],
+    number = results.setting("comparison", "permutations")
+    times = f"{count(number)} times " if number else ""
+    text = (
+        f"Groups were compared in {several(tested)} by exchanging raters between the groups {times}at "
+        "random, which takes raters as the sample; p values count the exchanges with a difference at "
+        "least as large, the observed one included (Phipson & Smyth, 2010). The maximum over traits"
+        f"{' and regions' * ('regions' in results.comparisons)} controlled the family-wise error; "
+        "corrected p values below .05 were called significant. "
     )
+    cited = ["phipson"]
+    if {"performance", "regions"} & set(results.comparisons):
+        text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
+    if results.pixel_tests is not None:
+        text += (
+            "For the test of pixels, a map for each rater was laid on a common face shape; maps were "
+            "compared with Welch’s t and threshold-free cluster enhancement (Smith & Nichols, 2009), "
+            "corrected by the maximum over pixels. "
+        )
+        cited.append("smith")
+    return text.strip(), cited
 
 
 def _say_software(results: Results) -> str:

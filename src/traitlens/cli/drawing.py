@@ -1,0 +1,61 @@
+"""Commands that draw: one figure again, otherwise than the report has it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from traitlens.cli.terminal import answer
+
+
+def _figures() -> list[str]:
+    """Complete the names of figures in a shell."""
+    from traitlens.report.figures import FIGURES
+
+    return list(FIGURES)
+
+
+def _formats() -> list[str]:
+    """Complete the names of formats in a shell."""
+    from traitlens.report.style import FORMATS
+
+    return list(FORMATS)
+
+
+def figure(
+    name: Annotated[
+        str, typer.Argument(help="Which figure, or `list` to list them.", autocompletion=_figures)
+    ],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")] = Path("results"),
+    trait: Annotated[list[str] | None, typer.Option(help="A trait; again for more.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="A group; again for more.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="For `faces`: an image; again for more.")] = None,
+    width: Annotated[float, typer.Option(help="Width in mm: 89 is one column of a journal, 183 two.")] = 183,
+    opacity: Annotated[float | None, typer.Option(help="Face under a map, from 0 to 1.")] = None,
+    scale: Annotated[float | None, typer.Option(help="End of the colour scale, in its bar's unit.")] = None,
+    smoothing: Annotated[float | None, typer.Option(help="SD of the maps' smoothing, in pixels.")] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="svg, png, pdf, eps or tif; again for more. Default: svg and png.",
+            autocompletion=_formats,
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The file, without ending; ./NAME if not given.")] = None,
+) -> None:
+    """Draw one figure of the report again, with other traits, groups, width, opacity or scale.
+
+    Example: traitlens figure average_maps mystudy/results --trait warm --width 89 --opacity 0.3
+    """
+    from traitlens.report.figures import FIGURES, draw_figure
+    from traitlens.report.style import save_figure
+
+    if name == "list":
+        facts = {one: kind.about for one, kind in FIGURES.items()}
+        answer({"figures": facts}, *(f"{one:<20}{about}" for one, about in facts.items()))
+        return
+    options: dict[str, Any] = {"opacity": opacity, "limit": scale, "smoothing": smoothing, "images": image}
+    given = {option: value for option, value in options.items() if value not in (None, [])}
+    drawn = draw_figure(results, name, groups=group, traits=trait, width=width, **given)
+    files = save_figure(drawn, out or Path(name), format or ("svg", "png"))
+    answer({"files": files}, *(f"Figure: {file}" for file in files))

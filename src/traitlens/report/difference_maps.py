@@ -1,0 +1,88 @@
+"""Figures of the tests of pixels: where the groups' maps differ, with the significant areas outlined."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from scipy.ndimage import zoom
+
+from traitlens.report.colouring import OPACITY, colour, lay_over, symmetric_limit
+from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.style import WIDE, shorten, styled
+from traitlens.words import TRAIT, Y
+
+UNIT = "rating points per cell of the template"
+MOST_BESIDE = 5
+"""Traits beside each other at full width."""
+
+
+@styled
+def plot_pixel_differences(
+    tests: xr.Dataset,
+    *,
+    comparison: str | None = None,
+    traits: Sequence[str] | None = None,
+    alpha: float = 0.05,
+    opacity: float = OPACITY,
+    percentile: float = 100.0,
+    limit: float | None = None,
+    width: float = WIDE,
+) -> Figure:
+    """Draw the difference of two groups' maps on the template, with an outline round what is significant.
+
+    Parameters
+    ----------
+    tests : Dataset
+        `comparisons/pixels.zarr`: estimate and p_corrected (comparison, trait, y, x), not a number where
+        nothing was tested, and, if it is there, face (face_y, face_x, colour).
+    comparison : str, optional
+        Which pair of groups, as "first - second"; the first one by default.
+    traits : sequence of str, optional
+        Which, in which order; all by default.
+    alpha : float, default 0.05
+        Areas with a corrected p of at most this are outlined.
+    opacity : float, default 0.5
+        How strongly the average face shows beneath, from 0 to 1.
+    percentile : float, default 100
+        Percentile of the absolute values at which the scale ends.
+    limit : float or None
+        End of the scale; None chooses it by `percentile`.
+    width : float, default 183
+        Width in millimetres.
+
+    Returns
+    -------
+    Figure
+        A picture for each trait, all on one symmetric scale.
+
+    Examples
+    --------
+    >>> ones = (("comparison", "trait", "y", "x"), np.ones((1, 1, 4, 4)))
+    >>> names = {"comparison": ["a - b"], "trait": ["warm"]}
+    >>> tests = xr.Dataset({"estimate": ones, "p_corrected": ones}, names)
+    >>> len(plot_pixel_differences(tests).axes)  # the map and its bar
+    2
+    """
+    comparison = comparison or str(tests["comparison"].values[0])
+    traits = list(map(str, tests[TRAIT].values)) if traits is None else list(traits)
+    shown = tests.sel(comparison=comparison)
+    estimates = np.stack([shown["estimate"].sel({TRAIT: trait}).values for trait in traits])
+    end = limit or symmetric_limit(estimates, percentile=percentile)
+    factor = tests.sizes["face_y"] // tests.sizes[Y] if "face" in tests else 4
+    side = factor * tests.sizes[Y]
+    face = tests["face"].values if "face" in tests else np.full((side, side, 3), 255, np.uint8)
+    panels = []
+    for trait, estimate in zip(traits, estimates, strict=True):
+        fine = zoom(np.nan_to_num(estimate), factor, order=1, grid_mode=True, mode="nearest")
+        found = shown["p_corrected"].sel({TRAIT: trait}).values <= alpha
+        outline = np.kron(found, np.ones((factor, factor), bool))
+        panels.append(Panel(lay_over(face, colour(fine, end), opacity), trait, outline=outline))
+    beside = MOST_BESIDE if width > 120 else 2
+    lines = [panels[i : i + beside] for i in range(0, len(panels), beside)]
+    title = " − ".join(shorten(group, 30) for group in comparison.split(" - ", 1))
+    rows = [
+        Row(line, end if line is lines[-1] else None, "" if i else title, UNIT)
+        for i, line in enumerate(lines)
+    ]
+    return draw_rows(rows, width, clipped=limit is not None or percentile < 100)

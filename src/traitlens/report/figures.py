@@ -1,0 +1,305 @@
+"""Every figure by its name: what it shows, what it needs, and how it is drawn from a results folder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
+from traitlens.report.difference_maps import plot_pixel_differences
+from traitlens.report.face_figures import plot_extreme_averages, plot_faces
+from traitlens.report.map_figures import plot_average_maps, plot_overview
+from traitlens.report.matrices import plot_trait_space, plot_transfer
+from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
+from traitlens.report.results import Results, read_results
+from traitlens.report.style import WIDE
+from traitlens.words import GROUP, IMAGE, TRAIT
+
+LOOKS = ("opacity", "smoothing", "percentile", "limit")
+"""Options of figures that hold maps."""
+
+RANGES = {
+    "width": (40, 400),
+    "opacity": (0, 1),
+    "smoothing": (0, 50),
+    "percentile": (50, 100),
+    "limit": (1e-12, 1e6),
+}
+"""Lowest and highest value of each option."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a figure shows, and how wide it is.
+
+    Parameters
+    ----------
+    groups, traits : list of str
+        Which, in which order.
+    width : float
+        Width in millimetres.
+    """
+
+    groups: list[str]
+    traits: list[str]
+    width: float
+
+    def as_options(self) -> dict[str, Any]:
+        """Give the options as the plotting functions take them.
+
+        Returns
+        -------
+        dict
+            groups, traits, width.
+        """
+        return {"groups": self.groups, "traits": self.traits, "width": self.width}
+
+
+Draw = Callable[[Results, Order, dict[str, Any]], Figure]
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of figure.
+
+    Parameters
+    ----------
+    about : str
+        What it shows, in a line.
+    draw : callable
+        Draws it from results, an order and further options; raises TraitlensError where a part is missing.
+    options : tuple of str
+        Further options that it takes.
+    each_trait : bool
+        Whether there is one figure for each trait.
+    """
+
+    about: str
+    draw: Draw
+    options: tuple[str, ...] = ()
+    each_trait: bool = False
+
+
+FIGURES: dict[str, Kind] = {}
+"""The kinds of figures by name, in the order of the report."""
+
+
+def _figure(about: str, options: tuple[str, ...] = (), each_trait: bool = False) -> Callable[[Draw], Draw]:
+    """Enter a function into :data:`FIGURES` under its own name."""
+
+    def enter(draw: Draw) -> Draw:
+        name = draw.__name__.strip("_")
+        if name in FIGURES:
+            raise ValueError(f"there are two figures {name!r}")
+        FIGURES[name] = Kind(about, draw, options, each_trait)
+        return draw
+
+    return enter
+
+
+def draw_figure(
+    results: Results | str | Path,
+    name: str,
+    *,
+    groups: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    width: float = WIDE,
+    **options: Any,
+) -> Figure:
+    """Draw one figure of a results folder, to be changed, shown or saved as any figure of matplotlib.
+
+    Parameters
+    ----------
+    results : Results, str or Path
+        The results folder, or what was read from it.
+    name : str
+        One of :data:`FIGURES`, "average_maps" for example.
+    groups, traits : sequence of str, optional
+        Which, in which order; all in the study's order by default. A figure that is about one trait shows
+        the first one.
+    width : float, default 183
+        Width in millimetres.
+    **options
+        Where the figure holds maps: `opacity` of the face beneath (0 to 1), `smoothing` (SD in pixels),
+        `percentile` or `limit` for the end of the scale. For "faces": `images`, which ones.
+
+    Returns
+    -------
+    Figure
+        The figure.
+
+    Raises
+    ------
+    TraitlensError
+        If the name, a group, a trait or an option is not known, or the results lack what the figure shows.
+
+    Examples
+    --------
+    >>> figure = draw_figure("mystudy/results", "average_maps", traits=["warm"], width=89)  # doctest: +SKIP
+    >>> figure.savefig("warm.svg")  # doctest: +SKIP
+    """
+    if name not in FIGURES:
+        raise unknown_choice("figure", name, tuple(FIGURES))
+    kind = FIGURES[name]
+    problems = _check(name, kind, width, options)
+    if problems:
+        raise TraitlensError(problems)
+    if not isinstance(results, Results):
+        results = read_results(Path(results))
+    order = Order(
+        _known("group", groups, results.groups), _known("trait", traits, results.traits), float(width)
+    )
+    return kind.draw(results, order, options)
+
+
+def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list[Problem]:
+    """Find options that the figure does not have, and values out of range."""
+    known = f"it takes {', '.join(kind.options)}" if kind.options else "leave it out"
+    problems = [
+        Problem(f"figure {name!r} has no option {option!r}", known)
+        for option in options
+        if option not in kind.options
+    ]
+    for option, value in {"width": width, **options}.items():
+        low, high = RANGES.get(option, (-np.inf, np.inf))
+        if option in RANGES and value is not None and not low <= value <= high:
+            problems.append(Problem(f"{option} is {value:g}", f"give a number from {low:g} to {high:g}"))
+    return problems
+
+
+def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[str]:
+    """Take what is wanted, or everything; refuse names that the study does not have."""
+    for name in wanted or ():
+        if name not in known:
+            raise unknown_choice(what, name, tuple(known))
+    return list(wanted) if wanted else known
+
+
+def _need(part: _Part | None, name: str) -> _Part:
+    """Give a part of the results, or say which file is missing."""
+    if part is None:
+        raise TraitlensError(
+            Problem(f"the results hold no {name}", "run the study, or choose another figure")
+        )
+    return part
+
+
+@_figure("the raters' agreement as noise ceilings of r")
+def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.reliability, "ratings/reliability.csv")
+    _need(table.get("ceiling_r"), "noise ceilings")
+    return plot_reliability(table, **order.as_options())
+
+
+@_figure("how the traits' mean ratings correlate in each group")
+def _trait_space(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.correlations, "ratings/trait_correlations.csv")
+    return plot_trait_space(table, **order.as_options())
+
+
+@_figure("how well ratings are predicted, beside the noise ceiling")
+def _performance(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    return plot_performance(_need(results.performance, "performance.csv"), **order.as_options())
+
+
+@_figure("observed against predicted ratings")
+def _scatter(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    return plot_scatter(_need(results.predictions, "predictions.csv"), **order.as_options())
+
+
+@_figure("all average maps at once: a column for each trait, a row for each group", LOOKS)
+def _overview(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    averages = _need(results.averages, "average_maps.zarr")
+    return plot_overview(averages, **_among(averages, order), **options)
+
+
+@_figure("a trait's average maps of each group and their difference", LOOKS, each_trait=True)
+def _average_maps(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    averages = _need(results.averages, "average_maps.zarr")
+    return plot_average_maps(averages, **_among(averages, order, one=True), **options)
+
+
+@_figure("the faces with the lowest and highest predictions, and their maps", (*LOOKS, "images"), True)
+def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    maps, pixels = _need(results.maps, "maps.zarr"), _need(results.pixels, "prepared.zarr")
+    found = _among(maps, order, one=True)
+    (trait,) = found["traits"]
+    images = list(options.pop("images", None) or _extreme_faces(results, trait, order.width))
+    unknown = [image for image in images if image not in maps[IMAGE].values]
+    if unknown:
+        raise TraitlensError([Problem(f"there is no map of the image {image!r}") for image in unknown])
+    return plot_faces(
+        pixels,
+        maps,
+        images,
+        results.study.get("may_publish", {}),
+        trait=trait,
+        groups=found["groups"],
+        width=order.width,
+        **options,
+    )
+
+
+def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
+    """Choose the publishable faces of the lowest, then of the highest mean predictions."""
+    maps = _need(results.maps, "maps.zarr")
+    allowed = set(results.publishable)
+    names = [image for image in maps[IMAGE].values if image in allowed]
+    mean = maps["prediction"].sel({TRAIT: trait, IMAGE: names}).mean(GROUP).values
+    ranked = [name for value, name in sorted(zip(mean, names, strict=True)) if np.isfinite(value)]
+    if len(ranked) < 2:
+        raise TraitlensError("fewer than two faces may be shown")
+    # Many traits make many figures: fewer faces in each keep the page small.
+    most = 3 if len(results.traits) <= 8 else 2 if len(results.traits) <= 16 else 1
+    half = min(most, 3 if width > 120 else 2, len(ranked) // 2)
+    return [*ranked[:half], *ranked[-half:]]
+
+
+@_figure("averages over the images with the lowest and highest predictions, and over their maps", LOOKS, True)
+def _extremes(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    maps, pixels = _need(results.maps, "maps.zarr"), _need(results.pixels, "prepared.zarr")
+    found = _among(maps, order, one=True)
+    (trait,) = found.pop("traits")
+    return plot_extreme_averages(pixels, maps, trait=trait, **found, **options)
+
+
+@_figure("the share of the relevance that each region carries")
+def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    regions = _need(results.regions, "regions.csv")
+    return plot_region_shares(mean_shares(regions, results.study.get("identity", {})), **order.as_options())
+
+
+@_figure("how the groups differ in what each region carries")
+def _region_differences(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.comparisons.get("regions"), "comparisons/regions.csv")
+    pair = results.groups[:2]
+    if {"group_1", "group_2"} <= set(table.columns):
+        table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
+    return plot_region_differences(table, **{**order.as_options(), "groups": pair})
+
+
+@_figure("where the groups' maps differ, with an outline round what is significant", LOOKS[:1] + LOOKS[2:])
+def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    tests = _need(results.pixel_tests, "comparisons/pixels.zarr")
+    traits = [trait for trait in order.traits if trait in tests[TRAIT].values]
+    return plot_pixel_differences(tests, traits=traits, width=order.width, **options)
+
+
+@_figure("how well the readout of each trait predicts the ratings of every other")
+def _transfer(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.comparisons.get("transfer_traits"), "comparisons/transfer_traits.csv")
+    return plot_transfer(table, **order.as_options())
+
+
+def _among(maps: Any, order: Order, one: bool = False) -> dict[str, Any]:
+    """Keep to the groups and traits that have maps; to the first of these traits where one is shown."""
+    traits = [trait for trait in order.traits if trait in maps[TRAIT].values]
+    groups = [group for group in order.groups if group in maps[GROUP].values]
+    if not traits or not groups:
+        raise TraitlensError("there are no maps of these groups and traits")
+    return {"groups": groups, "traits": traits[:1] if one else traits, "width": order.width}

@@ -1,0 +1,271 @@
+"""Tables of tests and checks as the report prints them: which part they belong to, and what they say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from traitlens.report.numbers import bounded, count, decimal, is_number, probability
+from traitlens.report.results import Results
+from traitlens.report.tables import Table, leave_out_empty, tabulate
+from traitlens.words import GROUP, REGION, TRAIT
+
+MOST_ROWS = 400
+"""Longer tables are cut; the files hold them whole."""
+
+INTERVAL, PAIR = "interval", "pair"
+"""Columns that are put together from two: the ends of an interval, the groups that are compared."""
+
+HEADINGS = {
+    PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
+    REGION: "Region", "measure": "Measure", "variable": "Variable", "cue": "Altered", "readout": "Readout",
+    "null": "Null maps of", "order": "Order", "method": "Method", "other": "and method",
+    "fitted_on": "Readout of", "predicting": "Ratings of", "component": "Component",
+    "mean_1": "Mean, first", "mean_2": "Mean, second", "value_1": "First", "value_2": "Second",
+    "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
+    "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
+    "estimate": "Difference", INTERVAL: "95% interval", "statistic": "Statistic", "p": "p",
+    "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
+    "cohens_q": "q", "effect_size": "Effect size", "n_pixels": "Cells", "n": "n", "r": "r",
+    "r_own": "r, own ratings", "r_original": "r, as they are", "ratings_r": "r of the ratings",
+    "ratings_r_corrected": "r, corrected",
+    "share_of_ceiling": "r / ceiling", "loading": "Loading", "explained": "Variance",
+    "congruence": "Congruence", "similarity": "r with null maps", "null_low": "among these, from",
+    "null_high": "to", "edge_correlation": "r with contours", "null_edge_correlation": "the same, null maps",
+    "gain": "Gain", "standard_error": "Standard error", "correlation": "r", "agreement": "r of predictions",
+    "share": "Share of relevance", "association": "Association", "by_chance": "by chance",
+}  # fmt: skip
+_BOUNDED = {
+    "r", "r_1", "r_2", "r_own", "r_original", "ratings_r", "ratings_r_corrected", "reliability_1",
+    "reliability_2", "explained", "congruence", "loading", "similarity", "null_low", "null_high",
+    "edge_correlation", "null_edge_correlation", "correlation", "agreement", "share", "association",
+    "by_chance",
+}  # fmt: skip
+_TWO_DECIMALS = {
+    "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size", "share_of_ceiling",
+}  # fmt: skip
+_COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """How one table is printed.
+
+    Parameters
+    ----------
+    section : str
+        Key of the part of the report that it belongs to.
+    caption : str
+        What it says and how it is read.
+    names, values : tuple of str
+        Its columns that hold names, and those that hold numbers; those that a table lacks are left out.
+    """
+
+    section: str
+    caption: str
+    names: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+_TEST = ("estimate", INTERVAL, "p", "p_corrected")
+_REFITTED = "Readouts were fitted and explained again under each exchange of raters."
+
+COMPARISONS = {
+    "means": Known(
+        "ratings",
+        "Mean ratings of the groups’ raters; p by exchange of raters, corrected over traits.",
+        (PAIR, TRAIT), ("mean_1", "mean_2", *_TEST, "cohens_d"),
+    ),
+    "reliability": Known(
+        "ratings",
+        "Reliability of the groups’ mean ratings; p by exchange of raters, corrected over traits.",
+        (PAIR, TRAIT), ("reliability_1", "reliability_2", *_TEST),
+    ),
+    "agreement": Known(
+        "ratings",
+        "How far single raters agree with the mean of the others (agreement_z, Fisher’s z) and how far they "
+        "tell faces apart (spread, rating points).",
+        (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST, "hedges_g"),
+    ),
+    "trait_space": Known(
+        "ratings",
+        "Correlations between traits in the two groups; differences of Fisher’s z, p by exchange of raters.",
+        (PAIR, "trait_1", "trait_2"), ("r_1", "r_2", *_TEST),
+    ),
+    "performance": Known(
+        "prediction",
+        "How well the groups’ ratings are predicted; differences of Fisher’s z. " + _REFITTED,
+        (PAIR, TRAIT), ("r_1", "r_2", *_TEST, "cohens_q"),
+    ),
+    "performance_matched": Known(
+        "prediction",
+        "The same with raters of the better group drawn until both groups are equally reliable; the interval "
+        "is the spread over draws.",
+        (PAIR, TRAIT), ("r_1", "r_2", "n_1", "n_2", "estimate", INTERVAL),
+    ),
+    "transfer_groups": Known(
+        "comparison",
+        "Transfer between groups: how well the readout of one group predicts the ratings of the other, "
+        "beside its own. The correlation of the two mean ratings bounds it; corrected for attenuation and "
+        "near 1, what is lost is reliability and not content.",
+        (TRAIT, "fitted_on", "predicting"),
+        ("r", "r_own", "share_of_ceiling", "ratings_r", "ratings_r_corrected", "n"),
+    ),
+    "regions": Known(
+        "comparison",
+        "Relevance of each region in rating points (how far it moves predictions along with the others), "
+        "first group − second. " + _REFITTED,
+        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
+    ),
+    "region_shares": Known(
+        "comparison",
+        "The same as shares of a group’s relevance, which do not depend on how far its predictions spread.",
+        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
+    ),
+    "pixels": Known(
+        "comparison",
+        "Significant areas of the maps on the template. The test tells that the maps differ; it locates "
+        "neither border nor peak.",
+        (PAIR, TRAIT), ("n_pixels", "estimate", "statistic", "p_family", "effect_size", "n"),
+    ),
+    "variables": Known(
+        "comparison",
+        "What goes with other variables of the raters; p by exchange, corrected over the rows of a measure.",
+        ("variable", "measure", TRAIT, REGION),
+        ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
+    ),
+}  # fmt: skip
+"""Tables of `comparisons/`, in the order of the report."""
+
+COMPONENTS = Known(
+    "ratings",
+    "Components of the traits in each group, turned to those of the first group in the alphabet. Congruence: "
+    "above .95 a component is the same, from .85 to .94 alike (Tucker’s coefficient).",
+    (TRAIT, GROUP, "component"),
+    ("loading", "explained", "congruence"),
+)
+"""`ratings/trait_components.csv`."""
+
+CHECKS = {
+    "null_maps": Known(
+        "checks",
+        "Maps beside those of readouts and networks that know nothing. A correlation inside the band among "
+        "null maps, or above it, says that a map shows the faces and the network more than the ratings. "
+        "Nearly the same correlation with contours as that of null maps says that contours are shown.",
+        (TRAIT, GROUP, "null"),
+        ("similarity", "null_low", "null_high", "edge_correlation", "null_edge_correlation"),
+    ),
+    "flipping": Known(
+        "checks",
+        "Patches replaced in the order of relevance, at random and from the centre: how far predictions "
+        "part, in rating points. Relevance that points at what the model uses gains more than the others.",
+        (TRAIT, GROUP, "order"), ("gain", "standard_error"),
+    ),
+    "methods": Known(
+        "checks", "Correlation of the maps of several methods.", ("method", "other"), ("correlation",)
+    ),
+    "association": Known(
+        "checks",
+        "Relevance of each region beside its association with the ratings: a region with much association "
+        "and little relevance may tell the same as another one.",
+        (TRAIT, GROUP, REGION), ("share", "association", "by_chance"),
+    ),
+    "cues": Known(
+        "checks",
+        "Superficial cues: predictions of altered faces, by the readouts as they are (same) and fitted "
+        "to altered faces (refitted).",
+        ("cue", "readout", TRAIT, GROUP), ("r_original", "r", "estimate", INTERVAL, "agreement"),
+    ),
+}  # fmt: skip
+"""Tables of `checks/`, in the order of the report."""
+
+NOT_PRINTED = ("rater_regions", "transfer_traits", "ledger")
+"""Tables of single raters or images, or such as a figure or another table of the report shows."""
+
+
+def print_tables(results: Results, section: str) -> list[Table]:
+    """Print the tables of tests and checks that belong to a part of the report.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    section : str
+        Key of the part.
+
+    Returns
+    -------
+    list of Table
+        The tables; those of unknown names as they are, in the parts "comparison" and "checks".
+    """
+    printed = []
+    if section == COMPONENTS.section and results.components is not None:
+        printed.append(print_table(results.components, COMPONENTS, results))
+    for tables, known, rest in (
+        (results.comparisons, COMPARISONS, "comparison"),
+        (results.checks, CHECKS, "checks"),
+    ):
+        printed += [
+            print_table(tables[name], how, results)
+            for name, how in known.items()
+            if how.section == section and name in tables
+        ]
+        if section == rest:
+            others = [name for name in tables if name not in known and name not in NOT_PRINTED]
+            printed += [tabulate(name, tables[name]) for name in others]
+    return printed
+
+
+def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
+    """Print one table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The table.
+    how : Known
+        How.
+    results : Results
+        For the order of traits and groups, and their number.
+
+    Returns
+    -------
+    Table
+        Its cells as text.
+    """
+    names = [name for name in how.names if name in table or (name == PAIR and len(results.groups) > 2)]
+    values = [name for name in how.values if name in table or (name == INTERVAL and "ci_low" in table)]
+    order = {trait: place for place, trait in enumerate(results.traits)}
+    if TRAIT in table:
+        table = table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
+    rows = [
+        [_write(name, row) for name in (*names, *values)] for row in table.head(MOST_ROWS).to_dict("records")
+    ]
+    caption = how.caption
+    if len(table) > MOST_ROWS:
+        caption += f" (The first {MOST_ROWS} of {count(len(table))} rows.)"
+    if "Groups" not in [HEADINGS[name] for name in names] and "group_1" in table and len(table):
+        caption += f" First: {table['group_1'].iloc[0]}; second: {table['group_2'].iloc[0]}."
+    return leave_out_empty(caption, [HEADINGS[name] for name in (*names, *values)], rows, len(names))
+
+
+def _write(name: str, row: Mapping[Any, Any]) -> str:
+    """Write one cell by what its column is called."""
+    if name == INTERVAL:
+        low, high = row.get("ci_low"), row.get("ci_high")
+        return f"[{decimal(low, 3)}, {decimal(high, 3)}]" if is_number(low) and is_number(high) else "–"
+    if name == PAIR:
+        return f"{row.get('group_1')} − {row.get('group_2')}"
+    value = row.get(name)
+    if name.startswith("p_") or name == "p":
+        return probability(value)
+    if name in _COUNTS:
+        return count(value)
+    if name in _BOUNDED:
+        return bounded(value)
+    if isinstance(value, str):
+        return value or "–"
+    if is_number(value) and 0 < abs(float(value or 0)) < 0.001:
+        return f"{float(value or 0):.1e}".replace("-", "−")
+    return decimal(value, 2 if name in _TWO_DECIMALS else 3)
