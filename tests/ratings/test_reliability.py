@@ -169,6 +169,31 @@ def test_table(rng):
     assert (empty["n_images"] == 30).all()
 
 
+def test_retest_is_the_mean_correlation_of_first_and_second_ratings(rng):
+    tables, z = [], []
+    for rater in range(4):
+        first = rng.normal(size=20)
+        second = first + 0.5 * rng.normal(size=20)
+        again = np.arange(20) < 12
+        z.append(np.arctanh(np.corrcoef(first[again], second[again])[0, 1]))
+        for repeat, values, rated in ((1, first, np.full(20, True)), (2, second, again)):
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "image": np.flatnonzero(rated),
+                        "rating": values[rated],
+                        "rater": rater,
+                        "repeat": repeat,
+                    }
+                )
+            )
+    ratings = pd.concat(tables).assign(group="g", trait="warm").sample(frac=1, random_state=0)
+    row = reliability_table(ratings, splits=20).iloc[0]
+    assert row["n_retest"] == 4
+    assert_allclose(row["retest_r"], np.tanh(np.mean(z)), rtol=1e-9)
+    assert reliability_table(ratings[ratings["repeat"] == 1], splits=20)["n_retest"].tolist() == [0]
+
+
 def test_targets_count_each_rater_once():
     ratings = pd.DataFrame(
         [("a", 1.0, 1), ("a", 3.0, 2), ("b", 6.0, 1)], columns=["rater", "rating", "repeat"]

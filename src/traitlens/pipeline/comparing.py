@@ -188,8 +188,16 @@ def _compare_pixels(
         settings.comparison.pixels,
         advance,
     )
-    permutations = settings.comparison.permutations
-    found, areas = compare_maps(maps, ratings, operator, penalties, permutations, settings.seed)
+    comparison = settings.comparison
+    found, areas = compare_maps(
+        maps,
+        ratings,
+        operator,
+        penalties,
+        comparison.pixel_test,
+        comparison.permutations,
+        settings.seed,
+    )
     face = template_face(prepared, FACE_SCALE * found.sizes[Y])
     if face is not None:
         found["face"] = ("face_y", "face_x", "colour"), face

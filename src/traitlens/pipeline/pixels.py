@@ -155,6 +155,7 @@ def compare_maps(
     ratings: pd.DataFrame,
     operator: RegionOperator,
     penalties: Mapping[str, float],
+    method: str,
     permutations: int,
     seed: int,
 ) -> tuple[xr.Dataset, pd.DataFrame]:
@@ -170,6 +171,8 @@ def compare_maps(
         Kernel and folds.
     penalties : mapping of str to float
         Ridge penalty by trait.
+    method : str
+        "tfce", "cluster_mass" or "pixel".
     permutations : int
         Exchanges of raters.
     seed : int
@@ -199,7 +202,7 @@ def compare_maps(
             # The alphabet orders what is compared: the first group of the pair less the second.
             scores = pd.Series(np.where(of_raters[GROUP] == pair[0], "1", "2"), names)
             result = compare_pixels(
-                of_raters, scores, mask=mask, strata=strata[names].to_numpy(),
+                of_raters, scores, mask=mask, method=method, strata=strata[names].to_numpy(),
                 permutations=permutations, seed=seed,
             )  # fmt: skip
             found.append(result.maps)
@@ -211,7 +214,7 @@ def compare_maps(
     pairs = [" - ".join(pair) for pair in pairs_of_groups(ratings)]
     together = xr.concat(datasets, pd.Index(pairs, name="comparison"))
     together.attrs = {
-        "test": "t", "method": "tfce", "permutations": permutations, "resolution": size,
+        "test": "t", "method": method, "permutations": permutations, "resolution": size,
         "kept": maps.kept, "caution": CAUTION,
     }  # fmt: skip
     together["mask"] = (Y, X), mask

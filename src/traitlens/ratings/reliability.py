@@ -14,7 +14,8 @@ from scipy import stats
 from traitlens.ratings.apa import bounded, interval_text
 from traitlens.ratings.components import estimate_components, icc_intervals
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
-from traitlens.words import GROUP, IMAGE, RATER, TRAIT
+from traitlens.study.cleaning import retest_correlations
+from traitlens.words import GROUP, IMAGE, RATER, REPEAT, TRAIT
 
 Images = Literal["fixed", "random"]
 _CEILING = ("ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low", "ceiling_r_high")
@@ -262,7 +263,9 @@ def reliability_table(
         split_half (correlation of two halves), ceiling_r2, ceiling_r2_low, ceiling_r2_high, ceiling_r,
         ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1); icc_2_1, icc_2_k
         (absolute agreement), icc_3_1, icc_3_k (consistency), each with _low and _high, k being
-        raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); var_image,
+        raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); retest_r (mean over
+        raters, by Fisher's z, of the correlation of first and second ratings; missing without repeats),
+        n_retest (raters with three repeated images at least); var_image,
         var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing); apa.
 
     Examples
@@ -283,12 +286,15 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
     if RATER not in part:
         return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED, "apa": ""}
     matrix = make_matrix(part)
+    retest, n_retest = _retest(part)
     row: dict[str, object] = {
         "n_raters": len(matrix.raters),
         "n_images": len(matrix.images),
         "n_ratings": len(part),
         "raters_per_image": matrix.raters_per_image,
         "complete": matrix.complete,
+        "retest_r": retest,
+        "n_retest": n_retest,
     }
     if len(matrix.raters) < 2:
         return {**row, **missing, "note": "one rater only", "apa": ""}
@@ -308,3 +314,12 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
         f"ICC(2,1) = {bounded(components.icc())}, {len(matrix.raters)} raters, {len(matrix.images)} images"
     )
     return {**row, "note": "", "apa": apa}
+
+
+def _retest(part: pd.DataFrame) -> tuple[float, int]:
+    """Mean correlation of first and second ratings, and the number of raters."""
+    if REPEAT not in part or part[REPEAT].nunique() < 2:
+        return np.nan, 0
+    found = retest_correlations(part)
+    z = np.arctanh(np.clip(found.to_numpy(), -0.999999, 0.999999))
+    return (float(np.tanh(z.mean())), len(z)) if len(z) else (np.nan, 0)

@@ -96,6 +96,8 @@ class ComparisonSettings(_Section):
     pixels : int, default 56
         Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 leaves that test
         out. It needs `regions`, and takes about three times as long as these.
+    pixel_test : {"tfce", "cluster_mass", "pixel"}, default "tfce"
+        Threshold-free cluster enhancement, the mass of areas past p = .01, or single pixels.
     cues : bool, default True
         Whether faces are predicted again without hair and background, in grey and mirrored.
     variables : tuple of str
@@ -108,6 +110,7 @@ class ComparisonSettings(_Section):
     permutations: int = Field(5000, ge=0)
     regions: bool = True
     pixels: int = Field(56, ge=0, le=224)
+    pixel_test: Literal["tfce", "cluster_mass", "pixel"] = "tfce"
     cues: bool = True
     variables: tuple[str, ...] = ()
     reference: str | None = None
