@@ -38,6 +38,11 @@ def fitted(tmp_path_factory):
     run = Run(Study.load(folder))
     run.fit()
     keeping.write_json(run.results / "study.json", describe_study(run.study, run.prepared.attrs["crop"], []))
+    keeping.write_json(run.results / "provenance.json", {})
+    (run.results / "regions.csv").write_text("image,group,trait,region\n")
+    (run.results / "report.html").write_text(
+        "<script>fetch('/').then(() => document.title = 'reached', () => document.title = 'refused')</script>"
+    )
     return run
 
 
@@ -71,14 +76,17 @@ def browser():
         pytest.skip("no Chromium on this computer")
     with playwright.sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
+        context = browser.new_context()
+        context.set_default_timeout(120_000)  # the computer may be busy with other tests
+        yield context
         browser.close()
 
 
 @pytest.fixture
 def page(browser, address):
     """The page, opened; it may neither complain nor ask anybody else for anything."""
-    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1000, "height": 900})
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -164,6 +172,17 @@ def test_a_file_that_is_no_face_is_refused_in_words(page, fitted, tmp_path):
 def test_nothing_sticks_out_of_the_page(page, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_report_opens_as_a_page_of_no_origin(browser, address):
+    page = browser.new_page()
+    page.goto(address)
+    page.wait_for_selector(".files a")
+    page.goto(f"http://{urlsplit(address).netloc}/results/report.html")
+    page.wait_for_function("document.title")
+    assert page.title() == "refused"
+    assert page.evaluate("window.origin") == "null"
+    page.close()
 
 
 def request(address, path, headers=None, method="GET", with_cookie=True):

@@ -26,6 +26,8 @@ PRIVATE: Final = (
     "This page shows every face of the study, also those that may not be published. It is served to this "
     "computer only; nothing leaves it, and faces that you drop here are not kept."
 )
+DROP: Final = "Drop a photograph of one face here, or choose it with +"
+NO_READOUTS: Final = "New faces cannot be predicted: these results hold no readouts; run the study again"
 NEW_FACE: Final = (
     "A new face: each group's prediction is the mean over the study's readouts. The more the picture is like "
     "the study's in pose, light and framing, the more it can be relied on."
@@ -85,7 +87,7 @@ class Page:
             self._slider("Hide relevance below", "threshold", " of the scale")
             with ui.element("div").classes("drop"):
                 drop = ui.upload(
-                    label="Drop a photograph of one face here, or choose it with +",
+                    label=DROP if album.models is not None else NO_READOUTS,
                     auto_upload=True,
                     max_file_size=LARGEST_FILE,
                     on_upload=self._drop,
@@ -222,7 +224,7 @@ class Page:
                 predicted = {group: face.rating(PREDICTED, group, view.trait) for group in shown}
                 told = [f"{group} {value:.2f}" for group, value in predicted.items() if value is not None]
                 with ui.element("figure"):
-                    with ui.element("div").classes("row"):
+                    with ui.element("div").classes("strip"):
                         _picture(face.pixels, f"The face {face.name}", 92)
                         for group in (group for group in shown if group in maps):
                             drawn = self._lay_over(face, maps[group], view.near_limit)
