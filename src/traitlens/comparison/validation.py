@@ -35,11 +35,12 @@ class Validation:
     rates : DataFrame
         A row per test ("region", "performance", "reliability"): difference, n_1, n_2 (raters), n_images,
         studies, significant (number of studies with any corrected p at or below alpha), estimate (their
-        rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest effect
-        lies where a difference was planted; regions only).
+        rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest significant
+        effect, in rating points, lies where a difference was planted; regions only).
     places : DataFrame
         A row per trait and region: difference, n_1, planted, largest (number of studies in which the cell had
-        the largest effect of all), significant (number of studies in which it was significant), studies.
+        the largest significant effect of all), significant (number of studies in which it was significant),
+        studies.
     """
 
     rates: pd.DataFrame
@@ -113,8 +114,10 @@ def validate(
         }
         found.update(test for test, table in tables.items() if table["p_corrected"].min() <= alpha)
         regions = tables["region"].set_index([TRAIT, REGION])
-        largest[regions["statistic"].abs().idxmax()] += 1
-        cells.update(regions.index[regions["p_corrected"] <= alpha])
+        significant = regions[regions["p_corrected"] <= alpha]
+        cells.update(significant.index)
+        if len(significant):
+            largest[significant["estimate"].abs().idxmax()] += 1
         if progress:
             progress(1)
     right = sum(count for cell, count in largest.items() if cell in planted)
