@@ -35,8 +35,8 @@ class Validation:
     rates : DataFrame
         A row per test ("region", "performance", "reliability"): difference, n_1, n_2 (raters), n_images,
         studies, significant (number of studies with any corrected p at or below alpha), estimate (their
-        rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest significant
-        effect, in rating points, lies where a difference was planted; regions only).
+        rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest
+        significant effect, in rating points, lies where a difference was planted; regions only).
     places : DataFrame
         A row per trait and region: difference, n_1, planted, largest (number of studies in which the cell had
         the largest significant effect of all), significant (number of studies in which it was significant),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from traitlens.report.charts import in_order, name_rows
 from traitlens.report.style import (
@@ -20,11 +21,12 @@ from traitlens.report.style import (
 from traitlens.words import REGION, TRAIT
 
 LEVEL = 0.05
+UNPLANTED = "#bdbdbd"
 
 
 @styled
 def draw_validation(rates: pd.DataFrame, places: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw how often each test was significant, and in which regions the largest effect lay.
+    """Draw how often each test was significant, and in which regions the largest significant effect lay.
 
     Parameters
     ----------
@@ -51,25 +53,22 @@ def draw_validation(rates: pd.DataFrame, places: pd.DataFrame, path: Path) -> li
     first.axvline(100 * LEVEL, color=FAINT, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
     first.set_xlim(0, 103)
     first.set_xlabel("Studies with a significant result (%)")
-    figure.legend(*first.get_legend_handles_labels(), loc="outside upper left", ncols=len(differences))
     regions = in_order(largest, REGION, None)
     for panel, trait in zip(others, traits, strict=True):
         part = largest[largest[TRAIT] == trait].set_index(REGION).reindex(regions)
-        colours = [GROUP_COLOURS[1] if planted else "#bdbdbd" for planted in part["planted"]]
-        panel.barh(
-            range(len(regions)), 100 * part["significant"] / part["studies"], color=colours, height=0.7
-        )
+        colours = [GROUP_COLOURS[1] if planted else UNPLANTED for planted in part["planted"]]
+        panel.barh(range(len(regions)), 100 * part["largest"] / part["studies"], color=colours, height=0.7)
         name_rows(panel, regions, 20)
         panel.set_title(trait, loc="left", fontweight="bold")
         panel.set_xlim(0, 103)
-        panel.set_xlabel("Significant (%)")
+        panel.set_xlabel("Largest effect (%)")
         if panel is not others[0]:
             panel.tick_params(axis="y", labelleft=False)
-    if others and differences[-1]:
-        others[0].annotate(
-            "vermilion: planted", (1, 0.01), xycoords="axes fraction", ha="right", va="bottom", fontsize=7,
-            color=GROUP_COLOURS[1],
-        )  # fmt: skip
+    signs, labels = first.get_legend_handles_labels()
+    if differences[-1]:
+        signs += [Patch(color=GROUP_COLOURS[1]), Patch(color=UNPLANTED)]
+        labels += ["regions where it was planted", "elsewhere"]
+    figure.legend(signs, labels, loc="outside upper left", ncols=len(labels))
     return save_figure(figure, path)
 
 
