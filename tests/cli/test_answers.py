@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -172,3 +173,11 @@ def test_the_shell_completes_commands_and_choices():
 
     assert complete("traitlens ru", 1) == ["run"]
     assert complete("traitlens run study --device ", 4) == ["cpu", "cuda", "mps", "auto"]
+
+
+def test_the_page_on_the_command_line_shows_what_is_printed(traitlens):
+    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text("utf-8")
+    line = next(line for line in page.splitlines() if line.startswith('{"problems"'))
+    assert json.loads(traitlens("check", "nowhere", "--json")[1]) == json.loads(line)
+    for words in re.findall(r"^traitlens (\w+)", page, re.MULTILINE):
+        assert words in COMMANDS.commands
