@@ -8,14 +8,16 @@ from tests.relevance.test_analyze import MIDDLE, POOL
 
 from traitlens.relevance.analyze import analyze, explain_with_ledger
 from traitlens.relevance.checks import (
-    activation_correlation,
     conservation,
     edge_correlation,
     edge_energy,
-    flip_patches,
     method_agreement,
+    region_association,
+)
+from traitlens.relevance.flipping import flip_patches, predict
+from traitlens.relevance.null_maps import (
     null_similarity,
-    predict,
+    permute_targets,
     random_readouts,
     randomise_backbone,
 )
@@ -92,12 +94,37 @@ def test_methods_agree_with_themselves(backbone, linear, images):
     assert table.loc["lrp.z_plus", "gradient"] < 0.999
 
 
-def test_activation_correlation_is_pearson(rng):
-    activation, ratings = rng.normal(size=(30, 4, 2)), rng.normal(size=30)
-    got = activation_correlation(activation, ratings)
-    frame = pd.DataFrame(activation.reshape(30, -1)).corrwith(pd.Series(ratings))
-    np.testing.assert_allclose(got.ravel(), frame, rtol=0, atol=1e-12)
-    assert np.isnan(activation_correlation(np.ones((30, 1)), ratings)).all()
+def test_region_association_is_the_root_mean_square_of_pearson(rng):
+    activation, ratings = rng.normal(size=(30, 4, 5)), rng.normal(size=30)
+    activation[:, 1, 2] = 3
+    got = region_association(activation, ratings)
+    for region in range(4):
+        frame = pd.DataFrame(activation[:, region]).corrwith(pd.Series(ratings)).dropna()
+        assert got[region] == pytest.approx(np.sqrt((frame**2).mean()), abs=1e-12)
+    assert np.isnan(region_association(np.ones((30, 1, 2)), ratings)).all()
+
+
+def test_region_association_by_chance(rng):
+    got = region_association(rng.normal(size=(50, 1, 4000)), rng.normal(size=50))
+    assert got[0] == pytest.approx(1 / np.sqrt(49), rel=0.05)
+
+
+def test_permuted_targets_keep_who_rates_what_alike():
+    names = [f"{number}.png" for number in range(40)]
+    targets = pd.DataFrame(
+        {
+            "group": ["a"] * 40 + ["b"] * 40,
+            "trait": "warm",
+            "image": names * 2,
+            "rating": np.r_[np.arange(40.0), np.arange(40.0)],
+        }
+    )
+    mixed = permute_targets(targets, seed=1)
+    by_group = mixed.pivot_table(index="image", columns="group", values="rating")
+    assert not np.array_equal(by_group["a"], by_group["a"].sort_values())
+    np.testing.assert_array_equal(by_group["a"], by_group["b"])
+    np.testing.assert_array_equal(np.sort(by_group["a"]), np.arange(40))
+    pd.testing.assert_frame_equal(mixed, permute_targets(targets, seed=1))
 
 
 def test_flipping_what_matters_gains_most(backbone, linear, images):
@@ -125,5 +152,5 @@ def test_patches_may_be_cut_at_the_edge(backbone, linear, images, patch):
     table = flip_patches(
         backbone, [linear], images, maps, images[1], patch=patch, steps=3, progress=done.append
     )
-    assert done == [1, 1]
+    assert done == [1, 1]  # one for each image
     assert np.isfinite(table.gain).all()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from traitlens.features.backbone import Layer
+from traitlens.relevance.convolution import Convolution
 from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(eq=False)
 class Group:
-    """Terms that share what is given: one convolution backwards."""
+    """Terms that share what is given: one convolution, backwards for maps and forwards for regions."""
 
     given: Given
     shares: tuple[int, ...]
-    weight: "torch.Tensor"
+    back: Convolution
+    forth: Convolution
 
 
 @dataclass(eq=False)
@@ -80,8 +82,8 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         weight = torch.cat([term.weight(layer.weight) for _, term in mine])
         if is_first and given == "one":
             weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
-        turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
-        prepared.groups.append(Group(given, tuple(number for number, _ in mine), turned))
+        back, forth = Convolution(weight.transpose(0, 1).flip(2, 3)), Convolution(weight)
+        prepared.groups.append(Group(given, tuple(number for number, _ in mine), back, forth))
     return prepared
 
 

@@ -116,9 +116,6 @@ def step_back(
     step: Step, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
 ) -> "torch.Tensor":
     """Take relevance through a pooling and a convolution."""
-    import torch
-    from torch.nn import functional
-
     entering = relevance.get(step.prepared.top)
     if step.is_tap:
         if carried is not None and step.carries is not None:
@@ -129,26 +126,14 @@ def step_back(
     if step.prepared.rule.clip:
         carried = None if carried is None else carried.relu()
         plain = None if plain is None else plain.relu()
-    sent = []
-    for number, factor in enumerate(step.factors):
-        if carried is None:
-            assert plain is not None
-            assert step.plain_factors is not None
-            sent.append(plain * step.plain_factors[number])
-            continue
-        values = _through_window(carried, factor, step.size) if step.prepared.pool else carried * factor
-        if plain is not None:
-            assert step.plain_factors is not None
-            values = values + plain * step.plain_factors[number]
-        sent.append(values)
+    some = plain if carried is None else carried
+    assert some is not None
     total = None
     for group, given in zip(step.prepared.groups, step.given, strict=True):
-        stacked = (
-            sent[group.shares[0]]
-            if len(group.shares) == 1
-            else torch.cat([sent[number] for number in group.shares], 1)
-        )
-        values = functional.conv2d(stacked, group.weight, padding=1)
+        room = group.back.room(len(some), step.size)
+        for number, part in zip(group.shares, room.chunk(len(group.shares), 1), strict=True):
+            _multiply(step, number, carried, plain, part)
+        values = group.back.convolve(room)
         if len(step.given) == 1:
             return values
         if given is not None:
@@ -158,26 +143,38 @@ def step_back(
     return total
 
 
+def _multiply(
+    step: Step,
+    share: int,
+    carried: "torch.Tensor | None",
+    plain: "torch.Tensor | None",
+    room: "torch.Tensor",
+) -> None:
+    """Multiply what arrives by a share's factor, from a pooling to what it pooled, into the room."""
+    import torch
+
+    if carried is None:
+        room.zero_()
+    elif step.prepared.pool is None:
+        torch.mul(carried, step.factors[share], out=room)
+    else:
+        factor = step.factors[share]
+        rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
+        if (rows, columns) != step.size:
+            room.zero_()  # rows and columns left over are in no window
+        windows = room[:, :, :rows, :columns].unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+        last = carried.permute(0, 2, 3, 1)[:, :, None, :, None]
+        torch.mul(last, factor, out=windows.permute(0, 2, 3, 4, 5, 1))
+    if plain is not None:
+        assert step.plain_factors is not None
+        room.addcmul_(plain, step.plain_factors[share])
+
+
 def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
     """Add values of which one side may already be summed over colour."""
     if some.shape[1] != more.shape[1]:
         some, more = some.sum(1, keepdim=True), more.sum(1, keepdim=True)
     return some + more
-
-
-def _through_window(values: "torch.Tensor", factor: "torch.Tensor", size: tuple[int, int]) -> "torch.Tensor":
-    """Multiply every window of the factor by one value: from a pooling to what it pooled."""
-    import torch
-    from torch.nn import functional
-
-    last = values.permute(0, 2, 3, 1)[:, :, None, :, None]
-    count, channels = len(values), values.shape[1]
-    rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
-    large = torch.mul(last, factor).view(count, rows, columns, channels).permute(0, 3, 1, 2)
-    if (rows, columns) != size:
-        large = functional.pad(large, (0, size[1] - columns, 0, size[0] - rows))
-        large = large.contiguous(memory_format=torch.channels_last)
-    return large
 
 
 def to_pixels(first: Step, carried: "torch.Tensor") -> "torch.Tensor":
@@ -201,14 +198,12 @@ def from_pixels(first: Step, regions: "torch.Tensor") -> "torch.Tensor":
 def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
     """Take values forward through a step's convolutions: what reaches each share."""
     import torch
-    from torch.nn import functional
 
     sent: list[torch.Tensor | None] = [None] * len(step.factors)
     for group, given in zip(step.prepared.groups, step.given, strict=True):
         mine = values if len(step.given) == 1 or given is None else values * given
-        if mine.shape[1] != group.weight.shape[0]:
-            mine = mine.expand(-1, group.weight.shape[0], -1, -1)
-        stacked = functional.conv_transpose2d(mine, group.weight, padding=1)
+        channels = group.forth.weight.shape[1]
+        stacked = group.forth(mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1))
         for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
             before = sent[number]
             sent[number] = part if before is None else before + part
