@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
     "Plan": (planning.power, planning.validate),
     "Collect": (plan,),
-    "Analyse": (analysing.check, analysing.run),
+    "Analyse": (analysing.check, analysing.run, analysing.sanity),
     "Look": (exploring.explore, drawing.figure),
     "Share": (analysing.export, looking_after.cite),
     "This installation": (looking_after.doctor,),

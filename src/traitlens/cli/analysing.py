@@ -55,6 +55,35 @@ def run(
     answer(facts, *_performance(done.performance), f"Report: {report}")
 
 
+def sanity(
+    study: StudyFolder,
+    out: ResultsFolder = None,
+    images: Annotated[int, typer.Option(min=2, help="On how many images; each takes about a minute.")] = 4,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+) -> None:
+    """Check the maps as a reviewer would, and write the answers into the report.
+
+    Do maps change where ratings or network are scrambled? Do predictions follow what the maps point at? Do
+    maps add up, and do methods agree?
+
+    Example: traitlens sanity mystudy
+    """
+    from traitlens import pipeline
+    from traitlens.report.map_checks import summarise
+    from traitlens.report.results import read_results
+
+    machine = _machine(device, precision, weights)
+    run = pipeline.Run(pipeline.check(study, Terminal()), out, machine, Terminal())
+    try:
+        report = pipeline.check_maps(run, images)
+    finally:
+        run.close()
+    findings = summarise(read_results(run.results).checks)
+    answer({"results": run.results, "report": report, "findings": findings}, *findings, f"Report: {report}")
+
+
 def export(
     study: StudyFolder,
     out: Annotated[Path, typer.Argument(help="The folder to write.")],

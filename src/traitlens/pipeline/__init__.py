@@ -8,5 +8,6 @@ one stopped, and a change of one setting makes only what depends on it again.
 
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.run import Run, check, run
+from traitlens.pipeline.sanity import check_maps
 
-__all__ = ["Machine", "Run", "check", "run"]
+__all__ = ["Machine", "Run", "check", "check_maps", "run"]

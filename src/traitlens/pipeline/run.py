@@ -444,57 +444,6 @@ class Run:
         self.make_stage("report", inputs, ["report.html"], "Report", 1, make)
         return self.results / "report.html"
 
-    def sanity(self, images: int = 4) -> Path:
-        """Write `checks/*.csv`, what a reviewer asks about the maps, and the report with them.
-
-        Parameters
-        ----------
-        images : int, default 4
-            On how many images, which the readouts did not see.
-
-        Returns
-        -------
-        Path
-            The report.
-        """
-        self.report()
-        fold, chosen = choose_images(self.folds[FOLD].to_numpy(), images)
-        explained, total = self.explain(), len(chosen)
-        method = self.study.settings.relevance.method
-        sample = Sample(
-            self.backbone,
-            self._of_fold(self.fitted, fold),
-            list(self.prepared[IMAGE].to_numpy()[chosen]),
-            self.prepared["pixels"][chosen].to_numpy(),
-            average_face(self.prepared),
-            method,
-        )
-        linear = self.study.settings.readout.method == "ridge"
-        kinds = 2 + linear
-        checks: dict[str, tuple[str, int, Callable[[Advance], pd.DataFrame]]] = {
-            "ledger": ("Check: ledger", total, partial(account_for, sample)),
-            "null_maps": (
-                "Check: null maps",
-                total * (1 + kinds * REPEATS),
-                partial(compare_with_nothing, sample, partial(self._refit, fold) if linear else None),
-            ),
-            "flipping": ("Check: flipping", 2 * total, partial(flip, sample)),
-            "methods": (
-                "Check: methods",
-                total * len(methods_compared(method)),
-                partial(compare_methods, sample),
-            ),
-        }
-        if linear and np.isfinite(self.prepared["points"]).any():
-            checks["association"] = ("Check: association", 1, self._associate)
-        for name, (label, steps, check) in checks.items():
-
-            def make(_key: str, advance: Advance, name: str = name, check: Callable = check) -> None:
-                keeping.write_table(self.results / "checks" / f"{name}.csv", check(advance))
-
-            self._make(f"check_{name}", [explained, images], [f"checks/{name}.csv"], label, steps, make)
-        return write_report(self.results)
-
     def _provenance(self) -> dict[str, Any]:
         """Say with what the results were made."""
         return {

@@ -162,9 +162,9 @@ def _multiply(
         rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
         if (rows, columns) != step.size:
             room.zero_()  # rows and columns left over are in no window
-        windows = room[:, :, :rows, :columns].unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
-        last = carried.permute(0, 2, 3, 1)[:, :, None, :, None]
-        torch.mul(last, factor, out=windows.permute(0, 2, 3, 4, 5, 1))
+        last = room.permute(0, 2, 3, 1)[:, :rows, :columns]
+        windows = last.view(len(room), rows // 2, 2, columns // 2, 2, -1)
+        torch.mul(carried.permute(0, 2, 3, 1)[:, :, None, :, None], factor, out=windows)
     if plain is not None:
         assert step.plain_factors is not None
         room.addcmul_(plain, step.plain_factors[share])

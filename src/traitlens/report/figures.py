@@ -12,6 +12,7 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
+from traitlens.report.map_checks import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
 from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
@@ -288,6 +289,12 @@ def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) 
     tests = _need(results.pixel_tests, "comparisons/pixels.zarr")
     traits = [trait for trait in order.traits if trait in tests[TRAIT].values]
     return plot_pixel_differences(tests, traits=traits, width=order.width, **options)
+
+
+@_figure("how alike maps are to maps that know nothing, and how far predictions follow them")
+def _map_checks(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    needed = {name: _need(results.checks.get(name), f"checks/{name}.csv") for name in ("null_maps", "flipping")}
+    return plot_map_checks(needed, **order.as_options())
 
 
 @_figure("how well the readout of each trait predicts the ratings of every other")

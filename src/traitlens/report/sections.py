@@ -10,6 +10,7 @@ from traitlens.report.checks import check_folds, check_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
 from traitlens.report.known_tables import print_tables
+from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
@@ -85,7 +86,7 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
         _prediction(results, drawings),
         _relevance(results, drawings),
         _comparison(results, drawings),
-        _checks(results),
+        _checks(results, drawings),
     ]
 
 
@@ -328,7 +329,7 @@ def _missing_tests(results: Results) -> list[str]:
     ]
 
 
-def _checks(results: Results) -> Section:
+def _checks(results: Results, drawings: Drawings) -> Section:
     """Whether the results add up."""
     section = Section("checks", "Checks")
     if results.predictions is not None:
@@ -368,9 +369,23 @@ def _checks(results: Results) -> Section:
                 ],
             )
         )
+    if "null_maps" in results.checks:
+        section.paragraphs += summarise(results.checks)
+        section.figures += _show(
+            drawings,
+            "map_checks",
+            "Left: how alike the maps are to maps of the same faces by readouts fitted on permuted ratings, "
+            "by shuffled readouts and by a shuffled network; near 1, a map shows the face, not the ratings. "
+            "Right: how much further the prediction moves when patches are replaced in the order of the map "
+            "(dots, with standard errors over images) than in random order or from the middle outwards.",
+            "Dots: similarity with null maps and gain of replacing patches, for each trait and group; the "
+            "numbers are in the tables below.",
+        )
+    elif results.maps is not None:
+        section.notes.append(
+            "Null maps, flipping of patches and other methods: `traitlens sanity` adds them."
+        )
     section.tables += print_tables(results, "checks")
-    if not results.checks:
-        section.notes.append("Further checks of the maps are left out: they were not asked for.")
     notices = [str(notice) for notice in results.study.get("notices", [])]
     if notices:
         section.paragraphs.append(f"When the study was read: {several(notices)}.")
