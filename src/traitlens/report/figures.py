@@ -293,7 +293,9 @@ def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) 
 
 @_figure("how alike maps are to maps that know nothing, and how far predictions follow them")
 def _map_checks(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    needed = {name: _need(results.checks.get(name), f"checks/{name}.csv") for name in ("null_maps", "flipping")}
+    needed = {
+        name: _need(results.checks.get(name), f"checks/{name}.csv") for name in ("null_maps", "flipping")
+    }
     return plot_map_checks(needed, **order.as_options())
 
 
