@@ -201,6 +201,9 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
             [{"rater": f"r{i}", "group": g, **cell, "value": 0.1} for i in range(20) for g in groups
              for cell in by_region]
         ),
+        "answers": pd.DataFrame(
+            [{**first, "question": "Do they differ in what they rate?", "answer": f"Yes: {traits[0]}."}]
+        ),
         "transfer_groups": pd.DataFrame(
             [{**t, "fitted_on": a, "predicting": b, "r": rng.uniform(0, 0.7), "n": 12, "r_own": 0.6,
               "predicts_other_better": False, "ratings_r": 0.7} for t in by_trait for a in groups

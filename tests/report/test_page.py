@@ -52,6 +52,12 @@ def test_hostile_names_are_text_and_nothing_else(page, report):
     assert handlers == []
 
 
+def test_the_comparison_begins_with_answers(page):
+    told = [text for text in page.texts if "Do they differ in what they rate? Yes: " in text]
+    assert len(told) == 1
+    assert told[0].startswith("Raters of the groups ")
+
+
 def test_figures_of_hostile_names_stay_in_their_folder_and_escape_them(results_folder, report):
     files = sorted((results_folder / "figures").iterdir())
     families = "|".join(FIGURES)

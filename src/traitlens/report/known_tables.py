@@ -180,8 +180,8 @@ CHECKS = {
 }  # fmt: skip
 """Tables of `checks/`, in the order of the report."""
 
-NOT_PRINTED = ("rater_regions", "transfer_traits", "ledger")
-"""Tables of single raters or images, or such as a figure or another table of the report shows."""
+NOT_PRINTED = ("answers", "rater_regions", "transfer_traits", "ledger")
+"""Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
 
 
 def print_tables(results: Results, section: str) -> list[Table]:

@@ -272,6 +272,8 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
 def _comparison(results: Results, drawings: Drawings) -> Section:
     """Whether the groups use faces differently."""
     section = Section("comparison", "Comparison of groups")
+    if "answers" in results.comparisons:
+        section.paragraphs += _answers(results.comparisons["answers"])
     if results.regions is None:
         section.notes.append("The regions’ shares are left out: the results hold no regions.csv.")
     section.figures += _show(
@@ -312,6 +314,15 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         section.notes += _missing_tests(results)
     section.tables += print_tables(results, "comparison")
     return section
+
+
+def _answers(answers: pd.DataFrame) -> list[str]:
+    """Say in sentences whether each pair of groups differs, and in what."""
+    paragraphs = []
+    for (first, second), own in answers.groupby(["group_1", "group_2"], sort=False):
+        told = " ".join(f"{row['question']} {row['answer']}" for row in own.to_dict("records"))
+        paragraphs.append(f"Raters of the groups {first} and {second}. {told}")
+    return paragraphs
 
 
 def _missing_tests(results: Results) -> list[str]:
