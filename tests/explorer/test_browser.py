@@ -19,8 +19,9 @@ from traitlens.report.description import describe_study
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 
-pytestmark = pytest.mark.weights
+pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 
+HOSTILE = "</script><script>alert(1)</script>"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +36,11 @@ def fitted(tmp_path_factory):
     """A study with its readouts; maps are computed when they are looked at."""
     folder = tmp_path_factory.mktemp("explored") / "study"
     simulate_study(folder, identities=12, images=1, traits=2, raters=6, seed=3, size=96, seen_size=64)
+    for name in ("study.toml", "ratings.csv"):  # a trait of a hostile name
+        text = (folder / name).read_text("utf-8")
+        (folder / name).write_text(text.replace("strong", HOSTILE), "utf-8")
     run = Run(Study.load(folder))
+    assert HOSTILE in run.study.traits
     run.fit()
     keeping.write_json(run.results / "study.json", describe_study(run.study, run.prepared.attrs["crop"], []))
     keeping.write_json(run.results / "provenance.json", {})
@@ -63,7 +68,7 @@ def address(fitted, tmp_path_factory):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as server:
         yield json.loads(server.stdout.readline())["address"]
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
+        assert server.wait(120) == 0
     assert sorted(fitted.results.rglob("*")) == before
     assert list(folder.iterdir()) == []
 
@@ -90,6 +95,7 @@ def page(browser, address):
     complaints = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
     own = f"http://{urlsplit(address).netloc}/"
     page.on(
         "request",
