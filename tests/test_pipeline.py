@@ -125,7 +125,9 @@ def test_the_aligned_average_is_what_its_equation_says(done):
     f = maps.prediction.to_numpy()
     z = (f - f.mean(-1, keepdims=True)) / f.std(-1, keepdims=True)
     expected = np.einsum("gtiyx,gti->gtyx", maps.relevance.to_numpy().astype(float), z) / f.shape[-1]
-    np.testing.assert_allclose(averages.aligned, expected, rtol=1e-5, atol=1e-9)
+    # The average is of the maps as they were computed, before they are kept within 0.05 %.
+    tolerance = 5e-4 * np.abs(maps.relevance.to_numpy()).mean()
+    np.testing.assert_allclose(averages.aligned, expected, rtol=1e-3, atol=tolerance)
 
 
 def test_the_test_of_pixels_is_on_the_template(done):

@@ -19,6 +19,7 @@ def write_arrays(
     dataset: xr.Dataset,
     large: Mapping[str, tuple[tuple[str, ...], str]] | None = None,
     blocks: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]] = (),
+    scales: Mapping[str, float] | None = None,
 ) -> None:
     """Write a dataset, its large variables block by block, so that memory holds one block only.
 
@@ -33,6 +34,8 @@ def write_arrays(
     blocks : iterable of (positions, arrays)
         Positions of a block's images, and its arrays by name of variable, in the order of the variable's
         dimensions.
+    scales : mapping of str to float
+        What the blocks' values of a large variable are divided by already; readers multiply by it.
 
     Examples
     --------
@@ -59,6 +62,8 @@ def write_arrays(
         empty: Any = np.nan if np.dtype(kind).kind == "f" else None  # 0 would be read as missing
         array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
         array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
+        if scales and name in scales:
+            array.attrs["scale_factor"] = scales[name]
         dimensions[name] = dims
     for positions, arrays in blocks:
         for name, values in arrays.items():

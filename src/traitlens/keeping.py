@@ -138,7 +138,7 @@ def write_whole(path: Path) -> Iterator[Path]:
                 _sync(file)
         move_into_place(temporary, path)
     finally:
-        _remove(temporary)
+        remove(temporary)
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
@@ -156,7 +156,7 @@ def move_into_place(temporary: Path, path: Path) -> None:
         aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
         path.rename(aside)
         temporary.rename(path)
-        _remove(aside)
+        remove(aside)
     else:
         temporary.replace(path)
     _sync(path.parent)
@@ -173,8 +173,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there.
+
+    Parameters
+    ----------
+    path : Path
+        Which.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -190,7 +196,7 @@ def remove_partial(folder: Path) -> None:
         The results folder; searched at any depth.
     """
     for path in sorted(Path(folder).rglob(f".*{PARTIAL}*")):
-        _remove(path)
+        remove(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -221,6 +227,23 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False)
 
 
+def size_of(path: Path) -> int:
+    """Add up the bytes of a file, or of all files of a folder.
+
+    Parameters
+    ----------
+    path : Path
+        Which; nothing where it is missing.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 class Blocks:
     """Arrays made block by block, each block kept whole, so that a killed run goes on where it was.
 
@@ -247,7 +270,7 @@ class Blocks:
         self.folder = parent / key[:16]
         for other in parent.glob("*"):
             if other != self.folder:
-                _remove(other)
+                remove(other)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
@@ -361,7 +384,7 @@ class Blocks:
 
     def remove(self) -> None:
         """Remove the blocks, once what they were made for is whole."""
-        _remove(self.folder)
+        remove(self.folder)
 
 
 class Ledger:
@@ -389,6 +412,25 @@ class Ledger:
     def _entry(self, stage: str) -> Path:
         return self.folder / ".kept" / f"{stage}.json"
 
+    def entry(self, stage: str) -> dict[str, Any] | None:
+        """Read what is recorded of a stage.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+
+        Returns
+        -------
+        dict or None
+            key, files (names in the folder) and seconds; None where nothing is recorded that can be read.
+        """
+        try:
+            entry = json.loads(self._entry(stage).read_text(encoding="utf-8"))
+            return {"key": entry["key"], "files": list(entry["files"]), "seconds": float(entry["seconds"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def holds(self, stage: str, key: str) -> bool:
         """Tell whether a stage's output is there and was made from these inputs.
 
@@ -404,11 +446,12 @@ class Ledger:
         bool
             True if the recorded key is the same and every file of the output is there.
         """
-        try:
-            entry = json.loads(self._entry(stage).read_text(encoding="utf-8"))
-            return entry["key"] == key and all((self.folder / name).exists() for name in entry["files"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        entry = self.entry(stage)
+        return (
+            entry is not None
+            and entry["key"] == key
+            and all((self.folder / name).exists() for name in entry["files"])
+        )
 
     def seconds(self) -> dict[str, float]:
         """Tell how long each recorded stage took.
@@ -418,9 +461,9 @@ class Ledger:
         dict of str to float
             Seconds by stage.
         """
-        entries = sorted((self.folder / ".kept").glob("*.json"))
-        read = {entry.stem: json.loads(entry.read_text(encoding="utf-8")) for entry in entries}
-        return {stage: entry["seconds"] for stage, entry in read.items()}
+        stages = sorted(file.stem for file in (self.folder / ".kept").glob("*.json"))
+        entries = {stage: self.entry(stage) for stage in stages}
+        return {stage: entry["seconds"] for stage, entry in entries.items() if entry is not None}
 
     def record(self, stage: str, key: str, files: list[Path], seconds: float = 0.0) -> None:
         """Record that a stage's output is whole.

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Analyse": (analysing.check, analysing.run, analysing.sanity),
     "Look": (exploring.explore, drawing.figure),
     "Share": (analysing.export, looking_after.cite),
-    "This installation": (looking_after.doctor,),
+    "This installation": (looking_after.doctor, looking_after.status),
 }
 """The commands in the order of work, by the heading they stand under in the help."""
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(importing, name="import", rich_help_panel="Begin")
 app.add_typer(rate, name="rate", rich_help_panel="Collect")
+app.add_typer(looking_after.cluster, name="cluster", rich_help_panel="This installation")
 for heading, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=heading)(command)

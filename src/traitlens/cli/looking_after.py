@@ -47,3 +47,48 @@ def cite(
 
     references = list_references(results)
     answer({"references": references}, *references)
+
+
+def status(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
+) -> None:
+    """Say what a results folder holds, what is stale, and what it cost in seconds and disk.
+
+    Example: traitlens status mystudy/results
+    """
+    from rich.table import Table
+
+    from traitlens.pipeline.status import examine_results
+
+    found = examine_results(results)
+    table = Table("stage", "state", "seconds", "MB", box=None)
+    for stage in found.stages:
+        table.add_row(stage.name, stage.state, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.1f}")
+    notes = [f"{number} blocks of {name} wait to be finished." for name, number in found.unfinished.items()]
+    if found.holder is not None:
+        notes.append(
+            f"Process {found.holder.get('process')} on {found.holder.get('host')} works here since "
+            f"{found.holder.get('since')}."
+        )
+    facts = {**vars(found), "stages": [vars(stage) for stage in found.stages]}
+    answer(facts, f"Results of {found.study}:", table, *notes, f"Disk in all: {found.bytes / 1e6:.1f} MB")
+
+
+cluster = typer.Typer(no_args_is_help=True, help="Work on a cluster of computers.")
+
+
+@cluster.command()
+def slurm(
+    study: Annotated[str, typer.Argument(help="The study's folder on the cluster.")] = "mystudy",
+    nodes: Annotated[int, typer.Option(min=1, help="Computers.")] = 2,
+    cores: Annotated[int, typer.Option(min=1, help="Workers on each.")] = 16,
+    hours: Annotated[int, typer.Option(min=1, help="Longest time.")] = 24,
+) -> None:
+    """Print a commented sbatch script: scheduler, workers and the run inside one allocation.
+
+    Example: traitlens cluster slurm mystudy --nodes 4 > run.sbatch
+    """
+    from traitlens.pipeline.slurm import write_sbatch
+
+    script = write_sbatch(study, nodes, cores, hours)
+    answer({"script": script}, script)

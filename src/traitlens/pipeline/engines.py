@@ -124,7 +124,7 @@ class Cluster:
         shared = self._client.submit(_hand_on, work, pure=False)
         futures = [self._client.submit(_alone, shared, number, pure=False) for number in numbers]
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self._client.loop):
                 yield future.result()
         except KilledWorker as error:
             raise TraitlensError(

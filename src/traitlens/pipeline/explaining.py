@@ -1,74 +1,32 @@
-"""Predictions become maps and their sums over regions, a block of images at a time."""
+"""Predictions become maps and their sums, a block of images at a time.
 
-from collections.abc import Iterator, Sequence
+Each image is explained by the readouts of its fold, which did not see it. Averages and regions are summed
+while the maps are at hand, so that the maps themselves need not be kept.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from traitlens import keeping
-from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.arrays import open_arrays
 from traitlens.faces.regions import REGIONS, region_labels
-from traitlens.features.backbone import Backbone
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.preparing import average_face
-from traitlens.readouts.readout import Readout
-from traitlens.relevance.analyze import explain_with_ledger
-from traitlens.relevance.maps import average_maps
-from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
-from traitlens.watching import Advance
-from traitlens.words import GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
+from traitlens.readouts.readout import FeatureSpace, Readout
+from traitlens.relevance.analyze import explain_each
+from traitlens.relevance.maps import compress_maps
+from traitlens.relevance.region_table import sum_regions
+from traitlens.words import IMAGE, READOUT, RELEVANCE, X, Y
 
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
 
 
-def write_maps(
-    results: Path,
-    explained: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]],
-    prepared: xr.Dataset,
-    groups: list[str],
-    traits: list[str],
-    method: str,
-) -> None:
-    """Write `maps.zarr` and, from it, `average_maps.zarr`.
-
-    Parameters
-    ----------
-    results : Path
-        The results folder.
-    explained : iterator of (positions, arrays)
-        Positions of each block's images, and what :class:`MapWork` made of it.
-    prepared : Dataset
-        The prepared images.
-    groups, traits : list of str
-        In the order of the maps.
-    method : str
-        Name of the relevance method.
-    """
-    coordinates = {
-        GROUP: np.array(groups, object),
-        TRAIT: np.array(traits, object),
-        IMAGE: prepared[IMAGE].to_numpy(),
-        **map_coordinates(prepared.sizes[Y]),
-    }
-    shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
-    ledger = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in LEDGER}
-    dataset = xr.Dataset(ledger, coordinates, {"method": method, "units": "rating points per pixel"})
-    large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f4")}
-    with keeping.write_whole(results / "maps.zarr") as temporary:
-        write_arrays(temporary, dataset, large, explained)
-    averages = average_maps(open_arrays(results / "maps.zarr"))
-    averages["face"] = (Y, X, "colour"), average_face(prepared)
-    with keeping.write_whole(results / "average_maps.zarr") as temporary:
-        write_arrays(temporary, averages)
-
-
 @dataclass(frozen=True)
 class MapWork:
-    """Makes blocks of maps: the images of each fold explained by the fold's readouts, which did not see them.
+    """Makes blocks of maps and of their sums.
 
     Parameters
     ----------
@@ -79,11 +37,15 @@ class MapWork:
     blocks : list of (int, ndarray)
         Fold and positions of each block's images.
     readouts : sequence of Readout
-        Of every group, trait and fold.
+        Of every group and fold, and of the traits that are explained.
     groups, traits : list of str
         In the order of the maps.
     method : str
         Name of the relevance method.
+    weights : ndarray (group, trait, image)
+        How much each map counts in the aligned average.
+    kept : ndarray of bool (image,)
+        The images whose maps are kept.
     """
 
     machine: Machine
@@ -93,78 +55,139 @@ class MapWork:
     groups: list[str]
     traits: list[str]
     method: str
+    weights: np.ndarray
+    kept: np.ndarray
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Make a block: relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image)."""
+        """Make a block.
+
+        Parameters
+        ----------
+        number : int
+            Which.
+
+        Returns
+        -------
+        dict of str to ndarray
+            relevance (group, trait, kept image, y, x), compressed; mean and aligned (group, trait, y, x),
+            summed over the images; :data:`LEDGER` (group, trait, image); regions (group, trait, image,
+            region, 2): sums of relevance and of its absolute values. Not a number where a group has no
+            readout of a trait.
+        """
         fold, positions = self.blocks[number]
+        prepared = open_arrays(self.prepared)
+        size = prepared.sizes[Y]
         of_fold = [readout for readout in self.readouts if readout.fold == fold]
-        pixels = open_arrays(self.prepared)["pixels"][positions].to_numpy()
-        return explain_block(self.machine.backbone(), of_fold, pixels, self.groups, self.traits, self.method)
+        where = [self.groups.index(r.group) * len(self.traits) + self.traits.index(r.trait) for r in of_fold]
+        rows, count = len(self.groups) * len(self.traits), len(positions)
+        keep = np.flatnonzero(self.kept[positions])
+        made: dict[str, np.ndarray] = {
+            RELEVANCE: np.full((rows, len(keep), size, size), np.nan, np.float16),
+            "mean": np.zeros((rows, size, size), np.float32),
+            "aligned": np.zeros((rows, size, size), np.float32),
+            "regions": np.full((rows, count, len(REGIONS), 2), np.nan),
+            **{name: np.full((rows, count), np.nan) for name in LEDGER},
+        }
+        weights = self.weights.reshape(rows, -1)[where].astype(np.float32)
+        pixels = (prepared["pixels"][position].to_numpy() for position in positions)
+        each = explain_each(self.machine.backbone(), of_fold, pixels, self.method) if of_fold else ()
+        for place, (position, found) in enumerate(zip(positions, each, strict=False)):
+            found = found.rename(pixels="pixel_sum").transpose(READOUT, Y, X)
+            maps = found[RELEVANCE].to_numpy()
+            made["mean"][where] += maps
+            made["aligned"][where] += maps * weights[:, position, None, None]
+            for name in LEDGER:
+                made[name][where, place] = found[name].to_numpy()
+            points = prepared["points"][position].to_numpy()
+            if np.isfinite(points).all():
+                made["regions"][where, place] = sum_regions(maps, region_labels(points, size), len(REGIONS))
+            if self.kept[position]:
+                made[RELEVANCE][where, np.searchsorted(keep, place)] = compress_maps(maps)
+        shape = (len(self.groups), len(self.traits))
+        return {name: values.reshape(*shape, *values.shape[1:]) for name, values in made.items()}
 
 
-def explain_block(
-    backbone: Backbone,
+def predict_out_of_fold(
     readouts: Sequence[Readout],
-    pixels: np.ndarray,
+    features: Mapping[FeatureSpace, np.ndarray],
+    blocks: Sequence[tuple[int, np.ndarray]],
     groups: list[str],
     traits: list[str],
-    method: str,
-) -> dict[str, np.ndarray]:
-    """Explain a few images by one fold's readouts.
+) -> np.ndarray:
+    """Predict every image by the readouts of its fold, also where a group did not rate it.
 
     Parameters
     ----------
-    backbone : Backbone
-        The network.
     readouts : sequence of Readout
-        One for each group and trait that could be fitted.
-    pixels : ndarray of uint8 (image, y, x, colour)
-        The images.
+        Of every group, trait and fold.
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column), transformed.
+    blocks : sequence of (int, ndarray)
+        Fold and positions of each block's images.
     groups, traits : list of str
-        In the order of the maps.
-    method : str
-        Name of the relevance method.
+        In the order of the result.
 
     Returns
     -------
-    dict of str to ndarray
-        relevance (group, trait, image, y, x), and :data:`LEDGER` (group, trait, image); not a number where a
-        group has no readout of a trait.
+    ndarray (group, trait, image)
+        Rating units; not a number where a group has no readout of a trait.
     """
-    where = [groups.index(r.group) * len(traits) + traits.index(r.trait) for r in readouts]
-    found = explain_with_ledger(backbone, readouts, pixels, method)
-    found = found.rename(pixels="pixel_sum").transpose(READOUT, IMAGE, Y, X)
-    made = {}
-    for name in (RELEVANCE, *LEDGER):
-        values = found[name].to_numpy()
-        full = np.full((len(groups) * len(traits), *values.shape[1:]), np.nan, values.dtype)
-        full[where] = values
-        made[name] = full.reshape(len(groups), len(traits), *values.shape[1:])
-    return made
+    count = sum(len(positions) for _, positions in blocks)
+    predicted = np.full((len(groups), len(traits), count), np.nan)
+    for fold, positions in blocks:
+        seen = {space: np.asarray(values[positions]) for space, values in features.items()}
+        for readout in readouts:
+            if readout.fold == fold:
+                place = groups.index(readout.group), traits.index(readout.trait)
+                predicted[(*place, positions)] = readout.predict(seen)
+    return predicted
 
 
-def tabulate_regions(maps: xr.Dataset, prepared: xr.Dataset, advance: Advance) -> pd.DataFrame:
-    """Sum the maps over the regions of each face.
+def kept_images(number: int, keep: str) -> np.ndarray:
+    """Choose the images whose maps are kept, whatever was rated or predicted.
 
     Parameters
     ----------
-    maps : Dataset
-        With relevance (group, trait, image, y, x).
-    prepared : Dataset
-        With points (image, point, xy); images without landmarks are passed over.
-    advance : callable
-        Told of images done.
+    number : int
+        Images in the study.
+    keep : {"all", "sample", "none"}
+        "sample": at most :data:`SAMPLE`, evenly spread over the study.
 
     Returns
     -------
-    DataFrame
-        image, group, trait, region, relevance, share.
+    ndarray of bool (image,)
+        Which.
+
+    Examples
+    --------
+    >>> int(kept_images(1000, "sample").sum())
+    200
     """
-    tables = []
-    for position, image in enumerate(maps[IMAGE].to_numpy()):
-        points = prepared["points"][position].to_numpy()
-        advance(1)
-        if np.isfinite(points).all():
-            labels = region_labels(points, prepared.sizes[Y])
-            tables.append(region_relevance(maps[RELEVANCE][:, :, position], labels, REGIONS, image))
-    return pd.concat(tables) if tables else pd.DataFrame(columns=REGION_COLUMNS)
+    wanted = {"all": number, "sample": min(number, SAMPLE), "none": 0}[keep]
+    chosen = np.zeros(number, bool)
+    chosen[np.linspace(0, number - 1, wanted).round().astype(int)] = True
+    return chosen
+
+
+SAMPLE = 200
+"""Images whose maps are kept where only a sample is."""
+
+
+def average_face(prepared: xr.Dataset) -> np.ndarray:
+    """Average the prepared images, one at a time.
+
+    Parameters
+    ----------
+    prepared : Dataset
+        With pixels (image, y, x, colour).
+
+    Returns
+    -------
+    ndarray of uint8 (y, x, colour)
+        The average.
+    """
+    pixels = prepared["pixels"]
+    total = np.zeros(pixels.shape[1:])
+    for image in range(prepared.sizes[IMAGE]):
+        total += pixels[image].to_numpy()
+    return np.asarray((total / len(pixels)).round().astype(np.uint8))

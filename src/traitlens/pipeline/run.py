@@ -20,12 +20,12 @@ from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
 from traitlens.features.taps import Tap
 from traitlens.locking import Lock
-from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
+from traitlens.pipeline.blocks import blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
 from traitlens.pipeline.engines import Engine, open_engine
-from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
+from traitlens.pipeline.relevance_stores import AVERAGES, MAPS, REGION_TABLE, explain_study
 from traitlens.pipeline.seeing import FeatureWork
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.ratings.reliability import reliability_table
@@ -40,7 +40,7 @@ from traitlens.report.description import describe_software, describe_study, dige
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study, find_images, read_study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
+from traitlens.words import GROUP, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
 
@@ -147,6 +147,8 @@ class Run:
             self._lock = Lock(self.results)
             weakref.finalize(self, self._lock.release)
             keeping.remove_partial(self.results)
+            origin = {"study": str(self.study.folder.resolve()), "precision": self.machine.precision}
+            keeping.write_json(self.results / ".kept" / "origin", origin)
         except OSError as error:
             raise TraitlensError(
                 Problem(f"cannot be written ({error.strerror})", "choose another --out", str(self.results))
@@ -196,7 +198,7 @@ class Run:
         str
             Digest of the inputs.
         """
-        key = keeping.digest(stage, traitlens.__version__, inputs)
+        key = self.stage_key(stage, inputs)
         if not self.ledger.holds(stage, key):
             start = time.perf_counter()
             with self.watcher.stage(label, total) as advance:
@@ -204,6 +206,24 @@ class Run:
             seconds = round(time.perf_counter() - start, 2)
             self.ledger.record(stage, key, [self.results / file for file in files], seconds)
         return key
+
+    @staticmethod
+    def stage_key(stage: str, inputs: list[Any]) -> str:
+        """Digest what a stage depends on.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        inputs : list
+            Everything that its files depend on.
+
+        Returns
+        -------
+        str
+            The digest.
+        """
+        return keeping.digest(stage, traitlens.__version__, inputs)
 
     @cached_property
     def targets(self) -> pd.DataFrame:
@@ -281,19 +301,21 @@ class Run:
         self.prepare()
         return open_arrays(self.results / "prepared.zarr")
 
-    @cached_property
-    def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
-        """The features that the readout reads, and the digest of what they depend on."""
+    def _features_key(self) -> tuple[str, FeatureSpace]:
+        """What the features depend on, and what is read."""
         settings = self.study.settings.readout
         find_readout(settings.method)
         dense = settings.method == "dense"
         tap = Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid)
         space = FeatureSpace(tap, mirror=settings.mirror and not dense)
         self.backbone.up_to(space.tap.layer)
-        precision = self.machine.precision
-        key = keeping.digest(
-            self.prepare(), self.backbone.digest, str(space), precision, traitlens.__version__
-        )
+        inputs = self.prepare(), self.backbone.digest, str(space), self.machine.precision
+        return keeping.digest(*inputs, traitlens.__version__), space
+
+    @cached_property
+    def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
+        """The features that the readout reads, and the digest of what they depend on."""
+        key, space = self._features_key()
         kept = keeping.Blocks(self.results, "features", key)
         blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))
         start = time.perf_counter()
@@ -357,47 +379,22 @@ class Run:
         return pd.read_csv(self.results / "performance.csv", dtype={GROUP: str, TRAIT: str})
 
     def explain(self) -> str:
-        """Write `maps.zarr` and `average_maps.zarr`, by the readouts that did not see the identity.
+        """Write maps, their averages and `regions.csv`, by the readouts that did not see the identity.
 
         Returns
         -------
         str
             Digest of what they depend on.
         """
-        method = self.study.settings.relevance.method
-
-        def make(key: str, advance: Advance) -> None:
-            groups, traits = self.study.groups, self.study.traits
-            kept = keeping.Blocks(self.results, "maps", key)
-            blocks = list(blocks_by_fold(self.folds[FOLD].to_numpy()))
-            readouts = self.fitted.readouts
-            work = MapWork(self.machine, self.prepared_store, blocks, readouts, groups, traits, method)
-            make_blocks(self.engine, kept, work, [len(positions) for _, positions in blocks], advance)
-            explained = ((positions, kept.read(number)) for number, (_, positions) in enumerate(blocks))
-            write_maps(self.results, explained, self.prepared, groups, traits, method)
-            kept.remove()
-
-        total = len(self.study.images)
-        return self.make_stage(
-            "explain", [self.fit(), method], ["maps.zarr", "average_maps.zarr"], "Relevance maps", total, make
-        )
-
-    def regions(self) -> str:
-        """Write `regions.csv`: the relevance of each region of each face.
-
-        Returns
-        -------
-        str
-            Digest of what it depends on.
-        """
+        settings = self.study.settings
+        method, keep = settings.relevance.method, settings.run.keep_maps
+        files = [AVERAGES, REGION_TABLE] + [MAPS] * (keep != "none")
 
         def make(_key: str, advance: Advance) -> None:
-            maps = open_arrays(self.results / "maps.zarr")
-            table = tabulate_regions(maps, self.prepared, advance)
-            keeping.write_table(self.results / "regions.csv", table)
+            explain_study(self, method, keep, advance)
 
         total = len(self.study.images)
-        return self.make_stage("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
+        return self.make_stage("explain", [self.fit(), method, keep], files, "Relevance maps", total, make)
 
     def compare(self) -> str:
         """Write `comparisons/*` and the tables of `ratings/`: tests by exchange of raters between groups.
@@ -407,7 +404,7 @@ class Run:
         str
             Digest of what they depend on.
         """
-        parts = [self.regions(), compare_ratings(self)]
+        parts = [self.explain(), compare_ratings(self)]
         settings = self.study.settings
         linear = settings.readout.method == "ridge" and self.has_points
         tested = settings.comparison.permutations > 0 and self.study.has_raters

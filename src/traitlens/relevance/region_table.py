@@ -1,32 +1,58 @@
 """Relevance by region of the face."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from traitlens.words import GROUP, IMAGE, REGION, RELEVANCE, SHARE, TRAIT, X, Y
+from traitlens.words import GROUP, IMAGE, REGION, RELEVANCE, SHARE, TRAIT
 
 REGION_COLUMNS = [IMAGE, GROUP, TRAIT, REGION, RELEVANCE, SHARE]
 """Columns of `regions.csv`."""
 
 
-def region_relevance(
-    maps: xr.DataArray, labels: np.ndarray, regions: Sequence[str], image: str
-) -> pd.DataFrame:
-    """Sum one image's maps over the regions of its face.
+def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
+    """Sum one image's maps, and their absolute values, over the regions of its face.
 
     Parameters
     ----------
-    maps : DataArray
-        (group, trait, y, x), rating points per pixel.
-    labels : ndarray
-        Integer (y, x): which region each pixel belongs to.
-    regions : sequence of str
-        Names of the regions, in the order of the labels.
-    image : str
-        Name of the image.
+    maps : ndarray (map, y, x)
+        Rating points per pixel.
+    labels : ndarray of int (y, x)
+        Which region each pixel belongs to.
+    number : int
+        How many regions there are.
+
+    Returns
+    -------
+    ndarray (map, region, 2)
+        Sums of relevance and of its absolute values.
+
+    Examples
+    --------
+    >>> sum_regions(np.array([[[1.0, -3.0]]]), np.array([[0, 1]]), 2).tolist()
+    [[[1.0, 1.0], [-3.0, 3.0]]]
+    """
+    flat = maps.reshape(len(maps), -1).astype(float)
+    masks = (labels.ravel() == np.arange(number)[:, None]).astype(float)
+    return np.stack([flat @ masks.T, np.abs(flat) @ masks.T], axis=-1)
+
+
+def tabulate_sums(
+    sums: np.ndarray,
+    images: Iterable[str],
+    groups: Sequence[str],
+    traits: Sequence[str],
+    regions: Sequence[str],
+) -> pd.DataFrame:
+    """Lay the regions' sums of several images out as a table.
+
+    Parameters
+    ----------
+    sums : ndarray (group, trait, image, region, 2)
+        What :func:`sum_regions` gave.
+    images, groups, traits, regions : sequence of str
+        Names.
 
     Returns
     -------
@@ -37,22 +63,15 @@ def region_relevance(
 
     Examples
     --------
-    >>> maps = xr.DataArray(np.array([[[[1.0, -3.0]]]]), dims=["group", "trait", "y", "x"],
-    ...                     coords={"group": ["g"], "trait": ["warm"]})
-    >>> region_relevance(maps, np.array([[0, 1]]), ["eyes", "mouth"], "a.png")[["relevance", "share"]].values
+    >>> sums = np.array([[[[[1.0, 1.0], [-3.0, 3.0]]]]])
+    >>> tabulate_sums(sums, ["a.png"], ["g"], ["warm"], ["eyes", "mouth"])[["relevance", "share"]].values
     array([[ 1.  ,  0.25],
            [-3.  ,  0.75]])
     """
-    values = maps.transpose(GROUP, TRAIT, Y, X).to_numpy().astype(float)
-    masks = (labels.ravel() == np.arange(len(regions))[:, None]).astype(float)
-    flat = values.reshape(*values.shape[:2], -1)
-    sums = flat @ masks.T
-    absolute = np.abs(flat) @ masks.T
+    absolute = sums[..., 1]
     total = absolute.sum(-1, keepdims=True)
-    shares = np.divide(absolute, total, out=np.zeros_like(absolute), where=total > 0)
-    index = pd.MultiIndex.from_product(
-        [maps[GROUP].to_numpy(), maps[TRAIT].to_numpy(), list(regions)], names=[GROUP, TRAIT, REGION]
-    )
-    table = pd.DataFrame({RELEVANCE: sums.ravel(), SHARE: shares.ravel()}, index=index).dropna().reset_index()
-    table.insert(0, IMAGE, image)
-    return table[REGION_COLUMNS]
+    shares = np.divide(absolute, total, out=np.zeros_like(absolute), where=total != 0)
+    names = [list(names) for names in (groups, traits, images, regions)]
+    index = pd.MultiIndex.from_product(names, names=[GROUP, TRAIT, IMAGE, REGION])
+    values = {RELEVANCE: sums[..., 0].ravel(), SHARE: shares.ravel()}
+    return pd.DataFrame(values, index=index).dropna().reset_index()[REGION_COLUMNS]

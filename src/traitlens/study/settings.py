@@ -277,6 +277,19 @@ class CleaningSettings(_Section):
     fewest_ratings: int | None = Field(None, ge=1, examples=[3])
 
 
+class RunSettings(_Section):
+    """What a run keeps.
+
+    Parameters
+    ----------
+    keep_maps : {"all", "sample", "none"}, default "all"
+        Of which images the maps are kept, in half precision (within 0.05 %); "sample": at most 200, evenly
+        spread over the study. Averages and regions are computed from all of them whatever is kept.
+    """
+
+    keep_maps: Literal["all", "sample", "none"] = "all"
+
+
 class Settings(_Section):
     """Everything that `study.toml` may hold.
 
@@ -293,7 +306,7 @@ class Settings(_Section):
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
         Seed of everything random.
-    ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, plan : sections
+    ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, run, plan : sections
         See their classes.
     """
 
@@ -311,6 +324,7 @@ class Settings(_Section):
     readout: ReadoutSettings = ReadoutSettings()
     relevance: RelevanceSettings = RelevanceSettings()
     comparison: ComparisonSettings = ComparisonSettings()
+    run: RunSettings = RunSettings()
     plan: PlanSettings = PlanSettings()
 
     @model_validator(mode="after")
