@@ -126,20 +126,8 @@ def test_the_aligned_average_is_what_its_equation_says(done):
     z = (f - f.mean(-1, keepdims=True)) / f.std(-1, keepdims=True)
     expected = np.einsum("gtiyx,gti->gtyx", maps.relevance.to_numpy().astype(float), z) / f.shape[-1]
     # The average is of the maps as they were computed, before they are kept within 0.05 %.
-    tolerance = 5e-4 * np.abs(maps.relevance.to_numpy()).mean()
-    np.testing.assert_allclose(averages.aligned, expected, rtol=1e-3, atol=tolerance)
-
-
-def test_the_test_of_pixels_is_on_the_template(done):
-    found = open_arrays(done.results / "comparisons" / "pixels.zarr").load()
-    assert dict(found.sizes) == {
-        "comparison": 1, "trait": 2, "y": 56, "x": 56, "face_y": 224, "face_x": 224, "colour": 3,
-    }  # fmt: skip
-    inside = found["mask"].to_numpy()
-    p = found["p_corrected"].to_numpy()
-    assert np.isnan(p[..., ~inside]).all()
-    assert ((p[..., inside] >= 0.01) & (p[..., inside] <= 1)).all()
-    assert 0.9 < found.attrs["kept"] <= 1
+    sizes = np.einsum("gtiyx,gti->gtyx", np.abs(maps.relevance.to_numpy()).astype(float), np.abs(z))
+    assert (np.abs(averages.aligned - expected) <= sizes / f.shape[-1] * 2**-11 + 1e-10).all()
 
 
 def test_a_second_run_makes_nothing_again(done):

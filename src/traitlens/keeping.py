@@ -6,6 +6,7 @@ temporary names (``.NAME.partial-*``), which the next run removes.
 """
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -302,9 +304,21 @@ class Blocks:
         -------
         dict of str to ndarray
             The arrays by name.
+
+        Raises
+        ------
+        OSError
+            If the file is damaged; it is removed, so that another run makes it again.
         """
-        with np.load(self._file(number), allow_pickle=False) as kept:
-            return {name: kept[name] for name in kept.files}
+        file = self._file(number)
+        try:
+            with np.load(file, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except (BadZipFile, ValueError, EOFError) as error:
+            file.unlink(missing_ok=True)
+            raise OSError(
+                errno.EIO, "a block of images was damaged and has been removed", str(file)
+            ) from error
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep a block.
@@ -338,12 +352,16 @@ class Blocks:
         if not file.exists():
             lengths = [len(self.read(block)[name]) for block in range(number)]
             first = self.read(0)[name]
-            with write_whole(file) as temporary:
-                shape = (sum(lengths), *first.shape[1:])
-                whole = np.lib.format.open_memmap(temporary, "w+", first.dtype, shape)
-                for block, end in enumerate(np.cumsum(lengths)):
-                    whole[end - lengths[block] : end] = self.read(block)[name]
-                whole.flush()
+            header = {
+                "descr": np.lib.format.dtype_to_descr(first.dtype),
+                "fortran_order": False,
+                "shape": (sum(lengths), *first.shape[1:]),
+            }
+            # Written, not mapped: a disk that is full is then an error, and not the end of the process.
+            with write_whole(file) as temporary, temporary.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, header)
+                for block in range(number):
+                    stream.write(np.ascontiguousarray(self.read(block)[name]).data)
         for block in range(number):
             self._file(block).unlink(missing_ok=True)
         return np.load(file, mmap_mode="r", allow_pickle=False)

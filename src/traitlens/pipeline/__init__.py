@@ -7,7 +7,8 @@ one stopped, and a change of one setting makes only what depends on it again.
 """
 
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.run import Run, check, run
+from traitlens.pipeline.run import Run
 from traitlens.pipeline.sanity import check_maps
+from traitlens.pipeline.whole import check, run
 
 __all__ = ["Machine", "Run", "check", "check_maps", "run"]

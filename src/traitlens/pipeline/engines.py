@@ -182,5 +182,11 @@ def open_engine(machine: Machine) -> Engine:
 
 
 def cores() -> int:
-    """Count the processor cores that this process may use."""
+    """Count the processor cores that this process may use.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,9 +1,11 @@
 """A study on its way to a results folder, stage by stage."""
 
+import errno
 import json
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,6 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
-from traitlens.faces.images import check_images
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
 from traitlens.features.taps import Tap
@@ -27,7 +28,7 @@ from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
 from traitlens.pipeline.relevance_stores import AVERAGES, MAPS, REGION_TABLE, explain_study
 from traitlens.pipeline.seeing import FeatureWork
-from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import FittedReadouts
@@ -38,81 +39,11 @@ from traitlens.readouts.registry import find_readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
-from traitlens.study.reading import Study, find_images, read_study
+from traitlens.study.reading import Study
 from traitlens.watching import Advance, Silent, Watcher
 from traitlens.words import GROUP, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
-
-
-def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
-    """Read a study and find every fault of its settings, tables and images.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The study's folder.
-    watcher : Watcher or None
-        Who is told of the progress.
-
-    Returns
-    -------
-    Study
-        The study, without a fault.
-
-    Raises
-    ------
-    StudyError
-        With every fault.
-    """
-    folder = Path(folder)
-    study, problems = read_study(folder)
-    files = find_images(folder) if folder.is_dir() else []
-    with (watcher or Silent()).stage("Checking images", len(files)) as advance:
-        problems += check_images(
-            [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
-        )
-    if problems or study is None:
-        raise StudyError(problems)
-    return study
-
-
-def run(
-    folder: str | Path,
-    out: str | Path | None = None,
-    machine: Machine | None = None,
-    watcher: Watcher | None = None,
-) -> "Run":
-    """Take a study from its folder to a report.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The study's folder.
-    out : str, Path or None
-        The results folder; `results` in the study's folder where None.
-    machine : Machine or None
-        Device, precision, weights.
-    watcher : Watcher or None
-        Who is told of the progress.
-
-    Returns
-    -------
-    Run
-        With `performance`, and the results in `Run.results`.
-
-    Raises
-    ------
-    TraitlensError
-        If the study has faults, or the weights cannot be had.
-    """
-    study = check(folder, watcher)
-    done = Run(study, out, machine, watcher)
-    try:
-        done.report()
-    finally:
-        done.close()
-    return done
 
 
 class Run:
@@ -147,12 +78,19 @@ class Run:
             self._lock = Lock(self.results)
             weakref.finalize(self, self._lock.release)
             keeping.remove_partial(self.results)
-            origin = {"study": str(self.study.folder.resolve()), "precision": self.machine.precision}
-            keeping.write_json(self.results / ".kept" / "origin", origin)
+            self._write_origin()
         except OSError as error:
             raise TraitlensError(
                 Problem(f"cannot be written ({error.strerror})", "choose another --out", str(self.results))
             ) from error
+
+    def _write_origin(self) -> None:
+        """Note of which study the results are, for those who find them."""
+        file = self.results / ".kept" / "origin"
+        text = json.dumps({"study": str(self.study.folder.resolve()), "precision": self.machine.precision})
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            with keeping.write_whole(file) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
     @cached_property
     def backbone(self) -> Backbone:
@@ -201,11 +139,27 @@ class Run:
         key = self.stage_key(stage, inputs)
         if not self.ledger.holds(stage, key):
             start = time.perf_counter()
-            with self.watcher.stage(label, total) as advance:
+            with self._told(label), self.watcher.stage(label, total) as advance:
                 files = [*files, *(make(key, advance) or [])]
-            seconds = round(time.perf_counter() - start, 2)
-            self.ledger.record(stage, key, [self.results / file for file in files], seconds)
+                seconds = round(time.perf_counter() - start, 2)
+                self.ledger.record(stage, key, [self.results / file for file in files], seconds)
         return key
+
+    @contextmanager
+    def _told(self, label: str) -> Iterator[None]:
+        """Tell of a failing disk in one line: which stage stopped, where, and what to do."""
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "make room" if full else "look after the disk"
+            raise TraitlensError(
+                Problem(
+                    f"{label[:1].lower()}{label[1:]} stopped: {error.strerror or error}",
+                    f"{advice} and run the same command again; what was finished is kept",
+                    str(error.filename or self.results),
+                )
+            ) from error
 
     @staticmethod
     def stage_key(stage: str, inputs: list[Any]) -> str:
@@ -319,13 +273,14 @@ class Run:
         kept = keeping.Blocks(self.results, "features", key)
         blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))
         start = time.perf_counter()
-        if not kept.joined("features").exists():
-            work = FeatureWork(self.machine, self.prepared_store, blocks, space)
-            with self.watcher.stage("Features", len(self.prepared[IMAGE])) as advance:
-                make_blocks(self.engine, kept, work, [len(block) for block in blocks], advance)
-        features = kept.join(len(blocks), "features")
-        if not self.ledger.holds("features", key):
-            self.ledger.record("features", key, [], round(time.perf_counter() - start, 2))
+        with self._told("Features"):
+            if not kept.joined("features").exists():
+                work = FeatureWork(self.machine, self.prepared_store, blocks, space)
+                with self.watcher.stage("Features", len(self.prepared[IMAGE])) as advance:
+                    make_blocks(self.engine, kept, work, [len(block) for block in blocks], advance)
+            features = kept.join(len(blocks), "features")
+            if not self.ledger.holds("features", key):
+                self.ledger.record("features", key, [], round(time.perf_counter() - start, 2))
         return key, {space: features}
 
     @cached_property

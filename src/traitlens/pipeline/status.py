@@ -135,7 +135,22 @@ class Look(Run):
         total: int,  # noqa: ARG002
         make: Make,  # noqa: ARG002
     ) -> str:
-        """Note the state of a stage; see :meth:`Run.make_stage`."""
+        """Note the state of a stage.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        inputs : list
+            Everything that its files depend on.
+        files, label, total, make
+            As :meth:`Run.make_stage` takes them; not used.
+
+        Returns
+        -------
+        str
+            Digest of the inputs.
+        """
         key = self.stage_key(stage, inputs)
         self._note(stage, key)
         return key

@@ -1,0 +1,88 @@
+"""One run at a time in a results folder."""
+
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from traitlens.locking import Lock, read_lock
+from traitlens.problems import TraitlensError
+
+
+def write_holder(folder, **changed):
+    (folder / ".kept").mkdir()
+    holder = {"host": socket.gethostname(), "process": os.getpid(), "started": "1", "since": "today"}
+    (folder / ".kept" / "lock").write_text(json.dumps(holder | changed))
+
+
+def test_the_same_process_may_hold_a_lock_twice_and_gives_it_back_once_all_have(tmp_path):
+    first, second = Lock(tmp_path), Lock(tmp_path)
+    first.release()
+    first.release()
+    assert read_lock(tmp_path)["process"] == os.getpid()
+    second.release()
+    assert list((tmp_path / ".kept").iterdir()) == []
+
+
+def test_another_living_process_is_refused_and_told_whom_to_wait_for(tmp_path):
+    code = (
+        "import sys; from traitlens.locking import Lock; Lock(sys.argv[1]); print('held', flush=1); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(TraitlensError, match=rf"another run works here \(process {other.pid} on"):
+            Lock(tmp_path)
+        other.kill()
+    with Lock(tmp_path):  # the dead process's lock is taken over
+        assert read_lock(tmp_path)["process"] == os.getpid()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells when a process started")
+def test_a_lock_whose_number_went_to_another_process_is_taken_over(tmp_path):
+    write_holder(tmp_path, process=os.getppid(), started="another time")
+    assert read_lock(tmp_path) is None
+    with Lock(tmp_path):
+        assert read_lock(tmp_path)["process"] == os.getpid()
+
+
+@pytest.mark.parametrize("holder", ["another host", "nonsense"])
+def test_a_lock_of_which_nothing_is_known_is_respected(tmp_path, holder):
+    write_holder(tmp_path, host=holder)
+    if holder == "nonsense":
+        (tmp_path / ".kept" / "lock").write_text("{half")
+    with pytest.raises(TraitlensError, match="delete"):
+        Lock(tmp_path)
+
+
+def _take(folder, results):
+    try:
+        Lock(folder)
+    except TraitlensError:
+        results.put(False)
+    else:
+        results.put(True)
+    results.close()
+    results.join_thread()
+    import time
+
+    time.sleep(3)  # holds it while the others try
+
+
+def test_of_many_processes_that_find_a_dead_lock_one_takes_it(tmp_path):
+    write_holder(tmp_path, process=2**22 + 1)  # beyond any process number
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [context.Process(target=_take, args=(tmp_path, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    taken = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sum(taken) == 1
+    assert [path.name for path in (tmp_path / ".kept").iterdir()] == ["lock"]

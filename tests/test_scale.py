@@ -1,0 +1,370 @@
+"""Faults of the disk, killed runs, several workers: nothing is lost, and the same numbers come out."""
+
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from traitlens import keeping
+from traitlens.arrays import open_arrays
+from traitlens.keeping import PARTIAL, Ledger
+from traitlens.pipeline import Machine, Run, engines, run
+from traitlens.pipeline.status import examine_results
+from traitlens.problems import TraitlensError
+from traitlens.relevance.maps import MAP_SCALE, compress_maps
+from traitlens.study.reading import Study
+from traitlens.study.simulation import simulate_study
+
+SETTINGS = """
+[comparison]
+permutations = 19
+pixels = 16
+"""
+
+
+def make_study(folder, settings=SETTINGS):
+    simulate_study(folder, identities=10, images=1, traits=2, raters=5, seed=3, size=64, seen_size=64)
+    with (folder / "study.toml").open("a") as file:
+        file.write(settings)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study with its results, made without a fault."""
+    folder = make_study(tmp_path_factory.mktemp("scale") / "study")
+    run(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def tables(results):
+    return {
+        path.relative_to(results).as_posix(): path.read_bytes()
+        for path in sorted(results.rglob("*.csv"))
+        if "figures" not in path.parts
+    }
+
+
+def assert_same(results, others):
+    assert tables(results) == tables(others)
+    for store in ("maps.zarr", "average_maps.zarr"):
+        assert open_arrays(results / store).load().identical(open_arrays(others / store).load()), store
+    assert not list(others.rglob(f"*{PARTIAL}*"))
+    assert not (others / ".kept" / "lock").exists()
+
+
+def finish(folder, machine=None):
+    done = Run(Study.load(folder), machine=machine)
+    try:
+        done.report()
+    finally:
+        done.close()
+    return done
+
+
+def test_maps_in_half_precision_are_within_what_is_stated():
+    values = np.random.default_rng(0).normal(size=100_000) * 10.0 ** np.linspace(-9, 0, 100_000)
+    error = np.abs(compress_maps(values).astype(float) * MAP_SCALE - values)
+    assert (error <= np.maximum(np.abs(values) * 2**-11, 2e-12)).all()
+    with pytest.raises(TraitlensError, match="more than 4 rating points"):
+        compress_maps(np.array([5.0]))
+
+
+def test_several_processes_without_dask_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(TraitlensError, match=r"pip install .*traitlens\[cluster\]"):
+        engines.open_engine(Machine(workers=2))
+
+
+def test_threads_need_no_dask():
+    code = (
+        "import sys; from traitlens.pipeline import Machine, engines; e = engines.open_engine(Machine());"
+        "print(sorted(e.each(int, range(5))), 'distributed' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split("\n")[0] == "[0, 1, 2, 3, 4] False"
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_one_traits_new_ratings_explain_that_trait_only(copied, monkeypatch):
+    ratings = pd.read_csv(copied / "ratings.csv")
+    changed, _ = ratings["trait"].unique()
+    row = ratings.index[ratings["trait"] == changed][0]
+    ratings.loc[row, "rating"] += 1 if ratings.loc[row, "rating"] < 4 else -1
+    ratings.to_csv(copied / "ratings.csv", index=False)
+    from traitlens.pipeline import explaining
+
+    explained, real = set(), explaining.explain_each
+
+    def spy(backbone, readouts, *rest):
+        explained.update(readout.trait for readout in readouts)
+        return real(backbone, readouts, *rest)
+
+    monkeypatch.setattr(explaining, "explain_each", spy)
+    again = Run(Study.load(copied))
+    again.explain()
+    again.close()
+    assert explained == {changed}
+    fresh = Run(Study.load(copied), copied.parent / "fresh")
+    fresh.explain()
+    fresh.close()
+    for store in ("maps.zarr", "average_maps.zarr"):
+        first, second = (open_arrays(folder / store).load() for folder in (fresh.results, again.results))
+        assert first.drop_attrs().identical(second.drop_attrs())
+    assert (fresh.results / "regions.csv").read_bytes() == (again.results / "regions.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_without_maps_the_averages_and_regions_are_the_same(copied):
+    before = tables(copied / "results")["regions.csv"]
+    averages = open_arrays(copied / "results" / "average_maps.zarr").load()
+    settings = (copied / "study.toml").read_text()
+    (copied / "study.toml").write_text(settings + '\n[run]\nkeep_maps = "none"\n')
+    done = Run(Study.load(copied))
+    done.explain()
+    done.close()
+    assert not (done.results / "maps.zarr").exists()
+    assert tables(done.results)["regions.csv"] == before
+    assert averages.equals(open_arrays(done.results / "average_maps.zarr").load())
+
+
+@pytest.mark.weights
+def test_the_status_tells_what_is_stale_and_makes_nothing(tmp_path):
+    copied = make_study(tmp_path / "study")
+    done = Run(Study.load(copied))
+    done.rate()
+    done.find_landmarks()
+    done.close()
+    settings = (copied / "study.toml").read_text()
+    (copied / "study.toml").write_text("seed = 99\n" + settings.replace("seed", "#"))
+    before = sorted(path for path in copied.rglob("*"))
+    status = examine_results(copied / "results")
+    states = {stage.name: stage.state for stage in status.stages}
+    assert states["landmarks"] == "there"
+    assert states["rate"] == "stale"
+    assert states["prepare"] == states["fit"] == states["report"] == "missing"
+    assert status.holder is None
+    assert sorted(path for path in copied.rglob("*")) == before
+    with pytest.raises(TraitlensError, match="no results folder"):
+        examine_results(copied)
+
+
+STAGES = ["rate", "landmarks", "prepare", "features", "fit", "explain", "compare_ratings", "cues"]
+STAGES += ["compare_readouts", "answers", "report"]
+
+
+def forget(results, stage):
+    """Take a stage's output away."""
+    entry = Ledger(results).entry(stage)
+    for name in entry["files"]:
+        keeping.remove(results / name)
+    (results / ".kept" / f"{stage}.json").unlink()
+    blocks = {"compare_readouts": "regions"}.get(stage, stage)
+    keeping.remove(results / ".kept" / blocks)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, stage, number):
+    results = copied / "results"
+    forget(results, stage)
+
+    def fail(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "_sync", fail)
+        with pytest.raises(TraitlensError) as raised:
+            finish(copied)
+    (problem,) = raised.value.problems
+    assert os.strerror(number) in problem.what
+    assert "run the same command again" in problem.advice
+    assert Ledger(results).entry(stage) is None
+    assert not list(results.rglob(f"*{PARTIAL}*"))
+    finish(copied)
+    assert_same(whole / "results", results)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_a_damaged_block_is_made_again(whole, copied):
+    results = copied / "results"
+    (block,) = list((results / ".kept" / "regions").glob("*/000001.npz"))
+    block.write_bytes(block.read_bytes()[:100])
+    forget_entry = results / ".kept" / "compare_readouts.json"
+    forget_entry.unlink()
+    with pytest.raises(TraitlensError, match="damaged and has been removed"):
+        finish(copied)
+    finish(copied)
+    assert_same(whole / "results", results)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root"
+)
+def test_a_disk_that_is_full_at_any_size_loses_nothing(whole, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(disk / "results")]
+    try:
+        for size in ("64k", "256k", "512k", "1m", "2m", "4m", "8m"):
+            subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+            found = subprocess.run(command, capture_output=True, text=True, check=False)
+            if found.returncode == 0:
+                break
+            assert found.returncode == 2, found.stderr
+            assert found.stderr.count("✗") == 1
+            assert "Traceback" not in found.stderr
+            assert not list(disk.rglob(f"*{PARTIAL}*"))
+        subprocess.run(["mount", "-o", "remount,size=500m", disk], check=True)
+        subprocess.run(command, check=True, capture_output=True)
+        assert_same(whole / "results", disk / "results")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def cluster_of(tmp_path, workers=2):
+    """Start a scheduler and workers as processes of their own that talk over TCP."""
+    place = tmp_path / "scheduler.json"
+    start = [sys.executable, "-m"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    options = ["--scheduler-file", str(place), "--no-dashboard"]
+    scheduler = subprocess.Popen(
+        [*start, "distributed.cli.dask_scheduler", *options, "--host", "127.0.0.1", "--port", "0"], **silent
+    )
+    while not place.exists() or not place.read_text():
+        time.sleep(0.2)
+    others = [
+        subprocess.Popen(
+            [
+                *start,
+                "distributed.cli.dask_worker",
+                *options,
+                "--nthreads",
+                "1",
+                "--local-directory",
+                tmp_path,
+            ],
+            **silent,
+        )
+        for _ in range(workers)
+    ]
+    import json
+
+    return scheduler, others, json.loads(place.read_text())["address"]
+
+
+def stop(*processes):
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_two_processes_and_a_cluster_give_the_same_bits(whole, tmp_path):
+    study = Study.load(whole)
+    for name, machine in (("two", Machine(workers=2)), ("cluster", None)):
+        processes = []
+        if machine is None:
+            scheduler, others, address = cluster_of(tmp_path)
+            processes = [*others, scheduler]
+            machine = Machine(scheduler=address)
+        done = Run(study, tmp_path / name, machine)
+        try:
+            done.report()
+        finally:
+            done.close()
+            stop(*processes)
+        assert_same(whole / "results", tmp_path / name)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize("victim", ["worker", "scheduler"])
+def test_a_killed_worker_or_scheduler_loses_nothing(whole, tmp_path, victim):
+    scheduler, others, address = cluster_of(tmp_path)
+    out = tmp_path / "results"
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--scheduler", address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while process.poll() is None and not list(out.glob(".kept/maps/*/000000.npz")):
+            time.sleep(0.02)
+        (others[0] if victim == "worker" else scheduler).kill()
+        _, told = process.communicate(timeout=280)
+    finally:
+        stop(process, *others, scheduler)
+    if victim == "worker":
+        assert process.returncode == 0, told
+    else:
+        assert process.returncode == 2, told
+        assert "the Dask scheduler is lost" in told
+        assert "Traceback" not in told
+    subprocess.run(command, check=True, capture_output=True)
+    assert_same(whole / "results", out)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
+def test_kills_at_random_moments_change_nothing(whole, tmp_path):
+    kills = int(os.environ.get("TRAITLENS_KILLS", "6"))
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(tmp_path / "killed")]
+    moments = random.Random(5)
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(moments.uniform(1, 20))
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    finished = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert_same(whole / "results", tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]])
+def test_an_interrupted_run_ends_with_130_and_one_line(whole, tmp_path, options):
+    out = tmp_path / "results"
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(out), *options]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not list(out.glob(".kept/features/*/*.npz")):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and its workers
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130, told
+    assert "Stopped." in told
+    assert "Traceback" not in told
+    assert not list(out.rglob(f"*{PARTIAL}*"))
+    assert not (out / ".kept" / "lock").exists()
