@@ -75,7 +75,7 @@ def check_cues(run: "Run") -> str:
     def make(key: str, advance: Advance) -> None:
         (space,) = run.features[1]
         kept = keeping.Blocks(run.results, "cues", key)
-        altered = altered_features(kept, run.backbone, space, run.prepared, advance)
+        altered = altered_features(run.engine, kept, run.machine, space, run.prepared_store, advance)
         table = compare_cues(
             run.fitted,
             altered,
@@ -176,11 +176,12 @@ def _compare_pixels(
     among = np.array([image in set(operator.images) for image in run.prepared[IMAGE].to_numpy()])
     prepared = run.prepared.isel({IMAGE: np.flatnonzero(among)})
     maps = make_map_operator(
+        run.engine,
         kept,
-        run.backbone,
+        run.machine,
         space,
         features[among],
-        prepared,
+        run.prepared_store,
         operator,
         ratings,
         penalties,

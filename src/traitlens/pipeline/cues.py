@@ -1,33 +1,80 @@
 """Features of altered faces: without hair and background, in grey, mirrored."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
-import xarray as xr
 
 from traitlens import keeping
+from traitlens.arrays import open_arrays
 from traitlens.comparison.by_cue import CUES
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone
 from traitlens.features.taps import compute_features
-from traitlens.pipeline.blocks import blocks_of
+from traitlens.pipeline.blocks import blocks_of, make_blocks
+from traitlens.pipeline.engines import Engine
+from traitlens.pipeline.machine import Machine
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.watching import Advance
 from traitlens.words import IMAGE, Y
 
 
+@dataclass(frozen=True)
+class CueWork:
+    """Makes blocks of features of altered faces.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    space : FeatureSpace
+        What the readouts read.
+    prepared : Path
+        The prepared images, all with landmarks.
+    blocks : list of ndarray
+        Positions of each block's images.
+    """
+
+    machine: Machine
+    space: FeatureSpace
+    prepared: Path
+    blocks: list[np.ndarray]
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Make a block: features (image, channel, row, column) by the name of the cue."""
+        positions, prepared = self.blocks[number], open_arrays(self.prepared)
+        backbone = self.machine.backbone()
+        neutral, background = _neutral_colour(backbone), REGIONS.index("background")
+        pixels, points = (prepared[name][positions].to_numpy() for name in ("pixels", "points"))
+        outside = [region_labels(mesh, prepared.sizes[Y]) == background for mesh in points]
+        made = {}
+        for cue, alter in CUES.items():
+            altered = [alter(*pair, neutral) for pair in zip(pixels, outside, strict=True)]
+            made[cue] = image_features(backbone, self.space, np.stack(altered))
+        return made
+
+
 def altered_features(
-    kept: keeping.Blocks, backbone: Backbone, space: FeatureSpace, prepared: xr.Dataset, advance: Advance
+    engine: Engine,
+    kept: keeping.Blocks,
+    machine: Machine,
+    space: FeatureSpace,
+    prepared: Path,
+    advance: Advance,
 ) -> dict[str, dict[FeatureSpace, np.ndarray]]:
     """Compute the features of altered faces, a block of images at a time.
 
     Parameters
     ----------
+    engine : Engine
+        Who makes the blocks.
     kept : Blocks
         Where blocks are kept, so that a killed run goes on.
-    backbone : Backbone
-        The network.
+    machine : Machine
+        Where and how the network is run.
     space : FeatureSpace
         What the readouts read.
-    prepared : Dataset
+    prepared : Path
         The prepared images, all with landmarks.
     advance : callable
         Told of images done.
@@ -37,27 +84,10 @@ def altered_features(
     dict of str to dict of FeatureSpace to ndarray
         (image, channel, row, column) by the name of the cue.
     """
-    backbone.up_to(space.tap.layer)
-    neutral = _neutral_colour(backbone)
-    background = REGIONS.index("background")
-    blocks = []
-    for number, positions in enumerate(blocks_of(np.arange(prepared.sizes[IMAGE]))):
-
-        def make(positions: np.ndarray = positions) -> dict[str, np.ndarray]:
-            pixels = prepared["pixels"][positions].to_numpy()
-            points = prepared["points"][positions].to_numpy()
-            outside = [region_labels(mesh, prepared.sizes[Y]) == background for mesh in points]
-            return {
-                cue: image_features(
-                    backbone,
-                    space,
-                    np.stack([alter(*pair, neutral) for pair in zip(pixels, outside, strict=True)]),
-                )
-                for cue, alter in CUES.items()
-            }
-
-        blocks.append(kept.make(number, make))
-        advance(len(positions))
+    positions = list(blocks_of(np.arange(open_arrays(prepared).sizes[IMAGE])))
+    work = CueWork(machine, space, prepared.resolve(), positions)
+    make_blocks(engine, kept, work, [len(block) for block in positions], advance)
+    blocks = [kept.read(number) for number in range(len(positions))]
     return {cue: {space: space.apply(np.concatenate([block[cue] for block in blocks]))} for cue in CUES}
 
 

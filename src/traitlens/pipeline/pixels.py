@@ -1,12 +1,15 @@
 """What the test of pixels needs of the network: maps of the components that readouts are made of."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from traitlens import keeping
+from traitlens.arrays import open_arrays
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
 from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
@@ -20,10 +23,11 @@ from traitlens.comparison.rater_maps import (
 )
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.faces.template import Template
-from traitlens.features.backbone import Backbone
-from traitlens.pipeline.blocks import blocks_by_fold
+from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
+from traitlens.pipeline.engines import Engine
+from traitlens.pipeline.machine import Machine
 from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
-from traitlens.relevance.analyze import explain_with_ledger
+from traitlens.relevance.analyze import explain_each
 from traitlens.watching import Advance
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
@@ -34,12 +38,56 @@ FEWEST_FACES = 8
 """An average of fewer faces would show single ones."""
 
 
+@dataclass(frozen=True)
+class ComponentWork:
+    """Makes blocks of the components' maps on the template.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    prepared : Path
+        The prepared images, all with landmarks.
+    blocks : list of (int, ndarray)
+        Fold of each block, and positions of its images among the prepared ones.
+    readouts : dict of int to list of LinearReadout
+        The components of each fold, as readouts.
+    method : str
+        Name of the relevance method.
+    size : int
+        Side of the template's maps in pixels.
+    """
+
+    machine: Machine
+    prepared: Path
+    blocks: list[tuple[int, np.ndarray]]
+    readouts: dict[int, list[LinearReadout]]
+    method: str
+    size: int
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Make a block: maps (image, component, y, x)."""
+        fold, positions = self.blocks[number]
+        prepared, template = open_arrays(self.prepared), Template.fixed(self.size)
+        pixels = (prepared["pixels"][position].to_numpy() for position in positions)
+        each = explain_each(self.machine.backbone(), self.readouts[int(fold)], pixels, self.method)
+        warped = [
+            template.warp(
+                found[RELEVANCE].transpose("readout", Y, X).to_numpy(),
+                prepared["points"][position].to_numpy(),
+            )
+            for position, found in zip(positions, each, strict=True)
+        ]
+        return {"maps": np.stack(warped).astype(np.float32)}
+
+
 def make_map_operator(
+    engine: Engine,
     kept: keeping.Blocks,
-    backbone: Backbone,
+    machine: Machine,
     space: FeatureSpace,
     features: np.ndarray,
-    prepared: xr.Dataset,
+    prepared: Path,
     operator: RegionOperator,
     ratings: pd.DataFrame,
     penalties: Mapping[str, float],
@@ -51,15 +99,17 @@ def make_map_operator(
 
     Parameters
     ----------
+    engine : Engine
+        Who makes the blocks.
     kept : Blocks
         Where blocks are kept, so that a killed run goes on.
-    backbone : Backbone
-        The network.
+    machine : Machine
+        Where and how the network is run.
     space : FeatureSpace
         What the readouts read.
     features : ndarray (image, channel, row, column)
         What they read of each image.
-    prepared : Dataset
+    prepared : Path
         The prepared images, all with landmarks.
     operator : RegionOperator
         Kernel and folds.
@@ -86,26 +136,16 @@ def make_map_operator(
     components = {
         int(fold): leading_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
     }
-    template = Template.fixed(size)
+    readouts = {fold: component_readouts(own, space, features, fold) for fold, own in components.items()}
+    blocks = list(blocks_by_fold(operator.folds))
+    among = pd.Index(open_arrays(prepared)[IMAGE].to_numpy()).get_indexer(list(operator.images))
+    there = [(fold, among[positions]) for fold, positions in blocks]
+    work = ComponentWork(machine, prepared.resolve(), there, readouts, method, size)
+    make_blocks(engine, kept, work, [len(positions) for _, positions in blocks], advance)
     sums = np.zeros((len(designs), len(folds), COMPONENTS, size, size))
-    for number, (fold, positions) in enumerate(blocks_by_fold(operator.folds)):
-        own = components[fold]
-
-        def make(
-            positions: np.ndarray = positions, fold: int = fold, own: Components = own
-        ) -> dict[str, np.ndarray]:
-            readouts = component_readouts(own, space, features, fold)
-            pixels = prepared["pixels"][positions].to_numpy()
-            found = explain_with_ledger(backbone, readouts, pixels, method)[RELEVANCE]
-            maps = found.transpose(IMAGE, "readout", Y, X).to_numpy()
-            points = prepared["points"][positions].to_numpy()
-            warped = [template.warp(*pair) for pair in zip(maps, points, strict=True)]
-            return {"maps": np.stack(warped).astype(np.float32)}
-
-        maps = kept.make(number, make)["maps"]
-        place = int(np.searchsorted(folds, fold))
+    for number, (fold, positions) in enumerate(blocks):
+        maps, place = kept.read(number)["maps"], int(np.searchsorted(folds, fold))
         sums[:, place, : maps.shape[1]] += np.einsum("ti,ikyx->tkyx", directions[:, positions], maps)
-        advance(len(positions))
     ordered = [components[int(fold)] for fold in folds]
     return combine_components(sums, ordered, len(operator.images), list(designs))
 
