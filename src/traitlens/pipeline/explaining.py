@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import xarray as xr
 
 from traitlens.arrays import open_arrays
 from traitlens.faces.regions import REGIONS, region_labels
@@ -18,7 +17,7 @@ from traitlens.readouts.readout import FeatureSpace, Readout
 from traitlens.relevance.analyze import explain_each
 from traitlens.relevance.maps import compress_maps
 from traitlens.relevance.region_table import sum_regions
-from traitlens.words import IMAGE, READOUT, RELEVANCE, X, Y
+from traitlens.words import READOUT, RELEVANCE, X, Y
 
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
@@ -171,23 +170,3 @@ def kept_images(number: int, keep: str) -> np.ndarray:
 
 SAMPLE = 200
 """Images whose maps are kept where only a sample is."""
-
-
-def average_face(prepared: xr.Dataset) -> np.ndarray:
-    """Average the prepared images, one at a time.
-
-    Parameters
-    ----------
-    prepared : Dataset
-        With pixels (image, y, x, colour).
-
-    Returns
-    -------
-    ndarray of uint8 (y, x, colour)
-        The average.
-    """
-    pixels = prepared["pixels"]
-    total = np.zeros(pixels.shape[1:])
-    for image in range(prepared.sizes[IMAGE]):
-        total += pixels[image].to_numpy()
-    return np.asarray((total / len(pixels)).round().astype(np.uint8))

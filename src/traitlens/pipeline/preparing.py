@@ -63,6 +63,26 @@ def write_prepared(
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
 
 
+def average_face(prepared: xr.Dataset) -> np.ndarray:
+    """Average the prepared images, one at a time.
+
+    Parameters
+    ----------
+    prepared : Dataset
+        With pixels (image, y, x, colour).
+
+    Returns
+    -------
+    ndarray of uint8 (y, x, colour)
+        The average.
+    """
+    pixels = prepared["pixels"]
+    total = np.zeros(pixels.shape[1:])
+    for image in range(prepared.sizes[IMAGE]):
+        total += pixels[image].to_numpy()
+    return np.asarray((total / len(pixels)).round().astype(np.uint8))
+
+
 def read_points(path: Path) -> dict[str, np.ndarray]:
     """Read `landmarks.csv` as one array per image.
 

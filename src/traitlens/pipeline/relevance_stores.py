@@ -18,7 +18,8 @@ from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
 from traitlens.faces.regions import REGIONS
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
-from traitlens.pipeline.explaining import LEDGER, MapWork, average_face, kept_images, predict_out_of_fold
+from traitlens.pipeline.explaining import LEDGER, MapWork, kept_images, predict_out_of_fold
+from traitlens.pipeline.preparing import average_face
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import tabulate_sums
 from traitlens.watching import Advance
