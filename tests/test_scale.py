@@ -25,15 +25,15 @@ from traitlens.study.simulation import simulate_study
 
 SETTINGS = """
 [comparison]
-permutations = 19
+permutations = 9
 pixels = 16
 """
 
 
 def make_study(folder, settings=SETTINGS):
-    simulate_study(folder, identities=10, images=1, traits=2, raters=5, seed=3, size=64, seen_size=64)
-    with (folder / "study.toml").open("a") as file:
-        file.write(settings)
+    simulate_study(folder, identities=6, images=1, traits=2, raters=4, seed=3, size=64, seen_size=64)
+    written = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(written.replace("number = 5", "number = 2") + settings)
     return folder
 
 
