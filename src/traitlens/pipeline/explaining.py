@@ -12,6 +12,7 @@ from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone
+from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import average_face
 from traitlens.readouts.readout import Readout
@@ -132,7 +133,7 @@ def explain_block(
         group has no readout of a trait.
     """
     where = [groups.index(r.group) * len(traits) + traits.index(r.trait) for r in readouts]
-    found = explain_with_ledger(backbone, readouts, pixels, method)
+    found = explain_with_ledger(backbone, readouts, pixels, method, views=FACE_VIEWS)
     found = found.rename(pixels="pixel_sum").transpose(READOUT, IMAGE, Y, X)
     made = {}
     for name in (RELEVANCE, *LEDGER):

@@ -18,7 +18,7 @@ from traitlens.arrays import open_arrays
 from traitlens.faces.images import check_images
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
-from traitlens.features.taps import Tap
+from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
 from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
@@ -26,6 +26,7 @@ from traitlens.pipeline.engines import Engine, open_engine
 from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
+from traitlens.pipeline.reading import fit_options, split_spaces, weigh_spaces
 from traitlens.pipeline.seeing import FeatureWork
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.ratings.reliability import reliability_table
@@ -284,27 +285,24 @@ class Run:
     @cached_property
     def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
         """The features that the readout reads, and the digest of what they depend on."""
-        settings = self.study.settings.readout
-        find_readout(settings.method)
-        dense = settings.method == "dense"
-        tap = Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid)
-        space = FeatureSpace(tap, mirror=settings.mirror and not dense)
-        self.backbone.up_to(space.tap.layer)
+        spaces = list(weigh_spaces(self.study.settings.readout))
+        for space in spaces:
+            self.backbone.up_to(space.tap.layer)
         precision = self.machine.precision
         key = keeping.digest(
-            self.prepare(), self.backbone.digest, str(space), precision, traitlens.__version__
+            self.prepare(), self.backbone.digest, str(spaces), precision, traitlens.__version__
         )
         kept = keeping.Blocks(self.results, "features", key)
         blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))
         start = time.perf_counter()
         if not kept.joined("features").exists():
-            work = FeatureWork(self.machine, self.prepared_store, blocks, space)
+            work = FeatureWork(self.machine, self.prepared_store, blocks, spaces)
             with self.watcher.stage("Features", len(self.prepared[IMAGE])) as advance:
                 make_blocks(self.engine, kept, work, [len(block) for block in blocks], advance)
         features = kept.join(len(blocks), "features")
         if not self.ledger.holds("features", key):
             self.ledger.record("features", key, [], round(time.perf_counter() - start, 2))
-        return key, {space: features}
+        return key, split_spaces(features, spaces, self.backbone)
 
     @cached_property
     def fitted(self) -> FittedReadouts:
@@ -315,7 +313,7 @@ class Run:
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
             fit = find_readout(settings.readout.method)
-            options = {"sharing": settings.readout.sharing} if settings.readout.method == "ridge" else {}
+            options = fit_options(settings.readout, settings.seed)
             return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
 
     @cached_property
@@ -342,7 +340,9 @@ class Run:
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
             prepared = {"crop": self.prepared.attrs["crop"], "size": self.prepared.sizes[Y]}
-            models = TraitModels.of(self.fitted, self.backbone, prepared=prepared, performance=table)
+            read = {space.view for space in self.features[1]}
+            views = {name: view for name, view in FACE_VIEWS.items() if name in read}
+            models = TraitModels.of(self.fitted, self.backbone, views, prepared, table)
             models.save(self.results / "models")
 
         features_key, _ = self.features
@@ -409,7 +409,7 @@ class Run:
         """
         parts = [self.regions(), compare_ratings(self)]
         settings = self.study.settings
-        linear = settings.readout.method == "ridge" and self.has_points
+        linear = settings.readout.reads_one_space and self.has_points
         tested = settings.comparison.permutations > 0 and self.study.has_raters
         if linear and settings.comparison.cues:
             parts.append(check_cues(self))

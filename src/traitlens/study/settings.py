@@ -3,11 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from traitlens.problems import Problem, nearest
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -54,8 +56,21 @@ class ReadoutSettings(_Section):
         "ridge" (linear, on a grid of the tap) or "dense" (the head of Cao et al. 2023).
     tap : str, default "block4_pool"
         The layer that a ridge readout reads; a dense one reads the network's end.
+    taps : tuple of str
+        Several layers instead of one.
     grid : int, default 7
-        The tap is averaged to this many rows and columns.
+        Taps are averaged to this many rows and columns.
+    views : dict of str to float
+        Crops of the prepared image that a ridge readout reads, and how much each counts: "image" (as it is),
+        "face", "full" and "eyes" (enlarged; for prepared images of 512 pixels or more).
+    transform : {"none", "sqrt"}
+        Whether a ridge readout reads averages or their square roots.
+    whiten : float or None
+        Shrinkage with which channels are made uncorrelated, learned outside each fold; 0.1 serves well.
+    across_traits : bool, default False
+        Whether each prediction borrows from the group's other traits.
+    mixes : int, default 1
+        How many random weightings of taps and views the inner folds choose from; 1 takes them as set.
     mirror : bool, default False
         Whether features are averaged over each image and its mirror image: predicts a little better, and
         takes twice the time.
@@ -66,9 +81,21 @@ class ReadoutSettings(_Section):
 
     method: str = "ridge"
     tap: str = "block4_pool"
+    taps: tuple[str, ...] = ()
     grid: int = Field(7, ge=1, le=56)
+    views: dict[Literal["image", "face", "full", "eyes"], Weight] = Field({"image": 1.0}, min_length=1)
+    transform: Literal["none", "sqrt"] = "none"
+    whiten: float | None = Field(None, gt=0)
+    across_traits: bool = False
+    mixes: int = Field(1, ge=1, le=1000)
     mirror: bool = False
     sharing: float = Field(1.0, ge=0, le=1)
+
+    @property
+    def reads_one_space(self) -> bool:
+        """Whether this is a ridge regression on one feature space, which tests between groups can refit."""
+        one = max(len(self.taps), 1) * len(self.views) == 1 and "image" in self.views
+        return self.method == "ridge" and one and self.whiten is None and not self.across_traits
 
 
 class RelevanceSettings(_Section):
