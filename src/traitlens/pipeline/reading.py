@@ -51,12 +51,12 @@ def weigh_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
 def split_spaces(
     features: np.ndarray, spaces: Sequence[FeatureSpace], backbone: Backbone
 ) -> dict[FeatureSpace, np.ndarray]:
-    """Split features that lie one space after the other.
+    """Tell features by space; those of several lie one after the other.
 
     Parameters
     ----------
     features : ndarray
-        (image, feature).
+        (image, channel, row, column) of one space, or (image, feature) of several.
     spaces : sequence of FeatureSpace
         In the order of the features; every tap has a grid.
     backbone : Backbone
@@ -67,6 +67,8 @@ def split_spaces(
     dict of FeatureSpace to ndarray
         (image, channel, row, column) each, views of `features`.
     """
+    if len(spaces) == 1:
+        return {spaces[0]: features}
     found, start = {}, 0
     for space in spaces:
         grid = space.tap.grid

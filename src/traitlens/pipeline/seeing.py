@@ -34,8 +34,10 @@ class FeatureWork:
     spaces: Sequence[FeatureSpace]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Make a block: features (image, feature), one space after the other."""
+        """Make a block: features (image, channel, row, column), or (image, feature) of several spaces."""
         pixels = open_arrays(self.prepared)["pixels"][self.blocks[number]].to_numpy()
         found = read_spaces(self.machine.backbone(), self.spaces, pixels)
+        if len(self.spaces) == 1:
+            return {"features": found[self.spaces[0]]}
         flat = [found[space].reshape(len(pixels), -1) for space in self.spaces]
         return {"features": np.concatenate(flat, axis=1)}
