@@ -39,6 +39,9 @@ def run(
     weights: Weights = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    protocol: Annotated[
+        str, typer.Option(help="default, or cao2023: the published scripts, in STUDY/results-cao2023.")
+    ] = "default",
 ) -> None:
     """Take a study to a report: check, features, fit, explain, compare, report.
 
@@ -48,7 +51,8 @@ def run(
     """
     from traitlens import pipeline
 
-    done = pipeline.run(study, out, _machine(device, precision, weights, workers, scheduler), Terminal())
+    machine = _machine(device, precision, weights, workers, scheduler)
+    done = pipeline.run(study, out, machine, Terminal(), protocol)
     _print_notices(done.study)
     report = done.results / "report.html"
     facts = {"results": done.results, "report": report, "performance": done.performance}

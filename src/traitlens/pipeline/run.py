@@ -26,6 +26,7 @@ from traitlens.pipeline.engines import Engine, open_engine
 from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
+from traitlens.pipeline.protocols import follow_protocol, machine_for
 from traitlens.pipeline.reading import fit_options, split_spaces, weigh_spaces
 from traitlens.pipeline.seeing import FeatureWork
 from traitlens.problems import Problem, StudyError, TraitlensError
@@ -83,6 +84,7 @@ def run(
     out: str | Path | None = None,
     machine: Machine | None = None,
     watcher: Watcher | None = None,
+    protocol: str = "default",
 ) -> "Run":
     """Take a study from its folder to a report.
 
@@ -96,6 +98,9 @@ def run(
         Device, precision, weights.
     watcher : Watcher or None
         Who is told of the progress.
+    protocol : str, default "default"
+        Whose way of reading ratings out of faces is followed: "default" or "cao2023";
+        another than the default has a results folder of its own, so that both can be compared.
 
     Returns
     -------
@@ -107,7 +112,9 @@ def run(
     TraitlensError
         If the study has faults, or the weights cannot be had.
     """
-    study = check(folder, watcher)
+    study = follow_protocol(check(folder, watcher), protocol)
+    if out is None and protocol != "default":
+        out = study.folder / f"results-{protocol}"
     done = Run(study, out, machine, watcher)
     try:
         done.report()
@@ -140,7 +147,7 @@ class Run:
     ):
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
-        self.machine = machine or Machine()
+        self.machine = machine_for(study.settings.readout.method, machine or Machine())
         self.watcher = watcher or Silent()
         self.ledger = keeping.Ledger(self.results)
         try:
@@ -290,7 +297,12 @@ class Run:
             self.backbone.up_to(space.tap.layer)
         precision = self.machine.precision
         key = keeping.digest(
-            self.prepare(), self.backbone.digest, str(spaces), precision, traitlens.__version__
+            self.prepare(),
+            self.backbone.digest,
+            self.backbone.preprocessing,
+            str(spaces),
+            precision,
+            traitlens.__version__,
         )
         kept = keeping.Blocks(self.results, "features", key)
         blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))

@@ -53,7 +53,8 @@ class ReadoutSettings(_Section):
     Parameters
     ----------
     method : str, default "ridge"
-        "ridge" (linear, on a grid of the tap) or "dense" (the head of Cao et al. 2023).
+        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023) or "cao2023" (that head
+        trained to the letter of their scripts, on inputs divided by 255).
     tap : str, default "block4_pool"
         The layer that a ridge readout reads; a dense one reads the network's end.
     taps : tuple of str
