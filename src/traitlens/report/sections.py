@@ -130,7 +130,7 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         rows = [
             [
                 row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
-                bounded(row.get("reliability")), bounded(row.get("ceiling_r")),
+                bounded(row.get("ceiling_r2")), bounded(row.get("ceiling_r")),
                 interval(row.get("ceiling_r_low"), row.get("ceiling_r_high")),
                 bounded(row.get("icc_2_1")), bounded(row.get("icc_2_k")), bounded(row.get("alpha")),
             ]

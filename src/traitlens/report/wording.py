@@ -302,6 +302,13 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
 
 def _say_software(results: Results) -> str:
     """Methods: software."""
-    versions = results.provenance.get("versions", {})
-    names = [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
-    return f"Analyses were run with {several(names)}." if names else "Analyses were run with traitlens."
+    made = results.provenance
+    versions = {
+        "traitlens": made.get("traitlens", ""),
+        "Python": made.get("python", ""),
+        **made.get("packages", {}),
+    }
+    names = [
+        f"{name} {version}".strip() for name, version in versions.items() if version or name == "traitlens"
+    ]
+    return f"Analyses were run with {several(names)}."
