@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage.transform import EuclideanTransform, estimate_transform
 
+from traitlens.faces.cropping import prepare_image
 from traitlens.faces.frames import (
     CANONICAL_ANCHORS,
     LEFT_PUPIL,
@@ -21,7 +22,7 @@ from traitlens.faces.frames import (
     fit_similarity,
     make_frame,
 )
-from traitlens.faces.images import check_images, load_image, prepare_image
+from traitlens.faces.images import check_images, load_image
 from traitlens.problems import TraitlensError
 
 

@@ -1,6 +1,6 @@
 """Predictions become maps and their sums over regions, a block of images at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import xarray as xr
 
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
-from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.faces.regions import UNIONS, Polygon, region_labels, region_names
 from traitlens.features.backbone import Backbone
 from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.machine import Machine
@@ -20,7 +20,7 @@ from traitlens.relevance.analyze import explain_with_ledger
 from traitlens.relevance.maps import average_maps
 from traitlens.relevance.region_table import REGION_COLUMNS, region_relevance
 from traitlens.watching import Advance
-from traitlens.words import GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
+from traitlens.words import GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y
 
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
@@ -144,7 +144,12 @@ def explain_block(
     return made
 
 
-def tabulate_regions(maps: xr.Dataset, prepared: xr.Dataset, advance: Advance) -> pd.DataFrame:
+def tabulate_regions(
+    maps: xr.Dataset,
+    prepared: xr.Dataset,
+    advance: Advance,
+    polygons: Mapping[str, Polygon] | None = None,
+) -> pd.DataFrame:
     """Sum the maps over the regions of each face.
 
     Parameters
@@ -155,17 +160,44 @@ def tabulate_regions(maps: xr.Dataset, prepared: xr.Dataset, advance: Advance) -
         With points (image, point, xy); images without landmarks are passed over.
     advance : callable
         Told of images done.
+    polygons : mapping of str to sequence, optional
+        The study's own regions.
 
     Returns
     -------
     DataFrame
         image, group, trait, region, relevance, share.
     """
-    tables = []
+    tables, names = [], region_names(polygons)
     for position, image in enumerate(maps[IMAGE].to_numpy()):
         points = prepared["points"][position].to_numpy()
         advance(1)
         if np.isfinite(points).all():
-            labels = region_labels(points, prepared.sizes[Y])
-            tables.append(region_relevance(maps[RELEVANCE][:, :, position], labels, REGIONS, image))
+            labels = region_labels(points, prepared.sizes[Y], polygons)
+            tables.append(region_relevance(maps[RELEVANCE][:, :, position], labels, names, image))
     return pd.concat(tables) if tables else pd.DataFrame(columns=REGION_COLUMNS)
+
+
+def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """Sum the relevance of regions over the larger regions that they make up.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What :func:`tabulate_regions` gives.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, for the eye region, the upper and the lower face.
+    """
+    keys = [IMAGE, GROUP, TRAIT]
+    united = [
+        table[table[REGION].isin(parts)]
+        .groupby(keys, sort=False)[[RELEVANCE, SHARE]]
+        .sum()
+        .reset_index()
+        .assign(**{REGION: name})
+        for name, parts in UNIONS.items()
+    ]
+    return pd.concat(united)[REGION_COLUMNS]

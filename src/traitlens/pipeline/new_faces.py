@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 from PIL import Image
 
-from traitlens.faces.images import CROPS, load_image, prepare_image
+from traitlens.faces.cropping import Crop, prepare_image
+from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.keeping import write_whole
@@ -76,12 +77,16 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
     TraitlensError
         If the file is no image that can be used, or holds no face where the crop needs one.
     """
-    crop, size = models.prepared.get("crop"), models.prepared.get("size")
-    if crop not in CROPS or not isinstance(size, int) or not 32 <= size <= LARGEST:
+    size = models.prepared.get("size")
+    try:
+        crop = Crop.from_json(models.prepared)
+    except (KeyError, TypeError, ValueError, TraitlensError):
+        crop = None
+    if crop is None or not isinstance(size, int) or not 32 <= size <= LARGEST:
         raise ModelError("the model does not say how its images were prepared; fit it again")
-    pixels = load_image(path)
+    pixels = load_image(path, crop.background or BACKGROUND)
     points = None
-    if crop != "full":
+    if crop.name != "full":
         found = find_landmarks({path.name: path})
         points = found.points(path.name)
         if points is None:

@@ -16,6 +16,7 @@ import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.faces.images import check_images
+from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
 from traitlens.features.views import FACE_VIEWS
@@ -23,7 +24,7 @@ from traitlens.locking import Lock
 from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
 from traitlens.pipeline.engines import Engine, open_engine
-from traitlens.pipeline.explaining import MapWork, tabulate_regions, write_maps
+from traitlens.pipeline.explaining import MapWork, tabulate_regions, unite_regions, write_maps
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
 from traitlens.pipeline.protocols import follow_protocol, machine_for
@@ -249,13 +250,14 @@ class Run:
         """
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
         digests = {image: keeping.digest_file(path) for image, path in paths.items()}
+        given = read_given(self.study.folder, paths, self.study.landmarks)
 
         def make(_key: str, advance: Advance) -> None:
-            found = find_landmarks(paths, self.study.landmarks, progress=advance)
+            found = find_landmarks(paths, given, progress=advance)
             keeping.write_table(self.results / "landmarks.csv", found.table)
             keeping.write_json(self.results / "face_notices.json", list(map(str, found.notices)))
 
-        inputs = [digests, self.study.landmarks]
+        inputs = [digests, given]
         files = ["landmarks.csv", "face_notices.json"]
         return self.make_stage("landmarks", inputs, files, "Finding landmarks", len(paths), make)
 
@@ -275,7 +277,7 @@ class Run:
             paths = {image: self.study.path(image) for image in images}
             write_prepared(self.results / "prepared.zarr", paths, points, faces, advance)
 
-        inputs = [self.find_landmarks(), faces.model_dump()]
+        inputs = [self.find_landmarks(), faces.model_dump(exclude={"regions"})]
         return self.make_stage("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
 
     @property
@@ -351,7 +353,7 @@ class Run:
             table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
-            prepared = {"crop": self.prepared.attrs["crop"], "size": self.prepared.sizes[Y]}
+            prepared = {**self.prepared.attrs, "size": self.prepared.sizes[Y]}
             read = {space.view for space in self.features[1]}
             views = {name: view for name, view in FACE_VIEWS.items() if name in read}
             models = TraitModels.of(self.fitted, self.backbone, views, prepared, table)
@@ -395,7 +397,7 @@ class Run:
         )
 
     def regions(self) -> str:
-        """Write `regions.csv`: the relevance of each region of each face.
+        """Write `regions.csv`, the relevance of each region of each face, and sums in `region_unions.csv`.
 
         Returns
         -------
@@ -403,13 +405,16 @@ class Run:
             Digest of what it depends on.
         """
 
+        polygons = self.study.settings.faces.regions
+
         def make(_key: str, advance: Advance) -> None:
             maps = open_arrays(self.results / "maps.zarr")
-            table = tabulate_regions(maps, self.prepared, advance)
+            table = tabulate_regions(maps, self.prepared, advance, polygons)
             keeping.write_table(self.results / "regions.csv", table)
+            keeping.write_table(self.results / "region_unions.csv", unite_regions(table))
 
-        total = len(self.study.images)
-        return self.make_stage("regions", [self.explain()], ["regions.csv"], "Regions", total, make)
+        inputs, files = [self.explain(), list(polygons.items())], ["regions.csv", "region_unions.csv"]
+        return self.make_stage("regions", inputs, files, "Regions", len(self.study.images), make)
 
     def compare(self) -> str:
         """Write `comparisons/*` and the tables of `ratings/`: tests by exchange of raters between groups.

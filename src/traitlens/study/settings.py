@@ -32,19 +32,54 @@ class FoldSettings(_Section):
 
 
 class FaceSettings(_Section):
-    """What part of each image the network sees.
+    """What part of each image the network sees, and which regions its relevance is summed over.
 
     Parameters
     ----------
-    crop : {"auto", "face", "full"}, default "auto"
-        "face": upright square around the face, pupils at fixed places; "full": the whole image, padded to
-        a square; "auto": "face" where landmarks are at hand, else "full".
+    crop : {"auto", "face", "reference", "full"}, default "auto"
+        "face": upright square around the face, pupils at fixed places; "reference": the box around the face,
+        enlarged and shifted up, as in Cao et al. 2023 (larger30_shiftup15); "full": the whole image, padded
+        to a square; "auto": "face" where landmarks are at hand, else "full".
     size : int, default 224
         Side of the square in pixels.
+    larger : float, default 0.3
+        By what share of its side the crop "reference" enlarges the box.
+    up : float, default 0.15
+        By what share of the face's height the crop "reference" shifts the box up.
+    rotate : bool, default False
+        Whether the crop "reference" turns the image until the pupils lie level.
+    background : (int, int, int) or None
+        Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. Where missing,
+        mid-grey, but the photograph's outermost pixels go on beside it where a crop reaches over its edge.
+    regions : mapping of str to polygon
+        Regions of one's own, painted over the others in their order: numbers of mesh points (0 to 477), or
+        (x, y) in the frame of 512 x 512 pixels with the pupils at (192, 224) and (320, 224).
     """
 
-    crop: Literal["auto", "face", "full"] = "auto"
+    crop: Literal["auto", "face", "reference", "full"] = "auto"
     size: int = Field(224, ge=64, le=1024)
+    larger: float = Field(0.3, gt=-0.9, le=5)
+    up: float = Field(0.15, ge=-2, le=2)
+    rotate: bool = False
+    background: tuple[int, int, int] | None = Field(None, examples=[(128, 128, 128)])
+    regions: dict[str, tuple[int, ...] | tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+
+    @field_validator("background")
+    @classmethod
+    def _is_colour(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and not all(0 <= part <= 255 for part in value):
+            raise ValueError("red, green and blue lie between 0 and 255")
+        return value
+
+    @field_validator("regions")
+    @classmethod
+    def _are_polygons(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, corners in value.items():
+            if len(corners) < 3:
+                raise ValueError(f"{name!r} needs three corners or more")
+            if any(isinstance(corner, int) and not 0 <= corner <= 477 for corner in corners):
+                raise ValueError(f"the points of {name!r} must lie between 0 and 477")
+        return value
 
 
 class ReadoutSettings(_Section):
