@@ -98,7 +98,7 @@ def _find_68_points(pixels: np.ndarray, detector: Any, predictor: Any) -> np.nda
     shrink = max(max(pixels.shape[:2]) / LONG_SIDE, 1.0)
     size = (round(pixels.shape[1] / shrink), round(pixels.shape[0] / shrink))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)) if shrink > 1 else pixels
-    boxes = sorted(detector(small, 1), key=lambda box: box.area())
+    boxes = sorted(detector(small, 0), key=lambda box: box.area())
     if not boxes:
         return None
     shape = predictor(small, boxes[-1])

@@ -152,7 +152,7 @@ def make_face_sheet(
 
 
 class _Average:
-    """Sums faces on the template; the photograph's edge cuts some of them."""
+    """Sums faces on the template."""
 
     def __init__(self, template: Template):
         self._template = template
@@ -162,9 +162,8 @@ class _Average:
     def add(self, pixels: np.ndarray, points: np.ndarray) -> None:
         """Add one face."""
         prepared = prepare_image(pixels, self._template.size, "face", points)
-        seen = np.where(prepared.frame.covered()[..., None], prepared.pixels, np.nan)
-        mesh = prepared.frame.map_points(points)
-        warped = self._template.warp(np.moveaxis(seen, 2, 0), mesh, conserve=False).transpose(1, 2, 0)
+        mesh, pixels = prepared.frame.map_points(points), np.moveaxis(prepared.pixels, 2, 0)
+        warped = self._template.warp(pixels, mesh, conserve=False).transpose(1, 2, 0)
         known = np.isfinite(warped).all(axis=2, keepdims=True)
         self._sum += np.where(known, warped, 0)
         self._count += known

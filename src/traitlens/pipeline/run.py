@@ -404,7 +404,6 @@ class Run:
         str
             Digest of what it depends on.
         """
-
         polygons = self.study.settings.faces.regions
 
         def make(_key: str, advance: Advance) -> None:
