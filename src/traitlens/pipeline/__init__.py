@@ -6,8 +6,9 @@ and settings. What it makes is recorded under the digest of both, so that a seco
 one stopped, and a change of one setting makes only what depends on it again.
 """
 
+from traitlens.pipeline.answers import find_poor_answers
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.run import Run, check, run
 from traitlens.pipeline.sanity import check_maps
 
-__all__ = ["Machine", "Run", "check", "check_maps", "run"]
+__all__ = ["Machine", "Run", "check", "check_maps", "find_poor_answers", "run"]

@@ -15,12 +15,14 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
+from traitlens.collecting.plan import read_plan
 from traitlens.faces.images import check_images
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
 from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
+from traitlens.pipeline.answers import write_planned, write_quality
 from traitlens.pipeline.blocks import blocks_by_fold, blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
 from traitlens.pipeline.engines import Engine, open_engine
@@ -220,14 +222,15 @@ class Run:
         return make_targets(self.study.ratings)
 
     def rate(self) -> str:
-        """Write `ratings/targets.csv` and `ratings/reliability.csv`.
+        """Write the tables of `ratings/`: targets, reliability, quality of the answers, what cleaning took.
 
         Returns
         -------
         str
             Digest of what they depend on.
         """
-        seed = self.study.settings.seed
+        seed, cleaning = self.study.settings.seed, self.study.settings.cleaning
+        left_out = self.study.cleaning.left_out if self.study.cleaning is not None else None
 
         def make(_key: str, _advance: Advance) -> None:
             reliability = reliability_table(self.study.ratings, seed=seed)
@@ -235,10 +238,12 @@ class Run:
             keeping.write_table(self.results / "ratings" / "reliability.csv", reliability)
             if self.study.cleaning is not None:
                 keeping.write_table(self.results / "ratings" / "cleaning.csv", self.study.cleaning.steps)
-                keeping.write_table(self.results / "ratings" / "left_out.csv", self.study.cleaning.left_out)
+                keeping.write_table(self.results / "ratings" / "left_out.csv", left_out)
+            write_quality(self.study, self.results)
 
         files = ["ratings/targets.csv", "ratings/reliability.csv"]
-        return self.make_stage("rate", [self.study.ratings, seed], files, "Rating reliability", 1, make)
+        inputs = [self.study.ratings, left_out, cleaning.model_dump(), seed]
+        return self.make_stage("rate", inputs, files, "Rating reliability", 1, make)
 
     def find_landmarks(self) -> str:
         """Write `landmarks.csv`: the landmarks that were given, completed by detected ones.
@@ -454,9 +459,11 @@ class Run:
             description = describe_study(self.study, self.prepared.attrs["crop"], notices)
             keeping.write_json(self.results / "study.json", description)
             keeping.write_json(self.results / "provenance.json", self._provenance())
+            write_planned(self.study, self.results)
             write_report(self.results)
 
-        inputs = [self.compare(), self.study.images, self.study.settings.model_dump()]
+        plan = read_plan(self.study.folder)
+        inputs = [self.compare(), self.rate(), plan, self.study.images, self.study.settings.model_dump()]
         self.make_stage("report", inputs, ["report.html"], "Report", 1, make)
         return self.results / "report.html"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
@@ -151,6 +152,9 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         "Matrices of correlations between traits, one for each group.",
     )
     section.tables += print_tables(results, "ratings")
+    told, tables = tell_quality(results)
+    section.paragraphs += told
+    section.tables += tables
     return section
 
 
@@ -274,6 +278,10 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
     section = Section("comparison", "Comparison of groups")
     if "answers" in results.comparisons:
         section.paragraphs += _answers(results.comparisons["answers"])
+    if results.comparisons:
+        told, tables = tell_plan(results)
+        section.paragraphs += told
+        section.tables += tables
     if results.regions is None:
         section.notes.append("The regions’ shares are left out: the results hold no regions.csv.")
     section.figures += _show(
