@@ -9,6 +9,9 @@ from traitlens.collecting.plan import compare_with_plan, read_plan
 from traitlens.collecting.quality import find_signs, tabulate_quality
 from traitlens.study.reading import Study
 
+NO_TESTS = {"answers", "rater_regions"}
+"""Tables of comparisons that test nothing of their own."""
+
 
 def find_poor_answers(study: Study) -> pd.DataFrame:
     """Count the raters whose answers are worth a look.
@@ -60,6 +63,6 @@ def write_planned(study: Study, results: Path) -> None:
         (results / "plan.json").unlink(missing_ok=True)
         (results / "planned.csv").unlink(missing_ok=True)
         return
-    tests = sorted(path.stem for path in (results / "comparisons").glob("*.csv"))
+    made = {path.stem for path in (results / "comparisons").glob("*.csv")} - NO_TESTS
     keeping.write_json(results / "plan.json", plan)
-    keeping.write_table(results / "planned.csv", compare_with_plan(plan, study.settings, tests))
+    keeping.write_table(results / "planned.csv", compare_with_plan(plan, study.settings, sorted(made)))
