@@ -15,7 +15,7 @@ from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
-from traitlens.report.wording import SIGNS
+from traitlens.report.wording import describe_signs
 from traitlens.words import GROUP, TRAIT
 
 
@@ -224,7 +224,7 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     if results.averages is None and results.maps is None:
         section.notes.append("This part is left out: the results hold no relevance maps.")
         return section
-    section.paragraphs += [SIGNS, _SCALE]
+    section.paragraphs += [describe_signs(results), _SCALE]
     if "average_maps" in drawings:
         section.paragraphs.append(
             "In average maps relevance runs along the prediction: red pixels raised the prediction where "
