@@ -121,7 +121,7 @@ class ReadoutSettings(_Section):
     grid: int = Field(7, ge=1, le=56)
     views: dict[Literal["image", "face", "full", "eyes"], Weight] = Field({"image": 1.0}, min_length=1)
     transform: Literal["none", "sqrt"] = "none"
-    whiten: float | None = Field(None, gt=0)
+    whiten: float | None = Field(None, gt=0, examples=[0.1])
     across_traits: bool = False
     mixes: int = Field(1, ge=1, le=1000)
     mirror: bool = False
