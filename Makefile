@@ -40,6 +40,7 @@ docs: $(READY)  ## the documentation site, with every example executed: docs/_bu
 
 bench: $(READY)  ## speed and agreement beside the published tools
 	$(BIN)/python benchmarks/relevance.py
+	$(BIN)/python benchmarks/one_million_impressions.py
 
 clean:  ## remove the virtual environments and caches
 	rm -rf docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -196,3 +196,25 @@ def test_ten_kills_change_nothing(done, tmp_path):
         first, second = (open_arrays(folder / name).load() for folder in (done.results, tmp_path / "killed"))
         assert first.identical(second), name
     assert not list((tmp_path / "killed").rglob(f"*{PARTIAL}*"))
+
+
+@pytest.mark.slow
+def test_a_run_reads_several_taps_and_views_of_whitened_roots(tmp_path):
+    folder = make_study(tmp_path / "study")
+    settings = (folder / "study.toml").read_text().replace("permutations = 99", "permutations = 0")
+    before, _, after = settings.partition("[readout]")
+    readout = (
+        '[readout]\ntaps = ["block3_pool", "block4_pool"]\nviews = { image = 1, eyes = 0.25 }\n'
+        'grid = 2\ntransform = "sqrt"\nwhiten = 0.1\nacross_traits = true\nmixes = 3\n\n'
+    )
+    (folder / "study.toml").write_text(before + readout + after[after.find("[") :])
+    several = Run(Study.load(folder))
+    several.fit()
+    assert [space.tap.grid for space in several.features[1]] == [2, 2, (2, 4), (2, 4)]
+    models = TraitModels.load(several.results / "models")
+    assert set(models.views) == {"eyes"}
+    readout = models.readouts[0]
+    pixels = several.prepared["pixels"][0].to_numpy()
+    maps = explain_face(several.backbone, [readout], models, pixels, "lrp.z_plus")
+    predicted = readout.predict({space: values[:1] for space, values in several.features[1].items()})
+    assert float(maps.sum()) == pytest.approx(predicted[0] - readout.mean, abs=0.02 * abs(readout.mean))

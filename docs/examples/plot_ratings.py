@@ -20,7 +20,7 @@ print(study)
 
 reliability = reliability_table(study.ratings, seed=0)
 reliability[
-    ["group", "trait", "n_raters", "reliability", "ceiling_r", "ceiling_r_low", "ceiling_r_high"]
+    ["group", "trait", "n_raters", "ceiling_r2", "ceiling_r", "ceiling_r_low", "ceiling_r_high"]
 ].round(2)
 
 # %%

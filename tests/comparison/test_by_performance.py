@@ -108,3 +108,13 @@ def test_transfer(rng):
     groups = transfer_table(predictions, "group", ceilings).set_index(["trait", "fitted_on", "predicting"])
     assert_allclose(groups["share_of_ceiling"], groups["r"] / 0.5, rtol=1e-12)
     assert groups.loc[("t0", "a", "b"), "ratings_r"] > 0.6
+
+
+def test_raters_who_do_not_agree_at_all_leave_no_share_of_their_ceiling(rng):
+    ceilings = pd.DataFrame(
+        [(g, t, 0.0 if g == "b" else 0.5) for g in "ab" for t in ("t0", "t1")],
+        columns=["group", "trait", "ceiling_r"],
+    )
+    table = transfer_table(make_predictions(rng), "group", ceilings).set_index(["fitted_on", "predicting"])
+    assert table.loc[("a", "b"), ["share_of_ceiling", "ratings_r_corrected"]].isna().all(axis=None)
+    assert table.loc[("a", "a"), "share_of_ceiling"].notna().all()

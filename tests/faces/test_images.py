@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage.transform import EuclideanTransform, estimate_transform
 
+from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.frames import (
     CANONICAL_ANCHORS,
     LEFT_PUPIL,
@@ -21,7 +22,7 @@ from traitlens.faces.frames import (
     fit_similarity,
     make_frame,
 )
-from traitlens.faces.images import check_images, load_image, prepare_image
+from traitlens.faces.images import check_images, load_image
 from traitlens.problems import TraitlensError
 
 
@@ -258,3 +259,41 @@ def test_similarity_equals_scikit_image(rng: np.random.Generator):
     source, target = rng.normal(size=(2, 6, 2))
     expected = estimate_transform("similarity", source, target).params[:2]
     np.testing.assert_allclose(fit_similarity(source, target), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_lies_beside_the_photograph():
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    points = mesh((12, 10), (28, 10), (20, 27.575))  # the face reaches over every edge
+    coloured = prepare_image(pixels, 64, Crop("face", background=(255, 0, 7)), points)
+    continued = prepare_image(pixels, 64, "face", points)
+    inside = coloured.frame.covered()
+    assert 0.2 < inside.mean() < 0.95
+    assert (coloured.pixels[0, 0] == (255, 0, 7)).all()
+    # Outside, every pixel is that of the nearest place on the edge.
+    y, x = np.nonzero(~inside)
+    places = coloured.frame.map_back(np.column_stack([x, y]) + 0.5)
+    nearest = np.clip(np.floor(places), 0, 39).astype(int)
+    away = np.abs(places - np.clip(places, 0, 40)).max(axis=1)
+    far = away > 2
+    corner = far & (places < -2).all(axis=1)
+    assert corner.any()
+    expected = pixels[nearest[corner, 1], nearest[corner, 0]]
+    np.testing.assert_allclose(continued.pixels[y, x][corner].astype(int), expected, rtol=0, atol=1)
+
+
+def test_reference_crop_of_ones_own_margins_and_level():
+    turn = np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    points = mesh((40, 50), (60, 50), (50, 70))
+    points[0], points[1] = (30, 20), (70, 80)
+    pixels = np.zeros((200, 200, 3), np.uint8)
+    crop = Crop("reference", larger=1.0, up=0.5, rotate=True)
+    frame = prepare_image(pixels, 100, crop, points @ turn.T + [40, 20]).frame
+    # The box is 40 x 60: the square has sides of 120 around (50, 50 - 30).
+    corners = np.array([[-10.0, -40.0], [110.0, -40.0], [110.0, 80.0]])
+    expected = corners @ turn.T + [40, 20]
+    np.testing.assert_allclose(frame.map_back([[0, 0], [100, 0], [100, 100]]), expected, rtol=0, atol=1e-9)
+    level = frame.map_points(points @ turn.T + [40, 20])
+    assert level[LEFT_PUPIL, 1] == pytest.approx(level[RIGHT_PUPIL, 1])
+    assert Crop.from_json(json.loads(json.dumps(crop.to_json()))) == crop
+    assert Crop.from_json({"crop": "face", "size": 224}) == Crop("face")

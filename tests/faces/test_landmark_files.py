@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from traitlens.faces.landmark_files import (
     DLIB_TO_MESH,
     TEM_TO_MESH,
     read_dlib_xml,
+    read_given,
     read_pts,
     read_tem,
 )
@@ -96,3 +98,29 @@ def test_3dsk_templates_are_read(faces_3dsk: list[Path]):
         assert 200 < distance < 500
         assert abs(table.loc["473", "y"] - table.loc["468", "y"]) < 0.1 * distance
         assert table.loc["152", "y"] > table.loc["17", "y"] > table.loc["2", "y"] > table.loc["33", "y"]
+
+
+def test_files_beside_the_images_are_gathered_and_the_table_wins(tmp_path: Path):
+    paths = {name: tmp_path / "images" / name for name in ("a.png", "b.png", "c.png", "d.png")}
+    (tmp_path / "images").mkdir()
+    places = np.random.default_rng(0).uniform(0, 100, (189, 2))
+    for name in ("a", "b"):
+        text = "\n".join(f"{x} {y}" for x, y in places)
+        (tmp_path / "images" / f"{name}.tem").write_text(f"189\n{text}\n")
+    points = "\n".join(f"{x} {y}" for x, y in places[:68])
+    (tmp_path / "images" / "c.pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
+    parts = "".join(f"<part name='{i:02d}' x='{i}' y='{2 * i}'/>" for i in range(68))
+    images = "".join(
+        f"<image file='x/{n}'><box width='5' height='5'>{parts}</box></image>" for n in ("c", "d")
+    )
+    (tmp_path / "landmarks.xml").write_text(f"<dataset><images>{images}</images></dataset>")
+    table = pd.DataFrame({"image": ["a.png"], "point": ["468"], "x": [1.0], "y": [2.0]})
+    given = read_given(tmp_path, paths, table).set_index(["image", "point"])
+    assert given.loc["a.png"].to_numpy().tolist() == [[1.0, 2.0]]
+    assert given.loc[("b.png", "468"), ["x", "y"]].tolist() == places[0].tolist()
+    assert given.loc[("c.png", "152"), ["x", "y"]].tolist() == (places[8] - 0.5).tolist()
+    assert given.loc[("d.png", "152"), ["x", "y"]].tolist() == [8.5, 16.5]
+    assert read_given(tmp_path / "images", {"e.png": tmp_path / "e.png"}) is None
+    (tmp_path / "images" / "b.tem").write_text("189\n1 2\n")
+    with pytest.raises(TraitlensError, match=r"b\.tem: holds 1 points"):
+        read_given(tmp_path, paths, table)

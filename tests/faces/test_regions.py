@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from traitlens.faces.regions import (
     region_masks,
     region_names,
 )
+from traitlens.pipeline.explaining import tabulate_regions, unite_regions
 from traitlens.problems import TraitlensError
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "faces.py"
@@ -101,3 +103,28 @@ def test_own_regions_and_unions():
 def test_what_is_no_polygon_is_named(polygon):
     with pytest.raises(TraitlensError, match="region 'mole' is no polygon"):
         region_labels(MESH, 64, {"mole": polygon})
+
+
+def test_own_regions_and_unions_of_a_studys_maps():
+    rng = np.random.default_rng(0)
+    shape = (2, 1, 3, 64, 64)
+    names = ("group", "trait", "image", "y", "x")
+    coordinates = {"group": ["a", "b"], "trait": ["warm"], "image": ["1", "2", "3"]}
+    maps = xr.Dataset({"relevance": (names, rng.normal(size=shape))}, coordinates)
+    points = np.stack([MESH / 8, MESH / 8 + 2, np.full_like(MESH, np.nan)])
+    prepared = xr.Dataset({"points": (("image", "point", "xy"), points)}, {"y": np.arange(64) + 0.5})
+    own = {"chin tip": (152, 148, 377, 200)}
+    table = tabulate_regions(maps, prepared, lambda steps: None, own)
+    assert list(table["region"].unique()) == [*REGIONS, "chin tip"]
+    assert list(table["image"].unique()) == ["1", "2"]  # the third has no landmarks
+    sums = table.groupby(["group", "image"])[["relevance", "share"]].sum()
+    for (group, image), row in sums.iterrows():
+        total = float(maps["relevance"].sel(group=group, trait="warm", image=image).sum())
+        assert row["relevance"] == pytest.approx(total, rel=1e-9, abs=1e-9)
+        assert row["share"] == pytest.approx(1)
+    united = unite_regions(table).set_index(["region", "image", "group"])["relevance"]
+    assert len(united) == len(UNIONS) * 2 * 2
+    single = table.set_index(["region", "image", "group"])["relevance"]
+    for union, parts in UNIONS.items():
+        expected = sum(single[part, "2", "b"] for part in parts)
+        assert united[union, "2", "b"] == pytest.approx(expected, rel=1e-9, abs=1e-9)

@@ -129,7 +129,8 @@ def test_mirrored_average_is_its_own_mirror_image():
 
 
 def test_warped_faces_are_more_alike_than_unwarped_ones(faces_3dsk: list[Path], template: Template):
-    from traitlens.faces.images import load_image, prepare_image
+    from traitlens.faces.cropping import prepare_image
+    from traitlens.faces.images import load_image
     from traitlens.faces.landmarks import detect_landmarks
 
     before, after = [], []

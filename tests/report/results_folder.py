@@ -135,7 +135,6 @@ def make_results(
         )  # fmt: skip
         reliability.append(
             {"group": group, "trait": trait, "n_raters": 20, "n_images": len(images),
-             "reliability": ceiling**2,
              "ceiling_r": ceiling, "ceiling_r2": ceiling**2, "ceiling_r_low": ceiling - 0.05,
              "ceiling_r_high": ceiling + 0.03, "icc_2_1": 0.2, "icc_2_k": 0.83, "alpha": 0.85}
         )  # fmt: skip
@@ -166,8 +165,8 @@ def make_results(
     }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(study), encoding="utf-8")
     provenance = {
-        "versions": {"traitlens": "0.1.0", "torch": "2.13.0"}, "seeds": {"seed": 0},
-        "digests": {"ratings.csv": "ab" * 32}, "timings": {"features": 12.3, "explain": 45.6},
+        "traitlens": "0.1.0", "python": "3.12.1", "packages": {"torch": "2.13.0"}, "seed": 0,
+        "sha256": {"ratings.csv": "ab" * 32}, "seconds": {"features": 12.3, "explain": 45.6},
     }  # fmt: skip
     (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
     return folder

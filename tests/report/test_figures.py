@@ -18,7 +18,7 @@ from traitlens.report.charts import plot_performance
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
-from traitlens.report.figures import FIGURES, draw_figure
+from traitlens.report.figures import FIGURES, _extreme_faces, draw_figure
 from traitlens.report.map_figures import plot_average_maps
 from traitlens.report.region_charts import mean_shares
 from traitlens.report.results import read_results
@@ -305,6 +305,17 @@ def test_only_significant_areas_are_outlined(results):
 def test_wrong_options_are_named(results, name, options, told):
     with pytest.raises(TraitlensError, match=told):
         draw_figure(results, name, **options)
+
+
+def test_extreme_faces_show_each_person_once(results):
+    images = _extreme_faces(results, "warm", WIDE)
+    identity = results.study["identity"]
+    assert len({identity[image] for image in images}) == len(images) == 6
+    mean = results.maps["prediction"].sel(trait="warm").mean("group").to_series()
+    assert list(mean[images]) == sorted(mean[images])
+    assert images[0] == mean.idxmin()
+    lowest = {identity[image] for image in images[:3]}
+    assert images[-1] == mean[[image for image in mean.index if identity[image] not in lowest]].idxmax()
 
 
 def test_a_missing_part_is_named(results):

@@ -119,6 +119,9 @@ def test_methods_text_is_true_to_the_settings(page, results_folder, tmp_path):
     assert "ridge regression (Hoerl & Kennard, 1970)" in text
     assert "layer block4_pool, averaged to a grid of 7 × 7 places" in text
     assert "5 folds by identity" in text
+    assert "Analyses were run with traitlens 0.1.0, Python 3.12.1 and torch 2.13.0." in text
+    assert "by exchanging raters between the groups at random" in text
+    assert "threshold-free cluster enhancement (Smith & Nichols, 2009)" in text
     assert "https://doi.org/10.1177/09567976231192236" in text
     other = tmp_path / "dense"
     shutil.copytree(

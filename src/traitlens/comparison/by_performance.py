@@ -346,8 +346,10 @@ def transfer_table(
                         float(ceiling[(name, fixed) if across == GROUP else (fixed, name)])
                         for name in (source, target)
                     ]
-                    row["share_of_ceiling"] = r / limits[1]
-                    row["ratings_r_corrected"] = 1.0 if source == target else shared / (limits[0] * limits[1])
+                    both_limits = limits[0] * limits[1]  # 0 where raters do not agree at all
+                    row["share_of_ceiling"] = r / limits[1] if limits[1] > 0 else np.nan
+                    corrected = shared / both_limits if both_limits > 0 else np.nan
+                    row["ratings_r_corrected"] = 1.0 if source == target else corrected
                 error = 1 / np.sqrt(max(len(both) - 3, 1)) * stats.norm.ppf(0.975)
                 row["ci_low"], row["ci_high"] = np.tanh(np.arctanh(r) - error), np.tanh(np.arctanh(r) + error)
                 rows.append(row)

@@ -1,52 +1,29 @@
-"""Image files read as upright sRGB pixels, and laid into squares for the network.
+"""Image files read as upright sRGB pixels.
 
 Images are hostile input: only JPEG, PNG, TIFF and WebP are decoded, whatever the file's name says, the
 number of pixels is limited, and every fault becomes one problem that names the file.
 """
 
 import io
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from traitlens.faces.frames import Frame as Frame
-from traitlens.faces.frames import invert_affine, make_frame, to_canonical
-from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.problems import Problem, TraitlensError
 
 Colour = tuple[int, int, int]
 
 BACKGROUND: Final[Colour] = (128, 128, 128)
 """The colour behind transparent pixels and beside images that are not square."""
 
-CROPS: Final = ("full", "face", "reference")
-"""Names of the crops."""
-
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 80_000_000
 FEWEST_PIXELS: Final = 32
-
-
-@dataclass(frozen=True)
-class PreparedImage:
-    """An image as the network will see it.
-
-    Parameters
-    ----------
-    pixels : ndarray (size, size, 3) of uint8
-        sRGB; row, column, channel.
-    frame : Frame
-        How it came from its file.
-    """
-
-    pixels: np.ndarray
-    frame: Frame
 
 
 def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
@@ -217,177 +194,3 @@ def check_images(
             if progress is not None:
                 progress(1)
     return faults
-
-
-def prepare_image(
-    pixels: np.ndarray,
-    size: int = 224,
-    crop: str = "full",
-    points: np.ndarray | None = None,
-    background: Colour | None = None,
-) -> PreparedImage:
-    """Lay an image into a square.
-
-    "full" keeps the whole image, padded to a square. "face" rotates, scales and shifts it so that pupils and
-    mouth lie at the places of the canonical frame. "reference" is the crop of Cao et al. 2023: the box
-    around the face, made square, 30 % larger and shifted up by 15 % of its height, without rotation.
-
-    Parameters
-    ----------
-    pixels : ndarray (row, column, 3) of uint8
-        An upright image.
-    size : int, default 224
-        Side of the square in pixels.
-    crop : {"full", "face", "reference"}
-        What to keep.
-    points : ndarray (478, 2), optional
-        The face's mesh in pixels of the image; needed for all crops but "full".
-    background : (int, int, int), optional
-        Colour beside the image; where missing, mid-grey for "full" and else the mean colour of the
-        image's outermost pixels.
-
-    Returns
-    -------
-    PreparedImage
-        The square and how it came about.
-
-    Raises
-    ------
-    TraitlensError
-        Where the crop is unknown or lacks points.
-
-    Examples
-    --------
-    >>> prepared = prepare_image(np.zeros((300, 200, 3), np.uint8), size=64)
-    >>> prepared.pixels.shape, prepared.frame.map_points([[100, 150]]).tolist()
-    ((64, 64, 3), [[32.0, 32.0]])
-    """
-    height, width = pixels.shape[:2]
-    frame = find_frame((width, height), size, crop, points)
-    if background is None:
-        background = BACKGROUND if crop == "full" else edge_colour(pixels)
-    draw = _shrink_whole if crop == "full" else resample
-    return PreparedImage(draw(pixels, frame, background), frame)
-
-
-def find_frame(
-    image_size: tuple[int, int], size: int = 224, crop: str = "full", points: np.ndarray | None = None
-) -> Frame:
-    """Find what part of an image a crop shows, without drawing it.
-
-    Parameters
-    ----------
-    image_size : (int, int)
-        Width and height of the upright image in pixels.
-    size : int, default 224
-        Side of the square in pixels.
-    crop : {"full", "face", "reference"}
-        What to keep; see :func:`prepare_image`.
-    points : ndarray (478, 2), optional
-        The face's mesh in pixels of the image; needed for all crops but "full".
-
-    Returns
-    -------
-    Frame
-        How the prepared image comes from the upright one.
-
-    Raises
-    ------
-    TraitlensError
-        Where the crop is unknown or lacks points.
-    """
-    if crop not in CROPS:
-        raise unknown_choice("crop", crop, CROPS)
-    if crop == "full":
-        width, height = image_size
-        left, top = min((width - height) // 2, 0), min((height - width) // 2, 0)
-        matrix = _square_matrix(left, top, max(width, height), size)
-    elif points is None or not np.isfinite(points).all():
-        raise TraitlensError(
-            Problem(f"the crop {crop!r} needs landmarks", "add landmarks.csv or use the crop 'full'")
-        )
-    else:
-        matrix = to_canonical(points, size) if crop == "face" else _reference_matrix(points, size)
-    return make_frame(matrix, size, crop, image_size)
-
-
-def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
-    """Map an upright square of the image to the prepared one."""
-    scale = size / side
-    return np.array([[scale, 0.0, -scale * left], [0.0, scale, -scale * top]])
-
-
-def _reference_matrix(points: np.ndarray, size: int) -> np.ndarray:
-    """Frame the box around the face, 30 % larger and 15 % of its height further up."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    width, height = high - low
-    side = 1.3 * max(width, height)
-    centre = (low + high) / 2 - np.array([0.0, 0.15 * height])
-    return _square_matrix(centre[0] - side / 2, centre[1] - side / 2, side, size)
-
-
-def edge_colour(pixels: np.ndarray) -> Colour:
-    """Average the outermost pixels of an image.
-
-    Parameters
-    ----------
-    pixels : ndarray (row, column, 3) of uint8
-        The image.
-
-    Returns
-    -------
-    (int, int, int)
-        Their mean colour.
-    """
-    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    red, green, blue = np.rint(edge.mean(axis=0)).astype(int).tolist()
-    return red, green, blue
-
-
-def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
-    """Pad the image to a square and resize it."""
-    height, width = pixels.shape[:2]
-    side = max(width, height)
-    square = Image.new("RGB", (side, side), background)
-    square.paste(Image.fromarray(pixels), (-min((width - height) // 2, 0), -min((height - width) // 2, 0)))
-    return np.asarray(
-        square.resize((frame.size, frame.size), Image.Resampling.LANCZOS, reducing_gap=3)
-    ).copy()
-
-
-def resample(pixels: np.ndarray, frame: Frame, background: Colour, samples: int = 3) -> np.ndarray:
-    """Draw the part of an image that a frame shows, without false patterns where it shrinks.
-
-    Shrinking is done by averages over whole pixels first, then over up to `samples` squared bilinear samples
-    to a pixel of the frame.
-
-    Parameters
-    ----------
-    pixels : ndarray (row, column, 3) of uint8
-        The upright image.
-    frame : Frame
-        What to draw.
-    background : (int, int, int)
-        Colour outside the image.
-    samples : int, default 3
-        How finely to sample; 1 is quick and a little coarser.
-
-    Returns
-    -------
-    ndarray (frame.size, frame.size, 3) of uint8
-        The pixels.
-    """
-    shrink = max(int(1 / (frame.scale * samples)), 1)
-    image = Image.fromarray(pixels)
-    if shrink > 1:
-        image = image.reduce(shrink)
-    samples = min(max(math.ceil(1 / (frame.scale * shrink)), 1), samples)
-    fine = frame.size * samples
-    to_image = invert_affine(frame.matrix) / shrink
-    to_image[:, :2] /= samples
-    enlarges = frame.scale * shrink >= 1
-    sampling = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
-    drawn = image.transform(
-        (fine, fine), Image.Transform.AFFINE, tuple(to_image.ravel()), sampling, fillcolor=background
-    )
-    return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()

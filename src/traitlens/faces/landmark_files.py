@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, TraitlensError
+from traitlens.study.matching import match_images
 from traitlens.words import IMAGE, POINT, X, Y
 
 TEM_TO_MESH: Final[Mapping[int, int]] = {
@@ -144,6 +145,53 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
     if problems or not tables:
         raise TraitlensError(problems or Problem("holds no image", "check the file", str(path)))
     return pd.concat(tables, ignore_index=True)[[IMAGE, POINT, X, Y]]
+
+
+def read_given(
+    folder: Path, paths: Mapping[str, Path], table: pd.DataFrame | None = None
+) -> pd.DataFrame | None:
+    """Gather the landmarks that a study brings: its table, and files of other programs.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder, which may hold dlib's `landmarks.xml`.
+    paths : mapping of str to Path
+        The images by name; a `.tem` or `.pts` file of the same name may lie beside each.
+    table : DataFrame, optional
+        image, point, x, y of `landmarks.csv`, which wins over the files of an image.
+
+    Returns
+    -------
+    DataFrame or None
+        image, point, x, y; None where nothing is given.
+
+    Raises
+    ------
+    TraitlensError
+        With every file that cannot be read.
+    """
+    problems: list[Problem] = []
+    found = {} if table is None else {str(image): rows for image, rows in table.groupby(IMAGE)}
+    for image, path in paths.items():
+        for suffix, read in ((".tem", read_tem), (".pts", read_pts)):
+            file = path.with_suffix(suffix)
+            if image not in found and file.exists():
+                try:
+                    found[image] = read(file).assign(**{IMAGE: image})
+                except TraitlensError as error:
+                    problems += error.problems
+    xml = folder / "landmarks.xml"
+    if xml.exists():
+        try:
+            named, unmatched = match_images(read_dlib_xml(xml), list(paths), xml.name)
+            problems += [Problem(one.what, one.advice, one.file) for one in unmatched]
+            found = {str(image): rows for image, rows in named.groupby(IMAGE)} | found
+        except TraitlensError as error:
+            problems += error.problems
+    if problems:
+        raise TraitlensError(problems)
+    return pd.concat(list(found.values()), ignore_index=True)[[IMAGE, POINT, X, Y]] if found else None
 
 
 def _area(box: ElementTree.Element) -> float:

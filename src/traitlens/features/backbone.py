@@ -4,13 +4,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from traitlens.features.convolving import convolve
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
-from traitlens.features.weights import vgg16_weights, weights_digest
+from traitlens.features.weights import (
+    VGG16_DIGEST,
+    VGG16_LAYERS,
+    vgg16_file,
+    vgg16_weights,
+    weights_digest,
+)
 from traitlens.problems import unknown_choice
 
 if TYPE_CHECKING:
@@ -315,3 +321,22 @@ def stack_backbone(
 
 BACKBONES: dict[str, Callable[[Path | None, Callable[[str], None]], Backbone]] = {"vgg16": _load_vgg16}
 """The backbones by name."""
+
+
+def describe_backbones() -> list[dict[str, Any]]:
+    """Describe the backbones that can be loaded by name.
+
+    Returns
+    -------
+    list of dict
+        name, convolutions, digest (SHA-256 of the weights), source, and whether the weights are here.
+    """
+    return [
+        {
+            "name": "vgg16",
+            "convolutions": len(VGG16_LAYERS),
+            "digest": VGG16_DIGEST,
+            "source": "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0",
+            "here": vgg16_file().exists(),
+        }
+    ]

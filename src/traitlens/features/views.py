@@ -64,6 +64,27 @@ class View:
         cut = Image.fromarray(image).crop(edges)
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
 
+    def grid(self, rows: int) -> tuple[int, int]:
+        """Divide the view into cells that are about as wide as high.
+
+        Parameters
+        ----------
+        rows : int
+            Number of rows.
+
+        Returns
+        -------
+        (int, int)
+            Rows and columns.
+
+        Examples
+        --------
+        >>> View("eyes", size=(448, 224)).grid(7)
+        (7, 14)
+        """
+        width, height = self.size
+        return rows, max(1, round(rows * width / height))
+
 
 WHOLE = "image"
 """Name of the view that is the prepared image itself."""

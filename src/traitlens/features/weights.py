@@ -77,6 +77,17 @@ def cached_weights() -> Path:
     return cache_folder() / "vgg16-oxford.safetensors"
 
 
+def vgg16_file() -> Path:
+    """Locate the file that keeps the weights of VGG16.
+
+    Returns
+    -------
+    Path
+        In :func:`cache_folder`, or what ``TRAITLENS_WEIGHTS`` names; it need not be there yet.
+    """
+    return Path(os.environ.get(FILE_VARIABLE) or cache_folder() / "vgg16-oxford.safetensors")
+
+
 def vgg16_weights(
     file: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[Tensors, str]:

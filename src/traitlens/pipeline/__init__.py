@@ -6,9 +6,10 @@ and settings. What it makes is recorded under the digest of both, so that a seco
 one stopped, and a change of one setting makes only what depends on it again.
 """
 
+from traitlens.pipeline.answers import find_poor_answers
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.run import Run
 from traitlens.pipeline.sanity import check_maps
 from traitlens.pipeline.whole import check, run
 
-__all__ = ["Machine", "Run", "check", "check_maps", "run"]
+__all__ = ["Machine", "Run", "check", "check_maps", "find_poor_answers", "run"]

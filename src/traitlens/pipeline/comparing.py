@@ -117,6 +117,7 @@ def compare_readouts(run: "Run") -> str:
         return files
 
     inputs = [run.fit(), settings.relevance.method, run.study.ratings, settings.comparison.model_dump()]
+    inputs.append(list(settings.faces.regions.items()))
     total = len(run.study.images) * (2 if pixels else 1)
     return run.make_stage("compare_readouts", inputs, [], "Comparing readouts", total, make)
 
@@ -139,7 +140,8 @@ def make_operator(run: "Run", advance: Advance) -> RegionOperator:
     features_key, features = run.features
     (space,) = features
     folds, method = run.folds[FOLD].to_numpy(), run.study.settings.relevance.method
-    key = keeping.digest(features_key, folds, method, traitlens.__version__)
+    polygons = run.study.settings.faces.regions
+    key = keeping.digest(features_key, folds, method, list(polygons.items()), traitlens.__version__)
     return make_region_operator(
         run.engine,
         keeping.Blocks(run.results, "regions", key),
@@ -150,6 +152,7 @@ def make_operator(run: "Run", advance: Advance) -> RegionOperator:
         folds,
         method,
         advance,
+        polygons,
     )
 
 

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from traitlens.arrays import open_arrays
-from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.faces.regions import UNIONS, Polygon, region_labels, region_names
+from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.machine import Machine
 from traitlens.readouts.readout import FeatureSpace, Readout
 from traitlens.relevance.analyze import explain_each
 from traitlens.relevance.maps import compress_maps
-from traitlens.relevance.region_table import sum_regions
-from traitlens.words import READOUT, RELEVANCE, X, Y
+from traitlens.relevance.region_table import REGION_COLUMNS, sum_regions
+from traitlens.words import GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y
 
 LEDGER = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
@@ -45,6 +47,8 @@ class MapWork:
         How much each map counts in the aligned average.
     kept : ndarray of bool (image,)
         The images whose maps are kept.
+    polygons : mapping of str to sequence
+        The study's own regions.
     """
 
     machine: Machine
@@ -56,6 +60,7 @@ class MapWork:
     method: str
     weights: np.ndarray
     kept: np.ndarray
+    polygons: Mapping[str, Polygon]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         """Make a block.
@@ -79,17 +84,21 @@ class MapWork:
         of_fold = [readout for readout in self.readouts if readout.fold == fold]
         where = [self.groups.index(r.group) * len(self.traits) + self.traits.index(r.trait) for r in of_fold]
         rows, count = len(self.groups) * len(self.traits), len(positions)
-        keep = np.flatnonzero(self.kept[positions])
+        keep, names = np.flatnonzero(self.kept[positions]), region_names(self.polygons)
         made: dict[str, np.ndarray] = {
             RELEVANCE: np.full((rows, len(keep), size, size), np.nan, np.float16),
             "mean": np.zeros((rows, size, size), np.float32),
             "aligned": np.zeros((rows, size, size), np.float32),
-            "regions": np.full((rows, count, len(REGIONS), 2), np.nan),
+            "regions": np.full((rows, count, len(names), 2), np.nan),
             **{name: np.full((rows, count), np.nan) for name in LEDGER},
         }
         weights = self.weights.reshape(rows, -1)[where].astype(np.float32)
         pixels = (prepared["pixels"][position].to_numpy() for position in positions)
-        each = explain_each(self.machine.backbone(), of_fold, pixels, self.method) if of_fold else ()
+        each = (
+            explain_each(self.machine.backbone(), of_fold, pixels, self.method, views=FACE_VIEWS)
+            if of_fold
+            else ()
+        )
         for place, (position, found) in enumerate(zip(positions, each, strict=False)):
             found = found.rename(pixels="pixel_sum").transpose(READOUT, Y, X)
             maps = found[RELEVANCE].to_numpy()
@@ -99,7 +108,9 @@ class MapWork:
                 made[name][where, place] = found[name].to_numpy()
             points = prepared["points"][position].to_numpy()
             if np.isfinite(points).all():
-                made["regions"][where, place] = sum_regions(maps, region_labels(points, size), len(REGIONS))
+                made["regions"][where, place] = sum_regions(
+                    maps, region_labels(points, size, self.polygons), len(names)
+                )
             if self.kept[position]:
                 made[RELEVANCE][where, np.searchsorted(keep, place)] = compress_maps(maps)
         shape = (len(self.groups), len(self.traits))
@@ -170,3 +181,28 @@ def kept_images(number: int, keep: str) -> np.ndarray:
 
 SAMPLE = 200
 """Images whose maps are kept where only a sample is."""
+
+
+def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """Sum the relevance of regions over the larger regions that they make up.
+
+    Parameters
+    ----------
+    table : DataFrame
+        image, group, trait, region, relevance, share.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, for the eye region, the upper and the lower face.
+    """
+    keys = [IMAGE, GROUP, TRAIT]
+    united = [
+        table[table[REGION].isin(parts)]
+        .groupby(keys, sort=False)[[RELEVANCE, SHARE]]
+        .sum()
+        .reset_index()
+        .assign(**{REGION: name})
+        for name, parts in UNIONS.items()
+    ]
+    return pd.concat(united)[REGION_COLUMNS]

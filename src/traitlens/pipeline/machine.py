@@ -1,7 +1,7 @@
 """Where and how the network is run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from traitlens.features.backbone import Backbone, load_backbone
@@ -23,6 +23,8 @@ class Machine:
         Processes of this machine that share the work (needs Dask); threads of one process where None.
     scheduler : str or None
         Address of a Dask scheduler whose workers share the work, such as "tcp://10.0.0.1:8786".
+    divide_by : float, default 1
+        The network's input is divided by this; 255 in the protocol of Cao et al. (2023).
     """
 
     device: str = "cpu"
@@ -30,6 +32,7 @@ class Machine:
     weights: Path | None = None
     workers: int | None = None
     scheduler: str | None = None
+    divide_by: float = 1.0
 
     def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
         """Load the frozen network, once in each process.
@@ -49,7 +52,11 @@ class Machine:
         TraitlensError
             If the weights cannot be had, or the device or precision is not there.
         """
-        return _load(self.device, self.precision, self.weights, announce)
+        backbone = _load(self.device, self.precision, self.weights, announce)
+        if self.divide_by == 1:
+            return backbone
+        divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
+        return replace(backbone, preprocessing=divided)
 
 
 def _load(device: str, precision: str, weights: Path | None, announce: Callable[[str], None]) -> Backbone:

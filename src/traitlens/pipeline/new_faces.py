@@ -1,23 +1,60 @@
 """Faces that a study did not hold: prepared as its images were, their impressions predicted and explained."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from PIL import Image
 
-from traitlens.faces.images import CROPS, load_image, prepare_image
+from traitlens.faces.cropping import Crop, prepare_image
+from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
-from traitlens.features.backbone import Backbone
+from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.keeping import write_whole
 from traitlens.problems import ModelError, Problem, TraitlensError
 from traitlens.readouts.readout import Readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.analyze import Explainer
+from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.words import GROUP, READOUT, RELEVANCE, X, Y
 
 LARGEST = 2048
 """Side in pixels beyond which no prepared image is believed to be meant."""
+
+
+def load_models(
+    folder: Path, weights: Path | None = None, announce: Callable[[str], None] = lambda text: None
+) -> tuple[TraitModels, Backbone]:
+    """Load readouts and the network that they read, set up as it was when they were fitted.
+
+    Parameters
+    ----------
+    folder : Path
+        `results/models` of a run.
+    weights : Path or None
+        A file with the network's weights; found or fetched where None.
+    announce : callable
+        Called with a line of text before anything slow.
+
+    Returns
+    -------
+    models : TraitModels
+        The readouts; everything about them was checked.
+    backbone : Backbone
+        The network, with the preprocessing that is stored with the readouts.
+
+    Raises
+    ------
+    TraitlensError
+        If either cannot be loaded.
+    """
+    models = TraitModels.load(folder)
+    backbone = load_backbone(models.backbone_name, weights, announce)
+    return models, replace(backbone, preprocessing=models.preprocessing)
 
 
 def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
@@ -40,12 +77,16 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
     TraitlensError
         If the file is no image that can be used, or holds no face where the crop needs one.
     """
-    crop, size = models.prepared.get("crop"), models.prepared.get("size")
-    if crop not in CROPS or not isinstance(size, int) or not 32 <= size <= LARGEST:
+    size = models.prepared.get("size")
+    try:
+        crop = Crop.from_json(models.prepared)
+    except (KeyError, TypeError, ValueError, TraitlensError):
+        crop = None
+    if crop is None or not isinstance(size, int) or not 32 <= size <= LARGEST:
         raise ModelError("the model does not say how its images were prepared; fit it again")
-    pixels = load_image(path)
+    pixels = load_image(path, crop.background or BACKGROUND)
     points = None
-    if crop != "full":
+    if crop.name != "full":
         found = find_landmarks({path.name: path})
         points = found.points(path.name)
         if points is None:
@@ -134,3 +175,59 @@ def explain_face(
     return xr.DataArray(
         np.stack([maps[groups == name].mean(0) for name in names]), {GROUP: names}, (GROUP, Y, X), RELEVANCE
     )
+
+
+def write_new_maps(
+    models: TraitModels,
+    backbone: Backbone,
+    path: Path,
+    out: Path,
+    method: str,
+    progress: Callable[[int], None] = lambda steps: None,
+) -> list[Path]:
+    """Explain a new face and draw the maps: one picture for each trait and group.
+
+    Parameters
+    ----------
+    models : TraitModels
+        The readouts.
+    backbone : Backbone
+        The network that they read.
+    path : Path
+        An image file.
+    out : Path
+        Folder for the pictures; `maps.npz` beside them holds the numbers, in rating points per pixel.
+    method : str
+        Name of the relevance method.
+    progress : callable
+        Called with 1 after each trait.
+
+    Returns
+    -------
+    list of Path
+        The files. Pictures of one trait share their scale, so that groups can be compared.
+    """
+    pixels = prepare_new_face(path, models)
+    numbers: dict[str, np.ndarray] = {}
+    files = []
+    Path(out).mkdir(parents=True, exist_ok=True)
+    for number, trait in enumerate(models.traits):
+        readouts = [readout for readout in models.readouts if readout.trait == trait]
+        exact = explain_face(backbone, readouts, models, pixels, method)
+        maps = smooth(exact.to_numpy())
+        limit = symmetric_limit(maps)
+        for place, group in enumerate(exact[GROUP].to_numpy()):
+            numbers[f"{trait}, {group}"] = exact[place].to_numpy()
+            files.append(Path(out) / f"{number + 1:02d}_{_in_name(trait)}_{_in_name(group)}.png")
+            with write_whole(files[-1]) as temporary:
+                Image.fromarray(lay_over(pixels, colour(maps[place], limit))).save(temporary, "PNG")
+        progress(1)
+    files.append(Path(out) / "maps.npz")
+    with write_whole(files[-1]) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **numbers)  # type: ignore[arg-type]
+    return files
+
+
+def _in_name(text: str) -> str:
+    """Keep what may stand in the name of a file."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", text).strip("-") or "x"

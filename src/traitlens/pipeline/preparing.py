@@ -10,7 +10,8 @@ import xarray as xr
 
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, write_arrays
-from traitlens.faces.images import load_image, prepare_image
+from traitlens.faces.cropping import Crop, prepare_image
+from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.pipeline.blocks import blocks_of
 from traitlens.study.settings import FaceSettings
 from traitlens.watching import Advance
@@ -24,6 +25,9 @@ def write_prepared(
     target: Path, paths: dict[str, Path], points: dict[str, np.ndarray], faces: FaceSettings, advance: Advance
 ) -> None:
     """Write every image as the square that the network sees, and its landmarks there, a block at a time.
+
+    How each image was laid into its square is stored too: `to_prepared` is the affine matrix from pixels of
+    the upright photograph, `photo_size` its width and height.
 
     Parameters
     ----------
@@ -39,28 +43,54 @@ def write_prepared(
         Told of images done.
     """
     images = list(paths)
-    crop = faces.crop
-    if crop == "auto":
-        crop = "face" if set(images) <= set(points) else "full"
+    crop = choose_crop(faces, has_points=set(images) <= set(points))
 
-    def prepared(image: str) -> tuple[np.ndarray, np.ndarray]:
-        done = prepare_image(load_image(paths[image]), faces.size, crop, points.get(image))
+    def prepared(image: str) -> dict[str, np.ndarray]:
+        pixels = load_image(paths[image], faces.background or BACKGROUND)
+        done = prepare_image(pixels, faces.size, crop, points.get(image))
         advance(1)
         there = points.get(image, np.full((N_POINTS, 2), np.nan))
-        return done.pixels, done.frame.map_points(there)
+        return {
+            "pixels": done.pixels,
+            "points": done.frame.map_points(there),
+            "to_prepared": done.frame.matrix,
+            "photo_size": np.array(done.frame.image_size),
+        }
 
     def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         with ThreadPoolExecutor() as pool:
             for positions in blocks_of(np.arange(len(images))):
-                pixels, landmarks = zip(*pool.map(prepared, [images[i] for i in positions]), strict=True)
-                yield positions, {"pixels": np.stack(pixels), "points": np.stack(landmarks)}
+                made = list(pool.map(prepared, [images[i] for i in positions]))
+                yield positions, {name: np.stack([one[name] for one in made]) for name in made[0]}
 
     coordinates = {IMAGE: np.array(images, object), **map_coordinates(faces.size)}
-    dataset = xr.Dataset(coords=coordinates, attrs={"crop": crop})
-    dataset["points"] = (IMAGE, "point", "xy"), np.full((len(images), N_POINTS, 2), np.nan)
+    dataset = xr.Dataset(coords=coordinates, attrs=crop.to_json())
+    number = len(images)
+    dataset["points"] = (IMAGE, "point", "xy"), np.full((number, N_POINTS, 2), np.nan)
+    dataset["to_prepared"] = (IMAGE, "xy", "xy1"), np.full((number, 2, 3), np.nan)
+    dataset["photo_size"] = (IMAGE, "xy"), np.zeros((number, 2), int)
     dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
     with keeping.write_whole(target) as temporary:
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
+
+
+def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
+    """Choose what is kept of the images of a study.
+
+    Parameters
+    ----------
+    faces : FaceSettings
+        What the study says.
+    has_points : bool
+        Whether every image has landmarks.
+
+    Returns
+    -------
+    Crop
+        The crop.
+    """
+    name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
+    return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
 
 
 def average_face(prepared: xr.Dataset) -> np.ndarray:

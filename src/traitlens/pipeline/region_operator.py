@@ -1,6 +1,7 @@
 """What refitting under each exchange of raters needs of the network: regions taken back to the features."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.comparison.operator import RegionOperator
-from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.engines import Engine
 from traitlens.pipeline.machine import Machine
@@ -39,6 +40,8 @@ class RegionKernelWork:
         Mean features of the images outside each fold.
     method : str
         Name of the relevance method.
+    polygons : mapping of str to sequence
+        The study's own regions.
     """
 
     machine: Machine
@@ -48,6 +51,7 @@ class RegionKernelWork:
     blocks: list[tuple[int, np.ndarray]]
     references: dict[int, np.ndarray]
     method: str
+    polygons: Mapping[str, Polygon] = field(default_factory=dict)
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         """Make a block: rows (image, region, training image)."""
@@ -57,8 +61,9 @@ class RegionKernelWork:
         operators = RegionOperators(self.machine.backbone(), [self.space], self.method)
         regions = []
         for position in positions:
-            labels = region_labels(prepared["points"][position].to_numpy(), prepared.sizes[Y])
-            masks = labels == np.arange(len(REGIONS))[:, None, None]
+            points = prepared["points"][position].to_numpy()
+            labels = region_labels(points, prepared.sizes[Y], self.polygons)
+            masks = labels == np.arange(len(region_names(self.polygons)))[:, None, None]
             regions.append(operators.of(prepared["pixels"][position].to_numpy(), masks))
         rows = region_kernels(regions, self.space, features, self.references[fold])
         return {"rows": rows.transpose("image", ...).to_numpy()}
@@ -74,6 +79,7 @@ def make_region_operator(
     folds: np.ndarray,
     method: str,
     advance: Advance,
+    polygons: Mapping[str, Polygon],
 ) -> RegionOperator:
     """Make what ridge readouts need to be refitted and explained by region, a block of images at a time.
 
@@ -97,6 +103,8 @@ def make_region_operator(
         Name of the relevance method.
     advance : callable
         Told of images done.
+    polygons : mapping of str to sequence
+        The study's own regions.
 
     Returns
     -------
@@ -107,11 +115,12 @@ def make_region_operator(
     blocks = list(blocks_by_fold(folds))
     references = {int(fold): seen[folds != fold].mean(0) for fold in np.unique(folds)}
     work = RegionKernelWork(
-        machine, space, features.resolve(), prepared.resolve(), blocks, references, method
+        machine, space, features.resolve(), prepared.resolve(), blocks, references, method, polygons
     )
     make_blocks(engine, kept, work, [len(positions) for _, positions in blocks], advance)
-    kernels = np.zeros((len(REGIONS), len(folds), len(folds)))
+    names = region_names(polygons)
+    kernels = np.zeros((len(names), len(folds), len(folds)))
     for number, (_, positions) in enumerate(blocks):
         kernels[:, positions] = kept.read(number)["rows"].transpose(1, 0, 2)
     images = tuple(open_arrays(prepared)["image"].to_numpy())
-    return RegionOperator(images, tuple(REGIONS), folds, linear_kernel(seen), kernels)
+    return RegionOperator(images, names, folds, linear_kernel(seen), kernels)

@@ -4,7 +4,7 @@ Each store says under which key each of its traits was made. A trait whose reado
 from there; only the others are explained again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
-from traitlens.faces.regions import REGIONS
+from traitlens.faces.regions import region_names
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
-from traitlens.pipeline.explaining import LEDGER, MapWork, kept_images, predict_out_of_fold
+from traitlens.pipeline.explaining import LEDGER, MapWork, kept_images, predict_out_of_fold, unite_regions
 from traitlens.pipeline.preparing import average_face
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import tabulate_sums
@@ -28,7 +28,8 @@ from traitlens.words import FOLD, GROUP, IMAGE, RELEVANCE, TRAIT, X, Y
 if TYPE_CHECKING:
     from traitlens.pipeline.run import Run
 
-MAPS, AVERAGES, REGION_TABLE = "maps.zarr", "average_maps.zarr", "regions.csv"
+MAPS, AVERAGES = "maps.zarr", "average_maps.zarr"
+REGION_TABLE, UNION_TABLE = "regions.csv", "region_unions.csv"
 
 Parts = Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]
 """Positions of a block's images, and what :class:`traitlens.pipeline.explaining.MapWork` made of it."""
@@ -98,6 +99,7 @@ def write_stores(
     keys: dict[str, str],
     kept: np.ndarray,
     method: str,
+    regions: Sequence[str],
 ) -> None:
     """Write `regions.csv`, `average_maps.zarr` and, if maps are kept, `maps.zarr`.
 
@@ -121,9 +123,13 @@ def write_stores(
         The images whose maps are kept.
     method : str
         Name of the relevance method.
+    regions : sequence of str
+        Names of the regions.
     """
     traits, images = list(keys), prepared[IMAGE].to_numpy()
-    keeping.write_table(results / REGION_TABLE, _regions(parts, made, former, images, groups, traits))
+    table = _regions(parts, made, former, images, groups, traits, regions)
+    keeping.write_table(results / UNION_TABLE, unite_regions(table))
+    keeping.write_table(results / REGION_TABLE, table)
     coordinates = {
         GROUP: np.array(groups, object),
         TRAIT: np.array(traits, object),
@@ -148,14 +154,20 @@ def write_stores(
 
 
 def _regions(
-    parts: Parts, made: list[str], former: Former, images: np.ndarray, groups: list[str], traits: list[str]
+    parts: Parts,
+    made: list[str],
+    former: Former,
+    images: np.ndarray,
+    groups: list[str],
+    traits: list[str],
+    regions: Sequence[str],
 ) -> pd.DataFrame:
     """Put the table of regions together, in the order of images, groups, traits and regions."""
     tables = [] if former.regions is None else [former.regions]
     for positions, arrays in parts if made else ():
-        tables.append(tabulate_sums(arrays["regions"], images[positions], groups, made, REGIONS))
+        tables.append(tabulate_sums(arrays["regions"], images[positions], groups, made, regions))
     table = pd.concat(tables, ignore_index=True)
-    orders = ((IMAGE, images), (GROUP, groups), (TRAIT, traits), ("region", REGIONS))
+    orders = ((IMAGE, images), (GROUP, groups), (TRAIT, traits), ("region", regions))
     places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
     return table.iloc[np.lexsort(places[::-1])]
 
@@ -222,8 +234,10 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
     groups, traits, readouts = run.study.groups, run.study.traits, run.fitted.readouts
     blocks = list(blocks_by_fold(run.folds[FOLD].to_numpy()))
     predicted = predict_out_of_fold(readouts, run.features[1], blocks, groups, traits)
-    kept = kept_images(len(run.study.images), keep)
-    same = keeping.digest(run.features[0], run.folds, groups, method, traitlens.__version__)
+    kept, polygons = kept_images(len(run.study.images), keep), run.study.settings.faces.regions
+    same = keeping.digest(
+        run.features[0], run.folds, groups, method, list(polygons.items()), traitlens.__version__
+    )
     keys = {trait: keeping.digest(same, [r for r in readouts if r.trait == trait]) for trait in traits}
     former = read_former(run.results, keys, run.prepared[IMAGE].to_numpy()[kept])
     made = [trait for trait in traits if trait not in former.traits]
@@ -237,6 +251,7 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
         method,
         alignment(predicted)[:, [traits.index(trait) for trait in made]],
         kept,
+        polygons,
     )
     stored = keeping.Blocks(run.results, "maps", keeping.digest([keys[trait] for trait in made]))
     if made:
@@ -251,6 +266,7 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
         keys,
         kept,
         method,
+        region_names(polygons),
     )
     stored.remove()
 

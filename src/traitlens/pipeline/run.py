@@ -17,16 +17,21 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
+from traitlens.collecting.plan import read_plan
+from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
-from traitlens.features.taps import Tap
+from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
+from traitlens.pipeline.answers import write_planned, write_quality
 from traitlens.pipeline.blocks import blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
 from traitlens.pipeline.engines import Engine, open_engine
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.preparing import read_points, write_prepared
-from traitlens.pipeline.relevance_stores import AVERAGES, MAPS, REGION_TABLE, explain_study
+from traitlens.pipeline.protocols import machine_for
+from traitlens.pipeline.reading import fit_options, split_spaces, weigh_spaces
+from traitlens.pipeline.relevance_stores import AVERAGES, MAPS, REGION_TABLE, UNION_TABLE, explain_study
 from traitlens.pipeline.seeing import FeatureWork
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.reliability import reliability_table
@@ -70,7 +75,7 @@ class Run:
     ):
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
-        self.machine = machine or Machine()
+        self.machine = machine_for(study.settings.readout.method, machine or Machine())
         self.watcher = watcher or Silent()
         self.ledger = keeping.Ledger(self.results)
         try:
@@ -185,14 +190,15 @@ class Run:
         return make_targets(self.study.ratings)
 
     def rate(self) -> str:
-        """Write `ratings/targets.csv` and `ratings/reliability.csv`.
+        """Write the tables of `ratings/`: targets, reliability, quality of the answers, what cleaning took.
 
         Returns
         -------
         str
             Digest of what they depend on.
         """
-        seed = self.study.settings.seed
+        seed, cleaning = self.study.settings.seed, self.study.settings.cleaning
+        left_out = self.study.cleaning.left_out if self.study.cleaning is not None else None
 
         def make(_key: str, _advance: Advance) -> None:
             reliability = reliability_table(self.study.ratings, seed=seed)
@@ -200,10 +206,12 @@ class Run:
             keeping.write_table(self.results / "ratings" / "reliability.csv", reliability)
             if self.study.cleaning is not None:
                 keeping.write_table(self.results / "ratings" / "cleaning.csv", self.study.cleaning.steps)
-                keeping.write_table(self.results / "ratings" / "left_out.csv", self.study.cleaning.left_out)
+                keeping.write_table(self.results / "ratings" / "left_out.csv", left_out)
+            write_quality(self.study, self.results)
 
         files = ["ratings/targets.csv", "ratings/reliability.csv"]
-        return self.make_stage("rate", [self.study.ratings, seed], files, "Rating reliability", 1, make)
+        inputs = [self.study.ratings, left_out, cleaning.model_dump(), seed]
+        return self.make_stage("rate", inputs, files, "Rating reliability", 1, make)
 
     def find_landmarks(self) -> str:
         """Write `landmarks.csv`: the landmarks that were given, completed by detected ones.
@@ -215,13 +223,14 @@ class Run:
         """
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
         digests = {image: keeping.digest_file(path) for image, path in paths.items()}
+        given = read_given(self.study.folder, paths, self.study.landmarks)
 
         def make(_key: str, advance: Advance) -> None:
-            found = find_landmarks(paths, self.study.landmarks, progress=advance)
+            found = find_landmarks(paths, given, progress=advance)
             keeping.write_table(self.results / "landmarks.csv", found.table)
             keeping.write_json(self.results / "face_notices.json", list(map(str, found.notices)))
 
-        inputs = [digests, self.study.landmarks]
+        inputs = [digests, given]
         files = ["landmarks.csv", "face_notices.json"]
         return self.make_stage("landmarks", inputs, files, "Finding landmarks", len(paths), make)
 
@@ -241,7 +250,7 @@ class Run:
             paths = {image: self.study.path(image) for image in images}
             write_prepared(self.results / "prepared.zarr", paths, points, faces, advance)
 
-        inputs = [self.find_landmarks(), faces.model_dump()]
+        inputs = [self.find_landmarks(), faces.model_dump(exclude={"regions"})]
         return self.make_stage("prepare", inputs, ["prepared.zarr"], "Preparing images", len(images), make)
 
     @property
@@ -255,33 +264,37 @@ class Run:
         self.prepare()
         return open_arrays(self.results / "prepared.zarr")
 
-    def _features_key(self) -> tuple[str, FeatureSpace]:
+    def _features_key(self) -> tuple[str, list[FeatureSpace]]:
         """What the features depend on, and what is read."""
-        settings = self.study.settings.readout
-        find_readout(settings.method)
-        dense = settings.method == "dense"
-        tap = Tap("block5_pool", 1) if dense else Tap(settings.tap, settings.grid)
-        space = FeatureSpace(tap, mirror=settings.mirror and not dense)
-        self.backbone.up_to(space.tap.layer)
-        inputs = self.prepare(), self.backbone.digest, str(space), self.machine.precision
-        return keeping.digest(*inputs, traitlens.__version__), space
+        spaces = list(weigh_spaces(self.study.settings.readout))
+        for space in spaces:
+            self.backbone.up_to(space.tap.layer)
+        key = keeping.digest(
+            self.prepare(),
+            self.backbone.digest,
+            self.backbone.preprocessing,
+            str(spaces),
+            self.machine.precision,
+            traitlens.__version__,
+        )
+        return key, spaces
 
     @cached_property
     def features(self) -> tuple[str, dict[FeatureSpace, np.ndarray]]:
         """The features that the readout reads, and the digest of what they depend on."""
-        key, space = self._features_key()
+        key, spaces = self._features_key()
         kept = keeping.Blocks(self.results, "features", key)
         blocks = list(blocks_of(np.arange(len(self.prepared[IMAGE]))))
         start = time.perf_counter()
         with self._told("Features"):
             if not kept.joined("features").exists():
-                work = FeatureWork(self.machine, self.prepared_store, blocks, space)
+                work = FeatureWork(self.machine, self.prepared_store, blocks, spaces)
                 with self.watcher.stage("Features", len(self.prepared[IMAGE])) as advance:
                     make_blocks(self.engine, kept, work, [len(block) for block in blocks], advance)
             features = kept.join(len(blocks), "features")
             if not self.ledger.holds("features", key):
                 self.ledger.record("features", key, [], round(time.perf_counter() - start, 2))
-        return key, {space: features}
+        return key, split_spaces(features, spaces, self.backbone)
 
     @cached_property
     def fitted(self) -> FittedReadouts:
@@ -292,7 +305,7 @@ class Run:
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
             fit = find_readout(settings.readout.method)
-            options = {"sharing": settings.readout.sharing} if settings.readout.method == "ridge" else {}
+            options = fit_options(settings.readout, settings.seed)
             return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
 
     @cached_property
@@ -318,8 +331,10 @@ class Run:
             table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
-            prepared = {"crop": self.prepared.attrs["crop"], "size": self.prepared.sizes[Y]}
-            models = TraitModels.of(self.fitted, self.backbone, prepared=prepared, performance=table)
+            prepared = {**self.prepared.attrs, "size": self.prepared.sizes[Y]}
+            read = {space.view for space in self.features[1]}
+            views = {name: view for name, view in FACE_VIEWS.items() if name in read}
+            models = TraitModels.of(self.fitted, self.backbone, views, prepared, table)
             models.save(self.results / "models")
 
         features_key, _ = self.features
@@ -343,13 +358,14 @@ class Run:
         """
         settings = self.study.settings
         method, keep = settings.relevance.method, settings.run.keep_maps
-        files = [AVERAGES, REGION_TABLE] + [MAPS] * (keep != "none")
+        files = [AVERAGES, REGION_TABLE, UNION_TABLE] + [MAPS] * (keep != "none")
 
         def make(_key: str, advance: Advance) -> None:
             explain_study(self, method, keep, advance)
 
         total = len(self.study.images)
-        return self.make_stage("explain", [self.fit(), method, keep], files, "Relevance maps", total, make)
+        inputs = [self.fit(), method, keep, list(settings.faces.regions.items())]
+        return self.make_stage("explain", inputs, files, "Relevance maps", total, make)
 
     def compare(self) -> str:
         """Write `comparisons/*` and the tables of `ratings/`: tests by exchange of raters between groups.
@@ -361,7 +377,7 @@ class Run:
         """
         parts = [self.explain(), compare_ratings(self)]
         settings = self.study.settings
-        linear = settings.readout.method == "ridge" and self.has_points
+        linear = settings.readout.reads_one_space and self.has_points
         tested = settings.comparison.permutations > 0 and self.study.has_raters
         if linear and settings.comparison.cues:
             parts.append(check_cues(self))
@@ -390,9 +406,11 @@ class Run:
             description = describe_study(self.study, self.prepared.attrs["crop"], notices)
             keeping.write_json(self.results / "study.json", description)
             keeping.write_json(self.results / "provenance.json", self._provenance())
+            write_planned(self.study, self.results)
             write_report(self.results)
 
-        inputs = [self.compare(), self.study.images, self.study.settings.model_dump()]
+        plan = read_plan(self.study.folder)
+        inputs = [self.compare(), self.rate(), plan, self.study.images, self.study.settings.model_dump()]
         self.make_stage("report", inputs, ["report.html"], "Report", 1, make)
         return self.results / "report.html"
 

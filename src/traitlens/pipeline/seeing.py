@@ -1,13 +1,14 @@
 """Images become features, a block of images at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from traitlens.arrays import open_arrays
-from traitlens.pipeline.cues import image_features
 from traitlens.pipeline.machine import Machine
+from traitlens.readouts.reading import read_spaces
 from traitlens.readouts.readout import FeatureSpace
 
 
@@ -23,17 +24,20 @@ class FeatureWork:
         The prepared images.
     blocks : list of ndarray
         Positions of each block's images.
-    space : FeatureSpace
+    spaces : sequence of FeatureSpace
         What is read.
     """
 
     machine: Machine
     prepared: Path
     blocks: list[np.ndarray]
-    space: FeatureSpace
+    spaces: Sequence[FeatureSpace]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Make a block: features (image, channel, row, column)."""
+        """Make a block: features (image, channel, row, column), or (image, feature) of several spaces."""
         pixels = open_arrays(self.prepared)["pixels"][self.blocks[number]].to_numpy()
-        features = image_features(self.machine.backbone(), self.space, pixels)
-        return {"features": self.space.apply(features)}
+        found = read_spaces(self.machine.backbone(), self.spaces, pixels)
+        if len(self.spaces) == 1:
+            return {"features": found[self.spaces[0]]}
+        flat = [found[space].reshape(len(pixels), -1) for space in self.spaces]
+        return {"features": np.concatenate(flat, axis=1)}

@@ -11,6 +11,7 @@ import numpy as np
 from traitlens import keeping
 from traitlens.locking import read_lock
 from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.protocols import machine_for
 from traitlens.pipeline.run import Make, Run
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.readout import FeatureSpace
@@ -121,7 +122,8 @@ class Look(Run):
     """
 
     def __init__(self, study: Study, results: Path, machine: Machine):
-        self.study, self.results, self.machine = study, results, machine
+        self.study, self.results = study, results
+        self.machine = machine_for(study.settings.readout.method, machine)
         self.watcher = Silent()
         self.ledger = keeping.Ledger(results)
         self.stages: list[Stage] = []

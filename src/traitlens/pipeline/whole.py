@@ -5,6 +5,7 @@ from pathlib import Path
 from traitlens.faces.images import check_images
 from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
 from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.protocols import follow_protocol
 from traitlens.pipeline.run import Run
 from traitlens.problems import StudyError
 from traitlens.study.reading import Study, find_images, read_study
@@ -48,6 +49,7 @@ def run(
     out: str | Path | None = None,
     machine: Machine | None = None,
     watcher: Watcher | None = None,
+    protocol: str = "default",
 ) -> Run:
     """Take a study from its folder to a report.
 
@@ -61,6 +63,9 @@ def run(
         Device, precision, weights.
     watcher : Watcher or None
         Who is told of the progress.
+    protocol : str, default "default"
+        Whose way of reading ratings out of faces is followed: "default" or "cao2023";
+        another than the default has a results folder of its own, so that both can be compared.
 
     Returns
     -------
@@ -72,7 +77,9 @@ def run(
     TraitlensError
         If the study has faults, the weights cannot be had, or memory or disk will not do.
     """
-    study = check(folder, watcher)
+    study = follow_protocol(check(folder, watcher), protocol)
+    if out is None and protocol != "default":
+        out = study.folder / f"results-{protocol}"
     done = Run(study, out, machine, watcher)
     try:
         needed = estimate(study, done.results, done.machine)

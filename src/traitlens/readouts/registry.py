@@ -3,11 +3,16 @@
 from collections.abc import Callable
 
 from traitlens.problems import unknown_choice
+from traitlens.readouts.cao2023 import fit_cao2023
 from traitlens.readouts.dense import fit_dense
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.ridge import fit_ridge
 
-READOUTS: dict[str, Callable[..., FittedReadouts]] = {"ridge": fit_ridge, "dense": fit_dense}
+READOUTS: dict[str, Callable[..., FittedReadouts]] = {
+    "ridge": fit_ridge,
+    "dense": fit_dense,
+    "cao2023": fit_cao2023,
+}
 """Each takes features, targets, folds, seed and progress, and returns FittedReadouts."""
 
 

@@ -22,8 +22,7 @@ import pandas as pd
 
 from traitlens.features.backbone import Backbone
 from traitlens.features.preprocessing import Preprocessing
-from traitlens.features.taps import Tap
-from traitlens.features.views import View, compute_views
+from traitlens.features.views import View
 from traitlens.keeping import digest_file, write_whole
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.card import write_card
@@ -37,6 +36,7 @@ from traitlens.readouts.manifest import (
     read_manifest,
     read_tensors,
 )  # fmt: skip
+from traitlens.readouts.reading import read_spaces
 from traitlens.readouts.readout import FeatureSpace, LinearReadout, Readout
 from traitlens.words import GROUP, IMAGE, PREDICTED, TRAIT
 
@@ -160,19 +160,12 @@ class TraitModels:
                     "load the backbone that the model names",
                 )
             )
-        images = list(images)
-        computed: dict[FeatureSpace, np.ndarray] = {}
-        for mirror in dict.fromkeys(space.mirror for space in self.spaces):
-            wanted = [space for space in self.spaces if space.mirror == mirror]
-            taps: dict[str, list[Tap]] = {}
-            for space in wanted:
-                taps.setdefault(space.view, []).append(space.tap)
-            raw = compute_views(backbone, images, taps, self.views, mirror)
-            for space in wanted:
-                computed[space] = space.apply(raw[space.view, space.tap])
-        if progress is not None:
-            progress(len(images))
-        return computed
+        blocks = []
+        for image in images:
+            blocks.append(read_spaces(backbone, self.spaces, np.asarray(image)[None], self.views))
+            if progress is not None:
+                progress(1)
+        return {space: np.concatenate([block[space] for block in blocks]) for space in self.spaces}
 
     def predict(
         self,

@@ -247,18 +247,31 @@ def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
 
 
 def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
-    """Choose the publishable faces of the lowest, then of the highest mean predictions."""
+    """Choose the publishable faces of the lowest, then of the highest mean predictions; each person once."""
     maps = _need(results.maps, "maps.zarr")
     allowed = set(results.publishable)
     names = [image for image in maps[IMAGE].values if image in allowed]
     mean = maps["prediction"].sel({TRAIT: trait, IMAGE: names}).mean(GROUP).values
     ranked = [name for value, name in sorted(zip(mean, names, strict=True)) if np.isfinite(value)]
-    if len(ranked) < 2:
-        raise TraitlensError("fewer than two faces may be shown")
+    identity = results.study.get("identity", {})
+    persons = len({identity.get(name, name) for name in ranked})
+    if persons < 2:
+        raise TraitlensError("fewer than two persons' faces may be shown")
     # Many traits make many figures: fewer faces in each keep the page small.
     most = 3 if len(results.traits) <= 8 else 2 if len(results.traits) <= 16 else 1
-    half = min(most, 3 if width > 120 else 2, len(ranked) // 2)
-    return [*ranked[:half], *ranked[-half:]]
+    half = min(most, 3 if width > 120 else 2, persons // 2)
+    lowest = _first_of_each(ranked, identity, half)
+    taken = {identity.get(name, name) for name in lowest}
+    rest = [name for name in reversed(ranked) if identity.get(name, name) not in taken]
+    return [*lowest, *reversed(_first_of_each(rest, identity, half))]
+
+
+def _first_of_each(images: Sequence[str], identity: dict[str, str], number: int) -> list[str]:
+    """Take the first image of each identity, up to a number."""
+    first: dict[str, str] = {}
+    for image in images:
+        first.setdefault(identity.get(image, image), image)
+    return list(first.values())[:number]
 
 
 @_figure("averages over the images with the lowest and highest predictions, and over their maps", LOOKS, True)

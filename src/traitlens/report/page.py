@@ -17,7 +17,7 @@ from traitlens.report.picker import make_picker
 from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import make_sections
-from traitlens.report.wording import LIMITS, describe_design, describe_methods
+from traitlens.report.wording import describe_design, describe_limits, describe_methods
 
 
 def write_report(results: Path, out: Path | None = None) -> Path:
@@ -65,7 +65,7 @@ def _render(results: Results, drawings: dict[str, Any], figures: str) -> str:
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         design=describe_design(results),
-        limits=LIMITS,
+        limits=describe_limits(results),
         sections=make_sections(results, drawings),
         methods=describe_methods(results),
         provenance=_flat(results.provenance),

@@ -38,6 +38,10 @@ class Results:
         `ratings/trait_correlations.csv` and `ratings/trait_components.csv`.
     comparisons, checks : dict of DataFrame
         The tables of `comparisons/` and `checks/`, by name without ending.
+    quality, quality_signs, cleaning, planned : DataFrame or None
+        The tables of `ratings/`, and `planned.csv`.
+    plan : dict or None
+        The plan that was frozen before groups were compared.
     pixels : DataArray (image, y, x, colour) or None
         The prepared images, opened but not loaded.
     maps, averages : Dataset or None
@@ -58,6 +62,11 @@ class Results:
     components: pd.DataFrame | None = None
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
     checks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    quality: pd.DataFrame | None = None
+    quality_signs: pd.DataFrame | None = None
+    cleaning: pd.DataFrame | None = None
+    planned: pd.DataFrame | None = None
+    plan: dict[str, Any] | None = None
     pixels: xr.DataArray | None = None
     maps: xr.Dataset | None = None
     averages: xr.Dataset | None = None
@@ -162,6 +171,11 @@ def read_results(folder: Path) -> Results:
         components=read("ratings/trait_components.csv", _read_table),
         comparisons=read_all("comparisons"),
         checks=read_all("checks"),
+        quality=read("ratings/quality.csv", _read_table),
+        quality_signs=read("ratings/quality_signs.csv", _read_table),
+        cleaning=read("ratings/cleaning.csv", _read_table),
+        planned=read("planned.csv", _read_table),
+        plan=read("plan.json", _read_json),
         pixels=None if prepared is None else prepared["pixels"],
         maps=read("maps.zarr", _open),
         averages=read("average_maps.zarr", _open),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
@@ -14,7 +15,7 @@ from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
-from traitlens.report.wording import SIGNS
+from traitlens.report.wording import describe_signs
 from traitlens.words import GROUP, TRAIT
 
 
@@ -130,7 +131,7 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         rows = [
             [
                 row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
-                bounded(row.get("reliability")), bounded(row.get("ceiling_r")),
+                bounded(row.get("ceiling_r2")), bounded(row.get("ceiling_r")),
                 interval(row.get("ceiling_r_low"), row.get("ceiling_r_high")),
                 bounded(row.get("icc_2_1")), bounded(row.get("icc_2_k")), bounded(row.get("alpha")),
             ]
@@ -151,6 +152,9 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
         "Matrices of correlations between traits, one for each group.",
     )
     section.tables += print_tables(results, "ratings")
+    told, tables = tell_quality(results)
+    section.paragraphs += told
+    section.tables += tables
     return section
 
 
@@ -220,7 +224,7 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     if results.averages is None and results.maps is None:
         section.notes.append("This part is left out: the results hold no relevance maps.")
         return section
-    section.paragraphs += [SIGNS, _SCALE]
+    section.paragraphs += [describe_signs(results), _SCALE]
     if "average_maps" in drawings:
         section.paragraphs.append(
             "In average maps relevance runs along the prediction: red pixels raised the prediction where "
@@ -274,6 +278,10 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
     section = Section("comparison", "Comparison of groups")
     if "answers" in results.comparisons:
         section.paragraphs += _answers(results.comparisons["answers"])
+    if results.comparisons:
+        told, tables = tell_plan(results)
+        section.paragraphs += told
+        section.tables += tables
     if results.regions is None:
         section.notes.append("The regions’ shares are left out: the results hold no regions.csv.")
     section.figures += _show(

@@ -1,6 +1,7 @@
 """What the report says in sentences: the question, the design, the limits, the methods text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.numbers import count, several
@@ -88,6 +89,44 @@ class MethodsText:
 
     paragraphs: list[str]
     references: list[str]
+
+
+def describe_signs(results: Results) -> str:
+    """Say what the colours of the maps mean.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    str
+        A sentence or two.
+    """
+    if not _explains_ratings(results):
+        return SIGNS
+    return (
+        "Red pixels raised and blue pixels lowered the predicted rating; white pixels did neither. Here the "
+        "rating itself is explained, as Cao et al. (2023) did: every map holds the mean rating as well, and "
+        "so is mostly red."
+    )
+
+
+def describe_limits(results: Results) -> list[str]:
+    """Say what the results cannot tell and must not be used for.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of str
+        A paragraph each.
+    """
+    return [limit.replace(SIGNS, describe_signs(results)) for limit in LIMITS]
 
 
 def describe_design(results: Results) -> list[str]:
@@ -196,23 +235,26 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     text = f"Images were {prepared}" + (f" and resized to {size} × {size} pixels. " if size else ". ")
     text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
     cited = ["simonyan"]
-    method, grid = str(results.setting("readout", "method")), results.setting("readout", "grid")
+    method = str(results.setting("readout", "method"))
     if method == "ridge":
-        tap = results.setting("readout", "tap")
-        mirrored = " and over each image and its mirror image" * bool(results.setting("readout", "mirror"))
-        shared = ", one for all groups and traits," * (results.setting("readout", "sharing") == 1)
-        text += (
-            "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean "
-            f"rating from the activations of the layer {tap}, averaged to a grid of {grid} × {grid} "
-            f"places{mirrored}; its penalty{shared} was chosen by cross-validation within the training "
-            "images. "
-        )
+        text += _say_ridge(results)
         cited.append("hoerl")
     elif method == "dense":
         text += (
             "For each group and trait, the activations of the last convolutional layer, averaged over the "
             "picture, entered a dense layer of 1,024 rectified linear units and one linear unit that "
             "predicted the mean rating, as in Cao et al. (2023). "
+        )
+        cited.append("cao")
+    elif method == "cao2023":
+        text += (
+            "For each group and trait, the network of Cao et al. (2023) was trained as in their scripts: the "
+            "activations of the last convolutional layer, averaged over the picture, entered a dense layer "
+            "of 1,024 rectified linear units and one linear unit; plain gradient descent, rate 0.01, four "
+            "images in a step, 450 epochs for every group, inputs divided by 255, ratings as they are. "
+            "Unlike in the scripts, the inputs that were explained were divided too, and each image was "
+            "explained by a network that was not trained on it. Maps explain the rating itself, not its "
+            "deviation from the mean. "
         )
         cited.append("cao")
     else:
@@ -227,23 +269,59 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     return text, cited
 
 
+def _say_ridge(results: Results) -> str:
+    """Methods: what the ridge regression read, and how its penalty was chosen."""
+
+    def setting(name: str) -> Any:
+        return results.setting("readout", name)
+
+    taps = list(setting("taps") or [setting("tap")])
+    crops = [view for view in setting("views") or {} if view != "image"]
+    read = f"the {'layers' if len(taps) > 1 else 'layer'} {several(list(map(str, taps)))}"
+    if crops:
+        read += f", of the picture and of crops of it ({several(crops)})"
+    averaged = "square roots of averages over" if setting("transform") == "sqrt" else "averaged to"
+    text = (
+        "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean rating from "
+        f"the activations of {read}, {averaged} a grid of {setting('grid')} × {setting('grid')} places"
+        f"{' and over each image and its mirror image' * bool(setting('mirror'))}; its penalty"
+        f"{', one for all groups and traits,' * (setting('sharing') == 1)} was chosen by cross-validation "
+        "within the training images. "
+    )
+    if setting("whiten") is not None:
+        text += (
+            f"Channels were made uncorrelated first (shrinkage {setting('whiten'):g}), outside each fold. "
+        )
+    if setting("across_traits"):
+        text += "Predictions borrowed from the group's other traits. "
+    return text
+
+
 def _say_relevance(results: Results) -> tuple[str, list[str]]:
     """Methods: relevance maps."""
     if results.maps is None and results.averages is None:
         return "", []
     method = str(results.setting("relevance", "method"))
+    cited = []
     if "lrp" in method:
+        as_cao = method == "lrp.sequential_preset_a_flat"
         text = (
             "Predictions were traced back to pixels with layer-wise relevance propagation (Bach et al., "
-            f"2015) with the rules of the preset {method.removeprefix('lrp.')}, following Cao et al. "
-            "(2023). "
+            f"2015) with the rules {method.removeprefix('lrp.')}{', following Cao et al. (2023)' * as_cao}. "
         )
-        cited = ["bach", "cao", "letzgus"]
+        cited += ["bach", *(["cao"] if as_cao else [])]
     else:
-        text, cited = f"Predictions were traced back to pixels with the method {method}. ", ["letzgus"]
+        text = f"Predictions were traced back to pixels with the method {method}. "
+    if _explains_ratings(results):
+        text += "The explained quantity was the predicted rating itself; "
+    else:
+        text += (
+            "The explained quantity was the deviation of the prediction from the mean rating of the training "
+            "images (Letzgus et al., 2022), so that relevance is in rating points; "
+        )
+        cited.append("letzgus")
     text += (
-        "The explained quantity was the deviation of the prediction from the mean rating of the training "
-        "images (Letzgus et al., 2022), so that relevance is in rating points; each image was explained by "
+        "each image was explained by "
         "the model that had not been trained on its identity. For average maps, each map was weighted with "
         "its standardised prediction before averaging, so that positive values mark pixels that raised the "
         "prediction where it was high and lowered it where it was low. For display, maps were smoothed "
@@ -251,6 +329,11 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
         f"at the {PERCENTILE:g}th percentile of absolute values."
     )
     return text, cited
+
+
+def _explains_ratings(results: Results) -> bool:
+    """Tell whether maps explain the rating itself, and not its deviation from the mean."""
+    return str(results.setting("readout", "method")) == "cao2023"
 
 
 def _say_comparison(results: Results) -> tuple[str, list[str]]:
@@ -280,17 +363,28 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     if {"performance", "regions"} & set(results.comparisons):
         text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
     if results.pixel_tests is not None:
+        test = str(results.setting("comparison", "pixel_test") or "tfce")
+        enhanced = {
+            "tfce": " and threshold-free cluster enhancement (Smith & Nichols, 2009)",
+            "cluster_mass": " and the mass of areas past p = .01",
+        }.get(test, "")
         text += (
             "For the test of pixels, a map for each rater was laid on a common face shape; maps were "
-            "compared with Welch’s t and threshold-free cluster enhancement (Smith & Nichols, 2009), "
-            "corrected by the maximum over pixels. "
+            f"compared with Welch’s t{enhanced}, corrected by the maximum over pixels. "
         )
-        cited.append("smith")
+        cited += ["smith"] if test == "tfce" else []
     return text.strip(), cited
 
 
 def _say_software(results: Results) -> str:
     """Methods: software."""
-    versions = results.provenance.get("versions", {})
-    names = [f"{name} {version}" for name, version in versions.items()] if isinstance(versions, dict) else []
-    return f"Analyses were run with {several(names)}." if names else "Analyses were run with traitlens."
+    made = results.provenance
+    versions = {
+        "traitlens": made.get("traitlens", ""),
+        "Python": made.get("python", ""),
+        **made.get("packages", {}),
+    }
+    names = [
+        f"{name} {version}".strip() for name, version in versions.items() if version or name == "traitlens"
+    ]
+    return f"Analyses were run with {several(names)}."

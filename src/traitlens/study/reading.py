@@ -160,8 +160,8 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
             Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there, at any depth", "images/")
         )
     ratings, notices, ratings_problems = _read_ratings(folder, settings, files)
-    images, images_problems = _read_images(folder, files, settings)
-    landmarks, landmarks_problems = _read_landmarks(folder, files)
+    images, images_problems = read_images(folder, files, settings)
+    landmarks, landmarks_problems = read_landmarks(folder, files)
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems
@@ -280,10 +280,27 @@ def _read_ratings(
     return table.reset_index(drop=True), notices, problems
 
 
-def _read_images(
+def read_images(
     folder: Path, files: Sequence[str], settings: Settings
 ) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read `images.csv`, or make the table from the files: identity is the sub-folder, else the image."""
+    """Read `images.csv`, or make the table from the files: identity is the sub-folder, else the image.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    files : sequence of str
+        What :func:`find_images` gives.
+    settings : Settings
+        Its settings.
+
+    Returns
+    -------
+    table : DataFrame or None
+        image, identity, may_publish and further columns, sorted by image; None where it has faults.
+    problems : list of Problem
+        The faults.
+    """
     path = folder / "images.csv"
     if not path.exists():
         table = pd.DataFrame({IMAGE: list(files)})
@@ -325,8 +342,23 @@ def _identity_of(image: str) -> str:
     return Path(image).stem if parent == "." else parent
 
 
-def _read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read `landmarks.csv` (pixels of the upright image), where there is one."""
+def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """Read `landmarks.csv` (pixels of the upright image), where there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    files : sequence of str
+        What :func:`find_images` gives.
+
+    Returns
+    -------
+    table : DataFrame or None
+        image, point, x, y; None where there is no table, or where it cannot be read.
+    problems : list of Problem
+        Its faults.
+    """
     path = folder / "landmarks.csv"
     if not path.exists():
         return None, []

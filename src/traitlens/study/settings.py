@@ -3,11 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from traitlens.problems import Problem, nearest
+
+Weight = Annotated[float, Field(gt=0)]
 
 
 class _Section(BaseModel):
@@ -30,19 +32,54 @@ class FoldSettings(_Section):
 
 
 class FaceSettings(_Section):
-    """What part of each image the network sees.
+    """What part of each image the network sees, and which regions its relevance is summed over.
 
     Parameters
     ----------
-    crop : {"auto", "face", "full"}, default "auto"
-        "face": upright square around the face, pupils at fixed places; "full": the whole image, padded to
-        a square; "auto": "face" where landmarks are at hand, else "full".
+    crop : {"auto", "face", "reference", "full"}, default "auto"
+        "face": upright square around the face, pupils at fixed places; "reference": the box around the face,
+        enlarged and shifted up, as in Cao et al. 2023 (larger30_shiftup15); "full": the whole image, padded
+        to a square; "auto": "face" where landmarks are at hand, else "full".
     size : int, default 224
         Side of the square in pixels.
+    larger : float, default 0.3
+        By what share of its side the crop "reference" enlarges the box.
+    up : float, default 0.15
+        By what share of the face's height the crop "reference" shifts the box up.
+    rotate : bool, default False
+        Whether the crop "reference" turns the image until the pupils lie level.
+    background : (int, int, int) or None
+        Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. Where missing,
+        mid-grey, but the photograph's outermost pixels go on beside it where a crop reaches over its edge.
+    regions : mapping of str to polygon
+        Regions of one's own, painted over the others in their order: numbers of mesh points (0 to 477), or
+        (x, y) in the frame of 512 x 512 pixels with the pupils at (192, 224) and (320, 224).
     """
 
-    crop: Literal["auto", "face", "full"] = "auto"
+    crop: Literal["auto", "face", "reference", "full"] = "auto"
     size: int = Field(224, ge=64, le=1024)
+    larger: float = Field(0.3, gt=-0.9, le=5)
+    up: float = Field(0.15, ge=-2, le=2)
+    rotate: bool = False
+    background: tuple[int, int, int] | None = Field(None, examples=[(128, 128, 128)])
+    regions: dict[str, tuple[int, ...] | tuple[tuple[float, float], ...]] = Field(default_factory=dict)
+
+    @field_validator("background")
+    @classmethod
+    def _is_colour(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if value is not None and not all(0 <= part <= 255 for part in value):
+            raise ValueError("red, green and blue lie between 0 and 255")
+        return value
+
+    @field_validator("regions")
+    @classmethod
+    def _are_polygons(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name, corners in value.items():
+            if len(corners) < 3:
+                raise ValueError(f"{name!r} needs three corners or more")
+            if any(isinstance(corner, int) and not 0 <= corner <= 477 for corner in corners):
+                raise ValueError(f"the points of {name!r} must lie between 0 and 477")
+        return value
 
 
 class ReadoutSettings(_Section):
@@ -51,11 +88,25 @@ class ReadoutSettings(_Section):
     Parameters
     ----------
     method : str, default "ridge"
-        "ridge" (linear, on a grid of the tap) or "dense" (the head of Cao et al. 2023).
+        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023) or "cao2023" (that head
+        trained to the letter of their scripts, on inputs divided by 255).
     tap : str, default "block4_pool"
         The layer that a ridge readout reads; a dense one reads the network's end.
+    taps : tuple of str
+        Several layers instead of one.
     grid : int, default 7
-        The tap is averaged to this many rows and columns.
+        Taps are averaged to this many rows and columns.
+    views : dict of str to float
+        Crops of the prepared image that a ridge readout reads, and how much each counts: "image" (as it is),
+        "face", "full" and "eyes" (enlarged; for prepared images of 512 pixels or more).
+    transform : {"none", "sqrt"}
+        Whether a ridge readout reads averages or their square roots.
+    whiten : float or None
+        Shrinkage with which channels are made uncorrelated, learned outside each fold; 0.1 serves well.
+    across_traits : bool, default False
+        Whether each prediction borrows from the group's other traits.
+    mixes : int, default 1
+        How many random weightings of taps and views the inner folds choose from; 1 takes them as set.
     mirror : bool, default False
         Whether features are averaged over each image and its mirror image: predicts a little better, and
         takes twice the time.
@@ -66,9 +117,21 @@ class ReadoutSettings(_Section):
 
     method: str = "ridge"
     tap: str = "block4_pool"
+    taps: tuple[str, ...] = ()
     grid: int = Field(7, ge=1, le=56)
+    views: dict[Literal["image", "face", "full", "eyes"], Weight] = Field({"image": 1.0}, min_length=1)
+    transform: Literal["none", "sqrt"] = "none"
+    whiten: float | None = Field(None, gt=0, examples=[0.1])
+    across_traits: bool = False
+    mixes: int = Field(1, ge=1, le=1000)
     mirror: bool = False
     sharing: float = Field(1.0, ge=0, le=1)
+
+    @property
+    def reads_one_space(self) -> bool:
+        """Whether this is a ridge regression on one feature space, which tests between groups can refit."""
+        one = max(len(self.taps), 1) * len(self.views) == 1 and "image" in self.views
+        return self.method == "ridge" and one and self.whiten is None and not self.across_traits
 
 
 class RelevanceSettings(_Section):

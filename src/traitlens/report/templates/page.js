@@ -37,7 +37,7 @@
       const face = document.createElement("img");
       face.src = picker.images[i].face;
       face.alt = picker.images[i].name;
-      face.loading = "lazy";
+      face.decoding = "async";
       button.append(face);
       button.addEventListener("click", () => { image.value = i; show(); });
       return button;

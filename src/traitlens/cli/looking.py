@@ -1,0 +1,51 @@
+"""The command that shows what was found in the images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from traitlens.cli.options import StudyFolder
+from traitlens.cli.terminal import FAULT, Terminal, answer, messages
+
+
+def faces(
+    study: StudyFolder,
+    out: Annotated[Path | None, typer.Option(help="Where to write; STUDY/faces if not given.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="The column of images.csv that groups identities: an average for each.")
+    ] = None,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Compare the landmarks with dlib's (needs an extra).")
+    ] = False,
+) -> None:
+    """Draw every face with its landmarks and regions, doubtful ones first, and the average faces.
+
+    What was found wrongly is corrected in the landmarks.csv that is written: save it in the study's folder.
+
+    Example: traitlens faces mystudy --by face_gender
+    """
+    from traitlens.pipeline.looking import look_at_faces
+
+    done = look_at_faces(study, out, by, cross_check, Terminal())
+    for problem in done.unreadable:
+        messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
+    for problem in done.notices:
+        messages.print(f"Note: {escape(str(problem))}", soft_wrap=True)
+    sheet = done.sheet
+    facts = {
+        "pages": sheet.pages,
+        "averages": sheet.averages,
+        "landmarks": sheet.landmarks,
+        "unreadable": list(map(str, done.unreadable)),
+        "notices": list(map(str, done.notices)),
+    }
+    folder, number = sheet.landmarks.parent, len(sheet.order)
+    answer(
+        facts,
+        f"{number} faces on {len(sheet.pages)} pages, {len(done.notices)} to look at: {folder}",
+        f"To correct landmarks, edit {sheet.landmarks} and save it as {study / 'landmarks.csv'}",
+    )
+    if done.unreadable:
+        raise typer.Exit(FAULT)

@@ -1,0 +1,288 @@
+"""Images laid into squares for the network: what part of a photograph is kept, and what lies beside it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from traitlens.faces.frames import (
+    LEFT_PUPIL,
+    RIGHT_PUPIL,
+    Frame,
+    apply_affine,
+    invert_affine,
+    make_frame,
+    to_canonical,
+)
+from traitlens.faces.images import BACKGROUND, Colour
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+
+CROPS: Final = ("full", "face", "reference")
+"""Names of the crops."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What part of an image is kept.
+
+    Parameters
+    ----------
+    name : {"full", "face", "reference"}
+        "full" keeps the whole image, padded to a square. "face" rotates, scales and shifts it so that pupils
+        and mouth lie at the places of the canonical frame. "reference" is the crop of Cao et al. 2023
+        (`larger30_shiftup15`): the box around the face, made square, enlarged and shifted up.
+    larger : float, default 0.3
+        By what share of its side "reference" enlarges the box.
+    up : float, default 0.15
+        By what share of the face's height "reference" shifts the box up.
+    rotate : bool, default False
+        Whether "reference" turns the image until the pupils lie level.
+    background : (int, int, int) or None
+        Colour beside the photograph; where None, mid-grey for "full", and else the photograph's outermost
+        pixels go on.
+
+    Examples
+    --------
+    >>> Crop.from_json(Crop("reference", larger=0.5).to_json())
+    Crop(name='reference', larger=0.5, up=0.15, rotate=False, background=None)
+    """
+
+    name: str = "full"
+    larger: float = 0.3
+    up: float = 0.15
+    rotate: bool = False
+    background: Colour | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in CROPS:
+            raise unknown_choice("crop", self.name, CROPS)
+
+    def to_json(self) -> dict[str, Any]:
+        """Make a mapping that the json module can write.
+
+        Returns
+        -------
+        dict
+            The fields by name; the name of the crop is `crop`.
+        """
+        fields = asdict(self)
+        return {"crop": fields.pop("name"), **fields}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Crop":
+        """Make a crop from what :meth:`to_json` gave; what is missing takes its default.
+
+        Parameters
+        ----------
+        values : mapping
+            The fields by name; others are passed over.
+
+        Returns
+        -------
+        Crop
+            The crop.
+        """
+        colour = values.get("background")
+        background = None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2]))
+        larger, up = float(values.get("larger", cls.larger)), float(values.get("up", cls.up))
+        return cls(values["crop"], larger, up, bool(values.get("rotate", False)), background)
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as the network will see it.
+
+    Parameters
+    ----------
+    pixels : ndarray (size, size, 3) of uint8
+        sRGB; row, column, channel.
+    frame : Frame
+        How it came from its file.
+    """
+
+    pixels: np.ndarray
+    frame: Frame
+
+
+def prepare_image(
+    pixels: np.ndarray, size: int = 224, crop: str | Crop = "full", points: np.ndarray | None = None
+) -> PreparedImage:
+    """Lay an image into a square.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        An upright image.
+    size : int, default 224
+        Side of the square in pixels.
+    crop : Crop or str, default "full"
+        What to keep; a name takes the crop's defaults.
+    points : ndarray (478, 2), optional
+        The face's mesh in pixels of the image; needed for all crops but "full".
+
+    Returns
+    -------
+    PreparedImage
+        The square and how it came about.
+
+    Raises
+    ------
+    TraitlensError
+        Where the crop is unknown or lacks points.
+
+    Examples
+    --------
+    >>> prepared = prepare_image(np.zeros((300, 200, 3), np.uint8), size=64)
+    >>> prepared.pixels.shape, prepared.frame.map_points([[100, 150]]).tolist()
+    ((64, 64, 3), [[32.0, 32.0]])
+    """
+    crop = Crop(crop) if isinstance(crop, str) else crop
+    height, width = pixels.shape[:2]
+    frame = find_frame((width, height), size, crop, points)
+    if crop.name == "full":
+        return PreparedImage(_shrink_whole(pixels, frame, crop.background or BACKGROUND), frame)
+    return PreparedImage(resample(pixels, frame, crop.background), frame)
+
+
+def find_frame(
+    image_size: tuple[int, int], size: int = 224, crop: str | Crop = "full", points: np.ndarray | None = None
+) -> Frame:
+    """Find what part of an image a crop shows, without drawing it.
+
+    Parameters
+    ----------
+    image_size : (int, int)
+        Width and height of the upright image in pixels.
+    size : int, default 224
+        Side of the square in pixels.
+    crop : Crop or str, default "full"
+        What to keep.
+    points : ndarray (478, 2), optional
+        The face's mesh in pixels of the image; needed for all crops but "full".
+
+    Returns
+    -------
+    Frame
+        How the prepared image comes from the upright one.
+
+    Raises
+    ------
+    TraitlensError
+        Where the crop is unknown or lacks points.
+    """
+    crop = Crop(crop) if isinstance(crop, str) else crop
+    if crop.name == "full":
+        width, height = image_size
+        left, top = min((width - height) // 2, 0), min((height - width) // 2, 0)
+        matrix = _square_matrix(left, top, max(width, height), size)
+    elif points is None or not np.isfinite(points).all():
+        raise TraitlensError(
+            Problem(f"the crop {crop.name!r} needs landmarks", "add landmarks.csv or use the crop 'full'")
+        )
+    else:
+        matrix = to_canonical(points, size) if crop.name == "face" else _box_matrix(points, size, crop)
+    return make_frame(matrix, size, crop.name, image_size)
+
+
+def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
+    """Map an upright square of the image to the prepared one."""
+    scale = size / side
+    return np.array([[scale, 0.0, -scale * left], [0.0, scale, -scale * top]])
+
+
+def _box_matrix(points: np.ndarray, size: int, crop: Crop) -> np.ndarray:
+    """Frame the box around the face, enlarged and shifted up; upright, or level with the pupils."""
+    turn = np.eye(2)
+    if crop.rotate:
+        along = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
+        cosine, sine = along / np.linalg.norm(along)
+        turn = np.array([[cosine, sine], [-sine, cosine]])
+    upright = points @ turn.T
+    low, high = upright.min(axis=0), upright.max(axis=0)
+    width, height = high - low
+    side = (1 + crop.larger) * max(width, height)
+    left, top = (low + high) / 2 - np.array([0.0, crop.up * height]) - side / 2
+    square = _square_matrix(left, top, side, size)
+    return np.column_stack([square[:, :2] @ turn, square[:, 2]])
+
+
+def edge_colour(pixels: np.ndarray) -> Colour:
+    """Average the outermost pixels of an image.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        The image.
+
+    Returns
+    -------
+    (int, int, int)
+        Their mean colour.
+    """
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.rint(edge.mean(axis=0)).astype(int).tolist()
+    return red, green, blue
+
+
+def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
+    """Pad the image to a square and resize it."""
+    height, width = pixels.shape[:2]
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), background)
+    square.paste(Image.fromarray(pixels), (-min((width - height) // 2, 0), -min((height - width) // 2, 0)))
+    return np.asarray(
+        square.resize((frame.size, frame.size), Image.Resampling.LANCZOS, reducing_gap=3)
+    ).copy()
+
+
+def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, samples: int = 3) -> np.ndarray:
+    """Draw the part of an image that a frame shows, without false patterns where it shrinks.
+
+    Shrinking is done by averages over whole pixels first, then over up to `samples` squared bilinear samples
+    to a pixel of the frame.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        The upright image.
+    frame : Frame
+        What to draw.
+    background : (int, int, int) or None
+        Colour outside the image; where None, its outermost pixels go on.
+    samples : int, default 3
+        How finely to sample; 1 is quick and a little coarser.
+
+    Returns
+    -------
+    ndarray (frame.size, frame.size, 3) of uint8
+        The pixels.
+    """
+    shrink = max(int(1 / (frame.scale * samples)), 1)
+    image = Image.fromarray(pixels)
+    if shrink > 1:
+        image = image.reduce(shrink)
+    samples = min(max(math.ceil(1 / (frame.scale * shrink)), 1), samples)
+    fine = frame.size * samples
+    to_image = invert_affine(frame.matrix) / shrink
+    to_image[:, :2] /= samples
+    if background is None:
+        image, to_image = _continue_edges(image, to_image, fine)
+    enlarges = frame.scale * shrink >= 1
+    sampling = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
+    drawn = image.transform(
+        (fine, fine), Image.Transform.AFFINE, tuple(to_image.ravel()), sampling, fillcolor=background
+    )
+    return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()
+
+
+def _continue_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:
+    """Repeat an image's outermost pixels as far as a square reaches beyond them."""
+    corners = apply_affine(to_image, np.array([[0, 0], [side, 0], [0, side], [side, side]]))
+    beyond = np.ceil([-corners.min(axis=0), corners.max(axis=0) - image.size]).astype(int) + 2
+    (left, top), (right, bottom) = np.maximum(beyond, 2)
+    padded = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
+    shifted = to_image + np.array([[0, 0, left], [0, 0, top]])
+    return Image.fromarray(padded), shifted

@@ -1,0 +1,105 @@
+"""The faces of a study looked at: what was found in every image, drawn on sheets for a person to correct."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.faces.cross_check import cross_check
+from traitlens.faces.images import check_images
+from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmarks import find_landmarks
+from traitlens.faces.sheet import FaceSheet, make_face_sheet
+from traitlens.keeping import write_table
+from traitlens.problems import Problem, StudyError
+from traitlens.study.reading import find_images, read_images, read_landmarks
+from traitlens.study.settings import read_settings
+from traitlens.watching import Silent, Watcher
+from traitlens.words import IMAGE
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """What was found in the images of a study.
+
+    Parameters
+    ----------
+    sheet : FaceSheet
+        The files that were written.
+    unreadable : tuple of Problem
+        Images that cannot be used.
+    notices : tuple of Problem
+        What a person should look at.
+    """
+
+    sheet: FaceSheet
+    unreadable: tuple[Problem, ...]
+    notices: tuple[Problem, ...]
+
+
+def look_at_faces(
+    folder: str | Path,
+    out: str | Path | None = None,
+    by: str | None = None,
+    check_with_dlib: bool = False,
+    watcher: Watcher | None = None,
+) -> LookedAt:
+    """Find the landmarks of every image, and draw them; ratings need not be there yet.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+    out : str or Path, optional
+        Where to write the sheets, average faces, `landmarks.csv` and `notices.csv`; `faces` in the study's
+        folder if not given.
+    by : str, optional
+        The column of `images.csv` that groups identities, for an average face of each group.
+    check_with_dlib : bool, default False
+        Whether to compare the landmarks with dlib's.
+    watcher : Watcher, optional
+        Is told of the progress.
+
+    Returns
+    -------
+    LookedAt
+        Files and notices.
+
+    Raises
+    ------
+    StudyError
+        If there is no study, or its images and landmarks cannot be listed.
+    """
+    folder, watcher = Path(folder), watcher or Silent()
+    if not folder.is_dir():
+        raise StudyError(Problem("there is no such folder", "give the study's folder", str(folder)))
+    settings, problems = read_settings(folder / "study.toml")
+    files = find_images(folder)
+    if not files:
+        problems.append(Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there", "images/"))
+    images, faults = read_images(folder, files, settings)
+    given, more = read_landmarks(folder, files)
+    problems += faults + more
+    if images is not None and by is not None and by not in images:
+        found = ", ".join(map(str, images.columns))
+        problems.append(Problem(f"column {by!r} is missing", f"found: {found}", "images.csv"))
+    if problems or images is None:
+        raise StudyError(problems)
+    paths = {image: folder / "images" / image for image in images[IMAGE]}
+    with watcher.stage("Reading images", len(paths)) as advance:
+        unreadable = check_images(list(paths.values()), list(paths), advance)
+    spoilt = {problem.file for problem in unreadable}
+    paths = {image: path for image, path in paths.items() if image not in spoilt}
+    with watcher.stage("Finding landmarks", len(paths)) as advance:
+        landmarks = find_landmarks(paths, read_given(folder, paths, given), progress=advance)
+    notices = list(landmarks.notices)
+    if check_with_dlib:
+        with watcher.stage("Checking with dlib", len(paths)) as advance:
+            notices += cross_check(paths, landmarks, advance)[1]
+    groups = images.set_index(IMAGE)[by].astype(str).to_dict() if by is not None else None
+    target = Path(out) if out is not None else folder / "faces"
+    with watcher.stage("Drawing faces", len(paths)) as advance:
+        sheet = make_face_sheet(paths, landmarks, target, groups, notices, settings.faces.regions, advance)
+    rows = [(problem.file, problem.what, problem.advice) for problem in (*unreadable, *notices)]
+    write_table(target / "notices.csv", pd.DataFrame(rows, columns=[IMAGE, "notice", "advice"]))
+    return LookedAt(sheet, tuple(unreadable), tuple(notices))

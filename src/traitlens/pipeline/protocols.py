@@ -1,0 +1,60 @@
+"""Protocols: ways to read ratings out of faces that others published, followed to the letter."""
+
+from dataclasses import replace
+
+from traitlens.pipeline.machine import Machine
+from traitlens.problems import unknown_choice
+from traitlens.study.reading import Study
+from traitlens.study.settings import ReadoutSettings
+
+PROTOCOLS = ("default", "cao2023")
+"""Names of the protocols."""
+
+CAO2023 = "cao2023"
+
+
+def follow_protocol(study: Study, name: str) -> Study:
+    """Give a study the readout of a protocol; images, ratings and folds stay.
+
+    Parameters
+    ----------
+    study : Study
+        The study with its own settings.
+    name : str
+        One of :data:`PROTOCOLS`; "default" leaves the settings as they are.
+
+    Returns
+    -------
+    Study
+        The study, read out as the protocol says.
+
+    Raises
+    ------
+    TraitlensError
+        If there is no such protocol.
+    """
+    if name not in PROTOCOLS:
+        raise unknown_choice("protocol", name, PROTOCOLS)
+    if name == "default":
+        return study
+    settings = study.settings.model_copy(update={"readout": ReadoutSettings(method=name)})
+    return replace(study, settings=settings)
+
+
+def machine_for(method: str, machine: Machine) -> Machine:
+    """Set the network up as a readout's protocol wants it.
+
+    Parameters
+    ----------
+    method : str
+        Name of the readout.
+    machine : Machine
+        Where and how the network is run.
+
+    Returns
+    -------
+    Machine
+        With inputs divided by 255 for Cao et al. (2023): in training and, unlike in their scripts, in the
+        maps too.
+    """
+    return replace(machine, divide_by=255.0) if method == CAO2023 else machine

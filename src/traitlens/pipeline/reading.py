@@ -1,0 +1,107 @@
+"""What a study's settings say of its readouts, in the terms of the readouts."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from traitlens.features.backbone import Backbone
+from traitlens.features.taps import Tap
+from traitlens.features.views import FACE_VIEWS, WHOLE
+from traitlens.readouts.choosing import random_mixes
+from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.registry import find_readout
+from traitlens.study.settings import ReadoutSettings
+
+
+def weigh_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
+    """List what the readouts read.
+
+    Parameters
+    ----------
+    settings : ReadoutSettings
+        The section `readout` of `study.toml`.
+
+    Returns
+    -------
+    dict of FeatureSpace to float
+        How much each feature space counts.
+
+    Raises
+    ------
+    TraitlensError
+        If there is no such readout.
+    """
+    find_readout(settings.method)
+    if settings.method != "ridge":
+        return {FeatureSpace(Tap("block5_pool", 1)): 1.0}
+    return {
+        FeatureSpace(
+            Tap(layer, settings.grid if view == WHOLE else FACE_VIEWS[view].grid(settings.grid)),
+            view,
+            settings.transform,
+            settings.mirror,
+        ): weight
+        for view, weight in settings.views.items()
+        for layer in settings.taps or (settings.tap,)
+    }
+
+
+def split_spaces(
+    features: np.ndarray, spaces: Sequence[FeatureSpace], backbone: Backbone
+) -> dict[FeatureSpace, np.ndarray]:
+    """Tell features by space; those of several lie one after the other.
+
+    Parameters
+    ----------
+    features : ndarray
+        (image, channel, row, column) of one space, or (image, feature) of several.
+    spaces : sequence of FeatureSpace
+        In the order of the features; every tap has a grid.
+    backbone : Backbone
+        The network that they were read from.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        (image, channel, row, column) each, views of `features`.
+    """
+    if len(spaces) == 1:
+        return {spaces[0]: features}
+    found, start = {}, 0
+    for space in spaces:
+        grid = space.tap.grid
+        assert grid is not None
+        shape = (backbone.shapes[space.tap.layer][0], *(grid if isinstance(grid, tuple) else (grid, grid)))
+        end = start + math.prod(shape)
+        found[space] = features[:, start:end].reshape(len(features), *shape)
+        start = end
+    return found
+
+
+def fit_options(settings: ReadoutSettings, seed: int) -> dict[str, Any]:
+    """Give what the function that fits the readouts is told beside data and seed.
+
+    Parameters
+    ----------
+    settings : ReadoutSettings
+        The section `readout` of `study.toml`.
+    seed : int
+        Seed of random mixes.
+
+    Returns
+    -------
+    dict of str to object
+        Arguments of :func:`traitlens.readouts.ridge.fit_ridge`; none for other readouts.
+    """
+    if settings.method != "ridge":
+        return {}
+    weights = weigh_spaces(settings)
+    mixes = random_mixes(list(weights), settings.mixes, seed)
+    return {
+        "sharing": settings.sharing,
+        "weights": [weights, *mixes[1:]] if settings.mixes > 1 else weights,
+        "whiten": settings.whiten,
+        "across_traits": settings.across_traits,
+    }

@@ -1,0 +1,215 @@
+r"""Dense readouts trained to the letter of Cao et al. (2023): plain gradient descent on ratings as they are.
+
+Rate 0.01, four images in a step, 450 epochs, the same for every group. Every step is done as the scripts do
+it, but a block of steps reads and writes the first layer's weights once: within a block the change of the
+weights is kept as :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times features), so that later
+steps need inner products of features only, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from traitlens.readouts.dense import Heads, one_cell
+from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.readout import DenseReadout, FeatureSpace
+from traitlens.readouts.ridge import check_counts
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS_TOGETHER = 16
+"""Steps between two updates of the first layer in memory."""
+HEADS_TOGETHER = 11
+"""Networks trained side by side."""
+
+
+@dataclass(frozen=True)
+class PlainTraining:
+    """How heads are trained.
+
+    Parameters
+    ----------
+    hidden : int
+        Units of the first layer.
+    rate : float
+        Learning rate.
+    batch : int
+        Images in a step.
+    epochs : int
+        How often every image is seen.
+    """
+
+    hidden: int = 1024
+    rate: float = 0.01
+    batch: int = 4
+    epochs: int = 450
+
+
+def fit_cao2023(
+    features: Mapping[FeatureSpace, np.ndarray],
+    targets: pd.DataFrame,
+    folds: pd.DataFrame,
+    seed: int = 0,
+    training: PlainTraining = PlainTraining(),
+    progress: Callable[[int], None] | None = None,
+) -> FittedReadouts:
+    """Fit one network per group, trait and fold as Cao et al. (2023) did.
+
+    Ratings are neither centred nor scaled, so that the readout's mean is zero and its maps explain the
+    rating as it is.
+
+    Parameters
+    ----------
+    features : mapping of FeatureSpace to ndarray
+        One space, averaged to one cell: (image, channel, 1, 1), images in the order of `folds`.
+    targets : DataFrame
+        group, trait, image, rating. A step passes over images that a group did not rate.
+    folds : DataFrame
+        image, identity, fold.
+    seed : int, default 0
+        Seed of initial weights and order of images.
+    training : PlainTraining
+        How the heads are trained.
+    progress : callable or None
+        Called with the number of readouts that were fitted since the last call.
+
+    Returns
+    -------
+    FittedReadouts
+        Readouts, out-of-fold predictions and the last epoch's loss; the same for the same seed.
+
+    Raises
+    ------
+    TraitlensError
+        If the features are not one space with one cell, or if a group rated too few images.
+
+    References
+    ----------
+    Cao et al. (2023). Psychological Science. doi:10.1177/09567976231192236.
+    """
+    import torch
+
+    space, values = one_cell(features)
+    matrix = lay_out_targets(targets, folds[IMAGE])
+    check_counts(matrix.names, matrix.ratings, folds)
+    predicted = np.full(matrix.ratings.shape, np.nan)
+    readouts, choices = {}, {}
+    for fold in sorted(int(number) for number in folds[FOLD].unique()):
+        rows = np.flatnonzero((folds[FOLD] != fold).to_numpy())
+        inside = np.flatnonzero((folds[FOLD] == fold).to_numpy())
+        inputs = torch.from_numpy(values[rows].astype(np.float32))
+        for start in range(0, len(matrix), HEADS_TOGETHER):
+            columns = range(start, min(start + HEADS_TOGETHER, len(matrix)))
+            names = [matrix.names[column] for column in columns]
+            wanted = torch.from_numpy(matrix.ratings[rows][:, list(columns)].astype(np.float32))
+            heads = Heads.start(names, values.shape[1], training.hidden, seed, fold)
+            losses = train_plainly(heads, inputs, wanted, training, seed)
+            for place, column in enumerate(columns):
+                group, trait = names[place]
+                readout = DenseReadout(
+                    group,
+                    trait,
+                    fold,
+                    heads.fc1_weight[place].numpy().copy(),
+                    heads.fc1_bias[place].numpy().copy(),
+                    heads.fc2_weight[place][None].numpy().copy(),
+                    heads.fc2_bias[place][None].numpy().copy(),
+                    space=space,
+                )
+                readouts[column, fold] = readout
+                predicted[inside, column] = readout.predict({space: values[inside][:, :, None, None]})
+                choices[column, fold] = {
+                    GROUP: group, TRAIT: trait, FOLD: fold, "epochs": training.epochs,
+                    "loss": float(losses[-1, place]),
+                }  # fmt: skip
+            if progress is not None:
+                progress(len(names))
+    return FittedReadouts(
+        readouts=tuple(readouts[key] for key in sorted(readouts)),
+        predictions=tabulate_predictions(matrix, predicted, folds),
+        choices=pd.DataFrame([choices[key] for key in sorted(choices)]),
+        method="cao2023",
+    )
+
+
+def train_plainly(
+    heads: Heads, inputs: "torch.Tensor", wanted: "torch.Tensor", training: PlainTraining, seed: int
+) -> np.ndarray:
+    """Train heads by plain gradient descent on the mean squared error of each step's images, in place.
+
+    Parameters
+    ----------
+    heads : Heads
+        As they start.
+    inputs : Tensor
+        (image, channel).
+    wanted : Tensor
+        (image, head), missing where not rated.
+    training : PlainTraining
+        How.
+    seed : int
+        Seed of the order of images, drawn anew for every epoch and the same for all heads.
+
+    Returns
+    -------
+    ndarray
+        (epoch, head), mean over images of the squared error before the step that the image was in.
+    """
+    import torch
+
+    rng = np.random.default_rng(seed)
+    count, units, channels = heads.fc1_weight.shape
+    # The bias is the weight of a feature that is always one.
+    first = torch.cat([heads.fc1_weight, heads.fc1_bias[:, :, None]], dim=2).view(count * units, channels + 1)
+    seen = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+    losses = np.zeros((training.epochs, count))
+    rated = wanted.isfinite()
+    with torch.no_grad():
+        for epoch in range(training.epochs):
+            order = torch.from_numpy(rng.permutation(len(inputs)))
+            total = torch.zeros(count, dtype=torch.float64)
+            for rows in torch.split(order, training.batch * STEPS_TOGETHER):
+                total += _steps(heads, first, seen[rows], wanted[rows], training)
+            losses[epoch] = (total / rated.sum(0)).numpy()
+    heads.fc1_weight.copy_(first.view(count, units, channels + 1)[:, :, :-1])
+    heads.fc1_bias.copy_(first.view(count, units, channels + 1)[:, :, -1])
+    return losses
+
+
+def _steps(
+    heads: Heads,
+    first: "torch.Tensor",
+    inputs: "torch.Tensor",
+    wanted: "torch.Tensor",
+    training: PlainTraining,
+) -> "torch.Tensor":
+    """Make the steps of one block; give the sum of squared errors by head."""
+    import torch
+
+    count, units = heads.fc2_weight.shape
+    products = (inputs @ inputs.T).mul_(-training.rate)
+    before = inputs @ first.T
+    back = torch.empty_like(before)
+    total = torch.zeros(count, dtype=torch.float64)
+    for start in range(0, len(inputs), training.batch):
+        end = min(start + training.batch, len(inputs))
+        values = before[start:end]
+        if start:
+            values.addmm_(products[start:end, :start], back[:start])
+        hidden = values.view(-1, count, units).relu()
+        error = (hidden * heads.fc2_weight).sum(-1).add_(heads.fc2_bias).sub_(wanted[start:end])
+        rated = error.isfinite()
+        error.nan_to_num_(0.0)
+        total += (error.double() ** 2).sum(0)
+        slope = error * (2.0 / rated.sum(0).clamp(min=1))
+        active = (hidden > 0).mul(heads.fc2_weight).mul_(slope[:, :, None])
+        back[start:end] = active.view(end - start, -1)
+        heads.fc2_weight.sub_((hidden.mul_(slope[:, :, None])).sum(0), alpha=training.rate)
+        heads.fc2_bias.sub_(slope.sum(0), alpha=training.rate)
+    first.addmm_(back.T, inputs, alpha=-training.rate)
+    return total
