@@ -2,8 +2,8 @@
 
     python benchmarks/readout_costs.py
 
-Features are random, of the size that the readouts read by default (512 channels on a 7x7 grid), in five folds.
-Processor seconds count all threads; memory is the most that the process held, features included.
+Features are random, of the size that readouts read by default (512 channels on a 7x7 grid), in five folds.
+Processor seconds count all threads; memory is the most that the process held, with the features.
 """
 
 import resource
