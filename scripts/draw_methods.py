@@ -1,4 +1,4 @@
-"""Draw one simulated face and its maps by every method, for docs/methods.md.
+"""Draw one simulated face and its maps by many methods, for docs/methods.md.
 
     python scripts/draw_methods.py docs/images/methods.png
 
@@ -21,7 +21,7 @@ from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters, score_parts
 
-FACES, SIZE, PART = 60, 224, "mouth"
+FACES, SIZE, PART = 48, 224, "mouth"
 METHODS = (
     ("lrp.sequential_preset_a_flat", "preset A flat"),
     ("lrp.sequential_preset_a", "preset A"),
@@ -34,13 +34,11 @@ METHODS = (
     ("lrp.w_square", "w square"),
     ("lrp.epsilon", "epsilon"),
     ("input_t_gradient", "input × gradient"),
-    ("integrated_gradients", "integrated gradients"),
     ("gradient", "gradient"),
-    ("smoothgrad", "SmoothGrad"),
     ("guided_backprop", "guided backprop"),
     ("deconvnet", "deconvnet"),
 )
-COLUMNS = 6
+COLUMNS = 5
 
 
 def main() -> None:
