@@ -18,6 +18,7 @@ from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
 from traitlens.pipeline import Run, run
 from traitlens.pipeline.new_faces import explain_face, predict_new_faces, prepare_new_face
+from traitlens.pipeline.protocols import follow_protocol
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
@@ -218,3 +219,15 @@ def test_a_run_reads_several_taps_and_views_of_whitened_roots(tmp_path):
     maps = explain_face(several.backbone, [readout], models, pixels, "lrp.z_plus")
     predicted = readout.predict({space: values[:1] for space, values in several.features[1].items()})
     assert float(maps.sum()) == pytest.approx(predicted[0] - readout.mean, abs=0.02 * abs(readout.mean))
+
+
+def test_a_protocol_changes_the_readout_and_the_input_alone(done, tmp_path):
+    study = follow_protocol(done.study, "cao2023")
+    assert study.settings.readout.method == "cao2023"
+    assert study.settings.folds == done.study.settings.folds
+    followed = Run(study, tmp_path / "results")
+    assert followed.backbone.preprocessing.divide_by == (255.0, 255.0, 255.0)
+    assert done.backbone.preprocessing.divide_by == (1.0, 1.0, 1.0)
+    assert follow_protocol(done.study, "default") is done.study
+    with pytest.raises(TraitlensError, match="did you mean 'cao2023'"):
+        follow_protocol(done.study, "cao2032")

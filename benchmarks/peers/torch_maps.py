@@ -26,7 +26,8 @@ for missing in ("", ".models", ".models.resnet", ".models.vgg", ".datasets", ".t
     sys.modules[f"torchvision{missing}"] = StandIn(f"torchvision{missing}")
     sys.modules[f"torchvision{missing}"].__spec__ = importlib.machinery.ModuleSpec("torchvision", None)
 
-_, program, inputs, output, threads = sys.argv
+_, program, inputs, output, threads, clock = sys.argv
+clock = getattr(time, clock)
 torch.set_num_threads(int(threads))
 file = np.load(inputs)
 names = [key[4:-7] for key in file.files if key.startswith("vgg.") and key.endswith(".weight")]
@@ -56,13 +57,52 @@ def gradient(values):
     return torch.autograd.grad(model(values).sum(), values)[0]
 
 
-def with_zennit():
+def with_zennit(composite):
     from zennit.attribution import Gradient
-    from zennit.composites import EpsilonPlusFlat
 
-    attributor = Gradient(model, EpsilonPlusFlat())
+    attributor = Gradient(model, composite)
     attributor.__enter__()
     return lambda values: attributor(values, lambda output: output)[1]
+
+
+def zennit_composites():
+    """Give zennit's composites by our names."""
+    from zennit import composites
+
+    low, high = (
+        torch.tensor([value - mean for mean in (103.939, 116.779, 123.68)]).view(1, 3, 1, 1)
+        for value in (0, 255)
+    )
+    return {
+        "zennit.epsilon_plus": composites.EpsilonPlus(),
+        "zennit.epsilon_plus_flat": composites.EpsilonPlusFlat(),
+        "zennit.epsilon_alpha2_beta1": composites.EpsilonAlpha2Beta1(),
+        "zennit.epsilon_alpha2_beta1_flat": composites.EpsilonAlpha2Beta1Flat(),
+        "zennit.epsilon_gamma_box": composites.EpsilonGammaBox(
+            low.expand(1, 3, 224, 224), high.expand(1, 3, 224, 224)
+        ),
+    }
+
+
+def same_rules_as_preset_a_flat():
+    """Put the rules of iNNvestigate's preset A flat together: alpha 1, beta 0 on convolutions."""
+    from zennit.composites import SpecialFirstLayerMapComposite, layer_map_base
+    from zennit.rules import AlphaBeta, Epsilon, Flat
+    from zennit.types import Convolution, Linear
+
+    layers = [*layer_map_base(), (Convolution, AlphaBeta(alpha=1, beta=0)), (Linear, Epsilon(epsilon=0.1))]
+    return SpecialFirstLayerMapComposite(layers, [(Convolution, Flat())])
+
+
+def zennit_maps():
+    """Make maps by every composite."""
+    found = {}
+    for name, composite in zennit_composites().items():
+        with composite.context(model) as changed:
+            values = images.clone().requires_grad_()
+            output = changed(values)
+            (found[name],) = torch.autograd.grad(output, values, output.detach())
+    return {name: values.detach().sum(1).numpy() for name, values in found.items()}
 
 
 def with_captum():
@@ -82,18 +122,22 @@ def with_captum():
     return attribute
 
 
-explain = {"gradient": lambda: gradient, "zennit": with_zennit, "captum": with_captum}[program]()
-maps = explain(images)
 if program == "zennit":
-    np.save(output, maps.detach().sum(1).numpy())
+    np.savez(output, **zennit_maps())
+explain = {
+    "gradient": lambda: gradient,
+    "zennit": lambda: with_zennit(zennit_composites()["zennit.epsilon_plus_flat"]),
+    "zennit, same rules": lambda: with_zennit(same_rules_as_preset_a_flat()),
+    "captum": with_captum,
+}[program]()
 four = images[:1].repeat(4, 1, 1, 1).contiguous(memory_format=torch.channels_last)
 explain(four)
 print(json.dumps({"ready": True}), flush=True)
 for _ in sys.stdin:
-    start = time.perf_counter()
+    start = clock()
     explain(images[:1])
-    one = time.perf_counter() - start
-    start = time.perf_counter()
+    one = clock() - start
+    start = clock()
     explain(four)
-    batch = (time.perf_counter() - start) / 4
+    batch = (clock() - start) / 4
     print(json.dumps({"seconds_per_map": min(one, batch)}), flush=True)

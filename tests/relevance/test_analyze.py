@@ -198,3 +198,21 @@ def test_dense_readout_without_bias_is_conserved_by_z_plus(backbone, dense, imag
     plain = replace(plain, space=POOL)
     ledger = explain_with_ledger(backbone, [plain], images, "lrp.z_plus")
     np.testing.assert_allclose(ledger.pixels, ledger.prediction, rtol=1e-4, atol=1e-5)
+
+
+def test_a_group_as_the_reference(backbone, linear, images):
+    other = replace(linear, group="b", mean=3.2)
+    ledger = explain_with_ledger(backbone, [linear, other], images, reference="b")
+    np.testing.assert_allclose(ledger.reference, 3.2, rtol=1e-12)
+    np.testing.assert_allclose(ledger.constant[:, 0], linear.mean - 3.2, rtol=1e-9)
+    np.testing.assert_allclose(ledger.constant[:, 1], 0, atol=1e-12)
+    plain = explain_with_ledger(backbone, [linear, other], images)
+    np.testing.assert_array_equal(ledger.relevance, plain.relevance)
+
+
+def test_references_that_cannot_be(backbone, linear, images):
+    with pytest.raises(TraitlensError, match="Choices: a, mean, zero"):
+        analyze(backbone, [linear], images, reference="c")
+    other = replace(linear, group="b", trait="strong")
+    with pytest.raises(TraitlensError, match="'b' for 'warm'"):
+        analyze(backbone, [linear, other], images, reference="b")

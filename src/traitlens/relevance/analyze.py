@@ -29,7 +29,7 @@ class Explainer:
         What is explained.
     method : str or Method
         A name from :data:`traitlens.relevance.methods.METHODS`, or a method.
-    reference : {"mean", "zero"}, float or sequence of float
+    reference : {"mean", "zero"}, str, float or sequence of float
         What predictions are compared with; see :func:`analyze`.
     views : mapping of str to View or None
         The crops that the readouts name, beside "image".
@@ -158,7 +158,7 @@ def explain_each(
         uint8 RGB (row, column, 3) each.
     method : str or Method
         See :func:`analyze`.
-    reference : {"mean", "zero"}, float or sequence of float
+    reference : {"mean", "zero"}, str, float or sequence of float
         See :func:`analyze`.
     views : mapping of str to View or None
         See :func:`analyze`.
@@ -198,7 +198,7 @@ def explain_with_ledger(
         uint8 RGB (image, row, column, 3).
     method : str or Method
         See :func:`analyze`.
-    reference : {"mean", "zero"}, float or sequence of float
+    reference : {"mean", "zero"}, str, float or sequence of float
         See :func:`analyze`.
     views : mapping of str to View or None
         See :func:`analyze`.
@@ -240,9 +240,10 @@ def analyze(
         uint8 RGB (image, row, column, 3).
     method : str or Method, default "lrp.sequential_preset_a_flat"
         A name from :data:`traitlens.relevance.methods.METHODS`, or a method of your own.
-    reference : {"mean", "zero"}, float or sequence of float, default "mean"
+    reference : {"mean", "zero"}, str, float or sequence of float, default "mean"
         What predictions are compared with (Letzgus et al. 2022): the mean rating that each readout was
-        fitted on, nothing, or a rating (one for all readouts or one for each).
+        fitted on, nothing, the mean rating of the same trait in a group (its name), or a rating (one for all
+        readouts or one for each).
     views : mapping of str to View or None
         The crops that the readouts name, beside "image".
     progress : callable or None

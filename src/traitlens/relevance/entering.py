@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout
 from traitlens.relevance.methods import Method
 from traitlens.relevance.rules import Rule
@@ -129,10 +130,10 @@ def enter(
         (1, channel, row, column) by layer.
     method : Method
         Its rules for dense layers, and whether relevance or gradients are asked for.
-    reference : {"mean", "zero"}, float or sequence of float
-        What predictions are compared with: the mean rating that each readout was fitted on, nothing, or a
-        rating (one per readout). Another rating than the mean changes the map by nothing and the constant
-        by the difference.
+    reference : {"mean", "zero"}, str, float or sequence of float
+        What predictions are compared with: the mean rating that each readout was fitted on, nothing, the
+        mean rating of a group (its name), or a rating (one per readout). Another rating than the mean changes
+        the map by nothing and the constant by the difference.
 
     Returns
     -------
@@ -141,6 +142,8 @@ def enter(
     """
     import torch
 
+    if isinstance(reference, str) and reference not in ("mean", "zero"):
+        reference = _means_of(reference, readouts)
     cells: dict[FeatureSpace, Cells] = {}
     for space in dict.fromkeys(space for readout in readouts for space in spaces_of(readout)):
         seen = [activations[sight][space.tap.layer][0].float() for sight in sights_of(space)]
@@ -196,11 +199,27 @@ def _dtype(activations: Mapping[Sight, Mapping[str, "torch.Tensor"]], layer: str
     return next(values[layer].dtype for values in activations.values() if layer in values)
 
 
+def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
+    """Give, for each readout, the mean rating of a group's readout of the same trait and fold."""
+    means = {(one.trait, one.fold): one.mean for one in readouts if one.group == group}
+    missing = [one for one in readouts if (one.trait, one.fold) not in means]
+    if not means:
+        groups = dict.fromkeys(readout.group for readout in readouts)
+        raise unknown_choice("reference", group, ["mean", "zero", *groups])
+    if missing:
+        advice = "explain its readouts too, or give ratings as the reference"
+        raise TraitlensError(
+            [
+                Problem(f"no readout of group {group!r} for {one.trait!r}, fold {one.fold}", advice)
+                for one in missing
+            ]
+        )
+    return [means[one.trait, one.fold] for one in readouts]
+
+
 def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
     """Give the reference of each readout."""
     if isinstance(reference, str):
-        if reference not in ("mean", "zero"):
-            raise ValueError(f"reference must be 'mean', 'zero' or ratings, but is {reference!r}")
         return means.copy() if reference == "mean" else np.zeros_like(means)
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitlens.report.charts import in_order, name_rows
-from traitlens.report.numbers import bounded, decimal
+from traitlens.report.numbers import bounded
 from traitlens.report.style import FAINT, GROUP_COLOURS, GROUP_MARKERS, WIDE, inches, styled
 from traitlens.words import GROUP, TRAIT
 
@@ -68,14 +68,14 @@ or from the middle outwards for 1 of 1 groups and traits.']
         )
     if "ledger" in checks:
         table = checks["ledger"]
-        size = table["explained"].abs().median()
-        in_readout, in_backbone = (
-            table[name].abs().median() for name in ("leaked_in_readout", "leaked_in_backbone")
+        size = table["explained"].abs().sum()
+        readout, backbone, lost = (
+            f"{100 * table[name].abs().sum() / size:.1f}%" if size else "–"
+            for name in ("leaked_in_readout", "leaked_in_backbone", "unaccounted")
         )
         found.append(
-            f"Ledger: of a typical deviation of {decimal(size, 3)} rating points, {decimal(in_readout, 3)} "
-            f"leak into the readout’s and {decimal(in_backbone, 3)} into the network’s biases and "
-            f"stabilisers; {decimal(table['unaccounted'].abs().max(), 3)} at most are unaccounted for."
+            f"Ledger: of what was to be explained, {readout} leak into the readout’s and {backbone} into the "
+            f"network’s biases and stabilisers; {lost} are unaccounted for."
         )
     if "methods" in checks:
         table = checks["methods"]
@@ -119,7 +119,7 @@ def plot_map_checks(
     figure = Figure(figsize=(inches(width), inches(24 + 5.2 * len(pairs))), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     names = [f"{trait}, {group}" if len(groups) > 1 else trait for trait, group in pairs]
-    name_rows(left, names, 30 if width > 120 else 15)
+    name_rows(left, names, 30 if width > 120 else 20)
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
     _dots(left, null_maps, "null", "similarity", in_order(null_maps, "null", KINDS), pairs)
@@ -127,6 +127,8 @@ def plot_map_checks(
     left.set_xlim(min(-0.05, null_maps["similarity"].min() - 0.05), 1.02)
     left.set_xlabel("Correlation with null maps")
     right.set_xlabel("Gain (rating points)")
+    for axes in (left, right):
+        axes.locator_params(axis="x", nbins=6 if width > 120 else 2)
     return figure
 
 

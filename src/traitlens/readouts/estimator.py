@@ -1,0 +1,115 @@
+"""The ridge readout as a scikit-learn estimator, for pipelines and searches of one's own."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from traitlens.readouts.choosing import Factorised, choose
+from traitlens.readouts.kernels import linear_kernel, training_kernel
+from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.ridge import PENALTIES
+
+_ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
+
+
+class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Ridge regression whose penalty is chosen in inner folds that never split an identity.
+
+    Parameters
+    ----------
+    penalties : sequence of float or None
+        To choose from, relative to the mean squared length of the centred features;
+        :data:`traitlens.readouts.ridge.PENALTIES` where None.
+    sharing : float, default 0.5
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1.
+    seed : int, default 0
+        Seed of the inner folds.
+
+    Attributes
+    ----------
+    coef_ : ndarray
+        (feature,) or (target, feature).
+    intercept_ : float or ndarray
+        Prediction where every feature is zero.
+    penalty_ : ndarray
+        (target,), what was chosen.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.normal(size=(40, 5))
+    >>> readout = RidgeReadout().fit(features, features[:, 0], groups=np.repeat(range(20), 2))
+    >>> round(float(readout.score(features, features[:, 0])), 2)
+    1.0
+    """
+
+    def __init__(self, penalties: Sequence[float] | None = None, sharing: float = 0.5, seed: int = 0):
+        self.penalties = penalties
+        self.sharing = sharing
+        self.seed = seed
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Fit.
+
+        Parameters
+        ----------
+        X : array-like
+            (image, feature).
+        y : array-like
+            (image,) or (image, target), ratings.
+        groups : array-like or None
+            (image,), the identity shown; every image is its own where None.
+
+        Returns
+        -------
+        RidgeReadout
+            Itself.
+        """
+        X, y = validate_data(
+            self, X, y, dtype=np.float64, multi_output=True, y_numeric=True, ensure_min_samples=2
+        )
+        values = np.asarray(y, np.float64).reshape(len(X), -1)
+        identities = np.arange(len(X)) if groups is None else np.asarray(groups)
+        training = np.arange(len(X))
+        kernels = {_ONLY: linear_kernel(X)}
+        with np.errstate(divide="ignore", invalid="ignore"):  # a constant target has no variance
+            chosen = choose(
+                kernels,
+                training,
+                values,
+                identities,
+                self.penalties or PENALTIES,
+                sharing=self.sharing,
+                seed=self.seed,
+            )
+        kernel, factors = training_kernel(kernels, training, {})
+        means = values.mean(axis=0)
+        duals = Factorised.of(kernel).solve(values - means, chosen.penalties) * factors[_ONLY]
+        centre = X.mean(axis=0)
+        weights = duals.T @ (X - centre)
+        intercept = means - weights @ centre
+        flat = y.ndim == 1
+        self.coef_ = weights[0] if flat else weights
+        self.intercept_ = float(intercept[0]) if flat else intercept
+        self.penalty_ = chosen.penalties
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict ratings.
+
+        Parameters
+        ----------
+        X : array-like
+            (image, feature).
+
+        Returns
+        -------
+        ndarray
+            (image,) or (image, target).
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return np.asarray(X @ self.coef_.T + self.intercept_)
