@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_region import Progress, compare_regions
@@ -100,26 +101,28 @@ def validate(
     found = Counter(dict.fromkeys(TESTS, 0))
     largest: Counter[tuple[str, str]] = Counter()
     cells: Counter[tuple[str, str]] = Counter()
-    for study in range(studies):
-        ratings = faces.rate(raters, difference, seed * 1_000_003 + study)
-        penalties = choose_common_penalties(ratings, faces.operator, faces.identities, seed)
-        tables = {
-            "region": compare_regions(
-                ratings, faces.operator, penalties, summary=summary, permutations=permutations, seed=study
-            ),
-            "performance": compare_performance(
-                ratings, faces.operator, penalties, permutations=permutations, seed=study
-            ),
-            "reliability": compare_reliability(ratings, splits=20, permutations=permutations, seed=study),
-        }
-        found.update(test for test, table in tables.items() if table["p_corrected"].min() <= alpha)
-        regions = tables["region"].set_index([TRAIT, REGION])
-        significant = regions[regions["p_corrected"] <= alpha]
-        cells.update(significant.index)
-        if len(significant):
-            largest[significant["estimate"].abs().idxmax()] += 1
-        if progress:
-            progress(1)
+    # The matrices are small: threads would wait for one another longer than they work.
+    with threadpool_limits(1):
+        for study in range(studies):
+            ratings = faces.rate(raters, difference, seed * 1_000_003 + study)
+            penalties = choose_common_penalties(ratings, faces.operator, faces.identities, seed)
+            tables = {
+                "region": compare_regions(
+                    ratings, faces.operator, penalties, summary=summary, permutations=permutations, seed=study
+                ),
+                "performance": compare_performance(
+                    ratings, faces.operator, penalties, permutations=permutations, seed=study
+                ),
+                "reliability": compare_reliability(ratings, splits=20, permutations=permutations, seed=study),
+            }
+            found.update(test for test, table in tables.items() if table["p_corrected"].min() <= alpha)
+            regions = tables["region"].set_index([TRAIT, REGION])
+            significant = regions[regions["p_corrected"] <= alpha]
+            cells.update(significant.index)
+            if len(significant):
+                largest[significant["estimate"].abs().idxmax()] += 1
+            if progress:
+                progress(1)
     right = sum(count for cell, count in largest.items() if cell in planted)
     shared = {
         "difference": difference,
