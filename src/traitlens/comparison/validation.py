@@ -37,7 +37,8 @@ class Validation:
         A row per test ("region", "performance", "reliability"): difference, n_1, n_2 (raters), n_images,
         studies, significant (number of studies with any corrected p at or below alpha), estimate (their
         rate), ci_low, ci_high (95 %, Clopper-Pearson), right_region (rate of studies whose largest
-        significant effect, in rating points, lies where a difference was planted; regions only).
+        significant effect lies where a difference was planted: the largest difference per pixel, since
+        regions are of very unequal size; regions only).
     places : DataFrame
         A row per trait and region: difference, n_1, planted, largest (number of studies in which the cell had
         the largest significant effect of all), significant (number of studies in which it was significant),
@@ -120,7 +121,7 @@ def validate(
             significant = regions[regions["p_corrected"] <= alpha]
             cells.update(significant.index)
             if len(significant):
-                largest[significant["estimate"].abs().idxmax()] += 1
+                largest[_effects(significant).abs().idxmax()] += 1
             if progress:
                 progress(1)
     right = sum(count for cell, count in largest.items() if cell in planted)
@@ -145,6 +146,12 @@ def validate(
         for cell in regions.index
     ]
     return Validation(pd.DataFrame(rows), pd.DataFrame(places))
+
+
+def _effects(regions: pd.DataFrame) -> pd.Series:
+    """Differences per pixel; plain ones where regions have no areas."""
+    known = regions["estimate_per_pixel"].notna().all()
+    return regions["estimate_per_pixel" if known else "estimate"]
 
 
 def power(
