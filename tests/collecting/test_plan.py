@@ -51,6 +51,15 @@ def test_changes_and_additions_are_marked(study):
     assert found["test means"] == "planned"
 
 
+def test_a_setting_of_a_later_version_at_its_default_is_no_change(study):
+    plan, _ = freeze_plan(study)
+    del plan["content"]["readout"]["grid"]
+    settings, _ = read_settings(study / "study.toml")
+    assert "readout.grid" not in marks(compare_with_plan(plan, settings))
+    changed = settings.model_copy(update={"readout": settings.readout.model_copy(update={"grid": 3})})
+    assert marks(compare_with_plan(plan, changed))["readout.grid"] == "changed"
+
+
 def test_a_plan_that_was_changed_is_refused(study):
     freeze_plan(study)
     plan = json.loads((study / "plan.json").read_text())

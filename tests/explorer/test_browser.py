@@ -8,13 +8,12 @@ import subprocess
 import sys
 from urllib.parse import parse_qs, urlsplit
 
+import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens import keeping
+from traitlens import cli, keeping
 from traitlens.pipeline import Run
-from traitlens.pipeline.new_faces import predict_new_faces
-from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_study
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
@@ -146,16 +145,21 @@ def test_picking_a_face_trait_group_and_method(page, fitted):
     assert "Hide relevance below: 0 %" not in page.inner_text(".controls")
 
 
-def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_path):
+def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_path, monkeypatch, capsys):
     photograph = tmp_path / "<b>new.png"
     shutil.copyfile(fitted.study.path(fitted.study.images["image"][1]), photograph)
-    models = TraitModels.load(fitted.results / "models")
-    table = predict_new_faces(models, fitted.backbone, {"new": photograph})
+    command = ["traitlens", "--json", "predict", str(fitted.results / "models"), str(photograph)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    cli.answer_as_json(False)
+    table = pd.DataFrame(json.loads(capsys.readouterr().out)["predictions"])
     page.set_input_files("input[type=file]", photograph)
     trait = fitted.study.traits[0]
     title(page, f"{photograph.name}: {trait}")
     own = table.set_index(["group", "trait"])["predicted"]
-    assert predicted(page) == [float(own[group, trait]) for group in fitted.study.groups]
+    expected = [float(own[group, trait]) for group in fitted.study.groups]
+    assert predicted(page) == pytest.approx(expected, rel=0, abs=1e-11)
     assert page.locator(".pictures img").count() == 1 + len(fitted.study.groups)
     assert page.locator(".near figure").count() == 4
     page.locator(".near button").first.click()

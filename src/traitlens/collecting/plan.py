@@ -135,9 +135,15 @@ def compare_with_plan(
         "planned, not done".
     """
     planned, present = _flatten(plan["content"]), _flatten(_content(settings))
+    # A setting that came with a later version and stands at its default changes nothing.
+    new = {
+        what
+        for what, text in _flatten(_content(Settings())).items()
+        if what not in planned and present[what] == text
+    }
     rows = []
     for what in dict.fromkeys([*planned, *present]):
-        if what == "tests":
+        if what == "tests" or what in new:
             continue
         before, after = planned.get(what, "–"), present.get(what, "–")
         rows.append((what, before, after, PLANNED if before == after else CHANGED))

@@ -187,6 +187,8 @@ def compare_regions(
     DataFrame
         One row per pair of groups, trait and region: group_1, group_2, trait, region, summary,
         value_1, value_2, estimate (their difference, rating units; of shares for "share"), ci_low, ci_high,
+        estimate_per_pixel (millionths of the estimate's unit for each pixel of the region, to compare regions
+        of unequal size; missing where areas are not known),
         statistic (difference by its root mean square under exchange), p, p_corrected (family-wise over
         regions and traits), p_trait (family-wise over the trait's regions), q (false discovery rate),
         hedges_g, hedges_g_low, hedges_g_high, n_1, n_2 (raters), n_permutations, apa.
@@ -293,6 +295,8 @@ def _compare_pair(
     table = pd.DataFrame(rows)
     # Tests and estimates come from one computation; the rater values' means agree with it to rounding.
     table["estimate"] = observed
+    areas = np.full(regions, np.nan) if operator.areas is None else operator.areas
+    table["estimate_per_pixel"] = 1e6 * observed / np.tile(np.maximum(areas, 1), len(designs))
     table["statistic"] = observed / np.sqrt((np.vstack([observed, permuted]) ** 2).mean(axis=0))
     table["p"] = permutation_p(observed, permuted)
     table["p_corrected"] = familywise_p(observed, permuted)

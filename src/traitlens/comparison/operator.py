@@ -32,6 +32,8 @@ class RegionOperator:
     region_kernels : ndarray of shape (region, image, image)
         Relevance in a region of an explained image (rows) that a training image (columns) contributes for
         a dual coefficient of one.
+    areas : ndarray of shape (region,), optional
+        Mean number of pixels of each region, for differences per pixel.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class RegionOperator:
     folds: np.ndarray
     kernel: np.ndarray
     region_kernels: np.ndarray
+    areas: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, g = len(self.images), len(self.regions)
@@ -83,6 +86,7 @@ class RegionOperator:
             self.folds[keep],
             self.kernel[np.ix_(keep, keep)],
             self.region_kernels[:, keep][:, :, keep],
+            self.areas,
         )
 
 

@@ -81,6 +81,7 @@ class Album:
         """The network, loaded when it is first needed."""
         assert self.models is not None
         backbone = load_backbone(self.models.backbone_name, self.machine.weights)
+        backbone = replace(backbone, preprocessing=self.models.preprocessing)
         return backbone.to(self.machine.device, self.machine.precision)
 
     def face(self, image: str) -> Face:

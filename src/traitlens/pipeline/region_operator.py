@@ -122,5 +122,10 @@ def make_region_operator(
     kernels = np.zeros((len(names), len(folds), len(folds)))
     for number, (_, positions) in enumerate(blocks):
         kernels[:, positions] = kept.read(number)["rows"].transpose(1, 0, 2)
-    images = tuple(open_arrays(prepared)["image"].to_numpy())
-    return RegionOperator(images, names, folds, linear_kernel(seen), kernels)
+    faces = open_arrays(prepared)
+    images, size = tuple(faces["image"].to_numpy()), faces.sizes[Y]
+    areas = np.zeros(len(names))
+    for points in faces["points"].to_numpy():
+        labels = region_labels(points, size, polygons)
+        areas += np.bincount(labels.ravel(), minlength=len(names)) / len(images)
+    return RegionOperator(images, names, folds, linear_kernel(seen), kernels, areas)
