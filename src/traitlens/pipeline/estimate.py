@@ -1,7 +1,7 @@
 """What a run will take, told before it starts; a run that cannot fit is refused with what to change.
 
-The rates were measured (`benchmarks/growth.py`): every kind of work is told in forward passes of one image,
-and one forward pass is timed here.
+The rates are rough, from single images: every kind of work is told in forward passes of one image, and one
+forward pass is timed here.
 """
 
 import math
