@@ -21,7 +21,7 @@ from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters, score_parts
 
-FACES, SIZE, PART = 48, 224, "mouth"
+FACES, SIZE, PART = 100, 224, "mouth"
 METHODS = (
     ("lrp.sequential_preset_a_flat", "preset A flat"),
     ("lrp.sequential_preset_a", "preset A"),
@@ -64,7 +64,7 @@ def main() -> None:
         panels.append(Panel(colour(relevance, symmetric_limit(relevance)), title))
         print(f"{method:<32}{relevance.sum():+.3f}", flush=True)
     rows = [Row(panels[start : start + COLUMNS], None) for start in range(0, len(panels), COLUMNS)]
-    draw_rows(rows, width=183).savefig(Path(sys.argv[1]), dpi=150)
+    draw_rows(rows, width=183, clipped=True).savefig(Path(sys.argv[1]), dpi=150)
 
 
 if __name__ == "__main__":
