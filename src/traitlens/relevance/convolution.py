@@ -2,9 +2,9 @@ r"""Convolutions of relevance by Winograd's minimal filtering: a quarter of the 
 
 Four by four outputs of a 3x3 convolution come from six by six inputs by 36 products per pair of channels
 instead of 144 (Winograd 1980; Lavin and Gray 2016). The filters are evaluated as polynomials at the points
-0, 1, -1, 1/2, -2 and infinity (see Barabasz et al. 2020 on the choice of points). Where inputs and weights are
-not negative, rounding errors were about those of a plain convolution; with both signs they were a few times
-larger, some 3e-6 of the largest value.
+0, 1, -1, 1/2, -2 and infinity (see Barabasz et al. 2020 on the choice of points). Where inputs and weights
+are not negative, rounding errors were about those of a plain convolution; with both signs they were a few
+times larger, some 3e-6 of the largest value.
 """
 
 from functools import cache, cached_property
