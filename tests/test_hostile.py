@@ -17,7 +17,8 @@ LOOK = """
 import json, resource, sys, time
 from pathlib import Path
 from PIL import Image
-from traitlens.faces.images import load_image, prepare_image
+from traitlens.faces.cropping import prepare_image
+from traitlens.faces.images import load_image
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 
@@ -79,6 +80,7 @@ def hostile_images(picture):
     frames = [image.rotate(90 * turn) for turn in range(3)]
     yield "bomb.png", png(60_000, 60_000, b"\0" * 1000), True
     yield "bomb_real.png", png(9_500, 9_500, b"\0" * (9_500 * 3 + 1) * 9_500), True
+    yield "large.png", png(7_000, 7_000, b"\0" * (7_000 * 3 + 1) * 7_000), False
     yield "lying_size.png", png(2_000_000_000, 2, b"\0" * 100), True
     yield "no_rows.png", png(64, 64), True
     yield "one.png", encoded(picture[:1, :1], "PNG"), True

@@ -149,8 +149,8 @@ def faulty_files(folder: Path, picture: np.ndarray) -> dict[str, str]:
         "moves.png": "holds 2 pictures",
         "pages.tif": "holds 2 pictures",
         "narrow.png": "is only 20 x 300 pixels",
-        "vast.png": "more than 80 million pixels",
-        "bomb.png": "more than 80 million pixels",
+        "vast.png": "more than 50 million pixels",
+        "bomb.png": "more than 50 million pixels",
         "float.tif": "stores values other than 8 or 16 bits",
         "missing.jpg": "there is no such file",
     }

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +21,9 @@ from traitlens.faces.regions import (
     region_masks,
     region_names,
 )
-from traitlens.pipeline.explaining import tabulate_regions, unite_regions
+from traitlens.pipeline.explaining import unite_regions
 from traitlens.problems import TraitlensError
+from traitlens.relevance.region_table import sum_regions, tabulate_sums
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "faces.py"
 spec = importlib.util.spec_from_file_location("faces_oracle", ORACLE)
@@ -106,20 +106,18 @@ def test_what_is_no_polygon_is_named(polygon):
 
 
 def test_own_regions_and_unions_of_a_studys_maps():
-    rng = np.random.default_rng(0)
-    shape = (2, 1, 3, 64, 64)
-    names = ("group", "trait", "image", "y", "x")
-    coordinates = {"group": ["a", "b"], "trait": ["warm"], "image": ["1", "2", "3"]}
-    maps = xr.Dataset({"relevance": (names, rng.normal(size=shape))}, coordinates)
-    points = np.stack([MESH / 8, MESH / 8 + 2, np.full_like(MESH, np.nan)])
-    prepared = xr.Dataset({"points": (("image", "point", "xy"), points)}, {"y": np.arange(64) + 0.5})
+    maps = np.random.default_rng(0).normal(size=(2, 1, 3, 64, 64))  # group, trait, image, y, x
     own = {"chin tip": (152, 148, 377, 200)}
-    table = tabulate_regions(maps, prepared, lambda steps: None, own)
+    names = region_names(own)
+    sums = np.full((2, 1, 3, len(names), 2), np.nan)  # the third image has no landmarks
+    for image, points in enumerate((MESH / 8, MESH / 8 + 2)):
+        sums[:, 0, image] = sum_regions(maps[:, 0, image], region_labels(points, 64, own), len(names))
+    table = tabulate_sums(sums, ["1", "2", "3"], ["a", "b"], ["warm"], names)
     assert list(table["region"].unique()) == [*REGIONS, "chin tip"]
     assert list(table["image"].unique()) == ["1", "2"]  # the third has no landmarks
     sums = table.groupby(["group", "image"])[["relevance", "share"]].sum()
     for (group, image), row in sums.iterrows():
-        total = float(maps["relevance"].sel(group=group, trait="warm", image=image).sum())
+        total = maps["ab".index(group), 0, int(image) - 1].sum()
         assert row["relevance"] == pytest.approx(total, rel=1e-9, abs=1e-9)
         assert row["share"] == pytest.approx(1)
     united = unite_regions(table).set_index(["region", "image", "group"])["relevance"]

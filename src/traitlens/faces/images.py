@@ -22,7 +22,7 @@ BACKGROUND: Final[Colour] = (128, 128, 128)
 """The colour behind transparent pixels and beside images that are not square."""
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
-MOST_PIXELS: Final = 80_000_000
+MOST_PIXELS: Final = 50_000_000
 FEWEST_PIXELS: Final = 32
 
 
