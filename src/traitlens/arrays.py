@@ -59,10 +59,13 @@ def write_arrays(
     for name, (dims, kind) in (large or {}).items():
         shape = tuple(dataset.sizes[dim] for dim in dims)
         chunks = tuple(1 if dim == IMAGE else n for dim, n in zip(dims, shape, strict=True))
-        empty: Any = np.nan if np.dtype(kind).kind == "f" else None  # 0 would be read as missing
+        # 0 would be read as missing; and beside a value for missing ones, xarray would compute scaled values
+        # in the precision of the store.
+        scaled = name in (scales or {})
+        empty: Any = np.nan if np.dtype(kind).kind == "f" and not scaled else None
         array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
         array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
-        if scales and name in scales:
+        if scales and scaled:
             array.attrs["scale_factor"] = scales[name]
         dimensions[name] = dims
     for positions, arrays in blocks:

@@ -29,6 +29,8 @@ class Convolution:
     ----------
     weight : Tensor
         (out, in, 3, 3).
+    direct : bool, default False
+        Whether to keep to the direct way, whose rounding is smaller.
 
     Examples
     --------
@@ -39,13 +41,14 @@ class Convolution:
     True
     """
 
-    def __init__(self, weight: "torch.Tensor"):
+    def __init__(self, weight: "torch.Tensor", direct: bool = False):
         import torch
 
         self.weight = weight.contiguous(memory_format=torch.channels_last)
         out, into = weight.shape[:2]
         self._by_tiles = (
-            weight.device.type == "cpu"
+            not direct
+            and weight.device.type == "cpu"
             and weight.dtype == torch.float32
             and out * into >= FEWEST_PRODUCTS
             and min(out, into) >= 64

@@ -82,7 +82,10 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         weight = torch.cat([term.weight(layer.weight) for _, term in mine])
         if is_first and given == "one":
             weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
-        back, forth = Convolution(weight.transpose(0, 1).flip(2, 3)), Convolution(weight)
+        # Shares of opposite signs nearly cancel, and sums over flat weights do: they would enlarge the
+        # rounding of tiles.
+        direct = len(rule.shares) > 1 or given == "one"
+        back, forth = Convolution(weight.transpose(0, 1).flip(2, 3), direct), Convolution(weight, direct)
         prepared.groups.append(Group(given, tuple(number for number, _ in mine), back, forth))
     return prepared
 
