@@ -64,6 +64,10 @@ def test_each_sign_is_found_where_it_was_planted(study):
     assert "R3" in signs.pop("repeated ratings correlate below 0.2")
     assert signs.pop("10 equal answers in a row or more") == "R1"
     assert signs == {}
+    assert table.loc[["R0", "R5"], "signs"].tolist() == ["", "sliders that were not moved"]
+    assert table.loc["R1", "signs"].startswith(
+        "one value throughout a trait; 10 equal answers in a row or more"
+    )
 
 
 def test_what_cleaning_left_out_stays_in_the_table(tmp_path, drawn):

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from traitlens.report.answers import tell_plan, tell_quality
+from traitlens.report.answers import EXCLUSIONS, MOST_RATERS, say_exclusions, tell_plan, tell_quality
 from traitlens.report.results import Results
+from traitlens.study.settings import CleaningSettings
 
 QUALITY = pd.DataFrame(
     {
@@ -12,6 +13,7 @@ QUALITY = pd.DataFrame(
         "longest_run": [3, 30], "n_too_fast": [0, 4], "median_time": [812.4, 300.0], "retest": [0.81, None],
         "agreement": [0.5, 0.0], "checks_passed": [1.0, 0.5], "n_left_out": [0, 60],
         "left_out_by": [float("nan"), "one_value"],
+        "signs": [float("nan"), "one value throughout a trait; 10 equal answers in a row or more"],
     }
 )  # fmt: skip
 
@@ -40,13 +42,58 @@ def test_signs_rules_and_raters_are_told(tmp_path):
     ]  # fmt: skip
     assert rules.rows == [["read", "0", "0", "2", "120"], ["one value", "1", "60", "1", "60"]]
     assert "Sliders not moved" not in raters.columns
-    assert raters.rows[1] == ["P2", "a", "one_value", "60", "2", "30", "4", "300", "–", ".00", ".50", "60"]
+    assert raters.caption.startswith("The rater who stands out; the other one shows no sign")
+    signs_of_p2 = QUALITY["signs"][1]
+    assert raters.rows == [
+        ["P2", "a", signs_of_p2, "one_value", "60", "2", "30", "4", "300", ".00", ".50", "60"]
+    ]
 
 
 def test_without_signs_and_rules_that_is_told(tmp_path):
     (told,), tables = tell_quality(Results(tmp_path, {}, quality=QUALITY))
     assert told == "Quality of the answers. No rater shows a sign of poor answers. Nothing was left out."
-    assert len(tables) == 1
+    assert [table.caption for table in tables] == ["The rater who stands out; the other one shows no sign of "
+        "poor answers. ratings/quality.csv holds every rater."]  # fmt: skip
+    nobody = QUALITY.assign(signs=None, n_left_out=0)
+    assert tell_quality(Results(tmp_path, {}, quality=nobody))[1] == []
+
+
+def test_only_those_who_stand_out_most_are_listed_and_the_others_counted(tmp_path):
+    many = pd.concat([QUALITY] * 30, ignore_index=True)
+    many["rater"] = [f"P{number}" for number in range(60)]
+    many.loc[59, "signs"] = "10 equal answers in a row or more"
+    many.loc[many["signs"].notna(), "n_left_out"] = 1
+    many.loc[57, "n_left_out"] = 60
+    (table,) = tell_quality(Results(tmp_path, {}, quality=many))[1]
+    assert len(table.rows) == MOST_RATERS
+    assert table.rows[0][0] == "P57"
+    assert "P59" not in [row[0] for row in table.rows]
+    assert table.caption.startswith(
+        f"The {MOST_RATERS} raters who stand out most, of 30; the other 30 show no"
+    )
+
+
+def test_every_rule_has_its_words():
+    assert set(EXCLUSIONS) == set(CleaningSettings.model_fields) - {"time"}
+
+
+def test_exclusions_are_told_as_they_were_set(tmp_path):
+    def say(**parts):
+        rules = {"fastest": 200.0, "one_value": True, "off_scale": False, "most_missing": 0.3, "time": "rt"}
+        return say_exclusions(Results(tmp_path, {"settings": {"cleaning": rules}}, **parts))
+
+    told = (
+        " Left out were answers given in less than 200 (in the unit of the recorded times), ratings of "
+        "raters who gave one value throughout a trait and raters who left more than 30% of the images unrated"
+    )
+    assert say() == f"{told}."
+    counts = pd.DataFrame({"raters_left_out": [0, 2], "ratings_left_out": [0, 1200]})
+    assert say(cleaning=counts) == f"{told} (2 raters, 1,200 ratings)."
+    planned = pd.DataFrame({"what": ["exclusions.fastest", "seed"], "mark": ["planned", "changed"]})
+    assert say(plan={}, planned=planned).endswith("; these rules were planned beforehand.")
+    planned.loc[0, "mark"] = "changed"
+    assert say(plan={}, planned=planned).endswith("; these rules were changed after the plan was frozen.")
+    assert say_exclusions(Results(tmp_path, {"settings": {"cleaning": {"one_value": False}}})) == ""
 
 
 def test_what_was_planned_and_what_was_added_is_marked(tmp_path):

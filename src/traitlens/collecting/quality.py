@@ -39,8 +39,8 @@ def tabulate_quality(study: Study) -> pd.DataFrame | None:
         throughout, three ratings at least), longest_run (equal answers in a row), n_too_fast, median_time
         (in the unit of the column), retest (correlation of repeated ratings), agreement (correlation with the
         mean of the group's others, averaged over traits), checks_passed (share), n_left_out and left_out_by
-        (the rules of `study.toml` that took them). Missing where the ratings do not tell; None without
-        raters.
+        (the rules of `study.toml` that took them), signs (of poor answers, in words). Missing where the
+        ratings do not tell; None without raters.
     """
     if not study.has_raters:
         return None
@@ -70,7 +70,12 @@ def tabulate_quality(study: Study) -> pd.DataFrame | None:
     table["n_left_out"] = taken.size().reindex(table.index).fillna(0).astype(int)
     table["left_out_by"] = taken.agg(lambda steps: ", ".join(dict.fromkeys(steps))).reindex(table.index)
     table["left_out_by"] = table["left_out_by"].fillna("")
-    return table.rename_axis(RATER).reset_index()
+    table = table.rename_axis(RATER).reset_index()
+    table["signs"] = ""
+    for sign, shown, _ in _find(table, rules):
+        table.loc[shown, "signs"] += sign + "; "
+    table["signs"] = table["signs"].str.removesuffix("; ")
+    return table
 
 
 def _count(ratings: pd.DataFrame, mask: pd.Series) -> pd.Series:
@@ -122,12 +127,23 @@ def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
     DataFrame
         sign, n_raters, raters (the first five), rule; signs that nobody shows are left out.
     """
+    rows = []
+    for sign, shown, rule in _find(table, rules):
+        names = list(map(str, table.loc[shown, RATER]))
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            rows.append((sign, len(names), ", ".join(names[:5]) + more, rule))
+    return pd.DataFrame(rows, columns=["sign", "n_raters", "raters", "rule"])
+
+
+def _find(table: pd.DataFrame, rules: CleaningSettings) -> list[tuple[str, pd.Series, str]]:
+    """List the signs of poor answers: in words, which raters show them, the rule that would take them."""
     share_fast = table["n_too_fast"] / table["n_ratings"]
     most_fast = rules.most_too_fast if rules.most_too_fast is not None else 0.1
     lowest_retest = rules.lowest_retest if rules.lowest_retest is not None else 0.2
     lowest_agreement = rules.lowest_agreement if rules.lowest_agreement is not None else 0.0
     lowest_checks = rules.lowest_checks if rules.lowest_checks is not None else 0.5
-    signs = [
+    return [
         ("sliders that were not moved", table["n_untouched"] > 0, "untouched = true"),
         ("one value throughout a trait", table["n_one_value"] > 0, "one_value = true"),
         (f"{LONG_RUN} equal answers in a row or more", table["longest_run"] >= LONG_RUN, ""),
@@ -139,10 +155,3 @@ def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
         (f"passed less than {lowest_checks:.0%} of the attention checks", table[CHECKS] < lowest_checks,
          f"lowest_checks = {lowest_checks:g}"),
     ]  # fmt: skip
-    rows = []
-    for sign, mask, rule in signs:
-        names = list(map(str, table.loc[mask, RATER]))
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            rows.append((sign, len(names), ", ".join(names[:5]) + more, rule))
-    return pd.DataFrame(rows, columns=["sign", "n_raters", "raters", "rule"])

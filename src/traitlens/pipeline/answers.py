@@ -45,7 +45,8 @@ def write_quality(study: Study, results: Path) -> None:
     table = tabulate_quality(study)
     if table is not None:
         keeping.write_table(results / "ratings" / "quality.csv", table)
-        keeping.write_table(results / "ratings" / "quality_signs.csv", find_poor_answers(study))
+        signs = find_signs(table, study.settings.cleaning)
+        keeping.write_table(results / "ratings" / "quality_signs.csv", signs)
 
 
 def write_planned(study: Study, results: Path) -> None:

@@ -4,12 +4,27 @@ from typing import Any
 
 import pandas as pd
 
-from traitlens.report.numbers import bounded, count, is_number
+from traitlens.report.numbers import bounded, count, is_number, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty
 from traitlens.words import GROUP, RATER
 
-MOST_RATERS = 200
+MOST_RATERS = 20
+"""Raters who are listed one by one; the files hold all."""
+
+EXCLUSIONS = {
+    "untouched": "answers given without moving the slider",
+    "fastest": "answers given in less than {:g} (in the unit of the recorded times)",
+    "most_too_fast": "raters with more than {:.0%} of too fast answers",
+    "one_value": "ratings of raters who gave one value throughout a trait",
+    "lowest_retest": "raters whose repeated ratings correlated below {:g}",
+    "lowest_agreement": "raters whose ratings correlated below {:g} with the mean of their group’s others",
+    "lowest_checks": "raters who passed less than {:.0%} of the attention checks",
+    "most_missing": "raters who left more than {:.0%} of the images unrated",
+    "off_scale": "ratings off the scale",
+    "fewest_ratings": "ratings of images that fewer than {:g} raters of a group had rated on a trait",
+}
+"""What each rule of [cleaning] leaves out, as a methods section says it."""
 
 
 def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
@@ -25,7 +40,7 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
     paragraphs : list of str
         What to know before reading the tables.
     tables : list of Table
-        Signs of poor answers, rater by rater, and what each rule took; none without raters.
+        Signs of poor answers, what each rule took, and the raters who stand out; none without raters.
     """
     if results.quality is None:
         return [], []
@@ -49,7 +64,7 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
             [str(row.step).replace("_", " "), *map(count, row[2:])] for row in results.cleaning.itertuples()
         ]
         tables.append(Table("What the rules of study.toml left out, one after the other.", columns, rows, 1))
-    tables.append(_by_rater(results.quality))
+    tables += _by_rater(results.quality)
     if signs is None:
         told = "No rater shows a sign of poor answers."
     else:
@@ -61,25 +76,37 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
     return [f"Quality of the answers. {told} {rules}"], tables
 
 
-def _by_rater(quality: pd.DataFrame) -> Table:
-    """Describe the answers of each rater."""
-    columns = ["Rater", "Group", "Left out by", "Ratings", "Sliders not moved", "Traits with one value",
-               "Longest run", "Too fast", "Median time", "Retest r", "Agreement r", "Share of checks passed",
-               "Ratings left out"]  # fmt: skip
+def _by_rater(quality: pd.DataFrame) -> list[Table]:
+    """Describe the raters who stand out: those who were left out altogether, and those with signs."""
+    signs = quality["signs"].fillna("")
+    n_signs = signs.str.split("; ").str.len().where(signs != "", 0)
+    gone = quality["n_left_out"] == quality["n_ratings"]
+    stand_out = (n_signs > 0) | gone
+    if not stand_out.any():
+        return []
+    ranked = quality.assign(signs=signs, n_signs=n_signs, gone=gone)[stand_out].sort_values(
+        ["gone", "n_signs", "agreement"], ascending=[False, False, True], kind="stable"
+    )
+    columns = ["Rater", "Group", "Signs", "Left out by", "Ratings", "Sliders not moved",
+               "Traits with one value", "Longest run", "Too fast", "Median time", "Retest r", "Agreement r",
+               "Share of checks passed", "Ratings left out"]  # fmt: skip
     rows = [
         [
-            str(row[RATER]), str(row[GROUP]), _text(row["left_out_by"]),
+            str(row[RATER]), str(row[GROUP]), _text(row["signs"]), _text(row["left_out_by"]),
             count(row["n_ratings"]), count(row["n_untouched"]), count(row["n_one_value"]),
             count(row["longest_run"]), count(row["n_too_fast"]), _whole(row["median_time"]),
             bounded(row["retest"]), bounded(row["agreement"]), bounded(row["checks_passed"]),
             count(row["n_left_out"]),
         ]
-        for row in quality.head(MOST_RATERS).to_dict("records")
+        for row in ranked.head(MOST_RATERS).to_dict("records")
     ]  # fmt: skip
-    caption = "ratings/quality.csv: the answers of each rater, those left out included."
-    if len(quality) > MOST_RATERS:
-        caption += f" The first {MOST_RATERS} of {count(len(quality))} raters."
-    return leave_out_empty(caption, columns, rows, 2)
+    shown = f"The {MOST_RATERS} raters who stand out most, of {count(len(ranked))}"
+    if len(ranked) <= MOST_RATERS:
+        shown = "Raters who stand out" if len(ranked) > 1 else "The rater who stands out"
+    rest = len(quality) - len(ranked)
+    others = f"the other {count(rest)} show" if rest != 1 else "the other one shows"
+    told = f"{shown}; {others} no sign of poor answers." if rest else f"{shown}."
+    return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 2)]
 
 
 def tell_plan(results: Results) -> tuple[list[str], list[Table]]:
@@ -110,6 +137,38 @@ def tell_plan(results: Results) -> tuple[list[str], list[Table]]:
     columns = ["What", "Planned", "Done", "Mark"]
     rows = [[_text(value) for value in row[1:]] for row in planned.itertuples()]
     return [told], [Table("The plan, and what was done.", columns, rows, 4)]
+
+
+def say_exclusions(results: Results) -> str:
+    """Say for the methods section which ratings were left out, and whether that was planned.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    str
+        A sentence that begins with a space; empty where the study has no such rules.
+    """
+    rules = results.setting("cleaning") or {}
+    named = [
+        EXCLUSIONS[name].format(value)
+        for name, value in rules.items()
+        if name in EXCLUSIONS and value not in (None, False)
+    ]
+    if not named:
+        return ""
+    text = f" Left out were {several(named)}"
+    if results.cleaning is not None:
+        raters, ratings = results.cleaning[["raters_left_out", "ratings_left_out"]].sum()
+        text += f" ({count(raters)} raters, {count(ratings)} ratings)"
+    if results.plan is None or results.planned is None:
+        return f"{text}."
+    marks = results.planned.loc[results.planned["what"].str.startswith("exclusions."), "mark"]
+    before = "planned beforehand" if (marks == "planned").all() else "changed after the plan was frozen"
+    return f"{text}; these rules were {before}."
 
 
 def _text(value: Any) -> str:

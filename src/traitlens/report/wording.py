@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from traitlens.report.answers import say_exclusions
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.numbers import count, several
 from traitlens.report.results import Results
@@ -202,11 +203,7 @@ def describe_methods(results: Results) -> MethodsText:
 def _say_ratings(results: Results) -> tuple[str, list[str]]:
     """Methods: ratings and their reliability."""
     text, cited = _ratings(results), []
-    rules = results.setting("cleaning")
-    if isinstance(rules, dict) and any(
-        value not in (None, False) for name, value in rules.items() if name != "time"
-    ):
-        text += " Ratings and raters were left out by rules that were set beforehand."
+    text += say_exclusions(results)
     text += " Ratings were averaged over the raters of each group."
     if results.reliability is not None:
         text += (
