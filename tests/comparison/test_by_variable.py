@@ -80,19 +80,6 @@ def test_a_slope_is_found_where_it_was_planted(rng):
     assert table["statistic"].abs().idxmax() == "mouth"
 
 
-def test_numbers_read_as_text_stay_numbers_and_empty_cells_are_left_out(rng):
-    _, blocks = make_operator(rng)
-    ratings = make_ratings(rng, blocks)
-    ratings.loc[ratings["rater"] == "r03", "age"] = np.nan
-    as_text = ratings.assign(age=ratings["age"].astype(str).replace("nan", ""))
-    table = compare_by_variable(as_text, "age", permutations=99)
-    pd.testing.assert_frame_equal(table, compare_by_variable(ratings, "age", permutations=99))
-    assert table["test"].tolist() == ["slope"]
-    assert table["n"].tolist() == [29]
-    codes = ratings.assign(group=ratings["group"].map({"a": "1", "b": "2", "c": "3"}))
-    assert compare_by_variable(codes, "group", permutations=9)["test"].tolist() == ["F"]
-
-
 def test_faults_are_told(rng):
     _, blocks = make_operator(rng)
     ratings = make_ratings(rng, blocks, raters=6)

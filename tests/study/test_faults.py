@@ -155,24 +155,3 @@ def test_hand_written_tables_are_understood(study_folder, make_ratings):
     assert study.ratings["rating"].tolist() == rows["rating"].astype(float).tolist()[1:]
     assert study.ratings["image"].tolist() == rows["image"].tolist()[1:]
     assert "empty ratings were left out: 1" in str(study.notices[0])
-
-
-def test_variables_of_raters_are_checked_before_anything_is_computed(study_folder, make_ratings):
-    names = ("age", "sex", "both", "same")
-    settings = f"scale = [1, 7]\n[comparison]\nvariables = {[*names, 'agee']}\n"
-    (study_folder / "study.toml").write_text(settings)
-    raters = sorted(set(make_ratings()["rater"]))
-    table = make_ratings()
-    place = table["rater"].map(raters.index)
-    table["age"] = place + 20.5
-    table["sex"] = place.map(lambda number: "other" if number == 0 else "f" if number % 2 else "m")
-    table["both"] = [f"x{number % 2}" for number in range(len(table))]
-    table["same"] = "yes"
-    table.loc[table["rater"] == raters[1], ["age", "sex"]] = None
-    table.to_csv(study_folder / "ratings.csv", index=False)
-    lines = told(study_folder).splitlines()
-    assert len(lines) == 4
-    assert "column 'sex': the group 'other' of comparison.variables has one rater" in lines[0]
-    assert f"rater '{raters[0]}' has several values" in lines[1]
-    assert "column 'same': has one value or none" in lines[2]
-    assert "column 'agee' of comparison.variables is missing" in lines[3]

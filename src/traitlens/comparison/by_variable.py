@@ -18,7 +18,6 @@ from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describ
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.apa import bounded, number, p_value
 from traitlens.ratings.matrix import make_matrix
-from traitlens.study.variables import read_variable
 from traitlens.words import RATER, REGION, TRAIT
 
 _SYMBOLS: dict[Test, str] = {"t": "t", "F": "F", "slope": "t"}
@@ -41,7 +40,7 @@ def compare_by_variable(
     ----------
     ratings : DataFrame
         rater, image, trait, rating, and the variable: one value for each rater. Raters without a value are
-        left out; text that holds numbers only counts as numbers.
+        left out.
     variable : str
         Column of the ratings: names of groups (two: t, more: F), or numbers such as age or the score of a
         questionnaire (t of the slope).
@@ -77,8 +76,8 @@ def compare_by_variable(
     """
     if variable not in ratings:
         raise unknown_choice("variable of the raters", variable, ratings.columns)
-    scores = read_variable(ratings, variable)
-    known = ratings[ratings[RATER].isin(scores.index)]
+    known = ratings[ratings[variable].notna()]
+    scores = known.drop_duplicates([RATER, variable]).set_index(RATER)[variable].sort_index()
     if scores.index.has_duplicates:
         twice = scores.index[scores.index.duplicated()][0]
         raise TraitlensError(

@@ -22,7 +22,6 @@ from traitlens.study.tables import (
     texts,
     truth_values,
 )
-from traitlens.study.variables import check_variables
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -273,7 +272,6 @@ def _read_ratings(
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
     problems += find_duplicates(table, keys, file)
     problems += check_raters(table, file) + check_variance(table, file)
-    problems += check_variables(table, settings.comparison.variables, file)
     table = table[table[RATING].notna()]
     if settings.groups:
         table = table[table[GROUP].isin(settings.groups)]
