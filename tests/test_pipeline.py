@@ -30,7 +30,11 @@ pytestmark = pytest.mark.weights
 def make_study(folder):
     simulate_study(folder, identities=12, images=1, traits=2, raters=6, seed=3, size=96, seen_size=64)
     settings = (folder / "study.toml").read_text()
-    (folder / "study.toml").write_text(settings + "\n[comparison]\npermutations = 99\n")
+    comparison = '\n[comparison]\npermutations = 99\nvariables = ["age"]\n'
+    (folder / "study.toml").write_text(settings + comparison)
+    ratings = pd.read_csv(folder / "ratings.csv")
+    ratings["age"] = 20 + 3 * pd.factorize(ratings["rater"])[0]
+    ratings.to_csv(folder / "ratings.csv", index=False)
     return folder
 
 
@@ -62,6 +66,7 @@ def test_the_results_folder_holds_what_was_promised(done):
         "comparisons/rater_regions.csv",
         "comparisons/pixels.csv",
         "comparisons/pixels.zarr",
+        "comparisons/variables.csv",
         "study.json",
         "provenance.json",
         "report.html",

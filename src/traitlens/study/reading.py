@@ -22,6 +22,7 @@ from traitlens.study.tables import (
     texts,
     truth_values,
 )
+from traitlens.study.variables import parse_variables
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -272,6 +273,8 @@ def _read_ratings(
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
     problems += find_duplicates(table, keys, file)
     problems += check_raters(table, file) + check_variance(table, file)
+    table, unfit = parse_variables(table, settings.comparison.variables, file)
+    problems += unfit
     table = table[table[RATING].notna()]
     if settings.groups:
         table = table[table[GROUP].isin(settings.groups)]

@@ -1,0 +1,78 @@
+"""Variables of the raters, such as age or a questionnaire's score, read from columns of the ratings."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from traitlens.problems import Problem
+from traitlens.study.tables import cell_problems, find_missing_columns, numbers, texts
+from traitlens.words import RATER, TRAIT
+
+
+def parse_variables(
+    table: pd.DataFrame, variables: Sequence[str], file: str
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Turn what is known of each rater into numbers, or into names of groups.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Ratings, with the index that :func:`~traitlens.study.tables.read_table` gave.
+    variables : sequence of str
+        The columns that the settings name.
+    file : str
+        The table's file.
+
+    Returns
+    -------
+    table : DataFrame
+        The same table; a variable holds numbers where most raters have a number, else names. Empty cells
+        are missing: these raters are left out of the variable's tests.
+    problems : list of Problem
+        Columns that are not there, raters with several values, cells that are no number among numbers, and
+        variables that do not vary or give a name to one rater only.
+
+    Examples
+    --------
+    >>> ratings = pd.DataFrame({"rater": ["a", "b"], "trait": "warm", "age": ["31", ""]})
+    >>> parse_variables(ratings, ["age"], "ratings.csv")[0]["age"].tolist()
+    [31.0, nan]
+    """
+    if not variables:
+        return table, []
+    problems = find_missing_columns(table, [RATER, *variables], file)
+    if problems:
+        return table, problems
+    for variable in variables:
+        parsed, unreadable = numbers(table[variable])
+        if parsed.notna().sum() > unreadable.notna().sum():
+            wrong = unreadable.dropna()
+            wrong = wrong[~table.loc[wrong.index, RATER].duplicated()]
+            advice = "correct it, or leave it empty"
+            problems += cell_problems(wrong, "{!r} is not a number", advice, file, variable)
+        else:
+            parsed = texts(table[variable])
+            parsed = parsed.where(parsed != "")
+        table = table.assign(**{variable: parsed})
+        problems += _check_values(table[table[variable].notna()], variable, file)
+    return table, problems
+
+
+def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem]:
+    """A rater has one value, and values must be comparable between raters."""
+    values = known.drop_duplicates([RATER, variable])
+    twice = values[values[RATER].duplicated()].drop_duplicates(RATER)
+    what = "rater {!r} has several values"
+    problems = cell_problems(twice[RATER], what, "a variable has one for each rater", file, variable)
+    if values[variable].nunique() < 2:
+        return [*problems, Problem("is the same for all raters", "leave it out", file, column=variable)]
+    if pd.api.types.is_numeric_dtype(known[variable]):
+        return problems
+    raters = known.groupby([TRAIT, variable], sort=True)[RATER].nunique()
+    return problems + [
+        Problem(
+            f"{name!r} is one rater for trait {trait!r}", "give two at least, or none", file, column=variable
+        )
+        for (trait, name), count in raters.items()
+        if count < 2
+    ]
