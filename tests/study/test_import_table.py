@@ -32,13 +32,14 @@ def test_wide_table_with_a_row_per_rater_needs_only_the_group(tmp_path, photos, 
     table.insert(0, "age", [21, 30, 44, 19, 60, 33])
     table.insert(0, "sex", ["f", "m"] * 3)
     table.to_csv(tmp_path / "warm.csv", index=False)
-    done = import_table(tmp_path / "warm.csv", tmp_path / "study", photos, group="sex")
+    done = import_table(tmp_path / "warm.csv", tmp_path / "study", photos, group="sex", keep=["age"])
     assert (done.mapping.layout, done.mapping.columns) == ("wide", "images")
     assert done.study.groups == ["f", "m"]
     assert done.study.traits == ["warm"]
     assert done.study.ratings["rater"].nunique() == 6
     read = done.study.ratings.pivot_table(index="rater", columns="image", values="rating")
     np.testing.assert_array_equal(read.to_numpy(), values)
+    assert done.study.ratings.groupby("rater")["age"].first().astype(int).tolist() == [21, 30, 44, 19, 60, 33]
 
 
 def test_excel_sheet_with_a_column_per_rater_and_empty_cells(tmp_path, photos, values):

@@ -51,6 +51,9 @@ def import_table(
     only: Annotated[
         list[str] | None, typer.Option(help="COLUMN=VALUE: take only the rows with that value.")
     ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A further column to keep, such as the raters' age.")
+    ] = None,
     raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
     scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
@@ -64,7 +67,7 @@ def import_table(
     if len(files) < 2:
         raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
     chosen: dict[str, Any] = {"group": group, "trait_name": trait, "rater": rater, "image": image}
-    chosen |= {"rating": rating, "columns": columns, "only": _by_column(only or [])}
+    chosen |= {"rating": rating, "columns": columns, "keep": keep, "only": _by_column(only or [])}
     done = make_study(
         files[:-1],
         files[-1],

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import cast
 
 import pandas as pd
 
@@ -45,7 +46,11 @@ _LEAST_RATED = 0.3
 
 
 def guess_mapping(
-    cells: pd.DataFrame, files: Sequence[str], file: str = "the table", **chosen: object
+    cells: pd.DataFrame,
+    files: Sequence[str],
+    file: str = "the table",
+    keep: Sequence[str] = (),
+    **chosen: object,
 ) -> RatingsSettings:
     """Guess how a table of ratings is laid out.
 
@@ -57,6 +62,8 @@ def guess_mapping(
         The images' paths below `images/`, which tell image columns from others.
     file : str
         The table's file, for messages.
+    keep : sequence of str
+        Further columns to keep.
     **chosen
         Settings that are known, by the names of :class:`~traitlens.study.settings.RatingsSettings`; they
         are kept and help to guess the rest.
@@ -81,7 +88,7 @@ def guess_mapping(
     known = {name: value for name, value in chosen.items() if value}
     for word in ("rater", "group", "image", "trait", "rating", "repeat"):
         _check_column(cells, known.get(word), file)
-    for column in known.get("only", ()):  # type: ignore[attr-defined]
+    for column in [*known.get("only", ()), *keep]:  # type: ignore[misc]
         _check_column(cells, column, file)
     cells = data_rows(cells)
     for column, values in RatingsSettings.model_validate(known).only.items():
@@ -108,6 +115,7 @@ def guess_mapping(
             )
         )
     guess |= known
+    guess["keep"] = (*cast(tuple[str, ...], guess.get("keep", ())), *keep)
     if guess.get("group") is not None:
         guess.pop("group_pattern", None)
     return RatingsSettings.model_validate(guess)

@@ -46,6 +46,7 @@ def import_table(
     scale: tuple[float, float] | None = None,
     confirm: Callable[[str], bool] | None = None,
     watcher: Watcher | None = None,
+    keep: Sequence[str] = (),
     **chosen: object,
 ) -> ImportedTable:
     """Turn tables of ratings, as experiment software left them, into a study.
@@ -69,6 +70,8 @@ def import_table(
         Is shown the guess in words; returns whether to go on.
     watcher : Watcher, optional
         Is told of the progress.
+    keep : sequence of str
+        Further columns to keep, such as the raters' age.
     **chosen
         What the guess shall hold in any case, by the names of
         :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
@@ -96,7 +99,7 @@ def import_table(
     names = _list_images(images)
     tables = {path: read_cells(path) for path in paths}
     if mapping is None:
-        mapping = guess_mapping(tables[paths[0]], names, paths[0].name, **chosen)
+        mapping = guess_mapping(tables[paths[0]], names, paths[0].name, keep, **chosen)
     mapping = mapping.model_copy(update={"imported_from": tuple(path.name for path in paths)})
     if confirm is not None and not confirm(describe_mapping(mapping)):
         raise TraitlensError(
