@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Plan": (planning.power, planning.validate),
     "Collect": (plan,),
     "Analyse": (analysing.check, looking.faces, analysing.run, analysing.sanity),
-    "Use": (using.predict, using.explain, using.backbones),
+    "Use": (using.predict, using.explain, using.backbones, using.add_backbone),
     "Look": (exploring.explore, drawing.figure),
     "Share": (analysing.export, looking_after.cite),
     "This installation": (looking_after.doctor, looking_after.status),

@@ -23,7 +23,7 @@ Precision = Annotated[
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option(help="A file with the VGG16 weights; found or fetched if not given.")
+    Path | None, typer.Option(help="A file with the network's weights; found or fetched if not given.")
 ]
 Workers = Annotated[
     int | None,

@@ -73,5 +73,34 @@ def backbones() -> None:
     shown = Table("name", "convolutions", "weights", "source", "here", box=None)
     for entry in known:
         here = "yes" if entry["here"] else "fetched when first used"
-        shown.add_row(entry["name"], str(entry["convolutions"]), entry["digest"][:12], entry["source"], here)
+        cells = (
+            entry["name"],
+            str(entry["convolutions"]),
+            entry["digest"][:12],
+            escape(entry["source"]),
+            here,
+        )
+        shown.add_row(*cells)
     answer({"backbones": known}, shown)
+
+
+def add_backbone(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict: safetensors, or torch's own.")],
+    name: Annotated[str, typer.Option(help="What to call it in study.toml.")],
+    preprocessing: Annotated[
+        str,
+        typer.Option("--input", help="What it was trained on: caffe, torchvision, vgg_face or vgg_face_bgr."),
+    ],
+    source: Annotated[str, typer.Option(help="Where it came from, for reports and model cards.")] = "",
+) -> None:
+    """Add a network built like VGG, for `backbone` in the section `readout` of study.toml.
+
+    Nothing in the file is run. Networks of another kind are refused.
+
+    Example: traitlens add-backbone vgg19.pth --name vgg19 --input torchvision
+    """
+    from traitlens.features.stacks import add_stack
+
+    stack = add_stack(file, name, preprocessing, source)
+    facts = {"name": name, "convolutions": len(stack.tensors) // 2, "digest": stack.digest}
+    answer(facts, f"Added: {name} ({len(stack.tensors) // 2} convolutions, weights {stack.digest[:12]})")

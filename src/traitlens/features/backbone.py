@@ -10,6 +10,7 @@ import numpy as np
 
 from traitlens.features.convolving import convolve
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.stacks import kept_stacks, load_stack
 from traitlens.features.weights import (
     VGG16_DIGEST,
     VGG16_LAYERS,
@@ -17,7 +18,7 @@ from traitlens.features.weights import (
     vgg16_weights,
     weights_digest,
 )
-from traitlens.problems import unknown_choice
+from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 if TYPE_CHECKING:
     import torch
@@ -243,7 +244,7 @@ def load_backbone(
     Parameters
     ----------
     name : str, default "vgg16"
-        One of :data:`BACKBONES`.
+        "vgg16", or one that was added (see :func:`traitlens.features.stacks.add_stack`).
     weights : Path or None
         A file with its weights; None finds them (see :mod:`traitlens.features.weights`).
     announce : callable
@@ -265,15 +266,16 @@ def load_backbone(
     >>> backbone.shapes["block4_pool"]  # doctest: +SKIP
     (512, 16)
     """
-    if name not in BACKBONES:
-        raise unknown_choice("backbone", name, BACKBONES)
-    return BACKBONES[name](weights, announce)
-
-
-def _load_vgg16(weights: Path | None, announce: Callable[[str], None]) -> Backbone:
-    """Load the 13 convolutions of VGG16 (Simonyan and Zisserman 2015) with a pooling after each block."""
-    tensors, source = vgg16_weights(weights, announce)
-    return stack_backbone("vgg16", tensors, VGG_CAFFE, weights_digest(tensors), source)
+    if name == "vgg16":
+        tensors, source = vgg16_weights(weights, announce)
+        return stack_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
+    kept = kept_stacks()
+    if weights is None and name not in kept:
+        unknown = unknown_choice("backbone", name, ["vgg16", *kept])
+        how = Problem("other networks are added from a file", "traitlens add-backbone FILE --name NAME")
+        raise TraitlensError([*unknown.problems, how])
+    stack = load_stack(weights or kept[name])
+    return stack_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
 
 
 def stack_backbone(
@@ -319,24 +321,34 @@ def stack_backbone(
     return Backbone(name, tuple(layers), preprocessing, digest, source)
 
 
-BACKBONES: dict[str, Callable[[Path | None, Callable[[str], None]], Backbone]] = {"vgg16": _load_vgg16}
-"""The backbones by name."""
-
-
 def describe_backbones() -> list[dict[str, Any]]:
     """Describe the backbones that can be loaded by name.
 
     Returns
     -------
     list of dict
-        name, convolutions, digest (SHA-256 of the weights), source, and whether the weights are here.
+        name, convolutions, digest (SHA-256 of the weights), source, preprocessing, and whether the weights are
+        here.
     """
-    return [
+    known = [
         {
             "name": "vgg16",
             "convolutions": len(VGG16_LAYERS),
             "digest": VGG16_DIGEST,
             "source": "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0",
+            "preprocessing": VGG_CAFFE.as_dict(),
             "here": vgg16_file().exists(),
         }
     ]
+    for stack in map(load_stack, kept_stacks().values()):
+        known.append(
+            {
+                "name": stack.name,
+                "convolutions": len(stack.tensors) // 2,
+                "digest": stack.digest,
+                "source": stack.source,
+                "preprocessing": stack.preprocessing.as_dict(),
+                "here": True,
+            }
+        )
+    return known

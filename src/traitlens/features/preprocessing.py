@@ -79,6 +79,17 @@ class Preprocessing:
         high = tuple((255 - mean) / by for mean, by in pairs)
         return low, high  # type: ignore[return-value]
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether this is a preprocessing that can be done: known channels, three finite numbers each."""
+        numbers = (*self.mean, *self.divide_by)
+        return (
+            self.channels in ("BGR", "RGB")
+            and len(self.mean) == len(self.divide_by) == 3
+            and bool(np.isfinite(numbers).all())
+            and 0 not in self.divide_by
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Give the settings as plain values, for JSON.
 
@@ -92,3 +103,12 @@ class Preprocessing:
 
 VGG_CAFFE = Preprocessing()
 """What Oxford trained VGG16 with: BGR minus the mean of ImageNet, no division."""
+
+PREPROCESSINGS: dict[str, Preprocessing] = {
+    "caffe": VGG_CAFFE,
+    "torchvision": Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "vgg_face": Preprocessing("RGB", (129.1863, 104.7624, 93.5940)),
+    "vgg_face_bgr": Preprocessing("BGR", (93.5940, 104.7624, 129.1863)),
+}
+"""The input of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's (Parkhi
+et al. 2015) with its channels in either order."""

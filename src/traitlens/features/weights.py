@@ -345,7 +345,7 @@ def weights_digest(tensors: Tensors) -> str:
     Parameters
     ----------
     tensors : dict of str to ndarray
-        As :func:`vgg16_weights` returns them.
+        ``NAME.weight`` and ``NAME.bias``, in the order of the layers.
 
     Returns
     -------
@@ -353,7 +353,7 @@ def weights_digest(tensors: Tensors) -> str:
         SHA-256 in 64 hexadecimal characters.
     """
     hasher = hashlib.sha256()
-    for name, _, _ in VGG16_LAYERS:
+    for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight")):
         for part in ("weight", "bias"):
             hasher.update(np.ascontiguousarray(tensors[f"{name}.{part}"], dtype="<f4").data)
     return hasher.hexdigest()

@@ -7,6 +7,7 @@ forward pass is timed here.
 import math
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from traitlens.pipeline.engines import cores
 from traitlens.pipeline.explaining import kept_images
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.pixels import COMPONENTS
+from traitlens.pipeline.reading import weigh_spaces
 from traitlens.pipeline.status import Look
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.reading import Study
@@ -115,7 +117,8 @@ def estimate(study: Study, results: Path, machine: Machine) -> Estimate:
     memory = BASE + alive * PER_WORKER * (size / 224) ** 2
     memory += (machine.workers or 0) * (BASE + PER_WORKER * (size / 224) ** 2)
     passes = sum(need.passes for need in needs)
-    seconds = passes * time_forward(machine, size) / workers if passes else 0.0
+    layers = {space.tap.layer for space in weigh_spaces(study.settings.readout)}
+    seconds = passes * time_forward(look.machine, size, layers) / workers if passes else 0.0
     largest = max((need.memory for need in needs), default=0.0)
     return Estimate(needs, seconds, memory + largest, sum(need.disk for need in needs))
 
@@ -137,9 +140,10 @@ def list_needs(study: Study) -> dict[str, Need]:
     n, side = len(study.images), settings.faces.size
     pairs = len(study.groups) * len(study.traits)
     blocks = math.ceil(n / 8) + settings.folds.number
-    dense = settings.readout.method == "dense"
-    views = 2 if settings.readout.mirror and not dense else 1
-    width = 512 if dense else 512 * settings.readout.grid**2
+    spaces = weigh_spaces(settings.readout)
+    dense = settings.readout.method != "ridge"
+    views = len({(space.view, mirrored) for space in spaces for mirrored in (False, space.mirror)})
+    width = sum(512 * math.prod(np.broadcast_to(space.tap.grid or 1, 2).tolist()) for space in spaces)
     fewer = "set readout.grid lower"
     kept = int(kept_images(n, settings.run.keep_maps).sum())
     maps = kept * pairs * side**2 * 2.0
@@ -154,8 +158,9 @@ def list_needs(study: Study) -> dict[str, Need]:
             "maps", (2 + 1.1 * pairs) * n, 0, maps + sums, 'set run.keep_maps = "sample" or "none"'
         ),
     }
-    linear = not dense and settings.comparison.permutations > 0 and study.has_raters
-    if not dense and settings.comparison.cues:
+    one_space = settings.readout.reads_one_space
+    linear = one_space and settings.comparison.permutations > 0 and study.has_raters
+    if one_space and settings.comparison.cues:
         needs["cues"] = Need("cues", 3 * n, 4 * n * width * 4.0, 0, "set comparison.cues = false")
     if linear and settings.comparison.regions:
         pixels = settings.comparison.pixels if len(study.groups) > 1 else 0
@@ -167,7 +172,7 @@ def list_needs(study: Study) -> dict[str, Need]:
     return needs
 
 
-def time_forward(machine: Machine, size: int) -> float:
+def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
     """Time a forward pass of one image by one thread.
 
     Parameters
@@ -176,6 +181,8 @@ def time_forward(machine: Machine, size: int) -> float:
         Where.
     size : int
         Side of the image.
+    layers : collection of str
+        What is read.
 
     Returns
     -------
@@ -192,7 +199,7 @@ def time_forward(machine: Machine, size: int) -> float:
         times = []
         for _ in range(2):
             start = time.perf_counter()
-            backbone.activations(image, ["block4_pool"])
+            backbone.activations(image, layers)
             times.append(time.perf_counter() - start)
     finally:
         torch.set_num_threads(before)

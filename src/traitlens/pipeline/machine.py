@@ -25,6 +25,8 @@ class Machine:
         Address of a Dask scheduler whose workers share the work, such as "tcp://10.0.0.1:8786".
     divide_by : float, default 1
         The network's input is divided by this; 255 in the protocol of Cao et al. (2023).
+    backbone_name : str, default "vgg16"
+        Name of the network.
     """
 
     device: str = "cpu"
@@ -33,6 +35,7 @@ class Machine:
     workers: int | None = None
     scheduler: str | None = None
     divide_by: float = 1.0
+    backbone_name: str = "vgg16"
 
     def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
         """Load the frozen network, once in each process.
@@ -52,20 +55,22 @@ class Machine:
         TraitlensError
             If the weights cannot be had, or the device or precision is not there.
         """
-        backbone = _load(self.device, self.precision, self.weights, announce)
+        backbone = _load(self.backbone_name, self.device, self.precision, self.weights, announce)
         if self.divide_by == 1:
             return backbone
         divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
         return replace(backbone, preprocessing=divided)
 
 
-def _load(device: str, precision: str, weights: Path | None, announce: Callable[[str], None]) -> Backbone:
+def _load(
+    name: str, device: str, precision: str, weights: Path | None, announce: Callable[[str], None]
+) -> Backbone:
     """Load the network unless this process has it."""
-    key = (device, precision, weights)
+    key = (name, device, precision, weights)
     if key not in _loaded:
         _loaded.clear()  # one at a time: it may fill a graphics card
-        _loaded[key] = load_backbone("vgg16", weights, announce).to(device, precision)
+        _loaded[key] = load_backbone(name, weights, announce).to(device, precision)
     return _loaded[key]
 
 
-_loaded: dict[tuple[str, str, Path | None], Backbone] = {}
+_loaded: dict[tuple[str, str, str, Path | None], Backbone] = {}

@@ -41,20 +41,21 @@ def follow_protocol(study: Study, name: str) -> Study:
     return replace(study, settings=settings)
 
 
-def machine_for(method: str, machine: Machine) -> Machine:
-    """Set the network up as a readout's protocol wants it.
+def machine_for(readout: ReadoutSettings, machine: Machine) -> Machine:
+    """Set the network up as a study's readout wants it.
 
     Parameters
     ----------
-    method : str
-        Name of the readout.
+    readout : ReadoutSettings
+        The section `readout` of `study.toml`.
     machine : Machine
         Where and how the network is run.
 
     Returns
     -------
     Machine
-        With inputs divided by 255 for Cao et al. (2023): in training and, unlike in their scripts, in the
-        maps too.
+        With the readout's network, and with inputs divided by 255 for Cao et al. (2023): in training and,
+        unlike in their scripts, in the maps too.
     """
-    return replace(machine, divide_by=255.0) if method == CAO2023 else machine
+    divide_by = 255.0 if readout.method == CAO2023 else machine.divide_by
+    return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)

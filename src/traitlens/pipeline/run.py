@@ -75,7 +75,7 @@ class Run:
     ):
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
-        self.machine = machine_for(study.settings.readout.method, machine or Machine())
+        self.machine = machine_for(study.settings.readout, machine or Machine())
         self.watcher = watcher or Silent()
         self.ledger = keeping.Ledger(self.results)
         try:
@@ -420,6 +420,7 @@ class Run:
             **describe_software(),
             "backbone": {
                 "name": self.backbone.name,
+                "source": self.backbone.source,
                 "weights_sha256": self.backbone.digest,
                 "preprocessing": self.backbone.preprocessing.as_dict(),
             },

@@ -123,7 +123,7 @@ class Look(Run):
 
     def __init__(self, study: Study, results: Path, machine: Machine):
         self.study, self.results = study, results
-        self.machine = machine_for(study.settings.readout.method, machine)
+        self.machine = machine_for(study.settings.readout, machine)
         self.watcher = Silent()
         self.ledger = keeping.Ledger(results)
         self.stages: list[Stage] = []

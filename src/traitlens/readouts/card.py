@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from traitlens.features.weights import VGG16_DIGEST
 from traitlens.words import GROUP, TRAIT
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ sorting or scoring photographs of people who have not agreed to it.
 
 ## What it is
 {count} {kinds} readouts of {backbone} (weights `{digest}`; not part of this folder), reading {spaces}.
-The weights of VGG16 are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, CC BY 4.0.
+{weights}
 Preprocessing: {channels} minus {mean}, divided by {divide_by}. Images were prepared so: {prepared}.
 
 ## Raters
@@ -80,12 +81,27 @@ def write_card(models: "TraitModels") -> str:
         kinds=" and ".join(sorted({kinds[type(readout).__name__] for readout in models.readouts})),
         backbone=models.backbone_name,
         digest=models.backbone_digest[:12],
+        weights=_say_weights(models),
         spaces=", ".join(f"{space.tap} of the view '{space.view}'" for space in models.spaces),
         channels=preprocessing.channels,
         mean=preprocessing.mean,
         divide_by=preprocessing.divide_by,
         prepared=_one_line(str(dict(models.prepared))) if models.prepared else "not recorded",
         performance=_performance(models.performance),
+    )
+
+
+def _say_weights(models: "TraitModels") -> str:
+    """Say whose the network's weights are."""
+    if models.backbone_digest == VGG16_DIGEST:
+        return (
+            "The weights of VGG16 are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, "
+            "CC BY 4.0."
+        )
+    source = _one_line(models.backbone_source) or "not recorded"
+    return (
+        f"Where the weights came from: {source}. To use the readouts, add the network by this name with "
+        "`traitlens add-backbone`."
     )
 
 

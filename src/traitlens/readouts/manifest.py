@@ -55,9 +55,10 @@ class ViewEntry(Checked):
 
 
 class BackboneEntry(Checked):
-    """The network, by name and digest."""
+    """The network: by name and digest, and where its weights came from."""
 
     name: str
+    source: str = ""
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 

@@ -59,6 +59,8 @@ class TraitModels:
         How images were prepared (crop, size); plain values.
     performance : DataFrame
         As :func:`traitlens.readouts.performance.performance` returns it; may be empty.
+    backbone_source : str
+        Where the network's weights came from.
 
     Examples
     --------
@@ -73,6 +75,7 @@ class TraitModels:
     views: Mapping[str, View] = field(default_factory=dict)
     prepared: Mapping[str, Any] = field(default_factory=dict)
     performance: pd.DataFrame = field(default_factory=pd.DataFrame)
+    backbone_source: str = ""
 
     @classmethod
     def of(
@@ -106,7 +109,7 @@ class TraitModels:
         table = pd.DataFrame() if performance is None else performance
         return cls(
             tuple(readouts), backbone.name, backbone.digest, backbone.preprocessing, dict(views or {}),
-            dict(prepared or {}), table,
+            dict(prepared or {}), table, backbone.source,
         )  # fmt: skip
 
     @property
@@ -234,7 +237,11 @@ class TraitModels:
             manifest = {
                 "format": FORMAT,
                 "made_with": f"traitlens {__version__}",
-                "backbone": {"name": self.backbone_name, "digest": self.backbone_digest},
+                "backbone": {
+                    "name": self.backbone_name,
+                    "digest": self.backbone_digest,
+                    "source": self.backbone_source,
+                },
                 "preprocessing": self.preprocessing.as_dict(),
                 "prepared": dict(self.prepared),
                 "views": [asdict(view) for view in self.views.values()],
@@ -301,6 +308,7 @@ class TraitModels:
             {view.name: View(view.name, view.box, view.size) for view in manifest.views},
             manifest.prepared,
             pd.DataFrame(manifest.performance),
+            manifest.backbone.source,
         )
 
 

@@ -230,7 +230,15 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
         "full": "padded to a square",
     }.get(str(crop), "brought to a square (around the face where landmarks were at hand)")
     text = f"Images were {prepared}" + (f" and resized to {size} × {size} pixels. " if size else ". ")
-    text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
+    network = str(results.setting("readout", "backbone") or "vgg16")
+    if network == "vgg16":
+        text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
+    else:
+        source = results.provenance.get("backbone", {}).get("source") or "source not recorded"
+        text += (
+            f"Features were computed with {network} ({source}), a convolutional network built like VGG "
+            "(Simonyan & Zisserman, 2015). "
+        )
     cited = ["simonyan"]
     method = str(results.setting("readout", "method"))
     if method == "ridge":

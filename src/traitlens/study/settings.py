@@ -90,6 +90,8 @@ class ReadoutSettings(_Section):
     method : str, default "ridge"
         "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023) or "cao2023" (that head
         trained to the letter of their scripts, on inputs divided by 255).
+    backbone : str, default "vgg16"
+        The network: "vgg16", or one that was added with `traitlens add-backbone`.
     tap : str, default "block4_pool"
         The layer that a ridge readout reads; a dense one reads the network's end.
     taps : tuple of str
@@ -116,6 +118,7 @@ class ReadoutSettings(_Section):
     """
 
     method: str = "ridge"
+    backbone: str = "vgg16"
     tap: str = "block4_pool"
     taps: tuple[str, ...] = ()
     grid: int = Field(7, ge=1, le=56)

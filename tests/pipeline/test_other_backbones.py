@@ -1,0 +1,73 @@
+"""A study read out by a network of one's own: fitted, explained, saved, and used on a new face."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from traitlens.arrays import open_arrays
+from traitlens.features.preprocessing import PREPROCESSINGS
+from traitlens.features.stacks import add_stack
+from traitlens.pipeline import run
+from traitlens.pipeline.new_faces import load_models, predict_new_faces
+from traitlens.problems import TraitlensError
+from traitlens.readouts.saved import TraitModels
+from traitlens.study.simulation import simulate_study
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("other")
+    torch.manual_seed(0)
+    state, channels = {}, 3
+    for block, outputs in enumerate((8, 12), 1):
+        state[f"conv{block}_1.weight"] = torch.randn(outputs, channels, 3, 3) / channels
+        state[f"conv{block}_1.bias"] = torch.zeros(outputs)
+        channels = outputs
+    torch.save(state, folder / "tiny.pth")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
+        add_stack(folder / "tiny.pth", "tiny", "torchvision", "drawn by lot")
+        simulate_study(
+            folder / "study", identities=12, images=1, traits=1, raters=4, seed=3, size=96, seen_size=64
+        )
+        settings = (folder / "study" / "study.toml").read_text().replace("block4_pool", "block2_pool")
+        settings = settings.replace("[readout]", '[readout]\nbackbone = "tiny"')
+        settings += "\n[comparison]\npermutations = 0\ncues = false\n"
+        (folder / "study" / "study.toml").write_text(settings)
+        yield run(folder / "study")
+
+
+def test_maps_of_another_network_account_for_its_predictions(done):
+    assert done.backbone.name == "tiny"
+    assert done.backbone.preprocessing == PREPROCESSINGS["torchvision"]
+    maps = open_arrays(done.results / "maps.zarr").load()
+    means = done.targets.groupby("group").rating.mean().to_numpy()
+    predicted = pd.read_csv(done.results / "predictions.csv")
+    predicted = predicted.pivot_table(index="group", columns="image", values="predicted", sort=False)
+    deviation = predicted[maps.image.to_numpy()].to_numpy() - means[:, None]
+    # The biases are zero, so that next to nothing leaks; the mean of a fold differs from that of all images.
+    assert np.corrcoef(maps.pixel_sum[:, 0].to_numpy().ravel(), deviation.ravel())[0, 1] > 0.95
+
+
+def test_the_saved_model_records_the_network_and_works_on_a_new_face(done):
+    manifest = json.loads((done.results / "models" / "manifest.json").read_text())
+    assert manifest["backbone"] == {
+        "name": "tiny", "digest": done.backbone.digest, "source": "drawn by lot"
+    }  # fmt: skip
+    assert manifest["preprocessing"]["channels"] == "RGB"
+    assert "drawn by lot" in (done.results / "models" / "README.md").read_text()
+    assert "tiny (drawn by lot)" in (done.results / "report.html").read_text()
+    models, backbone = load_models(done.results / "models")
+    image = done.study.images["image"].iloc[0]
+    table = predict_new_faces(models, backbone, {"new": done.study.path(image)})
+    assert table["predicted"].between(1, 7).all()
+
+
+def test_a_model_whose_network_is_not_there_says_how_to_add_it(done, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRAITLENS_CACHE", str(tmp_path))
+    assert TraitModels.load(done.results / "models").backbone_name == "tiny"
+    with pytest.raises(TraitlensError, match="unknown backbone 'tiny'.*\n.*traitlens add-backbone"):
+        load_models(done.results / "models")
