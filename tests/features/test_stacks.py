@@ -1,4 +1,4 @@
-"""Networks of one's own: the same numbers as the network that the state dict was saved from, or a clear refusal."""
+"""Networks of one's own: the same numbers as the network that was saved, or a clear refusal."""
 
 import json
 import pickle
@@ -99,7 +99,7 @@ def test_backbones_are_listed_with_their_input_and_where_they_came_from(tmp_path
     assert (mine["name"], mine["convolutions"], mine["source"], mine["here"]) == ("mine", 6, "mine.pth", True)
     assert mine["preprocessing"] == PREPROCESSINGS["vgg_face"].as_dict()
     with pytest.raises(
-        TraitlensError, match="unknown backbone 'mime'; did you mean 'mine'.*\n.*add-backbone"
+        TraitlensError, match=r"unknown backbone 'mime'; did you mean 'mine'.*\n.*add-backbone"
     ):
         load_backbone("mime")
 

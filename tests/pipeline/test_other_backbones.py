@@ -69,5 +69,5 @@ def test_the_saved_model_records_the_network_and_works_on_a_new_face(done):
 def test_a_model_whose_network_is_not_there_says_how_to_add_it(done, monkeypatch, tmp_path):
     monkeypatch.setenv("TRAITLENS_CACHE", str(tmp_path))
     assert TraitModels.load(done.results / "models").backbone_name == "tiny"
-    with pytest.raises(TraitlensError, match="unknown backbone 'tiny'.*\n.*traitlens add-backbone"):
+    with pytest.raises(TraitlensError, match=r"unknown backbone 'tiny'.*\n.*traitlens add-backbone"):
         load_models(done.results / "models")

@@ -327,8 +327,7 @@ def describe_backbones() -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        name, convolutions, digest (SHA-256 of the weights), source, preprocessing, and whether the weights are
-        here.
+        name, convolutions, digest (SHA-256 of the weights), source, preprocessing, and whether they are here.
     """
     known = [
         {

@@ -110,5 +110,5 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
     "vgg_face": Preprocessing("RGB", (129.1863, 104.7624, 93.5940)),
     "vgg_face_bgr": Preprocessing("BGR", (93.5940, 104.7624, 129.1863)),
 }
-"""The input of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's (Parkhi
-et al. 2015) with its channels in either order."""
+"""The input of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's
+(Parkhi et al. 2015) with its channels in either order."""

@@ -1,8 +1,8 @@
-"""Plain stacks of convolutions that a user brings: read from a state dict, checked, and kept with their input.
+"""Plain stacks of convolutions that a user brings: read from a state dict, checked, kept with their input.
 
 A state dict holds tensors and their names, but neither strides nor poolings. So only what is built like VGG
-(Simonyan and Zisserman 2015) is taken: 3x3 convolutions of stride 1 and padding 1, each with a bias and a ReLU,
-and a 2x2 maximum after each block. Blocks are told by the names, and dense layers are left out.
+(Simonyan and Zisserman 2015) is taken: 3x3 convolutions of stride 1 and padding 1, each with a bias and a
+ReLU, and a 2x2 maximum after each block. Blocks are told by the names, and dense layers are left out.
 """
 
 import json
@@ -65,9 +65,9 @@ def read_stack(path: Path) -> Tensors:
     Parameters
     ----------
     path : Path
-        Safetensors, or a file that ``torch.save`` wrote, of which only tensors are taken. Names as torchvision
-        has them (``features.0.weight``, batch normalisation included, which is folded into the convolutions),
-        as VGG-Face has them (``conv1_1.weight``), or ``block1_conv1.weight``.
+        Safetensors, or a file that ``torch.save`` wrote, of which only tensors are taken. Names as
+        torchvision has them (``features.0.weight``; batch normalisation is folded into the convolutions), as
+        VGG-Face has them (``conv1_1.weight``), or ``block1_conv1.weight``.
 
     Returns
     -------
@@ -305,8 +305,10 @@ def load_stack(path: Path) -> Stack:
         with safe_open(path, "numpy") as file:
             facts = json.loads((file.metadata() or {})[_METADATA])
         given = facts["preprocessing"]
+        first, second, third = map(float, given["mean"])
+        by_first, by_second, by_third = map(float, given["divide_by"])
         preprocessing = Preprocessing(
-            given["channels"], tuple(map(float, given["mean"])), tuple(map(float, given["divide_by"]))
+            given["channels"], (first, second, third), (by_first, by_second, by_third)
         )
         stack = Stack(path.stem, tensors, preprocessing, str(facts["source"]))
         sound = facts["digest"] == stack.digest and preprocessing.is_sound
