@@ -78,7 +78,7 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
 
 def _by_rater(quality: pd.DataFrame) -> list[Table]:
     """Describe the raters who stand out: those who were left out altogether, and those with signs."""
-    signs = quality["signs"].fillna("")
+    signs = quality["signs"].astype(object).fillna("")  # numbers where no rater has a sign
     n_signs = signs.str.split("; ").str.len().where(signs != "", 0)
     gone = quality["n_left_out"] == quality["n_ratings"]
     stand_out = (n_signs > 0) | gone
