@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from traitlens.collecting.serving import HEADERS, PAGES, invite, make_app, open_room
+from traitlens.collecting.room import invite, open_room
+from traitlens.collecting.serving import HEADERS, PAGES, make_app
 from traitlens.problems import StudyError, TraitlensError
 
 pytest.importorskip("starlette")

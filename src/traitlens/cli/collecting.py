@@ -36,7 +36,8 @@ def serve(
 
     Example: traitlens rate serve mystudy --participants 20
     """
-    from traitlens.collecting.serving import LOOPBACK, invite, open_room
+    from traitlens.collecting.room import invite, open_room
+    from traitlens.collecting.serving import LOOPBACK
     from traitlens.collecting.serving import serve as answer_requests
 
     room = open_room(study, Terminal())
