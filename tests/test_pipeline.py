@@ -18,7 +18,7 @@ from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
 from traitlens.pipeline import Run, run
 from traitlens.pipeline.new_faces import explain_face, predict_new_faces, prepare_new_face
-from traitlens.pipeline.protocols import follow_protocol
+from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
@@ -236,3 +236,11 @@ def test_a_protocol_changes_the_readout_and_the_input_alone(done, tmp_path):
     assert follow_protocol(done.study, "default") is done.study
     with pytest.raises(TraitlensError, match="did you mean 'cao2023'"):
         follow_protocol(done.study, "cao2032")
+
+
+def test_another_choice_of_maps_changes_nothing_else(done):
+    study = with_maps_kept(done.study, "sample")
+    assert study.settings.run.keep_maps == "sample"
+    assert study.settings.model_copy(update={"run": done.study.settings.run}) == done.study.settings
+    with pytest.raises(TraitlensError, match="Choices: all, none, sample"):
+        with_maps_kept(done.study, "some")

@@ -134,12 +134,9 @@ def test_one_traits_new_ratings_explain_that_trait_only(copied, monkeypatch):
 def test_without_maps_the_averages_and_regions_are_the_same(copied):
     before = tables(copied / "results")["regions.csv"]
     averages = open_arrays(copied / "results" / "average_maps.zarr").load()
-    settings = (copied / "study.toml").read_text()
-    (copied / "study.toml").write_text(settings + '\n[run]\nkeep_maps = "none"\n')
-    done = Run(Study.load(copied))
-    done.explain()
-    done.close()
+    done = run(copied, keep_maps="none")
     assert not (done.results / "maps.zarr").exists()
+    assert {stage.state for stage in examine_results(done.results).stages} == {"there"}
     assert tables(done.results)["regions.csv"] == before
     assert averages.equals(open_arrays(done.results / "average_maps.zarr").load())
 

@@ -6,10 +6,10 @@ from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
 
 from traitlens.features.taps import Tap
-from traitlens.readouts import across_traits
-from traitlens.readouts.choosing import random_mixes
+from traitlens.readouts import across_traits, kernels
+from traitlens.readouts.choosing import Factorised, random_mixes
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.kernels import centred, whitened_kernel, whitening
+from traitlens.readouts.kernels import centred_kernel, whitened_kernel, whitening
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
@@ -35,8 +35,10 @@ def test_whitening_agrees_with_a_literal_one_and_reads_training_images_alone(stu
     training = np.arange(0, len(features), 2)
     whitened = whitening(features, training, 0.1)
     literal = by_hand.whitened(features, training, 0.1).reshape(len(features), -1)
-    got = centred(whitened_kernel(features, training, whitened), training)
-    wanted = centred(literal @ literal.T, training)
+    got, wanted = (
+        centred_kernel({SPACE: kernel}, {SPACE: 1.0}, training)[0]
+        for kernel in (whitened_kernel(features, training, whitened), literal @ literal.T)
+    )
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
     changed = features.copy()
     changed[1::2] += 100
@@ -149,3 +151,29 @@ def test_mixes_sum_to_one_and_start_equal(number):
     assert len(mixes) == number
     assert mixes[0] == {SPACE: 0.5, OTHER: 0.5}
     np.testing.assert_allclose([sum(mix.values()) for mix in mixes], 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("whiten", [None, 0.1])
+def test_kernels_in_files_piece_by_piece_give_the_same_readouts(study, tmp_path, monkeypatch, whiten):
+    features, targets, images = study
+    both = {**features, OTHER: np.abs(features[SPACE][:, ::-1])}
+    folds = assign_folds(images, 3)
+    whole = fit_ridge(both, targets, folds, whiten=whiten)
+    for name, value in (("IN_MEMORY", 1), ("ROWS_AT_ONCE", 7), ("COLUMNS_AT_ONCE", 5)):
+        monkeypatch.setattr(kernels, name, value)
+    pieces = fit_ridge(both, targets, folds, whiten=whiten, scratch=tmp_path)
+    np.testing.assert_allclose(pieces.predictions["predicted"], whole.predictions["predicted"], rtol=1e-6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_factorised_kernel_solves_for_many_penalties_as_one_at_a_time():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 60))
+    kernel = features @ features.T
+    targets, penalties = rng.normal(size=(40, 4)), np.array([1e-3, 2.0, 1e-3, 50.0])
+    wanted = [
+        np.linalg.solve(kernel + penalty * np.eye(40), target)
+        for target, penalty in zip(targets.T, penalties, strict=True)
+    ]
+    solved = Factorised.of(kernel.copy()).solve(targets, penalties)
+    np.testing.assert_allclose(solved.T, wanted, rtol=1e-6)

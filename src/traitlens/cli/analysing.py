@@ -7,7 +7,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from traitlens.cli.options import Device, Precision, ResultsFolder, Scheduler, StudyFolder, Weights, Workers
+from traitlens.cli.options import (
+    Device,
+    KeepMaps,
+    Precision,
+    ResultsFolder,
+    Scheduler,
+    StudyFolder,
+    Weights,
+    Workers,
+)
 from traitlens.cli.terminal import Terminal, answer, messages
 
 
@@ -41,6 +50,7 @@ def run(
     weights: Weights = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    keep_maps: KeepMaps = None,
     protocol: Annotated[
         str, typer.Option(help="default, or cao2023: the published scripts, in STUDY/results-cao2023.")
     ] = "default",
@@ -54,7 +64,7 @@ def run(
     from traitlens import pipeline
 
     machine = _machine(device, precision, weights, workers, scheduler)
-    done = pipeline.run(study, out, machine, Terminal(), protocol)
+    done = pipeline.run(study, out, machine, Terminal(), protocol, keep_maps)
     _print_notices(done.study)
     report = done.results / "report.html"
     facts = {"results": done.results, "report": report, "performance": done.performance}

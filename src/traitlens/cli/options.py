@@ -33,3 +33,10 @@ Scheduler = Annotated[
     str | None,
     typer.Option(help="Share the work among a Dask scheduler's workers: tcp://HOST:8786."),
 ]
+KeepMaps = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose maps are kept: all, sample (200 images) or none; as study.toml says if not given.",
+        autocompletion=lambda: ["all", "sample", "none"],
+    ),
+]

@@ -7,7 +7,7 @@ from traitlens.comparison.operator import RegionOperator
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.choosing import choose
-from traitlens.readouts.kernels import training_kernel
+from traitlens.readouts.kernels import weigh_kernels
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 from traitlens.words import GROUP, IMAGE, RATING, TRAIT
@@ -50,7 +50,7 @@ def choose_common_penalties(
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            _, factors = training_kernel({_ONLY: operator.kernel}, training, {})
+            factors = weigh_kernels({_ONLY: operator.kernel}, training, {})
             own = values[np.ix_(training, columns)]
             best = choose(
                 {_ONLY: operator.kernel},

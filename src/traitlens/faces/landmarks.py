@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.decoder import single_thread
@@ -184,8 +185,9 @@ def find_landmarks(
             if progress is not None:
                 progress(1)
 
-    # torch keeps the number of threads per thread: the one that will be asked for it must set it.
-    with single_thread(), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    # torch keeps the number of threads per thread: the one that will be asked for it must set it. Linear
+    # algebra that several threads ask for at once rounds as it comes, unless each call has one thread.
+    with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         results = list(pool.map(find, paths))
     faults = [fault for result in results if isinstance(result, list) for fault in result]
     if faults:

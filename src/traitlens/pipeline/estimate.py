@@ -21,6 +21,7 @@ from traitlens.pipeline.pixels import COMPONENTS
 from traitlens.pipeline.reading import weigh_spaces
 from traitlens.pipeline.status import Look
 from traitlens.problems import Problem, TraitlensError
+from traitlens.readouts.kernels import COLUMNS_AT_ONCE, IN_MEMORY, ROWS_AT_ONCE
 from traitlens.study.reading import Study
 
 BASE = 0.9e9
@@ -151,9 +152,7 @@ def list_needs(study: Study) -> dict[str, Need]:
     needs = {
         "prepare": Need("preparing", 0.5 * n, 0, n * side**2 * 3.0),
         "features": Need("features", views * n, 0, n * width * 4.0, fewer),
-        "fit": Need(
-            "readouts", 0, 0 if dense else 6 * 8.0 * n**2 + 4 * n * 8192 * 2, 0, "analyse fewer images"
-        ),
+        "fit": Need("readouts", 0, n * width * 16.0) if dense else _fit_ridge(study),
         "explain": Need(
             "maps", (2 + 1.1 * pairs) * n, 0, maps + sums, 'set run.keep_maps = "sample" or "none"'
         ),
@@ -170,6 +169,15 @@ def list_needs(study: Study) -> dict[str, Need]:
         advice = "set comparison.regions = false"
         needs["compare_readouts"] = Need("comparison", 14 * n + components, kernels * 8.0 * 2, disk, advice)
     return needs
+
+
+def _fit_ridge(study: Study) -> Need:
+    """Tell what ridge readouts take: kernels, which lie in files where they are large, and a fold's own."""
+    n, settings = len(study.images), study.settings
+    kernels = 8.0 * n**2 * len(weigh_spaces(settings.readout))
+    of_fold = 8.0 * ((1 - 1 / settings.folds.number) * n) ** 2 + 16.0 * (COLUMNS_AT_ONCE + ROWS_AT_ONCE) * n
+    memory, disk = (of_fold, kernels) if n > IN_MEMORY else (of_fold + kernels, 0.0)
+    return Need("readouts", 0, memory, disk, 'set readout.method = "dense", or analyse fewer images')
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def split_spaces(
     return found
 
 
-def fit_options(settings: ReadoutSettings, seed: int) -> dict[str, Any]:
+def fit_options(settings: ReadoutSettings, seed: int, scratch: Path) -> dict[str, Any]:
     """Give what the function that fits the readouts is told beside data and seed.
 
     Parameters
@@ -89,6 +90,8 @@ def fit_options(settings: ReadoutSettings, seed: int) -> dict[str, Any]:
         The section `readout` of `study.toml`.
     seed : int
         Seed of random mixes.
+    scratch : Path
+        A folder for the kernels of many images.
 
     Returns
     -------
@@ -104,4 +107,5 @@ def fit_options(settings: ReadoutSettings, seed: int) -> dict[str, Any]:
         "weights": [weights, *mixes[1:]] if settings.mixes > 1 else weights,
         "whiten": settings.whiten,
         "across_traits": settings.across_traits,
+        "scratch": scratch,
     }

@@ -90,9 +90,14 @@ class Run:
             ) from error
 
     def _write_origin(self) -> None:
-        """Note of which study the results are, for those who find them."""
+        """Note of which study the results are, and what the command asked for, for those who find them."""
         file = self.results / ".kept" / "origin"
-        text = json.dumps({"study": str(self.study.folder.resolve()), "precision": self.machine.precision})
+        origin = {
+            "study": str(self.study.folder.resolve()),
+            "precision": self.machine.precision,
+            "keep_maps": self.study.settings.run.keep_maps,
+        }
+        text = json.dumps(origin)
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             with keeping.write_whole(file) as temporary:
                 temporary.write_text(text, encoding="utf-8")
@@ -305,7 +310,7 @@ class Run:
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
             fit = find_readout(settings.readout.method)
-            options = fit_options(settings.readout, settings.seed)
+            options = fit_options(settings.readout, settings.seed, self.results / ".kept")
             return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
 
     @cached_property

@@ -11,7 +11,7 @@ import numpy as np
 from traitlens import keeping
 from traitlens.locking import read_lock
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.protocols import machine_for
+from traitlens.pipeline.protocols import machine_for, with_maps_kept
 from traitlens.pipeline.run import Make, Run
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.readout import FeatureSpace
@@ -67,7 +67,7 @@ class Status:
 
 
 def examine_results(results: str | Path) -> Status:
-    """Look what a results folder holds, and whether a run would make it again.
+    """Look what a results folder holds, and whether the command that made it would make it again.
 
     Parameters
     ----------
@@ -92,10 +92,11 @@ def examine_results(results: str | Path) -> Status:
     try:
         origin = json.loads((results / ".kept" / "origin").read_text(encoding="utf-8"))
         study, precision = Path(origin["study"]), str(origin["precision"])
+        keep = str(origin["keep_maps"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         advice = "give the folder that `traitlens run` wrote"
         raise TraitlensError(Problem("is no results folder of traitlens", advice, str(results))) from error
-    look = Look(Study.load(study), results, Machine(precision=precision))
+    look = Look(with_maps_kept(Study.load(study), keep), results, Machine(precision=precision))
     look.report()
     blocks = {
         folder.parent.name: len(list(folder.glob("*.npz"))) for folder in (results / ".kept").glob("*/*/")

@@ -5,7 +5,7 @@ from pathlib import Path
 from traitlens.faces.images import check_images
 from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.protocols import follow_protocol
+from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
 from traitlens.pipeline.run import Run
 from traitlens.problems import StudyError
 from traitlens.study.reading import Study, find_images, read_study
@@ -50,6 +50,7 @@ def run(
     machine: Machine | None = None,
     watcher: Watcher | None = None,
     protocol: str = "default",
+    keep_maps: str | None = None,
 ) -> Run:
     """Take a study from its folder to a report.
 
@@ -66,6 +67,8 @@ def run(
     protocol : str, default "default"
         Whose way of reading ratings out of faces is followed: "default" or "cao2023";
         another than the default has a results folder of its own, so that both can be compared.
+    keep_maps : {"all", "sample", "none"} or None
+        Of which images the maps are kept; as `study.toml` says where None.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def run(
         If the study has faults, the weights cannot be had, or memory or disk will not do.
     """
     study = follow_protocol(check(folder, watcher), protocol)
+    if keep_maps is not None:
+        study = with_maps_kept(study, keep_maps)
     if out is None and protocol != "default":
         out = study.folder / f"results-{protocol}"
     done = Run(study, out, machine, watcher)

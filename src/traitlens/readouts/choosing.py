@@ -1,8 +1,8 @@
 r"""Choices made in inner folds by identity: the penalty, and how much each feature space counts.
 
 For training images with centred kernel :math:`K` and centred ratings :math:`y` the dual coefficients are
-:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). One eigendecomposition per set of
-training images serves every group, trait and penalty.
+:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). One factorisation per set of training
+images serves every group, trait and penalty.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.kernels import centred, training_kernel
+from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, weigh_kernels
 from traitlens.readouts.readout import FeatureSpace
 
 Weights = Mapping[FeatureSpace, float]
@@ -20,35 +20,54 @@ Weights = Mapping[FeatureSpace, float]
 
 @dataclass(frozen=True, eq=False)
 class Factorised:
-    """A centred training kernel, factorised once for any number of targets and penalties.
+    r"""A centred training kernel, brought to tridiagonal form once for any number of targets and penalties.
+
+    :math:`K = Q T Q^T`, so that :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`, where a
+    tridiagonal system is solved in a few operations an image (Eldén 1977). Beside the kernel itself, whose
+    place :math:`Q` takes, no matrix is needed.
 
     Parameters
     ----------
-    squares : ndarray
-        (component,), eigenvalues, not negative.
-    vectors : ndarray
-        (training image, component), eigenvectors.
+    diagonal, beside : ndarray
+        (training image,) and one less: the elements of T on the diagonal and beside it.
+    reflectors : ndarray
+        (training image, training image - 1), Householder vectors whose product is Q.
+    scales : ndarray
+        (training image - 1,), how far each reflects.
     """
 
-    squares: np.ndarray
-    vectors: np.ndarray
+    diagonal: np.ndarray
+    beside: np.ndarray
+    reflectors: np.ndarray
+    scales: np.ndarray
 
     @classmethod
     def of(cls, kernel: np.ndarray) -> "Factorised":
-        """Factorise a kernel.
+        """Factorise a kernel in place.
 
         Parameters
         ----------
         kernel : ndarray
-            (training image, training image), symmetric, positive semidefinite.
+            (training image, training image), float64, symmetric, positive semidefinite, in C order; it is
+            overwritten.
 
         Returns
         -------
         Factorised
-            Its eigenvalues and eigenvectors.
+            What :meth:`solve` needs.
         """
-        values, vectors = np.linalg.eigh(kernel)
-        return cls(np.maximum(values, 0.0), vectors)
+        from scipy.linalg import lapack
+
+        size = len(kernel)
+        work, _ = lapack.dsytrd_lwork(size, lower=1)
+        packed, diagonal, beside, scales, _ = lapack.dsytrd(kernel.T, lower=1, lwork=int(work), overwrite_a=1)
+        # The reflectors are the columns below the diagonal, and act on all rows but the first. Read from its
+        # second element on, the same memory holds them from the first row on; what was the first row of the
+        # next column now ends each of them, and is made zero.
+        packed[0, 1:] = 0
+        flat = packed.reshape(-1, order="F")
+        reflectors = flat[1 : 1 + size * (size - 1)].reshape(size, size - 1, order="F")
+        return cls(diagonal, beside, reflectors, scales)
 
     def solve(self, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
         """Solve for the dual coefficients.
@@ -58,15 +77,34 @@ class Factorised:
         targets : ndarray
             (training image, target), centred.
         penalties : ndarray
-            (target,) one for each target, or (1,) for all of them.
+            (target,) one for each target, or (1,) for all of them; positive.
 
         Returns
         -------
         ndarray
             (training image, target).
         """
-        turned = self.vectors.T @ targets
-        return np.asarray(self.vectors @ (turned / (self.squares[:, None] + penalties)))
+        from scipy.linalg import lapack
+
+        turned = self._turn(targets, "T")
+        penalties = np.broadcast_to(penalties, targets.shape[1])
+        for penalty in np.unique(penalties):
+            mine = penalties == penalty
+            turned[:, mine] = lapack.dptsv(self.diagonal + penalty, self.beside, turned[:, mine])[2]
+        return self._turn(turned, "N")
+
+    def _turn(self, values: np.ndarray, direction: str) -> np.ndarray:
+        """Multiply by Q ("N") or by its transpose ("T")."""
+        from scipy.linalg import lapack
+
+        turned = np.roll(values, -1, axis=0)
+        first = turned[-1].copy()
+        turned[-1] = 0
+        turned = lapack.dormqr(
+            "L", direction, self.reflectors, self.scales, np.asfortranarray(turned), 64 * turned.shape[1]
+        )[0]
+        turned[-1] = first
+        return np.asarray(np.roll(turned, 1, axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +130,7 @@ class Choice:
 
 
 def choose(
-    kernels: Mapping[FeatureSpace, np.ndarray],
+    kernels: Kernels,
     training: np.ndarray,
     values: np.ndarray,
     identities: np.ndarray,
@@ -131,7 +169,9 @@ def choose(
     folds = inner_folds(identities, seed=seed)
     predicted = np.concatenate(
         [
-            inner_predictions(training_kernel(kernels, training, mix)[0][training], values, folds, ascending)
+            inner_predictions(
+                kernels, weigh_kernels(kernels, training, mix), training, values, folds, ascending
+            )
             for mix in mixes
         ]
     )
@@ -143,14 +183,23 @@ def choose(
 
 
 def inner_predictions(
-    kernel: np.ndarray, values: np.ndarray, folds: np.ndarray, penalties: np.ndarray
+    kernels: Kernels,
+    factors: Factors,
+    training: np.ndarray,
+    values: np.ndarray,
+    folds: np.ndarray,
+    penalties: np.ndarray,
 ) -> np.ndarray:
     """Predict every training image from the inner folds that did not see its identity.
 
     Parameters
     ----------
-    kernel : ndarray
-        (training image, training image); centred anew for each inner fold, its mean diagonal 1.
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    factors : mapping of FeatureSpace to float
+        By what each is multiplied; their sum is centred anew for each inner fold, its mean diagonal 1.
+    training : ndarray
+        (training image,) int.
     values : ndarray
         (training image, target), ratings.
     folds : ndarray
@@ -163,19 +212,20 @@ def inner_predictions(
     ndarray
         (penalty, training image, target).
     """
-    predicted = np.empty((len(penalties), *values.shape))
+    number, targets = len(penalties), values.shape[1]
+    predicted = np.empty((number, *values.shape))
     for fold in range(folds.max() + 1):
-        inside, training = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        inner = centred(kernel, training)
-        diagonal = inner[training, np.arange(len(training))].mean()
-        inner /= diagonal if diagonal > 0 else 1.0
-        factorised = Factorised.of(inner[training])
-        means = values[training].mean(axis=0)
-        turned = factorised.vectors.T @ (values[training] - means)
-        across = inner[inside] @ factorised.vectors
-        for place, penalty in enumerate(penalties):
-            shrunk = turned / (factorised.squares[:, None] + penalty)
-            predicted[place, inside] = across @ shrunk + means
+        inside, seen = folds == fold, training[folds != fold]
+        kernel, columns = centred_kernel(kernels, factors, seen)
+        diagonal = max(np.trace(kernel) / len(seen), 0.0) or 1.0
+        kernel /= diagonal
+        means = values[~inside].mean(axis=0)
+        solved = Factorised.of(kernel).solve(
+            np.tile(values[~inside] - means, number), np.repeat(penalties, targets)
+        )
+        del kernel
+        found = apply_centred(kernels, factors, training[inside], seen, columns, solved / diagonal)
+        predicted[:, inside] = found.reshape(-1, number, targets).transpose(1, 0, 2) + means
     return predicted
 
 

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from traitlens.readouts.choosing import Factorised, choose
-from traitlens.readouts.kernels import linear_kernel, training_kernel
+from traitlens.readouts.kernels import centred_kernel, linear_kernel, weigh_kernels
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES
 
@@ -85,7 +85,8 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
                 sharing=self.sharing,
                 seed=self.seed,
             )
-        kernel, factors = training_kernel(kernels, training, {})
+        factors = weigh_kernels(kernels, training, {})
+        kernel, _ = centred_kernel(kernels, factors, training)
         means = values.mean(axis=0)
         duals = Factorised.of(kernel).solve(values - means, chosen.penalties) * factors[_ONLY]
         centre = X.mean(axis=0)

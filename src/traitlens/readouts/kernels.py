@@ -1,34 +1,64 @@
-"""Kernels: similarities of images as feature spaces see them, computed once, shared by every readout."""
+"""Kernels: similarities of images as feature spaces see them, computed once, shared by every readout.
 
-from collections.abc import Iterator, Mapping
+With 20,000 images a kernel takes 3.2 GB. It may therefore lie in a file, and is never copied whole: what a
+fold needs is gathered from it some rows at a time.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
+from traitlens.keeping import PARTIAL
 from traitlens.readouts.readout import FeatureSpace
 
-COLUMNS_AT_ONCE = 8192
+COLUMNS_AT_ONCE = 2048
+"""Features that are worked on at once."""
+
+ROWS_AT_ONCE = 512
+"""Rows of a kernel that are worked on at once."""
+
+IN_MEMORY = 8192
+"""Kernels of more images than this lie in a file where there is a folder for it; they take 0.5 GB."""
+
+Kernels = Mapping[FeatureSpace, np.ndarray]
+"""(image, image) by feature space."""
+
+Factors = Mapping[FeatureSpace, float]
+"""By what the kernel of each feature space is multiplied before they are summed."""
 
 
-def linear_kernel(features: np.ndarray) -> np.ndarray:
+def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarray:
     """Compute the inner products of images, centred on the mean of all of them.
 
     Parameters
     ----------
     features : ndarray
         (image, channel, row, column).
+    scratch : Path or None
+        A folder for a kernel that is large; it is kept in memory where None.
 
     Returns
     -------
     ndarray
         float64 (image, image).
+
+    Raises
+    ------
+    OSError
+        If the folder's disk is full.
     """
     flat = features.reshape(len(features), -1)
-    kernel = np.zeros((len(flat), len(flat)))
-    for start in range(0, flat.shape[1], COLUMNS_AT_ONCE):
-        block = flat[:, start : start + COLUMNS_AT_ONCE].astype(np.float64)
-        block -= block.mean(axis=0)
-        kernel += block @ block.T
-    return kernel
+
+    def parts() -> Iterator[np.ndarray]:
+        for columns in pieces(flat.shape[1], COLUMNS_AT_ONCE):
+            block = flat[:, columns].astype(np.float64)
+            block -= block.mean(axis=0)
+            yield block
+
+    return _products(len(flat), parts, scratch)
 
 
 def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> np.ndarray:
@@ -62,7 +92,9 @@ def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> n
     return np.asarray(vectors / np.sqrt(values), np.float32)
 
 
-def whitened_kernel(features: np.ndarray, training: np.ndarray, whitened: np.ndarray) -> np.ndarray:
+def whitened_kernel(
+    features: np.ndarray, training: np.ndarray, whitened: np.ndarray, scratch: Path | None = None
+) -> np.ndarray:
     """Compute the inner products of images whose channels were whitened in every cell.
 
     Parameters
@@ -73,18 +105,26 @@ def whitened_kernel(features: np.ndarray, training: np.ndarray, whitened: np.nda
         (training image,) int; features are taken from the mean over these.
     whitened : ndarray
         (channel, whitened channel), of :func:`whitening`.
+    scratch : Path or None
+        A folder for a kernel that is large; it is kept in memory where None.
 
     Returns
     -------
     ndarray
         float64 (image, image); products are float32 within a row of cells.
+
+    Raises
+    ------
+    OSError
+        If the folder's disk is full.
     """
-    kernel = np.zeros((len(features), len(features)))
-    for cells in _cells(features):
-        turned = (cells - cells[training].mean(axis=0)) @ whitened
-        turned = turned.reshape(len(features), -1)
-        kernel += turned @ turned.T
-    return kernel
+
+    def parts() -> Iterator[np.ndarray]:
+        for cells in _cells(features):
+            turned = (cells - cells[training].mean(axis=0)) @ whitened
+            yield turned.reshape(len(features), -1)
+
+    return _products(len(features), parts, scratch)
 
 
 def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
@@ -93,32 +133,60 @@ def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
         yield np.ascontiguousarray(features[:, :, row].transpose(0, 2, 1), np.float32)
 
 
-def centred(kernel: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Centre a kernel on its training images, as if the features had been centred on their mean.
+def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Path | None) -> np.ndarray:
+    """Sum the inner products of images over parts of their features: (image, image)."""
+    kernel = _room(count, scratch)
+    for rows in pieces(count, ROWS_AT_ONCE):
+        kernel[rows] = 0
+        for part in parts():
+            kernel[rows] += part[rows] @ part.T
+    return kernel
+
+
+def _room(count: int, scratch: Path | None) -> np.ndarray:
+    """Make room for a kernel, in a file without a name that is gone when nobody reads it any more."""
+    if scratch is None or count <= IN_MEMORY:
+        return np.empty((count, count))
+    with tempfile.TemporaryFile(dir=scratch, prefix=f".kernel{PARTIAL}") as file:
+        # Written first: a disk that is full is then an error, and not the end of the process.
+        empty = np.zeros(count)
+        for _ in range(count):
+            file.write(empty.data)
+        file.flush()
+        os.fsync(file.fileno())
+        return np.memmap(file, np.float64, "r+", shape=(count, count))
+
+
+def pieces(length: int, size: int) -> Iterator[slice]:
+    """Part a range into pieces.
 
     Parameters
     ----------
-    kernel : ndarray
-        (image, image).
-    training : ndarray
-        (training image,) int, rows of the training images.
+    length : int
+        Length of the range.
+    size : int
+        Length of a piece; the last may be shorter.
 
-    Returns
-    -------
-    ndarray
-        (image, training image).
+    Yields
+    ------
+    slice
+        One piece after the other.
+
+    Examples
+    --------
+    >>> list(pieces(5, 3))
+    [slice(0, 3, None), slice(3, 5, None)]
     """
-    columns = kernel[:, training]
-    means = columns[training].mean(axis=0)
-    return np.asarray(columns - columns.mean(axis=1, keepdims=True) - means + means.mean())
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
 
 
-def training_kernel(
-    kernels: Mapping[FeatureSpace, np.ndarray], training: np.ndarray, weights: Mapping[FeatureSpace, float]
-) -> tuple[np.ndarray, dict[FeatureSpace, float]]:
-    """Sum the kernels of feature spaces so that each counts by its weight, whatever its units.
+def weigh_kernels(
+    kernels: Kernels, training: np.ndarray, weights: Mapping[FeatureSpace, float]
+) -> dict[FeatureSpace, float]:
+    """Find by what kernels are multiplied so that each counts by its weight, whatever its units.
 
-    Each kernel is centred on the training images and divided by its mean diagonal there.
+    Each kernel is divided by its mean diagonal once centred on the training images.
 
     Parameters
     ----------
@@ -131,18 +199,98 @@ def training_kernel(
 
     Returns
     -------
-    kernel : ndarray
-        (image, training image), mean diagonal 1 on the training images.
-    factors : dict of FeatureSpace to float
-        By what each centred kernel was multiplied.
+    dict of FeatureSpace to float
+        The sum of the centred kernels, each multiplied by its factor, has a mean diagonal of 1.
     """
-    parts = {space: centred(kernel, training) for space, kernel in kernels.items()}
-    places = np.arange(len(training))
-    diagonals = {space: part[training, places].mean() for space, part in parts.items()}
+    diagonals = {}
+    for space, kernel in kernels.items():
+        total = sum(kernel[rows][:, training].sum() for rows in _split(training))
+        diagonals[space] = kernel[training, training].mean() - total / len(training) ** 2
     total = sum(weights.get(space, 1.0) for space, diagonal in diagonals.items() if diagonal > 0)
-    factors = {
+    return {
         space: weights.get(space, 1.0) / (diagonal * total) if diagonal > 0 else 0.0
         for space, diagonal in diagonals.items()
     }
-    kernel = np.asarray(sum(factors[space] * part for space, part in parts.items()))
-    return kernel, factors
+
+
+def centred_kernel(kernels: Kernels, factors: Factors, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum kernels over feature spaces, centred as if features had been centred on their training mean.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    factors : mapping of FeatureSpace to float
+        By what each is multiplied.
+    training : ndarray
+        (training image,) int.
+
+    Returns
+    -------
+    kernel : ndarray
+        (training image, training image), new, so that it can be worked on in place.
+    means : ndarray
+        (training image,), means of its columns before they were centred.
+    """
+    kernel = np.empty((len(training), len(training)))
+    for rows in pieces(len(training), ROWS_AT_ONCE):
+        kernel[rows] = _gather(kernels, factors, training[rows], training)
+    means = kernel.mean(axis=0)
+    kernel -= means
+    kernel -= means[:, None]
+    kernel += means.mean()
+    return kernel, means
+
+
+def apply_centred(
+    kernels: Kernels,
+    factors: Factors,
+    images: np.ndarray,
+    training: np.ndarray,
+    means: np.ndarray,
+    coefficients: np.ndarray,
+) -> np.ndarray:
+    """Multiply rows of the centred kernel by dual coefficients: what these predict, less the mean.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    factors : mapping of FeatureSpace to float
+        By what each is multiplied.
+    images : ndarray
+        (image,) int, whose rows.
+    training : ndarray
+        (training image,) int.
+    means : ndarray
+        (training image,), of :func:`centred_kernel`.
+    coefficients : ndarray
+        (training image, target).
+
+    Returns
+    -------
+    ndarray
+        (image, target).
+    """
+    found = np.empty((len(images), coefficients.shape[1]))
+    for rows in pieces(len(images), ROWS_AT_ONCE):
+        kernel = _gather(kernels, factors, images[rows], training)
+        kernel -= kernel.mean(axis=1, keepdims=True)
+        kernel -= means
+        kernel += means.mean()
+        found[rows] = kernel @ coefficients
+    return found
+
+
+def _gather(kernels: Kernels, factors: Factors, images: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """Sum kernels for some images and training images."""
+    total = np.zeros((len(images), len(training)))
+    for space, kernel in kernels.items():
+        total += factors[space] * kernel[images][:, training]
+    return total
+
+
+def _split(images: np.ndarray) -> Iterator[np.ndarray]:
+    """Part positions of images into pieces."""
+    for rows in pieces(len(images), ROWS_AT_ONCE):
+        yield images[rows]

@@ -7,6 +7,7 @@ linear in the features as they are, whatever the kernel was.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,17 @@ from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.across_traits import mixture
 from traitlens.readouts.choosing import Choice, Factorised, Weights, choose
 from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
-from traitlens.readouts.kernels import linear_kernel, training_kernel, whitened_kernel, whitening
+from traitlens.readouts.kernels import (
+    COLUMNS_AT_ONCE,
+    Kernels,
+    apply_centred,
+    centred_kernel,
+    linear_kernel,
+    pieces,
+    weigh_kernels,
+    whitened_kernel,
+    whitening,
+)
 from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 
@@ -34,6 +45,7 @@ def fit_ridge(
     seed: int = 0,
     whiten: float | None = None,
     across_traits: bool = False,
+    scratch: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
@@ -65,6 +77,8 @@ def fit_ridge(
     across_traits : bool, default False
         Whether each prediction borrows from the group's other traits (see
         :mod:`traitlens.readouts.across_traits`). Such readouts have no duals.
+    scratch : Path or None, default None
+        A folder for the kernels of many images; they are kept in memory where None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 
@@ -77,6 +91,8 @@ def fit_ridge(
     ------
     TraitlensError
         If features and folds differ in length, or if a group rated too few images of a trait.
+    OSError
+        If the disk of `scratch` is full.
 
     Examples
     --------
@@ -93,7 +109,7 @@ def fit_ridge(
     check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
     mixes = _listed(weights)
-    kernels = _Kernels(features, whiten)
+    kernels = _Kernels(features, whiten, scratch)
     predicted = np.full(matrix.ratings.shape, np.nan)
     fitted: dict[tuple[int, int], tuple[LinearReadout, Dual, dict]] = {}
     for fold in sorted(folds[FOLD].unique()):
@@ -158,16 +174,21 @@ class _Kernels:
         (image, channel, row, column) each.
     whiten : float or None
         Shrinkage of the whitening.
+    scratch : Path or None
+        A folder for the kernels of many images.
     """
 
-    def __init__(self, features: Mapping[FeatureSpace, np.ndarray], whiten: float | None):
+    def __init__(
+        self, features: Mapping[FeatureSpace, np.ndarray], whiten: float | None, scratch: Path | None
+    ):
         self.features = features
         self.whiten = whiten
+        self.scratch = scratch
         self.whitenings: dict[FeatureSpace, np.ndarray] = {}
         self.plain: dict[FeatureSpace, np.ndarray] = {}
         if whiten is None:
             with threadpool_limits(2):
-                self.plain = {space: linear_kernel(values) for space, values in features.items()}
+                self.plain = {space: linear_kernel(values, scratch) for space, values in features.items()}
 
     def of_fold(self, training: np.ndarray) -> dict[FeatureSpace, np.ndarray]:
         """Give the kernels for these training images; whitening is learned from them, without ratings."""
@@ -177,7 +198,7 @@ class _Kernels:
         with threadpool_limits(2):
             for space, values in self.features.items():
                 self.whitenings[space] = whitening(values, training, self.whiten)
-                kernels[space] = whitened_kernel(values, training, self.whitenings[space])
+                kernels[space] = whitened_kernel(values, training, self.whitenings[space], self.scratch)
         return kernels
 
 
@@ -216,7 +237,7 @@ class _Solution:
 
 
 def _solve(
-    kernels: Mapping[FeatureSpace, np.ndarray],
+    kernels: Kernels,
     training: np.ndarray,
     values: np.ndarray,
     choice: Choice,
@@ -227,11 +248,15 @@ def _solve(
     coefficients = np.empty_like(values)
     factors: list[dict[FeatureSpace, float]] = [{} for _ in means]
     deviations = np.empty((len(next(iter(kernels.values()))), len(means)))
+    everyone = np.arange(len(deviations))
     for mix in np.unique(choice.mixes):
         mine = np.flatnonzero(choice.mixes == mix)
-        kernel, shared = training_kernel(kernels, training, mixes[mix])
-        solved = Factorised.of(kernel[training]).solve(values[:, mine] - means[mine], choice.penalties[mine])
-        coefficients[:, mine], deviations[:, mine] = solved, kernel @ solved
+        shared = weigh_kernels(kernels, training, mixes[mix])
+        kernel, columns = centred_kernel(kernels, shared, training)
+        solved = Factorised.of(kernel).solve(values[:, mine] - means[mine], choice.penalties[mine])
+        del kernel
+        coefficients[:, mine] = solved
+        deviations[:, mine] = apply_centred(kernels, shared, everyone, training, columns, solved)
         for place in mine:
             factors[place] = shared
     return _Solution(coefficients, factors, means, deviations, np.eye(len(means)))
@@ -266,15 +291,20 @@ def _parts(
     """Turn dual coefficients into weights of features: one tuple of parts per target."""
     parts: list[list[LinearPart]] = [[] for _ in solution.means]
     for space, values in features.items():
-        seen = values[training].astype(np.float64)
-        reference = seen.mean(axis=0)
-        # The coefficients sum to zero, so that centring the features first changes nothing but rounding.
-        weights = solution.of_space(space).T @ (seen - reference).reshape(len(training), -1)
-        weights = weights.reshape(-1, *reference.shape)
+        flat, coefficients = values.reshape(len(values), -1), solution.of_space(space).T
+        reference = np.empty(flat.shape[1])
+        weights = np.empty((len(coefficients), flat.shape[1]))
+        for features_of in pieces(flat.shape[1], COLUMNS_AT_ONCE):
+            seen = flat[:, features_of][training].astype(np.float64)
+            reference[features_of] = seen.mean(axis=0)
+            # The coefficients sum to zero, so that centring the features changes nothing but rounding.
+            seen -= reference[features_of]
+            weights[:, features_of] = coefficients @ seen
+        weights = weights.reshape(-1, *values.shape[1:])
         if space in whitenings:
             metric = whitenings[space].astype(np.float64) @ whitenings[space].T
             weights = np.einsum("tdyx,dc->tcyx", weights, metric, optimize=True)
-        single = reference.astype(np.float32)
+        single = reference.astype(np.float32).reshape(values.shape[1:])
         for part, weight in zip(parts, weights.astype(np.float32), strict=True):
             part.append(LinearPart(space, weight, single))
     return [tuple(part) for part in parts]
