@@ -1,14 +1,19 @@
 """Time, memory and disk of a run against the number of images, readouts, raters and workers.
 
-    python benchmarks/growth.py [--size 64] [--images 100 200 400 800] [--raters 5 20 80] [--workers 1 2]
+    python benchmarks/growth.py [--size 64] [--images 100 200 400 800] [--readout ridge] [--workers 2]
 
-Draws studies, runs them stage by stage, each stage in a process of its own (so that its peak memory is its
-own), and fits exponents: what doubles with the images has exponent 1. Prints a table and writes
-benchmarks/results/growth.json. What the documentation extrapolates comes from here.
+Draws a few faces, makes studies of any number of images of them, runs these stage by stage, each stage in a
+process of its own (so that its peak memory is its own), and fits exponents: what doubles with the images has
+exponent 1. Prints tables and writes benchmarks/results/growth-READOUT-SIZE.json. What the documentation
+extrapolates comes from here.
+
+Two peaks of memory are told. "resident" is what the system counts, pages of files that are read included;
+"own" is what the process would not give back: it decides whether a run fits.
 """
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -17,11 +22,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from traitlens.keeping import size_of
 from traitlens.study.simulation import simulate_study
 
 RESULTS = Path(__file__).resolve().parent / "results"
+DRAWN = 50
 STAGES = ("rate", "prepare", "features", "fit", "explain", "report")
 SETTINGS = """
 [comparison]
@@ -32,12 +39,24 @@ cues = false
 keep_maps = "sample"
 """
 STAGE = """
-import resource, sys, time
+import resource, sys, threading, time
+from pathlib import Path
 from traitlens.pipeline import Machine, Run
 from traitlens.study.reading import Study
 
+own = [0]
+
+def watch():
+    while True:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                own[0] = max(own[0], int(line.split()[1]))
+        time.sleep(0.02)
+
 if __name__ == "__main__":
     folder, stage, workers = sys.argv[1:]
+    if Path("/proc/self/status").exists():
+        threading.Thread(target=watch, daemon=True).start()
     run = Run(Study.load(folder), machine=Machine(workers=int(workers) or None))
     start = time.perf_counter()
     made = getattr(run, stage)
@@ -46,16 +65,37 @@ if __name__ == "__main__":
     seconds = time.perf_counter() - start
     run.close()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(seconds, most * (1 if sys.platform == "darwin" else 1024) / 1e9)
+    print(seconds, own[0] * 1024 / 1e9, most * (1 if sys.platform == "darwin" else 1024) / 1e9)
 """
 
 
-def draw(folder: Path, size: int, images: int, traits: int, raters: int) -> None:
+def draw(folder: Path, size: int, traits: int, raters: int, readout: str) -> None:
+    """Draw the faces that studies are made of."""
     simulate_study(
-        folder, identities=images, images=1, traits=traits, raters=raters, size=size, seen_size=size
+        folder, identities=DRAWN, images=1, traits=traits, raters=raters, size=size, seen_size=size
     )
-    with (folder / "study.toml").open("a", encoding="utf-8") as settings:
-        settings.write(SETTINGS)
+    settings = (folder / "study.toml").read_text(encoding="utf-8")
+    settings = settings.replace('method = "ridge"', f'method = "{readout}"') + SETTINGS
+    (folder / "study.toml").write_text(settings, encoding="utf-8")
+
+
+def multiply(drawn: Path, folder: Path, images: int) -> None:
+    """Make a study of any number of images: the drawn ones again and again, each time of other people."""
+    folder.mkdir()
+    shutil.copy(drawn / "study.toml", folder)
+    names = pd.read_csv(drawn / "images.csv")["image"].tolist()
+    wanted = [(f"{turn:03d}-{name}", name) for turn in range(-(-images // DRAWN)) for name in names][:images]
+    for name, source in wanted:
+        file = folder / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.link(drawn / "images" / source, file)
+    pairs = pd.DataFrame(wanted, columns=["image", "source"])
+    for table in ("images.csv", "ratings.csv", "landmarks.csv"):
+        rows = pd.read_csv(drawn / table, dtype={"identity": str}).rename(columns={"image": "source"})
+        rows = pairs.merge(rows, on="source").drop(columns="source")
+        if "identity" in rows:
+            rows["identity"] = rows["image"].str.split("/").str[0]
+        rows.to_csv(folder / table, index=False)
 
 
 def measure(folder: Path, workers: int = 0) -> dict[str, dict[str, float]]:
@@ -66,11 +106,12 @@ def measure(folder: Path, workers: int = 0) -> dict[str, dict[str, float]]:
     found = {}
     for stage in STAGES:
         command = [sys.executable, str(script), str(folder), stage, str(workers)]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        seconds, memory = map(float, told.split())
-        found[stage] = {"seconds": round(seconds, 2), "memory": round(memory, 3)}
-        print(f"    {stage:10} {seconds:8.1f} s {memory:6.2f} GB", flush=True)
+        told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        seconds, own, resident = map(float, told.split())
+        found[stage] = {"seconds": round(seconds, 2), "own": round(own, 3), "resident": round(resident, 3)}
+        print(f"    {stage:10} {seconds:8.1f} s {own:6.2f} GB own {resident:6.2f} GB resident", flush=True)
     found["disk"] = {"GB": size_of(folder / "results") / 1e9}
+    print(f"    disk       {found['disk']['GB']:8.3f} GB", flush=True)
     return found
 
 
@@ -92,14 +133,18 @@ def main() -> None:
     parser.add_argument("--traits", type=int, nargs="+", default=[2])
     parser.add_argument("--raters", type=int, nargs="+", default=[5])
     parser.add_argument("--workers", type=int, nargs="*", default=[])
+    parser.add_argument("--readout", default="ridge", help="ridge or dense")
     options = parser.parse_args()
     told: dict[str, object] = {"machine": platform.processor() or platform.machine(), "size": options.size}
     with tempfile.TemporaryDirectory() as scratch:
 
         def once(images: int, traits: int, raters: int, workers: int = 0) -> dict[str, dict[str, float]]:
+            drawn = Path(scratch) / f"drawn-{traits}-{raters}"
+            if not drawn.exists():
+                draw(drawn, options.size, traits, raters, options.readout)
             folder = Path(scratch) / f"{images}-{traits}-{raters}"
             if not folder.exists():
-                draw(folder, options.size, images, traits, raters)
+                multiply(drawn, folder, images)
             print(f"{images} images, {2 * traits} readouts, {2 * raters} raters, {workers or 'no'} workers:")
             return measure(folder, workers)
 
@@ -114,7 +159,8 @@ def main() -> None:
         told["raters"] = {2 * number: once(first, traits, number) for number in options.raters[1:]}
         told["workers"] = {number: once(first, traits, raters, number) for number in options.workers}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "growth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    file = RESULTS / f"growth-{options.readout}-{options.size}.json"
+    file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Faults of the disk, killed runs, several workers: nothing is lost, and the same numbers come out."""
 
+import builtins
 import errno
+import io
 import os
 import random
 import shutil
@@ -200,6 +202,46 @@ def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, 
     assert_same(whole / "results", results)
 
 
+def fail_reading(patched, folder, number):
+    """Let the opening of one file below a folder fail, the first being number 0; give what was opened."""
+    real, opened = open, []
+
+    def failing(file, mode="r", *rest, **options):
+        if mode.startswith("r") and str(folder) in str(file):
+            opened.append(str(file))
+            if len(opened) == number + 1:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return real(file, mode, *rest, **options)
+
+    patched.setattr(builtins, "open", failing)
+    patched.setattr(io, "open", failing)
+    return opened
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monkeypatch, stage):
+    results, number, told, reached = copied / "results", 0, [], True
+    while reached:
+        forget(results, stage)
+        with monkeypatch.context() as patched:
+            opened = fail_reading(patched, copied, number)
+            try:
+                finish(copied)
+            except (TraitlensError, OSError) as error:
+                told.append(str(error))
+        reached = len(opened) > number
+        assert not list(results.rglob(f"*{PARTIAL}*"))
+        assert not (results / ".kept" / "lock").exists()
+        number = 2 * number + 3
+    assert told
+    assert all(os.strerror(errno.EIO) in text for text in told)
+    finish(copied)
+    assert_same(whole / "results", results)
+
+
 @pytest.mark.slow
 @pytest.mark.weights
 def test_a_damaged_block_is_made_again(whole, copied):
@@ -329,22 +371,32 @@ def test_a_killed_worker_or_scheduler_loses_nothing(whole, tmp_path, victim):
 
 @pytest.mark.slow
 @pytest.mark.weights
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
 def test_kills_at_random_moments_change_nothing(whole, tmp_path):
-    kills = int(os.environ.get("TRAITLENS_KILLS", "6"))
-    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(tmp_path / "killed")]
-    moments = random.Random(5)
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(moments.uniform(1, 20))
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    finished = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    assert_same(whole / "results", tmp_path / "killed")
+    kills, killed = int(os.environ.get("TRAITLENS_KILLS", "6")), 0
+    out, moments = tmp_path / "killed", random.Random(5)
+    command = [sys.executable, "-m", "traitlens.cli", "run", str(whole), "--out", str(out), "--workers", "2"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    start = time.monotonic()
+    subprocess.run(command, check=True, **silent)
+    longest = time.monotonic() - start
+    while True:
+        assert_same(whole / "results", out)
+        if killed == kills:
+            break
+        shutil.rmtree(out)
+        finished = False
+        while not finished:
+            process = subprocess.Popen(command, **silent)
+            try:
+                process.wait(moments.uniform(0, longest) if killed < kills else None)
+                finished = True
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+        assert process.returncode == 0
 
 
 @pytest.mark.slow

@@ -84,7 +84,9 @@ def main() -> None:
         refuse(error.problems)
         code = FAULT
     except OSError as error:
-        refuse((Problem(str(error), "what was finished is kept"),))
+        file = None if error.filename is None else str(error.filename)
+        advice = "what was finished is kept; the same command goes on from there"
+        refuse((Problem(error.strerror or str(error), advice, file),))
         code = FAULT
     except Exception as error:
         problem = _misuse(error)
