@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, write_arrays
@@ -58,7 +59,7 @@ def write_prepared(
         }
 
     def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        with ThreadPoolExecutor() as pool:
+        with threadpool_limits(1), ThreadPoolExecutor() as pool:
             for positions in blocks_of(np.arange(len(images))):
                 made = list(pool.map(prepared, [images[i] for i in positions]))
                 yield positions, {name: np.stack([one[name] for one in made]) for name in made[0]}
