@@ -23,6 +23,9 @@ import pandas as pd
 
 PARTIAL = ".partial-"
 
+ITEMS_AT_ONCE = 100_000
+"""Texts of a table that are digested at once."""
+
 
 def digest(*values: Any) -> str:
     """Digest values into 64 hexadecimal characters that are the same on every machine.
@@ -57,12 +60,17 @@ def _feed(hasher: Any, value: Any) -> None:
         value = value.to_frame()
     if isinstance(value, pd.DataFrame):
         hasher.update(b"table:")
-        for column in value.columns:
-            _feed(hasher, str(column))
-            _feed(hasher, value[column].to_numpy())
+        for name in value.columns:
+            column = value[name]
+            plain = isinstance(column.dtype, np.dtype) and column.dtype.kind not in "OUTS"
+            _feed(hasher, str(name))
+            if plain:
+                _feed(hasher, column.to_numpy())
+            else:
+                _feed_items(hasher, column)
     elif isinstance(value, np.ndarray):
         if value.dtype.kind in "OUTS":
-            _feed(hasher, [None if item is pd.NA else item for item in value.tolist()])
+            _feed_items(hasher, value)
         else:
             array = np.ascontiguousarray(value)
             hasher.update(f"array:{array.dtype.str}:{array.shape}:".encode())
@@ -87,6 +95,14 @@ def _feed(hasher: Any, value: Any) -> None:
             raise TypeError(f"cannot digest a {type(value).__name__}")
         text = repr(value).encode()
         hasher.update(f"{type(value).__name__}:{len(text)}:".encode() + text)
+
+
+def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
+    """Feed values one by one, as a sequence; few at once are Python's own, which take much memory."""
+    hasher.update(f"sequence:{len(values)}:".encode())
+    for start in range(0, len(values), ITEMS_AT_ONCE):
+        for item in values[start : start + ITEMS_AT_ONCE].tolist():
+            _feed(hasher, None if item is pd.NA else item)
 
 
 def digest_file(path: Path) -> str:

@@ -193,12 +193,25 @@ def find_landmarks(
     if faults:
         raise TraitlensError(faults)
     found = [result for result in results if isinstance(result, _Found)]
-    tables = [to_table(one.image, one.points) for one in found if one.points is not None]
-    empty = pd.DataFrame(columns=[IMAGE, POINT, X, Y])
+    meshes = {one.image: one.points for one in found if one.points is not None}
     return Landmarks(
-        pd.concat(tables, ignore_index=True) if tables else empty,
+        _tabulate(meshes),
         pd.DataFrame([one.row() for one in found]),
         tuple(notice for one in found for notice in one.notices),
+    )
+
+
+def _tabulate(meshes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Write meshes as one table; names as numbers of names, of which there are 478 for each image."""
+    points = np.concatenate([np.empty((0, 2)), *meshes.values()])
+    names = [str(index) for index in range(MESH_POINTS)]
+    return pd.DataFrame(
+        {
+            IMAGE: pd.Categorical.from_codes(np.repeat(np.arange(len(meshes)), MESH_POINTS), list(meshes)),
+            POINT: pd.Categorical.from_codes(np.tile(np.arange(MESH_POINTS), len(meshes)), names),
+            X: points[:, 0],
+            Y: points[:, 1],
+        }
     )
 
 

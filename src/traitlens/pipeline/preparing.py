@@ -16,7 +16,7 @@ from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.pipeline.blocks import blocks_of
 from traitlens.study.settings import FaceSettings
 from traitlens.watching import Advance
-from traitlens.words import IMAGE, X, Y
+from traitlens.words import IMAGE, POINT, X, Y
 
 N_POINTS = 478
 """Points of the face mesh."""
@@ -127,10 +127,10 @@ def read_points(path: Path) -> dict[str, np.ndarray]:
     dict of str to ndarray
         (478, 2) by image, for the images that have every point.
     """
-    table = pd.read_csv(path, dtype={IMAGE: str})
-    points = {}
-    for image, part in table.groupby(IMAGE):
-        ordered = part.sort_values("point")[[X, Y]].to_numpy(float)
-        if len(ordered) == N_POINTS:
-            points[str(image)] = ordered
-    return points
+    table = pd.read_csv(path, dtype={IMAGE: "category"}).sort_values([IMAGE, POINT])
+    places, counts = table[[X, Y]].to_numpy(float), table[IMAGE].value_counts(sort=False)
+    return {
+        str(image): places[end - count : end]
+        for image, count, end in zip(counts.index, counts, counts.cumsum(), strict=True)
+        if count == N_POINTS
+    }

@@ -133,6 +133,11 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def _portions(samples: int) -> list[int]:
+    """Part samples into portions that are drawn at once."""
+    return [min(SAMPLES_AT_ONCE, samples - start) for start in range(0, samples, SAMPLES_AT_ONCE)]
+
+
 def _bootstrap(
     observed: np.ndarray,
     predicted: np.ndarray,
@@ -149,7 +154,10 @@ def _bootstrap(
     parts = [np.ones_like(first), first, second, first**2, second**2, first * second]
     parts += [(observed - predicted) ** 2, (observed - baseline) ** 2]
     sums = np.stack([np.bincount(identity, part, number) for part in parts], axis=1)
-    drawn = rng.multinomial(number, np.full(number, 1 / number), size=samples) @ sums
+    shares = np.full(number, 1 / number)
+    drawn = np.concatenate(
+        [rng.multinomial(number, shares, size=count) @ sums for count in _portions(samples)]
+    )
     n, total_1, total_2, squares_1, squares_2, products, residual, deviation = drawn.T
     with np.errstate(divide="ignore", invalid="ignore"):
         variance_1, variance_2 = squares_1 - total_1**2 / n, squares_2 - total_2**2 / n
@@ -168,13 +176,13 @@ def _permutation_p(
     """Exchange identities: blocks of ratings change places, images of one person stay together."""
     if not np.isfinite(r):
         return float("nan")
-    blocks = np.split(np.arange(len(identity)), np.flatnonzero(np.diff(identity)) + 1)
+    block = np.concatenate([[0], np.cumsum(np.diff(identity) != 0)])
     first, second = observed - observed.mean(), predicted - predicted.mean()
     scale = np.sqrt((first**2).sum() * (second**2).sum())
     at_least = 0
-    for start in range(0, samples, SAMPLES_AT_ONCE):
-        count = min(SAMPLES_AT_ONCE, samples - start)
-        orders = [rng.permutation(len(blocks)) for _ in range(count)]
-        rows = np.stack([np.concatenate([blocks[block] for block in order]) for order in orders])
+    for count in _portions(samples):
+        # The place of each block among the exchanged ones orders its images.
+        places = [np.argsort(rng.permutation(block[-1] + 1)) for _ in range(count)]
+        rows = np.stack([np.argsort(place[block], kind="stable") for place in places])
         at_least += int((first[rows] @ second / scale >= r - 1e-12).sum())
     return (1 + at_least) / (1 + samples)
