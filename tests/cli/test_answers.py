@@ -1,5 +1,6 @@
 """What every command has in common: an example, one-line errors, answers for scripts, completion."""
 
+import errno
 import json
 import os
 import re
@@ -181,3 +182,14 @@ def test_the_page_on_the_command_line_shows_what_is_printed(traitlens):
     assert json.loads(traitlens("check", "nowhere", "--json")[1]) == json.loads(line)
     for words in re.findall(r"^traitlens (\w+)", page, re.MULTILINE):
         assert words in COMMANDS.commands
+
+
+def test_a_disk_that_fails_is_told_in_one_line(traitlens, monkeypatch, tmp_path):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "a.png"))
+
+    monkeypatch.setattr("traitlens.pipeline.check", fail)
+    code, out, err = traitlens("check", tmp_path)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"✗ {tmp_path / 'a.png'}: {os.strerror(errno.EIO)}; what was finished is kept")
+    assert err.count("\n") == 1
