@@ -52,10 +52,23 @@ def test_hostile_names_are_text_and_nothing_else(page, report):
     assert handlers == []
 
 
-def test_the_comparison_begins_with_answers(page):
-    told = [text for text in page.texts if "Do they differ in what they rate? Yes: " in text]
-    assert len(told) == 1
-    assert told[0].startswith("Raters of the groups ")
+def test_answers_stand_at_the_head_and_sentences_for_a_paper_in_their_parts(page, report):
+    assert report.index('id="limits"') < report.index('id="findings"') < report.index('id="ratings"')
+    asked = page.texts.index("Do they differ in what they rate?")
+    assert any(text.startswith("Yes: ") for text in page.texts[asked : asked + 5])
+    begins = (
+        "Mean ratings (",
+        "Out-of-sample prediction of ratings (",
+        "Relevance of regions in rating points (",
+    )
+    for begin in begins:
+        assert any(text.startswith(begin) for text in page.texts)
+
+
+def test_long_tables_are_folded_up(page):
+    assert page.all("details")
+    folded = sum(text.strip().endswith(" rows") for text in page.texts)
+    assert folded == len(page.all("details")) == len(page.all("summary"))
 
 
 def test_figures_of_hostile_names_stay_in_their_folder_and_escape_them(results_folder, report):

@@ -14,7 +14,7 @@ QUESTIONS = {
     "reliability": "Do they differ in how reliable their ratings are?",
     "performance": "Do they differ in how predictable they are?",
     "regions": "Do the readouts of their ratings use the face differently?",
-    "pixels": "Do their maps differ at single pixels?",
+    "pixels": "Do their maps of the face differ?",
 }
 """What each table of `comparisons` answers."""
 

@@ -9,7 +9,7 @@ from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty
 from traitlens.words import GROUP, RATER
 
-MOST_RATERS = 20
+MOST_RATERS = 10
 """Raters who are listed one by one; the files hold all."""
 
 EXCLUSIONS = {
@@ -93,10 +93,10 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
     rows = [
         [
             str(row[RATER]), str(row[GROUP]), _text(row["signs"]), _text(row["left_out_by"]),
-            count(row["n_ratings"]), count(row["n_untouched"]), count(row["n_one_value"]),
-            count(row["longest_run"]), count(row["n_too_fast"]), _whole(row["median_time"]),
+            count(row["n_ratings"]), _some(row["n_untouched"]), _some(row["n_one_value"]),
+            count(row["longest_run"]), _some(row["n_too_fast"]), _whole(row["median_time"]),
             bounded(row["retest"]), bounded(row["agreement"]), bounded(row["checks_passed"]),
-            count(row["n_left_out"]),
+            _some(row["n_left_out"]),
         ]
         for row in ranked.head(MOST_RATERS).to_dict("records")
     ]  # fmt: skip
@@ -106,7 +106,7 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
     rest = len(quality) - len(ranked)
     others = f"the other {count(rest)} show" if rest != 1 else "the other one shows"
     told = f"{shown}; {others} no sign of poor answers." if rest else f"{shown}."
-    return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 2)]
+    return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 4)]
 
 
 def tell_plan(results: Results) -> tuple[list[str], list[Table]]:
@@ -179,3 +179,8 @@ def _text(value: Any) -> str:
 def _whole(value: Any) -> str:
     """Write a number without decimals."""
     return f"{value:.0f}" if is_number(value) else "–"
+
+
+def _some(value: Any) -> str:
+    """Write a number of answers; none as a dash."""
+    return count(value) if is_number(value) and value else "–"

@@ -1,5 +1,6 @@
 """Tables of tests and checks as the report prints them: which part they belong to, and what they say."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,8 +132,9 @@ COMPARISONS = {
     ),
     "variables": Known(
         "comparison",
-        "What goes with other variables of the raters; p by exchange, corrected over the rows of a measure.",
-        ("variable", "measure", TRAIT, REGION),
+        "What goes with other variables of the raters, for mean ratings and for relevance by region: change "
+        "with one unit of the variable; p by exchange, corrected over the rows of each of the two.",
+        ("variable", TRAIT, REGION),
         ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
     ),
 }  # fmt: skip
@@ -239,8 +241,10 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     order = {trait: place for place, trait in enumerate(results.traits)}
     if TRAIT in table:
         table = table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
+    digits = {name: _decimals(table, name) for name in (*names, *values)}
     rows = [
-        [_write(name, row) for name in (*names, *values)] for row in table.head(MOST_ROWS).to_dict("records")
+        [_write(name, row, digits[name]) for name in digits]
+        for row in table.head(MOST_ROWS).to_dict("records")
     ]
     caption = how.caption
     if len(table) > MOST_ROWS:
@@ -250,14 +254,26 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     return leave_out_empty(caption, [HEADINGS[name] for name in (*names, *values)], rows, len(names))
 
 
-def _write(name: str, row: Mapping[Any, Any]) -> str:
+def _decimals(table: pd.DataFrame, name: str) -> int:
+    """Choose how many decimals a column needs: two or three, more where all of its numbers are small."""
+    column = table.get("estimate" if name == INTERVAL else name)
+    if name in _TWO_DECIMALS or column is None or not pd.api.types.is_numeric_dtype(column):
+        return 2 if name in _TWO_DECIMALS else 3
+    largest = float(column.abs().max())
+    return max(3, 1 - math.floor(math.log10(largest))) if 0 < largest < math.inf else 3
+
+
+def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     """Write one cell by what its column is called."""
     if name == INTERVAL:
         low, high = row.get("ci_low"), row.get("ci_high")
-        return f"[{decimal(low, 3)}, {decimal(high, 3)}]" if is_number(low) and is_number(high) else "–"
+        both = is_number(low) and is_number(high)
+        return f"[{decimal(low, digits)}, {decimal(high, digits)}]" if both else "–"
     if name == PAIR:
         return f"{row.get('group_1')} − {row.get('group_2')}"
     value = row.get(name)
+    if name == REGION and not value:
+        return "mean rating"  # variables are tested against these as well
     if name.startswith("p_") or name == "p":
         return probability(value)
     if name in _COUNTS:
@@ -266,6 +282,4 @@ def _write(name: str, row: Mapping[Any, Any]) -> str:
         return bounded(value)
     if isinstance(value, str):
         return value or "–"
-    if is_number(value) and 0 < abs(float(value or 0)) < 0.001:
-        return f"{float(value or 0):.1e}".replace("-", "−")
-    return decimal(value, 2 if name in _TWO_DECIMALS else 3)
+    return decimal(value, digits)

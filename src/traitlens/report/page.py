@@ -13,11 +13,15 @@ from markupsafe import Markup
 
 from traitlens.keeping import write_whole
 from traitlens.report.drawings import draw_figures
+from traitlens.report.findings import explain_findings, list_findings
 from traitlens.report.picker import make_picker
 from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import make_sections
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
+
+MOST_ROWS = 10
+"""Longer tables are folded up until they are opened, or printed."""
 
 
 def write_report(results: Path, out: Path | None = None) -> Path:
@@ -65,15 +69,18 @@ def _render(results: Results, drawings: dict[str, Any], figures: str) -> str:
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         design=describe_design(results),
+        findings=list_findings(results),
+        how_to_read=explain_findings(results),
         limits=describe_limits(results),
         sections=make_sections(results, drawings),
         methods=describe_methods(results),
         provenance=_flat(results.provenance),
-        settings=_flat(results.study.get("settings", {})),
+        settings=[(key, text) for key, text in _flat(results.study.get("settings", {})) if text != "–"],
         picker=picker,
         data={"picker": picker, "scatter": scatter} if picker else {},
         unit=UNIT,
         figures=figures,
+        most_rows=MOST_ROWS,
         # The page's own text; nothing from the study is in it.
         style=Markup(style),
         script=Markup(script),

@@ -10,6 +10,7 @@ from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
+from traitlens.report.findings import say_in_apa_style
 from traitlens.report.known_tables import print_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
@@ -54,6 +55,8 @@ class Section:
         Figures.
     tables : list of Table
         Tables.
+    apa : list of str
+        Its tests as sentences for a paper.
     """
 
     key: str
@@ -62,6 +65,7 @@ class Section:
     figures: list[Shown] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    apa: list[str] = field(default_factory=list)
 
 
 Drawings = Mapping[str, Sequence[Drawing]]
@@ -82,13 +86,16 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
     list of Section
         Ratings, prediction, relevance, comparison, checks.
     """
-    return [
+    sections = [
         _ratings(results, drawings),
         _prediction(results, drawings),
         _relevance(results, drawings),
         _comparison(results, drawings),
         _checks(results, drawings),
     ]
+    for section in sections:
+        section.apa = say_in_apa_style(results, section.key)
+    return sections
 
 
 def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
@@ -276,8 +283,6 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
 def _comparison(results: Results, drawings: Drawings) -> Section:
     """Whether the groups use faces differently."""
     section = Section("comparison", "Comparison of groups")
-    if "answers" in results.comparisons:
-        section.paragraphs += _answers(results.comparisons["answers"])
     if results.comparisons:
         told, tables = tell_plan(results)
         section.paragraphs += told
@@ -322,15 +327,6 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         section.notes += _missing_tests(results)
     section.tables += print_tables(results, "comparison")
     return section
-
-
-def _answers(answers: pd.DataFrame) -> list[str]:
-    """Say in sentences whether each pair of groups differs, and in what."""
-    paragraphs = []
-    for (first, second), own in answers.groupby(["group_1", "group_2"], sort=False):
-        told = " ".join(f"{row['question']} {row['answer']}" for row in own.to_dict("records"))
-        paragraphs.append(f"Raters of the groups {first} and {second}. {told}")
-    return paragraphs
 
 
 def _missing_tests(results: Results) -> list[str]:
@@ -402,7 +398,7 @@ def _checks(results: Results, drawings: Drawings) -> Section:
         )
     elif results.maps is not None:
         section.notes.append(
-            "Null maps, flipping of patches and other methods: `traitlens sanity` adds them."
+            "Null maps, flipping of patches and other methods are left out; “traitlens sanity” adds them."
         )
     section.tables += print_tables(results, "checks")
     notices = [str(notice) for notice in results.study.get("notices", [])]

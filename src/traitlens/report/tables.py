@@ -34,8 +34,9 @@ class Table:
 
 def leave_out_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:
     """Leave out columns in which no row has a value."""
-    keep = [i for i in range(len(columns)) if i < n_names or any(row[i] != "–" for row in rows)]
-    return Table(caption, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows], n_names)
+    keep = [i for i in range(len(columns)) if not rows or any(row[i] != "–" for row in rows)]
+    names = sum(i < n_names for i in keep)
+    return Table(caption, [columns[i] for i in keep], [[row[i] for i in keep] for row in rows], names)
 
 
 def tabulate_ratings(targets: pd.DataFrame, results: Results) -> Table:

@@ -1,11 +1,15 @@
 "use strict";
 (function () {
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
   const data = JSON.parse(document.getElementById("data").textContent);
   const picker = data.picker;
   if (!picker) return;
   const byId = (id) => document.getElementById(id);
   const minus = (text) => String(text).replace("-", "\u2212");
   const write = (value) => (value === null || value === undefined ? "\u2013" : minus(value.toFixed(2)));
+
+  const raised = (power) => String(power).replace(/./g, (sign) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(sign)]);
+  const scientific = (value) => value.toExponential(1).replace(/e[+]?(.+)$/, (_, power) => ` \u00d7 10${raised(power)}`);
 
   function fill(select, names) {
     select.replaceChildren(...names.map(([value, name]) => {
@@ -56,8 +60,8 @@
     }
     const limit = picker.limits[+trait.value];
     document.querySelector(".scale").hidden = !map;
-    byId("scale-low").textContent = limit ? "\u2212" + limit.toExponential(1) : "";
-    byId("scale-high").textContent = limit ? "+" + limit.toExponential(1) : "";
+    byId("scale-low").textContent = limit ? "\u2212" + scientific(limit) : "";
+    byId("scale-high").textContent = limit ? "+" + scientific(limit) : "";
     byId("pick-name").textContent = `Ratings of ${chosen.name} on ${picker.traits[+trait.value]}`;
     byId("pick-ratings").replaceChildren(...picker.groups.map((name, g) => {
       const row = document.createElement("tr"), values = chosen.cells[g][+trait.value] || [];

@@ -1,0 +1,234 @@
+"""What the results say, in sentences: answers for the head of the report, tests for a paper."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from traitlens.comparison.answers import QUESTIONS
+from traitlens.report.numbers import bounded, interval, probability, several
+from traitlens.report.region_charts import mean_shares
+from traitlens.report.results import Results
+from traitlens.words import GROUP, REGION, SHARE, TRAIT
+
+BACKGROUND = "background"
+MOST_SENTENCES = 12
+"""Tests that a paragraph for a paper lists one by one; of more, those that are significant."""
+
+APA = {
+    "means": ("ratings", "Mean ratings ({groups})"),
+    "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
+    "performance": ("prediction", "Performance of the readouts ({groups})"),
+    "regions": ("comparison", "Relevance of regions in rating points ({groups})"),
+    "pixels": ("comparison", "Maps on the template ({groups})"),
+    "variables": ("comparison", "Variables of the raters"),
+}
+"""By table of `comparisons/`: the part of the report that its sentences belong to, and how they begin."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question that the study was made for, and its answer.
+
+    Parameters
+    ----------
+    question, answer : str
+        Sentences.
+    """
+
+    question: str
+    answer: str
+
+
+def list_findings(results: Results) -> list[Finding]:
+    """Answer what the study was made for, as far as the results do.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of Finding
+        How well ratings are predicted, which parts of the face carried that, and how the groups differ.
+    """
+    findings = []
+    if results.performance is not None:
+        answer = " ".join(_performance_of(group, results) for group in results.groups)
+        findings.append(Finding("How well are the ratings predicted from the pictures?", answer.strip()))
+    if results.regions is not None:
+        question = "Which parts of the face carried the predictions?"
+        findings.append(Finding(question, _parts_of_face(results)))
+    return [finding for finding in findings if finding.answer] + _differences(results)
+
+
+def _performance_of(group: str, results: Results) -> str:
+    """Say between which correlations the predictions of a group's ratings lie."""
+    assert results.performance is not None
+    own = results.performance[results.performance[GROUP] == group].dropna(subset=["r"]).sort_values("r")
+    if own.empty:
+        return ""
+    low, high = own.iloc[0], own.iloc[-1]
+    if len(own) == 1:
+        text = f"{group}: r = {bounded(low['r'])}"
+    else:
+        text = f"{group}: r from {bounded(low['r'])} ({low[TRAIT]}) to {bounded(high['r'])} ({high[TRAIT]})"
+    if "ceiling_r" in own and own["ceiling_r"].notna().all() and (own["ceiling_r"] > 0).all():
+        share = (100 * own["r"] / own["ceiling_r"]).round().astype(int)
+        between = f"{share.min()}%" if share.min() == share.max() else f"{share.min()} to {share.max()}%"
+        text += f", which is {between} of what the raters’ agreement allows"
+    return f"{text}."
+
+
+def _parts_of_face(results: Results) -> str:
+    """Say which parts of the face carry most of each group's relevance, over all traits."""
+    assert results.regions is not None
+    shares = mean_shares(results.regions, results.study.get("identity", {}))
+    by_region = shares.groupby([GROUP, TRAIT, REGION])[SHARE].mean().reset_index()
+    by_region[REGION] = by_region[REGION].map(_part)
+    parts = by_region.groupby([GROUP, TRAIT, REGION])[SHARE].sum().groupby([GROUP, REGION]).mean()
+    told = []
+    for group in results.groups:
+        if group not in parts:
+            continue
+        own = 100 * parts[group].sort_values(ascending=False)
+        first = [f"{name} ({own[name]:.0f}%)" for name in own.index if name != BACKGROUND][:3]
+        text = f"{group}: {several(first)}"
+        if BACKGROUND in own:
+            text += f"; hair and background {own[BACKGROUND]:.0f}%"
+        told.append(f"{text}.")
+    return f"Largest shares of the relevance, on average over traits. {' '.join(told)}" if told else ""
+
+
+def _part(region: str) -> str:
+    """Name left and right regions as one part of the face."""
+    both = re.fullmatch(r"(?:left|right) (.+)", region)
+    return f"{both[1]}s" if both else region
+
+
+def _differences(results: Results) -> list[Finding]:
+    """Answer how each pair of groups differs; a question that was not tested says so."""
+    answers = results.comparisons.get("answers")
+    if answers is None:
+        return []
+    findings = []
+    pairs = answers.groupby(["group_1", "group_2"], sort=False)
+    for (first, second), own in pairs:
+        given = dict(zip(own["question"], own["answer"], strict=True))
+        about = f"{first} and {second}: " if len(pairs) > 1 else ""
+        for question in dict.fromkeys([*QUESTIONS.values(), *given]):
+            asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
+            missing = "This was not tested (see [comparison] in study.toml)."
+            findings.append(Finding(asked, true_minus(given.get(question, missing))))
+    return findings
+
+
+def explain_findings(results: Results) -> str:
+    """Say how the numbers of the findings are to be read.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    str
+        A sentence or two; empty where groups were not compared.
+    """
+    if "answers" not in results.comparisons:
+        return ""
+    return (
+        f"Of two numbers, the first belongs to the group that comes first among {several(results.groups)}. "
+        "Tests take raters as the sample; p values are corrected for the number of tests of each question."
+    )
+
+
+def say_in_apa_style(results: Results, section: str) -> list[str]:
+    """Write the tests of a part of the report as sentences for a paper.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    section : str
+        Key of the part.
+
+    Returns
+    -------
+    list of str
+        A paragraph for each kind of test.
+    """
+    paragraphs = []
+    if section == "prediction" and results.performance is not None:
+        paragraphs += [_say_performance(group, results) for group in results.groups]
+    for name, (part, begin) in APA.items():
+        table = results.comparisons.get(name)
+        if part != section or table is None or "apa" not in table:
+            continue
+        if "group_1" not in table:
+            paragraphs.append(_say_tests(begin, table, name))
+            continue
+        for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
+            paragraphs.append(_say_tests(begin.format(groups=f"{first}, {second}"), own, name))
+    return [true_minus(paragraph) for paragraph in paragraphs if paragraph]
+
+
+def _say_performance(group: str, results: Results) -> str:
+    """Write how well each trait's ratings by a group were predicted."""
+    assert results.performance is not None
+    own = results.performance[results.performance[GROUP] == group].to_dict("records")
+    cells = [
+        f"{row[TRAIT]}, r({row['n_images'] - 2}) = {bounded(row['r'])}, 95% CI "
+        f"{interval(row['ci_low'], row['ci_high'])}, {_p(row['p'])}"
+        for row in own
+    ]
+    return f"Out-of-sample prediction of ratings ({group}): {'; '.join(cells)}." if cells else ""
+
+
+def _p(value: Any) -> str:
+    """Write a p value with its sign."""
+    text = probability(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _say_tests(begin: str, table: pd.DataFrame, name: str) -> str:
+    """List tests; where there are many, those that are significant, and the smallest p of the others."""
+    p = table["p_family" if name == "pixels" else "p_corrected"]
+    told = table if len(table) <= MOST_SENTENCES else table[p <= 0.05]
+    cells = []
+    for row in told.head(MOST_SENTENCES).to_dict("records"):
+        text = str(row["apa"]).split(". ", 1)[0].removesuffix(".")
+        if name == "pixels":  # corrected over traits as well as over pixels
+            text = re.sub(r"p [=<] \S+(?= \(corrected\))", _p(row["p_family"]), f"{row[TRAIT]}, {text}")
+        cells.append(text)
+    if len(told) > MOST_SENTENCES:
+        cells.append(f"and {len(told) - MOST_SENTENCES} more")
+    rest = p.drop(told.index)
+    if len(rest):
+        others = "all others" if cells else f"none of {len(table)} tests was significant"
+        cells.append(f"{others}, corrected p ≥ {probability(rest.min()).removeprefix('< ')}")
+    return f"{begin}: {'; '.join(cells)}." if cells else ""
+
+
+def true_minus(text: str) -> str:
+    """Write the minus signs of numbers as such, not as hyphens.
+
+    Parameters
+    ----------
+    text : str
+        A sentence.
+
+    Returns
+    -------
+    str
+        The sentence.
+
+    Examples
+    --------
+    >>> true_minus("non-autistic: d = -0.26, 95% CI [-.46, -.07]")
+    'non-autistic: d = −0.26, 95% CI [−.46, −.07]'
+    """
+    return re.sub(r"(?<![\w-])-(?=\.?\d)", "−", text)
