@@ -155,7 +155,8 @@ def _type(annotation: Any) -> str:
     if kind in (Union, UnionType):
         return " or ".join(_type(part) for part in parts if part is not NoneType)
     if kind is tuple:
-        return f"list of {_type(parts[0])}s" if parts[1] is ... else f"{len(parts)} {_type(parts[0])}s"
+        several = f"{_type(parts[0]).removesuffix('s')}s"
+        return f"list of {several}" if parts[1] is ... else f"{len(parts)} {several}"
     if kind is dict:
         names = "" if parts[0] is str else f", {_type(parts[0])}"
         return f"{_type(parts[1])} by name{names}"
