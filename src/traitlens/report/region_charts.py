@@ -49,7 +49,7 @@ def _panels_by_trait(
     traits: Sequence[str], rows: Sequence[str], millimetres_per_row: float, width: float
 ) -> tuple[Figure, list[Axes]]:
     """Set up one panel per trait with the regions down the left side."""
-    per_line = min(3 if width > 120 else 1, len(traits))
+    per_line = min(3 if width > 120 else 2, len(traits))
     lines = math.ceil(len(traits) / per_line)
     height = (millimetres_per_row * len(rows) + 12) * lines + 10
     figure = Figure(figsize=(inches(width), inches(height)), layout="constrained")
@@ -60,7 +60,8 @@ def _panels_by_trait(
             axes.remove()
             continue
         name_rows(axes, rows, 20)
-        axes.set_title(shorten(traits[place], 32), loc="left", fontweight="bold")
+        axes.locator_params(axis="x", nbins=5 if width > 120 else 3)
+        axes.set_title(shorten(traits[place], 32 if width > 120 else 18), loc="left", fontweight="bold")
         axes.tick_params(axis="x", labelbottom=True)
         if place % per_line:
             axes.tick_params(axis="y", labelleft=False)
@@ -101,7 +102,7 @@ def plot_region_shares(
     """
     groups, traits = in_order(shares, GROUP, groups), in_order(shares, TRAIT, traits)
     regions, colours = in_order(shares, REGION, None), colours_of(groups)
-    figure, panels = _panels_by_trait(traits, regions, 2.6 * len(groups) + 2, width)
+    figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step = 0.8 / len(groups)
     for trait, axes in zip(traits, panels, strict=True):
         for row in shares[shares[TRAIT] == trait].to_dict("records"):
@@ -161,7 +162,7 @@ def plot_region_differences(
             )
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
     first, second = (shorten(group, 18) for group in [*groups, "first group", "second group"][:2])
-    figure.supxlabel(f"Difference ({first} − {second}), 95% interval", fontsize=7.5)
+    figure.supxlabel(f"Rating points ({first} − {second}), 95% interval", fontsize=7.5)
     marks = [
         Line2D(
             [], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text
