@@ -92,7 +92,8 @@ def main() -> None:
         problem = _misuse(error)
         if problem is None:
             raise
-        refuse((problem,))
+        if problem.what:  # without a command the help was printed, and there is nothing to add
+            refuse((problem,))
         code = FAULT
     if code == INTERRUPTED:
         messages.print("Stopped. What was finished is kept; the same command goes on from there.")
