@@ -109,6 +109,14 @@ def test_results_that_cannot_be_written_are_named(study, tmp_path):
     assert "cannot be written" in done.stderr
 
 
+@pytest.mark.parametrize("command", [[], ["rate"]])
+def test_without_a_command_there_is_help_and_nothing_else(command):
+    done = traitlens(*command)
+    assert done.returncode == 2
+    assert "Example: traitlens" in done.stdout
+    assert done.stderr == ""
+
+
 def test_help_groups_the_commands_and_states_the_limits():
     done = traitlens("--help")
     assert done.returncode == 0

@@ -46,7 +46,9 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
         listening.listen()
         port = listening.getsockname()[1]
         gate = Gate(make_app(album), port, token)
-        config = uvicorn.Config(gate, log_level="warning", access_log=False, proxy_headers=False)
+        config = uvicorn.Config(
+            gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
+        )
         # Whoever opens the address before the server is up waits in the socket's queue.
         announce(f"http://{LOOPBACK}:{port}/?token={token}")
         uvicorn.Server(config).run(sockets=[listening])
