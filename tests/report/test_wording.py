@@ -69,6 +69,14 @@ def test_comparison_is_described_as_it_was(test, said, cited):
     assert any("Smith, S. M." in reference for reference in methods.references) == cited
 
 
+def test_variables_of_the_raters_are_told_where_they_were_tested():
+    settings = {"comparison": {"variables": ["age", "score"]}}
+    text = " ".join(describe_methods(results_with(comparisons=("means", "variables"), **settings)).paragraphs)
+    assert "were tested against age and score likewise" in text
+    text = " ".join(describe_methods(results_with(comparisons=("means",), **settings)).paragraphs)
+    assert "likewise" not in text
+
+
 def test_only_the_rules_of_the_paper_are_said_to_follow_it():
     follows = {
         method: "following Cao" in " ".join(

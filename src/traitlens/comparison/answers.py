@@ -75,7 +75,7 @@ def _sentence(
     if significant.empty:
         smallest = f" (smallest corrected {p_value(float(p.min()))})" if len(p) else ""
         return f"No difference was found in {what}: 0 of {tests} {unit}{smallest}."
-    shown = "; ".join(cells[:_MOST]) + ("; and others" if len(cells) > _MOST else "")
+    shown = "; ".join(cells[:_MOST]) + (f"; and {len(cells) - _MOST} more" if len(cells) > _MOST else "")
     return f"Yes, in {len(cells)} of {tests} {unit}: {shown}."
 
 

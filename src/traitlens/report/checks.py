@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from traitlens.report.numbers import count
+from traitlens.report.numbers import bounded, count, decimal
+from traitlens.report.tables import Table
 from traitlens.words import FOLD, GROUP, IDENTITY, TRAIT
 
 
@@ -108,3 +109,28 @@ def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) 
                 )
             )
     return balances
+
+
+def tabulate_ledger(ledger: list[Balance]) -> Table:
+    """Print how the maps add up.
+
+    Parameters
+    ----------
+    ledger : list of Balance
+        As :func:`check_ledger` gives it.
+
+    Returns
+    -------
+    Table
+        A row for each trait and group.
+    """
+    columns = ["Trait", "Group", "Maps", "r of pixel sums with predictions", "Pixels’ share", "Typical leak"]
+    rows = [
+        [row.trait, row.group, count(row.n), bounded(row.r, 3), decimal(row.slope, 3), decimal(row.leak, 3)]
+        for row in ledger
+    ]
+    caption = (
+        "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: slope of the "
+        "pixel sum on the deviation."
+    )
+    return Table(caption, columns, rows)

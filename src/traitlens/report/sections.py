@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from traitlens.report.answers import tell_plan, tell_quality
-from traitlens.report.checks import check_folds, check_ledger
+from traitlens.report.checks import check_folds, check_ledger, tabulate_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
 from traitlens.report.findings import say_in_apa_style
@@ -358,32 +358,7 @@ def _checks(results: Results, drawings: Drawings) -> Section:
             "what the pixels carry plus what leaks into the network’s biases. The nearer the leak is to "
             "nothing, the more fully the maps account for the predictions."
         )
-        columns = [
-            "Trait",
-            "Group",
-            "Maps",
-            "r of pixel sums with predictions",
-            "Pixels’ share",
-            "Typical leak",
-        ]
-        section.tables.append(
-            Table(
-                "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: "
-                "slope of the pixel sum on the deviation.",
-                columns,
-                [
-                    [
-                        row.trait,
-                        row.group,
-                        count(row.n),
-                        bounded(row.r, 3),
-                        decimal(row.slope, 3),
-                        decimal(row.leak, 3),
-                    ]
-                    for row in ledger
-                ],
-            )
-        )
+        section.tables.append(tabulate_ledger(ledger))
     if "null_maps" in results.checks:
         section.paragraphs += summarise(results.checks)
         section.figures += _show(

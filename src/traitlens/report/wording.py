@@ -367,6 +367,12 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     cited = ["phipson"]
     if {"performance", "regions"} & set(results.comparisons):
         text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
+    variables = list(results.setting("comparison", "variables") or [])
+    if variables and "variables" in results.comparisons:
+        text += (
+            f"Mean ratings and the relevance of regions were tested against {several(variables)} likewise, by "
+            "exchanging the values between raters. "
+        )
     if results.pixel_tests is not None:
         test = str(results.setting("comparison", "pixel_test") or "tfce")
         enhanced = {
