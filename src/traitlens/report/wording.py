@@ -370,8 +370,8 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     variables = list(results.setting("comparison", "variables") or [])
     if variables and "variables" in results.comparisons:
         text += (
-            f"Mean ratings and the relevance of regions were tested against {several(variables)} likewise, by "
-            "exchanging the values between raters. "
+            f"Mean ratings and the relevance of regions were tested against {several(variables)} likewise: "
+            "raters exchanged their values. "
         )
     if results.pixel_tests is not None:
         test = str(results.setting("comparison", "pixel_test") or "tfce")
