@@ -107,5 +107,6 @@ def fit_options(settings: ReadoutSettings, seed: int, scratch: Path) -> dict[str
         "weights": [weights, *mixes[1:]] if settings.mixes > 1 else weights,
         "whiten": settings.whiten,
         "across_traits": settings.across_traits,
+        "weigh_images": settings.weigh_images,
         "scratch": scratch,
     }

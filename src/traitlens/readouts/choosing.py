@@ -34,15 +34,18 @@ class Factorised:
         (training image, training image - 1), Householder vectors whose product is Q.
     scales : ndarray
         (training image - 1,), how far each reflects.
+    roots : ndarray or None
+        (training image,), roots of how much each counts; 1 where None.
     """
 
     diagonal: np.ndarray
     beside: np.ndarray
     reflectors: np.ndarray
     scales: np.ndarray
+    roots: np.ndarray | None = None
 
     @classmethod
-    def of(cls, kernel: np.ndarray) -> "Factorised":
+    def of(cls, kernel: np.ndarray, counts: np.ndarray | None = None) -> "Factorised":
         """Factorise a kernel in place.
 
         Parameters
@@ -50,6 +53,8 @@ class Factorised:
         kernel : ndarray
             (training image, training image), float64, symmetric, positive semidefinite, in C order; it is
             overwritten.
+        counts : ndarray or None
+            (training image,), how much the squared error of each counts; 1 where None.
 
         Returns
         -------
@@ -59,6 +64,10 @@ class Factorised:
         from scipy.linalg import lapack
 
         size = len(kernel)
+        roots = None if counts is None else np.sqrt(counts)
+        if roots is not None:
+            kernel *= roots
+            kernel *= roots[:, None]
         work, _ = lapack.dsytrd_lwork(size, lower=1)
         packed, diagonal, beside, scales, _ = lapack.dsytrd(kernel.T, lower=1, lwork=int(work), overwrite_a=1)
         # The reflectors are the columns below the diagonal, and act on all rows but the first. Read from its
@@ -67,7 +76,7 @@ class Factorised:
         packed[0, 1:] = 0
         flat = packed.reshape(-1, order="F")
         reflectors = flat[1 : 1 + size * (size - 1)].reshape(size, size - 1, order="F")
-        return cls(diagonal, beside, reflectors, scales)
+        return cls(diagonal, beside, reflectors, scales, roots)
 
     def solve(self, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
         """Solve for the dual coefficients.
@@ -86,12 +95,13 @@ class Factorised:
         """
         from scipy.linalg import lapack
 
-        turned = self._turn(targets, "T")
+        roots = 1.0 if self.roots is None else self.roots[:, None]
+        turned = self._turn(targets * roots, "T")
         penalties = np.broadcast_to(penalties, targets.shape[1])
         for penalty in np.unique(penalties):
             mine = penalties == penalty
             turned[:, mine] = lapack.dptsv(self.diagonal + penalty, self.beside, turned[:, mine])[2]
-        return self._turn(turned, "N")
+        return np.asarray(self._turn(turned, "N") * roots)
 
     def _turn(self, values: np.ndarray, direction: str) -> np.ndarray:
         """Multiply by Q ("N") or by its transpose ("T")."""
@@ -138,6 +148,7 @@ def choose(
     mixes: Sequence[Weights] = ({},),
     sharing: float = 0.5,
     seed: int = 0,
+    counts: np.ndarray | None = None,
 ) -> Choice:
     """Choose penalty and weights of feature spaces for each target by the error in inner folds.
 
@@ -159,6 +170,8 @@ def choose(
         Share of the average over all targets in the error that chooses, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
+    counts : ndarray or None
+        (training image, target), how much each image counts; 1 where None.
 
     Returns
     -------
@@ -170,7 +183,7 @@ def choose(
     predicted = np.concatenate(
         [
             inner_predictions(
-                kernels, weigh_kernels(kernels, training, mix), training, values, folds, ascending
+                kernels, weigh_kernels(kernels, training, mix), training, values, folds, ascending, counts
             )
             for mix in mixes
         ]
@@ -189,6 +202,7 @@ def inner_predictions(
     values: np.ndarray,
     folds: np.ndarray,
     penalties: np.ndarray,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Predict every training image from the inner folds that did not see its identity.
 
@@ -206,27 +220,58 @@ def inner_predictions(
         (training image,) int, inner folds by identity.
     penalties : ndarray
         (penalty,).
+    counts : ndarray or None
+        (training image, target), how much each image counts; 1 where None.
 
     Returns
     -------
     ndarray
         (penalty, training image, target).
     """
-    number, targets = len(penalties), values.shape[1]
+    number = len(penalties)
     predicted = np.empty((number, *values.shape))
     for fold in range(folds.max() + 1):
         inside, seen = folds == fold, training[folds != fold]
-        kernel, columns = centred_kernel(kernels, factors, seen)
-        diagonal = max(np.trace(kernel) / len(seen), 0.0) or 1.0
-        kernel /= diagonal
-        means = values[~inside].mean(axis=0)
-        solved = Factorised.of(kernel).solve(
-            np.tile(values[~inside] - means, number), np.repeat(penalties, targets)
-        )
-        del kernel
-        found = apply_centred(kernels, factors, training[inside], seen, columns, solved / diagonal)
-        predicted[:, inside] = found.reshape(-1, number, targets).transpose(1, 0, 2) + means
+        for places, counted in columns_by_counts(counts, values.shape[1]):
+            counted = None if counted is None else counted[~inside]
+            kernel, columns = centred_kernel(kernels, factors, seen, counted)
+            diagonal = max(np.trace(kernel) / len(seen), 0.0) or 1.0
+            kernel /= diagonal
+            rated = values[np.ix_(~inside, places)]
+            means = np.average(rated, axis=0, weights=counted)
+            solved = Factorised.of(kernel, counted).solve(
+                np.tile(rated - means, number), np.repeat(penalties, len(places))
+            )
+            del kernel
+            found = apply_centred(
+                kernels, factors, training[inside], seen, columns, solved / diagonal, counted
+            )
+            by_penalty = found.reshape(-1, number, len(places)).transpose(1, 0, 2)
+            predicted[:, np.flatnonzero(inside)[:, None], places] = by_penalty + means
     return predicted
+
+
+def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Join the targets in which images count alike: one factorisation serves all of them.
+
+    Parameters
+    ----------
+    counts : ndarray or None
+        (image, target), how much each image counts; all the same where None.
+    number : int
+        Number of targets.
+
+    Returns
+    -------
+    list of (ndarray, ndarray or None)
+        Targets (int), and how much each image counts in them.
+    """
+    if counts is None:
+        return [(np.arange(number), None)]
+    alike: dict[bytes, list[int]] = {}
+    for column, counted in enumerate(counts.T):
+        alike.setdefault(counted.tobytes(), []).append(column)
+    return [(np.array(columns), counts[:, columns[0]]) for columns in alike.values()]
 
 
 def random_mixes(spaces: Sequence[FeatureSpace], number: int, seed: int = 0) -> list[Weights]:

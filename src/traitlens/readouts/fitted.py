@@ -154,7 +154,8 @@ def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
     values = np.full((len(place), len(names)), np.nan)
     known = wide[wide[IMAGE].isin(place)]
     columns = {name: number for number, name in enumerate(names)}
-    values[known[IMAGE].map(place), known["column"].map(columns)] = known[RATING].to_numpy(float)
+    ratings = known[RATING].to_numpy(float, na_value=np.nan)
+    values[known[IMAGE].map(place), known["column"].map(columns)] = ratings
     return TargetMatrix(names, values)
 
 

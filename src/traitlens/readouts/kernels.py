@@ -213,7 +213,9 @@ def weigh_kernels(
     }
 
 
-def centred_kernel(kernels: Kernels, factors: Factors, training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centred_kernel(
+    kernels: Kernels, factors: Factors, training: np.ndarray, counts: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum kernels over feature spaces, centred as if features had been centred on their training mean.
 
     Parameters
@@ -224,6 +226,8 @@ def centred_kernel(kernels: Kernels, factors: Factors, training: np.ndarray) -> 
         By what each is multiplied.
     training : ndarray
         (training image,) int.
+    counts : ndarray or None
+        (training image,), how much each counts in means; all the same where None.
 
     Returns
     -------
@@ -235,10 +239,10 @@ def centred_kernel(kernels: Kernels, factors: Factors, training: np.ndarray) -> 
     kernel = np.empty((len(training), len(training)))
     for rows in pieces(len(training), ROWS_AT_ONCE):
         kernel[rows] = _gather(kernels, factors, training[rows], training)
-    means = kernel.mean(axis=0)
+    means = np.average(kernel, axis=0, weights=counts)
     kernel -= means
     kernel -= means[:, None]
-    kernel += means.mean()
+    kernel += np.average(means, weights=counts)
     return kernel, means
 
 
@@ -249,6 +253,7 @@ def apply_centred(
     training: np.ndarray,
     means: np.ndarray,
     coefficients: np.ndarray,
+    counts: np.ndarray | None = None,
 ) -> np.ndarray:
     """Multiply rows of the centred kernel by dual coefficients: what these predict, less the mean.
 
@@ -266,6 +271,8 @@ def apply_centred(
         (training image,), of :func:`centred_kernel`.
     coefficients : ndarray
         (training image, target).
+    counts : ndarray or None
+        (training image,), how much each counts in means; all the same where None.
 
     Returns
     -------
@@ -275,9 +282,9 @@ def apply_centred(
     found = np.empty((len(images), coefficients.shape[1]))
     for rows in pieces(len(images), ROWS_AT_ONCE):
         kernel = _gather(kernels, factors, images[rows], training)
-        kernel -= kernel.mean(axis=1, keepdims=True)
+        kernel -= np.average(kernel, axis=1, weights=counts, keepdims=True)
         kernel -= means
-        kernel += means.mean()
+        kernel += np.average(means, weights=counts)
         found[rows] = kernel @ coefficients
     return found
 

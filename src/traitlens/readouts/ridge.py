@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.across_traits import mixture
-from traitlens.readouts.choosing import Choice, Factorised, Weights, choose
+from traitlens.readouts import weighing
+from traitlens.readouts.choosing import Choice, Factorised, Weights, choose, columns_by_counts
 from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.kernels import (
     COLUMNS_AT_ONCE,
@@ -45,6 +46,7 @@ def fit_ridge(
     seed: int = 0,
     whiten: float | None = None,
     across_traits: bool = False,
+    weigh_images: bool = False,
     scratch: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
@@ -77,6 +79,9 @@ def fit_ridge(
     across_traits : bool, default False
         Whether each prediction borrows from the group's other traits (see
         :mod:`traitlens.readouts.across_traits`). Such readouts have no duals.
+    weigh_images : bool, default False
+        Whether images count by the number and spread of their raters (see
+        :mod:`traitlens.readouts.weighing`); `targets` then has the columns n and sd.
     scratch : Path or None, default None
         A folder for the kernels of many images; they are kept in memory where None.
     progress : callable or None
@@ -108,6 +113,7 @@ def fit_ridge(
     matrix = lay_out_targets(targets, folds[IMAGE])
     check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
+    counts = weighing.weigh_images(targets, folds[IMAGE], matrix) if weigh_images else None
     mixes = _listed(weights)
     kernels = _Kernels(features, whiten, scratch)
     predicted = np.full(matrix.ratings.shape, np.nan)
@@ -119,11 +125,12 @@ def fit_ridge(
         for columns, rated in columns_by_images(matrix.ratings):
             training = np.flatnonzero(outside & rated)
             values = matrix.ratings[np.ix_(training, columns)]
+            counted = None if counts is None else counts[np.ix_(training, columns)]
             with threadpool_limits(1):
                 choice = choose(
-                    of_fold, training, values, identities[training], penalties, mixes, sharing, seed
+                    of_fold, training, values, identities[training], penalties, mixes, sharing, seed, counted
                 )
-                solution = _solve(of_fold, training, values, choice, mixes)
+                solution = _solve(of_fold, training, values, choice, mixes, counted)
                 if across_traits:
                     groups = [matrix.names[column][0] for column in columns]
                     solution = solution.mixed(
@@ -218,6 +225,8 @@ class _Solution:
         (image, target), predictions of all images, less the means.
     mixture : ndarray
         (target, target), how targets borrow from one another.
+    counts : ndarray or None
+        (training image, target), how much each image counted.
     """
 
     coefficients: np.ndarray
@@ -225,6 +234,7 @@ class _Solution:
     means: np.ndarray
     deviations: np.ndarray
     mixture: np.ndarray
+    counts: np.ndarray | None = None
 
     def mixed(self, mixture: np.ndarray) -> "_Solution":
         """Let targets borrow from one another."""
@@ -242,24 +252,29 @@ def _solve(
     values: np.ndarray,
     choice: Choice,
     mixes: Sequence[Weights],
+    counts: np.ndarray | None,
 ) -> _Solution:
     """Fit the readouts of one set of training images at what was chosen for each."""
-    means = values.mean(axis=0)
+    means = np.average(values, axis=0, weights=counts)
     coefficients = np.empty_like(values)
     factors: list[dict[FeatureSpace, float]] = [{} for _ in means]
     deviations = np.empty((len(next(iter(kernels.values()))), len(means)))
     everyone = np.arange(len(deviations))
-    for mix in np.unique(choice.mixes):
-        mine = np.flatnonzero(choice.mixes == mix)
-        shared = weigh_kernels(kernels, training, mixes[mix])
-        kernel, columns = centred_kernel(kernels, shared, training)
-        solved = Factorised.of(kernel).solve(values[:, mine] - means[mine], choice.penalties[mine])
-        del kernel
-        coefficients[:, mine] = solved
-        deviations[:, mine] = apply_centred(kernels, shared, everyone, training, columns, solved)
-        for place in mine:
-            factors[place] = shared
-    return _Solution(coefficients, factors, means, deviations, np.eye(len(means)))
+    for places, counted in columns_by_counts(counts, len(means)):
+        for mix in np.unique(choice.mixes[places]):
+            mine = places[choice.mixes[places] == mix]
+            shared = weigh_kernels(kernels, training, mixes[mix])
+            kernel, columns = centred_kernel(kernels, shared, training, counted)
+            factorised = Factorised.of(kernel, counted)
+            solved = factorised.solve(values[:, mine] - means[mine], choice.penalties[mine])
+            del kernel, factorised
+            coefficients[:, mine] = solved
+            deviations[:, mine] = apply_centred(
+                kernels, shared, everyone, training, columns, solved, counted
+            )
+            for place in mine:
+                factors[place] = shared
+    return _Solution(coefficients, factors, means, deviations, np.eye(len(means)), counts)
 
 
 def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -290,23 +305,27 @@ def _parts(
 ) -> list[tuple[LinearPart, ...]]:
     """Turn dual coefficients into weights of features: one tuple of parts per target."""
     parts: list[list[LinearPart]] = [[] for _ in solution.means]
+    alike = columns_by_counts(solution.counts, len(parts))
     for space, values in features.items():
         flat, coefficients = values.reshape(len(values), -1), solution.of_space(space).T
-        reference = np.empty(flat.shape[1])
+        references = np.empty((len(alike), flat.shape[1]), np.float32)
         weights = np.empty((len(coefficients), flat.shape[1]))
         for features_of in pieces(flat.shape[1], COLUMNS_AT_ONCE):
             seen = flat[:, features_of][training].astype(np.float64)
-            reference[features_of] = seen.mean(axis=0)
+            for row, (_, counted) in enumerate(alike):
+                references[row, features_of] = np.average(seen, axis=0, weights=counted)
             # The coefficients sum to zero, so that centring the features changes nothing but rounding.
-            seen -= reference[features_of]
+            seen -= seen.mean(axis=0)
             weights[:, features_of] = coefficients @ seen
         weights = weights.reshape(-1, *values.shape[1:])
         if space in whitenings:
             metric = whitenings[space].astype(np.float64) @ whitenings[space].T
             weights = np.einsum("tdyx,dc->tcyx", weights, metric, optimize=True)
-        single = reference.astype(np.float32).reshape(values.shape[1:])
-        for part, weight in zip(parts, weights.astype(np.float32), strict=True):
-            part.append(LinearPart(space, weight, single))
+        weights = weights.astype(np.float32)
+        for (places, _), reference in zip(alike, references, strict=True):
+            for place in places:
+                part = LinearPart(space, weights[place], reference.reshape(values.shape[1:]))
+                parts[place].append(part)
     return [tuple(part) for part in parts]
 
 

@@ -107,6 +107,8 @@ class ReadoutSettings(_Section):
         Shrinkage with which channels are made uncorrelated, learned outside each fold; 0.1 serves well.
     across_traits : bool, default False
         Whether each prediction borrows from the group's other traits.
+    weigh_images : bool, default False
+        Whether images count by the number and spread of their raters when a ridge readout is fitted.
     mixes : int, default 1
         How many random weightings of taps and views the inner folds choose from; 1 takes them as set.
     mirror : bool, default False
@@ -126,6 +128,7 @@ class ReadoutSettings(_Section):
     transform: Literal["none", "sqrt"] = "none"
     whiten: float | None = Field(None, gt=0, examples=[0.1])
     across_traits: bool = False
+    weigh_images: bool = False
     mixes: int = Field(1, ge=1, le=1000)
     mirror: bool = False
     sharing: float = Field(1.0, ge=0, le=1)
@@ -134,7 +137,8 @@ class ReadoutSettings(_Section):
     def reads_one_space(self) -> bool:
         """Whether this is a ridge regression on one feature space, which tests between groups can refit."""
         one = max(len(self.taps), 1) * len(self.views) == 1 and "image" in self.views
-        return self.method == "ridge" and one and self.whiten is None and not self.across_traits
+        plain = self.whiten is None and not self.across_traits and not self.weigh_images
+        return self.method == "ridge" and one and plain
 
 
 class RelevanceSettings(_Section):
