@@ -159,6 +159,16 @@ def test_numbers_are_those_of_the_tables(page, results_folder):
         assert any(text.strip() == f"{r:.2f}".replace("0.", ".", 1) for text in page.texts)
 
 
+def test_tests_that_such_readouts_cannot_have_are_named_with_the_reason(results_folder, tmp_path):
+    other = tmp_path / "several"
+    shutil.copytree(results_folder, other, ignore=shutil.ignore_patterns("*.zarr", "figures", "regions.csv"))
+    study = json.loads((other / "study.json").read_text())
+    study["settings"]["readout"] = {"method": "ridge", "taps": ["block4_pool", "block5_pool"]}
+    (other / "study.json").write_text(json.dumps(study))
+    html = write_report(other).read_text(encoding="utf-8")
+    assert "Tests of regions and of performance are left out: they refit the readouts" in html
+
+
 def test_report_from_little_says_what_is_missing(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps({"name": "bare", "groups": ["all"], "traits": ["warm"]}))
     html = write_report(tmp_path).read_text(encoding="utf-8")

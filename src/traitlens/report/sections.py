@@ -17,6 +17,7 @@ from traitlens.report.numbers import bounded, count, decimal, interval, is_numbe
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
 from traitlens.report.wording import describe_signs
+from traitlens.study.settings import ReadoutSettings
 from traitlens.words import GROUP, TRAIT
 
 
@@ -336,12 +337,15 @@ def _missing_tests(results: Results) -> list[str]:
         "pixels": "Tests of pixels",
     }
     known = {*results.comparisons, *(["pixels"] if results.pixel_tests is not None else [])}
-    return [
-        f"{part} are left out: they were not asked for, or cannot be made with these readouts or ratings "
-        f"(see [comparison] in study.toml)."
-        for name, part in parts.items()
-        if name not in known
-    ]
+    reason = "they were not asked for, or cannot be made with these ratings or images (see [comparison])"
+    readout = results.setting("readout")
+    if isinstance(readout, dict) and not ReadoutSettings.model_construct(**readout).reads_one_space:
+        reason = (
+            "they refit the readouts for every exchange of raters, which is done for a ridge regression on "
+            "one tap of the prepared image, without whitening, weights of images and borrowing between "
+            "traits; run the study with such a readout into another folder to have them"
+        )
+    return [f"{part} are left out: {reason}." for name, part in parts.items() if name not in known]
 
 
 def _checks(results: Results, drawings: Drawings) -> Section:
