@@ -1,6 +1,7 @@
 """A study read out by a network of one's own: fitted, explained, saved, and used on a new face."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ import torch
 from traitlens.arrays import open_arrays
 from traitlens.features.preprocessing import PREPROCESSINGS
 from traitlens.features.stacks import add_stack
-from traitlens.pipeline import run
-from traitlens.pipeline.new_faces import load_models, predict_new_faces
+from traitlens.pipeline import Run, run
+from traitlens.pipeline.new_faces import explain_face, load_models, predict_new_faces
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.simulation import simulate_study
@@ -64,6 +65,24 @@ def test_the_saved_model_records_the_network_and_works_on_a_new_face(done):
     image = done.study.images["image"].iloc[0]
     table = predict_new_faces(models, backbone, {"new": done.study.path(image)})
     assert table["predicted"].between(1, 7).all()
+
+
+def test_layers_that_were_trained_on_are_explained_and_saved_by_a_run(done, tmp_path):
+    settings = done.study.settings
+    readout = settings.readout.model_copy(update={"method": "finetune", "tap": "block1_pool"})
+    study = replace(done.study, settings=settings.model_copy(update={"readout": readout}))
+    tuned = Run(study, tmp_path / "results", done.machine)
+    tuned.fit()
+    models = TraitModels.load(tuned.results / "models")
+    assert {readout.tail.layers for readout in models.readouts} == {("block2_conv1", "block2_pool")}
+    assert len(list((tuned.results / ".kept" / "finetune").iterdir())) == 10
+    pixels = tuned.prepared["pixels"][0].to_numpy()
+    first = models.readouts[0]
+    maps = explain_face(tuned.backbone, [first], models, pixels, "lrp.alpha_1_beta_0_ignore_bias")
+    ((_, features),) = tuned.features[1].items()
+    predicted = first.predict({first.space: features[:1]})[0]
+    assert float(maps.sum()) == pytest.approx(predicted - first.mean, rel=0.01)
+    tuned.close()
 
 
 def test_a_model_whose_network_is_not_there_says_how_to_add_it(done, monkeypatch, tmp_path):

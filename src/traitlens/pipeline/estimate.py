@@ -144,7 +144,9 @@ def list_needs(study: Study) -> dict[str, Need]:
     spaces = weigh_spaces(settings.readout)
     dense = settings.readout.method != "ridge"
     views = len({(space.view, mirrored) for space in spaces for mirrored in (False, space.mirror)})
-    width = sum(512 * math.prod(np.broadcast_to(space.tap.grid or 1, 2).tolist()) for space in spaces)
+    width = sum(
+        512 * math.prod(np.broadcast_to(space.tap.grid or side // 16, 2).tolist()) for space in spaces
+    )
     fewer = "set readout.grid lower"
     kept = int(kept_images(n, settings.run.keep_maps).sum())
     maps = kept * pairs * side**2 * 2.0

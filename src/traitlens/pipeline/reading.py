@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from traitlens.features.backbone import Backbone
+from traitlens.features.backbone import Backbone, find_device
 from traitlens.features.taps import Tap
 from traitlens.features.views import FACE_VIEWS, WHOLE
 from traitlens.readouts.choosing import random_mixes
@@ -35,6 +35,8 @@ def weigh_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
         If there is no such readout.
     """
     find_readout(settings.method)
+    if settings.method == "finetune":
+        return {FeatureSpace(Tap(settings.tap)): 1.0}
     if settings.method != "ridge":
         return {FeatureSpace(Tap("block5_pool", 1)): 1.0}
     return {
@@ -81,7 +83,9 @@ def split_spaces(
     return found
 
 
-def fit_options(settings: ReadoutSettings, seed: int, scratch: Path) -> dict[str, Any]:
+def fit_options(
+    settings: ReadoutSettings, seed: int, backbone: Backbone, device: str, kept: Path
+) -> dict[str, Any]:
     """Give what the function that fits the readouts is told beside data and seed.
 
     Parameters
@@ -90,14 +94,22 @@ def fit_options(settings: ReadoutSettings, seed: int, scratch: Path) -> dict[str
         The section `readout` of `study.toml`.
     seed : int
         Seed of random mixes.
-    scratch : Path
-        A folder for the kernels of many images.
+    backbone : Backbone
+        The network.
+    device : str
+        Where it is run.
+    kept : Path
+        A folder for what is large: kernels of many images, trained networks.
 
     Returns
     -------
     dict of str to object
-        Arguments of :func:`traitlens.readouts.ridge.fit_ridge`; none for other readouts.
+        Arguments of :func:`traitlens.readouts.ridge.fit_ridge` or
+        :func:`traitlens.readouts.tuning.fit_finetune`; none for other readouts.
     """
+    if settings.method == "finetune":
+        layers = backbone.layers[len(backbone.up_to(settings.tap)) :]
+        return {"layers": layers, "device": find_device(device), "folder": kept / "finetune"}
     if settings.method != "ridge":
         return {}
     weights = weigh_spaces(settings)
@@ -108,5 +120,5 @@ def fit_options(settings: ReadoutSettings, seed: int, scratch: Path) -> dict[str
         "whiten": settings.whiten,
         "across_traits": settings.across_traits,
         "weigh_images": settings.weigh_images,
-        "scratch": scratch,
+        "scratch": kept,
     }

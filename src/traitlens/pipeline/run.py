@@ -310,7 +310,8 @@ class Run:
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
         with self.watcher.stage("Fitting readouts", count) as advance:
             fit = find_readout(settings.readout.method)
-            options = fit_options(settings.readout, settings.seed, self.results / ".kept")
+            kept = self.results / ".kept"
+            options = fit_options(settings.readout, settings.seed, self.backbone, self.machine.device, kept)
             return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
 
     @cached_property

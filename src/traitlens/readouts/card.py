@@ -72,7 +72,7 @@ def write_card(models: "TraitModels") -> str:
     str
         Markdown with a YAML head.
     """
-    kinds = {"LinearReadout": "linear", "DenseReadout": "dense"}
+    kinds = {"LinearReadout": "linear", "DenseReadout": "dense", "TunedReadout": "fine-tuned"}
     preprocessing = models.preprocessing
     return _CARD.format(
         traits=_one_line(", ".join(models.traits)),

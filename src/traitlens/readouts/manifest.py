@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from traitlens.features.taps import Tap
 from traitlens.keeping import digest_file
 from traitlens.problems import ModelError, Problem
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout, Readout
+from traitlens.readouts.readout import (
+    DenseReadout,
+    FeatureSpace,
+    LinearPart,
+    LinearReadout,
+    Readout,
+    Tail,
+    TunedReadout,
+)
 
 MANIFEST, TENSORS, CARD = "manifest.json", "readouts.safetensors", "README.md"
 FORMAT = "traitlens readouts 1"
@@ -73,12 +81,26 @@ class PreprocessingEntry(Checked):
 class ReadoutEntry(Checked):
     """A readout; its arrays are named by its place in the list."""
 
-    kind: Literal["linear", "dense"]
+    kind: Literal["linear", "dense", "tuned"]
     group: str
     trait: str
     fold: int = Field(ge=-1)
     mean: float
     spaces: tuple[int, ...] = Field(min_length=1)
+    tail: int | None = Field(None, ge=0)
+
+
+class TailEntry(Checked):
+    """Layers that were trained: their names, in order."""
+
+    layers: tuple[Annotated[str, Field(pattern=r"^block[0-9]{1,2}_(conv[0-9]{1,2}|pool)$")], ...] = Field(
+        min_length=1
+    )
+
+    @property
+    def convolutions(self) -> list[str]:
+        """The layers that have weights."""
+        return [name for name in self.layers if not name.endswith("_pool")]
 
 
 class Manifest(Checked):
@@ -92,6 +114,7 @@ class Manifest(Checked):
     views: tuple[ViewEntry, ...]
     spaces: tuple[SpaceEntry, ...] = Field(min_length=1)
     readouts: tuple[ReadoutEntry, ...] = Field(min_length=1)
+    tails: tuple[TailEntry, ...] = ()
     performance: list[dict[str, Any]]
     tensors: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -157,8 +180,12 @@ def read_manifest(folder: Path) -> Manifest:
             problems.append(
                 Problem(f"trait {entry.trait!r}: it reads a space that is not there", "", str(path))
             )
-        if entry.kind == "dense" and len(entry.spaces) != 1:
-            problems.append(Problem(f"trait {entry.trait!r}: dense readouts read one space", "", str(path)))
+        if entry.kind != "linear" and len(entry.spaces) != 1:
+            fault = f"trait {entry.trait!r}: {entry.kind} readouts read one space"
+            problems.append(Problem(fault, "", str(path)))
+        tails = range(len(manifest.tails)) if entry.kind == "tuned" else (None,)
+        if entry.tail not in tails:
+            problems.append(Problem(f"trait {entry.trait!r}: its layers are not there", "", str(path)))
     if problems:
         raise ModelError(problems)
     return manifest
@@ -211,8 +238,8 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     problems = [Problem(f"the tensor {name} is not float32", "", str(path)) for name in wrong[:10]]
     problems += [Problem(f"the tensor {name} holds no numbers", "", str(path)) for name in not_finite[:10]]
     expected = sum(
-        2 * len(entry.spaces) if entry.kind == "linear" else len(DENSE_PARTS) for entry in manifest.readouts
-    )
+        len(DENSE_PARTS) if entry.kind == "dense" else 2 * len(entry.spaces) for entry in manifest.readouts
+    ) + sum(2 * len(tail.convolutions) for tail in manifest.tails)
     if len(tensors) != expected:
         problems.append(Problem(f"{len(tensors)} tensors instead of {expected}", "", str(path)))
     if problems:
@@ -221,7 +248,11 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 def build_readout(
-    entry: ReadoutEntry, number: str, spaces: Sequence[FeatureSpace], tensors: Mapping[str, np.ndarray]
+    entry: ReadoutEntry,
+    number: str,
+    spaces: Sequence[FeatureSpace],
+    tensors: Mapping[str, np.ndarray],
+    tails: Sequence[Tail] = (),
 ) -> Readout:
     """Put one readout together, checking shapes.
 
@@ -235,6 +266,8 @@ def build_readout(
         All feature spaces of the model.
     tensors : mapping of str to ndarray
         All arrays of the model.
+    tails : sequence of Tail
+        All layers that were trained.
 
     Returns
     -------
@@ -248,18 +281,7 @@ def build_readout(
     """
 
     def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
-        tensor = tensors.get(f"{number}.{name}")
-        if tensor is None:
-            raise ModelError(Problem(f"the tensor {number}.{name} is missing", "", TENSORS))
-        fits = len(like) == tensor.ndim and all(
-            side in (None, got) for side, got in zip(like, tensor.shape, strict=True)
-        )
-        if not fits:
-            shape = re.sub("None", "any", str(like))
-            raise ModelError(
-                Problem(f"the tensor {number}.{name} has shape {tensor.shape}, not {shape}", "", TENSORS)
-            )
-        return tensor
+        return _take(tensors, f"{number}.{name}", like)
 
     read = [spaces[place] for place in entry.spaces]
     if entry.kind == "linear":
@@ -270,6 +292,13 @@ def build_readout(
             weight = take(f"{place}.weight", (None, *sides))
             parts.append(LinearPart(space, weight, take(f"{place}.reference", weight.shape)))
         return LinearReadout(entry.group, entry.trait, entry.fold, tuple(parts), entry.mean)
+    if entry.tail is not None:
+        tail = tails[entry.tail]
+        end = [values for name, values in tail.tensors.items() if name.endswith(".bias")][-1].shape
+        weight, reference = take("weight", end), take("reference", end)
+        return TunedReadout(
+            entry.group, entry.trait, entry.fold, tail, weight, reference, entry.mean, read[0]
+        )  # fmt: skip
     first = take("fc1_weight", (None, None))
     hidden = first.shape[0]
     return DenseReadout(
@@ -283,3 +312,51 @@ def build_readout(
         entry.mean,
         read[0],
     )
+
+
+def build_tail(entry: TailEntry, number: int, tensors: Mapping[str, np.ndarray]) -> Tail:
+    """Put layers that were trained together, checking shapes.
+
+    Parameters
+    ----------
+    entry : TailEntry
+        What the manifest says of them.
+    number : int
+        Their place in the manifest.
+    tensors : mapping of str to ndarray
+        All arrays of the model.
+
+    Returns
+    -------
+    Tail
+        The layers.
+
+    Raises
+    ------
+    ModelError
+        If an array is missing or has another shape.
+    """
+    found: dict[str, np.ndarray] = {}
+    channels = None
+    for name in entry.convolutions:
+        weight = _take(tensors, f"tail{number}.{name}.weight", (None, channels, 3, 3))
+        channels = len(weight)
+        found[f"{name}.weight"] = weight
+        found[f"{name}.bias"] = _take(tensors, f"tail{number}.{name}.bias", (channels,))
+    if not found:
+        raise ModelError(Problem("layers that were trained hold no convolution", "", MANIFEST))
+    return Tail(entry.layers, found)
+
+
+def _take(tensors: Mapping[str, np.ndarray], name: str, like: tuple[int | None, ...]) -> np.ndarray:
+    """Take an array that must have a shape; None stands for any length."""
+    tensor = tensors.get(name)
+    if tensor is None:
+        raise ModelError(Problem(f"the tensor {name} is missing", "", TENSORS))
+    fits = len(like) == tensor.ndim and all(
+        side in (None, got) for side, got in zip(like, tensor.shape, strict=True)
+    )
+    if not fits:
+        shape = re.sub("None", "any", str(like))
+        raise ModelError(Problem(f"the tensor {name} has shape {tensor.shape}, not {shape}", "", TENSORS))
+    return tensor

@@ -1,16 +1,21 @@
 """What a fitted readout is: plain arrays that predict one group's ratings of one trait.
 
-Two kinds: :class:`LinearReadout` (a ridge regression on taps) and :class:`DenseReadout` (the head of Cao et
-al. 2023). Both explain the deviation from `mean`, the mean rating of the images that they were fitted on.
+Three kinds: :class:`LinearReadout` (a ridge regression on taps), :class:`DenseReadout` (the head of Cao et
+al. 2023) and :class:`TunedReadout` (the network's last blocks, trained on, with a linear readout of their
+end). All explain the deviation from `mean`, the mean rating of the images that they were fitted on.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from traitlens.features.taps import Tap
+
+if TYPE_CHECKING:
+    from traitlens.features.backbone import Backbone
 
 
 @dataclass(frozen=True)
@@ -222,4 +227,111 @@ class DenseReadout:
         return np.asarray((hidden @ self.fc2_weight.T + self.fc2_bias)[:, 0] + self.mean)
 
 
-Readout = LinearReadout | DenseReadout
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The last layers of a network, trained on; readouts of one group and fold share them.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        Names of convolutions and poolings, first to last.
+    tensors : mapping of str to ndarray
+        ``NAME.weight`` (out, in, 3, 3) and ``NAME.bias`` (out,) of each convolution, float32.
+    """
+
+    layers: tuple[str, ...]
+    tensors: Mapping[str, np.ndarray]
+
+    @cached_property
+    def network(self) -> "Backbone":
+        """The layers as a network whose input is what the frozen layers gave."""
+        import torch
+
+        from traitlens.features.backbone import Backbone, Layer
+        from traitlens.features.preprocessing import VGG_CAFFE
+
+        layers = []
+        for name in self.layers:
+            if f"{name}.weight" in self.tensors:
+                weight, bias = (
+                    torch.from_numpy(np.array(self.tensors[f"{name}.{part}"])) for part in ("weight", "bias")
+                )
+                layers.append(Layer(name, "convolution", weight, bias))
+            else:
+                layers.append(Layer(name, "max_pool"))
+        return Backbone("tail", tuple(layers), VGG_CAFFE, "")
+
+    def averages(self, features: np.ndarray) -> np.ndarray:
+        """Run the layers and average their end over the picture.
+
+        Parameters
+        ----------
+        features : ndarray
+            (image, channel, row, column), what the frozen layers gave.
+
+        Returns
+        -------
+        ndarray
+            (image, channel).
+        """
+        import torch
+
+        averages = []
+        with torch.inference_mode():
+            for start in range(0, len(features), 16):
+                values = torch.from_numpy(np.array(features[start : start + 16], np.float32))
+                for layer in self.network.layers:
+                    values = layer(values)
+                averages.append(values.mean((2, 3)).numpy())
+        return np.concatenate(averages)
+
+
+@dataclass(frozen=True, eq=False)
+class TunedReadout:
+    r"""A linear readout of layers that were trained on: :math:`f(x) = m + w (\bar a(x) - \bar z)`.
+
+    Parameters
+    ----------
+    group, trait : str
+        Whose ratings of what.
+    fold : int
+        The fold that it did not see; -1 where it saw every image.
+    tail : Tail
+        The layers.
+    weight : ndarray
+        (channel,), rating units per average activation of the last layer.
+    reference : ndarray
+        (channel,): mean of these over the images that the readout was fitted on.
+    mean : float
+        Mean rating of the images that it was fitted on.
+    space : FeatureSpace
+        What the layers are given: the last frozen layer as it is.
+    """
+
+    group: str
+    trait: str
+    fold: int
+    tail: Tail
+    weight: np.ndarray
+    reference: np.ndarray
+    mean: float
+    space: FeatureSpace
+
+    def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
+        """Predict ratings.
+
+        Parameters
+        ----------
+        features : mapping of FeatureSpace to ndarray
+            (image, channel, row, column).
+
+        Returns
+        -------
+        ndarray
+            (image,), rating units.
+        """
+        averages = self.tail.averages(features[self.space])
+        return np.asarray(self.mean + (averages - self.reference) @ self.weight)
+
+
+Readout = LinearReadout | DenseReadout | TunedReadout

@@ -7,13 +7,15 @@ from traitlens.readouts.cao2023 import fit_cao2023
 from traitlens.readouts.dense import fit_dense
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.ridge import fit_ridge
+from traitlens.readouts.tuning import fit_finetune
 
 READOUTS: dict[str, Callable[..., FittedReadouts]] = {
     "ridge": fit_ridge,
     "dense": fit_dense,
     "cao2023": fit_cao2023,
+    "finetune": fit_finetune,
 }
-"""Each takes features, targets, folds, seed and progress, and returns FittedReadouts."""
+"""Each takes features, targets, folds, seed and progress, and options of its own; returns FittedReadouts."""
 
 
 def find_readout(name: str) -> Callable[..., FittedReadouts]:

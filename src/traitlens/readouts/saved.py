@@ -33,12 +33,23 @@ from traitlens.readouts.manifest import (
     MANIFEST,
     TENSORS,
     build_readout,
+    build_tail,
     read_manifest,
     read_tensors,
 )  # fmt: skip
 from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import FeatureSpace, LinearReadout, Readout
+from traitlens.readouts.readout import (
+    DenseReadout,
+    FeatureSpace,
+    LinearReadout,
+    Readout,
+    Tail,
+    TunedReadout,
+)
 from traitlens.words import GROUP, IMAGE, PREDICTED, TRAIT
+
+KINDS: dict[type[Readout], str] = {LinearReadout: "linear", DenseReadout: "dense", TunedReadout: "tuned"}
+"""What the manifest and the card call each kind of readout."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +241,7 @@ class TraitModels:
 
         from traitlens import __version__
 
-        spaces = self.spaces
+        spaces, tails = self.spaces, _tails(self.readouts)
         with write_whole(Path(folder)) as temporary:
             temporary.mkdir()
             save_file(_tensors(self.readouts), temporary / TENSORS, metadata={"format": "np"})
@@ -257,15 +268,17 @@ class TraitModels:
                 ],
                 "readouts": [
                     {
-                        "kind": "linear" if isinstance(readout, LinearReadout) else "dense",
+                        "kind": KINDS[type(readout)],
                         "group": readout.group,
                         "trait": readout.trait,
                         "fold": readout.fold,
                         "mean": readout.mean,
                         "spaces": [spaces.index(space) for space in _spaces(readout)],
+                        "tail": tails.index(readout.tail) if isinstance(readout, TunedReadout) else None,
                     }
                     for readout in self.readouts
                 ],
+                "tails": [{"layers": tail.layers} for tail in tails],
                 "performance": _rows(self.performance),
                 "tensors": digest_file(temporary / TENSORS),
             }
@@ -296,8 +309,9 @@ class TraitModels:
         manifest = read_manifest(folder)
         tensors = read_tensors(folder, manifest)
         spaces = [space.space() for space in manifest.spaces]
+        tails = [build_tail(entry, number, tensors) for number, entry in enumerate(manifest.tails)]
         readouts = tuple(
-            build_readout(entry, f"{number:05d}", spaces, tensors)
+            build_readout(entry, f"{number:05d}", spaces, tensors, tails)
             for number, entry in enumerate(manifest.readouts)
         )
         return cls(
@@ -317,6 +331,11 @@ def _spaces(readout: Readout) -> tuple[FeatureSpace, ...]:
     if isinstance(readout, LinearReadout):
         return tuple(part.space for part in readout.parts)
     return (readout.space,)
+
+
+def _tails(readouts: Iterable[Readout]) -> list[Tail]:
+    """List the layers that were trained, each once."""
+    return list(dict.fromkeys(readout.tail for readout in readouts if isinstance(readout, TunedReadout)))
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -339,6 +358,10 @@ def _tensors(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
                 tensors[f"{number:05d}.{place}.weight"] = np.ascontiguousarray(part.weight, np.float32)
                 tensors[f"{number:05d}.{place}.reference"] = np.ascontiguousarray(part.reference, np.float32)
         else:
-            for name in DENSE_PARTS:
+            names = DENSE_PARTS if isinstance(readout, DenseReadout) else ("weight", "reference")
+            for name in names:
                 tensors[f"{number:05d}.{name}"] = np.ascontiguousarray(getattr(readout, name), np.float32)
+    for number, tail in enumerate(_tails(readouts)):
+        for name, values in tail.tensors.items():
+            tensors[f"tail{number}.{name}"] = np.ascontiguousarray(values, np.float32)
     return tensors

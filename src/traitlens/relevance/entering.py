@@ -3,18 +3,30 @@ r"""Where relevance enters: from readouts to the units of their taps.
 A linear readout hands its deviation from the mean rating to its features exactly,
 :math:`w (t(Z) - \bar z)`, and each feature to the units that it averages: the part :math:`w t(Z)` by the
 units' activations, the part :math:`-w \bar z` evenly. A dense readout follows the method's rules for dense
-layers.
+layers. A tuned readout does as a linear one at the end of its own layers, through which relevance goes down
+by the method's rule for convolutions.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from traitlens.features.taps import Tap
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout
+from traitlens.readouts.readout import (
+    DenseReadout,
+    FeatureSpace,
+    LinearPart,
+    LinearReadout,
+    Readout,
+    Tail,
+    TunedReadout,
+)
 from traitlens.relevance.methods import Method
+from traitlens.relevance.propagation import Passage, Propagator
 from traitlens.relevance.rules import Rule
 from traitlens.relevance.sights import Sight, sights_of, spaces_of
 
@@ -179,8 +191,8 @@ def enter(
         constant += means
     deviation = prediction - means
     if method.gradients and method.starts_with == "deviation":
-        linear = np.array([isinstance(readout, LinearReadout) for readout in readouts])
-        _scale(relevance, np.where(linear, deviation, 1.0))
+        dense = np.array([isinstance(readout, DenseReadout) for readout in readouts])
+        _scale(relevance, np.where(dense, 1.0, deviation))
     if method.starts_with == "positive_deviation":
         _scale(relevance, (deviation > 0).astype(float))
     entered = sum(
@@ -237,6 +249,8 @@ def _per_cell(
     """Give, per cell, what units get by activation and what they get evenly; the deviation; the constant."""
     if isinstance(readout, DenseReadout):
         return _dense_per_cell(readout, grid, method)
+    if isinstance(readout, TunedReadout):
+        return _tuned_per_cell(readout, grid, method, reference)
     return _linear_per_cell(readout, space, grid, method, reference)
 
 
@@ -255,6 +269,37 @@ def _linear_per_cell(
         return torch.zeros_like(weight), weight * grid.slope, deviation, constant
     even = torch.zeros_like(weight) if reference == "zero" else -weight * zero / grid.count
     return weight * grid.feature_per_activation, even, deviation, constant
+
+
+def _tuned_per_cell(
+    readout: TunedReadout, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Split a tuned readout's deviation at the end of its layers, and send it down to what they are given."""
+    import torch
+
+    passage, end = _run_tail(readout.tail, grid, method)
+    space = FeatureSpace(Tap(end, 1))
+    part = LinearPart(space, readout.weight[:, None, None], readout.reference[:, None, None])
+    linear = LinearReadout(readout.group, readout.trait, readout.fold, (part,), readout.mean)
+    cells = Cells(space, [passage.activations[end][0].float()])
+    shared, even, deviation, constant = _linear_per_cell(linear, space, cells, method, reference)
+    units = cells.per_unit(shared) * cells.activations[0] + cells.per_unit(even)
+    relevance = passage.back_to_input({end: units[None]})[0]
+    return torch.zeros_like(relevance), relevance, deviation, constant
+
+
+def _run_tail(tail: Tail, grid: Cells, method: Method) -> tuple[Passage, str]:
+    """Run one image through a tail; its prepared layers are kept for the next image."""
+    of_tail = _tails.setdefault(tail, {})
+    if method.name not in of_tail:
+        network = tail.network.to(str(grid.average.device))
+        of_tail[method.name] = Propagator(network, method, at_pixels=False)
+    end = tail.layers[-1]
+    return of_tail[method.name].read(grid.average[None], {end}), end
+
+
+_tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
+"""The prepared layers of tuned readouts, as long as these are in use."""
 
 
 def _dense_per_cell(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.features.backbone import Backbone
-from traitlens.readouts.readout import DenseReadout, Readout
+from traitlens.readouts.readout import DenseReadout, Readout, TunedReadout
 from traitlens.relevance.checks import correlate, name_readouts
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]
         if isinstance(readout, DenseReadout):
             weights = {"fc1_weight": shuffled(readout.fc1_weight), "fc2_weight": shuffled(readout.fc2_weight)}
             made.append(replace(readout, **weights))  # type: ignore[arg-type]
+        elif isinstance(readout, TunedReadout):
+            made.append(replace(readout, weight=shuffled(readout.weight)))
         else:
             parts = tuple(replace(part, weight=shuffled(part.weight)) for part in readout.parts)
             made.append(replace(readout, parts=parts))

@@ -40,6 +40,8 @@ class Propagator:
         The frozen network.
     method : Method
         Which rule for which layer.
+    at_pixels : bool, default True
+        Whether the network's input are pixels; else it continues another one, whose output is not negative.
 
     Examples
     --------
@@ -48,8 +50,9 @@ class Propagator:
     >>> maps = passage.back({"block5_pool": relevance})  # doctest: +SKIP
     """
 
-    def __init__(self, backbone: Backbone, method: Method):
+    def __init__(self, backbone: Backbone, method: Method, at_pixels: bool = True):
         self.backbone = backbone
+        self.at_pixels = at_pixels
         self.method = method
         self.bounds = backbone.preprocessing.bounds()
         self._prepared: dict[int, PreparedLayer] = {}
@@ -78,8 +81,9 @@ class Propagator:
                 continue
             if index not in self._prepared:
                 with torch.inference_mode():
-                    rule = self.method.rule_for(len(found))
-                    self._prepared[index] = prepare(layer, rule, is_first=not found)
+                    first = self.at_pixels and not found
+                    rule = self.method.rule_for(len(found)) if self.at_pixels else self.method.convolution
+                    self._prepared[index] = prepare(layer, rule, is_first=first)
             found.append(self._prepared[index])
             found[-1].pool = None
         return found
@@ -165,6 +169,29 @@ class Passage:
         with torch.inference_mode():
             self._descend(len(self._steps) - 1, None, relevance, maps)
         return maps
+
+    def back_to_input(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Send relevance from the taps to the units of a network that continues another one.
+
+        Parameters
+        ----------
+        relevance : mapping of str to Tensor
+            (readout, channel, row, column) by tap.
+
+        Returns
+        -------
+        Tensor
+            (readout, channel, row, column) of the input.
+        """
+        import torch
+
+        carried = None
+        with torch.inference_mode():
+            for step in reversed(self._steps):
+                carried = step_back(step, carried, relevance)
+        assert carried is not None
+        given = single(self._steps[0].given)
+        return carried if given is None else carried * given
 
     def _descend(
         self,

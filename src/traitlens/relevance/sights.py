@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from traitlens.problems import unknown_choice
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, Readout
+from traitlens.readouts.readout import FeatureSpace, LinearReadout, Readout
 
 
 class View(Protocol):
@@ -43,16 +43,16 @@ def spaces_of(readout: Readout) -> tuple[FeatureSpace, ...]:
     Parameters
     ----------
     readout : Readout
-        Linear or dense.
+        Of any kind.
 
     Returns
     -------
     tuple of FeatureSpace
         Its feature spaces.
     """
-    if isinstance(readout, DenseReadout):
-        return (readout.space,)
-    return tuple(part.space for part in readout.parts)
+    if isinstance(readout, LinearReadout):
+        return tuple(part.space for part in readout.parts)
+    return (readout.space,)
 
 
 def sights_of(space: FeatureSpace) -> tuple[Sight, ...]:

@@ -262,6 +262,13 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
             "deviation from the mean. "
         )
         cited.append("cao")
+    elif method == "finetune":
+        tap = results.setting("readout", "tap")
+        text += (
+            f"For each group and fold, the layers of the network above {tap} were trained on for all traits "
+            "together (AdamW; features mirrored and shifted at random; number of epochs chosen on a fifth of "
+            "the training identities), with a linear readout of the last layer averaged over the picture. "
+        )
     else:
         text += f"For each group and trait, a readout ({method}) predicted the mean rating. "
     folds = results.predictions["fold"].nunique() if results.predictions is not None else None

@@ -88,12 +88,14 @@ class ReadoutSettings(_Section):
     Parameters
     ----------
     method : str, default "ridge"
-        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023) or "cao2023" (that head
-        trained to the letter of their scripts, on inputs divided by 255).
+        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023), "cao2023" (that head
+        trained to the letter of their scripts, on inputs divided by 255) or "finetune" (the layers above the
+        tap are trained too; slow without a graphics card).
     backbone : str, default "vgg16"
         The network: "vgg16", or one that was added with `traitlens add-backbone`.
     tap : str, default "block4_pool"
-        The layer that a ridge readout reads; a dense one reads the network's end.
+        The layer that a ridge readout reads, or the last one that fine-tuning leaves as it is; a dense
+        readout reads the network's end.
     taps : tuple of str
         Several layers instead of one.
     grid : int, default 7
