@@ -14,8 +14,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.across_traits import mixture
 from traitlens.readouts import weighing
+from traitlens.readouts.across_traits import mixture
 from traitlens.readouts.choosing import Choice, Factorised, Weights, choose, columns_by_counts
 from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.kernels import (
@@ -269,9 +269,7 @@ def _solve(
             solved = factorised.solve(values[:, mine] - means[mine], choice.penalties[mine])
             del kernel, factorised
             coefficients[:, mine] = solved
-            deviations[:, mine] = apply_centred(
-                kernels, shared, everyone, training, columns, solved, counted
-            )
+            deviations[:, mine] = apply_centred(kernels, shared, everyone, training, columns, solved, counted)
             for place in mine:
                 factors[place] = shared
     return _Solution(coefficients, factors, means, deviations, np.eye(len(means)), counts)
