@@ -159,7 +159,7 @@ def test_kernels_in_files_piece_by_piece_give_the_same_readouts(study, tmp_path,
     both = {**features, OTHER: np.abs(features[SPACE][:, ::-1])}
     folds = assign_folds(images, 3)
     whole = fit_ridge(both, targets, folds, whiten=whiten)
-    for name, value in (("IN_MEMORY", 1), ("ROWS_AT_ONCE", 7), ("COLUMNS_AT_ONCE", 5)):
+    for name, value in (("IN_MEMORY", 1), ("IN_ONE_PIECE", 1), ("ROWS_AT_ONCE", 7), ("COLUMNS_AT_ONCE", 5)):
         monkeypatch.setattr(kernels, name, value)
     pieces = fit_ridge(both, targets, folds, whiten=whiten, scratch=tmp_path)
     np.testing.assert_allclose(pieces.predictions["predicted"], whole.predictions["predicted"], rtol=1e-6)

@@ -20,6 +20,9 @@ COLUMNS_AT_ONCE = 2048
 ROWS_AT_ONCE = 512
 """Rows of a kernel that are worked on at once."""
 
+IN_ONE_PIECE = 4096
+"""Kernels of up to so many images are computed in one piece, which takes twice their memory (0.3 GB)."""
+
 IN_MEMORY = 8192
 """Kernels of more images than this lie in a file where there is a folder for it; they take 0.5 GB."""
 
@@ -136,7 +139,8 @@ def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
 def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Path | None) -> np.ndarray:
     """Sum the inner products of images over parts of their features: (image, image)."""
     kernel = _room(count, scratch)
-    for rows in pieces(count, ROWS_AT_ONCE):
+    # In one piece every part is made once, and only half of each symmetric product is computed.
+    for rows in pieces(count, count if count <= IN_ONE_PIECE else ROWS_AT_ONCE):
         kernel[rows] = 0
         for part in parts():
             kernel[rows] += part[rows] @ part.T
