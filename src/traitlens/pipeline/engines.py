@@ -4,10 +4,13 @@ Every block is worked on by one thread, by the same operations in the same order
 bit however many blocks are worked on at once, and where.
 """
 
+import logging
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
@@ -87,23 +90,25 @@ class Cluster:
                 Problem("several processes need Dask", 'install it: pip install "traitlens[cluster]"')
             ) from error
         self._closing = ExitStack()
+        # Dask logs a lost scheduler with its whole history; what the user can do is said below.
+        self._closing.enter_context(distributed.utils.silence_logging_cmgr(logging.CRITICAL))
         try:
             address: Any = scheduler
             if scheduler is None:
                 folder = self._closing.enter_context(
                     tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
                 )
-                address = self._closing.enter_context(
-                    distributed.LocalCluster(
+                with _interrupts_held():
+                    local = distributed.LocalCluster(
                         n_workers=workers,
                         threads_per_worker=1,
                         memory_limit=0,
                         host="127.0.0.1",
                         dashboard_address=None,
                         local_directory=folder,
-                        silence_logs=50,
+                        silence_logs=logging.CRITICAL,
                     )
-                )
+                address = self._closing.enter_context(local)
             self._client = self._closing.enter_context(
                 distributed.Client(address, timeout="20s", set_as_default=False)
             )
@@ -142,6 +147,23 @@ class Cluster:
     def close(self) -> None:
         """Let the workers go; those of a scheduler that was given live on."""
         self._closing.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C, which a terminal sends to all its processes, from those that are started here.
+
+    Workers end when this process lets them go. A Ctrl-C that comes meanwhile is heard at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it lets interrupts through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hand_on(work: Work) -> Work:
