@@ -18,6 +18,9 @@ from threadpoolctl import threadpool_limits
 from traitlens.pipeline.machine import Machine
 from traitlens.problems import Problem, TraitlensError
 
+_GIVES_BACK = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+"""Dask lets workers give memory back at once; arrays that come and go then take half as long again."""
+
 Work = Callable[[int], int]
 """Makes the block of a number, keeps it, and gives the number back; travels to other processes."""
 
@@ -84,6 +87,7 @@ class Cluster:
 
     def __init__(self, workers: int, scheduler: str | None = None):
         try:
+            import dask
             import distributed
         except ImportError as error:
             raise TraitlensError(
@@ -98,7 +102,7 @@ class Cluster:
                 folder = self._closing.enter_context(
                     tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
                 )
-                with _interrupts_held():
+                with _interrupts_held(), dask.config.set({_GIVES_BACK: None}):
                     local = distributed.LocalCluster(
                         n_workers=workers,
                         threads_per_worker=1,

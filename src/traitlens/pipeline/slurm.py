@@ -62,6 +62,9 @@ trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$place"' EXIT
 python -m distributed.cli.dask_scheduler --scheduler-file "$place/scheduler.json" --no-dashboard &
 until [ -s "$place/scheduler.json" ]; do sleep 1; done
 
+# Dask lets workers give memory back at once; arrays that come and go then take half as long again.
+export MALLOC_TRIM_THRESHOLD_=4294967296 MALLOC_MMAP_THRESHOLD_=33554432
+
 # One worker on each core; one that dies is started again.
 srun --overlap python -m distributed.cli.dask_worker --scheduler-file "$place/scheduler.json" \\
     --nthreads 1 --nworkers 1 --memory-limit 0 --no-dashboard --local-directory "${{TMPDIR:-/tmp}}" &
