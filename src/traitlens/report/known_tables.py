@@ -272,7 +272,7 @@ def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     if name == PAIR:
         return f"{row.get('group_1')} − {row.get('group_2')}"
     value = row.get(name)
-    if name == REGION and not value:
+    if name == REGION and (pd.isna(value) or not value):
         return "mean rating"  # variables are tested against these as well
     if name.startswith("p_") or name == "p":
         return probability(value)

@@ -1,0 +1,24 @@
+"""Tables of tests as the report prints them: as many decimals as their numbers need."""
+
+import numpy as np
+import pandas as pd
+
+from traitlens.report.known_tables import COMPARISONS, print_table
+from traitlens.report.results import Results
+
+
+def test_small_numbers_have_the_decimals_that_they_need(tmp_path):
+    table = pd.DataFrame(
+        {"variable": "age", "measure": ["level", "relevance"], "trait": "warm", "region": [np.nan, "mouth"],
+         "estimate": [0.004, -0.00012], "ci_low": [0.001, -0.0003], "ci_high": 0.007, "statistic": 2.5,
+         "p": [0.0002, 0.4], "p_corrected": [0.03, 1.0], "effect_size": 0.25, "n": 400}
+    )  # fmt: skip
+    results = Results(tmp_path, {"groups": ["a", "b"], "traits": ["warm"]})
+    printed = print_table(table, COMPARISONS["variables"], results)
+    assert printed.columns[:4] == ["Variable", "Trait", "Region", "Difference"]
+    assert printed.rows == [
+        ["age", "warm", "mean rating", "0.0040", "[0.0010, 0.0070]", "2.50", "< .001", ".030", "0.25", "400"],
+        ["age", "warm", "mouth", "−0.0001", "[−0.0003, 0.0070]", "2.50", ".400", "1.000", "0.25", "400"],
+    ]
+    large = print_table(table.assign(estimate=[0.4, 1e-5]), COMPARISONS["variables"], results)
+    assert [row[3] for row in large.rows] == ["0.400", "0.000"]
