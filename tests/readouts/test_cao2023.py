@@ -7,8 +7,8 @@ from tests.readouts.conftest import SPACE, make_study
 
 from traitlens.features.taps import Tap
 from traitlens.readouts.cao2023 import PlainTraining, fit_cao2023, train_plainly
-from traitlens.readouts.dense import Heads
 from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.heads import Heads
 from traitlens.readouts.readout import FeatureSpace
 
 END = FeatureSpace(Tap("block5_pool", 1))

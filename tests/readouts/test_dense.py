@@ -7,8 +7,9 @@ from tests.readouts.conftest import SPACE, make_study
 
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
-from traitlens.readouts.dense import Heads, Training, fit_dense
+from traitlens.readouts.dense import fit_dense
 from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.heads import Heads, Training
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import FeatureSpace
 

@@ -46,7 +46,7 @@ from traitlens.report.description import describe_software, describe_study, dige
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import GROUP, IMAGE, TRAIT, Y
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
 
@@ -307,7 +307,7 @@ class Run:
         settings = self.study.settings
         _, features = self.features
         folds = self.folds
-        count = len(self.targets[[GROUP, TRAIT]].drop_duplicates())
+        count = len(self.targets[[GROUP, TRAIT]].drop_duplicates()) * folds[FOLD].nunique()
         with self.watcher.stage("Fitting readouts", count) as advance:
             fit = find_readout(settings.readout.method)
             kept = self.results / ".kept"

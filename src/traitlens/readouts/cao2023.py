@@ -6,18 +6,16 @@ weights is kept as :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times f
 steps need inner products of features only, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from traitlens.readouts.dense import Heads, one_cell
-from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fitted import FittedReadouts
+from traitlens.readouts.heads import Heads, HeadStudy
 from traitlens.readouts.readout import DenseReadout, FeatureSpace
-from traitlens.readouts.ridge import check_counts
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
 
 if TYPE_CHECKING:
     import torch
@@ -94,47 +92,21 @@ def fit_cao2023(
     """
     import torch
 
-    space, values = one_cell(features)
-    matrix = lay_out_targets(targets, folds[IMAGE])
-    check_counts(matrix.names, matrix.ratings, folds)
-    predicted = np.full(matrix.ratings.shape, np.nan)
-    readouts, choices = {}, {}
-    for fold in sorted(int(number) for number in folds[FOLD].unique()):
-        rows = np.flatnonzero((folds[FOLD] != fold).to_numpy())
-        inside = np.flatnonzero((folds[FOLD] == fold).to_numpy())
-        inputs = torch.from_numpy(values[rows].astype(np.float32))
-        for start in range(0, len(matrix), HEADS_TOGETHER):
-            columns = range(start, min(start + HEADS_TOGETHER, len(matrix)))
-            names = [matrix.names[column] for column in columns]
-            wanted = torch.from_numpy(matrix.ratings[rows][:, list(columns)].astype(np.float32))
-            heads = Heads.start(names, values.shape[1], training.hidden, seed, fold)
+    study = HeadStudy.of(features, targets, folds)
+
+    def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:
+        inputs = torch.from_numpy(study.values[rows].astype(np.float32))
+        for start in range(0, len(study.matrix), HEADS_TOGETHER):
+            columns = list(range(start, min(start + HEADS_TOGETHER, len(study.matrix))))
+            names = [study.matrix.names[column] for column in columns]
+            wanted = torch.from_numpy(study.matrix.ratings[rows][:, columns].astype(np.float32))
+            heads = Heads.start(names, inputs.shape[1], training.hidden, seed, fold)
             losses = train_plainly(heads, inputs, wanted, training, seed)
             for place, column in enumerate(columns):
-                group, trait = names[place]
-                readout = DenseReadout(
-                    group,
-                    trait,
-                    fold,
-                    heads.fc1_weight[place].numpy().copy(),
-                    heads.fc1_bias[place].numpy().copy(),
-                    heads.fc2_weight[place][None].numpy().copy(),
-                    heads.fc2_bias[place][None].numpy().copy(),
-                    space=space,
-                )
-                readouts[column, fold] = readout
-                predicted[inside, column] = readout.predict({space: values[inside][:, :, None, None]})
-                choices[column, fold] = {
-                    GROUP: group, TRAIT: trait, FOLD: fold, "epochs": training.epochs,
-                    "loss": float(losses[-1, place]),
-                }  # fmt: skip
-            if progress is not None:
-                progress(len(names))
-    return FittedReadouts(
-        readouts=tuple(readouts[key] for key in sorted(readouts)),
-        predictions=tabulate_predictions(matrix, predicted, folds),
-        choices=pd.DataFrame([choices[key] for key in sorted(choices)]),
-        method="cao2023",
-    )
+                chosen = {"epochs": training.epochs, "loss": float(losses[-1, place])}
+                yield column, heads.readout(place, names[place], fold, study.space), chosen
+
+    return study.fit("cao2023", fit, progress)
 
 
 def train_plainly(

@@ -1,0 +1,369 @@
+"""Heads on cached features: Dense with ReLU, then Dense 1, those of all groups and traits side by side."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, TraitlensError
+from traitlens.readouts.fitted import FittedReadouts, TargetMatrix, lay_out_targets, tabulate_predictions
+from traitlens.readouts.readout import DenseReadout, FeatureSpace
+from traitlens.readouts.ridge import check_counts
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Training:
+    """How heads are trained.
+
+    Parameters
+    ----------
+    hidden : int
+        Units of the first layer.
+    rate : float
+        Learning rate of Adam (Kingma and Ba 2015).
+    batch : int
+        Images in a step.
+    most_epochs : int
+        The inner folds choose among 1 to this many epochs.
+    """
+
+    hidden: int = 1024
+    rate: float = 3e-4
+    batch: int = 32
+    most_epochs: int = 60
+
+
+@dataclass(frozen=True, eq=False)
+class HeadStudy:
+    """What heads are fitted to.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        What is read.
+    values : ndarray
+        (image, channel).
+    matrix : TargetMatrix
+        The targets laid out.
+    folds : DataFrame
+        image, identity, fold.
+    """
+
+    space: FeatureSpace
+    values: np.ndarray
+    matrix: TargetMatrix
+    folds: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls, features: Mapping[FeatureSpace, np.ndarray], targets: pd.DataFrame, folds: pd.DataFrame
+    ) -> "HeadStudy":
+        """Check and lay out features and targets.
+
+        Parameters
+        ----------
+        features : mapping of FeatureSpace to ndarray
+            (image, channel, 1, 1).
+        targets : DataFrame
+            group, trait, image, rating.
+        folds : DataFrame
+            image, identity, fold.
+
+        Returns
+        -------
+        HeadStudy
+            What is fitted to.
+
+        Raises
+        ------
+        TraitlensError
+            If the features are not one space with one cell, or if a group rated too few images.
+        """
+        space, values = one_cell(features)
+        matrix = lay_out_targets(targets, folds[IMAGE])
+        check_counts(matrix.names, matrix.ratings, folds)
+        return cls(space, values, matrix, folds)
+
+    def fit(
+        self,
+        method: str,
+        fit: "Callable[[int, np.ndarray], Iterator[tuple[int, DenseReadout, dict[str, float]]]]",
+        progress: Callable[[int], None] | None,
+    ) -> FittedReadouts:
+        """Fit every fold, predict what it did not see, and gather.
+
+        Parameters
+        ----------
+        method : str
+            Name of the readout.
+        fit : callable
+            Is given a fold and the rows outside it; gives targets' columns, readouts and what was chosen.
+        progress : callable or None
+            Called with 1 after each readout.
+
+        Returns
+        -------
+        FittedReadouts
+            All of them, by group and trait, then by fold.
+        """
+        predicted = np.full(self.matrix.ratings.shape, np.nan)
+        fitted = {}
+        of_image = self.folds[FOLD].to_numpy()
+        for fold in sorted({int(number) for number in of_image}):
+            inside = np.flatnonzero(of_image == fold)
+            for column, readout, chosen in fit(fold, np.flatnonzero(of_image != fold)):
+                predicted[inside, column] = readout.predict(
+                    {self.space: self.values[inside][:, :, None, None]}
+                )
+                entry = {GROUP: readout.group, TRAIT: readout.trait, FOLD: fold, **chosen}
+                fitted[column, fold] = readout, entry
+                if progress is not None:
+                    progress(1)
+        ordered = [fitted[key] for key in sorted(fitted)]
+        return FittedReadouts(
+            readouts=tuple(readout for readout, _ in ordered),
+            predictions=tabulate_predictions(self.matrix, predicted, self.folds),
+            choices=pd.DataFrame([entry for _, entry in ordered]),
+            method=method,
+        )
+
+
+def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace, np.ndarray]:
+    """Take the one space that a dense readout reads.
+
+    Parameters
+    ----------
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, 1, 1).
+
+    Returns
+    -------
+    space : FeatureSpace
+        The space.
+    values : ndarray
+        (image, channel).
+
+    Raises
+    ------
+    TraitlensError
+        If there are several spaces or several cells.
+    """
+    shapes = {str(space.tap): np.shape(values) for space, values in features.items()}
+    if len(features) != 1 or next(iter(shapes.values()))[2:] != (1, 1):
+        raise TraitlensError(
+            Problem(f"a dense readout reads one tap averaged to 1x1, but was given {shapes}", "name one tap")
+        )
+    space, values = next(iter(features.items()))
+    return space, values[:, :, 0, 0]
+
+
+@dataclass(eq=False)
+class Heads:
+    """The heads of all groups and traits of one fold, side by side.
+
+    Parameters
+    ----------
+    fc1_weight : Tensor
+        (head, hidden, channel).
+    fc1_bias : Tensor
+        (head, hidden).
+    fc2_weight : Tensor
+        (head, hidden).
+    fc2_bias : Tensor
+        (head,).
+    """
+
+    fc1_weight: "torch.Tensor"
+    fc1_bias: "torch.Tensor"
+    fc2_weight: "torch.Tensor"
+    fc2_bias: "torch.Tensor"
+
+    @classmethod
+    def start(cls, names: list[tuple[str, str]], channels: int, hidden: int, seed: int, fold: int) -> "Heads":
+        """Draw initial weights (Glorot and Bengio 2010, uniform), biases zero.
+
+        Parameters
+        ----------
+        names : list of (str, str)
+            Group and trait of each head. The start depends on the trait and not on the group, so that
+            groups differ by their ratings alone.
+        channels, hidden : int
+            Sizes of the layers.
+        seed, fold : int
+            What else the start depends on.
+
+        Returns
+        -------
+        Heads
+            Untrained heads.
+        """
+        import torch
+
+        first, second = [], []
+        for _, trait in names:
+            named = hashlib.sha256(f"{seed}:{fold}:{trait}".encode()).digest()
+            rng = np.random.default_rng(int.from_bytes(named[:8], "little"))
+            limit = np.sqrt(6 / (channels + hidden))
+            first.append(rng.uniform(-limit, limit, (hidden, channels)).astype(np.float32))
+            limit = np.sqrt(6 / (hidden + 1))
+            second.append(rng.uniform(-limit, limit, hidden).astype(np.float32))
+        number = len(names)
+        return cls(
+            torch.from_numpy(np.stack(first)),
+            torch.zeros(number, hidden),
+            torch.from_numpy(np.stack(second)),
+            torch.zeros(number),
+        )
+
+    def readout(
+        self,
+        place: int,
+        name: tuple[str, str],
+        fold: int,
+        space: FeatureSpace,
+        scale: float = 1.0,
+        spread: float = 1.0,
+        mean: float = 0.0,
+    ) -> DenseReadout:
+        """Give one head as a readout in rating units.
+
+        Parameters
+        ----------
+        place : int
+            Which head.
+        name : (str, str)
+            Group and trait.
+        fold : int
+            The fold that it did not see.
+        space : FeatureSpace
+            What it reads.
+        scale : float, default 1
+            What features were divided by.
+        spread, mean : float
+            What ratings were divided by, after this was subtracted.
+
+        Returns
+        -------
+        DenseReadout
+            The readout.
+        """
+        group, trait = name
+        return DenseReadout(
+            group,
+            trait,
+            fold,
+            self.fc1_weight[place].numpy() / np.float32(scale),
+            self.fc1_bias[place].numpy().copy(),
+            self.fc2_weight[place][None].numpy() * np.float32(spread),
+            self.fc2_bias[place][None].numpy() * np.float32(spread),
+            mean=float(mean),
+            space=space,
+        )
+
+    def parameters(self) -> "list[torch.Tensor]":
+        """List the tensors that are trained."""
+        return [self.fc1_weight, self.fc1_bias, self.fc2_weight, self.fc2_bias]
+
+    def hidden(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """Compute the hidden units of (image, channel) inputs.
+
+        Returns
+        -------
+        Tensor
+            (image, head, hidden), after ReLU.
+        """
+        heads, units, channels = self.fc1_weight.shape
+        values = inputs @ self.fc1_weight.view(heads * units, channels).T
+        return values.view(-1, heads, units).add_(self.fc1_bias).relu_()
+
+    def predict(self, inputs: "torch.Tensor") -> "torch.Tensor":
+        """Predict from (image, channel) inputs.
+
+        Returns
+        -------
+        Tensor
+            (image, head).
+        """
+        return (self.hidden(inputs) * self.fc2_weight).sum(-1) + self.fc2_bias
+
+    def gradients(self, inputs: "torch.Tensor", wanted: "torch.Tensor") -> "list[torch.Tensor]":
+        """Compute each head's gradient of its mean squared error over the images that its group rated.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (image, channel).
+        wanted : Tensor
+            (image, head), missing where not rated.
+
+        Returns
+        -------
+        list of Tensor
+            In the order of :meth:`parameters`.
+        """
+        hidden = self.hidden(inputs)
+        error = (hidden * self.fc2_weight).sum(-1) + self.fc2_bias - wanted
+        rated = ~error.isnan()
+        slope = error.nan_to_num_(0.0) * (2.0 / rated.sum(0).clamp(min=1).to(error.dtype))
+        to_fc2 = (slope[:, :, None] * hidden).sum(0)
+        back = (slope[:, :, None] * self.fc2_weight).mul_(hidden > 0)
+        to_fc1 = back.view(len(inputs), -1).T @ inputs
+        return [to_fc1.view_as(self.fc1_weight), back.sum(0), to_fc2, slope.sum(0)]
+
+    def train(
+        self,
+        inputs: "torch.Tensor",
+        wanted: "torch.Tensor",
+        training: Training,
+        epochs: int,
+        seed: int,
+        held: "tuple[torch.Tensor, torch.Tensor] | None" = None,
+    ) -> np.ndarray:
+        """Train with Adam.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (image, channel).
+        wanted : Tensor
+            (image, head), missing where not rated.
+        training : Training
+            How.
+        epochs : int
+            How often every image is seen.
+        seed : int
+            Seed of the order of images.
+        held : (Tensor, Tensor) or None
+            Inputs and ratings that were set aside.
+
+        Returns
+        -------
+        ndarray
+            (epoch,) mean over heads of the squared error on what was set aside; empty without it.
+        """
+        import torch
+
+        parameters = self.parameters()
+        optimiser = torch.optim.Adam(parameters, lr=training.rate, fused=True)
+        rng = np.random.default_rng(seed)
+        errors = []
+        with torch.no_grad():
+            for _ in range(epochs):
+                order = torch.from_numpy(rng.permutation(len(inputs)))
+                for rows in torch.split(order, training.batch):
+                    gradients = self.gradients(inputs[rows], wanted[rows])
+                    for parameter, gradient in zip(parameters, gradients, strict=True):
+                        parameter.grad = gradient
+                    optimiser.step()
+                if held is not None:
+                    errors.append(float(((self.predict(held[0]) - held[1]) ** 2).nanmean(0).nanmean()))
+        for parameter in parameters:
+            parameter.grad = None
+        return np.array(errors)
