@@ -46,7 +46,7 @@
     return new Promise((resolve) => {
       const field = make("input", { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
       const form = make("form", { onsubmit: (event) => { event.preventDefault(); resolve(field.value.trim().toLowerCase()); } },
-        make("p", {}, make("label", {}, words.label + " ", field)), make("button", { class: "main" }, words.next));
+        make("p", {}, make("label", {}, words.label, field)), make("button", { class: "main" }, words.next));
       view.again = null;
       view.frame("text", words.title, [...paragraphs(wrong ? [words.wrong] : words.text, {}), form]);
       field.focus();
