@@ -34,6 +34,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "traitlens"
 html_copy_source = False
 html_show_sourcelink = False
+html_sidebars = {"**": []}  # pages have no sub-pages
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,

@@ -1,5 +1,6 @@
 """What the documentation says is so: its commands exist, and the tutorial runs as written."""
 
+import importlib
 import os
 import re
 import shlex
@@ -44,6 +45,14 @@ def test_every_command_in_the_documentation_exists(page, command):
         parser = inner[words.pop(0)]
     # Raises where an argument is missing or an option is unknown; runs nothing.
     parser.make_context(parser.name, words)
+
+
+def test_every_function_that_the_documentation_lists_exists():
+    listed = re.findall(r"^ {3}(traitlens\.[\w.]+)$", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+    assert len(listed) > 20
+    for path in listed:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
 
 
 @pytest.mark.slow
