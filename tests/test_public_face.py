@@ -22,7 +22,6 @@ INNER = (
     "traitlens.study.checking",
     "traitlens.study.drawing",
     "traitlens.pipeline.engines",
-    "traitlens.readouts.dense",
     "traitlens.readouts.manifest",
     "traitlens.relevance.entering",
     "traitlens.relevance.layers",

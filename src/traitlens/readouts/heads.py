@@ -268,11 +268,22 @@ class Heads:
         )
 
     def parameters(self) -> "list[torch.Tensor]":
-        """List the tensors that are trained."""
+        """List the tensors that are trained.
+
+        Returns
+        -------
+        list of Tensor
+            Weights and biases, first layer first.
+        """
         return [self.fc1_weight, self.fc1_bias, self.fc2_weight, self.fc2_bias]
 
     def hidden(self, inputs: "torch.Tensor") -> "torch.Tensor":
-        """Compute the hidden units of (image, channel) inputs.
+        """Compute the hidden units.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (image, channel).
 
         Returns
         -------
@@ -284,7 +295,12 @@ class Heads:
         return values.view(-1, heads, units).add_(self.fc1_bias).relu_()
 
     def predict(self, inputs: "torch.Tensor") -> "torch.Tensor":
-        """Predict from (image, channel) inputs.
+        """Predict.
+
+        Parameters
+        ----------
+        inputs : Tensor
+            (image, channel).
 
         Returns
         -------
