@@ -72,6 +72,14 @@ def test_layers_learn_what_was_rated_out_of_fold(fitted):
     assert one.tail is not fitted.find("b", "warm", 0).tail
 
 
+def test_images_that_were_not_rated_on_a_trait_are_left_out(study, backbone):
+    features, targets, folds = study
+    rated = targets.drop(targets.index[(targets["trait"] == "cold") & (targets.index % 5 == 0)])
+    table = fit_finetune(features, rated, folds, backbone.layers[2:], tuning=QUICK).predictions
+    assert table["predicted"].notna().all()
+    assert table.groupby(["group", "trait"])[["observed", "predicted"]].corr().iloc[::2, 1].min() > 0.8
+
+
 def test_predictions_are_those_of_the_readout_that_did_not_see_the_image(fitted, study):
     features, _, folds = study
     for readout in fitted.readouts:

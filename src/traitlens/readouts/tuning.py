@@ -276,7 +276,8 @@ def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "
 
 def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
     """Average the squared error over what was rated."""
-    return ((predicted - wanted) ** 2)[wanted.isfinite()].mean()
+    rated = wanted.isfinite()  # chosen first: the gradient of a missing rating would be missing too
+    return ((predicted[rated] - wanted[rated]) ** 2).mean()
 
 
 def computes_bfloat16(device: str) -> bool:
