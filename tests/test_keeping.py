@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traitlens.keeping import PARTIAL, Blocks, Ledger, digest, remove_partial, write_table, write_whole
+from traitlens.digests import digest
+from traitlens.keeping import PARTIAL, Blocks, Ledger, remove_partial, write_table, write_whole
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from traitlens.digests import digest_file
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
-from traitlens.keeping import digest_file
 from traitlens.problems import ModelError
 from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
 from traitlens.readouts.saved import TraitModels

@@ -8,8 +8,9 @@ from typing import Any
 from PIL import Image
 
 from traitlens.collecting.session import Design
+from traitlens.digests import digest_file
 from traitlens.faces.images import load_image
-from traitlens.keeping import digest_file, write_whole
+from traitlens.keeping import write_whole
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from traitlens.collecting.design import EVERYONE, describe_scale, read_design, show_faces
 from traitlens.collecting.session import Design, Step, make_steps, opening
 from traitlens.collecting.texts import read_texts
-from traitlens.keeping import digest, write_whole
+from traitlens.digests import digest
+from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.watching import Watcher
 

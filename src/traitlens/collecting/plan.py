@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from traitlens.collecting.store import now
-from traitlens.keeping import digest, write_json
+from traitlens.digests import digest
+from traitlens.keeping import write_json
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings import Settings, read_settings
 

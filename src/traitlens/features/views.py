@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from traitlens.digests import digest
 from traitlens.features.backbone import Backbone
 from traitlens.features.taps import Tap
-from traitlens.keeping import digest, write_whole
+from traitlens.keeping import write_whole
 from traitlens.problems import unknown_choice
 
 

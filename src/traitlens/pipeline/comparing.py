@@ -13,6 +13,7 @@ from traitlens.comparison.answers import QUESTIONS, answer_questions
 from traitlens.comparison.by_cue import compare_cues
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.digests import digest
 from traitlens.pipeline.comparison_tables import (
     Tables,
     tabulate_ratings,
@@ -141,7 +142,7 @@ def make_operator(run: "Run", advance: Advance) -> RegionOperator:
     (space,) = features
     folds, method = run.folds[FOLD].to_numpy(), run.study.settings.relevance.method
     polygons = run.study.settings.faces.regions
-    key = keeping.digest(features_key, folds, method, list(polygons.items()), traitlens.__version__)
+    key = digest(features_key, folds, method, list(polygons.items()), traitlens.__version__)
     return make_region_operator(
         run.engine,
         keeping.Blocks(run.results, "regions", key),

@@ -16,6 +16,7 @@ import xarray as xr
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.digests import digest, digest_file
 from traitlens.faces.regions import region_names
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.explaining import LEDGER, MapWork, kept_images, predict_out_of_fold, unite_regions
@@ -75,7 +76,7 @@ def read_former(results: Path, keys: dict[str, str], images: np.ndarray) -> Form
     try:
         averages = open_arrays(results / AVERAGES)
         maps = open_arrays(results / MAPS).sel({IMAGE: images}) if len(images) else None
-        if averages.attrs["regions"] != keeping.digest_file(results / REGION_TABLE):
+        if averages.attrs["regions"] != digest_file(results / REGION_TABLE):
             return Former([])
         stores: list[dict[str, Any]] = [
             store.attrs["keys"] for store in (averages, maps) if store is not None
@@ -137,7 +138,7 @@ def write_stores(
     }
     averages = _averages(parts, made, former, coordinates)
     averages["face"] = (Y, X, "colour"), average_face(prepared)
-    averages.attrs = {"keys": keys, "regions": keeping.digest_file(results / REGION_TABLE)}
+    averages.attrs = {"keys": keys, "regions": digest_file(results / REGION_TABLE)}
     with keeping.write_whole(results / AVERAGES) as temporary:
         write_arrays(temporary, averages)
     if not kept.any():
@@ -235,10 +236,8 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
     blocks = list(blocks_by_fold(run.folds[FOLD].to_numpy()))
     predicted = predict_out_of_fold(readouts, run.features[1], blocks, groups, traits)
     kept, polygons = kept_images(len(run.study.images), keep), run.study.settings.faces.regions
-    same = keeping.digest(
-        run.features[0], run.folds, groups, method, list(polygons.items()), traitlens.__version__
-    )
-    keys = {trait: keeping.digest(same, [r for r in readouts if r.trait == trait]) for trait in traits}
+    same = digest(run.features[0], run.folds, groups, method, list(polygons.items()), traitlens.__version__)
+    keys = {trait: digest(same, [r for r in readouts if r.trait == trait]) for trait in traits}
     former = read_former(run.results, keys, run.prepared[IMAGE].to_numpy()[kept])
     made = [trait for trait in traits if trait not in former.traits]
     work = MapWork(
@@ -253,7 +252,7 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
         kept,
         polygons,
     )
-    stored = keeping.Blocks(run.results, "maps", keeping.digest([keys[trait] for trait in made]))
+    stored = keeping.Blocks(run.results, "maps", digest([keys[trait] for trait in made]))
     if made:
         make_blocks(run.engine, stored, work, [len(positions) for _, positions in blocks], advance)
     write_stores(

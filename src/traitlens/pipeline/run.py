@@ -18,6 +18,7 @@ import traitlens
 from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.collecting.plan import read_plan
+from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
@@ -187,7 +188,7 @@ class Run:
         str
             The digest.
         """
-        return keeping.digest(stage, traitlens.__version__, inputs)
+        return digest(stage, traitlens.__version__, inputs)
 
     @cached_property
     def targets(self) -> pd.DataFrame:
@@ -227,7 +228,7 @@ class Run:
             Digest of what they depend on.
         """
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
-        digests = {image: keeping.digest_file(path) for image, path in paths.items()}
+        digests = {image: digest_file(path) for image, path in paths.items()}
         given = read_given(self.study.folder, paths, self.study.landmarks)
 
         def make(_key: str, advance: Advance) -> None:
@@ -274,7 +275,7 @@ class Run:
         spaces = list(weigh_spaces(self.study.settings.readout))
         for space in spaces:
             self.backbone.up_to(space.tap.layer)
-        key = keeping.digest(
+        key = digest(
             self.prepare(),
             self.backbone.digest,
             self.backbone.preprocessing,
@@ -390,8 +391,8 @@ class Run:
         if linear and tested and settings.comparison.regions:
             parts.append(compare_readouts(self))
         if tested and len(self.study.groups) > 1:
-            parts.append(write_answers(self, keeping.digest(*parts)))
-        return keeping.digest(*parts)
+            parts.append(write_answers(self, digest(*parts)))
+        return digest(*parts)
 
     @cached_property
     def has_points(self) -> bool:

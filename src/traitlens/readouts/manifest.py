@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from traitlens.digests import digest_file
 from traitlens.features.taps import Tap
-from traitlens.keeping import digest_file
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.readout import (
     DenseReadout,

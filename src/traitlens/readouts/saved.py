@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from traitlens.digests import digest_file
 from traitlens.features.backbone import Backbone
 from traitlens.features.preprocessing import Preprocessing
 from traitlens.features.views import View
-from traitlens.keeping import digest_file, write_whole
+from traitlens.keeping import write_whole
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.card import write_card
 from traitlens.readouts.manifest import (

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from traitlens.digests import digest
 from traitlens.features.backbone import Layer
-from traitlens.keeping import digest, write_whole
+from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.folds import inner_folds

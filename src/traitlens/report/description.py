@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import traitlens
-from traitlens.keeping import digest_file
+from traitlens.digests import digest_file
 from traitlens.study.reading import Study
 from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, RATER
 
