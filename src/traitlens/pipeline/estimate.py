@@ -30,6 +30,9 @@ BASE = 0.9e9
 PER_WORKER = 0.5e9
 """Bytes that a block of images of 224 pixels takes while it is worked on; grows with the pixels."""
 
+FACTORISING = 8e-11
+"""Seconds that a kernel takes to factorise, for the number of its images to the power of three."""
+
 GIGA = 1e9
 
 
@@ -49,6 +52,8 @@ class Need:
         Bytes that it leaves.
     advice : str
         What to change where it does not fit.
+    seconds : float
+        Time beside the passes, of work that is not shared out.
     """
 
     part: str
@@ -56,6 +61,7 @@ class Need:
     memory: float = 0.0
     disk: float = 0.0
     advice: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ def estimate(study: Study, results: Path, machine: Machine) -> Estimate:
     passes = sum(need.passes for need in needs)
     layers = {space.tap.layer for space in weigh_spaces(study.settings.readout)}
     seconds = passes * time_forward(look.machine, size, layers) / workers if passes else 0.0
+    seconds += sum(need.seconds for need in needs)
     largest = max((need.memory for need in needs), default=0.0)
     return Estimate(needs, seconds, memory + largest, sum(need.disk for need in needs))
 
@@ -175,11 +182,15 @@ def list_needs(study: Study) -> dict[str, Need]:
 
 def _fit_ridge(study: Study) -> Need:
     """Tell what ridge readouts take: kernels, which lie in files where they are large, and a fold's own."""
-    n, settings = len(study.images), study.settings
-    kernels = 8.0 * n**2 * len(weigh_spaces(settings.readout))
-    of_fold = 8.0 * ((1 - 1 / settings.folds.number) * n) ** 2 + 16.0 * (COLUMNS_AT_ONCE + ROWS_AT_ONCE) * n
+    n, folds, readout = len(study.images), study.settings.folds.number, study.settings.readout
+    fitted = (1 - 1 / folds) * n
+    kernels = 8.0 * n**2 * len(weigh_spaces(readout))
+    of_fold = 8.0 * fitted**2 + 16.0 * (COLUMNS_AT_ONCE + ROWS_AT_ONCE) * n
     memory, disk = (of_fold, kernels) if n > IN_MEMORY else (of_fold + kernels, 0.0)
-    return Need("readouts", 0, memory, disk, 'set readout.method = "dense", or analyse fewer images')
+    # Each fold factorises its own kernel and those of five inner folds, of four fifths of its images.
+    seconds = FACTORISING * folds * fitted**3 * (1 + readout.mixes * 5 * 0.8**3)
+    advice = 'set readout.method = "dense", or analyse fewer images'
+    return Need("readouts", 0, memory, disk, advice, seconds)
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
