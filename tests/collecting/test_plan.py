@@ -6,7 +6,7 @@ import pytest
 
 from traitlens.collecting.plan import compare_with_plan, freeze_plan, read_plan
 from traitlens.problems import TraitlensError
-from traitlens.study.settings import read_settings
+from traitlens.study.settings_file import read_settings
 
 PLAN = 'seed = 3\n[plan]\nhypotheses = ["Groups differ at the eyes."]\ntests = ["means", "regions"]\n'
 

@@ -9,7 +9,8 @@ import pytest
 from traitlens.problems import StudyError, TraitlensError
 from traitlens.study.import_table import import_table
 from traitlens.study.reading import Study
-from traitlens.study.settings import RatingsSettings, read_settings
+from traitlens.study.settings import RatingsSettings
+from traitlens.study.settings_file import read_settings
 
 NUMBER = 12
 

@@ -15,7 +15,8 @@ from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
-from traitlens.study.settings import Settings, read_settings
+from traitlens.study.settings import Settings
+from traitlens.study.settings_file import read_settings
 from traitlens.watching import Silent, Watcher
 
 COLLECTED = "collected"

@@ -11,7 +11,8 @@ from traitlens.collecting.store import now
 from traitlens.digests import digest
 from traitlens.keeping import write_json
 from traitlens.problems import Problem, TraitlensError
-from traitlens.study.settings import Settings, read_settings
+from traitlens.study.settings import Settings
+from traitlens.study.settings_file import read_settings
 
 PLAN = "plan.json"
 PLANNED, ADDED, CHANGED, NOT_DONE = "planned", "added", "changed", "planned, not done"

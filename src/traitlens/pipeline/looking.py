@@ -13,7 +13,7 @@ from traitlens.faces.sheet import FaceSheet, make_face_sheet
 from traitlens.keeping import write_table
 from traitlens.problems import Problem, StudyError
 from traitlens.study.reading import find_images, read_images, read_landmarks
-from traitlens.study.settings import read_settings
+from traitlens.study.settings_file import read_settings
 from traitlens.watching import Silent, Watcher
 from traitlens.words import IMAGE
 

@@ -12,7 +12,8 @@ from traitlens.study.cleaning import Cleaned, clean_ratings
 from traitlens.study.formats import READERS, read_cells
 from traitlens.study.layouts import COLUMN, parse_ratings, to_long
 from traitlens.study.matching import match_images
-from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings, read_settings
+from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings
+from traitlens.study.settings_file import read_settings
 from traitlens.study.tables import (
     cell_problems,
     find_duplicates,

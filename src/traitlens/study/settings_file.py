@@ -1,19 +1,20 @@
-"""A `study.toml` that holds every setting, with comments and values from the settings classes."""
+"""The file `study.toml`: read with every fault told, and written with every setting explained."""
 
 import inspect
 import json
 import re
 import textwrap
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from traitlens.keeping import write_whole
-from traitlens.problems import Problem, TraitlensError
+from traitlens.problems import Problem, TraitlensError, nearest
 from traitlens.study.settings import Settings
 
 WIDTH = 96
@@ -24,6 +25,68 @@ HEAD = (
     "Settings of a traitlens study. Each stands at its default, or behind a # where it is not set; a setting "
     "that is left out takes its default. The command `traitlens check` finds what is not valid."
 )
+
+
+def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
+    """Read `study.toml`.
+
+    Parameters
+    ----------
+    path : Path
+        The file; all settings are at their defaults where it is missing.
+
+    Returns
+    -------
+    settings : Settings
+        The settings; faulty ones at their defaults, so that the rest of the study can be checked.
+    problems : list of Problem
+        Every fault of the file.
+    """
+    path = Path(path)
+    if not path.exists():
+        return Settings(name=path.parent.resolve().name), []
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Settings(), [Problem(f"cannot be read as TOML ({error})", "correct the file", path.name)]
+    values.setdefault("name", path.parent.resolve().name)
+    try:
+        return Settings.model_validate(values), []
+    except ValidationError as error:
+        faults = error.errors()
+    return _without(values, [fault["loc"] for fault in faults]), [_as_problem(f, path.name) for f in faults]
+
+
+def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Settings:
+    """Make the settings without the faulty ones."""
+    for place in places:
+        section: Any = values
+        for key in place[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict):
+            section.pop(place[-1] if place else None, None)
+        elif place:
+            values.pop(str(place[0]), None)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError:
+        return Settings()
+
+
+def _as_problem(fault: Any, file: str) -> Problem:
+    """Put one fault that pydantic found into our words."""
+    keys = [str(part) for part in fault["loc"]]
+    setting = ".".join(keys)
+    if fault["type"] == "extra_forbidden":
+        section: type[BaseModel] = Settings
+        for key in keys[:-1]:
+            annotation = section.model_fields[key].annotation
+            assert isinstance(annotation, type)
+            section = annotation
+        near = nearest(keys[-1], section.model_fields, 1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(section.model_fields)}"
+        return Problem(f"unknown setting {setting!r}", advice, file)
+    return Problem(f"setting {setting!r} is {fault['input']!r}: {fault['msg']}", "correct it", file)
 
 
 def begin_study(folder: Path) -> Path:
