@@ -18,7 +18,6 @@ from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.analyze import analyze
 from traitlens.report.colouring import colour, smooth, symmetric_limit
 from traitlens.report.picture_rows import Panel, Row, draw_rows
-from traitlens.report.style import styled
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters, score_parts
 
@@ -65,7 +64,7 @@ def main() -> None:
         panels.append(Panel(colour(relevance, symmetric_limit(relevance)), title))
         print(f"{method:<32}{relevance.sum():+.3f}", flush=True)
     rows = [Row(panels[start : start + COLUMNS], None) for start in range(0, len(panels), COLUMNS)]
-    styled(draw_rows)(rows, width=183, clipped=True).savefig(Path(sys.argv[1]), dpi=200)
+    draw_rows(rows, width=183, clipped=True).savefig(Path(sys.argv[1]), dpi=200)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from traitlens.report.style import MAP_COLOURS, inches, shorten
+from traitlens.report.style import MAP_COLOURS, inches, shorten, styled
 
 UNIT = "rating points per pixel"
 # Millimetres between pictures, at the edge, for the bar with its numbers and unit; a picture's largest width.
@@ -100,6 +100,7 @@ def _heights(row: Row, picture: float) -> tuple[float, float, float]:
     return above, below, above + picture + below + (_BAR if row.limit is not None else 0.0)
 
 
+@styled
 def draw_rows(rows: Sequence[Row], width: float, clipped: bool) -> Figure:
     """Lay out rows of pictures with a bar below each row that has a scale of its own.
 
