@@ -18,7 +18,7 @@ def test_small_numbers_have_the_decimals_that_they_need(tmp_path):
     assert printed.columns[:4] == ["Variable", "Trait", "Region", "Difference"]
     assert printed.rows == [
         ["age", "warm", "mean rating", "0.0040", "[0.0010, 0.0070]", "2.50", "< .001", ".030", "0.25", "400"],
-        ["age", "warm", "mouth", "−0.0001", "[−0.0003, 0.0070]", "2.50", ".400", "1.000", "0.25", "400"],
+        ["age", "warm", "mouth", "−0.0001", "[−0.0003, 0.0070]", "2.50", ".400", "> .999", "0.25", "400"],
     ]
     large = print_table(table.assign(estimate=[0.4, 1e-5]), COMPARISONS["variables"], results)
     assert [row[3] for row in large.rows] == ["0.400", "0.000"]

@@ -31,7 +31,7 @@ def source(tmp_path, make_images):
             20,
             f"R{rater}",
             ("male", "female")[rater % 2],
-            30.5,
+            30.5 + rater,
             trait,
             1 + (index + rater) % 7,
         )

@@ -62,14 +62,16 @@ def p_value(p: float) -> str:
     Returns
     -------
     str
-        Exact to three places, or "p < .001".
+        Exact to three places, or "p < .001" or "p > .999".
 
     Examples
     --------
-    >>> p_value(0.0312), p_value(0.0002)
-    ('p = .031', 'p < .001')
+    >>> p_value(0.0312), p_value(0.0002), p_value(1.0)
+    ('p = .031', 'p < .001', 'p > .999')
     """
-    return "p < .001" if p < 0.001 else f"p = {bounded(p, 3)}"
+    if p < 0.001:
+        return "p < .001"
+    return "p > .999" if p >= 0.9995 else f"p = {bounded(p, 3)}"
 
 
 def interval_text(low: float, high: float, write: Callable[[float], str] = number) -> str:

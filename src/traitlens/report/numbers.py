@@ -110,7 +110,7 @@ def interval(low: Any, high: Any) -> str:
 
 
 def probability(value: Any) -> str:
-    """Write a p value: exact to three decimals, never as zero.
+    """Write a p value: exact to three decimals, never as zero or one.
 
     Parameters
     ----------
@@ -124,10 +124,12 @@ def probability(value: Any) -> str:
 
     Examples
     --------
-    >>> probability(0.0432), probability(0.00001)
-    ('.043', '< .001')
+    >>> probability(0.0432), probability(0.00001), probability(1)
+    ('.043', '< .001', '> .999')
     """
-    return "< .001" if is_number(value) and float(value) < 0.001 else bounded(value, 3)
+    if is_number(value) and float(value) < 0.001:
+        return "< .001"
+    return "> .999" if is_number(value) and float(value) >= 0.9995 else bounded(value, 3)
 
 
 def count(value: Any) -> str:
