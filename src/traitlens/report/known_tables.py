@@ -46,6 +46,7 @@ _BOUNDED = {
 _TWO_DECIMALS = {
     "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size", "share_of_ceiling",
 }  # fmt: skip
+_MEASURES = {"agreement_z": "agreement"}
 _COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
 
 
@@ -85,7 +86,7 @@ COMPARISONS = {
     ),
     "agreement": Known(
         "ratings",
-        "How far single raters agree with the mean of the others (agreement_z, Fisher’s z) and how far they "
+        "How far single raters agree with the mean of the others (agreement, Fisher’s z) and how far they "
         "tell faces apart (spread, rating points).",
         (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST, "hedges_g"),
     ),
@@ -274,6 +275,8 @@ def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     value = row.get(name)
     if name == REGION and (pd.isna(value) or not value):
         return "mean rating"  # variables are tested against these as well
+    if name == "measure":
+        return _MEASURES.get(str(value), str(value))
     if name.startswith("p_") or name == "p":
         return probability(value)
     if name in _COUNTS:
