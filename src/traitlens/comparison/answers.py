@@ -1,9 +1,11 @@
-"""The three questions of a comparison of groups, answered in sentences with their numbers."""
+"""The questions of a comparison of groups, answered in sentences with their numbers."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
+from traitlens.comparison.exchange import holm
 from traitlens.ratings.apa import bounded, number, p_value
 from traitlens.words import REGION, TRAIT
 
@@ -33,7 +35,14 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     -------
     DataFrame
         group_1, group_2, question, answer (a sentence or two), n_tests, n_significant (corrected for all of
-        them), p_corrected (the smallest).
+        them), p_corrected (the smallest), p_all_questions (the same, corrected for the number of rows).
+
+    Notes
+    -----
+    A report gives all answers at once: with five tests that each err in 5 %, one in five reports of groups
+    that do not differ would hold a wrong "yes". The smallest corrected p of each question is therefore
+    corrected for the number of questions and of pairs of groups (Holm 1979); "yes" is said where this is
+    significant.
 
     Examples
     --------
@@ -60,7 +69,14 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
                 | {"p_corrected": p.min()}
             )
     columns = ["group_1", "group_2", "question", "answer", "n_tests", "n_significant", "p_corrected"]
-    return pd.DataFrame(rows, columns=columns)
+    answers = pd.DataFrame(rows, columns=columns)
+    answers["p_all_questions"] = holm(answers["p_corrected"].fillna(1).to_numpy(float))
+    doubtful = (answers["p_corrected"] <= ALPHA) & (answers["p_all_questions"] > ALPHA)
+    for row in np.flatnonzero(doubtful):
+        by_itself = answers.loc[row, "answer"].replace("Yes, in", "Only as a question by itself, in", 1)
+        corrected = p_value(float(answers.loc[row, "p_all_questions"]))
+        answers.loc[row, "answer"] = f"{by_itself} Corrected for all questions, {corrected}."
+    return answers
 
 
 def _count(name: str, significant: pd.DataFrame) -> int:

@@ -142,7 +142,8 @@ def explain_findings(results: Results) -> str:
         return ""
     return (
         f"Of two numbers, the first belongs to the group that comes first among {several(results.groups)}. "
-        "Tests take raters as the sample; p values are corrected for the number of tests of each question."
+        "Tests take raters as the sample; p values are corrected for the number of tests of each question. "
+        "Yes is said where a difference remains significant with the number of questions corrected for, too."
     )
 
 

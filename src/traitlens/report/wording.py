@@ -32,6 +32,10 @@ REFERENCES = {
         "explainable artificial intelligence for regression models: A methodological perspective. IEEE "
         "Signal Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277"
     ),
+    "holm": (
+        "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
+        "Statistics, 6(2), 65–70."
+    ),
     "phipson": (
         "Phipson, B., & Smyth, G. K. (2010). Permutation P-values should never be zero: Calculating exact "
         "P-values when permutations are randomly drawn. Statistical Applications in Genetics and Molecular "
@@ -372,6 +376,9 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         "corrected p values below .05 were called significant. "
     )
     cited = ["phipson"]
+    if "answers" in results.comparisons:
+        text += "The smallest p of each question was corrected for the number of questions (Holm, 1979). "
+        cited.append("holm")
     if {"performance", "regions"} & set(results.comparisons):
         text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
     variables = list(results.setting("comparison", "variables") or [])
