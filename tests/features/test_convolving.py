@@ -5,10 +5,10 @@ import torch
 from traitlens.features import convolving
 
 
-@pytest.mark.parametrize(("images", "inputs", "outputs"), [(1, 64, 128), (2, 128, 256), (1, 3, 64)])
+@pytest.mark.parametrize(("images", "inputs", "outputs"), [(1, 64, 64), (2, 128, 256), (1, 3, 64)])
 def test_fast_convolution_agrees_with_the_direct_one(images, inputs, outputs):
     rng = np.random.default_rng(0)
-    values = torch.from_numpy(rng.normal(size=(images, inputs, 20, 15))).float().relu()
+    values = torch.from_numpy(rng.normal(size=(images, inputs, 21, 20))).float().relu()
     weight = torch.from_numpy(rng.normal(size=(outputs, inputs, 3, 3))).float()
     bias = torch.from_numpy(rng.normal(size=outputs)).float()
     wanted = torch.nn.functional.conv2d(values.double(), weight.double(), bias.double(), padding=1).numpy()
@@ -21,3 +21,9 @@ def test_other_precisions_go_the_direct_way():
     values = torch.ones(1, 64, 4, 4, dtype=torch.bfloat16)
     weight = torch.ones(128, 64, 3, 3, dtype=torch.bfloat16)
     assert convolving.convolve(values, weight, None).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 8), (7, 5), (2, 2)])
+def test_the_largest_of_two_by_two_is_torchs(rows, columns):
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, rows, columns)))
+    assert torch.equal(convolving.max_pool(values), torch.nn.functional.max_pool2d(values, 2, 2))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from traitlens.features.convolving import convolve
+from traitlens.features.convolving import convolve, max_pool
+from traitlens.features.memory import keep_memory
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.stacks import kept_stacks, load_stack
 from traitlens.features.weights import (
@@ -141,7 +142,7 @@ class Backbone:
             values = self.input(pixels)
             for layer in self.layers[:depth]:
                 if layer.weight is None:
-                    values = layer(values)
+                    values = max_pool(values)
                 else:
                     values = convolve(values, layer.weight, layer.bias).relu_()
                 if layer.name in taps:
@@ -266,6 +267,7 @@ def load_backbone(
     >>> backbone.shapes["block4_pool"]  # doctest: +SKIP
     (512, 16)
     """
+    keep_memory()
     if name == "vgg16":
         tensors, source = vgg16_weights(weights, announce)
         return stack_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-MANY_CHANNELS = 128
-"""Outputs from which on Winograd's transforms cost less than they save."""
+MANY_CHANNELS = 64
+"""Inputs and outputs from which on Winograd's transforms cost less than they save."""
+
+MANY_PIXELS = 20 * 20
+"""Pixels from which on transforming the weights, too, costs less than it saves."""
 
 
 @cache
@@ -49,12 +52,32 @@ def convolve(values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor
     """
     import torch
 
-    plain = values.device.type == "cpu" and values.dtype == torch.float32
-    if not (plain and len(weight) >= MANY_CHANNELS and has_winograd()):
-        return torch.nn.functional.conv2d(values, weight, bias, padding=1)
-    kernel = weight.contiguous()
+    conv2d = torch.nn.functional.conv2d
+    if values.device.type != "cpu" or values.dtype != torch.float32 or not has_winograd():
+        return conv2d(values, weight, bias, padding=1)
+    values, weight = values.contiguous(), weight.contiguous()  # one layout: changing it takes long
+    if min(weight.shape[:2]) < MANY_CHANNELS or values.shape[2] * values.shape[3] < MANY_PIXELS:
+        return conv2d(values, weight, bias, padding=1)
     # One image at a time: NNPACK takes another, slower way with several.
-    images = [
-        torch._nnpack_spatial_convolution(image[None].contiguous(), kernel, bias, 1, 1) for image in values
-    ]
+    images = [torch._nnpack_spatial_convolution(image[None], weight, bias, 1, 1) for image in values]
     return torch.cat(images) if len(images) > 1 else images[0]
+
+
+def max_pool(values: "torch.Tensor") -> "torch.Tensor":
+    """Take the largest of two by two values, several times as fast as torch's own on ordinary processors.
+
+    Parameters
+    ----------
+    values : Tensor
+        (image, channel, row, column); a last odd row or column is left out.
+
+    Returns
+    -------
+    Tensor
+        (image, channel, row // 2, column // 2).
+    """
+    import torch
+
+    rows, columns = (side // 2 * 2 for side in values.shape[2:])
+    larger = torch.maximum(values[:, :, 0:rows:2], values[:, :, 1:rows:2])
+    return torch.maximum(larger[..., 0:columns:2], larger[..., 1:columns:2])

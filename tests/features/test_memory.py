@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+from traitlens.features.memory import keep_memory
+
+TAKEN_AGAIN = """
+import resource
+import numpy as np
+from traitlens.features.memory import keep_memory
+
+kept = keep_memory()
+np.ones(2**24, np.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    np.ones(2**24, np.uint8)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+assert not kept or faults < 4096, faults  # a fresh array has 4096 pages
+"""
+
+
+def test_arrays_take_the_memory_that_former_ones_left():
+    subprocess.run([sys.executable, "-c", TAKEN_AGAIN], check=True)
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    keep_memory.cache_clear()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_memory()
+    keep_memory.cache_clear()
