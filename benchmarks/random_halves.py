@@ -1,0 +1,129 @@
+"""How often two random halves of real judgements are said to differ (One Million Impressions).
+
+    python benchmarks/random_halves.py [--data FOLDER] [--first 200] [--splits 100] [--permutations 199]
+
+80 faces, 10 attributes, judgements as they were given (repeated ones are left out). They have no raters'
+names, so the unit is a judgement: the n-th judgement of every face, in random order, is taken as one rater of
+that attribute, and these are split in two halves. Each split is tested and answered as in a report: it counts
+where any answer says "yes", corrected for the number of questions. Splits have the seeds from --first on.
+Writes benchmarks/results/random_halves.csv: smallest corrected p of each question, by split.
+"""
+
+import argparse
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from traitlens.comparison.answers import ALPHA, QUESTIONS, answer_questions
+from traitlens.comparison.by_performance import compare_performance
+from traitlens.comparison.by_rating import compare_means
+from traitlens.comparison.by_region import compare_regions
+from traitlens.comparison.by_reliability import compare_reliability
+from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.pipeline import Run
+from traitlens.pipeline.comparing import make_operator
+from traitlens.study.reading import Study
+
+ROOT = Path(__file__).resolve().parents[1]
+FACES = 80
+TRAITS = [
+    "trustworthy", "attractive", "dominant", "smart", "age", "happy", "outgoing", "gender", "memorable",
+    "familiar",
+]  # fmt: skip
+SETTINGS = """
+name = "Random halves"
+scale = [0, 100]
+[faces]
+size = 128
+[readout]
+grid = 4
+"""
+
+
+def read_judgements(data: Path) -> pd.DataFrame:
+    """Read the judgements of some faces: image, trait, rating."""
+    with zipfile.ZipFile(data / "attribute_ratings.zip") as archive:
+        table = pd.read_csv(archive.open(archive.namelist()[0]))
+    faces = np.random.default_rng(0).choice(np.arange(1, 1005), FACES, replace=False)
+    chosen = table["attribute"].isin(TRAITS) & table["stimulus"].isin(faces)
+    table = table[chosen & (table["rating_type"] == "normal")]
+    image = table["stimulus"].astype(str) + ".jpg"
+    return pd.DataFrame(
+        {"image": image, "trait": table["attribute"], "rating": table["rating"].astype(float)}
+    )
+
+
+def split(judgements: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Deal the judgements of each face and trait to two halves in turn, in random order."""
+    mixed = judgements.sample(frac=1, random_state=seed)
+    turn = mixed.groupby(["trait", "image"]).cumcount()
+    return mixed.assign(
+        rater=mixed["trait"] + "-" + turn.astype(str), group=np.where(turn % 2 == 0, "a", "b")
+    )
+
+
+def explain(data: Path, judgements: pd.DataFrame) -> RegionOperator:
+    """Let the network see the faces, and take their regions back to the features."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "images").mkdir()
+        for image in judgements["image"].unique():
+            shutil.copy(data / "images" / image, folder / "images")
+        split(judgements, 0).to_csv(folder / "ratings.csv", index=False)
+        (folder / "study.toml").write_text(SETTINGS, encoding="utf-8")
+        run = Run(Study.load(folder))
+        operator = make_operator(run, lambda images: None)
+        run.close()
+    return operator
+
+
+def answer(ratings: pd.DataFrame, operator: RegionOperator, permutations: int, seed: int) -> pd.DataFrame:
+    """Test two halves as a report does."""
+    penalties = choose_common_penalties(ratings, operator, np.arange(len(operator.images)), 0)
+    drawn = {"permutations": permutations, "seed": seed}
+    tables = {
+        "means": compare_means(ratings, **drawn),
+        "reliability": compare_reliability(ratings, splits=10, **drawn),
+        "performance": compare_performance(ratings, operator, penalties, **drawn),
+        "regions": compare_regions(ratings, operator, penalties, **drawn),
+    }
+    return answer_questions(tables, len(TRAITS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "omi")
+    parser.add_argument("--first", type=int, default=200)
+    parser.add_argument("--splits", type=int, default=100)
+    parser.add_argument("--permutations", type=int, default=199)
+    options = parser.parse_args()
+    if not (options.data / "attribute_ratings.zip").exists():
+        print(f"One Million Impressions is not in {options.data}: passed over; name its folder with --data")
+        return
+    judgements = read_judgements(options.data)
+    operator = explain(options.data, judgements)
+    names = {question: name for name, question in QUESTIONS.items()}
+    found = []
+    with threadpool_limits(1):  # the matrices are small
+        for seed in range(options.first, options.first + options.splits):
+            answers = answer(split(judgements, seed), operator, options.permutations, seed)
+            smallest = dict(zip(answers["question"].map(names), answers["p_corrected"], strict=True))
+            found.append({"seed": seed, **smallest, "all_questions": answers["p_all_questions"].min()})
+            if len(found) % 10 == 0:
+                print(f"  {len(found)} of {options.splits}", flush=True)
+    table = pd.DataFrame(found).set_index("seed")
+    for name, count in (table <= ALPHA).sum().items():
+        print(f"{name:14} significant in {count} of {len(table)}")
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    table.to_csv(results / "random_halves.csv")
+
+
+if __name__ == "__main__":
+    main()
