@@ -27,7 +27,7 @@ from traitlens.faces.regions import REGIONS
 from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.explaining import unite_regions
 from traitlens.pipeline.preparing import read_points
-from traitlens.pipeline.relevance_stores import Former, _regions
+from traitlens.pipeline.relevance_stores import Former, _gather_sums, _Tables
 from traitlens.readouts.choosing import Factorised
 from traitlens.readouts.performance import performance
 
@@ -67,9 +67,10 @@ def regions(images: int, folder: Path) -> None:
         (positions, {"regions": rng.normal(size=(2, 2, len(positions), len(REGIONS), 2))})
         for positions in blocks
     ]
-    table = _regions(parts, traits, Former([]), names, groups, traits, REGIONS)
-    keeping.write_table(folder / "regions.csv", table)
-    keeping.write_table(folder / "region_unions.csv", unite_regions(table))
+    sums = _gather_sums(parts, (2, 2, images, len(REGIONS)))
+    tables = _Tables(sums, traits, Former([]), names, groups, traits, REGIONS)
+    keeping.write_table(folder / "regions.csv", tables)
+    keeping.write_table(folder / "region_unions.csv", map(unite_regions, tables))
 
 
 def fold(images: int, _folder: Path) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,18 +131,20 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
     """Write a table as CSV (UTF-8, comma, point), whole or not at all.
 
     Parameters
     ----------
     path : Path
         The file.
-    table : DataFrame
-        The table; its index is not written.
+    table : DataFrame or iterable of DataFrame
+        The table, or its parts one after the other; the index is not written.
     """
+    parts = [table] if isinstance(table, pd.DataFrame) else table
     with write_whole(path) as temporary:
-        table.to_csv(temporary, index=False)
+        for number, part in enumerate(parts):
+            part.to_csv(temporary, index=False, header=number == 0, mode="a")
 
 
 def size_of(path: Path) -> int:

@@ -5,6 +5,7 @@ bit however many blocks are worked on at once, and where.
 """
 
 import logging
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -20,6 +21,10 @@ from traitlens.problems import Problem, TraitlensError
 
 _GIVES_BACK = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
 """Dask lets workers give memory back at once; arrays that come and go then take half as long again."""
+
+_STARTS = "distributed.worker.multiprocessing-method"
+_LOADED_ONCE = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
+"""Modules that workers share: loaded by the process that they are forked from."""
 
 Work = Callable[[int], int]
 """Makes the block of a number, keeps it, and gives the number back; travels to other processes."""
@@ -102,7 +107,8 @@ class Cluster:
                 folder = self._closing.enter_context(
                     tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
                 )
-                with _interrupts_held(), dask.config.set({_GIVES_BACK: None}):
+                self._closing.enter_context(dask.config.set({_GIVES_BACK: None, _STARTS: _way_to_start()}))
+                with _interrupts_held():
                     local = distributed.LocalCluster(
                         n_workers=workers,
                         threads_per_worker=1,
@@ -168,6 +174,18 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _way_to_start() -> str:
+    """Choose how workers start: forked from a process that has loaded the program, where the system can."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return "spawn"
+    import dask
+    from distributed.utils import get_mp_context
+
+    with dask.config.set({_STARTS: "forkserver"}):
+        get_mp_context().set_forkserver_preload(_LOADED_ONCE)  # in place of what Dask would load
+    return "forkserver"
 
 
 def _hand_on(work: Work) -> Work:

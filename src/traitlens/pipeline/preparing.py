@@ -21,6 +21,9 @@ from traitlens.words import IMAGE, POINT, X, Y
 N_POINTS = 478
 """Points of the face mesh."""
 
+ROWS_AT_ONCE = 100_000
+"""Rows of `landmarks.csv` that are read at a time."""
+
 
 def write_prepared(
     target: Path, paths: dict[str, Path], points: dict[str, np.ndarray], faces: FaceSettings, advance: Advance
@@ -127,10 +130,15 @@ def read_points(path: Path) -> dict[str, np.ndarray]:
     dict of str to ndarray
         (478, 2) by image, for the images that have every point.
     """
-    table = pd.read_csv(path, dtype={IMAGE: "category"}).sort_values([IMAGE, POINT])
-    places, counts = table[[X, Y]].to_numpy(float), table[IMAGE].value_counts(sort=False)
-    return {
-        str(image): places[end - count : end]
-        for image, count, end in zip(counts.index, counts, counts.cumsum(), strict=True)
-        if count == N_POINTS
-    }
+    pieces: dict[str, list[np.ndarray]] = {}
+    for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):
+        images, rows = table[IMAGE].to_numpy(), table[[POINT, X, Y]].to_numpy(float)
+        starts = np.flatnonzero(np.append(True, images[1:] != images[:-1]))
+        for image, piece in zip(images[starts], np.split(rows, starts[1:]), strict=True):
+            pieces.setdefault(image, []).append(piece)
+    found = {}
+    for image, parts in pieces.items():
+        points = np.concatenate(parts)
+        if len(points) == N_POINTS:
+            found[image] = points[np.argsort(points[:, 0]), 1:]
+    return found

@@ -24,13 +24,16 @@ from traitlens.pipeline.preparing import average_face
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import tabulate_sums
 from traitlens.watching import Advance
-from traitlens.words import FOLD, GROUP, IMAGE, RELEVANCE, TRAIT, X, Y
+from traitlens.words import FOLD, GROUP, IMAGE, REGION, RELEVANCE, TRAIT, X, Y
 
 if TYPE_CHECKING:
     from traitlens.pipeline.run import Run
 
 MAPS, AVERAGES = "maps.zarr", "average_maps.zarr"
 REGION_TABLE, UNION_TABLE = "regions.csv", "region_unions.csv"
+
+IMAGES_AT_ONCE = 500
+"""Images whose rows of the table of regions are put together at a time."""
 
 Parts = Iterable[tuple[np.ndarray, dict[str, np.ndarray]]]
 """Positions of a block's images, and what :class:`traitlens.pipeline.explaining.MapWork` made of it."""
@@ -128,9 +131,10 @@ def write_stores(
         Names of the regions.
     """
     traits, images = list(keys), prepared[IMAGE].to_numpy()
-    table = _regions(parts, made, former, images, groups, traits, regions)
-    keeping.write_table(results / UNION_TABLE, unite_regions(table))
-    keeping.write_table(results / REGION_TABLE, table)
+    sums = _gather_sums(parts, (len(groups), len(made), len(images), len(regions)))
+    tables = _Tables(sums, made, former, images, groups, traits, regions)
+    keeping.write_table(results / UNION_TABLE, map(unite_regions, tables))
+    keeping.write_table(results / REGION_TABLE, tables)
     coordinates = {
         GROUP: np.array(groups, object),
         TRAIT: np.array(traits, object),
@@ -154,23 +158,39 @@ def write_stores(
         write_arrays(temporary, dataset, large, blocks, {RELEVANCE: MAP_SCALE})
 
 
-def _regions(
-    parts: Parts,
-    made: list[str],
-    former: Former,
-    images: np.ndarray,
-    groups: list[str],
-    traits: list[str],
-    regions: Sequence[str],
-) -> pd.DataFrame:
-    """Put the table of regions together, in the order of images, groups, traits and regions."""
-    tables = [] if former.regions is None else [former.regions]
-    for positions, arrays in parts if made else ():
-        tables.append(tabulate_sums(arrays["regions"], images[positions], groups, made, regions))
-    table = pd.concat(tables, ignore_index=True)
-    orders = ((IMAGE, images), (GROUP, groups), (TRAIT, traits), ("region", regions))
-    places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
-    return table.iloc[np.lexsort(places[::-1])]
+def _gather_sums(parts: Parts, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Gather the sums of regions from all blocks: (group, made trait, image, region, 2)."""
+    sums = np.full((*shape, 2), np.nan)
+    for positions, arrays in parts if shape[1] else ():
+        sums[:, :, positions] = arrays["regions"]
+    return sums
+
+
+@dataclass(frozen=True, eq=False)
+class _Tables:
+    """The table of regions in the order of images, groups, traits and regions: some images at a time."""
+
+    sums: np.ndarray
+    made: list[str]
+    former: Former
+    images: np.ndarray
+    groups: list[str]
+    traits: list[str]
+    regions: Sequence[str]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(self.images), IMAGES_AT_ONCE):
+            images = self.images[start : start + IMAGES_AT_ONCE]
+            sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
+            tables = []
+            if self.made:
+                tables.append(tabulate_sums(sums, images, self.groups, self.made, self.regions))
+            if self.former.regions is not None:
+                tables.append(self.former.regions[self.former.regions[IMAGE].isin(images)])
+            table = pd.concat(tables, ignore_index=True)
+            orders = ((IMAGE, images), (GROUP, self.groups), (TRAIT, self.traits), (REGION, self.regions))
+            places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
+            yield table.iloc[np.lexsort(places[::-1])]
 
 
 def _averages(

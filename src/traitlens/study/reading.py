@@ -379,7 +379,8 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
     table, unmatched = match_images(table, files, path.name)
     problems += unmatched + find_duplicates(table, [IMAGE, POINT], path.name)
     table[POINT] = table[POINT].astype(str).str.strip()
-    return table[[IMAGE, POINT, X, Y]], problems
+    names = dict.fromkeys((IMAGE, POINT), "category")  # there are many rows of each
+    return table[[IMAGE, POINT, X, Y]].astype(names), problems
 
 
 def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
