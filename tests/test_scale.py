@@ -412,7 +412,7 @@ def test_an_interrupted_run_ends_with_130_and_one_line(whole, tmp_path, options)
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while process.poll() is None and not list(out.glob(".kept/features/*/*.npz")):
+    while process.poll() is None and not list(out.glob(".kept/features/*/*.np[zy]")):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and its workers
     _, told = process.communicate(timeout=100)

@@ -115,6 +115,7 @@ class Cluster:
                         memory_limit=0,
                         host="127.0.0.1",
                         dashboard_address=None,
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a port that is free
                         local_directory=folder,
                         silence_logs=logging.CRITICAL,
                     )
