@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Analyse": (analysing.check, looking.faces, analysing.run, analysing.sanity),
     "Use": (using.predict, using.explain, using.backbones, using.add_backbone),
     "Look": (exploring.explore, drawing.figure),
-    "Share": (analysing.export, looking_after.cite),
+    "Share": (using.share, analysing.export, looking_after.cite),
     "This installation": (looking_after.doctor, looking_after.status),
 }
 """The commands in the order of work, by the heading they stand under in the help."""

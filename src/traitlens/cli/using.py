@@ -1,4 +1,4 @@
-"""Commands that use what was fitted on faces of no study, and tell what there is to fit on."""
+"""Commands that use what was fitted on faces of no study, share it, and tell what there is to fit on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from traitlens.cli.options import Weights
-from traitlens.cli.terminal import Terminal, answer, messages
+from traitlens.cli.terminal import Terminal, answer, confirm, messages
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of readouts: RESULTS/models.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A folder of readouts, RESULTS/models, or hf://OWNER/NAME on the hub."
+    ),
+]
 METHOD = "lrp.sequential_preset_a_flat"
 IMPRESSIONS = "Impressions that raters would form, not facts about the person shown:"
 
@@ -60,6 +65,28 @@ def explain(
     with Terminal().stage("Explaining", len(models.traits)) as advance:
         files = write_new_maps(models, backbone, image, out, method, advance)
     answer({"maps": files}, "Relevance of each pixel, in rating points:", *map(str, files))
+
+
+def share(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of readouts: RESULTS/models.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="What to call it on the hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone see it; else it is private.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Share without asking.")] = False,
+) -> None:
+    """Share a model on the Hugging Face hub, after showing what goes there; never pictures or ratings.
+
+    Example: traitlens share mystudy/results/models owner/name
+    """
+    from traitlens.readouts.hub import ADDRESS
+    from traitlens.readouts.hub import share as share_models
+
+    address = share_models(model, repository, private=not public, confirm=None if yes else confirm)
+    name = ADDRESS + repository
+    answer(
+        {"address": address, "name": name}, f"Shared: {address}. Use it: traitlens predict {name} face.jpg"
+    )
 
 
 def backbones() -> None:

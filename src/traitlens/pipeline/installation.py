@@ -20,6 +20,7 @@ from traitlens.report.description import PACKAGES
 EXTRAS = {
     "tables": ("Excel and SPSS tables", ("python_calamine", "openpyxl", "pyreadstat")),
     "app": ("the explorer", ("nicegui",)),
+    "hub": ("models to and from the Hugging Face hub", ("huggingface_hub",)),
 }
 """Extras by name: what they are for, and the modules that they bring."""
 

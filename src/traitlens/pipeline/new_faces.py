@@ -16,6 +16,7 @@ from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.keeping import write_whole
 from traitlens.problems import ModelError, Problem, TraitlensError
+from traitlens.readouts.hub import find_models
 from traitlens.readouts.readout import Readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.analyze import Explainer
@@ -27,14 +28,14 @@ LARGEST = 2048
 
 
 def load_models(
-    folder: Path, weights: Path | None = None, announce: Callable[[str], None] = lambda text: None
+    name: str | Path, weights: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[TraitModels, Backbone]:
     """Load readouts and the network that they read, set up as it was when they were fitted.
 
     Parameters
     ----------
-    folder : Path
-        `results/models` of a run.
+    name : str or Path
+        `results/models` of a run, or `hf://owner/name` for a model on the Hugging Face hub.
     weights : Path or None
         A file with the network's weights; found or fetched where None.
     announce : callable
@@ -52,7 +53,7 @@ def load_models(
     TraitlensError
         If either cannot be loaded.
     """
-    models = TraitModels.load(folder)
+    models = TraitModels.load(find_models(name, announce))
     backbone = load_backbone(models.backbone_name, weights, announce)
     return models, replace(backbone, preprocessing=models.preprocessing)
 

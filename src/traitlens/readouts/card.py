@@ -27,7 +27,7 @@ raters. It says nothing about the person shown: not their character, health, min
 
 ## Intended use
 Research into how people form impressions of faces, and which parts of a face carry them. Load it with
-`TraitModels.load(folder)`.
+`TraitModels.load(folder)`, or use it from the hub by its name: `traitlens predict hf://OWNER/NAME face.jpg`.
 
 **Not for** decisions about people (hiring, lending, policing, admission, diagnosis, matching), nor for
 sorting or scoring photographs of people who have not agreed to it.

@@ -119,8 +119,8 @@ class Manifest(Checked):
     tensors: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-def _file(folder: Path, name: str, largest: int | None = None) -> Path:
-    """Find a file of the model: a plain file inside the folder, not a link, not too large."""
+def plain_file(folder: Path, name: str, largest: int | None = None) -> Path:
+    """Find a file of a model: a plain file inside the folder, not a link, not too large."""
     path = folder / name
     if path.is_symlink() or not path.is_file():
         raise ModelError(
@@ -149,7 +149,7 @@ def read_manifest(folder: Path) -> Manifest:
     ModelError
         If it is missing, too large or says what no model says.
     """
-    path = _file(folder, MANIFEST, LARGEST_MANIFEST)
+    path = plain_file(folder, MANIFEST, LARGEST_MANIFEST)
     try:
         manifest = Manifest.model_validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
@@ -214,7 +214,7 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = _file(folder, TENSORS)
+    path = plain_file(folder, TENSORS)
     try:
         with path.open("rb") as file:
             header = int.from_bytes(file.read(8), "little")

@@ -294,7 +294,7 @@ class TraitModels:
         Parameters
         ----------
         folder : Path
-            What :meth:`save` wrote.
+            What :meth:`save` wrote, or :func:`~traitlens.readouts.hub.fetch` fetched from the hub.
 
         Returns
         -------

@@ -1,0 +1,286 @@
+"""Models to and from the Hugging Face hub: the three files of a checked model, and nothing else.
+
+Sharing is private unless said otherwise. Pictures and ratings go nowhere: what is no file of a model is
+refused, in the folder as in the repository. What is fetched lies in the cache as plain files
+under its commit, and is believed as little as any folder: :meth:`TraitModels.load` checks everything.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from traitlens.features.weights import OFFLINE_VARIABLE, cache_folder
+from traitlens.keeping import remove, write_whole
+from traitlens.problems import ModelError, Problem
+from traitlens.readouts.manifest import CARD, LARGEST_MANIFEST, MANIFEST, TENSORS, plain_file
+from traitlens.readouts.saved import TraitModels
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+ADDRESS = "hf://"
+"""What the name of a model on the hub begins with: `hf://owner/name`, or `hf://owner/name@revision`."""
+
+LARGEST = {MANIFEST: LARGEST_MANIFEST, TENSORS: 8 * 2**30, CARD: 2**20}
+"""The files of a model, and the most bytes of each that are shared or fetched."""
+
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+_NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WELCOME = {".gitattributes", "LICENSE"}  # of the hub itself, and of whoever shares a model
+
+
+def share(
+    folder: str | Path,
+    repository: str,
+    *,
+    private: bool = True,
+    token: str | None = None,
+    confirm: Callable[[str], bool] | None = None,
+) -> str:
+    """Share a model on the Hugging Face hub, after every check that loading makes.
+
+    Parameters
+    ----------
+    folder : str or Path
+        What :meth:`TraitModels.save` wrote: `results/models` of a run.
+    repository : str
+        "owner/name"; made where it is missing.
+    private : bool, default True
+        Whether only its owner sees it. A repository that is there must be as private as this says.
+    token : str or None
+        A token that may write; that of `hf auth login` or of the variable HF_TOKEN where None.
+    confirm : callable or None
+        Is shown what would be shared; returns whether to go on.
+
+    Returns
+    -------
+    str
+        The address of its page.
+
+    Raises
+    ------
+    ModelError
+        If the model has a fault, the folder or the repository holds anything else, or the hub refuses.
+
+    Examples
+    --------
+    >>> share("results/models", "owner/name")  # doctest: +SKIP
+    'https://huggingface.co/owner/name'
+    """
+    _check_name(repository)
+    folder = Path(folder)
+    models = TraitModels.load(folder)
+    files = {name: plain_file(folder, name, largest) for name, largest in LARGEST.items()}
+    _refuse_foreign({path.name for path in folder.iterdir()}, str(folder))
+    if confirm is not None and not confirm(_describe(models, files, repository, private)):
+        raise ModelError(Problem("nothing was shared", "it must be confirmed"))
+    with _reach(repository, token) as hub:
+        from huggingface_hub import CommitOperationAdd
+
+        address = hub.create_repo(repository, private=private, exist_ok=True)
+        found = hub.model_info(repository)
+        if found.private != private:
+            is_now, other = ("private", "public") if found.private else ("public", "private")
+            raise ModelError(
+                Problem(
+                    f"it is there and is {is_now}, not {other}",
+                    f"share it as {is_now}, make it {other} on its page, or give another name",
+                    ADDRESS + repository,
+                )
+            )
+        there = {file.rfilename for file in found.siblings or ()}
+        _refuse_foreign(there - _WELCOME, ADDRESS + repository)
+        additions = [CommitOperationAdd(name, path) for name, path in files.items()]
+        hub.create_commit(repository, additions, commit_message=f"Share {len(models.readouts)} readouts")
+    return str(address)
+
+
+def fetch(
+    repository: str,
+    revision: str | None = None,
+    *,
+    token: str | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Fetch a model from the Hugging Face hub, once for each of its commits.
+
+    Parameters
+    ----------
+    repository : str
+        "owner/name".
+    revision : str or None
+        A branch, a tag or a commit; the newest commit where None. A commit that was fetched before needs no
+        network.
+    token : str or None
+        A token that may read; that of `hf auth login` or of the variable HF_TOKEN where None.
+    announce : callable
+        Called with a line of text before anything slow.
+
+    Returns
+    -------
+    Path
+        The folder in the cache, for :meth:`TraitModels.load`, which checks it.
+
+    Raises
+    ------
+    ModelError
+        If there is no model there, a file of it is too large, or the hub cannot be reached.
+
+    Examples
+    --------
+    >>> models = TraitModels.load(fetch("owner/name"))  # doctest: +SKIP
+    """
+    _check_name(repository)
+    kept = cache_folder() / "hub" / repository
+    if revision is not None and _COMMIT.fullmatch(revision) and (kept / revision).is_dir():
+        return kept / revision
+    name = ADDRESS + repository
+    if os.environ.get(OFFLINE_VARIABLE):
+        fault = f"downloads are switched off ({OFFLINE_VARIABLE})"
+        raise ModelError(Problem(fault, "name a commit that was fetched before, or unset it", name))
+    with _reach(repository, token) as hub:
+        found = hub.model_info(repository, revision=revision, files_metadata=True)
+        sizes = {file.rfilename: file.size for file in found.siblings or ()}
+        _check_listing(sizes, found.sha, name)
+        folder = kept / found.sha
+        if not folder.is_dir():
+            announce(f"Fetching {name} once ({_size(sum(sizes[file] for file in LARGEST))})")
+            with write_whole(folder) as temporary:
+                for file in LARGEST:
+                    hub.hf_hub_download(repository, file, revision=found.sha, local_dir=temporary)
+                remove(temporary / ".cache")  # the hub's own notes
+    return folder
+
+
+def find_models(name: str | Path, announce: Callable[[str], None] = lambda text: None) -> Path:
+    """Find the folder of a model by what a user calls it.
+
+    Parameters
+    ----------
+    name : str or Path
+        A folder, or `hf://owner/name`, or `hf://owner/name@revision`.
+    announce : callable
+        Called with a line of text before anything slow.
+
+    Returns
+    -------
+    Path
+        The folder; a model on the hub is fetched.
+
+    Raises
+    ------
+    ModelError
+        As :func:`fetch` raises it.
+
+    Examples
+    --------
+    >>> find_models("results/models").as_posix()
+    'results/models'
+    """
+    if not str(name).startswith(ADDRESS):
+        return Path(name)
+    repository, _, revision = str(name).removeprefix(ADDRESS).partition("@")
+    return fetch(repository, revision or None, announce=announce)
+
+
+def _check_name(repository: str) -> None:
+    """Refuse what is no name of a repository."""
+    if not _NAME.fullmatch(repository):
+        raise ModelError(Problem(f"{repository!r} is no name on the hub", "write it as owner/name"))
+
+
+def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: str) -> None:
+    """Refuse what is no model, or too large for one, before a byte of it is fetched."""
+    problems = [
+        Problem(f"it holds no {file}", "give the name of a model that traitlens shared", name)
+        for file in LARGEST
+        if file not in sizes
+    ]
+    for file, largest in LARGEST.items():
+        size = sizes.get(file, 0)
+        if size is None or not 0 <= size <= largest:
+            told = (
+                "its size is not told"
+                if size is None
+                else f"it has {_size(size)}, at most {_size(largest)} are fetched"
+            )
+            problems.append(Problem(told, "ask whoever shared it", f"{name}/{file}"))
+    if not _COMMIT.fullmatch(commit or ""):
+        problems.append(Problem("the hub does not say which commit it is", "try again later", name))
+    if problems:
+        raise ModelError(problems)
+
+
+def _refuse_foreign(names: set[str], where: str) -> None:
+    """Refuse a place that holds anything but the files of a model."""
+    foreign = sorted(names - set(LARGEST))
+    if foreign:
+        more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
+        fault = f"it holds what is no part of a model: {', '.join(foreign[:5])}{more}"
+        raise ModelError(Problem(fault, "keep a model in a place of its own", where))
+
+
+def _describe(models: TraitModels, files: Mapping[str, Path], repository: str, private: bool) -> str:
+    """Tell what would be shared, and what to think of before."""
+    owner, source = repository.partition("/")[0], models.backbone_source or "unknown"
+    seen = f"private: only {owner} can see it" if private else "PUBLIC: everyone can see it"
+    lines = [
+        f"To be shared as {ADDRESS}{repository} ({seen}):",
+        *(f"  {name}, {_size(path.stat().st_size)}" for name, path in files.items()),
+        f"Groups: {', '.join(models.groups)}",
+        f"Traits: {', '.join(models.traits)}",
+        f"Network: {models.backbone_name}, named but not shared; its source: {source}",
+        "It predicts impressions that raters would form, never facts about the person shown, and was made of "
+        "people's ratings: please share it only as they agreed to.",
+    ]
+    return "\n".join(lines)
+
+
+def _size(number: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
+
+
+@contextmanager
+def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
+    """Speak with the hub; whatever goes wrong there is told in one line."""
+    name = ADDRESS + repository
+
+    def told(what: str, advice: str) -> ModelError:
+        return ModelError(Problem(what, advice, name))
+
+    try:
+        import httpx2
+        from huggingface_hub import HfApi, errors
+    except ImportError as error:
+        fault = f"the hub needs a package that is not installed ({error.name})"
+        raise told(fault, "pip install 'traitlens[hub]'") from None
+    try:
+        yield HfApi(token=token, library_name="traitlens")
+    except errors.GatedRepoError:
+        raise told("its owner admits people one by one", f"ask on its page, then {LOG_IN}") from None
+    except errors.RevisionNotFoundError:
+        raise told("it has no such revision", "name a branch, a tag or a commit of it") from None
+    except errors.RepositoryNotFoundError:
+        advice = f"check the name, and {LOG_IN}"
+        raise told("there is no such repository, or it is closed to you", advice) from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        if status == 401:
+            raise told("the hub does not know you", LOG_IN) from None
+        if status == 403:
+            advice = "name yourself or an organisation of yours as owner, and use a token that may write"
+            raise told("you may not do this there", advice) from None
+        said = " ".join((error.server_message or error.response.reason_phrase).split())
+        raise told(f"the hub refuses ({status}: {said})", "mend that, or try again later") from None
+    except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
+        fault = f"the hub cannot be reached ({type(error).__name__})"
+        raise told(fault, "check the network and its proxy settings, and try again") from None
+    except (ValueError, RuntimeError) as error:
+        # A card that is not as the hub wants it, or a transfer that broke.
+        said = " ".join(str(error).split())[:160]
+        raise told(f"the hub's client refuses ({said})", "mend that, or try again later") from None
