@@ -16,11 +16,13 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
+from traitlens.features.memory import VARIABLES
 from traitlens.pipeline.machine import Machine
 from traitlens.problems import Problem, TraitlensError
 
-_GIVES_BACK = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
-"""Dask lets workers give memory back at once; arrays that come and go then take half as long again."""
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+_WATCHING = ("distributed.worker.profile.enabled", "distributed.admin.system-monitor.gil.enabled")
+"""What Dask would watch in the workers a hundred times a second, for nobody to look at."""
 
 _STARTS = "distributed.worker.multiprocessing-method"
 _LOADED_ONCE = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
@@ -107,7 +109,7 @@ class Cluster:
                 folder = self._closing.enter_context(
                     tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
                 )
-                self._closing.enter_context(dask.config.set({_GIVES_BACK: None, _STARTS: _way_to_start()}))
+                self._closing.enter_context(dask.config.set(_settings()))
                 with _interrupts_held():
                     local = distributed.LocalCluster(
                         n_workers=workers,
@@ -177,16 +179,21 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _way_to_start() -> str:
-    """Choose how workers start: forked from a process that has loaded the program, where the system can."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return "spawn"
+def _settings() -> dict[str, Any]:
+    """Choose how workers start: forked from a process that has loaded the program, where the system can.
+
+    Dask would have their memory given back at once; arrays that come and go then take half as long again.
+    """
     import dask
     from distributed.utils import get_mp_context
 
-    with dask.config.set({_STARTS: "forkserver"}):
-        get_mp_context().set_forkserver_preload(_LOADED_ONCE)  # in place of what Dask would load
-    return "forkserver"
+    settings: dict[str, Any] = {f"{_ENVIRONMENT}.{name}": value for name, value in VARIABLES.items()}
+    settings |= dict.fromkeys(_WATCHING, False)
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        settings[_STARTS] = "forkserver"
+        with dask.config.set({_STARTS: "forkserver"}):
+            get_mp_context().set_forkserver_preload(_LOADED_ONCE)  # in place of what Dask would load
+    return settings
 
 
 def _hand_on(work: Work) -> Work:

@@ -22,6 +22,7 @@ from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
+from traitlens.features.memory import keep_memory
 from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
 from traitlens.pipeline.answers import write_planned, write_quality
@@ -74,6 +75,7 @@ class Run:
         machine: Machine | None = None,
         watcher: Watcher | None = None,
     ):
+        keep_memory()
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
         self.machine = machine_for(study.settings.readout, machine or Machine())
