@@ -61,6 +61,10 @@ def run(
 
     Example: traitlens run mystudy --out results
     """
+    if workers and scheduler is None:
+        from traitlens.forking import load_ahead
+
+        load_ahead()
     from traitlens import pipeline
 
     machine = _machine(device, precision, weights, workers, scheduler)

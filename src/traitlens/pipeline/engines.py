@@ -5,28 +5,25 @@ bit however many blocks are worked on at once, and where.
 """
 
 import logging
-import multiprocessing
 import os
-import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from traitlens.features.memory import VARIABLES
+from traitlens.forking import ENVIRONMENT, can_fork, interrupts_held, load_ahead
 from traitlens.pipeline.machine import Machine
 from traitlens.problems import Problem, TraitlensError
 
-_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
-_WATCHING = ("distributed.worker.profile.enabled", "distributed.admin.system-monitor.gil.enabled")
-"""What Dask would watch in the workers a hundred times a second, for nobody to look at."""
-
-_STARTS = "distributed.worker.multiprocessing-method"
-_LOADED_ONCE = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
-"""Modules that workers share: loaded by the process that they are forked from."""
+_WATCH_LESS: dict[str, Any] = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.admin.tick.interval": "1s",
+}
+"""What Dask would look at up to a hundred times a second, for nobody to see."""
 
 Work = Callable[[int], int]
 """Makes the block of a number, keeps it, and gives the number back; travels to other processes."""
@@ -110,7 +107,8 @@ class Cluster:
                     tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
                 )
                 self._closing.enter_context(dask.config.set(_settings()))
-                with _interrupts_held():
+                load_ahead()
+                with interrupts_held():
                     local = distributed.LocalCluster(
                         n_workers=workers,
                         threads_per_worker=1,
@@ -162,38 +160,11 @@ class Cluster:
         self._closing.close()
 
 
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all its processes, from those that are started here.
-
-    Workers end when this process lets them go. A Ctrl-C that comes meanwhile is heard at the end.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # it lets interrupts through again when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _settings() -> dict[str, Any]:
-    """Choose how workers start: forked from a process that has loaded the program, where the system can.
-
-    Dask would have their memory given back at once; arrays that come and go then take half as long again.
-    """
-    import dask
-    from distributed.utils import get_mp_context
-
-    settings: dict[str, Any] = {f"{_ENVIRONMENT}.{name}": value for name, value in VARIABLES.items()}
-    settings |= dict.fromkeys(_WATCHING, False)
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        settings[_STARTS] = "forkserver"
-        with dask.config.set({_STARTS: "forkserver"}):
-            get_mp_context().set_forkserver_preload(_LOADED_ONCE)  # in place of what Dask would load
-    return settings
+    """Choose how Dask starts workers, what it tells them, and what it leaves alone."""
+    told = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
+    start = {"distributed.worker.multiprocessing-method": "forkserver" if can_fork() else "spawn"}
+    return {**told, **start, **_WATCH_LESS}
 
 
 def _hand_on(work: Work) -> Work:
