@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from traitlens.readouts.performance import performance
 from traitlens.study.reading import Study
 
 
-def study(images: int, folder: Path) -> object:
+def draw_study(images: int, folder: Path) -> None:
     names = np.array([f"{number:06d}/01.png" for number in range(images)])
     (folder / "images").mkdir()
     for name in names:
@@ -56,7 +57,11 @@ def study(images: int, folder: Path) -> object:
     raters["rating"] = rng.integers(1, 8, len(raters))
     keeping.write_table(folder / "ratings.csv", raters)
     (folder / "study.toml").write_text('name = "drawn"\nscale = [1, 7]\n', encoding="utf-8")
-    del points, raters, meshes
+
+
+def study(images: int, folder: Path) -> object:
+    with ProcessPoolExecutor(1) as elsewhere:
+        elsewhere.submit(draw_study, images, folder).result()
     return Study.load(folder)
 
 
