@@ -75,7 +75,8 @@ def draw(folder: Path, size: int, traits: int, raters: int, readout: str) -> Non
         folder, identities=DRAWN, images=1, traits=traits, raters=raters, size=size, seen_size=size
     )
     settings = (folder / "study.toml").read_text(encoding="utf-8")
-    settings = settings.replace('method = "ridge"', f'method = "{readout}"') + SETTINGS
+    averaged = f'method = "{readout}"' + "\ngrid = 1" * (readout == "dense")  # as in Cao et al. (2023)
+    settings = settings.replace('method = "ridge"', averaged) + SETTINGS
     (folder / "study.toml").write_text(settings, encoding="utf-8")
 
 

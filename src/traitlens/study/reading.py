@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
@@ -164,6 +165,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     ratings, notices, ratings_problems = _read_ratings(folder, settings, files)
     images, images_problems = read_images(folder, files, settings)
     landmarks, landmarks_problems = read_landmarks(folder, files)
+    pyarrow.default_memory_pool().release_unused()  # no other tables are as large
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems
