@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -75,8 +76,9 @@ def draw(folder: Path, size: int, traits: int, raters: int, readout: str) -> Non
         folder, identities=DRAWN, images=1, traits=traits, raters=raters, size=size, seen_size=size
     )
     settings = (folder / "study.toml").read_text(encoding="utf-8")
-    averaged = f'method = "{readout}"' + "\ngrid = 1" * (readout == "dense")  # as in Cao et al. (2023)
-    settings = settings.replace('method = "ridge"', averaged) + SETTINGS
+    settings = settings.replace('method = "ridge"', f'method = "{readout}"') + SETTINGS
+    if readout == "dense":
+        settings = re.sub(r"grid = \d+", "grid = 1", settings)  # averaged, as in Cao et al. (2023)
     (folder / "study.toml").write_text(settings, encoding="utf-8")
 
 
