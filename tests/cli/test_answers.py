@@ -28,21 +28,6 @@ def all_commands(command=COMMANDS, words=()):
     return [found for name, one in inner.items() for found in all_commands(one, (*words, name))]
 
 
-@pytest.fixture
-def traitlens(monkeypatch, capsys):
-    """Run a command here: its exit code, standard output, and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["traitlens", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        done = capsys.readouterr()
-        return end.value.code, done.out, done.err
-
-    yield run
-    cli.answer_as_json(False)
-
-
 @pytest.mark.parametrize(("words", "command"), all_commands(), ids=lambda value: str(value)[:40])
 def test_every_command_has_an_example_of_itself(words, command):
     assert f"Example: traitlens {' '.join(words)}" in " ".join(command.help.split())

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens import cli
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
@@ -197,21 +196,6 @@ def models(backbone):
 def folder(models, tmp_path):
     models.save(tmp_path / "models")
     return tmp_path / "models"
-
-
-@pytest.fixture
-def traitlens(monkeypatch, capsys):
-    """Run a command here: its exit code, standard output, and the lines of standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["traitlens", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        done = capsys.readouterr()
-        return end.value.code, done.out, done.err
-
-    yield run
-    cli.answer_as_json(False)
 
 
 def refused(*patterns):
