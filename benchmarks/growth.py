@@ -1,6 +1,7 @@
 """Time, memory and disk of a run against the number of images, readouts, raters and workers.
 
     python benchmarks/growth.py [--size 64] [--images 100 200 400 800] [--readout ridge] [--workers 2]
+                                [--folds 5] [--given]
 
 Draws a few faces, makes studies of any number of images of them, runs these stage by stage, each stage in a
 process of its own (so that its peak memory is its own), and fits exponents: what doubles with the images has
@@ -26,6 +27,8 @@ import numpy as np
 import pandas as pd
 
 from traitlens.keeping import size_of
+from traitlens.pipeline import Run
+from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -70,8 +73,8 @@ if __name__ == "__main__":
 """
 
 
-def draw(folder: Path, size: int, traits: int, raters: int, readout: str) -> None:
-    """Draw the faces that studies are made of."""
+def draw(folder: Path, size: int, traits: int, raters: int, readout: str, folds: int, given: bool) -> None:
+    """Draw the faces that studies are made of; with all their landmarks where these are to be given."""
     simulate_study(
         folder, identities=DRAWN, images=1, traits=traits, raters=raters, size=size, seen_size=size
     )
@@ -79,7 +82,13 @@ def draw(folder: Path, size: int, traits: int, raters: int, readout: str) -> Non
     settings = settings.replace('method = "ridge"', f'method = "{readout}"') + SETTINGS
     if readout == "dense":
         settings = re.sub(r"grid = \d+", "grid = 1", settings)  # averaged, as in Cao et al. (2023)
+    settings = re.sub(r"number = \d+", f"number = {folds}", settings)
     (folder / "study.toml").write_text(settings, encoding="utf-8")
+    if given:
+        run = Run(Study.load(folder))
+        run.find_landmarks()
+        run.close()
+        shutil.copy(run.results / "landmarks.csv", folder / "landmarks.csv")
 
 
 def multiply(drawn: Path, folder: Path, images: int) -> None:
@@ -137,6 +146,8 @@ def main() -> None:
     parser.add_argument("--raters", type=int, nargs="+", default=[5])
     parser.add_argument("--workers", type=int, nargs="*", default=[])
     parser.add_argument("--readout", default="ridge", help="ridge or dense")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--given", action="store_true", help="give all landmarks, so that none is detected")
     options = parser.parse_args()
     told: dict[str, object] = {"machine": platform.processor() or platform.machine(), "size": options.size}
     with tempfile.TemporaryDirectory() as scratch:
@@ -144,7 +155,7 @@ def main() -> None:
         def once(images: int, traits: int, raters: int, workers: int = 0) -> dict[str, dict[str, float]]:
             drawn = Path(scratch) / f"drawn-{traits}-{raters}"
             if not drawn.exists():
-                draw(drawn, options.size, traits, raters, options.readout)
+                draw(drawn, options.size, traits, raters, options.readout, options.folds, options.given)
             folder = Path(scratch) / f"{images}-{traits}-{raters}"
             if not folder.exists():
                 multiply(drawn, folder, images)

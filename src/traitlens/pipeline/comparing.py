@@ -52,7 +52,7 @@ def compare_ratings(run: "Run") -> str:
     def make(_key: str, _advance: Advance) -> list[str]:
         reliability = pd.read_csv(run.results / "ratings" / "reliability.csv", dtype={GROUP: str, TRAIT: str})
         tables = tabulate_ratings(run.study, run.targets)
-        return _write(run, tables | tabulate_transfer(run.study, run.fitted.predictions, reliability))
+        return _write(run, tables | tabulate_transfer(run.study, run.predictions, reliability))
 
     inputs = [run.fit(), run.study.ratings, comparison.permutations, comparison.reference]
     return run.make_stage("compare_ratings", inputs, [], "Comparing ratings", 1, make)

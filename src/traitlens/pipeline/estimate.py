@@ -21,7 +21,7 @@ from traitlens.pipeline.pixels import COMPONENTS
 from traitlens.pipeline.reading import weigh_spaces
 from traitlens.pipeline.status import Look
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.kernels import COLUMNS_AT_ONCE, IN_MEMORY, ROWS_AT_ONCE
+from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
 from traitlens.study.reading import Study
 
 BASE = 0.9e9
@@ -184,9 +184,10 @@ def _fit_ridge(study: Study) -> Need:
     """Tell what ridge readouts take: kernels, which lie in files where they are large, and a fold's own."""
     n, folds, readout = len(study.images), study.settings.folds.number, study.settings.readout
     fitted = (1 - 1 / folds) * n
-    kernels = 8.0 * n**2 * len(weigh_spaces(readout))
-    of_fold = 8.0 * fitted**2 + 16.0 * (COLUMNS_AT_ONCE + ROWS_AT_ONCE) * n
-    memory, disk = (of_fold, kernels) if n > IN_MEMORY else (of_fold + kernels, 0.0)
+    kernels = [n] * len(weigh_spaces(readout)) + [fitted]
+    memory = sum(8.0 * images**2 for images in kernels if images <= IN_MEMORY)
+    memory += 16.0 * (columns_at_once(n) + ROWS_AT_ONCE) * n
+    disk = sum(8.0 * images**2 for images in kernels if images > IN_MEMORY)
     # Each fold factorises its own kernel and those of five inner folds, of four fifths of its images.
     seconds = FACTORISING * folds * fitted**3 * (1 + readout.mixes * 5 * 0.8**3)
     advice = 'set readout.method = "dense", or analyse fewer images'

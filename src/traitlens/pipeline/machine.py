@@ -55,22 +55,16 @@ class Machine:
         TraitlensError
             If the weights cannot be had, or the device or precision is not there.
         """
-        backbone = _load(self.backbone_name, self.device, self.precision, self.weights, announce)
-        if self.divide_by == 1:
-            return backbone
-        divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
-        return replace(backbone, preprocessing=divided)
+        key = (self.backbone_name, self.device, self.precision, self.weights, self.divide_by)
+        if key not in _loaded:
+            _loaded.clear()  # one at a time: it may fill a graphics card
+            backbone = load_backbone(self.backbone_name, self.weights, announce)
+            backbone = backbone.to(self.device, self.precision)
+            if self.divide_by != 1:
+                divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
+                backbone = replace(backbone, preprocessing=divided)
+            _loaded[key] = backbone
+        return _loaded[key]
 
 
-def _load(
-    name: str, device: str, precision: str, weights: Path | None, announce: Callable[[str], None]
-) -> Backbone:
-    """Load the network unless this process has it."""
-    key = (name, device, precision, weights)
-    if key not in _loaded:
-        _loaded.clear()  # one at a time: it may fill a graphics card
-        _loaded[key] = load_backbone(name, weights, announce).to(device, precision)
-    return _loaded[key]
-
-
-_loaded: dict[tuple[str, str, str, Path | None], Backbone] = {}
+_loaded: dict[tuple[str, str, str, Path | None, float], Backbone] = {}

@@ -252,7 +252,7 @@ def explain_study(run: "Run", method: str, keep: str, advance: Advance) -> None:
     advance : callable
         Told of images done.
     """
-    groups, traits, readouts = run.study.groups, run.study.traits, run.fitted.readouts
+    groups, traits, readouts = run.study.groups, run.study.traits, run.readouts
     blocks = list(blocks_by_fold(run.folds[FOLD].to_numpy()))
     predicted = predict_out_of_fold(readouts, run.features[1], blocks, groups, traits)
     kept, polygons = kept_images(len(run.study.images), keep), run.study.settings.faces.regions

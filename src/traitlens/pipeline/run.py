@@ -41,14 +41,14 @@ from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
-from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.readout import FeatureSpace, Readout
 from traitlens.readouts.registry import find_readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_software, describe_study, digest_tables
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
+from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
 
@@ -350,6 +350,21 @@ class Run:
         inputs = [features_key, self.targets, self.folds, settings.readout.model_dump(), settings.seed]
         files = ["predictions.csv", "performance.csv", "models"]
         return self.make_stage("fit", inputs, files, "Performance", 1, make)
+
+    @property
+    def readouts(self) -> tuple[Readout, ...]:
+        """The readouts of every group, trait and fold: those at hand, or those that were kept."""
+        self.fit()
+        if "fitted" in self.__dict__:
+            return self.fitted.readouts
+        return TraitModels.load(self.results / "models").readouts
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What was predicted of each image by the readout that did not see its identity."""
+        self.fit()
+        names = dict.fromkeys((IMAGE, IDENTITY, GROUP, TRAIT), str)
+        return pd.read_csv(self.results / "predictions.csv", dtype=names, float_precision="round_trip")
 
     @property
     def performance(self) -> pd.DataFrame:

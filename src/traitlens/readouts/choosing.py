@@ -7,6 +7,7 @@ images serves every group, trait and penalty.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -149,6 +150,7 @@ def choose(
     sharing: float = 0.5,
     seed: int = 0,
     counts: np.ndarray | None = None,
+    scratch: Path | None = None,
 ) -> Choice:
     """Choose penalty and weights of feature spaces for each target by the error in inner folds.
 
@@ -172,6 +174,8 @@ def choose(
         Seed of the inner folds.
     counts : ndarray or None
         (training image, target), how much each image counts; 1 where None.
+    scratch : Path or None
+        A folder for kernels that are large; they are kept in memory where None.
 
     Returns
     -------
@@ -183,7 +187,14 @@ def choose(
     predicted = np.concatenate(
         [
             inner_predictions(
-                kernels, weigh_kernels(kernels, training, mix), training, values, folds, ascending, counts
+                kernels,
+                weigh_kernels(kernels, training, mix),
+                training,
+                values,
+                folds,
+                ascending,
+                counts,
+                scratch,
             )
             for mix in mixes
         ]
@@ -203,6 +214,7 @@ def inner_predictions(
     folds: np.ndarray,
     penalties: np.ndarray,
     counts: np.ndarray | None = None,
+    scratch: Path | None = None,
 ) -> np.ndarray:
     """Predict every training image from the inner folds that did not see its identity.
 
@@ -222,6 +234,8 @@ def inner_predictions(
         (penalty,).
     counts : ndarray or None
         (training image, target), how much each image counts; 1 where None.
+    scratch : Path or None
+        A folder for kernels that are large; they are kept in memory where None.
 
     Returns
     -------
@@ -234,7 +248,7 @@ def inner_predictions(
         inside, seen = folds == fold, training[folds != fold]
         for places, counted in columns_by_counts(counts, values.shape[1]):
             counted = None if counted is None else counted[~inside]
-            kernel, columns = centred_kernel(kernels, factors, seen, counted)
+            kernel, columns = centred_kernel(kernels, factors, seen, counted, scratch)
             diagonal = max(np.trace(kernel) / len(seen), 0.0) or 1.0
             kernel /= diagonal
             rated = values[np.ix_(~inside, places)]

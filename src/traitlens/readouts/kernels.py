@@ -1,13 +1,14 @@
 """Kernels: similarities of images as feature spaces see them, computed once, shared by every readout.
 
-With 20,000 images a kernel takes 3.2 GB. It may therefore lie in a file, and is never copied whole: what a
-fold needs is gathered from it some rows at a time.
+With 20,000 images a kernel takes 3.2 GB, and what a fold needs of it 2 GB. Both may therefore lie in files,
+whose pages the system takes back from memory when others need it, and are never copied whole.
 """
 
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from traitlens.keeping import PARTIAL
 from traitlens.readouts.readout import FeatureSpace
 
 COLUMNS_AT_ONCE = 2048
-"""Features that are worked on at once."""
+"""Features of up to :data:`IN_ONE_PIECE` images that are worked on at once; of more images fewer."""
 
 ROWS_AT_ONCE = 512
 """Rows of a kernel that are worked on at once."""
@@ -56,7 +57,7 @@ def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarr
     flat = features.reshape(len(features), -1)
 
     def parts() -> Iterator[np.ndarray]:
-        for columns in pieces(flat.shape[1], COLUMNS_AT_ONCE):
+        for columns in pieces(flat.shape[1], columns_at_once(len(flat))):
             block = flat[:, columns].astype(np.float64)
             block -= block.mean(axis=0)
             yield block
@@ -152,13 +153,36 @@ def _room(count: int, scratch: Path | None) -> np.ndarray:
     if scratch is None or count <= IN_MEMORY:
         return np.empty((count, count))
     with tempfile.TemporaryFile(dir=scratch, prefix=f".kernel{PARTIAL}") as file:
-        # Written first: a disk that is full is then an error, and not the end of the process.
-        empty = np.zeros(count)
-        for _ in range(count):
-            file.write(empty.data)
-        file.flush()
-        os.fsync(file.fileno())
+        _allocate(file, count)
         return np.memmap(file, np.float64, "r+", shape=(count, count))
+
+
+def _allocate(file: IO[bytes], count: int) -> None:
+    """Take the disk's room first: a disk that is full is then an error, and not the end of the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, 8 * count**2)
+        return
+    empty = np.zeros(count)
+    for _ in range(count):
+        file.write(empty.data)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def columns_at_once(images: int) -> int:
+    """Tell how many features are worked on at once, so that memory stays the same for any number of images.
+
+    Parameters
+    ----------
+    images : int
+        Number of images.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    return max(1, COLUMNS_AT_ONCE * IN_ONE_PIECE // max(images, IN_ONE_PIECE))
 
 
 def pieces(length: int, size: int) -> Iterator[slice]:
@@ -218,7 +242,11 @@ def weigh_kernels(
 
 
 def centred_kernel(
-    kernels: Kernels, factors: Factors, training: np.ndarray, counts: np.ndarray | None = None
+    kernels: Kernels,
+    factors: Factors,
+    training: np.ndarray,
+    counts: np.ndarray | None = None,
+    scratch: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum kernels over feature spaces, centred as if features had been centred on their training mean.
 
@@ -232,6 +260,8 @@ def centred_kernel(
         (training image,) int.
     counts : ndarray or None
         (training image,), how much each counts in means; all the same where None.
+    scratch : Path or None
+        A folder for a kernel that is large; it is kept in memory where None.
 
     Returns
     -------
@@ -239,14 +269,20 @@ def centred_kernel(
         (training image, training image), new, so that it can be worked on in place.
     means : ndarray
         (training image,), means of its columns before they were centred.
+
+    Raises
+    ------
+    OSError
+        If the folder's disk is full.
     """
-    kernel = np.empty((len(training), len(training)))
+    kernel = _room(len(training), scratch)
+    shares = np.full(len(training), 1 / len(training)) if counts is None else counts / counts.sum()
+    means = np.zeros(len(training))
     for rows in pieces(len(training), ROWS_AT_ONCE):
         kernel[rows] = _gather(kernels, factors, training[rows], training)
-    means = np.average(kernel, axis=0, weights=counts)
-    kernel -= means
-    kernel -= means[:, None]
-    kernel += np.average(means, weights=counts)
+        means += shares[rows] @ kernel[rows]
+    for rows in pieces(len(training), ROWS_AT_ONCE):
+        kernel[rows] += shares @ means - means - means[rows, None]
     return kernel, means
 
 

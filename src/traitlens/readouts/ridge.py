@@ -19,10 +19,10 @@ from traitlens.readouts.across_traits import mixture
 from traitlens.readouts.choosing import Choice, Factorised, Weights, choose, columns_by_counts
 from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.kernels import (
-    COLUMNS_AT_ONCE,
     Kernels,
     apply_centred,
     centred_kernel,
+    columns_at_once,
     linear_kernel,
     pieces,
     weigh_kernels,
@@ -128,9 +128,18 @@ def fit_ridge(
             counted = None if counts is None else counts[np.ix_(training, columns)]
             with threadpool_limits(1):
                 choice = choose(
-                    of_fold, training, values, identities[training], penalties, mixes, sharing, seed, counted
+                    of_fold,
+                    training,
+                    values,
+                    identities[training],
+                    penalties,
+                    mixes,
+                    sharing,
+                    seed,
+                    counted,
+                    scratch,
                 )
-                solution = _solve(of_fold, training, values, choice, mixes, counted)
+                solution = _solve(of_fold, training, values, choice, mixes, counted, scratch)
                 if across_traits:
                     groups = [matrix.names[column][0] for column in columns]
                     solution = solution.mixed(
@@ -253,6 +262,7 @@ def _solve(
     choice: Choice,
     mixes: Sequence[Weights],
     counts: np.ndarray | None,
+    scratch: Path | None,
 ) -> _Solution:
     """Fit the readouts of one set of training images at what was chosen for each."""
     means = np.average(values, axis=0, weights=counts)
@@ -264,7 +274,7 @@ def _solve(
         for mix in np.unique(choice.mixes[places]):
             mine = places[choice.mixes[places] == mix]
             shared = weigh_kernels(kernels, training, mixes[mix])
-            kernel, columns = centred_kernel(kernels, shared, training, counted)
+            kernel, columns = centred_kernel(kernels, shared, training, counted, scratch)
             factorised = Factorised.of(kernel, counted)
             solved = factorised.solve(values[:, mine] - means[mine], choice.penalties[mine])
             del kernel, factorised
@@ -308,7 +318,7 @@ def _parts(
         flat, coefficients = values.reshape(len(values), -1), solution.of_space(space).T
         references = np.empty((len(alike), flat.shape[1]), np.float32)
         weights = np.empty((len(coefficients), flat.shape[1]))
-        for features_of in pieces(flat.shape[1], COLUMNS_AT_ONCE):
+        for features_of in pieces(flat.shape[1], columns_at_once(len(flat))):
             seen = flat[:, features_of][training].astype(np.float64)
             for row, (_, counted) in enumerate(alike):
                 references[row, features_of] = np.average(seen, axis=0, weights=counted)

@@ -10,7 +10,7 @@ from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.entering import Entered, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
-from traitlens.relevance.propagation import Passage, Propagator
+from traitlens.relevance.propagation import Passage, propagator
 from traitlens.relevance.sights import Sight, Sights, View, spaces_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Explainer:
             raise ValueError("there is no readout to explain")
         self.method = find_method(method)
         self.reference = reference
-        self._propagator = Propagator(self.backbone, self.method)
+        self._propagator = propagator(self.backbone, self.method)
         spaces = dict.fromkeys(space for readout in self.readouts for space in spaces_of(readout))
         self._sights = Sights(spaces, views)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from traitlens.features.backbone import Layer
@@ -20,8 +21,18 @@ class Group:
 
     given: Given
     shares: tuple[int, ...]
-    back: Convolution
-    forth: Convolution
+    weight: "torch.Tensor"
+    direct: bool
+
+    @cached_property
+    def back(self) -> Convolution:
+        """Outputs to inputs."""
+        return Convolution(self.weight.transpose(0, 1).flip(2, 3), self.direct)
+
+    @cached_property
+    def forth(self) -> Convolution:
+        """Inputs to outputs."""
+        return Convolution(self.weight, self.direct)
 
 
 @dataclass(eq=False)
@@ -85,8 +96,7 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         # Shares of opposite signs nearly cancel, and sums over flat weights do: they would enlarge the
         # rounding of tiles.
         direct = len(rule.shares) > 1 or given == "one"
-        back, forth = Convolution(weight.transpose(0, 1).flip(2, 3), direct), Convolution(weight, direct)
-        prepared.groups.append(Group(given, tuple(number for number, _ in mine), back, forth))
+        prepared.groups.append(Group(given, tuple(number for number, _ in mine), weight, direct))
     return prepared
 
 

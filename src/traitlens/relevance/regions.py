@@ -18,7 +18,7 @@ from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.readouts.readout import FeatureSpace, LinearReadout
 from traitlens.relevance.entering import Cells, Reference
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
-from traitlens.relevance.propagation import Propagator
+from traitlens.relevance.propagation import propagator
 from traitlens.relevance.sights import Sights, View, sights_of
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class RegionOperators:
             )
         self.spaces = tuple(dict.fromkeys(spaces))
         self._sights = Sights(self.spaces, views)
-        self._propagator = Propagator(self.backbone, self.method)
+        self._propagator = propagator(self.backbone, self.method)
 
     def of(self, image: np.ndarray, masks: np.ndarray) -> RegionOperator:
         """Take an image's regions back to the cells of the feature spaces.
@@ -194,7 +194,7 @@ def region_operator(
 
     backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
     values = backbone.input(np.asarray(image)[None])
-    passage = Propagator(backbone, find_method(method)).read(values, {tap})
+    passage = propagator(backbone, find_method(method)).read(values, {tap})
     regions = torch.from_numpy(np.asarray(masks, np.float32)).to(values.device)
     return xarray.DataArray(
         passage.forth(regions)[tap].float().cpu().numpy(), dims=(words.REGION, "channel", "row", "column")

@@ -202,7 +202,7 @@ def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
     sent: list[torch.Tensor | None] = [None] * len(step.factors)
     for group, given in zip(step.prepared.groups, step.given, strict=True):
         mine = values if len(step.given) == 1 or given is None else values * given
-        channels = group.forth.weight.shape[1]
+        channels = group.forth.into
         stacked = group.forth(mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1))
         for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
             before = sent[number]
