@@ -1,6 +1,6 @@
 """Memory and time of what grows with the number of images and needs no network.
 
-    python benchmarks/tables.py [--images 2000 20000] [--parts study landmarks performance regions fold]
+    python benchmarks/tables.py [--images 2000 20000] [--parts study landmarks performance regions ridge]
 
 Each part works on drawn numbers, in a process of its own; its peak memory is told without the program's, and
 what it holds at the end.
@@ -9,7 +9,7 @@ study        a study of images with 151 landmarks and 20 ratings each, read as e
 landmarks    478 points an image written to landmarks.csv, and read again
 performance  2,000 bootstrap samples and permutations of one readout
 regions      region sums of 4 readouts put together, written as regions.csv and its unions
-fold         one factorisation of a ridge readout's kernel, for four fifths of the images
+ridge        4 ridge readouts of 8,192 features fitted in two folds, large kernels in files
 """
 
 import argparse
@@ -27,12 +27,15 @@ import pandas as pd
 from traitlens import keeping
 from traitlens.faces.landmarks import _tabulate
 from traitlens.faces.regions import REGIONS
+from traitlens.features.taps import Tap
 from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.explaining import unite_regions
 from traitlens.pipeline.preparing import read_points
 from traitlens.pipeline.relevance_stores import Former, _gather_sums, _Tables
-from traitlens.readouts.choosing import Factorised
+from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance
+from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.ridge import fit_ridge
 from traitlens.study.reading import Study
 
 
@@ -106,12 +109,21 @@ def regions(images: int, folder: Path) -> None:
     keeping.write_table(folder / "region_unions.csv", map(unite_regions, tables))
 
 
-def fold(images: int, _folder: Path) -> None:
-    count = images * 4 // 5
-    kernel = np.eye(count)
-    kernel[:] += np.linspace(0, 1, count)
-    kernel += np.linspace(0, 1, count)[:, None]
-    Factorised.of(kernel).solve(np.ones((count, 4 * 17)), np.repeat(np.logspace(-5, 3, 17), 4))
+def ridge(images: int, folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    features = np.memmap(folder / "features", np.float32, "w+", shape=(images, 512, 4, 4))
+    for rows in pieces(images, 512):
+        features[rows] = rng.normal(size=features[rows].shape)
+    numbers = np.arange(images)
+    folds = pd.DataFrame({"image": numbers, "identity": numbers, "fold": numbers % 2})
+    targets = [
+        pd.DataFrame({"group": group, "trait": trait, "image": numbers, "rating": rng.normal(size=images)})
+        for group in ("first", "second")
+        for trait in ("warm", "strong")
+    ]
+    fit_ridge(
+        {FeatureSpace(Tap("block4_pool", 4)): features}, pd.concat(targets), folds, sharing=1, scratch=folder
+    )
 
 
 PARTS = {
@@ -119,7 +131,7 @@ PARTS = {
     "landmarks": landmarks,
     "performance": performance_of,
     "regions": regions,
-    "fold": fold,
+    "ridge": ridge,
 }
 
 

@@ -19,6 +19,7 @@ from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL, Ledger
 from traitlens.pipeline import Machine, Run, engines, run
+from traitlens.pipeline.comparing import compare_ratings
 from traitlens.pipeline.status import examine_results
 from traitlens.problems import TraitlensError
 from traitlens.relevance.maps import MAP_SCALE, compress_maps
@@ -129,6 +130,23 @@ def test_one_traits_new_ratings_explain_that_trait_only(copied, monkeypatch):
         first, second = (open_arrays(folder / store).load() for folder in (fresh.results, again.results))
         assert first.drop_attrs().identical(second.drop_attrs())
     assert (fresh.results / "regions.csv").read_bytes() == (again.results / "regions.csv").read_bytes()
+
+
+@pytest.mark.weights
+def test_a_run_that_goes_on_after_the_fit_reads_its_readouts(copied, monkeypatch):
+    shutil.copytree(copied / "results", copied.parent / "before")
+    forget(copied / "results", "explain")
+    forget(copied / "results", "compare_ratings")
+
+    def fit_again(*_):
+        raise AssertionError("readouts are fitted again")
+
+    monkeypatch.setattr(sys.modules["traitlens.pipeline.run"], "find_readout", fit_again)
+    again = Run(Study.load(copied))
+    again.explain()
+    compare_ratings(again)
+    again.close()
+    assert_same(copied.parent / "before", again.results)
 
 
 @pytest.mark.slow

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -163,6 +165,17 @@ def test_kernels_in_files_piece_by_piece_give_the_same_readouts(study, tmp_path,
         monkeypatch.setattr(kernels, name, value)
     pieces = fit_ridge(both, targets, folds, whiten=whiten, scratch=tmp_path)
     np.testing.assert_allclose(pieces.predictions["predicted"], whole.predictions["predicted"], rtol=1e-6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kernel_that_the_disk_cannot_hold_is_refused_before_it_is_used(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kernels, "IN_MEMORY", 1)
+    monkeypatch.setattr(kernels.os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        kernels.linear_kernel(np.ones((3, 4, 1, 1)), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """What enters at the taps, adds up over taps, views and mirror images, and is accounted for."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
 from traitlens.relevance import steps
 from traitlens.relevance.analyze import analyze, explain_each, explain_with_ledger
+from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
+from traitlens.relevance.propagation import propagator
 
 POOL = FeatureSpace(Tap("block2_pool", 1))
 MIDDLE = FeatureSpace(Tap("block1_pool", 3))
@@ -216,3 +219,16 @@ def test_references_that_cannot_be(backbone, linear, images):
     other = replace(linear, group="b", trait="strong")
     with pytest.raises(TraitlensError, match="'b' for 'warm'"):
         analyze(backbone, [linear, other], images, reference="b")
+
+
+def test_threads_that_share_modified_weights_make_the_maps_of_one(backbone, make_linear, images):
+    middle = make_linear(FeatureSpace(Tap("block2_conv2", 1)), channels=[7], shapes=[(1, 1)])
+    top = make_linear(POOL, channels=[7], shapes=[(1, 1)])
+    alone = [analyze(backbone, [readout], images).values for readout in (middle, top)]
+    assert propagator(backbone, METHODS[DEFAULT_METHOD]) is propagator(backbone, METHODS[DEFAULT_METHOD])
+    with ThreadPoolExecutor(4) as pool:
+        again = list(
+            pool.map(lambda readout: analyze(backbone, [readout], images).values, [middle, top] * 20)
+        )
+    for place, maps in enumerate(again):
+        np.testing.assert_array_equal(maps, alone[place % 2])

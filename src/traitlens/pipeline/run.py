@@ -48,7 +48,7 @@ from traitlens.report.description import describe_software, describe_study, dige
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT, Y
+from traitlens.words import FOLD, GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
 
@@ -363,8 +363,9 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """What was predicted of each image by the readout that did not see its identity."""
         self.fit()
-        names = dict.fromkeys((IMAGE, IDENTITY, GROUP, TRAIT), str)
-        return pd.read_csv(self.results / "predictions.csv", dtype=names, float_precision="round_trip")
+        table = pd.read_csv(self.results / "predictions.csv", dtype=str, keep_default_na=False)
+        # Numbers are read to the last bit, which pandas by itself does not.
+        return table.astype({FOLD: int, OBSERVED: float, PREDICTED: float})
 
     @property
     def performance(self) -> pd.DataFrame:
