@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.digests import digest
-from traitlens.keeping import PARTIAL, Blocks, Ledger, remove_partial, write_table, write_whole
+from traitlens.keeping import PARTIAL, Blocks, Ledger, read_table, remove_partial, write_table, write_whole
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -137,3 +138,13 @@ def test_the_ledger_holds_only_whole_output_of_the_same_inputs(tmp_path):
     assert not ledger.holds("fit", "key")
     (tmp_path / ".kept" / "fit.json").write_text("{damaged")
     assert not ledger.holds("fit", "key")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["NA", "None", "1", "01", "nan", "null", ""]), st.floats(-9, 9))))
+def test_names_that_look_like_numbers_or_like_nothing_stay_names(rows):
+    table = pd.DataFrame(rows, columns=["group", "predicted"]).astype({"group": str, "predicted": float})
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "table.csv", table)
+        again = read_table(Path(folder) / "table.csv")
+    assert list(again["group"]) == list(table["group"])
+    np.testing.assert_allclose(again["predicted"], table["predicted"], rtol=1e-15, atol=1e-300)

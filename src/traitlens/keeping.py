@@ -19,6 +19,8 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from traitlens import words
+
 PARTIAL = ".partial-"
 
 
@@ -145,6 +147,27 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> Non
     with write_whole(path) as temporary:
         for number, part in enumerate(parts):
             part.to_csv(temporary, index=False, header=number == 0, mode="a")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote; names such as "NA" or "1" stay names.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    DataFrame
+        The table; a name that is missing is "".
+    """
+    texts = dict.fromkeys(words.NAMES, str)
+    numbers = dict.fromkeys((words.OBSERVED, words.PREDICTED), float)
+    table = pd.read_csv(path, dtype={**texts, **numbers}, keep_default_na=False, na_values=[""])
+    names = [name for name in words.NAMES if name in table]
+    table[names] = table[names].fillna("")
+    return table
 
 
 def size_of(path: Path) -> int:

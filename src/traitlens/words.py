@@ -32,3 +32,10 @@ PREDICTED: Final = "predicted"
 RELEVANCE: Final = "relevance"
 REGION: Final = "region"
 SHARE: Final = "share"
+
+NAMES: Final = (
+    IMAGE, IDENTITY, RATER, GROUP, TRAIT, REGION, "apa", "test", "group_1", "group_2", "trait_1", "trait_2",
+    "fitted_on", "predicting", "measure", "summary", "variable", "cue", "readout", "null", "order", "method",
+    "other",
+)  # fmt: skip
+"""Columns that hold names, also where these look like numbers or like missing values ("NA")."""

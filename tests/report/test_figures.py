@@ -343,3 +343,11 @@ def test_figure_command_makes_one_again(results_folder, tmp_path, monkeypatch, c
     assert "did you mean 'warm'" in told.err
     code, told = call("list")
     assert all(name in told.out for name in FIGURES)
+
+
+def test_groups_may_stand_in_any_order(results):
+    turned = replace(results, study={**results.study, "groups": results.groups[::-1]})
+    assert turned.groups != results.groups
+    assert turned.compared == results.compared
+    first, second = (draw_figure(one, "region_differences") for one in (results, turned))
+    assert [axes.get_xlabel() for axes in first.axes] == [axes.get_xlabel() for axes in second.axes]

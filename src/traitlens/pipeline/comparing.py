@@ -25,7 +25,7 @@ from traitlens.pipeline.pixels import compare_maps, make_map_operator, template_
 from traitlens.pipeline.region_operator import make_region_operator
 from traitlens.study.reading import Study
 from traitlens.watching import Advance
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT, Y
+from traitlens.words import FOLD, IDENTITY, IMAGE, TRAIT, Y
 
 if TYPE_CHECKING:
     from traitlens.pipeline.run import Run
@@ -50,7 +50,7 @@ def compare_ratings(run: "Run") -> str:
     comparison = run.study.settings.comparison
 
     def make(_key: str, _advance: Advance) -> list[str]:
-        reliability = pd.read_csv(run.results / "ratings" / "reliability.csv", dtype={GROUP: str, TRAIT: str})
+        reliability = keeping.read_table(run.results / "ratings" / "reliability.csv")
         tables = tabulate_ratings(run.study, run.targets)
         return _write(run, tables | tabulate_transfer(run.study, run.predictions, reliability))
 
@@ -231,8 +231,7 @@ def write_answers(run: "Run", key: str) -> str:
 
     def make(_key: str, _advance: Advance) -> list[str]:
         names = [name for name in QUESTIONS if (folder / f"{name}.csv").exists()]
-        texts = dict.fromkeys(("group_1", "group_2", TRAIT), str)
-        tables = {name: pd.read_csv(folder / f"{name}.csv", dtype=texts) for name in names}
+        tables = {name: keeping.read_table(folder / f"{name}.csv") for name in names}
         return _write(run, {"comparisons/answers": answer_questions(tables, len(run.study.traits))})
 
     return run.make_stage("answers", [key], [], "Answers", 1, make)

@@ -89,7 +89,7 @@ def read_former(results: Path, keys: dict[str, str], images: np.ndarray) -> Form
     traits = [trait for trait, key in keys.items() if all(store.get(trait) == key for store in stores)]
     if not traits:
         return Former([])
-    table = pd.read_csv(results / REGION_TABLE, dtype={IMAGE: str, GROUP: str, TRAIT: str})
+    table = keeping.read_table(results / REGION_TABLE)
     return Former(traits, averages, maps, table[table[TRAIT].isin(traits)])
 
 

@@ -48,7 +48,7 @@ from traitlens.report.description import describe_software, describe_study, dige
 from traitlens.report.page import write_report
 from traitlens.study.reading import Study
 from traitlens.watching import Advance, Silent, Watcher
-from traitlens.words import FOLD, GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT, Y
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
 
 Make = Callable[[str, Advance], list[str] | None]
 
@@ -335,7 +335,7 @@ class Run:
         self.rate()
 
         def make(_key: str, _advance: Advance) -> None:
-            reliability = pd.read_csv(self.results / "ratings" / "reliability.csv")
+            reliability = keeping.read_table(self.results / "ratings" / "reliability.csv")
             ceilings = reliability.reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
             table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
@@ -363,15 +363,13 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """What was predicted of each image by the readout that did not see its identity."""
         self.fit()
-        table = pd.read_csv(self.results / "predictions.csv", dtype=str, keep_default_na=False)
-        # Numbers are read to the last bit, which pandas by itself does not.
-        return table.astype({FOLD: int, OBSERVED: float, PREDICTED: float})
+        return keeping.read_table(self.results / "predictions.csv")
 
     @property
     def performance(self) -> pd.DataFrame:
         """How well each group's ratings of each trait are predicted."""
         self.fit()
-        return pd.read_csv(self.results / "performance.csv", dtype={GROUP: str, TRAIT: str})
+        return keeping.read_table(self.results / "performance.csv")
 
     def explain(self) -> str:
         """Write maps, their averages and `regions.csv`, by the readouts that did not see the identity.

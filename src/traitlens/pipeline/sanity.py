@@ -25,7 +25,7 @@ from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.null_maps import permute_targets
 from traitlens.report.page import write_report
 from traitlens.watching import Advance
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
+from traitlens.words import FOLD, IMAGE, Y
 
 Check = Callable[[Advance], pd.DataFrame]
 
@@ -67,7 +67,7 @@ def check_maps(run: Run, images: int = 4) -> Path:
         "flipping": (total * 2, partial(flip, sample)),
         "methods": (total * len(methods_compared(sample.method)), partial(compare_methods, sample)),
     }
-    if linear and len(pd.read_csv(run.results / "regions.csv")):
+    if linear and len(keeping.read_table(run.results / "regions.csv")):
         checks["association"] = (1, partial(_associate, run))
     for name, (steps, check) in checks.items():
 
@@ -92,7 +92,7 @@ def _refit(run: Run, fold: int, seed: int) -> Sequence[Readout]:
 def _associate(run: Run, advance: Advance) -> pd.DataFrame:
     """Set the regions' association with the ratings beside their relevance."""
     (features,) = run.features[1].values()
-    regions = pd.read_csv(run.results / "regions.csv", dtype={GROUP: str, TRAIT: str, IMAGE: str})
+    regions = keeping.read_table(run.results / "regions.csv")
     points = run.prepared["points"].to_numpy()
     images = run.prepared[IMAGE].to_numpy()
     table = associate(features, points, run.prepared.sizes[Y], images, run.targets, regions)

@@ -103,7 +103,7 @@ def run_validation(
         run.make_stage(name, inputs, [], f"Studies, difference {difference:g}", number, make)
         made.append(f"{difference:g}")
     rates, places = (
-        pd.concat([pd.read_csv(run.results / "simulated" / f"{kind}_{stem}.csv") for stem in made])
+        pd.concat([keeping.read_table(run.results / "simulated" / f"{kind}_{stem}.csv") for stem in made])
         for kind in ("rates", "places")
     )
     keeping.write_table(folder / "validation.csv", rates)

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from traitlens.arrays import open_arrays
+from traitlens.keeping import read_table
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.run import Run
 from traitlens.problems import TraitlensError
@@ -143,7 +144,7 @@ def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
     _own_maps(models, maps)
     models.compare()
     files = sorted((models.results / "comparisons").glob("*.csv"))
-    return Comparison({file.stem: pd.read_csv(file) for file in files})
+    return Comparison({file.stem: read_table(file) for file in files})
 
 
 def write_report(

@@ -291,7 +291,7 @@ def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> 
 @_figure("how the groups differ in what each region carries")
 def _region_differences(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     table = _need(results.comparisons.get("regions"), "comparisons/regions.csv")
-    pair = results.groups[:2]
+    pair = results.compared
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
     return plot_region_differences(table, **{**order.as_options(), "groups": pair})

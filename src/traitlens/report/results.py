@@ -9,14 +9,10 @@ from typing import Any, TypeVar
 import pandas as pd
 import xarray as xr
 
+from traitlens.keeping import read_table
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, REGION, TRAIT
+from traitlens.words import GROUP, IMAGE, TRAIT
 
-_NAMES = (
-    IMAGE, IDENTITY, GROUP, TRAIT, REGION, FOLD, "apa", "test", "group_1", "group_2", "trait_1", "trait_2",
-    "fitted_on", "predicting", "measure", "summary", "variable", "cue", "readout", "null", "order", "method",
-    "other",
-)  # fmt: skip
 _Read = TypeVar("_Read")
 
 
@@ -76,6 +72,15 @@ class Results:
     def groups(self) -> list[str]:
         """The groups in the study's order."""
         return list(map(str, self.study.get("groups", [])))
+
+    @property
+    def compared(self) -> list[str]:
+        """The study's first two groups, in the order in which the tables compare them."""
+        pair, table = self.groups[:2], self.comparisons.get("regions")
+        if table is None or "group_1" not in table:
+            return pair
+        pairs = set(zip(table["group_1"], table["group_2"], strict=True))
+        return pair if tuple(pair) in pairs else pair[::-1]
 
     @property
     def traits(self) -> list[str]:
@@ -195,11 +200,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_table(path: Path) -> pd.DataFrame | None:
-    """Read a table in which names such as "NA" stay names; None where it has no row."""
-    table = pd.read_csv(path, converters=dict.fromkeys(_NAMES, str))
-    for column in (OBSERVED, PREDICTED):
-        if column in table:
-            table[column] = table[column].astype(float)
+    """Read a table; None where it has no row."""
+    table = read_table(path)
     return table if len(table) else None
 
 

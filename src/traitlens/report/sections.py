@@ -301,7 +301,7 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
     section.figures += _show(
         drawings,
         "region_differences",
-        f"Difference between the groups ({' − '.join(results.groups[:2])}) in each region, with 95% "
+        f"Difference between the groups ({' − '.join(results.compared)}) in each region, with 95% "
         "intervals; filled dots are significant after correction.",
         "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
     )

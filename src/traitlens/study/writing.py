@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from traitlens.keeping import write_whole
+from traitlens.keeping import read_table, write_whole
 from traitlens.problems import unknown_choice
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
@@ -327,7 +327,7 @@ def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     for path in sorted(Path(folder).rglob("*.csv")):
         place = path.relative_to(folder)
         if not any(part.startswith(".") for part in place.parts) and path.stat().st_size > 1:
-            yield "_".join(place.with_suffix("").parts), pd.read_csv(path)
+            yield "_".join(place.with_suffix("").parts), read_table(path)
 
 
 def _describe(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:
