@@ -175,8 +175,8 @@ class Backbone:
         ----------
         device : str, default "cpu"
             "cpu", "cuda", "mps", or "auto" for the best that is there.
-        precision : {"float32", "bfloat16"}
-            Of weights and activations.
+        precision : {"float32", "bf16", "float64"}
+            Of weights and activations; "float64" tells rounding from errors, and is slow.
 
         Returns
         -------
@@ -190,9 +190,9 @@ class Backbone:
         """
         import torch
 
-        precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
+        precisions = {"float32": torch.float32, "bf16": torch.bfloat16, "float64": torch.float64}
         if precision not in precisions:
-            raise unknown_choice("precision", precision, ["float32", "bf16"])
+            raise unknown_choice("precision", precision, list(precisions))
         device = find_device(device)
 
         def moved(tensor: "torch.Tensor | None") -> "torch.Tensor | None":
