@@ -236,7 +236,8 @@ def test_threads_that_share_modified_weights_make_the_maps_of_one(backbone, make
 
 @pytest.mark.parametrize("method", ["lrp.sequential_preset_a_flat", "lrp.epsilon", "gradient"])
 def test_double_precision_differs_by_rounding_alone(backbone, dense, images, method):
+    readouts = [dense()]
     maps, exact = (
-        analyze(one, [dense()], images, method) for one in (backbone, backbone.to("cpu", "float64"))
+        analyze(one, readouts, images, method) for one in (backbone, backbone.to("cpu", "float64"))
     )
     np.testing.assert_allclose(maps, exact, rtol=0, atol=1e-5 * float(np.abs(exact).max()))
