@@ -114,9 +114,9 @@ def test_one_traits_new_ratings_explain_that_trait_only(copied, monkeypatch):
 
     explained, real = set(), explaining.explain_each
 
-    def spy(backbone, readouts, *rest):
+    def spy(backbone, readouts, *rest, **options):
         explained.update(readout.trait for readout in readouts)
-        return real(backbone, readouts, *rest)
+        return real(backbone, readouts, *rest, **options)
 
     monkeypatch.setattr(explaining, "explain_each", spy)
     again = Run(Study.load(copied))

@@ -172,11 +172,12 @@ def read_given(
         With every file that cannot be read.
     """
     problems: list[Problem] = []
-    found = {} if table is None else {str(image): rows for image, rows in table.groupby(IMAGE)}
+    in_table = set() if table is None else set(table[IMAGE].unique())
+    found: dict[str, pd.DataFrame] = {}
     for image, path in paths.items():
         for suffix, read in ((".tem", read_tem), (".pts", read_pts)):
             file = path.with_suffix(suffix)
-            if image not in found and file.exists():
+            if image not in in_table and image not in found and file.exists():
                 try:
                     found[image] = read(file).assign(**{IMAGE: image})
                 except TraitlensError as error:
@@ -186,12 +187,16 @@ def read_given(
         try:
             named, unmatched = match_images(read_dlib_xml(xml), list(paths), xml.name)
             problems += [Problem(one.what, one.advice, one.file) for one in unmatched]
-            found = {str(image): rows for image, rows in named.groupby(IMAGE)} | found
+            named = named[~named[IMAGE].isin([*in_table, *found])]
+            found |= {str(image): rows for image, rows in named.groupby(IMAGE)}
         except TraitlensError as error:
             problems += error.problems
     if problems:
         raise TraitlensError(problems)
-    return pd.concat(list(found.values()), ignore_index=True)[[IMAGE, POINT, X, Y]] if found else None
+    if not found:
+        return table
+    parts = [*found.values()] if table is None else [table, *found.values()]
+    return pd.concat(parts, ignore_index=True)[[IMAGE, POINT, X, Y]]
 
 
 def _area(box: ElementTree.Element) -> float:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, nearest
@@ -30,17 +31,23 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
     problems : list of Problem
         One for each name that matches no image, or several.
     """
-    names = table[IMAGE].astype(str).str.strip().str.replace("\\", "/")
+    codes, written = pd.factorize(table[IMAGE], use_na_sentinel=False)
+    # A table may have many rows of each image: every name is looked up once.
+    of_written, names = pd.factorize(
+        np.array([str(name).strip().replace("\\", "/") for name in written], object)
+    )
+    codes = of_written[codes]
+    first, times_in_table = pd.Series(codes).drop_duplicates().index, np.bincount(codes)
     known = ImageNames(files)
-    matched: dict[str, str] = {}
+    matched = list(names)
     problems = []
-    rows = names.groupby(names, sort=False)
-    for name, part in rows:
+    for place, name in enumerate(names):
         found = known.find(name)
         if len(found) == 1:
-            matched[name] = next(iter(found))
+            matched[place] = next(iter(found))
             continue
-        times = f" ({len(part)} rows)" if len(part) > 1 else ""
+        count = times_in_table[place]
+        times = f" ({count} rows)" if count > 1 else ""
         if found:
             what = f"{name!r} matches several images{times}"
             advice = f"write the path: {', '.join(sorted(found)[:3])}"
@@ -48,11 +55,14 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
             near = nearest(name, files)
             what = f"there is no image {name!r}{times}"
             advice = f"nearest: {', '.join(near)}" if near else "add the image or remove the row"
-        problems.append(Problem(what, advice, file, int(part.index[0]) + 2, IMAGE))
+        problems.append(Problem(what, advice, file, int(table.index[first[place]]) + 2, IMAGE))
     hidden = len(problems) - MOST_LINES
     if hidden > 0:
         problems = [*problems[:MOST_LINES], Problem(f"{hidden} further names match no image", file=file)]
-    return table.assign(**{IMAGE: names.map(matched).fillna(names)}), problems
+    full: pd.Series = pd.Series(matched, dtype=str)
+    if isinstance(table[IMAGE].dtype, pd.CategoricalDtype):
+        full = full.astype("category")
+    return table.assign(**{IMAGE: full.iloc[codes].set_axis(table.index)}), problems
 
 
 class ImageNames:

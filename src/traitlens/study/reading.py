@@ -19,6 +19,7 @@ from traitlens.study.tables import (
     cell_problems,
     find_duplicates,
     find_missing_columns,
+    map_cells,
     numbers,
     read_table,
     texts,
@@ -368,7 +369,7 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
     path = folder / "landmarks.csv"
     if not path.exists():
         return None, []
-    table, problems = read_table(path)
+    table, problems = read_table(path, repeating=True)
     if table is None:
         return None, problems
     problems = find_missing_columns(table, [IMAGE, POINT, X, Y], path.name)
@@ -376,13 +377,12 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
         return None, problems
     for column in (X, Y):
         table[column], unreadable = numbers(table[column])
-        cells = unreadable.fillna("")[table[column].isna()]
+        cells = unreadable[table[column].isna()].fillna("")
         problems += cell_problems(cells, "{!r} is not a number", "correct it", path.name, column)
     table, unmatched = match_images(table, files, path.name)
     problems += unmatched + find_duplicates(table, [IMAGE, POINT], path.name)
-    table[POINT] = table[POINT].astype(str).str.strip()
-    names = dict.fromkeys((IMAGE, POINT), "category")  # there are many rows of each
-    return table[[IMAGE, POINT, X, Y]].astype(names), problems
+    table[POINT] = map_cells(table[POINT], lambda cell: str(cell).strip())
+    return table[[IMAGE, POINT, X, Y]], problems
 
 
 def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:

@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,16 @@ MOST_HEADER = 2**20
 """The longest header, in bytes, that a table of a study may have."""
 
 
-def read_table(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
+def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None, list[Problem]]:
     """Read a CSV (as text) or Parquet table.
 
     Parameters
     ----------
     path : Path
         The file. CSV: UTF-8 with or without a byte order mark; comma, semicolon or tab.
+    repeating : bool, default False
+        Whether the same cells stand in many rows: columns are then categories, in a tenth of
+        the memory.
 
     Returns
     -------
@@ -38,11 +41,13 @@ def read_table(path: Path) -> tuple[pd.DataFrame | None, list[Problem]]:
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pd.read_parquet(path)
+            if repeating:
+                table = table.astype("category")
         else:
             separator, problem = _look_at_header(path)
             if problem is not None:
                 return None, [problem]
-            table = _read_csv(path, separator)
+            table = _read_csv(path, separator, repeating)
     except UnicodeDecodeError:
         return None, [_undecodable(path)]
     except (OSError, ValueError, MemoryError, pd.errors.ParserWarning, pyarrow.ArrowException) as error:
@@ -76,13 +81,13 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
     return separator, None
 
 
-def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+def _read_csv(path: Path, separator: str, repeating: bool) -> pd.DataFrame:
     """Read every cell as text; a row with too many cells is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         table = pd.read_csv(
             path,
-            dtype=str,
+            dtype="category" if repeating else str,
             keep_default_na=False,
             sep=separator,
             encoding="utf-8-sig",
@@ -90,7 +95,35 @@ def _read_csv(path: Path, separator: str) -> pd.DataFrame:
             skip_blank_lines=False,
             index_col=False,
         )
+    if repeating:
+        return pd.DataFrame({name: map_cells(table[name], lambda cell: cell) for name in table})
     return table.fillna("")
+
+
+def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
+    """Change the cells of a column, each different cell once.
+
+    Parameters
+    ----------
+    cells : Series
+        Categories; what is missing becomes "".
+    change : callable
+        Gives the new cell.
+
+    Returns
+    -------
+    Series
+        Categories.
+
+    Examples
+    --------
+    >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).tolist()
+    ['a', 'a']
+    """
+    changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # the code of what is missing is -1
+    return pd.Series(
+        pd.Categorical.from_codes(changed.codes[cells.cat.codes], dtype=changed.dtype), cells.index
+    )
 
 
 def _undecodable(path: Path) -> Problem:
@@ -152,6 +185,11 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     >>> numbers(pd.Series(["1", "2,5", "", "many"]))[0].tolist()
     [1.0, 2.5, nan, nan]
     """
+    if isinstance(values.dtype, pd.CategoricalDtype):  # each different cell once
+        codes = values.cat.codes.to_numpy()
+        parts = numbers(pd.Series([*values.cat.categories, ""], dtype=object))
+        parsed, unreadable = (part.iloc[codes].set_axis(values.index) for part in parts)
+        return parsed, unreadable
     text = values.astype(str).str.strip()
     empty = values.isna() | text.str.upper().isin({"", "NA", "N/A", "NAN", "NULL", "NONE"})
     parsed = pd.to_numeric(text.str.replace(",", "."), errors="coerce").astype(float)
@@ -291,7 +329,7 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
         One for each repeated row.
     """
     keys = list(keys)
-    involved = table[table.duplicated(keys, keep=False)]
+    involved = table.loc[table.duplicated(keys, keep=False), keys].astype(object)
     if involved.empty:
         return []
     # Rows of a wide table hold several judgements, so that the index may name a row twice.
