@@ -5,7 +5,7 @@
 Each part works on drawn numbers, in a process of its own; its peak memory is told without the program's, and
 what it holds at the end.
 
-study        a study of images with 151 landmarks and 20 ratings each, read as every run reads it
+study        a study of images with 478 landmarks and 20 ratings each, read as every run reads it
 landmarks    478 points an image written to landmarks.csv, and read again
 performance  2,000 bootstrap samples and permutations of one readout
 regions      region sums of 4 readouts put together, written as regions.csv and its unions
@@ -46,11 +46,7 @@ def draw_study(images: int, folder: Path) -> None:
         (folder / "images" / name).parent.mkdir()
         (folder / "images" / name).touch()
     rng = np.random.default_rng(0)
-    meshes = rng.uniform(0, 224, (images, 151, 2)).round(2)
-    points = [
-        _tabulate({name: np.tile(mesh, (4, 1))[:478]}).head(151)
-        for name, mesh in zip(names, meshes, strict=True)
-    ]
+    points = (_tabulate({name: rng.uniform(0, 224, (478, 2)).round(2)}) for name in names)
     keeping.write_table(folder / "landmarks.csv", points)
     raters = pd.MultiIndex.from_product(
         [names, ["warm", "strong"], [f"rater {number:02d}" for number in range(10)]],

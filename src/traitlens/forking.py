@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
-from traitlens.features.memory import VARIABLES
+from traitlens.memory import VARIABLES
 
 LOADED = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
 """Modules that it loads."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from traitlens.features.convolving import convolve, max_pool
-from traitlens.features.memory import keep_memory
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.stacks import kept_stacks, load_stack
 from traitlens.features.weights import (
@@ -19,6 +18,7 @@ from traitlens.features.weights import (
     vgg16_weights,
     weights_digest,
 )
+from traitlens.memory import keep_memory
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 if TYPE_CHECKING:

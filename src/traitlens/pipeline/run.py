@@ -22,9 +22,9 @@ from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
-from traitlens.features.memory import keep_memory
 from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
+from traitlens.memory import keep_memory
 from traitlens.pipeline.answers import write_planned, write_quality
 from traitlens.pipeline.blocks import blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
@@ -221,6 +221,13 @@ class Run:
         inputs = [self.study.ratings, left_out, cleaning.model_dump(), seed]
         return self.make_stage("rate", inputs, files, "Rating reliability", 1, make)
 
+    @cached_property
+    def _faces(self) -> str:
+        """Digest of the images and of the landmarks that were given."""
+        paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
+        given = read_given(self.study.folder, paths, self.study.landmarks)
+        return digest({image: digest_file(path) for image, path in paths.items()}, given)
+
     def find_landmarks(self) -> str:
         """Write `landmarks.csv`: the landmarks that were given, completed by detected ones.
 
@@ -230,15 +237,14 @@ class Run:
             Digest of what they depend on.
         """
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
-        digests = {image: digest_file(path) for image, path in paths.items()}
-        given = read_given(self.study.folder, paths, self.study.landmarks)
 
         def make(_key: str, advance: Advance) -> None:
+            given = read_given(self.study.folder, paths, self.study.landmarks)
             found = find_landmarks(paths, given, progress=advance)
             keeping.write_table(self.results / "landmarks.csv", found.table)
             keeping.write_json(self.results / "face_notices.json", list(map(str, found.notices)))
 
-        inputs = [digests, given]
+        inputs = [self._faces]
         files = ["landmarks.csv", "face_notices.json"]
         return self.make_stage("landmarks", inputs, files, "Finding landmarks", len(paths), make)
 

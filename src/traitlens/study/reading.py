@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
+from traitlens.memory import give_memory_back
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
 from traitlens.study.cleaning import Cleaned, clean_ratings
@@ -47,8 +48,6 @@ class Study:
     ratings : DataFrame
         One row per judgement: rater (absent in averaged studies), group, image, trait, rating, repeat, and
         further columns.
-    landmarks : DataFrame or None
-        image, point, x, y in pixels of the upright image, from `landmarks.csv`.
     notices : tuple of Problem
         What the reader should know but need not mend.
     cleaning : Cleaned or None
@@ -65,7 +64,6 @@ class Study:
     settings: Settings
     images: pd.DataFrame
     ratings: pd.DataFrame
-    landmarks: pd.DataFrame | None = None
     notices: tuple[Problem, ...] = ()
     cleaning: Cleaned | None = None
 
@@ -109,6 +107,15 @@ class Study:
         if self.settings.scale is not None:
             return self.settings.scale
         return float(self.ratings[RATING].min()), float(self.ratings[RATING].max())
+
+    @property
+    def landmarks(self) -> pd.DataFrame | None:
+        """The landmarks of `landmarks.csv`: image, point, x, y in pixels of the upright image.
+
+        They are read each time, because those of many images are large and needed once. None where there is
+        no such table.
+        """
+        return read_landmarks(self.folder, find_images(self.folder))[0]
 
     @property
     def has_raters(self) -> bool:
@@ -165,8 +172,9 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
         )
     ratings, notices, ratings_problems = _read_ratings(folder, settings, files)
     images, images_problems = read_images(folder, files, settings)
-    landmarks, landmarks_problems = read_landmarks(folder, files)
+    landmarks_problems = read_landmarks(folder, files)[1]
     pyarrow.default_memory_pool().release_unused()  # no other tables are as large
+    give_memory_back()
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems
@@ -184,7 +192,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     images, left_out = _keep_rated(images, ratings)
     if not problems:
         problems += check_enough(images, ratings, settings)
-    return Study(folder, settings, images, ratings, landmarks, (*notices, *left_out), cleaning), problems
+    return Study(folder, settings, images, ratings, (*notices, *left_out), cleaning), problems
 
 
 def find_images(folder: Path) -> list[str]:

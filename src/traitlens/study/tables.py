@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow
+from pandas.api.types import union_categoricals
 
 from traitlens.problems import Problem
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
+
+ROWS_AT_ONCE = 2**18
+"""Rows of a table that are read at once."""
 
 MOST_HEADER = 2**20
 """The longest header, in bytes, that a table of a study may have."""
@@ -85,19 +89,22 @@ def _read_csv(path: Path, separator: str, repeating: bool) -> pd.DataFrame:
     """Read every cell as text; a row with too many cells is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        table = pd.read_csv(
+        reader = pd.read_csv(
             path,
-            dtype="category" if repeating else str,
+            dtype=str,
             keep_default_na=False,
             sep=separator,
             encoding="utf-8-sig",
             skipinitialspace=True,
             skip_blank_lines=False,
             index_col=False,
+            chunksize=ROWS_AT_ONCE,
         )
-    if repeating:
-        return pd.DataFrame({name: map_cells(table[name], lambda cell: cell) for name in table})
-    return table.fillna("")
+        with reader:
+            parts = [part.fillna("").astype("category") if repeating else part.fillna("") for part in reader]
+    if not repeating or not parts:
+        return pd.concat(parts) if parts else pd.DataFrame()
+    return pd.DataFrame({name: union_categoricals([part[name] for part in parts]) for name in parts[0]})
 
 
 def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Memory that large arrays take again and again, kept instead of given back each time."""
+"""Memory that large arrays take again and again: kept for the next ones, or given back."""
 
 import ctypes
 import sys
@@ -41,3 +41,10 @@ def keep_memory() -> bool:
         return False
     told = [mallopt(_NUMBERS[name], value) for name, value in VARIABLES.items()]
     return all(told)
+
+
+def give_memory_back() -> None:
+    """Give the system what the C library keeps of arrays and tables that are gone (glibc on Linux)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

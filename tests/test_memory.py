@@ -2,12 +2,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from traitlens.features.memory import keep_memory
+from traitlens.memory import keep_memory
 
 TAKEN_AGAIN = """
 import resource
 import numpy as np
-from traitlens.features.memory import keep_memory
+from traitlens.memory import keep_memory
 
 kept = keep_memory()
 np.ones(2**24, np.uint8)
