@@ -384,13 +384,18 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
     if problems:
         return None, problems
     for column in (X, Y):
-        table[column], unreadable = numbers(table[column])
-        cells = unreadable[table[column].isna()].fillna("")
-        problems += cell_problems(cells, "{!r} is not a number", "correct it", path.name, column)
+        problems += _read_numbers(table, column, path.name)
     table, unmatched = match_images(table, files, path.name)
     problems += unmatched + find_duplicates(table, [IMAGE, POINT], path.name)
     table[POINT] = map_cells(table[POINT], lambda cell: str(cell).strip())
     return table[[IMAGE, POINT, X, Y]], problems
+
+
+def _read_numbers(table: pd.DataFrame, column: str, file: str) -> list[Problem]:
+    """Turn a column of text into numbers, of which none may be missing."""
+    table[column], unreadable = numbers(table[column])
+    cells = unreadable[table[column].isna()].fillna("")
+    return cell_problems(cells, "{!r} is not a number", "correct it", file, column)
 
 
 def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
