@@ -124,13 +124,12 @@ def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
 
     Examples
     --------
-    >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).tolist()
-    ['a', 'a']
+    >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).cat.categories.tolist()
+    ['a']
     """
     changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # the code of what is missing is -1
-    return pd.Series(
-        pd.Categorical.from_codes(changed.codes[cells.cat.codes], dtype=changed.dtype), cells.index
-    )
+    taken = pd.Categorical.from_codes(changed.codes[cells.cat.codes], dtype=changed.dtype)
+    return pd.Series(taken.remove_unused_categories(), cells.index)
 
 
 def _undecodable(path: Path) -> Problem:
