@@ -70,7 +70,7 @@ def fit(
     Returns
     -------
     Run
-        Its `performance` is a table, as are `fitted.predictions`, the predictions out of fold.
+        Its `performance` is a table, as are its `predictions`, out of fold.
 
     Examples
     --------
