@@ -1,6 +1,7 @@
 """Memory that large arrays take again and again: kept for the next ones, or given back."""
 
 import ctypes
+import gc
 import sys
 import threading
 
@@ -44,7 +45,8 @@ def keep_memory() -> bool:
 
 
 def give_memory_back() -> None:
-    """Give the system what the C library keeps of arrays and tables that are gone (glibc on Linux)."""
+    """Give the system what is kept of arrays and tables that are gone (of the C library's on Linux only)."""
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
