@@ -52,6 +52,9 @@ def _feed(hasher: Any, value: Any) -> None:
             _feed(hasher, str(name))
             if plain:
                 _feed(hasher, column.to_numpy())
+            elif isinstance(column.dtype, pd.CategoricalDtype):
+                _feed_items(hasher, column.cat.categories)
+                _feed(hasher, column.cat.codes.to_numpy())
             else:
                 _feed_items(hasher, column)
     elif isinstance(value, np.ndarray):

@@ -24,7 +24,7 @@ from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
 from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
-from traitlens.memory import keep_memory
+from traitlens.memory import give_memory_back, keep_memory
 from traitlens.pipeline.answers import write_planned, write_quality
 from traitlens.pipeline.blocks import blocks_of, make_blocks
 from traitlens.pipeline.comparing import check_cues, compare_ratings, compare_readouts, write_answers
@@ -225,7 +225,8 @@ class Run:
     def _faces(self) -> str:
         """Digest of the images and of the landmarks that were given."""
         paths = {image: self.study.path(image) for image in self.study.images[IMAGE]}
-        given = read_given(self.study.folder, paths, self.study.landmarks)
+        given = digest(read_given(self.study.folder, paths, self.study.landmarks))
+        give_memory_back()
         return digest({image: digest_file(path) for image, path in paths.items()}, given)
 
     def find_landmarks(self) -> str:
