@@ -45,7 +45,7 @@ def backbone():
         pytest.skip(f"no VGG16 weights: {problem}")
 
 
-def check(backbone, method, count):
+def check(backbone, method, count, copies=1):
     if not DATA.is_dir():
         pytest.skip(f"no reference maps at {DATA}")
     images = np.load(DATA / "images_rgb.npy")[:count]
@@ -54,12 +54,12 @@ def check(backbone, method, count):
         with np.load(DATA / f"head_{name}.npz") as file:
             keys = ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
             heads.append(DenseReadout.from_arrays(*(file[key] for key in keys)))
-    got = explain_with_ledger(backbone, heads, images, method)
+    got = explain_with_ledger(backbone, heads * copies, images, method)
     # Plain backgrounds make ties between neighbours in a maximum pooling. The flat rule sends relevance there
     # too, and rounding, which differs between processors, decides on its way: iNNvestigate itself comes
     # back to these maps to 8e-4 only on another processor.
     tolerance = 1e-3 if method == "lrp.flat" else 1e-5
-    for place, name in enumerate(HEADS):
+    for place, name in enumerate(HEADS * copies):
         with np.load(DATA / f"maps_{name}.npz") as file:
             expected, predicted = file[method][:count], file["prediction"][:count]
         np.testing.assert_allclose(got.prediction[:, place], predicted, rtol=0, atol=1e-4)
@@ -69,12 +69,14 @@ def check(backbone, method, count):
 
 
 @pytest.mark.weights
-def test_default_method_equals_innvestigate(backbone):
-    check(backbone, "lrp.sequential_preset_a_flat", 1)
+@pytest.mark.parametrize("copies", [1, 2], ids=["whole_layers", "active_units"])
+def test_default_method_equals_innvestigate(backbone, copies):
+    check(backbone, "lrp.sequential_preset_a_flat", 1, copies)
 
 
 @pytest.mark.weights
 @pytest.mark.slow
+@pytest.mark.parametrize("copies", [1, 4], ids=["whole_layers", "active_units"])
 @pytest.mark.parametrize("method", ["lrp.sequential_preset_a_flat", *SLOW])
-def test_method_equals_innvestigate(backbone, method):
-    check(backbone, method, 4)
+def test_method_equals_innvestigate(backbone, method, copies):
+    check(backbone, method, 4, copies)

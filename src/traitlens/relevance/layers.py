@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from traitlens.features.backbone import Layer
 from traitlens.relevance.convolution import Convolution
 from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
@@ -34,6 +36,12 @@ class Group:
         """Inputs to outputs."""
         return Convolution(self.weight, self.direct)
 
+    @cached_property
+    def by_tap(self) -> np.ndarray:
+        """The weights laid out for listed units: (row and column of the filter, output, input)."""
+        weight = self.weight.permute(2, 3, 0, 1)
+        return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
+
 
 @dataclass(eq=False)
 class PreparedLayer:
@@ -43,9 +51,7 @@ class PreparedLayer:
     rule: Rule
     is_first: bool
     pool: str | None = None
-    stacks: dict[Given, list[Modify]] = field(default_factory=dict)
-    stacked_weights: dict[Given, "torch.Tensor"] = field(default_factory=dict)
-    stacked_bias: "torch.Tensor | None" = None
+    sums: dict[tuple[Given, Modify], Convolution] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
 
@@ -74,20 +80,11 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
     assert layer.weight is not None
     prepared = PreparedLayer(layer, rule, is_first)
     terms = [(number, term) for number, share in enumerate(rule.shares) for term in _terms(share, is_first)]
-    prepared.stacks["input"] = [whole]
     for number, term in terms:
-        if not rule.shares[number].divide:
-            continue
-        stack = prepared.stacks.setdefault(term.given, [])
-        if term.weight not in stack:
-            stack.append(term.weight)
-    for given, stack in prepared.stacks.items():
-        weight = torch.cat([modify(layer.weight) for modify in stack])
-        prepared.stacked_weights[given] = weight.contiguous(memory_format=torch.channels_last)
-    # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
-    assert layer.bias is not None
-    prepared.stacked_bias = layer.bias.new_zeros(len(prepared.stacked_weights["input"]))
-    prepared.stacked_bias[: len(layer.bias)] = layer.bias
+        key = (term.given, term.weight)
+        if rule.shares[number].divide and key not in prepared.sums and key != ("input", whole):
+            weight = term.weight(layer.weight)
+            prepared.sums[key] = Convolution(weight, direct=is_first or _has_both_signs(weight))
     for given in dict.fromkeys(term.given for _, term in terms):
         mine = [(number, term) for number, term in terms if term.given == given]
         weight = torch.cat([term.weight(layer.weight) for _, term in mine])
@@ -98,6 +95,11 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         direct = len(rule.shares) > 1 or given == "one"
         prepared.groups.append(Group(given, tuple(number for number, _ in mine), weight, direct))
     return prepared
+
+
+def _has_both_signs(weight: "torch.Tensor") -> bool:
+    """Tell whether sums of products with inputs that are not negative may cancel."""
+    return bool((weight < 0).any() and (weight > 0).any())
 
 
 def _terms(share: Share, is_first: bool) -> list[Term]:
@@ -121,26 +123,22 @@ def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds)
     layer, rule = prepared.layer, prepared.rule
     assert layer.weight is not None
     assert layer.bias is not None
-    channels = len(layer.weight)
-    given = {kind: _given(kind, values, bounds) for kind in prepared.stacks}
-    for group in prepared.groups:
-        given.setdefault(group.given, _given(group.given, values, bounds))
+    kinds = dict.fromkeys([kind for kind, _ in prepared.sums] + [group.given for group in prepared.groups])
+    given = {kind: _given(kind, values, bounds) for kind in kinds}
+    # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
     sums: dict[tuple[Given, Modify], torch.Tensor] = {}
-    for kind, stack in prepared.stacks.items():
-        if kind in ("one", "low", "high"):
-            key = (kind, values.shape[2:])
-            if key not in prepared.of_ones:
-                filled = given[kind]
-                filled = torch.ones_like(values) if filled is None else filled.expand_as(values)
-                prepared.of_ones[key] = functional.conv2d(filled, prepared.stacked_weights[kind], padding=1)
-            stacked = prepared.of_ones[key]
-        else:
-            added = prepared.stacked_bias if kind == "input" else None
-            values_given = given[kind]
-            assert values_given is not None
-            stacked = functional.conv2d(values_given, prepared.stacked_weights[kind], added, padding=1)
-        for place, modify in enumerate(stack):
-            sums[kind, modify] = stacked[:, place * channels : (place + 1) * channels]
+    sums["input", whole] = functional.conv2d(values, layer.weight, layer.bias, padding=1)
+    for (kind, modify), convolution in prepared.sums.items():
+        here = given[kind]
+        if kind not in ("one", "low", "high"):
+            assert here is not None
+            sums[kind, modify] = convolution(here)
+            continue
+        key = (kind, modify, values.shape[2:])
+        if key not in prepared.of_ones:
+            filled = torch.ones_like(values) if here is None else here.expand_as(values)
+            prepared.of_ones[key] = convolution(filled)
+        sums[kind, modify] = prepared.of_ones[key]
     bias = layer.bias.view(1, -1, 1, 1)
     convolved = sums["input", whole]
     totals: list[torch.Tensor | None] = []

@@ -8,13 +8,14 @@ lies between two convolutions. And relevance passes a maximum pooling by enlargi
 factor, set to zero wherever the maximum was not.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone
+from traitlens.relevance.active_units import ActiveUnits, can_list
 from traitlens.relevance.layers import Forward, PreparedLayer, prepare, run_forward
 from traitlens.relevance.methods import Method
 from traitlens.relevance.steps import (
@@ -24,6 +25,7 @@ from traitlens.relevance.steps import (
     from_pixels,
     groups_forth,
     maps_at_once,
+    parts,
     single,
     step_back,
     sum_of_products,
@@ -196,8 +198,17 @@ class Passage:
         like = next(iter(relevance.values()))
         maps = torch.empty((count, *self.shape), device=like.device)
         with torch.inference_mode():
-            self._descend(len(self._steps) - 1, None, relevance, maps)
+            units = self._active_units if count > 1 else None
+            if units is not None and units.pay(count):
+                units.back(relevance, maps)
+            else:
+                self._descend(len(self._steps) - 1, None, relevance, maps)
         return maps
+
+    @cached_property
+    def _active_units(self) -> ActiveUnits | None:
+        """The units that relevance passes, where it can go along them."""
+        return ActiveUnits(self._steps) if can_list(self._steps) else None
 
     def back_to_input(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
         """Send relevance from the taps to the units of a network that continues another one.
@@ -288,10 +299,3 @@ class Passage:
                 if step.carries is not None:
                     values = values * step.carries
         return found
-
-
-def parts(count: int, at_once: int) -> Iterator[slice]:
-    """Cut a range into even parts."""
-    number = -(-count // at_once)
-    for part in range(number):
-        yield slice(part * count // number, (part + 1) * count // number)

@@ -1,6 +1,6 @@
 """One step back: through a pooling and a convolution, for all maps of an image at once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -240,3 +240,10 @@ def maps_at_once(step: Step) -> int:
     assert step.prepared.layer.weight is not None
     per_map = max(step.prepared.layer.weight.shape[:2]) * step.size[0] * step.size[1]
     return max(1, ELEMENTS_AT_ONCE // per_map)
+
+
+def parts(count: int, at_once: int) -> Iterator[slice]:
+    """Cut a range into even parts."""
+    number = -(-count // at_once)
+    for part in range(number):
+        yield slice(part * count // number, (part + 1) * count // number)

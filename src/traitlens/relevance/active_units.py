@@ -1,0 +1,293 @@
+r"""The way back along active units: relevance without the zeros, for many maps at once.
+
+Behind a ReLU most units are off, and of a pooling's four inputs one is its maximum: relevance passes a fifth
+to a half of a layer's units, the same ones for all maps of an image. So an image's units are listed once, by
+position, and relevance goes from list to list: :math:`v_i = \sum_j w_{ij} s_j` for the listed units
+:math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
+:mod:`traitlens.relevance.steps`. The maps are those of whole layers, up to the order of addition.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from traitlens.relevance.layers import Group
+from traitlens.relevance.steps import Step, parts
+
+if TYPE_CHECKING:
+    import torch
+
+EachStrip = Callable[[int, Callable[[int, int], None]], None]
+
+LANES = 8
+"""Maps go back in batches of a multiple of this, as numbers go through a processor."""
+
+MOST_LANES = 24
+"""How many maps go back together."""
+
+COST_OF_WEIGHT = 12
+"""What fetching a weight costs beside its product with one map; a product of whole layers, by tiles, costs
+about as much as one along lists (both measured)."""
+
+
+@dataclass(eq=False)
+class Units:
+    """Some units of a layer, position by position.
+
+    Parameters
+    ----------
+    size : (int, int)
+        The layer's rows and columns.
+    start : ndarray
+        (position + 1,): where each position's units begin in the list.
+    channel : ndarray
+        uint16 (unit,).
+    """
+
+    size: tuple[int, int]
+    start: np.ndarray
+    channel: np.ndarray
+
+    def counts(self) -> np.ndarray:
+        """Count the units at each position: (row, column)."""
+        return np.diff(self.start).reshape(self.size)
+
+    def places(self, channels: int) -> np.ndarray:
+        """Find the units in the layer laid out as (row, column, channel)."""
+        positions = np.arange(len(self.start) - 1)
+        return np.repeat(positions, np.diff(self.start)) * channels + self.channel
+
+
+@dataclass(eq=False)
+class Level:
+    """The units by which relevance passes a layer.
+
+    Parameters
+    ----------
+    units : Units
+        Those that send something on downwards.
+    arriving : Units
+        The same as they stand behind the pooling, where there is one.
+    place : ndarray
+        int32 (unit,): where each arriving unit stands in `units`.
+    factor : ndarray
+        float32 (unit,): what comes from the layer above is multiplied by.
+    entering : ndarray or None
+        float32 (unit,): what relevance that enters here is multiplied by; None where none may.
+    """
+
+    units: Units
+    arriving: Units
+    place: np.ndarray
+    factor: np.ndarray
+    entering: np.ndarray | None = None
+
+
+class ActiveUnits:
+    """The units that relevance passes in one image, and the way back along them.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        From the pixels up; see :func:`can_list`.
+
+    Examples
+    --------
+    >>> units = ActiveUnits(steps)  # doctest: +SKIP
+    >>> if units.pay(len(maps)):  # doctest: +SKIP
+    ...     units.back({"block5_pool": relevance}, maps)
+    """
+
+    def __init__(self, steps: Sequence[Step]):
+        self._steps = list(steps)
+        self._pixels = [_pixels(group, steps[0].size) for group in steps[0].prepared.groups]
+        self._levels = [_list_level(step) for step in steps]
+
+    def pay(self, count: int) -> bool:
+        """Tell whether the way along lists is the shorter one.
+
+        Parameters
+        ----------
+        count : int
+            Number of maps.
+
+        Returns
+        -------
+        bool
+            Whether it takes less time than convolutions of whole layers.
+        """
+        listed = whole = 0.0
+        below = self._pixels[0]
+        for step, above in zip(self._steps, self._levels, strict=True):
+            around = ndimage.correlate(above.units.counts(), np.ones((3, 3), int), mode="constant")
+            listed += float((around * below.arriving.counts()).sum())
+            whole += step.prepared.groups[0].weight.numel() * step.size[0] * step.size[1]
+            below = above
+        cost = sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
+        return cost * listed < count * whole
+
+    def back(self, relevance: Mapping[str, "torch.Tensor"], maps: "torch.Tensor") -> None:
+        """Send relevance from the taps to the pixels.
+
+        Parameters
+        ----------
+        relevance : mapping of str to Tensor
+            (readout, channel, row, column) by tap.
+        maps : Tensor
+            float32 (readout, row, column), to be filled.
+        """
+        with _strips() as each_strip:
+            for part in parts(len(maps), MOST_LANES):
+                mine = {tap: values[part] for tap, values in relevance.items()}
+                maps[part] = self._together(mine, _lanes(part), each_strip)[: part.stop - part.start]
+
+    def _together(
+        self, relevance: Mapping[str, "torch.Tensor"], lanes: int, each_strip: EachStrip
+    ) -> "torch.Tensor":
+        """Send back the relevance of as many maps as go together; those without relevance are zero."""
+        import torch
+
+        values = np.zeros((len(self._levels[-1].place), lanes), np.float32)
+        _enter(relevance, self._steps[-1], self._levels[-1], values)
+        for index in reversed(range(1, len(self._steps))):
+            step, above, below = self._steps[index], self._levels[index], self._levels[index - 1]
+            values = _send(step.prepared.groups[0], above, below, values, each_strip)
+            _enter(relevance, self._steps[index - 1], below, values)
+        first = self._steps[0]
+        total = torch.zeros(lanes, *first.size)
+        for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
+            sent = _send(group, self._levels[0], pixels, values, each_strip)
+            by_colour = torch.from_numpy(sent).view(*first.size, -1, lanes).permute(3, 2, 0, 1)
+            total += (by_colour if given is None else by_colour * given).sum(1)
+        return total
+
+
+def can_list(steps: Sequence[Step]) -> bool:
+    """Tell whether every step's rule lets relevance go along lists.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        From the pixels up.
+
+    Returns
+    -------
+    bool
+        True for rules with one share and, but for the first layer, one kind of input; in single precision,
+        on the processor.
+    """
+    import torch
+
+    return all(
+        len(step.factors) == 1
+        and (step is steps[0] or len(step.given) == 1)
+        and step.plain_factors is None
+        and not step.prepared.rule.clip
+        and step.factors[0].dtype == torch.float32
+        and step.factors[0].device.type == "cpu"
+        for step in steps
+    )
+
+
+def _lanes(part: slice) -> int:
+    """Count the maps that go back for a part of them, those without relevance included."""
+    return -(-(part.stop - part.start) // LANES) * LANES
+
+
+def _list_level(step: Step) -> Level:
+    """List the units whose factor is not zero."""
+    from traitlens.relevance.compiled import list_active, list_pooled
+
+    factor = _as_rows(step)
+    start, channel, value = list_active(factor.reshape(-1, factor.shape[2]))
+    units = arriving = Units(step.size, start, channel)
+    place = np.arange(len(channel), dtype=np.int32)
+    if step.prepared.pool is not None:
+        pooled_start, pooled_channel, value, place = list_pooled(factor, start)
+        arriving = Units((step.size[0] // 2, step.size[1] // 2), pooled_start, pooled_channel)
+    level = Level(units, arriving, place, value)
+    if step.is_tap:
+        level.entering = value
+        if step.carries is not None:
+            carries = step.carries[0].permute(1, 2, 0).reshape(-1).numpy()
+            level.factor = value * carries[arriving.places(factor.shape[2])]
+    return level
+
+
+def _as_rows(step: Step) -> np.ndarray:
+    """Lay a step's factors out as (row, column, channel)."""
+    factor = step.factors[0]
+    if step.prepared.pool is None:
+        return factor[0].permute(1, 2, 0).contiguous().numpy()
+    windows = factor.reshape(factor.shape[0] * 2, factor.shape[2] * 2, -1).numpy()
+    missing = [(0, whole - there) for whole, there in zip(step.size, windows.shape[:2], strict=True)]
+    return np.ascontiguousarray(np.pad(windows, [*missing, (0, 0)]))
+
+
+def _pixels(group: Group, size: tuple[int, int]) -> Level:
+    """List all the inputs of the first convolution."""
+    positions, inputs = size[0] * size[1], group.weight.shape[1]
+    start = np.arange(positions + 1) * inputs
+    units = Units(size, start, np.tile(np.arange(inputs, dtype=np.uint16), positions))
+    return Level(units, units, np.arange(start[-1], dtype=np.int32), np.ones(start[-1], np.float32))
+
+
+def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, values: np.ndarray) -> None:
+    """Add what enters at a tap."""
+    entering = relevance.get(step.prepared.top)
+    if entering is None or level.entering is None:
+        return
+    channels = entering.shape[1]
+    laid_out = entering.permute(0, 2, 3, 1).reshape(len(entering), -1).numpy()
+    here = laid_out[:, level.arriving.places(channels)].T * level.entering[:, None]
+    values[level.place, : len(entering)] += here
+
+
+def _send(group: Group, above: Level, below: Level, values: np.ndarray, each_strip: EachStrip) -> np.ndarray:
+    """Send values through a convolution, from list to list."""
+    from traitlens.relevance.compiled import send_back
+
+    sent = np.empty((len(below.place), values.shape[1]), np.float32)
+    vectors = (0,) * (values.shape[1] // LANES)
+
+    def send_strip(first: int, last: int) -> None:
+        send_back(
+            group.by_tap,
+            above.units.start,
+            above.units.channel,
+            values,
+            below.arriving.start,
+            below.arriving.channel,
+            below.factor,
+            below.place,
+            (first, last, *above.units.size),
+            vectors,
+            sent,
+        )
+
+    each_strip(above.units.size[0], send_strip)
+    return sent
+
+
+@contextmanager
+def _strips() -> Iterator[EachStrip]:
+    """Give what does a work for all rows, strip by strip, with as many threads as torch may use."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield lambda rows, work: work(0, rows)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+
+        def each_strip(rows: int, work: Callable[[int, int], None]) -> None:
+            strips = parts(rows, -(-rows // (4 * threads)))
+            for done in [pool.submit(work, strip.start, strip.stop) for strip in strips]:
+                done.result()
+
+        yield each_strip

@@ -1,0 +1,236 @@
+"""Loops over the units that relevance passes, compiled for the processor at hand.
+
+A convolution's way back visits, for every position and every channel below that something is sent on from,
+the channels above that relevance arrives at. No matrix product can leave the others out; a loop can, as long
+as it keeps the numbers of several maps in the processor's registers. That one loop is written in the
+intermediate language of LLVM, the rest is compiled by numba.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+LANES = 8
+"""Numbers in a vector; processors with other registers cut or join them."""
+
+UNITS_AT_ONCE = (8, 5, 4)
+"""How many sending units are taken at a time, for one, two and three vectors of maps: 16 registers hold
+their values, and were fastest with so many."""
+
+
+def _compile(function: Callable[..., Any]) -> Any:
+    """Compile when first called, and keep the result on disk where there is a place to write it."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        return njit(nogil=True)(function)
+
+
+@_compile
+def list_active(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the units whose factor is not zero, position by position.
+
+    Parameters
+    ----------
+    factor : ndarray
+        float32 (position, channel).
+
+    Returns
+    -------
+    start, channel, value : ndarray
+        Where each position's units begin in the list (position + 1,), their channels (uint16) and factors.
+    """
+    positions, channels = factor.shape
+    start = np.zeros(positions + 1, np.int64)
+    for position in range(positions):
+        found = 0
+        for channel in range(channels):
+            found += factor[position, channel] != 0
+        start[position + 1] = start[position] + found
+    listed = np.empty(start[-1], np.uint16)
+    value = np.empty(start[-1], np.float32)
+    place = 0
+    for position in range(positions):
+        for channel in range(channels):
+            if factor[position, channel] != 0:
+                listed[place] = channel
+                value[place] = factor[position, channel]
+                place += 1
+    return start, listed, value
+
+
+@_compile
+def list_pooled(
+    factor: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """List the outputs of a 2x2 maximum pooling whose maximum has a factor other than zero.
+
+    Parameters
+    ----------
+    factor : ndarray
+        float32 (row, column, channel) of the pooling's inputs; at most one of a window is not zero.
+    start : ndarray
+        From :func:`list_active`, for the same factors.
+
+    Returns
+    -------
+    start, channel, value, place : ndarray
+        As :func:`list_active`, for the pooling's outputs, and where each one's maximum stands in the list
+        of the inputs (int32).
+    """
+    rows, columns, channels = factor.shape
+    pooled = np.zeros((rows // 2) * (columns // 2) + 1, np.int64)
+    listed = np.empty(start[-1], np.uint16)
+    value = np.empty(start[-1], np.float32)
+    places = np.empty(start[-1], np.int32)
+    following = np.empty(4, np.int64)
+    found = 0
+    for window in range(len(pooled) - 1):
+        row, column = 2 * (window // (columns // 2)), 2 * (window % (columns // 2))
+        for corner in range(4):
+            following[corner] = start[(row + corner // 2) * columns + column + corner % 2]
+        for channel in range(channels):
+            for corner in range(4):
+                one = factor[row + corner // 2, column + corner % 2, channel]
+                if one != 0:
+                    listed[found] = channel
+                    value[found] = one
+                    places[found] = following[corner]
+                    following[corner] += 1
+                    found += 1
+        pooled[window + 1] = found
+    return pooled, listed, value, places
+
+
+def _adder(several: bool) -> Any:
+    """Make the innermost loop: add to many sums the products of a few units, all of them in registers.
+
+    Its arguments are addresses: of sums (below, map), values (unit, map), filters (above, below), channels of
+    the units, the number of channels below, channels and number of the sums, and one zero for each vector of
+    maps.
+    """
+
+    @intrinsic
+    def add(_, sums, values, filters, channels, below, asked, count, vectors):  # type: ignore[no-untyped-def]  # noqa: ARG001
+        units = UNITS_AT_ONCE[vectors.count - 1] if several else 1
+        return types.void(*[types.intp] * 7, vectors), _generator(units, vectors.count)
+
+    return add
+
+
+def _generator(units: int, vectors: int) -> Callable[..., Any]:
+    """Write the innermost loop for so many units and vectors of maps."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        sums, values, filters, channels, below, asked, count, _ = arguments
+        word, single, short = count.type, ir.FloatType(), ir.IntType(16)
+        vector = ir.VectorType(single, LANES)
+        kind = ir.FunctionType(vector, [vector] * 3)
+        name = f"llvm.fmuladd.v{LANES}f32"
+        multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)
+        nothing = ir.Constant(vector, ir.Undefined)
+        first = ir.Constant(ir.IntType(32), 0)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+
+        def address(start: Any, place: Any, size: int, kind: Any) -> Any:
+            step = builder.mul(place, ir.Constant(word, size))
+            return builder.inttoptr(builder.add(start, step), kind.as_pointer())
+
+        def load(start: Any, place: Any, size: int, kind: Any) -> Any:
+            return builder.load(address(start, place, size, kind), align=min(size, 4))
+
+        def spread(number: Any) -> Any:
+            alone = builder.insert_element(nothing, number, first)
+            return builder.shuffle_vector(alone, nothing, everywhere)
+
+        held, rows = [], []
+        for unit in range(units):
+            places = [ir.Constant(word, unit * vectors + part) for part in range(vectors)]
+            held.append([load(values, place, 4 * LANES, vector) for place in places])
+            channel = builder.zext(load(channels, ir.Constant(word, unit), 2, short), word)
+            rows.append(builder.mul(channel, below))
+        with cgutils.for_range(builder, count) as loop:
+            channel = builder.zext(load(asked, loop.index, 2, short), word)
+            begin = builder.mul(loop.index, ir.Constant(word, vectors))
+            places = [builder.add(begin, ir.Constant(word, part)) for part in range(vectors)]
+            totals = [load(sums, place, 4 * LANES, vector) for place in places]
+            for row, mine in zip(rows, held, strict=True):
+                weight = spread(load(filters, builder.add(row, channel), 4, single))
+                totals = [
+                    builder.call(multiply_add, [weight, value, total])
+                    for value, total in zip(mine, totals, strict=True)
+                ]
+            for place, total in zip(places, totals, strict=True):
+                builder.store(total, address(sums, place, 4 * LANES, vector), align=4)
+        return context.get_dummy_value()
+
+    return generate
+
+
+_add_several, _add_one = _adder(several=True), _adder(several=False)
+
+
+@_compile
+def send_back(  # type: ignore[no-untyped-def]
+    weight, start, channel, values, start_below, channel_below, factor, place, strip, vectors, sent
+):
+    """Send values back through a 3x3 convolution with padding 1, from listed units to listed units.
+
+    Parameters
+    ----------
+    weight : ndarray
+        float32 (row and column of the filter, output, input).
+    start, channel : ndarray
+        The outputs that send, as from :func:`list_active`.
+    values : ndarray
+        float32 (unit, map): what they send.
+    start_below, channel_below : ndarray
+        The inputs that are asked for.
+    factor : ndarray
+        float32 (unit,): what the sums of the inputs are multiplied by.
+    place : ndarray
+        int32 (unit,): the row of `sent` that they are written to.
+    strip : tuple of int
+        First row and end of the positions that are worked on, and the layer's rows and columns.
+    vectors : tuple of int
+        One zero for each eight maps, 1 to 3: numba compiles for its length.
+    sent : ndarray
+        float32 (unit, map), to be written.
+    """
+    first, last, rows, columns = strip
+    above, below = weight.shape[1], weight.shape[2]
+    maps = len(vectors) * LANES
+    several = UNITS_AT_ONCE[len(vectors) - 1]
+    sums = np.empty((below, maps), np.float32)
+    for position in range(first * columns, last * columns):
+        begin = start_below[position]
+        count = start_below[position + 1] - begin
+        if count == 0:
+            continue
+        sums[:count] = 0
+        asked = channel_below.ctypes.data + begin * 2
+        row, column = position // columns, position % columns
+        for tap in range(9):
+            from_row, from_column = row + 1 - tap // 3, column + 1 - tap % 3
+            if from_row < 0 or from_row >= rows or from_column < 0 or from_column >= columns:
+                continue
+            unit = start[from_row * columns + from_column]
+            end = start[from_row * columns + from_column + 1]
+            filters = weight.ctypes.data + tap * above * below * 4
+            while unit < end:
+                here = values.ctypes.data + unit * maps * 4
+                channels = channel.ctypes.data + unit * 2
+                if unit + several <= end:
+                    _add_several(sums.ctypes.data, here, filters, channels, below, asked, count, vectors)
+                    unit += several
+                else:
+                    _add_one(sums.ctypes.data, here, filters, channels, below, asked, count, vectors)
+                    unit += 1
+        for one in range(count):
+            for number in range(maps):
+                sent[place[begin + one], number] = sums[one, number] * factor[begin + one]

@@ -1,0 +1,123 @@
+"""Relevance along lists of active units against relevance through whole layers."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.relevance.conftest import make_backbone
+
+from traitlens.relevance.active_units import ActiveUnits, can_list
+from traitlens.relevance.methods import METHODS, find_method
+from traitlens.relevance.propagation import Propagator
+
+WITH_ONE_SHARE = [
+    "lrp.sequential_preset_a_flat",
+    "lrp.sequential_preset_a",
+    "lrp.sequential_preset_a_flat_until_idx",
+    "deep_taylor.bounded",
+    "lrp.epsilon",
+    "lrp.w_square",
+    "lrp.flat",
+    "lrp.z_plus_fast",
+    "gradient",
+    "input_t_gradient",
+]
+
+
+def read(method="lrp.sequential_preset_a_flat", size=(12, 12), taps=("block2_pool",), seed=0):
+    rng = np.random.default_rng(seed)
+    backbone = make_backbone(rng)
+    image = rng.integers(0, 256, (1, *size, 3), dtype=np.uint8)
+    passage = Propagator(backbone, find_method(method)).read(backbone.input(image), set(taps))
+    return rng, passage
+
+
+def enter(rng, passage, count):
+    """Make relevance that also stands at units that are off, as a linear readout's does."""
+    return {
+        tap: torch.from_numpy(rng.normal(size=(count, *values.shape[1:])).astype(np.float32))
+        for tap, values in passage.activations.items()
+    }
+
+
+def through_layers(passage, relevance, count):
+    maps = torch.empty((count, *passage.shape))
+    with torch.inference_mode():
+        passage._descend(len(passage._steps) - 1, None, relevance, maps)
+    return maps.numpy()
+
+
+def along_lists(passage, relevance, count):
+    maps = torch.full((count, *passage.shape), np.nan)
+    with torch.inference_mode():
+        ActiveUnits(passage._steps).back(relevance, maps)
+    return maps.numpy()
+
+
+def assert_same(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=0, atol=3e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", WITH_ONE_SHARE)
+@pytest.mark.parametrize("taps", [("block2_pool",), ("block1_pool", "block2_conv1", "block2_pool")])
+def test_maps_are_those_of_whole_layers(method, taps):
+    rng, passage = read(method, taps=taps)
+    relevance = enter(rng, passage, 3)
+    assert_same(along_lists(passage, relevance, 3), through_layers(passage, relevance, 3))
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 16, 23, 24, 25, 50])
+def test_any_number_of_maps(count):
+    rng, passage = read()
+    relevance = enter(rng, passage, count)
+    assert_same(along_lists(passage, relevance, count), through_layers(passage, relevance, count))
+
+
+@given(st.tuples(st.integers(4, 19), st.integers(4, 19)), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_any_size_of_image(size, seed):
+    rng, passage = read(size=size, seed=seed)
+    relevance = enter(rng, passage, 2)
+    assert_same(along_lists(passage, relevance, 2), through_layers(passage, relevance, 2))
+
+
+def test_threads_change_no_bit():
+    rng, passage = read(size=(31, 17))
+    relevance = enter(rng, passage, 5)
+    maps, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            maps.append(along_lists(passage, relevance, 5))
+    finally:
+        torch.set_num_threads(before)
+    assert maps[0].tobytes() == maps[1].tobytes() == maps[2].tobytes()
+
+
+def test_maps_do_not_hang_on_those_beside_them():
+    rng, passage = read()
+    relevance = enter(rng, passage, 24)
+    alone = along_lists(passage, {tap: values[3:4] for tap, values in relevance.items()}, 1)
+    assert_same(alone[0], along_lists(passage, relevance, 24)[3])
+
+
+@pytest.mark.parametrize("method", ["lrp.alpha_2_beta_1", "guided_backprop", "lrp.sequential_preset_b"])
+def test_other_rules_keep_to_whole_layers(method):
+    _, passage = read(method)
+    assert not can_list(passage._steps)
+
+
+def test_other_precisions_keep_to_whole_layers():
+    rng = np.random.default_rng(0)
+    backbone = make_backbone(rng).to("cpu", "float64")
+    image = rng.integers(0, 256, (1, 12, 12, 3), dtype=np.uint8)
+    passage = Propagator(backbone, METHODS["gradient"]).read(backbone.input(image), {"block2_pool"})
+    assert not can_list(passage._steps)
+
+
+def test_lists_pay_for_many_maps():
+    _, passage = read()
+    units = ActiveUnits(passage._steps)
+    assert units.pay(24)
+    assert not units.pay(1)
