@@ -67,6 +67,22 @@ def test_maps_are_those_of_whole_layers(method, taps):
     assert_same(along_lists(passage, relevance, 3), through_layers(passage, relevance, 3))
 
 
+@pytest.mark.parametrize("method", WITH_ONE_SHARE)
+@pytest.mark.parametrize("size", [(12, 12), (11, 14)])
+@pytest.mark.parametrize("count", [2, 25])
+def test_regions_are_the_transpose(method, size, count):
+    rng, passage = read(method, size, taps=("block1_pool", "block2_conv1", "block2_pool"))
+    relevance = enter(rng, passage, 3)
+    regions = torch.from_numpy(rng.random((count, *size)).astype(np.float32))
+    maps = through_layers(passage, relevance, 3)
+    expected = np.einsum("ryx,gyx->rg", maps.astype(float), regions.numpy())
+    with torch.inference_mode():
+        found = ActiveUnits(passage._steps).forth(regions)
+    assert found.keys() == relevance.keys()
+    got = sum(np.einsum("rcyx,gcyx->rg", relevance[tap].double(), found[tap].double()) for tap in found)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("count", [1, 8, 9, 16, 23, 24, 25, 50])
 def test_any_number_of_maps(count):
     rng, passage = read()

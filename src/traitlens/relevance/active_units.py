@@ -1,4 +1,4 @@
-r"""The way back along active units: relevance without the zeros, for many maps at once.
+r"""The way along active units: relevance without the zeros, for many maps at once.
 
 Behind a ReLU most units are off, and of a pooling's four inputs one is its maximum: relevance passes a fifth
 to a half of a layer's units, the same ones for all maps of an image. So an image's units are listed once, by
@@ -64,6 +64,15 @@ class Units:
 
 
 @dataclass(eq=False)
+class Receivers:
+    """Units to which a convolution sends, what their sums are multiplied by, and where these are written."""
+
+    units: Units
+    factor: np.ndarray
+    place: np.ndarray
+
+
+@dataclass(eq=False)
 class Level:
     """The units by which relevance passes a layer.
 
@@ -76,20 +85,33 @@ class Level:
     place : ndarray
         int32 (unit,): where each arriving unit stands in `units`.
     factor : ndarray
-        float32 (unit,): what comes from the layer above is multiplied by.
-    entering : ndarray or None
-        float32 (unit,): what relevance that enters here is multiplied by; None where none may.
+        float32 (unit,): what arriving relevance is multiplied by.
+    carries : ndarray or None
+        float32 (unit,): for taps, by what relevance from above is multiplied before it is added to that
+        which enters.
     """
 
     units: Units
     arriving: Units
     place: np.ndarray
     factor: np.ndarray
-    entering: np.ndarray | None = None
+    carries: np.ndarray | None = None
+
+    def downwards(self) -> Receivers:
+        """Say how the units receive from the layer above."""
+        factor = self.factor if self.carries is None else self.factor * self.carries
+        return Receivers(self.arriving, factor, self.place)
+
+    def upwards(self) -> Receivers:
+        """Say how the units receive from the layer below."""
+        factor, place = np.empty_like(self.factor), np.empty_like(self.place)
+        factor[self.place] = self.factor
+        place[self.place] = np.arange(len(place), dtype=place.dtype)
+        return Receivers(self.units, factor, place)
 
 
 class ActiveUnits:
-    """The units that relevance passes in one image, and the way back along them.
+    """The units that relevance passes in one image, and the way along them.
 
     Parameters
     ----------
@@ -144,9 +166,9 @@ class ActiveUnits:
         with _strips() as each_strip:
             for part in parts(len(maps), MOST_LANES):
                 mine = {tap: values[part] for tap, values in relevance.items()}
-                maps[part] = self._together(mine, _lanes(part), each_strip)[: part.stop - part.start]
+                maps[part] = self._back_together(mine, _lanes(part), each_strip)[: part.stop - part.start]
 
-    def _together(
+    def _back_together(
         self, relevance: Mapping[str, "torch.Tensor"], lanes: int, each_strip: EachStrip
     ) -> "torch.Tensor":
         """Send back the relevance of as many maps as go together; those without relevance are zero."""
@@ -155,16 +177,62 @@ class ActiveUnits:
         values = np.zeros((len(self._levels[-1].place), lanes), np.float32)
         _enter(relevance, self._steps[-1], self._levels[-1], values)
         for index in reversed(range(1, len(self._steps))):
-            step, above, below = self._steps[index], self._levels[index], self._levels[index - 1]
-            values = _send(step.prepared.groups[0], above, below, values, each_strip)
+            above, below = self._levels[index], self._levels[index - 1]
+            weight = self._steps[index].prepared.groups[0].weight_back
+            values = _send(weight, above.units, values, below.downwards(), each_strip)
             _enter(relevance, self._steps[index - 1], below, values)
-        first = self._steps[0]
-        total = torch.zeros(lanes, *first.size)
+        first, total = self._steps[0], None
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
-            sent = _send(group, self._levels[0], pixels, values, each_strip)
+            sent = _send(group.weight_back, self._levels[0].units, values, pixels.downwards(), each_strip)
             by_colour = torch.from_numpy(sent).view(*first.size, -1, lanes).permute(3, 2, 0, 1)
-            total += (by_colour if given is None else by_colour * given).sum(1)
+            maps = (by_colour if given is None else by_colour * given).sum(1)
+            total = maps if total is None else total + maps
+        assert total is not None
         return total
+
+    def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
+        """Send regions of pixels up to the taps: the transpose of :meth:`back`.
+
+        Parameters
+        ----------
+        regions : Tensor
+            float32 (region, row, column).
+
+        Returns
+        -------
+        dict of str to Tensor
+            (region, channel, row, column) by tap.
+        """
+        import torch
+
+        found: dict[str, list[torch.Tensor]] = {}
+        with _strips() as each_strip:
+            for part in parts(len(regions), MOST_LANES):
+                mine = regions.new_zeros(_lanes(part), *regions.shape[1:])
+                mine[: part.stop - part.start] = regions[part]
+                for tap, values in self._forth_together(mine, each_strip).items():
+                    found.setdefault(tap, []).append(values[: part.stop - part.start])
+        return {tap: torch.cat(values) for tap, values in found.items()}
+
+    def _forth_together(self, regions: "torch.Tensor", each_strip: EachStrip) -> dict[str, "torch.Tensor"]:
+        """Send up as many regions as go together."""
+        first, lanes, values = self._steps[0], len(regions), None
+        for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
+            by_colour = regions[:, None] if given is None else regions[:, None] * given
+            here = by_colour.permute(2, 3, 1, 0).reshape(-1, lanes).contiguous().numpy()
+            sent = _send(group.weight_forth, pixels.units, here, self._levels[0].upwards(), each_strip)
+            values = sent if values is None else values + sent
+        assert values is not None
+        found = {}
+        for index, (step, level) in enumerate(zip(self._steps, self._levels, strict=True)):
+            if index:
+                below, weight = self._levels[index - 1], step.prepared.groups[0].weight_forth
+                values = _send(weight, below.arriving, values, level.upwards(), each_strip)
+            if step.is_tap:
+                found[step.prepared.top] = _lay_out(values, step, level)
+            if level.carries is not None:
+                values = values * level.carries[:, None]
+        return found
 
 
 def can_list(steps: Sequence[Step]) -> bool:
@@ -211,11 +279,9 @@ def _list_level(step: Step) -> Level:
         pooled_start, pooled_channel, value, place = list_pooled(factor, start)
         arriving = Units((step.size[0] // 2, step.size[1] // 2), pooled_start, pooled_channel)
     level = Level(units, arriving, place, value)
-    if step.is_tap:
-        level.entering = value
-        if step.carries is not None:
-            carries = step.carries[0].permute(1, 2, 0).reshape(-1).numpy()
-            level.factor = value * carries[arriving.places(factor.shape[2])]
+    if step.is_tap and step.carries is not None:
+        carries = step.carries[0].permute(1, 2, 0).reshape(-1).numpy()
+        level.carries = carries[arriving.places(factor.shape[2])]
     return level
 
 
@@ -239,38 +305,49 @@ def _pixels(group: Group, size: tuple[int, int]) -> Level:
 
 def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, values: np.ndarray) -> None:
     """Add what enters at a tap."""
-    entering = relevance.get(step.prepared.top)
-    if entering is None or level.entering is None:
+    if not step.is_tap or step.prepared.top not in relevance:
         return
-    channels = entering.shape[1]
+    entering = relevance[step.prepared.top]
     laid_out = entering.permute(0, 2, 3, 1).reshape(len(entering), -1).numpy()
-    here = laid_out[:, level.arriving.places(channels)].T * level.entering[:, None]
+    here = laid_out[:, level.arriving.places(entering.shape[1])].T * level.factor[:, None]
     values[level.place, : len(entering)] += here
 
 
-def _send(group: Group, above: Level, below: Level, values: np.ndarray, each_strip: EachStrip) -> np.ndarray:
-    """Send values through a convolution, from list to list."""
-    from traitlens.relevance.compiled import send_back
+def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
+    """Give the values of arriving units as a layer: (region, channel, row, column)."""
+    import torch
 
-    sent = np.empty((len(below.place), values.shape[1]), np.float32)
+    channels = step.prepared.groups[0].weight.shape[0]
+    laid_out = np.zeros((values.shape[1], *level.arriving.size, channels), np.float32)
+    laid_out.reshape(len(laid_out), -1)[:, level.arriving.places(channels)] = values.T
+    return torch.from_numpy(laid_out).permute(0, 3, 1, 2)
+
+
+def _send(
+    weight: np.ndarray, senders: Units, values: np.ndarray, receivers: Receivers, each_strip: EachStrip
+) -> np.ndarray:
+    """Send values through a convolution, from list to list."""
+    from traitlens.relevance.compiled import send
+
     vectors = (0,) * (values.shape[1] // LANES)
+    sent = np.empty_like(values, shape=(len(receivers.place), values.shape[1]))
 
     def send_strip(first: int, last: int) -> None:
-        send_back(
-            group.by_tap,
-            above.units.start,
-            above.units.channel,
+        send(
+            weight,
+            senders.start,
+            senders.channel,
             values,
-            below.arriving.start,
-            below.arriving.channel,
-            below.factor,
-            below.place,
-            (first, last, *above.units.size),
+            receivers.units.start,
+            receivers.units.channel,
+            receivers.factor,
+            receivers.place,
+            (first, last, *senders.size),
             vectors,
             sent,
         )
 
-    each_strip(above.units.size[0], send_strip)
+    each_strip(senders.size[0], send_strip)
     return sent
 
 

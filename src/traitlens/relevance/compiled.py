@@ -1,7 +1,7 @@
 """Loops over the units that relevance passes, compiled for the processor at hand.
 
-A convolution's way back visits, for every position and every channel below that something is sent on from,
-the channels above that relevance arrives at. No matrix product can leave the others out; a loop can, as long
+A convolution visits, for every position and every channel that is asked for, the channels round it that send
+something. No matrix product can leave the others out; a loop can, as long
 as it keeps the numbers of several maps in the processor's registers. That one loop is written in the
 intermediate language of LLVM, the rest is compiled by numba.
 """
@@ -110,13 +110,13 @@ def list_pooled(
 def _adder(several: bool) -> Any:
     """Make the innermost loop: add to many sums the products of a few units, all of them in registers.
 
-    Its arguments are addresses: of sums (below, map), values (unit, map), filters (above, below), channels of
-    the units, the number of channels below, channels and number of the sums, and one zero for each vector of
-    maps.
+    Its arguments are the addresses of sums (receiver, map), of values (sender, map), of filters (sender's
+    channel, receiver's channel) and of the senders' channels; how many channels the receivers' layer has; the
+    address of the receivers' channels and how many there are; and one zero for each vector of maps.
     """
 
     @intrinsic
-    def add(_, sums, values, filters, channels, below, asked, count, vectors):  # type: ignore[no-untyped-def]  # noqa: ARG001
+    def add(_, sums, values, filters, channels, width, asked, count, vectors):  # type: ignore[no-untyped-def]  # noqa: ARG001
         units = UNITS_AT_ONCE[vectors.count - 1] if several else 1
         return types.void(*[types.intp] * 7, vectors), _generator(units, vectors.count)
 
@@ -127,7 +127,7 @@ def _generator(units: int, vectors: int) -> Callable[..., Any]:
     """Write the innermost loop for so many units and vectors of maps."""
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        sums, values, filters, channels, below, asked, count, _ = arguments
+        sums, values, filters, channels, width, asked, count, _ = arguments
         word, single, short = count.type, ir.FloatType(), ir.IntType(16)
         vector = ir.VectorType(single, LANES)
         kind = ir.FunctionType(vector, [vector] * 3)
@@ -153,7 +153,7 @@ def _generator(units: int, vectors: int) -> Callable[..., Any]:
             places = [ir.Constant(word, unit * vectors + part) for part in range(vectors)]
             held.append([load(values, place, 4 * LANES, vector) for place in places])
             channel = builder.zext(load(channels, ir.Constant(word, unit), 2, short), word)
-            rows.append(builder.mul(channel, below))
+            rows.append(builder.mul(channel, width))
         with cgutils.for_range(builder, count) as loop:
             channel = builder.zext(load(asked, loop.index, 2, short), word)
             begin = builder.mul(loop.index, ir.Constant(word, vectors))
@@ -176,44 +176,45 @@ _add_several, _add_one = _adder(several=True), _adder(several=False)
 
 
 @_compile
-def send_back(  # type: ignore[no-untyped-def]
-    weight, start, channel, values, start_below, channel_below, factor, place, strip, vectors, sent
+def send(  # type: ignore[no-untyped-def]
+    weight, start, channel, values, start_to, channel_to, factor, place, strip, vectors, sent
 ):
-    """Send values back through a 3x3 convolution with padding 1, from listed units to listed units.
+    """Send values through a 3x3 convolution with padding 1, from listed units to listed units.
 
     Parameters
     ----------
     weight : ndarray
-        float32 (row and column of the filter, output, input).
+        float32 (row and column of the filter, sender, receiver): what a receiver gets from the position one
+        row and column further, down to that one row and column before.
     start, channel : ndarray
-        The outputs that send, as from :func:`list_active`.
+        The senders, as from :func:`list_active`.
     values : ndarray
-        float32 (unit, map): what they send.
-    start_below, channel_below : ndarray
-        The inputs that are asked for.
+        float32 (sender, map): what they send.
+    start_to, channel_to : ndarray
+        The receivers.
     factor : ndarray
-        float32 (unit,): what the sums of the inputs are multiplied by.
+        float32 (receiver,): what their sums are multiplied by.
     place : ndarray
-        int32 (unit,): the row of `sent` that they are written to.
+        int32 (receiver,): the row of `sent` that each is written to.
     strip : tuple of int
-        First row and end of the positions that are worked on, and the layer's rows and columns.
+        First row and end of the positions that receive, and the layer's rows and columns.
     vectors : tuple of int
         One zero for each eight maps, 1 to 3: numba compiles for its length.
     sent : ndarray
-        float32 (unit, map), to be written.
+        float32 (receiver, map), to be written.
     """
     first, last, rows, columns = strip
-    above, below = weight.shape[1], weight.shape[2]
+    senders, receivers = weight.shape[1], weight.shape[2]
     maps = len(vectors) * LANES
     several = UNITS_AT_ONCE[len(vectors) - 1]
-    sums = np.empty((below, maps), np.float32)
+    sums = np.empty((receivers, maps), np.float32)
     for position in range(first * columns, last * columns):
-        begin = start_below[position]
-        count = start_below[position + 1] - begin
+        begin = start_to[position]
+        count = start_to[position + 1] - begin
         if count == 0:
             continue
         sums[:count] = 0
-        asked = channel_below.ctypes.data + begin * 2
+        asked = channel_to.ctypes.data + begin * 2
         row, column = position // columns, position % columns
         for tap in range(9):
             from_row, from_column = row + 1 - tap // 3, column + 1 - tap % 3
@@ -221,15 +222,15 @@ def send_back(  # type: ignore[no-untyped-def]
                 continue
             unit = start[from_row * columns + from_column]
             end = start[from_row * columns + from_column + 1]
-            filters = weight.ctypes.data + tap * above * below * 4
+            filters = weight.ctypes.data + tap * senders * receivers * 4
             while unit < end:
                 here = values.ctypes.data + unit * maps * 4
                 channels = channel.ctypes.data + unit * 2
                 if unit + several <= end:
-                    _add_several(sums.ctypes.data, here, filters, channels, below, asked, count, vectors)
+                    _add_several(sums.ctypes.data, here, filters, channels, receivers, asked, count, vectors)
                     unit += several
                 else:
-                    _add_one(sums.ctypes.data, here, filters, channels, below, asked, count, vectors)
+                    _add_one(sums.ctypes.data, here, filters, channels, receivers, asked, count, vectors)
                     unit += 1
         for one in range(count):
             for number in range(maps):

@@ -37,9 +37,15 @@ class Group:
         return Convolution(self.weight, self.direct)
 
     @cached_property
-    def by_tap(self) -> np.ndarray:
-        """The weights laid out for listed units: (row and column of the filter, output, input)."""
+    def weight_back(self) -> np.ndarray:
+        """The weights from listed outputs to listed inputs: (row and column of the filter, output, input)."""
         weight = self.weight.permute(2, 3, 0, 1)
+        return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
+
+    @cached_property
+    def weight_forth(self) -> np.ndarray:
+        """The weights from listed inputs to listed outputs: (row and column of the filter, input, output)."""
+        weight = self.weight.flip(2, 3).permute(2, 3, 1, 0)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
 
 

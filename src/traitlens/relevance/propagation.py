@@ -279,6 +279,9 @@ class Passage:
         at_once = min(maps_at_once(step) for step in self._steps)
         taps: dict[str, list[torch.Tensor]] = {}
         with torch.inference_mode():
+            units = self._active_units if len(regions) > 1 else None
+            if units is not None and units.pay(len(regions)):
+                return units.forth(regions)
             for part in parts(len(regions), at_once):
                 for tap, values in self._ascend(regions[part]).items():
                     taps.setdefault(tap, []).append(values)
