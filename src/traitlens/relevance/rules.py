@@ -128,7 +128,7 @@ class Share:
         Parameters
         ----------
         total : Tensor or None
-            The denominators before stabilising; overwritten. None for shares that do not divide.
+            The denominators before stabilising. None for shares that do not divide.
         active : Tensor or None
             Where the outputs are above zero; None where the layer has no ReLU.
         numerator : Tensor or None
@@ -146,8 +146,8 @@ class Share:
             if self.epsilon:
                 total = total + torch.where(total >= 0, self.epsilon, -self.epsilon)
             else:
-                total = total.masked_fill_(total == 0, 1e-7)
-            factor = total.reciprocal_() if numerator is None else torch.div(numerator, total)
+                total = total.masked_fill(total == 0, 1e-7)
+            factor = total.reciprocal() if numerator is None else numerator / total
             if self.coefficient != 1:
                 factor = factor.mul_(self.coefficient)
         else:

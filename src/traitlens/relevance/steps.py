@@ -47,23 +47,21 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
     # denominators go without the bias: with it they could be anything near zero.
     bare = is_tap or plain_tap or carries is None
     numerator = None if is_tap else carries
-    spread = None if prepared.pool is None else _maxima(convolved)
-    if spread is not None and numerator is not None:
-        numerator = _enlarge(numerator, convolved.shape[2:])
+    maxima = None if prepared.pool is None else _maxima(convolved)
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
         assert prepared.layer.bias is not None
         added = share.bias(prepared.layer.bias)
         if total is not None and added is not None and bare:
             total = total - added.view(1, -1, 1, 1) * ~active
-        elif total is not None:
-            total = total.clone()  # shared with other images or shares
         if plain_tap:
-            plain.append(share.factor(None if total is None else total.clone(), active).to(convolved.dtype))
-        factor = share.factor(total, active, numerator).to(convolved.dtype)
-        if spread is not None:
-            factor = _in_windows(factor * spread)
-        factors.append(factor)
+            plain.append(share.factor(total, active).to(convolved.dtype))
+        if maxima is None:
+            factors.append(share.factor(total, active, numerator).to(convolved.dtype))
+        else:
+            there = None if total is None else _pick(total, maxima)
+            factor = share.factor(there, _pick(active, maxima), numerator).to(convolved.dtype)
+            factors.append(_in_windows(factor, maxima, convolved.shape[3]))
     return Step(
         prepared,
         is_tap,
@@ -76,40 +74,25 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
 
 
 def _maxima(values: "torch.Tensor") -> "torch.Tensor":
-    """Mark the first maximum of each 2x2 window; rows and columns left over are in no window."""
-    import torch
+    """Find the first maximum of each 2x2 window: (1, channel, row, column), its place in the layer."""
     from torch.nn import functional
 
-    pooled = _enlarge(functional.max_pool2d(values, 2, 2), values.shape[2:])
-    equal = values == pooled
-    if values.shape[2] % 2:
-        equal[:, :, -1] = False
-    if values.shape[3] % 2:
-        equal[:, :, :, -1] = False
-    rows, columns = values.shape[2] // 2 * 2, values.shape[3] // 2 * 2
-    taken = torch.zeros_like(equal[:, :, 0:rows:2, 0:columns:2])
-    for row in (0, 1):
-        for column in (0, 1):
-            corner = equal[:, :, row:rows:2, column:columns:2]
-            corner &= ~taken
-            taken |= corner
-    return equal
+    return functional.max_pool2d(values, 2, 2, return_indices=True)[1]
 
 
-def _enlarge(values: "torch.Tensor", size: tuple[int, ...]) -> "torch.Tensor":
-    """Repeat every value in its 2x2 window; zeros where no window is."""
-    from torch.nn import functional
-
-    large = values.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    missing = (size[0] - large.shape[2], size[1] - large.shape[3])
-    return functional.pad(large, (0, missing[1], 0, missing[0])) if any(missing) else large
+def _pick(values: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
+    """Give the values at places of a layer."""
+    return values.flatten(2).gather(2, places.flatten(2)).view_as(places)
 
 
-def _in_windows(values: "torch.Tensor") -> "torch.Tensor":
-    """Lay (1, channel, row, column) out as (row, 2, column, 2, channel), without rows left over."""
-    rows, columns = values.shape[2] // 2, values.shape[3] // 2
-    whole_windows = values[0, :, : rows * 2, : columns * 2].permute(1, 2, 0).contiguous()
-    return whole_windows.view(rows, 2, columns, 2, -1)
+def _in_windows(values: "torch.Tensor", places: "torch.Tensor", columns: int) -> "torch.Tensor":
+    """Put each window's value at its place: (row, 2, column, 2, channel), zeros elsewhere."""
+    values, places = (one[0].permute(1, 2, 0).contiguous() for one in (values, places))
+    corners = places // columns % 2 * 2 + places % columns % 2
+    windows = values.new_empty(values.shape[0], 2, values.shape[1], 2, values.shape[2])
+    for corner in range(4):
+        windows[:, corner // 2, :, corner % 2] = values * (corners == corner)
+    return windows
 
 
 def step_back(
