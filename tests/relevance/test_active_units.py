@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from tests.relevance.conftest import make_backbone
 
+from traitlens.relevance import compiled
 from traitlens.relevance.active_units import ActiveUnits, can_list
 from traitlens.relevance.methods import METHODS, find_method
 from traitlens.relevance.propagation import Propagator
@@ -68,8 +70,7 @@ def test_maps_are_those_of_whole_layers(method, taps):
 
 
 @pytest.mark.parametrize("method", WITH_ONE_SHARE)
-@pytest.mark.parametrize("size", [(12, 12), (11, 14)])
-@pytest.mark.parametrize("count", [2, 25])
+@pytest.mark.parametrize(("size", "count"), [((12, 12), 2), ((11, 14), 25)])
 def test_regions_are_the_transpose(method, size, count):
     rng, passage = read(method, size, taps=("block1_pool", "block2_conv1", "block2_pool"))
     relevance = enter(rng, passage, 3)
@@ -137,3 +138,23 @@ def test_lists_pay_for_many_maps():
     units = ActiveUnits(passage._steps)
     assert units.pay(24)
     assert not units.pay(1)
+
+
+@pytest.mark.parametrize("when", ["compiling", "keeping"])
+def test_what_was_compiled_need_not_be_kept(monkeypatch, when):
+    def refuse(cache=False, **options):
+        if cache and when == "compiling":
+            raise RuntimeError("no locator available")
+        return fail if cache else lambda function: njit(**options)(function)
+
+    def fail(_):
+        def call(*_):
+            raise OSError("disk quota exceeded")
+
+        return call
+
+    def double(value):
+        return 2 * value
+
+    monkeypatch.setattr("traitlens.relevance.compiled.njit", refuse)
+    assert compiled._compile(double)(21) == 42

@@ -1,12 +1,13 @@
 """Loops over the units that relevance passes, compiled for the processor at hand.
 
 A convolution visits, for every position and every channel that is asked for, the channels round it that send
-something. No matrix product can leave the others out; a loop can, as long
-as it keeps the numbers of several maps in the processor's registers. That one loop is written in the
-intermediate language of LLVM, the rest is compiled by numba.
+something. No matrix product can leave the others out; a loop can, and is as fast as one as long as it keeps
+the numbers of several maps in the processor's registers. That innermost loop is written in the intermediate
+language of LLVM; numba compiles it and the rest.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,22 @@ UNITS_AT_ONCE = (8, 5, 4)
 their values, and were fastest with so many."""
 
 
-def _compile(function: Callable[..., Any]) -> Any:
-    """Compile when first called, and keep the result on disk where there is a place to write it."""
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile when first called, and keep the result on disk where that can be written to."""
+    in_memory = njit(nogil=True)(function)
     try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        return njit(nogil=True)(function)
+        kept = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither the package's folder nor the user's
+        return in_memory
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return kept(*arguments)
+        except OSError:  # no room left, say: the loops themselves touch no file
+            return in_memory(*arguments)
+
+    return call
 
 
 @_compile
