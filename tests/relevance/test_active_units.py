@@ -133,6 +133,19 @@ def test_other_precisions_keep_to_whole_layers():
     assert not can_list(passage._steps)
 
 
+def test_an_image_that_nothing_answers_to_has_empty_maps():
+    rng = np.random.default_rng(0)
+    backbone = make_backbone(rng)
+    for layer in backbone.layers:
+        if layer.bias is not None:
+            layer.bias.fill_(-1e6)
+    image = rng.integers(0, 256, (1, 12, 12, 3), dtype=np.uint8)
+    method = find_method("lrp.sequential_preset_a_flat")
+    passage = Propagator(backbone, method).read(backbone.input(image), {"block2_pool"})
+    silent = {"block2_pool": torch.zeros(3, 7, 3, 3)}
+    assert not along_lists(passage, silent, 3).any()
+
+
 def test_lists_pay_for_many_maps():
     _, passage = read()
     units = ActiveUnits(passage._steps)

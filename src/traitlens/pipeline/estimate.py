@@ -22,6 +22,7 @@ from traitlens.pipeline.reading import weigh_spaces
 from traitlens.pipeline.status import Look
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
+from traitlens.relevance.active_units import cost_of_lists
 from traitlens.study.reading import Study
 
 BASE = 1.1e9
@@ -32,6 +33,9 @@ PER_WORKER = 0.25e9
 
 FACTORISING = 8e-11
 """Seconds that a kernel takes to factorise, for the number of its images to the power of three."""
+
+ACTIVE = 0.15
+"""Share of the products of whole layers that is between units that are on, for photographs of faces."""
 
 GIGA = 1e9
 
@@ -163,7 +167,7 @@ def list_needs(study: Study) -> dict[str, Need]:
         "features": Need("features", views * n, 0, n * width * 4.0, fewer),
         "fit": Need("readouts", 0, n * width * 16.0) if dense else _fit_ridge(study),
         "explain": Need(
-            "maps", (2 + 1.1 * pairs) * n, 0, maps + sums, 'set run.keep_maps = "sample" or "none"'
+            "maps", (2 + _passes_back(pairs)) * n, 0, maps + sums, 'set run.keep_maps = "sample" or "none"'
         ),
     }
     one_space = settings.readout.reads_one_space
@@ -172,12 +176,18 @@ def list_needs(study: Study) -> dict[str, Need]:
         needs["cues"] = Need("cues", 3 * n, 4 * n * width * 4.0, 0, "set comparison.cues = false")
     if linear and settings.comparison.regions:
         pixels = settings.comparison.pixels if len(study.groups) > 1 else 0
-        components = (2 + 1.1 * COMPONENTS) * n if pixels else 0
+        components = (2 + _passes_back(COMPONENTS)) * n if pixels else 0
         kernels = len(REGIONS) * n**2
         disk = kernels * 4.0 + n * COMPONENTS * pixels**2 * 4.0
         advice = "set comparison.regions = false"
-        needs["compare_readouts"] = Need("comparison", 14 * n + components, kernels * 8.0 * 2, disk, advice)
+        passes = (2 + _passes_back(len(REGIONS))) * n + components
+        needs["compare_readouts"] = Need("comparison", passes, kernels * 8.0 * 2, disk, advice)
     return needs
+
+
+def _passes_back(maps: int) -> float:
+    """Tell how many forward passes it takes to send maps back: one by one, or along active units."""
+    return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
 
 
 def _fit_ridge(study: Study) -> Need:

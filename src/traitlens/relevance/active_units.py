@@ -150,8 +150,7 @@ class ActiveUnits:
             listed += float((around * below.arriving.counts()).sum())
             whole += step.prepared.groups[0].weight.numel() * step.size[0] * step.size[1]
             below = above
-        cost = sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
-        return cost * listed < count * whole
+        return cost_of_lists(count) * listed < count * whole
 
     def back(self, relevance: Mapping[str, "torch.Tensor"], maps: "torch.Tensor") -> None:
         """Send relevance from the taps to the pixels.
@@ -233,6 +232,22 @@ class ActiveUnits:
             if level.carries is not None:
                 values = values * level.carries[:, None]
         return found
+
+
+def cost_of_lists(count: int) -> int:
+    """Tell what the way along lists costs for each pair of listed units that a weight joins.
+
+    Parameters
+    ----------
+    count : int
+        Number of maps.
+
+    Returns
+    -------
+    int
+        In products of whole layers, of which every map takes one.
+    """
+    return sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
 
 
 def can_list(steps: Sequence[Step]) -> bool:
@@ -329,6 +344,8 @@ def _send(
     """Send values through a convolution, from list to list."""
     from traitlens.relevance.compiled import send
 
+    assert weight.flags.c_contiguous
+    assert values.flags.c_contiguous
     vectors = (0,) * (values.shape[1] // LANES)
     sent = np.empty_like(values, shape=(len(receivers.place), values.shape[1]))
 
