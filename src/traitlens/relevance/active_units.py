@@ -1,9 +1,9 @@
 r"""The way along active units: relevance without the zeros, for many maps at once.
 
-Behind a ReLU most units are off, and of a pooling's four inputs one is its maximum: relevance passes a twentieth
-to two thirds of a layer's units, the same ones for all maps of an image. So an image's units are listed once, by
-position, and relevance goes from list to list: :math:`v_i = \sum_j w_{ij} s_j` for the listed units
-:math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
+Behind a ReLU most units are off, and of a pooling's four inputs one is its maximum: relevance passes a
+twentieth to two thirds of a layer's units, the same ones for all maps of an image. So an image's units are
+listed once, by position, and relevance goes from list to list: :math:`v_i = \sum_j w_{ij} s_j` for the listed
+units :math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
 :mod:`traitlens.relevance.steps`. The maps are those of whole layers, up to the order of addition.
 """
 
