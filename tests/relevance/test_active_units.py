@@ -10,8 +10,9 @@ from tests.relevance.conftest import make_backbone
 
 from traitlens.relevance import compiled
 from traitlens.relevance.active_units import ActiveUnits, can_list
-from traitlens.relevance.methods import METHODS, find_method
+from traitlens.relevance.methods import METHODS, Method, find_method
 from traitlens.relevance.propagation import Propagator
+from traitlens.relevance.rules import Rule, Share, Term, positive, whole
 
 WITH_ONE_SHARE = [
     "lrp.sequential_preset_a_flat",
@@ -116,7 +117,73 @@ def test_maps_do_not_hang_on_those_beside_them():
     rng, passage = read()
     relevance = enter(rng, passage, 24)
     alone = along_lists(passage, {tap: values[3:4] for tap, values in relevance.items()}, 1)
-    assert_same(alone[0], along_lists(passage, relevance, 24)[3])
+    assert alone[0].tobytes() == along_lists(passage, relevance, 24)[3].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("way", "dark"),
+    [(along_lists, 0), (along_lists, 1e-5), (along_lists, 1e-2), (through_layers, 0), (through_layers, 1e-2)],
+)
+@pytest.mark.parametrize("tap", ["block2_pool", "block2_conv1"])
+def test_units_that_hardly_answer_do_not_disturb_others(dark, way, tap):
+    """Relevance that enters beside bright neighbours where the denominator is all but zero."""
+    method = find_method("lrp.sequential_preset_a_flat")
+    maps = []
+    for precision in ("float32", "float64"):
+        rng = np.random.default_rng(3)
+        backbone = make_backbone(rng, (("block1", (64, 128)), ("block2", (128, 128))))
+        for layer in backbone.layers:
+            if layer.bias is not None:
+                layer.bias.fill_(0)
+        backbone = backbone.to("cpu", precision)
+        values = torch.from_numpy(rng.normal(size=(1, 3, 16, 16))).to(backbone.layers[0].weight.dtype)
+        values[..., :8] *= dark  # not all the same: ties in a pooling are settled by rounding
+        passage = Propagator(backbone, method).read(values, {tap})
+        relevance = {name: one.to(values.dtype) for name, one in enter(rng, passage, 3).items()}
+        maps.append((way if precision == "float32" else through_layers)(passage, relevance, 3))
+    np.testing.assert_allclose(maps[0], maps[1], rtol=0, atol=1e-5 * np.abs(maps[1]).max())
+
+
+def test_terms_with_the_same_input_are_summed():
+    twice = Share((Term("input", whole, whole), Term("input", positive, positive)), epsilon=1e-6)
+    summed = Share((Term("input", lambda weight: weight + weight.clamp(min=0)),), epsilon=1e-6)
+    maps = []
+    for share in (twice, summed):
+        rng, passage = read(Method("of mine", convolution=Rule("one", (share,)), dense=Rule("one", (share,))))
+        relevance = enter(rng, passage, 4)
+        assert_same(along_lists(passage, relevance, 4), through_layers(passage, relevance, 4))
+        maps.append(passage.back(relevance).numpy().sum())
+    assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("count", [1, 24])
+def test_what_does_not_fit_is_refused(count):
+    _, passage = read(size=(8, 16))
+    with pytest.raises(ValueError, match=r"regions: expected \(8, 16\) for each map, got \(16, 8\)"):
+        passage.forth(torch.rand(count, 16, 8))
+    with pytest.raises(ValueError, match="relevance at 'block2_pool'"):
+        passage.back({"block2_pool": torch.rand(count, 7, 4, 2)})
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bool, torch.int32])
+def test_regions_may_be_of_any_kind(kind):
+    rng, passage = read()
+    regions = torch.from_numpy(rng.random((24, 12, 12)) > 0.5)
+    expected = passage.forth(regions.float())["block2_pool"]
+    torch.testing.assert_close(passage.forth(regions.to(kind))["block2_pool"], expected)
+
+
+@pytest.mark.parametrize("method", ["lrp.flat", "lrp.epsilon"])
+def test_a_network_that_continues_another(method):
+    rng = np.random.default_rng(0)
+    backbone = make_backbone(rng)
+    values = torch.from_numpy(rng.random((1, 3, 12, 12)).astype(np.float32))
+    passage = Propagator(backbone, find_method(method), at_pixels=False).read(values, {"block2_pool"})
+    relevance = enter(rng, passage, 3)
+    assert_same(along_lists(passage, relevance, 3), through_layers(passage, relevance, 3))
+    with torch.inference_mode():
+        found = ActiveUnits(passage._steps).forth(torch.rand(3, 12, 12))["block2_pool"]
+    assert torch.isfinite(found).all()
 
 
 @pytest.mark.parametrize("method", ["lrp.alpha_2_beta_1", "guided_backprop", "lrp.sequential_preset_b"])

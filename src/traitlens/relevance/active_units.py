@@ -30,6 +30,9 @@ LANES = 8
 MOST_LANES = 24
 """How many maps go back together."""
 
+FEWEST = 4
+"""How many maps it takes for lists to be worth a try."""
+
 COST_OF_WEIGHT = 12
 """What fetching a weight costs beside its product with one map; a product of whole layers, by tiles, costs
 about as much as one along lists (both measured)."""
@@ -217,12 +220,18 @@ class ActiveUnits:
         """Send up as many regions as go together."""
         first, lanes, values = self._steps[0], len(regions), None
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
-            by_colour = regions[:, None] if given is None else regions[:, None] * given
-            here = by_colour.permute(2, 3, 1, 0).reshape(-1, lanes).contiguous().numpy()
+            inputs = regions[:, None].expand(-1, group.weight.shape[1], -1, -1)
+            here = (
+                (inputs if given is None else inputs * given)
+                .permute(2, 3, 1, 0)
+                .reshape(-1, lanes)
+                .contiguous()
+                .numpy()
+            )
             sent = _send(group.weight_forth, pixels.units, here, self._levels[0].upwards(), each_strip)
             values = sent if values is None else values + sent
         assert values is not None
-        found = {}
+        found: dict[str, torch.Tensor] = {}
         for index, (step, level) in enumerate(zip(self._steps, self._levels, strict=True)):
             if index:
                 below, weight = self._levels[index - 1], step.prepared.groups[0].weight_forth
@@ -323,7 +332,7 @@ def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, va
     if not step.is_tap or step.prepared.top not in relevance:
         return
     entering = relevance[step.prepared.top]
-    laid_out = entering.permute(0, 2, 3, 1).reshape(len(entering), -1).numpy()
+    laid_out = entering.float().permute(0, 2, 3, 1).reshape(len(entering), -1).numpy()
     here = laid_out[:, level.arriving.places(entering.shape[1])].T * level.factor[:, None]
     values[level.place, : len(entering)] += here
 
@@ -344,8 +353,10 @@ def _send(
     """Send values through a convolution, from list to list."""
     from traitlens.relevance.compiled import send
 
-    assert weight.flags.c_contiguous
-    assert values.flags.c_contiguous
+    for array, rows in ((weight, 9), (values, senders.start[-1])):  # their addresses are what is used
+        assert array.flags.c_contiguous
+        assert array.dtype == np.float32
+        assert len(array) == rows
     vectors = (0,) * (values.shape[1] // LANES)
     sent = np.empty_like(values, shape=(len(receivers.place), values.shape[1]))
 

@@ -16,8 +16,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 8
-"""Numbers in a vector; processors with other registers cut or join them."""
+from traitlens.relevance.active_units import LANES
 
 UNITS_AT_ONCE = (8, 5, 4)
 """How many sending units are taken at a time, for one, two and three vectors of maps: 16 registers hold

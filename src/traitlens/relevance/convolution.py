@@ -4,7 +4,8 @@ Four by four outputs of a 3x3 convolution come from six by six inputs by 36 prod
 instead of 144 (Winograd 1980; Lavin and Gray 2016). The filters are evaluated as polynomials at the points
 0, 1, -1, 1/2, -2 and infinity (see Barabasz et al. 2020 on the choice of points). Where inputs and weights
 are not negative, rounding errors were about those of a plain convolution; with both signs they were a few
-times larger, some 3e-6 of the largest value.
+times larger, some 3e-6 of the largest value. All of a tile is rounded alike: beside values that are a hundred
+thousand times as large, small ones lose digits.
 """
 
 from functools import cache

@@ -29,12 +29,26 @@ class Group:
     @cached_property
     def back(self) -> Convolution:
         """Outputs to inputs."""
-        return Convolution(self.weight.transpose(0, 1).flip(2, 3), self.direct)
+        return Convolution(_turn(self.weight), self.direct)
 
     @cached_property
     def forth(self) -> Convolution:
         """Inputs to outputs."""
         return Convolution(self.weight, self.direct)
+
+    @cached_property
+    def back_from_tap(self) -> Convolution:
+        """Outputs to inputs where relevance enters.
+
+        Units that are off get some, too, and the factors of some of these are large beyond measure. What they
+        send, inputs that are zero undo, but not the rounding that tiles would spread to others.
+        """
+        return Convolution(_turn(self.weight), direct=True)
+
+    @cached_property
+    def forth_to_tap(self) -> Convolution:
+        """Inputs to outputs where relevance enters; see :attr:`back_from_tap`."""
+        return Convolution(self.weight, direct=True)
 
     @cached_property
     def weight_back(self) -> np.ndarray:
@@ -47,6 +61,11 @@ class Group:
         """The weights from listed inputs to listed outputs: (row and column of the filter, input, output)."""
         weight = self.weight.flip(2, 3).permute(2, 3, 1, 0)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
+
+
+def _turn(weight: "torch.Tensor") -> "torch.Tensor":
+    """Give the weights of the transposed convolution."""
+    return weight.transpose(0, 1).flip(2, 3)
 
 
 @dataclass(eq=False)
@@ -89,23 +108,22 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
     for number, term in terms:
         key = (term.given, term.weight)
         if rule.shares[number].divide and key not in prepared.sums and key != ("input", whole):
-            weight = term.weight(layer.weight)
-            prepared.sums[key] = Convolution(weight, direct=is_first or _has_both_signs(weight))
+            # Directly: a small sum beside large ones would drown in the rounding of tiles.
+            prepared.sums[key] = Convolution(term.weight(layer.weight), direct=True)
     for given in dict.fromkeys(term.given for _, term in terms):
-        mine = [(number, term) for number, term in terms if term.given == given]
-        weight = torch.cat([term.weight(layer.weight) for _, term in mine])
+        by_share: dict[int, torch.Tensor] = {}
+        for number, term in terms:
+            if term.given == given:
+                weight = term.weight(layer.weight)
+                by_share[number] = by_share[number] + weight if number in by_share else weight
+        weight = torch.cat(list(by_share.values()))
         if is_first and given == "one":
             weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
         # Shares of opposite signs nearly cancel, and sums over flat weights do: they would enlarge the
         # rounding of tiles.
         direct = len(rule.shares) > 1 or given == "one"
-        prepared.groups.append(Group(given, tuple(number for number, _ in mine), weight, direct))
+        prepared.groups.append(Group(given, tuple(by_share), weight, direct))
     return prepared
-
-
-def _has_both_signs(weight: "torch.Tensor") -> bool:
-    """Tell whether sums of products with inputs that are not negative may cancel."""
-    return bool((weight < 0).any() and (weight > 0).any())
 
 
 def _terms(share: Share, is_first: bool) -> list[Term]:

@@ -8,14 +8,14 @@ lies between two convolutions. And relevance passes a maximum pooling by enlargi
 factor, set to zero wherever the maximum was not.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone
-from traitlens.relevance.active_units import ActiveUnits, can_list
+from traitlens.relevance.active_units import FEWEST, ActiveUnits, can_list
 from traitlens.relevance.layers import Forward, PreparedLayer, prepare, run_forward
 from traitlens.relevance.methods import Method
 from traitlens.relevance.steps import (
@@ -194,11 +194,13 @@ class Passage:
         """
         import torch
 
+        for tap, values in relevance.items():
+            _check(f"relevance at {tap!r}", values, self.activations[tap].shape[1:])
         count = len(next(iter(relevance.values())))
         like = next(iter(relevance.values()))
         maps = torch.empty((count, *self.shape), device=like.device)
         with torch.inference_mode():
-            units = self._active_units if count > 1 else None
+            units = self._active_units if count >= FEWEST else None
             if units is not None and units.pay(count):
                 units.back(relevance, maps)
             else:
@@ -270,16 +272,18 @@ class Passage:
         Raises
         ------
         ValueError
-            If the method is not linear in relevance.
+            If the method is not linear in relevance, or the regions are not of the image's size.
         """
         import torch
 
         if not self.is_linear:
             raise ValueError("the method is not linear in relevance, so there is no region operator")
+        _check("regions", regions, self.shape)
+        regions = regions.to(self._steps[0].factors[0].dtype)
         at_once = min(maps_at_once(step) for step in self._steps)
         taps: dict[str, list[torch.Tensor]] = {}
         with torch.inference_mode():
-            units = self._active_units if len(regions) > 1 else None
+            units = self._active_units if len(regions) >= FEWEST else None
             if units is not None and units.pay(len(regions)):
                 return units.forth(regions)
             for part in parts(len(regions), at_once):
@@ -302,3 +306,9 @@ class Passage:
                 if step.carries is not None:
                     values = values * step.carries
         return found
+
+
+def _check(what: str, values: "torch.Tensor", shape: Sequence[int]) -> None:
+    """Refuse values that do not fit a layer."""
+    if tuple(values.shape[1:]) != tuple(shape):
+        raise ValueError(f"{what}: expected {tuple(shape)} for each map, got {tuple(values.shape[1:])}")

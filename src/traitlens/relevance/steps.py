@@ -30,6 +30,11 @@ class Step:
     given: list["torch.Tensor | None"]
     size: tuple[int, int]
 
+    @property
+    def has_tap(self) -> bool:
+        """Whether relevance enters at the convolution's output or behind its pooling."""
+        return self.is_tap or self.plain_factors is not None
+
 
 def single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
     """Give the factor that a step leaves to the one below; None where it has been applied or is one."""
@@ -60,7 +65,7 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
             factors.append(share.factor(total, active, numerator).to(convolved.dtype))
         else:
             there = None if total is None else _pick(total, maxima)
-            factor = share.factor(there, _pick(active, maxima), numerator).to(convolved.dtype)
+            factor = share.factor(there, _pick(convolved, maxima) > 0, numerator).to(convolved.dtype)
             factors.append(_in_windows(factor, maxima, convolved.shape[3]))
     return Step(
         prepared,
@@ -91,7 +96,7 @@ def _in_windows(values: "torch.Tensor", places: "torch.Tensor", columns: int) ->
     corners = places // columns % 2 * 2 + places % columns % 2
     windows = values.new_empty(values.shape[0], 2, values.shape[1], 2, values.shape[2])
     for corner in range(4):
-        windows[:, corner // 2, :, corner % 2] = values * (corners == corner)
+        windows[:, corner // 2, :, corner % 2] = values.where(corners == corner, 0)
     return windows
 
 
@@ -113,10 +118,11 @@ def step_back(
     assert some is not None
     total = None
     for group, given in zip(step.prepared.groups, step.given, strict=True):
-        room = group.back.room(len(some), step.size)
+        convolution = group.back_from_tap if step.has_tap else group.back
+        room = convolution.room(len(some), step.size)
         for number, part in zip(group.shares, room.chunk(len(group.shares), 1), strict=True):
             _multiply(step, number, carried, plain, part)
-        values = group.back.convolve(room)
+        values = convolution.convolve(room)
         if len(step.given) == 1:
             return values
         if given is not None:
@@ -185,8 +191,9 @@ def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
     sent: list[torch.Tensor | None] = [None] * len(step.factors)
     for group, given in zip(step.prepared.groups, step.given, strict=True):
         mine = values if len(step.given) == 1 or given is None else values * given
-        channels = group.forth.into
-        stacked = group.forth(mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1))
+        convolution = group.forth_to_tap if step.has_tap else group.forth
+        channels = convolution.into
+        stacked = convolution(mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1))
         for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
             before = sent[number]
             sent[number] = part if before is None else before + part
