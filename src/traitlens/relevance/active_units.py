@@ -107,6 +107,8 @@ class Level:
 
     def upwards(self) -> Receivers:
         """Say how the units receive from the layer below."""
+        if self.arriving is self.units:
+            return Receivers(self.units, self.factor, self.place)
         factor, place = np.empty_like(self.factor), np.empty_like(self.place)
         factor[self.place] = self.factor
         place[self.place] = np.arange(len(place), dtype=place.dtype)

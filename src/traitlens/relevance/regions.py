@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import xarray
 
 
+AT_ONCE = 16
+"""How many readouts meet an operator at a time; bounds memory and keeps their weights in the cache."""
+
+
 @dataclass(frozen=True, eq=False)
 class RegionOperator:
     """What regions receive from the cells of feature spaces, for one image.
@@ -64,14 +68,14 @@ class RegionOperator:
                 for part in readout.parts
                 if part.space == space
             ]
-            if not mine:
-                continue
-            places = [place for place, _ in mine]
-            weights = np.stack([np.asarray(part.weight, np.float32).ravel() for _, part in mine])
-            total[:, places] += gain.reshape(regions, -1) @ weights.T
-            if reference != "zero":
-                zero = np.stack([np.asarray(part.reference, np.float32).ravel() for _, part in mine])
-                total[:, places] -= self.by_reference[space].reshape(regions, -1) @ (weights * zero).T
+            for start in range(0, len(mine), AT_ONCE):
+                places = [place for place, _ in mine[start : start + AT_ONCE]]
+                some = [part for _, part in mine[start : start + AT_ONCE]]
+                weights = np.stack([np.asarray(part.weight, np.float32).ravel() for part in some])
+                total[:, places] += gain.reshape(regions, -1) @ weights.T
+                if reference != "zero":
+                    weights *= np.stack([np.asarray(part.reference, np.float32).ravel() for part in some])
+                    total[:, places] -= self.by_reference[space].reshape(regions, -1) @ weights.T
         return total
 
 
