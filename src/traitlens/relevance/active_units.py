@@ -57,18 +57,45 @@ class Units:
     channel: np.ndarray
 
     def counts(self) -> np.ndarray:
-        """Count the units at each position: (row, column)."""
+        """Count the units at each position.
+
+        Returns
+        -------
+        ndarray
+            int (row, column).
+        """
         return np.diff(self.start).reshape(self.size)
 
     def places(self, channels: int) -> np.ndarray:
-        """Find the units in the layer laid out as (row, column, channel)."""
+        """Find the units in the layer laid out as (row, column, channel).
+
+        Parameters
+        ----------
+        channels : int
+            How many channels the layer has.
+
+        Returns
+        -------
+        ndarray
+            int (unit,).
+        """
         positions = np.arange(len(self.start) - 1)
         return np.repeat(positions, np.diff(self.start)) * channels + self.channel
 
 
 @dataclass(eq=False)
 class Receivers:
-    """Units to which a convolution sends, what their sums are multiplied by, and where these are written."""
+    """Units to which a convolution sends.
+
+    Parameters
+    ----------
+    units : Units
+        Which.
+    factor : ndarray
+        float32 (unit,): what their sums are multiplied by.
+    place : ndarray
+        int32 (unit,): where these are written.
+    """
 
     units: Units
     factor: np.ndarray
@@ -101,12 +128,24 @@ class Level:
     carries: np.ndarray | None = None
 
     def downwards(self) -> Receivers:
-        """Say how the units receive from the layer above."""
+        """Say how the units receive from the layer above.
+
+        Returns
+        -------
+        Receivers
+            Those of the level.
+        """
         factor = self.factor if self.carries is None else self.factor * self.carries
         return Receivers(self.arriving, factor, self.place)
 
     def upwards(self) -> Receivers:
-        """Say how the units receive from the layer below."""
+        """Say how the units receive from the layer below.
+
+        Returns
+        -------
+        Receivers
+            Those of the level.
+        """
         if self.arriving is self.units:
             return Receivers(self.units, self.factor, self.place)
         factor, place = np.empty_like(self.factor), np.empty_like(self.place)
