@@ -28,7 +28,7 @@ from traitlens.study.reading import Study
 BASE = 1.1e9
 """Bytes of a process that has loaded everything and modified the network's weights."""
 
-PER_WORKER = 0.25e9
+PER_WORKER = 0.4e9
 """Bytes that a block of images of 224 pixels takes while it is worked on; grows with the pixels."""
 
 FACTORISING = 8e-11

@@ -170,9 +170,12 @@ class ActiveUnits:
     """
 
     def __init__(self, steps: Sequence[Step]):
+        import torch
+
         self._steps = list(steps)
         self._pixels = [_pixels(group, steps[0].size) for group in steps[0].prepared.groups]
-        self._levels = [_list_level(step) for step in steps]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            self._levels = list(pool.map(_list_level, steps))
 
     def pay(self, count: int) -> bool:
         """Tell whether the way along lists is the shorter one.
