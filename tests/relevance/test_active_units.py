@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from numba import njit
 from tests.relevance.conftest import make_backbone
 
-from traitlens.relevance import compiled
+from traitlens.relevance import active_units, compiled
 from traitlens.relevance.active_units import ActiveUnits, can_list
 from traitlens.relevance.methods import METHODS, Method, find_method
 from traitlens.relevance.propagation import Propagator
 from traitlens.relevance.rules import Rule, Share, Term, positive, whole
+
+reach = active_units._reach
 
 WITH_ONE_SHARE = [
     "lrp.sequential_preset_a_flat",
@@ -83,6 +85,40 @@ def test_regions_are_the_transpose(method, size, count):
     assert found.keys() == relevance.keys()
     got = sum(np.einsum("rcyx,gcyx->rg", relevance[tap].double(), found[tap].double()) for tap in found)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [(24, 24), (23, 38)])
+def test_regions_that_cover_little_go_past_the_rest(size, monkeypatch):
+    """What is left out is zero: not a bit differs from sending everything."""
+    _, passage = read(size=size, taps=("block1_pool", "block2_conv1", "block2_pool"))
+    regions = torch.zeros(12, *size)
+    for number in range(11):  # the twelfth is empty
+        regions[number, 2 * number : 2 * number + 2, 3:9] = 1
+    units, found, sent = ActiveUnits(passage._steps), [], []
+    monkeypatch.setattr(active_units, "_send", spy(active_units._send, sent))
+    for share in (0, 2):
+        monkeypatch.setattr(active_units, "APART", share)
+        with torch.inference_mode():
+            found.append(units.forth(regions))
+    assert min(sent) < 0.3
+    for tap, values in found[0].items():
+        assert values.abs().max() > 0
+        assert values.numpy().tobytes() == found[1][tap].numpy().tobytes()
+    monkeypatch.setattr(active_units, "_reach", lambda reached, step: np.ones_like(reach(reached, step)))
+    with torch.inference_mode():
+        everything = units.forth(regions)
+    for tap, values in found[0].items():
+        assert values.numpy().tobytes() == everything[tap].numpy().tobytes()
+
+
+def spy(send, sent):
+    """Note how much of each layer is sent."""
+
+    def send_and_note(*arguments):
+        sent.append(arguments[-1].mean())
+        return send(*arguments)
+
+    return send_and_note
 
 
 @pytest.mark.parametrize("count", [1, 8, 9, 16, 23, 24, 25, 50])

@@ -23,6 +23,10 @@ UNITS_AT_ONCE = (8, 5, 4)
 their values, and were fastest with so many."""
 
 
+POSITIONS_AT_ONCE = 8
+"""How many positions meet the weights of one row and column of the filter while the cache holds these."""
+
+
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile when first called, and keep the result on disk where that can be written to."""
     in_memory = njit(nogil=True)(function)
@@ -185,9 +189,23 @@ def _generator(units: int, vectors: int) -> Callable[..., Any]:
 _add_several, _add_one = _adder(several=True), _adder(several=False)
 
 
+@njit(nogil=True)
+def _add_all(sums, values, filters, channels, width, asked, count, units, vectors):  # type: ignore[no-untyped-def]
+    """Add the products of as many units as there are to the sums of one position; see :func:`_adder`."""
+    several = UNITS_AT_ONCE[len(vectors) - 1]
+    row = len(vectors) * LANES * 4
+    done = 0
+    while done + several <= units:
+        _add_several(sums, values + done * row, filters, channels + done * 2, width, asked, count, vectors)
+        done += several
+    while done < units:
+        _add_one(sums, values + done * row, filters, channels + done * 2, width, asked, count, vectors)
+        done += 1
+
+
 @_compile
 def send(  # type: ignore[no-untyped-def]
-    weight, start, channel, values, start_to, channel_to, factor, place, strip, vectors, sent
+    weight, start, channel, values, reached, start_to, channel_to, factor, place, strip, vectors, sent
 ):
     """Send values through a 3x3 convolution with padding 1, from listed units to listed units.
 
@@ -200,6 +218,8 @@ def send(  # type: ignore[no-untyped-def]
         The senders, as from :func:`list_active`.
     values : ndarray
         float32 (sender, map): what they send.
+    reached : ndarray
+        bool (row, column): where senders may have other values than zero.
     start_to, channel_to : ndarray
         The receivers.
     factor : ndarray
@@ -207,41 +227,42 @@ def send(  # type: ignore[no-untyped-def]
     place : ndarray
         int32 (receiver,): the row of `sent` that each is written to.
     strip : tuple of int
-        First row and end of the positions that receive, and the layer's rows and columns.
+        First row and end of the positions that receive.
     vectors : tuple of int
         One zero for each eight maps, 1 to 3: numba compiles for its length.
     sent : ndarray
         float32 (receiver, map), to be written.
     """
-    first, last, rows, columns = strip
-    senders, receivers = weight.shape[1], weight.shape[2]
-    maps = len(vectors) * LANES
-    several = UNITS_AT_ONCE[len(vectors) - 1]
-    sums = np.empty((receivers, maps), np.float32)
-    for position in range(first * columns, last * columns):
-        begin = start_to[position]
-        count = start_to[position + 1] - begin
-        if count == 0:
-            continue
-        sums[:count] = 0
-        asked = channel_to.ctypes.data + begin * 2
-        row, column = position // columns, position % columns
-        for tap in range(9):
-            from_row, from_column = row + 1 - tap // 3, column + 1 - tap % 3
-            if from_row < 0 or from_row >= rows or from_column < 0 or from_column >= columns:
-                continue
-            unit = start[from_row * columns + from_column]
-            end = start[from_row * columns + from_column + 1]
-            filters = weight.ctypes.data + tap * senders * receivers * 4
-            while unit < end:
-                here = values.ctypes.data + unit * maps * 4
-                channels = channel.ctypes.data + unit * 2
-                if unit + several <= end:
-                    _add_several(sums.ctypes.data, here, filters, channels, receivers, asked, count, vectors)
-                    unit += several
-                else:
-                    _add_one(sums.ctypes.data, here, filters, channels, receivers, asked, count, vectors)
-                    unit += 1
-        for one in range(count):
-            for number in range(maps):
-                sent[place[begin + one], number] = sums[one, number] * factor[begin + one]
+    rows, columns = reached.shape
+    width, maps = weight.shape[2], len(vectors) * LANES
+    sums = np.empty((POSITIONS_AT_ONCE * width, maps), np.float32)
+    for row in range(*strip):
+        for low in range(0, columns, POSITIONS_AT_ONCE):
+            high = min(low + POSITIONS_AT_ONCE, columns)
+            first, end = start_to[row * columns + low], start_to[row * columns + high]
+            sums[: end - first] = 0
+            for tap in range(9):
+                from_row = row + 1 - tap // 3
+                if from_row < 0 or from_row >= rows:
+                    continue
+                filters = weight.ctypes.data + tap * weight.strides[0]
+                for column in range(low, high):
+                    from_column = column + 1 - tap % 3
+                    if from_column < 0 or from_column >= columns or not reached[from_row, from_column]:
+                        continue
+                    to, source = row * columns + column, from_row * columns + from_column
+                    begin, unit = start_to[to], start[source]
+                    _add_all(
+                        sums.ctypes.data + (begin - first) * maps * 4,
+                        values.ctypes.data + unit * maps * 4,
+                        filters,
+                        channel.ctypes.data + unit * 2,
+                        width,
+                        channel_to.ctypes.data + begin * 2,
+                        start_to[to + 1] - begin,
+                        start[source + 1] - unit,
+                        vectors,
+                    )
+            for one in range(first, end):
+                for number in range(maps):
+                    sent[place[one], number] = sums[one - first, number] * factor[one]

@@ -146,7 +146,7 @@ class Share:
             if self.epsilon:
                 total = total + torch.where(total >= 0, self.epsilon, -self.epsilon)
             else:
-                total = total.masked_fill(total == 0, 1e-7)
+                total = total.where(total != 0, 1e-7)
             factor = total.reciprocal() if numerator is None else numerator / total
             if self.coefficient != 1:
                 factor = factor.mul_(self.coefficient)

@@ -47,26 +47,26 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
     is_tap = prepared.top in taps
     plain_tap = prepared.pool is not None and prepared.layer.name in taps
     convolved = waiting.activations[prepared.layer.name]
-    active = waiting.convolved > 0
     # At a tap, and below rules that ignore the input, relevance may stand at units that are off. Their
     # denominators go without the bias: with it they could be anything near zero.
     bare = is_tap or plain_tap or carries is None
     numerator = None if is_tap else carries
-    maxima = None if prepared.pool is None else _maxima(convolved)
+    largest, maxima = (None, None) if prepared.pool is None else _maxima(convolved)
+    active = None if maxima is not None and not bare else waiting.convolved > 0
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
         assert prepared.layer.bias is not None
         added = share.bias(prepared.layer.bias)
-        if total is not None and added is not None and bare:
+        if total is not None and added is not None and active is not None and bare:
             total = total - added.view(1, -1, 1, 1) * ~active
         if plain_tap:
             plain.append(share.factor(total, active).to(convolved.dtype))
-        if maxima is None:
+        if maxima is None or largest is None:
             factors.append(share.factor(total, active, numerator).to(convolved.dtype))
         else:
             there = None if total is None else _pick(total, maxima)
-            factor = share.factor(there, _pick(convolved, maxima) > 0, numerator).to(convolved.dtype)
-            factors.append(_in_windows(factor, maxima, convolved.shape[3]))
+            factor = share.factor(there, largest > 0, numerator).to(convolved.dtype)
+            factors.append(_in_windows(factor, maxima))
     return Step(
         prepared,
         is_tap,
@@ -78,25 +78,41 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
     )
 
 
-def _maxima(values: "torch.Tensor") -> "torch.Tensor":
-    """Find the first maximum of each 2x2 window: (1, channel, row, column), its place in the layer."""
-    from torch.nn import functional
-
-    return functional.max_pool2d(values, 2, 2, return_indices=True)[1]
-
-
-def _pick(values: "torch.Tensor", places: "torch.Tensor") -> "torch.Tensor":
-    """Give the values at places of a layer."""
-    return values.flatten(2).gather(2, places.flatten(2)).view_as(places)
+def _corners(values: "torch.Tensor") -> list["torch.Tensor"]:
+    """Give the four values of each 2x2 window: (1, channel, row, column) for each corner."""
+    whole = values[:, :, : values.shape[2] // 2 * 2, : values.shape[3] // 2 * 2]
+    return [whole[:, :, row::2, column::2] for row in range(2) for column in range(2)]
 
 
-def _in_windows(values: "torch.Tensor", places: "torch.Tensor", columns: int) -> "torch.Tensor":
-    """Put each window's value at its place: (row, 2, column, 2, channel), zeros elsewhere."""
-    values, places = (one[0].permute(1, 2, 0).contiguous() for one in (values, places))
-    corners = places // columns % 2 * 2 + places % columns % 2
-    windows = values.new_empty(values.shape[0], 2, values.shape[1], 2, values.shape[2])
-    for corner in range(4):
-        windows[:, corner // 2, :, corner % 2] = values.where(corners == corner, 0)
+def _maxima(values: "torch.Tensor") -> "tuple[torch.Tensor, list[torch.Tensor]]":
+    """Find the maximum of each 2x2 window, and at which corner it stands first."""
+    import torch
+
+    corners = _corners(values)
+    largest = torch.maximum(torch.maximum(*corners[:2]), torch.maximum(*corners[2:]))
+    first = [corners[0] == largest]
+    found = first[0]
+    for corner in corners[1:3]:
+        first.append((corner == largest) & ~found)
+        found = found | first[-1]
+    return largest, [*first, ~found]
+
+
+def _pick(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor":
+    """Give the values where the maxima are."""
+    corners = _corners(values)
+    picked = corners[3]
+    for corner, here in zip(corners[:3], maxima[:3], strict=True):
+        picked = corner.where(here, picked)
+    return picked
+
+
+def _in_windows(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor":
+    """Put each window's value where its maximum is: (row, 2, column, 2, channel), zeros elsewhere."""
+    _, channels, rows, columns = values.shape
+    windows = values.new_empty(rows, 2, columns, 2, channels)
+    for number, here in enumerate(maxima):
+        windows[:, number // 2, :, number % 2] = values.where(here, 0)[0].permute(1, 2, 0)
     return windows
 
 
