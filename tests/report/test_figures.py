@@ -1,5 +1,6 @@
 import io
 import re
+import warnings
 from dataclasses import replace
 from unittest import mock
 
@@ -244,6 +245,19 @@ def test_files_hold_text_as_text_at_journal_width(results, tmp_path):
     assert float(re.search(r'width="([0-9.]+)pt"', text)[1]) / 72 * 25.4 == pytest.approx(89, rel=0, abs=0.1)
     with Image.open(png) as image:
         assert image.width == pytest.approx(89 / 25.4 * 300, rel=0, abs=2)
+
+
+@pytest.mark.parametrize("exponent", [-9, -6, -3, 3])
+def test_powers_of_ten_are_in_a_font(tmp_path, exponent):
+    maps = np.full((1, 1, 16, 16), 2 * 10.0**exponent)
+    averages = xr.Dataset(
+        {"aligned": (("group", "trait", "y", "x"), maps)}, {"group": ["a"], "trait": ["warm"]}
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Glyph")
+        figure = plot_average_maps(averages, opacity=0)
+        svg = save_figure(figure, tmp_path / "maps")[0].read_text(encoding="utf-8")
+    assert re.search("10⁻?[³⁶⁹] ", svg)
 
 
 def test_names_with_signs_of_formulas_are_shown_as_written(results, tmp_path):

@@ -28,7 +28,7 @@ MAP_COLOURS: Final = "RdBu_r"
 """Red raises, blue lowers, white is zero."""
 
 _SETTINGS: Final = {
-    "font.family": "sans-serif",
+    "font.family": ["sans-serif", "DejaVu Sans"],  # which is always there, and has every sign
     # Of one width: a figure laid out with one of the first three looks right with another.
     "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
     "font.size": 7.5,
