@@ -121,6 +121,7 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m["views"][0].update(box=[-1, 0, 1, 1]), "the box leaves the image"),
         (lambda m: m["views"][0].update(size=[10**6, 16]), "is absurd"),
         (lambda m: m["readouts"][0].update(spaces=[0, 7]), "a space that is not there"),
+        (lambda m: m["readouts"][0].update(spaces=[0, 0]), "it reads a space twice"),
         (lambda m: m["readouts"][0].update(mean="4"), "readouts.0.mean"),
         (lambda m: m["readouts"][0].update(mean=float("nan")), "readouts.0.mean"),
         (lambda m: m["readouts"].pop(), "tensors instead of"),

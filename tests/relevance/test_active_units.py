@@ -114,9 +114,9 @@ def test_regions_that_cover_little_go_past_the_rest(size, monkeypatch):
 def spy(send, sent):
     """Note how much of each layer is sent."""
 
-    def send_and_note(*arguments):
-        sent.append(arguments[-1].mean())
-        return send(*arguments)
+    def send_and_note(*arguments, reached):
+        sent.append(reached.mean())
+        return send(*arguments, reached=reached)
 
     return send_and_note
 

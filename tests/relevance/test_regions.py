@@ -71,3 +71,9 @@ def test_kernels_give_the_relevance_of_dual_weights(backbone, images, masks, rng
 def test_methods_without_shares_are_refused(backbone, method):
     with pytest.raises(ValueError, match="no region operator"):
         RegionOperators(backbone, [POOL], method)
+
+
+def test_a_space_is_read_once():
+    part = LinearPart(FeatureSpace(Tap("block1_pool", 1)), np.ones((2, 1, 1)), np.ones((2, 1, 1)))
+    with pytest.raises(ValueError, match="the same feature space"):
+        LinearReadout("a", "warm", -1, (part, part), 4.0)

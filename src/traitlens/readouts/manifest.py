@@ -180,6 +180,8 @@ def read_manifest(folder: Path) -> Manifest:
             problems.append(
                 Problem(f"trait {entry.trait!r}: it reads a space that is not there", "", str(path))
             )
+        elif len({manifest.spaces[place].space() for place in entry.spaces}) < len(entry.spaces):
+            problems.append(Problem(f"trait {entry.trait!r}: it reads a space twice", "", str(path)))
         if entry.kind != "linear" and len(entry.spaces) != 1:
             fault = f"trait {entry.trait!r}: {entry.kind} readouts read one space"
             problems.append(Problem(fault, "", str(path)))

@@ -88,6 +88,11 @@ class LinearReadout:
         Weights and references by feature space.
     mean : float
         Mean rating of the images that it was fitted on.
+
+    Raises
+    ------
+    ValueError
+        If two parts read the same feature space: their weights belong into one.
     """
 
     group: str
@@ -95,6 +100,10 @@ class LinearReadout:
     fold: int
     parts: tuple[LinearPart, ...]
     mean: float
+
+    def __post_init__(self) -> None:
+        if len({part.space for part in self.parts}) < len(self.parts):
+            raise ValueError("two parts of a linear readout read the same feature space; make them one")
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
         """Predict ratings.

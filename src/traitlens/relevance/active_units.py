@@ -32,8 +32,8 @@ MOST_LANES = 24
 """How many maps go back together."""
 
 APART = 0.6
-"""Regions go up eight at a time, past all positions that none of the eight reaches, where eights of them
-cover less than this share of the image on average; else as many go as maps go back (measured)."""
+"""Regions go up at most eight at a time, past all positions that none of them reaches, where so many cover
+less than this share of the image on average; else as many go as maps go back (measured)."""
 
 FEWEST = 4
 """How many maps it takes for lists to be worth a try."""
@@ -132,14 +132,9 @@ class Level:
     factor: np.ndarray
     carries: np.ndarray | None = None
 
+    @cached_property
     def downwards(self) -> Receivers:
-        """Say how the units receive from the layer above.
-
-        Returns
-        -------
-        Receivers
-            Those of the level.
-        """
+        """How the units receive from the layer above."""
         factor = self.factor if self.carries is None else self.factor * self.carries
         return Receivers(self.arriving, factor, self.place)
 
@@ -225,11 +220,11 @@ class ActiveUnits:
         for index in reversed(range(1, len(self._steps))):
             above, below = self._levels[index], self._levels[index - 1]
             weight = self._steps[index].prepared.groups[0].weight_back
-            values = _send(weight, above.units, values, below.downwards(), each_strip)
+            values = _send(weight, above.units, values, below.downwards, each_strip)
             _enter(relevance, self._steps[index - 1], below, values)
         first, total = self._steps[0], None
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
-            sent = _send(group.weight_back, self._levels[0].units, values, pixels.downwards(), each_strip)
+            sent = _send(group.weight_back, self._levels[0].units, values, pixels.downwards, each_strip)
             by_colour = torch.from_numpy(sent).view(*first.size, -1, lanes).permute(3, 2, 0, 1)
             maps = (by_colour if given is None else by_colour * given).sum(1)
             total = maps if total is None else total + maps
@@ -276,14 +271,14 @@ class ActiveUnits:
                 .numpy()
             )
             receivers = self._levels[0].upwards
-            sent = _send(group.weight_forth, pixels.units, here, receivers, each_strip, reached)
+            sent = _send(group.weight_forth, pixels.units, here, receivers, each_strip, reached=reached)
             values = sent if values is None else values + sent
         assert values is not None
         found: dict[str, torch.Tensor] = {}
         for index, (step, level) in enumerate(zip(self._steps, self._levels, strict=True)):
             if index:
                 below, weight = self._levels[index - 1], step.prepared.groups[0].weight_forth
-                values = _send(weight, below.arriving, values, level.upwards, each_strip, reached)
+                values = _send(weight, below.arriving, values, level.upwards, each_strip, reached=reached)
             reached = _reach(reached, step)
             if step.is_tap:
                 found[step.prepared.top] = _lay_out(values, step, level)
@@ -403,7 +398,7 @@ def _reach(reached: np.ndarray, step: Step) -> np.ndarray:
         return reached
     rows, columns = (length // 2 for length in step.size)
     windows = reached[: rows * 2, : columns * 2].reshape(rows, 2, columns, 2)
-    return np.any(windows, axis=(1, 3), keepdims=True)[:, 0, :, 0]
+    return np.logical_or.reduce(windows, axis=(1, 3))
 
 
 def _send(
@@ -412,6 +407,7 @@ def _send(
     values: np.ndarray,
     receivers: Receivers,
     each_strip: EachStrip,
+    *,
     reached: np.ndarray | None = None,
 ) -> np.ndarray:
     """Send values through a convolution, from list to list; all of them, or those of reached positions."""
@@ -457,7 +453,7 @@ def _strips() -> Iterator[EachStrip]:
     with ThreadPoolExecutor(threads) as pool:
 
         def each_strip(rows: int, work: Callable[[int, int], None]) -> None:
-            strips = parts(rows, -(-rows // (16 * threads)))
+            strips = parts(rows, -(-rows // (16 * threads)))  # so many that threads end together
             for done in [pool.submit(work, strip.start, strip.stop) for strip in strips]:
                 done.result()
 

@@ -193,13 +193,13 @@ _add_several, _add_one = _adder(several=True), _adder(several=False)
 def _add_all(sums, values, filters, channels, width, asked, count, units, vectors):  # type: ignore[no-untyped-def]
     """Add the products of as many units as there are to the sums of one position; see :func:`_adder`."""
     several = UNITS_AT_ONCE[len(vectors) - 1]
-    row = len(vectors) * LANES * 4
+    stride = len(vectors) * LANES * 4
     done = 0
     while done + several <= units:
-        _add_several(sums, values + done * row, filters, channels + done * 2, width, asked, count, vectors)
+        _add_several(sums, values + done * stride, filters, channels + done * 2, width, asked, count, vectors)
         done += several
     while done < units:
-        _add_one(sums, values + done * row, filters, channels + done * 2, width, asked, count, vectors)
+        _add_one(sums, values + done * stride, filters, channels + done * 2, width, asked, count, vectors)
         done += 1
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import FeatureSpace, LinearReadout
 from traitlens.relevance.entering import Cells, Reference
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import propagator
@@ -50,8 +50,7 @@ class RegionOperator:
         Parameters
         ----------
         readouts : sequence of LinearReadout
-            Any number; each costs one dot product per region, and where it shares its reference with no
-            other (the same array) about twice as much.
+            Any number; each costs one dot product per region.
         reference : {"mean", "zero"} or ratings
             As in :func:`traitlens.relevance.analyze.analyze`.
 
@@ -62,21 +61,21 @@ class RegionOperator:
         """
         regions = len(next(iter(self.by_feature.values())))
         total = np.zeros((regions, len(readouts)))
-        for space in self.by_feature:
-            alike: dict[int, list[tuple[int, LinearPart]]] = {}
-            for place, readout in enumerate(readouts):
-                for part in readout.parts:
-                    if part.space == space:
-                        alike.setdefault(id(part.reference), []).append((place, part))
-            for mine in alike.values():
-                gain = self.by_feature[space]
+        for space, gain in self.by_feature.items():
+            mine = [
+                (place, part)
+                for place, readout in enumerate(readouts)
+                for part in readout.parts
+                if part.space == space
+            ]
+            for start in range(0, len(mine), AT_ONCE):
+                places = [place for place, _ in mine[start : start + AT_ONCE]]
+                some = [part for _, part in mine[start : start + AT_ONCE]]
+                weights = np.stack([np.asarray(part.weight, np.float32).ravel() for part in some])
+                total[:, places] += gain.reshape(regions, -1) @ weights.T
                 if reference != "zero":
-                    zero = np.asarray(mine[0][1].reference, np.float32)
-                    gain = gain - self.by_reference[space] * zero
-                for start in range(0, len(mine), AT_ONCE):
-                    some = mine[start : start + AT_ONCE]
-                    weights = np.stack([np.asarray(part.weight, np.float32).ravel() for _, part in some])
-                    total[:, [place for place, _ in some]] += gain.reshape(regions, -1) @ weights.T
+                    weights *= np.stack([np.asarray(part.reference, np.float32).ravel() for part in some])
+                    total[:, places] -= self.by_reference[space].reshape(regions, -1) @ weights.T
         return total
 
 

@@ -51,19 +51,21 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
     # denominators go without the bias: with it they could be anything near zero.
     bare = is_tap or plain_tap or carries is None
     numerator = None if is_tap else carries
-    largest, maxima = (None, None) if prepared.pool is None else _maxima(convolved)
-    active = None if maxima is not None and not bare else waiting.convolved > 0
+    pooled = None if prepared.pool is None else _maxima(convolved)
+    active = waiting.convolved > 0 if bare or pooled is None else None  # else the maxima say all
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
         assert prepared.layer.bias is not None
         added = share.bias(prepared.layer.bias)
-        if total is not None and added is not None and active is not None and bare:
+        if total is not None and added is not None and bare:
+            assert active is not None
             total = total - added.view(1, -1, 1, 1) * ~active
         if plain_tap:
             plain.append(share.factor(total, active).to(convolved.dtype))
-        if maxima is None or largest is None:
+        if pooled is None:
             factors.append(share.factor(total, active, numerator).to(convolved.dtype))
         else:
+            largest, maxima = pooled
             there = None if total is None else _pick(total, maxima)
             factor = share.factor(there, largest > 0, numerator).to(convolved.dtype)
             factors.append(_in_windows(factor, maxima))
@@ -90,12 +92,12 @@ def _maxima(values: "torch.Tensor") -> "tuple[torch.Tensor, list[torch.Tensor]]"
 
     corners = _corners(values)
     largest = torch.maximum(torch.maximum(*corners[:2]), torch.maximum(*corners[2:]))
-    first = [corners[0] == largest]
-    found = first[0]
+    masks = [corners[0] == largest]
+    taken = masks[0]
     for corner in corners[1:3]:
-        first.append((corner == largest) & ~found)
-        found = found | first[-1]
-    return largest, [*first, ~found]
+        masks.append((corner == largest) & ~taken)
+        taken = taken | masks[-1]
+    return largest, [*masks, ~taken]
 
 
 def _pick(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor":
