@@ -43,6 +43,10 @@ def test_region_relevance_equals_sums_of_maps(backbone, make_linear, images, mas
         make_linear(mirrored, eyes, channels=[7, 7], shapes=[(2, 2), (1, 1)]),
         make_linear(eyes, channels=[7], shapes=[(1, 1)]),
     ]
+    part = readouts[0].parts[0]  # another readout of the same fit
+    readouts.append(
+        LinearReadout("b", "warm", -1, (LinearPart(POOL, -2 * part.weight, part.reference),), 4.0)
+    )
     views = {"eyes": Crop()}
     operators = RegionOperators(backbone, [POOL, MIDDLE, mirrored, eyes], views=views)
     maps = analyze(backbone, readouts, images, reference=reference, views=views).values

@@ -330,10 +330,10 @@ def _parts(
             metric = whitenings[space].astype(np.float64) @ whitenings[space].T
             weights = np.einsum("tdyx,dc->tcyx", weights, metric, optimize=True)
         weights = weights.astype(np.float32)
+        references = references.reshape(-1, *values.shape[1:])
         for (places, _), reference in zip(alike, references, strict=True):
             for place in places:
-                part = LinearPart(space, weights[place], reference.reshape(values.shape[1:]))
-                parts[place].append(part)
+                parts[place].append(LinearPart(space, weights[place], reference))
     return [tuple(part) for part in parts]
 
 

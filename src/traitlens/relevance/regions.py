@@ -15,7 +15,7 @@ import numpy as np
 
 from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.readouts.readout import FeatureSpace, LinearReadout
+from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
 from traitlens.relevance.entering import Cells, Reference
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import propagator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import xarray
 
 
-AT_ONCE = 16
-"""How many readouts meet an operator at a time; bounds memory and keeps their weights in the cache."""
+AT_ONCE = 64
+"""How many readouts meet an operator at a time; bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,8 @@ class RegionOperator:
         Parameters
         ----------
         readouts : sequence of LinearReadout
-            Any number; each costs one dot product per region.
+            Any number; each costs one dot product per region, and two where those of a batch do not share
+            one reference, as readouts of one fit do.
         reference : {"mean", "zero"} or ratings
             As in :func:`traitlens.relevance.analyze.analyze`.
 
@@ -61,22 +62,33 @@ class RegionOperator:
         """
         regions = len(next(iter(self.by_feature.values())))
         total = np.zeros((regions, len(readouts)))
-        for space, gain in self.by_feature.items():
+        for space in self.by_feature:
             mine = [
                 (place, part)
                 for place, readout in enumerate(readouts)
                 for part in readout.parts
                 if part.space == space
             ]
+            mine.sort(key=lambda one: id(one[1].reference))  # those of one fit have one
             for start in range(0, len(mine), AT_ONCE):
-                places = [place for place, _ in mine[start : start + AT_ONCE]]
-                some = [part for _, part in mine[start : start + AT_ONCE]]
-                weights = np.stack([np.asarray(part.weight, np.float32).ravel() for part in some])
-                total[:, places] += gain.reshape(regions, -1) @ weights.T
-                if reference != "zero":
-                    weights *= np.stack([np.asarray(part.reference, np.float32).ravel() for part in some])
-                    total[:, places] -= self.by_reference[space].reshape(regions, -1) @ weights.T
+                places, some = zip(*mine[start : start + AT_ONCE], strict=True)
+                total[:, places] += self._part(space, some, reference != "zero")
         return total
+
+    def _part(self, space: FeatureSpace, parts: Sequence[LinearPart], with_reference: bool) -> np.ndarray:
+        """Compute what parts of readouts that read a feature space contribute: (region, part)."""
+        gain, even = (one[space].reshape(len(one[space]), -1) for one in (self.by_feature, self.by_reference))
+        weights = _stack([part.weight for part in parts])
+        if not with_reference:
+            return gain @ weights.T
+        if all(part.reference is parts[0].reference for part in parts):
+            return (gain - even * _stack([parts[0].reference])) @ weights.T
+        return gain @ weights.T - even @ (weights * _stack([part.reference for part in parts])).T
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Lay arrays out as rows."""
+    return np.stack([np.asarray(array, np.float32).ravel() for array in arrays])
 
 
 class RegionOperators:
