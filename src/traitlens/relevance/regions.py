@@ -69,7 +69,7 @@ class RegionOperator:
                 for part in readout.parts
                 if part.space == space
             ]
-            mine.sort(key=lambda one: id(one[1].reference))  # those of one fit have one
+            mine.sort(key=lambda one: id(one[1].reference))  # one fit's share theirs
             for start in range(0, len(mine), AT_ONCE):
                 places, some = zip(*mine[start : start + AT_ONCE], strict=True)
                 total[:, places] += self._part(space, some, reference != "zero")

@@ -52,7 +52,7 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
     bare = is_tap or plain_tap or carries is None
     numerator = None if is_tap else carries
     pooled = None if prepared.pool is None else _maxima(convolved)
-    active = waiting.convolved > 0 if bare or pooled is None else None  # else the maxima say all
+    active = waiting.convolved > 0 if bare or pooled is None else None  # pooled: `largest` tells
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
         assert prepared.layer.bias is not None
