@@ -52,31 +52,31 @@ def read_images(folder: Path, stimuli: Iterable[int]) -> Iterator[np.ndarray]:
             yield np.asarray(image.convert("RGB"))
 
 
-def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: bool, cache: Path) -> dict:
-    """Compute what the readouts read, or find it in the cache: features by feature space."""
+def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: bool) -> dict:
+    """Compute what the readouts read: features by feature space."""
     import torch
 
     from traitlens.features.backbone import load_backbone
     from traitlens.features.taps import Tap
-    from traitlens.features.views import FACE_VIEWS, compute_views
+    from traitlens.readouts.reading import read_spaces
     from traitlens.readouts.readout import FeatureSpace
 
     backbone = load_backbone("vgg16", announce=print)
     torch.set_num_threads(1)  # an image to each core is faster than all cores to each image
     features = {}
     for view in views:
-        taps = [Tap(layer, GRIDS[view]) for layer in LAYERS]
+        spaces = [FeatureSpace(Tap(layer, GRIDS[view]), view, "sqrt", mirror) for layer in LAYERS]
         bar = Bar(view, len(stimuli))
 
-        def compute(stimulus: int, view: str = view, taps: list[Tap] = taps, bar: Bar = bar) -> dict:
-            image = read_images(folder, [stimulus])
-            return compute_views(backbone, image, {view: taps}, FACE_VIEWS, mirror, cache, bar)
+        def compute(stimulus: int, spaces: list[FeatureSpace] = spaces, bar: Bar = bar) -> dict:
+            found = read_spaces(backbone, spaces, np.stack(list(read_images(folder, [stimulus]))))
+            bar(1)
+            return found
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            averages = list(pool.map(compute, stimuli))
-        for tap in taps:
-            space = FeatureSpace(tap, view, "sqrt", mirror)
-            features[space] = space.apply(np.concatenate([each.pop((view, tap)) for each in averages]))
+            computed = list(pool.map(compute, stimuli))
+        for space in spaces:
+            features[space] = np.concatenate([each.pop(space) for each in computed])
     torch.set_num_threads(os.cpu_count())
     return features
 
@@ -144,7 +144,6 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "omi")
-    parser.add_argument("--cache", type=Path, default=ROOT / "benchmarks" / "cache" / "omi")
     parser.add_argument("--views", nargs="+", choices=list(GRIDS), default=["face", "full"])
     parser.add_argument("--no-mirror", action="store_true", help="half the time for features")
     parser.add_argument("--page", type=Path, help="a page of the documentation that gets the table")
@@ -158,7 +157,7 @@ def main() -> None:
     means = pd.read_csv(options.data / "attribute_means.csv").sort_values("stimulus")
     stimuli = means["stimulus"].to_numpy()
     start, work = time.perf_counter(), time.process_time()
-    features = read_features(options.data, stimuli, options.views, not options.no_mirror, options.cache)
+    features = read_features(options.data, stimuli, options.views, not options.no_mirror)
     seconds = {"features": time.perf_counter() - start, "features_processor": time.process_time() - work}
 
     folds = pd.DataFrame({"image": stimuli.astype(str), "identity": stimuli, "fold": 0})

@@ -24,7 +24,6 @@ Y: Final = "y"
 # Readouts
 FOLD: Final = "fold"
 READOUT: Final = "readout"
-FEATURE: Final = "feature"
 OBSERVED: Final = "observed"
 PREDICTED: Final = "predicted"
 

@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.testing import assert_allclose
 from scipy import ndimage, stats
 
-from traitlens.comparison.by_pixel import CAUTION, _enhance, compare_pixels, group_maps
+from traitlens.comparison.by_pixel import CAUTION, _enhance, compare_pixels
 from traitlens.problems import TraitlensError
 
 
@@ -104,11 +104,6 @@ def test_the_mask_leaves_pixels_out(rng):
     result = compare_pixels(make_maps(rng), two_groups(), mask=mask, permutations=9)
     assert np.isnan(result.maps["p_corrected"].to_numpy()[~mask]).all()
     assert np.isfinite(result.maps["p_corrected"].to_numpy()[mask]).all()
-
-
-def test_group_maps_are_means(rng):
-    maps = make_maps(rng)
-    assert_allclose(group_maps(maps, two_groups()).sel(group="b"), maps[12:].mean("rater"), rtol=1e-12)
 
 
 def test_faults_are_told(rng):

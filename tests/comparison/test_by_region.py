@@ -3,11 +3,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from traitlens.comparison.by_identity import identity_sign_flip
 from traitlens.comparison.by_region import (
     compare_regions,
     rater_regions,
-    summarise_regions,
 )
 from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, label_raters, permutation_p
 from traitlens.comparison.operator import RegionOperator, solve_folds, summarise, summary_gradient
@@ -181,26 +179,6 @@ def test_raters_nested_in_traits_and_images_change_places_within(rng):
                 assert own[strata == stratum].sum() == 3
     names = pd.Series(raters).str[1:-1]
     assert (pd.Series(strata).groupby(names).nunique() == 1).all()
-
-
-def test_intervals_of_groups_hold_their_estimate(rng):
-    blocks, operator = make_operator(rng)
-    table = summarise_regions(make_ratings(rng, blocks), operator, 2.0, "share")
-    assert_allclose(table.groupby(["group", "trait"])["estimate"].sum(), 1.0, rtol=1e-9)
-    assert (table["ci_low"] < table["ci_high"]).all()
-
-
-def test_sign_flip_over_identities(rng):
-    rows = [
-        (f"p{i // 2}", trait, region, rng.normal() + (1.0 if region == "eyes" else 0.0))
-        for i in range(60) for trait in ("warm",) for region in ("eyes", "mouth")
-    ]  # fmt: skip
-    table = identity_sign_flip(
-        pd.DataFrame(rows, columns=["identity", "trait", "region", "difference"]), permutations=499
-    ).set_index("region")
-    assert table.loc["eyes", "p_corrected"] == 1 / 500
-    assert table.loc["mouth", "p"] > 0.05
-    assert table.loc["eyes", "n"] == 30
 
 
 def test_faults_are_told(rng):

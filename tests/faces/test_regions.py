@@ -18,7 +18,6 @@ from traitlens.faces.regions import (
     UNIONS,
     _Canvas,
     region_labels,
-    region_masks,
     region_names,
 )
 from traitlens.pipeline.explaining import unite_regions
@@ -45,10 +44,8 @@ def test_every_pixel_belongs_to_one_region(scale: float, angle: float, shift: tu
     bent = MESH + np.random.default_rng(0).normal(0, noise, MESH.shape)
     labels = region_labels(apply_affine(np.column_stack([turn, shift]), bent), 64)
     assert labels.dtype == np.int8
-    masks = region_masks(labels)
-    assert masks.dims == ("region", "y", "x")
-    assert list(masks.region.values) == list(REGIONS)
-    np.testing.assert_array_equal(masks.sum("region"), np.ones((64, 64)))
+    assert labels.shape == (64, 64)
+    assert set(np.unique(labels)) <= set(range(len(REGIONS)))
 
 
 def test_areas_of_the_mean_face():
@@ -84,17 +81,13 @@ def test_polygons_are_drawn_as_the_literal_twin_draws_them():
             assert abs(away - margin * distance) < 0.4
 
 
-def test_own_regions_and_unions():
+def test_own_regions():
     own = {"chin tip": [152, 148, 377, 200], "nose": [(0, 0), (100, 0), (100, 100), (0, 100)]}
     labels = region_labels(MESH / 4, 128, own)
     names = region_names(own)
     assert names[-1] == "chin tip"
     assert (labels == names.index("chin tip")).any()
     assert labels[10, 10] == names.index("nose")
-    masks = region_masks(labels, names, unions=True)
-    np.testing.assert_array_equal(masks.sel(region=list(names)).sum("region"), np.ones((128, 128)))
-    for union, parts in UNIONS.items():
-        np.testing.assert_array_equal(masks.sel(region=union), masks.sel(region=list(parts)).any("region"))
 
 
 @pytest.mark.parametrize(

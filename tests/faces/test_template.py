@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.frames import apply_affine, to_canonical
 from traitlens.faces.landmarks import bend_mesh
-from traitlens.faces.template import ANCHORS, Template, _frame_points, mirrored_average
+from traitlens.faces.template import ANCHORS, Template, _frame_points
 from traitlens.problems import TraitlensError
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "faces.py"
@@ -119,13 +119,6 @@ def test_points_must_be_there_and_maps_must_fit(template: Template):
         template.align(np.full((478, 2), np.nan), (SIZE, SIZE))
     with pytest.raises(ValueError, match="do not fit"):
         template.align(some_face(0), (SIZE, SIZE)).warp(np.zeros((SIZE, SIZE + 1)))
-
-
-def test_mirrored_average_is_its_own_mirror_image():
-    maps = np.random.default_rng(0).normal(size=(3, 8, 8))
-    average = mirrored_average(maps)
-    np.testing.assert_array_equal(average, average[..., ::-1])
-    np.testing.assert_allclose(average.sum((1, 2)), maps.sum((1, 2)), rtol=1e-9, atol=1e-9)
 
 
 def test_warped_faces_are_more_alike_than_unwarped_ones(faces_3dsk: list[Path], template: Template):

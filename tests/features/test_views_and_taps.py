@@ -4,8 +4,10 @@ import pytest
 from traitlens.features.backbone import load_backbone, stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.taps import Tap, compute_features
-from traitlens.features.views import View, compute_views
+from traitlens.features.views import View
 from traitlens.problems import TraitlensError
+from traitlens.readouts.reading import read_spaces
+from traitlens.readouts.readout import FeatureSpace
 
 TAP = Tap("block2_pool", 2)
 VIEWS = {"left": View("left", (0.0, 0.0, 0.5, 1.0), (16, 32))}
@@ -24,6 +26,10 @@ def backbone():
 @pytest.fixture
 def images():
     return np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+
+
+def close(got, expected):
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 def convolve_by_hand(values, weight, bias):
@@ -50,43 +56,21 @@ def test_activations_agree_with_a_literal_forward_pass(backbone, images):
 
 
 def test_views_give_what_the_crop_gives(backbone, images):
-    got = compute_views(backbone, images, {"image": [TAP], "left": [TAP]}, VIEWS)
-    np.testing.assert_allclose(
-        got["image", TAP], compute_features(backbone, [images], [TAP])[TAP], rtol=1e-5, atol=1e-4
-    )
-    left = compute_features(backbone, [images[:, :, :16]], [TAP])[TAP]
-    np.testing.assert_allclose(got["left", TAP], left, rtol=1e-5, atol=1e-4)
+    image, left = FeatureSpace(TAP), FeatureSpace(TAP, view="left")
+    got = read_spaces(backbone, [image, left], images, VIEWS)
+    close(got[image], compute_features(backbone, [images], [TAP])[TAP])
+    close(got[left], compute_features(backbone, [images[:, :, :16]], [TAP])[TAP])
 
 
-def test_mirrored_views_do_not_change_when_the_image_is_mirrored(backbone, images):
-    taps = {"image": [TAP]}
-    one = compute_views(backbone, images, taps, {}, mirror=True)["image", TAP]
-    other = compute_views(backbone, images[:, :, ::-1], taps, {}, mirror=True)["image", TAP]
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-4)
-
-
-def test_kept_features_are_read_again_and_damaged_ones_computed_again(
-    backbone, images, tmp_path, monkeypatch
-):
-    taps = {"image": [TAP, Tap("block1_pool", (1, 2))]}
-    first = compute_views(backbone, images, taps, {}, folder=tmp_path)
-    files = sorted(tmp_path.glob("*.safetensors"))
-    assert len(files) == 3
-    files[0].write_bytes(b"damaged")
-    passes = []
-    forward = type(backbone).activations
-    monkeypatch.setattr(type(backbone), "activations", lambda *inputs: passes.append(1) or forward(*inputs))
-    again = compute_views(backbone, images, taps, {}, folder=tmp_path)
-    assert len(passes) == 1
-    for key, values in first.items():
-        np.testing.assert_array_equal(again[key], values)
-    compute_views(backbone, images, taps, {}, mirror=True, folder=tmp_path)
-    assert len(passes) == 4
+def test_mirrored_spaces_do_not_change_when_the_image_is_mirrored(backbone, images):
+    space = FeatureSpace(TAP, mirror=True)
+    one = read_spaces(backbone, [space], images)[space]
+    close(one, read_spaces(backbone, [space], images[:, :, ::-1])[space])
 
 
 def test_unknown_views_taps_and_pixels_are_told(backbone, images):
     with pytest.raises(TraitlensError, match="unknown view 'lefd'; did you mean 'left'"):
-        compute_views(backbone, images, {"lefd": [TAP]}, VIEWS)
+        read_spaces(backbone, [FeatureSpace(TAP, view="lefd")], images, VIEWS)
     with pytest.raises(TraitlensError, match="unknown tap 'block2_pol'"):
         backbone.up_to("block2_pol")
     with pytest.raises(TraitlensError, match="unknown backbone 'vgg61'; did you mean 'vgg16'"):

@@ -16,7 +16,6 @@ Model = Annotated[
         metavar="MODEL", help="A folder of readouts, RESULTS/models, or hf://OWNER/NAME on the hub."
     ),
 ]
-METHOD = "lrp.sequential_preset_a_flat"
 IMPRESSIONS = "Impressions that raters would form, not facts about the person shown:"
 
 

@@ -11,7 +11,6 @@ from traitlens.comparison.exchange import (
     draw_labels,
     familywise_p,
     find_strata,
-    holm,
     label_raters,
     pairs_of_groups,
     permutation_p,
@@ -21,134 +20,9 @@ from traitlens.comparison.operator import RegionOperator
 from traitlens.ratings.apa import bounded, interval_text, p_value
 from traitlens.ratings.matrix import RatingMatrix
 from traitlens.ratings.reliability import split_half
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
+from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 _KEYS = [GROUP, TRAIT]
-
-
-def performance_table(
-    predictions: pd.DataFrame,
-    reliability: pd.DataFrame | None = None,
-    *,
-    bootstraps: int = 2000,
-    permutations: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Report performance per group and trait, beside the noise ceiling.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        image, identity, group, trait, fold, observed, predicted; out of fold.
-    reliability : DataFrame, optional
-        Of `traitlens.ratings.reliability.reliability_table`; ceilings are left out without it.
-    bootstraps : int, default 2000
-        Samples of identities for the intervals (percentiles).
-    permutations : int, default 2000
-        Exchanges of observed ratings between identities for p (without refit: predictions stay; with
-        identities of unequal numbers of images, between images).
-    seed : int, default 0
-        Seed.
-
-    Returns
-    -------
-    DataFrame
-        group, trait, n_images, n_identities, r, ci_low, ci_high, r2, r2_low, r2_high (1 - squared errors
-        over squared deviations from the mean of the training folds), rmse, rmse_low, rmse_high,
-        p (of r, one-sided: better than chance), p_corrected (Holm over the table), ceiling_r, ceiling_r2,
-        share_of_ceiling_r, share_of_ceiling_r2, apa.
-    """
-    rows = []
-    for (group, trait), part in predictions.groupby(_KEYS, sort=True, observed=True):
-        rng = np.random.default_rng(seed)
-        observed, predicted = part[OBSERVED].to_numpy(float), part[PREDICTED].to_numpy(float)
-        reference = _training_means(part)
-        member, names = pd.factorize(part[IDENTITY])
-        counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=bootstraps)
-        weights = np.vstack([np.ones(len(part)), counts[:, member]])
-        measures = weighted_performance(observed, predicted, reference, weights)
-        row: dict[str, object] = {
-            GROUP: group,
-            TRAIT: trait,
-            "n_images": len(part),
-            "n_identities": len(names),
-        }
-        for name, low, high in (
-            ("r", "ci_low", "ci_high"),
-            ("r2", "r2_low", "r2_high"),
-            ("rmse", "rmse_low", "rmse_high"),
-        ):
-            row[name] = measures[name][0]
-            row[low], row[high] = np.nanquantile(measures[name][1:], [0.025, 0.975])
-        shuffled = _shuffle(observed, member, permutations, rng)
-        null = [np.corrcoef(other, predicted)[0, 1] for other in shuffled]
-        row["p"] = (np.sum(np.array(null) >= measures["r"][0]) + 1) / (permutations + 1)
-        rows.append(row)
-    table = pd.DataFrame(rows)
-    table["p_corrected"] = holm(table["p"].to_numpy())
-    if reliability is not None:
-        ceilings = reliability[[*_KEYS, "ceiling_r", "ceiling_r2"]]
-        table = table.merge(ceilings, on=_KEYS, how="left", validate="one_to_one")
-        table["share_of_ceiling_r"] = table["r"] / table["ceiling_r"]
-        table["share_of_ceiling_r2"] = table["r2"] / table["ceiling_r2"]
-    table["apa"] = [
-        f"r({row['n_images'] - 2}) = {bounded(row['r'])}, "
-        f"{interval_text(row['ci_low'], row['ci_high'], bounded)}, {p_value(row['p'])}"
-        for row in table.to_dict("records")
-    ]
-    return table
-
-
-def _training_means(part: pd.DataFrame) -> np.ndarray:
-    """Mean observed rating of the other folds, for each row."""
-    by_fold = part.groupby(FOLD)[OBSERVED].agg(["sum", "size"])
-    others = (part[OBSERVED].sum() - by_fold["sum"]) / (len(part) - by_fold["size"]).clip(lower=1)
-    means: np.ndarray = part[FOLD].map(others).to_numpy(float)
-    return means
-
-
-def weighted_performance(
-    observed: np.ndarray, predicted: np.ndarray, reference: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """r, R² and RMSE under many weightings of the images.
-
-    Parameters
-    ----------
-    observed, predicted, reference : ndarray of shape (image,)
-        Ratings, predictions, and what R² is measured against.
-    weights : ndarray of shape (weighting, image)
-        How often each image counts.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (weighting,)
-        "r", "r2", "rmse".
-    """
-    total = weights.sum(axis=1)
-    mean_x, mean_y = weights @ observed / total, weights @ predicted / total
-    xy = weights @ (observed * predicted) / total - mean_x * mean_y
-    xx = weights @ observed**2 / total - mean_x**2
-    yy = weights @ predicted**2 / total - mean_y**2
-    errors = weights @ (observed - predicted) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "r": xy / np.sqrt(xx * yy),
-            "r2": 1 - errors / (weights @ (observed - reference) ** 2),
-            "rmse": np.sqrt(errors / total),
-        }
-
-
-def _shuffle(
-    observed: np.ndarray, member: np.ndarray, permutations: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Exchange ratings between identities as wholes; between images where numbers of images differ."""
-    order = np.argsort(member, kind="stable")
-    sizes = np.bincount(member)
-    blocks = order.reshape(len(sizes), -1) if (sizes == sizes[0]).all() else order[:, None]
-    shuffled = np.empty((permutations, len(observed)))
-    for one in shuffled:
-        one[blocks] = observed[blocks[rng.permutation(len(blocks))]]
-    return shuffled
 
 
 def compare_performance(

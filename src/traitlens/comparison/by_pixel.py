@@ -16,7 +16,7 @@ from traitlens.comparison.exchange import draw_labels
 from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.apa import number, p_value
-from traitlens.words import GROUP, RATER, X, Y
+from traitlens.words import RATER, X, Y
 
 CAUTION = (
     "The test tells that the maps differ; it does not locate the border or the peak of a difference "
@@ -247,24 +247,3 @@ def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:
     ]
     order = table["statistic"].abs().sort_values(ascending=False).index
     return table.loc[order].reset_index(drop=True)
-
-
-def group_maps(maps: xr.DataArray, groups: pd.Series) -> xr.DataArray:
-    """Average raters' maps within groups.
-
-    Parameters
-    ----------
-    maps : DataArray
-        rater, y, x.
-    groups : Series
-        Group of each rater.
-
-    Returns
-    -------
-    DataArray
-        group, y, x.
-    """
-    names = sorted(groups.astype(str).unique())
-    own = groups.astype(str).to_numpy()
-    means = [maps.isel({RATER: np.flatnonzero(own == name)}).mean(RATER) for name in names]
-    return xr.concat(means, dim=pd.Index(names, name=GROUP))

@@ -370,30 +370,3 @@ def rater_regions(
             long = table.rename_axis(RATER).reset_index().melt(RATER, var_name=REGION, value_name="value")
             tables.append(long.assign(**{GROUP: group, TRAIT: trait}))
     return pd.concat(tables, ignore_index=True)[[RATER, GROUP, TRAIT, REGION, "value"]]
-
-
-def summarise_regions(
-    ratings: pd.DataFrame,
-    operator: RegionOperator,
-    penalties: float | Mapping[str, float],
-    summary: str = "aligned",
-) -> pd.DataFrame:
-    """Report relevance per region, group and trait, with intervals over raters.
-
-    Parameters
-    ----------
-    ratings, operator, penalties, summary
-        As for `compare_regions`.
-
-    Returns
-    -------
-    DataFrame
-        group, trait, region, summary, estimate, ci_low, ci_high, n (raters).
-    """
-    cells = rater_regions(ratings, operator, penalties, summary).groupby(
-        [GROUP, TRAIT, REGION], sort=False, observed=True
-    )["value"]
-    table = pd.DataFrame({"estimate": cells.mean(), "sd": cells.std(), "n": cells.size()}).reset_index()
-    width = stats.t.ppf(0.975, table["n"] - 1) * table["sd"] / np.sqrt(table["n"])
-    table = table.assign(ci_low=table["estimate"] - width, ci_high=table["estimate"] + width, summary=summary)
-    return table[[GROUP, TRAIT, REGION, "summary", "estimate", "ci_low", "ci_high", "n"]]

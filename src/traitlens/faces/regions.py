@@ -5,10 +5,9 @@ so on. Widths are in distances between the pupils. "Left" is the left of the ima
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import xarray as xr
 from PIL import Image, ImageDraw
 
 from traitlens.faces.frames import (
@@ -20,7 +19,6 @@ from traitlens.faces.frames import (
     to_canonical,
 )
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import REGION, X, Y
 
 REGIONS: Final = (
     "left eye",
@@ -152,37 +150,6 @@ def region_names(polygons: Mapping[str, Polygon] | None = None) -> tuple[str, ..
         :data:`REGIONS`, then one's own.
     """
     return (*REGIONS, *(name for name in polygons or {} if name not in REGIONS))
-
-
-def region_masks(labels: Any, names: Sequence[str] = REGIONS, unions: bool = False) -> xr.DataArray:
-    """Turn labels into one mask per region.
-
-    Parameters
-    ----------
-    labels : array_like (y, x) of int
-        What :func:`region_labels` gave.
-    names : sequence of str
-        Names in the order of the labels.
-    unions : bool, default False
-        Whether to add the larger regions of :data:`UNIONS`, which overlap.
-
-    Returns
-    -------
-    DataArray (region, y, x) of bool
-        Without unions, exactly one region is true in every pixel.
-
-    Examples
-    --------
-    >>> region_masks(np.array([[0, 10]])).sel(region="left eye").values.tolist()
-    [[True, False]]
-    """
-    labels = np.asarray(labels)
-    masks = {name: labels == index for index, name in enumerate(names)}
-    if unions:
-        masks |= {
-            union: np.logical_or.reduce([masks[name] for name in parts]) for union, parts in UNIONS.items()
-        }
-    return xr.DataArray(np.stack(list(masks.values())), dims=(REGION, Y, X), coords={REGION: list(masks)})
 
 
 class _Canvas:

@@ -254,26 +254,3 @@ def _frame_points() -> np.ndarray:
     zero, far = np.zeros_like(steps), np.full_like(steps, CANONICAL_SIZE)
     sides = ((steps, zero), (far, steps), (far - steps, far), (zero, far - steps))
     return np.concatenate([np.column_stack(side) for side in sides])
-
-
-def mirrored_average(maps: Any) -> np.ndarray:
-    """Average maps with their mirror image.
-
-    Parameters
-    ----------
-    maps : array_like (..., y, x)
-        Maps on a symmetric template.
-
-    Returns
-    -------
-    ndarray (..., y, x) of float
-        The averages; each is its own mirror image.
-
-    Examples
-    --------
-    >>> mirrored_average([[1.0, 3.0]]).tolist()
-    [[2.0, 2.0]]
-    """
-    maps = np.asarray(maps, dtype=float)
-    average: np.ndarray = (maps + maps[..., ::-1]) / 2
-    return average

@@ -1,21 +1,8 @@
-"""Views: named crops of the prepared image, each enlarged to the size at which the network sees it.
+"""Views: named crops of the prepared image, each enlarged to the size at which the network sees it."""
 
-Features of several views are computed once and kept in a folder, one file per image and view, under a digest
-of everything that they depend on.
-"""
-
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-
-from traitlens.digests import digest
-from traitlens.features.backbone import Backbone
-from traitlens.features.taps import Tap
-from traitlens.keeping import write_whole
-from traitlens.problems import unknown_choice
 
 
 @dataclass(frozen=True)
@@ -96,96 +83,3 @@ FACE_VIEWS: dict[str, View] = {
     "eyes": View("eyes", (224 / 1024, 340 / 1024, 800 / 1024, 628 / 1024), (448, 224)),
 }
 """Views for portraits aligned as in the FFHQ data set, where they were found to predict best together."""
-
-
-def compute_views(
-    backbone: Backbone,
-    images: Iterable[np.ndarray],
-    taps: Mapping[str, Sequence[Tap]],
-    views: Mapping[str, View],
-    mirror: bool = False,
-    folder: Path | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> dict[tuple[str, Tap], np.ndarray]:
-    """Compute the averaged activations of several views of each image, or read them where they were kept.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen network.
-    images : iterable of ndarray
-        Prepared images, uint8 RGB (row, column, 3), one at a time.
-    taps : mapping of str to sequence of Tap
-        What to read from each view.
-    views : mapping of str to View
-        The views by name; "image", the prepared image itself, need not be among them.
-    mirror : bool, default False
-        Whether to average each view with its mirror image.
-    folder : Path or None
-        Where to keep them; nothing is kept where None.
-    progress : callable or None
-        Called with 1 after each image.
-
-    Returns
-    -------
-    dict of (str, Tap) to ndarray
-        float32 (image, channel, row, column) by view and tap, not yet transformed.
-
-    Raises
-    ------
-    TraitlensError
-        If a view is not known.
-    """
-    for name in taps:
-        if name not in views and name != WHOLE:
-            raise unknown_choice("view", name, [WHOLE, *views])
-    kept: dict[tuple[str, Tap], list[np.ndarray]] = defaultdict(list)
-    for image in images:
-        for name, read in taps.items():
-            values = _read_or_compute(backbone, views.get(name), image, tuple(read), False, folder)
-            if mirror:
-                mirrored = _read_or_compute(backbone, views.get(name), image, tuple(read), True, folder)
-                values = [(one + other) / 2 for one, other in zip(values, mirrored, strict=True)]
-            for tap, value in zip(read, values, strict=True):
-                kept[name, tap].append(value)
-        if progress is not None:
-            progress(1)
-    return {key: np.concatenate(values) for key, values in kept.items()}
-
-
-def _compute(
-    backbone: Backbone, view: View | None, image: np.ndarray, taps: tuple[Tap, ...], mirrored: bool
-) -> list[np.ndarray]:
-    """Run one view of one image through the network: float32 (1, channel, row, column) per tap."""
-    crop = (image if view is None else view.crop(image))[None]
-    activations = backbone.activations(crop[:, :, ::-1] if mirrored else crop, {tap.layer for tap in taps})
-    averages = [tap.average(activations[tap.layer]) for tap in taps]
-    return [average.float().cpu().contiguous().numpy() for average in averages]
-
-
-def _read_or_compute(
-    backbone: Backbone,
-    view: View | None,
-    image: np.ndarray,
-    taps: tuple[Tap, ...],
-    mirrored: bool,
-    folder: Path | None,
-) -> list[np.ndarray]:
-    """Read one image's view from the folder, or compute and keep it."""
-    if folder is None:
-        return _compute(backbone, view, image, taps, mirrored)
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file, save_file
-
-    names = [str(tap) for tap in taps]
-    precision = str(next(layer.weight.dtype for layer in backbone.layers if layer.weight is not None))
-    settings = [backbone.digest, backbone.preprocessing, precision, view, names, mirrored]
-    file = Path(folder) / f"{digest(settings, image)[:32]}.safetensors"
-    try:
-        found = load_file(file)
-        return [found[name] for name in names]
-    except (OSError, KeyError, SafetensorError):  # not there, or damaged: computed again
-        values = _compute(backbone, view, image, taps, mirrored)
-    with write_whole(file) as temporary:
-        save_file(dict(zip(names, values, strict=True)), temporary)
-    return values

@@ -172,51 +172,6 @@ class RegionOperators:
         return RegionOperator(by_feature, by_reference)
 
 
-def region_operator(
-    backbone: Backbone | str,
-    image: np.ndarray,
-    masks: np.ndarray,
-    tap: str,
-    method: str | Method = DEFAULT_METHOD,
-) -> "xarray.DataArray":
-    """Take regions of an image back to the units of a tap.
-
-    Parameters
-    ----------
-    backbone : Backbone or str
-        The frozen network, or its name.
-    image : ndarray
-        uint8 RGB (row, column, 3).
-    masks : ndarray
-        (region, row, column): how much each pixel counts, 0 to 1.
-    tap : str
-        Name of a layer.
-    method : str or Method
-        One that is linear in relevance.
-
-    Returns
-    -------
-    DataArray
-        float32 (region, channel, row, column). For any relevance R of the tap's units, the relevance that
-        lands in the region is the sum of the operator times R.
-
-    Raises
-    ------
-    ValueError
-        If the method is not linear in relevance.
-    """
-    import torch
-    import xarray
-
-    backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
-    values = backbone.input(np.asarray(image)[None])
-    passage = propagator(backbone, find_method(method)).read(values, {tap})
-    regions = torch.from_numpy(np.asarray(masks, np.float32)).to(values.device)
-    return xarray.DataArray(
-        passage.forth(regions)[tap].float().cpu().numpy(), dims=(words.REGION, "channel", "row", "column")
-    )
-
-
 def region_kernels(
     operators: Sequence[RegionOperator],
     space: FeatureSpace,
