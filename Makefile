@@ -24,11 +24,13 @@ test: $(READY)  ## run the tests
 test-slow: $(READY)  ## run the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-lint: $(READY)  ## format, style, types and layers (docstrings are checked by the tests)
+lint: $(READY)  ## format, style, types, layers, dependencies and dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry src
+	$(BIN)/vulture
 
 format: $(READY)  ## put the code into its form
 	$(BIN)/ruff format .
