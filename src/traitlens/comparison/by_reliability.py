@@ -106,7 +106,14 @@ def compare_reliability(
 
     Examples
     --------
-    >>> compare_reliability(study.ratings)  # doctest: +SKIP
+    >>> rng = np.random.default_rng(0)
+    >>> cells = pd.MultiIndex.from_product([list("abcdef"), range(30)], names=["rater", "image"])
+    >>> ratings = cells.to_frame(index=False).assign(trait="warm")
+    >>> ratings["rating"] = ratings["image"] / 10 + rng.normal(size=len(ratings))
+    >>> ratings["group"] = np.where(ratings["rater"] < "d", "first", "second")
+    >>> compare_reliability(ratings, permutations=99, splits=99)[["group_1", "group_2", "n_1", "n_images"]]
+      group_1 group_2  n_1  n_images
+    0   first  second    3        30
     """
     tables = [
         _compare_pair(ratings, pair, permutations, splits, seed) for pair in pairs_of_groups(ratings, groups)

@@ -72,7 +72,14 @@ def compare_by_variable(
 
     Examples
     --------
-    >>> compare_by_variable(study.ratings, "rater_age")  # doctest: +SKIP
+    >>> rng = np.random.default_rng(0)
+    >>> cells = pd.MultiIndex.from_product([["ann", "ben", "cat", "dan"], range(9)], names=["rater", "image"])
+    >>> ratings = cells.to_frame(index=False).assign(trait="warm")
+    >>> ratings["rating"] = ratings["image"] / 10 + rng.normal(size=len(ratings))
+    >>> ratings["rater_age"] = ratings["rater"].map({"ann": 20, "ben": 30, "cat": 40, "dan": 50})
+    >>> compare_by_variable(ratings, "rater_age", permutations=23)[["test", "measure", "n"]]
+        test measure  n
+    0  slope   level  4
     """
     if variable not in ratings:
         raise unknown_choice("variable of the raters", variable, ratings.columns)

@@ -52,7 +52,12 @@ def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
 
     Examples
     --------
-    >>> pixels = load_image(Path("face.jpg"))  # doctest: +SKIP
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("L", (80, 100), "white").save(f"{folder}/face.png")
+    ...     load_image(Path(folder) / "face.png").shape
+    (100, 80, 3)
     """
     path = Path(path)
     try:

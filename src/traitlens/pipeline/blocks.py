@@ -52,7 +52,7 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
     Examples
     --------
-    >>> [(fold, block.tolist()) for fold, block in blocks_by_fold(np.array([1, 0, 1]))]
+    >>> [(int(fold), block.tolist()) for fold, block in blocks_by_fold(np.array([1, 0, 1]))]
     [(0, [1]), (1, [0, 2])]
     """
     for fold in np.unique(folds):

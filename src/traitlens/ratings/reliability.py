@@ -270,7 +270,13 @@ def reliability_table(
 
     Examples
     --------
-    >>> reliability_table(study.ratings)  # doctest: +SKIP
+    >>> rng = np.random.default_rng(0)
+    >>> cells = pd.MultiIndex.from_product([list("abcd"), range(30)], names=["rater", "image"])
+    >>> ratings = cells.to_frame(index=False).assign(group="all", trait="warm")
+    >>> ratings["rating"] = ratings["image"] / 10 + rng.normal(size=len(ratings))
+    >>> reliability_table(ratings, splits=100)[["ceiling_r2", "alpha"]].round(1)
+       ceiling_r2  alpha
+    0         0.8    0.8
     """
     return pd.DataFrame(
         [

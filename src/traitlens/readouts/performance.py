@@ -45,7 +45,7 @@ def performance(
     ...     "fold": [0, 0, 0, 1, 1, 1], "observed": [1.0, 2, 3, 1, 2, 3],
     ...     "predicted": [1.5, 2, 2.5, 1, 2, 3]})
     >>> performance(predictions).loc[0, ["r", "r2"]].round(3).tolist()
-    [0.982, 0.875]
+    [0.949, 0.875]
     """
     rows = []
     for (group, trait), table in predictions.groupby([GROUP, TRAIT], observed=True, sort=False):
