@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from traitlens.comparison.answers import ALPHA, QUESTIONS, answer_questions
+from traitlens.comparison.answers import ALPHA, answer_questions
 from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_region import compare_regions
@@ -108,12 +108,11 @@ def main() -> None:
         return
     judgements = read_judgements(options.data)
     operator = explain(options.data, judgements)
-    names = {question: name for name, question in QUESTIONS.items()}
     found = []
     with threadpool_limits(1):  # the matrices are small
         for seed in range(options.first, options.first + options.splits):
             answers = answer(split(judgements, seed), operator, options.permutations, seed)
-            smallest = dict(zip(answers["question"].map(names), answers["p_corrected"], strict=True))
+            smallest = dict(zip(answers["question"], answers["p_corrected"], strict=True))
             found.append({"seed": seed, **smallest, "all_questions": answers["p_all_questions"].min()})
             if len(found) % 10 == 0:
                 print(f"  {len(found)} of {options.splits}", flush=True)

@@ -10,6 +10,7 @@ from example_study import load_example
 from traitlens.comparison.by_rating import compare_means
 from traitlens.ratings.reliability import reliability_table
 from traitlens.report.charts import plot_reliability
+from traitlens.report.sentences import TESTS
 
 study = load_example()
 print(study)
@@ -31,7 +32,7 @@ figure = plot_reliability(reliability)
 # Mean ratings are compared by exchanging raters between the groups: raters, not images, are the sample.
 
 means = compare_means(study.ratings, permutations=500, seed=0)
-print("\n".join(means["trait"] + ": " + means["apa"]))
+print("\n".join(means.apply(TESTS["means"], axis=1)))
 
 # %%
 # A difference in means says nothing about which faces are rated high. That is what readouts are about:

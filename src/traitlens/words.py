@@ -33,7 +33,7 @@ REGION: Final = "region"
 SHARE: Final = "share"
 
 NAMES: Final = (
-    IMAGE, IDENTITY, RATER, GROUP, TRAIT, REGION, "apa", "test", "group_1", "group_2", "trait_1", "trait_2",
+    IMAGE, IDENTITY, RATER, GROUP, TRAIT, REGION, "test", "group_1", "group_2", "trait_1", "trait_2",
     "fitted_on", "predicting", "measure", "summary", "variable", "cue", "readout", "null", "order", "method",
     "other",
 )  # fmt: skip

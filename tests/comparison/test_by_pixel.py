@@ -79,7 +79,7 @@ def test_a_planted_difference_is_found(rng, method):
     assert top["sign"] == -1
     assert top["p_corrected"] <= 0.01
     assert top["effect_size"] < -0.8
-    assert CAUTION in top["apa"]
+    assert result.caution == CAUTION
 
 
 def test_cluster_mass_is_the_sum_over_an_area():

@@ -184,7 +184,8 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
         table["p"] = np.where(table["estimate"].abs() > 0.05, 0.004, 0.4)
         table["p_corrected"] = table["p"] * 2
         table[effect] = table["estimate"] / 0.1
-        return table.assign(n_1=20, n_2=20, apa="t(38) = 2.10, p = .043, d = 0.66")
+        table[f"{effect}_low"], table[f"{effect}_high"] = table[effect] - 0.4, table[effect] + 0.4
+        return table.assign(n_1=20, n_2=20)
 
     by_trait = [{"trait": t} for t in traits]
     by_region = [{"trait": t, "region": r} for t in traits for r in regions]
@@ -201,7 +202,8 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
              for cell in by_region]
         ),
         "answers": pd.DataFrame(
-            [{**first, "question": "Do they differ in what they rate?", "answer": f"Yes: {traits[0]}."}]
+            [{**first, "question": "means", "n_tests": len(traits), "n_significant": 0, "p_corrected": 0.2,
+              "p_all_questions": 0.4}]
         ),
         "transfer_groups": pd.DataFrame(
             [{**t, "fitted_on": a, "predicting": b, "r": rng.uniform(0, 0.7), "n": 12, "r_own": 0.6,
@@ -246,7 +248,7 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
     )  # fmt: skip
     areas = pd.DataFrame(
         [{**first, "trait": traits[0], "sign": 1, "n_pixels": 9, "y": 6, "x": 5, "estimate": 5e-4,
-          "statistic": 4.2, "p_corrected": 0.01, "effect_size": 1.2, "n": 40, "apa": "an area of 9 pixels",
+          "statistic": 4.2, "p_corrected": 0.01, "effect_size": 1.2, "n": 40, "test": "t",
           "p_family": 0.02}]
     )  # fmt: skip
     areas.to_csv(folder / "comparisons" / "pixels.csv", index=False)

@@ -4,10 +4,15 @@ import pandas as pd
 import pytest
 from results_folder import make_results
 
+from traitlens.comparison.answers import answer_questions
 from traitlens.report.findings import MOST_SENTENCES, list_findings, say_in_apa_style
 from traitlens.report.results import Results, read_results
 
 STUDY = {"groups": ["a", "b"], "traits": ["warm", "strong"]}
+MEANS = pd.DataFrame(
+    {"group_1": "a", "group_2": "b", "trait": ["warm", "strong"], "mean_1": [3.0, 4.0], "mean_2": [3.9, 4.1],
+     "cohens_d": [-0.8, -0.1], "p_corrected": [0.002, 0.7]}
+)  # fmt: skip
 
 
 def performance(**columns) -> pd.DataFrame:
@@ -45,12 +50,9 @@ def test_left_and_right_are_one_part_of_the_face(tmp_path):
 
 
 def test_what_was_not_tested_is_told(tmp_path):
-    answers = pd.DataFrame(
-        [{"group_1": "a", "group_2": "b", "question": "Do they differ in what they rate?",
-          "answer": "Yes, in 1 of 2 traits: warm (3 and 4, d = -0.5, p = .01)."}]
-    )  # fmt: skip
-    findings = list_findings(Results(tmp_path, STUDY, comparisons={"answers": answers}))
-    assert findings[0].answer.endswith("warm (3 and 4, d = −0.5, p = .01).")
+    tables = {"answers": answer_questions({"means": MEANS}, 2), "means": MEANS}
+    findings = list_findings(Results(tmp_path, STUDY, comparisons=tables))
+    assert findings[0].answer == "Yes, in 1 of 2 traits: warm (3.00 and 3.90, d = −0.80, p = .002)."
     assert len(findings) == 5
     assert all(finding.answer.startswith("This was not tested") for finding in findings[1:])
 
@@ -63,18 +65,22 @@ def test_each_group_and_test_has_its_paragraph(tmp_path):
     first, second, tests = say_in_apa_style(results, "prediction")
     assert first.startswith("Out-of-sample prediction of ratings (autistic): warm, r(10) = ")
     assert "(non-autistic)" in second
-    assert tests.startswith("Performance of the readouts (autistic, non-autistic): t(38) = 2.10")
+    assert tests.startswith("Performance of the readouts (autistic, non-autistic): warm, r = .60 and .50, q")
     regions, pixels = say_in_apa_style(results, "comparison")
-    assert regions.count("t(38)") == 8
-    assert pixels == "Maps on the template (autistic, non-autistic): warm, an area of 9 pixels."
+    assert regions.count(" (corrected)") == 8
+    assert pixels == (
+        "Maps on the template (autistic, non-autistic): warm, an area of 9 pixels, largest t = 4.20, "
+        "p = .020 (corrected)."
+    )
 
 
 @pytest.mark.parametrize("n_significant", [0, 3, 20])
 def test_of_many_tests_the_significant_ones_are_listed(tmp_path, n_significant):
     p = [0.01] * n_significant + [0.2] * 10 + [0.9] * 10
-    table = pd.DataFrame({"variable": "age", "trait": "warm", "p_corrected": p, "apa": "r = .1"})
+    table = pd.DataFrame({"variable": "age", "test": "slope", "trait": "warm", "region": "", "p_corrected": p,
+                          "statistic": 1.2, "effect_size": 0.1})  # fmt: skip
     (told,) = say_in_apa_style(Results(tmp_path, STUDY, comparisons={"variables": table}), "comparison")
-    assert told.count("r = .1") == min(n_significant, MOST_SENTENCES)
+    assert told.count("r = .10") == min(n_significant, MOST_SENTENCES)
     if n_significant == 0:
         assert told == "Variables of the raters: none of 20 tests was significant, corrected p ≥ .200."
     elif n_significant == 3:

@@ -5,7 +5,6 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.comparison.exchange import hedges_g, holm, pairs_of_groups, ratings_of_pair, welch
-from traitlens.ratings.apa import interval_text, number, p_value
 from traitlens.ratings.matrix import make_matrix
 from traitlens.words import GROUP, RATER, TRAIT
 
@@ -78,7 +77,7 @@ def compare_agreement(
     DataFrame
         group_1, group_2, trait, measure ("agreement_z" or "spread"), mean_1, mean_2, estimate, ci_low,
         ci_high, statistic (Welch's t over raters), p, p_corrected (Holm over the table's rows of a
-        measure), hedges_g, n_1, n_2, apa.
+        measure), hedges_g, n_1, n_2.
     """
     values = rater_agreement(ratings, reference)
     rows = []
@@ -100,9 +99,4 @@ def compare_agreement(
                 )
     table = pd.DataFrame(rows)
     table["p_corrected"] = table.groupby("measure")["p"].transform(lambda p: holm(p.to_numpy()))
-    table["apa"] = [
-        f"{row['measure']}, {row[TRAIT]}: difference {number(row['estimate'])}, "
-        f"{interval_text(row['ci_low'], row['ci_high'])}, {p_value(row['p_corrected'])} (corrected)"
-        for row in table.to_dict("records")
-    ]
     return table

@@ -17,7 +17,6 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.operator import RegionOperator
-from traitlens.ratings.apa import bounded, interval_text, p_value
 from traitlens.ratings.matrix import RatingMatrix
 from traitlens.ratings.reliability import split_half
 from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
@@ -59,7 +58,7 @@ def compare_performance(
     DataFrame
         group_1, group_2, trait, r_1, r_2, estimate (difference of Fisher's z), ci_low, ci_high,
         statistic, p, p_corrected (over traits), cohens_q (the estimate), difference_r, n_1, n_2,
-        n_permutations, apa. The interval inverts the test: estimate plus and minus the 97.5th percentile
+        n_permutations. The interval inverts the test: estimate plus and minus the 97.5th percentile
         of the absolute differences under exchange.
     """
     tables = []
@@ -92,12 +91,6 @@ def compare_performance(
         for name, group in (("n_1", 0), ("n_2", 1)):
             table[name] = [int((labels[design.members] == group).sum()) for design in designs.values()]
         table["n_permutations"] = permutations
-        table["apa"] = [
-            f"{row[TRAIT]}: r = {bounded(row['r_1'])} ({pair[0]}) and {bounded(row['r_2'])} ({pair[1]}), "
-            f"q = {bounded(row['estimate'])}, {interval_text(row['ci_low'], row['ci_high'], bounded)}, "
-            f"{p_value(row['p_corrected'])} (corrected)"
-            for row in table.to_dict("records")
-        ]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -15,7 +15,6 @@ from scipy import ndimage, stats
 from traitlens.comparison.exchange import draw_labels
 from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.apa import number, p_value
 from traitlens.words import RATER, X, Y
 
 CAUTION = (
@@ -39,7 +38,7 @@ class PixelComparison:
         slopes, eta squared for F).
     clusters : DataFrame
         One row per connected area at p_corrected <= 0.05: sign, n_pixels, y, x (largest statistic),
-        estimate (mean), statistic, p_corrected (smallest), effect_size (mean), n (raters), apa.
+        estimate (mean), statistic, p_corrected (smallest), effect_size (mean), n (raters), test.
     test, method : str
         What was tested and how.
     caution : str
@@ -54,7 +53,7 @@ class PixelComparison:
 
     def __str__(self) -> str:
         smallest = float(self.maps["p_corrected"].min())
-        return f"{self.test} by {self.method}: smallest corrected {p_value(smallest)}\n{self.clusters}"
+        return f"{self.test} by {self.method}: smallest corrected p = {smallest:.3g}\n{self.clusters}"
 
 
 def compare_pixels(
@@ -235,15 +234,10 @@ def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:
                     "p_corrected": float(maps["p_corrected"].to_numpy()[place].min()),
                     "effect_size": float(np.nanmean(maps["effect_size"].to_numpy()[place])),
                     "n": raters,
+                    "test": maps.attrs["test"],
                 }
             )
-    columns = ["sign", "n_pixels", Y, X, "estimate", "statistic", "p_corrected", "effect_size", "n"]
+    columns = ["sign", "n_pixels", Y, X, "estimate", "statistic", "p_corrected", "effect_size", "n", "test"]
     table = pd.DataFrame(rows, columns=columns)
-    symbol = "F" if maps.attrs["test"] == "F" else "t"
-    table["apa"] = [
-        f"an area of {row['n_pixels']} pixels, largest {symbol} = {number(row['statistic'])}, "
-        f"{p_value(row['p_corrected'])} (corrected). {CAUTION}"
-        for row in table.to_dict("records")
-    ]
     order = table["statistic"].abs().sort_values(ascending=False).index
     return table.loc[order].reset_index(drop=True)

@@ -15,7 +15,6 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
     welch,
 )
-from traitlens.ratings.apa import interval_text, number, p_value
 from traitlens.ratings.matrix import RatingMatrix, make_matrix
 from traitlens.words import GROUP, IMAGE, RATER, TRAIT
 
@@ -63,7 +62,7 @@ def compare_means(
         group_1, group_2, trait, mean_1, mean_2, estimate, ci_low, ci_high, statistic (Welch's t over
         raters), df, p (exchange of raters), p_corrected (family-wise over traits), cohens_d with
         cohens_d_low and cohens_d_high (Hedges' correction), n_1, n_2; and, generalising to such images too:
-        crossed_se, crossed_df, crossed_low, crossed_high, crossed_p; apa.
+        crossed_se, crossed_df, crossed_low, crossed_high, crossed_p.
 
     Notes
     -----
@@ -102,12 +101,6 @@ def compare_means(
         ]
         table = pd.DataFrame(rows)
         table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
-        table["apa"] = [
-            f"{row[TRAIT]}: t({number(row['df'], 1)}) = {number(row['statistic'])}, "
-            f"{p_value(row['p_corrected'])} (corrected), d = {number(row['cohens_d'])}, "
-            f"{interval_text(row['cohens_d_low'], row['cohens_d_high'])}"
-            for row in table.to_dict("records")
-        ]
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

@@ -30,7 +30,6 @@ from traitlens.comparison.operator import (
     summary_gradient,
 )
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.apa import interval_text, number, p_value
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 
 Progress = Callable[[int], None] | None
@@ -191,7 +190,7 @@ def compare_regions(
         of unequal size; missing where areas are not known),
         statistic (difference by its root mean square under exchange), p, p_corrected (family-wise over
         regions and traits), p_trait (family-wise over the trait's regions), q (false discovery rate),
-        hedges_g, hedges_g_low, hedges_g_high, n_1, n_2 (raters), n_permutations, apa.
+        hedges_g, hedges_g_low, hedges_g_high, n_1, n_2 (raters), n_permutations.
 
     Notes
     -----
@@ -302,18 +301,7 @@ def _compare_pair(
     table["p_corrected"] = familywise_p(observed, permuted)
     table["q"] = stats.false_discovery_control(table["p"])
     table["n_permutations"] = permutations
-    table["apa"] = [
-        f"{row['region']}, {row['trait']}: {pair[0]} less {pair[1]} = {number(row['estimate'], 3)}, "
-        f"{interval_text(row['ci_low'], row['ci_high'], _thousandths)}, g = {number(row['hedges_g'])}, "
-        f"{p_value(row['p_corrected'])} (corrected)"
-        for row in table.to_dict("records")
-    ]
     return table
-
-
-def _thousandths(value: float) -> str:
-    """Write relevance: it is small beside the rating scale."""
-    return number(value, 3)
 
 
 def _describe_difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,6 @@ from traitlens.comparison.exchange import (
     permutation_p,
     ratings_of_pair,
 )
-from traitlens.ratings.apa import bounded, interval_text, p_value
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
 from traitlens.ratings.reliability import SplitHalf, split_half
 from traitlens.words import TRAIT
@@ -97,7 +96,7 @@ def compare_reliability(
         R²), estimate (their difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008),
         noise_ratio ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested),
         statistic (its logarithm by its root mean square under exchange), p, p_corrected (family-wise over
-        traits), n_1, n_2 (raters), n_images, apa.
+        traits), n_1, n_2 (raters), n_images.
 
     Notes
     -----
@@ -157,12 +156,6 @@ def _compare_pair(
     table["noise_ratio"] = np.exp(observed)
     table["statistic"] = observed / np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
     table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
-    table["apa"] = [
-        f"{row[TRAIT]}: reliability {bounded(row['reliability_1'])} and {bounded(row['reliability_2'])}, "
-        f"difference {bounded(row['estimate'])}, {interval_text(row['ci_low'], row['ci_high'], bounded)}, "
-        f"{p_value(row['p_corrected'])} (corrected)"
-        for row in table.to_dict("records")
-    ]
     return table
 
 

@@ -16,12 +16,8 @@ from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.apa import bounded, number, p_value
 from traitlens.ratings.matrix import make_matrix
 from traitlens.words import RATER, REGION, TRAIT
-
-_SYMBOLS: dict[Test, str] = {"t": "t", "F": "F", "slope": "t"}
-_EFFECTS: dict[Test, str] = {"t": "g", "F": "eta squared", "slope": "r"}
 
 
 def compare_by_variable(
@@ -62,7 +58,7 @@ def compare_by_variable(
         estimate (difference of the first group and the second; largest difference between groups; change
         with one unit of the variable), statistic, p, p_corrected (family-wise over the rows of a measure),
         q (false discovery rate of the same rows), effect_size (Hedges' g, eta squared, r), ci_low, ci_high
-        (95 % of the slope; else missing), n (raters), apa.
+        (95 % of the slope; else missing), n (raters).
 
     Notes
     -----
@@ -109,12 +105,6 @@ def compare_by_variable(
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "variable", variable)
     table.insert(1, "test", test)
-    table["apa"] = [
-        f"{row[REGION] or 'mean rating'}, {row[TRAIT]}, by {variable}: {_SYMBOLS[test]} = "
-        f"{number(row['statistic'])}, {_EFFECTS[test]} = {bounded(row['effect_size'])}, "
-        f"{p_value(row['p_corrected'])} (corrected)"
-        for row in table.to_dict("records")
-    ]
     return table
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.ratings.apa import bounded, interval_text
 from traitlens.ratings.components import estimate_components, icc_intervals
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
 from traitlens.study.cleaning import retest_correlations
@@ -266,7 +265,7 @@ def reliability_table(
         raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); retest_r (mean over
         raters, by Fisher's z, of the correlation of first and second ratings; missing without repeats),
         n_retest (raters with three repeated images at least); var_image,
-        var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing); apa.
+        var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing).
 
     Examples
     --------
@@ -290,7 +289,7 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
     """One row of the table."""
     missing: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan)
     if RATER not in part:
-        return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED, "apa": ""}
+        return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED}
     matrix = make_matrix(part)
     retest, n_retest = _retest(part)
     row: dict[str, object] = {
@@ -303,7 +302,7 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
         "n_retest": n_retest,
     }
     if len(matrix.raters) < 2:
-        return {**row, **missing, "note": "one rater only", "apa": ""}
+        return {**row, **missing, "note": "one rater only"}
     half = split_half(matrix, splits, seed, images)
     bounds = np.clip([half.reliability, half.ci_low, half.ci_high], 0, 1)
     names = ["ceiling_r2", "ceiling_r2_low", "ceiling_r2_high"]
@@ -314,12 +313,7 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
         row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
     row |= {"alpha": row["icc_3_k"], "var_image": components.image, "var_rater": components.rater}
     row |= {"var_residual": components.residual, "icc_method": components.method}
-    apa = (
-        f"split-half reliability (Spearman-Brown) = {bounded(half.reliability)}, "
-        f"{interval_text(half.ci_low, half.ci_high, bounded)}; "
-        f"ICC(2,1) = {bounded(components.icc())}, {len(matrix.raters)} raters, {len(matrix.images)} images"
-    )
-    return {**row, "note": "", "apa": apa}
+    return {**row, "note": ""}
 
 
 def _retest(part: pd.DataFrame) -> tuple[float, int]:

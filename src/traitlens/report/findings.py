@@ -2,14 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from traitlens.comparison.answers import QUESTIONS
-from traitlens.report.numbers import bounded, interval, probability, several
+from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
+from traitlens.report.numbers import bounded, interval, p_value, several
 from traitlens.report.region_charts import mean_shares
 from traitlens.report.results import Results
+from traitlens.report.sentences import TESTS, answer_sentence
 from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
 BACKGROUND = "background"
@@ -116,13 +116,24 @@ def _differences(results: Results) -> list[Finding]:
     findings = []
     pairs = answers.groupby(["group_1", "group_2"], sort=False)
     for (first, second), own in pairs:
-        given = dict(zip(own["question"], own["answer"], strict=True))
+        given = {row["question"]: row for row in own.to_dict("records")}
         about = f"{first} and {second}: " if len(pairs) > 1 else ""
-        for question in dict.fromkeys([*QUESTIONS.values(), *given]):
+        for name, question in QUESTIONS.items():
             asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
-            missing = "This was not tested (see [comparison] in study.toml)."
-            findings.append(Finding(asked, true_minus(given.get(question, missing))))
+            answer = "This was not tested (see [comparison] in study.toml)."
+            if name in given:
+                answer = answer_sentence(given[name], _significant(results, name, first, second), ALPHA)
+            findings.append(Finding(asked, answer))
     return findings
+
+
+def _significant(results: Results, name: str, first: str, second: str) -> pd.DataFrame:
+    """Select the significant rows of one table for a pair of groups."""
+    table = results.comparisons.get(name)
+    if table is None:
+        return pd.DataFrame()
+    own = table[(table["group_1"] == first) & (table["group_2"] == second)]
+    return own[own[corrected_p(name)] <= ALPHA]
 
 
 def explain_findings(results: Results) -> str:
@@ -167,14 +178,14 @@ def say_in_apa_style(results: Results, section: str) -> list[str]:
         paragraphs += [_say_performance(group, results) for group in results.groups]
     for name, (part, begin) in APA.items():
         table = results.comparisons.get(name)
-        if part != section or table is None or "apa" not in table:
+        if part != section or table is None:
             continue
         if "group_1" not in table:
             paragraphs.append(_say_tests(begin, table, name))
             continue
         for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
             paragraphs.append(_say_tests(begin.format(groups=f"{first}, {second}"), own, name))
-    return [true_minus(paragraph) for paragraph in paragraphs if paragraph]
+    return [paragraph for paragraph in paragraphs if paragraph]
 
 
 def _say_performance(group: str, results: Results) -> str:
@@ -183,53 +194,21 @@ def _say_performance(group: str, results: Results) -> str:
     own = results.performance[results.performance[GROUP] == group].to_dict("records")
     cells = [
         f"{row[TRAIT]}, r({row['n_images'] - 2}) = {bounded(row['r'])}, 95% CI "
-        f"{interval(row['ci_low'], row['ci_high'])}, {_p(row['p'])}"
+        f"{interval(row['ci_low'], row['ci_high'])}, {p_value(row['p'])}"
         for row in own
     ]
     return f"Out-of-sample prediction of ratings ({group}): {'; '.join(cells)}." if cells else ""
 
 
-def _p(value: Any) -> str:
-    """Write a p value with its sign."""
-    text = probability(value)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
 def _say_tests(begin: str, table: pd.DataFrame, name: str) -> str:
     """List tests; where there are many, those that are significant, and the smallest p of the others."""
-    p = table["p_family" if name == "pixels" else "p_corrected"]
-    told = table if len(table) <= MOST_SENTENCES else table[p <= 0.05]
-    cells = []
-    for row in told.head(MOST_SENTENCES).to_dict("records"):
-        text = str(row["apa"]).split(". ", 1)[0].removesuffix(".")
-        if name == "pixels":  # corrected over traits as well as over pixels
-            text = re.sub(r"p [=<] \S+(?= \(corrected\))", _p(row["p_family"]), f"{row[TRAIT]}, {text}")
-        cells.append(text)
+    p = table[corrected_p(name)]
+    told = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
+    cells = [TESTS[name](row) for row in told.head(MOST_SENTENCES).to_dict("records")]
     if len(told) > MOST_SENTENCES:
         cells.append(f"and {len(told) - MOST_SENTENCES} more")
     rest = p.drop(told.index)
     if len(rest):
         others = "all others" if cells else f"none of {len(table)} tests was significant"
-        cells.append(f"{others}, corrected p ≥ {probability(rest.min()).removeprefix('< ')}")
+        cells.append(f"{others}, corrected {p_value(rest.min(), '≥')}")
     return f"{begin}: {'; '.join(cells)}." if cells else ""
-
-
-def true_minus(text: str) -> str:
-    """Write the minus signs of numbers as such, not as hyphens.
-
-    Parameters
-    ----------
-    text : str
-        A sentence.
-
-    Returns
-    -------
-    str
-        The sentence.
-
-    Examples
-    --------
-    >>> true_minus("non-autistic: d = -0.26, 95% CI [-.46, -.07]")
-    'non-autistic: d = −0.26, 95% CI [−.46, −.07]'
-    """
-    return re.sub(r"(?<![\w-])-(?=\.?\d)", "−", text)

@@ -1,6 +1,7 @@
 """Numbers as a paper writes them (APA style): no zero before the point where a value cannot pass 1."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 
@@ -88,13 +89,15 @@ def abs_below_one(value: Any) -> bool:
     return is_number(value) and abs(float(value)) < 1
 
 
-def interval(low: Any, high: Any) -> str:
-    """Write an interval of a correlation.
+def interval(low: Any, high: Any, write: Callable[[Any], str] = bounded) -> str:
+    """Write the ends of an interval.
 
     Parameters
     ----------
     low, high : any
         Its ends; a dash where either is missing.
+    write : callable, default `bounded`
+        How to write each end.
 
     Returns
     -------
@@ -103,10 +106,10 @@ def interval(low: Any, high: Any) -> str:
 
     Examples
     --------
-    >>> interval(0.481, 0.734)
-    '[.48, .73]'
+    >>> interval(0.481, 0.734), interval(-0.2, 1.5, decimal)
+    ('[.48, .73]', '[−0.20, 1.50]')
     """
-    return f"[{bounded(low)}, {bounded(high)}]" if is_number(low) and is_number(high) else "–"
+    return f"[{write(low)}, {write(high)}]" if is_number(low) and is_number(high) else "–"
 
 
 def probability(value: Any) -> str:
@@ -130,6 +133,30 @@ def probability(value: Any) -> str:
     if is_number(value) and float(value) < 0.001:
         return "< .001"
     return "> .999" if is_number(value) and float(value) >= 0.9995 else bounded(value, 3)
+
+
+def p_value(value: Any, relation: str = "=") -> str:
+    """Write a p value with its sign, as a sentence has it.
+
+    Parameters
+    ----------
+    value : any
+        The p value; a dash where there is none.
+    relation : str, default "="
+        Sign between "p" and the value where the value is written exactly.
+
+    Returns
+    -------
+    str
+        The p value as text.
+
+    Examples
+    --------
+    >>> p_value(0.0432), p_value(0.00001), p_value(1), p_value(0.2, "≥")
+    ('p = .043', 'p < .001', 'p > .999', 'p ≥ .200')
+    """
+    text = probability(value)
+    return f"p {text}" if text[0] in "<>" else f"p {relation} {text}"
 
 
 def count(value: Any) -> str:

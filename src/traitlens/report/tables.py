@@ -67,7 +67,7 @@ def tabulate_ratings(targets: pd.DataFrame, results: Results) -> Table:
 
 _HEADINGS = {
     "ci_low": "95% from", "ci_high": "95% to", "p_corrected": "p (corrected)", "effect_size": "Effect size",
-    "apa": "In words of a paper", "n": "n", "p": "p",
+    "n": "n", "p": "p",
 }  # fmt: skip
 _MOST_ROWS = 300
 
