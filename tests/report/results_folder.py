@@ -8,6 +8,8 @@ import pandas as pd
 import xarray as xr
 from PIL import Image, ImageDraw
 
+from traitlens.comparison.answers import answer_questions
+
 HOSTILE_TRAIT = "<script>alert(1)</script>"
 HOSTILE_IMAGE = '../../x".png'
 SIDE = 96
@@ -201,10 +203,6 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
             [{"rater": f"r{i}", "group": g, **cell, "value": 0.1} for i in range(20) for g in groups
              for cell in by_region]
         ),
-        "answers": pd.DataFrame(
-            [{**first, "question": "means", "n_tests": len(traits), "n_significant": 0, "p_corrected": 0.2,
-              "p_all_questions": 0.4}]
-        ),
         "transfer_groups": pd.DataFrame(
             [{**t, "fitted_on": a, "predicting": b, "r": rng.uniform(0, 0.7), "n": 12, "r_own": 0.6,
               "predicts_other_better": False, "ratings_r": 0.7} for t in by_trait for a in groups
@@ -217,6 +215,7 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
              "predicts_other_better", "ratings_r"]
         ),
     }  # fmt: skip
+    written["answers"] = answer_questions({"means": written["means"]}, len(traits))
     for name, table in written.items():
         table.to_csv(folder / "comparisons" / f"{name}.csv", index=False)
     pairs = [
