@@ -129,7 +129,7 @@ _CELLS: dict[str, tuple[str, str, str, Callable[[Row], str]]] = {
     "regions": ("relevance by region", "pairs of region and trait", "hedges_g", _cell_of_regions),
     "pixels": ("maps", "traits", "n_pixels", _cell_of_pixels),
 }
-"""By question: what may differ, what was tested, the column that orders, how a significant cell is written."""
+"""By question: what may differ, what was tested, the column that orders, how a cell is written."""
 
 
 def answer_sentence(answer: Row, significant: pd.DataFrame, alpha: float = 0.05) -> str:
