@@ -32,12 +32,15 @@ class FeatureSpace:
         Applied to the averaged activation, elementwise.
     mirror : bool, default False
         Whether the feature is the mean over the view and its mirror image.
+    region : str, default ""
+        The region of the face that is read, on the average face; the whole face where empty.
     """
 
     tap: Tap
     view: str = "image"
     transform: Literal["none", "sqrt"] = "none"
     mirror: bool = False
+    region: str = ""
 
     def apply(self, averaged: np.ndarray) -> np.ndarray:
         """Transform averaged activations.
@@ -118,11 +121,25 @@ class LinearReadout:
         ndarray
             (image,), rating units.
         """
-        deviation = sum(
-            np.einsum("icyx,cyx->i", features[part.space] - part.reference, part.weight)
+        return np.asarray(self.mean + sum(self.contributions(features).values()))
+
+    def contributions(self, features: Mapping[FeatureSpace, np.ndarray]) -> dict[FeatureSpace, np.ndarray]:
+        """Compute what each feature space adds to the predictions.
+
+        Parameters
+        ----------
+        features : mapping of FeatureSpace to ndarray
+            (image, channel, row, column), transformed.
+
+        Returns
+        -------
+        dict of FeatureSpace to ndarray
+            (image,) each, rating units; with `mean` they sum to the prediction.
+        """
+        return {
+            part.space: np.einsum("icyx,cyx->i", features[part.space] - part.reference, part.weight)
             for part in self.parts
-        )
-        return np.asarray(self.mean + deviation)
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,91 @@
+"""Feathered masks of the regions of a face: how much each region counts in each pixel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from traitlens.faces.regions import REGIONS, region_masks
+from traitlens.words import REGION, X, Y
+
+SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
+"""Binomial filter that feathers edges: a standard deviation of one pixel. Its coefficients are binary
+fractions, so that masks add up to exactly 1."""
+
+
+def feathered_masks(
+    labels: np.ndarray, names: Sequence[str] = REGIONS, join_sides: bool = True
+) -> xr.DataArray:
+    """Compute the feathered masks of all regions of one face.
+
+    Parameters
+    ----------
+    labels : ndarray of int (y, x)
+        Region of each pixel, of :func:`traitlens.faces.regions.region_labels`.
+    names : sequence of str
+        Names in the order of the labels.
+    join_sides : bool, default True
+        Whether regions of the left and the right become one, such as "left eye" and "right eye" "eyes".
+
+    Returns
+    -------
+    DataArray of float32 (region, y, x)
+        0 to 1. In every pixel they add up to exactly 1; further than two pixels from a region its mask is 0,
+        and further than two pixels inside it 1.
+
+    Examples
+    --------
+    >>> labels = np.repeat([[0, 1, 10]], [4, 4, 4], axis=1)
+    >>> masks = feathered_masks(labels)
+    >>> masks.sel(region="eyes").values[0, 6:10].tolist()
+    [0.9375, 0.6875, 0.3125, 0.0625]
+    """
+    from scipy.ndimage import correlate1d
+
+    masks = region_masks(labels, names).astype(np.float32)
+    if join_sides:
+        masks = _join_sides(masks)
+    smooth = masks.values
+    for axis in (1, 2):
+        smooth = correlate1d(smooth, SMOOTHING, axis=axis, mode="nearest")
+    return masks.copy(data=smooth)
+
+
+def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tuple[str, ...]:
+    """Return the names of the regions that :func:`feathered_masks` has masks of.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the regions.
+    join_sides : bool, default True
+        Whether regions of the left and the right become one.
+
+    Returns
+    -------
+    tuple of str
+        Names in the order of the masks.
+
+    Examples
+    --------
+    >>> joined_names()
+    ('eyes', 'brows', 'nose', 'mouth', 'forehead', 'cheeks', 'jaw', 'background')
+    """
+    return tuple(dict.fromkeys(_both_sides(name, names) if join_sides else name for name in names))
+
+
+def _both_sides(name: str, names: Sequence[str]) -> str:
+    """Return the name that a region shares with that of the other side: "eyes" for "left eye"."""
+    side, _, part = name.partition(" ")
+    if side in ("left", "right") and {f"left {part}", f"right {part}"} <= set(names):
+        return part if part.endswith("s") else f"{part}s"
+    return name
+
+
+def _join_sides(masks: xr.DataArray) -> xr.DataArray:
+    """Add the masks of the left and the right."""
+    names = masks[REGION].values.tolist()
+    shared = np.array([_both_sides(name, names) for name in names])
+    joined = joined_names(names)
+    values = np.stack([masks.values[shared == name].sum(axis=0) for name in joined])
+    return xr.DataArray(values, dims=(REGION, Y, X), coords={REGION: list(joined)})

@@ -1,0 +1,254 @@
+r"""Cues: what each region of the face adds to the predicted impression.
+
+The regional readout is a ridge regression with one kernel per region, each divided by its mean diagonal, so
+that regions count alike whatever their size (multiple-kernel or "banded" ridge: Nunez-Elizalde et al. 2019,
+doi:10.1016/j.neuroimage.2019.04.012; Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728). With
+dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the prediction is
+
+.. math:: f(x) = m + \sum_r g_r(x), \qquad g_r(x) = \gamma_r \sum_i a_i \tilde k_r(x, x_i),
+
+and :math:`g_r` is the cue of region r (Brunswik 1956).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from traitlens.features.backbone import Backbone
+from traitlens.features.regional import regional_faces
+from traitlens.features.views import FACE_VIEWS, View
+from traitlens.readouts.choosing import Factorised, Weights, choose
+from traitlens.readouts.kernels import (
+    ROWS_AT_ONCE,
+    Factors,
+    Kernels,
+    centred_kernel,
+    pieces,
+    weigh_kernels,
+)
+from traitlens.readouts.reading import read_spaces
+from traitlens.readouts.readout import FeatureSpace
+from traitlens.readouts.ridge import PENALTIES, columns_by_images
+from traitlens.words import REGION
+
+
+@dataclass(frozen=True, eq=False)
+class Cues:
+    """Cues of all images, from readouts that did not see their identity.
+
+    Parameters
+    ----------
+    regions : tuple of str
+        Names; "" is the whole face, where it was read besides.
+    values : ndarray
+        (target, region, image), rating points; relative to the mean of the training images.
+    intercepts : ndarray
+        (target, image), mean rating of the training images. With the cues they sum to the prediction.
+    penalties : ndarray
+        (target, fold), relative to the mean diagonal of the centred training kernel.
+    """
+
+    regions: tuple[str, ...]
+    values: np.ndarray
+    intercepts: np.ndarray
+    penalties: np.ndarray
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Predicted ratings: (target, image)."""
+        return np.asarray(self.intercepts + self.values.sum(axis=1))
+
+
+def cross_fit_cues(
+    kernels: Kernels,
+    ratings: np.ndarray,
+    folds: np.ndarray,
+    identities: np.ndarray,
+    penalties: Sequence[float] | np.ndarray = PENALTIES,
+    weights: Weights | None = None,
+    sharing: float = 0.5,
+    seed: int = 0,
+    counts: np.ndarray | None = None,
+) -> Cues:
+    """Compute the cues of each image from images of other identities.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each, of :func:`traitlens.readouts.kernels.linear_kernel`.
+    ratings : ndarray
+        (image, target), missing where not rated.
+    folds : ndarray of int
+        (image,), folds by identity.
+    identities : ndarray
+        (image,).
+    penalties : sequence of float, or ndarray
+        A sequence: inner folds choose from it for each target and fold. An array (target, fold), such as
+        `penalties` of earlier cues: taken as it is.
+    weights : mapping of FeatureSpace to float or None, default None
+        How much each kernel counts; 1 where missing.
+    sharing : float, default 0.5
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1.
+    seed : int, default 0
+        Seed of the inner folds.
+    counts : ndarray or None, default None
+        (image,), how often each image counts in the fit, such as 0, 1, 2 in a bootstrap sample; needs
+        penalties that are taken as they are.
+
+    Returns
+    -------
+    Cues
+        Of every image, also of those that are not rated.
+
+    Examples
+    --------
+    >>> from traitlens.features.taps import Tap
+    >>> rng = np.random.default_rng(0)
+    >>> eyes, mouth = (FeatureSpace(Tap("block4_pool", 1), region=name) for name in ("eyes", "mouth"))
+    >>> features = {space: rng.normal(size=(30, 3)) for space in (eyes, mouth)}
+    >>> kernels = {space: values @ values.T for space, values in features.items()}
+    >>> ratings = features[mouth][:, :1] + 5
+    >>> cues = cross_fit_cues(kernels, ratings, np.arange(30) % 3, np.arange(30))
+    >>> cues.regions, cues.values.std(axis=2).round(1).tolist()
+    (('eyes', 'mouth'), [[0.0, 1.0]])
+    """
+    if counts is not None and not isinstance(penalties, np.ndarray):
+        raise ValueError("images that count differently need penalties of an earlier fit")
+    regions = tuple(dict.fromkeys(space.region for space in kernels))
+    number = ratings.shape[1]
+    numbers = np.unique(folds)
+    values = np.zeros((number, len(regions), len(ratings)))
+    intercepts = np.empty((number, len(ratings)))
+    chosen = np.empty((number, len(numbers)))
+    for place, fold in enumerate(numbers):
+        inside = np.flatnonzero(folds == fold)
+        for columns, rated in columns_by_images(ratings):
+            training = np.flatnonzero((folds != fold) & rated)
+            wanted = ratings[np.ix_(training, columns)]
+            counted = None if counts is None else counts[training].astype(float)
+            with threadpool_limits(1):
+                if isinstance(penalties, np.ndarray):
+                    strengths = penalties[columns, place]
+                else:
+                    strengths = choose(
+                        kernels,
+                        training,
+                        wanted,
+                        identities[training],
+                        penalties,
+                        [weights or {}],
+                        sharing,
+                        seed,
+                    ).penalties
+                factors = weigh_kernels(kernels, training, weights or {})
+                kernel, _ = centred_kernel(kernels, factors, training, counted)
+                means = np.average(wanted, axis=0, weights=counted)
+                coefficients = Factorised.of(kernel, counted).solve(wanted - means, strengths)
+            found = contributions(kernels, factors, training, coefficients, inside, counted)
+            for space, part in found.items():
+                values[columns[:, None], regions.index(space.region), inside] += part.T
+            intercepts[np.ix_(columns, inside)] = means[:, None]
+            chosen[columns, place] = strengths
+    return Cues(regions, values, intercepts, chosen)
+
+
+def contributions(
+    kernels: Kernels,
+    factors: Factors,
+    training: np.ndarray,
+    coefficients: np.ndarray,
+    images: np.ndarray,
+    counts: np.ndarray | None = None,
+) -> dict[FeatureSpace, np.ndarray]:
+    """Compute what each feature space adds to the predictions of some images.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    factors : mapping of FeatureSpace to float
+        By what each kernel was multiplied.
+    training : ndarray of int
+        (training image,).
+    coefficients : ndarray
+        (training image, target), dual coefficients, which sum to zero.
+    images : ndarray of int
+        (image,), whose predictions.
+    counts : ndarray or None, default None
+        (training image,), how much each counts in the mean that contributions are relative to.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        (image, target) each, rating points.
+    """
+    shares = np.full(len(training), 1 / len(training)) if counts is None else counts / counts.sum()
+    found = {}
+    for space, kernel in kernels.items():
+        part = np.empty((len(images), coefficients.shape[1]))
+        scaled = factors[space] * coefficients
+        # Coefficients sum to zero, so that the rows' means need not be taken off.
+        for rows in pieces(len(images), ROWS_AT_ONCE):
+            part[rows] = kernel[images[rows]][:, training] @ scaled
+        for rows in pieces(len(training), ROWS_AT_ONCE):
+            part -= shares[rows] @ (kernel[training[rows]][:, training] @ scaled)
+        found[space] = part
+    return found
+
+
+class RegionalReader:
+    """Computes regional features: those of a face's regional faces, less those of the average face.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    spaces : sequence of FeatureSpace
+        What is read; spaces without a region are read of the whole face, as they are.
+    average : ndarray
+        uint8 RGB (row, column, 3), of :func:`traitlens.features.regional.average_face`.
+    views : mapping of str to View
+        The crops that the spaces name, apart from "image".
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        spaces: Sequence[FeatureSpace],
+        average: np.ndarray,
+        views: Mapping[str, View] = FACE_VIEWS,
+    ):
+        self.backbone = backbone
+        self.spaces = tuple(spaces)
+        self.average = average
+        self.views = views
+        self._base = read_spaces(backbone, self.spaces, average[None], views)
+
+    def read(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
+        """Compute the regional features of one image.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3), prepared.
+        masks : DataArray (region, y, x)
+            Of :func:`traitlens.faces.masks.feathered_masks`.
+
+        Returns
+        -------
+        dict of FeatureSpace to ndarray
+            float32 (channel, row, column).
+        """
+        found = {}
+        for name in dict.fromkeys(space.region for space in self.spaces):
+            mine = [space for space in self.spaces if space.region == name]
+            if name:
+                face = regional_faces(image, masks.sel({REGION: [name]}).values, self.average)
+            else:
+                face = image[None]
+            for space, values in read_spaces(self.backbone, mine, face, self.views).items():
+                found[space] = (values - self._base[space] if name else values)[0]
+        return found
