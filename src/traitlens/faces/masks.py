@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from traitlens.faces.regions import REGIONS, region_masks
+from traitlens.faces.regions import REGIONS
 from traitlens.words import REGION, X, Y
 
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
@@ -42,13 +42,12 @@ def feathered_masks(
     """
     from scipy.ndimage import correlate1d
 
-    masks = region_masks(labels, names).astype(np.float32)
-    if join_sides:
-        masks = _join_sides(masks)
-    smooth = masks.values
+    shared = np.array([_both_sides(name, names) if join_sides else name for name in names])
+    joined = joined_names(names, join_sides)
+    masks = np.stack([np.isin(labels, np.flatnonzero(shared == name)) for name in joined]).astype(np.float32)
     for axis in (1, 2):
-        smooth = correlate1d(smooth, SMOOTHING, axis=axis, mode="nearest")
-    return masks.copy(data=smooth)
+        masks = correlate1d(masks, SMOOTHING, axis=axis, mode="nearest")
+    return xr.DataArray(masks, dims=(REGION, Y, X), coords={REGION: list(joined)})
 
 
 def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tuple[str, ...]:
@@ -80,12 +79,3 @@ def _both_sides(name: str, names: Sequence[str]) -> str:
     if side in ("left", "right") and {f"left {part}", f"right {part}"} <= set(names):
         return part if part.endswith("s") else f"{part}s"
     return name
-
-
-def _join_sides(masks: xr.DataArray) -> xr.DataArray:
-    """Add the masks of the left and the right."""
-    names = masks[REGION].values.tolist()
-    shared = np.array([_both_sides(name, names) for name in names])
-    joined = joined_names(names)
-    values = np.stack([masks.values[shared == name].sum(axis=0) for name in joined])
-    return xr.DataArray(values, dims=(REGION, Y, X), coords={REGION: list(joined)})
