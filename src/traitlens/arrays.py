@@ -4,6 +4,8 @@ The store is zarr format 2 with text coordinates as objects, which every reader 
 warning. Variables with rows and columns are chunked by image.
 """
 
+import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from traitlens.problems import Problem, TraitlensError
 from traitlens.words import IMAGE, X, Y
+
+CODECS = ("blosc", "vlen-utf8")
+"""The only codecs that are opened. Others could run code ("pickle") or fill the memory ("gzip")."""
+
+LARGEST_CHUNK = 2**30
+LARGEST_DIMENSION = 10**7
+DEEPEST = 64
+"""Bounds of metadata that are opened: bytes of a chunk, length of a dimension, nesting of the JSON."""
 
 
 def write_arrays(
@@ -90,8 +101,73 @@ def open_arrays(path: Path) -> xr.Dataset:
     -------
     Dataset
         The dataset.
+
+    Raises
+    ------
+    TraitlensError
+        If the metadata cannot be read, or name codecs, types or sizes that :func:`write_arrays` never writes.
     """
-    return xr.open_zarr(path, chunks=None)
+    check_metadata(path)
+    # Only the consolidated metadata are read: those that were checked.
+    return xr.open_zarr(path, chunks=None, consolidated=True, zarr_format=2)
+
+
+def check_metadata(path: Path) -> None:
+    """Check that opening a store runs no code and allocates no more than a chunk should hold.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+
+    Raises
+    ------
+    TraitlensError
+        If the consolidated metadata are missing, damaged, or name other codecs than :data:`CODECS`, other
+        types than numbers and text, or sizes beyond the bounds.
+    """
+    file = Path(path) / ".zmetadata"
+    try:
+        text = file.read_text(encoding="utf-8")
+        if _depth(text) > DEEPEST:
+            raise ValueError("it is nested too deeply")
+        entries = json.loads(text)["metadata"]
+        faults = [
+            Problem(fault, "do not use this folder; have its author make it again", f"{path}, {key}")
+            for key, value in entries.items()
+            if key.rpartition("/")[2] not in (".zattrs", ".zgroup") and (fault := _find_fault(value))
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TraitlensError(
+            Problem(f"cannot be read ({error})", "run the study again", str(file))
+        ) from error
+    if faults:
+        raise TraitlensError(faults)
+
+
+def _depth(text: str) -> int:
+    """Return an upper bound of the nesting of a JSON text, without parsing it."""
+    brackets = np.frombuffer(text.encode(), np.uint8)
+    steps = np.isin(brackets, (ord("["), ord("{"))).astype(int) - np.isin(brackets, (ord("]"), ord("}")))
+    return int(steps.cumsum().max(initial=0))
+
+
+def _find_fault(array: Mapping[str, Any]) -> str:
+    """Return what an array's metadata ask for that no store of ours has; empty if nothing."""
+    codecs = [array["compressor"], *(array["filters"] or ())]
+    for codec in codecs:
+        if codec is not None and codec["id"] not in CODECS:
+            return f"asks for the codec {codec['id']!r}, which could run code or fill the memory"
+    is_text = any(codec is not None and codec["id"] == "vlen-utf8" for codec in codecs)
+    kind = np.dtype(array["dtype"]) if isinstance(array["dtype"], str) else None
+    if kind is None or not (kind.kind in "biuf" or (kind.kind == "O" and is_text)):
+        return f"holds values of the type {str(array['dtype'])[:40]!r}, not numbers or text"
+    sizes = [*array["shape"], *array["chunks"]]
+    if not all(type(size) is int and 0 <= size <= LARGEST_DIMENSION for size in sizes):
+        return "has a dimension that is too long"
+    if math.prod(array["chunks"]) * kind.itemsize > LARGEST_CHUNK:
+        return "has chunks that are too large"
+    return ""
 
 
 def map_coordinates(size: int) -> dict[str, np.ndarray]:

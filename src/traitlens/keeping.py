@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens import words
+from traitlens.problems import Problem, TraitlensError
 
 PARTIAL = ".partial-"
 
@@ -91,6 +92,34 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def refuse_other_files(folder: Path, ours: Container[str]) -> None:
+    """Raise an error if replacing a folder would delete files that are not ours.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that shall be replaced; may be missing.
+    ours : container of str
+        Paths of the files that may be deleted, relative to the folder, with slashes.
+
+    Raises
+    ------
+    TraitlensError
+        If there is a file of that name, or the folder holds other files or links.
+    """
+    if not os.path.lexists(folder):
+        return
+    others = [
+        name
+        for path in (sorted(folder.rglob("*")) if folder.is_dir() else ())
+        if (path.is_symlink() or not path.is_dir())
+        and (name := path.relative_to(folder).as_posix()) not in ours
+    ]
+    if others or not folder.is_dir():
+        listed = f" ({', '.join(others[:3])}{' ...' if len(others) > 3 else ''})" if others else ""
+        raise TraitlensError(Problem(f"holds other files{listed}", "name a new folder", str(folder)))
 
 
 def remove(path: Path) -> None:

@@ -8,8 +8,9 @@ import xarray as xr
 from scipy.io import loadmat
 
 from traitlens.arrays import write_arrays
+from traitlens.keeping import remove
 from traitlens.problems import TraitlensError
-from traitlens.study.exporting import FORMS, export_study
+from traitlens.study.exporting import FORMS, RECORD, export_study
 from traitlens.study.reading import Study
 
 
@@ -102,6 +103,71 @@ def test_matlab_with_maps(study, results, tmp_path):
         file = tmp_path / "out" / "maps" / image.replace(".png", ".mat")
         one = loadmat(file)["relevance"]
         np.testing.assert_array_equal(one, maps["relevance"][:, :, number].to_numpy())
+
+
+def reread(results, images):
+    """Give the maps of results other images."""
+    maps = xr.open_zarr(results / "maps.zarr").load()
+    for name in maps.variables:
+        maps[name].encoding = {}
+    remove(results / "maps.zarr")
+    write_arrays(results / "maps.zarr", maps.assign_coords(image=np.array(images, object)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/outside.png",
+        "../../outside.png",
+        "a/../../../outside.png",
+        "C:\\outside.png",
+        "..\\outside.png",
+        "C:x",
+    ],
+)
+def test_names_of_results_never_lead_out_of_the_folder(study, results, tmp_path, name):
+    images = study.images["image"].tolist()
+    reread(results, [name, *images[1:]])
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(TraitlensError, match="outside the folder"):
+        export_study(study, tmp_path / "out" / "deep", "mat", results)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_images_that_differ_in_suffix_or_case_have_a_map_each(study, results, tmp_path):
+    images = ["a.png", "a.jpg", "A.png", "a.png.gif", *study.images["image"][4:]]
+    reread(results, images)
+    written = export_study(study, tmp_path / "out", "mat", results)
+    assert len([path for path in written if path.parent.name == "maps"]) == len(images)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", ["data", "nowhere/../data"])
+def test_files_that_no_export_wrote_are_never_deleted(study, tmp_path, form, place):
+    precious = {"important.csv": "years", "sub/Makefile": "x", "ratings.csv": "mine"}
+    for name, text in precious.items():
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_text(text)
+    with pytest.raises(TraitlensError, match="holds other files"):
+        export_study(study, tmp_path / place, form)
+    assert {name: (tmp_path / "data" / name).read_text() for name in precious} == precious
+
+
+def test_an_export_that_was_changed_is_not_replaced(study, tmp_path):
+    out = tmp_path / "out"
+    export_study(study, out, "csv-long")
+    for name in ("ratings.csv", "notes.md"):
+        (out / name).write_text("mine")
+        with pytest.raises(TraitlensError, match="holds other files"):
+            export_study(study, out, "csv-long")
+        remove(out)
+        export_study(study, out, "csv-long")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TraitlensError, match="holds other files"):
+        export_study(study, tmp_path / "file", "csv-long")
+    (out / RECORD).write_text("[" * 100_000)
+    with pytest.raises(TraitlensError, match="holds other files"):
+        export_study(study, out, "csv-long")
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -24,7 +24,7 @@ from traitlens.digests import digest_file
 from traitlens.features.backbone import Backbone
 from traitlens.features.preprocessing import Preprocessing
 from traitlens.features.views import View
-from traitlens.keeping import write_whole
+from traitlens.keeping import refuse_other_files, write_whole
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.card import write_card
 from traitlens.readouts.manifest import (
@@ -237,12 +237,18 @@ class TraitModels:
         ----------
         folder : Path
             Where; a model that was there is replaced.
+
+        Raises
+        ------
+        TraitlensError
+            If the folder holds anything but a model.
         """
         from safetensors.numpy import save_file
 
         from traitlens import __version__
 
         spaces, tails = self.spaces, _tails(self.readouts)
+        refuse_other_files(Path(folder), (TENSORS, MANIFEST, CARD))
         with write_whole(Path(folder)) as temporary:
             temporary.mkdir()
             save_file(_tensors(self.readouts), temporary / TENSORS, metadata={"format": "np"})

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import xarray as xr
 
+from traitlens.arrays import open_arrays
 from traitlens.keeping import read_table
 from traitlens.problems import Problem, TraitlensError
 from traitlens.words import GROUP, IMAGE, TRAIT
@@ -150,7 +151,11 @@ def read_results(folder: Path) -> Results:
             return None
         try:
             return reader(folder / name)
-        except (OSError, ValueError, KeyError) as error:
+        except TraitlensError as error:
+            problems.extend(error.problems)
+            return None
+        # A file of a stranger may fail in any way; what a codec or a parser raises is not documented.
+        except Exception as error:
             problems.append(Problem(f"cannot be read ({error})", "run the study again", name))
             return None
 
@@ -207,7 +212,7 @@ def _read_table(path: Path) -> pd.DataFrame | None:
 
 def _open(path: Path) -> xr.Dataset:
     """Open a dataset without loading it; text coordinates become plain strings."""
-    dataset = xr.open_zarr(path)
+    dataset = open_arrays(path)
     texts = {
         name: [str(value) for value in dataset[name].to_numpy()]
         for name in (GROUP, TRAIT, IMAGE, "comparison")

@@ -1,12 +1,14 @@
 """A study and its results written in the formats of other programs, a folder of files for each."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
 from traitlens.arrays import open_arrays
-from traitlens.keeping import write_whole
+from traitlens.digests import digest_file
+from traitlens.keeping import refuse_other_files, write_json, write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.study.reading import Study
 from traitlens.study.writing import read_results, widen, write_maps, write_psych_ds, write_table_as
@@ -18,6 +20,9 @@ Tables = Iterator[tuple[str, pd.DataFrame]]
 ROWS = [IMAGE, IDENTITY]
 COLUMNS = [GROUP, TRAIT, REGION]
 """What makes the rows and the columns of wide results."""
+
+RECORD = ".traitlens-export.json"
+"""File of an export that lists its files and their digests: only those are deleted by the next export."""
 
 
 def export_study(
@@ -34,7 +39,8 @@ def export_study(
     study : Study
         The study.
     out : str or Path
-        The folder to write; replaced if an earlier export made it.
+        The folder to write: a new or empty one, or one that holds nothing but an unchanged earlier export,
+        which is replaced.
     form : str, default "psych-ds"
         One of :data:`FORMS`: a Psych-DS dataset; CSV with a row per judgement or wide CSV; SPSS tables; or
         MATLAB tables and maps.
@@ -51,27 +57,66 @@ def export_study(
     Raises
     ------
     TraitlensError
-        If the form is unknown, the results are missing, or the folder holds other things.
+        If the form is unknown, the results are missing, or the folder holds files that no export wrote or
+        that were changed since.
 
     Examples
     --------
     >>> export_study(study, "for_spss", "sav", results="mystudy/results")  # doctest: +SKIP
     """
-    out, found = Path(out), Path(results) if results is not None else None
+    # Without `..`, so that what is checked is what is replaced.
+    out, found = Path(out).resolve(), Path(results) if results is not None else None
     if form not in FORMS:
         raise unknown_choice("form", form, FORMS)
     if found is not None and not found.is_dir():
         raise TraitlensError(Problem("there is no such folder", "give a results folder", str(found)))
-    ours = {".csv", ".sav", ".mat", ".json", ".md", ".toml", ""}
-    if out.exists() and (not out.is_dir() or any(path.suffix not in ours for path in out.rglob("*"))):
-        raise TraitlensError(Problem("holds other files", "name a new folder", str(out)))
-    if form == "psych-ds":
-        write_psych_ds(study, out, found)
-    else:
-        with write_whole(out) as folder:
-            folder.mkdir()
-            FORMS[form](study, folder, found, watcher or Silent())
-    return sorted(path for path in out.rglob("*") if path.is_file())
+    refuse_other_files(out, _recorded(out))
+    with write_whole(out) as folder:
+        folder.mkdir()
+        FORMS[form](study, folder, found, watcher or Silent())
+        written = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in written]
+        digests = map(digest_file, written)
+        write_json(folder / RECORD, {"files": dict(zip(names, digests, strict=True))})
+    return [out / name for name in names]
+
+
+def _recorded(out: Path) -> set[str]:
+    """Return the files of an earlier export that hold what it wrote, with its record."""
+    try:
+        files = json.loads((out / RECORD).read_text(encoding="utf-8"))["files"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
+    unchanged = {
+        name for name, digest in files if (out / name).is_file() and digest_file(out / name) == digest
+    }
+    return {*unchanged, RECORD}
+
+
+def _map_files(images: Iterable[str]) -> list[Path]:
+    """Name the file of each image's map: the image's path with another suffix, different for each image."""
+    images = list(images)
+    outside = [
+        image
+        for image in images
+        if any(
+            path.is_absolute() or path.drive or path.root or ".." in path.parts
+            for path in (PurePosixPath(image), PureWindowsPath(image))
+        )
+    ]
+    if outside:
+        what = f"names files outside the folder of the export ({', '.join(map(repr, outside[:3]))})"
+        raise TraitlensError(Problem(what, "do not use results that you cannot trust", "maps.zarr"))
+    short = [Path(image).with_suffix(".mat") for image in images]
+    # Some file systems do not tell upper from lower case.
+    distinct = len({str(path).casefold() for path in short}) == len(short)
+    return short if distinct else [Path(f"{image}.mat") for image in images]
+
+
+def _write_psych_ds(study: Study, folder: Path, results: Path | None, watcher: Watcher) -> None:
+    """Write a Psych-DS dataset."""
+    with watcher.stage("Writing tables", 1):
+        write_psych_ds(study, folder, results)
 
 
 def _long_tables(study: Study, results: Path | None) -> Tables:
@@ -118,14 +163,13 @@ def _write_matlab(study: Study, folder: Path, results: Path | None, watcher: Wat
     if results is not None and (results / "maps.zarr").exists():
         maps = open_arrays(results / "maps.zarr")
         with watcher.stage("Writing maps", maps.sizes[IMAGE]) as advance:
-            for number, image in enumerate(maps[IMAGE].to_numpy()):
-                path = folder / "maps" / Path(str(image)).with_suffix(".mat")
-                write_maps(maps.isel({IMAGE: number}), path)
+            for number, file in enumerate(_map_files(map(str, maps[IMAGE].to_numpy()))):
+                write_maps(maps.isel({IMAGE: number}), folder / "maps" / file)
                 advance(1)
 
 
 FORMS: dict[str, Callable[..., None]] = {
-    "psych-ds": write_psych_ds,
+    "psych-ds": _write_psych_ds,
     "csv-long": _write(_long_tables, ".csv"),
     "csv-wide": _write(_wide_tables, ".csv"),
     "mat": _write_matlab,

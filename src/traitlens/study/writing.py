@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from traitlens.keeping import read_table, write_whole
+from traitlens.keeping import read_table, refuse_other_files, write_whole
 from traitlens.problems import unknown_choice
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
@@ -259,11 +259,16 @@ def write_psych_ds(
     study : Study
         The study.
     out : str or Path
-        The dataset's folder; replaced if it exists.
+        The dataset's folder: a new or empty one.
     results : str or Path, optional
         A results folder, whose tables are added.
     meanings : mapping, optional
         What further columns mean, for the data dictionary.
+
+    Raises
+    ------
+    TraitlensError
+        If the folder holds files.
 
     References
     ----------
@@ -296,6 +301,7 @@ def write_psych_ds(
         "description": text,
         "variableMeasured": list(variables.values()),
     }
+    refuse_other_files(Path(out), ())
     with write_whole(Path(out)) as folder:
         (folder / "data").mkdir(parents=True)
         for name, table in tables.items():
