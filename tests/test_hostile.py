@@ -81,6 +81,12 @@ def hostile_images(picture):
     yield "bomb.png", png(60_000, 60_000, b"\0" * 1000), True
     yield "bomb_real.png", png(9_500, 9_500, b"\0" * (9_500 * 3 + 1) * 9_500), True
     yield "large.png", png(7_000, 7_000, b"\0" * (7_000 * 3 + 1) * 7_000), False
+    rgba, grey_alpha = b"\0" * (7_000 * 4 + 1) * 7_000, b"\0" * (7_000 * 2 + 1) * 7_000
+    yield "large_rgba.png", png(7_000, 7_000, rgba, kind=6), False
+    yield "large_rgba16.png", png(7_000, 7_000, b"\0" * (7_000 * 8 + 1) * 7_000, depth=16, kind=6), False
+    yield "large_grey_alpha.png", png(7_000, 7_000, grey_alpha, kind=4), False
+    yield "large_grey16.png", png(7_000, 7_000, grey_alpha, depth=16, kind=0), False
+    yield "large.tiff", encoded(Image.new("I", (7_000, 7_000)), "TIFF", compression="tiff_deflate"), False
     yield "lying_size.png", png(2_000_000_000, 2, b"\0" * 100), True
     yield "no_rows.png", png(64, 64), True
     yield "one.png", encoded(picture[:1, :1], "PNG"), True

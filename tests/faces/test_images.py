@@ -2,6 +2,8 @@
 
 import io
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from traitlens.faces.frames import (
     fit_similarity,
     make_frame,
 )
-from traitlens.faces.images import check_images, load_image
+from traitlens.faces.images import _Budget, check_images, load_image
 from traitlens.problems import TraitlensError
 
 
@@ -297,3 +299,23 @@ def test_reference_crop_of_ones_own_margins_and_level():
     assert level[LEFT_PUPIL, 1] == pytest.approx(level[RIGHT_PUPIL, 1])
     assert Crop.from_json(json.loads(json.dumps(crop.to_json()))) == crop
     assert Crop.from_json({"crop": "face", "size": 224}) == Crop("face")
+
+
+def test_threads_together_decode_no_more_pixels_than_one_budget():
+    budget, inside, most = _Budget(100), [], []
+
+    def decode(pixels):
+        with budget.reserve(pixels):
+            inside.append(pixels)
+            most.append(sum(inside))
+            time.sleep(0.002)
+            inside.remove(pixels)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(decode, [60, 30, 10, 500, 70, 40] * 5))  # 500 waits until it is alone
+    assert len(most) == 30
+    assert {total for total in most if total > 100} == {500}
+    with pytest.raises(ZeroDivisionError), budget.reserve(100):
+        1 / 0  # noqa: B018
+    with budget.reserve(100):
+        pass

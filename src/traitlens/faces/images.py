@@ -6,8 +6,10 @@ number of pixels is limited, and every fault becomes one problem that names the 
 
 import io
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,12 @@ BACKGROUND: Final[Colour] = (128, 128, 128)
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 50_000_000
 FEWEST_PIXELS: Final = 32
+PIXELS_AT_ONCE: Final = MOST_PIXELS
+"""Pixels that all threads of a process decode at the same time; a pixel takes up to 16 bytes meanwhile."""
+STRIP_PIXELS: Final = 2**20
+"""Pixels that are computed with in double precision at the same time."""
+THREADS: Final = min(os.cpu_count() or 1, 8)
+"""Threads that read images: each holds an image of up to 150 MB."""
 
 
 def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
@@ -103,30 +111,63 @@ def _decode(path: Path, background: Colour) -> np.ndarray:
             raise _Refused(pages, "save one of them as an image of its own")
         if min(width, height) < FEWEST_PIXELS:
             raise _Refused(f"is only {width} x {height} pixels", "use a larger image of the face")
-        image.load()
-        profile = image.info.get("icc_profile")
-        upright = _turn_upright(image)
-    colours, alpha = _split_alpha(_to_8_bits(upright))
-    pixels = np.asarray(_to_srgb(colours, profile))
-    return pixels.copy() if alpha is None else _lay_on(pixels, np.asarray(alpha), background)
+        with _budget.reserve(width * height):
+            image.load()
+            profile = image.info.get("icc_profile")
+            _turn_upright(image)
+            colours, alpha = _split_alpha(_to_8_bits(image))
+            pixels = np.array(_to_srgb(colours, profile))
+            return pixels if alpha is None else _lay_on(pixels, np.asarray(alpha), background)
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; unreadable EXIF data says nothing."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image.copy()
+class _Budget:
+    """Limits how many pixels all threads decode at the same time."""
+
+    def __init__(self, pixels: int):
+        self._most = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels may be decoded."""
+        pixels = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_budget = _Budget(PIXELS_AT_ONCE)
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation in place; unreadable EXIF data are ignored."""
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Divide an image into strips of rows, so that temporary arrays stay small."""
+    rows = max(1, STRIP_PIXELS // width)
+    return (slice(start, start + rows) for start in range(0, height, rows))
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey values to 8 bits (Pillow's decoders do so themselves for colour)."""
     if not image.mode.startswith(("I", "F")):
         return image
-    values = np.asarray(image, dtype=float)
+    values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise _Refused("stores values other than 8 or 16 bits", "save it with 8 bits per channel")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+    small = np.empty(values.shape, np.uint8)
+    for rows in _strips(*values.shape):
+        small[rows] = np.rint(values[rows] / 257)
+    return Image.fromarray(small)
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -136,8 +177,13 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode in {"LA", "La"}:
         image = image.convert("LA")
         return image.getchannel("L"), image.getchannel("A")
-    image = image.convert("RGBA")
+    image = _convert(image, "RGBA")
     return image.convert("RGB"), image.getchannel("A")
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Convert to a mode, without a copy where the image has it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -152,14 +198,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                     return transformed
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # also a profile for another number of channels
-    return image.convert("RGB")
+    return _convert(image, "RGB")
 
 
 def _lay_on(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.ndarray:
-    """Lay pixels on a colour by their opacity."""
-    opacity = alpha[..., None] / 255.0
-    mixed = pixels * opacity + np.array(background) * (1 - opacity)
-    return np.rint(mixed).astype(np.uint8)
+    """Lay pixels on a colour by their opacity, in place."""
+    for rows in _strips(*alpha.shape):
+        opacity = alpha[rows, :, None] / 255.0
+        pixels[rows] = np.rint(pixels[rows] * opacity + np.array(background) * (1 - opacity))
+    return pixels
 
 
 def check_images(
@@ -193,7 +240,7 @@ def check_images(
 
     faults: list[Problem] = []
     # Decoders release the interpreter's lock, so threads share the work.
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
         for found in pool.map(check, paths, names):
             faults += found
             if progress is not None:

@@ -5,7 +5,6 @@ left of the image). Coordinates are pixel-corner coordinates (x, y) of the uprig
 """
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.decoder import single_thread
 from traitlens.faces.detection import DOUBTFUL_POSE, MESH_POINTS, Detection, detect_landmarks, head_pose
 from traitlens.faces.frames import apply_affine, fit_similarity, pupil_distance
-from traitlens.faces.images import load_image
+from traitlens.faces.images import THREADS, load_image
 from traitlens.problems import Problem, TraitlensError
 from traitlens.words import IMAGE, POINT, X, Y
 
@@ -187,7 +186,7 @@ def find_landmarks(
 
     # torch keeps the number of threads per thread: the one that will be asked for it must set it. Linear
     # algebra that several threads ask for at once rounds as it comes, unless each call has one thread.
-    with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=THREADS) as pool:
         results = list(pool.map(find, paths))
     faults = [fault for result in results if isinstance(result, list) for fault in result]
     if faults:
