@@ -33,8 +33,10 @@ def has_winograd() -> bool:
     return bool(narrow and torch._nnpack_available())  # asking also prepares it
 
 
-def convolve(values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor | None") -> "torch.Tensor":
-    """Convolve by 3x3 with padding 1, by Winograd's method where that is faster; without gradients.
+def convolve(
+    values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor | None", padding: int = 1
+) -> "torch.Tensor":
+    """Convolve by 3x3, by Winograd's method where that is faster; without gradients.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def convolve(values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor
         (out, in, 3, 3).
     bias : Tensor or None
         (out,).
+    padding : int, default 1
+        Rows and columns of zeros that are added on each side.
 
     Returns
     -------
@@ -54,12 +58,12 @@ def convolve(values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor
 
     conv2d = torch.nn.functional.conv2d
     if values.device.type != "cpu" or values.dtype != torch.float32 or not has_winograd():
-        return conv2d(values, weight, bias, padding=1)
+        return conv2d(values, weight, bias, padding=padding)
     values, weight = values.contiguous(), weight.contiguous()  # one layout: changing it takes long
     if min(weight.shape[:2]) < MANY_CHANNELS or values.shape[2] * values.shape[3] < MANY_PIXELS:
-        return conv2d(values, weight, bias, padding=1)
+        return conv2d(values, weight, bias, padding=padding)
     # One image at a time: NNPACK takes another, slower way with several.
-    images = [torch._nnpack_spatial_convolution(image[None], weight, bias, 1, 1) for image in values]
+    images = [torch._nnpack_spatial_convolution(image[None], weight, bias, padding, 1) for image in values]
     return torch.cat(images) if len(images) > 1 else images[0]
 
 

@@ -42,16 +42,63 @@ def read_spaces(
     """
     together: dict[tuple[str, bool], list[FeatureSpace]] = {}
     for space in spaces:
-        if space.view != WHOLE and space.view not in views:
-            raise unknown_choice("view", space.view, [WHOLE, *views])
         together.setdefault((space.view, space.mirror), []).append(space)
     found: dict[FeatureSpace, np.ndarray] = {}
     for (view, mirror), read in together.items():
-        seen = pixels if view == WHOLE else np.stack([views[view].crop(image) for image in pixels])
-        sights = [seen, seen[:, :, ::-1]] if mirror else [seen]
         taps = [space.tap for space in read]
-        computed = [compute_features(backbone, [sight], taps) for sight in sights]
+        computed = [
+            compute_features(
+                backbone, [np.stack([see(image, view, mirrored, views) for image in pixels])], taps
+            )
+            for mirrored in sights(mirror)
+        ]
         for space in read:
             average = np.mean([values[space.tap] for values in computed], axis=0, dtype=np.float32)
             found[space] = space.apply(np.asarray(average))
     return found
+
+
+def sights(mirror: bool) -> tuple[bool, ...]:
+    """Return whether each picture that a feature averages is mirrored: (False,), or both.
+
+    Parameters
+    ----------
+    mirror : bool
+        Whether mirror images are read too.
+
+    Returns
+    -------
+    tuple of bool
+        One for each picture.
+    """
+    return (False, True) if mirror else (False,)
+
+
+def see(image: np.ndarray, view: str, mirrored: bool, views: Mapping[str, View]) -> np.ndarray:
+    """Cut a view out of a prepared image, and mirror it.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 RGB (row, column, 3).
+    view : str
+        Name of the view; "image" is the image itself.
+    mirrored : bool
+        Whether left and right are exchanged.
+    views : mapping of str to View
+        The views by name.
+
+    Returns
+    -------
+    ndarray
+        uint8 RGB (row, column, 3).
+
+    Raises
+    ------
+    TraitlensError
+        If the view is not known.
+    """
+    if view != WHOLE and view not in views:
+        raise unknown_choice("view", view, [WHOLE, *views])
+    seen = image if view == WHOLE else views[view].crop(image)
+    return seen[:, ::-1] if mirrored else seen

@@ -18,7 +18,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from traitlens.features.backbone import Backbone
-from traitlens.features.regional import regional_faces
+from traitlens.features.regional import ReferencePass, regional_faces
 from traitlens.features.views import FACE_VIEWS, View
 from traitlens.readouts.choosing import Factorised, Weights, choose
 from traitlens.readouts.kernels import (
@@ -29,7 +29,7 @@ from traitlens.readouts.kernels import (
     pieces,
     weigh_kernels,
 )
-from traitlens.readouts.reading import read_spaces
+from traitlens.readouts.reading import read_spaces, see, sights
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 from traitlens.words import REGION
@@ -212,6 +212,11 @@ class RegionalReader:
         uint8 RGB (row, column, 3), of :func:`traitlens.features.regional.average_face`.
     views : mapping of str to View
         The crops that the spaces name, apart from "image".
+
+    Raises
+    ------
+    TraitlensError
+        If a view or a tap is not known.
     """
 
     def __init__(
@@ -225,7 +230,14 @@ class RegionalReader:
         self.spaces = tuple(spaces)
         self.average = average
         self.views = views
-        self._base = read_spaces(backbone, self.spaces, average[None], views)
+        self._passes: dict[tuple[str, bool], ReferencePass] = {}
+        for view in dict.fromkeys(space.view for space in self.spaces):
+            mine = [space for space in self.spaces if space.view == view]
+            layers = {space.tap.layer for space in mine}
+            for mirrored in sights(any(space.mirror for space in mine)):
+                seen = see(average, view, mirrored, views)
+                self._passes[view, mirrored] = ReferencePass(backbone, seen, layers)
+        self._base = self._features(average, self.spaces)
 
     def read(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
         """Compute the regional features of one image.
@@ -240,15 +252,33 @@ class RegionalReader:
         Returns
         -------
         dict of FeatureSpace to ndarray
-            float32 (channel, row, column).
+            float32 (channel, row, column); exactly zero where the region changes nothing.
         """
         found = {}
-        for name in dict.fromkeys(space.region for space in self.spaces):
-            mine = [space for space in self.spaces if space.region == name]
-            if name:
-                face = regional_faces(image, masks.sel({REGION: [name]}).values, self.average)
+        for region in dict.fromkeys(space.region for space in self.spaces):
+            mine = [space for space in self.spaces if space.region == region]
+            if region:
+                mask = masks.sel({REGION: region}).values
+                face = regional_faces(image, mask[None], self.average)[0]
+                for space, values in self._features(face, mine).items():
+                    found[space] = values - self._base[space]
             else:
-                face = image[None]
-            for space, values in read_spaces(self.backbone, mine, face, self.views).items():
-                found[space] = (values - self._base[space] if name else values)[0]
+                found |= {
+                    s: v[0] for s, v in read_spaces(self.backbone, mine, image[None], self.views).items()
+                }
+        return found
+
+    def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
+        """Compute the features of a face that differs from the average face in places."""
+        activations = {
+            (view, mirrored): passed.activations(see(face, view, mirrored, self.views))
+            for (view, mirrored), passed in self._passes.items()
+        }
+        found = {}
+        for space in spaces:
+            seen = [
+                space.tap.average(activations[space.view, mirrored][space.tap.layer]).float().cpu().numpy()[0]
+                for mirrored in sights(space.mirror)
+            ]
+            found[space] = space.apply(np.asarray(np.mean(seen, axis=0, dtype=np.float32)))
         return found
