@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from traitlens.features.backbone import describe_backbones, load_backbone
+from traitlens.features.backbone import load_backbone
+from traitlens.features.catalogue import describe_backbones
 from traitlens.features.preprocessing import PREPROCESSINGS
 from traitlens.features.stacks import add_stack, read_stack, stacks_folder
 from traitlens.features.weights import weights_digest
@@ -95,9 +96,9 @@ def test_backbones_are_listed_with_their_input_and_where_they_came_from(tmp_path
     torch.save(make().state_dict(), tmp_path / "mine.pth")
     add_stack(tmp_path / "mine.pth", "mine", "vgg_face")
     vgg16, mine = describe_backbones()
-    assert vgg16["name"] == "vgg16"
-    assert (mine["name"], mine["convolutions"], mine["source"], mine["here"]) == ("mine", 6, "mine.pth", True)
-    assert mine["preprocessing"] == PREPROCESSINGS["vgg_face"].as_dict()
+    assert vgg16.name == "vgg16"
+    assert (mine.name, mine.convolutions, mine.source, mine.here) == ("mine", 6, "mine.pth", True)
+    assert mine.preprocessing == PREPROCESSINGS["vgg_face"]
     with pytest.raises(
         TraitlensError, match=r"unknown backbone 'mime'; did you mean 'mine'.*\n.*add-backbone"
     ):

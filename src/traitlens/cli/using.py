@@ -93,9 +93,9 @@ def backbones() -> None:
 
     Example: traitlens backbones
     """
-    from traitlens.features.backbone import describe_backbones
+    from traitlens.features.catalogue import describe_backbones
 
-    known = describe_backbones()
+    known = [backbone.as_dict() for backbone in describe_backbones()]
     shown = Table("name", "convolutions", "weights", "source", "here", box=None)
     for entry in known:
         here = "yes" if entry["here"] else "fetched when first used"

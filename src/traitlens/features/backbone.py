@@ -4,22 +4,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from traitlens.features.catalogue import describe_backbone, kept_stacks, shapes_of
 from traitlens.features.convolving import convolve, max_pool
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
-from traitlens.features.stacks import kept_stacks, load_stack
-from traitlens.features.weights import (
-    VGG16_DIGEST,
-    VGG16_LAYERS,
-    vgg16_file,
-    vgg16_weights,
-    weights_digest,
-)
+from traitlens.features.stacks import load_stack
+from traitlens.features.weights import vgg16_weights, weights_digest
 from traitlens.memory import keep_memory
-from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.problems import unknown_choice
 
 if TYPE_CHECKING:
     import torch
@@ -271,12 +266,8 @@ def load_backbone(
     if name == "vgg16":
         tensors, source = vgg16_weights(weights, announce)
         return stack_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
-    kept = kept_stacks()
-    if weights is None and name not in kept:
-        unknown = unknown_choice("backbone", name, ["vgg16", *kept])
-        how = Problem("other networks are added from a file", "traitlens add-backbone FILE --name NAME")
-        raise TraitlensError([*unknown.problems, how])
-    stack = load_stack(weights or kept[name])
+    describe_backbone(name, weights)  # raises an error unless there is one of that name
+    stack = load_stack(weights or kept_stacks()[name])
     return stack_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
 
 
@@ -305,51 +296,15 @@ def stack_backbone(
     """
     import torch
 
-    names = [key.removesuffix(".weight") for key in tensors if key.endswith(".weight")]
-    layers: list[Layer] = []
-    for position, layer_name in enumerate(names):
-        weight = torch.from_numpy(np.array(tensors[f"{layer_name}.weight"]))
-        layers.append(
-            Layer(
-                layer_name,
-                "convolution",
-                weight.contiguous(memory_format=torch.channels_last),
-                torch.from_numpy(np.array(tensors[f"{layer_name}.bias"])),
-            )
-        )
-        block = layer_name.split("_")[0]
-        if position + 1 == len(names) or not names[position + 1].startswith(f"{block}_"):
-            layers.append(Layer(f"{block}_pool", "max_pool"))
+    def tensor(part: str) -> torch.Tensor:
+        return torch.from_numpy(np.array(tensors[part]))
+
+    channels = {key.removesuffix(".bias"): len(tensors[key]) for key in tensors if key.endswith(".bias")}
+    layers = []
+    for layer in shapes_of(channels.items()):
+        if layer in channels:
+            weight = tensor(f"{layer}.weight").contiguous(memory_format=torch.channels_last)
+            layers.append(Layer(layer, "convolution", weight, tensor(f"{layer}.bias")))
+        else:
+            layers.append(Layer(layer, "max_pool"))
     return Backbone(name, tuple(layers), preprocessing, digest, source)
-
-
-def describe_backbones() -> list[dict[str, Any]]:
-    """Describe the backbones that can be loaded by name.
-
-    Returns
-    -------
-    list of dict
-        name, convolutions, digest (SHA-256 of the weights), source, preprocessing, and whether they are here.
-    """
-    known = [
-        {
-            "name": "vgg16",
-            "convolutions": len(VGG16_LAYERS),
-            "digest": VGG16_DIGEST,
-            "source": "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0",
-            "preprocessing": VGG_CAFFE.as_dict(),
-            "here": vgg16_file().exists(),
-        }
-    ]
-    for stack in map(load_stack, kept_stacks().values()):
-        known.append(
-            {
-                "name": stack.name,
-                "convolutions": len(stack.tensors) // 2,
-                "digest": stack.digest,
-                "source": stack.source,
-                "preprocessing": stack.preprocessing.as_dict(),
-                "here": True,
-            }
-        )
-    return known

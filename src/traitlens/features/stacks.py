@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from traitlens.features.catalogue import METADATA, read_facts, stacks_folder
 from traitlens.features.preprocessing import PREPROCESSINGS, Preprocessing
-from traitlens.features.weights import Tensors, cache_folder, weights_digest
+from traitlens.features.weights import Tensors, weights_digest
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, WeightsError, unknown_choice
 
@@ -28,7 +29,6 @@ _NUMBERED = re.compile(
 _NAMED = re.compile(r"(?:\w+\.)*(?:conv|block)(\d+)_(?:conv)?(\d+)\.(weight|bias)")
 _DENSE = re.compile(r"(?:\w+\.)*(?:classifier\.\d+|fc\d*|predictions)\.(?:weight|bias)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_METADATA = "traitlens"
 _BATCH_NORM_EPSILON = 1e-5
 
 
@@ -213,28 +213,6 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
         raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
 
 
-def stacks_folder() -> Path:
-    """Locate the folder that keeps networks that were added.
-
-    Returns
-    -------
-    Path
-        It need not be there yet.
-    """
-    return cache_folder() / "backbones"
-
-
-def kept_stacks() -> dict[str, Path]:
-    """List the networks that were added.
-
-    Returns
-    -------
-    dict of str to Path
-        The file of each name.
-    """
-    return {file.stem: file for file in sorted(stacks_folder().glob("*.safetensors"))}
-
-
 def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source: str = "") -> Stack:
     """Keep a network for use by name: its convolutions, its preprocessing and where it came from in one file.
 
@@ -275,7 +253,7 @@ def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source:
     stack = Stack(name, read_stack(path), preprocessing, source or Path(path).name)
     facts = {"preprocessing": preprocessing.as_dict(), "source": stack.source, "digest": stack.digest}
     with write_whole(stacks_folder() / f"{name}.safetensors") as temporary:
-        save_file(stack.tensors, temporary, metadata={_METADATA: json.dumps(facts)})
+        save_file(stack.tensors, temporary, metadata={METADATA: json.dumps(facts)})
     return stack
 
 
@@ -303,16 +281,10 @@ def load_stack(path: Path) -> Stack:
     tensors = read_stack(path)
     try:
         with safe_open(path, "numpy") as file:
-            facts = json.loads((file.metadata() or {})[_METADATA])
-        given = facts["preprocessing"]
-        first, second, third = map(float, given["mean"])
-        by_first, by_second, by_third = map(float, given["divide_by"])
-        preprocessing = Preprocessing(
-            given["channels"], (first, second, third), (by_first, by_second, by_third)
-        )
-        stack = Stack(path.stem, tensors, preprocessing, str(facts["source"]))
-        sound = facts["digest"] == stack.digest and preprocessing.is_sound
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            preprocessing, source, digest = read_facts(file.metadata())
+        stack = Stack(path.stem, tensors, preprocessing, source)
+        sound = digest == stack.digest
+    except (OSError, SafetensorError, ValueError):
         sound = False
     if not sound:
         advice = "add it again with traitlens add-backbone"
