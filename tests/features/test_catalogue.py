@@ -58,7 +58,11 @@ def test_unknown_names_and_damaged_files_are_refused(added):
         describe_backbone("mine").check_tap("block1_pol")
     with pytest.raises(TraitlensError, match="unknown backbone 'mime'; did you mean 'mine'"):
         describe_backbone("mime")
-    for content in (b"", b"\xff" * 20, added.read_bytes().replace(b"torch", b"t0rch").replace(b"129.1863", b"NaN     ")):
+    for content in (
+        b"",
+        b"\xff" * 20,
+        added.read_bytes().replace(b"torch", b"t0rch").replace(b"129.1863", b"NaN     "),
+    ):
         added.write_bytes(content)
         with pytest.raises(WeightsError, match="damaged"):
             describe_backbones()

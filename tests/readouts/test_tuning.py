@@ -152,7 +152,7 @@ def test_a_saved_model_predicts_the_same_to_the_bit(fitted, backbone, images, tm
         (lambda m: m["readouts"][0].update(tail=9), "its layers are not there"),
         (lambda m: m["readouts"][0].update(tail=None), "its layers are not there"),
         (lambda m: m["tails"][0].update(layers=["../x"]), "tails.0.layers.0"),
-        (lambda m: m["tails"][0].update(layers=["block2_pool"]), "tensors instead of"),
+        (lambda m: m["tails"][0].update(layers=["block2_pool"]), "hold no convolution"),
         (lambda m: m["tails"][0]["layers"].reverse(), "has shape"),
     ],
 )

@@ -150,10 +150,11 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
     """
     listed = list(convolutions)
     shapes, stride = {}, 1
-    for (name, channels), following in zip(listed, [*listed[1:], ("", 0)], strict=True):
-        block = name.split("_")[0]
+    blocks = [name.split("_")[0] for name, _ in listed]
+    for place, (name, channels) in enumerate(listed):
+        block = blocks[place]
         shapes[name] = (channels, stride)
-        if not following[0].startswith(f"{block}_"):
+        if blocks[place + 1 :][:1] != [block]:
             stride *= 2
             shapes[f"{block}_pool"] = (channels, stride)
     return shapes

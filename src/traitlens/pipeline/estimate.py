@@ -21,7 +21,7 @@ from traitlens.pipeline.pixels import COMPONENTS
 from traitlens.pipeline.reading import weigh_spaces
 from traitlens.pipeline.status import Look
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
+from traitlens.readouts.registry import find_readout
 from traitlens.relevance.active_units import cost_of_lists
 from traitlens.study.reading import Study
 
@@ -30,9 +30,6 @@ BASE = 1.1e9
 
 PER_WORKER = 0.4e9
 """Bytes that a block of images of 224 pixels takes while it is worked on; grows with the pixels."""
-
-FACTORISING = 8e-11
-"""Seconds that a kernel takes to factorise, for the number of its images to the power of three."""
 
 ACTIVE = 0.15
 """Share of the products of whole layers that is between units that are on, for photographs of faces."""
@@ -153,11 +150,12 @@ def list_needs(study: Study) -> dict[str, Need]:
     pairs = len(study.groups) * len(study.traits)
     blocks = math.ceil(n / 8) + settings.folds.number
     spaces = weigh_spaces(settings.readout)
-    dense = settings.readout.method != "ridge"
+    readout = find_readout(settings.readout.method)
     views = len({(space.view, mirrored) for space in spaces for mirrored in (False, space.mirror)})
     width = sum(
         512 * math.prod(np.broadcast_to(space.tap.grid or side // 16, 2).tolist()) for space in spaces
     )
+    cost = readout.cost(settings.readout, n, settings.folds.number, width)
     fewer = "set readout.grid lower"
     kept = int(kept_images(n, settings.run.keep_maps).sum())
     maps = kept * pairs * side**2 * 2.0
@@ -165,12 +163,12 @@ def list_needs(study: Study) -> dict[str, Need]:
     needs = {
         "prepare": Need("preparing", 0.5 * n, 0, n * side**2 * 3.0),
         "features": Need("features", views * n, 0, n * width * 4.0, fewer),
-        "fit": Need("readouts", 0, n * width * 16.0) if dense else _fit_ridge(study),
+        "fit": Need("readouts", 0, cost.memory, cost.disk, cost.advice, cost.seconds),
         "explain": Need(
             "maps", (2 + _passes_back(pairs)) * n, 0, maps + sums, 'set run.keep_maps = "sample" or "none"'
         ),
     }
-    one_space = settings.readout.reads_one_space
+    one_space = readout.reads_one_space(settings.readout)
     linear = one_space and settings.comparison.permutations > 0 and study.has_raters
     if one_space and settings.comparison.cues:
         needs["cues"] = Need("cues", 3 * n, 4 * n * width * 4.0, 0, "set comparison.cues = false")
@@ -188,20 +186,6 @@ def list_needs(study: Study) -> dict[str, Need]:
 def _passes_back(maps: int) -> float:
     """Tell how many forward passes it takes to send maps back: one by one, or along active units."""
     return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
-
-
-def _fit_ridge(study: Study) -> Need:
-    """Tell what ridge readouts take: kernels, which lie in files where they are large, and a fold's own."""
-    n, folds, readout = len(study.images), study.settings.folds.number, study.settings.readout
-    fitted = (1 - 1 / folds) * n
-    kernels = [n] * len(weigh_spaces(readout)) + [fitted]
-    memory = sum(8.0 * images**2 for images in kernels if images <= IN_MEMORY)
-    memory += 16.0 * (columns_at_once(n) + ROWS_AT_ONCE) * n
-    disk = sum(8.0 * images**2 for images in kernels if images > IN_MEMORY)
-    # Each fold factorises its own kernel and those of five inner folds, of four fifths of its images.
-    seconds = FACTORISING * folds * fitted**3 * (1 + readout.mixes * 5 * 0.8**3)
-    advice = 'set readout.method = "dense", or analyse fewer images'
-    return Need("readouts", 0, memory, disk, advice, seconds)
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:

@@ -5,13 +5,12 @@ from typing import get_args
 
 from traitlens.pipeline.machine import Machine
 from traitlens.problems import unknown_choice
+from traitlens.readouts.registry import find_readout
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings, RunSettings
 
 PROTOCOLS = ("default", "cao2023")
 """Names of the protocols."""
-
-CAO2023 = "cao2023"
 
 
 def follow_protocol(study: Study, name: str) -> Study:
@@ -87,5 +86,5 @@ def machine_for(readout: ReadoutSettings, machine: Machine) -> Machine:
         With the readout's network, and with inputs divided by 255 for Cao et al. (2023): in training and,
         unlike in their scripts, in the maps too.
     """
-    divide_by = 255.0 if readout.method == CAO2023 else machine.divide_by
+    divide_by = machine.divide_by * find_readout(readout.method).input_divisor
     return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from traitlens.features.backbone import Backbone, find_device
-from traitlens.features.taps import Tap
-from traitlens.features.views import FACE_VIEWS, WHOLE
-from traitlens.readouts.choosing import random_mixes
+from traitlens.features.backbone import Backbone
 from traitlens.readouts.readout import FeatureSpace
-from traitlens.readouts.registry import find_readout
+from traitlens.readouts.registry import FitContext, find_readout
 from traitlens.study.settings import ReadoutSettings
 
 
@@ -34,21 +31,7 @@ def weigh_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
     TraitlensError
         If there is no such readout.
     """
-    find_readout(settings.method)
-    if settings.method == "finetune":
-        return {FeatureSpace(Tap(settings.tap)): 1.0}
-    if settings.method != "ridge":
-        return {FeatureSpace(Tap("block5_pool", 1)): 1.0}
-    return {
-        FeatureSpace(
-            Tap(layer, settings.grid if view == WHOLE else FACE_VIEWS[view].grid(settings.grid)),
-            view,
-            settings.transform,
-            settings.mirror,
-        ): weight
-        for view, weight in settings.views.items()
-        for layer in settings.taps or (settings.tap,)
-    }
+    return find_readout(settings.method).spaces(settings)
 
 
 def split_spaces(
@@ -104,21 +87,7 @@ def fit_options(
     Returns
     -------
     dict of str to object
-        Arguments of :func:`traitlens.readouts.ridge.fit_ridge` or
-        :func:`traitlens.readouts.tuning.fit_finetune`; none for other readouts.
+        Further arguments of the function that fits.
     """
-    if settings.method == "finetune":
-        layers = backbone.layers[len(backbone.up_to(settings.tap)) :]
-        return {"layers": layers, "device": find_device(device), "folder": kept / "finetune"}
-    if settings.method != "ridge":
-        return {}
-    weights = weigh_spaces(settings)
-    mixes = random_mixes(list(weights), settings.mixes, seed)
-    return {
-        "sharing": settings.sharing,
-        "weights": [weights, *mixes[1:]] if settings.mixes > 1 else weights,
-        "whiten": settings.whiten,
-        "across_traits": settings.across_traits,
-        "weigh_images": settings.weigh_images,
-        "scratch": kept,
-    }
+    context = FitContext(seed, backbone, device, kept)
+    return find_readout(settings.method).options(settings, context)

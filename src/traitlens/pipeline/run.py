@@ -319,7 +319,7 @@ class Run:
         folds = self.folds
         count = len(self.targets[[GROUP, TRAIT]].drop_duplicates()) * folds[FOLD].nunique()
         with self.watcher.stage("Fitting readouts", count) as advance:
-            fit = find_readout(settings.readout.method)
+            fit = find_readout(settings.readout.method).fit
             kept = self.results / ".kept"
             options = fit_options(settings.readout, settings.seed, self.backbone, self.machine.device, kept)
             return fit(features, self.targets, folds, seed=settings.seed, progress=advance, **options)
@@ -407,7 +407,8 @@ class Run:
         """
         parts = [self.explain(), compare_ratings(self)]
         settings = self.study.settings
-        linear = settings.readout.reads_one_space and self.has_points
+        readout = settings.readout
+        linear = find_readout(readout.method).reads_one_space(readout) and self.has_points
         tested = settings.comparison.permutations > 0 and self.study.has_raters
         if linear and settings.comparison.cues:
             parts.append(check_cues(self))

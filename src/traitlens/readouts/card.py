@@ -72,13 +72,12 @@ def write_card(models: "TraitModels") -> str:
     str
         Markdown with a YAML head.
     """
-    kinds = {"LinearReadout": "linear", "DenseReadout": "dense", "TunedReadout": "fine-tuned"}
     preprocessing = models.preprocessing
     return _CARD.format(
         traits=_one_line(", ".join(models.traits)),
         groups=_one_line(", ".join(models.groups)),
         count=len(models.readouts),
-        kinds=" and ".join(sorted({kinds[type(readout).__name__] for readout in models.readouts})),
+        kinds=" and ".join(sorted({readout.label for readout in models.readouts})),
         backbone=models.backbone_name,
         digest=models.backbone_digest[:12],
         weights=_say_weights(models),

@@ -1,7 +1,7 @@
 """What a saved model looks like on disk, and the checks that it must pass before a number of it is used."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,21 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from traitlens.digests import digest_file
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, Problem
-from traitlens.readouts.readout import (
-    DenseReadout,
-    FeatureSpace,
-    LinearPart,
-    LinearReadout,
-    Readout,
-    Tail,
-    TunedReadout,
-)
+from traitlens.readouts.readout import FeatureSpace, Readout, Stored, Tail
+from traitlens.readouts.registry import readout_kinds
 
 MANIFEST, TENSORS, CARD = "manifest.json", "readouts.safetensors", "README.md"
 FORMAT = "traitlens readouts 1"
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_HEADER = 64 * 2**20
-DENSE_PARTS = ("fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias")
+
+Take = Callable[[str, tuple[int | None, ...]], np.ndarray]
+"""Return an array by name, checked to have a shape; None stands for any length."""
 
 
 class Checked(BaseModel):
@@ -81,7 +76,7 @@ class PreprocessingEntry(Checked):
 class ReadoutEntry(Checked):
     """A readout; its arrays are named by its place in the list."""
 
-    kind: Literal["linear", "dense", "tuned"]
+    kind: str
     group: str
     trait: str
     fold: int = Field(ge=-1)
@@ -161,7 +156,7 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise ModelError(Problem(f"cannot be read ({error})", "save the model again", str(path))) from None
-    problems = []
+    problems, kinds = [], readout_kinds()
     named = {"image", *(view.name for view in manifest.views)}
     for space in manifest.spaces:
         sides = space.grid if isinstance(space.grid, tuple) else (space.grid or 1,)
@@ -182,10 +177,15 @@ def read_manifest(folder: Path) -> Manifest:
             )
         elif len({manifest.spaces[place].space() for place in entry.spaces}) < len(entry.spaces):
             problems.append(Problem(f"trait {entry.trait!r}: it reads a space twice", "", str(path)))
-        if entry.kind != "linear" and len(entry.spaces) != 1:
+        kind = kinds.get(entry.kind)
+        if kind is None:
+            fault = f"trait {entry.trait!r}: unknown kind of readout {entry.kind!r}"
+            problems.append(Problem(fault, f"known: {', '.join(kinds)}", str(path)))
+            continue
+        if not kind.is_linear and len(entry.spaces) != 1:
             fault = f"trait {entry.trait!r}: {entry.kind} readouts read one space"
             problems.append(Problem(fault, "", str(path)))
-        tails = range(len(manifest.tails)) if entry.kind == "tuned" else (None,)
+        tails = range(len(manifest.tails)) if kind.has_tail else (None,)
         if entry.tail not in tails:
             problems.append(Problem(f"trait {entry.trait!r}: its layers are not there", "", str(path)))
     if problems:
@@ -239,114 +239,64 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     ]
     problems = [Problem(f"the tensor {name} is not float32", "", str(path)) for name in wrong[:10]]
     problems += [Problem(f"the tensor {name} holds no numbers", "", str(path)) for name in not_finite[:10]]
-    expected = sum(
-        len(DENSE_PARTS) if entry.kind == "dense" else 2 * len(entry.spaces) for entry in manifest.readouts
-    ) + sum(2 * len(tail.convolutions) for tail in manifest.tails)
-    if len(tensors) != expected:
-        problems.append(Problem(f"{len(tensors)} tensors instead of {expected}", "", str(path)))
     if problems:
         raise ModelError(problems)
     return tensors
 
 
-def build_readout(
-    entry: ReadoutEntry,
-    number: str,
-    spaces: Sequence[FeatureSpace],
-    tensors: Mapping[str, np.ndarray],
-    tails: Sequence[Tail] = (),
-) -> Readout:
-    """Put one readout together, checking shapes.
+def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tuple[Readout, ...]:
+    """Build the readouts of a model, checking shapes.
 
     Parameters
     ----------
-    entry : ReadoutEntry
-        What the manifest says of it.
-    number : str
-        Its place in the manifest, five digits.
-    spaces : sequence of FeatureSpace
-        All feature spaces of the model.
-    tensors : mapping of str to ndarray
-        All arrays of the model.
-    tails : sequence of Tail
-        All layers that were trained.
-
-    Returns
-    -------
-    Readout
-        The readout.
-
-    Raises
-    ------
-    ModelError
-        If an array is missing or has another shape.
-    """
-
-    def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
-        return _take(tensors, f"{number}.{name}", like)
-
-    read = [spaces[place] for place in entry.spaces]
-    if entry.kind == "linear":
-        parts = []
-        for place, space in enumerate(read):
-            grid = space.tap.grid
-            sides = grid if isinstance(grid, tuple) else (grid, grid)
-            weight = take(f"{place}.weight", (None, *sides))
-            parts.append(LinearPart(space, weight, take(f"{place}.reference", weight.shape)))
-        return LinearReadout(entry.group, entry.trait, entry.fold, tuple(parts), entry.mean)
-    if entry.tail is not None:
-        tail = tails[entry.tail]
-        end = [values for name, values in tail.tensors.items() if name.endswith(".bias")][-1].shape
-        weight, reference = take("weight", end), take("reference", end)
-        return TunedReadout(
-            entry.group, entry.trait, entry.fold, tail, weight, reference, entry.mean, read[0]
-        )  # fmt: skip
-    first = take("fc1_weight", (None, None))
-    hidden = first.shape[0]
-    return DenseReadout(
-        entry.group,
-        entry.trait,
-        entry.fold,
-        first,
-        take("fc1_bias", (hidden,)),
-        take("fc2_weight", (1, hidden)),
-        take("fc2_bias", (1,)),
-        entry.mean,
-        read[0],
-    )
-
-
-def build_tail(entry: TailEntry, number: int, tensors: Mapping[str, np.ndarray]) -> Tail:
-    """Put layers that were trained together, checking shapes.
-
-    Parameters
-    ----------
-    entry : TailEntry
-        What the manifest says of them.
-    number : int
-        Their place in the manifest.
+    manifest : Manifest
+        What the model holds.
     tensors : mapping of str to ndarray
         All arrays of the model.
 
     Returns
     -------
-    Tail
-        The layers.
+    tuple of Readout
+        In the order of the manifest.
 
     Raises
     ------
     ModelError
-        If an array is missing or has another shape.
+        If an array is missing, has another shape or belongs to no readout.
     """
+    spaces, kinds, left = [entry.space() for entry in manifest.spaces], readout_kinds(), set(tensors)
+
+    def taking(prefix: str) -> Take:
+        def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
+            left.discard(prefix + name)
+            return _take(tensors, prefix + name, like)
+
+        return take
+
+    tails = [_build_tail(entry, taking(f"tail{number}.")) for number, entry in enumerate(manifest.tails)]
+    readouts = []
+    for number, entry in enumerate(manifest.readouts):
+        read = tuple(spaces[place] for place in entry.spaces)
+        tail = None if entry.tail is None else tails[entry.tail]
+        take = taking(f"{number:05d}.")
+        stored = Stored(entry.group, entry.trait, entry.fold, entry.mean, read, tail, take)
+        readouts.append(kinds[entry.kind].restore(stored))
+    if left:
+        raise ModelError(Problem(f"the tensor {min(left)} belongs to no readout", "", TENSORS))
+    return tuple(readouts)
+
+
+def _build_tail(entry: TailEntry, take: Take) -> Tail:
+    """Build fine-tuned layers, checking shapes."""
     found: dict[str, np.ndarray] = {}
     channels = None
     for name in entry.convolutions:
-        weight = _take(tensors, f"tail{number}.{name}.weight", (None, channels, 3, 3))
+        weight = take(f"{name}.weight", (None, channels, 3, 3))
         channels = len(weight)
         found[f"{name}.weight"] = weight
-        found[f"{name}.bias"] = _take(tensors, f"tail{number}.{name}.bias", (channels,))
+        found[f"{name}.bias"] = take(f"{name}.bias", (channels,))
     if not found:
-        raise ModelError(Problem("layers that were trained hold no convolution", "", MANIFEST))
+        raise ModelError(Problem("fine-tuned layers hold no convolution", "", MANIFEST))
     return Tail(entry.layers, found)
 
 

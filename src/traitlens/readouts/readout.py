@@ -1,14 +1,16 @@
-"""What a fitted readout is: plain arrays that predict one group's ratings of one trait.
+"""Fitted readouts: plain arrays that predict one group's ratings of one trait.
 
-Three kinds: :class:`LinearReadout` (a ridge regression on taps), :class:`DenseReadout` (the head of Cao et
-al. 2023) and :class:`TunedReadout` (the network's last blocks, trained on, with a linear readout of their
-end). All explain the deviation from `mean`, the mean rating of the images that they were fitted on.
+All kinds share the interface :class:`Readout`: :class:`LinearReadout` (a ridge regression on taps),
+:class:`DenseReadout` (the head of Cao et al. 2023) and :class:`TunedReadout` (the network's last blocks,
+fine-tuned, with a linear readout of their output). They explain the deviation from `mean`, the mean rating of
+the images that they were fitted on.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -77,8 +79,183 @@ class LinearPart:
     reference: np.ndarray
 
 
+@dataclass(frozen=True)
+class DenseLayer:
+    """A fully connected layer; a ReLU follows every one but the last.
+
+    Parameters
+    ----------
+    weight : ndarray
+        (output, input).
+    bias : ndarray
+        (output,).
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
 @dataclass(frozen=True, eq=False)
-class LinearReadout:
+class Stored:
+    """What a saved model holds of one readout.
+
+    Parameters
+    ----------
+    group, trait : str
+        Whose ratings of what.
+    fold : int
+        The fold that it did not see; -1 where it saw every image.
+    mean : float
+        Mean rating of the images that it was fitted on.
+    spaces : tuple of FeatureSpace
+        As :attr:`Readout.spaces`.
+    tail : Tail or None
+        As :attr:`Readout.tail`.
+    take : callable
+        Return an array of :meth:`Readout.tensors` by its name, checked to have a shape (None stands for any
+        length); raises ModelError where it is missing or has another one.
+    """
+
+    group: str
+    trait: str
+    fold: int
+    mean: float
+    spaces: tuple[FeatureSpace, ...]
+    tail: "Tail | None"
+    take: Callable[[str, tuple[int | None, ...]], np.ndarray]
+
+
+class Readout(ABC):
+    """One group's readout of one trait: what every kind can do.
+
+    A new kind of readout defines the abstract members, and either `linear_parts` or `dense_layers`, from
+    which relevance propagation starts. Registered with :func:`traitlens.readouts.registry.register`, it is
+    fitted, saved, loaded, explained, checked and reported like the others.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the kind in saved models.
+    label : str
+        Name of the kind in the model card.
+    is_linear : bool
+        Whether the prediction is linear in the features.
+    has_tail : bool
+        Whether readouts of this kind have fine-tuned layers.
+    group, trait : str
+        Whose ratings of what.
+    fold : int
+        The fold that it did not see; -1 where it saw every image.
+    mean : float
+        Mean rating of the images that it was fitted on.
+    tail : Tail or None
+        Fine-tuned layers between the features and the readout proper.
+    """
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    is_linear: ClassVar[bool] = False
+    has_tail: ClassVar[bool] = False
+    group: str
+    trait: str
+    fold: int
+    mean: float
+    tail: "Tail | None" = None
+
+    @property
+    @abstractmethod
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """The feature spaces that it reads."""
+
+    def linear_parts(self) -> "tuple[LinearPart, ...]":
+        """Return weights and references by feature space (of the tail's output where there is one).
+
+        Returns
+        -------
+        tuple of LinearPart
+            Empty where the readout has dense layers.
+        """
+        return ()
+
+    def dense_layers(self) -> tuple[DenseLayer, ...]:
+        """Return the layers from the features of its one space to the rating, first to last.
+
+        Returns
+        -------
+        tuple of DenseLayer
+            Empty where the readout is linear.
+        """
+        return ()
+
+    @abstractmethod
+    def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
+        """Predict ratings.
+
+        Parameters
+        ----------
+        features : mapping of FeatureSpace to ndarray
+            (image, channel, row, column), transformed.
+
+        Returns
+        -------
+        ndarray
+            (image,), rating units.
+        """
+
+    @abstractmethod
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return its arrays by name, without those of the tail.
+
+        Returns
+        -------
+        dict of str to ndarray
+            What :meth:`restore` takes.
+        """
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, stored: Stored) -> Self:
+        """Build a readout from a saved model.
+
+        Parameters
+        ----------
+        stored : Stored
+            What the model holds of it.
+
+        Returns
+        -------
+        Readout
+            The readout.
+
+        Raises
+        ------
+        ModelError
+            If an array is missing or has another shape.
+        """
+
+    @abstractmethod
+    def shuffled(self, rng: np.random.Generator) -> Self:
+        """Return a readout with the same weights in random order, for null maps.
+
+        Parameters
+        ----------
+        rng : Generator
+            Source of randomness.
+
+        Returns
+        -------
+        Readout
+            Of the same shapes.
+        """
+
+
+def _shuffle(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an array's values in random order."""
+    return rng.permutation(np.asarray(values).ravel()).reshape(np.shape(values))
+
+
+@dataclass(frozen=True, eq=False)
+class LinearReadout(Readout):
     r"""A linear readout: :math:`f(x) = m + \sum_s \sum_i w_{si} (z_{si}(x) - \bar z_{si})`.
 
     Parameters
@@ -98,6 +275,9 @@ class LinearReadout:
         If two parts read the same feature space: their weights belong into one.
     """
 
+    kind: ClassVar[str] = "linear"
+    label: ClassVar[str] = "linear"
+    is_linear: ClassVar[bool] = True
     group: str
     trait: str
     fold: int
@@ -107,6 +287,15 @@ class LinearReadout:
     def __post_init__(self) -> None:
         if len({part.space for part in self.parts}) < len(self.parts):
             raise ValueError("two parts of a linear readout read the same feature space; make them one")
+
+    @property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """The feature spaces that it reads."""
+        return tuple(part.space for part in self.parts)
+
+    def linear_parts(self) -> tuple[LinearPart, ...]:
+        """Return its parts."""
+        return self.parts
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
         """Predict ratings.
@@ -141,9 +330,34 @@ class LinearReadout:
             for part in self.parts
         }
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return weight and reference of each part."""
+        arrays = {}
+        for place, part in enumerate(self.parts):
+            arrays[f"{place}.weight"] = part.weight
+            arrays[f"{place}.reference"] = part.reference
+        return arrays
+
+    @classmethod
+    def restore(cls, stored: Stored) -> Self:
+        """Build a readout from a saved model."""
+        parts = []
+        for place, space in enumerate(stored.spaces):
+            grid = space.tap.grid
+            sides = grid if isinstance(grid, tuple) else (grid, grid)
+            weight = stored.take(f"{place}.weight", (None, *sides))
+            parts.append(LinearPart(space, weight, stored.take(f"{place}.reference", weight.shape)))
+        return cls(stored.group, stored.trait, stored.fold, tuple(parts), stored.mean)
+
+    def shuffled(self, rng: np.random.Generator) -> Self:
+        """Return a readout with the same weights in random order."""
+        return replace(
+            self, parts=tuple(replace(part, weight=_shuffle(part.weight, rng)) for part in self.parts)
+        )
+
 
 @dataclass(frozen=True, eq=False)
-class DenseReadout:
+class DenseReadout(Readout):
     """The head of Cao et al. (2023): global average, dense with ReLU, dense with one output.
 
     Parameters
@@ -167,6 +381,8 @@ class DenseReadout:
         What is read: the global average of block 5.
     """
 
+    kind: ClassVar[str] = "dense"
+    label: ClassVar[str] = "dense"
     group: str
     trait: str
     fold: int
@@ -235,22 +451,48 @@ class DenseReadout:
             mean=mean,
         )
 
+    @property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """The feature space that it reads."""
+        return (self.space,)
+
+    def dense_layers(self) -> tuple[DenseLayer, ...]:
+        """Return both layers."""
+        return (DenseLayer(self.fc1_weight, self.fc1_bias), DenseLayer(self.fc2_weight, self.fc2_bias))
+
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-        """Predict ratings.
-
-        Parameters
-        ----------
-        features : mapping of FeatureSpace to ndarray
-            (image, channel, 1, 1).
-
-        Returns
-        -------
-        ndarray
-            (image,), rating units.
-        """
+        """Predict ratings from (image, channel, 1, 1) features."""
         averaged = features[self.space][:, :, 0, 0]
         hidden = np.maximum(averaged @ self.fc1_weight.T + self.fc1_bias, 0)
         return np.asarray((hidden @ self.fc2_weight.T + self.fc2_bias)[:, 0] + self.mean)
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return weights and biases of both layers."""
+        names = ("fc1_weight", "fc1_bias", "fc2_weight", "fc2_bias")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def restore(cls, stored: Stored) -> Self:
+        """Build a readout from a saved model."""
+        fc1_weight = stored.take("fc1_weight", (None, None))
+        hidden = len(fc1_weight)
+        return cls(
+            stored.group,
+            stored.trait,
+            stored.fold,
+            fc1_weight,
+            stored.take("fc1_bias", (hidden,)),
+            stored.take("fc2_weight", (1, hidden)),
+            stored.take("fc2_bias", (1,)),
+            stored.mean,
+            stored.spaces[0],
+        )
+
+    def shuffled(self, rng: np.random.Generator) -> Self:
+        """Return a readout with the weights of each layer in random order."""
+        return replace(
+            self, fc1_weight=_shuffle(self.fc1_weight, rng), fc2_weight=_shuffle(self.fc2_weight, rng)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,7 +555,7 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
-class TunedReadout:
+class TunedReadout(Readout):
     r"""A linear readout of layers that were trained on: :math:`f(x) = m + w (\bar a(x) - \bar z)`.
 
     Parameters
@@ -334,30 +576,46 @@ class TunedReadout:
         What the layers are given: the last frozen layer as it is.
     """
 
+    kind: ClassVar[str] = "tuned"
+    label: ClassVar[str] = "fine-tuned"
+    has_tail: ClassVar[bool] = True
     group: str
     trait: str
     fold: int
-    tail: Tail
+    tail: Tail = field()
     weight: np.ndarray
     reference: np.ndarray
     mean: float
     space: FeatureSpace
 
+    @property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """The feature space that its layers read."""
+        return (self.space,)
+
+    def linear_parts(self) -> tuple[LinearPart, ...]:
+        """Return weights and references of the average of the last layer."""
+        end = FeatureSpace(Tap(self.tail.layers[-1], 1))
+        return (LinearPart(end, self.weight[:, None, None], self.reference[:, None, None]),)
+
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-        """Predict ratings.
-
-        Parameters
-        ----------
-        features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column).
-
-        Returns
-        -------
-        ndarray
-            (image,), rating units.
-        """
+        """Predict ratings from the features of its one space."""
         averages = self.tail.averages(features[self.space])
         return np.asarray(self.mean + (averages - self.reference) @ self.weight)
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return weights and references."""
+        return {"weight": self.weight, "reference": self.reference}
 
-Readout = LinearReadout | DenseReadout | TunedReadout
+    @classmethod
+    def restore(cls, stored: Stored) -> Self:
+        """Build a readout from a saved model."""
+        assert stored.tail is not None
+        end = [values for name, values in stored.tail.tensors.items() if name.endswith(".bias")][-1].shape
+        weight, reference = stored.take("weight", end), stored.take("reference", end)
+        names = (stored.group, stored.trait, stored.fold)
+        return cls(*names, stored.tail, weight, reference, stored.mean, stored.spaces[0])
+
+    def shuffled(self, rng: np.random.Generator) -> Self:
+        """Return a readout with the weights of the last layer in random order; its layers stay."""
+        return replace(self, weight=_shuffle(self.weight, rng))

@@ -1,46 +1,293 @@
-"""The readouts by name, as settings, command line and documentation call them."""
+"""The readout methods by name: how each is fitted, what it reads, what it costs and how a paper describes it.
 
+Loads neither torch nor SciPy; the functions that fit are imported when they are first asked for.
+"""
+
+import pkgutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from traitlens.features.taps import Tap
+from traitlens.features.views import FACE_VIEWS, WHOLE
 from traitlens.problems import unknown_choice
-from traitlens.readouts.cao2023 import fit_cao2023
-from traitlens.readouts.dense import fit_dense
-from traitlens.readouts.fitted import FittedReadouts
-from traitlens.readouts.ridge import fit_ridge
-from traitlens.readouts.tuning import fit_finetune
+from traitlens.readouts.methods_text import CAO2023_TEXT, DENSE_TEXT, finetune_text, ridge_text
+from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout, TunedReadout
+from traitlens.study.settings import ReadoutSettings
 
-READOUTS: dict[str, Callable[..., FittedReadouts]] = {
-    "ridge": fit_ridge,
-    "dense": fit_dense,
-    "cao2023": fit_cao2023,
-    "finetune": fit_finetune,
-}
-"""Each takes features, targets, folds, seed and progress, and options of its own; returns FittedReadouts."""
+if TYPE_CHECKING:
+    from traitlens.features.backbone import Backbone
+    from traitlens.readouts.fitted import FittedReadouts
+
+FACTORISATION = 8e-11
+"""Seconds that the factorisation of a kernel takes, per cubed number of images."""
 
 
-def find_readout(name: str) -> Callable[..., FittedReadouts]:
-    """Find a readout by name.
+@dataclass(frozen=True)
+class FitContext:
+    """What options of a fit may depend on beside the settings.
+
+    Parameters
+    ----------
+    seed : int
+        The study's seed.
+    backbone : Backbone
+        The network that features were computed with.
+    device : str
+        Where networks run: "cpu", "cuda", "mps" or "auto".
+    folder : Path
+        Folder for large intermediate files.
+    """
+
+    seed: int
+    backbone: "Backbone"
+    device: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class FitCost:
+    """What a fit takes.
+
+    Parameters
+    ----------
+    memory, disk : float
+        Bytes.
+    seconds : float
+        Time on one core.
+    advice : str
+        What to change where it is too much.
+    """
+
+    memory: float
+    disk: float = 0.0
+    seconds: float = 0.0
+    advice: str = ""
+
+
+def _cost_of_features(_settings: ReadoutSettings, images: int, _folds: int, width: int) -> FitCost:
+    """Return the cost of features in memory with working copies."""
+    return FitCost(memory=16.0 * images * width)
+
+
+@dataclass(frozen=True)
+class ReadoutMethod:
+    """A way to fit readouts, as the setting `readout.method` names it.
 
     Parameters
     ----------
     name : str
-        One of :data:`READOUTS`.
+        Name in `study.toml`.
+    readout : type of Readout
+        Kind of readout that it fits.
+    function : str or callable
+        The function that fits, or "module:function". It takes features, targets, folds, `seed`, `progress`
+        and the options, and returns :class:`~traitlens.readouts.fitted.FittedReadouts`.
+    methods_text : callable
+        Take the settings; return sentences for the methods section, and keys of what they cite.
+    spaces : callable
+        Take the settings; return how much each feature space that is read counts.
+    options : callable
+        Take the settings and a :class:`FitContext`; return further arguments of the function.
+    cost : callable
+        Take the settings, numbers of images and folds, and features per image; return a :class:`FitCost`.
+    reads_one_space : callable
+        Take the settings; return whether tests between groups can refit the readout: a ridge regression on
+        one space of the prepared image.
+    input_divisor : float, default 1
+        What the network's input is divided by.
+    centred : bool, default True
+        Whether maps explain the deviation from the mean rating, and not the rating itself.
+
+    Examples
+    --------
+    >>> find_readout("ridge").spaces(ReadoutSettings(tap="block4_pool", grid=7))
+    {FeatureSpace(tap=Tap(layer='block4_pool', grid=7), view='image', transform='none', mirror=False): 1.0}
+    """
+
+    name: str
+    readout: type[Readout]
+    function: "str | Callable[..., FittedReadouts]"
+    methods_text: Callable[[ReadoutSettings], tuple[str, tuple[str, ...]]]
+    spaces: Callable[[ReadoutSettings], dict[FeatureSpace, float]] = lambda _: {
+        FeatureSpace(Tap("block5_pool", 1)): 1.0
+    }
+    options: Callable[[ReadoutSettings, FitContext], dict[str, Any]] = lambda _settings, _context: {}
+    cost: Callable[[ReadoutSettings, int, int, int], FitCost] = lambda _settings, images, _folds, width: (
+        FitCost(memory=16.0 * images * width)
+    )
+    reads_one_space: Callable[[ReadoutSettings], bool] = lambda _: False
+    input_divisor: float = 1.0
+    centred: bool = True
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether predictions are linear in the features."""
+        return self.readout.is_linear
+
+    @property
+    def fit(self) -> "Callable[..., FittedReadouts]":
+        """The function that fits the readouts."""
+        if isinstance(self.function, str):
+            found: Callable[..., FittedReadouts] = pkgutil.resolve_name(self.function)
+            return found
+        return self.function
+
+
+def _ridge_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
+    """Return every tap of every view, with the view's weight."""
+    return {
+        FeatureSpace(
+            Tap(layer, settings.grid if view == WHOLE else FACE_VIEWS[view].grid(settings.grid)),
+            view,
+            settings.transform,
+            settings.mirror,
+        ): weight
+        for view, weight in settings.views.items()
+        for layer in settings.taps or (settings.tap,)
+    }
+
+
+def _ridge_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
+    """Return options of :func:`traitlens.readouts.ridge.fit_ridge`."""
+    from traitlens.readouts.choosing import random_mixes
+
+    weights = _ridge_spaces(settings)
+    mixes = random_mixes(list(weights), settings.mixes, context.seed)
+    return {
+        "sharing": settings.sharing,
+        "weights": [weights, *mixes[1:]] if settings.mixes > 1 else weights,
+        "whiten": settings.whiten,
+        "across_traits": settings.across_traits,
+        "weigh_images": settings.weigh_images,
+        "scratch": context.folder,
+    }
+
+
+def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int) -> FitCost:
+    """Return the cost of kernels, of which large ones are in files, and of their factorisation."""
+    from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
+
+    fitted = (1 - 1 / folds) * images
+    kernels = [images] * len(_ridge_spaces(settings)) + [fitted]
+    memory = sum(8.0 * number**2 for number in kernels if number <= IN_MEMORY)
+    memory += 16.0 * (columns_at_once(images) + ROWS_AT_ONCE) * images
+    disk = sum(8.0 * number**2 for number in kernels if number > IN_MEMORY)
+    # Each fold factorises its own kernel and those of five inner folds, of four fifths of its images.
+    seconds = FACTORISATION * folds * fitted**3 * (1 + settings.mixes * 5 * 0.8**3)
+    return FitCost(memory, disk, seconds, 'set readout.method = "dense", or analyse fewer images')
+
+
+def _ridge_reads_one_space(settings: ReadoutSettings) -> bool:
+    """Return whether this is one tap of the prepared image, without further steps."""
+    one = max(len(settings.taps), 1) * len(settings.views) == 1 and WHOLE in settings.views
+    return one and settings.whiten is None and not settings.across_traits and not settings.weigh_images
+
+
+def _finetune_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
+    """Return the whole output of the last frozen layer."""
+    return {FeatureSpace(Tap(settings.tap)): 1.0}
+
+
+def _finetune_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
+    """Return options of :func:`traitlens.readouts.tuning.fit_finetune`."""
+    from traitlens.features.backbone import find_device
+
+    layers = context.backbone.layers[len(context.backbone.up_to(settings.tap)) :]
+    folder = context.folder / "finetune"
+    return {"layers": layers, "device": find_device(context.device), "folder": folder}
+
+
+_METHODS = (
+    ReadoutMethod(
+        "ridge",
+        LinearReadout,
+        "traitlens.readouts.ridge:fit_ridge",
+        ridge_text,
+        _ridge_spaces,
+        _ridge_options,
+        _ridge_cost,
+        _ridge_reads_one_space,
+    ),
+    ReadoutMethod("dense", DenseReadout, "traitlens.readouts.dense:fit_dense", lambda _: DENSE_TEXT),
+    ReadoutMethod(
+        "cao2023",
+        DenseReadout,
+        "traitlens.readouts.cao2023:fit_cao2023",
+        lambda _: CAO2023_TEXT,
+        input_divisor=255.0,
+        centred=False,
+    ),
+    ReadoutMethod(
+        "finetune",
+        TunedReadout,
+        "traitlens.readouts.tuning:fit_finetune",
+        finetune_text,
+        _finetune_spaces,
+        _finetune_options,
+    ),
+)
+
+METHODS: dict[str, ReadoutMethod] = {method.name: method for method in _METHODS}
+"""The readout methods by name."""
+
+
+def register(method: ReadoutMethod) -> None:
+    """Add a readout method under its name.
+
+    Parameters
+    ----------
+    method : ReadoutMethod
+        The method.
+
+    Raises
+    ------
+    ValueError
+        If another method has that name, or another kind of readout the name of its kind.
+    """
+    if method.name in METHODS:
+        raise ValueError(f"there is a readout method {method.name!r} already")
+    kind = readout_kinds().get(method.readout.kind, method.readout)
+    if kind is not method.readout:
+        raise ValueError(f"{kind.__name__} is the kind {method.readout.kind!r} already")
+    METHODS[method.name] = method
+
+
+def find_readout(name: str) -> ReadoutMethod:
+    """Find a readout method by name.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`METHODS`.
 
     Returns
     -------
-    callable
-        The function that fits it.
+    ReadoutMethod
+        The method.
 
     Raises
     ------
     TraitlensError
-        If there is no such readout.
+        If there is no such method.
 
     Examples
     --------
-    >>> find_readout("ridge").__name__
-    'fit_ridge'
+    >>> find_readout("cao2023").input_divisor
+    255.0
     """
-    if name not in READOUTS:
-        raise unknown_choice("readout", name, READOUTS)
-    return READOUTS[name]
+    if name not in METHODS:
+        raise unknown_choice("readout", name, METHODS)
+    return METHODS[name]
+
+
+def readout_kinds() -> dict[str, type[Readout]]:
+    """Return the classes of readouts by the names of their kinds.
+
+    Returns
+    -------
+    dict of str to type
+        What saved models may hold.
+    """
+    return {method.readout.kind: method.readout for method in METHODS.values()}

@@ -29,28 +29,16 @@ from traitlens.problems import ModelError, Problem
 from traitlens.readouts.card import write_card
 from traitlens.readouts.manifest import (
     CARD,
-    DENSE_PARTS,
     FORMAT,
     MANIFEST,
     TENSORS,
-    build_readout,
-    build_tail,
+    build_readouts,
     read_manifest,
     read_tensors,
 )  # fmt: skip
 from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import (
-    DenseReadout,
-    FeatureSpace,
-    LinearReadout,
-    Readout,
-    Tail,
-    TunedReadout,
-)
+from traitlens.readouts.readout import FeatureSpace, Readout, Tail
 from traitlens.words import GROUP, IMAGE, PREDICTED, TRAIT
-
-KINDS: dict[type[Readout], str] = {LinearReadout: "linear", DenseReadout: "dense", TunedReadout: "tuned"}
-"""What the manifest and the card call each kind of readout."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +115,7 @@ class TraitModels:
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
         """The feature spaces that the readouts read, each once."""
-        return tuple(dict.fromkeys(space for readout in self.readouts for space in _spaces(readout)))
+        return tuple(dict.fromkeys(space for readout in self.readouts for space in readout.spaces))
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -275,13 +263,13 @@ class TraitModels:
                 ],
                 "readouts": [
                     {
-                        "kind": KINDS[type(readout)],
+                        "kind": readout.kind,
                         "group": readout.group,
                         "trait": readout.trait,
                         "fold": readout.fold,
                         "mean": readout.mean,
-                        "spaces": [spaces.index(space) for space in _spaces(readout)],
-                        "tail": tails.index(readout.tail) if isinstance(readout, TunedReadout) else None,
+                        "spaces": [spaces.index(space) for space in readout.spaces],
+                        "tail": None if readout.tail is None else tails.index(readout.tail),
                     }
                     for readout in self.readouts
                 ],
@@ -315,12 +303,7 @@ class TraitModels:
         folder = Path(folder)
         manifest = read_manifest(folder)
         tensors = read_tensors(folder, manifest)
-        spaces = [space.space() for space in manifest.spaces]
-        tails = [build_tail(entry, number, tensors) for number, entry in enumerate(manifest.tails)]
-        readouts = tuple(
-            build_readout(entry, f"{number:05d}", spaces, tensors, tails)
-            for number, entry in enumerate(manifest.readouts)
-        )
+        readouts = build_readouts(manifest, tensors)
         return cls(
             readouts,
             manifest.backbone.name,
@@ -333,16 +316,9 @@ class TraitModels:
         )
 
 
-def _spaces(readout: Readout) -> tuple[FeatureSpace, ...]:
-    """List the feature spaces of a readout."""
-    if isinstance(readout, LinearReadout):
-        return tuple(part.space for part in readout.parts)
-    return (readout.space,)
-
-
 def _tails(readouts: Iterable[Readout]) -> list[Tail]:
     """List the layers that were trained, each once."""
-    return list(dict.fromkeys(readout.tail for readout in readouts if isinstance(readout, TunedReadout)))
+    return list(dict.fromkeys(readout.tail for readout in readouts if readout.tail is not None))
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -360,14 +336,8 @@ def _tensors(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
     """Name every array of every readout."""
     tensors = {}
     for number, readout in enumerate(readouts):
-        if isinstance(readout, LinearReadout):
-            for place, part in enumerate(readout.parts):
-                tensors[f"{number:05d}.{place}.weight"] = np.ascontiguousarray(part.weight, np.float32)
-                tensors[f"{number:05d}.{place}.reference"] = np.ascontiguousarray(part.reference, np.float32)
-        else:
-            names = DENSE_PARTS if isinstance(readout, DenseReadout) else ("weight", "reference")
-            for name in names:
-                tensors[f"{number:05d}.{name}"] = np.ascontiguousarray(getattr(readout, name), np.float32)
+        for name, values in readout.tensors().items():
+            tensors[f"{number:05d}.{name}"] = np.ascontiguousarray(values, np.float32)
     for number, tail in enumerate(_tails(readouts)):
         for name, values in tail.tensors.items():
             tensors[f"tail{number}.{name}"] = np.ascontiguousarray(values, np.float32)

@@ -11,7 +11,7 @@ from traitlens.readouts.readout import Readout
 from traitlens.relevance.entering import Entered, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import Passage, propagator
-from traitlens.relevance.sights import Sight, Sights, View, spaces_of
+from traitlens.relevance.sights import Sight, Sights, View
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class Explainer:
         self.method = find_method(method)
         self.reference = reference
         self._propagator = propagator(self.backbone, self.method)
-        spaces = dict.fromkeys(space for readout in self.readouts for space in spaces_of(readout))
+        spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
         self._sights = Sights(spaces, views)
 
     def explain(self, image: np.ndarray) -> "xarray.Dataset":

@@ -14,21 +14,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from traitlens.features.taps import Tap
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.readouts.readout import (
-    DenseReadout,
-    FeatureSpace,
-    LinearPart,
-    LinearReadout,
-    Readout,
-    Tail,
-    TunedReadout,
-)
+from traitlens.readouts.readout import DenseLayer, FeatureSpace, LinearPart, Readout, Tail
 from traitlens.relevance.methods import Method
 from traitlens.relevance.propagation import Passage, Propagator
 from traitlens.relevance.rules import Rule
-from traitlens.relevance.sights import Sight, sights_of, spaces_of
+from traitlens.relevance.sights import Sight, sights_of
 
 if TYPE_CHECKING:
     import torch
@@ -157,14 +148,14 @@ def enter(
     if isinstance(reference, str) and reference not in ("mean", "zero"):
         reference = _means_of(reference, readouts)
     cells: dict[FeatureSpace, Cells] = {}
-    for space in dict.fromkeys(space for readout in readouts for space in spaces_of(readout)):
+    for space in dict.fromkeys(space for readout in readouts for space in readout.spaces):
         seen = [activations[sight][space.tap.layer][0].float() for sight in sights_of(space)]
         cells[space] = Cells(space, seen)
     relevance: dict[Sight, dict[str, torch.Tensor]] = {}
     prediction = np.zeros(len(readouts))
     constant = np.zeros(len(readouts))
     for space, grid in cells.items():
-        mine = [place for place, readout in enumerate(readouts) if space in spaces_of(readout)]
+        mine = [place for place, readout in enumerate(readouts) if space in readout.spaces]
         shared = torch.zeros(len(mine), *grid.average.shape, device=grid.average.device)
         even = torch.zeros_like(shared)
         for row, place in enumerate(mine):
@@ -191,7 +182,7 @@ def enter(
         constant += means
     deviation = prediction - means
     if method.gradients and method.starts_with == "deviation":
-        dense = np.array([isinstance(readout, DenseReadout) for readout in readouts])
+        dense = np.array([bool(readout.dense_layers()) for readout in readouts])
         _scale(relevance, np.where(dense, 1.0, deviation))
     if method.starts_with == "positive_deviation":
         _scale(relevance, (deviation > 0).astype(float))
@@ -247,20 +238,20 @@ def _per_cell(
     readout: Readout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Give, per cell, what units get by activation and what they get evenly; the deviation; the constant."""
-    if isinstance(readout, DenseReadout):
-        return _dense_per_cell(readout, grid, method)
-    if isinstance(readout, TunedReadout):
-        return _tuned_per_cell(readout, grid, method, reference)
-    return _linear_per_cell(readout, space, grid, method, reference)
+    if readout.tail is not None:
+        return _through_tail(readout, readout.tail, grid, method, reference)
+    if layers := readout.dense_layers():
+        return _dense_per_cell(layers, grid, method)
+    part = next(part for part in readout.linear_parts() if part.space == space)
+    return _linear_per_cell(part, grid, method, reference)
 
 
 def _linear_per_cell(
-    readout: LinearReadout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
+    part: LinearPart, grid: Cells, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Split a linear readout's deviation."""
     import torch
 
-    part = next(part for part in readout.parts if part.space == space)
     weight = torch.from_numpy(np.asarray(part.weight, np.float32)).to(grid.average.device)
     zero = torch.from_numpy(np.asarray(part.reference, np.float32)).to(grid.average.device)
     deviation = float((weight.double() * (grid.feature.double() - zero.double())).sum())
@@ -271,18 +262,16 @@ def _linear_per_cell(
     return weight * grid.feature_per_activation, even, deviation, constant
 
 
-def _tuned_per_cell(
-    readout: TunedReadout, grid: Cells, method: Method, reference: Reference
+def _through_tail(
+    readout: Readout, tail: Tail, grid: Cells, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Split a tuned readout's deviation at the end of its layers, and send it down to what they are given."""
+    """Split a readout's deviation at the end of its fine-tuned layers, and propagate it through these."""
     import torch
 
-    passage, end = _run_tail(readout.tail, grid, method)
-    space = FeatureSpace(Tap(end, 1))
-    part = LinearPart(space, readout.weight[:, None, None], readout.reference[:, None, None])
-    linear = LinearReadout(readout.group, readout.trait, readout.fold, (part,), readout.mean)
-    cells = Cells(space, [passage.activations[end][0].float()])
-    shared, even, deviation, constant = _linear_per_cell(linear, space, cells, method, reference)
+    passage, end = _run_tail(tail, grid, method)
+    (part,) = readout.linear_parts()
+    cells = Cells(part.space, [passage.activations[end][0].float()])
+    shared, even, deviation, constant = _linear_per_cell(part, cells, method, reference)
     units = cells.per_unit(shared) * cells.activations[0] + cells.per_unit(even)
     relevance = passage.back_to_input({end: units[None]})[0]
     return torch.zeros_like(relevance), relevance, deviation, constant
@@ -303,22 +292,28 @@ _tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
 
 
 def _dense_per_cell(
-    readout: DenseReadout, grid: Cells, method: Method
+    layers: Sequence[DenseLayer], grid: Cells, method: Method
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Send a dense readout's output back to the averaged activations."""
+    """Propagate the output of dense layers to the averaged activations."""
     import torch
 
     device = grid.average.device
-    fc1, fc1_bias, fc2, fc2_bias = (
-        torch.from_numpy(np.asarray(values, np.float32)).to(device)
-        for values in (readout.fc1_weight, readout.fc1_bias, readout.fc2_weight, readout.fc2_bias)
-    )
-    averaged = grid.feature.reshape(-1)
-    hidden = (fc1 @ averaged + fc1_bias).relu()
-    output = fc2 @ hidden + fc2_bias
-    start = torch.ones_like(output) if method.starts_with == "one" else output
-    relevance = through_dense(method.last or method.dense, hidden, fc2, fc2_bias, start, rectified=False)
-    relevance = through_dense(method.dense, averaged, fc1, fc1_bias, relevance, rectified=True)
+
+    def tensor(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, np.float32)).to(device)
+
+    tensors = [(tensor(layer.weight), tensor(layer.bias)) for layer in layers]
+    inputs = [grid.feature.reshape(-1)]
+    for weight, bias in tensors[:-1]:
+        inputs.append((weight @ inputs[-1] + bias).relu())
+    weight, bias = tensors[-1]
+    output = weight @ inputs[-1] + bias
+    relevance = torch.ones_like(output) if method.starts_with == "one" else output
+    for depth in reversed(range(len(tensors))):
+        is_last = depth + 1 == len(tensors)
+        rule = (method.last if is_last else None) or method.dense
+        weight, bias = tensors[depth]
+        relevance = through_dense(rule, inputs[depth], weight, bias, relevance, rectified=not is_last)
     relevance = relevance.view_as(grid.average)
     none = torch.zeros_like(relevance)
     if method.average == "even":

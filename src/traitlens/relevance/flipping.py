@@ -9,7 +9,7 @@ from traitlens import words
 from traitlens.features.backbone import Backbone
 from traitlens.readouts.readout import FeatureSpace, Readout
 from traitlens.relevance.entering import Cells
-from traitlens.relevance.sights import Sights, View, sights_of, spaces_of
+from traitlens.relevance.sights import Sights, View, sights_of
 
 
 def predict(
@@ -36,7 +36,7 @@ def predict(
     ndarray
         (readout, image), rating units.
     """
-    spaces = list(dict.fromkeys(space for readout in readouts for space in spaces_of(readout)))
+    spaces = list(dict.fromkeys(space for readout in readouts for space in readout.spaces))
     sights = Sights(spaces, views)
     columns = []
     for image in images:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.features.backbone import Backbone
-from traitlens.readouts.readout import DenseReadout, Readout, TunedReadout
+from traitlens.readouts.readout import Readout
 from traitlens.relevance.checks import correlate, name_readouts
 
 if TYPE_CHECKING:
@@ -32,21 +32,7 @@ def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]
         One for each, in order.
     """
     rng = np.random.default_rng(seed)
-
-    def shuffled(values: np.ndarray) -> np.ndarray:
-        return rng.permutation(np.asarray(values).ravel()).reshape(np.shape(values))
-
-    made: list[Readout] = []
-    for readout in readouts:
-        if isinstance(readout, DenseReadout):
-            weights = {"fc1_weight": shuffled(readout.fc1_weight), "fc2_weight": shuffled(readout.fc2_weight)}
-            made.append(replace(readout, **weights))  # type: ignore[arg-type]
-        elif isinstance(readout, TunedReadout):
-            made.append(replace(readout, weight=shuffled(readout.weight)))
-        else:
-            parts = tuple(replace(part, weight=shuffled(part.weight)) for part in readout.parts)
-            made.append(replace(readout, parts=parts))
-    return made
+    return [readout.shuffled(rng) for readout in readouts]
 
 
 def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

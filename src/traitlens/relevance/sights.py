@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from traitlens.problems import unknown_choice
-from traitlens.readouts.readout import FeatureSpace, LinearReadout, Readout
+from traitlens.readouts.readout import FeatureSpace
 
 
 class View(Protocol):
@@ -35,24 +35,6 @@ class Sight:
 
     view: str
     mirrored: bool
-
-
-def spaces_of(readout: Readout) -> tuple[FeatureSpace, ...]:
-    """List what a readout reads.
-
-    Parameters
-    ----------
-    readout : Readout
-        Of any kind.
-
-    Returns
-    -------
-    tuple of FeatureSpace
-        Its feature spaces.
-    """
-    if isinstance(readout, LinearReadout):
-        return tuple(part.space for part in readout.parts)
-    return (readout.space,)
 
 
 def sights_of(space: FeatureSpace) -> tuple[Sight, ...]:

@@ -16,8 +16,7 @@ from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
-from traitlens.report.wording import describe_signs
-from traitlens.study.settings import ReadoutSettings
+from traitlens.report.wording import describe_signs, readout_method, readout_settings
 from traitlens.words import GROUP, TRAIT
 
 
@@ -338,8 +337,8 @@ def _missing_tests(results: Results) -> list[str]:
     }
     known = {*results.comparisons, *(["pixels"] if results.pixel_tests is not None else [])}
     reason = "they were not asked for, or cannot be made with these ratings or images (see [comparison])"
-    readout = results.setting("readout")
-    if isinstance(readout, dict) and not ReadoutSettings.model_construct(**readout).reads_one_space:
+    readout, method = readout_settings(results), readout_method(results)
+    if readout is not None and not (method is not None and method.reads_one_space(readout)):
         reason = (
             "they refit the readouts for every exchange of raters, which is done for a ridge regression on "
             "one tap of the prepared image, without whitening, weights of images and borrowing between "

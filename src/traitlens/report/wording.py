@@ -1,12 +1,13 @@
 """What the report says in sentences: the question, the design, the limits, the methods text."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from traitlens.readouts.registry import METHODS, ReadoutMethod
 from traitlens.report.answers import say_exclusions
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.numbers import count, several
 from traitlens.report.results import Results
+from traitlens.study.settings import ReadoutSettings
 
 REFERENCES = {
     "bach": (
@@ -244,37 +245,14 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
             "(Simonyan & Zisserman, 2015). "
         )
     cited = ["simonyan"]
-    method = str(results.setting("readout", "method"))
-    if method == "ridge":
-        text += _say_ridge(results)
-        cited.append("hoerl")
-    elif method == "dense":
-        text += (
-            "For each group and trait, the activations of the last convolutional layer, averaged over the "
-            "picture, entered a dense layer of 1,024 rectified linear units and one linear unit that "
-            "predicted the mean rating, as in Cao et al. (2023). "
-        )
-        cited.append("cao")
-    elif method == "cao2023":
-        text += (
-            "For each group and trait, the network of Cao et al. (2023) was trained as in their scripts: the "
-            "activations of the last convolutional layer, averaged over the picture, entered a dense layer "
-            "of 1,024 rectified linear units and one linear unit; plain gradient descent, rate 0.01, four "
-            "images in a step, 450 epochs for every group, inputs divided by 255, ratings as they are. "
-            "Unlike in the scripts, the inputs that were explained were divided too, and each image was "
-            "explained by a network that was not trained on it. Maps explain the rating itself, not its "
-            "deviation from the mean. "
-        )
-        cited.append("cao")
-    elif method == "finetune":
-        tap = results.setting("readout", "tap")
-        text += (
-            f"For each group and fold, the layers of the network above {tap} were trained on for all traits "
-            "together (AdamW; features mirrored and shifted at random; number of epochs chosen on a fifth of "
-            "the training identities), with a linear readout of the last layer averaged over the picture. "
-        )
+    readout, method = readout_settings(results), readout_method(results)
+    if readout is not None and method is not None:
+        sentences, keys = method.methods_text(readout)
+        text += sentences
+        cited += keys
     else:
-        text += f"For each group and trait, a readout ({method}) predicted the mean rating. "
+        name = results.setting("readout", "method")
+        text += f"For each group and trait, a readout ({name}) predicted the mean rating. "
     folds = results.predictions["fold"].nunique() if results.predictions is not None else None
     folds = folds or results.setting("folds", "number")
     text += (
@@ -285,32 +263,37 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     return text, cited
 
 
-def _say_ridge(results: Results) -> str:
-    """Methods: what the ridge regression read, and how its penalty was chosen."""
+def readout_settings(results: Results) -> ReadoutSettings | None:
+    """Return the settings of the readout.
 
-    def setting(name: str) -> Any:
-        return results.setting("readout", name)
+    Parameters
+    ----------
+    results : Results
+        The results.
 
-    taps = list(setting("taps") or [setting("tap")])
-    crops = [view for view in setting("views") or {} if view != "image"]
-    read = f"the {'layers' if len(taps) > 1 else 'layer'} {several(list(map(str, taps)))}"
-    if crops:
-        read += f", of the picture and of crops of it ({several(crops)})"
-    averaged = "square roots of averages over" if setting("transform") == "sqrt" else "averaged to"
-    text = (
-        "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean rating from "
-        f"the activations of {read}, {averaged} a grid of {setting('grid')} × {setting('grid')} places"
-        f"{' and over each image and its mirror image' * bool(setting('mirror'))}; its penalty"
-        f"{', one for all groups and traits,' * (setting('sharing') == 1)} was chosen by cross-validation "
-        "within the training images. "
-    )
-    if setting("whiten") is not None:
-        text += (
-            f"Channels were made uncorrelated first (shrinkage {setting('whiten'):g}), outside each fold. "
-        )
-    if setting("across_traits"):
-        text += "Predictions borrowed from the group's other traits. "
-    return text
+    Returns
+    -------
+    ReadoutSettings or None
+        None where they are not recorded.
+    """
+    recorded = results.setting("readout")
+    return ReadoutSettings.model_construct(**recorded) if isinstance(recorded, dict) else None
+
+
+def readout_method(results: Results) -> ReadoutMethod | None:
+    """Find the readout method by which predictions were made.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    ReadoutMethod or None
+        None where it is not recorded or not known.
+    """
+    return METHODS.get(str(results.setting("readout", "method")))
 
 
 def _say_relevance(results: Results) -> tuple[str, list[str]]:
@@ -349,7 +332,8 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
 
 def _explains_ratings(results: Results) -> bool:
     """Tell whether maps explain the rating itself, and not its deviation from the mean."""
-    return str(results.setting("readout", "method")) == "cao2023"
+    method = readout_method(results)
+    return method is not None and not method.centred
 
 
 def _say_comparison(results: Results) -> tuple[str, list[str]]:

@@ -131,13 +131,6 @@ class ReadoutSettings(_Section):
     mirror: bool = False
     sharing: float = Field(1.0, ge=0, le=1)
 
-    @property
-    def reads_one_space(self) -> bool:
-        """Whether this is a ridge regression on one feature space, which tests between groups can refit."""
-        one = max(len(self.taps), 1) * len(self.views) == 1 and "image" in self.views
-        plain = self.whiten is None and not self.across_traits and not self.weigh_images
-        return self.method == "ridge" and one and plain
-
 
 class RelevanceSettings(_Section):
     """How predictions are explained.
