@@ -25,9 +25,10 @@ def main() -> None:
     options = parser.parse_args()
 
     from traitlens.features.backbone import load_backbone
+    from traitlens.features.spaces import FeatureSpace
     from traitlens.features.taps import Tap
-    from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
-    from traitlens.relevance.analyze import explain_each
+    from traitlens.readouts.readout import LinearPart, LinearReadout
+    from traitlens.relevance.attribution import explain_each
 
     rng = np.random.default_rng(0)
     space, shape = FeatureSpace(Tap("block4_pool", 7)), (512, 7, 7)

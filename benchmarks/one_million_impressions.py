@@ -57,9 +57,9 @@ def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: b
     import torch
 
     from traitlens.features.backbone import load_backbone
+    from traitlens.features.extraction import extract
+    from traitlens.features.spaces import FeatureSpace
     from traitlens.features.taps import Tap
-    from traitlens.readouts.reading import read_spaces
-    from traitlens.readouts.readout import FeatureSpace
 
     backbone = load_backbone("vgg16", announce=print)
     torch.set_num_threads(1)  # an image to each core is faster than all cores to each image
@@ -69,7 +69,7 @@ def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: b
         bar = Bar(view, len(stimuli))
 
         def compute(stimulus: int, spaces: list[FeatureSpace] = spaces, bar: Bar = bar) -> dict:
-            found = read_spaces(backbone, spaces, np.stack(list(read_images(folder, [stimulus]))))
+            found = extract(backbone, spaces, np.stack(list(read_images(folder, [stimulus]))))
             bar(1)
             return found
 
@@ -125,7 +125,7 @@ def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) ->
     """
     from traitlens.features.backbone import load_backbone
     from traitlens.features.views import FACE_VIEWS
-    from traitlens.relevance.analyze import explain_with_ledger
+    from traitlens.relevance.attribution import explain_with_ledger
     from traitlens.relevance.checks import conservation
 
     chosen = folds[folds["fold"] == 0].head(number)["image"].astype(int).to_numpy()

@@ -24,8 +24,8 @@ SIZES = [
 
 def measure(images: int, targets: int, spaces: int) -> None:
     """Fit once and print a row of the table."""
+    from traitlens.features.spaces import FeatureSpace
     from traitlens.features.taps import Tap
-    from traitlens.readouts.readout import FeatureSpace
     from traitlens.readouts.ridge import fit_ridge
 
     rng = np.random.default_rng(0)

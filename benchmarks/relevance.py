@@ -171,9 +171,10 @@ def main() -> None:
     from traitlens.faces.frames import CANONICAL_SIZE
     from traitlens.faces.regions import region_labels, region_names
     from traitlens.features.backbone import load_backbone
+    from traitlens.features.spaces import FeatureSpace
     from traitlens.features.taps import Tap
-    from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
-    from traitlens.relevance.analyze import Explainer, analyze
+    from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
+    from traitlens.relevance.attribution import Explainer, analyze
     from traitlens.relevance.regions import RegionOperators
 
     torch.set_num_threads(options.threads)

@@ -27,6 +27,7 @@ import pandas as pd
 from traitlens import keeping
 from traitlens.faces.landmarks import _tabulate
 from traitlens.faces.regions import REGIONS
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.explaining import unite_regions
@@ -34,7 +35,6 @@ from traitlens.pipeline.preparing import read_points
 from traitlens.pipeline.relevance_stores import Former, _gather_sums, _Tables
 from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
 from traitlens.study.reading import Study
 

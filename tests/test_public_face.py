@@ -27,7 +27,6 @@ INNER = (
     "traitlens.relevance.layers",
     "traitlens.relevance.propagation",
     "traitlens.relevance.rules",
-    "traitlens.relevance.sights",
     "traitlens.relevance.steps",
     "traitlens.report.sections",
     "traitlens.report.tables",

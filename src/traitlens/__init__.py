@@ -22,7 +22,7 @@ _HOMES = {
     "check": "traitlens.pipeline",
     "run": "traitlens.pipeline",
     "Run": "traitlens.pipeline",
-    "analyze": "traitlens.relevance.analyze",
+    "analyze": "traitlens.relevance.attribution",
     "fit": "traitlens.pipeline.verbs",
     "explain": "traitlens.pipeline.verbs",
     "compare": "traitlens.pipeline.verbs",

@@ -9,8 +9,9 @@ from PIL import Image
 
 from traitlens import cli
 from traitlens.features.backbone import load_backbone
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.readouts.saved import TraitModels
 
 pytestmark = pytest.mark.weights

@@ -4,8 +4,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from traitlens.comparison.by_cue import CUES, compare_cues
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
 
 SPACE = FeatureSpace(Tap("block4_pool", 1))

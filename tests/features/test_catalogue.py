@@ -1,12 +1,15 @@
 """Descriptions of backbones against the backbones themselves."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from tests.features.test_stacks import make
 
+import traitlens
 from traitlens.features.backbone import load_backbone
 from traitlens.features.catalogue import describe_backbone, describe_backbones
 from traitlens.features.stacks import add_stack
@@ -83,4 +86,5 @@ for name in METHODS:
 assert RULES["lrp.epsilon"].is_linear
 assert not any(name.split(".")[0] in ("torch", "scipy", "numba") for name in sys.modules)
 """
-    subprocess.run([sys.executable, "-c", BLOCKED + code], check=True)
+    path = {"PYTHONPATH": str(Path(traitlens.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", BLOCKED + code], check=True, env={**os.environ, **path})

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from traitlens.features.backbone import load_backbone, stack_backbone
+from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap, compute_features
 from traitlens.features.views import View
 from traitlens.problems import TraitlensError
-from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import FeatureSpace
 
 TAP = Tap("block2_pool", 2)
 VIEWS = {"left": View("left", (0.0, 0.0, 0.5, 1.0), (16, 32))}
@@ -57,20 +57,20 @@ def test_activations_agree_with_a_literal_forward_pass(backbone, images):
 
 def test_views_give_what_the_crop_gives(backbone, images):
     image, left = FeatureSpace(TAP), FeatureSpace(TAP, view="left")
-    got = read_spaces(backbone, [image, left], images, VIEWS)
+    got = extract(backbone, [image, left], images, VIEWS)
     close(got[image], compute_features(backbone, [images], [TAP])[TAP])
     close(got[left], compute_features(backbone, [images[:, :, :16]], [TAP])[TAP])
 
 
 def test_mirrored_spaces_do_not_change_when_the_image_is_mirrored(backbone, images):
     space = FeatureSpace(TAP, mirror=True)
-    one = read_spaces(backbone, [space], images)[space]
-    close(one, read_spaces(backbone, [space], images[:, :, ::-1])[space])
+    one = extract(backbone, [space], images)[space]
+    close(one, extract(backbone, [space], images[:, :, ::-1])[space])
 
 
 def test_unknown_views_taps_and_pixels_are_told(backbone, images):
     with pytest.raises(TraitlensError, match="unknown view 'lefd'; did you mean 'left'"):
-        read_spaces(backbone, [FeatureSpace(TAP, view="lefd")], images, VIEWS)
+        extract(backbone, [FeatureSpace(TAP, view="lefd")], images, VIEWS)
     with pytest.raises(TraitlensError, match="unknown tap 'block2_pol'"):
         backbone.up_to("block2_pol")
     with pytest.raises(TraitlensError, match="unknown backbone 'vgg61'; did you mean 'vgg16'"):

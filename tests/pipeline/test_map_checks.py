@@ -7,6 +7,7 @@ from tests.relevance.conftest import make_backbone
 
 from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.pipeline.map_checks import (
     REPEATS,
@@ -19,7 +20,7 @@ from traitlens.pipeline.map_checks import (
     flip,
     methods_compared,
 )
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.null_maps import random_readouts
 
 SPACE = FeatureSpace(Tap("block2_pool", 2))

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.readout import FeatureSpace
 
 SPACE = FeatureSpace(Tap("block4_pool", 3))
 

@@ -5,13 +5,13 @@ import torch
 from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts.dense import fit_dense
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.heads import Heads, Training
 from traitlens.readouts.performance import performance
-from traitlens.readouts.readout import FeatureSpace
 
 END = FeatureSpace(Tap("block5_pool", 1))
 QUICK = Training(hidden=16, rate=0.01, batch=8, most_epochs=15)

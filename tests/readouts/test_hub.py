@@ -16,10 +16,11 @@ from PIL import Image
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError
 from traitlens.readouts.hub import fetch, find_models, share
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.readouts.saved import TraitModels
 
 pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")

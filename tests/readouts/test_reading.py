@@ -9,12 +9,12 @@ from tests.relevance.conftest import make_backbone
 from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.masks import feathered_masks, joined_names
 from traitlens.faces.regions import region_labels
+from traitlens.features.extraction import extract
 from traitlens.features.regional import regional_faces
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import TraitlensError
-from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.regional import RegionalReader
 
 VIEWS = {"middle": View("middle", (0.2, 0.2, 0.8, 0.9), (48, 40))}
@@ -42,13 +42,13 @@ def study(rng):
 def test_features_are_those_of_regional_faces(study):
     backbone, image, average, masks = study
     found = RegionalReader(backbone, [*REGIONAL, *SPACES], average, VIEWS).read(image, masks)
-    base = read_spaces(backbone, SPACES, average[None], VIEWS)
-    whole = read_spaces(backbone, SPACES, image[None], VIEWS)
+    base = extract(backbone, SPACES, average[None], VIEWS)
+    whole = extract(backbone, SPACES, image[None], VIEWS)
     for space in SPACES:
         np.testing.assert_allclose(found[space], whole[space][0], rtol=1e-5, atol=1e-5)
         for name in joined_names():
             face = regional_faces(image, masks.sel(region=[name]).values, average)
-            naive = (read_spaces(backbone, [space], face, VIEWS)[space] - base[space])[0]
+            naive = (extract(backbone, [space], face, VIEWS)[space] - base[space])[0]
             largest = np.abs(naive).max()
             assert largest > 0
             np.testing.assert_allclose(found[replace(space, region=name)], naive, atol=1e-5 * largest)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.regional import cross_fit_cues
 
 REGIONS = ("eyes", "mouth", "jaw")

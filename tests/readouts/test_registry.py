@@ -11,12 +11,13 @@ from tests.report.test_wording import results_with
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts import registry
 from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.readout import FeatureSpace, LinearPart, Readout
+from traitlens.readouts.readout import LinearPart, Readout
 from traitlens.readouts.registry import METHODS, FitContext, ReadoutMethod, find_readout, register
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.attribution import analyze, explain_with_ledger

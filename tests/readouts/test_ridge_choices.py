@@ -7,13 +7,13 @@ from sklearn.linear_model import Ridge
 from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts import across_traits, kernels
 from traitlens.readouts.choosing import Factorised, random_mixes
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.kernels import centred_kernel, whitened_kernel, whitening
 from traitlens.readouts.performance import performance
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
 
 OTHER = FeatureSpace(Tap("block3_pool", 3), transform="sqrt")

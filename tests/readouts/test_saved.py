@@ -9,10 +9,11 @@ from safetensors.numpy import load_file, save_file
 from traitlens.digests import digest_file
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import ModelError
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 from traitlens.readouts.saved import TraitModels
 
 IMAGE = FeatureSpace(Tap("block1_pool", 2), transform="sqrt", mirror=True)

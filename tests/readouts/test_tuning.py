@@ -9,13 +9,13 @@ from tests.readouts.conftest import SPACE as POOLED
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, TraitlensError
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.saved import TraitModels
 from traitlens.readouts.tuning import Tuning, fit_finetune
-from traitlens.relevance.analyze import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_ledger
 
 SPACE = FeatureSpace(Tap("block1_pool"))
 QUICK = Tuning(rate=3e-3, head_rate=0.02, batch=8, most_epochs=12)

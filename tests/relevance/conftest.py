@@ -3,8 +3,9 @@ import pytest
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 
 
 @pytest.fixture

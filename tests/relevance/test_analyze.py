@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
+from traitlens.features.views import View
 from traitlens.problems import TraitlensError
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 from traitlens.relevance import steps
-from traitlens.relevance.analyze import analyze, explain_each, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_each, explain_with_ledger
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
 from traitlens.relevance.propagation import propagator
 
@@ -23,9 +25,10 @@ MIRRORED = FeatureSpace(Tap("block2_pool", 3), mirror=True, transform="sqrt")
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(View):
     """Rows 3 to 9, columns 2 to 10, every pixel doubled."""
 
+    name: str = "eyes"
     box: tuple[float, float, float, float] = (2 / 12, 3 / 12, 10 / 12, 9 / 12)
 
     def crop(self, image):
@@ -98,7 +101,7 @@ def test_tap_before_a_pooling_adds_to_one_behind_it(backbone, make_linear, image
     np.testing.assert_allclose(together, apart, rtol=0, atol=1e-5 * np.abs(apart).max())
 
 
-def test_map_of_a_mirrored_space_is_the_mean_of_both_sights(backbone, make_linear, images):
+def test_map_of_a_mirrored_space_is_the_mean_of_both_pictures(backbone, make_linear, images):
     plain = make_linear(POOL, channels=[7], shapes=[(1, 1)])
     part = plain.parts[0]
     mirrored = replace(plain, parts=(replace(part, space=replace(POOL, mirror=True)),))
@@ -120,8 +123,8 @@ def test_view_comes_back_to_its_place(backbone, make_linear, images):
 
 
 def test_unknown_view_is_named(backbone, make_linear, images):
-    readout = make_linear(FeatureSpace(Tap("block2_pool", 1), "eyes"), channels=[7], shapes=[(1, 1)])
-    with pytest.raises(TraitlensError, match="unknown view 'eyes'"):
+    readout = make_linear(FeatureSpace(Tap("block2_pool", 1), "eyse"), channels=[7], shapes=[(1, 1)])
+    with pytest.raises(TraitlensError, match="unknown view 'eyse'; did you mean 'eyes'"):
         analyze(backbone, [readout], images)
 
 

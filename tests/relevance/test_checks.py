@@ -6,7 +6,7 @@ import pytest
 import xarray
 from tests.relevance.test_analyze import MIDDLE, POOL
 
-from traitlens.relevance.analyze import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_ledger
 from traitlens.relevance.checks import (
     conservation,
     edge_correlation,

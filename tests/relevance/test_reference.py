@@ -9,7 +9,7 @@ import pytest
 from traitlens.features.backbone import load_backbone
 from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout
-from traitlens.relevance.analyze import explain_with_ledger
+from traitlens.relevance.attribution import explain_with_ledger
 
 DATA = (
     Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

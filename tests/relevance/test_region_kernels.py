@@ -6,10 +6,10 @@ import pytest
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap, compute_features
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
-from traitlens.relevance.analyze import analyze
+from traitlens.relevance.attribution import analyze
 from traitlens.relevance.regions import RegionOperators, region_kernels
 
 METHOD = "lrp.sequential_preset_a_flat"

@@ -5,9 +5,10 @@ import pytest
 import torch
 from tests.relevance.test_analyze import MIDDLE, POOL, Crop, features_of
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
-from traitlens.relevance.analyze import analyze
+from traitlens.readouts.readout import LinearPart, LinearReadout
+from traitlens.relevance.attribution import analyze
 from traitlens.relevance.methods import METHODS, find_method
 from traitlens.relevance.propagation import Propagator
 from traitlens.relevance.regions import RegionOperators, region_kernels

@@ -5,7 +5,7 @@ import pytest
 from tests.oracles.relevance import relevance_map
 
 from traitlens.problems import TraitlensError
-from traitlens.relevance.analyze import analyze
+from traitlens.relevance.attribution import analyze
 from traitlens.relevance.methods import METHODS, Method, find_method, register
 from traitlens.relevance.rules import FLAT, alpha_beta, epsilon
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.fitted import FittedReadouts
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
 

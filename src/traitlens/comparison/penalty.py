@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 
 from traitlens.comparison.operator import RegionOperator
+from traitlens.features.spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.choosing import choose
 from traitlens.readouts.kernels import weigh_kernels
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 from traitlens.words import GROUP, IMAGE, RATING, TRAIT
 

@@ -44,13 +44,69 @@ class View:
         from PIL import Image
 
         height, width = image.shape[:2]
-        left, top, right, bottom = self.box
         if self.box == (0.0, 0.0, 1.0, 1.0) and self.size == (width, height):
             return image
+        (top, bottom), (left, right) = self._edges(height, width)
         # The crop comes first, so that the edge does not mix with pixels that the view does not show.
-        edges = (round(left * width), round(top * height), round(right * width), round(bottom * height))
-        cut = Image.fromarray(image).crop(edges)
+        cut = Image.fromarray(image).crop((left, top, right, bottom))
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
+
+    def spread(self, maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Bring maps of the view back to the prepared image; their sums stay the same.
+
+        Parameters
+        ----------
+        maps : ndarray
+            (map, row, column) of the view.
+        size : (int, int)
+            Rows and columns of the prepared image.
+
+        Returns
+        -------
+        ndarray
+            (map, row, column) of the prepared image.
+        """
+        rows, columns = self._overlaps(size, (maps.shape[1], maps.shape[2]))
+        return np.asarray(rows @ maps @ columns.T)
+
+    def gather(self, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Bring masks of the prepared image to the view: the transpose of :meth:`spread`.
+
+        Parameters
+        ----------
+        masks : ndarray
+            (mask, row, column) of the prepared image.
+        size : (int, int)
+            Rows and columns of the view as the network sees it.
+
+        Returns
+        -------
+        ndarray
+            (mask, row, column) of the view.
+        """
+        rows, columns = self._overlaps((masks.shape[1], masks.shape[2]), size)
+        return np.asarray(rows.T @ masks @ columns)
+
+    def _edges(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return first and last edge of the rows, and of the columns, in pixels of the prepared image."""
+        left, top, right, bottom = self.box
+        return (round(top * height), round(bottom * height)), (round(left * width), round(right * width))
+
+    def _overlaps(
+        self, image_size: tuple[int, int], view_size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Share rows and columns of the view among those of the image that they cover.
+
+        Returns (image row, view row) and (image column, view column); the shares of a view's row sum to 1.
+        """
+        found = []
+        for (start, end), length, seen in zip(self._edges(*image_size), image_size, view_size, strict=True):
+            borders = np.linspace(start, end, seen + 1)
+            pixels = np.arange(length)[:, None]
+            overlap = np.minimum(borders[1:], pixels + 1) - np.maximum(borders[:-1], pixels)
+            overlap = np.clip(overlap, 0, None)
+            found.append((overlap / overlap.sum(0)).astype(np.float32))
+        return found[0], found[1]
 
     def grid(self, rows: int) -> tuple[int, int]:
         """Divide the view into cells that are about as wide as high.

@@ -10,11 +10,11 @@ from traitlens.arrays import open_arrays
 from traitlens.comparison.by_cue import CUES
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone
-from traitlens.features.taps import compute_features
+from traitlens.features.extraction import extract
+from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.blocks import blocks_of, make_blocks
 from traitlens.pipeline.engines import Engine
 from traitlens.pipeline.machine import Machine
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.watching import Advance
 from traitlens.words import IMAGE, Y
 
@@ -50,7 +50,7 @@ class CueWork:
         made = {}
         for cue, alter in CUES.items():
             altered = [alter(*pair, neutral) for pair in zip(pixels, outside, strict=True)]
-            made[cue] = image_features(backbone, self.space, np.stack(altered))
+            made[cue] = extract(backbone, [self.space], np.stack(altered))[self.space]
         return made
 
 
@@ -88,29 +88,7 @@ def altered_features(
     work = CueWork(machine, space, prepared.resolve(), positions)
     make_blocks(engine, kept, work, [len(block) for block in positions], advance)
     blocks = [kept.read(number) for number in range(len(positions))]
-    return {cue: {space: space.apply(np.concatenate([block[cue] for block in blocks]))} for cue in CUES}
-
-
-def image_features(backbone: Backbone, space: FeatureSpace, pixels: np.ndarray) -> np.ndarray:
-    """Compute one feature space of a few images, before its transform.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The network.
-    space : FeatureSpace
-        What is read; of mirror images too where it says so.
-    pixels : ndarray of uint8 (image, y, x, colour)
-        The images.
-
-    Returns
-    -------
-    ndarray of float32 (image, channel, row, column)
-        The features.
-    """
-    views = [pixels, pixels[:, :, ::-1]] if space.mirror else [pixels]
-    seen = [compute_features(backbone, [view], [space.tap])[space.tap] for view in views]
-    return np.asarray(np.mean(seen, axis=0, dtype=np.float32))
+    return {cue: {space: np.concatenate([block[cue] for block in blocks])} for cue in CUES}
 
 
 def _neutral_colour(backbone: Backbone) -> np.ndarray:

@@ -13,10 +13,11 @@ import pandas as pd
 
 from traitlens.arrays import open_arrays
 from traitlens.faces.regions import UNIONS, Polygon, region_labels, region_names
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.machine import Machine
-from traitlens.readouts.readout import FeatureSpace, Readout
-from traitlens.relevance.analyze import explain_each
+from traitlens.readouts.readout import Readout
+from traitlens.relevance.attribution import explain_each
 from traitlens.relevance.maps import compress_maps
 from traitlens.relevance.region_table import REGION_COLUMNS, sum_regions
 from traitlens.words import GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y

@@ -10,7 +10,7 @@ import xarray as xr
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.backbone import Backbone
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.analyze import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_ledger
 from traitlens.relevance.checks import conservation, edge_correlation, method_agreement, region_association
 from traitlens.relevance.flipping import flip_patches
 from traitlens.relevance.null_maps import null_similarity, random_readouts, randomise_backbone

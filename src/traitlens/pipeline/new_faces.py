@@ -19,7 +19,7 @@ from traitlens.problems import ModelError, Problem, TraitlensError
 from traitlens.readouts.hub import find_models
 from traitlens.readouts.readout import Readout
 from traitlens.readouts.saved import TraitModels
-from traitlens.relevance.analyze import Explainer
+from traitlens.relevance.attribution import Explainer
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.words import GROUP, READOUT, RELEVANCE, X, Y
 

@@ -23,11 +23,12 @@ from traitlens.comparison.rater_maps import (
 )
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.faces.template import Template
+from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.engines import Engine
 from traitlens.pipeline.machine import Machine
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
-from traitlens.relevance.analyze import explain_each
+from traitlens.readouts.readout import LinearPart, LinearReadout
+from traitlens.relevance.attribution import explain_each
 from traitlens.watching import Advance
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 

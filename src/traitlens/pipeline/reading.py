@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from traitlens.features.backbone import Backbone
-from traitlens.readouts.readout import FeatureSpace
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.registry import FitContext, find_readout
 from traitlens.study.settings import ReadoutSettings
 

@@ -10,11 +10,11 @@ from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.comparison.operator import RegionOperator
 from traitlens.faces.regions import Polygon, region_labels, region_names
+from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.engines import Engine
 from traitlens.pipeline.machine import Machine
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.relevance.regions import RegionOperators, region_kernels
 from traitlens.watching import Advance
 from traitlens.words import Y

@@ -22,6 +22,7 @@ from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
 from traitlens.locking import Lock
 from traitlens.memory import give_memory_back, keep_memory
@@ -41,7 +42,7 @@ from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
-from traitlens.readouts.readout import FeatureSpace, Readout
+from traitlens.readouts.readout import Readout
 from traitlens.readouts.registry import find_readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_software, describe_study, digest_tables

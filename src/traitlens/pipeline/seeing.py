@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from traitlens.arrays import open_arrays
+from traitlens.features.extraction import extract
+from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.machine import Machine
-from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import FeatureSpace
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class FeatureWork:
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         """Make a block: features (image, channel, row, column), or (image, feature) of several spaces."""
         pixels = open_arrays(self.prepared)["pixels"][self.blocks[number]].to_numpy()
-        found = read_spaces(self.machine.backbone(), self.spaces, pixels)
+        found = extract(self.machine.backbone(), self.spaces, pixels)
         if len(self.spaces) == 1:
             return {"features": found[self.spaces[0]]}
         flat = [found[space].reshape(len(pixels), -1) for space in self.spaces]

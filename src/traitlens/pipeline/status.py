@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from traitlens import keeping
+from traitlens.features.spaces import FeatureSpace
 from traitlens.locking import read_lock
 from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.protocols import machine_for, with_maps_kept
 from traitlens.pipeline.run import Make, Run
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.study.reading import Study
 from traitlens.watching import Silent
 

@@ -7,19 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from traitlens.features.spaces import FeatureSpace
     from traitlens.readouts.cao2023 import fit_cao2023
     from traitlens.readouts.dense import fit_dense
     from traitlens.readouts.estimator import RidgeReadout
     from traitlens.readouts.fitted import FittedReadouts
     from traitlens.readouts.folds import assign_folds
-    from traitlens.readouts.readout import (
-        DenseReadout,
-        FeatureSpace,
-        LinearPart,
-        LinearReadout,
-        Readout,
-        TunedReadout,
-    )
+    from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout, Readout, TunedReadout
     from traitlens.readouts.registry import METHODS, ReadoutMethod, find_readout, register
     from traitlens.readouts.ridge import fit_ridge
     from traitlens.readouts.saved import TraitModels

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.heads import Heads, HeadStudy
-from traitlens.readouts.readout import DenseReadout, FeatureSpace
+from traitlens.readouts.readout import DenseReadout
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, weigh_kernels
-from traitlens.readouts.readout import FeatureSpace
 
 Weights = Mapping[FeatureSpace, float]
 """How much each feature space counts in the sum of the kernels; 1 where missing."""

@@ -7,9 +7,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.choosing import Factorised, choose
 from traitlens.readouts.kernels import centred_kernel, linear_kernel, weigh_kernels
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES
 
 _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.problems import unknown_choice
-from traitlens.readouts.readout import FeatureSpace, Readout
+from traitlens.readouts.readout import Readout
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, RATING, TRAIT
 
 PREDICTION_COLUMNS = [IMAGE, IDENTITY, GROUP, TRAIT, FOLD, OBSERVED, PREDICTED]

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from traitlens.digests import digest_file
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, Problem
-from traitlens.readouts.readout import FeatureSpace, Readout, Stored, Tail
+from traitlens.readouts.readout import Readout, Stored, Tail
 from traitlens.readouts.registry import readout_kinds
 
 MANIFEST, TENSORS, CARD = "manifest.json", "readouts.safetensors", "README.md"

@@ -10,54 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
 if TYPE_CHECKING:
     from traitlens.features.backbone import Backbone
-
-
-@dataclass(frozen=True)
-class FeatureSpace:
-    """One view of the image as a readout sees it: crop, tap and transform.
-
-    Parameters
-    ----------
-    tap : Tap
-        The layer and its grid.
-    view : str, default "image"
-        Name of the crop of the prepared image; "image" is the prepared image itself.
-    transform : {"none", "sqrt"}
-        Applied to the averaged activation, elementwise.
-    mirror : bool, default False
-        Whether the feature is the mean over the view and its mirror image.
-    region : str, default ""
-        The region of the face that is read, on the average face; the whole face where empty.
-    """
-
-    tap: Tap
-    view: str = "image"
-    transform: Literal["none", "sqrt"] = "none"
-    mirror: bool = False
-    region: str = ""
-
-    def apply(self, averaged: np.ndarray) -> np.ndarray:
-        """Transform averaged activations.
-
-        Parameters
-        ----------
-        averaged : ndarray
-            (image, channel, row, column), not negative.
-
-        Returns
-        -------
-        ndarray
-            The features, of the same shape.
-        """
-        return np.sqrt(averaged) if self.transform == "sqrt" else averaged
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,6 +317,10 @@ class LinearReadout(Readout):
         )
 
 
+END_OF_VGG16 = FeatureSpace(Tap("block5_pool", 1))
+"""The global average of block 5."""
+
+
 @dataclass(frozen=True, eq=False)
 class DenseReadout(Readout):
     """The head of Cao et al. (2023): global average, dense with ReLU, dense with one output.
@@ -391,7 +356,7 @@ class DenseReadout(Readout):
     fc2_weight: np.ndarray
     fc2_bias: np.ndarray
     mean: float = 0.0
-    space: FeatureSpace = FeatureSpace(Tap("block5_pool", 1))
+    space: FeatureSpace = END_OF_VGG16
 
     @classmethod
     def from_arrays(

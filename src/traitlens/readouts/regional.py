@@ -18,7 +18,9 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from traitlens.features.backbone import Backbone
+from traitlens.features.extraction import average_pictures, extract
 from traitlens.features.regional import ReferencePass, regional_faces
+from traitlens.features.spaces import FeatureSpace, Pictures
 from traitlens.features.views import FACE_VIEWS, View
 from traitlens.readouts.choosing import Factorised, Weights, choose
 from traitlens.readouts.kernels import (
@@ -29,8 +31,6 @@ from traitlens.readouts.kernels import (
     pieces,
     weigh_kernels,
 )
-from traitlens.readouts.reading import read_spaces, see, sights
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 from traitlens.words import REGION
 
@@ -230,13 +230,11 @@ class RegionalReader:
         self.spaces = tuple(spaces)
         self.average = average
         self.views = views
-        self._passes: dict[tuple[str, bool], ReferencePass] = {}
-        for view in dict.fromkeys(space.view for space in self.spaces):
-            mine = [space for space in self.spaces if space.view == view]
-            layers = {space.tap.layer for space in mine}
-            for mirrored in sights(any(space.mirror for space in mine)):
-                seen = see(average, view, mirrored, views)
-                self._passes[view, mirrored] = ReferencePass(backbone, seen, layers)
+        self._pictures = Pictures(self.spaces, views)
+        self._passes = {
+            picture: ReferencePass(backbone, self._pictures.cut(average[None], picture)[0], layers)
+            for picture, layers in self._pictures.taps.items()
+        }
         self._base = self._features(average, self.spaces)
 
     def read(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
@@ -263,22 +261,14 @@ class RegionalReader:
                 for space, values in self._features(face, mine).items():
                     found[space] = values - self._base[space]
             else:
-                found |= {
-                    s: v[0] for s, v in read_spaces(self.backbone, mine, image[None], self.views).items()
-                }
+                whole = extract(self.backbone, mine, image[None], self.views)
+                found |= {space: values[0] for space, values in whole.items()}
         return found
 
     def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
         """Compute the features of a face that differs from the average face in places."""
         activations = {
-            (view, mirrored): passed.activations(see(face, view, mirrored, self.views))
-            for (view, mirrored), passed in self._passes.items()
+            picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
+            for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)
         }
-        found = {}
-        for space in spaces:
-            seen = [
-                space.tap.average(activations[space.view, mirrored][space.tap.layer]).float().cpu().numpy()[0]
-                for mirrored in sights(space.mirror)
-            ]
-            found[space] = space.apply(np.asarray(np.mean(seen, axis=0, dtype=np.float32)))
-        return found
+        return {space: average_pictures(space, activations)[0] for space in spaces}

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import FACE_VIEWS, WHOLE
 from traitlens.problems import unknown_choice
 from traitlens.readouts.methods_text import CAO2023_TEXT, DENSE_TEXT, finetune_text, ridge_text
-from traitlens.readouts.readout import DenseReadout, FeatureSpace, LinearReadout, Readout, TunedReadout
+from traitlens.readouts.readout import END_OF_VGG16, DenseReadout, LinearReadout, Readout, TunedReadout
 from traitlens.study.settings import ReadoutSettings
 
 if TYPE_CHECKING:
@@ -110,9 +111,7 @@ class ReadoutMethod:
     readout: type[Readout]
     function: "str | Callable[..., FittedReadouts]"
     methods_text: Callable[[ReadoutSettings], tuple[str, tuple[str, ...]]]
-    spaces: Callable[[ReadoutSettings], dict[FeatureSpace, float]] = lambda _: {
-        FeatureSpace(Tap("block5_pool", 1)): 1.0
-    }
+    spaces: Callable[[ReadoutSettings], dict[FeatureSpace, float]] = lambda _: {END_OF_VGG16: 1.0}
     options: Callable[[ReadoutSettings, FitContext], dict[str, Any]] = lambda _settings, _context: {}
     cost: Callable[[ReadoutSettings, int, int, int], FitCost] = lambda _settings, images, _folds, width: (
         FitCost(memory=16.0 * images * width)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from traitlens.features.spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts import weighing
 from traitlens.readouts.across_traits import mixture
@@ -29,7 +30,7 @@ from traitlens.readouts.kernels import (
     whitened_kernel,
     whitening,
 )
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 
 PENALTIES: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-5, 3, 17))

@@ -22,7 +22,9 @@ import pandas as pd
 
 from traitlens.digests import digest_file
 from traitlens.features.backbone import Backbone
+from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import Preprocessing
+from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import View
 from traitlens.keeping import refuse_other_files, write_whole
 from traitlens.problems import ModelError, Problem
@@ -36,8 +38,7 @@ from traitlens.readouts.manifest import (
     read_manifest,
     read_tensors,
 )  # fmt: skip
-from traitlens.readouts.reading import read_spaces
-from traitlens.readouts.readout import FeatureSpace, Readout, Tail
+from traitlens.readouts.readout import Readout, Tail
 from traitlens.words import GROUP, IMAGE, PREDICTED, TRAIT
 
 
@@ -165,7 +166,7 @@ class TraitModels:
             )
         blocks = []
         for image in images:
-            blocks.append(read_spaces(backbone, self.spaces, np.asarray(image)[None], self.views))
+            blocks.append(extract(backbone, self.spaces, np.asarray(image)[None], self.views))
             if progress is not None:
                 progress(1)
         return {space: np.concatenate([block[space] for block in blocks]) for space in self.spaces}

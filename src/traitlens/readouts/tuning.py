@@ -16,11 +16,12 @@ import pandas as pd
 
 from traitlens.digests import digest
 from traitlens.features.backbone import Layer
+from traitlens.features.spaces import FeatureSpace
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.readout import FeatureSpace, Tail, TunedReadout
+from traitlens.readouts.readout import Tail, TunedReadout
 from traitlens.readouts.ridge import check_counts
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 

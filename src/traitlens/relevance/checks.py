@@ -8,9 +8,9 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.features.backbone import Backbone
+from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.analyze import analyze
-from traitlens.relevance.sights import View
+from traitlens.relevance.attribution import analyze
 
 if TYPE_CHECKING:
     import xarray
@@ -22,7 +22,7 @@ def conservation(ledger: "xarray.Dataset") -> pd.DataFrame:
     Parameters
     ----------
     ledger : Dataset
-        From :func:`traitlens.relevance.analyze.explain_with_ledger`.
+        From :func:`traitlens.relevance.attribution.explain_with_ledger`.
 
     Returns
     -------

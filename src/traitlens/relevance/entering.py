@@ -14,12 +14,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from traitlens.features.spaces import FeatureSpace, Picture
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.readouts.readout import DenseLayer, FeatureSpace, LinearPart, Readout, Tail
+from traitlens.readouts.readout import DenseLayer, LinearPart, Readout, Tail
 from traitlens.relevance.methods import Method
 from traitlens.relevance.propagation import Passage, Propagator
 from traitlens.relevance.rules import Rule
-from traitlens.relevance.sights import Sight, sights_of
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class Entered:
 
     Parameters
     ----------
-    relevance : dict of Sight to dict of str to Tensor
+    relevance : dict of Picture to dict of str to Tensor
         (readout, channel, row, column) by layer.
     prediction : ndarray
         (readout,), rating units.
@@ -45,7 +45,7 @@ class Entered:
         (readout,): sum of relevance over all taps.
     """
 
-    relevance: dict[Sight, dict[str, "torch.Tensor"]]
+    relevance: dict[Picture, dict[str, "torch.Tensor"]]
     prediction: np.ndarray
     reference: np.ndarray
     constant: np.ndarray
@@ -60,7 +60,7 @@ class Cells:
     space : FeatureSpace
         What is read.
     activations : sequence of Tensor
-        (channel, row, column) of each sight of the space.
+        (channel, row, column) of each picture of the space.
     """
 
     def __init__(self, space: FeatureSpace, activations: "Sequence[torch.Tensor]"):
@@ -119,7 +119,7 @@ def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
 
 def enter(
     readouts: Sequence[Readout],
-    activations: Mapping[Sight, Mapping[str, "torch.Tensor"]],
+    activations: Mapping[Picture, Mapping[str, "torch.Tensor"]],
     method: Method,
     reference: Reference = "mean",
 ) -> Entered:
@@ -129,7 +129,7 @@ def enter(
     ----------
     readouts : sequence of Readout
         What is explained.
-    activations : mapping of Sight to mapping of str to Tensor
+    activations : mapping of Picture to mapping of str to Tensor
         (1, channel, row, column) by layer.
     method : Method
         Its rules for dense layers, and whether relevance or gradients are asked for.
@@ -149,9 +149,9 @@ def enter(
         reference = _means_of(reference, readouts)
     cells: dict[FeatureSpace, Cells] = {}
     for space in dict.fromkeys(space for readout in readouts for space in readout.spaces):
-        seen = [activations[sight][space.tap.layer][0].float() for sight in sights_of(space)]
+        seen = [activations[picture][space.tap.layer][0].float() for picture in space.pictures]
         cells[space] = Cells(space, seen)
-    relevance: dict[Sight, dict[str, torch.Tensor]] = {}
+    relevance: dict[Picture, dict[str, torch.Tensor]] = {}
     prediction = np.zeros(len(readouts))
     constant = np.zeros(len(readouts))
     for space, grid in cells.items():
@@ -164,9 +164,9 @@ def enter(
             )
             prediction[place] += deviation
             constant[place] += fixed
-        for sight, values in zip(sights_of(space), grid.activations, strict=True):
+        for picture, values in zip(space.pictures, grid.activations, strict=True):
             units = grid.per_unit(shared) * values + grid.per_unit(even)
-            taps = relevance.setdefault(sight, {})
+            taps = relevance.setdefault(picture, {})
             layer = space.tap.layer
             if layer not in taps:
                 taps[layer] = units.new_zeros(len(readouts), *units.shape[1:])
@@ -197,7 +197,7 @@ def enter(
     return Entered(relevance, prediction, references, constant, np.asarray(entered))
 
 
-def _dtype(activations: Mapping[Sight, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
+def _dtype(activations: Mapping[Picture, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
     """Find the precision of a layer's activations."""
     return next(values[layer].dtype for values in activations.values() if layer in values)
 
@@ -227,7 +227,7 @@ def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
 
 
-def _scale(relevance: Mapping[Sight, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
+def _scale(relevance: Mapping[Picture, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
     """Multiply the relevance of each readout, in place."""
     for taps in relevance.values():
         for values in taps.values():

@@ -7,9 +7,9 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.features.backbone import Backbone
-from traitlens.readouts.readout import FeatureSpace, Readout
-from traitlens.relevance.entering import Cells
-from traitlens.relevance.sights import Sights, View, sights_of
+from traitlens.features.extraction import extract
+from traitlens.features.views import View
+from traitlens.readouts.readout import Readout
 
 
 def predict(
@@ -36,18 +36,10 @@ def predict(
     ndarray
         (readout, image), rating units.
     """
-    spaces = list(dict.fromkeys(space for readout in readouts for space in readout.spaces))
-    sights = Sights(spaces, views)
+    spaces = [space for readout in readouts for space in readout.spaces]
     columns = []
     for image in images:
-        seen = {
-            sight: backbone.activations(sights.see(image, sight)[None], taps)
-            for sight, taps in sights.taps.items()
-        }
-        features: dict[FeatureSpace, np.ndarray] = {}
-        for space in spaces:
-            activations = [seen[sight][space.tap.layer][0].float() for sight in sights_of(space)]
-            features[space] = Cells(space, activations).feature.cpu().numpy()[None]
+        features = extract(backbone, spaces, image[None], views)
         columns.append([readout.predict(features)[0] for readout in readouts])
     return np.array(columns).T
 

@@ -15,11 +15,12 @@ import numpy as np
 
 from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.readouts.readout import FeatureSpace, LinearPart, LinearReadout
+from traitlens.features.spaces import FeatureSpace, Pictures
+from traitlens.features.views import View
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.entering import Cells, Reference
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import propagator
-from traitlens.relevance.sights import Sights, View, sights_of
 
 if TYPE_CHECKING:
     import xarray
@@ -53,7 +54,7 @@ class RegionOperator:
             Any number; each costs one dot product per region, and two where those of a batch do not share
             one reference, as readouts of one fit do.
         reference : {"mean", "zero"} or ratings
-            As in :func:`traitlens.relevance.analyze.analyze`.
+            As in :func:`traitlens.relevance.attribution.analyze`.
 
         Returns
         -------
@@ -130,7 +131,7 @@ class RegionOperators:
                 f"{self.method.name!r} hands on no shares of relevance, so it has no region operator"
             )
         self.spaces = tuple(dict.fromkeys(spaces))
-        self._sights = Sights(self.spaces, views)
+        self._pictures = Pictures(self.spaces, views)
         self._propagator = propagator(self.backbone, self.method)
 
     def of(self, image: np.ndarray, masks: np.ndarray) -> RegionOperator:
@@ -152,19 +153,19 @@ class RegionOperators:
 
         shares: dict[object, dict[str, torch.Tensor]] = {}
         seen: dict[object, dict[str, torch.Tensor]] = {}
-        for sight, taps in self._sights.taps.items():
-            values = self.backbone.input(self._sights.see(image, sight)[None])
+        for picture, taps in self._pictures.taps.items():
+            values = self.backbone.input(self._pictures.cut(image[None], picture))
             passage = self._propagator.read(values, taps)
-            mine = self._sights.from_image(masks, sight, (values.shape[2], values.shape[3]))
-            shares[sight] = passage.forth(torch.from_numpy(mine).to(values.device))
-            seen[sight] = passage.activations
+            mine = self._pictures.from_image(masks, picture, (values.shape[2], values.shape[3]))
+            shares[picture] = passage.forth(torch.from_numpy(mine).to(values.device))
+            seen[picture] = passage.activations
         by_feature, by_reference = {}, {}
         for space in self.spaces:
-            sights, layer = sights_of(space), space.tap.layer
-            cells = Cells(space, [seen[sight][layer][0].float() for sight in sights])
+            pictures, layer = space.pictures, space.tap.layer
+            cells = Cells(space, [seen[picture][layer][0].float() for picture in pictures])
             active = even = cells.average.new_zeros(())
-            for sight, activation in zip(sights, cells.activations, strict=True):
-                share = shares[sight][layer].float()
+            for picture, activation in zip(pictures, cells.activations, strict=True):
+                share = shares[picture][layer].float()
                 active = active + cells.per_cell(share * activation)
                 even = even + cells.per_cell(share)
             by_feature[space] = (active * cells.feature_per_activation).cpu().numpy()

@@ -7,11 +7,12 @@ import numpy as np
 
 from traitlens import words
 from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.features.spaces import Picture, Pictures
+from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.entering import Entered, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import Passage, propagator
-from traitlens.relevance.sights import Sight, Sights, View
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ class Explainer:
         self.reference = reference
         self._propagator = propagator(self.backbone, self.method)
         spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
-        self._sights = Sights(spaces, views)
+        self._pictures = Pictures(spaces, views)
 
     def explain(self, image: np.ndarray) -> "xarray.Dataset":
         """Explain one image.
@@ -75,10 +76,10 @@ class Explainer:
         maps, entered = None, None
         for inputs, weight in self._samples(image):
             passages = {
-                sight: self._propagator.read(values, self._sights.taps[sight])
-                for sight, values in inputs.items()
+                picture: self._propagator.read(values, self._pictures.taps[picture])
+                for picture, values in inputs.items()
             }
-            activations = {sight: passage.activations for sight, passage in passages.items()}
+            activations = {picture: passage.activations for picture, passage in passages.items()}
             now = enter(self.readouts, activations, self.method, self.reference)
             entered = entered or now
             sent = weight * self._to_pixels(image, passages, now)
@@ -87,26 +88,26 @@ class Explainer:
         assert entered is not None
         return self._dataset(maps, entered)
 
-    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[Sight, "torch.Tensor"], float]]:
+    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[Picture, "torch.Tensor"], float]]:
         """Give network inputs and weights; one, unless the method averages over several."""
-        sights = self._sights
-        inputs = {sight: self.backbone.input(sights.see(image, sight)[None]) for sight in sights.taps}
+        pictures = self._pictures
+        inputs = {one: self.backbone.input(pictures.cut(image[None], one)) for one in pictures.taps}
         if self.method.samples is None:
             yield inputs, 1.0
             return
-        samples = {sight: iter(self.method.samples(values)) for sight, values in inputs.items()}
+        samples = {picture: iter(self.method.samples(values)) for picture, values in inputs.items()}
         for together in zip(*samples.values(), strict=True):
             values = dict(zip(samples, (value for value, _ in together), strict=True))
             yield values, together[0][1]
 
     def _to_pixels(
-        self, image: np.ndarray, passages: Mapping[Sight, Passage], entered: Entered
+        self, image: np.ndarray, passages: Mapping[Picture, Passage], entered: Entered
     ) -> np.ndarray:
-        """Send relevance to the pixels of every sight and add up in the prepared image."""
+        """Send relevance to the pixels of every picture and add up in the prepared image."""
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
-        for sight, passage in passages.items():
-            maps = passage.back(entered.relevance[sight]).cpu().numpy()
-            total += self._sights.to_image(maps, sight, (image.shape[0], image.shape[1]))
+        for picture, passage in passages.items():
+            maps = passage.back(entered.relevance[picture]).cpu().numpy()
+            total += self._pictures.to_image(maps, picture, (image.shape[0], image.shape[1]))
         return total
 
     def _dataset(self, maps: np.ndarray, entered: Entered) -> "xarray.Dataset":

@@ -1,0 +1,80 @@
+"""From pixels to features."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traitlens.features.backbone import Backbone
+from traitlens.features.spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.views import View
+
+if TYPE_CHECKING:
+    import torch
+
+
+def extract(
+    backbone: Backbone,
+    spaces: Iterable[FeatureSpace],
+    pixels: np.ndarray,
+    views: Mapping[str, View] | None = None,
+) -> dict[FeatureSpace, np.ndarray]:
+    """Compute feature spaces of a few images; each picture of an image goes through the network once.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    spaces : iterable of FeatureSpace
+        What is read. The `region` of a space is not looked at: the images show it.
+    pixels : ndarray of uint8 (image, y, x, colour)
+        Prepared images, RGB.
+    views : mapping of str to View or None
+        The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
+        None.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        float32 (image, channel, row, column), transformed.
+
+    Raises
+    ------
+    TraitlensError
+        If a view or a tap is not known.
+
+    Examples
+    --------
+    >>> features = extract(backbone, [FeatureSpace(Tap("block4_pool", 7))], images)  # doctest: +SKIP
+    """
+    spaces = list(dict.fromkeys(spaces))
+    pictures = Pictures(spaces, views)
+    activations = {
+        picture: backbone.activations(pictures.cut(pixels, picture), layers)
+        for picture, layers in pictures.taps.items()
+    }
+    return {space: average_pictures(space, activations) for space in spaces}
+
+
+def average_pictures(
+    space: FeatureSpace, activations: Mapping[Picture, Mapping[str, "torch.Tensor"]]
+) -> np.ndarray:
+    """Compute a feature space from the activations of its pictures.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        What is read.
+    activations : mapping of Picture to mapping of str to Tensor
+        (image, channel, row, column) by layer.
+
+    Returns
+    -------
+    ndarray
+        float32 (image, channel, row, column), transformed.
+    """
+    averages = [
+        space.tap.average(activations[picture][space.tap.layer]).float().cpu().contiguous().numpy()
+        for picture in space.pictures
+    ]
+    return space.apply(np.asarray(np.mean(averages, axis=0, dtype=np.float32)))
