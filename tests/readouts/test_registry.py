@@ -76,7 +76,13 @@ def fit_covariance(features, targets, folds, seed=0, progress=None, scale=1.0):
             ratings, reference = matrix.ratings[~inside, column], values[~inside].mean(0)
             weight = np.tensordot(ratings - ratings.mean(), values[~inside] - reference, 1) / len(ratings)
             readout = Covariance(
-                group, trait, int(fold), (scale * weight).astype(np.float32), reference, ratings.mean(), space
+                group,
+                trait,
+                int(fold),
+                (scale * weight).astype(np.float32),
+                reference,
+                float(ratings.mean()),
+                space,
             )
             predicted[inside, column] = readout.predict({space: values[inside]})
             readouts.append(readout)
