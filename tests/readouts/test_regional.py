@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.model_selection import PredefinedSplit
 
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
+from traitlens.readouts.choosing import random_mixes
+from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.regional import cross_fit_cues
+from traitlens.readouts.ridge import PENALTIES
 
 REGIONS = ("eyes", "mouth", "jaw")
 SPACES = [FeatureSpace(Tap("block4_pool", 2), region=name) for name in REGIONS]
@@ -88,8 +93,37 @@ def test_images_that_count_twice_are_as_good_as_two(study):
 
 
 def _centred(kernel, rows):
-    centre = np.eye(len(rows)) - 1 / len(rows)
-    return centre @ kernel[np.ix_(rows, rows)] @ centre
+    seen = kernel[rows][:, rows]
+    centre = np.eye(len(seen)) - 1 / len(seen)
+    return centre @ seen @ centre
+
+
+def test_weights_are_searched_by_himalaya(study):
+    _, kernels, ratings = study
+    ratings = ratings[:, [0, 3]]
+    cues = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES, PENALTIES, search=20, seed=2)
+    np.testing.assert_allclose(cues.weights.sum(axis=2), 1)
+    training = FOLDS != 1
+    spread = [np.trace(_centred(kernel, training)) / training.sum() for kernel in kernels.values()]
+    scaled = [_centred(kernel, training) / one for kernel, one in zip(kernels.values(), spread, strict=True)]
+    tried = [list(mix.values()) for mix in random_mixes(list(kernels), 20, 2)]
+    model = MultipleKernelRidgeCV(
+        kernels="precomputed",
+        solver_params={"n_iter": np.array(tried), "alphas": np.array(PENALTIES), "progress_bar": False},
+        cv=PredefinedSplit(inner_folds(IDENTITIES[training], seed=2)),
+    ).fit(np.stack(scaled), ratings[training] - ratings[training].mean(axis=0))
+    np.testing.assert_allclose(
+        np.exp(model.deltas_.T), cues.weights[:, 1] / cues.penalties[:, 1, None], rtol=1e-6
+    )
+    # himalaya's own prediction of the fold from its own coefficients.
+    cross = []
+    for kernel, one in zip(kernels.values(), spread, strict=True):
+        across = kernel[np.ix_(FOLDS == 1, training)] - kernel[np.ix_(training, training)].mean(axis=0)
+        cross.append((across - across.mean(axis=1, keepdims=True)) / one)
+    predicted = model.predict(np.stack(cross)) + ratings[training].mean(axis=0)
+    np.testing.assert_allclose(cues.predictions[:, FOLDS == 1], predicted.T, atol=1e-6)
+    again = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES, cues.penalties, cues.weights)
+    np.testing.assert_allclose(again.values, cues.values, atol=1e-10)
 
 
 def test_counts_need_penalties_of_an_earlier_fit(study):

@@ -22,7 +22,8 @@ from traitlens.features.extraction import average_pictures, extract
 from traitlens.features.regional import ReferencePass, regional_faces
 from traitlens.features.spaces import FeatureSpace, Pictures
 from traitlens.features.views import FACE_VIEWS, View
-from traitlens.readouts.choosing import Factorised, Weights, choose
+from traitlens.readouts.choosing import Factorised, Weights, choose, random_mixes
+from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import (
     ROWS_AT_ONCE,
     Factors,
@@ -49,12 +50,15 @@ class Cues:
         (target, image), mean rating of the training images. With the cues they sum to the prediction.
     penalties : ndarray
         (target, fold), relative to the mean diagonal of the centred training kernel.
+    weights : ndarray
+        (target, fold, feature space), how much each kernel counts, in the order of the kernels; sums of 1.
     """
 
     regions: tuple[str, ...]
     values: np.ndarray
     intercepts: np.ndarray
     penalties: np.ndarray
+    weights: np.ndarray
 
     @property
     def predictions(self) -> np.ndarray:
@@ -68,7 +72,8 @@ def cross_fit_cues(
     folds: np.ndarray,
     identities: np.ndarray,
     penalties: Sequence[float] | np.ndarray = PENALTIES,
-    weights: Weights | None = None,
+    weights: Weights | np.ndarray | None = None,
+    search: int = 0,
     sharing: float = 0.5,
     seed: int = 0,
     counts: np.ndarray | None = None,
@@ -88,12 +93,16 @@ def cross_fit_cues(
     penalties : sequence of float, or ndarray
         A sequence: inner folds choose from it for each target and fold. An array (target, fold), such as
         `penalties` of earlier cues: taken as it is.
-    weights : mapping of FeatureSpace to float or None, default None
-        How much each kernel counts; 1 where missing.
+    weights : mapping of FeatureSpace to float, ndarray or None, default None
+        How much each kernel counts: 1 where missing; an array (target, fold, feature space), such as
+        `weights` of earlier cues.
+    search : int, default 0
+        Number of random weightings that inner folds choose from for each target and fold, together with the
+        penalty (see :func:`search_weights`); 0 takes `weights`.
     sharing : float, default 0.5
-        Share of the average over all targets in the error that chooses the penalty, 0 to 1.
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1; not of `search`.
     seed : int, default 0
-        Seed of the inner folds.
+        Seed of the inner folds and of random weightings.
     counts : ndarray or None, default None
         (image,), how often each image counts in the fit, such as 0, 1, 2 in a bootstrap sample; needs
         penalties that are taken as they are.
@@ -102,6 +111,11 @@ def cross_fit_cues(
     -------
     Cues
         Of every image, also of those that are not rated.
+
+    Raises
+    ------
+    ValueError
+        If images count differently and penalties or weights are to be chosen.
 
     Examples
     --------
@@ -115,44 +129,123 @@ def cross_fit_cues(
     >>> cues.regions, cues.values.std(axis=2).round(1).tolist()
     (('eyes', 'mouth'), [[0.0, 1.0]])
     """
-    if counts is not None and not isinstance(penalties, np.ndarray):
+    if counts is not None and (search or not isinstance(penalties, np.ndarray)):
         raise ValueError("images that count differently need penalties of an earlier fit")
     regions = tuple(dict.fromkeys(space.region for space in kernels))
-    number = ratings.shape[1]
-    numbers = np.unique(folds)
+    place_of = [regions.index(space.region) for space in kernels]
+    number, numbers = ratings.shape[1], np.unique(folds)
     values = np.zeros((number, len(regions), len(ratings)))
     intercepts = np.empty((number, len(ratings)))
-    chosen = np.empty((number, len(numbers)))
-    for place, fold in enumerate(numbers):
+    strengths = np.empty((number, len(numbers)))
+    shares = np.empty((number, len(numbers), len(kernels)))
+    if not search:
+        shares[:] = _shares(kernels, weights)
+    if isinstance(penalties, np.ndarray):
+        strengths[:] = penalties
+    for turn, fold in enumerate(numbers):
         inside = np.flatnonzero(folds == fold)
         for columns, rated in columns_by_images(ratings):
             training = np.flatnonzero((folds != fold) & rated)
-            wanted = ratings[np.ix_(training, columns)]
+            wanted, people = ratings[np.ix_(training, columns)], identities[training]
             counted = None if counts is None else counts[training].astype(float)
-            with threadpool_limits(1):
-                if isinstance(penalties, np.ndarray):
-                    strengths = penalties[columns, place]
-                else:
-                    strengths = choose(
-                        kernels,
-                        training,
-                        wanted,
-                        identities[training],
-                        penalties,
-                        [weights or {}],
-                        sharing,
-                        seed,
-                    ).penalties
-                factors = weigh_kernels(kernels, training, weights or {})
-                kernel, _ = centred_kernel(kernels, factors, training, counted)
-                means = np.average(wanted, axis=0, weights=counted)
-                coefficients = Factorised.of(kernel, counted).solve(wanted - means, strengths)
-            found = contributions(kernels, factors, training, coefficients, inside, counted)
-            for space, part in found.items():
-                values[columns[:, None], regions.index(space.region), inside] += part.T
+            means = np.average(wanted, axis=0, weights=counted)
             intercepts[np.ix_(columns, inside)] = means[:, None]
-            chosen[columns, place] = strengths
-    return Cues(regions, values, intercepts, chosen)
+            if search:
+                found = search_weights(kernels, training, wanted, people, search, penalties, seed)
+                shares[columns, turn], strengths[columns, turn] = found
+            for mine in _alike(shares[columns, turn]):
+                targets, weighed = (
+                    columns[mine],
+                    dict(zip(kernels, shares[columns[mine[0]], turn], strict=True)),
+                )
+                with threadpool_limits(1):
+                    if not search and not isinstance(penalties, np.ndarray):
+                        strengths[targets, turn] = choose(
+                            kernels, training, wanted[:, mine], people, penalties, [weighed], sharing, seed
+                        ).penalties
+                    factors = weigh_kernels(kernels, training, weighed)
+                    kernel, _ = centred_kernel(kernels, factors, training, counted)
+                    coefficients = Factorised.of(kernel, counted).solve(
+                        wanted[:, mine] - means[mine], strengths[targets, turn]
+                    )
+                parts = contributions(kernels, factors, training, coefficients, inside, counted)
+                for place, part in zip(place_of, parts.values(), strict=True):
+                    values[targets[:, None], place, inside] += part.T
+    return Cues(regions, values, intercepts, strengths, shares)
+
+
+def _shares(kernels: Kernels, weights: Weights | np.ndarray | None) -> np.ndarray:
+    """Return weights (..., feature space) that sum to 1."""
+    if not isinstance(weights, np.ndarray):
+        weights = np.array([(weights or {}).get(space, 1.0) for space in kernels], float)
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def _alike(rows: np.ndarray) -> list[np.ndarray]:
+    """Return the places of equal rows, together."""
+    _, groups = np.unique(rows, axis=0, return_inverse=True)
+    return [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+
+
+def search_weights(
+    kernels: Kernels,
+    training: np.ndarray,
+    values: np.ndarray,
+    identities: np.ndarray,
+    number: int = 100,
+    penalties: Sequence[float] | np.ndarray = PENALTIES,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose weights of kernels and penalties for each target in inner folds by identity.
+
+    Random search of Dupré la Tour et al. (2022), by himalaya. Equal weights are among those that are tried.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    training : ndarray of int
+        (training image,).
+    values : ndarray
+        (training image, target), ratings.
+    identities : ndarray
+        (training image,).
+    number : int, default 100
+        Number of weightings that are tried.
+    penalties : sequence of float
+        To choose from, relative to the mean diagonal of the centred training kernel.
+    seed : int, default 0
+        Seed of the inner folds and of the weightings.
+
+    Returns
+    -------
+    weights : ndarray
+        (target, feature space), sums of 1.
+    penalties : ndarray
+        (target,).
+    """
+    from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
+    from sklearn.model_selection import PredefinedSplit
+
+    centred = np.stack(
+        [
+            centred_kernel({space: kernel}, weigh_kernels({space: kernel}, training, {}), training)[0]
+            for space, kernel in kernels.items()
+        ]
+    )
+    tried = np.array([list(mix.values()) for mix in random_mixes(list(kernels), number, seed)])
+    with threadpool_limits(2):
+        logs, _, _ = solve_multiple_kernel_ridge_random_search(
+            centred,
+            values - values.mean(axis=0),
+            n_iter=tried,
+            alphas=np.asarray(penalties, float),
+            cv=PredefinedSplit(inner_folds(identities, seed=seed)),
+            progress_bar=False,
+        )
+    weights = np.exp(logs).T  # divided by the penalty
+    total = weights.sum(axis=1)
+    return weights / total[:, None], 1 / total
 
 
 def contributions(
