@@ -1,19 +1,23 @@
 r"""Regional faces: one region of a face on the average face, so that nothing else of the person enters.
 
 With the mask :math:`m_r` of a region and the average face :math:`a`, the regional face is
-:math:`x_r = m_r x + (1 - m_r) a`.
+:math:`x_r = m_r x + (1 - m_r) a`. Its regional features are :math:`\phi_r(x) = \phi(x_r) - \phi(a)`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import xarray as xr
 
+from traitlens.faces.masks import feathered_masks, joined_names
+from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.features.backbone import Backbone
-from traitlens.features.convolving import convolve, max_pool
-
-if TYPE_CHECKING:
-    import torch
+from traitlens.features.extraction import average_pictures, extract
+from traitlens.features.reference_pass import ReferencePass
+from traitlens.features.spaces import FeatureSpace, Pictures
+from traitlens.features.views import View
+from traitlens.words import REGION
 
 
 def average_face(images: Iterable[np.ndarray]) -> np.ndarray:
@@ -44,131 +48,146 @@ def average_face(images: Iterable[np.ndarray]) -> np.ndarray:
     return np.rint(total / count).astype(np.uint8)
 
 
-def regional_faces(image: np.ndarray, masks: np.ndarray, average: np.ndarray) -> np.ndarray:
-    """Put each region of a face on the average face.
+@dataclass(frozen=True, eq=False)
+class RegionalFaces:
+    """How the regional faces of a study are made.
 
     Parameters
     ----------
-    image, average : ndarray
-        uint8 RGB (row, column, 3).
-    masks : ndarray
-        (region, row, column), 0 to 1.
-
-    Returns
-    -------
-    ndarray
-        uint8 RGB (region, row, column, 3). Where the mask is 1 the pixels are those of the face, where it is
-        0 those of the average; between, they are rounded.
+    average : ndarray
+        uint8 RGB (row, column, 3), of :func:`average_face`.
+    polygons : mapping of str to sequence, optional
+        The study's own regions, as :func:`traitlens.faces.regions.region_labels` takes them.
+    join_sides : bool, default True
+        Whether regions of the left and the right become one, such as "eyes".
 
     Examples
     --------
-    >>> white, black = np.full((1, 3, 3), 255, np.uint8), np.zeros((1, 3, 3), np.uint8)
-    >>> regional_faces(white, np.array([[[0, 0.5, 1]]]), black)[0, 0, :, 0].tolist()
-    [0, 128, 255]
+    >>> RegionalFaces(np.zeros((8, 8, 3), np.uint8)).regions
+    ('eyes', 'brows', 'nose', 'mouth', 'forehead', 'cheeks', 'jaw', 'background')
     """
-    masks = np.asarray(masks, np.float32)[..., None]
-    mixed = masks * image.astype(np.float32) + (1 - masks) * average.astype(np.float32)
-    return np.rint(mixed).astype(np.uint8)
+
+    average: np.ndarray
+    polygons: Mapping[str, Polygon] = field(default_factory=dict)
+    join_sides: bool = True
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions."""
+        return joined_names(region_names(self.polygons), self.join_sides)
+
+    def masks(self, points: np.ndarray) -> xr.DataArray:
+        """Compute the masks of a face.
+
+        Parameters
+        ----------
+        points : ndarray (478, 2)
+            The mesh in pixels of the prepared image.
+
+        Returns
+        -------
+        DataArray of float32 (region, y, x)
+            Of :func:`traitlens.faces.masks.feathered_masks`.
+        """
+        labels = region_labels(points, len(self.average), self.polygons)
+        return feathered_masks(labels, region_names(self.polygons), self.join_sides)
+
+    def put_on(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Put a region of a face on the average face.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3), prepared.
+        mask : ndarray
+            (row, column), 0 to 1.
+
+        Returns
+        -------
+        ndarray
+            uint8 RGB (row, column, 3). Where the mask is 1 the pixels are those of the face, where it is 0
+            those of the average; between, they are rounded.
+
+        Examples
+        --------
+        >>> faces = RegionalFaces(np.zeros((1, 3, 3), np.uint8))
+        >>> faces.put_on(np.full((1, 3, 3), 255, np.uint8), np.array([[0, 0.5, 1]]))[0, :, 0].tolist()
+        [0, 128, 255]
+        """
+        weight = np.asarray(mask, np.float32)[..., None]
+        mixed = weight * image.astype(np.float32) + (1 - weight) * self.average.astype(np.float32)
+        return np.rint(mixed).astype(np.uint8)
 
 
-class ReferencePass:
-    """Activations of a reference image, and of images that differ from it in a part of their pixels.
-
-    A pixel changes only the units whose receptive field holds it; layers are computed in the box that holds
-    these units, and have the activations of the reference elsewhere.
+class RegionalExtractor:
+    """Computes regional features: those of a face's regional faces, less those of the average face.
 
     Parameters
     ----------
     backbone : Backbone
         The network.
-    pixels : ndarray
-        uint8 RGB (row, column, 3), the reference.
-    layers : collection of str
-        Names of the layers whose activations are wanted.
+    spaces : sequence of FeatureSpace
+        What is read; spaces without a region are read of the whole face, as they are.
+    faces : RegionalFaces
+        How regional faces are made.
+    views : mapping of str to View or None
+        The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
+        None.
+
+    Raises
+    ------
+    TraitlensError
+        If a view or a tap is not known.
     """
 
-    def __init__(self, backbone: Backbone, pixels: np.ndarray, layers: Collection[str]):
-        import torch
+    def __init__(
+        self,
+        backbone: Backbone,
+        spaces: Sequence[FeatureSpace],
+        faces: RegionalFaces,
+        views: Mapping[str, View] | None = None,
+    ):
+        self.spaces = tuple(spaces)
+        self.faces = faces
+        self._backbone = backbone
+        self._pictures = Pictures(self.spaces, views)
+        self._passes = {
+            picture: ReferencePass(backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
+            for picture, layers in self._pictures.taps.items()
+        }
+        self.base = self._features(faces.average, self.spaces)
 
-        depth = max(len(backbone.up_to(name)) for name in layers)
-        self.backbone = backbone
-        self.pixels = pixels
-        self.wanted = frozenset(layers)
-        self._layers = backbone.layers[:depth]
-        self._activations = backbone.activations(pixels[None], [layer.name for layer in self._layers])
-        inputs = [backbone.input(pixels[None]), *(self._activations[layer.name] for layer in self._layers)]
-        # Padded with zeros, so that convolutions need not know the edges of the image.
-        self._padded = [torch.nn.functional.pad(values, (1, 1, 1, 1)) for values in inputs[:-1]]
-
-    def activations(self, pixels: np.ndarray) -> dict[str, "torch.Tensor"]:
-        """Compute the activations of an image.
+    def extract(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
+        """Compute the regional features of one image.
 
         Parameters
         ----------
-        pixels : ndarray
-            uint8 RGB (row, column, 3), of the size of the reference.
+        image : ndarray
+            uint8 RGB (row, column, 3), prepared.
+        masks : DataArray (region, y, x)
+            Of :meth:`RegionalFaces.masks`.
 
         Returns
         -------
-        dict of str to Tensor
-            float (1, channel, row, column) by layer: those of :meth:`Backbone.activations` within rounding.
-            Units that no changed pixel reaches have the activations of the reference to the bit.
+        dict of FeatureSpace to ndarray
+            float32 (channel, row, column); exactly zero where the region changes nothing.
         """
-        import torch
-
-        found = {name: self._activations[name] for name in self.wanted}
-        box = _changed(pixels, self.pixels)
-        with torch.inference_mode():
-            values = self.backbone.input(pixels[None, *box])
-            for layer, padded in zip(self._layers, self._padded, strict=True):
-                if values.numel() == 0:
-                    break
-                pools = layer.weight is None
-                sides = list(zip(box, padded.shape[2:], strict=True))
-                patch = _patch(padded, [_needed(side, length, pools) for side, length in sides], values, box)
-                box = [_reached(side, length, pools) for side, length in sides]
-                if layer.weight is None:
-                    values = max_pool(patch)
-                else:
-                    values = convolve(patch, layer.weight, layer.bias, padding=0).relu_()
-                if layer.name in self.wanted:
-                    found[layer.name] = found[layer.name].clone()
-                    found[layer.name][:, :, *box] = values
+        found = {}
+        for region in dict.fromkeys(space.region for space in self.spaces):
+            mine = [space for space in self.spaces if space.region == region]
+            if region:
+                face = self.faces.put_on(image, masks.sel({REGION: region}).values)
+                for space, values in self._features(face, mine).items():
+                    found[space] = values - self.base[space]
+            else:
+                whole = extract(self._backbone, mine, image[None], self._pictures.views)
+                found |= {space: values[0] for space, values in whole.items()}
         return found
 
-
-def _changed(pixels: np.ndarray, reference: np.ndarray) -> list[slice]:
-    """Find the rows and columns of the box that holds all pixels that differ; it may be empty."""
-    differs = (pixels != reference).any(axis=2)
-    sides = [np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0)]
-    return [slice(int(side[0]), int(side[-1]) + 1) if len(side) else slice(0, 0) for side in sides]
-
-
-def _reached(side: slice, padded: int, pools: bool) -> slice:
-    """Find the rows (or columns) of a layer's output that depend on some of its input."""
-    length = padded - 2
-    if pools:
-        return slice(side.start // 2, min(-(-side.stop // 2), length // 2))
-    return slice(max(side.start - 1, 0), min(side.stop + 1, length))
-
-
-def _needed(side: slice, padded: int, pools: bool) -> slice:
-    """Find the rows of a layer's padded input from which the rows that are reached are computed."""
-    reached = _reached(side, padded, pools)
-    if pools:
-        return slice(2 * reached.start + 1, 2 * reached.stop + 1)
-    return slice(reached.start, reached.stop + 2)
-
-
-def _patch(
-    padded: "torch.Tensor", needed: Sequence[slice], values: "torch.Tensor", box: Sequence[slice]
-) -> "torch.Tensor":
-    """Copy a part of a layer's padded input, with new values in a box of it."""
-    patch = padded[:, :, *needed].clone()
-    rows, columns = (
-        slice(side.start + 1 - part.start, side.stop + 1 - part.start)
-        for side, part in zip(box, needed, strict=True)
-    )
-    inside = patch[:, :, rows, columns]
-    inside.copy_(values[:, :, : inside.shape[2], : inside.shape[3]])
-    return patch
+    def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
+        """Compute the features of a face that differs from the average face in places."""
+        activations = {
+            picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
+            for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)
+        }
+        return {space: average_pictures(space, activations)[0] for space in spaces}

@@ -10,18 +10,13 @@ dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the pred
 and :math:`g_r` is the cue of region r (Brunswik 1956).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from traitlens.features.backbone import Backbone
-from traitlens.features.extraction import average_pictures, extract
-from traitlens.features.regional import ReferencePass, regional_faces
-from traitlens.features.spaces import FeatureSpace, Pictures
-from traitlens.features.views import FACE_VIEWS, View
+from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.choosing import Factorised, Weights, choose, random_mixes
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import (
@@ -33,7 +28,6 @@ from traitlens.readouts.kernels import (
     weigh_kernels,
 )
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
-from traitlens.words import REGION
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,78 +284,3 @@ def contributions(
             part -= shares[rows] @ (kernel[training[rows]][:, training] @ scaled)
         found[space] = part
     return found
-
-
-class RegionalReader:
-    """Computes regional features: those of a face's regional faces, less those of the average face.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The network.
-    spaces : sequence of FeatureSpace
-        What is read; spaces without a region are read of the whole face, as they are.
-    average : ndarray
-        uint8 RGB (row, column, 3), of :func:`traitlens.features.regional.average_face`.
-    views : mapping of str to View
-        The crops that the spaces name, apart from "image".
-
-    Raises
-    ------
-    TraitlensError
-        If a view or a tap is not known.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        spaces: Sequence[FeatureSpace],
-        average: np.ndarray,
-        views: Mapping[str, View] = FACE_VIEWS,
-    ):
-        self.backbone = backbone
-        self.spaces = tuple(spaces)
-        self.average = average
-        self.views = views
-        self._pictures = Pictures(self.spaces, views)
-        self._passes = {
-            picture: ReferencePass(backbone, self._pictures.cut(average[None], picture)[0], layers)
-            for picture, layers in self._pictures.taps.items()
-        }
-        self._base = self._features(average, self.spaces)
-
-    def read(self, image: np.ndarray, masks: xr.DataArray) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the regional features of one image.
-
-        Parameters
-        ----------
-        image : ndarray
-            uint8 RGB (row, column, 3), prepared.
-        masks : DataArray (region, y, x)
-            Of :func:`traitlens.faces.masks.feathered_masks`.
-
-        Returns
-        -------
-        dict of FeatureSpace to ndarray
-            float32 (channel, row, column); exactly zero where the region changes nothing.
-        """
-        found = {}
-        for region in dict.fromkeys(space.region for space in self.spaces):
-            mine = [space for space in self.spaces if space.region == region]
-            if region:
-                mask = masks.sel({REGION: region}).values
-                face = regional_faces(image, mask[None], self.average)[0]
-                for space, values in self._features(face, mine).items():
-                    found[space] = values - self._base[space]
-            else:
-                whole = extract(self.backbone, mine, image[None], self.views)
-                found |= {space: values[0] for space, values in whole.items()}
-        return found
-
-    def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the features of a face that differs from the average face in places."""
-        activations = {
-            picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
-            for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)
-        }
-        return {space: average_pictures(space, activations)[0] for space in spaces}

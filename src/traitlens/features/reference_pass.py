@@ -1,0 +1,115 @@
+"""Passes through the network that compute only what differs from a reference image."""
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traitlens.features.backbone import Backbone
+from traitlens.features.convolving import convolve, max_pool
+
+if TYPE_CHECKING:
+    import torch
+
+
+class ReferencePass:
+    """Activations of a reference image, and of images that differ from it in a part of their pixels.
+
+    A pixel changes only the units whose receptive field holds it; layers are computed in the box that holds
+    these units, and have the activations of the reference elsewhere.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    pixels : ndarray
+        uint8 RGB (row, column, 3), the reference.
+    layers : collection of str
+        Names of the layers whose activations are wanted.
+    """
+
+    def __init__(self, backbone: Backbone, pixels: np.ndarray, layers: Collection[str]):
+        import torch
+
+        depth = max(len(backbone.up_to(name)) for name in layers)
+        self.backbone = backbone
+        self.pixels = pixels
+        self.wanted = frozenset(layers)
+        self._layers = backbone.layers[:depth]
+        self._activations = backbone.activations(pixels[None], [layer.name for layer in self._layers])
+        inputs = [backbone.input(pixels[None]), *(self._activations[layer.name] for layer in self._layers)]
+        # Padded with zeros, so that convolutions need not know the edges of the image.
+        self._padded = [torch.nn.functional.pad(values, (1, 1, 1, 1)) for values in inputs[:-1]]
+
+    def activations(self, pixels: np.ndarray) -> dict[str, "torch.Tensor"]:
+        """Compute the activations of an image.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 RGB (row, column, 3), of the size of the reference.
+
+        Returns
+        -------
+        dict of str to Tensor
+            float (1, channel, row, column) by layer: those of :meth:`Backbone.activations` within rounding.
+            Units that no changed pixel reaches have the activations of the reference to the bit.
+        """
+        import torch
+
+        found = {name: self._activations[name] for name in self.wanted}
+        box = _changed(pixels, self.pixels)
+        with torch.inference_mode():
+            values = self.backbone.input(pixels[None, *box])
+            for layer, padded in zip(self._layers, self._padded, strict=True):
+                if values.numel() == 0:
+                    break
+                pools = layer.weight is None
+                sides = list(zip(box, padded.shape[2:], strict=True))
+                patch = _patch(padded, [_needed(side, length, pools) for side, length in sides], values, box)
+                box = [_reached(side, length, pools) for side, length in sides]
+                if layer.weight is None:
+                    values = max_pool(patch)
+                else:
+                    values = convolve(patch, layer.weight, layer.bias, padding=0).relu_()
+                if layer.name in self.wanted:
+                    found[layer.name] = found[layer.name].clone()
+                    found[layer.name][:, :, *box] = values
+        return found
+
+
+def _changed(pixels: np.ndarray, reference: np.ndarray) -> list[slice]:
+    """Find the rows and columns of the box that holds all pixels that differ; it may be empty."""
+    differs = (pixels != reference).any(axis=2)
+    sides = [np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0)]
+    return [slice(int(side[0]), int(side[-1]) + 1) if len(side) else slice(0, 0) for side in sides]
+
+
+def _reached(side: slice, padded: int, pools: bool) -> slice:
+    """Find the rows (or columns) of a layer's output that depend on some of its input."""
+    length = padded - 2
+    if pools:
+        return slice(side.start // 2, min(-(-side.stop // 2), length // 2))
+    return slice(max(side.start - 1, 0), min(side.stop + 1, length))
+
+
+def _needed(side: slice, padded: int, pools: bool) -> slice:
+    """Find the rows of a layer's padded input from which the rows that are reached are computed."""
+    reached = _reached(side, padded, pools)
+    if pools:
+        return slice(2 * reached.start + 1, 2 * reached.stop + 1)
+    return slice(reached.start, reached.stop + 2)
+
+
+def _patch(
+    padded: "torch.Tensor", needed: Sequence[slice], values: "torch.Tensor", box: Sequence[slice]
+) -> "torch.Tensor":
+    """Copy a part of a layer's padded input, with new values in a box of it."""
+    patch = padded[:, :, *needed].clone()
+    rows, columns = (
+        slice(side.start + 1 - part.start, side.stop + 1 - part.start)
+        for side, part in zip(box, needed, strict=True)
+    )
+    inside = patch[:, :, rows, columns]
+    inside.copy_(values[:, :, : inside.shape[2], : inside.shape[3]])
+    return patch
