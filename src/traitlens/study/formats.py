@@ -18,6 +18,7 @@ import pandas as pd
 
 from traitlens.problems import Problem, StudyError
 from traitlens.study.tables import as_text, texts
+from traitlens.study.unpacked import check_matlab, check_workbook
 
 MOST_COLUMNS = 20_000
 """More columns than any table of ratings has; a damaged file may declare millions."""
@@ -217,6 +218,7 @@ def _read_excel(path: Path) -> pd.DataFrame:
             _check_bytes(sum(entry.file_size for entry in archive.infolist()), path.name)
     else:
         _check_bytes(path.stat().st_size, path.name)
+    check_workbook(path)
     workbook = CalamineWorkbook.from_path(path)
     for name in workbook.sheet_names:
         sheet = workbook.get_sheet_by_name(name)
@@ -291,6 +293,7 @@ def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
     import h5py
     from scipy.io import loadmat
 
+    check_matlab(path)
     if not h5py.is_hdf5(path):
         read = loadmat(path, chars_as_strings=True)
         return {name: np.asarray(value) for name, value in read.items() if not name.startswith("__")}

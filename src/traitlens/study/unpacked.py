@@ -1,0 +1,314 @@
+"""Measure what workbooks and MATLAB files unpack to, before a reader takes memory for it."""
+
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+from xml.parsers import expat
+
+from traitlens.problems import Problem, StudyError
+
+AT_ONCE = 2**20
+"""Bytes that are read or unpacked at once."""
+COMPRESSED = 15
+"""Type of a compressed element in a MATLAB file (miCOMPRESSED)."""
+MOST_BYTES = 2**29
+"""Bytes that the variables of a file unpack to at most: half a gigabyte."""
+MOST_REFERENCES = 100_000
+"""Cells of MATLAB cell arrays (version 7.3) in one file at most; each is a variable of its own."""
+DEEPEST = 3
+"""Levels of cell arrays and structs within another."""
+MOST_CELLS = 2**24
+"""Cells of the rectangle that holds all cells of a sheet at most."""
+TOO_LARGE = "unpacks to more than half a gigabyte"
+
+_CELL = re.compile(r"([A-Z]{0,3})(\d{1,9})")
+
+
+def check_workbook(path: Path) -> None:
+    """Check that the sheets of a workbook fit into memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    StudyError
+        If the cells of a sheet are so far apart that its rectangle has more than :data:`MOST_CELLS` cells.
+    """
+    rows, columns = sheet_extent(path)
+    if rows * columns > MOST_CELLS:
+        advice = "delete what lies far from the table, or save the table as CSV"
+        raise StudyError(Problem(f"declares {rows:,} x {columns:,} cells", advice, path.name))
+
+
+def sheet_extent(path: Path) -> tuple[int, int]:
+    """Return the last row and column that any sheet of a workbook uses.
+
+    Readers make a dense table of the rectangle that holds all cells, so that two cells far apart take as
+    much memory as a full sheet.
+
+    Parameters
+    ----------
+    path : Path
+        An .xlsx, .xlsm, .xlsb or .ods file; others (.xls) cannot exceed 65,536 rows and 256 columns.
+
+    Returns
+    -------
+    (int, int)
+        Rows and columns, of the largest sheet in each direction.
+
+    References
+    ----------
+    ECMA-376, Part 1, 18.3.1; [MS-XLSB] 2.1.4; OpenDocument 1.3, Part 3, 9.1.
+    """
+    if not zipfile.is_zipfile(path):
+        return 0, 0
+    rows = columns = 0
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            measure = _ods_extents if name == "content.xml" else _EXTENTS.get(Path(name).suffix.lower())
+            if measure is not None:
+                with archive.open(name) as part:
+                    row, column = measure(part)
+                rows, columns = max(rows, row), max(columns, column)
+    return rows, columns
+
+
+def _parse(part: IO[bytes], start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
+    """Parse XML piece by piece; what is not well formed is left to the reader."""
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    try:
+        while piece := part.read(AT_ONCE):
+            parser.Parse(piece)
+        parser.Parse(b"", True)
+    except expat.ExpatError:
+        return
+
+
+def _xlsx_extents(part: IO[bytes]) -> tuple[int, int]:
+    """Return the largest row and column that cells and rows of a sheet name."""
+    largest = [0, 0]
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        """Take the place of a cell or row."""
+        if name.rpartition(" ")[2] in ("c", "row") and (found := _CELL.fullmatch(attributes.get("r", ""))):
+            letters, row = found.groups()
+            column = 0
+            for letter in letters:
+                column = 26 * column + ord(letter) - ord("A") + 1
+            largest[:] = max(largest[0], int(row)), max(largest[1], column)
+
+    _parse(part, start, lambda _: None)
+    return largest[0], largest[1]
+
+
+def _ods_extents(part: IO[bytes]) -> tuple[int, int]:
+    """Return the last row and column with content; cells and rows may be repeated."""
+    place, largest = {"row": 0, "column": 0, "cell": 0, "rows": 1, "columns": 1}, [0, 0]
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        """Take the place of a cell."""
+        local = name.rpartition(" ")[2]
+        values = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
+        if local == "table":
+            place.update(row=0)
+        elif local == "table-row":
+            place.update(column=0, rows=int(values.get("number-rows-repeated", 1)))
+            place["row"] += place["rows"]
+        elif local in ("table-cell", "covered-table-cell"):
+            place["column"] += int(values.get("number-columns-repeated", 1))
+            place["cell"] = 1
+        if place["cell"] and (local not in ("table-cell", "covered-table-cell") or "value-type" in values):
+            largest[:] = max(largest[0], place["row"]), max(largest[1], place["column"])
+
+    def end(name: str) -> None:
+        """Leave a cell."""
+        if name.rpartition(" ")[2] in ("table-cell", "covered-table-cell"):
+            place["cell"] = 0
+
+    _parse(part, start, end)
+    return largest[0], largest[1]
+
+
+def _xlsb_extents(part: IO[bytes]) -> tuple[int, int]:
+    """Return the largest row and column of the records of a binary sheet."""
+    data = part.read()
+    rows = columns = position = 0
+
+    def number(most: int) -> int:
+        """Read an integer of seven bits a byte."""
+        nonlocal position
+        value = 0
+        for index in range(most):
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                break
+        return value
+
+    try:
+        while position < len(data):
+            kind, size = number(2), number(4)
+            if kind == 0:  # BrtRowHdr
+                rows = max(rows, struct.unpack_from("<I", data, position)[0] + 1)
+            elif kind <= 11:  # BrtCellBlank to BrtFmlaError
+                columns = max(columns, struct.unpack_from("<I", data, position)[0] + 1)
+            position += size
+    except (IndexError, struct.error):
+        pass
+    return rows, columns
+
+
+_EXTENTS: dict[str, Callable[[IO[bytes]], tuple[int, int]]] = {
+    ".xml": _xlsx_extents,
+    ".bin": _xlsb_extents,
+}
+
+
+def check_matlab(path: Path) -> None:
+    """Check that reading the variables of a MATLAB file opens no other file and fits into memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file, of any version.
+
+    Raises
+    ------
+    StudyError
+        If a variable is stored in other files, or variables unpack to more than :data:`MOST_BYTES`, hold
+        more than :data:`MOST_REFERENCES` cells or cell arrays in more than :data:`DEEPEST` levels.
+
+    References
+    ----------
+    MathWorks, "MAT-File Format".
+    """
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        fault = "" if _mat_bytes(path) <= MOST_BYTES else TOO_LARGE
+    else:
+        with h5py.File(path, "r") as file:
+            fault = _Variables(file).find_fault()
+    if fault:
+        advice = "save the table's columns as numbers and text, with save(..., '-v7')"
+        raise StudyError(Problem(fault, advice, path.name))
+
+
+class _Variables:
+    """The variables of a MATLAB file of version 7.3, measured without reading them.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file.
+    """
+
+    def __init__(self, file: Any):
+        self.file = file
+        self.known: dict[int, tuple[int, int]] = {}
+
+    def find_fault(self) -> str:
+        """Return why the file shall not be read; empty if it can be."""
+        import h5py
+
+        groups, seen = [self.file], set()
+        while groups:
+            group = groups.pop()
+            if _address(group) in seen:
+                continue
+            seen.add(_address(group))
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    return "holds links to other variables or files"
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                elif isinstance(item, h5py.Dataset):
+                    if item.external or item.is_virtual:
+                        return "stores a variable in other files"
+                    if item.dtype.hasobject and h5py.check_ref_dtype(item.dtype) is None:
+                        return "holds values of a kind that MATLAB does not write"
+        try:
+            sizes = [self.measure(self.file[name]) for name in self.file if not name.startswith("#")]
+        except (RecursionError, ValueError):
+            return "holds cell arrays in too many levels"
+        if sum(size for size, _ in sizes) > MOST_BYTES:
+            return TOO_LARGE
+        if sum(cells for _, cells in sizes) > MOST_REFERENCES:
+            return f"holds more than {MOST_REFERENCES:,} cells of cell arrays"
+        return ""
+
+    def measure(self, item: Any, level: int = 0) -> tuple[int, int]:
+        """Return bytes and cells of a variable with all that it refers to."""
+        import h5py
+
+        if level > DEEPEST:
+            raise ValueError("too deep")
+        if isinstance(item, h5py.Group):
+            parts = [self.measure(part, level + 1) for part in item.values()]
+            return sum(part[0] for part in parts), sum(part[1] for part in parts)
+        address = _address(item)
+        if address in self.known:
+            return self.known[address]
+        size = item.size * max(item.dtype.itemsize, 1)
+        cells = 0
+        if h5py.check_ref_dtype(item.dtype) is not None and size <= MOST_BYTES:
+            for reference in item[()].ravel() if item.size <= MOST_REFERENCES else ():
+                if reference:
+                    more, inner = self.measure(self.file[reference], level + 1)
+                    size, cells = size + more, cells + inner
+            cells += item.size
+        self.known[address] = size, cells
+        return size, cells
+
+
+def _address(item: Any) -> int:
+    """Return where an object of an HDF5 file lies in it: the same for all its names."""
+    import h5py
+
+    address: int = h5py.h5o.get_info(item.id).addr
+    return address
+
+
+def _mat_bytes(path: Path) -> int:
+    """Return the bytes that a file of version 5 to 7 unpacks to; counting stops beyond the most."""
+    total = 0
+    with path.open("rb") as file:
+        header = file.read(128)
+        order: Any = "<" if header[126:128] == b"IM" else ">"
+        while total <= MOST_BYTES and len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            if kind == COMPRESSED:
+                total += _inflated(file, size, MOST_BYTES - total)
+            else:
+                total += size
+                file.seek(size, 1)
+    return total
+
+
+def _inflated(file: IO[bytes], size: int, most: int) -> int:
+    """Return the bytes that a compressed element unpacks to; counting stops beyond `most`."""
+    unpacker, total = zlib.decompressobj(), 0
+    try:
+        while size and total <= most:
+            piece = file.read(min(size, AT_ONCE))
+            size -= len(piece)
+            if not piece:
+                break
+            while piece and total <= most:
+                total += len(unpacker.decompress(piece, AT_ONCE))
+                piece = unpacker.unconsumed_tail
+    except zlib.error:
+        pass  # a damaged element is left to the reader
+    file.seek(size, 1)
+    return total
