@@ -52,6 +52,8 @@ class RatingBehaviour:
         Standard deviation between raters of the logarithm of the range of the scale that they use.
     taste : float, default 0.2
         Standard deviation between raters of each part's weight.
+    level : float, default 0
+        Average of all raters less the middle of the scale, in points.
     """
 
     spread: float = 1.6
@@ -59,6 +61,7 @@ class RatingBehaviour:
     bias: float = 0.7
     scale_use: float = 0.25
     taste: float = 0.2
+    level: float = 0.0
 
 
 def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> pd.DataFrame:
@@ -119,31 +122,59 @@ def rate(
     DataFrame
         rater, group, image, trait, rating: whole numbers on :data:`SCALE`, one row per judgement.
     """
-    middle = sum(SCALE) / 2
     blocks = []
     for number, group in enumerate(GROUPS):
+        table = weights[weights[GROUP] == group].pivot_table(
+            index=TRAIT, columns="part", values="weight", sort=False
+        )
+        liked = np.broadcast_to(scores[list(table.columns)].to_numpy(), (len(table), *scores.shape))
         for rater in range(raters):
             rng = np.random.default_rng([seed, 3, number, rater])
-            shift = rng.normal(0, behaviour.bias)
-            stretch = np.exp(rng.normal(0, behaviour.scale_use))
-            name = f"{group[0].upper()}{rater + 1:03d}"
-            for trait, own in weights[weights[GROUP] == group].groupby(TRAIT, sort=False):
-                taste = rng.normal(0, behaviour.taste, len(own))
-                liking = scores[own["part"].tolist()].to_numpy() @ (own["weight"].to_numpy() + taste)
-                errors = rng.normal(0, behaviour.noise, len(scores))
-                values = middle + shift + stretch * behaviour.spread * liking + errors
-                blocks.append(
-                    pd.DataFrame(
-                        {
-                            RATER: name,
-                            GROUP: group,
-                            IMAGE: scores.index,
-                            TRAIT: trait,
-                            RATING: np.clip(np.rint(values), *SCALE).astype(int),
-                        }
-                    )
+            values = judge(liked, table.to_numpy(), behaviour, rng)
+            blocks += [
+                pd.DataFrame(
+                    {
+                        RATER: f"{group[0].upper()}{rater + 1:03d}",
+                        GROUP: group,
+                        IMAGE: scores.index,
+                        TRAIT: trait,
+                        RATING: own.astype(int),
+                    }
                 )
+                for trait, own in zip(table.index, values, strict=True)
+            ]
     return pd.concat(blocks, ignore_index=True)
+
+
+def judge(
+    scores: np.ndarray, weights: np.ndarray, behaviour: RatingBehaviour, rng: np.random.Generator
+) -> np.ndarray:
+    """Let one rater rate every image on every trait.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (trait, image, part)
+        Scores of the parts, of variance 1.
+    weights : ndarray of shape (trait, part)
+        The group's weights.
+    behaviour : RatingBehaviour
+        How raters depart from them.
+    rng : Generator
+        Draws the rater's peculiarities and errors.
+
+    Returns
+    -------
+    ndarray of shape (trait, image)
+        Whole numbers on :data:`SCALE`.
+    """
+    level = sum(SCALE) / 2 + behaviour.level + rng.normal(0, behaviour.bias)
+    stretch = np.exp(rng.normal(0, behaviour.scale_use))
+    rows = []
+    for own, values in zip(weights, scores, strict=True):
+        liking = values @ (own + rng.normal(0, behaviour.taste, len(own)))
+        errors = rng.normal(0, behaviour.noise, len(values))
+        rows.append(np.clip(np.rint(level + stretch * behaviour.spread * liking + errors), *SCALE))
+    return np.array(rows)
 
 
 def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,572 @@
+r"""Whether two groups of raters differ in their use of the scale and of the face: range, noise and use.
+
+*Range*: how far a group's ratings follow the impression that both groups share. *Noise*: how far single
+ratings depart from what the rater's cues and the group's consensus say. *Use*: how a group distributes its
+judgement over the regions of the face, whatever its range and noise.
+
+Raters and faces are both samples: raters within each group, and the persons shown, are drawn with replacement
+together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With faces taken as fixed,
+chance relations between the regions of just these faces pass for differences of use.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import special, stats
+
+from traitlens.comparison.exchange import (
+    find_strata,
+    hedges_g,
+    pairs_of_groups,
+    ratings_of_pair,
+    welch,
+)
+from traitlens.comparison.utilisation import (
+    LensDesign,
+    TraitRatings,
+    group_utilisation,
+    make_design,
+    rater_values,
+    regress_raters,
+    standardise,
+)
+from traitlens.words import IMAGE, REGION, TRAIT
+
+QUESTIONS = ("range", "noise", "use")
+ALPHA = 0.05
+DRAWS_AT_ONCE = 250
+
+Progress = Callable[[int], None] | None
+Relearn = Callable[[np.ndarray], xr.DataArray]
+"""From how often each image counts, in the order of the cues, to cues of a readout fitted so."""
+
+
+def compare_use(
+    ratings: pd.DataFrame,
+    cues: xr.DataArray,
+    identities: pd.Series | None = None,
+    *,
+    groups: tuple[str, str] | None = None,
+    draws: int = 2000,
+    relearn: Relearn | None = None,
+    draws_anew: int = 200,
+    seed: int = 0,
+    progress: Progress = None,
+) -> pd.DataFrame:
+    r"""Test whether two groups differ in range, in noise, and in the use of the face's regions.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, rating.
+    cues : DataArray (trait, image, region)
+        Rating points, from a readout of all raters together. Leave out traits that are not predicted better
+        than chance: their regions mean nothing.
+    identities : Series, optional
+        The person shown, by image. Every image is a person of its own where missing.
+    groups : (str, str), optional
+        The first less the second; each pair of groups in turn where missing.
+    draws : int, default 2000
+        Bootstrap draws of raters and identities.
+    relearn : callable, optional
+        Fits the cues again to a draw of images. Differences are then also tested with cues learnt anew in
+        each draw.
+    draws_anew : int, default 200
+        Draws of that test.
+    seed : int, default 0
+        Seed. Swapping the names of the groups changes signs only.
+    progress : callable, optional
+        Called with the number of further draws done.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, question ("range", "noise", "use"), trait, region (empty but for "use"), value_1,
+        value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces
+        as they are), faces_low, faces_high (raters as they are), p, p_corrected (family-wise over the
+        regions and traits of a question), called (p_corrected at most .05), p_anew and called_anew (use only,
+        with cues learnt anew), hedges_g with hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters).
+        All values are rating points: the spread of the predicted ratings for "range", the
+        standard deviation of the residuals for "noise", and for "use" points per standard
+        deviation of the cue, with both groups brought to their mean range.
+
+    Notes
+    -----
+    With :math:`G_g` the mean utilisation of group g and a trait, :math:`m` the mean of both
+    groups' unit vectors and :math:`u = m / m'm`, the range is :math:`s_g = G_g'u` and the profile
+    :math:`P_g = G_g / s_g`. The question of use is about :math:`P_1 - P_2`. p values compare
+    the difference divided by its standard deviation over draws with the absolute deviations of draws from
+    it, the maximum over the question's cells for p_corrected.
+
+    Examples
+    --------
+    >>> compare_use(study.ratings, cue_array(cues), identities)  # doctest: +SKIP
+    """
+    tables = []
+    for pair in pairs_of_groups(ratings, groups):
+        both = ratings_of_pair(ratings, pair)
+        design = make_design(both, cues, identities, pair)
+        strata = find_strata(both, design.raters, design.labels)
+        test = PairTest(design, strata, draws, seed, progress)
+        table = test.table()
+        if relearn is not None:
+            table = table.join(test.anew(relearn, draws_anew))
+        table.insert(0, "group_1", pair[0])
+        table.insert(1, "group_2", pair[1])
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of raters and of images.
+
+    Parameters
+    ----------
+    raters : ndarray of shape (draw, rater)
+        How often each rater was drawn.
+    images : ndarray of shape (draw, image)
+        How often each image was drawn, with all images of its identity.
+    """
+
+    raters: np.ndarray
+    images: np.ndarray
+
+
+def draw_samples(
+    labels: np.ndarray, strata: np.ndarray, identities: np.ndarray, draws: int, seed: int
+) -> Iterator[Draws]:
+    """Draw raters within groups and strata, one fewer than there are, and identities, with replacement.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (rater,)
+        Groups.
+    strata : ndarray of int, shape (rater,)
+        Who did the same task.
+    identities : ndarray of int, shape (image,)
+        Who is shown.
+    draws : int
+        How many.
+    seed : int
+        Seed. Numbers of groups and strata play no part.
+
+    Yields
+    ------
+    Draws
+        At most 250 at a time.
+    """
+    for_raters, for_images = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    cell = pd.factorize(pd.MultiIndex.from_arrays([labels, strata]))[0]  # in the order of the first member
+    number = identities.max() + 1
+    for start in range(0, draws, DRAWS_AT_ONCE):
+        size = min(DRAWS_AT_ONCE, draws - start)
+        raters = np.zeros((size, len(labels)))
+        for one in range(cell.max() + 1):
+            members = np.flatnonzero(cell == one)
+            # One fewer than there are: the variance of a mean over draws is then unbiased (Rao and Wu 1988).
+            raters[:, members] = for_raters.multinomial(
+                max(len(members) - 1, 1), np.full(len(members), 1 / len(members)), size
+            )
+        persons = for_images.multinomial(number, np.full(number, 1 / number), size)
+        yield Draws(raters, persons[:, identities].astype(float))
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Range and profile of two groups.
+
+    Parameters
+    ----------
+    ranges : ndarray of shape (group, draw, trait)
+        Length of a group's utilisation along the direction that both groups share.
+    profiles : ndarray of shape (group, draw, trait, region)
+        Utilisation divided by the range.
+    directions : ndarray of shape (draw, trait, region)
+        `u`, whose product with a group's utilisation is its range.
+    """
+
+    ranges: np.ndarray
+    profiles: np.ndarray
+    directions: np.ndarray
+
+    @classmethod
+    def of(cls, utilisation: np.ndarray) -> "Profiles":
+        """Part utilisation (group, draw, trait, region) into range and profile."""
+        length = np.linalg.norm(utilisation, axis=-1, keepdims=True)
+        units = utilisation / np.where(length > 0, length, 1)
+        middle = units.mean(axis=0)
+        square = (middle**2).sum(axis=-1, keepdims=True)
+        directions = middle / np.where(square > 0, square, 1)
+        ranges = (utilisation * directions).sum(axis=-1)
+        safe = np.where(np.abs(ranges) > 1e-12, ranges, np.inf)
+        return cls(ranges, utilisation / safe[..., None], directions)
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Profile of the first group less that of the second: (draw, trait, region)."""
+        return np.asarray(self.profiles[0] - self.profiles[1])
+
+    @property
+    def log_ratios(self) -> np.ndarray:
+        """Logarithm of the ratio of the ranges: (draw, trait)."""
+        return np.asarray(np.log(np.maximum(self.ranges[0], 1e-9) / np.maximum(self.ranges[1], 1e-9)))
+
+
+class PairTest:
+    """The three questions for one pair of groups.
+
+    Parameters
+    ----------
+    design : LensDesign
+        Ratings of two groups.
+    strata : ndarray of int, shape (rater,)
+        Who did the same task.
+    draws : int, default 2000
+        Bootstrap draws.
+    seed : int, default 0
+        Seed.
+    progress : callable, optional
+        Called with the number of further draws done.
+    """
+
+    def __init__(
+        self,
+        design: LensDesign,
+        strata: np.ndarray,
+        draws: int = 2000,
+        seed: int = 0,
+        progress: Progress = None,
+    ):
+        self.design = design
+        self.labels = labels = design.labels
+        self.strata = strata
+        self.draws = draws
+        self.seed = seed
+        self.progress = progress
+        whole = Draws(np.ones((1, len(labels))), np.ones((1, len(design.images))))
+        self.observed = Profiles.of(self._utilisation(whole))
+        self.residuals = [
+            squared_residuals(trait, design.cues[place], labels) for place, trait in enumerate(design.ratings)
+        ]
+        self.noise = self._noise(whole)[:, 0]
+
+    def _utilisation(self, drawn: Draws, cues: np.ndarray | None = None) -> np.ndarray:
+        """Utilisation of both groups: (group, draw, trait, region)."""
+        return np.stack(
+            [
+                group_utilisation(self.design, drawn.raters * (self.labels == group), drawn.images, cues)
+                for group in (0, 1)
+            ]
+        )
+
+    def _noise(self, drawn: Draws) -> np.ndarray:
+        """Mean logarithm of the raters' residual standard deviations: (group, draw, trait)."""
+        result = np.zeros((2, len(drawn.raters), len(self.residuals)))
+        for place, (squares, counted) in enumerate(self.residuals):
+            sums, counts = drawn.images @ squares.T, drawn.images @ counted.T
+            known = (sums > 0) & (counts > 0)
+            logs = np.where(known, 0.5 * np.log(np.where(known, sums, 1) / np.where(known, counts, 1)), 0)
+            for group in (0, 1):
+                weights = drawn.raters * (self.labels == group) * known
+                total = weights.sum(axis=1)
+                result[group, :, place] = (weights * logs).sum(axis=1) / np.where(total > 0, total, 1)
+        return result
+
+    def _samples(self, raters: bool = True, images: bool = True) -> dict[str, np.ndarray]:
+        """Draw the differences of each question: (draw, cell)."""
+        found: dict[str, list[np.ndarray]] = {question: [] for question in QUESTIONS}
+        for drawn in draw_samples(self.labels, self.strata, self.design.identities, self.draws, self.seed):
+            taken = Draws(
+                drawn.raters if raters else np.ones_like(drawn.raters),
+                drawn.images if images else np.ones_like(drawn.images),
+            )
+            profiles = Profiles.of(self._utilisation(taken))
+            noise = self._noise(taken)
+            found["range"].append(profiles.log_ratios)
+            found["noise"].append(noise[0] - noise[1])
+            found["use"].append(profiles.differences.reshape(len(drawn.raters), -1))
+            if self.progress:
+                self.progress(len(drawn.raters))
+        return {question: np.concatenate(blocks) for question, blocks in found.items()}
+
+    def _estimates(self) -> dict[str, np.ndarray]:
+        """Differences of each question as they are drawn: (cell,)."""
+        return {
+            "range": self.observed.log_ratios[0],
+            "noise": self.noise[0] - self.noise[1],
+            "use": self.observed.differences[0].ravel(),
+        }
+
+    def profile_differences(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test the question of use alone.
+
+        Returns
+        -------
+        differences, p_corrected : ndarray of shape (trait, region)
+            Differences of the profiles, and family-wise p values.
+        """
+        drawn = np.concatenate(
+            [
+                Profiles.of(self._utilisation(one)).differences.reshape(len(one.raters), -1)
+                for one in draw_samples(
+                    self.labels, self.strata, self.design.identities, self.draws, self.seed
+                )
+            ]
+        )
+        differences = self.observed.differences[0]
+        errors, freedom = self._errors("use")
+        _, corrected = bootstrap_p(differences.ravel(), drawn, errors, freedom)
+        return differences, corrected.reshape(differences.shape)
+
+    def table(self) -> pd.DataFrame:
+        """Test all questions; columns as :func:`compare_use` returns them."""
+        estimates = self._estimates()
+        both, over_raters, over_faces = (
+            self._samples(),
+            self._samples(images=False),
+            self._samples(raters=False),
+        )
+        frames = []
+        for question in QUESTIONS:
+            frame = self._cells(question)
+            estimate = estimates[question]
+            errors, freedom = self._errors(question)
+            p, corrected = bootstrap_p(estimate, both[question], errors, freedom)
+            for name, drawn in (("", both), ("raters_", over_raters), ("faces_", over_faces)):
+                over = 0 * errors if drawn is over_faces else errors
+                low, high = bootstrap_interval(estimate, drawn[question], over, freedom)
+                frame[f"{name}low"], frame[f"{name}high"] = self._in_points(question, frame, low, high)
+            frame["p"], frame["p_corrected"], frame["called"] = p, corrected, corrected <= ALPHA
+            frames.append(frame)
+        table = pd.concat(frames, ignore_index=True)
+        columns = ["question", TRAIT, REGION, "value_1", "value_2", "difference", "low", "high"]
+        columns += [f"{over}_{bound}" for over in ("raters", "faces") for bound in ("low", "high")]
+        effects = ["hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2"]
+        return table[[*columns, "p", "p_corrected", "called", *effects]]
+
+    def _cells(self, question: str) -> pd.DataFrame:
+        """Tabulate both groups' values of a question, in rating points, with effect sizes over raters."""
+        rows = []
+        for place, name in enumerate(self.design.traits):
+            values = [self._rater_values(question, place, group) for group in (0, 1)]
+            centres = self._values(question, place)
+            for column, region in enumerate(self.design.regions if question == "use" else [""]):
+                first, second = (own[:, column] for own in values)
+                g, low, high = hedges_g(float(first.mean() - second.mean()), first, second)
+                value_1, value_2 = centres[0][column], centres[1][column]
+                rows.append(
+                    {
+                        "question": question,
+                        TRAIT: name,
+                        REGION: region,
+                        "value_1": value_1,
+                        "value_2": value_2,
+                    }
+                    | {"difference": value_1 - value_2}
+                    | {"hedges_g": g, "hedges_g_low": low, "hedges_g_high": high}
+                    | {"n_1": len(first), "n_2": len(second)}
+                )
+        return pd.DataFrame(rows)
+
+    def _errors(self, question: str) -> tuple[np.ndarray, np.ndarray]:
+        """Standard errors over raters and their degrees of freedom (Welch): (cell,) each."""
+        found = []
+        for place in range(len(self.design.traits)):
+            first, second = (self._rater_values(question, place, group) for group in (0, 1))
+            found += [welch(*columns) for columns in zip(first.T, second.T, strict=True)]
+        errors, freedom = np.array(found).T
+        return errors, freedom
+
+    def _values(self, question: str, place: int) -> list[np.ndarray]:
+        """Values of both groups in rating points: an array over regions, of one where there are none."""
+        if question == "noise":
+            return [np.exp(self.noise[group, place])[None] for group in (0, 1)]
+        if question == "range":
+            return [self.observed.ranges[group, 0, place] * self._spread(place)[None] for group in (0, 1)]
+        scale = self.observed.ranges[:, 0, place].mean()
+        return [scale * self.observed.profiles[group, 0, place] for group in (0, 1)]
+
+    def _spread(self, place: int) -> np.ndarray:
+        """Standard deviation over images of the shared prediction of unit range."""
+        direction = self.observed.directions[0, place]
+        square = (direction**2).sum()
+        rated = np.abs(self.design.cues[place]).max(axis=1) > 0
+        return np.asarray((self.design.cues[place][rated] @ direction).std() / max(square, 1e-300))
+
+    def _rater_values(self, question: str, place: int, group: int) -> np.ndarray:
+        """Values of a group's raters, in the unit of the estimates: (rater, region or one).
+
+        By the delta method; for "use" a rater's utilisation less the group's profile times the rater's range.
+        """
+        trait = self.design.ratings[place]
+        members = np.flatnonzero((self.labels == group) & (trait.n_images > 0))
+        if question == "noise":
+            squares, counted = self.residuals[place]
+            sums, counts = squares[members].sum(axis=1), counted[members].sum(axis=1)
+            known = (sums > 0) & (counts > 0)
+            return np.asarray(0.5 * np.log(sums[known] / counts[known]))[:, None]
+        values = rater_values(trait, self.design.cues[place], members)
+        ranges = values @ self.observed.directions[0, place]
+        middle = _nonzero(self.observed.ranges[:, 0, place].mean())
+        if question == "range":
+            return np.asarray(ranges[:, None] / middle)
+        profile = self.observed.profiles[group, 0, place]
+        own = _nonzero(self.observed.ranges[group, 0, place])
+        return np.asarray((values - ranges[:, None] * profile) / own + profile)
+
+    def _in_points(
+        self, question: str, frame: pd.DataFrame, low: np.ndarray, high: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Bring bounds to rating points: of log ratios at the geometric mean of both values."""
+        if question == "use":
+            scale = np.repeat(self.observed.ranges[:, 0].mean(axis=0), len(self.design.regions))
+            return scale * low, scale * high
+        middle = np.sqrt(np.maximum(frame["value_1"] * frame["value_2"], 0)).to_numpy()
+        return middle * 2 * np.sinh(low / 2), middle * 2 * np.sinh(high / 2)
+
+    def anew(self, relearn: Relearn, draws: int) -> pd.DataFrame:
+        """Test the question of use with cues fitted again in every draw."""
+        sampled = []
+        for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
+            for raters, images in zip(drawn.raters, drawn.images, strict=True):
+                learnt = relearn(images).transpose(TRAIT, IMAGE, REGION)
+                learnt = learnt.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
+                cues, _ = standardise(learnt.values, self.design.ratings)
+                one = self._utilisation(Draws(raters[None], images[None]), cues)
+                sampled.append(Profiles.of(one).differences.ravel())
+                if self.progress:
+                    self.progress(1)
+        errors, freedom = self._errors("use")
+        _, corrected = bootstrap_p(self._estimates()["use"], np.array(sampled), errors, freedom)
+        traits = len(self.design.traits)
+        blank = np.full(2 * traits, np.nan)
+        p = np.concatenate([blank, corrected])
+        return pd.DataFrame({"p_anew": p, "called_anew": p <= ALPHA})
+
+
+def squared_residuals(
+    trait: TraitRatings, cues: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute each judgement's squared departure from the rater's regression and from the group's consensus.
+
+    What a rater's regression on the cues leaves is compared with the mean of what it leaves in the other
+    raters of the group: what the cues miss, but all raters see, is no noise.
+
+    Parameters
+    ----------
+    trait : TraitRatings
+        Ratings.
+    cues : ndarray of shape (image, region)
+        Standardised cues.
+    labels : ndarray of int, shape (rater,)
+        Groups.
+
+    Returns
+    -------
+    squares : ndarray of shape (rater, image)
+        Squared departures, whose expectation over raters of one group is the noise's variance whatever the
+        number of raters; 0 where there is none.
+    counted : ndarray of shape (rater, image)
+        Which judgements count: of images that another rater of the group rated, too, by raters with enough
+        images for a regression, less the degrees of freedom of it.
+    """
+    fits = regress_raters(trait, cues)
+    known = np.isfinite(fits.noise)
+    seen, ratings = (
+        np.asarray(m.todense() if hasattr(m, "todense") else m) for m in (trait.seen, trait.ratings)
+    )
+    seen = seen * known[:, None]
+    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    predicted = np.nan_to_num(fits.utilisation) @ cues.T
+    residuals = seen * (ratings - predicted)
+    residuals = seen * (residuals - residuals.sum(axis=1, keepdims=True) / count)
+    varied = (np.abs(cues).max(axis=0, initial=0) > 0).sum()
+    squares, counted = np.zeros_like(residuals), np.zeros_like(residuals)
+    for group in np.unique(labels):
+        own = labels == group
+        number = seen[own].sum(axis=0)
+        several = number >= 2
+        mean = residuals[own].sum(axis=0) / np.maximum(number, 1)
+        factor = np.where(several, number / np.maximum(number - 1, 1), 0)
+        squares[own] = seen[own] * (residuals[own] - mean) ** 2 * factor
+        counted[own] = seen[own] * several
+    left: np.ndarray = np.maximum(1 - (varied + 1) / count, 1e-12)
+    return squares, counted * left
+
+
+def bootstrap_p(
+    estimate: np.ndarray, drawn: np.ndarray, errors: np.ndarray, freedom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute p values of estimates from bootstrap draws.
+
+    Parameters
+    ----------
+    estimate : ndarray of shape (cell,)
+        Estimates, 0 under no difference.
+    drawn : ndarray of shape (draw, cell)
+        The same in each draw.
+    errors, freedom : ndarray of shape (cell,)
+        Standard errors over raters alone, and their degrees of freedom.
+
+    Returns
+    -------
+    p, p_corrected : ndarray of shape (cell,)
+        Each by itself, and family-wise by the maximum over cells of the deviation of a draw from the
+        estimate, divided by its standard deviation over draws. 1 for a cell that does not vary.
+
+    Notes
+    -----
+    Draws of few raters spread like a normal variable where the statistic spreads like Student's t. The
+    statistic is therefore brought from the t distribution to the normal one; the degrees of
+    freedom are Satterthwaite's, that part of the variance that is not of raters counting as known.
+    """
+    spread = drawn.std(axis=0, ddof=1)
+    safe = np.where(spread > 1e-12, spread, np.inf)
+    deviations = np.abs(drawn - estimate) / safe
+    t = np.abs(estimate) / safe
+    # In logarithms, since tails of large statistics vanish.
+    tails = stats.t.logsf(t, _total_freedom(errors, freedom, spread))
+    statistic = np.where(np.isfinite(tails), -special.ndtri_exp(tails), t) * (1 - 1e-10)
+    p = (1 + (deviations >= statistic).sum(axis=0)) / (1 + len(drawn))
+    largest = deviations.max(axis=1)
+    corrected = (1 + (largest[:, None] >= statistic).sum(axis=0)) / (1 + len(drawn))
+    return p, corrected
+
+
+def bootstrap_interval(
+    estimate: np.ndarray, drawn: np.ndarray, errors: np.ndarray, freedom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute 95 % intervals that are symmetric about the estimates.
+
+    Parameters
+    ----------
+    estimate, drawn, errors, freedom
+        As for :func:`bootstrap_p`.
+
+    Returns
+    -------
+    low, high : ndarray of shape (cell,)
+        The estimate and the 95 % quantile of the draws' absolute deviations from it, which is made wider as
+        Student's t is wider than the normal distribution.
+    """
+    spread = drawn.std(axis=0, ddof=1)
+    wider = stats.t.ppf(1 - ALPHA / 2, _total_freedom(errors, freedom, spread)) / stats.norm.ppf(
+        1 - ALPHA / 2
+    )
+    width = wider * np.quantile(np.abs(drawn - estimate), 1 - ALPHA, axis=0)
+    return estimate - width, estimate + width
+
+
+def _total_freedom(errors: np.ndarray, freedom: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Degrees of freedom of a total standard error, of which a part is that over raters."""
+    share = errors / np.where(spread > 1e-12, spread, np.inf)
+    return np.asarray(np.clip(freedom / np.maximum(share**4, 1e-9), freedom, 1e9))
+
+
+def _nonzero(value: float) -> float:
+    """Return a divisor: infinite in place of zero."""
+    return float(value) if abs(value) > 1e-12 else np.inf
