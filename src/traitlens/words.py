@@ -30,6 +30,7 @@ PREDICTED: Final = "predicted"
 # Relevance
 RELEVANCE: Final = "relevance"
 REGION: Final = "region"
+CUE: Final = "cue"
 SHARE: Final = "share"
 
 NAMES: Final = (

@@ -1,6 +1,7 @@
 """Cues against kernel ridge regression of the summed kernel, and closed forms."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from sklearn.kernel_ridge import KernelRidge
@@ -11,7 +12,7 @@ from traitlens.features.taps import Tap
 from traitlens.readouts.choosing import random_mixes
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.regional import cross_fit_cues
+from traitlens.readouts.regional import cross_fit_cues, fit_regional
 from traitlens.readouts.ridge import PENALTIES
 
 REGIONS = ("eyes", "mouth", "jaw")
@@ -139,3 +140,62 @@ def test_several_spaces_of_a_region_make_one_cue(study):
     cues = cross_fit_cues(doubled, ratings, FOLDS, IDENTITIES)
     assert cues.regions == REGIONS
     assert cues.values.shape == (4, 3, 40)
+
+
+@pytest.fixture
+def tables(study):
+    """Targets of two groups, of which one left images out, and folds."""
+    _, _, ratings = study
+    names = [f"{place:02d}.png" for place in range(40)]
+    folds = pd.DataFrame({"image": names, "identity": IDENTITIES, "fold": FOLDS})
+    columns = dict(
+        zip([("a", "warm"), ("a", "strong"), ("b", "warm"), ("b", "strong")], ratings.T, strict=True)
+    )
+    targets = pd.concat(
+        pd.DataFrame({"group": group, "trait": trait, "image": names, "rating": values})
+        for (group, trait), values in columns.items()
+    )
+    return targets.dropna(), folds
+
+
+def test_regional_readouts_have_the_cues_of_their_predictions(study, tables):
+    features, kernels, ratings = study
+    targets, folds = tables
+    fitted = fit_regional(features, targets, folds)
+    assert fitted.method == "regional"
+    wide = fitted.cues.pivot_table(index=["group", "trait", "image"], columns="region", values="cue")
+    predictions = fitted.predictions.set_index(["group", "trait", "image"])
+    assert len(wide) == len(predictions) == np.isfinite(ratings).sum()
+    means = {(dual.group, dual.trait, dual.fold): dual.mean for dual in fitted.duals}
+    sums = wide.sum(axis=1)[predictions.index]
+    intercepts = [means[group, trait, fold] for (group, trait, _), fold in predictions["fold"].items()]
+    np.testing.assert_allclose(sums + intercepts, predictions["predicted"], atol=1e-6)
+    cues = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES)
+    for place, (group, trait) in enumerate([("a", "warm"), ("a", "strong"), ("b", "warm"), ("b", "strong")]):
+        rated = np.isfinite(ratings[:, place])
+        np.testing.assert_allclose(
+            wide.loc[group, trait][list(REGIONS)].to_numpy(), cues.values[place][:, rated].T, atol=1e-9
+        )
+    # The readouts' weights say the same.
+    readout = fitted.find("b", "warm", 2)
+    inside = FOLDS == 2
+    parts = readout.contributions({space: values[inside] for space, values in features.items()})
+    for space, part in parts.items():
+        mine = wide.loc["b", "warm"].reindex(folds["image"][inside])[space.region]
+        known = mine.notna().to_numpy()
+        np.testing.assert_allclose(part[known], mine[known], atol=1e-4)
+
+
+def test_cues_of_permuted_images_are_permuted(study, tables):
+    features, _, _ = study
+    targets, folds = tables
+    order = np.random.default_rng(1).permutation(40)
+    fitted, moved = (
+        fit_regional(values, targets, table).cues.set_index(["image", "group", "trait", "region"])["cue"]
+        for values, table in (
+            (features, folds),
+            ({space: values[order] for space, values in features.items()}, folds.iloc[order]),
+        )
+    )
+    # Inner folds are drawn in the order of the images, so that penalties may differ a little.
+    assert np.corrcoef(fitted, moved[fitted.index])[0, 1] > 0.99

@@ -1,7 +1,7 @@
 """What a fit returns: readouts, their predictions for identities that they did not see, and their duals."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,9 @@ class FittedReadouts:
         Of ridge readouts, in the order of `readouts`; empty for others.
     method : str
         Name of the readout's method.
+    cues : DataFrame
+        image, group, trait, region, cue: what each region adds to the prediction, in rating points, as the
+        readout says that did not see the image's identity. Of regional readouts; empty for others.
     """
 
     readouts: tuple[Readout, ...]
@@ -71,6 +74,7 @@ class FittedReadouts:
     choices: pd.DataFrame
     duals: tuple[Dual, ...] = ()
     method: str = "ridge"
+    cues: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __iter__(self) -> Iterator[Readout]:
         return iter(self.readouts)

@@ -10,24 +10,29 @@ dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the pred
 and :math:`g_r` is the cue of region r (Brunswik 1956).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from traitlens.features.spaces import FeatureSpace
 from traitlens.readouts.choosing import Factorised, Weights, choose, random_mixes
+from traitlens.readouts.fitted import Dual, FittedReadouts
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import (
     ROWS_AT_ONCE,
     Factors,
     Kernels,
     centred_kernel,
+    linear_kernel,
     pieces,
     weigh_kernels,
 )
-from traitlens.readouts.ridge import PENALTIES, columns_by_images
+from traitlens.readouts.ridge import PENALTIES, columns_by_images, fit_ridge
+from traitlens.words import CUE, FOLD, GROUP, IMAGE, REGION, TRAIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +245,112 @@ def search_weights(
     weights = np.exp(logs).T  # divided by the penalty
     total = weights.sum(axis=1)
     return weights / total[:, None], 1 / total
+
+
+def fit_regional(
+    features: Mapping[FeatureSpace, np.ndarray],
+    targets: pd.DataFrame,
+    folds: pd.DataFrame,
+    weights: Weights | Sequence[Weights] | None = None,
+    sharing: float = 0.5,
+    seed: int = 0,
+    scratch: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FittedReadouts:
+    """Fit one regional readout per group, trait and fold.
+
+    Parameters
+    ----------
+    features : mapping of FeatureSpace to ndarray
+        Regional features (image, channel, row, column), images in the order of `folds`; arrays in files serve
+        as well, for they are read in pieces.
+    targets : DataFrame
+        group, trait, image, rating. A group need not have rated every image.
+    folds : DataFrame
+        image, identity, fold.
+    weights : mapping of FeatureSpace to float, sequence of these, or None
+        How much each feature space counts; 1 where missing. Where there are several, the inner folds choose.
+    sharing : float, default 0.5
+        Share of the average over all targets in the error that chooses the penalty, 0 to 1.
+    seed : int, default 0
+        Seed of the inner folds.
+    scratch : Path or None, default None
+        A folder for the kernels of many images; they are kept in memory where None.
+    progress : callable or None
+        Called with the number of readouts that were fitted since the last call.
+
+    Returns
+    -------
+    FittedReadouts
+        Linear readouts with one part per feature space, out-of-fold predictions, and `cues`, which sum to the
+        prediction less the mean rating of the readout's training images.
+
+    Raises
+    ------
+    TraitlensError
+        If features and folds differ in length, or if a group rated too few images of a trait.
+    """
+    with threadpool_limits(2):
+        kernels = {space: linear_kernel(values, scratch) for space, values in features.items()}
+    fitted = fit_ridge(
+        features,
+        targets,
+        folds,
+        weights=weights,
+        sharing=sharing,
+        seed=seed,
+        scratch=scratch,
+        progress=progress,
+        kernels=kernels,
+    )
+    return replace(fitted, method="regional", cues=tabulate_cues(fitted, kernels, folds))
+
+
+def tabulate_cues(fitted: FittedReadouts, kernels: Kernels, folds: pd.DataFrame) -> pd.DataFrame:
+    """Compute the cues of every rated image from the readouts that did not see its identity.
+
+    Parameters
+    ----------
+    fitted : FittedReadouts
+        With duals, fitted with images that count alike.
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each, images in the order of `folds`.
+    folds : DataFrame
+        image, identity, fold.
+
+    Returns
+    -------
+    DataFrame
+        image, group, trait, region, cue (rating points); in the order of `fitted.predictions`, regions in the
+        order of the kernels.
+    """
+    regions = tuple(dict.fromkeys(space.region for space in kernels))
+    place_of = [regions.index(space.region) for space in kernels]
+    rated = fitted.predictions
+    values = np.empty((len(rated), len(regions)))
+    row_of = pd.Series(np.arange(len(folds)), index=folds[IMAGE])[rated[IMAGE]].to_numpy()
+    places = rated.groupby([GROUP, TRAIT, FOLD], observed=True, sort=False).indices
+    for duals in _together(fitted.duals):
+        coefficients = np.stack([dual.coefficients for dual in duals], axis=1)
+        inside = np.flatnonzero((folds[FOLD] == duals[0].fold).to_numpy())
+        parts = contributions(kernels, duals[0].factors, duals[0].rows, coefficients, inside)
+        cues = np.zeros((len(folds), len(regions), len(duals)))
+        for place, part in zip(place_of, parts.values(), strict=True):
+            cues[inside, place] += part
+        for number, dual in enumerate(duals):
+            mine = places.get((dual.group, dual.trait, dual.fold), np.array([], int))
+            values[mine] = cues[row_of[mine], :, number]
+    table = rated.loc[rated.index.repeat(len(regions)), [IMAGE, GROUP, TRAIT]].reset_index(drop=True)
+    return table.assign(**{REGION: np.tile(regions, len(rated)), CUE: values.ravel()})
+
+
+def _together(duals: Sequence[Dual]) -> list[list[Dual]]:
+    """Group readouts that share their training images and the factors of their kernels."""
+    groups: dict[tuple, list[Dual]] = {}
+    for dual in duals:
+        key = dual.fold, dual.rows.tobytes(), tuple(dual.factors.values())
+        groups.setdefault(key, []).append(dual)
+    return list(groups.values())
 
 
 def contributions(

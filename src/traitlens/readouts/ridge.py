@@ -50,6 +50,7 @@ def fit_ridge(
     weigh_images: bool = False,
     scratch: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    kernels: Kernels | None = None,
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
 
@@ -87,6 +88,8 @@ def fit_ridge(
         A folder for the kernels of many images; they are kept in memory where None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
+    kernels : mapping of FeatureSpace to ndarray or None, default None
+        Linear kernels of the features, where they are computed already.
 
     Returns
     -------
@@ -116,13 +119,13 @@ def fit_ridge(
     identities = folds[IDENTITY].to_numpy()
     counts = weighing.weigh_images(targets, folds[IMAGE], matrix) if weigh_images else None
     mixes = _listed(weights)
-    kernels = _Kernels(features, whiten, scratch)
+    of_spaces = _Kernels(features, whiten, scratch, kernels)
     predicted = np.full(matrix.ratings.shape, np.nan)
     fitted: dict[tuple[int, int], tuple[LinearReadout, Dual, dict]] = {}
     for fold in sorted(folds[FOLD].unique()):
         outside = (folds[FOLD] != fold).to_numpy()
         inside = np.flatnonzero(~outside)
-        of_fold = kernels.of_fold(np.flatnonzero(outside))
+        of_fold = of_spaces.of_fold(np.flatnonzero(outside))
         for columns, rated in columns_by_images(matrix.ratings):
             training = np.flatnonzero(outside & rated)
             values = matrix.ratings[np.ix_(training, columns)]
@@ -147,7 +150,7 @@ def fit_ridge(
                         mixture(choice.predictions, values, identities[training], groups, sharing, seed)
                     )
             predicted[np.ix_(inside, columns)] = solution.means + solution.deviations[inside]
-            parts = _parts(features, training, solution, kernels.whitenings)
+            parts = _parts(features, training, solution, of_spaces.whitenings)
             for place, column in enumerate(columns):
                 group, trait = matrix.names[column]
                 penalty, mean = float(choice.penalties[place]), float(solution.means[place])
@@ -193,17 +196,23 @@ class _Kernels:
         Shrinkage of the whitening.
     scratch : Path or None
         A folder for the kernels of many images.
+    plain : mapping of FeatureSpace to ndarray or None
+        Kernels without whitening; computed here where None.
     """
 
     def __init__(
-        self, features: Mapping[FeatureSpace, np.ndarray], whiten: float | None, scratch: Path | None
+        self,
+        features: Mapping[FeatureSpace, np.ndarray],
+        whiten: float | None,
+        scratch: Path | None,
+        plain: Kernels | None = None,
     ):
         self.features = features
         self.whiten = whiten
         self.scratch = scratch
         self.whitenings: dict[FeatureSpace, np.ndarray] = {}
-        self.plain: dict[FeatureSpace, np.ndarray] = {}
-        if whiten is None:
+        self.plain = dict(plain or {})
+        if whiten is None and plain is None:
             with threadpool_limits(2):
                 self.plain = {space: linear_kernel(values, scratch) for space, values in features.items()}
 
