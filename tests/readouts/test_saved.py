@@ -7,8 +7,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from traitlens.digests import digest_file
+from traitlens.faces.canonical import canonical_mesh
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.preprocessing import VGG_CAFFE
+from traitlens.features.regional import RegionalFaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
@@ -188,4 +190,85 @@ def test_links_that_leave_the_folder_and_missing_files_are_refused(folder, tmp_p
         TraitModels.load(tmp_path / "nowhere")
     (folder / "manifest.json").write_text("{" * 100_000)
     with pytest.raises(ModelError, match="Invalid JSON"):
+        TraitModels.load(folder)
+
+
+@pytest.fixture
+def regional(backbone):
+    """A model that reads two regions and the whole face, and landmarks of three images."""
+    rng = np.random.default_rng(4)
+    faces = RegionalFaces(
+        rng.integers(0, 256, (32, 32, 3), dtype=np.uint8),
+        {"scar": ((200.0, 200.0), (400.0, 200.0), (230.0, 500.0))},
+    )
+    spaces = [FeatureSpace(Tap("block1_pool", 2), region=name) for name in ("eyes", "scar", "")]
+    readouts = [
+        LinearReadout(
+            "women",
+            "warm",
+            fold,
+            tuple(
+                LinearPart(space, *(rng.normal(size=(2, 4, 2, 2)) / 100).astype(np.float32))
+                for space in spaces
+            ),
+            4.0 + fold,
+        )
+        for fold in (0, 1)
+    ]
+    points = [canonical_mesh().points / 16 + shift for shift in (0, 1, -1)]
+    return TraitModels.of(readouts, backbone, faces=faces, prepared={"size": 32}), points
+
+
+def test_regional_models_predict_new_faces_region_by_region(regional, backbone, images, tmp_path):
+    models, points = regional
+    models.save(tmp_path / "model")
+    loaded = TraitModels.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.faces.average, models.faces.average)
+    assert loaded.faces.regions == models.faces.regions
+    cues, predicted = {}, {}
+    for name, model in (("before", models), ("after", loaded)):
+        predicted[name] = model.predict(backbone, images, points=points)
+        cues[name] = model.cues(backbone, images, points)
+    pd.testing.assert_frame_equal(predicted["before"], predicted["after"], check_exact=True)
+    pd.testing.assert_frame_equal(cues["before"], cues["after"], check_exact=True)
+    wide = cues["after"].pivot_table(index="image", columns="region", values="cue")
+    assert set(wide) == {"eyes", "scar", ""}
+    np.testing.assert_allclose(wide.sum(axis=1) + 4.5, predicted["after"]["predicted"], rtol=1e-6)
+    # Only the region that is read matters.
+    outside = loaded.faces.masks(points[0]).sel(region="eyes").values == 0
+    other = np.where(outside[..., None], images[1], images[0])
+    again = loaded.cues(backbone, [other], points[:1])
+    assert again.set_index("region")["cue"]["eyes"] == wide.loc["0", "eyes"]
+
+
+def test_regional_models_need_landmarks(regional, models, backbone, images):
+    with pytest.raises(ModelError, match="landmarks"):
+        regional[0].predict(backbone, images)
+    with pytest.raises(ModelError, match="whole face"):
+        models.cues(backbone, images, regional[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.update(regions=None),
+        lambda manifest: manifest["regions"].update(polygons={}),
+        lambda manifest: manifest["regions"].update(polygons={"scar": "anywhere"}),
+    ],
+)
+def test_regions_that_are_not_described_are_refused(regional, tmp_path, change):
+    regional[0].save(tmp_path / "model")
+    alter(tmp_path / "model", change)
+    with pytest.raises(ModelError):
+        TraitModels.load(tmp_path / "model")
+
+
+def test_an_average_face_that_is_no_image_is_refused(regional, tmp_path):
+    folder = tmp_path / "model"
+    regional[0].save(folder)
+    tensors = load_file(folder / "readouts.safetensors")
+    tensors["average_face"][0, 0, 0] = 0.5
+    save_file(tensors, folder / "readouts.safetensors")
+    alter(folder, lambda manifest: None, sign=True)
+    with pytest.raises(ModelError, match="average face"):
         TraitModels.load(folder)

@@ -81,12 +81,24 @@ def write_card(models: "TraitModels") -> str:
         backbone=models.backbone_name,
         digest=models.backbone_digest[:12],
         weights=_say_weights(models),
-        spaces=", ".join(f"{space.tap} of the view '{space.view}'" for space in models.spaces),
+        spaces=_say_spaces(models),
         channels=preprocessing.channels,
         mean=preprocessing.mean,
         divide_by=preprocessing.divide_by,
         prepared=_one_line(str(dict(models.prepared))) if models.prepared else "not recorded",
         performance=_performance(models.performance),
+    )
+
+
+def _say_spaces(models: "TraitModels") -> str:
+    """Say what the readouts read."""
+    text = ", ".join(dict.fromkeys(f"{space.tap} of the view '{space.view}'" for space in models.spaces))
+    regions = ", ".join(dict.fromkeys(space.region for space in models.spaces if space.region))
+    if not regions:
+        return text
+    return (
+        f"{text}, of regions of the face ({_one_line(regions)}), each on the average face of the study's "
+        "images, which this folder holds"
     )
 
 

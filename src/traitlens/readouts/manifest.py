@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from traitlens.digests import digest_file
+from traitlens.features.regional import RegionalFaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, Problem
@@ -16,6 +17,7 @@ from traitlens.readouts.readout import Readout, Stored, Tail
 from traitlens.readouts.registry import readout_kinds
 
 MANIFEST, TENSORS, CARD = "manifest.json", "readouts.safetensors", "README.md"
+AVERAGE_FACE = "average_face"
 FORMAT = "traitlens readouts 1"
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_HEADER = 64 * 2**20
@@ -38,6 +40,7 @@ class SpaceEntry(Checked):
     view: str
     transform: Literal["none", "sqrt"]
     mirror: bool
+    region: str = ""
 
     def space(self) -> FeatureSpace:
         """Make the feature space.
@@ -47,7 +50,7 @@ class SpaceEntry(Checked):
         FeatureSpace
             What the entry describes.
         """
-        return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror)
+        return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror, self.region)
 
 
 class ViewEntry(Checked):
@@ -56,6 +59,13 @@ class ViewEntry(Checked):
     name: str
     box: tuple[float, float, float, float]
     size: tuple[int, int]
+
+
+class RegionsEntry(Checked):
+    """How regional faces are made; the average face is among the arrays."""
+
+    polygons: dict[str, tuple[int, ...] | tuple[tuple[float, float], ...]]
+    join_sides: bool
 
 
 class BackboneEntry(Checked):
@@ -109,6 +119,7 @@ class Manifest(Checked):
     prepared: dict[str, Any]
     views: tuple[ViewEntry, ...]
     spaces: tuple[SpaceEntry, ...] = Field(min_length=1)
+    regions: RegionsEntry | None = None
     readouts: tuple[ReadoutEntry, ...] = Field(min_length=1)
     tails: tuple[TailEntry, ...] = ()
     performance: list[dict[str, Any]]
@@ -265,7 +276,8 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
     ModelError
         If an array is missing, has another shape or belongs to no readout.
     """
-    spaces, kinds, left = [entry.space() for entry in manifest.spaces], readout_kinds(), set(tensors)
+    spaces, kinds = [entry.space() for entry in manifest.spaces], readout_kinds()
+    left = set(tensors) - {AVERAGE_FACE if manifest.regions else ""}
 
     def taking(prefix: str) -> Take:
         def take(name: str, like: tuple[int | None, ...]) -> np.ndarray:
@@ -285,6 +297,42 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
     if left:
         raise ModelError(Problem(f"the tensor {min(left)} belongs to no readout", "", TENSORS))
     return tuple(readouts)
+
+
+def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> RegionalFaces | None:
+    """Build what regional faces of new images are made from.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the model holds.
+    tensors : mapping of str to ndarray
+        All arrays of the model.
+
+    Returns
+    -------
+    RegionalFaces or None
+        None where no readout reads regions.
+
+    Raises
+    ------
+    ModelError
+        If a readout reads a region that is not described, or if the average face is no image.
+    """
+    read = {space.region for space in manifest.spaces} - {""}
+    if manifest.regions is None:
+        if read:
+            raise ModelError(Problem(f"the region {min(read)!r} is read but not described", "", MANIFEST))
+        return None
+    average = _take(tensors, AVERAGE_FACE, (None, None, 3))
+    if average.shape[0] != average.shape[1] or not np.isin(average, np.arange(256)).all():
+        raise ModelError(Problem("the average face is no square image", "", TENSORS))
+    faces = RegionalFaces(
+        average.astype(np.uint8), dict(manifest.regions.polygons), manifest.regions.join_sides
+    )
+    if unknown := read - set(faces.regions):
+        raise ModelError(Problem(f"the region {min(unknown)!r} is read but not described", "", MANIFEST))
+    return faces
 
 
 def _build_tail(entry: TailEntry, take: Take) -> Tail:

@@ -12,7 +12,7 @@ Loading believes nothing: sizes, names, shapes, types and digests are checked be
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,22 +24,25 @@ from traitlens.digests import digest_file
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import Preprocessing
+from traitlens.features.regional import RegionalExtractor, RegionalFaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import View
 from traitlens.keeping import refuse_other_files, write_whole
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.card import write_card
 from traitlens.readouts.manifest import (
+    AVERAGE_FACE,
     CARD,
     FORMAT,
     MANIFEST,
     TENSORS,
+    build_faces,
     build_readouts,
     read_manifest,
     read_tensors,
 )  # fmt: skip
-from traitlens.readouts.readout import Readout, Tail
-from traitlens.words import GROUP, IMAGE, PREDICTED, TRAIT
+from traitlens.readouts.readout import LinearReadout, Readout, Tail
+from traitlens.words import CUE, GROUP, IMAGE, PREDICTED, REGION, TRAIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,8 @@ class TraitModels:
         As :func:`traitlens.readouts.performance.performance` returns it; may be empty.
     backbone_source : str
         Where the network's weights came from.
+    faces : RegionalFaces or None
+        How regional faces are made, where readouts read regions.
 
     Examples
     --------
@@ -77,6 +82,7 @@ class TraitModels:
     prepared: Mapping[str, Any] = field(default_factory=dict)
     performance: pd.DataFrame = field(default_factory=pd.DataFrame)
     backbone_source: str = ""
+    faces: RegionalFaces | None = None
 
     @classmethod
     def of(
@@ -86,6 +92,7 @@ class TraitModels:
         views: Mapping[str, View] | None = None,
         prepared: Mapping[str, Any] | None = None,
         performance: pd.DataFrame | None = None,
+        faces: RegionalFaces | None = None,
     ) -> "TraitModels":
         """Put readouts together with the backbone that they read.
 
@@ -101,6 +108,8 @@ class TraitModels:
             How images were prepared; plain values.
         performance : DataFrame or None
             How well the readouts predict.
+        faces : RegionalFaces or None
+            How regional faces are made; needed where readouts read regions.
 
         Returns
         -------
@@ -110,7 +119,7 @@ class TraitModels:
         table = pd.DataFrame() if performance is None else performance
         return cls(
             tuple(readouts), backbone.name, backbone.digest, backbone.preprocessing, dict(views or {}),
-            dict(prepared or {}), table, backbone.source,
+            dict(prepared or {}), table, backbone.source, faces,
         )  # fmt: skip
 
     @property
@@ -132,8 +141,17 @@ class TraitModels:
         first = f"{len(self.readouts)} readouts on {self.backbone_name}: impressions that raters would form"
         return f"{first}\ngroups: {', '.join(self.groups)}\ntraits: {', '.join(self.traits)}"
 
+    @property
+    def reads_regions(self) -> bool:
+        """Whether a readout reads regions of the face, so that landmarks of new images are needed."""
+        return any(space.region for space in self.spaces)
+
     def features(
-        self, backbone: Backbone, images: Iterable[np.ndarray], progress: Callable[[int], None] | None = None
+        self,
+        backbone: Backbone,
+        images: Iterable[np.ndarray],
+        progress: Callable[[int], None] | None = None,
+        points: Iterable[np.ndarray] | None = None,
     ) -> dict[FeatureSpace, np.ndarray]:
         """Compute what the readouts read.
 
@@ -145,6 +163,8 @@ class TraitModels:
             Prepared images, uint8 RGB (row, column, 3).
         progress : callable or None
             Called with 1 after each image.
+        points : iterable of ndarray or None
+            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
 
         Returns
         -------
@@ -154,7 +174,7 @@ class TraitModels:
         Raises
         ------
         ModelError
-            If the backbone is another one.
+            If the backbone is another one, or landmarks are missing.
         """
         if (backbone.digest, backbone.preprocessing) != (self.backbone_digest, self.preprocessing):
             raise ModelError(
@@ -165,11 +185,27 @@ class TraitModels:
                 )
             )
         blocks = []
-        for image in images:
-            blocks.append(extract(backbone, self.spaces, np.asarray(image)[None], self.views))
+        for features in self._features(backbone, images, points):
+            blocks.append(features)
             if progress is not None:
                 progress(1)
-        return {space: np.concatenate([block[space] for block in blocks]) for space in self.spaces}
+        return {space: np.stack([block[space] for block in blocks]) for space in self.spaces}
+
+    def _features(
+        self, backbone: Backbone, images: Iterable[np.ndarray], points: Iterable[np.ndarray] | None
+    ) -> Iterator[dict[FeatureSpace, np.ndarray]]:
+        """Compute the features (channel, row, column) of one image after the other."""
+        if not self.reads_regions:
+            for image in images:
+                found = extract(backbone, self.spaces, np.asarray(image)[None], self.views)
+                yield {space: values[0] for space, values in found.items()}
+            return
+        if self.faces is None or points is None:
+            what = "the readouts read regions of the face, but there are no landmarks"
+            raise ModelError(Problem(what, "give the landmarks of the images"))
+        extractor = RegionalExtractor(backbone, self.spaces, self.faces, self.views)
+        for image, mesh in zip(images, points, strict=True):
+            yield extractor.extract(np.asarray(image), self.faces.masks(mesh))
 
     def predict(
         self,
@@ -177,6 +213,7 @@ class TraitModels:
         images: Iterable[np.ndarray],
         names: Sequence[str] | None = None,
         progress: Callable[[int], None] | None = None,
+        points: Iterable[np.ndarray] | None = None,
     ) -> pd.DataFrame:
         """Predict the impressions that each group of raters would form of new images.
 
@@ -190,6 +227,8 @@ class TraitModels:
             What to call the images; their numbers where None.
         progress : callable or None
             Called with 1 after each image.
+        points : iterable of ndarray or None
+            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
 
         Returns
         -------
@@ -199,25 +238,70 @@ class TraitModels:
         Raises
         ------
         ModelError
-            If the backbone is another one.
+            If the backbone is another one, or landmarks are missing.
         """
-        images = list(images)
-        labels = [str(place) for place in range(len(images))] if names is None else list(names)
-        features = self.features(backbone, images, progress)
-        tables = [
-            pd.DataFrame(
-                {
-                    IMAGE: labels,
-                    GROUP: readout.group,
-                    TRAIT: readout.trait,
-                    PREDICTED: readout.predict(features),
-                }
-            )
-            for readout in self.readouts
-        ]
-        keys = [GROUP, TRAIT, IMAGE]
-        means = pd.concat(tables).groupby(keys, sort=False, observed=True)[PREDICTED].mean().reset_index()
-        return means[[IMAGE, GROUP, TRAIT, PREDICTED]]
+        labels, images = _names(images, names)
+        features = self.features(backbone, images, progress, points)
+        return self._mean_over_folds(
+            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: one.predict(features)}
+            for one in self.readouts
+        )
+
+    def cues(
+        self,
+        backbone: Backbone,
+        images: Iterable[np.ndarray],
+        points: Iterable[np.ndarray],
+        names: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> pd.DataFrame:
+        """Compute what each region of new faces adds to the predictions.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network that the readouts read.
+        images : iterable of ndarray
+            Prepared images, uint8 RGB (row, column, 3).
+        points : iterable of ndarray
+            (478, 2), landmarks of each image in pixels of the prepared image.
+        names : sequence of str or None
+            What to call the images; their numbers where None.
+        progress : callable or None
+            Called with 1 after each image.
+
+        Returns
+        -------
+        DataFrame
+            image, group, trait, region, cue (rating points; mean over folds). With the mean rating of the
+            readouts, the cues of a face sum to its prediction.
+
+        Raises
+        ------
+        ModelError
+            If the backbone is another one, or the readouts read no regions.
+        """
+        linear = [readout for readout in self.readouts if isinstance(readout, LinearReadout)]
+        if not self.reads_regions:
+            raise ModelError(Problem("the readouts read the whole face", "fit the method 'regional'"))
+        labels, images = _names(images, names)
+        features = self.features(backbone, images, progress, points)
+        tables = []
+        for readout in linear:
+            parts: dict[str, np.ndarray] = {}
+            for space, values in readout.contributions(features).items():
+                parts[space.region] = parts.get(space.region, 0) + values
+            named = {IMAGE: labels, GROUP: readout.group, TRAIT: readout.trait}
+            tables += [{**named, REGION: region, CUE: values} for region, values in parts.items()]
+        return self._mean_over_folds(tables)
+
+    def _mean_over_folds(self, tables: Iterable[dict[str, Any]]) -> pd.DataFrame:
+        """Average the last column of tables over the readouts of all folds."""
+        table = pd.concat(pd.DataFrame(one) for one in tables)
+        *keys, value = table.columns
+        order = [GROUP, TRAIT, IMAGE, *keys[3:]]
+        means = table.groupby(order, sort=False, observed=True)[value].mean().reset_index()
+        return means[[*keys, value]]
 
     def save(self, folder: Path) -> None:
         """Write the model as a folder, whole or not at all.
@@ -240,7 +324,10 @@ class TraitModels:
         refuse_other_files(Path(folder), (TENSORS, MANIFEST, CARD))
         with write_whole(Path(folder)) as temporary:
             temporary.mkdir()
-            save_file(_tensors(self.readouts), temporary / TENSORS, metadata={"format": "np"})
+            tensors = _tensors(self.readouts)
+            if self.faces is not None:
+                tensors[AVERAGE_FACE] = self.faces.average.astype(np.float32)
+            save_file(tensors, temporary / TENSORS, metadata={"format": "np"})
             manifest = {
                 "format": FORMAT,
                 "made_with": f"traitlens {__version__}",
@@ -259,9 +346,13 @@ class TraitModels:
                         "view": space.view,
                         "transform": space.transform,
                         "mirror": space.mirror,
+                        "region": space.region,
                     }
                     for space in spaces
                 ],
+                "regions": None
+                if self.faces is None
+                else {"polygons": dict(self.faces.polygons), "join_sides": self.faces.join_sides},
                 "readouts": [
                     {
                         "kind": readout.kind,
@@ -314,7 +405,18 @@ class TraitModels:
             manifest.prepared,
             pd.DataFrame(manifest.performance),
             manifest.backbone.source,
+            build_faces(manifest, tensors),
         )
+
+
+def _names(
+    images: Iterable[np.ndarray], names: Sequence[str] | None
+) -> tuple[list[str], Iterable[np.ndarray]]:
+    """Return what images are called, and the images."""
+    if names is not None:
+        return list(names), images
+    images = list(images)
+    return [str(place) for place in range(len(images))], images
 
 
 def _tails(readouts: Iterable[Readout]) -> list[Tail]:
