@@ -1,0 +1,158 @@
+"""How much each region of the face accounts for in the impressions that a group's ratings share.
+
+A group's mean ratings are regressed on the cues of all regions. The variance that the regression explains is
+divided among regions by the product measure, a standardised weight times a correlation (Hoffman 1960; Pratt
+1987), which adds up to 1; a region's unique part is what leaving the region out would lose.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from traitlens.comparison.by_use import DRAWS_AT_ONCE, Progress
+from traitlens.comparison.utilisation import LensDesign, group_utilisation
+from traitlens.words import GROUP, REGION, SHARE, TRAIT
+
+
+def tabulate_shares(
+    design: LensDesign,
+    areas: pd.Series | None = None,
+    predicted: Collection[tuple[str, str]] | None = None,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    progress: Progress = None,
+) -> pd.DataFrame:
+    """Tabulate each region's share of the explained variance, per group and trait.
+
+    Parameters
+    ----------
+    design : LensDesign
+        The study.
+    areas : Series, optional
+        Mean share of the image that each region covers, by region.
+    predicted : collection of (group, trait), optional
+        Which ratings are predicted better than chance; all where missing. Of others nothing is said: their
+        shares are missing.
+    draws : int, default 2000
+        Bootstrap draws of identities, for the intervals.
+    seed : int, default 0
+        Seed.
+    progress : callable, optional
+        Called with the number of further draws done.
+
+    Returns
+    -------
+    DataFrame
+        group, trait, region, share (of the explained variance; may be slightly negative), low, high (95 %
+        percentiles over identities), unique, unique_low, unique_high, area.
+
+    Examples
+    --------
+    >>> tabulate_shares(make_design(study.ratings, cues))  # doctest: +SKIP
+    """
+    labels = np.stack([design.labels == group for group in range(len(design.groups))]).astype(float)
+    observed = _shares(design, labels, np.ones((1, len(design.images))))[:, :, 0]
+    rng = np.random.default_rng(seed)
+    number = design.identities.max() + 1
+    drawn = []
+    for start in range(0, draws, DRAWS_AT_ONCE):
+        size = min(DRAWS_AT_ONCE, draws - start)
+        counts = rng.multinomial(number, np.full(number, 1 / number), size)
+        drawn.append(_shares(design, labels, counts[:, design.identities].astype(float)))
+        if progress:
+            progress(size)
+    low, high = np.nanquantile(np.concatenate(drawn, axis=2), [0.025, 0.975], axis=2)
+    rows = []
+    for group, name in enumerate(design.groups):
+        for place, (trait, ratings) in enumerate(zip(design.traits, design.ratings, strict=True)):
+            if not (ratings.n_images[design.labels == group] > 0).any():
+                continue
+            said = predicted is None or (name, trait) in predicted
+            cells = (observed, low, high)
+            numbers = [values[kind, group, place] for kind in (0, 1) for values in cells]
+            for region, *values in zip(design.regions, *numbers, strict=True):
+                rows.append((name, trait, region, *(values if said else [np.nan] * 6)))
+    columns = [GROUP, TRAIT, REGION, SHARE, "low", "high", "unique", "unique_low", "unique_high"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["area"] = np.nan if areas is None else table[REGION].map(areas).astype(float)
+    return table
+
+
+def _shares(design: LensDesign, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Product measure and unique parts under weights of images: (2, group, draw, trait, region)."""
+    groups = [
+        group_utilisation(design, np.broadcast_to(own, (len(images), len(own))), images) for own in labels
+    ]
+    return np.stack(
+        [
+            np.stack(
+                [
+                    explained_shares(weights[:, place], correlations(cues, images * rated(cues)))
+                    for place, cues in enumerate(design.cues)
+                ],
+                axis=2,
+            )
+            for weights in groups
+        ],
+        axis=1,
+    )
+
+
+def rated(cues: np.ndarray) -> np.ndarray:
+    """Return which images of a trait were rated, by their standardised cues (image, region)."""
+    return np.asarray(np.abs(cues).max(axis=1) > 0)
+
+
+def correlations(cues: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Compute covariances of cues under weights of images.
+
+    Parameters
+    ----------
+    cues : ndarray of shape (image, region)
+        Standardised cues.
+    images : ndarray of shape (draw, image)
+        Weight of each image.
+
+    Returns
+    -------
+    ndarray of shape (draw, region, region)
+        Covariances.
+    """
+    regions = cues.shape[1]
+    total = np.maximum(images.sum(axis=1), 1e-12)
+    products = (cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1)
+    means = images @ cues / total[:, None]
+    second = (images @ products / total[:, None]).reshape(-1, regions, regions)
+    return np.asarray(second - means[:, :, None] * means[:, None, :])
+
+
+def explained_shares(weights: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+    r"""Divide explained variance among predictors.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (draw, region)
+        Regression weights b.
+    covariances : ndarray of shape (draw, region, region)
+        Covariances S of the predictors.
+
+    Returns
+    -------
+    ndarray of shape (2, draw, region)
+        The product measure :math:`b_r (S b)_r / b'Sb`, and unique parts
+        :math:`b_r^2 / ((S^{-1})_{rr} b'Sb)`; missing where nothing is explained.
+
+    Examples
+    --------
+    >>> explained_shares(np.array([[1.0, 2.0]]), np.eye(2)[None])[0].tolist()
+    [[0.2, 0.8]]
+    """
+    products = weights * (covariances @ weights[:, :, None])[:, :, 0]
+    total = products.sum(axis=1, keepdims=True)
+    inverse = np.linalg.pinv(covariances, rcond=1e-10, hermitian=True)
+    own = np.diagonal(inverse, axis1=1, axis2=2)
+    unique = np.where(own > 0, weights**2 / np.where(own > 0, own, 1), 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([products, unique]) / np.where(total > 1e-300, total, np.nan)
