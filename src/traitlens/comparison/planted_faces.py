@@ -1,0 +1,457 @@
+"""Faces whose raters are simulated: what each region adds, and where groups differ, is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from traitlens.comparison.utilisation import LensDesign, TraitRatings, standardise
+from traitlens.features.spaces import FeatureSpace
+from traitlens.features.taps import Tap
+from traitlens.readouts.regional import cross_fit_cues
+from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, judge, weigh_parts
+from traitlens.words import GROUP, TRAIT
+
+REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
+PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
+"""Regions in which groups differ, trait by trait, over and over."""
+
+_FEATURES = 4
+
+PENALTIES: tuple[float, ...] = (0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
+"""Ridge penalties that simulated studies choose from, relative to the mean diagonal of the kernel."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What simulated studies are like.
+
+    Parameters
+    ----------
+    name : str
+        What to call them.
+    raters : (int, int), default (20, 20)
+        Raters of each group.
+    difference : float, default 0
+        How far the groups part in what they use, in the unit of weights of length 1.
+    first, second : RatingBehaviour
+        How raters of each group depart from the group's weights.
+    seen : float, default 1
+        Share of the faces that each rater rates, drawn at random.
+    """
+
+    name: str
+    raters: tuple[int, int] = (20, 20)
+    difference: float = 0.0
+    first: RatingBehaviour = field(default_factory=RatingBehaviour)
+    second: RatingBehaviour = field(default_factory=RatingBehaviour)
+    seen: float = 1.0
+
+    @property
+    def behaviours(self) -> tuple[RatingBehaviour, RatingBehaviour]:
+        """How raters of both groups behave."""
+        return self.first, self.second
+
+
+@dataclass(frozen=True)
+class CueMaps:
+    """Regional readouts as linear maps from mean ratings to cues, one map for each penalty.
+
+    Parameters
+    ----------
+    cues : ndarray of shape (penalty, rated image, region, image)
+        What the rating of one image adds to the cue of another.
+    intercepts : ndarray of shape (penalty, rated image, image)
+        What it adds to the mean of the training images.
+    """
+
+    cues: np.ndarray
+    intercepts: np.ndarray
+
+    @classmethod
+    def of(cls, kernels: Mapping[FeatureSpace, np.ndarray], folds: np.ndarray) -> "CueMaps":
+        """Fit the regional readout to each image's rating alone.
+
+        Parameters
+        ----------
+        kernels : mapping of FeatureSpace to ndarray
+            (image, image), one for each region.
+        folds : ndarray of int, shape (image,)
+            Folds by identity.
+
+        Returns
+        -------
+        CueMaps
+            Exact, since ridge regression is linear in the ratings.
+        """
+        number = len(folds)
+        fits = [
+            cross_fit_cues(
+                kernels, np.eye(number), folds, folds, np.full((number, len(np.unique(folds))), penalty)
+            )
+            for penalty in PENALTIES
+        ]
+        return cls(np.stack([fit.values for fit in fits]), np.stack([fit.intercepts for fit in fits]))
+
+    def learn(self, targets: np.ndarray) -> np.ndarray:
+        """Compute cues, the penalty of each trait chosen by the smallest out-of-fold error.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (trait, image)
+            Mean ratings.
+
+        Returns
+        -------
+        ndarray of shape (trait, image, region)
+            Cues.
+        """
+        predicted = np.einsum("ti,pirj->ptj", targets, self.cues, optimize=True)
+        predicted += np.einsum("ti,pij->ptj", targets, self.intercepts, optimize=True)
+        best = ((predicted - targets) ** 2).sum(axis=2).argmin(axis=0)
+        regions = self.cues.shape[2]
+        flat = self.cues.reshape(len(self.cues), targets.shape[1], -1)
+        learnt = [target @ flat[one] for target, one in zip(targets, best, strict=True)]
+        return np.stack([values.reshape(regions, -1).T for values in learnt])
+
+
+@dataclass(frozen=True)
+class PlantedFaces:
+    """Faces, and what simulated raters would see in them.
+
+    Parameters
+    ----------
+    regions, traits : tuple of str
+        Names.
+    scores : ndarray of shape (trait, image, region)
+        What each region says about each trait, of variance 1; raters weigh these.
+    weights : ndarray of shape (trait, region)
+        Weights that both groups share, of length 1 for each trait.
+    apart : ndarray of shape (trait, region)
+        In which direction the groups part, at right angles to the shared weights and of length 1; 0 for
+        traits that are alike.
+    identities : ndarray of int, shape (image,)
+        Who is shown.
+    maps : CueMaps
+        The regional readout.
+    """
+
+    regions: tuple[str, ...]
+    traits: tuple[str, ...]
+    scores: np.ndarray
+    weights: np.ndarray
+    apart: np.ndarray
+    identities: np.ndarray
+    maps: CueMaps
+
+    def take(self, traits: Sequence[int]) -> "PlantedFaces":
+        """Keep some traits, by their numbers."""
+        rows = list(traits)
+        return replace(
+            self,
+            traits=tuple(self.traits[row] for row in rows),
+            scores=self.scores[rows],
+            weights=self.weights[rows],
+            apart=self.apart[rows],
+        )
+
+    def group_weights(self, difference: float) -> np.ndarray:
+        """Return the weights of both groups, of length 1: (group, trait, region)."""
+        weights = self.weights + difference * np.array([0.5, -0.5])[:, None, None] * self.apart
+        return np.asarray(weights / np.linalg.norm(weights, axis=2, keepdims=True))
+
+    @property
+    def planted(self) -> np.ndarray:
+        """Where groups differ if they do: bool (trait, region)."""
+        return np.asarray(np.abs(self.apart) > 1e-9)
+
+    def true_differences(self, difference: float) -> np.ndarray:
+        """Return the difference of the groups' weights, in the direction of the shared weights.
+
+        A cue points to higher ratings wherever raters use it, so that a weight below zero counts as use of
+        its absolute size.
+
+        Parameters
+        ----------
+        difference : float
+            How far the groups part.
+
+        Returns
+        -------
+        ndarray of shape (trait, region)
+            First group less second, weights of length 1.
+        """
+        first, second = self.group_weights(difference)
+        return np.asarray((first - second) * np.where(first + second < 0, -1, 1))
+
+    def judge(
+        self, raters: tuple[int, int], difference: float, behaviours: Sequence[RatingBehaviour], seed: int
+    ) -> np.ndarray:
+        """Draw raters and let them rate every face.
+
+        Parameters
+        ----------
+        raters : (int, int)
+            Raters of each group.
+        difference : float
+            How far the groups part, in the unit of the weights.
+        behaviours : sequence of RatingBehaviour
+            How raters of each group depart from their group's weights.
+        seed : int
+            Seed.
+
+        Returns
+        -------
+        ndarray of shape (rater, trait, image)
+            Ratings, the first group's raters first.
+        """
+        weights = self.group_weights(difference)
+        return np.stack(
+            [
+                judge(
+                    self.scores, weights[group], behaviours[group], np.random.default_rng([seed, group, one])
+                )
+                for group in (0, 1)
+                for one in range(raters[group])
+            ]
+        )
+
+    def study(self, condition: "Condition", seed: int) -> LensDesign:
+        """Draw a study: new raters, their ratings, and cues that are fitted to these.
+
+        Parameters
+        ----------
+        condition : Condition
+            What the study is like.
+        seed : int
+            Seed.
+
+        Returns
+        -------
+        LensDesign
+            The study.
+        """
+        ratings = self.judge(condition.raters, condition.difference, condition.behaviours, seed)
+        if condition.seen < 1:
+            rng = np.random.default_rng([seed, 2])
+            missing = rng.random((len(ratings), 1, ratings.shape[2])) >= condition.seen
+            ratings[np.broadcast_to(missing, ratings.shape)] = np.nan
+        return self.design(ratings, condition.raters)
+
+    def design(self, ratings: np.ndarray, raters: tuple[int, int]) -> LensDesign:
+        """Fit cues to all raters, groups weighing alike, and arrange the study for the tests.
+
+        Parameters
+        ----------
+        ratings : ndarray of shape (rater, trait, image)
+            Ratings, the first group's raters first; missing where a rater did not rate an image.
+        raters : (int, int)
+            Raters of each group.
+
+        Returns
+        -------
+        LensDesign
+            The study.
+        """
+        labels = np.repeat([0, 1], raters)
+        targets = pooled_means(ratings, labels)
+        matrices = []
+        for trait in range(len(self.traits)):
+            own = ratings[:, trait]
+            seen = np.isfinite(own)
+            matrices.append(TraitRatings(seen.astype(float), np.where(seen, own - np.nanmean(own), 0)))
+        cues, scales = standardise(self.maps.learn(targets), matrices)
+        images = pd.RangeIndex(ratings.shape[2])
+        return LensDesign(
+            pd.RangeIndex(len(ratings)), images, pd.Index(self.traits), pd.Index(self.regions), GROUPS,
+            labels, cues, scales, self.identities, tuple(matrices),
+        )  # fmt: skip
+
+
+def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Average ratings over the raters of each group, then over groups.
+
+    Parameters
+    ----------
+    ratings : ndarray of shape (rater, trait, image)
+        Ratings; missing where there is none.
+    labels : ndarray of int, shape (rater,)
+        Groups.
+
+    Returns
+    -------
+    ndarray of shape (trait, image)
+        The mean over the groups that rated the image; the trait's mean where nobody did.
+    """
+    seen = np.isfinite(ratings)
+    filled = np.where(seen, ratings, 0)
+    sums = np.stack([filled[labels == group].sum(axis=0) for group in np.unique(labels)])
+    counts = np.stack([seen[labels == group].sum(axis=0) for group in np.unique(labels)])
+    there = counts > 0
+    means = np.where(there, sums / np.maximum(counts, 1), 0)
+    pooled = means.sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    rated = there.any(axis=0)
+    level = pooled.sum(axis=1) / np.maximum(rated.sum(axis=1), 1)
+    return np.asarray(np.where(rated, pooled, level[:, None]))
+
+
+def drawn_faces(
+    kernels: Mapping[FeatureSpace, np.ndarray],
+    folds: np.ndarray,
+    identities: np.ndarray,
+    parts: pd.DataFrame,
+    traits: Sequence[str] = TRAITS,
+) -> PlantedFaces:
+    """Take drawn faces, whose parts have known scores.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image), one for each region.
+    folds : ndarray of int, shape (image,)
+        Folds by identity.
+    identities : ndarray of shape (image,)
+        Who is shown.
+    parts : DataFrame
+        Score of each part (columns, named as regions) of each image, as the simulated study wrote it.
+    traits : sequence of str
+        Traits of the simulator.
+
+    Returns
+    -------
+    PlantedFaces
+        Raters weigh parts as :func:`traitlens.study.raters.weigh_parts` says.
+    """
+    regions = _regions(kernels)
+    scores = parts.reindex(columns=list(regions), fill_value=0.0).to_numpy(float)
+
+    def weigh(effect: float) -> np.ndarray:
+        """Weights of both groups: (group, trait, region)."""
+        table = weigh_parts(traits, list(parts.columns), effect)
+        wide = table.pivot_table(index=[GROUP, TRAIT], columns="part", values="weight", sort=False)
+        wide = wide.reindex(columns=list(regions), fill_value=0.0)
+        return wide.to_numpy().reshape(2, len(traits), len(regions))
+
+    shared, (first, second) = weigh(0.0)[0], weigh(1e-3)
+    apart = np.where(np.abs(first - second) > 1e-9, first - second, 0)
+    return PlantedFaces(
+        regions,
+        tuple(traits),
+        np.broadcast_to(scores, (len(traits), *scores.shape)),
+        shared,
+        _unit(apart),
+        pd.factorize(identities)[0],
+        CueMaps.of(kernels, folds),
+    )
+
+
+def faces_of_cues(
+    kernels: Mapping[FeatureSpace, np.ndarray],
+    folds: np.ndarray,
+    identities: np.ndarray,
+    targets: pd.DataFrame,
+    pairs: Sequence[tuple[str, str] | None] = PAIRS,
+) -> PlantedFaces:
+    """Take real faces, with the cues of their real ratings as the truth that simulated raters weigh.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image), one for each region.
+    folds : ndarray of int, shape (image,)
+        Folds by identity.
+    identities : ndarray of shape (image,)
+        Who is shown.
+    targets : DataFrame
+        Mean rating of each image on each trait (columns).
+    pairs : sequence of (str, str) or None
+        The two regions in which groups differ, trait by trait, over and over; None for a trait that is alike.
+
+    Returns
+    -------
+    PlantedFaces
+        Faces whose regions carry what they carry in the real ratings.
+    """
+    regions, maps = _regions(kernels), CueMaps.of(kernels, folds)
+    cues = maps.learn(targets.to_numpy(float).T)
+    spread = cues.std(axis=1)
+    weights = _unit(spread)
+    scores = (cues - cues.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)[:, None]
+    impressions = np.einsum("tir,tr->ti", scores, weights)
+    scores = scores / impressions.std(axis=1)[:, None, None]
+    apart = np.zeros_like(weights)
+    for place in range(len(weights)):
+        pair = pairs[place % len(pairs)]
+        if pair is not None and set(pair) <= set(regions):
+            one, other = (regions.index(name) for name in pair)
+            apart[place, [one, other]] = weights[place, other], -weights[place, one]
+    return PlantedFaces(
+        regions,
+        tuple(map(str, targets.columns)),
+        scores,
+        weights,
+        _unit(apart),
+        pd.factorize(identities)[0],
+        maps,
+    )
+
+
+def synthetic_faces(
+    images: int = 80, traits: int = 3, regions: Sequence[str] = REGIONS, seed: int = 0
+) -> PlantedFaces:
+    """Make faces of random features, without pictures: seconds, for planning.
+
+    Parameters
+    ----------
+    images : int, default 80
+        Faces, one identity each.
+    traits : int, default 3
+        Traits.
+    regions : sequence of str
+        Regions, which carry equally much of each trait.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    PlantedFaces
+        Features of a region are what raters see in it, and as many that mean nothing.
+
+    Examples
+    --------
+    >>> faces = synthetic_faces(images=40)
+    >>> faces.study(Condition("small", (3, 4)), seed=1).cues.shape
+    (3, 40, 8)
+    """
+    rng = np.random.default_rng([seed, 1])
+    features = rng.normal(size=(len(regions), images, 2 * _FEATURES))
+    names = [FeatureSpace(Tap("features", 1), region=region) for region in regions]
+    kernels = {name: values @ values.T for name, values in zip(names, features, strict=True)}
+    seen = rng.normal(size=(traits, len(regions), _FEATURES))
+    scores = np.einsum("rif,trf->tir", features[:, :, :_FEATURES], seen)
+    scores = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+    weights = np.full((traits, len(regions)), len(regions) ** -0.5)
+    apart = np.zeros_like(weights)
+    apart[:, [0, 1]] = 1.0, -1.0
+    folds = rng.permutation(np.arange(images) % 5)
+    return PlantedFaces(
+        tuple(regions),
+        tuple(f"trait{number + 1}" for number in range(traits)),
+        scores,
+        weights,
+        _unit(apart),
+        np.arange(images),
+        CueMaps.of(kernels, folds),
+    )
+
+
+def _regions(kernels: Mapping[FeatureSpace, np.ndarray]) -> tuple[str, ...]:
+    """Names of the kernels' regions, in the order of the cues."""
+    return tuple(dict.fromkeys(space.region for space in kernels))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Bring rows to length 1; rows of zeros stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1))

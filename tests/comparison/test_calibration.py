@@ -1,0 +1,124 @@
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from traitlens.comparison.calibration import calibrate
+from traitlens.comparison.planted_faces import (
+    Condition,
+    CueMaps,
+    drawn_faces,
+    faces_of_cues,
+    pooled_means,
+    synthetic_faces,
+)
+from traitlens.features.spaces import FeatureSpace
+from traitlens.features.taps import Tap
+from traitlens.readouts.regional import cross_fit_cues
+from traitlens.study.raters import GROUPS, RatingBehaviour, find_differences, weigh_parts
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return synthetic_faces(images=60, traits=2, regions=("eyes", "mouth", "jaw", "background"), seed=1)
+
+
+def kernels_of(rng, images=40, regions=("eyes", "mouth", "jaw", "brows")):
+    spaces = [FeatureSpace(Tap("block4_pool", 1), region=region) for region in regions]
+    features = {space: rng.normal(size=(images, 5)) for space in spaces}
+    return features, {space: values @ values.T for space, values in features.items()}
+
+
+def test_maps_give_the_cues_of_the_readout():
+    rng = np.random.default_rng(2)
+    _, kernels = kernels_of(rng)
+    folds = np.arange(40) % 4
+    targets = rng.normal(size=(2, 40))
+    cues = CueMaps.of(kernels, folds).learn(targets)
+    fits = [
+        cross_fit_cues(kernels, targets.T, folds, folds, np.full((2, 4), penalty))
+        for penalty in (0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
+    ]
+    for trait in range(2):
+        best = min(fits, key=lambda fit: ((fit.predictions[trait] - targets[trait]) ** 2).sum())
+        assert_allclose(cues[trait].T, best.values[trait], rtol=1e-7, atol=1e-12)
+
+
+def test_groups_weigh_alike_in_pooled_means():
+    ratings = np.array([[[1.0, 2.0, np.nan]], [[3.0, np.nan, np.nan]], [[8.0, 6.0, np.nan]]])
+    assert_allclose(pooled_means(ratings, np.array([0, 0, 1])), [[5.0, 4.0, 4.5]])
+
+
+def test_planted_differences_leave_range_and_other_regions_alone(faces):
+    first, second = faces.group_weights(0.6)
+    assert_allclose(np.linalg.norm([first, second], axis=2), 1)
+    assert_allclose((first - second)[~faces.planted], 0, atol=1e-12)
+    assert faces.planted.sum() == 4
+    assert_allclose(np.abs(faces.true_differences(0.6)[faces.planted]), 0.6 / np.sqrt(2) / np.sqrt(1.09))
+
+
+def test_drawn_faces_have_the_weights_of_the_simulator():
+    rng = np.random.default_rng(3)
+    regions = ("eyes", "brows", "nose", "mouth", "forehead", "cheeks", "jaw", "background")
+    _, kernels = kernels_of(rng, regions=regions)
+    names = ["eyes", "brows", "nose", "mouth", "cheeks", "jaw"]
+    parts = pd.DataFrame(rng.normal(size=(40, 6)), columns=names)
+    traits = ["warm", "strong", "practical"]
+    faces = drawn_faces(kernels, np.arange(40) % 4, np.arange(40), parts, traits)
+    weights = faces.group_weights(0.6)
+    whole = weigh_parts(traits, names, 0.6)
+    for number, group in enumerate(GROUPS):
+        table = whole[whole["group"] == group]
+        wide = table.pivot_table(index="trait", columns="part", values="weight", sort=False)[names]
+        assert_allclose(weights[number][:, [regions.index(name) for name in names]], wide, atol=0.015)
+    different = find_differences(weigh_parts(traits, names, 0.6), {name: (name,) for name in names})
+    there = different[different["difference"].abs() > 1e-9]
+    planted = {(faces.traits[t], regions[r]) for t, r in zip(*np.nonzero(faces.planted), strict=True)}
+    assert planted == set(zip(there["trait"], there["region"], strict=True))
+
+
+def test_real_faces_take_their_own_cues_as_truth():
+    rng = np.random.default_rng(4)
+    features, kernels = kernels_of(rng, images=80)
+    eyes, mouth = (features[space] for space in list(features)[:2])
+    targets = pd.DataFrame({"warm": eyes[:, 0] + 2 * mouth[:, 0], "strong": 3 * eyes[:, 1] + eyes[:, 0]})
+    faces = faces_of_cues(kernels, np.arange(80) % 4, np.arange(80), targets)
+    assert faces.weights[0].argmax() == 1
+    assert faces.weights[1].argmax() == 0
+    assert faces.planted.tolist() == [[True, True, False, False], [False, False, True, True]]
+    impressions = np.einsum("tir,tr->ti", faces.scores, faces.weights)
+    assert_allclose(impressions.std(axis=1), 1)
+
+
+def test_what_is_counted_fits_together(faces):
+    conditions = [
+        Condition("same", (8, 8)),
+        Condition("other", (8, 8), difference=1.2),
+        Condition("gaps", (8, 8), seen=0.5),
+    ]
+    done = []
+    found = calibrate(faces, conditions, 12, draws=60, seed=1, progress=done.append)
+    assert len(done) == 36
+    rates = found.rates.set_index(["condition", "measure"])["estimate"]
+    assert rates["other", "power per planted place"] > 0.8
+    assert rates["other", "correlation with the planted differences"] > 0.85
+    assert rates["same", "any region called"] <= 0.25
+    places = found.places.query("condition == 'other'")
+    by_cell = places[places["planted"] != 0]
+    assert_allclose(by_cell["called"].mean(), rates["other", "power per planted place"])
+    assert (np.sign(by_cell["estimate"]) == np.sign(by_cell["planted"])).all()
+    assert (
+        (found.rates["low"] <= found.rates["estimate"]) & (found.rates["estimate"] <= found.rates["high"])
+    ).all()
+    again = calibrate(faces, conditions[:1], 12, draws=60, seed=1)
+    pd.testing.assert_frame_equal(again.rates, found.rates[found.rates["condition"] == "same"])
+
+
+def test_behaviours_of_simulated_raters_show_in_their_ratings(faces):
+    condition = Condition(
+        "all", (30, 30), first=RatingBehaviour(level=-2), second=RatingBehaviour(noise=3, spread=0.5)
+    )
+    ratings = faces.judge(condition.raters, 0.0, condition.behaviours, seed=1)
+    assert ratings[:30].mean() < ratings[30:].mean() - 1.2
+    shared = ratings[:30].mean(axis=0), ratings[30:].mean(axis=0)
+    assert shared[0].std() > 2 * shared[1].std()
