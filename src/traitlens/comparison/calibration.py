@@ -42,8 +42,8 @@ class Calibration:
     ----------
     rates : DataFrame
         A row per condition and measure: condition, difference, n_1, n_2 (raters), measure, estimate, low,
-        high (95 % Monte Carlo interval), studies. Measures: "any region called" (with no planted difference the
-        family-wise error), "wrong place called", "background called", "power per planted place" and
+        high (95 % Monte Carlo interval), studies. Measures: "any region called" (with no planted difference
+        the family-wise error), "wrong place called", "background called", "power per planted place" and
         "correlation with the planted differences" (over traits and regions, means over studies).
     places : DataFrame
         A row per condition, trait and region: difference, planted (true difference of the weights), estimate
