@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow lint format docs bench clean
+.PHONY: help demo test test-slow test-processors lint format docs bench clean
 
 help:  ## show this help
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ test: $(READY)  ## run the tests
 
 test-slow: $(READY)  ## run the slow tests too
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-processors: $(READY)  ## run the numerical tests as other processors would
+	$(BIN)/python scripts/test_processors.py
 
 lint: $(READY)  ## format, style, types, layers, dependencies and dead code
 	$(BIN)/ruff format --check .

@@ -26,7 +26,8 @@ def test_detector_answers_as_the_tflite_interpreter_did():
     with np.load(RECORDED) as recorded:
         assert sorted(recorded.files) == sorted(answer)
         for name in recorded.files:
-            np.testing.assert_allclose(answer[name], recorded[name], rtol=0, atol=1e-4)
+            size = np.abs(recorded[name]).max()  # rounding differs between processors, relative to this
+            np.testing.assert_allclose(answer[name], recorded[name], rtol=0, atol=1e-5 * size)
 
 
 def test_damaged_networks_are_refused(monkeypatch: pytest.MonkeyPatch):
