@@ -67,6 +67,7 @@ def test_noisier_raters_are_predicted_worse_until_reliability_is_matched(rng):
     assert matched.loc[0, "n_1"] < 6
     assert matched.loc[0, "n_2"] == 15
     assert abs(matched.loc[0, "estimate"]) < table.loc[0, "estimate"] / 2
+    assert matched.loc[0, "draws_low"] < matched.loc[0, "draws_high"]
 
 
 def test_transfer(rng):

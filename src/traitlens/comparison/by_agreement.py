@@ -1,12 +1,27 @@
 """Whether groups differ in how far their raters agree, and in how far they tell faces apart."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.comparison.exchange import hedges_g, holm, pairs_of_groups, ratings_of_pair, welch
-from traitlens.ratings.matrix import make_matrix
+from traitlens.comparison.by_rating import make_sample
+from traitlens.comparison.exchange import (
+    center,
+    familywise_p,
+    pairs_of_groups,
+    permutation_p,
+    ratings_of_pair,
+)
+from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
+from traitlens.ratings.matrix import RatingMatrix, make_matrix
 from traitlens.words import GROUP, RATER, TRAIT
+
+FEWEST_RATERS = 3
+"""Agreement of fewer raters of a group is not compared: two raters are a single pair."""
+FEWEST_IMAGES = 4
+"""Two raters are correlated if they rated as many images in common."""
 
 
 def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
@@ -24,7 +39,8 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
     -------
     DataFrame
         rater, group, trait, agreement (correlation over images), agreement_z (Fisher's z), spread (standard
-        deviation over images: how far faces are told apart), n (images).
+        deviation over images: how far faces are told apart), n (images). A consensus of more raters is less
+        noisy: compare groups by `compare_agreement`, not by these.
     """
     rows = []
     for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
@@ -51,52 +67,249 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
                         TRAIT: trait,
                         "agreement": r,
                         "agreement_z": float(np.arctanh(np.clip(r, -0.999999, 0.999999))),
-                        "spread": float(np.nanstd(own, ddof=1)),
+                        "spread": float(np.nanstd(own, ddof=1)) if (~np.isnan(own)).sum() > 1 else np.nan,
                         "n": int(both.sum()),
                     }
                 )
     return pd.DataFrame(rows)
 
 
+def correlate_raters(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlate raters of two matrices over the images that both rated.
+
+    Parameters
+    ----------
+    first : ndarray of shape (rater, image)
+        Ratings; NaN where there is none.
+    second : ndarray of shape (other rater, image)
+        Ratings of the same images.
+
+    Returns
+    -------
+    ndarray of shape (rater, other rater)
+        Correlations; NaN with fewer than four common images or without variance.
+    """
+    seen_1, seen_2 = (~np.isnan(first)).astype(float), (~np.isnan(second)).astype(float)
+    # Centred by rater first: sums of squares stay exact.
+    x = np.nan_to_num(first - _row_means(first))
+    y = np.nan_to_num(second - _row_means(second))
+    n = seen_1 @ seen_2.T
+    several = np.maximum(n, 1)
+    sum_1, sum_2 = x @ seen_2.T, seen_1 @ y.T
+    cross = x @ y.T - sum_1 * sum_2 / several
+    square_1 = x**2 @ seen_2.T - sum_1**2 / several
+    square_2 = seen_1 @ (y**2).T - sum_2**2 / several
+    scale = np.sqrt(np.maximum(square_1, 0) * np.maximum(square_2, 0))
+    sound = (n >= FEWEST_IMAGES) & (scale > 1e-9)
+    return np.where(sound, cross / np.where(sound, scale, 1), np.nan)
+
+
+def _row_means(values: np.ndarray) -> np.ndarray:
+    """Mean of each row's known values."""
+    seen = ~np.isnan(values)
+    means: np.ndarray = np.nansum(values, axis=1, keepdims=True) / np.maximum(
+        seen.sum(axis=1, keepdims=True), 1
+    )
+    return means
+
+
+class Agreement:
+    """Mean correlation between pairs of raters, under any labelling.
+
+    The mean over pairs does not depend on the number of raters, unlike a correlation with the mean of all
+    others, which is less noisy in a larger group.
+
+    Parameters
+    ----------
+    matrix : RatingMatrix
+        Ratings of one trait by both groups.
+    reference : int or None
+        The group (0 or 1) that all raters are correlated with; each rater's own where None.
+    others : RatingMatrix, optional
+        Ratings of a reference group that is not compared.
+    """
+
+    def __init__(
+        self, matrix: RatingMatrix, reference: int | None = None, others: RatingMatrix | None = None
+    ):
+        self.reference = reference
+        if others is None:
+            r = correlate_raters(matrix.ratings, matrix.ratings)
+            np.fill_diagonal(r, np.nan)
+        else:
+            place = others.images.get_indexer(matrix.images)
+            theirs = np.where(place[None] >= 0, others.ratings[:, place], np.nan)
+            r = correlate_raters(matrix.ratings, theirs)
+        self.fixed = others is not None
+        self.known = (~np.isnan(r)).astype(float)
+        self.r = np.nan_to_num(r)
+
+    def _totals(self, values: np.ndarray, group: np.ndarray, side: int) -> np.ndarray:
+        """Sum over each rater's pairs; (labelling, rater)."""
+        if self.fixed:
+            return np.broadcast_to(values.sum(axis=1), group.shape)
+        partner = group if self.reference in (None, side) else 1 - group
+        totals: np.ndarray = partner @ values.T
+        return totals
+
+    def means(self, labels: np.ndarray) -> list[np.ndarray]:
+        """Return each group's mean correlation over pairs of raters.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (labelling, rater)
+            0 and 1 for the groups.
+
+        Returns
+        -------
+        list of ndarray of shape (labelling,)
+            By group; NaN where no pair is known.
+        """
+        found = []
+        for side in (0, 1):
+            group = (labels == side).astype(float)
+            total = (group * self._totals(self.r, group, side)).sum(axis=1)
+            count = (group * self._totals(self.known, group, side)).sum(axis=1)
+            found.append(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+        return found
+
+    def errors(self, labels: np.ndarray) -> list[tuple[float, int]]:
+        """Compute the jackknife standard error and degrees of freedom of each group's mean.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (rater,)
+            0 and 1 for the groups.
+
+        Returns
+        -------
+        list of (float, int)
+            By group (Arvesen 1969), without the part of the noise of single pairs that a jackknife counts
+            twice (Efron and Stein 1981).
+        """
+        found = []
+        for side in (0, 1):
+            members = np.flatnonzero(labels == side)
+            own = self.r[np.ix_(members, members)] if not self.fixed and self.reference is None else None
+            n = len(members)
+            if own is None:
+                group = (labels == side).astype(float)[None]
+                counts = self._totals(self.known, group, side)[0, members]
+                values = self._totals(self.r, group, side)[0, members] / np.maximum(counts, 1)
+                found.append((float(values.std(ddof=1) / np.sqrt(n)), n - 1))
+                continue
+            known = self.known[np.ix_(members, members)]
+            total, count = own.sum(), known.sum()
+            without = (total - 2 * own.sum(axis=1)) / np.maximum(count - 2 * known.sum(axis=1), 1)
+            jackknife = (n - 1) / n * float(((without - without.mean()) ** 2).sum())
+            effects = own.sum(axis=1) / np.maximum(known.sum(axis=1), 1) - total / max(count, 1)
+            fitted = total / max(count, 1) + (effects[:, None] + effects[None]) * (n - 1) / max(n - 2, 1)
+            pairs = count / 2
+            noise = float((known * (own - fitted) ** 2).sum()) / 2 / max(pairs - n, 1) / max(pairs, 1)
+            found.append((float(np.sqrt(max(jackknife - noise, jackknife / 2))), n - 1))
+        return found
+
+
 def compare_agreement(
-    ratings: pd.DataFrame, reference: str | None = None, *, groups: tuple[str, str] | None = None
+    ratings: pd.DataFrame,
+    reference: str | None = None,
+    *,
+    groups: tuple[str, str] | None = None,
+    within: Sequence[str] = (),
+    permutations: int = 5000,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """Test whether groups differ in agreement with a consensus and in spread over faces.
+    """Test whether groups differ in agreement between raters and in spread over faces.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
     reference : str, optional
-        Group whose mean is the consensus; each rater's own where missing.
+        Group whose raters all raters are correlated with; each rater's own where missing.
     groups : (str, str), optional
         The first less the second; each pair where missing.
+    within : sequence of str, default ()
+        Columns of raters within which labels are permuted, see `compare_means`.
+    permutations : int, default 5000
+        Number of permutations.
+    seed : int, default 0
+        Seed.
 
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, measure ("agreement_z" or "spread"), mean_1, mean_2, estimate, ci_low,
-        ci_high, statistic (Welch's t over raters), p, p_corrected (Holm over the table's rows of a
-        measure), hedges_g, n_1, n_2.
+        group_1, group_2, trait, measure ("agreement": mean correlation of pairs of raters; "spread":
+        standard deviation of a rater's ratings), mean_1, mean_2, estimate, ci_low, ci_high, statistic, p,
+        p_corrected (family-wise over the traits of a measure), n_1, n_2, n_permutations, smallest_p.
+        Agreement is left out where a group has fewer than three raters.
     """
-    values = rater_agreement(ratings, reference)
-    rows = []
+    tables = []
     for pair in pairs_of_groups(ratings, groups):
-        shared = values[values[TRAIT].isin(ratings_of_pair(ratings, pair)[TRAIT].unique())]
-        for measure in ("agreement_z", "spread"):
-            for trait, part in shared.groupby(TRAIT, sort=True, observed=True):
-                first, second = (part.loc[part[GROUP] == name, measure].dropna().to_numpy() for name in pair)
-                error, freedom = welch(first, second)
-                estimate = float(first.mean() - second.mean())
-                width = stats.t.ppf(0.975, freedom) * error
-                rows.append(
-                    {"group_1": pair[0], "group_2": pair[1], TRAIT: trait, "measure": measure}
-                    | {"mean_1": first.mean(), "mean_2": second.mean(), "estimate": estimate}
-                    | {"ci_low": estimate - width, "ci_high": estimate + width}
-                    | {"statistic": estimate / error, "p": 2 * stats.t.sf(abs(estimate) / error, freedom)}
-                    | {"hedges_g": hedges_g(estimate, first, second)[0]}
-                    | {"n_1": len(first), "n_2": len(second)}
-                )
+        both = ratings_of_pair(ratings, pair)
+        raters, sample = make_sample(both, pair, permutations, seed, within)
+        matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
+        members = {trait: raters.get_indexer(matrix.raters) for trait, matrix in matrices.items()}
+        others = None
+        if reference is not None and reference not in pair:
+            theirs = ratings[ratings[GROUP] == reference]
+            others = {str(trait): make_matrix(part) for trait, part in theirs.groupby(TRAIT, observed=True)}
+        of_pair = pair.index(reference) if reference in pair else None
+        agreements = {
+            trait: Agreement(matrix, of_pair, None if others is None else others[trait])
+            for trait, matrix in matrices.items()
+            if (others is None or trait in others)
+            and np.bincount(sample.labels[members[trait]], minlength=2).min() >= FEWEST_RATERS
+        }
+        found = [_compare_spread(matrices, members, sample)]
+        if agreements:
+            found.insert(0, _compare_pairs_of_raters(agreements, members, sample))
+        tables += [table.assign(group_1=pair[0], group_2=pair[1]) for table in found]
+    columns = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
+               "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _compare_pairs_of_raters(
+    agreements: dict[str, Agreement], members: dict[str, np.ndarray], sample: Sample
+) -> pd.DataFrame:
+    """Test the mean correlation of pairs of raters, all traits one family."""
+
+    def differences(block: np.ndarray) -> np.ndarray:
+        """Difference of mean correlations; (labelling, trait)."""
+        means = [agreement.means(block[:, members[trait]]) for trait, agreement in agreements.items()]
+        return np.nan_to_num(np.column_stack([first - second for first, second in means]))
+
+    permuted = np.vstack([np.zeros((0, len(agreements))), *map(differences, sample.draw())])
+    observed, null, _ = center(differences(sample.labels[None])[0], permuted)
+    rows = []
+    for trait, agreement in agreements.items():
+        labels = sample.labels[members[trait]]
+        means = [float(mean[0]) for mean in agreement.means(labels[None])]
+        (error_1, freedom_1), (error_2, freedom_2) = agreement.errors(labels)
+        total = error_1**2 + error_2**2
+        freedom = total**2 / max(error_1**4 / freedom_1 + error_2**4 / freedom_2, 1e-300)
+        width = stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(total)
+        estimate = means[0] - means[1]
+        rows.append(
+            {TRAIT: trait, "measure": "agreement", "mean_1": means[0], "mean_2": means[1]}
+            | {"estimate": estimate, "ci_low": estimate - width, "ci_high": estimate + width}
+            | {"statistic": estimate / np.sqrt(total) if total > 0 else np.nan}
+            | {"n_1": int((labels == 0).sum()), "n_2": int((labels == 1).sum())}
+        )
     table = pd.DataFrame(rows)
-    table["p_corrected"] = table.groupby("measure")["p"].transform(lambda p: holm(p.to_numpy()))
-    return table
+    table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
+    return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
+
+
+def _compare_spread(
+    matrices: dict[str, RatingMatrix], members: dict[str, np.ndarray], sample: Sample
+) -> pd.DataFrame:
+    """Test the standard deviation of each rater's ratings, all traits one family."""
+    families = []
+    for trait, matrix in matrices.items():
+        several = (~np.isnan(matrix.ratings)).sum(axis=1) > 1
+        spread = np.nanstd(matrix.ratings[several], axis=1, ddof=1)
+        families.append(Cells(members[trait][several], spread[:, None]))
+    table = compare_cells(families, sample)
+    return table.assign(measure="spread", **{TRAIT: list(matrices)})

@@ -126,7 +126,7 @@ def compare_pixels(
 
     observed = statistic(labels[None], values)
     enhanced = enhance(observed)[0]
-    largest, larger = [], np.zeros(enhanced.shape)
+    largest, larger = [np.zeros(0)], np.zeros(enhanced.shape)
     strata = np.zeros(len(labels), int) if strata is None else strata
     for block in draw_labels(labels, strata, permutations, seed, block=200):
         rows = np.abs(enhance(statistic(block, values)))
@@ -135,6 +135,7 @@ def compare_pixels(
         if progress:
             progress(len(block))
     maximum = np.sort(np.concatenate(largest))
+    permutations = len(maximum)  # fewer than asked for where these are all labellings
     reached = len(maximum) - np.searchsorted(maximum, np.abs(enhanced) * (1 - 1e-6))
     estimate, effect = describe_effect(values, labels, test, observed[0])
     columns = {

@@ -278,6 +278,7 @@ def _compare_pair(
         done += len(block)
         if progress:
             progress(len(block))
+    permuted = permuted[:done]  # all labellings, where there are fewer
     rows = []
     regions = len(operator.regions)
     for number_of_trait, (trait, design) in enumerate(designs.items()):
@@ -300,7 +301,7 @@ def _compare_pair(
     table["p"] = permutation_p(observed, permuted)
     table["p_corrected"] = familywise_p(observed, permuted)
     table["q"] = stats.false_discovery_control(table["p"])
-    table["n_permutations"] = permutations
+    table["n_permutations"] = done
     return table
 
 

@@ -1,18 +1,19 @@
-"""Whether groups differ in how reliable their mean ratings are, tested by exchanging raters."""
+"""Whether the mean ratings of groups are equally reliable at equal numbers of raters, by permuting raters."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from traitlens.comparison.by_rating import rater_levels
+from traitlens.comparison.by_rating import make_sample, rater_levels
 from traitlens.comparison.exchange import (
-    draw_labels,
+    center,
     familywise_p,
-    find_strata,
-    label_raters,
     pairs_of_groups,
     permutation_p,
     ratings_of_pair,
 )
+from traitlens.comparison.rater_tests import Sample, detectable
 from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
 from traitlens.ratings.reliability import SplitHalf, split_half
 from traitlens.words import TRAIT
@@ -28,8 +29,8 @@ class ReliabilityDesign:
 
     Notes
     -----
-    Raters' levels are taken off first, by the images that each saw; levels do not depend on who belongs to
-    which group.
+    Raters' levels, by least squares, are subtracted first; levels do not depend on who belongs to which
+    group.
     """
 
     def __init__(self, matrix: RatingMatrix):
@@ -37,8 +38,8 @@ class ReliabilityDesign:
         self.values = np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None])
         self.blocks = len(np.unique(find_blocks(self.seen > 0)[0]))
 
-    def noise_share(self, weights: np.ndarray) -> np.ndarray:
-        """Give the part of the variance of mean ratings that is noise: one less the reliability.
+    def variances(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute the variances of single ratings and of mean ratings.
 
         Parameters
         ----------
@@ -47,22 +48,47 @@ class ReliabilityDesign:
 
         Returns
         -------
-        ndarray of shape (set,)
-            Error variance of an image's mean rating over the variance of means between images. With a
-            complete design one less Cronbach's alpha, exactly.
+        error, between, number : ndarray of shape (set,)
+            Variance of a rating within an image, variance of the mean ratings of images, and the harmonic
+            mean of raters per image.
         """
         counts = weights @ self.seen
         several = counts > 1
         means = weights @ self.values / np.maximum(counts, 1)
-        spread = np.maximum(weights @ self.values**2 - counts * means**2, 0)
-        images = several.sum(axis=1)
-        within = np.where(several, spread / np.maximum((counts - 1) * counts, 1), 0).sum(axis=1) / images
+        squares = np.maximum(weights @ self.values**2 - counts * means**2, 0)
+        images = np.maximum(several.sum(axis=1), 1)
         # Levels were estimated: a degree of freedom for each rater, but for one in each block of images.
         freedom = np.where(several, counts - 1, 0).sum(axis=1)
-        left = freedom - (weights @ self.seen.any(axis=1)) + self.blocks
+        left = np.maximum(freedom - (weights @ self.seen.any(axis=1)) + self.blocks, 1)
+        within = np.where(several, squares / np.maximum((counts - 1) * counts, 1), 0).sum(axis=1) / images
+        within = within * freedom / left
+        number = images / np.where(several, 1 / np.maximum(counts, 1), 0).sum(axis=1)
         centre = np.where(several, means, 0).sum(axis=1, keepdims=True) / images[:, None]
-        between = (np.where(several, means - centre, 0) ** 2).sum(axis=1) / (images - 1)
-        share: np.ndarray = within * freedom / np.maximum(left, 1) / np.maximum(between, 1e-12)
+        between = (np.where(several, means - centre, 0) ** 2).sum(axis=1) / np.maximum(images - 1, 1)
+        return within * number, between, number
+
+    def noise_share(self, weights: np.ndarray, raters: float | None = None) -> np.ndarray:
+        """Compute one less the reliability of mean ratings.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (set, rater)
+            Ones for the raters of a set, else zeros.
+        raters : float, optional
+            Number of raters in the mean (Spearman-Brown); those of the set where missing.
+
+        Returns
+        -------
+        ndarray of shape (set,)
+            Error variance of an image's mean rating over the variance of means between images. With a
+            complete design and all raters one less Cronbach's alpha, exactly.
+        """
+        error, between, number = self.variances(weights)
+        own = error / number
+        stepped = own if raters is None else error / raters
+        # Where raters do not agree at all, the images' variance is estimated below zero.
+        total = np.maximum(between - own + stepped, 0.05 * np.maximum(between, 1e-12))
+        share: np.ndarray = stepped / total
         return share
 
 
@@ -70,11 +96,12 @@ def compare_reliability(
     ratings: pd.DataFrame,
     *,
     groups: tuple[str, str] | None = None,
+    within: Sequence[str] = (),
     permutations: int = 10_000,
     splits: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test whether two groups' mean ratings are equally reliable.
+    """Test whether the ratings of two groups are equally reliable, at equal numbers of raters.
 
     Parameters
     ----------
@@ -82,8 +109,10 @@ def compare_reliability(
         rater, group, image, trait, rating.
     groups : (str, str), optional
         The first less the second; each pair where missing.
+    within : sequence of str, default ()
+        Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 10000
-        Exchanges of raters.
+        Number of permutations.
     splits : int, default 1000
         Random halves for the reliabilities and their intervals.
     seed : int, default 0
@@ -92,75 +121,104 @@ def compare_reliability(
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, reliability_1, reliability_2 (split halves with Spearman-Brown, ceilings of
-        R²), estimate (their difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008),
-        noise_ratio ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested),
-        statistic (its logarithm by its root mean square under exchange), p, p_corrected (family-wise over
-        traits), n_1, n_2 (raters), n_images.
+        group_1, group_2, trait, raters_compared (raters per image of the smaller group), reliability_1,
+        reliability_2 (of the mean of that many raters: split halves with Spearman-Brown), estimate (their
+        difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008), noise_ratio
+        ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested), statistic (its
+        logarithm, centred, by its root mean square under permutation), p, p_corrected (family-wise over
+        traits), detectable (smallest absolute logarithm of the ratio found with 80 % power), n_1, n_2
+        (raters), n_images, n_permutations, smallest_p.
 
     Notes
     -----
-    Under exchange the reliability is taken in closed form, from the variance of ratings within and of means
+    A mean of more raters is more reliable. Both groups are therefore compared at the smaller number, and the
+    mean under permutation, which differs from zero by the curvature of the ratio, is subtracted. Under
+    permutation the reliability is taken in closed form, from the variance of ratings within and of means
     between images: what all split halves give on average, and Cronbach's alpha where the design is complete.
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> cells = pd.MultiIndex.from_product([list("abcdef"), range(30)], names=["rater", "image"])
-    >>> ratings = cells.to_frame(index=False).assign(trait="warm")
-    >>> ratings["rating"] = ratings["image"] / 10 + rng.normal(size=len(ratings))
-    >>> ratings["group"] = np.where(ratings["rater"] < "d", "first", "second")
-    >>> compare_reliability(ratings, permutations=99, splits=99)[["group_1", "group_2", "n_1", "n_images"]]
-      group_1 group_2  n_1  n_images
-    0   first  second    3        30
+    >>> compare_reliability(study.ratings)  # doctest: +SKIP
     """
-    tables = [
-        _compare_pair(ratings, pair, permutations, splits, seed) for pair in pairs_of_groups(ratings, groups)
-    ]
-    return pd.concat(tables, ignore_index=True)
+    tables = []
+    for pair in pairs_of_groups(ratings, groups):
+        both = ratings_of_pair(ratings, pair)
+        raters, sample = make_sample(both, pair, permutations, seed, within)
+        table = _compare_pair(both, raters, sample, splits)
+        tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
+    columns = ["group_1", "group_2", TRAIT]
+    found = pd.concat(tables, ignore_index=True)
+    return found[[*columns, *found.columns.drop(columns)]]
 
 
-def _compare_pair(
-    ratings: pd.DataFrame, pair: tuple[str, str], permutations: int, splits: int, seed: int
-) -> pd.DataFrame:
+def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, splits: int) -> pd.DataFrame:
     """Compare one pair of groups over all traits."""
-    both = ratings_of_pair(ratings, pair)
-    raters, labels = label_raters(both, pair)
-    matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
+    matrices = {str(trait): make_matrix(part) for trait, part in ratings.groupby(TRAIT, observed=True)}
     members = {trait: raters.get_indexer(matrix.raters) for trait, matrix in matrices.items()}
     designs = {trait: ReliabilityDesign(matrix) for trait, matrix in matrices.items()}
+    own_groups = {
+        trait: [(sample.labels[members[trait]] == group).astype(float)[None] for group in (0, 1)]
+        for trait in designs
+    }
+    numbers = {
+        trait: min(float(designs[trait].variances(group)[2][0]) for group in own_groups[trait])
+        for trait in designs
+    }
 
     def log_ratio(block: np.ndarray) -> np.ndarray:
         """Logarithm of the ratio of noise shares; (labelling, trait)."""
-        shares = [
-            [design.noise_share((block[:, members[trait]] == group).astype(float)) for group in (0, 1)]
-            for trait, design in designs.items()
-        ]
-        return np.column_stack([np.log(np.maximum(a, 1e-9) / np.maximum(b, 1e-9)) for a, b in shares])
+        columns = []
+        for trait, design in designs.items():
+            first, second = (
+                design.noise_share((block[:, members[trait]] == group).astype(float), numbers[trait])
+                for group in (0, 1)
+            )
+            columns.append(np.log(np.maximum(first, 1e-9) / np.maximum(second, 1e-9)))
+        return np.column_stack(columns)
 
-    observed = log_ratio(labels[None])[0]
-    strata = find_strata(both, raters, labels)
-    null = np.vstack([log_ratio(block) for block in draw_labels(labels, strata, permutations, seed)])
+    ratio = log_ratio(sample.labels[None])[0]
+    permuted = np.vstack([np.zeros((0, len(designs))), *map(log_ratio, sample.draw())])
+    observed, null, _ = center(ratio, permuted)
+    scale = np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
     rows = []
     for trait, matrix in matrices.items():
-        own = labels[members[trait]]
-        halves = [split_half(_rows(matrix, own == group), splits, seed) for group in (0, 1)]
+        labels = sample.labels[members[trait]]
+        halves = [
+            _at_number(
+                split_half(_rows(matrix, labels == group), splits, sample.seed),
+                numbers[trait] / float(designs[trait].variances(own_groups[trait][group])[2][0]),
+            )
+            for group in (0, 1)
+        ]
         low, high = _difference_interval(*halves)
         rows.append(
-            {"group_1": pair[0], "group_2": pair[1], TRAIT: trait}
+            {TRAIT: trait, "raters_compared": numbers[trait]}
             | {"reliability_1": halves[0].reliability, "reliability_2": halves[1].reliability}
             | {"estimate": halves[0].reliability - halves[1].reliability, "ci_low": low, "ci_high": high}
-            | {"n_1": int((own == 0).sum()), "n_2": int((own == 1).sum()), "n_images": len(matrix.images)}
+            | {"n_1": int((labels == 0).sum()), "n_2": int((labels == 1).sum())}
+            | {"n_images": len(matrix.images)}
         )
     table = pd.DataFrame(rows)
-    table["noise_ratio"] = np.exp(observed)
-    table["statistic"] = observed / np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
+    table["noise_ratio"] = np.exp(ratio)
+    table["statistic"] = observed / np.where(scale > 0, scale, np.inf)
     table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
-    return table
+    table["detectable"] = detectable(null, np.sqrt((null**2).mean(axis=0)) if len(null) else scale)
+    return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
+
+
+def _at_number(found: SplitHalf, factor: float) -> SplitHalf:
+    """Step a reliability and its interval to `factor` times as many raters (Spearman-Brown)."""
+
+    def step(reliability: float) -> float:
+        """Step one value."""
+        return factor * reliability / max(1 + (factor - 1) * reliability, 1e-6)
+
+    low, high = max(found.ci_low, -1.0), found.ci_high
+    return SplitHalf(step(found.reliability), step(low), step(high), found.half_correlation, found.n_splits)
 
 
 def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:
-    """Keep some raters, and the images that they rated."""
+    """Select some raters, and the images that they rated."""
     values = matrix.ratings[keep]
     rated = ~np.isnan(values).all(axis=0)
     return RatingMatrix(values[:, rated], matrix.raters[keep], matrix.images[rated])
@@ -171,4 +229,4 @@ def _difference_interval(first: SplitHalf, second: SplitHalf) -> tuple[float, fl
     difference = first.reliability - second.reliability
     below = np.hypot(first.reliability - first.ci_low, second.ci_high - second.reliability)
     above = np.hypot(first.ci_high - first.reliability, second.reliability - second.ci_low)
-    return float(difference - below), float(difference + above)
+    return max(float(difference - below), -1.0), min(float(difference + above), 1.0)

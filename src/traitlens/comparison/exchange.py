@@ -1,52 +1,208 @@
-"""Exchange of raters between groups: who may change places, and p values with family-wise control."""
+"""Permutation of raters' labels: strata, labellings, and p values with family-wise control."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
+from math import factorial, prod
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.problems import Problem, TraitlensError
+from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.matrix import find_blocks
-from traitlens.words import GROUP, IMAGE, RATER, TRAIT
+from traitlens.words import GROUP, IMAGE, RATER, REPEAT, TRAIT
 
 
-def find_strata(ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray) -> np.ndarray:
-    """Find the raters that may change places: those who did the same task.
+def find_strata(
+    ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray, within: Sequence[str] = ()
+) -> np.ndarray:
+    """Find the raters whose labels may be permuted among themselves: those who did the same task.
 
     Raters who rated exactly the same images on the same traits form a stratum if both groups are among
     them; else all raters that are linked by shared images and traits do. Where each rater rated one trait,
-    raters are so exchanged within traits; where the set of images differed, within sets.
+    labels are so permuted within traits; where the set of images differed, within sets.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, image, trait.
+        rater, image, trait, and the columns of `within`.
     raters : Index
         Raters, in the order of the result.
     labels : ndarray of int, shape (rater,)
         Their groups.
+    within : sequence of str
+        Columns that hold one value for each rater, such as gender or site: labels are permuted among raters
+        with equal values only. Raters without a value form a stratum of their own.
 
     Returns
     -------
     ndarray of int, shape (rater,)
         Number of each rater's stratum.
+
+    Raises
+    ------
+    TraitlensError
+        Where a column is missing or gives a rater several values, or where no stratum holds two groups.
     """
     task, _ = pd.factorize(pd.MultiIndex.from_frame(ratings[[TRAIT, IMAGE]]))
     seen = np.zeros((len(raters), task.max() + 1), bool)
     seen[raters.get_indexer(ratings[RATER]), task] = True
     component, pattern = find_blocks(seen)
+    given = np.zeros(len(raters), int)
+    for column in within:
+        values = _value_of_raters(ratings, raters, column)
+        given = pd.factorize(pd.MultiIndex.from_arrays([given, pd.factorize(values)[0]]))[0]
     groups = np.unique(labels)
-    strata = np.zeros(len(raters), int)
+    strata = np.zeros((len(raters), 3), int)
     for block in np.unique(component):
         members = np.flatnonzero(component == block)
         mixed = all(
             np.isin(groups, labels[members][pattern[members] == one]).all()
             for one in np.unique(pattern[members])
         )
-        strata[members] = 2 * block * len(raters) + (pattern[members] + 1 if mixed else 0)
-    return np.unique(strata, return_inverse=True)[1].ravel()
+        strata[members] = np.column_stack(
+            [component[members], pattern[members] + 1 if mixed else np.zeros(len(members)), given[members]]
+        )
+    found = np.unique(strata, axis=0, return_inverse=True)[1].ravel()
+    if within and all(len(np.unique(labels[found == one])) < 2 for one in np.unique(found)):
+        raise TraitlensError(
+            Problem(
+                f"no raters of two groups are alike in {', '.join(within)}",
+                "name fewer columns in within, in the section comparison",
+            )
+        )
+    return found
+
+
+def _value_of_raters(ratings: pd.DataFrame, raters: pd.Index, column: str) -> pd.Series:
+    """Return the one value that each rater has in a column."""
+    if column not in ratings:
+        raise unknown_choice("column of the ratings", column, ratings.columns)
+    values = ratings[[RATER, column]].dropna().drop_duplicates().set_index(RATER)[column]
+    twice = values.index[values.index.duplicated()].unique()
+    if len(twice):
+        raise TraitlensError(
+            [Problem(f"rater {rater!r} has several values of {column!r}", "give one") for rater in twice]
+        )
+    return values.reindex(raters)
+
+
+def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Sequence[str]) -> np.ndarray:
+    """Arrange numeric covariates by rater.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater and the columns.
+    raters : Index
+        Raters, in the order of the result.
+    columns : sequence of str
+        Columns of numbers such as age: one value for each rater.
+
+    Returns
+    -------
+    ndarray of shape (rater, covariate)
+        The values, centred; a missing value counts as the mean.
+
+    Raises
+    ------
+    TraitlensError
+        Where a column is missing, is no number, or gives a rater several values.
+    """
+    values = np.zeros((len(raters), len(columns)))
+    for place, column in enumerate(columns):
+        own = _value_of_raters(ratings, raters, column)
+        if not pd.api.types.is_numeric_dtype(own):
+            raise TraitlensError(
+                Problem(f"covariate {column!r} is no number", "name it in within", column=column)
+            )
+        values[:, place] = (own - own.mean()).fillna(0)
+    return values
+
+
+def count_labellings(labels: np.ndarray, strata: np.ndarray) -> int:
+    """Count the different labellings that permuting within strata can give.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (rater,)
+        Group numbers or scores.
+    strata : ndarray of int, shape (rater,)
+        Strata.
+
+    Returns
+    -------
+    int
+        Their number, the observed labelling among them.
+
+    Examples
+    --------
+    >>> count_labellings(np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int))
+    20
+    """
+    total = 1
+    for stratum in np.unique(strata):
+        counts = np.unique(labels[strata == stratum], return_counts=True)[1]
+        total *= factorial(int(counts.sum())) // prod(factorial(int(count)) for count in counts)
+    return total
+
+
+def smallest_p(labels: np.ndarray, strata: np.ndarray, permutations: int) -> float:
+    """Return the smallest two-sided p value that a permutation test of two groups can give.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (rater,)
+        Groups.
+    strata : ndarray of int, shape (rater,)
+        Strata.
+    permutations : int
+        Permutations asked for; all of them are taken where there are fewer.
+
+    Returns
+    -------
+    float
+        Where all labellings are taken, the share of the observed one and of its mirror image, which has the
+        same absolute difference where groups are equally large in every stratum.
+
+    Examples
+    --------
+    >>> smallest_p(np.array([0, 0, 0, 1, 1, 1]), np.zeros(6, int), 5000)
+    0.1
+    """
+    total = count_labellings(labels, strata)
+    if total > permutations + 1:
+        return 1 / (permutations + 1)
+    sizes = [np.unique(labels[strata == one], return_counts=True)[1] for one in np.unique(strata)]
+    mirrored = all(len(size) == 1 or len(set(size)) == 1 for size in sizes)
+    return min(1.0, (1 + mirrored) / total)
+
+
+def _arrangements(values: np.ndarray) -> np.ndarray:
+    """List all different orders of values."""
+    kinds, counts = np.unique(values, return_counts=True)
+    rows = np.full((1, len(values)), -1)
+    for kind, count in enumerate(counts):
+        longer = []
+        for row in rows:
+            free = np.flatnonzero(row < 0)
+            for places in combinations(free, count):
+                new = row.copy()
+                new[list(places)] = kind
+                longer.append(new)
+        rows = np.array(longer)
+    return kinds[rows]
+
+
+def _all_labellings(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """List all labellings but the observed one."""
+    rows = labels[None].copy()
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        own = _arrangements(labels[members])
+        rows = np.repeat(rows, len(own), axis=0)
+        rows[:, members] = np.tile(own, (len(rows) // len(own), 1))
+    return rows[(rows != labels).any(axis=1)]
 
 
 def draw_labels(
@@ -59,9 +215,10 @@ def draw_labels(
     labels : ndarray of shape (rater,)
         Group numbers or scores.
     strata : ndarray of int, shape (rater,)
-        Who may change places.
+        Labels are permuted within these.
     permutations : int
-        How many.
+        Number of random permutations. Where there are no more different labellings than these, each one but
+        the observed is given once instead, so that p is exact.
     seed : int
         Seed; the same labels come whatever is done with them.
     block : int, default 500
@@ -72,6 +229,11 @@ def draw_labels(
     ndarray of shape (permutation, rater)
         Permuted labels.
     """
+    if count_labellings(labels, strata) <= permutations + 1:
+        complete = _all_labellings(labels, strata)
+        for start in range(0, len(complete), block):
+            yield complete[start : start + block]
+        return
     rng = np.random.default_rng(seed)
     blocks = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     for start in range(0, permutations, block):
@@ -80,6 +242,29 @@ def draw_labels(
         for members in blocks:
             permuted[:, members] = rng.permuted(np.tile(labels[members], (size, 1)), axis=1)
         yield permuted
+
+
+def center(observed: np.ndarray, permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Subtract what statistics are on average when labels are permuted.
+
+    Differences of reliability or of prediction depend on the numbers of raters: under no difference their
+    expectation is not zero where these are unequal. The mean is over all labellings, the observed one
+    among them, so that the test remains exact.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (test,)
+        Statistics.
+    permuted : ndarray of shape (permutation, test)
+        The same under permuted labels.
+
+    Returns
+    -------
+    observed, permuted, mean : ndarray
+        The centred statistics, and what was subtracted.
+    """
+    mean = (observed + permuted.sum(axis=0)) / (len(permuted) + 1)
+    return observed - mean, permuted - mean, mean
 
 
 def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Index, np.ndarray]:
@@ -130,7 +315,10 @@ def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None
 
 
 def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    """Keep the ratings of two groups, and the traits that two raters of each group rated at least.
+    """Select the ratings of two groups, and the traits that two raters of each group rated at least.
+
+    Repeated ratings are averaged where the groups repeated the same share of their ratings; else first
+    ratings are used, because averages would make one group's ratings more reliable.
 
     Parameters
     ----------
@@ -161,7 +349,20 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
         raise TraitlensError(
             Problem(f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated")
         )
-    return both[both[TRAIT].isin(shared)]
+    return _with_equal_repeats(both[both[TRAIT].isin(shared)], pair)
+
+
+def _with_equal_repeats(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+    """Leave out repeats where the groups' shares of repeated ratings differ by more than .05."""
+    ratings = ratings.reset_index(drop=True)
+    again = ratings.duplicated([RATER, TRAIT, IMAGE])
+    if not again.any():
+        return ratings
+    shares = again.groupby(ratings[GROUP]).mean().reindex(pair)
+    if abs(shares.iloc[0] - shares.iloc[1]) <= 0.05:
+        return ratings
+    order = ratings.sort_values(REPEAT, kind="stable") if REPEAT in ratings else ratings
+    return order[~order.duplicated([RATER, TRAIT, IMAGE])].sort_index()
 
 
 def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:

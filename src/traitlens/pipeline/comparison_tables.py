@@ -1,20 +1,32 @@
 """Tables of tests between groups: of ratings, and of readouts refitted under each exchange of raters."""
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 import pandas as pd
 
 from traitlens.comparison.by_agreement import compare_agreement, rater_agreement
+from traitlens.comparison.by_image import compare_images
 from traitlens.comparison.by_performance import compare_performance, match_reliability, transfer_table
-from traitlens.comparison.by_rating import compare_images, compare_means, compare_trait_space
+from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_region import compare_regions, rater_regions
 from traitlens.comparison.by_reliability import compare_reliability
+from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import pairs_of_groups
 from traitlens.comparison.operator import RegionOperator
 from traitlens.ratings.trait_space import correlate_traits, find_components
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, TRAIT
+
+
+class _Options(TypedDict):
+    """Options of every permutation test."""
+
+    within: tuple[str, ...]
+    permutations: int
+    seed: int
+
 
 Tables = dict[str, pd.DataFrame]
 """Tables by the name of their file in the results folder, without ending."""
@@ -45,14 +57,14 @@ def tabulate_ratings(study: Study, targets: pd.DataFrame) -> Tables:
         tables["ratings/trait_correlations"] = correlate_traits(targets)
         tables["ratings/trait_components"] = find_components(targets)
     if study.has_raters and permutations and len(study.groups) > 1:
-        tables["ratings/images"] = compare_images(ratings)
-        tables["comparisons/means"] = compare_means(ratings, permutations=permutations, seed=seed)
-        tables["comparisons/reliability"] = compare_reliability(ratings, permutations=permutations, seed=seed)
-        tables["comparisons/agreement"] = compare_agreement(ratings, study.settings.comparison.reference)
+        settings = study.settings.comparison
+        options: _Options = {"within": settings.within, "permutations": permutations, "seed": seed}
+        tables["ratings/images"] = compare_images(ratings, **options)
+        tables["comparisons/means"] = compare_means(ratings, covariates=settings.covariates, **options)
+        tables["comparisons/reliability"] = compare_reliability(ratings, **options)
+        tables["comparisons/agreement"] = compare_agreement(ratings, settings.reference, **options)
         if several_traits:
-            tables["comparisons/trait_space"] = compare_trait_space(
-                ratings, permutations=permutations, seed=seed
-            )
+            tables["comparisons/trait_space"] = compare_trait_space(ratings, **options)
     return tables
 
 
@@ -105,8 +117,9 @@ def tabulate_readouts(study: Study, operator: RegionOperator, penalties: Mapping
             tables[f"comparisons/{name}"] = compare_regions(
                 ratings, operator, penalties, summary=summary, permutations=permutations, seed=seed
             )
+        within = settings.comparison.within
         tables["comparisons/performance"] = compare_performance(
-            ratings, operator, penalties, permutations=permutations, seed=seed
+            ratings, operator, penalties, within=within, permutations=permutations, seed=seed
         )
         matched = [
             match_reliability(ratings, operator, penalties, groups=pair, seed=seed)

@@ -43,6 +43,7 @@ from traitlens.readouts.fitted import FittedReadouts
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import Readout
+from traitlens.readouts.refit import refit_of
 from traitlens.readouts.registry import find_readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.report.description import describe_software, describe_study, digest_tables
@@ -345,7 +346,8 @@ class Run:
         def make(_key: str, _advance: Advance) -> None:
             reliability = keeping.read_table(self.results / "ratings" / "reliability.csv")
             ceilings = reliability.reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
-            table = performance(self.fitted.predictions, ceilings, seed=settings.seed)
+            refits = refit_of(self.fitted, self.features[1], self.folds[IMAGE])
+            table = performance(self.fitted.predictions, ceilings, seed=settings.seed, refits=refits)
             keeping.write_table(self.results / "predictions.csv", self.fitted.predictions)
             keeping.write_table(self.results / "performance.csv", table)
             prepared = {**self.prepared.attrs, "size": self.prepared.sizes[Y]}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import linalg
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -80,3 +81,39 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     _, component = connected_components(links @ links.T, directed=False)
     _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
     return component, pattern.ravel()
+
+
+def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Fit levels of raters and images by least squares.
+
+    Minimises :math:`\sum (y_{ri} - a_r - b_i)^2` over the known ratings, so that a rater's level does not
+    depend on which images the rater saw. With a complete design levels are deviations of means.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rater, image)
+        Ratings; NaN where a rater did not rate an image. Each rater and image has a rating.
+
+    Returns
+    -------
+    raters : ndarray of shape (rater,)
+        Levels :math:`a_r`; their mean is zero over raters that are linked by images they share.
+    images : ndarray of shape (image,)
+        Means of images :math:`b_i`, as these raters would give on average had all of them rated it.
+    """
+    seen = ~np.isnan(values)
+    component = find_blocks(seen)[0]
+    raters, images = np.zeros(len(values)), np.zeros(values.shape[1])
+    for block in np.unique(component):
+        members = np.flatnonzero(component == block)
+        rated = np.flatnonzero(seen[members].any(axis=0))
+        own = seen[np.ix_(members, rated)].astype(float)
+        filled = np.nan_to_num(values[np.ix_(members, rated)])
+        share = own / own.sum(axis=0)  # images are eliminated from the normal equations
+        normal = np.diag(own.sum(axis=1)) - share @ own.T
+        right = filled.sum(axis=1) - share @ filled.sum(axis=0)
+        # The constant, which the equations leave open, is set to zero.
+        normal += np.full_like(normal, own.sum() / len(members) ** 2)
+        raters[members] = linalg.solve(normal, right, assume_a="pos")
+        images[rated] = (filled - own * raters[members, None]).sum(axis=0) / own.sum(axis=0)
+    return raters, images

@@ -166,6 +166,11 @@ class ComparisonSettings(_Section):
         tested like groups.
     reference : str or None
         Group whose mean ratings are the consensus that raters agree with; each rater's own where missing.
+    within : tuple of str
+        Columns of the ratings with one value for each rater, such as gender or site: groups are compared
+        among raters with equal values.
+    covariates : tuple of str
+        Columns with a number for each rater, such as age, that mean ratings are adjusted for.
     """
 
     permutations: int = Field(5000, ge=0)
@@ -175,6 +180,8 @@ class ComparisonSettings(_Section):
     cues: bool = True
     variables: tuple[str, ...] = ()
     reference: str | None = None
+    within: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
 
 
 class RatingsSettings(_Section):

@@ -1,0 +1,165 @@
+"""Whether traits are related differently in the mean ratings of two groups."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from traitlens.comparison.by_rating import make_sample
+from traitlens.comparison.exchange import (
+    center,
+    familywise_p,
+    pairs_of_groups,
+    permutation_p,
+    ratings_of_pair,
+)
+from traitlens.ratings.matrix import make_matrix
+from traitlens.words import TRAIT
+
+
+class TraitMeans:
+    """Mean ratings of all traits under any labelling of the raters.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, trait, rating of two groups.
+    raters : Index
+        Raters in the order of labels.
+    """
+
+    def __init__(self, ratings: pd.DataFrame, raters: pd.Index):
+        matrices = {str(trait): make_matrix(part) for trait, part in ratings.groupby(TRAIT, observed=True)}
+        self.traits = list(matrices)
+        images = sorted(set.union(*[set(matrix.images) for matrix in matrices.values()]))
+        self.values = np.full((len(matrices), len(raters), len(images)), np.nan)
+        for place, matrix in enumerate(matrices.values()):
+            rows, columns = raters.get_indexer(matrix.raters), pd.Index(images).get_indexer(matrix.images)
+            self.values[place][np.ix_(rows, columns)] = matrix.ratings
+        self.seen = (~np.isnan(self.values)).astype(float)
+        self.values = np.nan_to_num(self.values)
+        self.pairs = np.triu_indices(len(matrices), 1)
+
+    def correlate(self, labels: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Correlate each pair of traits over the images that both groups rated on both.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (labelling, rater)
+            0 and 1 for the two groups.
+
+        Returns
+        -------
+        z : list of ndarray of shape (labelling, pair)
+            Fisher's z of each group.
+        n : ndarray of shape (labelling, pair)
+            Number of images.
+        """
+        means, rated = [], np.ones(1, bool)
+        for group in (0, 1):
+            own = (labels == group).astype(float)
+            counts = np.einsum("br,tri->tbi", own, self.seen, optimize=True)
+            sums = np.einsum("br,tri->tbi", own, self.values, optimize=True)
+            means.append(sums / np.maximum(counts, 1))
+            rated = rated & (counts > 0)
+        first, second = self.pairs
+        both = rated[first] & rated[second]
+        n = both.sum(axis=2)
+        z = []
+        for mean in means:
+            x, y = (_center_known(mean[side], both, n) for side in (first, second))
+            scale = np.sqrt((x**2).sum(axis=2) * (y**2).sum(axis=2))
+            r = (x * y).sum(axis=2) / np.where(scale > 0, scale, np.inf)
+            z.append(np.arctanh(np.clip(r, -0.999999, 0.999999)).T)
+        return z, n.T
+
+
+def _center_known(values: np.ndarray, known: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Subtract the mean over known images; 0 elsewhere."""
+    mean = (values * known).sum(axis=2) / np.maximum(n, 1)
+    return np.where(known, values - mean[..., None], 0)
+
+
+def compare_trait_space(
+    ratings: pd.DataFrame,
+    *,
+    groups: tuple[str, str] | None = None,
+    within: Sequence[str] = (),
+    permutations: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test whether correlations between traits differ between two groups, by permuting raters.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, rating; two traits at least.
+    groups : (str, str), optional
+        The first less the second; each pair where missing.
+    within : sequence of str, default ()
+        Columns of raters within which labels are permuted, see `compare_means`.
+    permutations : int, default 5000
+        Number of permutations.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, trait_1, trait_2, r_1, r_2 (of mean ratings, over the images that both groups rated
+        on both traits), expected (difference of Fisher's z that the numbers of raters alone make), estimate
+        (the difference beyond that), statistic, p, p_corrected (family-wise over pairs of traits),
+        similarity (correlation of the two groups' correlations, Fisher's z) and similarity_p (share of
+        permutations with a similarity as small; the same in every row; missing with fewer than three
+        traits), n (images), n_permutations, smallest_p.
+    """
+    tables = []
+    for pair in pairs_of_groups(ratings, groups):
+        both = ratings_of_pair(ratings, pair)
+        raters, sample = make_sample(both, pair, permutations, seed, within)
+        space = TraitMeans(both, raters)
+        (first, second), n = space.correlate(sample.labels[None])
+        null_difference, null_similarity = [np.zeros((0, first.shape[1]))], [np.zeros(0)]
+        for block in sample.draw():
+            for part in np.array_split(block, max(1, len(block) // 50)):
+                (one, other), _ = space.correlate(part)
+                null_difference.append(one - other)
+                null_similarity.append(_row_correlations(one, other))
+        observed, null, expected = center(first[0] - second[0], np.vstack(null_difference))
+        several = len(space.traits) > 2
+        similarity = _row_correlations(first, second)[0] if several else np.nan
+        fewer = np.sum(np.concatenate(null_similarity) <= similarity)
+        names = np.array(space.traits, dtype=object)
+        scale = np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
+        tables.append(
+            pd.DataFrame(
+                {
+                    "group_1": pair[0],
+                    "group_2": pair[1],
+                    "trait_1": names[space.pairs[0]],
+                    "trait_2": names[space.pairs[1]],
+                    "r_1": np.tanh(first[0]),
+                    "r_2": np.tanh(second[0]),
+                    "expected": expected,
+                    "estimate": observed,
+                    "statistic": observed / np.where(scale > 0, scale, np.inf),
+                    "p": permutation_p(observed, null),
+                    "p_corrected": familywise_p(observed, null),
+                    "similarity": similarity,
+                    "similarity_p": (fewer + 1) / (len(null) + 1) if several else np.nan,
+                    "n": n[0],
+                    "n_permutations": len(null),
+                    "smallest_p": sample.smallest_p,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _row_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlate row by row."""
+    x = first - first.mean(axis=1, keepdims=True)
+    y = second - second.mean(axis=1, keepdims=True)
+    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    correlation: np.ndarray = (x * y).sum(axis=1) / np.where(scale > 0, scale, np.nan)
+    return correlation
