@@ -131,11 +131,30 @@ def test_a_different_trait_space_is_found(rng):
 
 
 def test_components_of_alike_groups_are_congruent(rng):
-    ratings = simulate(rng, raters=30)
-    table = find_components(make_targets(ratings), number=4)
+    ratings = simulate(rng, raters=30, traits=tuple(f"t{i}" for i in range(9)))
+    # Three traits for each of three dimensions.
+    of_image = rng.normal(size=(3, len(IMAGES)))
+    place = ratings["trait"].str[1:].astype(int) // 3
+    ratings["rating"] += 3 * of_image[place, ratings["image"].str[1:].astype(int)]
+    table = find_components(make_targets(ratings), permutations=200)
     assert_allclose(table.loc[table["group"] == "a", "congruence"], 1.0, rtol=1e-9)
     assert table["congruence"].min() > 0.9
+    assert (table.loc[table["group"] == "b", "congruence_p"] < 0.05).all()
     explained = table.groupby(["group", "component"])["explained"].first()
     assert (explained["a"].diff().dropna() < 0).all()
     squares = (table["loading"] ** 2).groupby([table["group"], table["component"]]).sum()
-    assert_allclose(squares["a"], explained["a"] * 4, rtol=1e-9)
+    assert_allclose(squares["a"], explained["a"] * 9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("traits", [2, 3, 4, 6, 11])
+def test_unrelated_trait_spaces_are_not_called_the_same(rng, traits):
+    called = 0
+    for _ in range(60):
+        targets = pd.DataFrame(
+            [(g, f"t{t}", i, v) for g in "ab" for t in range(traits)
+             for i, v in enumerate(rng.normal(size=3) @ rng.normal(size=(3, 40)))],
+            columns=["group", "trait", "image", "rating"],
+        )  # fmt: skip
+        table = find_components(targets, permutations=99).query("group == 'b'")
+        called += bool(((table["congruence"] > 0.95) & (table["congruence_p"] <= 0.05)).any())
+    assert called <= 7  # 5 % of 60 studies within Monte Carlo error

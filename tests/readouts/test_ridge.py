@@ -11,6 +11,7 @@ from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts.folds import assign_folds, inner_folds
 from traitlens.readouts.performance import performance
+from traitlens.readouts.refit import refit_of
 from traitlens.readouts.ridge import fit_ridge
 
 OTHER = FeatureSpace(Tap("block3_pool", 1), transform="sqrt")
@@ -137,7 +138,8 @@ def test_labels_that_belong_to_the_identity_alone_are_predicted_at_chance():
     of_person = dict(zip(images["identity"].unique(), rng.normal(size=30), strict=True))
     targets = images[["image"]].assign(group="all", trait="none", rating=images["identity"].map(of_person))
     by_identity = fit_ridge(features, targets, assign_folds(images))
-    assert performance(by_identity.predictions).loc[0, "p"] > 0.05
+    refits = refit_of(by_identity, features, images["image"])
+    assert performance(by_identity.predictions, refits=refits).loc[0, "p"] > 0.05
     # The same labels are easy where images of one person lie on both sides and nothing is held back.
     leaking = images.assign(fold=np.arange(len(images)) % 5)
     leaked = fit_ridge(features, targets, leaking, penalties=[1e-3])
@@ -151,10 +153,11 @@ def test_shuffled_ratings_give_r_within_the_null():
         images[["image"]].assign(group="all", trait=f"t{number}", rating=rng.normal(size=60))
         for number in range(40)
     ]
-    measured = performance(
-        fit_ridge(features, pd.concat(table), assign_folds(images)).predictions, samples=400
-    )
+    fitted = fit_ridge(features, pd.concat(table), assign_folds(images))
+    refits = refit_of(fitted, features, images["image"])
+    measured = performance(fitted.predictions, samples=400, refits=refits)
     assert (measured["p"] < 0.05).mean() < 0.15
+    assert measured["p"].notna().all()
 
 
 def test_faults_are_told_all_at_once(study):

@@ -124,7 +124,8 @@ def test_traits_of_noise_do_not_turn_into_signal():
         for number in range(20)
     )
     fitted = fit_ridge(features, targets, assign_folds(images), whiten=0.1, across_traits=True)
-    assert (performance(fitted.predictions, samples=200)["p"] < 0.05).mean() < 0.2
+    # Out-of-fold r of noise varies more than r of independent numbers, whose 95th percentile is .21.
+    assert (performance(fitted.predictions, samples=200)["r"] > 0.28).mean() < 0.2
 
 
 def test_inner_folds_find_the_feature_space_that_matters(study):

@@ -15,6 +15,7 @@ from traitlens.report.results import Results
 from traitlens.report.sentences import TESTS
 
 TRAITS = ["St. Louis warmth", "a. b", "p = .5 (corrected)", "warm"]
+REGIONS = ("mouth", "nose")
 STUDY = {"groups": ["Mt. Sinai", "b. c"], "traits": TRAITS}
 SECTIONS = ("ratings", "prediction", "comparison")
 
@@ -73,8 +74,47 @@ def test_answers_say_what_differs(tmp_path, p):
     findings = list_findings(Results(tmp_path, STUDY, comparisons=tables))
     begin = {0.0001: "Yes, in ", 0.03: "Only as a question by itself, in "}.get(p, "No difference was found")
     assert [finding.answer.startswith(begin) for finding in findings] == [True] * 5
-    end = {0.03: "Corrected for all questions, p = .150.", 1.0: "(smallest corrected p > .999)."}
-    assert all(finding.answer.endswith(end.get(p, ".")) for finding in findings)
+    said = {0.03: "Corrected for all questions, p = .150.", 1.0: "(smallest corrected p > .999)."}
+    assert all(said.get(p, ".") in finding.answer for finding in findings)
+
+
+def test_what_could_not_be_found_is_said(tmp_path):
+    table = make_table("means", [0.4] * 3).assign(estimate=[-0.1, 0.0, 0.2], ci_low=-0.3, ci_high=0.5)
+    table = table.assign(detectable=[0.4, 0.5, 0.6], smallest_p=0.0002)
+    for smallest in (0.0002, 0.1):
+        tables = {"means": table.assign(smallest_p=smallest)}
+        tables["answers"] = answer_questions(tables, 3)
+        answer = list_findings(Results(tmp_path, STUDY, comparisons=tables))[0].answer
+        if smallest < 0.05:
+            assert answer.endswith(
+                "Estimates from −0.10 to 0.20, 95% intervals within [−0.30, 0.50]. With 80% power, "
+                "0.40 rating points to 0.60 rating points (depending on the trait) would have been found."
+            )
+        else:
+            assert answer.endswith("None can be found with so few raters: p cannot fall below .100.")
+
+
+def test_parts_are_named_only_where_ratings_are_predicted(tmp_path):
+    performance = pd.DataFrame(
+        {"group": "b. c", "trait": ["warm", "a. b"], "r": [0.5, -0.1], "p": [0.001, 0.7],
+         "p_corrected": [0.002, 0.7], "ceiling_r": [0.8, 0.9]}
+    )  # fmt: skip
+    regions = pd.DataFrame(
+        [("b. c", trait, region, share, image) for trait, shares in
+         (("warm", (0.7, 0.3)), ("a. b", (0.0, 1.0))) for region, share in zip(REGIONS, shares, strict=True)
+         for image in ("1.png", "2.png")],
+        columns=["group", "trait", "region", "share", "image"],
+    )  # fmt: skip
+    told = list_findings(Results(tmp_path, STUDY, performance=performance, regions=regions))
+    assert told[0].answer == (
+        "b. c: r = .50, which is 62% of what the raters’ agreement allows. "
+        "Not better than chance: a. b (r = −.10)."
+    )
+    assert "mouth (70%)" in told[1].answer
+    nothing = performance.assign(p_corrected=0.4)
+    told = list_findings(Results(tmp_path, STUDY, performance=nothing, regions=regions))
+    assert len(told) == 1
+    assert "no trait was predicted better than chance" in told[0].answer
 
 
 @given(st.floats(0, 1))

@@ -17,7 +17,10 @@ QUESTIONS = {
     "regions": "Do the readouts of their ratings use the face differently?",
     "pixels": "Do their maps of the face differ?",
 }
-"""What each table of `comparisons` answers."""
+"""What each confirmatory table of `comparisons` answers: one family of tests."""
+
+EXPLORATORY = ("agreement", "trait_space", "region_shares", "variables")
+"""Tables whose p values are corrected within the table only: to be confirmed in other raters."""
 
 
 def corrected_p(name: str) -> str:
@@ -42,15 +45,16 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Some of means, reliability, performance, regions and pixels, as `comparisons` holds them.
+        Some of those that `QUESTIONS` and `EXPLORATORY` name, as `comparisons` holds them.
     traits : int
         Number of traits.
 
     Returns
     -------
     DataFrame
-        group_1, group_2, question (key of `QUESTIONS`), n_tests, n_significant (corrected for all of
-        them), p_corrected (the smallest), p_all_questions (the same, corrected for the number of rows).
+        group_1, group_2, question (name of the table), kind ("confirmatory" or "exploratory"), n_tests,
+        n_significant (corrected for all of them), p_corrected (the smallest), p_all_questions (the same,
+        corrected for the number of confirmatory rows; missing for exploratory ones).
 
     Notes
     -----
@@ -65,24 +69,32 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
       question  n_tests  n_significant  p_all_questions
     0    means        1              0              0.2
     """
+    tables = {
+        name: tables[name].assign(**({} if "group_1" in tables[name] else {"group_1": "", "group_2": ""}))
+        for name in (*QUESTIONS, *EXPLORATORY)
+        if name in tables
+    }
     pairs = pd.concat([table[["group_1", "group_2"]] for table in tables.values()]).drop_duplicates()
     rows = []
     for first, second in pairs.sort_values(["group_1", "group_2"]).itertuples(index=False):
-        for name in QUESTIONS:
-            if name not in tables:
-                continue
-            table = tables[name]
+        for name, table in tables.items():
             own = table[(table["group_1"] == first) & (table["group_2"] == second)]
+            if own.empty and not ((first or second) and name in QUESTIONS):
+                continue
             p = own[corrected_p(name)]
             significant = own[p <= ALPHA]
             by_trait = name == "pixels"
             rows.append(
                 {"group_1": first, "group_2": second, "question": name}
+                | {"kind": "confirmatory" if name in QUESTIONS else "exploratory"}
                 | {"n_tests": traits if by_trait else len(own)}
                 | {"n_significant": significant[TRAIT].nunique() if by_trait else len(significant)}
                 | {"p_corrected": p.min()}
             )
-    columns = ["group_1", "group_2", "question", "n_tests", "n_significant", "p_corrected"]
+    columns = ["group_1", "group_2", "question", "kind", "n_tests", "n_significant", "p_corrected"]
     answers = pd.DataFrame(rows, columns=columns)
-    answers["p_all_questions"] = holm(np.nan_to_num(answers["p_corrected"].to_numpy(float), nan=1.0))
+    confirmatory = (answers["kind"] == "confirmatory").to_numpy()
+    p = np.nan_to_num(answers["p_corrected"].to_numpy(float), nan=1.0)
+    answers["p_all_questions"] = np.nan
+    answers.loc[confirmatory, "p_all_questions"] = holm(p[confirmatory])
     return answers

@@ -126,7 +126,7 @@ def compare_reliability(
         difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008), noise_ratio
         ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested), statistic (its
         logarithm, centred, by its root mean square under permutation), p, p_corrected (family-wise over
-        traits), detectable (smallest absolute logarithm of the ratio found with 80 % power), n_1, n_2
+        traits), detectable (smallest noise ratio above 1 that is found with 80 % power), n_1, n_2
         (raters), n_images, n_permutations, smallest_p.
 
     Notes
@@ -202,7 +202,7 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
     table["noise_ratio"] = np.exp(ratio)
     table["statistic"] = observed / np.where(scale > 0, scale, np.inf)
     table["p"], table["p_corrected"] = permutation_p(observed, null), familywise_p(observed, null)
-    table["detectable"] = detectable(null, np.sqrt((null**2).mean(axis=0)) if len(null) else scale)
+    table["detectable"] = np.exp(detectable(null, scale))
     return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import traitlens
 from traitlens import keeping
 from traitlens.arrays import write_arrays
-from traitlens.comparison.answers import QUESTIONS, answer_questions
+from traitlens.comparison.answers import EXPLORATORY, QUESTIONS, answer_questions
 from traitlens.comparison.by_cue import compare_cues
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
@@ -230,7 +230,7 @@ def write_answers(run: "Run", key: str) -> str:
     folder = run.results / "comparisons"
 
     def make(_key: str, _advance: Advance) -> list[str]:
-        names = [name for name in QUESTIONS if (folder / f"{name}.csv").exists()]
+        names = [name for name in (*QUESTIONS, *EXPLORATORY) if (folder / f"{name}.csv").exists()]
         tables = {name: keeping.read_table(folder / f"{name}.csv") for name in names}
         return _write(run, {"comparisons/answers": answer_questions(tables, len(run.study.traits))})
 

@@ -1,5 +1,8 @@
 """How traits hang together in each group: correlations, components, and their likeness."""
 
+import itertools
+from math import factorial
+
 import numpy as np
 import pandas as pd
 from scipy import linalg
@@ -38,7 +41,13 @@ def correlate_traits(targets: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[GROUP, "trait_1", "trait_2", "r", "n"])
 
 
-def find_components(targets: pd.DataFrame, reference: str | None = None, number: int = 3) -> pd.DataFrame:
+def find_components(
+    targets: pd.DataFrame,
+    reference: str | None = None,
+    number: int = 3,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Find principal components of the traits per group, turned to those of a reference group.
 
     Parameters
@@ -49,43 +58,62 @@ def find_components(targets: pd.DataFrame, reference: str | None = None, number:
         Group whose components the others are turned to (orthogonal Procrustes, Schönemann 1966); the first
         in the alphabet where missing.
     number : int, default 3
-        Components to keep, at most the number of traits.
+        Components, at most one for every three traits: of more, any two trait spaces can be turned alike.
+    permutations : int, default 2000
+        Permutations of the traits for `congruence_p`; all where there are fewer.
+    seed : int, default 0
+        Seed.
 
     Returns
     -------
     DataFrame
         group, component (1, 2, ...), trait, loading (correlation of trait and component, after turning),
         explained (part of the variance before turning), congruence (Tucker's coefficient with the
-        reference's component; above .95 equal, .85 to .94 alike, Lorenzo-Seva and ten Berge 2006).
+        reference's component; above .95 equal, .85 to .94 alike, Lorenzo-Seva and ten Berge 2006),
+        congruence_p (share of permutations of the group's traits that give a congruence as large, turned
+        again: unrelated trait spaces can be congruent where traits are few). Empty with fewer than three
+        traits.
     """
-    loadings, explained = {}, {}
     traits = sorted(targets[TRAIT].unique())
+    number = min(number, len(traits) // 3)
+    columns = [GROUP, "component", TRAIT, "loading", "explained", "congruence", "congruence_p"]
+    if number < 1:
+        return pd.DataFrame(columns=columns)
+    loadings, explained = {}, {}
     for group, part in targets.groupby(GROUP, sort=True, observed=True):
         wide = part.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
         values, vectors = linalg.eigh(wide[traits].corr().to_numpy())
-        order = np.argsort(values)[::-1][: min(number, len(traits))]
+        order = np.argsort(values)[::-1][:number]
         found = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
         # A component points to where most of its traits point.
         loadings[str(group)] = found * np.where(found.sum(axis=0) < 0, -1, 1)
         explained[str(group)] = values[order] / len(traits)
     reference = reference or min(loadings)
     target = loadings[reference]
+    orders = _orders(len(traits), permutations, np.random.default_rng(seed))
     tables = []
     for group, own in loadings.items():
-        turned = own if group == reference else own @ linalg.orthogonal_procrustes(own, target)[0]
-        scale = np.sqrt((turned**2).sum(axis=0) * (target**2).sum(axis=0))
-        congruence = (turned * target).sum(axis=0) / np.where(scale > 0, scale, np.nan)
-        for place in range(turned.shape[1]):
-            tables.append(
-                pd.DataFrame(
-                    {
-                        GROUP: group,
-                        "component": place + 1,
-                        TRAIT: traits,
-                        "loading": turned[:, place],
-                        "explained": explained[group][place],
-                        "congruence": congruence[place],
-                    }
-                )
-            )
-    return pd.concat(tables, ignore_index=True)
+        turned, congruence = (own, np.ones(number)) if group == reference else _turn(own, target)
+        p = np.full(number, np.nan)
+        if group != reference:
+            null = np.array([_turn(own[order], target)[1] for order in orders])
+            p = ((null >= congruence - 1e-9).sum(axis=0) + 1) / (len(null) + 1)
+        for place in range(number):
+            rows = {GROUP: group, "component": place + 1, TRAIT: traits, "loading": turned[:, place]}
+            rows |= {"explained": explained[group][place], "congruence": congruence[place]}
+            tables.append(pd.DataFrame(rows | {"congruence_p": p[place]}))
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _turn(loadings: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn loadings to a target, and compute Tucker's coefficients."""
+    turned = loadings @ linalg.orthogonal_procrustes(loadings, target)[0]
+    scale = np.sqrt((turned**2).sum(axis=0) * (target**2).sum(axis=0))
+    return turned, (turned * target).sum(axis=0) / np.where(scale > 0, scale, np.nan)
+
+
+def _orders(traits: int, permutations: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """List orders of the traits other than the given one: all of them, or a random selection."""
+    if factorial(traits) <= permutations + 1:
+        return [np.array(order) for order in itertools.permutations(range(traits))][1:]
+    return [rng.permutation(traits) for _ in range(permutations)]

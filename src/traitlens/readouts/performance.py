@@ -1,6 +1,6 @@
 """How well readouts predict identities that they did not see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def performance(
     ceiling: pd.DataFrame | None = None,
     seed: int = 0,
     samples: int = 2000,
-    refits: Mapping[tuple[str, str], Refit] | None = None,
+    refits: Callable[[str, str], Refit | None] | None = None,
 ) -> pd.DataFrame:
     r"""Measure performance per group and trait, pooled over folds.
 
@@ -34,8 +34,8 @@ def performance(
         Seed of bootstrap and permutation, the same for every group and trait.
     samples : int, default 2000
         Number of bootstrap samples and of permutations.
-    refits : mapping of (str, str) to Refit, optional
-        By group and trait: the readouts, to be refitted; `predictions` sorted by identity.
+    refits : callable, optional
+        Of group and trait: the readouts to be refitted, or None (`traitlens.readouts.refit.refit_of`).
 
     Returns
     -------
@@ -64,7 +64,7 @@ def performance(
     """
     rows = []
     for (group, trait), table in predictions.groupby([GROUP, TRAIT], observed=True, sort=False):
-        refit = (refits or {}).get((str(group), str(trait)))
+        refit = refits(str(group), str(trait)) if refits else None
         measured = _measure(table, refit, np.random.default_rng(seed), samples)
         rows.append({GROUP: group, TRAIT: trait, **measured})
     result = pd.DataFrame(rows)
@@ -145,7 +145,7 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
     """
     predicted = refit.prediction @ observed
     baseline = outside_means(observed, refit.folds)
-    influence = refit.influence(observed)
+    influence = refit.influence
     n = len(observed)
     x, y = observed - observed.mean(), predicted - predicted.mean()
     x, y_scale = x / x.std(), max(float(y.std()), 1e-12)

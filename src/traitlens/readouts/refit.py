@@ -1,21 +1,24 @@
 """Refit of ridge readouts to other ratings, or with other weights of images, without solving them again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from traitlens.readouts.fitted import FittedReadouts
+from traitlens.features.spaces import FeatureSpace
+from traitlens.readouts.fitted import Dual, FittedReadouts
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.readout import FeatureSpace
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
+
+MOST_IMAGES = 4000
+"""Readouts of more images are not refitted: matrices of image by image become too large."""
 
 
 @dataclass(frozen=True)
 class Refit:
-    """The readouts of one group and trait as matrices that multiply ratings.
+    """The readouts of one group and trait as a matrix that multiplies ratings.
 
     Parameters
     ----------
@@ -23,29 +26,36 @@ class Refit:
         Fold of each image.
     identities : ndarray of int, shape (image,)
         Number of each image's identity.
-    smoothers : mapping of int to ndarray of shape (image, image)
-        By fold: `smoother @ ratings` are the predictions of all images by the readout that did not see the
-        fold; columns of the fold's own images are zero.
-
-    Notes
-    -----
-    Penalties stay as they were chosen.
+    prediction : ndarray of shape (image, image)
+        `prediction @ ratings` are the out-of-fold predictions of readouts fitted to any ratings; penalties
+        stay as they were chosen.
+    residuals : ndarray of shape (image, image)
+        What the readout that predicts an image (rows) leaves of the observed rating of each of its training
+        images (columns); 0 for others.
     """
 
     folds: np.ndarray
     identities: np.ndarray
-    smoothers: Mapping[int, np.ndarray]
+    prediction: np.ndarray
+    residuals: np.ndarray
 
     @classmethod
     def of(
-        cls, kernel: np.ndarray, folds: np.ndarray, identities: np.ndarray, penalties: Mapping[int, float]
+        cls,
+        kernel_of: Callable[[int], np.ndarray],
+        ratings: np.ndarray,
+        folds: np.ndarray,
+        identities: np.ndarray,
+        penalties: Mapping[int, float],
     ) -> "Refit":
         r"""Solve the readouts of all folds for any ratings.
 
         Parameters
         ----------
-        kernel : ndarray of shape (image, image)
-            Inner products of features.
+        kernel_of : callable
+            Of the fold: inner products of features; (image, image).
+        ratings : ndarray of shape (image,)
+            Observed ratings.
         folds, identities : ndarray of int, shape (image,)
             Fold and identity of each image.
         penalties : mapping of int to float
@@ -56,52 +66,34 @@ class Refit:
         Refit
             With :math:`S = 1/n + \tilde K_{:T} (H K_{TT} H + \lambda I)^{-1} H`; :math:`H` centres.
         """
-        smoothers = {}
+        prediction, residuals = np.zeros((2, len(ratings), len(ratings)))
         for fold, penalty in penalties.items():
-            train = np.flatnonzero(folds != fold)
+            held, train = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            kernel = kernel_of(fold)
             inner = kernel[np.ix_(train, train)]
-            centring = np.eye(len(train)) - 1 / len(train)
-            centred = centring @ inner @ centring
-            scale = max(np.trace(centred) / len(train), 0.0) or 1.0
-            duals = linalg.solve(centred + penalty * scale * np.eye(len(train)), centring, assume_a="pos")
-            across = kernel[:, train] - inner.mean(axis=0)
-            smoother = np.zeros_like(kernel)
-            smoother[:, train] = across @ duals + 1 / len(train)
-            smoothers[int(fold)] = smoother
-        return cls(folds, identities, smoothers)
+            means = inner.mean(axis=0)
+            centred = inner - means - means[:, None] + means.mean()
+            scale = penalty * (max(np.trace(centred) / len(train), 0.0) or 1.0)
+            centred[np.diag_indices(len(train))] += scale
+            across = kernel[np.ix_(held, train)] - means
+            across -= across.mean(axis=1, keepdims=True)
+            factor = linalg.cho_factor(centred)
+            smoother = linalg.cho_solve(factor, across.T).T
+            prediction[np.ix_(held, train)] = smoother - smoother.mean(axis=1, keepdims=True) + 1 / len(train)
+            # The residual of a ridge regression is its penalty times the dual coefficient.
+            rated = ratings[train]
+            residuals[np.ix_(held, train)] = scale * linalg.cho_solve(factor, rated - rated.mean())
+        return cls(folds, identities, prediction, residuals)
 
     @property
-    def prediction(self) -> np.ndarray:
-        """Matrix that takes ratings to out-of-fold predictions; (image, image)."""
-        matrix = np.zeros((len(self.folds), len(self.folds)))
-        for fold, smoother in self.smoothers.items():
-            matrix[self.folds == fold] = smoother[self.folds == fold]
-        return matrix
-
-    def influence(self, ratings: np.ndarray) -> np.ndarray:
-        """Compute how predictions change with the weight of each training image.
-
-        Parameters
-        ----------
-        ratings : ndarray of shape (image,)
-            Ratings.
-
-        Returns
-        -------
-        ndarray of shape (image, image)
-            Derivative of the out-of-fold prediction of an image (rows) by the weight of another (columns) in
-            the fit of its readout: the smoother times the training residual.
-        """
-        found = np.zeros((len(ratings), len(ratings)))
-        for fold, smoother in self.smoothers.items():
-            held = self.folds == fold
-            found[held] = smoother[held] * (ratings - smoother @ ratings)
-        return found
+    def influence(self) -> np.ndarray:
+        """Derivative of the prediction of an image (rows) by the weight of a training image (columns)."""
+        return self.prediction * self.residuals
 
 
 def refit_of(
     fitted: FittedReadouts, features: Mapping[FeatureSpace, np.ndarray], images: pd.Series
-) -> dict[tuple[str, str], Refit]:
+) -> Callable[[str, str], Refit | None]:
     """Make the readouts of a fit ready to be refitted.
 
     Parameters
@@ -115,35 +107,39 @@ def refit_of(
 
     Returns
     -------
-    dict of (str, str) to Refit
-        By group and trait, images in the order of the predictions sorted by identity; only readouts whose
-        predictions are reproduced: ridge readouts of equally weighted images without borrowing.
+    callable
+        Of group and trait: their Refit, images sorted by identity as in the predictions; None where a refit
+        does not reproduce these. Ridge readouts of equally weighted images without borrowing are reproduced.
     """
-    if not fitted.duals or any(space not in features for space in fitted.duals[0].factors):
-        return {}
+    if not fitted.duals or len(images) > MOST_IMAGES or not set(fitted.duals[0].factors) <= set(features):
+        return lambda group, trait: None
     kernels = {space: linear_kernel(features[space]) for space in fitted.duals[0].factors}
-    duals: dict[tuple[str, str], list] = {}
+    duals: dict[tuple[str, str], list[Dual]] = {}
     for dual in fitted.duals:
         duals.setdefault((dual.group, dual.trait), []).append(dual)
     place = pd.Index(images)
-    found = {}
-    for (group, trait), table in fitted.predictions.groupby([GROUP, TRAIT], observed=True, sort=False):
-        own = duals.get((str(group), str(trait)))
-        if own is None:
-            continue
-        table = table.sort_values(IDENTITY, kind="stable")
+    tables = dict(list(fitted.predictions.groupby([GROUP, TRAIT], observed=True, sort=False)))
+
+    def refit(group: str, trait: str) -> Refit | None:
+        """Refit the readouts of one group and trait."""
+        own = duals.get((group, trait), [])
+        if not own:
+            return None
+        table = tables[group, trait].sort_values(IDENTITY, kind="stable")
         rows = place.get_indexer(table[IMAGE])
-        identities, folds = pd.factorize(table[IDENTITY])[0], table[FOLD].to_numpy()
-        smoothers = {}
-        for dual in own:
-            kernel = sum(
-                factor * kernels[space][np.ix_(rows, rows)] for space, factor in dual.factors.items()
-            )
-            one = Refit.of(np.asarray(kernel), folds, identities, {dual.fold: dual.penalty})
-            smoothers[dual.fold] = one.smoothers[dual.fold]
-        refit = Refit(folds, identities, smoothers)
-        if set(np.unique(folds)) <= set(smoothers):
-            again = refit.prediction @ table[OBSERVED].to_numpy(float)
-            if np.allclose(again, table[PREDICTED], rtol=1e-4, atol=1e-4 * table[OBSERVED].std()):
-                found[str(group), str(trait)] = refit
-    return found
+        observed, folds = table[OBSERVED].to_numpy(float), table[FOLD].to_numpy()
+        factors = {dual.fold: dual.factors for dual in own}
+        penalties = {dual.fold: dual.penalty for dual in own}
+
+        def kernel_of(fold: int) -> np.ndarray:
+            """Sum the kernels of the feature spaces."""
+            kernel = np.zeros((len(rows), len(rows)))
+            for space, factor in factors[fold].items():
+                kernel += factor * kernels[space][np.ix_(rows, rows)]
+            return kernel
+
+        found = Refit.of(kernel_of, observed, folds, pd.factorize(table[IDENTITY])[0], penalties)
+        missed = np.abs(found.prediction @ observed - table[PREDICTED].to_numpy(float)).max()
+        return found if missed <= 1e-3 * observed.std() else None
+
+    return refit

@@ -67,9 +67,15 @@ def list_findings(results: Results) -> list[Finding]:
 def _performance_of(group: str, results: Results) -> str:
     """Say between which correlations the predictions of a group's ratings lie."""
     assert results.performance is not None
-    own = results.performance[results.performance[GROUP] == group].dropna(subset=["r"]).sort_values("r")
+    known = results.performance[results.performance[GROUP] == group].dropna(subset=["r"]).sort_values("r")
+    better = better_than_chance(known)
+    own, others = known[better], known[~better]
+    missed = ""
+    if len(others):
+        cells = [f"{row[TRAIT]} (r = {bounded(row['r'])})" for row in others.to_dict("records")]
+        missed = f" Not better than chance: {several(cells)}."
     if own.empty:
-        return ""
+        return f"{group}: no trait was predicted better than chance.{missed}" if missed else ""
     low, high = own.iloc[0], own.iloc[-1]
     if len(own) == 1:
         text = f"{group}: r = {bounded(low['r'])}"
@@ -79,13 +85,46 @@ def _performance_of(group: str, results: Results) -> str:
         share = (100 * own["r"] / own["ceiling_r"]).round().astype(int)
         between = f"{share.min()}%" if share.min() == share.max() else f"{share.min()} to {share.max()}%"
         text += f", which is {between} of what the raters’ agreement allows"
-    return f"{text}."
+    return f"{text}.{missed}"
+
+
+def better_than_chance(performance: pd.DataFrame) -> pd.Series:
+    """Select the readouts that predict better than chance.
+
+    Parameters
+    ----------
+    performance : DataFrame
+        Rows of `performance.csv`.
+
+    Returns
+    -------
+    Series of bool
+        p of r at most .05, corrected for the number of readouts; where readouts cannot be refitted, and p is
+        missing, an interval of r above 0.
+    """
+    nothing = pd.Series(float("nan"), performance.index)
+    p = performance.get("p_corrected", performance.get("p", nothing))
+    found: pd.Series = (p <= ALPHA).where(p.notna(), performance.get("ci_low", nothing) > 0)
+    return found.astype(bool)
+
+
+def _predicted(results: Results) -> set[tuple[str, str]] | None:
+    """List group and trait of the readouts that predict better than chance; None where this is unknown."""
+    if results.performance is None:
+        return None
+    own = results.performance[better_than_chance(results.performance)]
+    return set(zip(own[GROUP], own[TRAIT], strict=True))
 
 
 def _parts_of_face(results: Results) -> str:
     """Say which parts of the face carry most of each group's relevance, over all traits."""
     assert results.regions is not None
     shares = mean_shares(results.regions, results.study.get("identity", {}))
+    predicted = _predicted(results)
+    if predicted is not None:
+        shares = shares[[cell in predicted for cell in zip(shares[GROUP], shares[TRAIT], strict=True)]]
+    if shares.empty:
+        return ""
     by_region = shares.groupby([GROUP, TRAIT, REGION])[SHARE].mean().reset_index()
     by_region[REGION] = by_region[REGION].map(_part)
     parts = by_region.groupby([GROUP, TRAIT, REGION])[SHARE].sum().groupby([GROUP, REGION]).mean()
@@ -114,6 +153,8 @@ def _differences(results: Results) -> list[Finding]:
     if answers is None:
         return []
     findings = []
+    if "kind" in answers:
+        answers = answers[answers["kind"] == "confirmatory"]
     pairs = answers.groupby(["group_1", "group_2"], sort=False)
     for (first, second), own in pairs:
         given = {row["question"]: row for row in own.to_dict("records")}
@@ -122,18 +163,17 @@ def _differences(results: Results) -> list[Finding]:
             asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
             answer = "This was not tested (see [comparison] in study.toml)."
             if name in given:
-                answer = answer_sentence(given[name], _significant(results, name, first, second), ALPHA)
+                answer = answer_sentence(given[name], _rows_of_pair(results, name, first, second), ALPHA)
             findings.append(Finding(asked, answer))
     return findings
 
 
-def _significant(results: Results, name: str, first: str, second: str) -> pd.DataFrame:
-    """Select the significant rows of one table for a pair of groups."""
+def _rows_of_pair(results: Results, name: str, first: str, second: str) -> pd.DataFrame:
+    """Select the rows of one table for a pair of groups."""
     table = results.comparisons.get(name)
     if table is None:
-        return pd.DataFrame()
-    own = table[(table["group_1"] == first) & (table["group_2"] == second)]
-    return own[own[corrected_p(name)] <= ALPHA]
+        return pd.DataFrame({corrected_p(name): []})
+    return table[(table["group_1"] == first) & (table["group_2"] == second)]
 
 
 def explain_findings(results: Results) -> str:
@@ -153,8 +193,10 @@ def explain_findings(results: Results) -> str:
         return ""
     return (
         f"Of two numbers, the first belongs to the group that comes first among {several(results.groups)}. "
-        "Tests take raters as the sample; p values are corrected for the number of tests of each question. "
-        "Yes is said where a difference remains significant with the number of questions corrected for, too."
+        "Tests take raters as the sample: they generalise to other raters of these faces. p values are "
+        "corrected for the number of tests of each question; yes is said where a difference remains "
+        "significant with the number of questions corrected for, too. All other tests of this report are "
+        "exploratory."
     )
 
 

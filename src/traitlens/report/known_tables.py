@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from traitlens.comparison.answers import EXPLORATORY
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate
@@ -15,8 +16,8 @@ from traitlens.words import GROUP, REGION, TRAIT
 MOST_ROWS = 400
 """Longer tables are cut; the files hold them whole."""
 
-INTERVAL, PAIR = "interval", "pair"
-"""Columns that are put together from two: the ends of an interval, the groups that are compared."""
+INTERVAL, CROSSED, PAIR = "interval", "crossed", "pair"
+"""Columns that are put together from two: the ends of intervals, the groups that are compared."""
 
 HEADINGS = {
     PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
@@ -26,13 +27,17 @@ HEADINGS = {
     "mean_1": "Mean, first", "mean_2": "Mean, second", "value_1": "First", "value_2": "Second",
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
-    "estimate": "Difference", INTERVAL: "95% interval", "statistic": "Statistic", "p": "p",
+    "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
+    "crossed_p": "p, raters and images", "detectable": "Found with 80% power", "expected": "Due to numbers",
+    "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
+    "statistic": "Statistic", "p": "p",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
     "cohens_q": "q", "effect_size": "Effect size", "n_pixels": "Cells", "n": "n", "r": "r",
     "r_own": "r, own ratings", "r_original": "r, as they are", "ratings_r": "r of the ratings",
     "ratings_r_corrected": "r, corrected",
     "share_of_ceiling": "r / ceiling", "loading": "Loading", "explained": "Variance",
-    "congruence": "Congruence", "similarity": "r with null maps", "null_low": "among these, from",
+    "congruence": "Congruence", "congruence_p": "p (permuted traits)",
+    "similarity": "r with null maps", "null_low": "among these, from",
     "null_high": "to", "edge_correlation": "r with contours", "null_edge_correlation": "the same, null maps",
     "gain": "Gain", "standard_error": "Standard error", "correlation": "r", "agreement": "r of predictions",
     "share": "Share of relevance", "association": "Association", "by_chance": "by chance",
@@ -46,7 +51,7 @@ _BOUNDED = {
 _TWO_DECIMALS = {
     "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size", "share_of_ceiling",
 }  # fmt: skip
-_MEASURES = {"agreement_z": "agreement"}
+_ENDS = {INTERVAL: ("ci_low", "ci_high"), CROSSED: ("crossed_low", "crossed_high")}
 _COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
 
 
@@ -71,40 +76,47 @@ class Known:
 
 
 _TEST = ("estimate", INTERVAL, "p", "p_corrected")
-_REFITTED = "Readouts were fitted and explained again under each exchange of raters."
+_REFITTED = "Readouts were fitted and explained again under each permutation of raters."
+EXPLORATORY_TEXT = "Exploratory: not in the family of the tests that “In short” answers. "
 
 COMPARISONS = {
     "means": Known(
         "ratings",
-        "Mean ratings of the groups’ raters; p by exchange of raters, corrected over traits.",
-        (PAIR, TRAIT), ("mean_1", "mean_2", *_TEST, "cohens_d"),
+        "Mean ratings of the groups’ raters; p by permutation of raters, corrected over traits: for other "
+        "raters of these images. The interval and p over raters and images are for other "
+        "images of this kind, too.",
+        (PAIR, TRAIT),
+        ("mean_1", "mean_2", *_TEST, "detectable", "cohens_d", CROSSED, "crossed_p"),
     ),
     "reliability": Known(
         "ratings",
-        "Reliability of the groups’ mean ratings; p by exchange of raters, corrected over traits.",
-        (PAIR, TRAIT), ("reliability_1", "reliability_2", *_TEST),
+        "Reliability of the groups’ mean ratings of equally many raters; p by permutation of raters, "
+        "corrected over traits. Found with 80% power: the ratio of the noise shares of means.",
+        (PAIR, TRAIT), ("raters_compared", "reliability_1", "reliability_2", *_TEST, "detectable"),
     ),
     "agreement": Known(
         "ratings",
-        "How far single raters agree with the mean of the others (agreement, Fisher’s z) and how far they "
-        "tell faces apart (spread, rating points).",
-        (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST, "hedges_g"),
+        "How far pairs of raters agree (agreement, mean correlation) and how far raters tell "
+        "faces apart (spread, rating points); p by permutation of raters, corrected over traits.",
+        (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
     ),
     "trait_space": Known(
         "ratings",
-        "Correlations between traits in the two groups; differences of Fisher’s z, p by exchange of raters.",
-        (PAIR, "trait_1", "trait_2"), ("r_1", "r_2", *_TEST),
+        "Correlations between traits in the two groups; differences of Fisher’s z beyond "
+        "what the numbers of raters make, p by permutation of raters.",
+        (PAIR, "trait_1", "trait_2"), ("r_1", "r_2", "expected", *_TEST),
     ),
     "performance": Known(
         "prediction",
-        "How well the groups’ ratings are predicted; differences of Fisher’s z. " + _REFITTED,
-        (PAIR, TRAIT), ("r_1", "r_2", *_TEST, "cohens_q"),
+        "How well the groups’ ratings are predicted; differences of Fisher’s z beyond what the numbers of "
+        "raters make. " + _REFITTED,
+        (PAIR, TRAIT), ("r_1", "r_2", "expected", *_TEST, "detectable"),
     ),
     "performance_matched": Known(
         "prediction",
-        "The same with raters of the better group drawn until both groups are equally reliable; the interval "
-        "is the spread over draws.",
-        (PAIR, TRAIT), ("r_1", "r_2", "n_1", "n_2", "estimate", INTERVAL),
+        "The same with raters of the better group drawn until both groups are equally reliable, with the "
+        "range of 95% of the draws; no test.",
+        (PAIR, TRAIT), ("r_1", "r_2", "n_1", "n_2", "estimate", "draws_low", "draws_high"),
     ),
     "transfer_groups": Known(
         "comparison",
@@ -127,14 +139,14 @@ COMPARISONS = {
     ),
     "pixels": Known(
         "comparison",
-        "Significant areas of the maps on the template. The test tells that the maps differ; it locates "
-        "neither border nor peak.",
+        "Significant areas of the maps on the template, for these faces and other raters. The test tells "
+        "that the maps differ; it locates neither border nor peak.",
         (PAIR, TRAIT), ("n_pixels", "estimate", "statistic", "p_family", "effect_size", "n"),
     ),
     "variables": Known(
         "comparison",
         "What goes with other variables of the raters, for mean ratings and for relevance by region: change "
-        "with one unit of the variable; p by exchange, corrected over the rows of each of the two.",
+        "with one unit of the variable; p by permutation, corrected over the rows of each of the two.",
         ("variable", TRAIT, REGION),
         ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
     ),
@@ -143,10 +155,11 @@ COMPARISONS = {
 
 COMPONENTS = Known(
     "ratings",
-    "Components of the traits in each group, turned to those of the first group in the alphabet. Congruence: "
-    "above .95 a component is the same, from .85 to .94 alike (Tucker’s coefficient).",
+    "Components of the traits in each group, turned to those of the first group in the alphabet; one for "
+    "every three traits. Tucker’s congruence above .95 says that a component is the same only where it is "
+    "rare with the traits of one group permuted (p).",
     (TRAIT, GROUP, "component"),
-    ("loading", "explained", "congruence"),
+    ("loading", "explained", "congruence", "congruence_p"),
 )
 """`ratings/trait_components.csv`."""
 
@@ -209,11 +222,10 @@ def print_tables(results: Results, section: str) -> list[Table]:
         (results.comparisons, COMPARISONS, "comparison"),
         (results.checks, CHECKS, "checks"),
     ):
-        printed += [
-            print_table(tables[name], how, results)
-            for name, how in known.items()
-            if how.section == section and name in tables
-        ]
+        for name, how in known.items():
+            if how.section == section and name in tables:
+                begin = EXPLORATORY_TEXT if tables is results.comparisons and name in EXPLORATORY else ""
+                printed.append(print_table(tables[name], replace(how, caption=begin + how.caption), results))
         if section == rest:
             others = [name for name in tables if name not in known and name not in NOT_PRINTED]
             printed += [tabulate(name, tables[name]) for name in others]
@@ -238,7 +250,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
         Its cells as text.
     """
     names = [name for name in how.names if name in table or (name == PAIR and len(results.groups) > 2)]
-    values = [name for name in how.values if name in table or (name == INTERVAL and "ci_low" in table)]
+    values = [name for name in how.values if name in table or (name in _ENDS and _ENDS[name][0] in table)]
     order = {trait: place for place, trait in enumerate(results.traits)}
     if TRAIT in table:
         table = table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
@@ -248,6 +260,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
         for row in table.head(MOST_ROWS).to_dict("records")
     ]
     caption = how.caption
+    caption += _say_permutations(table)
     if len(table) > MOST_ROWS:
         caption += f" (The first {MOST_ROWS} of {count(len(table))} rows.)"
     if "Groups" not in [HEADINGS[name] for name in names] and "group_1" in table and len(table):
@@ -255,9 +268,20 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     return leave_out_empty(caption, [HEADINGS[name] for name in (*names, *values)], rows, len(names))
 
 
+def _say_permutations(table: pd.DataFrame) -> str:
+    """Say how many permutations a table's p values rest on, and what they can be at least."""
+    if "n_permutations" not in table or "smallest_p" not in table or table.empty:
+        return ""
+    row = table.iloc[0]
+    text = f" {count(row['n_permutations'])} permutations; p cannot be below {decimal(row['smallest_p'], 4)}."
+    if row["smallest_p"] > 0.05:
+        text += " With so few raters nothing can be significant."
+    return text
+
+
 def _decimals(table: pd.DataFrame, name: str) -> int:
     """Choose how many decimals a column needs: two or three, more where all of its numbers are small."""
-    column = table.get("estimate" if name == INTERVAL else name)
+    column = table.get("estimate" if name in _ENDS else name)
     if name in _TWO_DECIMALS or column is None or not pd.api.types.is_numeric_dtype(column):
         return 2 if name in _TWO_DECIMALS else 3
     largest = float(column.abs().max())
@@ -266,8 +290,8 @@ def _decimals(table: pd.DataFrame, name: str) -> int:
 
 def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     """Write one cell by what its column is called."""
-    if name == INTERVAL:
-        low, high = row.get("ci_low"), row.get("ci_high")
+    if name in _ENDS:
+        low, high = (row.get(end) for end in _ENDS[name])
         both = is_number(low) and is_number(high)
         return f"[{decimal(low, digits)}, {decimal(high, digits)}]" if both else "–"
     if name == PAIR:
@@ -275,9 +299,7 @@ def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     value = row.get(name)
     if name == REGION and (pd.isna(value) or not value):
         return "mean rating"  # variables are tested against these as well
-    if name == "measure":
-        return _MEASURES.get(str(value), str(value))
-    if name.startswith("p_") or name == "p":
+    if name.startswith("p_") or name in ("p", "crossed_p", "congruence_p"):
         return probability(value)
     if name in _COUNTS:
         return count(value)

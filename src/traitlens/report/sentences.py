@@ -1,11 +1,13 @@
 """Results of tests as phrases: one test for a paper, and what is significant for an answer."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from traitlens.report.numbers import bounded, count, decimal, interval, p_value
+from traitlens.comparison.answers import corrected_p
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value
 from traitlens.words import REGION, TRAIT
 
 Row = Mapping[Any, Any]
@@ -29,8 +31,16 @@ def _means(row: Row) -> str:
     return (
         f"{row[TRAIT]}, difference {decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
         f"{p_value(row['p_corrected'])} (corrected), d = {decimal(row['cohens_d'])}, "
-        f"{_ci(row, 'cohens_d_low', 'cohens_d_high', decimal)}"
+        f"{_ci(row, 'cohens_d_low', 'cohens_d_high', decimal)}{_crossed(row)}"
     )
+
+
+def _crossed(row: Row) -> str:
+    """Write the interval and p of a mean difference with images as a sample too."""
+    if not is_number(row.get("crossed_p")):
+        return ""
+    told = _ci(row, "crossed_low", "crossed_high", decimal)
+    return f" (over raters and images: {told}, {p_value(row['crossed_p'])}, uncorrected)"
 
 
 def _reliability(row: Row) -> str:
@@ -122,45 +132,107 @@ def _cell_of_pixels(row: Row) -> str:
     return f"{row[TRAIT]} ({count(row['n_pixels'])} pixels of the template, {p_value(row['p_family'])})"
 
 
-_CELLS: dict[str, tuple[str, str, str, Callable[[Row], str]]] = {
-    "means": ("mean ratings", "traits", "cohens_d", _cell_of_means),
-    "reliability": ("reliability", "traits", "estimate", _cell_of_reliability),
-    "performance": ("performance", "traits", "estimate", _cell_of_performance),
-    "regions": ("relevance by region", "pairs of region and trait", "hedges_g", _cell_of_regions),
-    "pixels": ("maps", "traits", "n_pixels", _cell_of_pixels),
+def _points(value: Any) -> str:
+    """Write a difference of mean ratings."""
+    return f"{decimal(value)} rating points"
+
+
+def _noise(value: Any) -> str:
+    """Write a ratio of noise."""
+    return f"a noise ratio of {decimal(value)}"
+
+
+def _z(value: Any) -> str:
+    """Write a difference of correlations."""
+    return f"{bounded(value)} in Fisher’s z"
+
+
+@dataclass(frozen=True)
+class Question:
+    """How the answer to a question is written.
+
+    Parameters
+    ----------
+    what, unit : str
+        What may differ, and what was tested.
+    order : str
+        Column by whose size significant cells are ordered.
+    write : callable
+        Writes a significant row.
+    size : callable
+        Writes the smallest difference that would have been found.
+    """
+
+    what: str
+    unit: str
+    order: str
+    write: Callable[[Row], str]
+    size: Callable[[Any], str] = decimal
+
+
+ANSWERS = {
+    "means": Question("mean ratings", "traits", "cohens_d", _cell_of_means, _points),
+    "reliability": Question("reliability", "traits", "estimate", _cell_of_reliability, _noise),
+    "performance": Question("performance", "traits", "estimate", _cell_of_performance, _z),
+    "regions": Question("relevance by region", "pairs of region and trait", "hedges_g", _cell_of_regions),
+    "pixels": Question("maps", "traits", "n_pixels", _cell_of_pixels),
 }
-"""By question: what may differ, what was tested, the column that orders, how a cell is written."""
+"""By question: the name of a confirmatory table."""
 
 
-def answer_sentence(answer: Row, significant: pd.DataFrame, alpha: float = 0.05) -> str:
+def answer_sentence(answer: Row, table: pd.DataFrame, alpha: float = 0.05) -> str:
     """Write the answer to a question about the groups.
 
     Parameters
     ----------
     answer : mapping
         A row of `answers.csv`.
-    significant : DataFrame
-        Significant rows of the question's table.
+    table : DataFrame
+        The question's table, rows of the two groups.
     alpha : float, default 0.05
         Level of the tests.
 
     Returns
     -------
     str
-        A sentence or two.
+        One sentence or several. Where no difference was found: the estimates, their intervals and the
+        smallest difference that would have been found.
     """
-    what, unit, order, write = _CELLS[answer["question"]]
+    question = ANSWERS[answer["question"]]
+    significant = table[table[corrected_p(answer["question"])] <= alpha]
     if significant.empty:
         smallest = answer["p_corrected"]
         told = f" (smallest corrected {p_value(smallest)})" if smallest == smallest else ""
-        return f"No difference was found in {what}: 0 of {answer['n_tests']} {unit}{told}."
+        begin = f"No difference was found in {question.what}: 0 of {answer['n_tests']} {question.unit}{told}."
+        return f"{begin}{_say_limits(table, question, alpha)}"
     if answer["question"] == "pixels":
         significant = significant.groupby(TRAIT, as_index=False).agg({"p_family": "min", "n_pixels": "sum"})
-    ranked = significant.loc[significant[order].abs().sort_values(ascending=False).index]
-    cells = [write(row) for row in ranked.to_dict("records")]
+    ranked = significant.loc[significant[question.order].abs().sort_values(ascending=False).index]
+    cells = [question.write(row) for row in ranked.to_dict("records")]
     shown = "; ".join(cells[:_MOST]) + (f"; and {len(cells) - _MOST} more" if len(cells) > _MOST else "")
-    found = f"in {answer['n_significant']} of {answer['n_tests']} {unit}: {shown}."
+    found = f"in {answer['n_significant']} of {answer['n_tests']} {question.unit}: {shown}."
     if answer["p_all_questions"] <= alpha:
         return f"Yes, {found}"
     corrected = p_value(answer["p_all_questions"])
     return f"Only as a question by itself, {found} Corrected for all questions, {corrected}."
+
+
+def _say_limits(table: pd.DataFrame, question: Question, alpha: float) -> str:
+    """Say how large differences may be that were not found."""
+    text = ""
+    if "smallest_p" in table and len(table) and table["smallest_p"].min() > alpha:
+        return (
+            f" None can be found with so few raters: p cannot fall below "
+            f"{bounded(table['smallest_p'].min(), 3)}."
+        )
+    if {"estimate", "ci_low", "ci_high"} <= set(table) and len(table):
+        low, high = table["ci_low"].min(), table["ci_high"].max()
+        text += (
+            f" Estimates from {decimal(table['estimate'].min())} to {decimal(table['estimate'].max())}, "
+            f"95% intervals within {interval(low, high, decimal)}."
+        )
+    if "detectable" in table and table["detectable"].notna().any():
+        sizes = [question.size(value) for value in (table["detectable"].min(), table["detectable"].max())]
+        between = sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]} to {sizes[1]} (depending on the trait)"
+        text += f" With 80% power, {between} would have been found."
+    return text
