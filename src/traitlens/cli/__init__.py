@@ -3,7 +3,10 @@
 Each module holds the commands of one topic; :data:`COMMANDS` says under which heading of the help they stand.
 """
 
+import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -32,6 +35,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
 """The commands in the order of work, by the heading they stand under in the help."""
 
 JSON = "--json"
+DEBUG = "--debug"
 
 app = typer.Typer(
     name="traitlens",
@@ -66,15 +70,18 @@ def _options(
     as_json: Annotated[
         bool, typer.Option(JSON, help="Answer as one JSON object, for scripts; works with every command.")
     ] = False,
+    debug: Annotated[  # noqa: ARG001 (read before the arguments are parsed)
+        bool, typer.Option(DEBUG, help="Show the traceback of an unexpected error.")
+    ] = False,
 ) -> None:
     """Take the options that stand before a command."""
     answer_as_json(as_json)
 
 
 def main() -> None:
-    """Run the command line; faults that the user can mend end with code 2, an interruption with 130."""
-    # `--json` may also stand behind the command.
-    arguments = sorted(sys.argv[1:], key=lambda argument: argument != JSON)
+    """Run the command line; any error ends in one line with code 2, an interruption with 130."""
+    # `--json` and `--debug` may also stand behind the command.
+    arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
     answer_as_json(JSON in arguments)
     try:
         code = app(arguments, prog_name="traitlens", standalone_mode=False)
@@ -89,15 +96,32 @@ def main() -> None:
         refuse((Problem(error.strerror or str(error), advice, file),))
         code = FAULT
     except Exception as error:
-        problem = _misuse(error)
-        if problem is None:
-            raise
+        problem = _misuse(error) or _unexpected(error, DEBUG in arguments)
         if problem.what:  # without a command the help was printed, and there is nothing to add
             refuse((problem,))
         code = FAULT
     if code == INTERRUPTED:
         messages.print("Stopped. What was finished is kept; the same command goes on from there.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception, debug: bool) -> Problem:
+    """Put any other error into one line; its traceback is printed or written to a file."""
+    lines = traceback.format_exception(error)
+    advice = "what was finished is kept. Please report it with the traceback"
+    if debug:
+        messages.print("".join(lines), markup=False, soft_wrap=True)
+    else:
+        try:
+            descriptor, file = tempfile.mkstemp(prefix="traitlens-error-", suffix=".txt")
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
+                stream.writelines(lines)
+            advice += f" in {file}"
+        except OSError:
+            advice += ", which --debug shows"
+    text = " ".join(str(error).split())[:200]
+    what = f"an unexpected error stopped the command ({type(error).__name__}{text and f': {text}'})"
+    return Problem(what, advice)
 
 
 def _misuse(error: Exception) -> Problem | None:

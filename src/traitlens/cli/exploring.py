@@ -1,6 +1,10 @@
 """`traitlens explore`: look at the results in a browser."""
 
+import html
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -34,9 +38,37 @@ def explore(
         if browser:
             import webbrowser
 
-            webbrowser.open(address)
+            webbrowser.open(stack.enter_context(private_page(address)).as_uri())
 
-    try:
-        serve(results, Machine(device, precision, weights), announce)
-    except KeyboardInterrupt:
-        messages.print("Ended.")
+    with ExitStack() as stack:
+        try:
+            serve(results, Machine(device, precision, weights), announce)
+        except KeyboardInterrupt:
+            messages.print("Ended.")
+
+
+@contextmanager
+def private_page(address: str) -> Iterator[Path]:
+    """Write a page that leads to an address, in a folder that only this user can read.
+
+    The address holds a token, and other users of the computer can see the command line of a browser.
+
+    Parameters
+    ----------
+    address : str
+        The address.
+
+    Yields
+    ------
+    Path
+        The page; removed at the end.
+    """
+    with TemporaryDirectory(prefix="traitlens-") as folder:
+        page = Path(folder) / "open.html"
+        page.touch(mode=0o600)
+        page.write_text(
+            '<!doctype html><meta charset="utf-8"><title>traitlens</title>'
+            f'<meta http-equiv="refresh" content="0;url={html.escape(address)}">',
+            encoding="utf-8",
+        )
+        yield page
