@@ -86,8 +86,8 @@ def test_each_rater_s_utilisation_is_that_of_statsmodels(rng, seen):
 
 def test_a_group_s_utilisation_is_the_mean_of_its_raters_where_the_design_is_complete(rng):
     design = make_design(make_ratings(rng, cues := make_cues(rng)), cues)
-    weights = (design.labels == np.array([[0], [1]])).astype(float)
-    groups = group_utilisation(design, weights, np.ones((2, 40)))
+    weights = (design.labels == np.array([[[0]], [[1]]])).astype(float)
+    groups = group_utilisation(design, weights, np.ones((1, 40)))[:, 0]
     table = rater_utilisation(design)
     for number, group in enumerate(design.groups):
         means = table[table["group"] == group].pivot_table(
@@ -102,7 +102,7 @@ def test_a_group_s_utilisation_is_least_squares_with_a_level_for_each_rater(rng)
     ratings = make_ratings(rng, cues, seen=0.4)
     design = make_design(ratings, cues)
     raters, images = rng.integers(0, 3, len(design.raters)), rng.integers(0, 3, len(design.images))
-    found = group_utilisation(design, raters[None].astype(float), images[None].astype(float))[0, 0]
+    found = group_utilisation(design, raters[None, None].astype(float), images[None].astype(float))[0, 0, 0]
     standard = pd.DataFrame(design.cues[0], index=design.images)
     weight = (
         raters[design.raters.get_indexer(ratings["rater"])]
@@ -120,7 +120,9 @@ def test_values_of_raters_average_to_their_group(rng, seen):
     design = make_design(make_ratings(rng, cues := make_cues(rng), seen=seen), cues)
     members = np.flatnonzero(design.labels == 1)
     values = rater_values(design.ratings[0], design.cues[0], members)
-    group = group_utilisation(design, (design.labels == 1)[None].astype(float), np.ones((1, 40)))[0, 0]
+    group = group_utilisation(design, (design.labels == 1)[None, None].astype(float), np.ones((1, 40)))[
+        0, 0, 0
+    ]
     assert_allclose(values.mean(axis=0), group, rtol=1e-9)
     summary = summarise_utilisation(design).set_index(["group", "trait", "region"])
     assert_allclose(summary.loc[("b", "strong")].loc[list(REGIONS), "utilisation"], group, rtol=1e-9)

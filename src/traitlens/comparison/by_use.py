@@ -38,6 +38,8 @@ from traitlens.words import IMAGE, REGION, TRAIT
 QUESTIONS = ("range", "noise", "use")
 ALPHA = 0.05
 DRAWS_AT_ONCE = 250
+DRAWS_OF_FACES = 500
+"""Draws for the intervals over faces alone, which are not tested."""
 
 Progress = Callable[[int], None] | None
 Relearn = Callable[[np.ndarray], xr.DataArray]
@@ -86,9 +88,10 @@ def compare_use(
     DataFrame
         group_1, group_2, question ("range", "noise", "use"), trait, region (empty but for "use"), value_1,
         value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces
-        as they are), faces_low, faces_high (raters as they are), p, p_corrected (family-wise over the
-        regions and traits of a question), called (p_corrected at most .05), p_anew and called_anew (use only,
-        with cues learnt anew), hedges_g with hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters).
+        as they are; Welch's t), faces_low, faces_high (raters as they are), p, p_corrected (family-wise
+        over the regions and traits of a question), called (p_corrected at most .05), p_anew and called_anew
+        (use only, with cues learnt anew), hedges_g with hedges_g_low and hedges_g_high (over raters), n_1,
+        n_2 (raters).
         All values are rating points: the spread of the predicted ratings for "range", the
         standard deviation of the residuals for "noise", and for "use" points per standard
         deviation of the cue, with both groups brought to their mean range.
@@ -256,12 +259,8 @@ class PairTest:
 
     def _utilisation(self, drawn: Draws, cues: np.ndarray | None = None) -> np.ndarray:
         """Utilisation of both groups: (group, draw, trait, region)."""
-        return np.stack(
-            [
-                group_utilisation(self.design, drawn.raters * (self.labels == group), drawn.images, cues)
-                for group in (0, 1)
-            ]
-        )
+        raters = np.stack([drawn.raters * (self.labels == group) for group in (0, 1)])
+        return group_utilisation(self.design, raters, drawn.images, cues)
 
     def _noise(self, drawn: Draws) -> np.ndarray:
         """Mean logarithm of the raters' residual standard deviations: (group, draw, trait)."""
@@ -276,14 +275,11 @@ class PairTest:
                 result[group, :, place] = (weights * logs).sum(axis=1) / np.where(total > 0, total, 1)
         return result
 
-    def _samples(self, raters: bool = True, images: bool = True) -> dict[str, np.ndarray]:
-        """Draw the differences of each question: (draw, cell)."""
+    def _samples(self, draws: int, raters: bool = True) -> dict[str, np.ndarray]:
+        """Draw the differences of each question, raters drawn or as they are: (draw, cell)."""
         found: dict[str, list[np.ndarray]] = {question: [] for question in QUESTIONS}
-        for drawn in draw_samples(self.labels, self.strata, self.design.identities, self.draws, self.seed):
-            taken = Draws(
-                drawn.raters if raters else np.ones_like(drawn.raters),
-                drawn.images if images else np.ones_like(drawn.images),
-            )
+        for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
+            taken = drawn if raters else Draws(np.ones_like(drawn.raters), drawn.images)
             profiles = Profiles.of(self._utilisation(taken))
             noise = self._noise(taken)
             found["range"].append(profiles.log_ratios)
@@ -325,20 +321,21 @@ class PairTest:
     def table(self) -> pd.DataFrame:
         """Test all questions; columns as :func:`compare_use` returns them."""
         estimates = self._estimates()
-        both, over_raters, over_faces = (
-            self._samples(),
-            self._samples(images=False),
-            self._samples(raters=False),
-        )
+        both = self._samples(self.draws)
+        over_faces = self._samples(min(self.draws, DRAWS_OF_FACES), raters=False)
         frames = []
         for question in QUESTIONS:
             frame = self._cells(question)
             estimate = estimates[question]
             errors, freedom = self._errors(question)
             p, corrected = bootstrap_p(estimate, both[question], errors, freedom)
-            for name, drawn in (("", both), ("raters_", over_raters), ("faces_", over_faces)):
-                over = 0 * errors if drawn is over_faces else errors
-                low, high = bootstrap_interval(estimate, drawn[question], over, freedom)
+            width = stats.t.ppf(1 - ALPHA / 2, freedom) * errors
+            intervals = {
+                "": bootstrap_interval(estimate, both[question], errors, freedom),
+                "raters_": (estimate - width, estimate + width),
+                "faces_": bootstrap_interval(estimate, over_faces[question], 0 * errors, freedom),
+            }
+            for name, (low, high) in intervals.items():
                 frame[f"{name}low"], frame[f"{name}high"] = self._in_points(question, frame, low, high)
             frame["p"], frame["p_corrected"], frame["called"] = p, corrected, corrected <= ALPHA
             frames.append(frame)

@@ -82,22 +82,14 @@ def tabulate_shares(
 
 def _shares(design: LensDesign, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Product measure and unique parts under weights of images: (2, group, draw, trait, region)."""
-    groups = [
-        group_utilisation(design, np.broadcast_to(own, (len(images), len(own))), images) for own in labels
-    ]
-    return np.stack(
-        [
-            np.stack(
-                [
-                    explained_shares(weights[:, place], correlations(cues, images * rated(cues)))
-                    for place, cues in enumerate(design.cues)
-                ],
-                axis=2,
-            )
-            for weights in groups
-        ],
-        axis=1,
-    )
+    raters = np.repeat(labels[:, None], len(images), axis=1)
+    groups = group_utilisation(design, raters, images)
+    found = np.empty((2, *groups.shape))
+    for place, cues in enumerate(design.cues):
+        covariances = correlations(cues, images * rated(cues))
+        for group in range(len(labels)):
+            found[:, group, :, place] = explained_shares(groups[group, :, place], covariances)
+    return found
 
 
 def rated(cues: np.ndarray) -> np.ndarray:

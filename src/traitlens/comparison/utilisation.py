@@ -7,12 +7,13 @@ The weight of a cue in a rater's ratings is the rater's utilisation of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from scipy import stats
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, identity
 
 from traitlens.comparison.exchange import label_raters
 from traitlens.problems import Problem, TraitlensError
@@ -39,6 +40,19 @@ class TraitRatings:
 
     seen: np.ndarray | csr_matrix
     ratings: np.ndarray | csr_matrix
+
+    @cached_property
+    def patterns(self) -> tuple[np.ndarray | csr_matrix, np.ndarray | csr_matrix]:
+        """Sets of images that raters saw, (pattern, image), and who saw which: (rater, pattern), 0 and 1."""
+        number = self.seen.shape[0]
+        if isinstance(self.seen, csr_matrix):
+            return self.seen, identity(number, format="csr")
+        _, first, pattern = np.unique(
+            np.packbits(self.seen > 0, axis=1), axis=0, return_index=True, return_inverse=True
+        )
+        members = np.zeros((number, len(first)))
+        members[np.arange(number), pattern.ravel()] = 1
+        return self.seen[first], members
 
     @property
     def n_images(self) -> np.ndarray:
@@ -211,33 +225,6 @@ def standardise(cues: np.ndarray, ratings: Sequence[TraitRatings]) -> tuple[np.n
     return standard, scales
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Sums over the images that each rater rated, for many weightings of images.
-
-    Parameters
-    ----------
-    count : ndarray of shape (draw, rater)
-        Sum of weights.
-    cues : ndarray of shape (draw, rater, region)
-        Weighted means of the cues over a rater's images.
-    ratings : ndarray of shape (draw, rater)
-        Weighted means of the ratings.
-    """
-
-    count: np.ndarray
-    cues: np.ndarray
-    ratings: np.ndarray
-
-
-def _moments(trait: TraitRatings, cues: np.ndarray, images: np.ndarray) -> _Moments:
-    """Compute each rater's means under weights of images: one matrix product per cue."""
-    count = np.asarray(images @ trait.seen.T)
-    safe = np.maximum(count, 1e-12)
-    means = np.stack([np.asarray((images * cue) @ trait.seen.T) / safe for cue in cues.T], axis=2)
-    return _Moments(count, means, np.asarray(images @ trait.ratings.T) / safe)
-
-
 def group_utilisation(
     design: LensDesign, raters: np.ndarray, images: np.ndarray, cues: np.ndarray | None = None
 ) -> np.ndarray:
@@ -251,7 +238,7 @@ def group_utilisation(
     ----------
     design : LensDesign
         The study.
-    raters : ndarray of shape (draw, rater)
+    raters : ndarray of shape (group, draw, rater)
         Weight of each rater; 0 for raters of other groups.
     images : ndarray of shape (draw, image)
         Weight of each image.
@@ -260,31 +247,61 @@ def group_utilisation(
 
     Returns
     -------
-    ndarray of shape (draw, trait, region)
+    ndarray of shape (group, draw, trait, region)
         Rating points per standard deviation of a cue; 0 for a cue that does not vary.
     """
     cues = design.cues if cues is None else cues
-    result = np.empty((len(raters), len(design.traits), len(design.regions)))
+    result = np.empty((*raters.shape[:2], len(design.traits), len(design.regions)))
     for place, trait in enumerate(design.ratings):
-        result[:, place] = _trait_utilisation(trait, cues[place], raters, images)
+        result[:, :, place] = _trait_utilisation(trait, cues[place], raters, images)
     return result
 
 
 def _trait_utilisation(
     trait: TraitRatings, cues: np.ndarray, raters: np.ndarray, images: np.ndarray
 ) -> np.ndarray:
-    """Solve the normal equations of one trait: (draw, region)."""
+    """Solve the normal equations of one trait, raters' levels taken off: (group, draw, region)."""
     regions = cues.shape[1]
-    means = _moments(trait, cues, images)
-    weight = raters * means.count
-    products = (cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1)
-    gram = (np.asarray(raters @ trait.seen) * images) @ products
-    gram = gram.reshape(-1, regions, regions)
-    weighted = weight[:, :, None] * means.cues
-    gram -= weighted.transpose(0, 2, 1) @ means.cues
-    right = (np.asarray(raters @ trait.ratings) * images) @ cues
-    right -= (weighted * means.ratings[:, :, None]).sum(axis=1)
-    return (np.linalg.pinv(gram, rcond=1e-10, hermitian=True) @ right[:, :, None])[:, :, 0]
+    products = _products(cues)
+    # Means of the cues over the images of each pattern: (draw, pattern, region).
+    patterns, members = trait.patterns
+    count = np.asarray(images @ patterns.T)
+    safe = np.maximum(count, 1e-12)
+    means = np.stack([np.asarray((images * cue) @ patterns.T) / safe for cue in cues.T], axis=2)
+    sums = np.asarray(images @ trait.ratings.T)
+    result = np.empty((*raters.shape[:2], regions))
+    for place, own in enumerate(raters):
+        gram = ((np.asarray(own @ trait.seen) * images) @ products).reshape(-1, regions, regions)
+        weighted = (np.asarray(own @ members) * count)[:, :, None] * means
+        gram -= weighted.transpose(0, 2, 1) @ means
+        right = (np.asarray(own @ trait.ratings) * images) @ cues
+        right -= (np.asarray((own * sums) @ members)[:, None, :] @ means)[:, 0]
+        result[place] = solve_normal(gram, right)
+    return result
+
+
+def solve_normal(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve normal equations, of the smallest norm where they have many solutions.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (set, region, region)
+        Sums of products of the predictors.
+    right : ndarray of shape (set, region)
+        Sums of products of predictors and criterion.
+
+    Returns
+    -------
+    ndarray of shape (set, region)
+        Weights.
+    """
+    inverse = np.linalg.pinv(gram, rcond=1e-10, hermitian=True)
+    return np.asarray((inverse @ right[:, :, None])[:, :, 0])
+
+
+def _products(cues: np.ndarray) -> np.ndarray:
+    """Products of all pairs of cues: (image, region * region)."""
+    return np.asarray((cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1))
 
 
 @dataclass(frozen=True)
@@ -334,15 +351,16 @@ def regress_raters(trait: TraitRatings, cues: np.ndarray) -> RaterRegressions:
         The fits.
     """
     regions = cues.shape[1]
-    means = _moments(trait, cues, np.ones((1, len(cues))))
-    count, mean, level = means.count[0], means.cues[0], means.ratings[0]
-    products = (cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1)
-    grams = np.asarray(trait.seen @ products).reshape(-1, regions, regions)
+    count = trait.n_images
+    safe = np.maximum(count, 1)
+    mean = np.asarray(trait.seen @ cues) / safe[:, None]
+    level = np.asarray(trait.ratings.sum(axis=1)).ravel() / safe
+    grams = np.asarray(trait.seen @ _products(cues)).reshape(-1, regions, regions)
     grams -= count[:, None, None] * mean[:, :, None] * mean[:, None, :]
     right = np.asarray(trait.ratings @ cues) - (count * level)[:, None] * mean
     squares = trait.ratings.power(2) if isinstance(trait.ratings, csr_matrix) else trait.ratings**2
     total = np.asarray(squares.sum(axis=1)).ravel() - count * level**2
-    coefficients = (np.linalg.pinv(grams, rcond=1e-10, hermitian=True) @ right[:, :, None])[:, :, 0]
+    coefficients = solve_normal(grams, right)
     explained = (coefficients * right).sum(axis=1)
     varied = int((np.abs(cues).max(axis=0, initial=0) > 0).sum())
     freedom = count - varied - 1
