@@ -21,6 +21,7 @@ from traitlens.faces.regions import region_names
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.explaining import LEDGER, MapWork, kept_images, predict_out_of_fold, unite_regions
 from traitlens.pipeline.preparing import average_face
+from traitlens.problems import TraitlensError
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import tabulate_sums
 from traitlens.watching import Advance
@@ -84,7 +85,7 @@ def read_former(results: Path, keys: dict[str, str], images: np.ndarray) -> Form
         stores: list[dict[str, Any]] = [
             store.attrs["keys"] for store in (averages, maps) if store is not None
         ]
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, TraitlensError):
         return Former([])
     traits = [trait for trait, key in keys.items() if all(store.get(trait) == key for store in stores)]
     if not traits:
