@@ -3,6 +3,7 @@
 Each module holds the commands of one topic; :data:`COMMANDS` says under which heading of the help they stand.
 """
 
+import io
 import os
 import sys
 import tempfile
@@ -80,6 +81,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; any error ends in one line with code 2, an interruption with 130."""
+    for stream in (sys.stdout, sys.stderr):  # consoles and pipes may know fewer signs than we print
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # `--json` and `--debug` may also stand behind the command.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
     answer_as_json(JSON in arguments)

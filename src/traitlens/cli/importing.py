@@ -1,12 +1,14 @@
 """`traitlens import`: turn data from elsewhere into a study."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from traitlens.cli.terminal import Terminal, answer, confirm, messages
-from traitlens.problems import TraitlensError
+from traitlens.problems import Problem, TraitlensError
 
 importing = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +43,10 @@ def import_table(
     rater: Annotated[str | None, typer.Option(help="The column that names the rater.")] = None,
     image: Annotated[str | None, typer.Option(help="The column that names the image.")] = None,
     rating: Annotated[str | None, typer.Option(help="The column that holds the rating.")] = None,
+    traits: Annotated[
+        list[str] | None,
+        typer.Option(help="A column of ratings, one for each trait; repeat it."),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -48,37 +54,89 @@ def import_table(
             autocompletion=lambda: ["images", "raters", "traits"],
         ),
     ] = None,
+    sheet: Annotated[
+        list[str] | None, typer.Option(help="A sheet to read; all visible ones if none.")
+    ] = None,
+    files_are: Annotated[
+        str | None,
+        typer.Option(
+            help="What each file or sheet holds: traits, groups, raters (one each), or parts of one table.",
+            autocompletion=lambda: ["traits", "groups", "raters", "parts"],
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="COLUMN=VALUE: take only the rows with that value.")
+    ] = None,
+    missing: Annotated[
+        list[str] | None, typer.Option(help="A cell that means no rating, such as -99; repeat it.")
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="A further column to keep, such as the raters' age.")
     ] = None,
     raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
     scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(help="Who is shown: image, folder, name, a column, or an expression for the path."),
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Number of folds; 5 if there are enough faces.")
+    ] = None,
+    by_number: Annotated[
+        bool, typer.Option("--by-number", help="Match images by the numbers in their names alone.")
+    ] = False,
+    loop: Annotated[Path | None, typer.Option(help="The loop & merge table of Qualtrics.")] = None,
+    first_line: Annotated[int | None, typer.Option(min=1, help="The line of the headings.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of text files, such as mac_roman.")] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="A mapping.toml that an earlier import wrote into its study.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
 ) -> None:
-    """Make a study of a table: guess what its columns hold, show it, and write it down.
+    """Make a study of a table: guess what its columns hold, show it, ask, and write it down.
 
     Example: traitlens import table ratings.xlsx mystudy --images photos --group sex
     """
     from traitlens.study.import_table import import_table as make_study
+    from traitlens.study.import_table import read_mapping
 
     if len(files) < 2:
         raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
+    if scale is not None and not scale[0] < scale[1]:
+        raise TraitlensError(
+            Problem("--scale must hold the lowest rating, then the highest", "see import table --help")
+        )
     chosen: dict[str, Any] = {"group": group, "trait_name": trait, "rater": rater, "image": image}
-    chosen |= {"rating": rating, "columns": columns, "keep": keep, "only": _by_column(only or [])}
+    chosen |= {"rating": rating, "columns": columns, "only": _by_column(only or []), "sheets": sheet}
+    chosen |= {"files_are": files_are, "missing": missing, "identity": identity, "by_number": by_number}
+    chosen |= {"first_line": first_line, "encoding": encoding}
+    if traits:
+        chosen |= {"columns": columns or "traits", "spread": traits, "layout": "wide"}
+    asked = not yes and messages.is_terminal and sys.stdin.isatty()
     done = make_study(
         files[:-1],
         files[-1],
         images,
+        mapping=None if mapping is None else read_mapping(mapping),
         raters=raters,
         scale=scale,
-        confirm=None if yes or not messages.is_terminal else confirm,
+        confirm=None if yes else confirm if asked else _refuse,
         watcher=Terminal(),
+        keep=keep or (),
+        folds=folds,
+        loop=loop,
         **{name: value for name, value in chosen.items() if value},
     )
-    answer({"study": files[-1]}, str(done), f"Next: traitlens run {files[-1]}")
+    facts = {"study": files[-1], **done.account.to_dict()}
+    answer(facts, str(done), f"Next: traitlens run {files[-1]}")
+
+
+def _refuse(text: str) -> bool:
+    """Show what would be asked, where nobody can answer."""
+    messages.print(escape(text), soft_wrap=True)
+    raise TraitlensError(
+        Problem("nobody can be asked here whether the table is understood right", "say --yes if it is")
+    )
 
 
 def _by_column(conditions: list[str]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from traitlens.problems import Problem
+from traitlens.study.identifiers import find_spellings
 from traitlens.study.settings import Settings
 from traitlens.study.tables import MOST_LINES
 from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, RATING, TRAIT
@@ -26,6 +27,19 @@ def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Pr
             if name not in present
         ]
     return problems
+
+
+def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list[Problem]]:
+    """Groups and traits must differ in more than upper and lower case; raters that do not are noted."""
+    problems, notices = [], []
+    for word in (GROUP, TRAIT, RATER):
+        for several in find_spellings(table[word].unique()).values() if word in table else ():
+            told = f"{' and '.join(map(repr, several))} differ in upper and lower case only"
+            if word == RATER:
+                notices.append(Problem(f"raters {told}, and are different people", file=file, column=word))
+            else:
+                problems.append(Problem(told, f"write each {word} in one way", file, column=word))
+    return problems, notices
 
 
 def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:

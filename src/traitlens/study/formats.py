@@ -4,37 +4,28 @@ Known: CSV and its kin (any usual encoding and separator), Parquet, Excel (.xlsx
 (.sav, .zsav, .por), MATLAB (.mat, old and new), and the JSON that jsPsych writes.
 """
 
-import csv
-import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError
-from traitlens.study.tables import as_text, texts
-from traitlens.study.unpacked import check_matlab, check_workbook
+from traitlens.study.identifiers import normal_text
+from traitlens.study.matlab_files import read_matlab
+from traitlens.study.tables import MOST_LINES, as_text, check_columns, texts
+from traitlens.study.text_files import Sheet, decode, find_header, read_text
+from traitlens.study.unpacked import check_workbook
 
-MOST_COLUMNS = 20_000
-"""More columns than any table of ratings has; a damaged file may declare millions."""
 MOST_BYTES = 2**29
 """The largest text or unpacked workbook that is read, in bytes: half a gigabyte."""
 
-_MARKS = (
-    (b"\xef\xbb\xbf", "utf-8-sig"),
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
-
 
 def read_cells(path: str | Path) -> pd.DataFrame:
-    r"""Read a table in whatever format its suffix names, every cell as text.
+    r"""Read a file that holds one table, every cell as text.
 
     Parameters
     ----------
@@ -44,7 +35,8 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame of str
-        Its cells; empty ones are "". Row `i` is line `i + 2` of a spreadsheet.
+        Its cells; empty ones are "". Row `i` is line `i + 2` of a spreadsheet. Of a workbook the first
+        visible sheet with a table.
 
     Raises
     ------
@@ -59,17 +51,49 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     >>> read_cells(path).to_numpy().tolist()
     [['a', '2,5']]
     """
+    return read_sheets(path)[0].cells
+
+
+def read_sheets(path: str | Path, encoding: str | None = None, first_line: int | None = None) -> list[Sheet]:
+    """Read all tables of a file in whatever format its suffix names, every cell as text.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    encoding : str, optional
+        Encoding of a text file; found from its content where missing.
+    first_line : int, optional
+        Line of the headings, counted from 1; found where missing.
+
+    Returns
+    -------
+    list of Sheet
+        The tables: the visible sheets of a workbook, then the hidden ones; elsewhere one.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read, or holds no row.
+    """
     path = Path(path)
     if not path.is_file():
         raise StudyError(Problem("there is no such file", "check the name", str(path)))
     suffix = path.suffix.lower()
     if suffix not in READERS:
         known = ", ".join(sorted(READERS))
+        if suffix in (".gz", ".zip", ".7z", ".bz2", ".xz", ".rar"):
+            raise StudyError(Problem("is an archive", "unpack it first", path.name))
         raise StudyError(Problem(f"{suffix or 'no suffix'} is no format known here", known, path.name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = READERS[suffix](path)
+            if READERS[suffix] is _read_separated:
+                sheets = _read_separated(path, encoding, first_line)
+            elif READERS[suffix] is _read_excel:
+                sheets = _read_excel(path, first_line)
+            else:
+                sheets = READERS[suffix](path)
     except StudyError:
         raise
     except ImportError as error:
@@ -79,35 +103,102 @@ def read_cells(path: str | Path) -> pd.DataFrame:
         told = " ".join(str(error).split())[:160] or type(error).__name__
         advice = "open it in the program that made it and save it again"
         raise StudyError(Problem(f"cannot be read ({told})", advice, path.name)) from error
-    return _tidy(table, path.name)
+    tidy = [_tidy(sheet, path.name) for sheet in sheets]
+    full = [sheet for sheet in tidy if not sheet.cells.empty]
+    if not full:
+        raise StudyError(Problem("holds no row", "add the data", path.name))
+    return sorted(full, key=lambda sheet: not sheet.visible)
 
 
-def _tidy(table: pd.DataFrame, file: str) -> pd.DataFrame:
-    """Make every cell text, drop columns without name and content, refuse what is no table."""
-    names = [as_text(name) for name in table.columns]
-    cells = pd.DataFrame({number: texts(table.iloc[:, number]) for number in range(len(names))})
+def _tidy(sheet: Sheet, file: str) -> Sheet:
+    """Make every cell text, name or drop columns without heading, refuse headings that stand twice."""
+    table = sheet.cells
+    written = [as_text(name) for name in table.columns]
+    cells = pd.DataFrame(
+        {number: texts(table.iloc[:, number]) for number in range(len(written))}, index=table.index
+    ).astype(object)
+    filled = (cells != "").any()
+    names = [
+        normal_text(name) or (f"(column {number + 1})" if filled[number] else "")
+        for number, name in enumerate(written)
+    ]
     kept = [
         number
         for number, name in enumerate(names)
-        if name and not (name.startswith("Unnamed:") and (cells[number] == "").all())
+        if name and not (name.startswith("Unnamed:") and not filled[number])
     ]
-    cells = cells[kept].astype(object)
+    cells = cells[kept]
     cells.columns = [names[number] for number in kept]
     cells = cells.loc[(cells != "").any(axis=1)] if len(kept) else cells
-    if cells.empty:
-        raise StudyError(Problem("holds no row", "add the data", file))
     twice = sorted({name for name in cells.columns if list(cells.columns).count(name) > 1})[:5]
-    if twice:
+    if twice and not cells.empty and sheet.visible:
         named = ", ".join(repr(name) for name in twice)
         raise StudyError(Problem(f"names columns twice: {named}", "give each its own name", file, 1))
+    cells = _unpack_answers(cells)
+    labels = {normal_text(name): codes for name, codes in sheet.labels.items()}
+    return Sheet(cells, sheet.name, labels, sheet.notes, sheet.visible)
+
+
+def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
+    """Give answers of survey questions columns of their own; jsPsych writes them as JSON into one cell."""
+    for name in list(cells.columns):
+        column = cells[name]
+        objects = column.str.startswith("{") & column.str.endswith("}")
+        if not objects.any():
+            continue
+        answers = {index: _read_answers(cell) for index, cell in column[objects].items()}
+        answers = {index: one for index, one in answers.items() if one}
+        if not answers:
+            continue
+        keys = list(dict.fromkeys(key for one in answers.values() for key in one))
+        taken = set(cells.columns)
+        for key in keys:
+            title = normal_text(key) if normal_text(key) not in taken else f"{name}.{normal_text(key)}"
+            values = pd.Series(
+                {index: as_text(one.get(key, "")) for index, one in answers.items()}, dtype=object
+            )
+            cells[title] = values.reindex(cells.index).fillna("")
+        cells.loc[list(answers), name] = ""
     return cells
 
 
-def _check_columns(number: int, file: str) -> None:
-    """Refuse a table whose header declares more columns than can be meant."""
-    if number > MOST_COLUMNS:
-        advice = f"at most {MOST_COLUMNS:,} are read"
-        raise StudyError(Problem(f"declares {number:,} columns", advice, file, 1))
+def _read_answers(cell: str) -> dict[str, Any]:
+    """Read a cell with an object of plain values; {} where it holds anything else."""
+    try:
+        answer = json.loads(cell)
+    except ValueError:
+        return {}
+    plain = isinstance(answer, dict) and all(
+        isinstance(value, str | int | float) and not isinstance(value, bool) for value in answer.values()
+    )
+    return answer if plain and "ImportId" not in answer else {}  # Qualtrics' codes of questions
+
+
+def apply_labels(
+    cells: pd.DataFrame, labels: dict[str, dict[str, str]], columns: Sequence[str]
+) -> pd.DataFrame:
+    """Replace codes by their labels in the columns that name something.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        The table.
+    labels : dict
+        Column -> code -> label.
+    columns : sequence of str
+        The columns to label: raters, groups, images, traits; never ratings.
+
+    Returns
+    -------
+    DataFrame of str
+        The table with labels; codes without a label stay.
+    """
+    labelled = {
+        name: cells[name].map(lambda cell, codes=labels[name]: codes.get(cell, cell))
+        for name in columns
+        if name in labels and name in cells
+    }
+    return cells.assign(**labelled) if labelled else cells
 
 
 def _check_bytes(number: int, file: str) -> None:
@@ -116,102 +207,19 @@ def _check_bytes(number: int, file: str) -> None:
         raise StudyError(Problem(f"unpacks to {number / 1e9:.1f} GB", "save it as Parquet or CSV", file))
 
 
-def _read_text(path: Path) -> pd.DataFrame:
-    """Read separated values; encoding and separator are found from the content."""
+def _read_separated(path: Path, encoding: str | None = None, first_line: int | None = None) -> list[Sheet]:
+    """Read text: separated values, or JSON under another suffix."""
     _check_bytes(path.stat().st_size, path.name)
-    content = path.read_bytes()
-    text = decode(content)
-    if not text.strip():
-        raise StudyError(Problem("is empty", "add the data", path.name))
-    if "\0" in text:
-        raise StudyError(Problem("is no text", "save it as CSV in UTF-8", path.name))
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.strip())
-    header = lines[start]
-    declared = max(header.count(mark) for mark in ",;\t|") + 1
-    _check_columns(declared, path.name)
-    separator = find_separator(lines[start : start + 50])
-    names = next(csv.reader([header], delimiter=separator))
-    table = pd.read_csv(
-        io.StringIO(text),
-        dtype=str,
-        keep_default_na=False,
-        sep=separator,
-        index_col=False,
-        header=None,
-        names=range(max(len(names), 1)),
-        skiprows=start + 1,
-        skipinitialspace=True,
-        on_bad_lines="error",
-        engine="c",
-    )
-    table.columns = names
-    return table
+    with path.open("rb") as file:
+        start = decode(file.read(64)).lstrip("\ufeff \r\n\t")
+    if start.startswith(("[{", "[[{", '{"', "[\n", "[\r\n")):
+        return _read_json(path)
+    return [read_text(path, encoding, first_line)]
 
 
-def decode(content: bytes) -> str:
-    """Decode text of an unknown encoding: by its byte order mark, as UTF-8, or as Western European.
-
-    Parameters
-    ----------
-    content : bytes
-        The text.
-
-    Returns
-    -------
-    str
-        The text.
-
-    Examples
-    --------
-    >>> decode("Größe".encode("latin-1")) == decode("Größe".encode("utf-16"))
-    True
-    """
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return content.decode(encoding)
-    sample = content[:4096]
-    if sample.count(0) > len(sample) / 4:
-        return content.decode("utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace")
-
-
-def find_separator(lines: list[str]) -> str:
-    """Find the mark that divides lines into the most, and equally many, cells.
-
-    Parameters
-    ----------
-    lines : list of str
-        The first lines of the table.
-
-    Returns
-    -------
-    str
-        Comma, semicolon, tab or bar.
-
-    Examples
-    --------
-    >>> find_separator(["image;rating", "a;2,5", "b;3,5"])
-    ';'
-    """
-    first = lines[0]
-
-    def fitness(mark: str) -> tuple[bool, float, int]:
-        """Prefer marks that occur in the header as often as in the rows."""
-        number = first.count(mark)
-        rows = [line.count(mark) for line in lines[1:] if line.strip()]
-        same = sum(count == number for count in rows) / len(rows) if rows else 0.0
-        return number > 0, same, number
-
-    return max("\t;|,", key=fitness)
-
-
-def _read_excel(path: Path) -> pd.DataFrame:
-    """Read the first sheet of a workbook that holds a table; formulas give their stored values."""
-    from python_calamine import CalamineWorkbook
+def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
+    """Read every sheet of a workbook that holds a table; formulas give their stored values."""
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -220,132 +228,124 @@ def _read_excel(path: Path) -> pd.DataFrame:
         _check_bytes(path.stat().st_size, path.name)
     check_workbook(path)
     workbook = CalamineWorkbook.from_path(path)
-    for name in workbook.sheet_names:
-        sheet = workbook.get_sheet_by_name(name)
+    sheets = []
+    for described in workbook.sheets_metadata:
+        if described.typ != SheetTypeEnum.WorkSheet:
+            continue
+        sheet = workbook.get_sheet_by_name(described.name)
         if sheet.height * sheet.width > 2**27:
             raise StudyError(Problem(f"declares {sheet.height:,} x {sheet.width:,} cells", "", path.name))
-        rows = [row for row in sheet.to_python(skip_empty_area=True) if any(cell != "" for cell in row)]
-        if len(rows) > 1:
-            _check_columns(len(rows[0]), path.name)
-            return pd.DataFrame(rows[1:], columns=[as_text(cell) for cell in rows[0]], dtype=object)
-    raise StudyError(Problem("holds no row", "add the data", path.name))
+        rows = sheet.to_python(skip_empty_area=True)
+        above = sheet.start[0] if sheet.start is not None else 0
+        filled, merged = _fill_merged(rows, sheet.merged_cell_ranges or [], sheet.start)
+        if sum(any(cell != "" for cell in row) for row in rows) < 2:
+            continue
+        check_columns(len(rows[0]), path.name)
+        start, names, notes = find_header(
+            filled, path.name, None if first_line is None else first_line - above
+        )
+        notes += [f"{merged} merged areas were filled with their first cell"] if merged else []
+        index = range(start + above, start + above + len(rows) - start - 1)
+        table = pd.DataFrame(filled[start + 1 :], columns=names, index=index, dtype=object)
+        visible = described.visible == SheetVisibleEnum.Visible
+        sheets.append(Sheet(table, described.name, notes=tuple(notes), visible=visible))
+    _check_formulas(path, {sheet.name for sheet in sheets if sheet.visible})
+    return sheets
 
 
-def _read_spss(path: Path) -> pd.DataFrame:
-    """Read an SPSS file; labels take the place of the codes of nominal variables that have them."""
+def _fill_merged(
+    rows: list[list[Any]], ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]], start: Any
+) -> tuple[list[list[Any]], int]:
+    """Write the first cell of each merged area into all its cells; count the areas below the header."""
+    if not ranges or start is None:
+        return rows, 0
+    filled = [list(row) for row in rows]
+    count = 0
+    for (top, left), (bottom, right) in ranges:
+        top, left, bottom, right = top - start[0], left - start[1], bottom - start[0], right - start[1]
+        if 0 <= top < len(filled) and 0 <= left < len(filled[0]) and filled[top][left] != "":
+            count += bottom > top
+            for row in filled[top : bottom + 1]:
+                row[left : right + 1] = [filled[top][left]] * len(row[left : right + 1])
+    return filled, count
+
+
+def _check_formulas(path: Path, names: set[str]) -> None:
+    """Refuse formulas without a stored value: their cells would look empty."""
+    if path.suffix.lower() not in (".xlsx", ".xlsm") or not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        parts = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
+        if not any(b"<f>" in (xml := archive.read(part)) or b"<f " in xml for part in parts):
+            return
+    import openpyxl
+
+    formulas = openpyxl.load_workbook(path, read_only=True)
+    values = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    missing = [
+        f"{sheet.title}!{formula.coordinate}"
+        for sheet in formulas.worksheets
+        if sheet.title in names
+        for row, stored in zip(sheet.iter_rows(), values[sheet.title].iter_rows(), strict=True)
+        for formula, value in zip(row, stored, strict=True)
+        if formula.data_type == "f" and value.value is None
+    ]
+    if missing:
+        more = f" and {len(missing) - MOST_LINES} more" if len(missing) > MOST_LINES else ""
+        what = f"formulas have no stored value: {', '.join(missing[:MOST_LINES])}{more}"
+        raise StudyError(Problem(what, "open it in Excel or LibreOffice and save it again", path.name))
+
+
+def _read_spss(path: Path) -> list[Sheet]:
+    """Read an SPSS file as codes, with the labels beside them; user-missing values are empty."""
     import pyreadstat
 
     read = pyreadstat.read_por if path.suffix.lower() == ".por" else pyreadstat.read_sav
     table, described = read(str(path))
-    for column, labels in described.variable_value_labels.items():
-        values = table[column].dropna()
-        # Codes of a group have a label each; a rating scale labels its ends, and stays numbers.
-        ordered = described.variable_measure.get(column) in ("scale", "ordinal")
-        if len(values) and values.isin(list(labels)).all() and not ordered and not _all_numbers(labels):
-            table[column] = table[column].map(labels).astype(object)
-    return table
+    labels = {
+        column: {as_text(code): as_text(label) for code, label in codes.items() if as_text(label)}
+        for column, codes in described.variable_value_labels.items()
+    }
+    return [Sheet(table, labels=labels)]
 
 
-def _all_numbers(labels: dict[Any, str]) -> bool:
-    """Tell whether labels are numbers themselves."""
-    return all(str(label).strip().replace(".", "", 1).isdigit() for label in labels.values())
+def _read_matlab(path: Path) -> list[Sheet]:
+    """Read a MATLAB file."""
+    table, notes = read_matlab(path)
+    return [Sheet(table, notes=tuple(notes))]
 
 
-def _read_matlab(path: Path) -> pd.DataFrame:
-    """Read the variables of a MATLAB file as columns, or its one matrix as a table of numbered columns."""
-    columns: dict[str, np.ndarray] = {}
-    for name, value in read_mat_variables(path).items():
-        if value.dtype.names:  # a struct array: its fields are the columns
-            for field in value.dtype.names:
-                columns[field] = np.array([_first(item) for item in value[field].ravel()], dtype=object)
-        elif value.ndim == 2 and min(value.shape) > 1:
-            _check_columns(value.shape[1], path.name)
-            columns |= {f"{name}{number + 1}": value[:, number] for number in range(value.shape[1])}
-        else:
-            columns[name] = np.array([_first(item) for item in value.ravel()], dtype=object)
-    lengths = [len(column) for column in columns.values()]
-    if not lengths:
-        raise StudyError(Problem("holds no variable", "save the table's columns as variables", path.name))
-    usual = max(set(lengths), key=lengths.count)
-    return pd.DataFrame({name: column for name, column in columns.items() if len(column) == usual})
-
-
-def _first(item: Any) -> Any:
-    """Unpack a cell of a cell array."""
-    while isinstance(item, np.ndarray) and item.size == 1:
-        item = item.reshape(-1)[0]
-    return "" if isinstance(item, np.ndarray) and item.size == 0 else item
-
-
-def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
-    """Read the variables of a MATLAB file, of version 7.3 (HDF5) or older.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Name -> array, in the file's order.
-    """
-    import h5py
-    from scipy.io import loadmat
-
-    check_matlab(path)
-    if not h5py.is_hdf5(path):
-        read = loadmat(path, chars_as_strings=True)
-        return {name: np.asarray(value) for name, value in read.items() if not name.startswith("__")}
-    with h5py.File(path, "r") as file:
-        return {
-            name: _from_hdf5(file, item)
-            for name, item in file.items()
-            if isinstance(item, h5py.Dataset) and not name.startswith("#")
-        }
-
-
-def _from_hdf5(file: Any, item: Any) -> np.ndarray:
-    """Turn an HDF5 variable into what an older file would hold: MATLAB stores columns first."""
-    import h5py
-
-    if item.size * max(item.dtype.itemsize, 1) > MOST_BYTES:
-        raise ValueError(f"{item.name} is larger than half a gigabyte")
-    kind = item.attrs.get("MATLAB_class", b"").decode()
-    value = np.asarray(item[()]).T
-    if kind == "char":
-        return np.array(["".join(chr(code) for code in row) for row in np.atleast_2d(value)], dtype=object)
-    if kind == "cell":
-        cells = [
-            _from_hdf5(file, file[reference])
-            for reference in value.ravel()
-            if isinstance(reference, h5py.Reference)
-        ]
-        unpacked = np.empty(len(cells), dtype=object)
-        unpacked[:] = [_first(cell) for cell in cells]
-        return unpacked
-    return value
-
-
-def _read_json(path: Path) -> pd.DataFrame:
+def _read_json(path: Path) -> list[Sheet]:
     """Read the JSON that jsPsych writes: a list of trials, whose answers may be objects."""
     _check_bytes(path.stat().st_size, path.name)
-    text = decode(path.read_bytes()).strip()
+    text = decode(path.read_bytes()).strip().lstrip("\ufeff")
     try:
         trials = json.loads(text)
     except json.JSONDecodeError:  # one participant's list or trial a line
-        trials = [json.loads(line) for line in text.splitlines() if line.strip()]
+        trials = [json.loads(line.lstrip("\ufeff")) for line in text.splitlines() if line.strip()]
     flat: list[dict[str, Any]] = []
     for trial in trials if isinstance(trials, list) else [trials]:
         flat += [item for item in (trial if isinstance(trial, list) else [trial]) if isinstance(item, dict)]
+    for item in flat:
+        for key in ("response", "responses"):  # answers of survey questions, which are unpacked below
+            if isinstance(item.get(key), dict):
+                item[key] = json.dumps(item[key], ensure_ascii=False)
     table = pd.json_normalize(flat)
-    _check_columns(table.shape[1], path.name)
-    return table
+    check_columns(table.shape[1], path.name)
+    return [Sheet(table)]
 
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab"), _read_text),
-    **dict.fromkeys((".parquet", ".pq"), pd.read_parquet),
+def _read_parquet(path: Path) -> list[Sheet]:
+    """Read Parquet."""
+    table = pd.read_parquet(path)
+    if not isinstance(table.index, pd.RangeIndex):  # pandas keeps an index as a column
+        table = table.reset_index()
+    return [Sheet(table.reset_index(drop=True))]
+
+
+READERS: dict[str, Callable[..., list[Sheet]]] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab"), _read_separated),
+    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".xlsx", ".xls", ".xlsb", ".xlsm", ".ods"), _read_excel),
     **dict.fromkeys((".sav", ".zsav", ".por"), _read_spss),
     ".mat": _read_matlab,

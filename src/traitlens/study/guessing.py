@@ -1,14 +1,15 @@
 """Guessing which columns of a strange table hold the rater, group, image, trait and rating."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
-from traitlens.study.layouts import data_rows, share_of_numbers
-from traitlens.study.matching import ImageNames
+from traitlens.study.formats import apply_labels
+from traitlens.study.layouts import data_rows, share_of_numbers, spread_columns
+from traitlens.study.matching import EXACT, NUMBER, PART, ImageNames
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import numbers
 
@@ -17,32 +18,52 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     for word, names in {
         "rater": "rater raterid participant participantid participantprivateid participantpublicid "
         "subject subjectid sub subj responseid respondent prolificid prolificpid workerid userid runid vp "
-        "code pid id",
-        "group": "group condition diagnosis cohort population sample ratergroup",
-        "trait": "trait attribute question item scale dimension adjective judgment judgement",
+        "versuchsperson proband teilnehmer juge observateur case code pid id",
+        "group": "group condition diagnosis cohort population sample ratergroup gruppe groupe grupo diagnose",
+        "trait": "trait attribute question item scale dimension adjective judgment judgement eigenschaft "
+        "merkmal frage",
         "rating": "rating ratings response score value answer judgment judgement slider.response "
-        "ratingresponse",
-        "image": "image stimulus face picture img file imagefile stim photo spreadsheetimage",
-        "repeat": "repeat repetition session",
+        "ratingresponse urteil bewertung antwort",
+        "image": "image stimulus face picture img file imagefile stim photo spreadsheetimage faceimage bild "
+        "gesicht foto visage imagen imagename filename stimulusname stimfile",
+        "repeat": "repeat repetition session wiederholung",
         "time": "rt reactiontime responsetime latency rtms slider.rt ratingrt",
         "kind of row": "trialtype zonetype responsetype componentname screenname display task phase part",
     }.items()
 }
 """What experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and people call them, plainest first."""
 
-ENDINGS = {"rating": (".response", ".keys"), "time": (".rt",)}
-"""How PsychoPy ends the names of columns that hold them, after the name of the slider."""
+ENDINGS = {"rating": (".response", ".keys", ".resp"), "time": (".rt",)}
+"""How PsychoPy and E-Prime end the names of columns that hold them, after the name of the slider."""
+
+NO_RATINGS = frozenset(
+    str.split(
+        "age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block blocknumber "
+        "session run row rowid rownumber index order position number nr no progress duration "
+        "durationinseconds finished status date time timestamp year sex gender education attempt correct "
+        "eventindex trialorder presentationorder displayorder do"
+    )
+)
+"""Numeric columns that describe a trial, a rater or the export, and never hold ratings of a trait."""
+
+SUMMARIES = frozenset(str.split("mean sd average avg median n total sum min max std se var count mittelwert"))
+"""Columns that summarise raters and are no rater."""
+
+NO_RATING_ENDINGS = str.split(
+    ".rt .thisn .thisrepn .thistrialn .thisindex .started .stopped firstclick lastclick pagesubmit clickcount"
+)
+
+NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
+"""Endings of columns of images that tell of the answer, and are no trait."""
 
 DIVISIONS = (
-    r"(?P<image>.+)[_. -](?P<trait>[^_. -]+)",
-    r"(?P<trait>.+?)[_. -](?P<image>.+)",
+    r"(?P<trait>.*?)\s*\[(?P<image>[^\[\]]+)\]",
+    r"(?P<image>[^\[\]]+)\s*\[(?P<trait>[^\[\]]+)\]",
 )
-"""How the names of columns may hold an image and a trait, as in Qualtrics' loops and matrices."""
+"""How survey software writes a question and its item: Google Forms, LimeSurvey."""
 
-_WHOLE_TABLE = 0.5
-"""Share of the filled cells of a column that must name images."""
 _LEAST_RATED = 0.3
-"""Share of the filled cells of a column of ratings that must be numbers; buttons may answer besides."""
+"""Share of the filled cells of a column of ratings that must be numbers; words among them are faults."""
 
 
 def guess_mapping(
@@ -50,6 +71,8 @@ def guess_mapping(
     files: Sequence[str],
     file: str = "the table",
     keep: Sequence[str] = (),
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    raters: Sequence[str] = (),
     **chosen: object,
 ) -> RatingsSettings:
     """Guess how a table of ratings is laid out.
@@ -64,6 +87,10 @@ def guess_mapping(
         The table's file, for messages.
     keep : sequence of str
         Further columns to keep.
+    labels : mapping, optional
+        Column -> code -> label, of SPSS files.
+    raters : sequence of str
+        Names of raters that are known.
     **chosen
         Settings that are known, by the names of :class:`~traitlens.study.settings.RatingsSettings`; they
         are kept and help to guess the rest.
@@ -86,43 +113,107 @@ def guess_mapping(
     ('wide', 'images', 'id', ('X001', 'X002', 'X003'))
     """
     known = {name: value for name, value in chosen.items() if value}
-    for word in ("rater", "group", "image", "trait", "rating", "repeat"):
-        _check_column(cells, known.get(word), file)
-    for column in [*known.get("only", ()), *keep]:  # type: ignore[misc]
-        _check_column(cells, column, file)
+    named = [known.get(word) for word in ("rater", "group", "image", "trait", "rating", "repeat")]
+    columns = [*filter(None, named), *known.get("only", ()), *keep]  # type: ignore[misc]
+    _check_chosen(cells, [str(column) for column in columns], file)
     cells = data_rows(cells)
-    for column, values in RatingsSettings.model_validate(known).only.items():
-        cells = cells[cells[column].isin(values)]
+    cells = filter_rows(cells, RatingsSettings.model_validate(known).only, file)
     cells = cells.loc[:, (cells != "").any()]
     names = ImageNames(files)
-    as_images = [column for column in cells.columns if _is_image_column(column, cells[column], names)]
-    image = known.get("image") or find_image_column(cells, names)
-    in_cells = len(set(cells[str(image)])) if image is not None else 0
-    divided = _divided_columns(cells, names)
-    # Raters and ratings may be numbers like those of images: what names more images decides.
-    if len(as_images) >= max(2, 0.02 * len(files), in_cells):
-        guess = _columns_of_images(cells, as_images)
-    elif divided is not None and len(divided[1]) > in_cells:
-        guess = _columns_of_images(cells, divided[1]) | {"pattern": divided[0], "trait": None}
-    elif image is not None:
-        guess = _rows_of_images(cells, str(image), names, known)
+    words = apply_labels(cells, {k: dict(v) for k, v in (labels or {}).items()}, list(cells.columns))
+    if known.get("spread"):
+        guess = _chosen_columns(cells, words, names, known, file)
     else:
-        raise StudyError(
-            Problem(
-                "neither the columns nor any column's cells are names of the images",
-                f"columns: {', '.join(map(str, cells.columns[:8]))}; images: {', '.join(files[:3])}",
-                file,
-            )
-        )
+        guess = _guess(cells, words, names, known, keep, raters, file, files)
     guess |= known
-    guess["keep"] = (*cast(tuple[str, ...], guess.get("keep", ())), *keep)
+    guess["keep"] = tuple(dict.fromkeys((*cast(tuple[str, ...], guess.get("keep", ())), *keep)))
     if guess.get("group") is not None:
         guess.pop("group_pattern", None)
     return RatingsSettings.model_validate(guess)
 
 
+def filter_rows(cells: pd.DataFrame, only: Mapping[str, Sequence[str]], file: str) -> pd.DataFrame:
+    """Take the rows that hold certain values.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        The table.
+    only : mapping of str to sequence of str
+        Column and the values that rows must have there.
+    file : str
+        The table's file, for messages.
+
+    Returns
+    -------
+    DataFrame of str
+        These rows.
+
+    Raises
+    ------
+    StudyError
+        If no row is left.
+    """
+    for column, values in only.items():
+        kept = cells[cells[column].isin(list(values))]
+        if kept.empty:
+            found = ", ".join(map(repr, list(cells[column].unique())[:8]))
+            what = f"no row has {column} = {' or '.join(map(repr, values))}"
+            raise StudyError(Problem(what, f"found: {found}", file, column=column))
+        cells = kept
+    return cells
+
+
+def _guess(
+    cells: pd.DataFrame,
+    words: pd.DataFrame,
+    names: ImageNames,
+    known: dict[str, object],
+    keep: Sequence[str],
+    raters: Sequence[str],
+    file: str,
+    files: Sequence[str],
+) -> dict[str, object]:
+    """Guess the layout: what names more images in full decides, and numbers alone come last."""
+    taken = {*map(str, known.values()), *keep}
+    free = [name for name in map(str, cells.columns) if name not in taken]
+    as_images = [name for name in free if len(names.find(name)) == 1 and _has_numbers(cells[name])]
+    image = cast("str | None", known.get("image")) or find_image_column(words, names)
+    in_cells = _count_images(words[image], names) if image is not None else 0
+    divided = divide_columns(cells[free], names)
+    chosen = known.get("columns")
+    most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
+    if chosen in (None, "images") and "image" not in known:
+        if len(as_images) >= max(2, most):
+            return _columns_of_images(cells, as_images, known)
+        if divided is not None and len(divided[1]) == most:
+            return _columns_of_images(cells, divided[1], known) | {"pattern": divided[0], "trait": None}
+    if image is not None and (in_cells or "image" in known or _looks_like_files(words[image])):
+        return _rows_of_images(cells, words, image, names, known, keep, raters)
+    if chosen in (None, "images"):
+        numbered = [name for name in free if names.find(name, True) and _has_numbers(cells[name])]
+        if len(numbered) >= 2 and names.numbers_agree(numbered):
+            return _columns_of_images(cells, numbered, known) | {"by_number": True}
+        divided = divide_columns(cells[free], names, by_number=True)
+        if divided is not None:
+            guess = _columns_of_images(cells, divided[1], known) | {"pattern": divided[0], "trait": None}
+            return guess | {"by_number": True}
+    if image is None:
+        image = _numbered_column(words, names)
+    if image is not None:
+        return _rows_of_images(cells, words, image, names, known, keep, raters) | {"by_number": True}
+    raise StudyError(
+        Problem(
+            "neither the columns nor any column's cells are names of the images",
+            f"columns: {', '.join(map(str, cells.columns[:8]))}; images: {', '.join(files[:3])}; "
+            "name the column of the images where there is one (--image)",
+            file,
+        )
+    )
+
+
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
-    """Find the column whose cells name images.
+    """Find the column whose cells name images in full, or look as if they did.
 
     Parameters
     ----------
@@ -134,20 +225,143 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
     Returns
     -------
     str or None
-        The column; None where there is none.
+        The column; None where there is none. Numbers alone name no image.
     """
-    shares = {}
+    best, most = None, 0.0
     for column in cells.columns:
         values = pd.Series(cells[column][cells[column] != ""].unique())
-        if len(values) < 2:
+        if values.empty:
             continue
         sample = values if len(values) < 2000 else values.sample(2000, random_state=0)
         share = float(sample.map(lambda name: len(names.find(name)) == 1).mean())
         called = _plain(column) in SYNONYMS["image"]
-        numeric = share_of_numbers(values) > 0.99  # numbers may name images, but rather do not
-        shares[column] = share - (0.3 if numeric and not called else 0) + (0.1 if called else 0)
-    best = max(shares, key=lambda column: shares[column], default=None)
-    return best if best is not None and shares[best] > _WHOLE_TABLE else None
+        if share_of_numbers(values) > 0.99 and not called:  # numbers may name images, but rather do not
+            share = 0.0
+        like_files = _looks_like_files(values)
+        weight = (share > 0) * (1 + share) + 0.5 * like_files + 0.25 * called
+        if weight > max(most, 0.49):
+            best, most = str(column), weight
+    return best
+
+
+def _looks_like_files(values: pd.Series) -> bool:
+    """Tell whether most cells end like image files."""
+    filled = pd.Series(values[values != ""].unique())
+    ends = r"(?i)\.(?:jpe?g|png|tiff?|webp|bmp|gif|heic)\b"
+    return bool(len(filled)) and float(filled.str.contains(ends).mean()) > 0.5
+
+
+def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
+    """Find a column that is called like images and names them by number."""
+    for synonym in SYNONYMS["image"]:
+        for column in cells.columns:
+            values = [value for value in cells[column].unique() if value]
+            if _plain(column) == synonym and names.numbers_agree(values):
+                found = sum(names.find_with_way(value, True)[1] == NUMBER for value in values)
+                if found > len(values) / 2:
+                    return str(column)
+    return None
+
+
+def _count_images(values: pd.Series, names: ImageNames) -> int:
+    """Count the images that cells name in full."""
+    return sum(len(names.find(value)) == 1 for value in values.unique())
+
+
+def divide_columns(
+    cells: pd.DataFrame, names: ImageNames, by_number: bool = False
+) -> tuple[str, list[str]] | None:
+    """Find the columns whose names hold an image and a trait, and the pattern that divides them.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        The table.
+    names : ImageNames
+        The images.
+    by_number : bool, default False
+        Whether images may be told by their numbers.
+
+    Returns
+    -------
+    pattern : str
+        Regular expression with the groups image and trait.
+    columns : list of str
+        The columns that it divides.
+    """
+    parts = {str(name): _divide(str(name), names, by_number) for name in cells.columns}
+    parts = {
+        name: [one for one in ways if _plain(one[2]) not in NO_TRAITS] if _has_numbers(cells[name]) else []
+        for name, ways in parts.items()
+    }
+    best: tuple[str, list[str]] | None = None
+    most = (1, 0)
+    for form in ("brackets", "image first", "trait first"):
+        fitting = {name: way for name, ways in parts.items() for way in ways if way[0] == form}
+        images = {way[1] for way in fitting.values()}
+        if by_number and not names.numbers_agree(images):
+            continue
+        if (len(images), len(fitting)) > most and len(images) > 1:
+            most = (len(images), len(fitting))
+            best = (_pattern(form, {way[2] for way in fitting.values()}), list(fitting))
+    return best
+
+
+def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, str, str]]:
+    """List the ways to divide a name into an image and a trait: form, image, trait."""
+
+    def is_image(part: str) -> bool:
+        found, way = names.find_with_way(part, by_number)
+        # A bare number in the name of a column may count the rows of a loop.
+        return len(found) == 1 and (by_number or way in (EXACT, PART) or not part.isdigit())
+
+    ways = []
+    match = re.fullmatch(DIVISIONS[0], name)
+    if match and is_image(match["image"]):
+        ways.append(("brackets", match["image"], match["trait"]))
+    for sign in re.finditer(r"[_. \-]+", name):
+        left, right = name[: sign.start()], name[sign.end() :]
+        if left and right and is_image(left):
+            ways.append(("image first", left, right))
+        if left and right and is_image(right):
+            ways.append(("trait first", right, left))
+    # Of several divisions the one with the longest image counts, for each form.
+    longest: dict[str, tuple[str, str, str]] = {}
+    for way in ways:
+        if way[0] not in longest or len(way[1]) > len(longest[way[0]][1]):
+            longest[way[0]] = way
+    return list(longest.values())
+
+
+def _pattern(form: str, traits: set[str]) -> str:
+    """Write the regular expression that divides names with these traits."""
+    listed = "|".join(re.escape(trait) for trait in sorted(traits, key=lambda one: (-len(one), one)))
+    if form == "brackets":
+        return rf"^(?P<trait>{listed})\s*\[(?P<image>[^\[\]]+)\]$"
+    if form == "image first":
+        return rf"^(?P<image>.+?)[_. \-]+(?P<trait>{listed})$"
+    return rf"^(?P<trait>{listed})[_. \-]+(?P<image>.+)$"
+
+
+def _chosen_columns(
+    cells: pd.DataFrame, words: pd.DataFrame, names: ImageNames, known: dict[str, object], file: str
+) -> dict[str, object]:
+    """Guess the rest where the columns of ratings are known."""
+    spread = spread_columns(list(map(str, cells.columns)), cast(Sequence[str], known["spread"]))
+    missing = [name for name in cast(Sequence[str], known["spread"]) if not spread_columns(spread, [name])]
+    _check_chosen(cells, missing, file)
+    columns = known.get("columns") or "traits"
+    others = [name for name in map(str, cells.columns) if name not in spread]
+    if columns == "images":
+        return _columns_of_images(cells, spread, known)
+    image = known.get("image") or find_image_column(words[others], names) or _numbered_column(words, names)
+    if image is None:
+        raise StudyError(Problem("it is not known which column names the images", "say --image COLUMN", file))
+    guess = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "repeat")}
+    if columns == "raters":
+        guess["rater"] = None
+    by_number = not _count_images(words[str(image)], names)
+    return guess | {"layout": "wide", "columns": columns, "image": image, "by_number": by_number}
 
 
 def describe_mapping(mapping: RatingsSettings) -> str:
@@ -164,10 +378,14 @@ def describe_mapping(mapping: RatingsSettings) -> str:
         Text for the terminal.
     """
     spread = mapping.spread
-    shown = ", ".join(spread) if len(spread) < 5 else f"{spread[0]} ... {spread[-1]} ({len(spread)} columns)"
+    shown = ", ".join(spread) if len(spread) < 13 else f"{spread[0]} ... {spread[-1]} ({len(spread)} columns)"
     lines = ["a row for each judgement"]
     if mapping.layout == "wide":
         lines = [f"a column for each of the {mapping.columns}: {shown}"]
+    if mapping.files_are is not None:
+        each = {"traits": "a trait", "groups": "a group", "raters": "a rater", "parts": "a part of one table"}
+        what = "sheet" if mapping.sheets else "file"
+        lines.append(f"each {what} is {each[mapping.files_are]}")
     for word in ("rater", "group", "image", "trait", "rating", "repeat"):
         column = getattr(mapping, word)
         if column is not None:
@@ -178,27 +396,37 @@ def describe_mapping(mapping: RatingsSettings) -> str:
         lines.append(f"divided by: {mapping.pattern!r}")
     if mapping.group_pattern is not None:
         lines.append(f"group: {mapping.group_pattern!r} in the rater's name")
+    if mapping.by_number:
+        lines.append("images: matched by the numbers in their names")
     for column, values in mapping.only.items():
         lines.append(f"rows with {column!r}: {', '.join(values)}")
+    if mapping.missing:
+        lines.append(f"no rating: {', '.join(mapping.missing)}")
     if mapping.keep:
         lines.append(f"kept besides: {', '.join(mapping.keep)}")
     return "\n".join(lines)
 
 
-def _columns_of_images(cells: pd.DataFrame, spread: list[str]) -> dict[str, object]:
+def _columns_of_images(
+    cells: pd.DataFrame, spread: Sequence[str], known: dict[str, object]
+) -> dict[str, object]:
     """Guess the rest of a table with a row for each rater."""
-    others = [column for column in cells.columns if column not in spread]
-    rater = _called(others, "rater")
+    taken = set(map(str, known.values()))
+    others = [name for name in map(str, cells.columns) if name not in spread and name not in taken]
+    rater = known.get("rater") or _called(others, "rater")
     if rater is None:
         rater = next((name for name in others if _holds_codes(cells[name])), None)
+    repeat = _called(others, "repeat")
+    if repeat is not None and cells[repeat].nunique() < 2:
+        repeat = None
     return {
         "layout": "wide",
         "columns": "images",
         "spread": tuple(spread),
         "rater": rater,
-        "group": _called(others, "group"),
-        "trait": _called(others, "trait"),
-        "repeat": _called(others, "repeat"),
+        "group": known.get("group") or _called(others, "group"),
+        "trait": None if known.get("trait_name") else _called(others, "trait"),
+        "repeat": repeat,
     }
 
 
@@ -208,28 +436,22 @@ def _holds_codes(values: pd.Series) -> bool:
     return bool(code.all()) and values.nunique() == len(values)
 
 
-def _divided_columns(cells: pd.DataFrame, names: ImageNames) -> tuple[str, list[str]] | None:
-    """Find the columns whose names hold an image and a trait, and the pattern that divides them."""
-    best, most = None, 1
-    for pattern in DIVISIONS:
-        parts = {str(column): re.fullmatch(pattern, str(column)) for column in cells.columns}
-        images = {
-            column: match["image"]
-            for column, match in parts.items()
-            if match and _is_image_column(match["image"], cells[column], names)
-        }
-        if len(set(images.values())) > most:
-            best, most = (f"^{pattern}$", list(images)), len(set(images.values()))
-    return best
-
-
 def _rows_of_images(
-    cells: pd.DataFrame, image: str, names: ImageNames, known: dict[str, object]
+    cells: pd.DataFrame,
+    words: pd.DataFrame,
+    image: str,
+    names: ImageNames,
+    known: dict[str, object],
+    keep: Sequence[str],
+    raters: Sequence[str],
 ) -> dict[str, object]:
     """Guess the rest of a table with a column of images: long, or a column for each rater or trait."""
-    shown = {name: len(names.find(name)) == 1 for name in cells[image].unique()}
-    of_images = cells[image].map(shown).astype(bool)
-    free = [column for column in cells.columns if column != image and column not in known.values()]
+    shown = {name: len(names.find(name, True)) == 1 for name in words[image].unique()}
+    of_images = words[image].map(shown).astype(bool)
+    if not of_images.any() or _looks_like_files(words[image]):  # images may be missing in the folder
+        of_images |= words[image].str.contains(r"(?i)\.(?:jpe?g|png|tiff?|webp|bmp|gif|heic)\b")
+    taken = {image, *map(str, known.values()), *keep}
+    free = [name for name in map(str, cells.columns) if name not in taken]
     rated = [name for name in free if share_of_numbers(cells[name][of_images]) > _LEAST_RATED]
     rating = known.get("rating") or _called(rated, "rating")
     only = _find_kind(cells, of_images, None if rating is None else cells[str(rating)])
@@ -237,29 +459,135 @@ def _rows_of_images(
         of_images &= cells[column].isin(values)
     cells = cells[of_images] if of_images.any() else cells
     cells = cells.loc[:, (cells != "").any()]
-    others = [column for column in free if column in cells]
-    numeric = [name for name in others if share_of_numbers(cells[name]) > 0.9]
+    others = [name for name in free if name in cells and name not in only]
     found = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "trait", "repeat")}
+    if not known.get("trait") and _plain(str(found["trait"])) in ("item", "scale"):
+        numbered = share_of_numbers(cells[str(found["trait"])]) > 0.9
+        found["trait"] = None if numbered else found["trait"]  # a numbered item is no trait
+    if known.get("trait_name") and not known.get("trait"):
+        found["trait"] = None
+    if found["repeat"] is not None and not known.get("repeat") and not _numbers_repeats(cells, image, found):
+        found["repeat"] = None
     found["rating"] = rating
-    numeric = [name for name in numeric if name not in found.values()]
     guess: dict[str, object] = {"image": image, "only": only, **found}
     time = _called(others, "time")
+    kept = tuple(name for name in (time,) if name is not None)
+    reasons = reasons_against(cells, others, cast("str | None", found["rater"]))
+    candidates = [name for name in others if name not in found.values() and name not in reasons]
     columns = known.get("columns")
-    if not columns and (found["rating"] is not None or (len(numeric) == 1 and time is None)):
-        keep = tuple(name for name in (time,) if name is not None)
-        return guess | {"layout": "long", "rating": found["rating"] or numeric[0], "keep": keep}
-    if len(numeric) > 1:
-        numbered = [name for name in numeric if re.search(r"\d", name)]
-        if not columns:
-            many = found["rater"] is None and len(numbered) > len(numeric) / 2
-            columns = "raters" if many else "traits"
-        of_raters = columns == "raters"
-        spread = tuple(numbered if of_raters and numbered else [name for name in numeric if name != time])
-        guess |= {"layout": "wide", "columns": columns, "spread": spread}
-        guess |= {"rating": None, "rater" if of_raters else "trait": None}
-        if of_raters and found["group"] is None:
-            guess["group_pattern"] = _prefixes(list(spread))
+    if not columns and rating is not None:
+        return guess | {"layout": "long", "keep": kept}
+    if not columns:
+        columns = _traits_or_raters(candidates, found, known, raters)
+    if columns == "raters":
+        candidates = [name for name in candidates if _plain(name) not in SUMMARIES]
+        prefixes = None if found["group"] is not None else _prefixes(candidates)
+        return guess | {
+            "layout": "wide",
+            "columns": "raters",
+            "spread": tuple(candidates),
+            "rating": None,
+            "rater": None,
+            "repeat": None,
+            "group_pattern": prefixes,
+        }
+    if len(candidates) == 1 and (found["trait"] is not None or known.get("trait_name")):
+        return guess | {"layout": "long", "rating": candidates[0], "keep": kept}
+    if candidates:
+        guess |= {"layout": "wide", "columns": "traits", "spread": tuple(candidates)}
+        guess |= {"rating": None, "trait": None, "keep": kept}
     return guess
+
+
+def _traits_or_raters(
+    candidates: list[str],
+    found: Mapping[str, object],
+    known: Mapping[str, object],
+    raters: Sequence[str],
+) -> str:
+    """Decide whether columns of numbers are traits or raters."""
+    if found["rater"] is not None:
+        return "traits"
+    if set(candidates) & set(raters):
+        return "raters"
+    if known.get("trait_name") or found["trait"] is not None:
+        return "raters" if len(candidates) > 1 else "traits"
+    people = [name for name in candidates if _plain(name) not in SUMMARIES]
+    numbered = [name for name in people if re.search(r"\d", name)]
+    return "raters" if len(numbered) > len(people) / 2 and len(people) > 1 else "traits"
+
+
+def _numbers_repeats(cells: pd.DataFrame, image: str, found: Mapping[str, object]) -> bool:
+    """Tell whether a column called so numbers judgements of one rater, image and trait that occur twice."""
+    column = str(found["repeat"])
+    keys = [str(found[word]) for word in ("rater", "trait") if found[word] is not None]
+    return bool(cells.duplicated([*keys, image]).any() and cells[column].nunique() > 1)
+
+
+def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | None) -> dict[str, str]:
+    """Say of columns why they hold no ratings.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        The table.
+    columns : sequence of str
+        The columns to look at.
+    rater : str or None
+        The column of the raters.
+
+    Returns
+    -------
+    dict of str to str
+        Column -> the reason, for those that hold none.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"warm": ["3", "5"], "age": ["20", "30"], "why": ["nice", "sad"]})
+    >>> reasons_against(table, list(table), None)
+    {'age': 'describes a trial or rater', 'why': 'holds no numbers'}
+    """
+    reasons = {}
+    for name in columns:
+        values = cells[name][cells[name] != ""]
+        share = share_of_numbers(values)
+        plain = _plain(name)
+        if share == 0:
+            reasons[name] = "holds no numbers"
+        elif share < _LEAST_RATED:
+            reasons[name] = f"holds {share:.0%} numbers and words besides"
+        elif (
+            plain in NO_RATINGS
+            or plain in SYNONYMS["repeat"]
+            or plain.endswith(tuple(NO_RATING_ENDINGS))
+            or plain in SYNONYMS["time"]
+        ):
+            reasons[name] = "describes a trial or rater"
+        elif rater is not None and rater != name and _constant_in_raters(values, cells[rater][values.index]):
+            reasons[name] = "has one value for each rater"
+        elif _counts(values, None if rater is None else cells[rater][values.index]):
+            reasons[name] = "is a running number"
+    return reasons
+
+
+def _constant_in_raters(values: pd.Series, raters: pd.Series) -> bool:
+    """Tell whether a column has one value for each of several raters with three rows at least."""
+    by_rater = values.groupby(raters)
+    long = by_rater.size() >= 3
+    return bool(long.sum() > 1) and bool((by_rater.nunique() == 1).all()) and values.nunique() > 1
+
+
+def _counts(values: pd.Series, raters: pd.Series | None) -> bool:
+    """Tell whether a column counts rows: 0, 1, 2 ... over the table, or within each rater."""
+    parsed = numbers(values)[0]
+    if parsed.isna().any() or len(parsed) < 5:
+        return False
+    steps = parsed.diff().iloc[1:]
+    if raters is not None and raters.nunique() > 1:
+        steps = parsed.groupby(raters).diff().dropna()
+        if len(steps) < 4:
+            return False
+    return bool((steps > 0).all()) and bool((parsed == parsed.round()).all())
 
 
 def _find_kind(
@@ -278,24 +606,23 @@ def _find_kind(
     return {}
 
 
-def _prefixes(names: list[str]) -> str | None:
-    """Find a few prefixes before the numbers of the raters' names: their groups."""
-    prefixes = {re.split(r"[\W_]*\d", name, maxsplit=1)[0] for name in names}
-    if "" in prefixes or not 2 <= len(prefixes) <= 6:
+def _prefixes(names: Sequence[str]) -> str | None:
+    """Find a few words before the numbers of the raters' names, such as ASD_1 and NT_1: their groups."""
+    parts = [re.fullmatch(r"([^\W\d_]{2,})[\W_]*\d+", name) for name in names]
+    if not all(parts):
         return None
-    return (
-        "^(?:"
-        + "|".join(re.escape(prefix) for prefix in sorted(prefixes, key=lambda one: (-len(one), one)))
-        + ")"
-    )
+    counts = pd.Series([match.group(1) for match in parts if match]).value_counts()
+    if not 2 <= len(counts) <= 6 or counts.min() < 2:
+        return None
+    return "^(?:" + "|".join(re.escape(one) for one in sorted(counts.index, key=lambda o: (-len(o), o))) + ")"
 
 
-def _is_image_column(column: str, values: pd.Series, names: ImageNames) -> bool:
-    """Tell whether a column's name is an image's and its cells are ratings."""
-    return len(names.find(str(column))) == 1 and share_of_numbers(values) > _WHOLE_TABLE
+def _has_numbers(values: pd.Series) -> bool:
+    """Tell whether a column that is called like an image holds any number."""
+    return share_of_numbers(values) > 0
 
 
-def _called(columns: list[str], word: str) -> str | None:
+def _called(columns: Sequence[str], word: str) -> str | None:
     """Find the column that is called by a word's best synonym, else the only one with such an ending."""
     plain = {_plain(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
@@ -310,11 +637,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9.]", "", str(name).lower())
 
 
-def _check_column(cells: pd.DataFrame, name: object, file: str) -> None:
-    """Refuse a chosen column that is not there."""
-    if name is not None and name not in cells.columns:
-        near = nearest(str(name), map(str, cells.columns))
-        advice = (
-            f"nearest: {', '.join(near)}" if near else f"found: {', '.join(map(str, cells.columns[:12]))}"
-        )
-        raise StudyError(Problem(f"column {name!r} is missing", advice, file))
+def _check_chosen(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
+    """Refuse chosen columns that are not there."""
+    problems = []
+    for name in names:
+        if name not in cells.columns:
+            near = nearest(name, map(str, cells.columns))
+            found = ", ".join(map(str, cells.columns[:12]))
+            advice = f"nearest: {', '.join(near)}" if near else f"found: {found}"
+            problems.append(Problem(f"column {name!r} is missing", advice, file))
+    if problems:
+        raise StudyError(problems)

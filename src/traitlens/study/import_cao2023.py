@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
-from traitlens.study.formats import decode, read_mat_variables
 from traitlens.study.matching import ImageNames
+from traitlens.study.matlab_files import read_mat_variables
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
+from traitlens.study.text_files import decode
 from traitlens.watching import Watcher
 from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 
@@ -116,7 +117,7 @@ def _read_trait(path: Path, faces: dict[str, list[Path]]) -> tuple[list[pd.DataF
     names = ImageNames(list(faces))
     rows, problems = [], []
     for variable, values in variables.items():
-        found = names.find(variable)
+        found = names.find(variable, by_number=True)
         if len(found) != 1:
             near = nearest(variable, faces)
             advice = f"nearest: {', '.join(near)}" if near else "complete the copy"
@@ -164,7 +165,7 @@ def _read_folds(folder: Path, identities: list[str]) -> tuple[dict[str, int], li
     lists = []
     for file in files:
         cells = [line.split(",")[0].strip().strip('"') for line in decode(file.read_bytes()).splitlines()]
-        found = [names.find(cell) for cell in cells if cell]
+        found = [names.find(cell, by_number=True) for cell in cells if cell]
         lists.append({one for match in found if len(match) == 1 for one in match})
     counts = {identity: sum(identity in one for one in lists) for identity in identities}
     if len(lists) > 2 and all(count == len(lists) - 1 for count in counts.values()):

@@ -1,21 +1,50 @@
 """Tables of ratings in any layout and format, with a folder of images, turned into a study."""
 
+import re
+import shutil
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
 from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.study.accounts import ImportAccount, write_account
 from traitlens.study.formats import read_cells
-from traitlens.study.guessing import describe_mapping, guess_mapping
-from traitlens.study.layouts import COLUMN, parse_ratings, to_long
-from traitlens.study.matching import match_images
+from traitlens.study.gathering import (
+    SOURCE,
+    Decision,
+    Notes,
+    add_groups,
+    check_identifiers,
+    gather,
+    leave_out_cells,
+    make_account,
+)
+from traitlens.study.guessing import describe_mapping
+from traitlens.study.identifiers import find_spellings, normal_identifier, normal_text
+from traitlens.study.identities import guess_identities, name_identities
+from traitlens.study.layouts import COLUMN, WORDS, data_rows
+from traitlens.study.matching import ImageNames
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.settings import RatingsSettings
-from traitlens.watching import Watcher
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, TRAIT
+from traitlens.study.settings_file import to_toml
+from traitlens.study.sources import Source, guess_files_are, guess_sources, read_sources
+from traitlens.study.tables import numbers, read_table
+from traitlens.watching import Silent, Watcher
+from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
+
+MAPPING_FILE = "mapping.toml"
+"""Name of the mapping in a study's folder."""
+
+LANDMARK_SUFFIXES = (".tem", ".pts")
+"""Suffixes of landmark files that lie beside an image."""
+
+_UNREAD = frozenset(str.split(".bmp .heic .heif .gif .avif .jfif .jpe .jp2 .raw .dng .svg"))
+"""Suffixes of image formats that are not read."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +56,17 @@ class ImportedTable:
     study : Study
         The study, checked.
     mapping : RatingsSettings
-        Which columns hold what; also written to `study.toml`.
+        Which columns hold what; also written to `study.toml` and `mapping.toml`.
+    account : ImportAccount
+        What was read, used, left out and changed; also written to `import.json`.
     """
 
     study: Study
     mapping: RatingsSettings
+    account: ImportAccount
 
     def __str__(self) -> str:
-        return f"{describe_mapping(self.mapping)}\n{self.study}"
+        return f"{describe_mapping(self.mapping)}\n{self.account}\n{self.study}"
 
 
 def import_table(
@@ -47,39 +79,47 @@ def import_table(
     confirm: Callable[[str], bool] | None = None,
     watcher: Watcher | None = None,
     keep: Sequence[str] = (),
+    folds: int | None = None,
+    loop: str | Path | None = None,
     **chosen: object,
 ) -> ImportedTable:
     """Turn tables of ratings, as experiment software left them, into a study.
 
+    What changes numbers is decided by an argument, or asked through `confirm`; where neither is given, the
+    import is refused, or what was assumed stands in the account.
+
     Parameters
     ----------
     files : path or sequence of paths
-        Tables of one layout, in any of the formats of :mod:`~traitlens.study.formats`; with several files
-        and no column of traits, each file's name is its trait.
+        Tables of one layout, in any of the formats of :mod:`~traitlens.study.formats`.
     out : str or Path
         The study to make; must not exist, or be empty.
     images : str or Path
         Folder of the images, at any depth.
     mapping : RatingsSettings, optional
-        Which columns hold what; guessed from the first table where missing.
+        Which columns hold what; guessed where missing.
     raters : str or Path, optional
         A table with the columns rater and group, where the ratings do not tell the groups.
     scale : (float, float), optional
         Lowest and highest possible rating; those that occur where missing.
     confirm : callable, optional
-        Is shown the guess in words; returns whether to go on.
+        Is shown the mapping, ten mapped rows and the account, then each doubt; returns whether to go on.
     watcher : Watcher, optional
         Is told of the progress.
     keep : sequence of str
         Further columns to keep, such as the raters' age.
+    folds : int, optional
+        Number of folds; 5, or fewer where there are fewer than 10 identities.
+    loop : str or Path, optional
+        Qualtrics' loop & merge table: the image of each row, with or without a column of numbers.
     **chosen
-        What the guess shall hold in any case, by the names of
+        What the mapping shall hold in any case, by the names of
         :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
 
     Returns
     -------
     ImportedTable
-        The study, and how the table was understood.
+        The study, how the table was understood, and the account.
 
     Raises
     ------
@@ -91,89 +131,363 @@ def import_table(
     Examples
     --------
     >>> done = import_table("ratings.xlsx", "mystudy", "photos", group="sex")  # doctest: +SKIP
-    >>> print(done.mapping.rater)  # doctest: +SKIP
-    ResponseId
+    >>> print(done.mapping.rater, done.account.used)  # doctest: +SKIP
+    ResponseId 7200
     """
     paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    images = Path(images)
-    names = _list_images(images)
-    tables = {path: read_cells(path) for path in paths}
+    folder, out, watcher = Path(images), Path(out), watcher or Silent()
+    notes = Notes()
+    names = _list_images(folder, notes)
+    known = {name: _normal_choice(value) for name, value in chosen.items() if value}
+    if loop is not None:
+        known["loop"] = _read_loop(Path(loop))
+    groups = None if raters is None else _read_raters(Path(raters), notes)
+    options = RatingsSettings.model_validate((mapping or RatingsSettings()).model_dump() | known)
+    sources, notes.left_out = read_sources(paths, options.sheets, options.encoding, options.first_line)
     if mapping is None:
-        mapping = guess_mapping(tables[paths[0]], names, paths[0].name, keep, **chosen)
-    mapping = mapping.model_copy(update={"imported_from": tuple(path.name for path in paths)})
-    if confirm is not None and not confirm(describe_mapping(mapping)):
-        raise TraitlensError(
-            Problem("nothing was imported", "name the columns yourself: --group, --rater ...")
+        kept = [normal_text(name) for name in keep]
+        sources, unread, mapping = guess_sources(sources, names, kept, list(groups or ()), known)
+        notes.left_out += unread
+    else:
+        mapping = options.model_copy(update={"keep": tuple(dict.fromkeys((*options.keep, *keep)))})
+    mapping = _complete(mapping, sources, paths, known, notes)
+    try:
+        table = gather(sources, mapping, names, scale, notes)
+        table = add_groups(table, groups, "" if raters is None else Path(raters).name, sources, notes)
+        check_identifiers(table, sources, notes)
+        if notes.problems:
+            raise StudyError(notes.problems)
+        identities, mapping = _find_identities(table, mapping, notes)
+        folds = folds or _choose_folds(table, identities, notes)
+        if notes.problems:
+            raise StudyError(notes.problems)
+        codes = _decide(notes, mapping, table, confirm)
+        coded = table[RATING].isin(codes)
+        leave_out_cells(table, coded, "means no rating, as was answered", sources, notes)
+        table = table[~coded.to_numpy()]
+        mapping = mapping.model_copy(update={"missing": (*mapping.missing, *(f"{code:g}" for code in codes))})
+        used = sorted(table[IMAGE].unique())
+        account = make_account(table, notes, sources, _written(mapping), names, 0)
+        with new_study(out) as temporary:
+            copy_images(temporary, {name: folder / name for name in used}, watcher)
+            account = replace(account, landmarks=_copy_landmarks(temporary, folder, used))
+            listed = {IMAGE: used, IDENTITY: [identities[name] for name in used], MAY_PUBLISH: False}
+            ratings = table.drop(columns=[COLUMN, SOURCE])
+            write_tables(temporary, {"images": pd.DataFrame(listed), "ratings": ratings})
+            settings = settings_text(
+                out.name,
+                groups=sorted(table[GROUP].unique()) if GROUP in table else (),
+                traits=list(dict.fromkeys(table[TRAIT])),
+                scale=scale,
+                folds={"number": folds},
+                ratings=_written(mapping),
+            )
+            (temporary / "study.toml").write_text(settings, encoding="utf-8")
+            write_mapping(mapping, temporary / MAPPING_FILE)
+            write_account(account, temporary)
+            try:
+                Study.load(temporary)
+            except StudyError as error:
+                raise StudyError(_at_origin(error.problems, table, sources)) from None
+    except StudyError:
+        watcher.say("The table was understood so:")
+        for line in describe_mapping(mapping).splitlines():
+            watcher.say(f"  {line}")
+        raise
+    return ImportedTable(Study.load(out), mapping, account)
+
+
+def write_mapping(mapping: RatingsSettings, path: str | Path) -> None:
+    """Write a mapping, to be read again by :func:`read_mapping`.
+
+    Parameters
+    ----------
+    mapping : RatingsSettings
+        Which columns hold what.
+    path : str or Path
+        The file, in TOML.
+    """
+    lines = ["# Which columns of the imported tables hold what; traitlens import table --mapping reads it."]
+    lines += [f"{name} = {to_toml(value)}" for name, value in _written(mapping).items()]
+    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_mapping(path: str | Path) -> RatingsSettings:
+    """Read a mapping.
+
+    Parameters
+    ----------
+    path : str or Path
+        What :func:`write_mapping` wrote, perhaps changed by hand.
+
+    Returns
+    -------
+    RatingsSettings
+        Which columns hold what.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read, or holds other settings.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return RatingsSettings.model_validate(values.get("ratings", values))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(
+            Problem(f"cannot be read as TOML ({error})", "correct the file", path.name)
+        ) from None
+    except ValidationError as error:
+        raise StudyError(
+            [
+                Problem(
+                    f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}", "correct it", path.name
+                )
+                for fault in error.errors()
+            ]
+        ) from None
+
+
+def preview(table: pd.DataFrame, number: int = 10) -> str:
+    """Show the first rows of ratings as they were understood.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The ratings.
+    number : int, default 10
+        How many.
+
+    Returns
+    -------
+    str
+        A table in text.
+    """
+    shown = [word for word in WORDS if word in table]
+    return table[shown].head(number).to_string(index=False)
+
+
+def _decide(
+    notes: Notes,
+    mapping: RatingsSettings,
+    table: pd.DataFrame,
+    confirm: Callable[[str], bool] | None,
+) -> list[float]:
+    """Have everything decided that changes numbers; return the codes that mean no rating."""
+    safe = [one for one in notes.decisions if not one.yes_means]
+    doubts = [one for one in notes.decisions if one.yes_means]
+    if confirm is None and doubts:
+        raise StudyError([Problem(doubt.what, doubt.option) for doubt in doubts])
+    if confirm is not None:
+        lines = [describe_mapping(mapping), "", preview(table), ""]
+        lines += [f"{one.what} (otherwise {one.option})" for one in safe] + notes.notices
+        if not confirm("\n".join(lines).rstrip()):
+            advice = "name the columns yourself: --group, --rater ..."
+            raise TraitlensError(Problem("nothing was imported", advice))
+    for doubt in doubts:
+        if confirm is not None and not confirm(f"{doubt.what}; {doubt.yes_means}"):
+            raise TraitlensError(Problem("nothing was imported", doubt.option))
+    notes.decided += [one.what for one in notes.decisions]
+    return [doubt.code for doubt in doubts if doubt.code is not None]
+
+
+def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequence[Source]) -> list[Problem]:
+    """Tell the faults of `ratings.csv` by the places in the tables that were imported."""
+    moved = []
+    for problem in problems:
+        if problem.file == "ratings.csv" and problem.row is not None and 2 <= problem.row < len(table) + 2:
+            row = table.iloc[problem.row - 2]
+            column = str(row[COLUMN]) if problem.column == RATING else problem.column
+            source = sources[row[SOURCE]]
+            problem = replace(problem, file=source.place, row=int(str(row.name)) + 2, column=column)
+        elif problem.file == "ratings.csv":
+            problem = replace(problem, file=sources[0].file)
+        moved.append(
+            replace(problem, advice=problem.advice.replace("lower folds.number in study.toml", "say --folds"))
         )
-    parts, problems = [], []
-    for path, cells in tables.items():
-        part = to_long(cells, mapping, path.name)
-        if TRAIT not in part:
-            part[TRAIT] = path.stem
-        part, unreadable = parse_ratings(part, path.name)
-        problems += unreadable
-        part, unmatched = match_images(part, names, path.name)
-        problems += unmatched
-        parts.append(part.drop(columns=COLUMN))
-    if problems:
-        raise StudyError(problems)
-    ratings = pd.concat(parts, ignore_index=True)
-    if ratings.empty:
-        raise StudyError(Problem("holds no rating", "check the columns", paths[0].name))
-    ratings = _add_groups(ratings, raters)
-    used = sorted(ratings[IMAGE].unique())
-    settings = settings_text(
-        Path(out).name,
-        groups=sorted(ratings[GROUP].unique()) if GROUP in ratings else (),
-        traits=list(dict.fromkeys(ratings[TRAIT])),
-        scale=scale,
-        ratings=_written(mapping),
-    )
-    table = pd.DataFrame({IMAGE: used, IDENTITY: [_identity(name) for name in used], MAY_PUBLISH: False})
-    with new_study(Path(out)) as folder:
-        copy_images(folder, {name: images / name for name in used}, watcher)
-        write_tables(folder, {"images": table, "ratings": ratings})
-        (folder / "study.toml").write_text(settings, encoding="utf-8")
-        Study.load(folder)
-    return ImportedTable(Study.load(out), mapping)
+    return list(dict.fromkeys(moved))
 
 
-def _list_images(folder: Path) -> list[str]:
-    """List the images below a folder."""
+def _copy_landmarks(study: Path, folder: Path, images: Sequence[str]) -> int:
+    """Copy the landmark files of images into a study; count them."""
+    number = 0
+    for image in images:
+        beside = (folder / image).parent
+        for path in beside.iterdir() if beside.is_dir() else ():
+            if path.stem == Path(image).stem and path.suffix.lower() in LANDMARK_SUFFIXES:
+                target = (study / "images" / image).with_suffix(path.suffix.lower())
+                shutil.copyfile(path, target)
+                number += 1
+    table = folder / "landmarks.csv"
+    if table.is_file():
+        landmarks, problems = read_table(table)
+        if landmarks is None or IMAGE not in landmarks:
+            raise StudyError(problems or Problem("column 'image' is missing", "", table.name))
+        known = ImageNames(images)
+        kept = landmarks[landmarks[IMAGE].map(lambda name: len(known.find(name)) == 1)]
+        if len(kept):
+            kept.to_csv(study / table.name, index=False)
+            number += 1
+    xml = folder / "landmarks.xml"
+    if xml.is_file():
+        named = re.findall(r"file=[\"']([^\"']+)", xml.read_text(encoding="utf-8", errors="replace"))
+        if named and all(ImageNames(images).find(name) for name in named):
+            shutil.copyfile(xml, study / xml.name)
+            number += 1
+    return number
+
+
+def _normal_choice(value: object) -> object:
+    """Bring the names of columns that were chosen to their normal form."""
+    return normal_text(value) if isinstance(value, str) else value
+
+
+def _list_images(folder: Path, notes: Notes) -> list[str]:
+    """List the images below a folder; hidden files and folders are passed over."""
     if not folder.is_dir():
         raise StudyError(Problem("there is no such folder", "name the folder of the images", str(folder)))
-    found = sorted(
-        path.relative_to(folder).as_posix()
+    files = [
+        path.relative_to(folder)
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+        if not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    found = sorted(path.as_posix() for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    unread = sorted(path.as_posix() for path in files if path.suffix.lower() in _UNREAD)
+    kinds = sorted({Path(name).suffix.lower().removeprefix(".").upper() for name in unread})
     if not found:
-        raise StudyError(Problem("holds no image", "name the folder of the images", str(folder)))
+        if unread:
+            what = f"holds {len(unread)} {' and '.join(kinds)} files, which are not read"
+            raise StudyError(Problem(what, "save them as PNG or JPEG", str(folder)))
+        advice = "name the folder of the images (JPEG, PNG, TIFF or WebP)"
+        raise StudyError(Problem("holds no image", advice, str(folder)))
+    notes.unread = unread
+    if unread:
+        told = f"{' and '.join(kinds)} files of {folder.name} are not read"
+        notes.notices.append(f"{len(unread)} {told}: {', '.join(unread[:5])}")
     return found
 
 
-def _identity(image: str) -> str:
-    """Name an image's identity: its sub-folder where there is one, else the image."""
-    path = Path(image)
-    return path.parent.as_posix() if path.parent.as_posix() != "." else path.stem
-
-
-def _add_groups(ratings: pd.DataFrame, raters: str | Path | None) -> pd.DataFrame:
-    """Add the groups of the raters' own table."""
-    if raters is None:
-        return ratings
-    path = Path(raters)
+def _read_raters(path: Path, notes: Notes) -> dict[str, str]:
+    """Read the table of the raters' groups."""
     table = read_cells(path)
+    table.columns = [name.lower() if name.lower() in (RATER, GROUP) else name for name in table.columns]
     missing = [name for name in (RATER, GROUP) if name not in table]
     if missing:
-        raise StudyError([Problem(f"column {name!r} is missing", "", path.name) for name in missing])
-    groups = table.drop_duplicates(RATER).set_index(RATER)[GROUP]
-    unknown = sorted(set(ratings[RATER].unique()) - set(groups.index))
-    if unknown:
+        found = ", ".join(map(str, table.columns))
         raise StudyError(
-            [Problem(f"rater {name!r} is missing", "add the rater", path.name) for name in unknown[:20]]
+            [Problem(f"column {name!r} is missing", f"found: {found}", path.name) for name in missing]
         )
-    return ratings.assign(**{GROUP: ratings[RATER].map(groups)})
+    groups: dict[str, str] = {}
+    rows: dict[str, int] = {}
+    problems = []
+    for index, rater, group in zip(table.index, table[RATER], table[GROUP], strict=True):
+        name, group = normal_identifier(rater), normal_identifier(group)
+        if name != rater:
+            notes.changed.append((RATER, rater, name))
+        if not name or not group:
+            problems.append(Problem("rater or group is empty", "fill it in", path.name, int(index) + 2))
+        elif groups.setdefault(name, group) != group:
+            what = f"rater {name!r} is in group {group!r}, but in {groups[name]!r} in row {rows[name]}"
+            problems.append(Problem(what, "keep one of the two", path.name, int(index) + 2))
+        rows.setdefault(name, int(index) + 2)
+    if problems:
+        raise StudyError(problems)
+    return groups
+
+
+def _read_loop(path: Path) -> dict[str, str]:
+    """Read Qualtrics' loop & merge table: the image of each number."""
+    cells = data_rows(read_cells(path))
+    if cells.shape[1] == 1:
+        return {str(number + 1): cell for number, cell in enumerate(cells.iloc[:, 0])}
+    counted = [name for name in cells if numbers(cells[name])[0].notna().all()]
+    others = [name for name in cells if name not in counted[:1]]
+    keys = cells[counted[0]] if counted else [str(number + 1) for number in range(len(cells))]
+    return {normal_identifier(key): cell for key, cell in zip(keys, cells[others[0]], strict=True)}
+
+
+def _complete(
+    mapping: RatingsSettings,
+    sources: Sequence[Source],
+    paths: Sequence[Path],
+    chosen: Mapping[str, object],
+    notes: Notes,
+) -> RatingsSettings:
+    """Add what several files or sheets mean, and ask for what was guessed from numbers and files."""
+    sheets = tuple(dict.fromkeys(source.sheet.name for source in sources if source.several_sheets))
+    changes: dict[str, object] = {"imported_from": tuple(path.name for path in paths)}
+    if sheets or mapping.sheets:
+        changes["sheets"] = sheets or mapping.sheets
+    if mapping.files_are is None:
+        changes["files_are"] = guess_files_are(sources, mapping)
+        if changes["files_are"] is not None:
+            tables = f"{len(sources)} {'sheets' if sheets else 'files'}"
+            each = "parts of one table" if changes["files_are"] == "parts" else changes["files_are"]
+            what = f"the {tables} are {each}: {', '.join(source.label for source in sources[:8])}"
+            notes.decisions.append(Decision(what, "say --files-are traits, groups, raters or parts"))
+    if mapping.by_number and not chosen.get("by_number"):
+        loops = mapping.pattern is not None
+        what = "images are matched by the numbers in their names alone"
+        if loops:
+            what = (
+                "the numbers in the names of the columns are taken for the numbers in the names of the images"
+            )
+        option = "say --by-number; where they count the rows of a loop & merge table, give it by --loop"
+        notes.decisions.append(Decision(what, option, "they are taken so" if loops else ""))
+    if mapping.group_pattern is not None and "group_pattern" not in chosen:
+        what = f"groups are the words before the numbers of the raters' names ({mapping.group_pattern})"
+        notes.decisions.append(Decision(what, "say --group, --raters, or --group-pattern"))
+    for source in sources:
+        for note in source.sheet.notes:
+            if "row names" in note or "fewer cells" in note:
+                notes.decisions.append(Decision(f"{source.place}: {note}", "correct the table"))
+    return mapping.model_copy(update=changes)
+
+
+def _find_identities(
+    table: pd.DataFrame, mapping: RatingsSettings, notes: Notes
+) -> tuple[dict[str, str], RatingsSettings]:
+    """Tell which images show the same person; ask where several might."""
+    used = sorted(table[IMAGE].unique())
+    if mapping.identity is not None:
+        identities = name_identities(used, mapping.identity, table)
+        notes.decided.append(f"{len(set(identities.values()))} identities by --identity {mapping.identity}")
+        for several in find_spellings(identities.values()).values():
+            told = " and ".join(map(repr, several))
+            notes.problems.append(
+                Problem(f"identities {told} differ in upper and lower case only", "write one way")
+            )
+        return identities, mapping
+    way, doubt = guess_identities(used)
+    identities = name_identities(used, way, table)
+    if doubt:
+        what = doubt
+        option = (
+            "say --identity image if each shows another person, folder or name if these name the person, or "
+            "a column or expression that does: no one may be predicted by a readout that saw them"
+        )
+        notes.decisions.append(Decision(what, option, "each image is taken as a person of its own"))
+    elif way == "folder":
+        number = len(set(identities.values()))
+        notes.decisions.append(
+            Decision(f"the {number} folders are the identities", "say --identity image or name")
+        )
+    return identities, mapping.model_copy(update={"identity": way})
+
+
+def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Notes) -> int:
+    """Choose the number of folds: five, or as many as the identities allow."""
+    keys = [word for word in (GROUP, TRAIT) if word in table]
+    counts = table.assign(**{IDENTITY: table[IMAGE].map(identities)}).groupby(keys)[IDENTITY].nunique()
+    fewest = int(counts.min()) if len(counts) else 0
+    if 4 <= fewest < 10:
+        notes.decisions.append(
+            Decision(f"there are {fewest} identities only: {fewest // 2} folds instead of 5", "say --folds N")
+        )
+        return fewest // 2
+    return 5
 
 
 def _written(mapping: RatingsSettings) -> Mapping[str, object]:

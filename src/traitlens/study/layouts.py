@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.study.identifiers import normal_text
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import cell_problems, numbers
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
@@ -61,7 +62,12 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     for column, values in mapping.only.items():
         cells = cells[cells[column].isin(values)]
     told = {TRAIT: mapping.trait_name, GROUP: mapping.group_pattern}
-    needed |= {word: word for word in WORDS if word in cells and word not in needed and not told.get(word)}
+    spread = spread_columns(list(map(str, cells.columns)), mapping.spread)
+    needed |= {
+        word: word
+        for word in WORDS
+        if word in cells and word not in needed and not told.get(word) and word not in spread
+    }
     table = pd.DataFrame({word: cells[column] for word, column in needed.items()})
     for column in mapping.keep:
         table[column] = cells[column]
@@ -73,17 +79,24 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
         table[GROUP] = (
             table[RATER].str.extract(f"({mapping.group_pattern})", flags=re.IGNORECASE)[0].fillna("")
         )
-    if TRAIT not in table and mapping.trait_name is not None:
+    if mapping.trait_name is not None:
+        several = sorted(set(table[TRAIT])) if TRAIT in table else []
+        if len(several) > 1:
+            what = f"the trait cannot be {mapping.trait_name!r} throughout: {', '.join(several[:8])}"
+            raise StudyError(Problem(what, "leave the trait to the table, or name one trait's columns", file))
         table[TRAIT] = mapping.trait_name
     if RATING not in table:
+        found = ", ".join(map(str, cells.columns[:12]))
         raise StudyError(
-            Problem("it is not known which column holds the ratings", "name it in [ratings]", file)
+            Problem("it is not known which column holds the ratings", f"name it; columns: {found}", file)
         )
     order = [word for word in WORDS if word in table]
     return table[[*order, *(column for column in table.columns if column not in order)]]
 
 
-def parse_ratings(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[Problem]]:
+def parse_ratings(
+    table: pd.DataFrame, file: str, missing: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Turn the ratings of a long table into numbers.
 
     Parameters
@@ -92,6 +105,8 @@ def parse_ratings(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[Pr
         What :func:`to_long` gives.
     file : str
         The table's file, for messages.
+    missing : sequence of str
+        Cells that mean that no rating was given.
 
     Returns
     -------
@@ -101,6 +116,8 @@ def parse_ratings(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[Pr
         The cells that are no numbers.
     """
     values, unreadable = numbers(table[RATING])
+    coded = is_missing(table[RATING], missing)
+    values, unreadable = values.mask(coded), unreadable.mask(coded)
     wrong = unreadable.notna()
     advice = "correct it or leave it empty"
     columns = table[COLUMN][wrong]
@@ -108,12 +125,37 @@ def parse_ratings(table: pd.DataFrame, file: str) -> tuple[pd.DataFrame, list[Pr
     return table.assign(**{RATING: values})[values.notna() | wrong], problems
 
 
+def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
+    """Find the cells that hold a code for a missing rating.
+
+    Parameters
+    ----------
+    ratings : Series of str
+        The cells.
+    missing : sequence of str
+        The codes; those that are numbers are compared as numbers.
+
+    Returns
+    -------
+    Series of bool
+        True where a code stands.
+    """
+    if not missing:
+        return pd.Series(False, index=ratings.index)
+    codes = numbers(pd.Series(list(missing), dtype=object))[0].dropna()
+    words = {normal_text(code).casefold() for code in missing}
+    cells = pd.Series(pd.unique(ratings.astype(object)), dtype=object).fillna("")
+    coded = cells.map(lambda cell: normal_text(str(cell)).casefold() in words) | numbers(cells)[0].isin(codes)
+    return ratings.isin(cells[coded])
+
+
 def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
     """Give each cell of the spread columns a row of its own, in the order of the original rows."""
     spread = spread_columns(list(map(str, cells.columns)), mapping.spread)
     if not spread:
         patterns = ", ".join(mapping.spread)
-        raise StudyError(Problem(f"no column matches {patterns!r}", "correct [ratings] spread", file))
+        found = ", ".join(map(str, cells.columns[:12]))
+        raise StudyError(Problem(f"no column of ratings matches {patterns!r}", f"columns: {found}", file))
     if RATER not in table and mapping.columns == "images":
         table = table.assign(**{RATER: [f"row {row + 2}" for row in cells.index]})
     rows, columns = np.repeat(cells.index, len(spread)), np.tile(spread, len(cells))
@@ -122,6 +164,8 @@ def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings
         parts = table[COLUMN].str.extract(mapping.pattern)
         for word in parts.columns:
             table[word] = parts[word].fillna("")
+        if mapping.loop and IMAGE in parts:
+            table[IMAGE] = table[IMAGE].map(lambda number: mapping.loop.get(number, number))
     else:
         table[{"images": IMAGE, "raters": RATER, "traits": TRAIT}[mapping.columns]] = table[COLUMN]
     return table
@@ -149,7 +193,7 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
 
 
 def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
-    """Pass over the two rows of questions and import codes below the header of a Qualtrics export.
+    """Pass over the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header.
 
     Parameters
     ----------
@@ -162,7 +206,19 @@ def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
         The rows of answers.
     """
     codes = [bool(row.str.contains('"ImportId"', regex=False).any()) for _, row in cells.head(3).iterrows()]
-    return cells.iloc[codes.index(True) + 1 :] if any(codes) else cells
+    if any(codes):
+        return cells.iloc[codes.index(True) + 1 :]
+    return cells.iloc[1:] if _holds_labels(cells) else cells
+
+
+def _holds_labels(cells: pd.DataFrame) -> bool:
+    """Tell whether the first row holds labels of the columns (SoSci Survey), not answers."""
+    if len(cells) < 3:
+        return False
+    numeric = [name for name in cells if share_of_numbers(cells[name].iloc[1:]) > 0.9]
+    first = cells.iloc[0]
+    words = [name for name in numeric if first[name] and share_of_numbers(first[[name]]) == 0]
+    return len(numeric) > 2 and len(words) == len(numeric)
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:

@@ -1,8 +1,11 @@
-"""Image names in tables matched to image files: with or without extension and prefix, whatever the case."""
+"""Image names in tables matched to image files, and how each was matched."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -11,9 +14,15 @@ from traitlens.problems import Problem, nearest
 from traitlens.study.tables import MOST_LINES
 from traitlens.words import IMAGE
 
+EXACT, PART, SPELLING, NUMBER = "exact", "without folder or extension", "spelling", "number"
+"""How a name may be matched: as written, without folder or extension, by letters and numbers only (upper and
+lower case, signs and leading zeros do not matter), or by its number alone."""
 
-def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[pd.DataFrame, list[Problem]]:
-    """Put the images' file names into a table.
+
+def match_images(
+    table: pd.DataFrame, files: Sequence[str], file: str, by_number: bool = False
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Replace the names of images in a table by the paths of their files.
 
     Parameters
     ----------
@@ -23,6 +32,9 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
         The images' paths below `images/`.
     file : str
         Name of the table's file, for messages.
+    by_number : bool, default False
+        Whether names that differ from the files' names are matched by their numbers, where
+        :func:`numbers_agree` allows it.
 
     Returns
     -------
@@ -39,10 +51,11 @@ def match_images(table: pd.DataFrame, files: Sequence[str], file: str) -> tuple[
     codes = of_written[codes]
     first, times_in_table = pd.Series(codes).drop_duplicates().index, np.bincount(codes)
     known = ImageNames(files)
+    by_number = by_number and known.numbers_agree(names)
     matched = list(names)
     problems = []
     for place, name in enumerate(names):
-        found = known.find(name)
+        found = known.find(name, by_number)
         if len(found) == 1:
             matched[place] = next(iter(found))
             continue
@@ -75,53 +88,180 @@ class ImageNames:
 
     Examples
     --------
-    >>> names = ImageNames(["faces/face_001.jpg", "faces/face_002.jpg"])
-    >>> names.find("FACE_001"), names.find("X001"), names.find("2")
-    ({'faces/face_001.jpg'}, {'faces/face_001.jpg'}, {'faces/face_002.jpg'})
+    >>> names = ImageNames(["faces/CFD-WF-001.jpg", "faces/CFD-WF-002.jpg"])
+    >>> names.find("cfd.wf.001"), names.find("2"), names.find("2", by_number=True)
+    ({'faces/CFD-WF-001.jpg'}, set(), {'faces/CFD-WF-002.jpg'})
     """
 
     def __init__(self, files: Sequence[str]):
         self._written: dict[str, set[str]] = {}
+        self._parts: dict[str, set[str]] = {}
+        self._spelled: dict[tuple[str, ...], set[str]] = {}
         self._numbered: dict[str, set[str]] = {}
+        self._prefixes: set[str] = set()
         for file in files:
-            path = PurePosixPath(file)
-            for way in {file, path.with_suffix("").as_posix(), path.name, path.stem}:
-                for spelling in {way, way.lower()}:
-                    self._written.setdefault(spelling, set()).add(file)
-            self._numbered.setdefault(_number_of(path.stem), set()).add(file)
-        for file in files:  # a full path always means itself
-            self._written[file] = {file}
+            path = PurePosixPath(_normal(file))
+            self._written.setdefault(path.as_posix(), set()).add(file)
+            for part in {path.with_suffix("").as_posix(), path.name, path.stem}:
+                self._parts.setdefault(part, set()).add(file)
+            for part in {path.with_suffix("").as_posix(), path.as_posix(), path.name, path.stem}:
+                self._spelled.setdefault(_runs(part), set()).add(file)
+            prefix, number = split_number(path.stem)
+            self._prefixes.add(prefix)
+            self._numbered.setdefault(number, set()).add(file)
 
-    def find(self, name: str) -> set[str]:
+    def find(self, name: str, by_number: bool = False) -> set[str]:
         """Find the images that a name may mean.
 
         Parameters
         ----------
         name : str
-            A path, name or number; a prefix is passed over where the number alone decides.
+            A path or name, with or without folder and extension; HTML with an image's source.
+        by_number : bool, default False
+            Whether the number alone may decide, where nothing else matches.
 
         Returns
         -------
         set of str
             The images; empty where nothing matches.
         """
-        if "<" in name:  # jsPsych shows HTML
-            source = _SOURCE.search(name)
-            name = source.group(1) if source else name
+        return self.find_with_way(name, by_number)[0]
+
+    def find_with_way(self, name: str, by_number: bool = False) -> tuple[set[str], str]:
+        """Find the images that a name may mean, and the way in which it matched.
+
+        Parameters
+        ----------
+        name : str
+            See :meth:`find`.
+        by_number : bool, default False
+            See :meth:`find`.
+
+        Returns
+        -------
+        images : set of str
+            The images; empty where nothing matches.
+        way : {"exact", "without folder or extension", "spelling", "number", ""}
+            How the name matched.
+        """
+        name = _normal(_source_of(name))
         path = PurePosixPath(name.split("?", 1)[0])
         stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
-        for way in (name, name.lower(), path.name.lower(), stem.lower()):
-            if found := self._written.get(way):
-                return found
-        number = _number_of(stem)
-        return self._numbered.get(number, set()) if number else set()
+        if found := self._written.get(path.as_posix()):
+            return found, EXACT
+        for part in (path.as_posix(), path.name, stem):
+            if found := self._parts.get(part):
+                return found, PART
+        for part in (path.as_posix(), path.name, stem):
+            runs = _runs(part)
+            # R writes X before names that begin with a digit.
+            without_x = runs[1:] if runs[:1] == ("x",) and len(runs) > 1 else ()
+            for spelling in (runs, without_x):
+                if spelling and (found := self._spelled.get(spelling)):
+                    return found, SPELLING
+        number = split_number(stem)[1]
+        if by_number and number and (found := self._numbered.get(number)):
+            return found, NUMBER
+        return set(), ""
+
+    def numbers_agree(self, names: Iterable[str]) -> bool:
+        """Whether names may be matched to the images by their numbers.
+
+        They may where all have the same letters before the number, where all images have, and where these
+        do not contradict one another: "1" may be face_01.jpg and Face_1 may be 001.jpg, but happy_1 is not
+        neutral_01.jpg.
+
+        Parameters
+        ----------
+        names : iterable of str
+            All names of a table.
+
+        Returns
+        -------
+        bool
+            True where no letters contradict.
+        """
+        stems = (PurePosixPath(_normal(_source_of(name)).split("?", 1)[0]) for name in names)
+        forms = {split_number(path.stem if path.suffix.lower() in _SUFFIXES else path.name) for path in stems}
+        prefixes = {prefix for prefix, number in forms if number}
+        if any(not number for _, number in forms) or len(prefixes) != 1 or len(self._prefixes) != 1:
+            return False
+        return "" in prefixes or "" in self._prefixes or prefixes == self._prefixes
 
 
-_SOURCE = re.compile(r"""<img[^>]*\bsrc\s*=\s*["']?([^"'>\s]+)""", re.IGNORECASE)
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+def count_ways(
+    written: Sequence[str], names: ImageNames, by_number: bool
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Count how the names of a table were matched.
+
+    Parameters
+    ----------
+    written : sequence of str
+        The different names of a table.
+    names : ImageNames
+        The images.
+    by_number : bool
+        Whether numbers were allowed to decide.
+
+    Returns
+    -------
+    counts : dict of str to int
+        Way -> number of names.
+    pairs : dict of str to str
+        The names that were matched by spelling or number, and their images.
+    """
+    counts: Counter[str] = Counter()
+    pairs = {}
+    for name in written:
+        found, way = names.find_with_way(name, by_number)
+        if len(found) == 1:
+            counts[way] += 1
+            if way in (SPELLING, NUMBER):
+                pairs[name] = next(iter(found))
+    return dict(counts), pairs
 
 
-def _number_of(name: str) -> str:
-    """Keep what follows a prefix of letters: its digits without leading zeros, and any letters after them."""
-    match = re.fullmatch(r"[^\W\d]*?[\W_]*0*(\d+)([a-z]?)", name.lower())
-    return match.group(1) + match.group(2) if match else ""
+_SOURCE = re.compile(r"""<img[^>]*\bsrc\s*=\s*(?:"([^"]+)"|'([^']+)'|([^"'>\s]+))""", re.IGNORECASE)
+_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".heic", ".avif"}
+
+
+def _source_of(name: str) -> str:
+    """Return the source of an image that a name shows as HTML, as jsPsych writes it."""
+    if "<" in name and (source := _SOURCE.search(name)):
+        return next(part for part in source.groups() if part is not None)
+    return name
+
+
+def _normal(name: str) -> str:
+    """Return a name in NFC, with forward slashes and without the escapes of web addresses."""
+    name = unicodedata.normalize("NFC", name).strip().strip("\u200b\u200e\u200f\ufeff").replace("\\", "/")
+    return unquote(name) if re.search(r"%[0-9A-Fa-f]{2}", name) else name
+
+
+def _runs(name: str) -> tuple[str, ...]:
+    """Split a name into its runs of letters and of digits, without signs, case and leading zeros."""
+    runs = re.findall(r"[^\W\d_]+|\d+", name.casefold())
+    return tuple(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)
+
+
+def split_number(name: str) -> tuple[str, str]:
+    """Split a name into the letters before its number, and the number with any letter behind it.
+
+    Parameters
+    ----------
+    name : str
+        A name without extension.
+
+    Returns
+    -------
+    letters, number : str
+        In lower case, without signs and leading zeros; the number is "" where the name has another form.
+
+    Examples
+    --------
+    >>> split_number("Face_012b"), split_number("anna")
+    (('face', '12b'), ('anna', ''))
+    """
+    match = re.fullmatch(r"(\D*?)0*(\d+)([a-z]?)", name.casefold())
+    letters = "".join(re.findall(r"[^\W\d_]+", match.group(1) if match else name.casefold()))
+    return letters, (match.group(2) + match.group(3) if match else "")

@@ -9,11 +9,20 @@ import pyarrow
 
 from traitlens.memory import give_memory_back
 from traitlens.problems import Problem, StudyError
-from traitlens.study.checking import check_choices, check_enough, check_listed, check_raters, check_variance
+from traitlens.study.checking import (
+    check_choices,
+    check_enough,
+    check_listed,
+    check_raters,
+    check_spellings,
+    check_variance,
+)
 from traitlens.study.cleaning import Cleaned, clean_ratings
-from traitlens.study.formats import READERS, read_cells
-from traitlens.study.layouts import COLUMN, parse_ratings, to_long
+from traitlens.study.formats import READERS, apply_labels, read_sheets
+from traitlens.study.identifiers import find_spellings, normal_identifiers
+from traitlens.study.layouts import COLUMN, WORDS, parse_ratings, to_long
 from traitlens.study.matching import match_images
+from traitlens.study.outliers import find_far_values
 from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings
 from traitlens.study.settings_file import read_settings
 from traitlens.study.tables import (
@@ -226,8 +235,23 @@ def _find_ratings(folder: Path, settings: Settings) -> Path | None:
     if settings.ratings.file is not None:
         named = folder / settings.ratings.file
         return named if named.is_file() else None
+    return next(iter(_tables_of_ratings(folder)), None)
+
+
+def _tables_of_ratings(folder: Path) -> list[Path]:
+    """List the tables that are called ratings, the one that counts first."""
     suffixes = dict.fromkeys([".parquet", ".csv", *READERS])
-    return next((path for suffix in suffixes if (path := folder / f"ratings{suffix}").exists()), None)
+    return [path for suffix in suffixes if (path := folder / f"ratings{suffix}").exists()]
+
+
+def _note_other_tables(folder: Path, read: Path) -> list[Problem]:
+    """Note tables of ratings beside the one that is read."""
+    others = [path.name for path in _tables_of_ratings(folder) if path != read]
+    newer = [name for name in others if (folder / name).stat().st_mtime > read.stat().st_mtime]
+    if not others:
+        return []
+    what = f"was read; {', '.join(others)} was not{', though newer' if newer else ''}"
+    return [Problem(what, "remove the one that is out of date", read.name)]
 
 
 def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFrame | None, list[Problem]]:
@@ -240,7 +264,11 @@ def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFram
             table[COLUMN] = RATING
         return (None, problems) if problems else (table, [])
     try:
-        table = to_long(read_cells(path), mapping, path.name)
+        sheet = read_sheets(path, mapping.encoding, mapping.first_line)[0]
+        spread = mapping.spread if mapping.layout == "wide" else ()
+        columns = [getattr(mapping, word) or word for word in WORDS if word != RATING]
+        named = [name for name in (*columns, *mapping.keep, *mapping.only) if name not in spread]
+        table = to_long(apply_labels(sheet.cells, sheet.labels, named), mapping, path.name)
     except StudyError as error:
         return None, list(error.problems)
     problems = find_missing_columns(table.drop(columns=COLUMN), [IMAGE, TRAIT], path.name)
@@ -262,13 +290,31 @@ def _read_ratings(
         table[GROUP] = "all"
     file = path.name
     number = len(table)
-    table, problems = parse_ratings(table, file)
-    notices = []
+    table, problems = parse_ratings(table, file, settings.ratings.missing)
+    notices = _note_other_tables(folder, path)
     if len(table) < number:
         notices.append(Problem(f"empty ratings were left out: {number - len(table)}", file=file))
+    for column in [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]:
+        table[column], changed = normal_identifiers(texts(table[column]))
+        told = ", ".join(f"{old!r} as {new!r}" for old, new in list(changed.items())[:5])
+        notices += (
+            [
+                Problem(
+                    f"{len(changed)} names were read without signs that do not show: {told}",
+                    file=file,
+                    column=column,
+                )
+            ]
+            if changed and column != IMAGE
+            else []
+        )
+    problems += check_choices(table, settings, file)
+    if settings.groups:
+        table = table[table[GROUP].isin([*settings.groups, ""])]
+    if settings.traits:
+        table = table[table[TRAIT].isin([*settings.traits, ""])]
     columns = table.pop(COLUMN)
-    for column in {RATER, GROUP, IMAGE, TRAIT} & set(table.columns):
-        table[column] = texts(table[column])
+    for column in [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]:
         empty = table[column][table[column] == ""]
         problems += cell_problems(empty, "is empty", "fill it in", file, column)
     if settings.scale is not None and not settings.cleaning.off_scale:
@@ -277,9 +323,13 @@ def _read_ratings(
         what = f"{{:g}} is off the scale {low:g} to {high:g}"
         advice = "correct it, or the scale in study.toml"
         problems += cell_problems(table[RATING][off], what, advice, file, columns[off])
-    table, unmatched = match_images(table, files, file)
+    elif settings.scale is None:
+        notices += _note_far_values(table[RATING], file)
+    table, unmatched = match_images(table, files, file, settings.ratings.by_number)
     problems += unmatched
-    problems += check_choices(table, settings, file)
+    spelled, noted = check_spellings(table, file)
+    problems += spelled
+    notices += noted
     if REPEAT not in table:
         table[REPEAT] = 1
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
@@ -288,11 +338,18 @@ def _read_ratings(
     table, unfit = parse_variables(table, settings.comparison.variables, file)
     problems += unfit
     table = table[table[RATING].notna()]
-    if settings.groups:
-        table = table[table[GROUP].isin(settings.groups)]
-    if settings.traits:
-        table = table[table[TRAIT].isin(settings.traits)]
     return table.reset_index(drop=True), notices, problems
+
+
+def _note_far_values(ratings: pd.Series, file: str) -> list[Problem]:
+    """Note ratings that are far from all others."""
+    far = find_far_values(ratings)
+    if not far:
+        return []
+    rest = ratings[~ratings.isin(far)]
+    told = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
+    what = f"far from all other ratings ({rest.min():g} to {rest.max():g}): {told}"
+    return [Problem(what, "name codes for no rating in ratings.missing, or set scale in study.toml", file)]
 
 
 def read_images(
@@ -347,7 +404,15 @@ def read_images(
                 f"column {column!r} that folds.column names is missing", "add it to images.csv", "images.csv"
             )
         ]
-    table[IDENTITY] = table[IDENTITY].astype(str)
+    table[IDENTITY] = normal_identifiers(table[IDENTITY].astype(str))[0]
+    problems = cell_problems(
+        table[IDENTITY][table[IDENTITY] == ""], "is empty", "name who is shown", path.name, IDENTITY
+    )
+    for several in find_spellings(table[IDENTITY]).values():
+        what = f"identities {' and '.join(map(repr, several))} differ in upper and lower case only"
+        problems.append(Problem(what, "write each in one way", path.name, column=IDENTITY))
+    if problems:
+        return None, problems
     return table.sort_values(IMAGE, ignore_index=True), []
 
 

@@ -214,6 +214,24 @@ class RatingsSettings(_Section):
         over.
     keep : tuple of str
         Further columns to keep.
+    missing : tuple of str
+        Cells that mean that no rating was given, such as "-99" or "don't know".
+    first_line : int or None
+        Line of the headings, counted from 1; found where missing.
+    encoding : str or None
+        Encoding of text files, such as "mac_roman"; found where missing.
+    by_number : bool, default False
+        Whether images are matched by the number in their names alone, where no letters contradict.
+    sheets : tuple of str
+        The sheets of a workbook that were imported.
+    files_are : {"traits", "groups", "raters", "parts"} or None
+        What each of several files or sheets holds, which its name tells: one trait, one group, one rater, or
+        nothing of that kind.
+    identity : str or None
+        How the images' identities were found: "image", "folder", the name of a column, or a regular
+        expression that finds it in the image's path.
+    loop : mapping of str to str
+        Number and image of the rows of Qualtrics' loop & merge table.
     """
 
     imported_from: tuple[str, ...] = ()
@@ -232,6 +250,14 @@ class RatingsSettings(_Section):
     group_pattern: str | None = Field(None, examples=["^[A-Z]+"])
     only: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    missing: tuple[str, ...] = Field((), examples=[("-99",)])
+    first_line: int | None = Field(None, ge=1, examples=[2])
+    encoding: str | None = Field(None, examples=["mac_roman"])
+    by_number: bool = False
+    sheets: tuple[str, ...] = ()
+    files_are: Literal["traits", "groups", "raters", "parts"] | None = Field(None, examples=["groups"])
+    identity: str | None = Field(None, examples=["folder"])
+    loop: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("pattern", "group_pattern")
     @classmethod

@@ -10,10 +10,13 @@ import pandas as pd
 import pyarrow
 from pandas.api.types import union_categoricals
 
-from traitlens.problems import Problem
+from traitlens.problems import Problem, StudyError
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
+
+MOST_COLUMNS = 20_000
+"""More columns than any table of ratings has; a damaged file may declare millions."""
 
 ROWS_AT_ONCE = 2**18
 """Rows of a table that are read at once."""
@@ -144,6 +147,26 @@ def _undecodable(path: Path) -> Problem:
     return Problem(
         "is not in UTF-8", "save it as CSV in UTF-8, or use 'traitlens import table'", path.name, row
     )
+
+
+def check_columns(number: int, file: str) -> None:
+    """Refuse a table whose header declares more columns than can be meant.
+
+    Parameters
+    ----------
+    number : int
+        Number of columns.
+    file : str
+        The table's file, for messages.
+
+    Raises
+    ------
+    StudyError
+        If there are more than 20,000.
+    """
+    if number > MOST_COLUMNS:
+        advice = f"at most {MOST_COLUMNS:,} are read"
+        raise StudyError(Problem(f"declares {number:,} columns", advice, file, 1))
 
 
 def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) -> list[Problem]:

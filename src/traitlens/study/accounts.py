@@ -1,0 +1,265 @@
+"""The account of an import: what was read, used, left out and changed, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from traitlens.keeping import write_whole
+
+FILE = "import.json"
+"""Name of the account in a study's folder."""
+
+_MOST = 8
+"""Entries of one kind that are listed in a terminal."""
+
+
+@dataclass(frozen=True)
+class ReadTable:
+    """A table that was read.
+
+    Parameters
+    ----------
+    file : str
+        Its file.
+    sheet : str
+        Its sheet; "" where the file has none.
+    rows : int
+        Rows below the header.
+    notes : tuple of str
+        What was passed over or assumed when it was read.
+    """
+
+    file: str
+    sheet: str
+    rows: int
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        sheet = f", sheet {self.sheet!r}" if self.sheet else ""
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"{self.file}{sheet}: {self.rows} rows{notes}"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that did not enter the study.
+
+    Parameters
+    ----------
+    what : {"cell", "column", "rows", "rater", "sheet", "image"}
+        What it is.
+    name : str
+        Its name: the cell's content, the column, rater, sheet or image.
+    why : str
+        The reason.
+    ratings : int
+        Cells with content in columns of ratings that were lost with it.
+    file : str
+        The file, with its sheet.
+    row : int or None
+        Row of a cell, as a spreadsheet counts it.
+    column : str
+        Column of a cell.
+    """
+
+    what: str
+    name: str
+    why: str
+    ratings: int = 0
+    file: str = ""
+    row: int | None = None
+    column: str = ""
+
+    def __str__(self) -> str:
+        place = f" ({self.file}{'' if self.row is None else f', row {self.row}'}" if self.file else ""
+        place += f", column {self.column!r})" if place and self.column else ")" if place else ""
+        unit = "numbers" if self.what == "column" else "ratings"
+        lost = f", {self.ratings} {unit}" if self.ratings and self.what != "cell" else ""
+        return f"{self.what} {self.name!r}{place}: {self.why}{lost}"
+
+
+@dataclass(frozen=True)
+class ImportAccount:
+    """What an import read, used, left out and changed.
+
+    Parameters
+    ----------
+    tables : tuple of ReadTable
+        The tables.
+    read, used, empty, left_out_cells : int
+        Cells of columns of ratings: all, those that became ratings, empty ones, and those left out.
+    empty_as : dict of str to int
+        How empty cells were written ("NA"), and how often.
+    values : dict of str to int
+        The ratings that occur, and how often; at most 20 of them.
+    lowest, highest : float
+        Range of the ratings.
+    matched : dict of str to int
+        How the names of images were matched, and how many.
+    pairs : dict of str to str
+        Names that were matched by spelling or number only, and their images.
+    unrated : tuple of str
+        Images of the folder that nobody rated; they are not in the study.
+    left_out : tuple of LeftOut
+        What did not enter the study.
+    changed : tuple of (str, str, str)
+        Kind of identifier, how it was written, and its normal form.
+    decided : tuple of str
+        What was asked, or decided by an option, and the answer.
+    notices : tuple of str
+        What is worth a look.
+    landmarks : int
+        Landmark files that were taken along.
+    mapping : dict
+        Which columns hold what, as in `mapping.toml`.
+    """
+
+    tables: tuple[ReadTable, ...] = ()
+    read: int = 0
+    used: int = 0
+    empty: int = 0
+    left_out_cells: int = 0
+    empty_as: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
+    lowest: float | None = None
+    highest: float | None = None
+    matched: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    unrated: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    changed: tuple[tuple[str, str, str], ...] = ()
+    decided: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    landmarks: int = 0
+    mapping: Mapping[str, Any] = field(default_factory=dict)
+
+    def lines(self, most: int = _MOST) -> list[str]:
+        """List the account for people.
+
+        Parameters
+        ----------
+        most : int, default 8
+            Entries of one kind that are listed.
+
+        Returns
+        -------
+        list of str
+            A line for each part.
+        """
+        lines = [f"read: {table}" for table in self.tables[:most]]
+        if len(self.tables) > most:
+            rows = sum(table.rows for table in self.tables[most:])
+            lines.append(f"read: {len(self.tables) - most} more tables with {rows} rows, see {FILE}")
+        written = ", ".join(f"{number} x {cell!r}" for cell, number in self.empty_as.items() if cell)
+        lines.append(
+            f"cells of ratings: {self.read} read, {self.used} used, {self.empty} empty"
+            f"{f' ({written})' if written else ''}, {self.left_out_cells} left out"
+        )
+        if self.lowest is not None and self.highest is not None:
+            counts = ", ".join(f"{value}: {number}" for value, number in self.values.items())
+            lines.append(f"ratings: {self.lowest:g} to {self.highest:g}{f' ({counts})' if counts else ''}")
+        ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
+        lines.append(f"names of images matched: {ways or 'none'}")
+        lines += _listed("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
+        lines += _listed(
+            "images that nobody rated, left out", list(self.unrated), most, len(self.unrated) > 0
+        )
+        for what in dict.fromkeys(entry.what for entry in self.left_out):
+            entries = _merged([entry for entry in self.left_out if entry.what == what])
+            lines += [f"left out: {entry}" for entry in entries[:most]]
+            if len(entries) > most:
+                lines.append(f"left out: {len(entries) - most} more of this kind, see {FILE}")
+        lines += _listed(
+            "written otherwise", [f"{kind} {old!r} is {new!r}" for kind, old, new in self.changed], most
+        )
+        if self.landmarks:
+            lines.append(f"landmark files taken along: {self.landmarks}")
+        lines += [f"decided: {entry}" for entry in self.decided]
+        lines += [f"worth a look: {notice}" for notice in self.notices]
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the account as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            Its fields.
+        """
+        return asdict(self)
+
+
+def _merged(entries: Sequence[LeftOut]) -> list[str]:
+    """Write entries that several files share once."""
+    alike: dict[tuple[str, str, int | None], list[LeftOut]] = {}
+    for entry in entries:
+        alike.setdefault((entry.name, entry.why, entry.row), []).append(entry)
+    return [
+        str(same[0])
+        if len(same) == 1
+        else str(replace(same[0], file=f"{len(same)} tables", ratings=sum(one.ratings for one in same)))
+        for same in alike.values()
+    ]
+
+
+def _listed(title: str, entries: Sequence[str], most: int, count: bool = False) -> list[str]:
+    """Write entries in one line, the first of them where there are many."""
+    if not entries:
+        return []
+    more = f" and {len(entries) - most} more" if len(entries) > most else ""
+    number = f" ({len(entries)})" if count else ""
+    return [f"{title}{number}: {', '.join(entries[:most])}{more}"]
+
+
+def write_account(account: ImportAccount, folder: Path) -> None:
+    """Write an account into a study.
+
+    Parameters
+    ----------
+    account : ImportAccount
+        The account.
+    folder : Path
+        The study's folder.
+    """
+    text = json.dumps(account.to_dict(), indent=1, ensure_ascii=False)
+    with write_whole(Path(folder) / FILE) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_account(folder: str | Path) -> ImportAccount | None:
+    """Read the account of the import that made a study.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+
+    Returns
+    -------
+    ImportAccount or None
+        The account; None where the study was not imported, or the account cannot be read.
+
+    Examples
+    --------
+    >>> account = read_account("mystudy")  # doctest: +SKIP
+    >>> print(account.used, account.left_out_cells)  # doctest: +SKIP
+    7196 4
+    """
+    path = Path(folder) / FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored["tables"] = tuple(
+            ReadTable(**{**one, "notes": tuple(one["notes"])}) for one in stored["tables"]
+        )
+        stored["left_out"] = tuple(LeftOut(**one) for one in stored["left_out"])
+        stored["changed"] = tuple((kind, old, new) for kind, old, new in stored["changed"])
+        for name in ("unrated", "decided", "notices"):
+            stored[name] = tuple(stored[name])
+        return ImportAccount(**stored)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

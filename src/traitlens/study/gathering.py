@@ -1,0 +1,509 @@
+"""The tables of an import brought into one, a row for each rating; what does not enter it is noted."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.accounts import ImportAccount, LeftOut, ReadTable
+from traitlens.study.guessing import filter_rows, reasons_against
+from traitlens.study.identifiers import find_spellings, normal_identifiers
+from traitlens.study.layouts import COLUMN, WORDS, data_rows, is_missing, spread_columns, to_long
+from traitlens.study.matching import ImageNames, count_ways, match_images
+from traitlens.study.outliers import find_far_values, is_code
+from traitlens.study.settings import RatingsSettings
+from traitlens.study.sources import Source
+from traitlens.study.tables import MOST_LINES, as_text, cell_problems, numbers
+from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
+
+SOURCE = "source of the rating"
+"""Name of the column that tells the number of the table in which a rating stood."""
+
+_NO_ANSWER = re.compile(
+    r"(?i)missing|no answer|not answered|no response|unanswered|refus|don'?t know|not applicable|"
+    r"keine angabe|wei(ß|ss) nicht|sans r[ée]ponse|\bn/?a\b"
+)
+"""Labels of values that mean that no rating was given."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Something that changes numbers, and needs a yes.
+
+    Parameters
+    ----------
+    what : str
+        What will be done, or is in doubt.
+    option : str
+        How to say it otherwise.
+    yes_means : str
+        What a yes means where something is in doubt, so that the yes to the guessed mapping is not enough; ""
+        elsewhere.
+    code : float or None
+        The rating that is taken as missing when the answer is yes.
+    """
+
+    what: str
+    option: str
+    yes_means: str = ""
+    code: float | None = None
+
+
+@dataclass
+class Notes:
+    """What an import gathers on its way.
+
+    Parameters
+    ----------
+    left_out, changed, decided, notices, problems, decisions
+        See :class:`~traitlens.study.accounts.ImportAccount`, :class:`~traitlens.problems.Problem` and
+        :class:`Decision`.
+    unread : list of str
+        Images in formats that are not read.
+    read, empty, left_out_cells : int
+        Cells of ratings.
+    empty_as : dict
+        How empty cells were written.
+    matched, pairs : dict
+        How the names of images were matched.
+    """
+
+    left_out: list[LeftOut] = field(default_factory=list)
+    changed: list[tuple[str, str, str]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    decided: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    read: int = 0
+    empty: int = 0
+    left_out_cells: int = 0
+    empty_as: dict[str, int] = field(default_factory=dict)
+    matched: dict[str, int] = field(default_factory=dict)
+    pairs: dict[str, str] = field(default_factory=dict)
+
+
+def gather(
+    sources: Sequence[Source],
+    mapping: RatingsSettings,
+    images: Sequence[str],
+    scale: tuple[float, float] | None,
+    notes: Notes,
+) -> pd.DataFrame:
+    """Bring all tables into one, a row for each rating.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The tables.
+    mapping : RatingsSettings
+        Which columns hold what.
+    images : sequence of str
+        The images' paths.
+    scale : (float, float), optional
+        Lowest and highest possible rating.
+    notes : Notes
+        Takes what does not enter the table, and every fault.
+
+    Returns
+    -------
+    DataFrame
+        rater, group, image, trait, rating and repeat as far as they are known, and the columns that are
+        kept; its index and the columns :data:`SOURCE` and `COLUMN` tell where each rating stood.
+    """
+    trait = Path(sources[0].file).stem if len({source.file for source in sources}) == 1 else RATING
+    parts = [_lengthen(number, source, mapping, trait, notes) for number, source in enumerate(sources)]
+    _keep_people_apart(parts, sources, mapping, notes)
+    table = pd.concat(parts)
+    for word in (RATER, GROUP, TRAIT):
+        if word in table:
+            table[word], changed = normal_identifiers(table[word])
+            notes.changed += [(word, old, new) for old, new in changed.items()]
+    table = _parse(table, sources, mapping, notes)
+    if table.empty:
+        raise StudyError(notes.problems or Problem("holds no rating", "check the columns", sources[0].place))
+    table = _match(table, sources, mapping, images, notes)
+    if scale is not None:
+        off = table[(table[RATING] < scale[0]) | (table[RATING] > scale[1])]
+        what = f"{{:g}} is off the scale {scale[0]:g} to {scale[1]:g}"
+        notes.problems += _by_cell(off[RATING], off, sources, what, "correct it, or say --missing CODE")
+    else:
+        _ask_for_codes(table, notes)
+    _check_duplicates(table, sources, notes)
+    return table
+
+
+def _lengthen(
+    number: int, source: Source, mapping: RatingsSettings, trait: str, notes: Notes
+) -> pd.DataFrame:
+    """Bring one table into rows of single ratings, and account for its columns and rows."""
+    columns = [getattr(mapping, word) for word in WORDS if word != RATING]
+    named = [name for name in [*columns, *mapping.keep, *mapping.only, *WORDS] if name and name != RATING]
+    if mapping.layout == "wide":
+        named = [name for name in named if name not in mapping.spread]
+    cells = source.words(named)
+    part = to_long(cells, mapping, source.place)
+    rows = data_rows(cells)
+    if len(rows) < len(cells):
+        what = f"{len(cells) - len(rows)} rows below the header hold questions, codes or labels"
+        notes.left_out.append(LeftOut("rows", str(len(cells) - len(rows)), what, file=source.place))
+    for column, values in mapping.only.items():
+        rest = rows[~rows[column].isin(values)]
+        if len(rest):
+            why = f"{column} is not {' or '.join(values)}"
+            notes.left_out.append(LeftOut("rows", str(len(rest)), why, file=source.place))
+    rows = filter_rows(rows, mapping.only, source.place)
+    _note_columns(rows, source, mapping, notes)
+    label = source.label
+    if mapping.files_are == "groups":
+        part[GROUP] = label
+    elif mapping.files_are == "raters":
+        part[RATER] = label
+    elif mapping.files_are == "traits" and TRAIT not in part:
+        part[TRAIT] = label
+    if TRAIT not in part:
+        part[TRAIT] = trait
+    part[SOURCE] = number
+    return part
+
+
+def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, notes: Notes) -> None:
+    """Note the columns that hold numbers and are not read, and why."""
+    spread = spread_columns(list(map(str, rows.columns)), mapping.spread) if mapping.layout == "wide" else []
+    used = {getattr(mapping, word) or word for word in WORDS} | {*mapping.keep, *mapping.only, *spread}
+    rest = [name for name in map(str, rows.columns) if name not in used]
+    rater = mapping.rater if mapping.rater in rows else None
+    reasons = reasons_against(rows, rest, rater)
+    for name in rest:
+        filled = rows[name][rows[name] != ""]
+        if filled.empty:
+            continue
+        number = int(numbers(filled)[0].notna().sum())
+        why = f"was not read as ratings: {reasons.get(name, 'is no column of the mapping')}"
+        notes.left_out.append(LeftOut("column", name, why, number, source.place))
+
+
+def _keep_people_apart(
+    parts: list[pd.DataFrame], sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
+) -> None:
+    """Keep raters of several tables apart where one name cannot mean one person."""
+    if len(parts) < 2 or any(RATER not in part for part in parts):
+        return
+    invented = mapping.rater is None and all(
+        part[RATER].astype(str).str.fullmatch(r"row \d+").all() for part in parts
+    )
+    people = [set(part[RATER].unique()) for part in parts]
+    shared = sorted(set.union(*people)) if people else []
+    shared = [name for name in shared if sum(name in one for one in people) > 1]
+    if not shared or not (invented or mapping.files_are == "groups"):
+        return
+    for part, source in zip(parts, sources, strict=True):
+        part[RATER] = [f"{source.label} {name}" for name in part[RATER]]
+    if invented:
+        what = "no column names the raters: each row is a rater of its own"
+    else:
+        what = f"raters of the same name in several groups are different people: {', '.join(shared[:8])}"
+    notes.decisions.append(Decision(what, "give raters names of their own"))
+
+
+def _parse(
+    table: pd.DataFrame, sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
+) -> pd.DataFrame:
+    """Read the ratings as numbers; count empty cells and those that say that there is no rating."""
+    values, unreadable = numbers(table[RATING])
+    written = table[RATING].map(as_text)
+    coded = is_missing(table[RATING], mapping.missing)
+    labelled = _find_labelled(table, sources)
+    no_answer = labelled.notna() & ~coded
+    leave_out_cells(table, coded, "means no rating (--missing)", sources, notes)
+    leave_out_cells(table, no_answer, "has a label that means no rating", sources, notes)
+    if no_answer.any():
+        told = ", ".join(sorted(set(labelled[no_answer])))
+        what = f"{int(no_answer.sum())} ratings are left out by their labels: {told}"
+        notes.decisions.append(Decision(what, "say --missing CODE"))
+    left = coded | no_answer
+    empty = values.isna() & unreadable.isna() & ~left
+    wrong = unreadable.notna() & ~left
+    advice = "correct it, leave it empty, or name it with --missing if it means no rating"
+    notes.problems += _by_cell(unreadable[wrong], table[wrong], sources, "{!r} is not a number", advice)
+    notes.read, notes.empty = len(table), int(empty.sum())
+    notes.empty_as = {str(cell): int(number) for cell, number in written[empty].value_counts().items()}
+    return table.assign(**{RATING: values})[(values.notna() & ~left).to_numpy()]
+
+
+def leave_out_cells(
+    table: pd.DataFrame, mask: pd.Series, why: str, sources: Sequence[Source], notes: Notes
+) -> None:
+    """Note single ratings that are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The ratings.
+    mask : Series of bool
+        Those that are left out.
+    why : str
+        The reason.
+    sources : sequence of Source
+        The tables.
+    notes : Notes
+        Takes the note.
+    """
+    rows = table[mask.to_numpy()]
+    notes.left_out_cells += len(rows)
+    notes.left_out += [
+        LeftOut("cell", as_text(cell), why, 1, sources[source].place, int(index) + 2, str(column))
+        for cell, source, index, column in zip(
+            rows[RATING], rows[SOURCE], rows.index, rows[COLUMN], strict=True
+        )
+    ]
+
+
+def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
+    """Find the ratings whose value label says that there is no answer; give the label."""
+    found = pd.Series(pd.NA, index=range(len(table)), dtype=object)
+    for number, source in enumerate(sources):
+        for column, codes in source.sheet.labels.items():
+            words = {code: label for code, label in codes.items() if _NO_ANSWER.search(label)}
+            if words:
+                here = ((table[SOURCE] == number) & (table[COLUMN] == column)).to_numpy()
+                found[here] = table[RATING][here].map(words).to_numpy()
+    return found.set_axis(table.index)
+
+
+def _by_cell(
+    cells: pd.Series, rows: pd.DataFrame, sources: Sequence[Source], what: str, advice: str
+) -> list[Problem]:
+    """Make a problem for each faulty cell, at its place in the original tables."""
+    problems = []
+    for number, source in enumerate(sources):
+        here = (rows[SOURCE] == number).to_numpy()
+        problems += cell_problems(cells[here], what, advice, source.place, rows[COLUMN][here])
+    return problems
+
+
+def _match(
+    table: pd.DataFrame,
+    sources: Sequence[Source],
+    mapping: RatingsSettings,
+    images: Sequence[str],
+    notes: Notes,
+) -> pd.DataFrame:
+    """Replace the names of images by their paths, and note how they matched."""
+    written = [str(name) for name in table[IMAGE].unique()]
+    known = ImageNames(images)
+    by_number = mapping.by_number and known.numbers_agree(written)
+    notes.matched, notes.pairs = count_ways(written, known, by_number)
+    parts = []
+    for number, source in enumerate(sources):
+        part, problems = match_images(table[table[SOURCE] == number], images, source.place, by_number)
+        notes.problems += [_name_format(problem, notes.unread) for problem in problems]
+        parts.append(part)
+    return pd.concat(parts)
+
+
+def _name_format(problem: Problem, unread: Sequence[str]) -> Problem:
+    """Say of an image that is missing that it is there in a format that is not read."""
+    match = re.match(r"there is no image '(.+?)'", problem.what)
+    stem = Path(match.group(1).replace("\\", "/")).stem.casefold() if match else ""
+    for name in unread:
+        if stem and Path(name).stem.casefold() == stem:
+            return replace(problem, advice=f"{name} is not read in this format; save it as PNG or JPEG")
+    return problem
+
+
+def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
+    """Ask about ratings that look like codes for missing ones; note other values far from all."""
+    far = find_far_values(table[RATING])
+    rest = table[RATING][~table[RATING].isin(far)]
+    for value, number in far.items():
+        span = f"{rest.min():g} to {rest.max():g}"
+        if is_code(value):
+            what = f"{value:g} ({number} of the ratings) looks like a code for no rating; others are {span}"
+            option = f"say --missing {value:g}, or --scale LOWEST HIGHEST if it is a rating"
+            notes.decisions.append(Decision(what, option, "it is taken as missing", code=value))
+        else:
+            notes.notices.append(f"{value:g} ({number} of the ratings) is far from all others, {span}")
+
+
+def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
+    """Refuse judgements that stand twice, one line for each pair of rows."""
+    keys = [word for word in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if word in table]
+    again = table.duplicated(keys, keep=False)
+    if not again.any():
+        return
+    rows = table[again].assign(row=table.index[again] + 2)
+    pairs: dict[tuple[str, int, str, int], tuple[str, int]] = {}
+    for _, same in rows.groupby(keys, sort=False, dropna=False):
+        first = same.iloc[0]
+        for _, later in same.iloc[1:].iterrows():
+            key = (
+                sources[later[SOURCE]].place,
+                int(later["row"]),
+                sources[first[SOURCE]].place,
+                int(first["row"]),
+            )
+            pairs.setdefault(key, (str(later[IMAGE]), 0))
+            pairs[key] = (pairs[key][0], pairs[key][1] + 1)
+    advice = "remove one, or number the judgements in a column 'repeat'"
+    for (place, row, before, row_before), (image, count) in list(pairs.items())[:MOST_LINES]:
+        where = f"row {row_before}" if before == place else f"{before}, row {row_before}"
+        named = " and ".join(key for key in keys if key != REPEAT)
+        rest = f" ({count} ratings, first of {image})" if count > 1 else f" ({image})"
+        if (place, row) == (before, row_before):
+            what = f"two columns rate the same {named}{rest}"
+        else:
+            what = f"has the same {named} as {where}{rest}"
+        notes.problems.append(Problem(what, advice, place, row))
+    if len(pairs) > MOST_LINES:
+        notes.problems.append(Problem(f"{len(pairs) - MOST_LINES} further rows have this fault", advice))
+
+
+def add_groups(
+    table: pd.DataFrame,
+    groups: Mapping[str, str] | None,
+    file: str,
+    sources: Sequence[Source],
+    notes: Notes,
+) -> pd.DataFrame:
+    """Add the groups of the raters' own table; leave out raters whose group is empty.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The ratings.
+    groups : mapping, optional
+        Rater -> group.
+    file : str
+        The table of raters.
+    sources : sequence of Source
+        The tables of ratings.
+    notes : Notes
+        Takes the raters that are left out, and every fault.
+
+    Returns
+    -------
+    DataFrame
+        The ratings with their groups.
+    """
+    if groups is not None:
+        if RATER not in table:
+            raise StudyError(Problem("the ratings name no raters", "say --rater COLUMN", sources[0].place))
+        unknown = sorted(set(table[RATER].unique()) - set(groups))
+        if unknown:
+            raise StudyError(
+                [Problem(f"rater {name!r} is missing", "add the rater", file) for name in unknown[:20]]
+            )
+        table = table.assign(**{GROUP: table[RATER].map(groups)})
+    if GROUP not in table or RATER not in table or not (without := table[GROUP] == "").any() or without.all():
+        return table
+    people = table[without.to_numpy()].groupby(RATER, sort=False)
+    partly = set(table[RATER][~without.to_numpy()])
+    for name, rows in people:
+        source, row = sources[rows[SOURCE].iloc[0]], int(rows.index[0]) + 2
+        if name in partly:
+            what = f"rater {name!r} has no group here, but in other rows"
+            notes.problems.append(Problem(what, "fill it in", source.place, row, GROUP))
+        notes.left_out.append(LeftOut("rater", str(name), "has no group", len(rows), source.place, row))
+    named = ", ".join(map(str, people.groups))
+    what = f"{people.ngroups} raters without a group are left out: {named}"
+    notes.decisions.append(Decision(what, "fill in their group, or give it by --raters"))
+    notes.left_out_cells += int(without.sum())
+    return table[~without.to_numpy()]
+
+
+def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
+    """Refuse empty identifiers, raters in two groups, and groups and traits in two spellings.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The ratings.
+    sources : sequence of Source
+        The tables.
+    notes : Notes
+        Takes every fault, and raters in two spellings as a notice.
+    """
+    for word in (RATER, GROUP, TRAIT):
+        if word not in table:
+            continue
+        empty = table[(table[word] == "").to_numpy()]
+        rows = list(dict.fromkeys(zip(empty[SOURCE], empty.index, strict=True)))
+        notes.problems += [
+            Problem(f"the {word} is empty", "fill it in", sources[source].place, int(row) + 2)
+            for source, row in rows[:MOST_LINES]
+        ]
+        if len(rows) > MOST_LINES:
+            notes.problems.append(Problem(f"{len(rows) - MOST_LINES} further rows have this fault"))
+        for several in find_spellings(table[word].unique()).values():
+            told = " and ".join(map(repr, several))
+            if word == RATER:
+                notes.notices.append(f"{told} are different raters")
+            else:
+                what = f"{told} differ in upper and lower case only"
+                notes.problems.append(Problem(what, f"write each {word} in one way", sources[0].file))
+    if RATER in table and GROUP in table:
+        first = table.drop_duplicates([RATER, GROUP])
+        for rater, rows in first[first[RATER].duplicated(keep=False).to_numpy()].groupby(RATER):
+            places = [f"{rows[GROUP].iloc[one]!r} in row {rows.index[one] + 2}" for one in range(len(rows))]
+            what = f"rater {rater!r} belongs to two groups: {', '.join(places)}"
+            source = sources[rows[SOURCE].iloc[1]]
+            notes.problems.append(Problem(what, "name raters apart", source.place, int(rows.index[1]) + 2))
+
+
+def make_account(
+    table: pd.DataFrame,
+    notes: Notes,
+    sources: Sequence[Source],
+    mapping: Mapping[str, object],
+    images: Sequence[str],
+    landmarks: int,
+) -> ImportAccount:
+    """Write down what was read, used, left out and changed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The ratings that enter the study.
+    notes : Notes
+        What was gathered.
+    sources : sequence of Source
+        The tables.
+    mapping : mapping
+        Which columns hold what.
+    images : sequence of str
+        All images of the folder.
+    landmarks : int
+        Landmark files that were taken along.
+
+    Returns
+    -------
+    ImportAccount
+        The account.
+    """
+    values = table[RATING].value_counts().sort_index()
+    return ImportAccount(
+        tables=tuple(
+            ReadTable(one.file, one.sheet.name, len(one.sheet.cells), one.sheet.notes) for one in sources
+        ),
+        read=notes.read,
+        used=len(table),
+        empty=notes.empty,
+        left_out_cells=notes.left_out_cells,
+        empty_as=notes.empty_as,
+        values={f"{value:g}": int(number) for value, number in values.items()} if len(values) <= 20 else {},
+        lowest=float(table[RATING].min()),
+        highest=float(table[RATING].max()),
+        matched=notes.matched,
+        pairs=notes.pairs,
+        unrated=tuple(sorted(set(images) - set(table[IMAGE]))),
+        left_out=tuple(notes.left_out),
+        changed=tuple(notes.changed),
+        decided=tuple(notes.decided),
+        notices=tuple(notes.notices),
+        landmarks=landmarks,
+        mapping=mapping,
+    )

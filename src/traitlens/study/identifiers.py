@@ -1,0 +1,107 @@
+"""One normal form for the names of raters, groups, traits, images and identities."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"))
+_JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts, but not at their ends
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+
+
+def normal_text(text: str) -> str:
+    r"""Return a text in Unicode NFC, without invisible signs and with single spaces.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The normal form.
+
+    Examples
+    --------
+    >>> normal_text(" zoe\u0308\u200b ") == "zo\u00eb"
+    True
+    """
+    if text.isascii() and "  " not in text and "\n" not in text and "\t" not in text:
+        return text.strip()
+    return " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split()).strip(_JOINERS)
+
+
+def normal_identifier(text: str) -> str:
+    """Return the normal form of an identifier: :func:`normal_text`, and whole numbers without a point.
+
+    Parameters
+    ----------
+    text : str
+        The identifier as it was written.
+
+    Returns
+    -------
+    str
+        The normal form; "007" and "7" stay apart.
+
+    Examples
+    --------
+    >>> normal_identifier("12.0 "), normal_identifier("007")
+    ('12', '007')
+    """
+    text = normal_text(text)
+    whole = _WHOLE_NUMBER.fullmatch(text)
+    return whole.group(1) if whole else text
+
+
+def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
+    """Bring a column of identifiers to the normal form.
+
+    Parameters
+    ----------
+    values : Series of str
+        The identifiers, as objects or categories.
+
+    Returns
+    -------
+    values : Series of str
+        Their normal forms.
+    changed : dict of str to str
+        The identifiers that were written otherwise, and their normal forms.
+    """
+    codes, written = pd.factorize(values, use_na_sentinel=False)
+    cells = ["" if pd.isna(cell) else str(cell) for cell in written]
+    normal = np.array([normal_identifier(cell) for cell in cells], dtype=object)
+    changed = {old: new for old, new in zip(cells, normal, strict=True) if old != new}
+    result = pd.Series(normal[codes] if len(normal) else [], index=values.index, dtype=object)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        result = result.astype("category")
+    return result, changed
+
+
+def find_spellings(names: Iterable[str]) -> Mapping[str, list[str]]:
+    """Find names that differ in upper and lower case only.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names in normal form.
+
+    Returns
+    -------
+    mapping of str to list of str
+        Lower-case form -> the spellings, where there are several.
+
+    Examples
+    --------
+    >>> find_spellings(["Female", "male", "female"])
+    {'female': ['Female', 'female']}
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        spellings.setdefault(name.casefold(), []).append(name)
+    return {lower: several for lower, several in spellings.items() if len(several) > 1}

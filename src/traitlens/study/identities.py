@@ -1,0 +1,150 @@
+"""Which images show the same person: by folder, by name, by a column, or each its own."""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.identifiers import normal_identifier
+from traitlens.words import IMAGE
+
+_KINDS = frozenset(
+    str.split(
+        "f m w b a l o h female male women men woman man girl girls boy boys wf wm bf bm af am lf lm mf "
+        "mm if im asian black white latino latina indian mixed young old adult child children front "
+        "frontal"
+    )
+)
+"""Words that tell kinds of people, not pictures of one person."""
+
+_CONDITIONS = frozenset(
+    str.split(
+        "happy sad angry anger fear fearful afraid neutral disgust disgusted surprise surprised smile "
+        "smiling open closed left right front frontal profile happiness sadness natural edited original "
+        "morphed set1 set2 a b day1 day2 train test images photos faces stimuli"
+    )
+)
+"""Words that tell pictures of one person apart."""
+
+WAYS = ("image", "folder", "name")
+"""Words for --identity: each image its own, its folder, or its name whatever the folder."""
+
+
+def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> dict[str, str]:
+    """Name the identity of each image in a way that was chosen.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Paths below `images/`.
+    way : str
+        "image", "folder", "name" (the name whatever the folder), a column of the ratings, or a regular
+        expression that finds the identity in the path (its first group, where it has one).
+    ratings : DataFrame
+        The ratings, with image and perhaps the column.
+
+    Returns
+    -------
+    dict of str to str
+        Image -> identity.
+
+    Raises
+    ------
+    StudyError
+        If an image has no identity, or two.
+    """
+    paths = {image: PurePosixPath(image) for image in images}
+    if way == "image":
+        return {image: path.with_suffix("").as_posix() for image, path in paths.items()}
+    if way == "name":
+        return {image: path.stem for image, path in paths.items()}
+    if way == "folder":
+        return {image: path.parent.as_posix() for image, path in paths.items()}
+    if way in ratings:
+        pairs = ratings[[IMAGE, way]].drop_duplicates()
+        twice = sorted(pairs[IMAGE][pairs[IMAGE].duplicated()].unique())
+        empty = sorted(pairs[IMAGE][pairs[way] == ""].unique())
+        problems = [
+            Problem(f"image {name!r} has two identities in column {way!r}", "correct it") for name in twice
+        ]
+        problems += [
+            Problem(f"image {name!r} has no identity in column {way!r}", "fill it in") for name in empty
+        ]
+        if problems:
+            raise StudyError(problems)
+        return {row[0]: normal_identifier(row[1]) for row in pairs.itertuples(index=False)}
+    try:
+        pattern = re.compile(way)
+    except re.error as error:
+        what = f"--identity {way!r} is no column and no regular expression ({error})"
+        raise StudyError(Problem(what, f"say {', '.join(WAYS)}, a column or an expression")) from None
+    found = {image: pattern.search(image) for image in images}
+    missing = [image for image, match in found.items() if match is None]
+    if missing:
+        what = f"--identity {way!r} is no column of the table, and as an expression it finds nothing in "
+        raise StudyError(Problem(what + ", ".join(missing[:5]), "correct it"))
+    return {image: match.group(1 if pattern.groups else 0) for image, match in found.items() if match}
+
+
+def guess_identities(images: Sequence[str]) -> tuple[str, str]:
+    """Guess how identities can be told, and what makes the guess doubtful.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Paths below `images/`.
+
+    Returns
+    -------
+    way : {"image", "folder"}
+        See :func:`name_identities`.
+    doubt : str
+        Why several images may show one person; "" where nothing speaks for it.
+
+    Examples
+    --------
+    >>> guess_identities(["face_01.jpg", "face_02.jpg"])
+    ('image', '')
+    >>> guess_identities(["anna_sad.jpg", "anna_happy.jpg", "bea_sad.jpg", "bea_happy.jpg"])[1]
+    'several images look like one person by their names (anna_sad.jpg and anna_happy.jpg)'
+    """
+    paths = [PurePosixPath(image) for image in images]
+    folders = sorted({path.parent.as_posix() for path in paths})
+    stems: dict[str, list[str]] = {}
+    for image, path in zip(images, paths, strict=True):
+        stems.setdefault(path.stem.casefold(), []).append(image)
+    shared = [same for same in stems.values() if len(same) > 1]
+    if sum(map(len, shared)) > len(images) / 2:
+        return "image", f"images of one name lie in several folders ({' and '.join(shared[0][:2])})"
+    if len(folders) > 1:
+        words = {part.casefold() for folder in folders for part in PurePosixPath(folder).parts}
+        told = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"
+        if len(folders) == len(images):
+            return "image", ""
+        if len(folders) < 10 or words & (_KINDS | _CONDITIONS):
+            return "image", f"{told}, which may be persons or kinds of images"
+        return "folder", ""
+    pair = _find_pair([path.stem for path in paths])
+    if pair is not None:
+        named = " and ".join(paths[place].name for place in pair)
+        return "image", f"several images look like one person by their names ({named})"
+    return "image", ""
+
+
+def _find_pair(stems: Sequence[str]) -> tuple[int, int] | None:
+    """Find two names that differ in one word only, where most names have such a partner."""
+    tokens = [re.findall(r"[^\W\d_]+|\d+", stem.casefold()) for stem in stems]
+    for place in range(-1, -1 - max(map(len, tokens), default=0), -1):
+        groups: dict[tuple[str, ...], dict[str, int]] = {}
+        for number, parts in enumerate(tokens):
+            if len(parts) > 1 and len(parts) >= -place and not parts[place].isdigit():
+                rest = tuple(parts[:place] + (parts[place:][1:]))
+                groups.setdefault(rest, {}).setdefault(parts[place], number)
+        shared = [words for words in groups.values() if len(words) > 1]
+        found = {word for words in shared for word in words}
+        if sum(map(len, shared)) >= len(stems) / 2 and 2 <= len(found) <= 10 and not found <= _KINDS:
+            first = list(shared[0].values())
+            return first[0], first[1]
+    return None

@@ -1,0 +1,199 @@
+"""MATLAB files as tables: variables, structs, and matrices whose rows and columns other variables name."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.tables import as_text, check_columns
+from traitlens.study.unpacked import check_matlab
+
+MOST_BYTES = 2**29
+"""The largest variable that is read, in bytes: half a gigabyte."""
+
+
+def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Read the variables of a MATLAB file as the columns of one table.
+
+    A matrix gives a column for each of its own. A variable of text as long as the matrix is wide names these
+    columns; without one they are called `ratings(:,1)`, which is no name of an image or rater.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    table : DataFrame
+        The columns.
+    notes : list of str
+        What was assumed.
+
+    Raises
+    ------
+    StudyError
+        If variables do not fit together as one table.
+    """
+    variables = _unpack_structs(read_mat_variables(path))
+    matrices = {name: value for name, value in variables.items() if _is_matrix(value)}
+    vectors = {
+        name: np.array([_first(item) for item in value.ravel()], dtype=object)
+        for name, value in variables.items()
+        if name not in matrices
+    }
+    if not variables:
+        advice = (
+            "save the table's columns as variables; of a MATLAB table: save table2struct(T, 'ToScalar', true)"
+        )
+        raise StudyError(Problem("holds no variable that can be read", advice, path.name))
+    notes: list[str] = []
+    if not matrices:
+        lengths = [len(cells) for cells in vectors.values()]
+        rows = max(set(lengths), key=lengths.count)
+    else:
+        rows = next(iter(matrices.values())).shape[0]
+    columns: dict[str, np.ndarray] = {}
+    used: set[str] = set()
+    for name, value in matrices.items():
+        check_columns(value.shape[1], path.name)
+        if value.shape[0] != rows:
+            raise _no_table(path, {**matrices, **vectors})
+        names = [
+            vector for vector, cells in vectors.items() if len(cells) == value.shape[1] and _is_text(cells)
+        ]
+        if value.shape[1] == rows and names:
+            what = f"it is not known whether {', '.join(names)} names the rows or the columns of {name}"
+            raise StudyError(Problem(what, "save a struct with a field for each column", path.name))
+        if len(names) > 1:
+            what = f"both {' and '.join(names)} could name the columns of {name}"
+            raise StudyError(Problem(what, "save a struct with a field for each column", path.name))
+        headings = [f"{name}(:,{number + 1})" for number in range(value.shape[1])]
+        if names:
+            used.add(names[0])
+            headings = [as_text(cell) for cell in vectors[names[0]]]
+            notes.append(f"{names[0]} names the columns of {name}")
+        columns |= {heading: value[:, number] for number, heading in enumerate(headings)}
+        if len(columns) != len(set(columns)) or len(set(headings)) != len(headings):
+            raise StudyError(Problem(f"{names[0] if names else name} names columns twice", "", path.name))
+    left = {name: cells for name, cells in vectors.items() if name not in used}
+    wrong = [name for name, cells in left.items() if len(cells) not in (rows, 1)]
+    if wrong:
+        raise _no_table(path, {**matrices, **vectors})
+    for name, cells in left.items():
+        if len(cells) == rows:
+            columns[name] = cells
+        else:
+            notes.append(f"variable {name} holds one value and was not read")
+    # The columns that describe the rows come first, as in other tables.
+    order = [*(name for name in columns if name in left), *(name for name in columns if name not in left)]
+    return pd.DataFrame({name: columns[name] for name in order}), notes
+
+
+def _no_table(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
+    """Make the error for variables of several lengths."""
+    sizes = ", ".join(
+        f"{name} {'x'.join(map(str, value.shape))}" for name, value in list(variables.items())[:8]
+    )
+    advice = "save variables, or the fields of a struct, that have one row for each row of the table"
+    return StudyError(Problem(f"its variables do not make one table ({sizes})", advice, path.name))
+
+
+def _is_matrix(value: np.ndarray) -> bool:
+    """Tell whether a variable has several rows and columns of numbers."""
+    return value.ndim == 2 and min(value.shape) > 1
+
+
+def _is_text(cells: np.ndarray) -> bool:
+    """Tell whether a variable holds names."""
+    return all(isinstance(cell, str) for cell in cells)
+
+
+def _unpack_structs(variables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Replace structs by their fields: a struct of columns, or an array of structs that are the rows."""
+    unpacked: dict[str, np.ndarray] = {}
+    for name, value in variables.items():
+        if not value.dtype.names:
+            unpacked[name] = value
+            continue
+        for field in value.dtype.names:
+            items = value[field].ravel()
+            unpacked[field] = (
+                np.asarray(items[0])
+                if len(items) == 1
+                else np.array([_first(item) for item in items], dtype=object)
+            )
+    return unpacked
+
+
+def _first(item: Any) -> Any:
+    """Unpack a cell of a cell array."""
+    while isinstance(item, np.ndarray) and item.size == 1:
+        item = item.reshape(-1)[0]
+    return "" if isinstance(item, np.ndarray) and item.size == 0 else item
+
+
+def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
+    """Read the variables of a MATLAB file, of version 7.3 (HDF5) or older.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Name -> array, in the file's order; structs of version 7.3 as structured arrays of one element.
+    """
+    import h5py
+    from scipy.io import loadmat
+
+    check_matlab(path)
+    if not h5py.is_hdf5(path):
+        read = loadmat(path, chars_as_strings=True)
+        return {
+            name: np.asarray(value)
+            for name, value in read.items()
+            if not name.startswith("__") and type(value).__name__ != "MatlabOpaque"
+        }
+    with h5py.File(path, "r") as file:
+        return {
+            name: _from_hdf5(file, item)
+            for name, item in file.items()
+            if not name.startswith("#") and "MATLAB_object_decode" not in item.attrs
+        }
+
+
+def _from_hdf5(file: Any, item: Any) -> np.ndarray:
+    """Turn an HDF5 variable into what an older file would hold: MATLAB stores columns first."""
+    import h5py
+
+    if isinstance(item, h5py.Group):
+        fields = {name: _from_hdf5(file, part) for name, part in item.items()}
+        struct = np.empty((1, 1), dtype=[(name, object) for name in fields])
+        for name, value in fields.items():
+            struct[name][0, 0] = value
+        return struct
+    if item.size * max(item.dtype.itemsize, 1) > MOST_BYTES:
+        raise ValueError(f"{item.name} is larger than half a gigabyte")
+    kind = item.attrs.get("MATLAB_class", b"")
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    if item.attrs.get("MATLAB_empty", 0):
+        return np.empty((0, 0), dtype=object)
+    value = np.asarray(item[()]).T
+    if kind == "char":
+        return np.array(["".join(chr(code) for code in row) for row in np.atleast_2d(value)], dtype=object)
+    if kind == "cell" or value.dtype == object:
+        # A field of an array of structs is an array of references as well.
+        cells = [
+            _from_hdf5(file, file[reference])
+            for reference in value.ravel()
+            if isinstance(reference, h5py.Reference)
+        ]
+        unpacked = np.empty(len(cells), dtype=object)
+        unpacked[:] = [_first(cell) for cell in cells]
+        return unpacked
+    return value

@@ -1,0 +1,254 @@
+"""The tables that an import reads: files, and the sheets of workbooks."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.accounts import LeftOut
+from traitlens.study.formats import apply_labels, read_sheets
+from traitlens.study.guessing import divide_columns, guess_mapping
+from traitlens.study.identifiers import normal_text
+from traitlens.study.layouts import WORDS
+from traitlens.study.matching import ImageNames
+from traitlens.study.settings import RatingsSettings
+from traitlens.study.text_files import Sheet
+
+GROUP_WORDS = frozenset(
+    str.split(
+        "group groups autistic autism asd asc td nt neurotypical nonautistic control controls patient "
+        "patients clinical healthy adhd schizophrenia male female males females men women man woman young "
+        "old younger older adults children students experts novices"
+    )
+)
+"""Words in the names of files and sheets that tell groups of raters, not traits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One table of an import.
+
+    Parameters
+    ----------
+    file : str
+        Name of the file.
+    sheet : Sheet
+        The table.
+    several_sheets : bool
+        Whether other sheets of the file are read too.
+    """
+
+    file: str
+    sheet: Sheet
+    several_sheets: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the source is called: its sheet where there are several, else its file."""
+        return normal_text(self.sheet.name if self.several_sheets else Path(self.file).stem)
+
+    @property
+    def place(self) -> str:
+        """Where the table stands, for messages."""
+        return f"{self.file}, sheet {self.sheet.name!r}" if self.several_sheets else self.file
+
+    def words(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Return the cells with labels instead of codes in columns that name something.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            These columns.
+
+        Returns
+        -------
+        DataFrame of str
+            The cells.
+        """
+        return apply_labels(self.sheet.cells, self.sheet.labels, columns)
+
+
+def read_sources(
+    paths: Sequence[Path],
+    sheets: Sequence[str] = (),
+    encoding: str | None = None,
+    first_line: int | None = None,
+) -> tuple[list[Source], list[LeftOut]]:
+    """Read the tables of all files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files.
+    sheets : sequence of str
+        The sheets to read; all visible ones where empty.
+    encoding, first_line : optional
+        See :func:`~traitlens.study.formats.read_sheets`.
+
+    Returns
+    -------
+    sources : list of Source
+        The tables.
+    left_out : list of LeftOut
+        The sheets that are not read.
+
+    Raises
+    ------
+    StudyError
+        If a file cannot be read, or has none of the sheets.
+    """
+    sources, left_out, problems = [], [], []
+    for path in paths:
+        found = read_sheets(path, encoding, first_line)
+        if any(sheet.name for sheet in found) and sheets:
+            chosen = [sheet for sheet in found if sheet.name in sheets]
+            why = "was not chosen"
+            if not chosen:
+                told = ", ".join(repr(sheet.name) for sheet in found)
+                what = f"has no sheet {' or '.join(map(repr, sheets))}"
+                problems.append(Problem(what, f"found: {told}", path.name))
+        else:
+            chosen = [sheet for sheet in found if sheet.visible] or found
+            why = "is hidden"
+        left_out += [
+            LeftOut("sheet", sheet.name, why, file=path.name) for sheet in found if sheet not in chosen
+        ]
+        sources += [Source(path.name, sheet, len(chosen) > 1) for sheet in chosen]
+    if problems:
+        raise StudyError(problems)
+    return sources, left_out
+
+
+def guess_sources(
+    sources: Sequence[Source],
+    images: Sequence[str],
+    keep: Sequence[str],
+    raters: Sequence[str],
+    chosen: dict[str, object],
+) -> tuple[list[Source], list[LeftOut], RatingsSettings]:
+    """Guess one mapping for all tables; sheets that hold no ratings are left out.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The tables.
+    images : sequence of str
+        The images' paths.
+    keep : sequence of str
+        Further columns to keep.
+    raters : sequence of str
+        Names of raters that are known.
+    chosen : dict
+        Settings that are known.
+
+    Returns
+    -------
+    sources : list of Source
+        The tables that hold ratings.
+    left_out : list of LeftOut
+        The sheets that do not.
+    mapping : RatingsSettings
+        The mapping.
+
+    Raises
+    ------
+    StudyError
+        If a file holds no ratings, or tables have different layouts.
+    """
+    guesses: list[tuple[Source, RatingsSettings]] = []
+    left_out: list[LeftOut] = []
+    problems: list[Problem] = []
+    for source in sources:
+        try:
+            cells, labels = source.sheet.cells, source.sheet.labels
+            guess = guess_mapping(cells, images, source.place, keep, labels, raters, **chosen)
+            if guess.layout == "long" and guess.rating is None and "rating" not in cells:
+                raise StudyError(Problem("it is not known which column holds the ratings", file=source.place))
+            guesses.append((source, guess))
+        except StudyError as error:
+            if source.several_sheets:
+                left_out.append(LeftOut("sheet", source.sheet.name, "holds no ratings", file=source.file))
+            problems += [] if source.several_sheets else error.problems
+    if not guesses and not problems:
+        source = sources[0]
+        guess_mapping(source.sheet.cells, images, source.place, keep, source.sheet.labels, raters, **chosen)
+    if problems or not guesses:
+        raise StudyError(problems or Problem("holds no ratings", "check the table", sources[0].file))
+    kept = [source for source, _ in guesses]
+    return kept, left_out, _unite(guesses, ImageNames(images))
+
+
+def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames) -> RatingsSettings:
+    """Make one mapping of the guesses for several tables."""
+    first, mapping = guesses[0]
+    if len(guesses) == 1:
+        return mapping
+    for source, other in guesses[1:]:
+        alike = (other.layout, other.columns if other.layout == "wide" else "", other.pattern is None)
+        if alike != (
+            mapping.layout,
+            mapping.columns if mapping.layout == "wide" else "",
+            mapping.pattern is None,
+        ):
+            what = f"has another layout than {first.place}: {_form(other)}, not {_form(mapping)}"
+            raise StudyError(Problem(what, "say --columns, or import the tables one by one", source.place))
+    spread = tuple(dict.fromkeys(name for _, guess in guesses for name in guess.spread))
+    changes: dict[str, object] = {"spread": spread, "by_number": any(guess.by_number for _, guess in guesses)}
+    if len({guess.pattern for _, guess in guesses}) > 1:
+        columns = {name: source.sheet.cells[name] for source, guess in guesses for name in guess.spread}
+        divided = divide_columns(pd.DataFrame(columns).fillna(""), names, bool(changes["by_number"]))
+        changes["pattern"] = divided[0] if divided else mapping.pattern
+    if len({guess.group_pattern for _, guess in guesses}) > 1:
+        changes["group_pattern"] = None
+    return mapping.model_copy(update=changes)
+
+
+def _form(mapping: RatingsSettings) -> str:
+    """Name a layout."""
+    return "a row for each judgement" if mapping.layout == "long" else f"columns of {mapping.columns}"
+
+
+def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> str | None:
+    """Guess what each of several tables holds: a trait, a group, a rater or a part.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The tables.
+    mapping : RatingsSettings
+        How they are laid out.
+
+    Returns
+    -------
+    str or None
+        "traits", "groups", "raters" or "parts"; None for one table.
+    """
+    if len(sources) < 2:
+        return None
+    columns = {word: getattr(mapping, word) or word for word in WORDS}
+    there = {word: all(columns[word] in source.sheet.cells for source in sources) for word in WORDS}
+    tells_trait = (
+        there["trait"]
+        or mapping.trait_name
+        or mapping.pattern
+        or (mapping.layout == "wide" and mapping.columns == "traits")
+    )
+    tells_rater = there["rater"] or (mapping.layout == "wide" and mapping.columns == "raters")
+    labels = [source.label for source in sources]
+    words = [set(re.findall(r"[^\W\d_]+", label.casefold())) for label in labels]
+    if all(one & GROUP_WORDS for one in words) and not there["group"] and not mapping.group_pattern:
+        return "groups"
+    numbered = [re.sub(r"\d+", "#", label) for label in labels]
+    alike = len(set(numbered)) == 1 and "#" in numbered[0]
+    if mapping.columns == "images" and mapping.layout == "wide" and not there["rater"]:
+        return "parts" if tells_trait or alike else "traits"
+    if not tells_rater and alike:
+        return "raters"
+    if there["rater"]:
+        people = [set(source.sheet.cells[columns["rater"]]) - {""} for source in sources]
+        if all(len(one) == 1 for one in people) and len(set.union(*people)) > 1:
+            return "parts"
+    return "parts" if tells_trait or alike else "traits"

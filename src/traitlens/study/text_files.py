@@ -1,0 +1,341 @@
+"""Separated text of any encoding, with a header that may stand below a title; nothing is cut or shifted."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from traitlens.problems import Problem, StudyError
+from traitlens.study.identifiers import normal_text
+from traitlens.study.tables import MOST_LINES, as_text, check_columns
+
+HEAD = 60
+"""Rows in which the header is looked for."""
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table as text, and what was noticed when it was read.
+
+    Parameters
+    ----------
+    cells : DataFrame of str
+        Its cells; row `i` is line `i + 2` of a spreadsheet.
+    name : str
+        Name of the sheet of a workbook; "" elsewhere.
+    labels : dict
+        Column -> code -> label, where the file labels values (SPSS).
+    notes : tuple of str
+        What was passed over or assumed.
+    visible : bool
+        False for the hidden sheets of a workbook.
+    """
+
+    cells: pd.DataFrame
+    name: str = ""
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    visible: bool = True
+
+
+def read_text(path: Path, encoding: str | None = None, first_line: int | None = None) -> Sheet:
+    """Read separated values; encoding, separator and header are found from the content.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    encoding : str, optional
+        Its encoding; found from the content where missing.
+    first_line : int, optional
+        The line of the header, counted from 1; found where missing.
+
+    Returns
+    -------
+    Sheet
+        The table.
+
+    Raises
+    ------
+    StudyError
+        If rows have more cells than the header names, or a cell swallows rows.
+    """
+    text, notes = _decode_file(path, encoding)
+    if not text.strip():
+        raise StudyError(Problem("is empty", "add the data", path.name))
+    if "\0" in text:
+        raise StudyError(Problem("is no text", "save it as CSV in UTF-8", path.name))
+    declared = re.match(r"sep=([^\w\s]|\t)\r?\n", text.lstrip(), re.IGNORECASE)
+    sample = text[: 2**18].splitlines()[: HEAD + 20]
+    separator = declared.group(1) if declared else find_separator(sample)
+    rows = list(_parse(text, separator, path.name))
+    width = max(map(len, rows[:HEAD]), default=0)
+    check_columns(width, path.name)
+    start, names, skipped = find_header(rows, path.name, first_line)
+    notes += skipped
+    body = rows[start + 1 :]
+    names, noted = _fit_names(names, body, start, separator, text, path.name)
+    notes += noted
+    number = len(names)
+    shared: dict[str, str] = {}  # cells repeat: each different one is kept once
+    cells = [[shared.setdefault(cell, cell) for cell in [*row, *[""] * number][:number]] for row in body]
+    index = range(start, start + len(body))
+    return Sheet(pd.DataFrame(cells, columns=names, index=index, dtype=object), notes=tuple(notes))
+
+
+def _parse(text: str, separator: str, file: str) -> Iterator[list[str]]:
+    """Split a text into rows; refuse a cell that swallowed rows because a quotation mark is missing."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    before, number, width = 0, 0, 0
+    try:
+        for row in reader:
+            number += 1
+            lines, before = reader.line_num - before, reader.line_num
+            width = max(width, len(row))
+            if lines > 1 and number > 1:
+                _check_lines(row, separator, width, number, lines, file)
+            yield row
+    except csv.Error as error:
+        what = f"a quotation mark opens a cell that does not end ({error})"
+        raise StudyError(Problem(what, "remove or close it", file, number + 1)) from error
+
+
+def _check_lines(row: list[str], separator: str, width: int, number: int, lines: int, file: str) -> None:
+    """Refuse a cell with line breaks that holds what looks like rows."""
+    for cell in row:
+        inner = cell.splitlines()[1:]
+        if any(line.count(separator) >= max(1, width - 2) for line in inner):
+            what = f"a cell goes over {lines} lines and holds what look like rows"
+            advice = "a quotation mark is missing or too many; correct it and save the table again"
+            raise StudyError(Problem(what, advice, file, number))
+
+
+def _fit_names(
+    names: list[str], body: Sequence[list[str]], start: int, separator: str, text: str, file: str
+) -> tuple[list[str], list[str]]:
+    """Compare the header with the rows: name a first column of row names, refuse rows that are wider."""
+    number = len(names)
+    filled = [(place, row) for place, row in enumerate(body) if any(row)]
+    wider = [(place, row) for place, row in filled if any(cell.strip() for cell in row[number:])]
+    if not wider:
+        return names, _check_shorter(names, filled, start, file)
+    first = [row[0].strip() for _, row in filled]
+    if len(wider) == len(filled) and all(len(row) == number + 1 for _, row in wider):
+        # R's write.table gives row names no heading. Decimal commas look alike, so more must speak for it.
+        counted = first == [str(place + 1) for place in range(len(first))]
+        quoted = text.lstrip().startswith('"') and all(names)
+        if len(set(first)) == len(first) and (counted or quoted or separator != ","):
+            return ["", *names], [
+                "the header has one name less than the rows have cells: the first column "
+                "was taken as row names"
+            ]
+    advice = "give every column a heading"
+    if separator == ",":
+        advice += "; where numbers have decimal commas, separate the cells by semicolons"
+    problems = [
+        Problem(
+            f"has {len(row)} cells, but the header names {number} columns", advice, file, start + place + 2
+        )
+        for place, row in wider[:MOST_LINES]
+    ]
+    if len(wider) > MOST_LINES:
+        problems.append(Problem(f"{len(wider) - MOST_LINES} further rows have this fault", advice, file))
+    raise StudyError(problems)
+
+
+def _check_shorter(
+    names: list[str], filled: Sequence[tuple[int, list[str]]], start: int, file: str
+) -> list[str]:
+    """Note rows with fewer cells than the header names; refuse a table in which all are."""
+    number = max((place + 1 for place, name in enumerate(names) if name), default=0)
+    shorter = [place for place, row in filled if len(row) < number]
+    if filled and len(shorter) == len(filled):
+        what = f"every row has fewer cells than the header names ({number})"
+        raise StudyError(
+            Problem(what, "remove the heading without a column, or add the column", file, start + 1)
+        )
+    if not shorter:
+        return []
+    rows = ", ".join(str(start + place + 2) for place in shorter[:MOST_LINES])
+    more = f" and {len(shorter) - MOST_LINES} more" if len(shorter) > MOST_LINES else ""
+    return [f"rows with fewer cells than the header were taken as empty at their end: {rows}{more}"]
+
+
+def find_header(
+    rows: Sequence[Sequence[str]], file: str, first_line: int | None = None
+) -> tuple[int, list[str], list[str]]:
+    """Find the row of headings below titles and comments.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        The table's rows.
+    file : str
+        The table's file, for messages.
+    first_line : int, optional
+        The row of the headings, counted from 1, where it is known.
+
+    Returns
+    -------
+    row : int
+        The row of the headings, counted from 0.
+    names : list of str
+        The headings in normal form.
+    notes : list of str
+        Which rows above were passed over.
+    """
+    head = [[normal_text(as_text(cell)) for cell in row] for row in rows[:HEAD]]
+    counts = [sum(map(bool, row)) for row in head]
+    content = [place for place, count in enumerate(counts) if count]
+    if first_line is not None:
+        if not 1 <= first_line <= len(rows):
+            raise StudyError(Problem(f"has no line {first_line}", "correct --first-line", file))
+        place = first_line - 1
+        head = head if place < len(head) else [*head, [normal_text(as_text(cell)) for cell in rows[place]]]
+        return place, head[min(place, len(head) - 1)], []
+    if not content:
+        raise StudyError(Problem("holds no row", "add the data", file))
+    usual = float(np.median([counts[place] for place in content]))
+    start = next(
+        (place for place in content if counts[place] >= 0.75 * usual and not _is_title(head[place])),
+        content[0],
+    )
+    if start != content[0] and _is_data(head, start):
+        start = content[0]
+    names = head[start]
+    notes = []
+    above = [place for place in content if place < start]
+    filled = [name for name in names if name]
+    if above and len(set(filled)) < len(filled):
+        merged = _join_headings(head[above[-1]], names)
+        if merged is not None:
+            names, above = merged, above[:-1]
+            notes.append(f"headings of two rows were joined: {names[-1]!r}")
+    notes += [
+        f"row {place + 1} was passed over: {' '.join(filter(None, head[place]))[:60]!r}" for place in above
+    ]
+    return start, names, notes
+
+
+def _is_title(row: Sequence[str]) -> bool:
+    """Tell whether a row repeats one text, as merged cells of a title do."""
+    filled = [cell for cell in row if cell]
+    return len(filled) > 1 and len(set(filled)) == 1
+
+
+def _is_data(rows: Sequence[Sequence[str]], place: int) -> bool:
+    """Tell whether a row holds numbers, or texts that the rows below repeat, and so is no header."""
+    filled = {column: cell for column, cell in enumerate(rows[place]) if cell}
+    numeric = sum(bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell)) for cell in filled.values())
+    repeated = any(
+        column < len(row) and row[column] == cell
+        for row in rows[place + 1 :]
+        for column, cell in filled.items()
+    )
+    return repeated or 2 * numeric >= len(filled)
+
+
+def _join_headings(upper: Sequence[str], names: Sequence[str]) -> list[str] | None:
+    """Join headings of two rows, where the upper ones stand over several columns."""
+    joined, last = [], ""
+    for place, name in enumerate(names):
+        own = upper[place] if place < len(upper) else ""
+        last = own or last
+        joined.append(f"{last}_{name}" if last and name and last != name else name or own)
+    filled = [name for name in joined if name]
+    return joined if len(set(filled)) == len(filled) else None
+
+
+def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """Decode a file, and note where its encoding was guessed."""
+    content = path.read_bytes()
+    if encoding is not None:
+        try:
+            return content.decode(encoding), []
+        except (UnicodeDecodeError, LookupError) as error:
+            told = " ".join(str(error).split())[:120]
+            raise StudyError(
+                Problem(f"is not in {encoding} ({told})", "name another --encoding", path.name)
+            ) from None
+    text = decode(content)
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        if not any(content.startswith(mark) for mark, _ in _MARKS) and content[:4096].count(0) == 0:
+            odd = sorted(set(re.findall(r"\S*[^\x00-\x7f]\S*", text)))[:3]
+            return text, [
+                f"was read as Western European text (cp1252): {', '.join(odd)}; another --encoding?"
+            ]
+    return text, []
+
+
+def decode(content: bytes) -> str:
+    """Decode text of an unknown encoding: by its byte order mark, as UTF-8, or as Western European.
+
+    Parameters
+    ----------
+    content : bytes
+        The text.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> decode("Größe".encode("latin-1")) == decode("Größe".encode("utf-16"))
+    True
+    """
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding)
+    sample = content[:4096]
+    if sample.count(0) > len(sample) / 4:
+        return content.decode("utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def find_separator(lines: Sequence[str]) -> str:
+    """Find the mark that divides lines into the most, and equally many, cells.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        The first lines of the table.
+
+    Returns
+    -------
+    str
+        Comma, semicolon, tab or bar.
+
+    Examples
+    --------
+    >>> find_separator(["Ratings of May", "image;rating", "a;2,5", "b;3,5"])
+    ';'
+    """
+    bare = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
+
+    def fitness(mark: str) -> tuple[bool, float, int]:
+        """Prefer marks that occur equally often in most lines."""
+        counts = Counter(line.count(mark) for line in bare)
+        number, lines_with = max(counts.items(), key=lambda item: (item[0] > 0, item[1], item[0]))
+        return number > 0, lines_with / max(len(bare), 1), number
+
+    return max("\t;|,", key=fitness)
