@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it prints, and with which code it ends."""
 
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,8 @@ def broken(study, tmp_path):
     lone = ratings[ratings.rater == ratings.rater[0]].assign(rater="alone", group="lonely")
     ratings = pd.concat([ratings, flat, lone, ratings.iloc[[10]]])
     ratings.to_csv(folder / "ratings.csv", index=False)
+    settings = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(re.sub(r"(?m)^(groups|traits) = .*$", "", settings))
     image = sorted((folder / "images").rglob("*.png"))[0]
     image.write_bytes(image.read_bytes()[:300])
     return folder

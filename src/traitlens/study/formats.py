@@ -211,8 +211,8 @@ def _read_separated(path: Path, encoding: str | None = None, first_line: int | N
     """Read text: separated values, or JSON under another suffix."""
     _check_bytes(path.stat().st_size, path.name)
     with path.open("rb") as file:
-        start = decode(file.read(64)).lstrip("\ufeff \r\n\t")
-    if start.startswith(("[{", "[[{", '{"', "[\n", "[\r\n")):
+        start = file.read(64).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t")
+    if start.startswith((b"[{", b"[[{", b'{"', b"[\n", b"[\r\n")):
         return _read_json(path)
     return [read_text(path, encoding, first_line)]
 

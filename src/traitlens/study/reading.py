@@ -309,10 +309,12 @@ def _read_ratings(
             else []
         )
     problems += check_choices(table, settings, file)
-    if settings.groups:
-        table = table[table[GROUP].isin([*settings.groups, ""])]
-    if settings.traits:
-        table = table[table[TRAIT].isin([*settings.traits, ""])]
+    for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
+        unused = sorted(set(table[column].unique()) - {*named, ""}) if named else []
+        if unused:
+            what = f"{column}s that study.toml does not name were left out: {', '.join(unused)}"
+            notices.append(Problem(what, file=file, column=column))
+            table = table[~table[column].isin(unused)]
     columns = table.pop(COLUMN)
     for column in [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]:
         empty = table[column][table[column] == ""]
