@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from traitlens.relevance.analyze import analyze
 
 from traitlens.features.backbone import load_backbone
 from traitlens.features.taps import Tap, compute_features
 from traitlens.readouts.readout import FeatureSpace
 from traitlens.readouts.ridge import fit_ridge
-from traitlens.relevance.analyze import analyze
 from traitlens.report.colouring import colour, smooth, symmetric_limit
 from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.study.drawing.face import draw_face
