@@ -44,9 +44,7 @@ def test_the_browser_is_given_no_token(traitlens, tmp_path, monkeypatch):
 
     def look(address):
         page = Path(address.removeprefix("file://"))
-        opened.append(
-            (address, page, page.read_text(), stat.S_IMODE(page.stat().st_mode), page.parent.stat())
-        )
+        opened.append((address, page, page.read_text(), page.stat(), page.parent.stat()))
 
     def serve(results, machine, announce):
         announce("http://127.0.0.1:9/?token=secret&more=1")

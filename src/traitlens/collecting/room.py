@@ -17,6 +17,7 @@ from traitlens.collecting.session import (
     Step,
     find_fault,
     make_steps,
+    nearest_answer,
     opening,
     progress,
     upcoming_images,
@@ -179,9 +180,10 @@ class Room:
         """Read the group that was chosen, or the only one that there is."""
         if step.kind != "group":
             return self.design.groups[0] if self.design.groups else EVERYONE
-        if body.get("group") not in self.design.groups:
+        group = body.get("group")
+        if not isinstance(group, str) or group not in self.design.groups:
             raise Refused(422, "there is no such group")
-        return str(body["group"])
+        return group
 
     def _answer(self, body: Mapping[str, Any]) -> Answer:
         """Check an answer."""
@@ -191,10 +193,11 @@ class Room:
             raise Refused(422, fault)
         if not (isinstance(device, str) and re.fullmatch(r"[a-z]{1,12} \d{1,5}x\d{1,5}", device)):
             raise Refused(422, "the device is not described")
-        if language not in self.texts:
+        if not isinstance(language, str) or language not in self.texts:
             raise Refused(422, "there is no such language")
         moved = moved if self.design.answer == "slider" else None
-        return Answer(float(body["rating"]), float(body["rt"]), moved, device, str(language))
+        rating = nearest_answer(self.design, body["rating"])
+        return Answer(rating, float(body["rt"]), moved, device, language)
 
 
 def open_room(folder: Path, watcher: Watcher | None = None) -> Room:

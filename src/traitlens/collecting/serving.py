@@ -5,6 +5,7 @@ memory and a socket, which a killed server loses; here the state is the particip
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LONGEST_BODY = 4096
 """Bytes that an answer may have."""
+LONGEST_HEAD = 8192
+"""Bytes that the headers of a request may have."""
 
 PAGES = {
     "/": ("session.html", "text/html; charset=utf-8"),
@@ -83,9 +86,9 @@ def make_app(room: Room) -> "Starlette":
     async def face(request: "Request") -> "Response":
         who(request)
         number = request.path_params["number"]
-        if number >= len(room.faces.files):
+        if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= len(room.faces.files):
             raise Refused(404, "there is no such face")
-        return FileResponse(room.faces.files[number], media_type="image/jpeg")
+        return FileResponse(room.faces.files[int(number)], media_type="image/jpeg")
 
     async def answer(request: "Request") -> "Response":
         participant = who(request)
@@ -103,9 +106,9 @@ def make_app(room: Room) -> "Starlette":
         """Refuse, say so in the log, and tell where the participant is."""
         assert isinstance(error, Refused)
         client = request.client.host if request.client else "?"
-        room.log.warning(
-            "%d %s %s from %s: %s", error.status, request.method, request.url.path[:80], client, error.reason
-        )
+        # Escaped, so that no request writes lines or control codes of its own.
+        told = (request.method[:16], request.url.path[:80], client, error.reason)
+        room.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
         content = {"refused": error.reason, "state": error.state}
         return JSONResponse(
             content, error.status, headers={"Connection": "close"} if error.status == 413 else None
@@ -120,7 +123,7 @@ def make_app(room: Room) -> "Starlette":
         *(Route(path, page) for path in PAGES),
         Route("/api/texts", texts),
         Route("/api/session", session),
-        Route("/api/faces/{number:int}", face),
+        Route("/api/faces/{number}", face),
         Route("/api/answer", answer, methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={Refused: refuse, HTTPException: refuse_address})
@@ -151,14 +154,19 @@ def _page(name: str) -> bytes:
 
 async def _read_body(request: "Request") -> bytes:
     """Read what was sent, but no more than an answer may have."""
+    from starlette.requests import ClientDisconnect
+
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > LONGEST_BODY:
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
         raise Refused(413, "more was sent than an answer may have")
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > LONGEST_BODY:
-            raise Refused(413, "more was sent than an answer may have")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise Refused(413, "more was sent than an answer may have")
+    except ClientDisconnect:
+        raise Refused(400, "the connection ended before the answer did") from None
     return body
 
 
@@ -195,6 +203,8 @@ def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
     try:
         import uvicorn
         from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from traitlens.collecting.limits import Guard, LimitedProtocol, most_connections
     except ImportError as error:
         what = f"collecting ratings needs a package that is not installed ({error.name})"
         raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
@@ -207,9 +217,11 @@ def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
         with socket.socket(family) as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))
+            LimitedProtocol.most = most_connections()
             config = uvicorn.Config(
-                app, log_level="error", access_log=False, server_header=False, lifespan="off"
-            )
+                Guard(app, room.log), http=LimitedProtocol, ws="none", log_level="critical", access_log=False,
+                server_header=False, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
+            )  # fmt: skip
             uvicorn.Server(config).run(sockets=[listening])
     except OSError as error:
         what = f"{host}:{port} cannot be listened at ({error.strerror})"

@@ -304,6 +304,29 @@ def find_fault(design: Design, rating: object, rt: object, moved: object) -> str
     return None
 
 
+def nearest_answer(design: Design, rating: float) -> float:
+    """Return the answer of the scale that a rating means: numbers that are sent may be rounded.
+
+    Parameters
+    ----------
+    design : Design
+        The design.
+    rating : float
+        A rating in which :func:`find_fault` finds none.
+
+    Returns
+    -------
+    float
+        The answer.
+
+    Examples
+    --------
+    >>> nearest_answer(Design((), ("warm",), ("1.png",)), 5.0000001)
+    5.0
+    """
+    return float(design.low + round((rating - design.low) / design.step) * design.step)
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     """Tell whether a value that was sent is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):

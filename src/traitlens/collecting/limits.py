@@ -1,0 +1,122 @@
+"""Limits of a server on the internet: time of a request, connections in all, one plain answer to errors."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+LONGEST_REQUEST = 20.0
+"""Seconds from the first byte of a request, or from an open connection, to the end of its answer."""
+MOST_CONNECTIONS = 1000
+KEPT_FILES = 64
+"""Files that stay free for the store, faces and the log."""
+
+
+def most_connections() -> int:
+    """Return how many connections are held at once, after asking the system for as many files as it allows.
+
+    Returns
+    -------
+    int
+        The number.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows limits handles by memory
+        return MOST_CONNECTIONS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + KEPT_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(8, min(soft, wanted) - KEPT_FILES)
+
+
+class LimitedProtocol(H11Protocol):  # type: ignore[misc]
+    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed."""
+
+    most = MOST_CONNECTIONS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to count the time; make room for the connection."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        self.deadline = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
+        if len(self.connections) > self.most:
+            idle = [one for one in self.connections if one is not self and one.is_idle()]
+            min(idle, key=lambda one: one.since, default=self).transport.abort()
+
+    def is_idle(self) -> bool:
+        """Tell whether no request is being answered."""
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def data_received(self, data: bytes) -> None:
+        """Begin to count the time of a further request."""
+        if self.deadline is None:
+            self.deadline = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Stop counting."""
+        self.since = self.loop.time()
+        self._stop()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop counting."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def _stop(self) -> None:
+        """Stop counting the time of the present request."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+
+class Guard:
+    """An ASGI application that refuses odd requests and answers an unexpected error in one line.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What it guards.
+    log : logging.Logger
+        Is told of errors.
+    """
+
+    def __init__(self, app: Any, log: Any):
+        self.app, self.log = app, log
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            return
+        started = False
+
+        async def sending(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        hosts = sum(name == b"host" for name, _ in scope["headers"])
+        if hosts != 1:
+            await _answer(send, 400, f"a request names one host, not {hosts}")
+            return
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:
+            self.log.error(
+                "500 %s %s: %s", scope["method"], ascii(scope["path"][:80]), ascii(repr(error)[:200])
+            )
+            if not started:
+                await _answer(send, 500, "the server could not answer")
+
+
+async def _answer(send: Any, status: int, text: str) -> None:
+    """Send a short text."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
