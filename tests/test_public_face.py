@@ -23,6 +23,7 @@ INNER = (
     "traitlens.study.drawing",
     "traitlens.pipeline.engines",
     "traitlens.readouts.manifest",
+    "traitlens.readouts.methods_text",
     "traitlens.relevance.entering",
     "traitlens.relevance.layers",
     "traitlens.relevance.propagation",
@@ -61,11 +62,15 @@ def test_public_docstrings_are_complete(module):
 
 
 def _methods(module, name, thing):
-    """List a class's own public methods."""
+    """List a class's own public methods that the classes above it do not document."""
     if not inspect.isclass(thing):
         return []
+    known = {
+        *getattr(thing, "__dataclass_fields__", {}),
+        *(name for one in thing.__mro__[1:] for name in vars(one)),
+    }
     return [
         f"{module}.{name}.{method}"
         for method, function in vars(thing).items()
-        if not method.startswith("_") and inspect.isfunction(inspect.unwrap(function))
+        if not method.startswith("_") and method not in known and inspect.isfunction(inspect.unwrap(function))
     ]
