@@ -35,12 +35,9 @@ APART = 0.6
 """Regions go up at most eight at a time, past all positions that none of them reaches, where so many cover
 less than this share of the image on average; else as many go as maps go back (measured)."""
 
-FEWEST = 4
-"""How many maps it takes for lists to be worth a try."""
-
 COST_OF_WEIGHT = 10
-"""What fetching a weight costs beside its product with one map; a product of whole layers, by tiles, costs
-about as much as one along lists (both measured)."""
+"""What reading a weight costs, in products with one map; a product in whole layers costs about as much as one
+along lists (both measured)."""
 
 
 @dataclass(eq=False)
@@ -190,7 +187,7 @@ class ActiveUnits:
         for step, above in zip(self._steps, self._levels, strict=True):
             around = ndimage.correlate(above.units.counts(), np.ones((3, 3), int), mode="constant")
             listed += float((around * below.arriving.counts()).sum())
-            whole += step.prepared.groups[0].weight.numel() * step.size[0] * step.size[1]
+            whole += step.prepared.groups[0].forth.numel() * step.size[0] * step.size[1]
             below = above
         return cost_of_lists(count) * listed < count * whole
 
@@ -262,7 +259,7 @@ class ActiveUnits:
         first, lanes, values = self._steps[0], len(regions), None
         reached = (regions != 0).any(0).numpy()
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
-            inputs = regions[:, None].expand(-1, group.weight.shape[1], -1, -1)
+            inputs = regions[:, None].expand(-1, group.forth.shape[1], -1, -1)
             here = (
                 (inputs if given is None else inputs * given)
                 .permute(2, 3, 1, 0)
@@ -365,7 +362,7 @@ def _as_rows(step: Step) -> np.ndarray:
 
 def _pixels(group: Group, size: tuple[int, int]) -> Level:
     """List all the inputs of the first convolution."""
-    positions, inputs = size[0] * size[1], group.weight.shape[1]
+    positions, inputs = size[0] * size[1], group.forth.shape[1]
     start = np.arange(positions + 1) * inputs
     units = Units(size, start, np.tile(np.arange(inputs, dtype=np.uint16), positions))
     return Level(units, units, np.arange(start[-1], dtype=np.int32), np.ones(start[-1], np.float32))
@@ -385,7 +382,7 @@ def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
     """Give the values of arriving units as a layer: (region, channel, row, column)."""
     import torch
 
-    channels = step.prepared.groups[0].weight.shape[0]
+    channels = step.prepared.groups[0].forth.shape[0]
     laid_out = np.zeros((values.shape[1], *level.arriving.size, channels), np.float32)
     laid_out.reshape(len(laid_out), -1)[:, level.arriving.places(channels)] = values.T
     return torch.from_numpy(laid_out).permute(0, 3, 1, 2)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from traitlens.features.backbone import Layer
-from traitlens.relevance.convolution import Convolution
 from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
 
 if TYPE_CHECKING:
@@ -19,53 +18,46 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(eq=False)
 class Group:
-    """Terms that share what is given: one convolution, backwards for maps and forwards for regions."""
+    """Terms that share what is given: one convolution, backwards for maps and forwards for regions.
+
+    `forth` holds the weights from inputs to outputs (output, input, 3, 3), `back` those of the transposed
+    convolution.
+    """
 
     given: Given
     shares: tuple[int, ...]
-    weight: "torch.Tensor"
-    direct: bool
+    forth: "torch.Tensor"
 
     @cached_property
-    def back(self) -> Convolution:
-        """Outputs to inputs."""
-        return Convolution(_turn(self.weight), self.direct)
-
-    @cached_property
-    def forth(self) -> Convolution:
-        """Inputs to outputs."""
-        return Convolution(self.weight, self.direct)
-
-    @cached_property
-    def back_from_tap(self) -> Convolution:
-        """Outputs to inputs where relevance enters.
-
-        Units that are off get some, too, and the factors of some of these are large beyond measure. What they
-        send, inputs that are zero undo, but not the rounding that tiles would spread to others.
-        """
-        return Convolution(_turn(self.weight), direct=True)
-
-    @cached_property
-    def forth_to_tap(self) -> Convolution:
-        """Inputs to outputs where relevance enters; see :attr:`back_from_tap`."""
-        return Convolution(self.weight, direct=True)
+    def back(self) -> "torch.Tensor":
+        """Weights from outputs to inputs."""
+        return _channels_last(self.forth.transpose(0, 1).flip(2, 3))
 
     @cached_property
     def weight_back(self) -> np.ndarray:
         """The weights from listed outputs to listed inputs: (row and column of the filter, output, input)."""
-        weight = self.weight.permute(2, 3, 0, 1)
+        weight = self.forth.permute(2, 3, 0, 1)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
 
     @cached_property
     def weight_forth(self) -> np.ndarray:
         """The weights from listed inputs to listed outputs: (row and column of the filter, input, output)."""
-        weight = self.weight.flip(2, 3).permute(2, 3, 1, 0)
+        weight = self.forth.flip(2, 3).permute(2, 3, 1, 0)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
 
 
-def _turn(weight: "torch.Tensor") -> "torch.Tensor":
-    """Give the weights of the transposed convolution."""
-    return weight.transpose(0, 1).flip(2, 3)
+def convolve(values: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
+    """Convolve by 3x3 with padding 1 and without a bias."""
+    from torch.nn import functional
+
+    return functional.conv2d(_channels_last(values), weight, padding=1)
+
+
+def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
+    """Lay values out with the channels of a position side by side, in which convolutions are fastest."""
+    import torch
+
+    return values.contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(eq=False)
@@ -76,7 +68,7 @@ class PreparedLayer:
     rule: Rule
     is_first: bool
     pool: str | None = None
-    sums: dict[tuple[Given, Modify], Convolution] = field(default_factory=dict)
+    sums: dict[tuple[Given, Modify], "torch.Tensor"] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
 
@@ -108,8 +100,7 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
     for number, term in terms:
         key = (term.given, term.weight)
         if rule.shares[number].divide and key not in prepared.sums and key != ("input", whole):
-            # Directly: a small sum beside large ones would drown in the rounding of tiles.
-            prepared.sums[key] = Convolution(term.weight(layer.weight), direct=True)
+            prepared.sums[key] = _channels_last(term.weight(layer.weight))
     for given in dict.fromkeys(term.given for _, term in terms):
         by_share: dict[int, torch.Tensor] = {}
         for number, term in terms:
@@ -119,10 +110,7 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         weight = torch.cat(list(by_share.values()))
         if is_first and given == "one":
             weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
-        # Shares of opposite signs nearly cancel, and sums over flat weights do: they would enlarge the
-        # rounding of tiles.
-        direct = len(rule.shares) > 1 or given == "one"
-        prepared.groups.append(Group(given, tuple(by_share), weight, direct))
+        prepared.groups.append(Group(given, tuple(by_share), _channels_last(weight)))
     return prepared
 
 
@@ -152,16 +140,16 @@ def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds)
     # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
     sums: dict[tuple[Given, Modify], torch.Tensor] = {}
     sums["input", whole] = functional.conv2d(values, layer.weight, layer.bias, padding=1)
-    for (kind, modify), convolution in prepared.sums.items():
+    for (kind, modify), weight in prepared.sums.items():
         here = given[kind]
         if kind not in ("one", "low", "high"):
             assert here is not None
-            sums[kind, modify] = convolution(here)
+            sums[kind, modify] = convolve(here, weight)
             continue
         key = (kind, modify, values.shape[2:])
         if key not in prepared.of_ones:
             filled = torch.ones_like(values) if here is None else here.expand_as(values)
-            prepared.of_ones[key] = convolution(filled)
+            prepared.of_ones[key] = convolve(filled, weight)
         sums[kind, modify] = prepared.of_ones[key]
     bias = layer.bias.view(1, -1, 1, 1)
     convolved = sums["input", whole]

@@ -8,6 +8,7 @@ lies between two convolutions. And relevance passes a maximum pooling by enlargi
 factor, set to zero wherever the maximum was not.
 """
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -15,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone
-from traitlens.relevance.active_units import FEWEST, ActiveUnits, can_list
+from traitlens.relevance.active_units import ActiveUnits, can_list
 from traitlens.relevance.layers import Forward, PreparedLayer, prepare, run_forward
 from traitlens.relevance.methods import Method
 from traitlens.relevance.steps import (
@@ -34,6 +35,13 @@ from traitlens.relevance.steps import (
 
 if TYPE_CHECKING:
     import torch
+
+
+FEWEST = 3
+"""Number of maps from which on active units may be the faster way."""
+
+WHOLE_LAYERS = "TRAITLENS_WHOLE_LAYERS"
+"""Environment variable; where it is set, relevance goes through whole layers whatever the number of maps."""
 
 
 class Propagator:
@@ -200,17 +208,23 @@ class Passage:
         like = next(iter(relevance.values()))
         maps = torch.empty((count, *self.shape), device=like.device)
         with torch.inference_mode():
-            units = self._active_units if count >= FEWEST else None
-            if units is not None and units.pay(count):
+            units = self._choose_way(count)
+            if units is not None:
                 units.back(relevance, maps)
             else:
                 self._descend(len(self._steps) - 1, None, relevance, maps)
         return maps
 
+    def _choose_way(self, count: int) -> ActiveUnits | None:
+        """Return the active units where they are the faster way for so many maps, else None: whole layers."""
+        if count < FEWEST or os.environ.get(WHOLE_LAYERS) or not can_list(self._steps):
+            return None
+        return self._active_units if self._active_units.pay(count) else None
+
     @cached_property
-    def _active_units(self) -> ActiveUnits | None:
-        """The units that relevance passes, where it can go along them."""
-        return ActiveUnits(self._steps) if can_list(self._steps) else None
+    def _active_units(self) -> ActiveUnits:
+        """The units that relevance passes."""
+        return ActiveUnits(self._steps)
 
     def back_to_input(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
         """Send relevance from the taps to the units of a network that continues another one.
@@ -283,8 +297,8 @@ class Passage:
         at_once = min(maps_at_once(step) for step in self._steps)
         taps: dict[str, list[torch.Tensor]] = {}
         with torch.inference_mode():
-            units = self._active_units if len(regions) >= FEWEST else None
-            if units is not None and units.pay(len(regions)):
+            units = self._choose_way(len(regions))
+            if units is not None:
                 return units.forth(regions)
             for part in parts(len(regions), at_once):
                 for tap, values in self._ascend(regions[part]).items():

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from traitlens.relevance.layers import Forward, PreparedLayer
+from traitlens.relevance.layers import Forward, PreparedLayer, convolve
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +29,6 @@ class Step:
     plain_factors: list["torch.Tensor"] | None
     given: list["torch.Tensor | None"]
     size: tuple[int, int]
-
-    @property
-    def has_tap(self) -> bool:
-        """Whether relevance enters at the convolution's output or behind its pooling."""
-        return self.is_tap or self.plain_factors is not None
 
 
 def single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
@@ -136,11 +131,10 @@ def step_back(
     assert some is not None
     total = None
     for group, given in zip(step.prepared.groups, step.given, strict=True):
-        convolution = group.back_from_tap if step.has_tap else group.back
-        room = convolution.room(len(some), step.size)
-        for number, part in zip(group.shares, room.chunk(len(group.shares), 1), strict=True):
+        stacked = group.back.new_empty(len(some), *step.size, group.back.shape[1]).permute(0, 3, 1, 2)
+        for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
             _multiply(step, number, carried, plain, part)
-        values = convolution.convolve(room)
+        values = convolve(stacked, group.back)
         if len(step.given) == 1:
             return values
         if given is not None:
@@ -155,26 +149,26 @@ def _multiply(
     share: int,
     carried: "torch.Tensor | None",
     plain: "torch.Tensor | None",
-    room: "torch.Tensor",
+    out: "torch.Tensor",
 ) -> None:
-    """Multiply what arrives by a share's factor, from a pooling to what it pooled, into the room."""
+    """Multiply what arrives by a share's factor, from a pooling to what it pooled."""
     import torch
 
     if carried is None:
-        room.zero_()
+        out.zero_()
     elif step.prepared.pool is None:
-        torch.mul(carried, step.factors[share], out=room)
+        torch.mul(carried, step.factors[share], out=out)
     else:
         factor = step.factors[share]
         rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
         if (rows, columns) != step.size:
-            room.zero_()  # rows and columns left over are in no window
-        last = room.permute(0, 2, 3, 1)[:, :rows, :columns]
-        windows = last.view(len(room), rows // 2, 2, columns // 2, 2, -1)
+            out.zero_()  # rows and columns left over are in no window
+        last = out.permute(0, 2, 3, 1)[:, :rows, :columns]
+        windows = last.view(len(out), rows // 2, 2, columns // 2, 2, -1)
         torch.mul(carried.permute(0, 2, 3, 1)[:, :, None, :, None], factor, out=windows)
     if plain is not None:
         assert step.plain_factors is not None
-        room.addcmul_(plain, step.plain_factors[share])
+        out.addcmul_(plain, step.plain_factors[share])
 
 
 def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
@@ -209,9 +203,10 @@ def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
     sent: list[torch.Tensor | None] = [None] * len(step.factors)
     for group, given in zip(step.prepared.groups, step.given, strict=True):
         mine = values if len(step.given) == 1 or given is None else values * given
-        convolution = group.forth_to_tap if step.has_tap else group.forth
-        channels = convolution.into
-        stacked = convolution(mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1))
+        channels = group.forth.shape[1]
+        stacked = convolve(
+            mine if mine.shape[1] == channels else mine.expand(-1, channels, -1, -1), group.forth
+        )
         for number, part in zip(group.shares, stacked.chunk(len(group.shares), 1), strict=True):
             before = sent[number]
             sent[number] = part if before is None else before + part
