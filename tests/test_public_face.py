@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from numpydoc.validate import validate
@@ -74,3 +75,13 @@ def _methods(module, name, thing):
         for method, function in vars(thing).items()
         if not method.startswith("_") and method not in known and inspect.isfunction(inspect.unwrap(function))
     ]
+
+
+@pytest.mark.parametrize("room", ["features", "readouts", "relevance"])
+def test_public_names_of_a_room_are_there_and_documented(room):
+    package = importlib.import_module(f"traitlens.{room}")
+    listed = (Path(__file__).parents[1] / "docs" / "api.md").read_text("utf-8").split()
+    assert len(package.__all__) > 10
+    for name in package.__all__:
+        assert not inspect.ismodule(getattr(package, name)), name
+        assert f"traitlens.{room}.{name}" in listed, name

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from traitlens.features.backbone import load_backbone, stack_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
-from traitlens.features.spaces import FeatureSpace
-from traitlens.features.taps import Tap, compute_features
+from traitlens.features.spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import TraitlensError
 
@@ -51,15 +53,38 @@ def test_activations_agree_with_a_literal_forward_pass(backbone, images):
             channels, rows, columns = values.shape
             values = values.reshape(channels, rows // 2, 2, columns // 2, 2).max((2, 4))
     averaged = values.reshape(6, 2, 4, 2, 4).mean((2, 4))
-    got = compute_features(backbone, [images[:1]], [TAP])[TAP][0]
+    (got,) = extract(backbone, [FeatureSpace(TAP)], images[:1])[FeatureSpace(TAP)]
     np.testing.assert_allclose(got, averaged, rtol=1e-4, atol=1e-3)
 
 
 def test_views_give_what_the_crop_gives(backbone, images):
     image, left = FeatureSpace(TAP), FeatureSpace(TAP, view="left")
     got = extract(backbone, [image, left], images, VIEWS)
-    close(got[image], compute_features(backbone, [images], [TAP])[TAP])
-    close(got[left], compute_features(backbone, [images[:, :, :16]], [TAP])[TAP])
+    for space, pixels in ((image, images), (left, images[:, :, :16])):
+        close(got[space], TAP.average(backbone.activations(pixels, [TAP.layer])[TAP.layer]))
+
+
+@given(
+    st.tuples(*[st.integers(0, 11)] * 2, *[st.integers(13, 24)] * 2),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_way_back_from_a_picture_is_the_transpose_and_keeps_sums(edges, size, mirrored):
+    left, top, right, bottom = (edge / 24 for edge in edges)
+    view = View("part", (left, top, right, bottom), size)
+    pictures = Pictures([FeatureSpace(TAP, view="part", mirror=True)], {"part": view})
+    picture = Picture("part", mirrored)
+    rng = np.random.default_rng(0)
+    maps, masks = rng.normal(size=(2, size[1], size[0])), rng.random((3, 24, 24))
+    back = pictures.to_image(maps, picture, (24, 24))
+    forth = pictures.from_image(masks, picture, (size[1], size[0]))
+    np.testing.assert_allclose(back.sum((1, 2)), maps.sum((1, 2)), rtol=0, atol=1e-5 * np.abs(maps).sum())
+    got, expected = np.einsum("nyx,myx->nm", back, masks), np.einsum("nyx,myx->nm", maps, forth)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(maps).sum())
+    outside = np.ones((24, 24), bool)
+    outside[edges[1] : edges[3], edges[0] : edges[2]] = False
+    assert not back[:, outside].any()
 
 
 def test_mirrored_spaces_do_not_change_when_the_image_is_mirrored(backbone, images):

@@ -1,6 +1,7 @@
 """Layers that are trained on: what they learn, and that they stay in saved models and maps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, TraitlensError
 from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.readouts.saved import TraitModels
 from traitlens.readouts.tuning import Tuning, fit_finetune
 from traitlens.relevance.attribution import analyze, explain_with_ledger
@@ -107,13 +109,36 @@ def test_what_was_trained_is_kept_and_read_again(study, backbone, tmp_path, monk
     pd.testing.assert_frame_equal(first.choices, again.choices)
 
 
+def test_networks_of_another_fit_are_not_used_and_removed(study, backbone, tmp_path):
+    """Whatever training depends on: its digest changes, and what was kept goes."""
+    features, targets, folds = study
+    layers, once = backbone.layers[2:], Tuning(batch=20, most_epochs=1)
+
+    def fit(folds=folds, layers=layers, seed=0, tuning=once):
+        fit_finetune(features, targets, folds, layers, seed, tuning, folder=tmp_path)
+        return {file.name for file in tmp_path.iterdir()}
+
+    biased = [layer if layer.bias is None else replace(layer, bias=layer.bias + 1) for layer in layers]
+    renamed = [replace(layer, name=f"{layer.name}0") for layer in layers]
+    # The same outer folds; other identities, and with them another inner split.
+    identities = folds.assign(identity=folds["fold"].astype(str) + [str(place // 4) for place in range(40)])
+    first = fit()
+    for change in (
+        {"folds": identities},
+        {"layers": biased},
+        {"layers": renamed},
+        {"seed": 1},
+        {"tuning": Tuning(batch=10, most_epochs=1)},
+    ):
+        files = fit(**change)
+        assert len(files) == 4
+        assert not files & first
+    assert fit() == first
+
+
 @pytest.mark.parametrize("method", ["gradient", "lrp.z", "lrp.sequential_preset_a_flat"])
 def test_maps_are_those_of_the_network_with_the_trained_layers(method, fitted, study, backbone, images):
     """The same readout as a linear one on a network whose last layers were exchanged."""
-    from dataclasses import replace
-
-    from traitlens.readouts.readout import LinearPart, LinearReadout
-
     readout = fitted.find("a", "warm", 0)
     exchanged = replace(backbone, layers=(*backbone.layers[:2], *readout.tail.network.layers))
     part = LinearPart(

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from traitlens.features.backbone import stack_backbone
+from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.spaces import FeatureSpace
-from traitlens.features.taps import Tap, compute_features
+from traitlens.features.taps import Tap
 from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.attribution import analyze
 from traitlens.relevance.regions import RegionOperators, region_kernels
@@ -26,9 +27,7 @@ def test_region_kernels_times_duals_are_sums_of_maps(mirror):
     backbone = stack_backbone("toy", tensors, VGG_CAFFE, "toy")
     pixels = rng.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
     space = FeatureSpace(Tap("block2_pool", 2), mirror=mirror)
-    views = [pixels, pixels[:, :, ::-1]] if mirror else [pixels]
-    seen = [compute_features(backbone, [view], [space.tap])[space.tap] for view in views]
-    features = np.mean(seen, axis=0, dtype=np.float32)
+    features = extract(backbone, [space], pixels)[space]
     folds = pd.DataFrame({"image": range(12), "identity": range(12), "fold": np.arange(12) % 2})
     targets = folds[["image"]].assign(group="all", trait="warm", rating=rng.normal(4, 1, 12), n=1)
     fitted = fit_ridge({space: features}, targets, folds, penalties=[0.1])

@@ -1,4 +1,8 @@
-"""What the network sees: weights, preprocessing, backbone and taps.
+"""What the network computes of an image: weights, preprocessing, backbone, taps and features.
 
-Comes in: RGB pixels. Goes out: activations at the taps.
+Comes in: RGB pixels. Goes out: features of the taps.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -103,8 +103,8 @@ class ReadoutMethod:
 
     Examples
     --------
-    >>> find_readout("ridge").spaces(ReadoutSettings(tap="block4_pool", grid=7))
-    {FeatureSpace(tap=Tap(layer='block4_pool', grid=7), view='image', transform='none', mirror=False): 1.0}
+    >>> [str(space.tap) for space in find_readout("ridge").spaces(ReadoutSettings(grid=7))]
+    ['block4_pool 7x7']
     """
 
     name: str
@@ -113,9 +113,7 @@ class ReadoutMethod:
     methods_text: Callable[[ReadoutSettings], tuple[str, tuple[str, ...]]]
     spaces: Callable[[ReadoutSettings], dict[FeatureSpace, float]] = lambda _: {END_OF_VGG16: 1.0}
     options: Callable[[ReadoutSettings, FitContext], dict[str, Any]] = lambda _settings, _context: {}
-    cost: Callable[[ReadoutSettings, int, int, int], FitCost] = lambda _settings, images, _folds, width: (
-        FitCost(memory=16.0 * images * width)
-    )
+    cost: Callable[[ReadoutSettings, int, int, int], FitCost] = _cost_of_features
     reads_one_space: Callable[[ReadoutSettings], bool] = lambda _: False
     input_divisor: float = 1.0
     centred: bool = True

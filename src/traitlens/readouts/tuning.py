@@ -6,7 +6,7 @@ them. One rule stops all networks: the number of epochs with the smallest error 
 identities.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,8 @@ def fit_finetune(
     device : str, default "cpu"
         Where. Steps are made in bfloat16 where the device computes in it.
     folder : Path or None
-        Where trained networks are kept, so that a run that was stopped goes on; nothing is kept where None.
+        Where trained networks are kept, so that a run that was stopped goes on; those of earlier fits to
+        other data are removed. Nothing is kept where None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 
@@ -110,6 +111,7 @@ def fit_finetune(
     check_counts(matrix.names, matrix.ratings, folds)
     predicted = np.full(matrix.ratings.shape, np.nan)
     readouts, choices = {}, {}
+    files: list[Path | None] = []
     groups = np.array([group for group, _ in matrix.names])
     for fold in sorted(int(number) for number in folds[FOLD].unique()):
         rows = np.flatnonzero((folds[FOLD] != fold).to_numpy())
@@ -119,8 +121,10 @@ def fit_finetune(
             columns = np.flatnonzero(groups == group)
             ratings = matrix.ratings[np.ix_(rows, columns)]
             means, spreads = np.nanmean(ratings, axis=0), np.nanstd(ratings, axis=0)
-            work = _Work(values, rows, (ratings - means) / spreads, layers, tuning, seed, device)
-            tail, weight, epochs, error = _kept(folder, work, held)
+            work = _Work(values, rows, (ratings - means) / spreads, layers, tuning, seed, device, held)
+            file = None if folder is None else Path(folder) / f"{work.digest()[:32]}.safetensors"
+            tail, weight, epochs, error = _read_or_train(file, work)
+            files.append(file)
             reference = tail.averages(values[rows]).mean(axis=0)
             averages = tail.averages(values[inside])
             for place, column in enumerate(columns):
@@ -136,6 +140,8 @@ def fit_finetune(
                 }  # fmt: skip
             if progress is not None:
                 progress(len(columns))
+    if folder is not None:
+        _remove_others(Path(folder), files)
     return FittedReadouts(
         readouts=tuple(readouts[key] for key in sorted(readouts)),
         predictions=tabulate_predictions(matrix, predicted, folds),
@@ -155,36 +161,51 @@ class _Work:
     tuning: Tuning
     seed: int
     device: str
+    held: np.ndarray
 
     def digest(self) -> str:
-        """Digest everything that the result depends on but the device."""
-        weights = [layer.weight.cpu().numpy() for layer in self.layers if layer.weight is not None]
-        return digest(self.values[self.rows], self.wanted, weights, self.tuning, self.seed)
+        """Digest everything that the result depends on."""
+        layers = [
+            (
+                layer.name,
+                *(None if part is None else part.cpu().numpy() for part in (layer.weight, layer.bias)),
+            )
+            for layer in self.layers
+        ]
+        values, bfloat16 = self.values[self.rows], computes_bfloat16(self.device)
+        return digest(values, self.wanted, self.held, layers, self.tuning, self.seed, bfloat16)
 
 
-def _kept(folder: Path | None, work: _Work, held: np.ndarray) -> tuple[Tail, np.ndarray, int, float]:
-    """Read a trained network from the folder, or train and keep it."""
-    if folder is None:
-        return _choose_and_train(work, held)
+def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, int, float]:
+    """Read a trained network from its file, or train it and write the file."""
+    if file is None:
+        return _choose_and_train(work)
     from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
 
-    file = Path(folder) / f"{work.digest()[:32]}.safetensors"
     names = tuple(layer.name for layer in work.layers)
     try:
         tensors = load_file(file)
         weight, (epochs, error) = tensors.pop("head"), tensors.pop("choice")
         return Tail(names, tensors), weight, int(epochs), float(error)
     except (OSError, KeyError, SafetensorError):  # not there, or damaged: trained again
-        tail, weight, epochs, error = _choose_and_train(work, held)
+        tail, weight, epochs, error = _choose_and_train(work)
     with write_whole(file) as temporary:
         kept = {**tail.tensors, "head": weight, "choice": np.array([epochs, error])}
         save_file({name: np.ascontiguousarray(values) for name, values in kept.items()}, temporary)
     return tail, weight, epochs, error
 
 
-def _choose_and_train(work: _Work, held: np.ndarray) -> tuple[Tail, np.ndarray, int, float]:
+def _remove_others(folder: Path, files: Collection[Path | None]) -> None:
+    """Remove the networks of earlier fits."""
+    for file in folder.glob("*.safetensors"):
+        if file not in files:
+            file.unlink(missing_ok=True)
+
+
+def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
     """Choose the number of epochs on identities that were set aside, then train on all of them."""
+    held = work.held
     errors = _train(work, np.flatnonzero(~held), work.tuning.most_epochs, np.flatnonzero(held))[2]
     epochs = int(np.argmin(errors)) + 1
     tail, weight, _ = _train(work, np.arange(len(held)), epochs)

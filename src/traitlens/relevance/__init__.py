@@ -1,4 +1,8 @@
-"""Predictions back to pixels: rules, methods, propagation and its checks.
+"""Relevance of pixels: rules, methods, propagation and its checks.
 
 Comes in: a backbone, readouts and images. Goes out: relevance maps in rating units.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

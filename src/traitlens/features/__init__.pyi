@@ -1,0 +1,14 @@
+from .backbone import Backbone as Backbone
+from .backbone import find_device as find_device
+from .backbone import load_backbone as load_backbone
+from .catalogue import BackboneDescription as BackboneDescription
+from .catalogue import describe_backbone as describe_backbone
+from .catalogue import describe_backbones as describe_backbones
+from .extraction import extract as extract
+from .preprocessing import PREPROCESSINGS as PREPROCESSINGS
+from .preprocessing import Preprocessing as Preprocessing
+from .spaces import FeatureSpace as FeatureSpace
+from .stacks import add_stack as add_stack
+from .taps import Tap as Tap
+from .views import FACE_VIEWS as FACE_VIEWS
+from .views import View as View

@@ -1,0 +1,17 @@
+from .cao2023 import fit_cao2023 as fit_cao2023
+from .dense import fit_dense as fit_dense
+from .estimator import RidgeReadout as RidgeReadout
+from .fitted import FittedReadouts as FittedReadouts
+from .folds import assign_folds as assign_folds
+from .readout import DenseReadout as DenseReadout
+from .readout import LinearPart as LinearPart
+from .readout import LinearReadout as LinearReadout
+from .readout import Readout as Readout
+from .readout import TunedReadout as TunedReadout
+from .registry import METHODS as METHODS
+from .registry import ReadoutMethod as ReadoutMethod
+from .registry import find_readout as find_readout
+from .registry import register as register
+from .ridge import fit_ridge as fit_ridge
+from .saved import TraitModels as TraitModels
+from .tuning import fit_finetune as fit_finetune
