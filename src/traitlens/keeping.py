@@ -21,6 +21,7 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.problems import Problem, TraitlensError
+from traitlens.spreadsheets import protect, unprotect
 
 PARTIAL = ".partial-"
 
@@ -162,7 +163,7 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> None:
+def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protected: bool = True) -> None:
     """Write a table as CSV (UTF-8, comma, point), whole or not at all.
 
     Parameters
@@ -171,11 +172,14 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame]) -> Non
         The file.
     table : DataFrame or iterable of DataFrame
         The table, or its parts one after the other; the index is not written.
+    protected : bool, default True
+        Whether text is kept from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
     """
     parts = [table] if isinstance(table, pd.DataFrame) else table
     with write_whole(path) as temporary:
         for number, part in enumerate(parts):
-            part.to_csv(temporary, index=False, header=number == 0, mode="a")
+            shown = protect(part) if protected else part
+            shown.to_csv(temporary, index=False, header=number == 0, mode="a")
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -196,7 +200,7 @@ def read_table(path: Path) -> pd.DataFrame:
     table = pd.read_csv(path, dtype={**texts, **numbers}, keep_default_na=False, na_values=[""])
     names = [name for name in words.NAMES if name in table]
     table[names] = table[names].fillna("")
-    return table
+    return unprotect(table)
 
 
 def size_of(path: Path) -> int:

@@ -133,7 +133,8 @@ def export_ratings(
     if target.exists() and not replace:
         raise TraitlensError(Problem("is there already", "say --replace, or name another --out", str(target)))
     ratings = collected_ratings(folder, further)
-    write_table(target, ratings)
+    # The study's names stay as they are, and what participants sent was checked.
+    write_table(target, ratings, protected=False)
     return target, ratings
 
 

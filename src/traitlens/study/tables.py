@@ -11,6 +11,7 @@ import pyarrow
 from pandas.api.types import union_categoricals
 
 from traitlens.problems import Problem, StudyError
+from traitlens.spreadsheets import unprotect
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
@@ -61,6 +62,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
         told = " ".join(str(error).split())[:200]
         return None, [Problem(f"cannot be read as a table ({told})", "save it as CSV in UTF-8", path.name)]
     table.columns = [str(column).strip() for column in table.columns]
+    table = unprotect(table)
     if table.empty:
         return None, [Problem("holds no row", "add the data", path.name)]
     return table.reset_index(drop=True), []

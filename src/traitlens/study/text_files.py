@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError
+from traitlens.spreadsheets import unprotect
 from traitlens.study.identifiers import normal_text
 from traitlens.study.tables import MOST_LINES, as_text, check_columns
 
@@ -93,7 +94,8 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     shared: dict[str, str] = {}  # cells repeat: each different one is kept once
     cells = [[shared.setdefault(cell, cell) for cell in [*row, *[""] * number][:number]] for row in body]
     index = range(start, start + len(body))
-    return Sheet(pd.DataFrame(cells, columns=names, index=index, dtype=object), notes=tuple(notes))
+    table = unprotect(pd.DataFrame(cells, columns=names, index=index, dtype=object))
+    return Sheet(table, notes=tuple(notes))
 
 
 def _parse(text: str, separator: str, file: str) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from traitlens.keeping import read_table, refuse_other_files, write_whole
 from traitlens.problems import unknown_choice
+from traitlens.spreadsheets import protect
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
 
@@ -144,6 +145,16 @@ def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
             named.unlink(missing_ok=True)
 
 
+def _write_excel(table: pd.DataFrame, path: Path) -> None:
+    """Write a workbook in which every text is text, never a formula."""
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        table.to_excel(writer, index=False)
+        for row in writer.book.active.iter_rows():
+            for cell in row:
+                if cell.data_type == "f":
+                    cell.data_type = "s"
+
+
 def _write_spss(table: pd.DataFrame, path: Path) -> None:
     """Write SPSS, whose names of variables are letters, digits and _ and differ in more than case."""
     import pyreadstat
@@ -172,10 +183,10 @@ def _write_matlab(table: pd.DataFrame, path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": lambda table, path: table.to_csv(path, index=False),
-    ".tsv": lambda table, path: table.to_csv(path, index=False, sep="\t"),
+    ".csv": lambda table, path: protect(table).to_csv(path, index=False),
+    ".tsv": lambda table, path: protect(table).to_csv(path, index=False, sep="\t"),
     ".parquet": lambda table, path: table.to_parquet(path, index=False),
-    ".xlsx": lambda table, path: table.to_excel(path, index=False),
+    ".xlsx": _write_excel,
     ".sav": _write_spss,
     ".mat": _write_matlab,
 }
@@ -305,7 +316,7 @@ def write_psych_ds(
     with write_whole(Path(out)) as folder:
         (folder / "data").mkdir(parents=True)
         for name, table in tables.items():
-            table.to_csv(folder / "data" / f"{name}.csv", index=False)
+            protect(table).to_csv(folder / "data" / f"{name}.csv", index=False)
         content = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (folder / "dataset_description.json").write_text(content, encoding="utf-8")
         readme = f"# {study.settings.name}\n\n{text}\n\nImages are not part of this dataset.\n"
