@@ -10,7 +10,6 @@ from traitlens.features.regional import RegionalExtractor, RegionalFaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
-from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.regional import RegionalExplainer
@@ -103,14 +102,7 @@ def test_the_whole_face_is_explained_as_ever(study, backbone):
         replace(one, parts=tuple(part for part in one.parts if not part.space.region)) for one in readouts
     ]
     expected = Explainer(backbone, whole, "lrp.alpha_1_beta_0_ignore_bias", views=VIEWS).explain(image)
-    found = RegionalExplainer(backbone, readouts, faces, "lrp.alpha_1_beta_0_ignore_bias", VIEWS)
+    found = RegionalExplainer(backbone, readouts, faces, VIEWS, "lrp.alpha_1_beta_0_ignore_bias")
     maps = found.explain(image, masks)["relevance"].sel(region="")
     largest = float(np.abs(expected["relevance"]).max())
     np.testing.assert_allclose(maps, expected["relevance"], atol=1e-3 * largest)
-
-
-@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "deep_taylor"])
-def test_methods_that_do_not_add_up_are_refused(study, backbone, method):
-    _, faces, _, readouts, _ = study
-    with pytest.raises(TraitlensError, match="add up"):
-        RegionalExplainer(backbone, readouts, faces, method, VIEWS)

@@ -1,15 +1,43 @@
 """Passes through the network that compute only what differs from a reference image."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from traitlens.features.backbone import Backbone
+from traitlens.features.backbone import Backbone, Layer
 from traitlens.features.convolving import convolve, max_pool
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, eq=False)
+class LocalStep:
+    """A layer where an image differs from the reference.
+
+    Parameters
+    ----------
+    layer : Layer
+        The layer.
+    corner : (int, int)
+        Row and column where `below` starts; -1 where it starts with the padding.
+    below, base_below : Tensor
+        (1, channel, row, column): all input of the box, of the image and of the reference.
+    box : list of slice
+        Rows and columns of the layer's output that may differ.
+    values, base : Tensor
+        (1, channel, row, column) of the box: the output of the image and of the reference.
+    """
+
+    layer: Layer
+    corner: tuple[int, int]
+    below: "torch.Tensor"
+    base_below: "torch.Tensor"
+    box: list[slice]
+    values: "torch.Tensor"
+    base: "torch.Tensor"
 
 
 class ReferencePass:
@@ -57,25 +85,60 @@ class ReferencePass:
         """
         import torch
 
-        found = {name: self._activations[name] for name in self.wanted}
-        box = _changed(pixels, self.pixels)
         with torch.inference_mode():
-            values = self.backbone.input(pixels[None, *box])
-            for layer, padded in zip(self._layers, self._padded, strict=True):
-                if values.numel() == 0:
-                    break
-                pools = layer.weight is None
-                sides = list(zip(box, padded.shape[2:], strict=True))
-                patch = _patch(padded, [_needed(side, length, pools) for side, length in sides], values, box)
-                box = [_reached(side, length, pools) for side, length in sides]
-                if layer.weight is None:
-                    values = max_pool(patch)
-                else:
-                    values = convolve(patch, layer.weight, layer.bias, padding=0).relu_()
-                if layer.name in self.wanted:
-                    found[layer.name] = found[layer.name].clone()
-                    found[layer.name][:, :, *box] = values
+            return self.collect(self.steps(pixels))
+
+    def collect(self, steps: Iterable["LocalStep"]) -> dict[str, "torch.Tensor"]:
+        """Lay the layers that are wanted over those of the reference.
+
+        Parameters
+        ----------
+        steps : iterable of LocalStep
+            Of :meth:`steps`.
+
+        Returns
+        -------
+        dict of str to Tensor
+            As :meth:`activations` returns it.
+        """
+        found = {name: self._activations[name] for name in self.wanted}
+        for step in steps:
+            name = step.layer.name
+            if name in self.wanted:
+                found[name] = found[name].clone()
+                found[name][:, :, *step.box] = step.values
         return found
+
+    def steps(self, pixels: np.ndarray) -> Iterator["LocalStep"]:
+        """Compute one layer after the other where the image changes it.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            uint8 RGB (row, column, 3), of the size of the reference.
+
+        Yields
+        ------
+        LocalStep
+            From the first layer to the deepest that is wanted, as long as anything changes.
+        """
+        box = _changed(pixels, self.pixels)
+        values = self.backbone.input(pixels[None, *box])
+        for layer, padded in zip(self._layers, self._padded, strict=True):
+            if values.numel() == 0:
+                return
+            pools = layer.weight is None
+            sides = list(zip(box, padded.shape[2:], strict=True))
+            needed = [_needed(side, length, pools) for side, length in sides]
+            below = _patch(padded, needed, values, box)
+            box = [_reached(side, length, pools) for side, length in sides]
+            if layer.weight is None:
+                values = max_pool(below)
+            else:
+                values = convolve(below, layer.weight, layer.bias, padding=0).relu_()
+            base = self._activations[layer.name][:, :, *box]
+            corner = needed[0].start - 1, needed[1].start - 1
+            yield LocalStep(layer, corner, below, padded[:, :, *needed], box, values, base)
 
 
 def _changed(pixels: np.ndarray, reference: np.ndarray) -> list[slice]:
