@@ -2,14 +2,22 @@
 
 import json
 import os
+import sqlite3
 
 import pandas as pd
 import pytest
 
 from traitlens.collecting.design import read_design
-from traitlens.collecting.exporting import COLUMNS, collected_ratings, export_ratings, tabulate_participants
+from traitlens.collecting.exporting import (
+    COLUMNS,
+    collected_ratings,
+    export_ratings,
+    tabulate_participants,
+    withdraw_participant,
+)
 from traitlens.collecting.jspsych import write_experiment
 from traitlens.collecting.jspsych_data import read_experiment
+from traitlens.collecting.room import open_room
 from traitlens.collecting.session import make_steps
 from traitlens.collecting.store import Store
 from traitlens.problems import StudyError, TraitlensError
@@ -36,7 +44,7 @@ def experiment_rows(design, participant, group, place):
 
 @pytest.fixture
 def study(make_study, take_part):
-    folder = make_study()
+    folder = make_study(settings='practice = 1\nchecks = 1\nrepeats = 0.34\nlanguages = ["en", "de"]\n')
     design, _ = read_design(folder)
     with Store(folder / "collected" / "answers.sqlite") as store:
         store.invite(4)
@@ -91,11 +99,11 @@ def test_data_of_the_experiment_are_the_same_answers(study, tmp_path, suffix):
         pd.DataFrame(rows).to_csv(path, index=False)
     with Store(study / "collected" / "answers.sqlite") as store:
         kept = [row for row in store.answers() if row["participant"] == "P001"]
-    read = read_experiment([path], design)
+    read = read_experiment([path], design, ["de"])
     for one, other in zip(read, kept, strict=True):
         assert {**one, "time": ""} == {**other, "time": "", "image": other["image"] or ""}
     path.rename(tmp_path / f"again{suffix}")
-    assert read_experiment([tmp_path / f"again{suffix}"] * 2, design) == read
+    assert read_experiment([tmp_path / f"again{suffix}"] * 2, design, ["de"]) == read
 
 
 def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
@@ -120,6 +128,123 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
     (tmp_path / "data.json").write_text('[{"rt": 5, "response": 3}]')
     with pytest.raises(StudyError, match="columns are missing: participant"):
         collected_ratings(study, [tmp_path / "data.json"])
+
+
+ODD = {
+    "step": ["nan", "inf", "1.5", "-1", "1e9"],
+    "repeat": ["nan", "inf", "1e400"],
+    "rating": ["nan", "inf"],
+    "participant": ["", "=cmd|' /C calc'!A0", "-1", "a b", "x" * 65, "P001"],
+    "device": ["", "=HYPERLINK(1)", "touch 1x1\n=1", "d"],
+    "language": ["", "xx", "=1"],
+    "time": ["", "t", "=NOW()"],
+}
+
+
+@pytest.mark.parametrize(("column", "value"), [(name, value) for name, odd in ODD.items() for value in odd])
+def test_what_no_session_sends_is_refused(study, tmp_path, column, value):
+    design, _ = read_design(study)
+    row = next(row for row in experiment_rows(design, "J1", "autistic", 0) if row["kind"] == "trial")
+    (tmp_path / "data.json").write_text(json.dumps([{**row, column: value}]))
+    with pytest.raises(StudyError, match=r"data\.json, row 2: "):
+        collected_ratings(study, [tmp_path / "data.json"])
+    (tmp_path / "data.json").write_text(json.dumps([{**row, "rating": 5.0000001}]))
+    ratings = collected_ratings(study, [tmp_path / "data.json"])
+    assert set(ratings.loc[ratings["rater"] == "J1", "rating"]) == {5.0}
+
+
+def test_who_withdraws_is_gone(study, traitlens):
+    file = study / "collected" / "answers.sqlite"
+    with Store(file) as store:
+        token = next(one.token for one in store.participants() if one.id == "P004")
+    code, told, _ = traitlens("rate", "withdraw", study, "P001")
+    assert code == 0
+    assert "Deleted: P001" in told
+    assert "P001" not in collected_ratings(study)["rater"].tolist()
+    assert withdraw_participant(study, "P004") == 0
+    for path in file.parent.iterdir():
+        content = path.read_bytes()
+        assert b"P001" not in content, path
+        assert token.encode() not in content, path
+    assert (file.parent / "withdrawals.log").read_text().count("one participant withdrew") == 2
+    with Store(file) as store:
+        assert [one.id for one in store.invite(2)] == ["P005", "P006"]
+    with pytest.raises(TraitlensError, match="unknown participant 'P001'"):
+        withdraw_participant(study, "P001")
+
+
+def test_pseudonyms_are_never_given_twice_whoever_deleted_them(study):
+    file = study / "collected" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("DELETE FROM participants WHERE id IN ('P002', 'P004')")
+    with Store(file) as store:
+        assert [one.id for one in store.invite(1)] == ["P005"]
+    connection.close()
+
+
+def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
+    file = study / "collected" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        columns = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(answers)"))
+        for number in range(1, 11):  # as many as several pages hold
+            moved = columns.replace("step", f"step + {100 * number}")
+            connection.execute(f"INSERT INTO answers SELECT {moved} FROM answers WHERE step < 100")
+    connection.close()
+    before = collected_ratings(study)
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    damaged = bytearray(file.read_bytes())
+    pages = range(4096, len(damaged), 4096)
+    page = max(pages, key=lambda start: damaged[start : start + 4096].count(b"touch 390x844"))
+    damaged[page : page + 200] = b"\xff" * 200
+    file.write_bytes(damaged)
+    code, _, told = traitlens("rate", "status", study)
+    assert code == 2
+    assert "was damaged; it now holds what could be read (4 participants" in " ".join(told.split())
+    [kept] = file.parent.glob("answers.damaged-*.sqlite")
+    assert kept.read_bytes() == bytes(damaged)
+    assert traitlens("rate", "status", study)[0] == 0
+    after = collected_ratings(study)
+    assert 0 < len(after) < len(before)
+    assert set(after["time"]) <= set(before["time"])
+    file.write_bytes(b"no database at all" * 1000)
+    code, _, told = traitlens("rate", "export", study)
+    assert code == 2
+    assert "nothing in it can be read" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("steps", ["[", "5", '[{"kind": "trial"}, {}]', "[" * 100_000])
+def test_damaged_sessions_are_named(study, traitlens, steps):
+    with sqlite3.connect(study / "collected" / "answers.sqlite") as connection:
+        connection.execute("UPDATE participants SET steps = ? WHERE id = 'P002'", (steps,))
+    connection.close()
+    code, _, told = traitlens("rate", "status", study)
+    assert code == 2
+    assert "the session of P002 is damaged" in " ".join(told.split())
+
+
+def test_positions_off_the_end_are_named(study, traitlens):
+    with sqlite3.connect(study / "collected" / "answers.sqlite") as connection:
+        connection.execute("UPDATE participants SET position = 1000 WHERE id = 'P002'")
+    connection.close()
+    assert traitlens("rate", "status", study)[0] == 0
+    with pytest.raises(StudyError, match="the session of P002 is damaged"):
+        open_room(study)
+
+
+def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study):
+    settings = study / "study.toml"
+    open_room(study).store.close()
+    settings.write_text(settings.read_text().replace("[1, 7]", "[1, 9]"))
+    with pytest.raises(StudyError, match=r"the scale is now 1 to 9 .* sessions have begun with 1 to 7"):
+        open_room(study)
+    settings.write_text(settings.read_text().replace("[1, 9]", "[1, 7]"))
+    open_room(study).store.close()
+    empty = make_study(name="empty")
+    for scale in ("[1, 7]", "[1, 9]"):
+        (empty / "study.toml").write_text((empty / "study.toml").read_text().replace("[1, 7]", scale))
+        open_room(empty).store.close()
 
 
 def test_nothing_collected_is_told(make_study):

@@ -77,6 +77,25 @@ def status(study: StudyFolder) -> None:
     answer({"participants": table.to_dict("records")}, shown, told)
 
 
+@rate.command()
+def withdraw(
+    study: StudyFolder,
+    participant: Annotated[str, typer.Argument(help="The pseudonym, such as P003.")],
+) -> None:
+    """Delete a participant's answers and session for good, as when consent is withdrawn.
+
+    Example: traitlens rate withdraw mystudy P003
+    """
+    from traitlens.collecting.exporting import withdraw_participant
+
+    deleted = withdraw_participant(study, participant)
+    answer(
+        {"answers": deleted},
+        f"Deleted: {participant} and {deleted} answers. The pseudonym is not given again.",
+        "Tables that were exported before still hold the answers: export them again.",
+    )
+
+
 @rate.command("export")
 def export_collected(
     study: StudyFolder,

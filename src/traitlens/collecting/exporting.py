@@ -1,6 +1,7 @@
 """Answers as the study's table of ratings, and where each participant is."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from traitlens.collecting.design import COLLECTED, read_design
 from traitlens.collecting.session import Design, make_steps, passes_check, progress
 from traitlens.collecting.store import Store
+from traitlens.collecting.texts import read_texts
 from traitlens.keeping import write_table
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.cleaning import CHECKS, MOVED
@@ -88,13 +90,16 @@ def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFram
     from traitlens.collecting.jspsych_data import read_experiment
 
     folder = Path(folder)
-    design, _ = read_design(folder)
+    design, settings = read_design(folder)
     path = folder / COLLECTED / "answers.sqlite"
     answers: list[dict[str, Any]] = []
+    taken: set[str] = set()
     if path.exists():
         with Store(path) as store:
             answers += store.answers()
-    answers += read_experiment(further, design)
+            taken = {one.id for one in store.participants()}
+    languages = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
+    answers += read_experiment(further, design, languages, taken)
     ratings = tabulate_answers(answers, design)
     if ratings.empty:
         raise StudyError(Problem("no rating was collected yet", "see traitlens rate serve", str(folder)))
@@ -160,7 +165,37 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
             for one in store.participants():
                 steps = store.steps(one.id) or make_steps(design, known=one.group)
                 done, total = progress(steps, one.position)
-                state = "done" if steps[one.position].kind == "end" else "under way"
+                state = "done" if one.position >= len(steps) - 1 and one.begun else "under way"
                 state = "not begun" if one.position == 0 else state
                 rows.append((one.id, one.group or "", state, done, total, one.seen))
     return pd.DataFrame(rows, columns=["participant", GROUP, "state", "trials_done", "trials", "last_answer"])
+
+
+def withdraw_participant(folder: Path, participant: str) -> int:
+    """Delete a participant's answers and session; that someone withdrew is logged, not who.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    participant : str
+        The pseudonym.
+
+    Returns
+    -------
+    int
+        How many answers were deleted.
+
+    Raises
+    ------
+    TraitlensError
+        If nothing was collected, or there is no such participant.
+    """
+    path = Path(folder) / COLLECTED / "answers.sqlite"
+    if not path.exists():
+        raise StudyError(Problem("nothing was collected yet", "name the study's folder", str(folder)))
+    with Store(path) as store:
+        deleted = store.withdraw(participant)
+    with (path.parent / "withdrawals.log").open("a", encoding="utf-8") as log:
+        log.write(f"{datetime.now(UTC).date()} one participant withdrew; all answers were deleted\n")
+    return deleted

@@ -1,12 +1,14 @@
 """Data of the jsPsych experiment read back: the same answers as a session with a server gives."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from traitlens.collecting.session import RATED, Design, find_fault
+from traitlens.collecting.session import RATED, Design, find_fault, is_device, nearest_answer
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_cells
 
@@ -15,9 +17,14 @@ TEXTS = ("participant", "group", "kind", "trait", "image", "time", "device", "la
 NUMBERS = ("step", "repeat", "rating", "rt")
 NEEDED = (*TEXTS, *NUMBERS, "wanted", "moved")
 """The columns of the data, beside jsPsych's own."""
+PARTICIPANT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+"""How participants are named; nothing that a spreadsheet program runs."""
+MOST_STEPS = 100_000
 
 
-def read_experiment(files: Sequence[Path], design: Design) -> list[dict[str, Any]]:
+def read_experiment(
+    files: Sequence[Path], design: Design, languages: Collection[str], taken: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Read what the jsPsych experiment saved.
 
     Parameters
@@ -26,6 +33,10 @@ def read_experiment(files: Sequence[Path], design: Design) -> list[dict[str, Any
         Files (JSON or CSV), or folders of them.
     design : Design
         The design that the answers must agree with.
+    languages : collection of str
+        The languages of the study.
+    taken : collection of str
+        Pseudonyms of participants of the server, which no participant of the experiment may have.
 
     Returns
     -------
@@ -37,13 +48,16 @@ def read_experiment(files: Sequence[Path], design: Design) -> list[dict[str, Any
     ------
     StudyError
         With every fault: columns that are missing, images or traits of another study, answers off the scale,
-        two different answers for one step.
+        texts that the experiment does not write, two different answers for one step.
     """
     paths = [path for given in files for path in _list(Path(given))]
     answers: dict[tuple[str, int], dict[str, Any]] = {}
     problems: list[Problem] = []
     for path in paths:
-        for row, answer in _read(path, design, problems):
+        for row, answer in _read(path, design, languages, problems):
+            if answer["participant"] in taken:
+                what = f"participant {answer['participant']!r} is one of the server's"
+                problems.append(Problem(what, "give the participant another name", path.name, row))
             key = (answer["participant"], answer["step"])
             if answers.setdefault(key, answer) != answer:
                 what = f"step {key[1]} of participant {key[0]!r} was answered differently elsewhere"
@@ -67,7 +81,9 @@ def _list(given: Path) -> list[Path]:
     return [given]
 
 
-def _read(path: Path, design: Design, problems: list[Problem]) -> list[tuple[int, dict[str, Any]]]:
+def _read(
+    path: Path, design: Design, languages: Collection[str], problems: list[Problem]
+) -> list[tuple[int, dict[str, Any]]]:
     """Read the rated steps of one file."""
     cells = read_cells(path).astype(str)
     missing = [name for name in NEEDED if name not in cells]
@@ -77,7 +93,7 @@ def _read(path: Path, design: Design, problems: list[Problem]) -> list[tuple[int
         return []
     answers = []
     for index, row in cells[cells["kind"].isin(RATED)].iterrows():
-        answer, fault = _answer(row, design)
+        answer, fault = _answer(row, design, languages)
         if fault is not None:
             problems.append(Problem(fault, "remove or correct the answer", path.name, int(str(index)) + 2))
         else:
@@ -85,7 +101,7 @@ def _read(path: Path, design: Design, problems: list[Problem]) -> list[tuple[int
     return answers
 
 
-def _answer(row: pd.Series, design: Design) -> tuple[dict[str, Any], str | None]:
+def _answer(row: pd.Series, design: Design, languages: Collection[str]) -> tuple[dict[str, Any], str | None]:
     """Read and check one answer."""
     moved = {"true": True, "false": False}.get(row["moved"].strip().lower())
     try:
@@ -94,14 +110,37 @@ def _answer(row: pd.Series, design: Design) -> tuple[dict[str, Any], str | None]
     except ValueError:
         return {}, f"one of {', '.join(NUMBERS)} and wanted is not a number"
     answer: dict[str, Any] = {name: row[name].strip() for name in TEXTS}
-    answer |= {**numbers, "step": int(numbers["step"]), "repeat": int(numbers["repeat"])}
-    answer |= {"wanted": wanted, "moved": moved}
-    if not answer["participant"]:
-        return {}, "the participant is missing"
+    for name in ("step", "repeat"):
+        if not 0 <= numbers[name] <= MOST_STEPS or numbers[name] != int(numbers[name]):
+            return {}, f"the {name} is not a whole number from 0 to {MOST_STEPS:,}"
+        answer[name] = int(numbers[name])
+    answer |= {"rating": numbers["rating"], "rt": numbers["rt"], "wanted": wanted, "moved": moved}
+    if not re.fullmatch(PARTICIPANT, answer["participant"]):
+        return {}, "the participant is not named by letters, digits, _, - and ., 64 at most"
+    if not is_device(answer["device"]):
+        return {}, "the device is not described as the experiment does"
+    if answer["language"] not in languages:
+        return {}, "there is no such language"
+    if not _is_time(answer["time"]):
+        return {}, "the time is not a date and time"
+    if wanted is not None and not design.low <= wanted <= design.high:
+        return {}, "what the check wanted is off the scale"
     if row["kind"] == "trial" and answer["image"] not in design.images:
         return {}, f"image {answer['image']!r} is none of the study"
     if answer["trait"] not in design.traits:
         return {}, f"trait {answer['trait']!r} is none of the study"
     if design.groups and answer["group"] not in design.groups:
         return {}, f"group {answer['group']!r} is none of the study"
-    return answer, find_fault(design, answer["rating"], answer["rt"], moved)
+    fault = find_fault(design, answer["rating"], answer["rt"], moved)
+    if fault is None:
+        answer["rating"] = nearest_answer(design, answer["rating"])
+    return answer, fault
+
+
+def _is_time(text: str) -> bool:
+    """Tell whether a text is a date and time as browsers write it."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
@@ -16,6 +15,7 @@ from traitlens.collecting.session import (
     Design,
     Step,
     find_fault,
+    is_device,
     make_steps,
     nearest_answer,
     opening,
@@ -24,7 +24,7 @@ from traitlens.collecting.session import (
 )
 from traitlens.collecting.store import Answer, Job, Participant, Store, give_answer, join_group, move_on
 from traitlens.collecting.texts import Texts, read_texts
-from traitlens.problems import Problem, StudyError, unknown_choice
+from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
 from traitlens.watching import Watcher
 
 USUAL_SECONDS = 6.0
@@ -191,7 +191,7 @@ class Room:
         fault = find_fault(self.design, body.get("rating"), body.get("rt"), moved)
         if fault is not None:
             raise Refused(422, fault)
-        if not (isinstance(device, str) and re.fullmatch(r"[a-z]{1,12} \d{1,5}x\d{1,5}", device)):
+        if not is_device(device):
             raise Refused(422, "the device is not described")
         if not isinstance(language, str) or language not in self.texts:
             raise Refused(422, "there is no such language")
@@ -225,10 +225,13 @@ def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
     texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
     faces = show_faces(folder, design, watcher)
     store = Store(folder / COLLECTED / "answers.sqlite")
-    problems = _sessions_that_no_longer_fit(store, design, faces)
-    if problems:
+    try:
+        problems = [*_sessions_that_no_longer_fit(store, design, faces), *_changed_questions(store, design)]
+        if problems:
+            raise StudyError(problems)
+    except TraitlensError:
         store.close()
-        raise StudyError(problems)
+        raise
     return Room(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
 
 
@@ -236,14 +239,31 @@ def _sessions_that_no_longer_fit(store: Store, design: Design, faces: ShownFaces
     """Find sessions that were begun and show what the study no longer has."""
     images, traits = set(faces.names), set(design.traits)
     missing: set[str] = set()
+    lost: list[Problem] = []
     for participant in store.participants():
-        for step in store.steps(participant.id) or ():
+        steps = store.steps(participant.id)
+        if not 0 <= participant.position < len(steps or opening(design, participant.group)):
+            advice = f"delete the participant: traitlens rate withdraw STUDY {participant.id}"
+            lost.append(Problem(f"the session of {participant.id} is damaged", advice, str(store.path)))
+        for step in steps or ():
             missing |= {f"images/{step.image}"} if step.image not in images | {None} else set()
             missing |= {f"trait {trait!r}" for trait in step.traits if trait not in traits}
-    return [
+    return lost + [
         Problem(f"{what} is missing, and sessions that have begun show it", "put it back", "study.toml")
         for what in sorted(missing)
     ]
+
+
+def _changed_questions(store: Store, design: Design) -> list[Problem]:
+    """Find out whether the scale is another than when sessions began: answers would mean different things."""
+    now = f"{design.low:g} to {design.high:g} in steps of {design.step:g} by {design.answer}"
+    begun = any(participant.begun for participant in store.participants())
+    first = store.fact("scale", now, replace=not begun)
+    if first == now:
+        return []
+    advice = f"put it back, or move {COLLECTED}/ away and collect anew"
+    what = f"the scale is now {now}; sessions have begun with {first}"
+    return [Problem(what, advice, "study.toml", column="scale")]
 
 
 def _open_log(path: Path) -> logging.Logger:

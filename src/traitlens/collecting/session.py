@@ -4,6 +4,7 @@ Everything here is pure: the same design, group and place in the group give the 
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
@@ -302,6 +303,22 @@ def find_fault(design: Design, rating: object, rt: object, moved: object) -> str
     if design.answer == "slider" and moved is not True:
         return "the slider was not moved"
     return None
+
+
+def is_device(text: object) -> TypeGuard[str]:
+    """Tell whether a text describes a device as the page does: what points, and the size of the window.
+
+    Parameters
+    ----------
+    text : object
+        What was sent.
+
+    Returns
+    -------
+    bool
+        True for texts such as "touch 390x844".
+    """
+    return isinstance(text, str) and re.fullmatch(r"[a-z]{1,12} [0-9]{1,5}x[0-9]{1,5}", text) is not None
 
 
 def nearest_answer(design: Design, rating: float) -> float:

@@ -5,6 +5,7 @@ participants do not wait for two hundred synchronisations of the disk.
 """
 
 import json
+import re
 import secrets
 import sqlite3
 import threading
@@ -16,8 +17,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from traitlens.collecting.rescue import is_damaged, rescue
 from traitlens.collecting.session import Step
-from traitlens.problems import Problem, TraitlensError
+from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 """Letters and digits that cannot be mistaken for one another."""
@@ -48,7 +50,13 @@ CREATE TABLE IF NOT EXISTS answers (
     language TEXT NOT NULL,
     PRIMARY KEY (participant, step)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
 """
+ISSUED = "last pseudonym"
+"""The fact that numbers go on from, so that no pseudonym is given twice."""
 MOST_TOGETHER = 256
 """How many writes share a transaction at most."""
 
@@ -132,12 +140,15 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)  # it holds the tokens
+            if is_damaged(path):
+                raise TraitlensError(rescue(path))
             self._reading = _connect(path)
             self._writing = _connect(path)
             self._writing.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             problem = Problem(f"cannot be opened ({error})", "check the disk and the file", str(path))
             raise TraitlensError(problem) from error
+        self.path = path
         self._sessions: dict[str, tuple[Step, ...]] = {}
         self._jobs: SimpleQueue[tuple[Job, Future] | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="answers", daemon=True)
@@ -226,13 +237,72 @@ class Store:
         """
 
         def job(connection: sqlite3.Connection) -> None:
-            (count,) = connection.execute("SELECT count(*) FROM participants").fetchone()
-            rows = [(f"P{count + i + 1:03d}", new_token(), group) for i in range(number)]
+            last = _last_issued(connection)
+            rows = [(f"P{last + i + 1:03d}", new_token(), group) for i in range(number)]
             connection.executemany('INSERT INTO participants (id, token, "group") VALUES (?, ?, ?)', rows)
+            _keep_fact(connection, ISSUED, str(last + number))
 
-        before = len(self.participants())
+        before = {one.id for one in self.participants()}
         self.submit(job).result()
-        return self.participants()[before:]
+        return [one for one in self.participants() if one.id not in before]
+
+    def withdraw(self, participant: str) -> int:
+        """Delete a participant and every answer, so that nothing of them is left in the file.
+
+        Parameters
+        ----------
+        participant : str
+            The pseudonym; it is not given again.
+
+        Returns
+        -------
+        int
+            How many answers were deleted.
+
+        Raises
+        ------
+        TraitlensError
+            If there is no such participant.
+        """
+        if participant not in {one.id for one in self.participants()}:
+            raise unknown_choice("participant", participant, [one.id for one in self.participants()])
+
+        def job(connection: sqlite3.Connection) -> int:
+            _keep_fact(connection, ISSUED, str(_last_issued(connection)))
+            deleted = connection.execute("DELETE FROM answers WHERE participant = ?", (participant,)).rowcount
+            connection.execute("DELETE FROM participants WHERE id = ?", (participant,))
+            return deleted
+
+        deleted = self.submit(job).result()
+        self._sessions.pop(participant, None)
+        # Pages that are free and the log of changes would still hold what was deleted.
+        self._writing.execute("VACUUM")
+        self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return deleted
+
+    def fact(self, name: str, value: str, replace: bool = False) -> str:
+        """Return a fact of the collection; the value that is given is kept if there is none.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        value : str
+            What is true now.
+        replace : bool, default False
+            Whether what was true before is forgotten.
+
+        Returns
+        -------
+        str
+            What was true first.
+        """
+        query = "SELECT value FROM facts WHERE name = ?"
+        row = self._reading.execute(query, (name,)).fetchone()
+        if row is not None and not replace:
+            return str(row[0])
+        self.submit(lambda connection: _keep_fact(connection, name, value)).result()
+        return value
 
     def participants(self) -> list[Participant]:
         """List the participants.
@@ -278,10 +348,14 @@ class Store:
             row = self._reading.execute(query, (participant,)).fetchone()
             if row is None or row[0] is None:
                 return None
-            kept = json.loads(row[0])
-            self._sessions[participant] = tuple(
-                Step(**{**step, "traits": tuple(step["traits"])}) for step in kept
-            )
+            try:
+                self._sessions[participant] = tuple(
+                    Step(**{**step, "traits": tuple(step["traits"])}) for step in json.loads(row[0])
+                )
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                advice = f"delete the participant: traitlens rate withdraw STUDY {participant}"
+                what = f"the session of {participant} is damaged"
+                raise TraitlensError(Problem(what, advice, str(self.path))) from error
         return self._sessions[participant]
 
     def answers(self) -> list[dict[str, Any]]:
@@ -317,6 +391,21 @@ class Store:
         """
         query = "SELECT rt FROM answers WHERE participant = ? ORDER BY step DESC LIMIT ?"
         return [rt for (rt,) in self._reading.execute(query, (participant, count))]
+
+
+def _last_issued(connection: sqlite3.Connection) -> int:
+    """Return the largest number that was given to a participant, also to one who withdrew."""
+    (kept,) = connection.execute("SELECT max(value) FROM facts WHERE name = ?", (ISSUED,)).fetchone()
+    numbers = [int(kept or 0)]
+    for (name,) in connection.execute("SELECT id FROM participants"):
+        if re.fullmatch("P[0-9]{1,9}", name):
+            numbers.append(int(name[1:]))
+    return max(numbers)
+
+
+def _keep_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Write a fact."""
+    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
 
 def move_on(participant: str, step: int) -> Job[None]:
@@ -450,4 +539,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
     return connection

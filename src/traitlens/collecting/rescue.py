@@ -1,0 +1,104 @@
+"""A damaged file of answers: copied aside, and what can be read put into a new one."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from traitlens.problems import Problem
+
+TABLES = {"participants": "rowid", "answers": "participant, step", "facts": "rowid"}
+"""The tables, and the order in which they are read."""
+
+
+def is_damaged(path: Path) -> bool:
+    """Tell whether a file of answers is damaged.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file.
+
+    Returns
+    -------
+    bool
+        False also for a file that is empty.
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.OperationalError:  # locked, or no permission: opening it will say so
+        return False
+    except sqlite3.DatabaseError:
+        return True
+
+
+def rescue(path: Path) -> Problem:
+    """Copy a damaged file aside, and replace it by one that holds all rows that can be read.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file.
+
+    Returns
+    -------
+    Problem
+        What was done; the file is left as it is if nothing can be read.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    copy = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
+    for ending in ("", "-wal", "-shm"):
+        source = path.with_name(path.name + ending)
+        if source.exists():
+            shutil.copyfile(source, copy.with_name(copy.name + ending))
+            copy.with_name(copy.name + ending).chmod(0o600)
+    new = path.with_name(f".{path.name}.partial-rescue")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    counts = {}
+    with closing(sqlite3.connect(copy)) as damaged, closing(sqlite3.connect(new)) as whole:
+        for table, order in TABLES.items():
+            counts[table] = _copy_table(damaged, whole, table, order)
+        whole.commit()
+    if not counts["participants"]:
+        new.unlink()
+        what = f"is damaged, and nothing in it can be read (a copy is {copy.name})"
+        return Problem(what, "put a backup in its place", str(path))
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    new.replace(path)
+    what = (
+        f"was damaged; it now holds what could be read ({counts['participants']} participants, "
+        f"{counts['answers']} answers), and the damaged file is kept as {copy.name}"
+    )
+    return Problem(what, "compare with `traitlens rate status`, then run the command again", str(path))
+
+
+def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: str, order: str) -> int:
+    """Copy the rows of a table that can be read: from its beginning and from its end."""
+    try:
+        (schema,) = damaged.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        whole.execute(schema)
+    except (sqlite3.DatabaseError, TypeError):  # the table is not there, or not readable
+        return 0
+    count = 0
+    for direction in ("ASC", "DESC"):
+        terms = ", ".join(f"{term} {direction}" for term in order.split(", "))
+        for row in _rows(damaged, f"SELECT * FROM {table} ORDER BY {terms}"):
+            try:
+                marks = ", ".join("?" * len(row))
+                count += whole.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row).rowcount
+            except sqlite3.DatabaseError:  # a value that the column cannot hold
+                continue
+    return count
+
+
+def _rows(damaged: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    """Yield rows until one cannot be read."""
+    try:
+        yield from damaged.execute(query)
+    except sqlite3.DatabaseError:
+        return
