@@ -1,0 +1,205 @@
+"""Cues that all raters have in common: a regional readout of all groups together, groups weighing alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens.features.spaces import FeatureSpace
+from traitlens.ratings.targets import make_targets
+from traitlens.readouts.performance import correlation
+from traitlens.readouts.regional import Cues, cross_fit_cues
+from traitlens.readouts.ridge import PENALTIES
+from traitlens.words import FOLD, IDENTITY, IMAGE, RATING, REGION, TRAIT
+
+
+@dataclass(frozen=True, eq=False)
+class CommonCues:
+    """Cues of a study, from a readout of the mean ratings of all groups.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image), one for each region.
+    targets : DataFrame
+        Mean rating of each image (index) on each trait (columns), groups weighing alike; missing where nobody
+        rated the image.
+    folds : DataFrame
+        image, identity, fold; images in the order of the kernels.
+    penalties : ndarray of shape (trait, fold), optional
+        Ridge penalties; chosen by inner folds where missing.
+    seed : int, default 0
+        Seed of the inner folds.
+
+    Examples
+    --------
+    >>> cues = CommonCues(kernels, pool_targets(study.ratings), folds)  # doctest: +SKIP
+    >>> compare_use(study.ratings, cues.array, relearn=cues.relearn)  # doctest: +SKIP
+    """
+
+    kernels: Mapping[FeatureSpace, np.ndarray]
+    targets: pd.DataFrame
+    folds: pd.DataFrame
+    penalties: np.ndarray | None = None
+    seed: int = 0
+
+    @cached_property
+    def fitted(self) -> Cues:
+        """The fit to all images."""
+        return self._fit(self._ratings, None, self.penalties)
+
+    @cached_property
+    def array(self) -> xr.DataArray:
+        """The cues: (trait, image, region), rating points."""
+        return self._label(self.fitted)
+
+    def relearn(self, counts: np.ndarray) -> xr.DataArray:
+        """Fit the cues again to a draw of images.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (image,)
+            How often each image counts in the fit.
+
+        Returns
+        -------
+        DataArray (trait, image, region)
+            Cues of all images, with the penalties of the first fit.
+        """
+        return self._label(self._fit(self._ratings, counts, self.fitted.penalties))
+
+    def refit(self, targets: pd.DataFrame) -> "CommonCues":
+        """Fit the cues to other mean ratings, with the penalties of the first fit.
+
+        Parameters
+        ----------
+        targets : DataFrame
+            As for the class.
+
+        Returns
+        -------
+        CommonCues
+            Cues of these.
+        """
+        return replace(self, targets=targets, penalties=self.fitted.penalties)
+
+    def predictability(self, permutations: int = 199, seed: int = 0) -> pd.DataFrame:
+        """Test whether traits are predicted better than chance, with a refit under each permutation.
+
+        Ratings are permuted between identities that have equally many images, and the readout is fitted
+        again. A test that keeps predictions errs too often, since these were made of the other
+        folds' ratings.
+
+        Parameters
+        ----------
+        permutations : int, default 199
+            Number of permutations.
+        seed : int, default 0
+            Seed.
+
+        Returns
+        -------
+        DataFrame
+            trait, r (out of fold), p (one-sided; Phipson and Smyth 2010).
+        """
+        rng = np.random.default_rng(seed)
+        orders = np.stack([permute_blocks(self.folds[IDENTITY].to_numpy(), rng) for _ in range(permutations)])
+        rows = []
+        for place, trait in enumerate(self.targets.columns):
+            own = self._ratings[:, place]
+            # An image that nobody rated takes the mean: its rating moves with the others.
+            own = np.where(np.isfinite(own), own, np.nanmean(own))
+            permuted = np.column_stack([own, own[orders].T])
+            penalties = np.broadcast_to(self.fitted.penalties[place], (permutations + 1, len(self._numbers)))
+            fit = self._fit(permuted, None, np.array(penalties))
+            r = [correlation(*pair) for pair in zip(permuted.T, fit.predictions, strict=True)]
+            p = (1 + np.sum(np.array(r[1:]) >= r[0])) / (1 + permutations)
+            rows.append((trait, r[0], p))
+        return pd.DataFrame(rows, columns=[TRAIT, "r", "p"])
+
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.unique(self.folds[FOLD])
+
+    @cached_property
+    def _ratings(self) -> np.ndarray:
+        """Targets in the order of the kernels: (image, trait)."""
+        return self.targets.reindex(self.folds[IMAGE]).to_numpy(float)
+
+    def _fit(self, ratings: np.ndarray, counts: np.ndarray | None, penalties: np.ndarray | None) -> Cues:
+        """Fit the regional readout."""
+        return cross_fit_cues(
+            self.kernels,
+            ratings,
+            self.folds[FOLD].to_numpy(),
+            pd.factorize(self.folds[IDENTITY])[0],
+            PENALTIES if penalties is None else penalties,
+            seed=self.seed,
+            counts=counts,
+        )
+
+    def _label(self, cues: Cues) -> xr.DataArray:
+        """Name traits, images and regions."""
+        return xr.DataArray(
+            cues.values.transpose(0, 2, 1),
+            dims=(TRAIT, IMAGE, REGION),
+            coords={
+                TRAIT: list(self.targets.columns),
+                IMAGE: self.folds[IMAGE].to_numpy(object),
+                REGION: list(cues.regions),
+            },
+        )
+
+
+def pool_targets(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Average ratings over the raters of each group, then over groups.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, rating.
+
+    Returns
+    -------
+    DataFrame
+        A row per image, a column per trait; missing where nobody rated an image on a trait.
+
+    Examples
+    --------
+    >>> raters = {"rater": ["a", "b", "c"], "group": ["x", "x", "y"], "rating": [1.0, 3.0, 8.0]}
+    >>> float(pool_targets(pd.DataFrame(raters).assign(image="1", trait="warm")).loc["1", "warm"])
+    5.0
+    """
+    wide = make_targets(ratings).pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
+    wide.columns = wide.columns.astype(str)
+    return wide
+
+
+def permute_blocks(identities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Permute images so that all images of a person move together.
+
+    Parameters
+    ----------
+    identities : ndarray of shape (image,)
+        Who is shown.
+    rng : Generator
+        Draws the permutation.
+
+    Returns
+    -------
+    ndarray of int, shape (image,)
+        For each image the one whose rating it takes. Persons change places with persons of as many
+        images.
+    """
+    codes, names = pd.factorize(identities)
+    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    order = np.arange(len(identities))
+    sizes = np.array([len(one) for one in members])
+    for size in np.unique(sizes):
+        alike = np.flatnonzero(sizes == size)
+        for one, other in zip(alike, rng.permutation(alike), strict=True):
+            order[members[one]] = members[other]
+    return order
