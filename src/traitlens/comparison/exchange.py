@@ -44,14 +44,17 @@ def find_strata(
     TraitlensError
         Where a column is missing or gives a rater several values, or where no stratum holds two groups.
     """
-    task, _ = pd.factorize(pd.MultiIndex.from_frame(ratings[[TRAIT, IMAGE]]))
-    seen = np.zeros((len(raters), task.max() + 1), bool)
+    trait, traits = pd.factorize(ratings[TRAIT])
+    image, images = pd.factorize(ratings[IMAGE])
+    task = trait * len(images) + image
+    seen = np.zeros((len(raters), len(traits) * len(images)), bool)
     seen[raters.get_indexer(ratings[RATER]), task] = True
     component, pattern = find_blocks(seen)
     given = np.zeros(len(raters), int)
     for column in within:
         values = _value_of_raters(ratings, raters, column)
-        given = pd.factorize(pd.MultiIndex.from_arrays([given, pd.factorize(values)[0]]))[0]
+        codes, kinds = pd.factorize(values)  # -1 where there is no value
+        given = given * (len(kinds) + 1) + codes + 1
     groups = np.unique(labels)
     strata = np.zeros((len(raters), 3), int)
     for block in np.unique(component):

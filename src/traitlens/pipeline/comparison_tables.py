@@ -7,6 +7,7 @@ import pandas as pd
 
 from traitlens.comparison.by_agreement import compare_agreement, rater_agreement
 from traitlens.comparison.by_image import compare_images
+from traitlens.comparison.by_missing import compare_missing
 from traitlens.comparison.by_performance import compare_performance, match_reliability, transfer_table
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_region import compare_regions, rater_regions
@@ -59,6 +60,7 @@ def tabulate_ratings(study: Study, targets: pd.DataFrame) -> Tables:
     if study.has_raters and permutations and len(study.groups) > 1:
         settings = study.settings.comparison
         options: _Options = {"within": settings.within, "permutations": permutations, "seed": seed}
+        tables["comparisons/missing"] = compare_missing(ratings, **options)
         tables["ratings/images"] = compare_images(ratings, **options)
         tables["comparisons/means"] = compare_means(ratings, covariates=settings.covariates, **options)
         tables["comparisons/reliability"] = compare_reliability(ratings, **options)

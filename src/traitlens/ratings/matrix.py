@@ -58,8 +58,21 @@ def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
     RatingMatrix
         Raters by images, both sorted.
     """
-    table = ratings.pivot_table(index=RATER, columns=IMAGE, values=RATING, aggfunc="mean", observed=True)
-    return RatingMatrix(table.to_numpy(float), table.index, table.columns)
+    row, raters = pd.factorize(ratings[RATER], sort=True)
+    column, images = pd.factorize(ratings[IMAGE], sort=True)
+    rating = ratings[RATING].to_numpy(float, na_value=np.nan)
+    known = (row >= 0) & (column >= 0) & ~np.isnan(rating)
+    cell = row[known] * len(images) + column[known]
+    counts = np.bincount(cell, minlength=len(raters) * len(images))
+    sums = np.bincount(cell, rating[known], minlength=len(counts))
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(len(raters), len(images))
+    rated = ~np.isnan(means)
+    keep_raters, keep_images = rated.any(axis=1), rated.any(axis=0)
+    return RatingMatrix(
+        means[np.ix_(keep_raters, keep_images)],
+        pd.Index(raters, name=RATER)[keep_raters],
+        pd.Index(images, name=IMAGE)[keep_images],
+    )
 
 
 def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,10 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.comparison.answers import ALPHA
 from traitlens.report.numbers import bounded, count, is_number, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty
-from traitlens.words import GROUP, RATER
+from traitlens.words import GROUP, RATER, TRAIT
 
 MOST_RATERS = 10
 """Raters who are listed one by one; the files hold all."""
@@ -73,7 +74,22 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
         "Nothing was left out." if results.cleaning is None
         else "Ratings were left out by the rules of study.toml only, as counted below."
     )  # fmt: skip
-    return [f"Quality of the answers. {told} {rules}"], tables
+    return [f"Quality of the answers. {told} {rules}{_say_missing(results)}"], tables
+
+
+def _say_missing(results: Results) -> str:
+    """Say whether groups differ in which ratings are missing."""
+    missing = results.comparisons.get("missing")
+    if missing is None or not ((missing["mean_1"] != 0) | (missing["mean_2"] != 0)).any():
+        return ""
+    found = missing[missing["p_corrected"] <= ALPHA]
+    if found.empty:
+        return " No difference between groups was found in which ratings are missing."
+    traits = several(list(dict.fromkeys(found[TRAIT].astype(str))))
+    return (
+        f" Groups differ in which ratings are missing ({traits}): other differences between them may "
+        "come from that."
+    )
 
 
 def _by_rater(quality: pd.DataFrame) -> list[Table]:

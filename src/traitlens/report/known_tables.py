@@ -80,6 +80,13 @@ _REFITTED = "Readouts were fitted and explained again under each permutation of 
 EXPLORATORY_TEXT = "Exploratory: not in the family of the tests that “In short” answers. "
 
 COMPARISONS = {
+    "missing": Known(
+        "ratings",
+        "Missing ratings: the share of images that raters left out, and by how much the images that they "
+        "rated are rated higher than all images. Where groups differ in this, other differences may come "
+        "from it.",
+        (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
+    ),
     "means": Known(
         "ratings",
         "Mean ratings of the groups’ raters; p by permutation of raters, corrected over traits: for other "
