@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.comparison.by_missing import compare_missing
-from traitlens.comparison.error_rates import Design, Faces, draw_ratings
+from traitlens.comparison.error_rates import Faces, StudyDesign, draw_ratings
 
 
 def leave_out(ratings: pd.DataFrame, rng, group: str | None) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def test_low_ratings_that_one_group_leaves_out_are_found_and_random_gaps_are_not
     rng = np.random.default_rng(0)
     found = {"a": 0, None: 0}
     for _ in range(40):
-        ratings = draw_ratings(Design("20 and 20"), Faces.draw(rng), rng)
+        ratings = draw_ratings(StudyDesign("20 and 20"), Faces.draw(rng), rng)
         for group in found:
             table = compare_missing(leave_out(ratings, rng, group), permutations=199)
             found[group] += table["p_corrected"].min() <= 0.05
@@ -32,6 +32,8 @@ def test_low_ratings_that_one_group_leaves_out_are_found_and_random_gaps_are_not
 
 def test_complete_ratings_have_nothing_missing():
     rng = np.random.default_rng(1)
-    table = compare_missing(draw_ratings(Design("6 and 6", (6, 6)), Faces.draw(rng), rng), permutations=99)
+    table = compare_missing(
+        draw_ratings(StudyDesign("6 and 6", (6, 6)), Faces.draw(rng), rng), permutations=99
+    )
     assert (table["p_corrected"] == 1).all()
     assert np.allclose(table["estimate"], 0)

@@ -19,6 +19,9 @@ def validate(
     studies: Annotated[int, typer.Option(min=0, help="Studies with a difference.")] = 100,
     permutations: Annotated[int, typer.Option(min=19, help="Exchanges of raters in each study.")] = 499,
     seed: Annotated[int, typer.Option(help="The same seed gives the same studies.")] = 1,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Check every test and interval of the report instead.")
+    ] = False,
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
@@ -30,6 +33,14 @@ def validate(
     from traitlens.pipeline import Machine
     from traitlens.pipeline.validating import run_validation
 
+    if statistics:
+        from traitlens.pipeline.error_rates import run_error_rates
+
+        table = run_error_rates(folder, 2 * null_studies, seed, Terminal())
+        worst = table[table["measure"] == "false positives"].nlargest(1, "low").iloc[0]
+        line = f"Most false positives: {worst['test']}, {worst['design']}: {worst['rate']:.1%}"
+        answer({"folder": folder}, line, f"Table: {folder / 'error_rates.csv'}")
+        return
     if null_studies + studies == 0:
         raise TraitlensError(Problem("there is no study to simulate", "give --null-studies or --studies"))
     rates = run_validation(

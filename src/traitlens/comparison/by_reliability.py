@@ -18,6 +18,9 @@ from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
 from traitlens.ratings.reliability import SplitHalf, split_half
 from traitlens.words import TRAIT
 
+FEWEST_RATERS = 4
+"""Raters of a group who are linked by images: with fewer, intervals are left out."""
+
 
 class ReliabilityDesign:
     """One trait's ratings, ready for the reliability of the mean of any set of raters.
@@ -35,7 +38,10 @@ class ReliabilityDesign:
 
     def __init__(self, matrix: RatingMatrix):
         self.seen = (~np.isnan(matrix.ratings)).astype(float)
-        self.values = np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None])
+        self.levelled = RatingMatrix(
+            matrix.ratings - rater_levels(matrix)[:, None], matrix.raters, matrix.images
+        )
+        self.values = np.nan_to_num(self.levelled.ratings)
         self.blocks = len(np.unique(find_blocks(self.seen > 0)[0]))
 
     def variances(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -123,7 +129,8 @@ def compare_reliability(
     DataFrame
         group_1, group_2, trait, raters_compared (raters per image of the smaller group), reliability_1,
         reliability_2 (of the mean of that many raters: split halves with Spearman-Brown), estimate (their
-        difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008), noise_ratio
+        difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008; missing where fewer than
+        four raters of a group share images), noise_ratio
         ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested), statistic (its
         logarithm, centred, by its root mean square under permutation), p, p_corrected (family-wise over
         traits), detectable (smallest noise ratio above 1 that is found with 80 % power), n_1, n_2
@@ -185,12 +192,14 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
         labels = sample.labels[members[trait]]
         halves = [
             _at_number(
-                split_half(_rows(matrix, labels == group), splits, sample.seed),
+                split_half(_rows(designs[trait].levelled, labels == group), splits, sample.seed),
                 numbers[trait] / float(designs[trait].variances(own_groups[trait][group])[2][0]),
             )
             for group in (0, 1)
         ]
         low, high = _difference_interval(*halves)
+        if min(_smallest_block(matrix, labels == group) for group in (0, 1)) < FEWEST_RATERS:
+            low, high = np.nan, np.nan
         rows.append(
             {TRAIT: trait, "raters_compared": numbers[trait]}
             | {"reliability_1": halves[0].reliability, "reliability_2": halves[1].reliability}
@@ -215,6 +224,11 @@ def _at_number(found: SplitHalf, factor: float) -> SplitHalf:
 
     low, high = max(found.ci_low, -1.0), found.ci_high
     return SplitHalf(step(found.reliability), step(low), step(high), found.half_correlation, found.n_splits)
+
+
+def _smallest_block(matrix: RatingMatrix, keep: np.ndarray) -> int:
+    """Count the raters in the smallest set of raters who are linked by images they share."""
+    return int(np.bincount(find_blocks(~np.isnan(matrix.ratings[keep]))[0]).min())
 
 
 def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:

@@ -1,7 +1,8 @@
 """Permutation tests of values of single raters: group differences within strata, adjusted for covariates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,14 @@ from scipy import stats
 from traitlens.comparison.exchange import draw_labels, familywise_p, permutation_p, smallest_p
 
 POWER = 0.8
+
+
+class Options(TypedDict, total=False):
+    """Options that all permutation tests of two groups have."""
+
+    within: Sequence[str]
+    permutations: int
+    seed: int
 
 
 @dataclass(frozen=True)

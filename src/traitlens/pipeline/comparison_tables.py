@@ -1,7 +1,6 @@
 """Tables of tests between groups: of ratings, and of readouts refitted under each exchange of raters."""
 
 from collections.abc import Mapping
-from typing import TypedDict
 
 import pandas as pd
 
@@ -16,18 +15,10 @@ from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import pairs_of_groups
 from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.rater_tests import Options
 from traitlens.ratings.trait_space import correlate_traits, find_components
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, TRAIT
-
-
-class _Options(TypedDict):
-    """Options of every permutation test."""
-
-    within: tuple[str, ...]
-    permutations: int
-    seed: int
-
 
 Tables = dict[str, pd.DataFrame]
 """Tables by the name of their file in the results folder, without ending."""
@@ -59,7 +50,7 @@ def tabulate_ratings(study: Study, targets: pd.DataFrame) -> Tables:
         tables["ratings/trait_components"] = find_components(targets)
     if study.has_raters and permutations and len(study.groups) > 1:
         settings = study.settings.comparison
-        options: _Options = {"within": settings.within, "permutations": permutations, "seed": seed}
+        options: Options = {"within": settings.within, "permutations": permutations, "seed": seed}
         tables["comparisons/missing"] = compare_missing(ratings, **options)
         tables["ratings/images"] = compare_images(ratings, **options)
         tables["comparisons/means"] = compare_means(ratings, covariates=settings.covariates, **options)

@@ -104,7 +104,7 @@ def _measure(
         bounds = [*_interval(r_samples), *_interval(r2_samples)]
     else:
         bounds = jackknife_intervals(observed, refit)
-        p = _permutation_p(observed, refit, r, rng, samples)
+        p = permutation_p_of_r(observed, refit, r, rng, samples)
     return {
         "n_images": len(table),
         "n_identities": len(names),
@@ -264,10 +264,29 @@ def _bootstrap(
         return r, 1 - residual / deviation
 
 
-def _permutation_p(
+def permutation_p_of_r(
     observed: np.ndarray, refit: Refit, r: float, rng: np.random.Generator, samples: int
 ) -> float:
-    """Permute identities and refit: blocks of ratings change places, images of one person stay together."""
+    """Compute p of r by permuting identities and refitting.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (image,)
+        Ratings, sorted by identity: blocks of them change places, images of one person stay together.
+    refit : Refit
+        The readouts.
+    r : float
+        Observed correlation of ratings and predictions.
+    rng : Generator
+        Random numbers.
+    samples : int
+        Number of permutations.
+
+    Returns
+    -------
+    float
+        One-sided p (Phipson and Smyth 2010).
+    """
     if not np.isfinite(r):
         return float("nan")
     blocks = refit.identities.max() + 1

@@ -1,0 +1,66 @@
+"""Error rates of the report's tests and intervals over simulated studies, in several processes."""
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from traitlens import keeping
+from traitlens.comparison.error_rates import (
+    DESIGNS,
+    PLANTED,
+    PREDICTIONS,
+    SUITES,
+    count_errors,
+    count_prediction_errors,
+)
+from traitlens.watching import Watcher
+
+PERMUTATIONS = 199
+
+
+def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> pd.DataFrame:
+    """Simulate studies, count errors of every test and interval that the report prints, and write the table.
+
+    Parameters
+    ----------
+    folder : Path
+        Where `error_rates.csv` is written.
+    studies : int
+        Studies of each design.
+    seed : int
+        Seed.
+    watcher : Watcher
+        Shows progress.
+
+    Returns
+    -------
+    DataFrame
+        See `traitlens.comparison.error_rates.count_errors`.
+    """
+    designs = (*DESIGNS, *PLANTED)
+    total = studies * (len(designs) + len(DESIGNS) + len(PREDICTIONS))
+    with (
+        ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), threadpool_limits, (1,)) as pool,
+        watcher.stage("Simulated studies", total) as advance,
+    ):
+
+        def run(function: Any, jobs: list[Any]) -> Iterator[Any]:
+            """Run jobs in all processes, in order."""
+            made: Iterable[Any] = pool.map(function, jobs, chunksize=5)
+            for one in made:
+                advance(1)
+                yield one
+
+        tables = [count_prediction_errors(studies, PERMUTATIONS, seed, run)]
+        for suite in SUITES:
+            chosen = designs if suite == "ratings" else DESIGNS
+            tables.append(count_errors(chosen, studies, PERMUTATIONS, seed, suite, run))
+    table = pd.concat(tables, ignore_index=True)
+    keeping.write_table(folder / "error_rates.csv", table)
+    return table
