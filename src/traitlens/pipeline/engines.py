@@ -91,6 +91,7 @@ class Cluster:
 
     def __init__(self, workers: int, scheduler: str | None = None):
         try:
+            import cryptography  # noqa: F401 (for the keys of a local cluster)
             import dask
             import distributed
         except ImportError as error:
@@ -114,6 +115,9 @@ class Cluster:
                         threads_per_worker=1,
                         memory_limit=0,
                         host="127.0.0.1",
+                        # Only who holds the key of this run can connect: other users of the computer cannot.
+                        protocol="tls",
+                        security=distributed.Security.temporary(),
                         dashboard_address=None,
                         scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a port that is free
                         local_directory=folder,
@@ -164,7 +168,9 @@ def _settings() -> dict[str, Any]:
     """Choose how Dask starts workers, what it tells them, and what it leaves alone."""
     told = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
     start = {"distributed.worker.multiprocessing-method": "forkserver" if can_fork() else "spawn"}
-    return {**told, **start, **_WATCH_LESS}
+    # Pages about the work would be open to every user of the computer.
+    pages: dict[str, Any] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
+    return {**told, **start, **pages, **_WATCH_LESS}
 
 
 def _hand_on(work: Work) -> Work:
