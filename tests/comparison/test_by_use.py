@@ -264,3 +264,23 @@ def test_rater_values_of_use_average_to_the_difference():
         list(design.regions)
     ].to_numpy()
     assert_allclose(own.mean(axis=0), test.observed.profiles[0, 0, 0] * test.observed.ranges[0, 0, 0])
+
+
+def test_groups_of_another_composition_are_balanced():
+    """Women use the eyes more; the groups differ in how many women they have, and in nothing else."""
+    rng = np.random.default_rng(13)
+    cues = make_cues(rng, images=80, traits=("warm",))
+    ratings = make_ratings(rng, cues, raters=(20, 20))
+    women = {f"a{number:02d}" for number in range(16)} | {f"b{number:02d}" for number in range(4)}
+    ratings["gender"] = np.where(ratings["rater"].isin(women), "f", "m")
+    eyes = cues.sel(trait="warm", region="eyes").to_series()
+    extra = 0.8 * (ratings["gender"] == "f") * ratings["image"].map(eyes) / eyes.std()
+    ratings["rating"] += extra
+    options = {"draws": 200, "seed": 1}
+    plain = compare_use(ratings, cues, **options).set_index("region")
+    balanced = compare_use(ratings, cues, within=["gender"], **options).set_index("region")
+    assert plain.loc["eyes", "called"]
+    assert not balanced.loc["eyes", "called"]
+    assert abs(balanced.loc["eyes", "difference"]) < abs(plain.loc["eyes", "difference"]) / 2
+    low, high = balanced.loc["eyes", ["raters_low", "raters_high"]]
+    assert low < balanced.loc["eyes", "difference"] < high

@@ -9,7 +9,7 @@ together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122
 chance relations between the regions of just these faces pass for differences of use.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def compare_use(
     identities: pd.Series | None = None,
     *,
     groups: tuple[str, str] | None = None,
+    within: Sequence[str] = (),
     draws: int = 2000,
     relearn: Relearn | None = None,
     draws_anew: int = 200,
@@ -71,6 +72,9 @@ def compare_use(
         The person shown, by image. Every image is a person of its own where missing.
     groups : (str, str), optional
         The first less the second; each pair of groups in turn where missing.
+    within : sequence of str, default ()
+        Columns of the ratings that tell raters apart, such as their gender: raters are weighted so that both
+        groups have the same composition, and raters whose like the other group lacks are left out.
     draws : int, default 2000
         Bootstrap draws of raters and identities.
     relearn : callable, optional
@@ -112,8 +116,9 @@ def compare_use(
     for pair in pairs_of_groups(ratings, groups):
         both = ratings_of_pair(ratings, pair)
         design = make_design(both, cues, identities, pair)
-        strata = find_strata(both, design.raters, design.labels)
-        test = PairTest(design, strata, draws, seed, progress)
+        strata = find_strata(both, design.raters, design.labels, within)
+        weights = balance(design.labels, strata) if within else None
+        test = PairTest(design, strata, draws, seed, progress, weights)
         table = test.table()
         if relearn is not None:
             table = table.join(test.anew(relearn, draws_anew))
@@ -234,6 +239,8 @@ class PairTest:
         Seed.
     progress : callable, optional
         Called with the number of further draws done.
+    weights : ndarray of shape (rater,), optional
+        Weight of each rater, of :func:`balance`; 1 where missing.
     """
 
     def __init__(
@@ -243,8 +250,10 @@ class PairTest:
         draws: int = 2000,
         seed: int = 0,
         progress: Progress = None,
+        weights: np.ndarray | None = None,
     ):
         self.design = design
+        self.weights = np.ones(len(design.raters)) if weights is None else weights
         self.labels = labels = design.labels
         self.strata = strata
         self.draws = draws
@@ -259,7 +268,8 @@ class PairTest:
 
     def _utilisation(self, drawn: Draws, cues: np.ndarray | None = None) -> np.ndarray:
         """Utilisation of both groups: (group, draw, trait, region)."""
-        raters = np.stack([drawn.raters * (self.labels == group) for group in (0, 1)])
+        weighted = drawn.raters * self.weights
+        raters = np.stack([weighted * (self.labels == group) for group in (0, 1)])
         return group_utilisation(self.design, raters, drawn.images, cues)
 
     def _noise(self, drawn: Draws) -> np.ndarray:
@@ -270,9 +280,9 @@ class PairTest:
             known = (sums > 0) & (counts > 0)
             logs = np.where(known, 0.5 * np.log(np.where(known, sums, 1) / np.where(known, counts, 1)), 0)
             for group in (0, 1):
-                weights = drawn.raters * (self.labels == group) * known
-                total = weights.sum(axis=1)
-                result[group, :, place] = (weights * logs).sum(axis=1) / np.where(total > 0, total, 1)
+                own = drawn.raters * self.weights * (self.labels == group) * known
+                total = own.sum(axis=1)
+                result[group, :, place] = (own * logs).sum(axis=1) / np.where(total > 0, total, 1)
         return result
 
     def _samples(self, draws: int, raters: bool = True) -> dict[str, np.ndarray]:
@@ -400,13 +410,17 @@ class PairTest:
         By the delta method; for "use" a rater's utilisation less the group's profile times the rater's range.
         """
         trait = self.design.ratings[place]
-        members = np.flatnonzero((self.labels == group) & (trait.n_images > 0))
+        members = np.flatnonzero((self.labels == group) & (trait.n_images > 0) & (self.weights > 0))
+        weights = self.weights[members]
         if question == "noise":
             squares, counted = self.residuals[place]
             sums, counts = squares[members].sum(axis=1), counted[members].sum(axis=1)
             known = (sums > 0) & (counts > 0)
-            return np.asarray(0.5 * np.log(sums[known] / counts[known]))[:, None]
-        values = rater_values(trait, self.design.cues[place], members)
+            logs = 0.5 * np.log(sums[known] / counts[known])
+            own = weights[known]
+            mean = np.average(logs, weights=own)
+            return np.asarray(mean + own / own.mean() * (logs - mean))[:, None]
+        values = rater_values(trait, self.design.cues[place], members, weights)
         ranges = values @ self.observed.directions[0, place]
         middle = _nonzero(self.observed.ranges[:, 0, place].mean())
         if question == "range":
@@ -443,6 +457,37 @@ class PairTest:
         blank = np.full(2 * traits, np.nan)
         p = np.concatenate([blank, corrected])
         return pd.DataFrame({"p_anew": p, "called_anew": p <= ALPHA})
+
+
+def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Weigh raters so that both groups have the same composition of strata.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (rater,)
+        Groups, 0 and 1.
+    strata : ndarray of int, shape (rater,)
+        Strata.
+
+    Returns
+    -------
+    ndarray of shape (rater,)
+        The size of the stratum by the number of the group's raters in it; 0 in strata without raters of the
+        other group.
+
+    Examples
+    --------
+    >>> balance(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 1])).tolist()
+    [1.5, 1.5, 2.0, 3.0, 2.0]
+    """
+    weights = np.zeros(len(labels))
+    for stratum in np.unique(strata):
+        here = strata == stratum
+        counts = [np.sum(here & (labels == group)) for group in (0, 1)]
+        if min(counts) > 0:
+            for group in (0, 1):
+                weights[here & (labels == group)] = sum(counts) / counts[group]
+    return weights
 
 
 def squared_residuals(

@@ -439,7 +439,9 @@ def rater_fits(design: LensDesign) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def rater_values(trait: TraitRatings, cues: np.ndarray, members: np.ndarray) -> np.ndarray:
+def rater_values(
+    trait: TraitRatings, cues: np.ndarray, members: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Compute values of single raters whose mean is their group's utilisation.
 
     Parameters
@@ -450,17 +452,20 @@ def rater_values(trait: TraitRatings, cues: np.ndarray, members: np.ndarray) -> 
         Standardised cues.
     members : ndarray of int
         Raters of the group who rated the trait.
+    weights : ndarray of shape (member,), optional
+        Weight of each rater; 1 where missing.
 
     Returns
     -------
     ndarray of shape (member, region)
-        The raters' own regressions where the design is complete; else the group's utilisation plus the
-        rater's influence on it (infinitesimal jackknife, Jaeckel 1972).
+        The raters' own regressions where the design is complete and raters weigh alike; else the group's
+        utilisation plus the rater's influence on it (infinitesimal jackknife, Jaeckel 1972).
     """
     fits = regress_raters(trait, cues)
-    inverse = np.linalg.pinv(fits.grams[members].sum(axis=0), rcond=1e-10, hermitian=True)
-    group = inverse @ fits.right[members].sum(axis=0)
-    influence = (fits.right[members] - fits.grams[members] @ group) @ inverse
+    own = np.ones(len(members)) if weights is None else weights
+    inverse = np.linalg.pinv(np.tensordot(own, fits.grams[members], 1), rcond=1e-10, hermitian=True)
+    group = inverse @ (own @ fits.right[members])
+    influence = own[:, None] * (fits.right[members] - fits.grams[members] @ group) @ inverse
     return np.asarray(group + len(members) * influence)
 
 
