@@ -25,6 +25,8 @@ INNER = (
     "traitlens.pipeline.engines",
     "traitlens.readouts.manifest",
     "traitlens.readouts.methods_text",
+    "traitlens.relevance.active_units",
+    "traitlens.relevance.compiled",
     "traitlens.relevance.entering",
     "traitlens.relevance.layers",
     "traitlens.relevance.propagation",

@@ -1,10 +1,11 @@
-r"""The way along active units: relevance without the zeros, for many maps at once.
+r"""Propagation through active units only: many maps of an image at once, without the zeros.
 
-Behind a ReLU most units are off, and of a pooling's four inputs one is its maximum: relevance passes a
-twentieth to two thirds of a layer's units, the same ones for all maps of an image. So an image's units are
-listed once, by position, and relevance goes from list to list: :math:`v_i = \sum_j w_{ij} s_j` for the listed
-units :math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
-:mod:`traitlens.relevance.steps`. The maps are those of whole layers, up to the order of addition.
+After a ReLU most units are zero, and of the four inputs of a pooling one is the maximum: relevance passes
+through a twentieth to two thirds of a layer's units, the same units for all maps of an image. These are
+listed once per image, by position, and relevance is computed from list to list:
+:math:`v_i = \sum_j w_{ij} s_j` for the listed units :math:`i` over the listed units :math:`j` around them,
+then :math:`s_i = v_i f_i` with the factors of :mod:`traitlens.relevance.steps`. The maps are those of whole
+layers up to the order of addition.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 EachStrip = Callable[[int, Callable[[int, int], None]], None]
 
 LANES = 8
-"""Maps go back in batches of a multiple of this, as numbers go through a processor."""
+"""Maps are propagated in batches of a multiple of this, the numbers of a vector register."""
 
 MOST_LANES = 24
-"""How many maps go back together."""
+"""Largest batch of maps."""
 
 APART = 0.6
-"""Regions go up at most eight at a time, past all positions that none of them reaches, where so many cover
-less than this share of the image on average; else as many go as maps go back (measured)."""
+"""Regions are propagated in batches of eight, skipping positions that none of them reaches, where eight cover
+less than this share of the image on average; else in the batches of maps (measured)."""
 
 COST_OF_WEIGHT = 10
 """What reading a weight costs, in products with one map; a product in whole layers costs about as much as one
@@ -42,16 +43,10 @@ along lists (both measured)."""
 
 @dataclass(eq=False)
 class Units:
-    """Some units of a layer, position by position.
+    """Listed units of a layer, position by position.
 
-    Parameters
-    ----------
-    size : (int, int)
-        The layer's rows and columns.
-    start : ndarray
-        (position + 1,): where each position's units begin in the list.
-    channel : ndarray
-        uint16 (unit,).
+    `size` holds the layer's rows and columns, `start` (position + 1,) where each position's units begin in
+    the list, and `channel` (unit,) their channels as uint16.
     """
 
     size: tuple[int, int]
@@ -59,44 +54,20 @@ class Units:
     channel: np.ndarray
 
     def counts(self) -> np.ndarray:
-        """Count the units at each position.
-
-        Returns
-        -------
-        ndarray
-            int (row, column).
-        """
+        """Count the units at each position: int (row, column)."""
         return np.diff(self.start).reshape(self.size)
 
     def places(self, channels: int) -> np.ndarray:
-        """Find the units in the layer laid out as (row, column, channel).
-
-        Parameters
-        ----------
-        channels : int
-            How many channels the layer has.
-
-        Returns
-        -------
-        ndarray
-            int (unit,).
-        """
+        """Return the places of the units in a layer laid out as (row, column, channel): int (unit,)."""
         positions = np.arange(len(self.start) - 1)
         return np.repeat(positions, np.diff(self.start)) * channels + self.channel
 
 
 @dataclass(eq=False)
 class Receivers:
-    """Units to which a convolution sends.
+    """Units that a convolution sends to.
 
-    Parameters
-    ----------
-    units : Units
-        Which.
-    factor : ndarray
-        float32 (unit,): what their sums are multiplied by.
-    place : ndarray
-        int32 (unit,): where these are written.
+    `factor` (unit,) is what their sums are multiplied by, `place` (unit,) the row they are written to.
     """
 
     units: Units
@@ -106,21 +77,11 @@ class Receivers:
 
 @dataclass(eq=False)
 class Level:
-    """The units by which relevance passes a layer.
+    """The units of a layer that relevance passes through.
 
-    Parameters
-    ----------
-    units : Units
-        Those that send something on downwards.
-    arriving : Units
-        The same as they stand behind the pooling, where there is one.
-    place : ndarray
-        int32 (unit,): where each arriving unit stands in `units`.
-    factor : ndarray
-        float32 (unit,): what arriving relevance is multiplied by.
-    carries : ndarray or None
-        float32 (unit,): for taps, by what relevance from above is multiplied before it is added to that
-        which enters.
+    `units` send on downwards; `arriving` are the same after the pooling, where there is one, and `place`
+    (unit,) where each arriving unit is in `units`. Arriving relevance is multiplied by `factor` (unit,); at
+    taps, relevance from above is multiplied by `carries` (unit,) before that which enters is added.
     """
 
     units: Units
@@ -131,13 +92,13 @@ class Level:
 
     @cached_property
     def downwards(self) -> Receivers:
-        """How the units receive from the layer above."""
+        """The units as receivers from the layer above."""
         factor = self.factor if self.carries is None else self.factor * self.carries
         return Receivers(self.arriving, factor, self.place)
 
     @cached_property
     def upwards(self) -> Receivers:
-        """How the units receive from the layer below."""
+        """The units as receivers from the layer below."""
         if self.arriving is self.units:
             return Receivers(self.units, self.factor, self.place)
         factor, place = np.empty_like(self.factor), np.empty_like(self.place)
@@ -147,19 +108,7 @@ class Level:
 
 
 class ActiveUnits:
-    """The units that relevance passes in one image, and the way along them.
-
-    Parameters
-    ----------
-    steps : sequence of Step
-        From the pixels up; see :func:`can_list`.
-
-    Examples
-    --------
-    >>> units = ActiveUnits(steps)  # doctest: +SKIP
-    >>> if units.pay(len(maps)):  # doctest: +SKIP
-    ...     units.back({"block5_pool": relevance}, maps)
-    """
+    """The units that relevance passes through in one image, of steps for which :func:`can_list` is true."""
 
     def __init__(self, steps: Sequence[Step]):
         import torch
@@ -170,18 +119,7 @@ class ActiveUnits:
             self._levels = list(pool.map(_list_level, steps))
 
     def pay(self, count: int) -> bool:
-        """Tell whether the way along lists is the shorter one.
-
-        Parameters
-        ----------
-        count : int
-            Number of maps.
-
-        Returns
-        -------
-        bool
-            Whether it takes less time than convolutions of whole layers.
-        """
+        """Return whether so many maps take less time than by convolutions of whole layers."""
         listed = whole = 0.0
         below = self._pixels[0]
         for step, above in zip(self._steps, self._levels, strict=True):
@@ -192,15 +130,7 @@ class ActiveUnits:
         return cost_of_lists(count) * listed < count * whole
 
     def back(self, relevance: Mapping[str, "torch.Tensor"], maps: "torch.Tensor") -> None:
-        """Send relevance from the taps to the pixels.
-
-        Parameters
-        ----------
-        relevance : mapping of str to Tensor
-            (readout, channel, row, column) by tap.
-        maps : Tensor
-            float32 (readout, row, column), to be filled.
-        """
+        """Propagate relevance (map, channel, row, column) of taps to pixels, into maps (map, row, column)."""
         with _strips() as each_strip:
             for part in parts(len(maps), MOST_LANES):
                 mine = {tap: values[part] for tap, values in relevance.items()}
@@ -209,7 +139,7 @@ class ActiveUnits:
     def _back_together(
         self, relevance: Mapping[str, "torch.Tensor"], lanes: int, each_strip: EachStrip
     ) -> "torch.Tensor":
-        """Send back the relevance of as many maps as go together; those without relevance are zero."""
+        """Propagate one batch of maps to the pixels; lanes without relevance stay zero."""
         import torch
 
         values = np.zeros((len(self._levels[-1].place), lanes), np.float32)
@@ -229,17 +159,9 @@ class ActiveUnits:
         return total
 
     def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Send regions of pixels up to the taps: the transpose of :meth:`back`.
+        """Propagate regions (region, row, column) up to the taps: the transpose of :meth:`back`.
 
-        Parameters
-        ----------
-        regions : Tensor
-            float32 (region, row, column).
-
-        Returns
-        -------
-        dict of str to Tensor
-            (region, channel, row, column) by tap.
+        Returns (region, channel, row, column) by tap.
         """
         import torch
 
@@ -255,7 +177,7 @@ class ActiveUnits:
         return {tap: torch.cat(values) for tap, values in found.items()}
 
     def _forth_together(self, regions: "torch.Tensor", each_strip: EachStrip) -> dict[str, "torch.Tensor"]:
-        """Send up as many regions as go together."""
+        """Propagate one batch of regions up to the taps."""
         first, lanes, values = self._steps[0], len(regions), None
         reached = (regions != 0).any(0).numpy()
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
@@ -285,34 +207,15 @@ class ActiveUnits:
 
 
 def cost_of_lists(count: int) -> int:
-    """Tell what the way along lists costs for each pair of listed units that a weight joins.
-
-    Parameters
-    ----------
-    count : int
-        Number of maps.
-
-    Returns
-    -------
-    int
-        In products of whole layers, of which every map takes one.
-    """
+    """Return the cost of so many maps for each pair of listed units, in products of whole layers."""
     return sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
 
 
 def can_list(steps: Sequence[Step]) -> bool:
-    """Tell whether every step's rule lets relevance go along lists.
+    """Return whether relevance can be propagated through listed units alone.
 
-    Parameters
-    ----------
-    steps : sequence of Step
-        From the pixels up.
-
-    Returns
-    -------
-    bool
-        True for rules with one share and, but for the first layer, one kind of input; in single precision,
-        on the processor.
+    It can for rules with one share and, except in the first layer, one kind of input, in single precision on
+    the processor.
     """
     import torch
 
@@ -328,7 +231,7 @@ def can_list(steps: Sequence[Step]) -> bool:
 
 
 def _lanes(part: slice) -> int:
-    """Count the maps that go back for a part of them, those without relevance included."""
+    """Return the lanes that a batch takes."""
     return -(-(part.stop - part.start) // LANES) * LANES
 
 
@@ -351,7 +254,7 @@ def _list_level(step: Step) -> Level:
 
 
 def _as_rows(step: Step) -> np.ndarray:
-    """Lay a step's factors out as (row, column, channel)."""
+    """Return a step's factors as (row, column, channel)."""
     factor = step.factors[0]
     if step.prepared.pool is None:
         return factor[0].permute(1, 2, 0).contiguous().numpy()
@@ -369,7 +272,7 @@ def _pixels(group: Group, size: tuple[int, int]) -> Level:
 
 
 def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, values: np.ndarray) -> None:
-    """Add what enters at a tap."""
+    """Add the relevance that enters at a tap."""
     if not step.is_tap or step.prepared.top not in relevance:
         return
     entering = relevance[step.prepared.top]
@@ -379,7 +282,7 @@ def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, va
 
 
 def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
-    """Give the values of arriving units as a layer: (region, channel, row, column)."""
+    """Return the values of arriving units as a layer: (region, channel, row, column)."""
     import torch
 
     channels = step.prepared.groups[0].forth.shape[0]
@@ -389,7 +292,7 @@ def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
 
 
 def _reach(reached: np.ndarray, step: Step) -> np.ndarray:
-    """Find the positions behind a step to which those before it send."""
+    """Return the positions after a step that the positions before it reach."""
     reached = ndimage.maximum_filter(reached, 3, mode="constant")
     if step.prepared.pool is None:
         return reached
@@ -407,32 +310,14 @@ def _send(
     *,
     reached: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Send values through a convolution, from list to list; all of them, or those of reached positions."""
+    """Convolve from list to list, from all senders or from those at reached positions."""
     from traitlens.relevance.compiled import send
 
-    for array, rows in ((weight, 9), (values, senders.start[-1])):  # their addresses are what is used
-        assert array.flags.c_contiguous
-        assert array.dtype == np.float32
-        assert len(array) == rows
-    vectors = (0,) * (values.shape[1] // LANES)
     reached = np.ones(senders.size, bool) if reached is None else reached
     sent = np.empty_like(values, shape=(len(receivers.place), values.shape[1]))
 
-    def send_strip(first: int, last: int) -> None:
-        send(
-            weight,
-            senders.start,
-            senders.channel,
-            values,
-            reached,
-            receivers.units.start,
-            receivers.units.channel,
-            receivers.factor,
-            receivers.place,
-            (first, last),
-            vectors,
-            sent,
-        )
+    def send_strip(first: int, end: int) -> None:
+        send(weight, senders, values, reached, receivers, (first, end), sent)
 
     each_strip(senders.size[0], send_strip)
     return sent
@@ -440,7 +325,7 @@ def _send(
 
 @contextmanager
 def _strips() -> Iterator[EachStrip]:
-    """Give what does a work for all rows, strip by strip, with as many threads as torch may use."""
+    """Yield a function that does a work for all rows, strip by strip, with as many threads as torch uses."""
     import torch
 
     threads = torch.get_num_threads()
@@ -450,7 +335,7 @@ def _strips() -> Iterator[EachStrip]:
     with ThreadPoolExecutor(threads) as pool:
 
         def each_strip(rows: int, work: Callable[[int, int], None]) -> None:
-            strips = parts(rows, -(-rows // (16 * threads)))  # so many that threads end together
+            strips = parts(rows, -(-rows // (16 * threads)))  # enough for threads to end together
             for done in [pool.submit(work, strip.start, strip.stop) for strip in strips]:
                 done.result()
 

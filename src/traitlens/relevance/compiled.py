@@ -1,9 +1,11 @@
-"""Loops over the units that relevance passes, compiled for the processor at hand.
+"""Loops over active units, compiled for the processor at hand.
 
-A convolution visits, for every position and every channel that is asked for, the channels round it that send
-something. No matrix product can leave the others out; a loop can, and is as fast as one as long as it keeps
-the numbers of several maps in the processor's registers. That innermost loop is written in the intermediate
-language of LLVM; numba compiles it and the rest.
+A convolution visits, for every position and every receiving channel, the sending channels around it. The
+loop over these is as fast as a matrix product only if the numbers of several maps stay in vector registers.
+Numba's own loops do not keep them there (whole maps took 1.7 to 3.5 times as long; `benchmarks/kernel.py`),
+so the innermost loop is written in the intermediate language of LLVM, which numba compiles with the rest.
+Only :func:`send`, which checks its arrays, leads to it; where the environment variable
+`TRAITLENS_WHOLE_LAYERS` is set (see :mod:`traitlens.relevance.propagation`), nothing does.
 """
 
 from collections.abc import Callable
@@ -16,15 +18,13 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from traitlens.relevance.active_units import LANES
+from traitlens.relevance.active_units import LANES, Receivers, Units
 
 UNITS_AT_ONCE = (8, 5, 4)
-"""How many sending units are taken at a time, for one, two and three vectors of maps: 16 registers hold
-their values, and were fastest with so many."""
-
+"""Sending units per pass, for one, two and three vectors of maps: as many as 16 registers hold (measured)."""
 
 POSITIONS_AT_ONCE = 8
-"""How many positions meet the weights of one row and column of the filter while the cache holds these."""
+"""Positions that share the weights of one row and column of the filter while these are in the cache."""
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,17 +47,10 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_compile
 def list_active(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the units whose factor is not zero, position by position.
+    """List the units whose factor, float32 (position, channel), is not zero, position by position.
 
-    Parameters
-    ----------
-    factor : ndarray
-        float32 (position, channel).
-
-    Returns
-    -------
-    start, channel, value : ndarray
-        Where each position's units begin in the list (position + 1,), their channels (uint16) and factors.
+    Returns where each position's units begin in the list (position + 1,), their channels (uint16), and their
+    factors.
     """
     positions, channels = factor.shape
     start = np.zeros(positions + 1, np.int64)
@@ -84,18 +77,9 @@ def list_pooled(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """List the outputs of a 2x2 maximum pooling whose maximum has a factor other than zero.
 
-    Parameters
-    ----------
-    factor : ndarray
-        float32 (row, column, channel) of the pooling's inputs; at most one of a window is not zero.
-    start : ndarray
-        From :func:`list_active`, for the same factors.
-
-    Returns
-    -------
-    start, channel, value, place : ndarray
-        As :func:`list_active`, for the pooling's outputs, and where each one's maximum stands in the list
-        of the inputs (int32).
+    `factor`, float32 (row, column, channel), belongs to the pooling's inputs, of which at most one in a
+    window is not zero; `start` is from :func:`list_active` for the same factors. Returns the same as that
+    function, for the pooling's outputs, and where each one's maximum is in the list of inputs (int32).
     """
     rows, columns, channels = factor.shape
     pooled = np.zeros((rows // 2) * (columns // 2) + 1, np.int64)
@@ -204,35 +188,10 @@ def _add_all(sums, values, filters, channels, width, asked, count, units, vector
 
 
 @_compile
-def send(  # type: ignore[no-untyped-def]
+def _send(  # type: ignore[no-untyped-def]
     weight, start, channel, values, reached, start_to, channel_to, factor, place, strip, vectors, sent
 ):
-    """Send values through a 3x3 convolution with padding 1, from listed units to listed units.
-
-    Parameters
-    ----------
-    weight : ndarray
-        float32 (row and column of the filter, sender, receiver): what a receiver gets from the position one
-        row and column further, down to that one row and column before.
-    start, channel : ndarray
-        The senders, as from :func:`list_active`.
-    values : ndarray
-        float32 (sender, map): what they send.
-    reached : ndarray
-        bool (row, column): where senders may have other values than zero.
-    start_to, channel_to : ndarray
-        The receivers.
-    factor : ndarray
-        float32 (receiver,): what their sums are multiplied by.
-    place : ndarray
-        int32 (receiver,): the row of `sent` that each is written to.
-    strip : tuple of int
-        First row and end of the positions that receive.
-    vectors : tuple of int
-        One zero for each eight maps, 1 to 3: numba compiles for its length.
-    sent : ndarray
-        float32 (receiver, map), to be written.
-    """
+    """Compute the rows of a strip; see :func:`send`. `vectors` holds one zero for each eight maps."""
     rows, columns = reached.shape
     width, maps = weight.shape[2], len(vectors) * LANES
     sums = np.empty((POSITIONS_AT_ONCE * width, maps), np.float32)
@@ -266,3 +225,56 @@ def send(  # type: ignore[no-untyped-def]
             for one in range(first, end):
                 for number in range(maps):
                     sent[place[one], number] = sums[one - first, number] * factor[one]
+
+
+def send(
+    weight: np.ndarray,
+    senders: Units,
+    values: np.ndarray,
+    reached: np.ndarray,
+    receivers: Receivers,
+    strip: tuple[int, int],
+    sent: np.ndarray,
+) -> None:
+    """Convolve by 3x3 with padding 1 from listed units to listed units, for the positions of some rows.
+
+    Parameters
+    ----------
+    weight : ndarray
+        float32 (row and column of the filter, sender's channel, receiver's channel): what a receiver gets
+        from the position one row and column further, down to that one row and column before.
+    senders : Units
+        The units that send.
+    values : ndarray
+        float32 (sender, map), what they send.
+    reached : ndarray
+        bool (row, column), where senders may have other values than zero.
+    receivers : Receivers
+        The units that receive.
+    strip : (int, int)
+        First row and end of the positions that receive.
+    sent : ndarray
+        float32 (receiver, map), to be written.
+    """
+    # The compiled loop reads and writes by address: arrays of another form would take it out of bounds.
+    for array, rows in ((weight, 9), (values, senders.start[-1]), (sent, len(receivers.place))):
+        if not (array.flags.c_contiguous and array.dtype == np.float32 and len(array) == rows):
+            raise ValueError(f"expected {rows} contiguous rows of float32, got {array.dtype} {array.shape}")
+    for array in (senders.channel, receivers.units.channel):
+        if not (array.flags.c_contiguous and array.dtype == np.uint16):
+            raise ValueError(f"expected contiguous channels of uint16, got {array.dtype}")
+    vectors = (0,) * (values.shape[1] // LANES)
+    _send(
+        weight,
+        senders.start,
+        senders.channel,
+        values,
+        reached,
+        receivers.units.start,
+        receivers.units.channel,
+        receivers.factor,
+        receivers.place,
+        strip,
+        vectors,
+        sent,
+    )

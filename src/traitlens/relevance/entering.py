@@ -1,10 +1,9 @@
-r"""Where relevance enters: from readouts to the units of their taps.
+r"""Initial relevance: from readouts to the units of their taps.
 
-A linear readout hands its deviation from the mean rating to its features exactly,
-:math:`w (t(Z) - \bar z)`, and each feature to the units that it averages: the part :math:`w t(Z)` by the
-units' activations, the part :math:`-w \bar z` evenly. A dense readout follows the method's rules for dense
-layers. A tuned readout does as a linear one at the end of its own layers, through which relevance goes down
-by the method's rule for convolutions.
+A linear readout distributes its deviation from the mean rating over its features exactly,
+:math:`w (t(Z) - \bar z)`, and each feature over the units that it averages: the part :math:`w t(Z)` in
+proportion to their activations, the part :math:`-w \bar z` evenly. Dense layers follow the method's rules for
+dense layers. Fine-tuned layers follow its rule for convolutions, with the readout proper at their end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,7 +82,7 @@ class Cells:
         return self.rows @ values @ self.columns.T
 
     def per_unit(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Give cells' values (..., row, column) to their units."""
+        """Copy cells' values (..., row, column) to their units."""
         return self.rows.T @ values @ self.columns
 
     @property
@@ -107,7 +106,7 @@ class Cells:
 
 
 def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
-    """Mark which units belong to which cell, as adaptive average pooling has it: (cell, unit)."""
+    """Mark the units of each cell as adaptive average pooling defines them: (cell, unit)."""
     import torch
 
     starts = [cell * units // cells for cell in range(cells)]
@@ -203,7 +202,7 @@ def _dtype(activations: Mapping[Picture, Mapping[str, "torch.Tensor"]], layer: s
 
 
 def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
-    """Give, for each readout, the mean rating of a group's readout of the same trait and fold."""
+    """Return, for each readout, the mean rating of a group's readout of the same trait and fold."""
     means = {(one.trait, one.fold): one.mean for one in readouts if one.group == group}
     missing = [one for one in readouts if (one.trait, one.fold) not in means]
     if not means:
@@ -221,7 +220,7 @@ def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
 
 
 def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
-    """Give the reference of each readout."""
+    """Return the reference of each readout."""
     if isinstance(reference, str):
         return means.copy() if reference == "mean" else np.zeros_like(means)
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
@@ -237,7 +236,7 @@ def _scale(relevance: Mapping[Picture, Mapping[str, "torch.Tensor"]], factors: n
 def _per_cell(
     readout: Readout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Give, per cell, what units get by activation and what they get evenly; the deviation; the constant."""
+    """Return, per cell, what units get by activation and evenly; then the deviation and the constant."""
     if readout.tail is not None:
         return _through_tail(readout, readout.tail, grid, method, reference)
     if layers := readout.dense_layers():
@@ -278,7 +277,7 @@ def _through_tail(
 
 
 def _run_tail(tail: Tail, grid: Cells, method: Method) -> tuple[Passage, str]:
-    """Run one image through a tail; its prepared layers are kept for the next image."""
+    """Run one image through a tail, whose prepared layers are cached."""
     of_tail = _tails.setdefault(tail, {})
     if method.name not in of_tail:
         network = tail.network.to(str(grid.average.device))
@@ -330,27 +329,9 @@ def through_dense(
     relevance: "torch.Tensor",
     rectified: bool,
 ) -> "torch.Tensor":
-    """Send relevance through a dense layer whose input is not negative.
+    """Propagate relevance (output,) through a dense layer to its input (input,), which is not negative.
 
-    Parameters
-    ----------
-    rule : Rule
-        How.
-    values : Tensor
-        (input,), not negative.
-    weight : Tensor
-        (output, input).
-    bias : Tensor
-        (output,).
-    relevance : Tensor
-        (output,).
-    rectified : bool
-        Whether a ReLU follows the layer.
-
-    Returns
-    -------
-    Tensor
-        (input,).
+    `weight` is (output, input), `bias` (output,); `rectified` says whether a ReLU follows the layer.
     """
     import torch
 

@@ -12,30 +12,10 @@ from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
 
 
-def predict(
-    backbone: Backbone,
-    readouts: Sequence[Readout],
-    images: np.ndarray,
-    views: Mapping[str, View] | None = None,
+def _predict(
+    backbone: Backbone, readouts: Sequence[Readout], images: np.ndarray, views: Mapping[str, View] | None
 ) -> np.ndarray:
-    """Predict ratings from pixels.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen network.
-    readouts : sequence of Readout
-        What predicts.
-    images : ndarray
-        uint8 RGB (image, row, column, 3).
-    views : mapping of str to View or None
-        The crops that the readouts name.
-
-    Returns
-    -------
-    ndarray
-        (readout, image), rating units.
-    """
+    """Predict ratings from pixels, image by image: (readout, image)."""
     spaces = [space for readout in readouts for space in readout.spaces]
     columns = []
     for image in images:
@@ -97,7 +77,7 @@ def flip_patches(
         def gain(values: np.ndarray, mine: Sequence[Readout], image: np.ndarray = image) -> np.ndarray:
             """Replace patches from the highest and from the lowest value; mean difference by readout."""
             raised, lowered = (
-                predict(backbone, mine, _replaced(image, order, replacement, patch, steps), views)
+                _predict(backbone, mine, _replaced(image, order, replacement, patch, steps), views)
                 for order in (values, -values)
             )
             return np.asarray((lowered - raised).mean(1))

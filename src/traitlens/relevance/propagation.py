@@ -1,4 +1,4 @@
-r"""The engine: relevance from taps to pixels, and regions of pixels back to taps.
+r"""Propagation of relevance from taps to pixels, and of regions of pixels back to taps.
 
 What depends on the image alone (activations, denominators) is computed once per image, and the relevance of
 all readouts goes back as one batch. Two identities make it quick. Relevance that arrives at a layer is
@@ -72,18 +72,7 @@ class Propagator:
         self._preparing = Lock()
 
     def prepared(self, depth: int) -> list[PreparedLayer]:
-        """Prepare the convolutions among the first layers.
-
-        Parameters
-        ----------
-        depth : int
-            How many layers of the backbone are wanted.
-
-        Returns
-        -------
-        list
-            The convolutions, first to last, each with the pooling behind it.
-        """
+        """Prepare the convolutions among the first layers, each with the pooling after it."""
         import torch
 
         found: list[PreparedLayer] = []
@@ -102,20 +91,7 @@ class Propagator:
         return found
 
     def read(self, values: "torch.Tensor", taps: Collection[str]) -> "Passage":
-        """Run one image through the network and keep what its relevance needs.
-
-        Parameters
-        ----------
-        values : Tensor
-            (1, channel, row, column): preprocessed.
-        taps : collection of str
-            Names of the layers at which relevance will enter.
-
-        Returns
-        -------
-        Passage
-            Ready to send relevance back.
-        """
+        """Run one preprocessed image (1, channel, row, column) up to the taps, where relevance will enter."""
         import torch
 
         depth = max(len(self.backbone.up_to(tap)) for tap in taps)
@@ -124,22 +100,9 @@ class Propagator:
 
 
 def propagator(backbone: Backbone, method: Method) -> Propagator:
-    """Give the propagator of a backbone and a method, the same to all who ask for it one after another.
+    """Return the propagator of a backbone and a method, cached until another one is asked for.
 
-    Its modified weights (0.4 GB for VGG16) are made once, whatever the number of readouts, folds and threads;
-    they are kept until those of another method or backbone are asked for.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen network.
-    method : Method
-        Which rule for which layer.
-
-    Returns
-    -------
-    Propagator
-        Ready for images of any thread.
+    Its modified weights (0.4 GB for VGG16) are computed once for any number of readouts, folds and threads.
     """
     with _asking:
         return _latest(backbone, method)
@@ -150,19 +113,7 @@ _asking = Lock()
 
 
 class Passage:
-    """One image on its way through the network.
-
-    Parameters
-    ----------
-    propagator : Propagator
-        The network and the method.
-    values : Tensor
-        (1, channel, row, column): preprocessed.
-    taps : frozenset of str
-        Names of the layers at which relevance will enter.
-    prepared : list
-        The prepared convolutions, first to last.
-    """
+    """One image in the network: what its relevance needs, and `activations` at the taps."""
 
     def __init__(
         self,
@@ -188,17 +139,17 @@ class Passage:
         self._steps.append(complete(waiting, None, taps))
 
     def back(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Send relevance from the taps to the pixels.
+        """Propagate relevance from the taps to the pixels.
 
         Parameters
         ----------
         relevance : mapping of str to Tensor
-            (readout, channel, row, column) by tap.
+            (map, channel, row, column) by tap.
 
         Returns
         -------
         Tensor
-            float32 (readout, row, column), summed over colour.
+            float32 (map, row, column), summed over colour.
         """
         import torch
 
@@ -227,18 +178,7 @@ class Passage:
         return ActiveUnits(self._steps)
 
     def back_to_input(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Send relevance from the taps to the units of a network that continues another one.
-
-        Parameters
-        ----------
-        relevance : mapping of str to Tensor
-            (readout, channel, row, column) by tap.
-
-        Returns
-        -------
-        Tensor
-            (readout, channel, row, column) of the input.
-        """
+        """Propagate relevance to the input of a network after another: (map, channel, row, column)."""
         import torch
 
         carried = None
@@ -256,7 +196,7 @@ class Passage:
         relevance: Mapping[str, "torch.Tensor"],
         maps: "torch.Tensor",
     ) -> None:
-        """Take values from a step to the pixels, in as many parts as memory asks for."""
+        """Propagate from a step to the pixels, in as many parts as fit into memory."""
         for place in range(index, -1, -1):
             step = self._steps[place]
             at_once = maps_at_once(step)
@@ -270,12 +210,12 @@ class Passage:
         maps.copy_(to_pixels(self._steps[0], carried))
 
     def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Send regions of pixels up to the taps: the transpose of :meth:`back`.
+        """Propagate regions of pixels up to the taps: the transpose of :meth:`back`.
 
         Parameters
         ----------
         regions : Tensor
-            float (region, row, column): how much each pixel counts.
+            (region, row, column): how much each pixel counts.
 
         Returns
         -------
@@ -306,7 +246,7 @@ class Passage:
         return {tap: torch.cat(values) for tap, values in taps.items()}
 
     def _ascend(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Take regions from the pixels to every tap."""
+        """Propagate regions from the pixels to every tap."""
         first = self._steps[0]
         values = from_pixels(first, regions)
         found = {}
@@ -323,6 +263,6 @@ class Passage:
 
 
 def _check(what: str, values: "torch.Tensor", shape: Sequence[int]) -> None:
-    """Refuse values that do not fit a layer."""
+    """Raise an error unless values have the shape of a layer."""
     if tuple(values.shape[1:]) != tuple(shape):
         raise ValueError(f"{what}: expected {tuple(shape)} for each map, got {tuple(values.shape[1:])}")
