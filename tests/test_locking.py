@@ -6,16 +6,19 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
-from traitlens.locking import Lock, read_lock
+from traitlens import locking
+from traitlens.locking import LEASE, Lock, _place, read_lock
 from traitlens.problems import TraitlensError
 
 
 def write_holder(folder, **changed):
     (folder / ".kept").mkdir()
-    holder = {"host": socket.gethostname(), "process": os.getpid(), "started": "1", "since": "today"}
+    holder = {"host": socket.gethostname(), "place": _place(), "process": os.getpid()}
+    holder |= {"started": "1", "since": "today"}
     (folder / ".kept" / "lock").write_text(json.dumps(holder | changed))
 
 
@@ -49,6 +52,55 @@ def test_a_lock_whose_number_went_to_another_process_is_taken_over(tmp_path):
     assert read_lock(tmp_path) is None
     with Lock(tmp_path):
         assert read_lock(tmp_path)["process"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "other", [{"host": "another host"}, {"place": "another container"}, {"place": None}, {"process": "x"}]
+)
+def test_a_lock_from_elsewhere_is_taken_over_when_it_is_not_renewed(tmp_path, other):
+    write_holder(tmp_path, process=2**22 + 1)
+    file = tmp_path / ".kept" / "lock"
+    file.write_text(json.dumps(json.loads(file.read_text()) | other))
+    with pytest.raises(TraitlensError, match="another run works here"):
+        Lock(tmp_path)
+    assert read_lock(tmp_path) is not None
+    old = file.stat().st_mtime - LEASE - 1
+    os.utime(file, (old, old))
+    assert read_lock(tmp_path) is None
+    with Lock(tmp_path) as lock:
+        assert lock.is_held()
+    assert list((tmp_path / ".kept").iterdir()) == []
+
+
+def test_a_lock_is_renewed_while_it_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "HEARTBEAT", 0.05)
+    monkeypatch.setattr(locking, "_renewing", None)
+    with Lock(tmp_path) as lock:
+        os.utime(lock.file, (0, 0))
+        until = time.monotonic() + 20
+        while lock.file.stat().st_mtime == 0 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert lock.file.stat().st_mtime > 0
+
+
+def test_a_lock_that_another_took_over_is_left_alone(tmp_path):
+    lock = Lock(tmp_path)
+    others = json.dumps(json.loads(lock.file.read_text()) | {"id": "another"})
+    lock.file.write_text(others)
+    assert not lock.is_held()
+    lock.release()
+    assert lock.file.read_text() == others
+
+
+def test_a_disk_without_links_is_locked_too(tmp_path, monkeypatch):
+    def fail(*_):
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", fail)
+    with Lock(tmp_path) as lock:
+        assert lock.is_held()
+        with pytest.raises(FileExistsError):
+            locking._link(lock.file, lock.file)
 
 
 @pytest.mark.parametrize("holder", ["another host", "nonsense"])

@@ -1,8 +1,8 @@
 """One run at a time in a results folder.
 
-Comes in: a folder. Goes out: a lock that says which process on which machine holds it. The lock of a process
-that is no more is taken over on its own machine; of another machine's processes nothing can be known, so
-that the user is asked.
+The lock is a file that names its holder and whose time the holder renews. The lock of a process that has
+ended is taken over at once where the process can be looked up: on the same machine and in the same container.
+Elsewhere it is taken over when it was not renewed for :data:`LEASE` seconds.
 """
 
 import json
@@ -18,8 +18,15 @@ from typing import Any
 
 from traitlens.problems import Problem, TraitlensError
 
+HEARTBEAT = 15.0
+"""Seconds after which a holder renews its lock."""
+LEASE = 300.0
+"""Seconds without renewal after which a lock of another machine or container is taken over."""
+
 _held: dict[Path, int] = {}  # how often this process holds each lock
+_own: dict[Path, str] = {}  # what this process wrote into each lock that it holds
 _guard = threading.Lock()
+_renewing: threading.Thread | None = None
 
 
 class Lock:
@@ -51,11 +58,16 @@ class Lock:
         self._is_held = True
         with _guard:
             if not _held.get(self.file):
-                _acquire(self.file, Path(folder))
+                _own[self.file] = _acquire(self.file, Path(folder))
             _held[self.file] = _held.get(self.file, 0) + 1
+            _start_renewing()
+
+    def is_held(self) -> bool:
+        """Tell whether the lock still is this process's: nobody took it over or deleted it."""
+        return self._is_held and (_read(self.file) or {}).get("id") == _own.get(self.file)
 
     def release(self) -> None:
-        """Give the lock back; again does nothing."""
+        """Remove the lock if it still is this process's; again does nothing."""
         with _guard:
             if not self._is_held:
                 return
@@ -63,7 +75,8 @@ class Lock:
             _held[self.file] -= 1
             if not _held[self.file]:
                 del _held[self.file]
-                self.file.unlink(missing_ok=True)
+                if (_read(self.file) or {}).get("id") == _own.pop(self.file):
+                    self.file.unlink(missing_ok=True)
 
     def __enter__(self) -> "Lock":
         return self
@@ -86,18 +99,42 @@ def read_lock(folder: Path) -> dict[str, Any] | None:
     -------
     dict or None
         host, process, started (as the system counts it), since (ISO time); None where nobody does, or
-        where the process is known to be no more.
+        where the process has ended.
     """
-    holder = _read(Path(folder) / ".kept" / "lock")
-    return None if holder is None or _is_gone(holder) else holder
+    file = Path(folder) / ".kept" / "lock"
+    holder = _read(file)
+    return None if holder is None or _is_gone(file, holder) else holder
 
 
-def _acquire(file: Path, folder: Path) -> None:
+def _start_renewing() -> None:
+    """Start the thread that renews the locks of this process."""
+    global _renewing
+    if _renewing is None or not _renewing.is_alive():
+        _renewing = threading.Thread(target=_renew, name="lock", daemon=True)
+        _renewing.start()
+
+
+def _renew() -> None:
+    """Renew every lock that is still this process's, while there is one."""
+    while True:
+        time.sleep(HEARTBEAT)
+        with _guard:
+            if not _own:
+                return
+            for file, own in _own.items():
+                if (_read(file) or {}).get("id") == own:
+                    with suppress(OSError):
+                        os.utime(file)
+
+
+def _acquire(file: Path, folder: Path) -> str:
     """Make the lock file; a link either succeeds or finds another's, also on network disks."""
     file.parent.mkdir(parents=True, exist_ok=True)
     own = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     me = {
+        "id": uuid.uuid4().hex,
         "host": socket.gethostname(),
+        "place": _place(),
         "process": os.getpid(),
         "started": _started(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -106,13 +143,13 @@ def _acquire(file: Path, folder: Path) -> None:
     try:
         for _ in range(10):
             try:
-                os.link(own, file)
-                return
+                _link(own, file)
+                return str(me["id"])
             except FileExistsError:
                 holder = _read(file)
             if holder is None:
                 continue  # given back between the two looks
-            if not _is_gone(holder):
+            if not _is_gone(file, holder):
                 break
             _step_aside(file, holder)
         raise TraitlensError(_taken(file, folder))
@@ -129,7 +166,7 @@ def _step_aside(file: Path, holder: dict[str, Any]) -> None:
         return
     if _read(aside) != holder:
         with suppress(FileExistsError):
-            os.link(aside, file)
+            _link(aside, file)
     aside.unlink(missing_ok=True)
 
 
@@ -139,7 +176,8 @@ def _taken(file: Path, folder: Path) -> Problem:
     who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
     return Problem(
         f"another run works here ({who}, since {holder.get('since', '?')})",
-        f"wait for it, or choose another --out; if that process is no more, delete {file}",
+        f"wait for it, or choose another --out; if that process has ended, wait {LEASE / 60:.0f} minutes or "
+        f"delete {file}",
         str(folder),
     )
 
@@ -155,10 +193,11 @@ def _read(file: Path) -> dict[str, Any] | None:
     return holder if isinstance(holder, dict) else {}
 
 
-def _is_gone(holder: dict[str, Any]) -> bool:
-    """Tell whether a lock's holder is known to be no more: its number may have gone to another process."""
-    if holder.get("host") != socket.gethostname() or not isinstance(holder.get("process"), int):
-        return False
+def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
+    """Tell whether a lock's holder has ended: its number may have gone to another process."""
+    same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
+    if not same or not isinstance(holder.get("process"), int):
+        return _age(file) > LEASE
     try:
         os.kill(holder["process"], 0)
     except ProcessLookupError:
@@ -166,6 +205,39 @@ def _is_gone(holder: dict[str, Any]) -> bool:
     except OSError:
         return os.name == "nt"
     return _started(holder["process"]) != holder.get("started")
+
+
+def _place() -> str | None:
+    """Return what tells this start of the machine, and this container, from others with the same name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 (no path)
+    except OSError:
+        return None
+
+
+def _age(file: Path) -> float:
+    """Return the seconds since a lock was renewed, by the clock of the disk that it lies on."""
+    now = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
+    try:
+        now.touch()
+        return now.stat().st_mtime - file.stat().st_mtime
+    except OSError:  # given back, or a folder that cannot be written to
+        return 0.0
+    finally:
+        with suppress(OSError):
+            now.unlink()
+
+
+def _link(own: Path, file: Path) -> None:
+    """Give a file a second name, which no other file has; some disks (exFAT, some shares) know no links."""
+    try:
+        os.link(own, file)
+    except FileExistsError:
+        raise
+    except OSError:
+        with file.open("x", encoding="utf-8") as lock:
+            lock.write(own.read_text(encoding="utf-8"))
 
 
 def _started(process: int) -> str | None:
