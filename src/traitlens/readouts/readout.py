@@ -148,6 +148,24 @@ class Readout(ABC):
         """
         return ()
 
+    def contributions(self, features: Mapping[FeatureSpace, np.ndarray]) -> dict[FeatureSpace, np.ndarray]:
+        """Compute what each feature space adds to predictions that are linear in features.
+
+        Parameters
+        ----------
+        features : mapping of FeatureSpace to ndarray
+            (image, channel, row, column), transformed.
+
+        Returns
+        -------
+        dict of FeatureSpace to ndarray
+            (image,) each, rating units; with `mean` they sum to the prediction.
+        """
+        return {
+            part.space: np.einsum("icyx,cyx->i", features[part.space] - part.reference, part.weight)
+            for part in self.linear_parts()
+        }
+
     @abstractmethod
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
         """Predict ratings.
@@ -259,37 +277,8 @@ class LinearReadout(Readout):
         return self.parts
 
     def predict(self, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-        """Predict ratings.
-
-        Parameters
-        ----------
-        features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column), transformed.
-
-        Returns
-        -------
-        ndarray
-            (image,), rating units.
-        """
+        """Predict ratings."""
         return np.asarray(self.mean + sum(self.contributions(features).values()))
-
-    def contributions(self, features: Mapping[FeatureSpace, np.ndarray]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute what each feature space adds to the predictions.
-
-        Parameters
-        ----------
-        features : mapping of FeatureSpace to ndarray
-            (image, channel, row, column), transformed.
-
-        Returns
-        -------
-        dict of FeatureSpace to ndarray
-            (image,) each, rating units; with `mean` they sum to the prediction.
-        """
-        return {
-            part.space: np.einsum("icyx,cyx->i", features[part.space] - part.reference, part.weight)
-            for part in self.parts
-        }
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return weight and reference of each part."""

@@ -41,7 +41,7 @@ from traitlens.readouts.manifest import (
     read_manifest,
     read_tensors,
 )  # fmt: skip
-from traitlens.readouts.readout import LinearReadout, Readout, Tail
+from traitlens.readouts.readout import Readout, Tail
 from traitlens.words import CUE, GROUP, IMAGE, PREDICTED, REGION, TRAIT
 
 
@@ -281,7 +281,7 @@ class TraitModels:
         ModelError
             If the backbone is another one, or the readouts read no regions.
         """
-        linear = [readout for readout in self.readouts if isinstance(readout, LinearReadout)]
+        linear = [readout for readout in self.readouts if readout.is_linear]
         if not self.reads_regions:
             raise ModelError(Problem("the readouts read the whole face", "fit the method 'regional'"))
         labels, images = _names(images, names)
