@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage.transform import EuclideanTransform, estimate_transform
 
+from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.frames import (
     CANONICAL_ANCHORS,
@@ -319,3 +320,16 @@ def test_threads_together_decode_no_more_pixels_than_one_budget():
         1 / 0  # noqa: B018
     with budget.reserve(100):
         pass
+
+
+@pytest.mark.parametrize(
+    "crop", ["face", Crop("reference"), Crop("reference", up=1e5), Crop("reference", larger=1e4)]
+)
+@pytest.mark.parametrize("moved", [0, 1e5, -1e5, 1e12])
+def test_what_lies_far_beyond_the_image_is_refused(crop, moved):
+    points = canonical_mesh().points / 4 + moved
+    if moved == 0 and crop in ("face", Crop("reference")):
+        assert prepare_image(np.zeros((128, 128, 3), np.uint8), 64, crop, points).pixels.shape == (64, 64, 3)
+        return
+    with pytest.raises(TraitlensError, match="reaches far beyond the image"):
+        prepare_image(np.zeros((128, 128, 3), np.uint8), 64, crop, points)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -183,3 +184,36 @@ def test_a_kept_network_that_was_altered_is_refused(fault, tmp_path):
     save_file(tensors, stacks_folder() / "mine.safetensors", {"traitlens": json.dumps(facts)})
     with pytest.raises(WeightsError, match=r"mine\.safetensors: is no network that traitlens keeps"):
         load_backbone("mine")
+
+
+def odd_states():
+    """State dicts that no network of this kind has."""
+    weight, bias = torch.zeros(4, 3, 3, 3), torch.zeros(4)
+    plain = {"features.0.weight": weight, "features.0.bias": bias}
+    norm = {f"features.1.{part}": torch.ones(4) for part in ("weight", "bias", "running_mean", "running_var")}
+    yield "no weight of the normalisation", {**plain, **norm}, "features.1.weight"
+    yield "another shape", {**plain, **norm, "features.1.bias": torch.zeros(5)}, None
+    yield "a negative variance", {**plain, **norm, "features.1.running_var": -torch.ones(4)}, None
+    yield "a scalar", {**plain, "features.0.weight": torch.tensor(1.0)}, None
+    yield "a sparse tensor", {**plain, "features.0.weight": weight.to_sparse()}, None
+    yield "a meta tensor", {**plain, "features.0.weight": torch.empty(4, 3, 3, 3, device="meta")}, None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantised = torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8)
+    yield "a quantised tensor", {**plain, "features.0.weight": quantised}, None
+    yield "complex numbers", {**plain, "features.0.bias": bias.to(torch.complex64)}, None
+    vast = torch.zeros(1).expand(2**40)
+    yield "a number that stands for many", {**plain, "features.0.bias": vast}, None
+    yield "digits without end", {**plain, f"features.{'9' * 5000}.weight": weight}, None
+    yield "nothing", {}, None
+    yield "one convolution without bias", {"features.0.weight": weight}, None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("what", "state", "without"), list(odd_states()))
+def test_odd_tensors_are_refused_in_one_line(tmp_path, what, state, without):
+    state = {name: tensor for name, tensor in state.items() if name != without}
+    torch.save(state, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError) as caught:
+        read_stack(tmp_path / "odd.pth")
+    assert len(str(caught.value)) < 2000

@@ -132,6 +132,17 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m["spaces"][0].update(grid=3), "has shape \\(4, 2, 2\\), not \\(any, 3, 3\\)"),
         (lambda m: m.update(tensors="0" * 64), "its digest is not the one in the manifest"),
         (lambda m: m.pop("backbone"), "backbone: Field required"),
+        (lambda m: m["prepared"].update(background=[1]), "prepared.background"),
+        (lambda m: m["prepared"].update(crop=["full"]), "prepared.crop"),
+        (lambda m: m["prepared"].update(larger="nan"), "prepared.larger"),
+        (lambda m: m["prepared"].update(larger=-1), "prepared.larger"),
+        (lambda m: m["prepared"].update(up=1e5), "prepared.up"),
+        (lambda m: m["prepared"].update(size=10**6), "prepared.size"),
+        (lambda m: m["preprocessing"].update(divide_by=[0.0] * 3), "preprocessing.divide_by"),
+        (lambda m: m["preprocessing"].update(mean=[1e308] * 3), "preprocessing.mean"),
+        (lambda m: m["readouts"][0].update(mean=1e308), "readouts.0.mean"),
+        (lambda m: m["readouts"][0].update(trait="warm\x1b[2J"), "readouts.0.trait"),
+        (lambda m: m["views"][0].update(size=[4096, 4096]), "is absurd"),
     ],
 )
 def test_an_altered_manifest_is_refused(folder, change, message):
@@ -272,3 +283,26 @@ def test_an_average_face_that_is_no_image_is_refused(regional, tmp_path):
     alter(folder, lambda manifest: None, sign=True)
     with pytest.raises(ModelError, match="average face"):
         TraitModels.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m["spaces"][0].update(layer="block2_pool"), "does not fit the features"),
+        (lambda m: m["spaces"][2].update(layer="block1_pool"), "does not fit the features"),
+        (lambda m: m["spaces"][0].update(layer="block9_pool"), "layer block9_pool, which tiny does not have"),
+    ],
+)
+def test_readouts_that_do_not_fit_the_network_are_refused(folder, backbone, images, change, message):
+    alter(folder, change)
+    with pytest.raises(ModelError, match=message):
+        TraitModels.load(folder).predict(backbone, images)
+
+
+def test_predictions_that_are_no_ratings_are_errors(folder, backbone, images):
+    tensors = load_file(folder / "readouts.safetensors")
+    tensors["00000.0.weight"] = np.full_like(tensors["00000.0.weight"], 3e38)
+    save_file(tensors, folder / "readouts.safetensors")
+    alter(folder, lambda manifest: None, sign=True)
+    with pytest.raises(ModelError, match="predicts what is no rating"):
+        TraitModels.load(folder).predict(backbone, images)

@@ -1,6 +1,8 @@
 """The commented study.toml agrees with the settings classes, setting by setting."""
 
+import json
 import re
+import time
 import tomllib
 from typing import Annotated, Literal
 
@@ -10,7 +12,7 @@ from pydantic import BaseModel, Field
 from traitlens.problems import TraitlensError
 from traitlens.study import settings_file
 from traitlens.study.settings import Settings
-from traitlens.study.settings_file import begin_study, describe_settings, write_settings
+from traitlens.study.settings_file import begin_study, describe_settings, read_settings, write_settings
 
 SECTIONS = {key: type(value) for key, value in Settings() if isinstance(value, BaseModel)}
 CLASSES = [Settings, *SECTIONS.values()]
@@ -72,3 +74,54 @@ def test_every_kind_of_setting_can_be_told_and_read_again():
         assert settings_file._type(annotation).startswith(words)
     for value in ({"image": 1.0, "eyes": 0.5}, ["x\\d+"], [1, 7], 'a "name"', True):
         assert tomllib.loads(f"key = {settings_file.to_toml(value)}")["key"] == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name = " + "[" * 100_000,
+        "x = " + "{a=" * 20_000,
+        "seed = " + "9" * 5000,
+        "a" + ".a" * 50_000 + " = 1",
+        "[" + "a." * 30_000 + "a]",
+        "x = {" + " 'a' . " * 30_000 + "a = 1}",
+        "name = " + repr("x" * 2**21),
+        "name = '\x00'",
+    ],
+)
+def test_odd_files_end_in_one_line_and_little_time(tmp_path, text):
+    (tmp_path / "study.toml").write_text(text)
+    start = time.monotonic()
+    _, [problem] = read_settings(tmp_path / "study.toml")
+    assert "cannot be read as TOML" in problem.what
+    assert len(str(problem)) < 500
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("", "scale", "[-inf, inf]"),
+        ("", "scale", "[0, 1e300]"),
+        ("", "seed", "4294967296"),
+        ("collecting", "step", "1e-320"),
+        ("collecting", "step", "nan"),
+        ("readout", "views", "{image = inf}"),
+        ("readout", "whiten", "inf"),
+        ("comparison", "permutations", "1000000000000"),
+        ("cleaning", "fastest", "inf"),
+        ("folds", "number", "1000000"),
+    ],
+)
+def test_numbers_have_bounds(tmp_path, section, setting, value):
+    head = f"[{section}]\n" if section else ""
+    (tmp_path / "study.toml").write_text(f"{head}{setting} = {value}\n")
+    _, problems = read_settings(tmp_path / "study.toml")
+    assert any(setting in problem.what for problem in problems)
+
+
+def test_a_long_description_is_no_deep_key(tmp_path):
+    text = "One. Two. " * 200 + "(a [b] {c}) " * 200
+    (tmp_path / "study.toml").write_text(f"description = {json.dumps(text)}\n")
+    settings, problems = read_settings(tmp_path / "study.toml")
+    assert (settings.description, problems) == (text, [])

@@ -26,6 +26,7 @@ EVERYONE = "all"
 """The group of a study that names none."""
 
 MOST_BUTTONS = 9
+MOST_STEPS = 100_000
 """One button for each number key."""
 
 LONGEST_SIDE = 1000
@@ -109,6 +110,9 @@ def _check_scale(settings: Settings) -> list[Problem]:
         if not (low.is_integer() and high.is_integer() and high - low < MOST_BUTTONS):
             what = f"buttons need whole numbers, {MOST_BUTTONS} at most; the scale is {low:g} to {high:g}"
             return [Problem(what, 'change scale, or say answer = "slider" in [collecting]', "study.toml")]
+    elif (high - low) / asked.step > MOST_STEPS:
+        what = f"the slider's step {asked.step:g} gives more than {MOST_STEPS:,} answers"
+        return [Problem(what, "change step in [collecting]", "study.toml")]
     elif abs((high - low) / asked.step - round((high - low) / asked.step)) > 1e-6:
         what = f"the slider's step {asked.step:g} does not divide the scale {low:g} to {high:g}"
         return [Problem(what, "change step in [collecting]", "study.toml")]

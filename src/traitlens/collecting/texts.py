@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.study.toml_file import read_toml
 
 OURS = Path(__file__).parent / "texts"
 FREE = ("groups", "traits")
@@ -49,7 +50,7 @@ def read_texts(
         if own.exists():
             try:
                 changes = _read(own)
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            except (OSError, tomllib.TOMLDecodeError) as error:
                 problems.append(Problem(f"cannot be read ({error})", "correct it", f"texts/{own.name}"))
                 continue
         elif not base:
@@ -66,7 +67,7 @@ def read_texts(
 
 
 def _read(path: Path) -> Texts:
-    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    return read_toml(path)
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:

@@ -17,11 +17,13 @@ from traitlens.faces.frames import (
     make_frame,
     to_canonical,
 )
-from traitlens.faces.images import BACKGROUND, Colour
+from traitlens.faces.images import BACKGROUND, MOST_PIXELS, Colour
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 CROPS: Final = ("full", "face", "reference")
 """Names of the crops."""
+FARTHEST: Final = 100
+"""How many times as large as the image the area may be that holds both the image and what is cut out."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def find_frame(
     Raises
     ------
     TraitlensError
-        Where the crop is unknown or lacks points.
+        Where the crop is unknown, lacks points, or lies far beyond the image.
     """
     crop = Crop(crop) if isinstance(crop, str) else crop
     if crop.name == "full":
@@ -184,7 +186,13 @@ def find_frame(
         )
     else:
         matrix = to_canonical(points, size) if crop.name == "face" else _box_matrix(points, size, crop)
-    return make_frame(matrix, size, crop.name, image_size)
+    frame = make_frame(matrix, size, crop.name, image_size)
+    corners = frame.map_back([[0, 0], [size, 0], [size, size], [0, size]])
+    spans = np.maximum(corners.max(axis=0), image_size) - np.minimum(corners.min(axis=0), 0)
+    # Also what is not a number fails this comparison.
+    if crop.name != "full" and not spans.prod() <= FARTHEST * image_size[0] * image_size[1]:
+        raise _far_beyond()
+    return frame
 
 
 def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
@@ -278,11 +286,20 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
     return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()
 
 
+def _far_beyond() -> TraitlensError:
+    """Make the error for a square that is mostly beside the image."""
+    what = "the square that is cut out reaches far beyond the image"
+    return TraitlensError(Problem(what, "check its landmarks, and larger and up in [faces]"))
+
+
 def _continue_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:
     """Repeat an image's outermost pixels as far as a square reaches beyond them."""
     corners = apply_affine(to_image, np.array([[0, 0], [side, 0], [0, side], [side, side]]))
     beyond = np.ceil([-corners.min(axis=0), corners.max(axis=0) - image.size]).astype(int) + 2
     (left, top), (right, bottom) = np.maximum(beyond, 2)
+    padded = (image.width + left + right) * (image.height + top + bottom)
+    if padded > MOST_PIXELS + 4 * image.width * image.height:
+        raise _far_beyond()
     padded = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
     shifted = to_image + np.array([[0, 0, left], [0, 0, top]])
     return Image.fromarray(padded), shifted

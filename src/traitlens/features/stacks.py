@@ -27,9 +27,11 @@ _NUMBERED = re.compile(
     r"(?:\w+\.)*features\.(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
 _NAMED = re.compile(r"(?:\w+\.)*(?:conv|block)(\d+)_(?:conv)?(\d+)\.(weight|bias)")
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 _DENSE = re.compile(r"(?:\w+\.)*(?:classifier\.\d+|fc\d*|predictions)\.(?:weight|bias)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _BATCH_NORM_EPSILON = 1e-5
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,9 @@ def read_stack(path: Path) -> Tensors:
     named: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     strange = []
     for name, tensor in state.items():
-        if found := _NUMBERED.fullmatch(name):
+        if len(name) > LONGEST_NAME:
+            strange.append(name[:LONGEST_NAME])
+        elif found := _NUMBERED.fullmatch(name):
             numbered.setdefault(int(found[1]), {})[found[2]] = tensor
         elif found := _NAMED.fullmatch(name):
             named.setdefault((int(found[1]), int(found[2])), {})[found[3]] = tensor
@@ -99,7 +103,7 @@ def read_stack(path: Path) -> Tensors:
     if strange or bool(numbered) == bool(named):
         some = f" (it holds {', '.join(map(repr, strange[:3]))})" if strange else ""
         raise _no_stack(f"this is no plain stack of convolutions{some}", path)
-    blocks = _split_blocks(_fold(numbered), path) if numbered else _count_on(named)
+    blocks = _split_blocks(_fold(numbered, path), path) if numbered else _count_on(named)
     _check(blocks, path)
     return {
         f"block{block}_conv{place}.{part}": np.ascontiguousarray(parts[part], "<f4")
@@ -137,15 +141,27 @@ def _read_state(path: Path) -> dict[str, np.ndarray]:
     )
     if not is_state:
         raise WeightsError(Problem("is no state dict: it holds more than named tensors", "", str(path)))
-    return {name: _as_array(tensor) for name, tensor in found.items()}
+    _check_tensors(found, path)
+    return {name: np.asarray(tensor.detach().float().numpy()) for name, tensor in found.items()}
 
 
-def _as_array(tensor: "torch.Tensor") -> np.ndarray:
-    """Bring a tensor of any precision to float32."""
-    return np.asarray(tensor.detach().float().numpy())
+def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
+    """Refuse tensors that are no plain arrays in the file, before memory is taken for them."""
+    import torch
+
+    most = path.stat().st_size
+    faults = []
+    for name, tensor in state.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_complex():
+            faults.append(f"{name[:80]!r} is no plain tensor")
+        elif tensor.numel() * tensor.element_size() > most:  # one number that stands for many
+            faults.append(f"{name[:80]!r} is larger than the file")
+    if faults:
+        raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
 
 
-def _fold(numbered: Mapping[int, dict[str, np.ndarray]]) -> dict[int, dict[str, np.ndarray]]:
+def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int, dict[str, np.ndarray]]:
     """Fold each batch normalisation into the convolution before it, which it only scales and shifts."""
     folded = {}
     for place, parts in numbered.items():
@@ -153,6 +169,13 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]]) -> dict[int, dict[str, 
             continue
         norm = numbered.get(place + 1, {})
         if "running_mean" in norm and parts.keys() >= {"weight", "bias"}:
+            length = parts["weight"].shape[:1]
+            if (
+                any(name not in norm or norm[name].shape != length for name in _BATCH_NORM)
+                or not (norm["running_var"] >= 0).all()
+            ):
+                what = f"features.{place + 1} is no batch normalisation of features.{place}"
+                raise _no_stack(what, path)
             scale = norm["weight"] / np.sqrt(norm["running_var"] + _BATCH_NORM_EPSILON)
             weight = parts["weight"] * scale.reshape(-1, 1, 1, 1)
             parts = {
@@ -208,7 +231,7 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
             faults.append(f"{name}: {shapes} are no 3x3 convolution of {channels} channels")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             faults.append(f"{name}: it holds infinite numbers")
-        channels = len(weight)
+        channels = weight.shape[0] if weight.ndim else 0
     if faults:
         raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
 

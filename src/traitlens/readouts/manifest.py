@@ -21,6 +21,14 @@ AVERAGE_FACE = "average_face"
 FORMAT = "traitlens readouts 1"
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_HEADER = 64 * 2**20
+LARGEST_RATING = 1e6
+
+Name = Annotated[str, Field(pattern=r"^\P{Cc}*$", max_length=300)]
+"""A name without control characters, which terminals would obey."""
+
+Shift = Annotated[float, Field(ge=-1e4, le=1e4)]
+Divisor = Annotated[float, Field(ge=1e-4, le=1e4)]
+Colour = Annotated[int, Field(ge=0, le=255)]
 
 Take = Callable[[str, tuple[int | None, ...]], np.ndarray]
 """Return an array by name, checked to have a shape; None stands for any length."""
@@ -37,10 +45,10 @@ class SpaceEntry(Checked):
 
     layer: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")
     grid: int | tuple[int, int] | None
-    view: str
+    view: Name
     transform: Literal["none", "sqrt"]
     mirror: bool
-    region: str = ""
+    region: Name = ""
 
     def space(self) -> FeatureSpace:
         """Make the feature space.
@@ -56,7 +64,7 @@ class SpaceEntry(Checked):
 class ViewEntry(Checked):
     """A view."""
 
-    name: str
+    name: Name
     box: tuple[float, float, float, float]
     size: tuple[int, int]
 
@@ -64,15 +72,15 @@ class ViewEntry(Checked):
 class RegionsEntry(Checked):
     """How regional faces are made; the average face is among the arrays."""
 
-    polygons: dict[str, tuple[int, ...] | tuple[tuple[float, float], ...]]
+    polygons: dict[Name, tuple[int, ...] | tuple[tuple[float, float], ...]]
     join_sides: bool
 
 
 class BackboneEntry(Checked):
     """The network: by name and digest, and where its weights came from."""
 
-    name: str
-    source: str = ""
+    name: Name
+    source: Name = ""
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -80,18 +88,31 @@ class PreprocessingEntry(Checked):
     """How pixels become its input."""
 
     channels: Literal["BGR", "RGB"]
-    mean: tuple[float, float, float]
-    divide_by: tuple[float, float, float]
+    mean: tuple[Shift, Shift, Shift]
+    divide_by: tuple[Divisor, Divisor, Divisor]
+
+
+class PreparedEntry(BaseModel):
+    """How images were prepared; more may be told."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    crop: Literal["full", "face", "reference"] | None = None
+    size: int | None = Field(None, ge=32, le=1024)
+    larger: float | None = Field(None, gt=-0.9, le=5)
+    up: float | None = Field(None, ge=-2, le=2)
+    rotate: bool | None = None
+    background: tuple[Colour, Colour, Colour] | None = None
 
 
 class ReadoutEntry(Checked):
     """A readout; its arrays are named by its place in the list."""
 
     kind: str
-    group: str
-    trait: str
-    fold: int = Field(ge=-1)
-    mean: float
+    group: Name
+    trait: Name
+    fold: int = Field(ge=-1, le=10_000)
+    mean: float = Field(ge=-LARGEST_RATING, le=LARGEST_RATING)
     spaces: tuple[int, ...] = Field(min_length=1)
     tail: int | None = Field(None, ge=0)
 
@@ -113,10 +134,10 @@ class Manifest(Checked):
     """The whole of `manifest.json`."""
 
     format: Literal["traitlens readouts 1"]
-    made_with: str
+    made_with: Name
     backbone: BackboneEntry
     preprocessing: PreprocessingEntry
-    prepared: dict[str, Any]
+    prepared: PreparedEntry
     views: tuple[ViewEntry, ...]
     spaces: tuple[SpaceEntry, ...] = Field(min_length=1)
     regions: RegionsEntry | None = None
@@ -180,7 +201,7 @@ def read_manifest(folder: Path) -> Manifest:
         left, top, right, bottom = view.box
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
             problems.append(Problem(f"view {view.name!r}: the box leaves the image", "", str(path)))
-        if not all(16 <= side <= 4096 for side in view.size):
+        if not all(16 <= side <= 1024 for side in view.size):
             problems.append(Problem(f"view {view.name!r}: the size {view.size} is absurd", "", str(path)))
     for entry in manifest.readouts:
         if not all(0 <= place < len(manifest.spaces) for place in entry.spaces):

@@ -34,6 +34,7 @@ from traitlens.readouts.manifest import (
     AVERAGE_FACE,
     CARD,
     FORMAT,
+    LARGEST_RATING,
     MANIFEST,
     TENSORS,
     build_faces,
@@ -184,6 +185,10 @@ class TraitModels:
                     "load the backbone that the model names",
                 )
             )
+        for space in self.spaces:
+            if space.tap.layer not in backbone.shapes:
+                what = f"the readouts read the layer {space.tap.layer}, which {backbone.name} does not have"
+                raise ModelError(Problem(what, "fit them again"))
         blocks = []
         for features in self._features(backbone, images, points):
             blocks.append(features)
@@ -238,12 +243,13 @@ class TraitModels:
         Raises
         ------
         ModelError
-            If the backbone is another one, or landmarks are missing.
+            If the backbone is another one, landmarks are missing, or a readout does not fit the backbone or
+            predicts what is no number.
         """
         labels, images = _names(images, names)
         features = self.features(backbone, images, progress, points)
         return self._mean_over_folds(
-            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: one.predict(features)}
+            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: _predict(one, features)}
             for one in self.readouts
         )
 
@@ -402,11 +408,25 @@ class TraitModels:
             manifest.backbone.digest,
             Preprocessing(**manifest.preprocessing.model_dump()),
             {view.name: View(view.name, view.box, view.size) for view in manifest.views},
-            manifest.prepared,
+            manifest.prepared.model_dump(exclude_unset=True),
             pd.DataFrame(manifest.performance),
             manifest.backbone.source,
             build_faces(manifest, tensors),
         )
+
+
+def _predict(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
+    """Predict by one readout, whose arrays may be a stranger's."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            predicted = readout.predict(features)
+    except (ValueError, RuntimeError, IndexError) as error:  # what shapes that do not fit end in
+        what = f"the readout of trait {readout.trait!r} does not fit the features of the network"
+        raise ModelError(Problem(what, "fetch the model again from a source that you trust")) from error
+    if not (np.abs(predicted) <= LARGEST_RATING).all():
+        what = f"the readout of trait {readout.trait!r} predicts what is no rating"
+        raise ModelError(Problem(what, "fetch the model again from a source that you trust"))
+    return predicted
 
 
 def _names(

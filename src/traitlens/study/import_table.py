@@ -34,6 +34,7 @@ from traitlens.study.settings import RatingsSettings
 from traitlens.study.settings_file import to_toml
 from traitlens.study.sources import Source, guess_files_are, guess_sources, read_sources
 from traitlens.study.tables import numbers, read_table
+from traitlens.study.toml_file import read_toml
 from traitlens.watching import Silent, Watcher
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 
@@ -232,9 +233,9 @@ def read_mapping(path: str | Path) -> RatingsSettings:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = read_toml(path)
         return RatingsSettings.model_validate(values.get("ratings", values))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise StudyError(
             Problem(f"cannot be read as TOML ({error})", "correct the file", path.name)
         ) from None

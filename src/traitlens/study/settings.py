@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Weight = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
+Rating = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FoldSettings(_Section):
@@ -23,7 +24,7 @@ class FoldSettings(_Section):
         Column of `images.csv` that holds given folds; overrides `number`.
     """
 
-    number: int = Field(5, ge=2)
+    number: int = Field(5, ge=2, le=1000)
     column: str | None = Field(None, examples=["fold"])
 
 
@@ -124,7 +125,7 @@ class ReadoutSettings(_Section):
     grid: int = Field(7, ge=1, le=56)
     views: dict[Literal["image", "face", "full", "eyes"], Weight] = Field({"image": 1.0}, min_length=1)
     transform: Literal["none", "sqrt"] = "none"
-    whiten: float | None = Field(None, gt=0, examples=[0.1])
+    whiten: float | None = Field(None, gt=0, le=1e6, examples=[0.1])
     across_traits: bool = False
     weigh_images: bool = False
     mixes: int = Field(1, ge=1, le=1000)
@@ -173,7 +174,7 @@ class ComparisonSettings(_Section):
         Columns with a number for each rater, such as age, that mean ratings are adjusted for.
     """
 
-    permutations: int = Field(5000, ge=0)
+    permutations: int = Field(5000, ge=0, le=1_000_000)
     regions: bool = True
     pixels: int = Field(56, ge=0, le=224)
     pixel_test: Literal["tfce", "cluster_mass", "pixel"] = "tfce"
@@ -251,7 +252,7 @@ class RatingsSettings(_Section):
     only: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     keep: tuple[str, ...] = ()
     missing: tuple[str, ...] = Field((), examples=[("-99",)])
-    first_line: int | None = Field(None, ge=1, examples=[2])
+    first_line: int | None = Field(None, ge=1, le=10_000_000, examples=[2])
     encoding: str | None = Field(None, examples=["mac_roman"])
     by_number: bool = False
     sheets: tuple[str, ...] = ()
@@ -299,13 +300,13 @@ class CollectingSettings(_Section):
     """
 
     answer: Literal["buttons", "slider"] = "buttons"
-    step: float = Field(1.0, gt=0)
+    step: float = Field(1.0, ge=1e-6, le=1e6)
     confirm: bool = True
     order: Literal["blocked", "interleaved"] = "blocked"
     repeats: float = Field(0.1, ge=0, le=0.5)
     practice: int = Field(3, ge=0, le=20)
-    checks: int = Field(2, ge=0)
-    pause_after: int = Field(40, ge=0)
+    checks: int = Field(2, ge=0, le=100)
+    pause_after: int = Field(40, ge=0, le=1_000_000)
     languages: tuple[str, ...] = Field(("en",), min_length=1)
 
 
@@ -359,7 +360,7 @@ class CleaningSettings(_Section):
     """
 
     untouched: bool = False
-    fastest: float | None = Field(None, gt=0, examples=[200])
+    fastest: float | None = Field(None, gt=0, le=1e9, examples=[200])
     time: str = "rt"
     most_too_fast: float | None = Field(None, ge=0, le=1, examples=[0.1])
     one_value: bool = False
@@ -368,7 +369,7 @@ class CleaningSettings(_Section):
     lowest_checks: float | None = Field(None, ge=0, le=1, examples=[0.5])
     most_missing: float | None = Field(None, ge=0, le=1, examples=[0.3])
     off_scale: bool = False
-    fewest_ratings: int | None = Field(None, ge=1, examples=[3])
+    fewest_ratings: int | None = Field(None, ge=1, le=1_000_000, examples=[3])
 
 
 class RunSettings(_Section):
@@ -408,8 +409,8 @@ class Settings(_Section):
     description: str = ""
     groups: tuple[str, ...] = ()
     traits: tuple[str, ...] = ()
-    scale: tuple[float, float] | None = Field(None, examples=[(1, 7)])
-    seed: int = Field(0, ge=0)
+    scale: tuple[Rating, Rating] | None = Field(None, examples=[(1, 7)])
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     ratings: RatingsSettings = RatingsSettings()
     collecting: CollectingSettings = CollectingSettings()
     cleaning: CleaningSettings = CleaningSettings()

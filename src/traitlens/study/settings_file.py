@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, nearest
 from traitlens.study.settings import Settings
+from traitlens.study.toml_file import read_toml
 
 WIDTH = 96
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -46,8 +47,8 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     if not path.exists():
         return Settings(name=path.parent.resolve().name), []
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = read_toml(path)
+    except (OSError, tomllib.TOMLDecodeError) as error:
         return Settings(), [Problem(f"cannot be read as TOML ({error})", "correct the file", path.name)]
     values.setdefault("name", path.parent.resolve().name)
     try:
