@@ -89,3 +89,33 @@ def test_the_tutorial_runs_as_written(tmp_path):
         assert (results / "comparisons" / f"{part}.csv").is_file()
     assert (tmp_path / "warm.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "performance.png").is_file()
+
+
+def between(text, name):
+    return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- end of {name} -->")[0]
+
+
+def test_the_page_on_architecture_lists_the_stages_of_the_flow():
+    from traitlens.pipeline import FLOW
+
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert between(page, "stages") == describe_stages(FLOW)
+
+
+def describe_stages(flow):
+    """Write the flow as a table."""
+    lines = ["| stage | what | reads |", "|---|---|---|"]
+    for stage in flow:
+        reads = [f"`{one if isinstance(one, str) else one.path}`" for one in stage.inputs]
+        told = "all results" if len(reads) > 25 else ", ".join(reads)
+        lines.append(f"| `{stage.name}` | {stage.label} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_on_architecture_lists_every_file_of_a_results_folder():
+    from traitlens.artifacts import ARTIFACTS
+
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = ["| file | what it holds |", "|---|---|"]
+    lines += [f"| `{one.path}` | {one.meaning} |" for one in ARTIFACTS.values()]
+    assert between(page, "artifacts") == "\n".join(lines) + "\n"

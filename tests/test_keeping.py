@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.digests import digest
-from traitlens.keeping import PARTIAL, Blocks, Ledger, read_table, remove_partial, write_table, write_whole
+from traitlens.keeping import PARTIAL, Blocks, read_table, remove_partial, write_table, write_whole
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -109,35 +109,36 @@ def test_remove_partial_spares_everything_else(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".kept", "deep"]
 
 
-def test_blocks_are_made_once_and_forgotten_under_another_key(tmp_path):
-    made = []
-
-    def make():
-        made.append(1)
-        return {"a": np.arange(3.0), "b": np.eye(2, dtype=np.float32)}
-
-    for _ in range(2):
-        arrays = Blocks(tmp_path, "features", "first").make(4, make)
-        np.testing.assert_array_equal(arrays["b"], np.eye(2))
-    assert len(made) == 1
-    Blocks(tmp_path, "features", "second").make(4, make)
-    assert len(made) == 2
-    assert len(list(Path(tmp_path).rglob("*.npz"))) == 1
+def test_blocks_are_read_as_they_were_written_until_they_are_damaged(tmp_path):
+    blocks = Blocks(tmp_path, "features", "first")
+    blocks.write(4, {"a": np.arange(3.0), "b": np.eye(2, dtype=np.float32)})
+    np.testing.assert_array_equal(blocks.read(4)["b"], np.eye(2))
+    assert blocks.holds(4)
+    assert not Blocks(tmp_path, "features", "second").holds(4)
+    (file,) = tmp_path.rglob("*.npz")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert not blocks.holds(4)
+    assert not file.exists()
 
 
-def test_the_ledger_holds_only_whole_output_of_the_same_inputs(tmp_path):
-    ledger = Ledger(tmp_path)
-    file = tmp_path / "out.csv"
-    file.write_text("a")
-    assert not ledger.holds("fit", "key")
-    ledger.record("fit", "key", [file], seconds=1.5)
-    assert ledger.holds("fit", "key")
-    assert ledger.seconds() == {"fit": 1.5}
-    assert not ledger.holds("fit", "other")
-    file.unlink()
-    assert not ledger.holds("fit", "key")
-    (tmp_path / ".kept" / "fit.json").write_text("{damaged")
-    assert not ledger.holds("fit", "key")
+def test_blocks_of_other_inputs_are_removed(tmp_path):
+    for key in ("first", "second"):
+        blocks = Blocks(tmp_path, "features", key)
+        blocks.write(0, {"a": np.arange(3)})
+    blocks.remove_others()
+    assert [file.parent.name for file in tmp_path.rglob("*.npz")] == ["second"]
+
+
+def test_blocks_are_joined_in_their_order(tmp_path):
+    blocks = Blocks(tmp_path, "features", "key")
+    for number in (1, 0):
+        blocks.write(number, {"a": np.full((2, 3), number, np.float32)})
+    blocks.join(2, "a", tmp_path / "joined.npy")
+    joined = np.load(tmp_path / "joined.npy")
+    assert joined.dtype == np.float32
+    assert joined[:, 0].tolist() == [0, 0, 1, 1]
 
 
 @given(st.lists(st.tuples(st.sampled_from(["NA", "None", "1", "01", "nan", "null", ""]), st.floats(-9, 9))))

@@ -16,9 +16,10 @@ from PIL import Image
 import traitlens as tl
 from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
-from traitlens.pipeline import Run, run
-from traitlens.pipeline.new_faces import explain_face, predict_new_faces, prepare_new_face
+from traitlens.pipeline import Run
 from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
+from traitlens.pipeline.verbs import run
+from traitlens.prediction.new_faces import explain_face, predict_new_faces, prepare_new_face
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
@@ -93,9 +94,9 @@ def test_a_study_s_own_face_is_predicted_as_its_readouts_say(done):
     models = TraitModels.load(done.results / "models")
     predicted = models.predict(done.backbone, [done.prepared["pixels"][0].to_numpy()])
     from_file = predict_new_faces(models, done.backbone, {"copy": done.study.path(image)})
-    _, features = done.features
+    features = done.features
     for row in predicted.itertuples():
-        own = [r for r in done.fitted.readouts if (r.group, r.trait) == (row.group, row.trait)]
+        own = [r for r in done.readouts if (r.group, r.trait) == (row.group, row.trait)]
         expected = np.mean([readout.predict(features)[0] for readout in own])
         assert len(own) == 5
         assert row.predicted == pytest.approx(expected, abs=1e-4)
@@ -216,13 +217,13 @@ def test_a_run_reads_several_taps_and_views_of_whitened_roots(tmp_path):
     (folder / "study.toml").write_text(before + readout + after[after.find("[") :])
     several = Run(Study.load(folder))
     several.fit()
-    assert [space.tap.grid for space in several.features[1]] == [2, 2, (2, 4), (2, 4)]
+    assert [space.tap.grid for space in several.features] == [2, 2, (2, 4), (2, 4)]
     models = TraitModels.load(several.results / "models")
     assert set(models.views) == {"eyes"}
     readout = models.readouts[0]
     pixels = several.prepared["pixels"][0].to_numpy()
     maps = explain_face(several.backbone, [readout], models, pixels, "lrp.z_plus")
-    predicted = readout.predict({space: values[:1] for space, values in several.features[1].items()})
+    predicted = readout.predict({space: values[:1] for space, values in several.features.items()})
     assert float(maps.sum()) == pytest.approx(predicted[0] - readout.mean, abs=0.02 * abs(readout.mean))
 
 

@@ -12,16 +12,16 @@ import sys
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from traitlens import keeping
 from traitlens.arrays import open_arrays
-from traitlens.keeping import PARTIAL, Ledger
-from traitlens.pipeline import Machine, Run, engines, run
-from traitlens.pipeline.comparing import compare_ratings
+from traitlens.keeping import PARTIAL
+from traitlens.pipeline import FLOW, Machine, Run, engines
 from traitlens.pipeline.status import examine_results
+from traitlens.pipeline.verbs import run
 from traitlens.problems import TraitlensError
+from traitlens.records import Records
 from traitlens.relevance.maps import MAP_SCALE, compress_maps
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
@@ -102,51 +102,20 @@ def test_threads_need_no_dask():
     assert found.stdout.split("\n")[0] == "[0, 1, 2, 3, 4] False"
 
 
-@pytest.mark.slow
-@pytest.mark.weights
-def test_one_traits_new_ratings_explain_that_trait_only(copied, monkeypatch):
-    ratings = pd.read_csv(copied / "ratings.csv")
-    changed, _ = ratings["trait"].unique()
-    row = ratings.index[ratings["trait"] == changed][0]
-    ratings.loc[row, "rating"] += 1 if ratings.loc[row, "rating"] < 4 else -1
-    ratings.to_csv(copied / "ratings.csv", index=False)
-    from traitlens.pipeline import explaining
-
-    explained, real = set(), explaining.explain_each
-
-    def spy(backbone, readouts, *rest, **options):
-        explained.update(readout.trait for readout in readouts)
-        return real(backbone, readouts, *rest, **options)
-
-    monkeypatch.setattr(explaining, "explain_each", spy)
-    again = Run(Study.load(copied))
-    again.explain()
-    again.close()
-    assert explained == {changed}
-    fresh = Run(Study.load(copied), copied.parent / "fresh")
-    fresh.explain()
-    fresh.close()
-    for store in ("maps.zarr", "average_maps.zarr"):
-        first, second = (open_arrays(folder / store).load() for folder in (fresh.results, again.results))
-        assert first.drop_attrs().identical(second.drop_attrs())
-    assert (fresh.results / "regions.csv").read_bytes() == (again.results / "regions.csv").read_bytes()
-
-
 @pytest.mark.weights
 def test_a_run_that_goes_on_after_the_fit_reads_its_readouts(copied, monkeypatch):
     shutil.copytree(copied / "results", copied.parent / "before")
-    forget(copied / "results", "explain")
+    forget(copied / "results", "maps")
     forget(copied / "results", "compare_ratings")
 
     def fit_again(*_):
         raise AssertionError("readouts are fitted again")
 
-    monkeypatch.setattr(sys.modules["traitlens.pipeline.run"], "find_readout", fit_again)
-    again = Run(Study.load(copied))
-    again.explain()
-    compare_ratings(again)
-    again.close()
-    assert_same(copied.parent / "before", again.results)
+    from traitlens.pipeline.stages import readouts
+
+    monkeypatch.setattr(readouts, "find_readout", fit_again)
+    finish(copied)
+    assert_same(copied.parent / "before", copied / "results")
 
 
 @pytest.mark.slow
@@ -156,7 +125,7 @@ def test_without_maps_the_averages_and_regions_are_the_same(copied):
     averages = open_arrays(copied / "results" / "average_maps.zarr").load()
     done = run(copied, keep_maps="none")
     assert not (done.results / "maps.zarr").exists()
-    assert {stage.state for stage in examine_results(done.results).stages} == {"there"}
+    assert {stage.state for stage in examine_results(done.results).stages} == {"current", "left out"}
     assert tables(done.results)["regions.csv"] == before
     assert averages.equals(open_arrays(done.results / "average_maps.zarr").load())
 
@@ -165,16 +134,15 @@ def test_without_maps_the_averages_and_regions_are_the_same(copied):
 def test_the_status_tells_what_is_stale_and_makes_nothing(tmp_path):
     copied = make_study(tmp_path / "study")
     done = Run(Study.load(copied))
-    done.rate()
-    done.find_landmarks()
+    done.make("landmarks")
     done.close()
     settings = (copied / "study.toml").read_text()
     (copied / "study.toml").write_text("seed = 99\n" + settings.replace("seed", "#"))
     before = sorted(path for path in copied.rglob("*"))
     status = examine_results(copied / "results")
     states = {stage.name: stage.state for stage in status.stages}
-    assert states["landmarks"] == "there"
-    assert states["rate"] == "stale"
+    assert states["landmarks"] == states["means"] == "current"
+    assert states["reliability"] == "stale"
     assert states["prepare"] == states["fit"] == states["report"] == "missing"
     assert status.holder is None
     assert sorted(path for path in copied.rglob("*")) == before
@@ -182,18 +150,19 @@ def test_the_status_tells_what_is_stale_and_makes_nothing(tmp_path):
         examine_results(copied)
 
 
-STAGES = ["rate", "landmarks", "prepare", "features", "fit", "explain", "compare_ratings", "cues"]
-STAGES += ["compare_readouts", "answers", "report"]
+STAGES = [stage.name for stage in FLOW if not stage.on_request and stage.name != "cleaning"]
+STAGES.remove("compare_variables")
 
 
 def forget(results, stage):
-    """Take a stage's output away, and what is left of it where it did not come to an end."""
-    entry = Ledger(results).entry(stage)
-    for name in entry["files"] if entry else []:
+    """Remove a stage's files, its record, and the blocks that it has finished."""
+    record = Records(results).read(stage)
+    for name in record.outputs if record else []:
         keeping.remove(results / name)
-    keeping.remove(results / ".kept" / f"{stage}.json")
-    blocks = {"compare_readouts": "regions"}.get(stage, stage)
-    keeping.remove(results / ".kept" / blocks)
+    Records(results).remove(stage)
+    for blocks in (results / ".kept" / stage).glob("*"):
+        if list(blocks.glob("*.npz")):
+            keeping.remove(blocks)
 
 
 @pytest.mark.slow
@@ -218,7 +187,7 @@ def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, 
     (problem,) = raised.value.problems
     assert os.strerror(number) in problem.what
     assert "run the same command again" in problem.advice
-    assert Ledger(results).entry(stage) is None
+    assert Records(results).read(stage) is None
     assert not list(results.rglob(f"*{PARTIAL}*"))
     finish(copied)
     assert_same(whole / "results", results)
@@ -266,14 +235,21 @@ def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monk
 
 @pytest.mark.slow
 @pytest.mark.weights
-def test_a_damaged_block_is_made_again(whole, copied):
-    results = copied / "results"
-    (block,) = list((results / ".kept" / "regions").glob("*/000001.npz"))
+def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
+    results, real = copied / "results", keeping.Blocks.read
+    forget(results, "maps")
+
+    def stop(blocks, number):
+        if blocks.folder.parent.name == "maps":
+            raise KeyboardInterrupt
+        return real(blocks, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping.Blocks, "read", stop)
+        with pytest.raises(KeyboardInterrupt):
+            finish(copied)
+    block = next((results / ".kept" / "maps").glob("*/000001.npz"))
     block.write_bytes(block.read_bytes()[:100])
-    forget_entry = results / ".kept" / "compare_readouts.json"
-    forget_entry.unlink()
-    with pytest.raises(TraitlensError, match="damaged and has been removed"):
-        finish(copied)
     finish(copied)
     assert_same(whole / "results", results)
 

@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Study": "traitlens.study.reading",
     "check": "traitlens.pipeline",
-    "run": "traitlens.pipeline",
+    "run": "traitlens.pipeline.verbs",
     "Run": "traitlens.pipeline",
     "analyze": "traitlens.relevance.attribution",
     "fit": "traitlens.pipeline.verbs",

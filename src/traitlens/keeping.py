@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from traitlens.problems import Problem, TraitlensError
 from traitlens.spreadsheets import protect, unprotect
 
 PARTIAL = ".partial-"
+
+_READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+EXACT: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
+"""Options with which pandas reads the very numbers that were written."""
 
 
 @contextmanager
@@ -197,7 +201,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     texts = dict.fromkeys(words.NAMES, str)
     numbers = dict.fromkeys((words.OBSERVED, words.PREDICTED), float)
-    table = pd.read_csv(path, dtype={**texts, **numbers}, keep_default_na=False, na_values=[""])
+    table = pd.read_csv(path, dtype={**texts, **numbers}, keep_default_na=False, na_values=[""], **EXACT)
     names = [name for name in words.NAMES if name in table]
     table[names] = table[names].fillna("")
     return unprotect(table)
@@ -221,7 +225,7 @@ def size_of(path: Path) -> int:
 
 
 class Blocks:
-    """Arrays made block by block, each block kept whole, so that a killed run goes on where it was.
+    """Arrays computed block by block, each written atomically, so that a killed run resumes.
 
     Parameters
     ----------
@@ -230,29 +234,32 @@ class Blocks:
     stage : str
         Name of the stage that makes them.
     key : str
-        Digest of the stage's inputs and settings; blocks made under another key are removed.
+        Digest of the stage's inputs and settings.
 
     Examples
     --------
     >>> import tempfile
     >>> blocks = Blocks(Path(tempfile.mkdtemp()), "features", "0123")
-    >>> first = blocks.make(0, lambda: {"values": np.arange(3)})
-    >>> blocks.make(0, lambda: {"values": np.zeros(3)})["values"].tolist()
-    [0, 1, 2]
+    >>> blocks.write(0, {"values": np.arange(3)})
+    >>> blocks.holds(0), blocks.holds(1), blocks.read(0)["values"].tolist()
+    (True, False, [0, 1, 2])
     """
 
     def __init__(self, folder: Path, stage: str, key: str):
         parent = Path(folder).resolve() / ".kept" / stage  # resolved: other processes may stand elsewhere
         self.folder = parent / key[:16]
-        for other in parent.glob("*"):
-            if other != self.folder:
+
+    def remove_others(self) -> None:
+        """Remove the blocks that were computed under other keys."""
+        for other in self.folder.parent.glob("*"):
+            if other != self.folder and list(other.glob("*.npz")):
                 remove(other)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:06d}.npz"
 
     def holds(self, number: int) -> bool:
-        """Tell whether a block is there.
+        """Return whether a block was written and is not damaged.
 
         Parameters
         ----------
@@ -262,9 +269,15 @@ class Blocks:
         Returns
         -------
         bool
-            True if it was written whole.
+            False also for a damaged block, which is removed.
         """
-        return self._file(number).exists()
+        if not self._file(number).exists():
+            return False
+        try:
+            self.read(number)
+        except OSError:
+            return False
+        return True
 
     def read(self, number: int) -> dict[str, np.ndarray]:
         """Read a block.
@@ -307,169 +320,31 @@ class Blocks:
         with write_whole(self._file(number)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
-    def join(self, number: int, name: str) -> np.ndarray:
-        """Join an array of all blocks along its first dimension, in one file; the blocks are removed.
+    def join(self, number: int, name: str, file: Path) -> None:
+        """Join an array of all blocks along its first dimension.
 
         Parameters
         ----------
         number : int
-            How many blocks there are.
+            Number of blocks.
         name : str
             Name of the array.
-
-        Returns
-        -------
-        ndarray
-            The array, read from disk when used.
+        file : Path
+            The file to write, of NumPy's format.
         """
-        file = self.joined(name)
-        if not file.exists():
-            lengths = [len(self.read(block)[name]) for block in range(number)]
-            first = self.read(0)[name]
-            header = {
-                "descr": np.lib.format.dtype_to_descr(first.dtype),
-                "fortran_order": False,
-                "shape": (sum(lengths), *first.shape[1:]),
-            }
-            # Written, not mapped: a disk that is full is then an error, and not the end of the process.
-            with write_whole(file) as temporary, temporary.open("wb") as stream:
-                np.lib.format.write_array_header_1_0(stream, header)
-                for block in range(number):
-                    stream.write(np.ascontiguousarray(self.read(block)[name]).data)
-        for block in range(number):
-            self._file(block).unlink(missing_ok=True)
-        return np.load(file, mmap_mode="r", allow_pickle=False)
-
-    def joined(self, name: str) -> Path:
-        """Say where :meth:`join` writes an array.
-
-        Parameters
-        ----------
-        name : str
-            Name of the array.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        return self.folder / f"{name}.npy"
-
-    def make(self, number: int, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Read a block, or make and keep it.
-
-        Parameters
-        ----------
-        number : int
-            Which block.
-        make : callable
-            Makes the block's arrays by name.
-
-        Returns
-        -------
-        dict of str to ndarray
-            The arrays.
-        """
-        if not self.holds(number):
-            self.write(number, make())
-        return self.read(number)
+        lengths = [len(self.read(block)[name]) for block in range(number)]
+        first = self.read(0)[name]
+        header = {
+            "descr": np.lib.format.dtype_to_descr(first.dtype),
+            "fortran_order": False,
+            "shape": (sum(lengths), *first.shape[1:]),
+        }
+        # Written, not mapped: a disk that is full is then an error, and not the end of the process.
+        with write_whole(file) as temporary, temporary.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for block in range(number):
+                stream.write(np.ascontiguousarray(self.read(block)[name]).data)
 
     def remove(self) -> None:
-        """Remove the blocks, once what they were made for is whole."""
+        """Remove the blocks."""
         remove(self.folder)
-
-
-class Ledger:
-    """Which stage's output in a folder belongs to which inputs.
-
-    Parameters
-    ----------
-    folder : Path
-        The results folder; entries are kept in its ``.kept`` folder.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> ledger = Ledger(folder)
-    >>> _ = (folder / "out.csv").write_text("a")
-    >>> ledger.record("fit", "key", [folder / "out.csv"])
-    >>> ledger.holds("fit", "key"), ledger.holds("fit", "another key")
-    (True, False)
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
-
-    def _entry(self, stage: str) -> Path:
-        return self.folder / ".kept" / f"{stage}.json"
-
-    def entry(self, stage: str) -> dict[str, Any] | None:
-        """Read what is recorded of a stage.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-
-        Returns
-        -------
-        dict or None
-            key, files (names in the folder) and seconds; None where nothing is recorded that can be read.
-        """
-        try:
-            entry = json.loads(self._entry(stage).read_text(encoding="utf-8"))
-            return {"key": entry["key"], "files": list(entry["files"]), "seconds": float(entry["seconds"])}
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def holds(self, stage: str, key: str) -> bool:
-        """Tell whether a stage's output is there and was made from these inputs.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-        key : str
-            Digest of the stage's inputs and settings.
-
-        Returns
-        -------
-        bool
-            True if the recorded key is the same and every file of the output is there.
-        """
-        entry = self.entry(stage)
-        return (
-            entry is not None
-            and entry["key"] == key
-            and all((self.folder / name).exists() for name in entry["files"])
-        )
-
-    def seconds(self) -> dict[str, float]:
-        """Tell how long each recorded stage took.
-
-        Returns
-        -------
-        dict of str to float
-            Seconds by stage.
-        """
-        stages = sorted(file.stem for file in (self.folder / ".kept").glob("*.json"))
-        entries = {stage: self.entry(stage) for stage in stages}
-        return {stage: entry["seconds"] for stage, entry in entries.items() if entry is not None}
-
-    def record(self, stage: str, key: str, files: list[Path], seconds: float = 0.0) -> None:
-        """Record that a stage's output is whole.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-        key : str
-            Digest of the stage's inputs and settings.
-        files : list of Path
-            The output, inside the folder.
-        seconds : float
-            How long it took.
-        """
-        names = [Path(file).relative_to(self.folder).as_posix() for file in files]
-        write_json(self._entry(stage), {"key": key, "files": names, "seconds": seconds})

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from traitlens.faces.face_check import look_at_faces
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.regions import REGIONS, region_labels
-from traitlens.pipeline.looking import look_at_faces
 from traitlens.problems import StudyError
 from traitlens.study.simulation import simulate_study
 

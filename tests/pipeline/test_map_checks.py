@@ -9,11 +9,12 @@ from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.pipeline.map_checks import (
+from traitlens.pipeline.stages.map_checks import (
     REPEATS,
     Sample,
     account_for,
     associate,
+    average_by_region,
     choose_images,
     compare_methods,
     compare_with_nothing,
@@ -105,8 +106,8 @@ def test_methods_are_compared_once_each(sample):
 def test_a_region_that_goes_with_the_ratings_is_found():
     rng = np.random.default_rng(3)
     size, count = 56, 60
-    points = np.repeat(canonical_mesh().points[None] * size / 512, count, 0)
-    mouth = region_labels(points[0], size) == REGIONS.index("mouth")
+    labels = region_labels(canonical_mesh().points * size / 512, size)
+    mouth = labels == REGIONS.index("mouth")
     cells = mouth.reshape(7, 8, 7, 8).any((1, 3))
     ratings = rng.normal(size=count)
     features = rng.random((count, 5, 7, 7))
@@ -114,13 +115,13 @@ def test_a_region_that_goes_with_the_ratings_is_found():
     images = np.array([f"{number}.png" for number in range(count)], object)
     targets = pd.DataFrame({"group": "a", "trait": "warm", "image": images, "rating": ratings})
     regions = pd.DataFrame({"group": "a", "trait": "warm", "region": REGIONS, "share": 1 / len(REGIONS)})
-    table = associate(features, points, size, images, targets, regions).set_index("region")
+    activation = np.stack([average_by_region(one, labels, len(REGIONS)) for one in features])
+    table = associate(activation, REGIONS, images, targets, regions).set_index("region")
     assert table.association["mouth"] > 0.95
     assert table.association["forehead"] < 3 * table.by_chance["forehead"]
     np.testing.assert_allclose(table.share, 1 / len(REGIONS), rtol=1e-12)
     np.testing.assert_allclose(table.by_chance, 1 / np.sqrt(count - 1), rtol=1e-12)
-    points[5] = np.nan
-    less = associate(features, points, size, images, targets, regions).set_index("region")
+    less = associate(activation[1:], REGIONS, images[1:], targets, regions).set_index("region")
     assert less.by_chance["mouth"] == pytest.approx(1 / np.sqrt(count - 2))
 
 

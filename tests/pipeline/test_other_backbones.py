@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from tests.tiny import add_backbone
 
 from traitlens.arrays import open_arrays
 from traitlens.features.preprocessing import PREPROCESSINGS
-from traitlens.features.stacks import add_stack
-from traitlens.pipeline import Run, run
-from traitlens.pipeline.new_faces import explain_face, load_models, predict_new_faces
+from traitlens.pipeline import Run
+from traitlens.pipeline.verbs import run
+from traitlens.prediction.new_faces import explain_face, load_models, predict_new_faces
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.simulation import simulate_study
@@ -21,16 +21,9 @@ from traitlens.study.simulation import simulate_study
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("other")
-    torch.manual_seed(0)
-    state, channels = {}, 3
-    for block, outputs in enumerate((8, 12), 1):
-        state[f"conv{block}_1.weight"] = torch.randn(outputs, channels, 3, 3) / channels
-        state[f"conv{block}_1.bias"] = torch.zeros(outputs)
-        channels = outputs
-    torch.save(state, folder / "tiny.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
-        add_stack(folder / "tiny.pth", "tiny", "torchvision", "drawn by lot")
+        add_backbone(folder)
         simulate_study(
             folder / "study", identities=12, images=1, traits=1, raters=4, seed=3, size=96, seen_size=64
         )
@@ -79,7 +72,7 @@ def test_layers_that_were_trained_on_are_explained_and_saved_by_a_run(done, tmp_
     pixels = tuned.prepared["pixels"][0].to_numpy()
     first = models.readouts[0]
     maps = explain_face(tuned.backbone, [first], models, pixels, "lrp.alpha_1_beta_0_ignore_bias")
-    ((_, features),) = tuned.features[1].items()
+    (features,) = tuned.features.values()
     predicted = first.predict({first.space: features[:1]})[0]
     assert float(maps.sum()) == pytest.approx(predicted - first.mean, rel=0.01)
     tuned.close()

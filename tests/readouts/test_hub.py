@@ -392,7 +392,7 @@ def test_the_command_shows_what_goes_and_asks(server, folder, traitlens, monkeyp
 def test_a_new_face_is_predicted_and_explained_by_a_model_on_the_hub(
     server, folder, backbone, traitlens, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("traitlens.pipeline.new_faces.load_backbone", lambda *_: backbone)
+    monkeypatch.setattr("traitlens.prediction.new_faces.load_backbone", lambda *_: backbone)
     pixels = np.random.default_rng(3).integers(0, 256, (48, 48, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "face.png")
     share(folder, "owner/name")

@@ -25,10 +25,11 @@ def check(study: StudyFolder) -> None:
 
     Example: traitlens check mystudy
     """
-    from traitlens import pipeline
+    from traitlens.collecting.quality import find_poor_answers
+    from traitlens.pipeline.checking import check as check_study
 
-    checked = pipeline.check(study, Terminal())
-    signs = pipeline.find_poor_answers(checked)
+    checked = check_study(study, Terminal())
+    signs = find_poor_answers(checked)
     _print_notices(checked)
     facts = {
         "study": study,
@@ -65,10 +66,10 @@ def run(
         from traitlens.forking import load_ahead
 
         load_ahead()
-    from traitlens import pipeline
+    from traitlens.pipeline.verbs import run as run_study
 
     machine = _machine(device, precision, weights, workers, scheduler)
-    done = pipeline.run(study, out, machine, Terminal(), protocol, keep_maps)
+    done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
     _print_notices(done.study)
     report = done.results / "report.html"
     facts = {"results": done.results, "report": report, "performance": done.performance}
@@ -90,14 +91,15 @@ def sanity(
 
     Example: traitlens sanity mystudy
     """
-    from traitlens import pipeline
+    from traitlens.pipeline import Run
+    from traitlens.pipeline.checking import check as check_study
     from traitlens.report.map_checks import summarise
     from traitlens.report.results import read_results
 
     machine = _machine(device, precision, weights)
-    run = pipeline.Run(pipeline.check(study, Terminal()), out, machine, Terminal())
+    run = Run(check_study(study, Terminal()), out, machine, Terminal())
     try:
-        report = pipeline.check_maps(run, images)
+        report = run.check_maps(images)
     finally:
         run.close()
     findings = summarise(read_results(run.results).checks)

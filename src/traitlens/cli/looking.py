@@ -26,7 +26,7 @@ def faces(
 
     Example: traitlens faces mystudy --by face_gender
     """
-    from traitlens.pipeline.looking import look_at_faces
+    from traitlens.faces.face_check import look_at_faces
 
     done = look_at_faces(study, out, by, cross_check, Terminal())
     for problem in done.unreadable:

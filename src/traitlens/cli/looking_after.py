@@ -20,7 +20,7 @@ def doctor(
     """
     from rich.text import Text
 
-    from traitlens.pipeline.installation import examine_installation
+    from traitlens.administration.installation import examine_installation
 
     findings = examine_installation(folder)
     lines = [
@@ -61,9 +61,10 @@ def status(
     from traitlens.pipeline.status import examine_results
 
     found = examine_results(results)
-    table = Table("stage", "state", "seconds", "MB", box=None)
+    table = Table("stage", "state", "seconds", "MB", "", box=None)
     for stage in found.stages:
-        table.add_row(stage.name, stage.state, f"{stage.seconds:.1f}", f"{stage.bytes / 1e6:.1f}")
+        size = f"{stage.bytes / 1e6:.1f}"
+        table.add_row(stage.name, stage.state, f"{stage.seconds:.1f}", size, escape(stage.reason))
     notes = [f"{number} blocks of {name} wait to be finished." for name, number in found.unfinished.items()]
     if found.holder is not None:
         notes.append(
@@ -88,7 +89,7 @@ def slurm(
 
     Example: traitlens cluster slurm mystudy --nodes 4 > run.sbatch
     """
-    from traitlens.pipeline.slurm import write_sbatch
+    from traitlens.administration.slurm import write_sbatch
 
     script = write_sbatch(study, nodes, cores, hours)
     answer({"script": script}, script)

@@ -31,7 +31,7 @@ def validate(
     Example: traitlens validate validation --raters 20
     """
     from traitlens.pipeline import Machine
-    from traitlens.pipeline.validating import run_validation
+    from traitlens.simulation.error_rates import run_validation
 
     if statistics:
         from traitlens.pipeline.error_rates import run_error_rates
@@ -79,8 +79,8 @@ def power(
     """
     from traitlens.comparison.known_faces import Design, KnownFaces
     from traitlens.comparison.validation import design_of_pilot
-    from traitlens.pipeline.validating import run_power
     from traitlens.ratings.reliability import reliability_table
+    from traitlens.simulation.error_rates import run_power
     from traitlens.study.reading import Study
 
     numbers = [int(number) for number in _numbers(raters, "--raters", 2)]

@@ -30,7 +30,7 @@ def predict(
     Example: traitlens predict mystudy/results/models face.jpg --csv predicted.csv
     """
     from traitlens.keeping import write_table
-    from traitlens.pipeline.new_faces import load_models, predict_new_faces
+    from traitlens.prediction.new_faces import load_models, predict_new_faces
 
     models, backbone = load_models(model, weights, messages.print)
     with Terminal().stage("Predicting", len(images)) as advance:
@@ -58,7 +58,7 @@ def explain(
 
     Example: traitlens explain mystudy/results/models face.jpg --out maps
     """
-    from traitlens.pipeline.new_faces import load_models, write_new_maps
+    from traitlens.prediction.new_faces import load_models, write_new_maps
 
     models, backbone = load_models(model, weights, messages.print)
     with Terminal().stage("Explaining", len(models.traits)) as advance:

@@ -24,31 +24,33 @@ TIME = "time"
 """The column that tells when an answer was given."""
 
 
-def tabulate_quality(study: Study) -> pd.DataFrame | None:
+def tabulate_quality(
+    ratings: pd.DataFrame, left_out: pd.DataFrame | None, rules: CleaningSettings
+) -> pd.DataFrame:
     """Describe the answers of every rater, those that cleaning left out included.
 
     Parameters
     ----------
-    study : Study
-        The study.
+    ratings : DataFrame
+        rater, group, trait, rating and further columns of a study.
+    left_out : DataFrame or None
+        The ratings that cleaning left out, with the rule in the column step.
+    rules : CleaningSettings
+        The rules of the study.
 
     Returns
     -------
-    DataFrame or None
+    DataFrame
         rater, group, n_ratings, n_untouched (sliders that were not moved), n_one_value (traits with one value
         throughout, three ratings at least), longest_run (equal answers in a row), n_too_fast, median_time
         (in the unit of the column), retest (correlation of repeated ratings), agreement (correlation with the
         mean of the group's others, averaged over traits), checks_passed (share), n_left_out and left_out_by
         (the rules of `study.toml` that took them), signs (of poor answers, in words). Missing where the
-        ratings do not tell; None without raters.
+        ratings do not tell.
     """
-    if not study.has_raters:
-        return None
-    rules = study.settings.cleaning
-    left_out = (
-        study.cleaning.left_out if study.cleaning is not None else study.ratings.iloc[:0].assign(step="")
-    )
-    every = pd.concat([study.ratings, left_out], ignore_index=True)
+    if left_out is None:
+        left_out = ratings.iloc[:0].assign(step="")
+    every = pd.concat([ratings, left_out], ignore_index=True)
     every = every.sort_values(TIME, kind="stable") if TIME in every else every
     by_rater = every.groupby(RATER, sort=True)
     table = pd.DataFrame({GROUP: by_rater[GROUP].first(), "n_ratings": by_rater.size()})
@@ -76,6 +78,26 @@ def tabulate_quality(study: Study) -> pd.DataFrame | None:
         table.loc[shown, "signs"] += sign + "; "
     table["signs"] = table["signs"].str.removesuffix("; ")
     return table
+
+
+def find_poor_answers(study: Study) -> pd.DataFrame:
+    """List the signs of poor data quality in a study.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+
+    Returns
+    -------
+    DataFrame
+        sign, n_raters, raters, rule: see :func:`find_signs`; no row where the study has no raters.
+    """
+    if not study.has_raters:
+        return pd.DataFrame(columns=["sign", "n_raters", "raters", "rule"])
+    left_out = None if study.cleaning is None else study.cleaning.left_out
+    rules = study.settings.cleaning
+    return find_signs(tabulate_quality(study.ratings, left_out, rules), rules)
 
 
 def _count(ratings: pd.DataFrame, mask: pd.Series) -> pd.Series:

@@ -14,7 +14,7 @@ from traitlens.digests import digest
 from traitlens.explorer.face import Face, View
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.new_faces import explain_face, prepare_new_face
+from traitlens.prediction.new_faces import explain_face, prepare_new_face
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS

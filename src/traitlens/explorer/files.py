@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from traitlens import artifacts as a
+
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
@@ -11,7 +13,7 @@ KINDS = {
 }
 """What is handed out, by ending."""
 
-LINKED = ("report.html", "performance.csv", "predictions.csv", "regions.csv", "provenance.json")
+LINKED = tuple(one.path for one in (a.REPORT, a.PERFORMANCE, a.PREDICTIONS, a.REGION_TABLE, a.PROVENANCE))
 """What the page links to where it is there."""
 
 POLICY = (

@@ -34,7 +34,9 @@ THREADS: Final = min(os.cpu_count() or 1, 8)
 """Threads that read images: each holds an image of up to 150 MB."""
 
 
-def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
+def load_image(
+    path: Path, background: Colour = BACKGROUND, read: Callable[[Path], bytes] | None = None
+) -> np.ndarray:
     """Read an image file as upright sRGB pixels.
 
     The orientation in the EXIF data is applied, colours are brought to sRGB by the embedded profile,
@@ -46,6 +48,8 @@ def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
         A JPEG, PNG, TIFF or WebP file of any name.
     background : (int, int, int), default mid-grey
         sRGB colour behind transparent pixels.
+    read : callable or None
+        Reads the file's content; opens the file where None.
 
     Returns
     -------
@@ -69,7 +73,9 @@ def load_image(path: Path, background: Colour = BACKGROUND) -> np.ndarray:
     """
     path = Path(path)
     try:
-        return _decode(path, background)
+        return _decode(path if read is None else io.BytesIO(read(path)), background)
+    except TraitlensError:
+        raise
     except _Refused as refused:
         raise TraitlensError(Problem(refused.what, refused.advice, str(path))) from None
     except FileNotFoundError:
@@ -99,9 +105,10 @@ def _too_large() -> _Refused:
     return _Refused(f"has more than {MOST_PIXELS // 10**6} million pixels", "make the image smaller")
 
 
-def _decode(path: Path, background: Colour) -> np.ndarray:
+def _decode(source: Path | io.BytesIO, background: Colour) -> np.ndarray:
     """Decode a file; any exception means that it cannot be used."""
-    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+    opened = source.open("rb") if isinstance(source, Path) else source
+    with opened as file, Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
             raise _too_large()

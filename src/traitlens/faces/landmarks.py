@@ -139,6 +139,7 @@ def find_landmarks(
     given: pd.DataFrame | None = None,
     detect: bool = True,
     progress: Callable[[int], None] | None = None,
+    read: Callable[[Path], bytes] | None = None,
 ) -> Landmarks:
     """Find the landmarks of many images.
 
@@ -155,6 +156,9 @@ def find_landmarks(
         Whether to look for faces at all.
     progress : callable, optional
         Is told how many more images are done.
+    read : callable or None
+        Reads a file's content; opens the file where None. Every image is decoded, so that files that cannot
+        be used are found here.
 
     Returns
     -------
@@ -177,7 +181,8 @@ def find_landmarks(
     def find(name: str) -> _Found | list[Problem]:
         """Find one image's landmarks, or name its faults."""
         try:
-            return _find_one(name, paths[name], by_image.get(name), detect)
+            pixels = load_image(paths[name], read=read)
+            return _find_one(name, pixels, by_image.get(name), detect)
         except TraitlensError as error:
             return [Problem(fault.what, fault.advice, name) for fault in error.problems]
         finally:
@@ -252,10 +257,10 @@ def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     return {str(image): rows for image, rows in given.groupby(IMAGE)}
 
 
-def _find_one(name: str, path: Path, given: pd.DataFrame | None, detect: bool) -> _Found:
+def _find_one(name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect: bool) -> _Found:
     """Find one image's landmarks."""
     if given is None:
-        detection = detect_landmarks(load_image(path)) if detect else Detection(None)
+        detection = detect_landmarks(pixels) if detect else Detection(None)
         source = "none" if detection.points is None else "detected"
         notices = [*detection.notices] or (["landmarks are missing"] if detection.points is None else [])
         return _Found(name, detection.points, source, detection, _problems(name, notices))
@@ -264,7 +269,7 @@ def _find_one(name: str, path: Path, given: pd.DataFrame | None, detect: bool) -
     if len(indices) == MESH_POINTS:
         points = places[np.argsort(indices)]
         return _Found(name, points, "given", None, _problems(name, _pose_notices(points)))
-    seen = detect_landmarks(load_image(path)) if detect else None
+    seen = detect_landmarks(pixels) if detect else None
     if seen is not None and seen.points is not None and _same_face(seen.points, indices, places):
         points = bend_mesh(seen.points, indices, places)
         return _Found(name, points, "given and detected", seen, _problems(name, _pose_notices(points)))

@@ -1,15 +1,17 @@
-"""The flow from a study to a report; the only room that knows every other.
+"""The flow from a study to its report.
 
-Comes in: a study's folder. Goes out: its results folder. A :class:`Run` takes the one to the other stage by
-stage: prepare, rate, features, fit, explain, regions, compare, report. Each stage is a function of its inputs
-and settings. What it makes is recorded under the digest of both, so that a second run starts where the first
-one stopped, and a change of one setting makes only what depends on it again.
+:mod:`~traitlens.pipeline.flow` lists its stages; :mod:`~traitlens.pipeline.plan` computes which of them are
+current, stale, missing or left out; :mod:`~traitlens.pipeline.run` makes them; the functions that do so are
+in :mod:`traitlens.pipeline.stages`. What a stage reads and writes is recorded by digest, so that a second run
+resumes where the first one stopped, and a changed input makes again only what depends on it.
 """
 
-from traitlens.pipeline.answers import find_poor_answers
+from traitlens.pipeline.checking import check
+from traitlens.pipeline.context import Context
+from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.run import Run
-from traitlens.pipeline.sanity import check_maps
-from traitlens.pipeline.whole import check, run
+from traitlens.pipeline.plan import Planned, plan
+from traitlens.pipeline.stage import Cost, Stage
+from traitlens.pipeline.verbs import Run
 
-__all__ = ["Machine", "Run", "check", "check_maps", "find_poor_answers", "run"]
+__all__ = ["FLOW", "Context", "Cost", "Machine", "Planned", "Run", "Stage", "check", "plan"]

@@ -33,7 +33,8 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     keys = [GROUP, TRAIT, IMAGE]
     if RATER in ratings:
         once = ratings.groupby([*keys, RATER], observed=True)[RATING].mean()
-        cells = once.groupby(keys, observed=True)
+        # Sorted, so that the result does not depend on who gave which rating.
+        cells = once.sort_values().groupby(keys, observed=True)
         return pd.DataFrame({RATING: cells.mean(), N: cells.size(), "sd": cells.std()}).reset_index()
     # Averages: rows of one image are joined by the number of raters behind them, if that is told.
     weight = ratings[N].astype(float) if N in ratings else pd.Series(1.0, index=ratings.index)

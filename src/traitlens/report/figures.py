@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from traitlens import artifacts as a
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
@@ -192,42 +193,42 @@ def _need(part: _Part | None, name: str) -> _Part:
 
 @_figure("the raters' agreement as noise ceilings of r")
 def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.reliability, "ratings/reliability.csv")
+    table = _need(results.reliability, a.RELIABILITY.path)
     _need(table.get("ceiling_r"), "noise ceilings")
     return plot_reliability(table, **order.as_options())
 
 
 @_figure("how the traits' mean ratings correlate in each group")
 def _trait_space(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.correlations, "ratings/trait_correlations.csv")
+    table = _need(results.correlations, a.TRAIT_CORRELATIONS.path)
     return plot_trait_space(table, **order.as_options())
 
 
 @_figure("how well ratings are predicted, beside the noise ceiling")
 def _performance(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    return plot_performance(_need(results.performance, "performance.csv"), **order.as_options())
+    return plot_performance(_need(results.performance, a.PERFORMANCE.path), **order.as_options())
 
 
 @_figure("observed against predicted ratings")
 def _scatter(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    return plot_scatter(_need(results.predictions, "predictions.csv"), **order.as_options())
+    return plot_scatter(_need(results.predictions, a.PREDICTIONS.path), **order.as_options())
 
 
 @_figure("all average maps at once: a column for each trait, a row for each group", LOOKS)
 def _overview(results: Results, order: Order, options: dict[str, Any]) -> Figure:
-    averages = _need(results.averages, "average_maps.zarr")
+    averages = _need(results.averages, a.AVERAGE_MAPS.path)
     return plot_overview(averages, **_among(averages, order), **options)
 
 
 @_figure("a trait's average maps of each group and their difference", LOOKS, each_trait=True)
 def _average_maps(results: Results, order: Order, options: dict[str, Any]) -> Figure:
-    averages = _need(results.averages, "average_maps.zarr")
+    averages = _need(results.averages, a.AVERAGE_MAPS.path)
     return plot_average_maps(averages, **_among(averages, order, one=True), **options)
 
 
 @_figure("the faces with the lowest and highest predictions, and their maps", (*LOOKS, "images"), True)
 def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
-    maps, pixels = _need(results.maps, "maps.zarr"), _need(results.pixels, "prepared.zarr")
+    maps, pixels = _need(results.maps, a.MAPS.path), _need(results.pixels, a.PREPARED.path)
     found = _among(maps, order, one=True)
     (trait,) = found["traits"]
     images = list(options.pop("images", None) or _extreme_faces(results, trait, order.width))
@@ -248,7 +249,7 @@ def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
 
 def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
     """Choose the publishable faces of the lowest, then of the highest mean predictions; each person once."""
-    maps = _need(results.maps, "maps.zarr")
+    maps = _need(results.maps, a.MAPS.path)
     allowed = set(results.publishable)
     names = [image for image in maps[IMAGE].values if image in allowed]
     mean = maps["prediction"].sel({TRAIT: trait, IMAGE: names}).mean(GROUP).values
@@ -276,7 +277,7 @@ def _first_of_each(images: Sequence[str], identity: dict[str, str], number: int)
 
 @_figure("averages over the images with the lowest and highest predictions, and over their maps", LOOKS, True)
 def _extremes(results: Results, order: Order, options: dict[str, Any]) -> Figure:
-    maps, pixels = _need(results.maps, "maps.zarr"), _need(results.pixels, "prepared.zarr")
+    maps, pixels = _need(results.maps, a.MAPS.path), _need(results.pixels, a.PREPARED.path)
     found = _among(maps, order, one=True)
     (trait,) = found.pop("traits")
     return plot_extreme_averages(pixels, maps, trait=trait, **found, **options)
@@ -284,13 +285,13 @@ def _extremes(results: Results, order: Order, options: dict[str, Any]) -> Figure
 
 @_figure("the share of the relevance that each region carries")
 def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    regions = _need(results.regions, "regions.csv")
+    regions = _need(results.regions, a.REGION_TABLE.path)
     return plot_region_shares(mean_shares(regions, results.study.get("identity", {})), **order.as_options())
 
 
 @_figure("how the groups differ in what each region carries")
 def _region_differences(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.comparisons.get("regions"), "comparisons/regions.csv")
+    table = _need(results.comparisons.get("regions"), a.REGION_TESTS.path)
     pair = results.compared
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
@@ -299,7 +300,7 @@ def _region_differences(results: Results, order: Order, _options: dict[str, Any]
 
 @_figure("where the groups' maps differ, with an outline round what is significant", LOOKS[:1] + LOOKS[2:])
 def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) -> Figure:
-    tests = _need(results.pixel_tests, "comparisons/pixels.zarr")
+    tests = _need(results.pixel_tests, a.PIXEL_MAPS.path)
     traits = [trait for trait in order.traits if trait in tests[TRAIT].values]
     return plot_pixel_differences(tests, traits=traits, width=order.width, **options)
 
@@ -314,7 +315,7 @@ def _map_checks(results: Results, order: Order, _options: dict[str, Any]) -> Fig
 
 @_figure("how well the readout of each trait predicts the ratings of every other")
 def _transfer(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.comparisons.get("transfer_traits"), "comparisons/transfer_traits.csv")
+    table = _need(results.comparisons.get("transfer_traits"), a.TRANSFER_TRAITS.path)
     return plot_transfer(table, **order.as_options())
 
 

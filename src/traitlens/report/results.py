@@ -1,20 +1,21 @@
 """The results folder as the report reads it; parts that are not there are None."""
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 import xarray as xr
 
+from traitlens import artifacts as a
 from traitlens.arrays import open_arrays
-from traitlens.keeping import read_table
+from traitlens.artifacts import ARTIFACTS, Artifact
 from traitlens.problems import Problem, TraitlensError
+from traitlens.records import consistent_outputs
 from traitlens.words import GROUP, IMAGE, TRAIT
 
-_Read = TypeVar("_Read")
+DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
+"""Files that the report itself writes before it reads the results."""
 
 
 @dataclass(frozen=True)
@@ -144,70 +145,64 @@ def read_results(folder: Path) -> Results:
             )
         )
     problems: list[Problem] = []
+    recorded = consistent_outputs(folder)
 
-    def read(name: str, reader: Callable[[Path], _Read]) -> _Read | None:
-        """Read one part where it is there, and collect what is wrong with it."""
-        if not (folder / name).exists():
+    def read(artifact: Artifact) -> Any:
+        """Read one file where it exists and belongs to the others, and collect what is wrong with it."""
+        is_current = recorded is None or artifact in DESCRIPTIONS or artifact.path in recorded
+        if not is_current or not artifact.of(folder).exists():
             return None
         try:
-            return reader(folder / name)
+            return _read(artifact, folder)
         except TraitlensError as error:
             problems.extend(error.problems)
             return None
         # A file of a stranger may fail in any way; what a codec or a parser raises is not documented.
         except Exception as error:
-            problems.append(Problem(f"cannot be read ({error})", "run the study again", name))
+            problems.append(Problem(f"cannot be read ({error})", "run the study again", artifact.path))
             return None
 
-    def read_all(name: str) -> dict[str, pd.DataFrame]:
+    def read_all(below: str) -> dict[str, pd.DataFrame]:
         """Read every table of a folder that has a row."""
-        tables = {
-            path.stem: read(f"{name}/{path.name}", _read_table)
-            for path in sorted((folder / name).glob("*.csv"))
-        }
-        return {stem: table for stem, table in tables.items() if table is not None}
+        listed = [one for path, one in ARTIFACTS.items() if path.startswith(below) and path.endswith(".csv")]
+        tables = {one.name: read(one) for one in listed}
+        return {name: table for name, table in tables.items() if table is not None}
 
-    prepared = read("prepared.zarr", _open)
+    prepared = read(a.PREPARED)
     results = Results(
         folder=folder,
-        study=read("study.json", _read_json) or {},
-        provenance=read("provenance.json", _read_json) or {},
-        predictions=read("predictions.csv", _read_table),
-        performance=read("performance.csv", _read_table),
-        reliability=read("ratings/reliability.csv", _read_table),
-        targets=read("ratings/targets.csv", _read_table),
-        regions=read("regions.csv", _read_table),
-        correlations=read("ratings/trait_correlations.csv", _read_table),
-        components=read("ratings/trait_components.csv", _read_table),
-        comparisons=read_all("comparisons"),
-        checks=read_all("checks"),
-        quality=read("ratings/quality.csv", _read_table),
-        quality_signs=read("ratings/quality_signs.csv", _read_table),
-        cleaning=read("ratings/cleaning.csv", _read_table),
-        planned=read("planned.csv", _read_table),
-        plan=read("plan.json", _read_json),
+        study=read(a.STUDY) or {},
+        provenance=read(a.PROVENANCE) or {},
+        predictions=read(a.PREDICTIONS),
+        performance=read(a.PERFORMANCE),
+        reliability=read(a.RELIABILITY),
+        targets=read(a.TARGETS),
+        regions=read(a.REGION_TABLE),
+        correlations=read(a.TRAIT_CORRELATIONS),
+        components=read(a.TRAIT_COMPONENTS),
+        comparisons=read_all("comparisons/"),
+        checks=read_all("checks/"),
+        quality=read(a.QUALITY),
+        quality_signs=read(a.QUALITY_SIGNS),
+        cleaning=read(a.CLEANING),
+        planned=read(a.PLANNED),
+        plan=read(a.PLAN),
         pixels=None if prepared is None else prepared["pixels"],
-        maps=read("maps.zarr", _open),
-        averages=read("average_maps.zarr", _open),
-        pixel_tests=read("comparisons/pixels.zarr", _open),
+        maps=read(a.MAPS),
+        averages=read(a.AVERAGE_MAPS),
+        pixel_tests=read(a.PIXEL_MAPS),
     )
     if problems:
         raise TraitlensError(problems)
     return results
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
-def _read_table(path: Path) -> pd.DataFrame | None:
-    """Read a table; None where it has no row."""
-    table = read_table(path)
-    return table if len(table) else None
+def _read(artifact: Artifact, folder: Path) -> Any:
+    """Read a file; None for a table without a row."""
+    if artifact.path.endswith(".zarr"):
+        return _open(artifact.of(folder))
+    value = artifact.read(folder)
+    return value if not isinstance(value, pd.DataFrame) or len(value) else None
 
 
 def _open(path: Path) -> xr.Dataset:

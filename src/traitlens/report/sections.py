@@ -16,7 +16,7 @@ from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
-from traitlens.report.wording import describe_signs, readout_method, readout_settings
+from traitlens.report.wording import describe_signs
 from traitlens.words import GROUP, TRAIT
 
 
@@ -94,6 +94,8 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
         _checks(results, drawings),
     ]
     for section in sections:
+        if section.key in STAGES:
+            section.notes += explain_missing(results, section.key)
         section.apa = say_in_apa_style(results, section.key)
     return sections
 
@@ -288,7 +290,7 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         section.paragraphs += told
         section.tables += tables
     if results.regions is None:
-        section.notes.append("The regions’ shares are left out: the results hold no regions.csv.")
+        section.notes.append("Shares of regions are left out: no face has landmarks.")
     section.figures += _show(
         drawings,
         "region_shares",
@@ -319,32 +321,48 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         "(columns), out of fold; on the diagonal, its own.",
         "Matrices of correlations of readouts with the ratings of other traits, one for each group.",
     )
-    if len(results.groups) < 2:
-        section.notes.append("Tests between groups are left out: the study has one group.")
-    elif not results.comparisons:
-        section.notes.append("Tests between groups are left out: the results hold no comparisons.")
-    else:
-        section.notes += _missing_tests(results)
     section.tables += print_tables(results, "comparison")
     return section
 
 
-def _missing_tests(results: Results) -> list[str]:
-    """Say which tests were not made, and how to have them."""
-    parts = {
-        "regions": "Tests of regions and of performance",
-        "pixels": "Tests of pixels",
-    }
-    known = {*results.comparisons, *(["pixels"] if results.pixel_tests is not None else [])}
-    reason = "they were not asked for, or cannot be made with these ratings or images (see [comparison])"
-    readout, method = readout_settings(results), readout_method(results)
-    if readout is not None and not (method is not None and method.reads_one_space(readout)):
-        reason = (
-            "they refit the readouts for every exchange of raters, which is done for a ridge regression on "
-            "one tap of the prepared image, without whitening, weights of images and borrowing between "
-            "traits; run the study with such a readout into another folder to have them"
-        )
-    return [f"{part} are left out: {reason}." for name, part in parts.items() if name not in known]
+STAGES = {
+    "ratings": ("reliability", "quality", "agreement", "trait_space", "compare_trait_space"),
+    "relevance": ("region_labels", "maps"),
+    "comparison": (
+        "compare_ratings",
+        "transfer_groups",
+        "rater_regions",
+        "compare_regions",
+        "compare_performance",
+        "compare_variables",
+        "compare_pixels",
+        "answers",
+    ),
+    "checks": ("altered_faces", "check_association"),
+}
+"""The analyses of each part of the report, by the names of their stages."""
+
+
+def explain_missing(results: Results, part: str) -> list[str]:
+    """Write which analyses of a part were left out, and why.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    part : str
+        Key of a section.
+
+    Returns
+    -------
+    list of str
+        A sentence for each reason.
+    """
+    labels: dict[str, list[str]] = {}
+    for row in results.study.get("left_out", []):
+        if row["stage"] in STAGES[part]:
+            labels.setdefault(str(row["reason"]), []).append(f"“{row['label']}”")
+    return [f"Left out: {several(names)}, because {reason}." for reason, names in labels.items()]
 
 
 def _checks(results: Results, drawings: Drawings) -> Section:

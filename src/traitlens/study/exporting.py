@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
-from traitlens.arrays import open_arrays
+from traitlens.artifacts import AVERAGE_MAPS, MAPS
 from traitlens.digests import digest_file
 from traitlens.keeping import refuse_other_files, write_json, write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
@@ -106,7 +106,7 @@ def _map_files(images: Iterable[str]) -> list[Path]:
     ]
     if outside:
         what = f"names files outside the folder of the export ({', '.join(map(repr, outside[:3]))})"
-        raise TraitlensError(Problem(what, "do not use results that you cannot trust", "maps.zarr"))
+        raise TraitlensError(Problem(what, "do not use results that you cannot trust", MAPS.path))
     short = [Path(image).with_suffix(".mat") for image in images]
     # Some file systems do not tell upper from lower case.
     distinct = len({str(path).casefold() for path in short}) == len(short)
@@ -158,10 +158,10 @@ def _write(tables: Callable[[Study, Path | None], Tables], suffix: str) -> Calla
 def _write_matlab(study: Study, folder: Path, results: Path | None, watcher: Watcher) -> None:
     """Write tables, average maps, and a file of maps for each image."""
     _write(_long_tables, ".mat")(study, folder, results, watcher)
-    if results is not None and (results / "average_maps.zarr").exists():
-        write_maps(open_arrays(results / "average_maps.zarr"), folder / "average_maps.mat")
-    if results is not None and (results / "maps.zarr").exists():
-        maps = open_arrays(results / "maps.zarr")
+    if results is not None and AVERAGE_MAPS.of(results).exists():
+        write_maps(AVERAGE_MAPS.read(results), folder / "average_maps.mat")
+    if results is not None and MAPS.of(results).exists():
+        maps = MAPS.read(results)
         with watcher.stage("Writing maps", maps.sizes[IMAGE]) as advance:
             for number, file in enumerate(_map_files(map(str, maps[IMAGE].to_numpy()))):
                 write_maps(maps.isel({IMAGE: number}), folder / "maps" / file)

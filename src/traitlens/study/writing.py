@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from traitlens.artifacts import ARTIFACTS
 from traitlens.keeping import read_table, refuse_other_files, write_whole
 from traitlens.problems import unknown_choice
+from traitlens.records import consistent_outputs
 from traitlens.spreadsheets import protect
 from traitlens.study.reading import Study
 from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
@@ -327,7 +329,7 @@ def write_psych_ds(
 
 
 def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Read the tables of a results folder.
+    """Read the tables of a results folder that were made from the same inputs.
 
     Parameters
     ----------
@@ -341,10 +343,11 @@ def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     table : DataFrame
         The table.
     """
-    for path in sorted(Path(folder).rglob("*.csv")):
-        place = path.relative_to(folder)
-        if not any(part.startswith(".") for part in place.parts) and path.stat().st_size > 1:
-            yield "_".join(place.with_suffix("").parts), read_table(path)
+    current = consistent_outputs(folder)
+    for path in sorted(path for path in ARTIFACTS if path.endswith(".csv") and not path.startswith(".")):
+        file = ARTIFACTS[path].of(folder)
+        if (current is None or path in current) and file.exists() and file.stat().st_size > 1:
+            yield path.removesuffix(".csv").replace("/", "_"), read_table(file)
 
 
 def _describe(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:

@@ -1,21 +1,44 @@
-"""Checks of the maps that a reviewer asks for, on some images of one fold."""
+"""Checks of the maps on some images of one fold: sums, null maps, pixel flipping, other methods."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.artifacts import (
+    ASSOCIATION,
+    CHOICES,
+    FEATURES,
+    FLIPPING,
+    LEDGER,
+    METHODS,
+    NULL_MAPS,
+    PREPARED,
+    REGION_LABELS,
+    REGION_TABLE,
+    TARGETS,
+)
 from traitlens.features.backbone import Backbone
+from traitlens.pipeline.stages.faces import NO_LABEL, average_face
+from traitlens.pipeline.stages.features import read_features
+from traitlens.pipeline.stages.readouts import read_readouts
+from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import Readout
+from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.attribution import analyze, explain_with_ledger
 from traitlens.relevance.checks import conservation, edge_correlation, method_agreement, region_association
 from traitlens.relevance.flipping import flip_patches
-from traitlens.relevance.null_maps import null_similarity, random_readouts, randomise_backbone
+from traitlens.relevance.null_maps import (
+    null_similarity,
+    permute_targets,
+    random_readouts,
+    randomise_backbone,
+)
 from traitlens.watching import Advance
-from traitlens.words import GROUP, IMAGE, RATING, REGION, TRAIT
+from traitlens.words import FOLD, GROUP, IMAGE, RATING, REGION, TRAIT
 
 REPEATS = 3
 """Null maps of each kind: enough for a band of what null maps have in common."""
@@ -85,6 +108,79 @@ class Sample:
         return analyze(
             backbone or self.backbone, readouts or self.readouts, self.pixels, self.method, progress=advance
         )
+
+
+def ledger(work: Work) -> None:
+    """Write how the maps add up to the predictions."""
+    work.write(LEDGER, account_for(read_sample(work), work.advance))
+
+
+def null_maps(work: Work) -> None:
+    """Write the similarity of the maps with those of scrambled readouts, networks and ratings."""
+    sample = read_sample(work)
+    linear = all(readout.is_linear for readout in sample.readouts)
+    refit = partial(_refit, work, sample) if linear else None
+    work.write(NULL_MAPS, compare_with_nothing(sample, refit, work.advance))
+
+
+def flipping(work: Work) -> None:
+    """Write the effect of replacing patches in the order of relevance."""
+    work.write(FLIPPING, flip(read_sample(work), work.advance))
+
+
+def methods(work: Work) -> None:
+    """Write the correlation of maps by several methods."""
+    work.write(METHODS, compare_methods(read_sample(work), work.advance))
+
+
+def association(work: Work) -> None:
+    """Write the association of regions with the ratings beside their relevance."""
+    labels = work.read(REGION_LABELS)
+    known = np.flatnonzero(labels["labels"][:, 0, 0].to_numpy() != NO_LABEL)
+    regions = [str(name) for name in labels[REGION].to_numpy()]
+    features = work.read(FEATURES)
+    activation = np.stack(
+        [average_by_region(features[one], labels["labels"][one].to_numpy(), len(regions)) for one in known]
+    )
+    images = labels[IMAGE].to_numpy()[known]
+    work.write(
+        ASSOCIATION,
+        associate(activation, regions, images, work.read(TARGETS), work.read(REGION_TABLE)),
+    )
+
+
+def read_sample(work: Work) -> Sample:
+    """Read the images on which maps are checked, and the readouts that did not see them.
+
+    Parameters
+    ----------
+    work : Work
+        A check of maps.
+
+    Returns
+    -------
+    Sample
+        Images of one fold.
+    """
+    prepared = work.read(PREPARED)
+    fold, chosen = choose_images(work.value("folds")[FOLD].to_numpy(), work.value("check_images"))
+    return Sample(
+        work.backbone,
+        tuple(readout for readout in read_readouts(work) if readout.fold == fold),
+        list(prepared[IMAGE].to_numpy()[chosen]),
+        prepared["pixels"][chosen].to_numpy(),
+        average_face(prepared),
+        work.value("settings.relevance.method"),
+    )
+
+
+def _refit(work: Work, sample: Sample, seed: int) -> Sequence[Readout]:
+    """Fit the sample's readouts to permuted ratings, with the median penalty of the true ones."""
+    targets = permute_targets(work.read(TARGETS), seed)
+    penalty = float(work.read(CHOICES)["penalty"].median())
+    folds = work.value("folds")
+    fitted = fit_ridge(read_features(work), targets, folds, penalties=[penalty], sharing=1)
+    return [fitted.find(one.group, one.trait, one.fold) for one in sample.readouts]
 
 
 def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
@@ -241,29 +337,26 @@ def methods_compared(method: str) -> list[str]:
 
 
 def associate(
-    features: np.ndarray,
-    points: np.ndarray,
-    size: int,
+    activation: np.ndarray,
+    regions: Sequence[str],
     images: np.ndarray,
     targets: pd.DataFrame,
-    regions: pd.DataFrame,
+    relevance: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Set each region's association with the ratings beside the relevance that it carries.
+    """Compute each region's association with the ratings, and the relevance that it carries.
 
     Parameters
     ----------
-    features : ndarray (image, channel, row, column)
-        What the readouts read, averaged on a grid.
-    points : ndarray (image, point, xy)
-        Landmarks of the prepared images; images without them are passed over.
-    size : int
-        Side of the prepared images in pixels.
+    activation : ndarray (image, region, channel)
+        Features averaged over the cells of each region.
+    regions : sequence of str
+        Names of the regions.
     images : ndarray of str
         Names of the images.
     targets : DataFrame
         group, trait, image, rating.
-    regions : DataFrame
-        group, trait, region, share: of relevance.
+    relevance : DataFrame
+        group, trait, region, share.
 
     Returns
     -------
@@ -271,17 +364,14 @@ def associate(
         group, trait, region, share (mean over images), association (see
         :func:`traitlens.relevance.checks.region_association`) and by_chance, its size without association.
     """
-    known = np.flatnonzero(np.isfinite(points).all((1, 2)))
-    activation = np.stack([_by_region(features[one], region_labels(points[one], size)) for one in known])
-    names = np.asarray(images, object)[known]
-    shares = regions.groupby([GROUP, TRAIT, REGION])["share"].mean()
+    shares = relevance.groupby([GROUP, TRAIT, REGION])["share"].mean()
     rows = []
     for (group, trait), part in targets.groupby([GROUP, TRAIT], sort=False):
-        ratings = part.set_index(IMAGE)[RATING].reindex(names).to_numpy(float)
+        ratings = part.set_index(IMAGE)[RATING].reindex(images).to_numpy(float)
         rated = np.isfinite(ratings)
         found = region_association(activation[rated], ratings[rated])
         chance = 1 / np.sqrt(max(rated.sum() - 1, 1))
-        for region, value in zip(REGIONS, found, strict=True):
+        for region, value in zip(regions, found, strict=True):
             share = shares.get((group, trait, region), np.nan)
             rows.append(
                 {GROUP: group, TRAIT: trait, REGION: region, "share": share, "association": value}
@@ -290,14 +380,29 @@ def associate(
     return pd.DataFrame(rows)
 
 
-def _by_region(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Average each channel over the cells of each region, as far as a cell lies in it: (region, channel)."""
+def average_by_region(features: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
+    """Average each channel over the cells of each region, weighted by how much of a cell lies in it.
+
+    Parameters
+    ----------
+    features : ndarray (channel, row, column)
+        What the readouts read of one image.
+    labels : ndarray of int (y, x)
+        Region of each pixel.
+    number : int
+        Number of regions.
+
+    Returns
+    -------
+    ndarray (region, channel)
+        Averages; 0 for a region without a pixel.
+    """
     rows, columns = features.shape[1:]
     cell = (
         np.arange(labels.shape[0])[:, None] * rows // labels.shape[0] * columns
         + np.arange(labels.shape[1]) * columns // labels.shape[1]
     )
-    counts = np.zeros((len(REGIONS), rows * columns))
+    counts = np.zeros((number, rows * columns))
     np.add.at(counts, (labels.ravel(), cell.ravel()), 1)
     total = counts.sum(1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)

@@ -1,4 +1,4 @@
-"""What the test of pixels needs of the network: maps of the components that readouts are made of."""
+"""Tests of raters' maps pixel by pixel, from maps of the components that readouts are made of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from traitlens import keeping
-from traitlens.arrays import open_arrays
+from traitlens.arrays import open_arrays, write_arrays
+from traitlens.artifacts import FEATURES, PIXEL_MAPS, PIXEL_TESTS, PREPARED
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
 from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
@@ -21,27 +21,45 @@ from traitlens.comparison.rater_maps import (
     common_directions,
     leading_components,
 )
-from traitlens.faces.regions import REGIONS, region_labels
+from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template
 from traitlens.features.spaces import FeatureSpace
+from traitlens.keeping import write_whole
 from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
-from traitlens.pipeline.engines import Engine
+from traitlens.pipeline.costs import COMPONENTS
 from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.stages.refits import read_operator, read_penalties
+from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.attribution import explain_each
-from traitlens.watching import Advance
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
-COMPONENTS = 24
-"""Components of a fold's readouts that are mapped; each costs about as much as a readout's map."""
+FACE_SCALE = 4
+"""The average face under the maps of pixels has so many times more pixels along each side."""
 
 FEWEST_FACES = 8
 """An average of fewer faces would show single ones."""
 
 
+def pixels(work: Work) -> None:
+    """Write tests of raters' maps on the template face, and their significant areas."""
+    operator, ratings = read_operator(work)
+    penalties = read_penalties(work)
+    maps = map_components(work, operator, ratings, penalties)
+    found, areas = compare_maps(work, maps, ratings, operator, penalties)
+    prepared = work.read(PREPARED)
+    prepared = prepared.isel({IMAGE: np.flatnonzero(np.isin(prepared[IMAGE], list(operator.images)))})
+    face = template_face(prepared, FACE_SCALE * found.sizes[Y])
+    if face is not None:
+        found["face"] = ("face_y", "face_x", "colour"), face
+    with write_whole(work.file(PIXEL_MAPS)) as temporary:
+        write_arrays(temporary, found)
+    work.write(PIXEL_TESTS, areas)
+
+
 @dataclass(frozen=True)
-class ComponentWork:
-    """Makes blocks of the components' maps on the template.
+class ComponentBlocks:
+    """Compute blocks of the components' maps on the template.
 
     Parameters
     ----------
@@ -67,7 +85,7 @@ class ComponentWork:
     size: int
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Make a block: maps (image, component, y, x)."""
+        """Compute a block: maps (image, component, y, x)."""
         fold, positions = self.blocks[number]
         prepared, template = open_arrays(self.prepared), Template.fixed(self.size)
         pixels = (prepared["pixels"][position].to_numpy() for position in positions)
@@ -82,54 +100,32 @@ class ComponentWork:
         return {"maps": np.stack(warped).astype(np.float32)}
 
 
-def make_map_operator(
-    engine: Engine,
-    kept: keeping.Blocks,
-    machine: Machine,
-    space: FeatureSpace,
-    features: np.ndarray,
-    prepared: Path,
-    operator: RegionOperator,
-    ratings: pd.DataFrame,
-    penalties: Mapping[str, float],
-    method: str,
-    size: int,
-    advance: Advance,
+def map_components(
+    work: Work, operator: RegionOperator, ratings: pd.DataFrame, penalties: Mapping[str, float]
 ) -> MapOperator:
-    """Map the components of each fold's readouts and put them together, a block of images at a time.
+    """Map the components of each fold's readouts, and combine them.
 
     Parameters
     ----------
-    engine : Engine
-        Who makes the blocks.
-    kept : Blocks
-        Where blocks are kept, so that a killed run goes on.
-    machine : Machine
-        Where and how the network is run.
-    space : FeatureSpace
-        What the readouts read.
-    features : ndarray (image, channel, row, column)
-        What they read of each image.
-    prepared : Path
-        The prepared images, all with landmarks.
+    work : Work
+        The stage.
     operator : RegionOperator
         Kernel and folds.
     ratings : DataFrame
         rater, image, trait, rating.
     penalties : mapping of str to float
         Ridge penalty by trait.
-    method : str
-        Name of the relevance method.
-    size : int
-        Side of the template's maps in pixels.
-    advance : callable
-        Told of images done.
 
     Returns
     -------
     MapOperator
-        The road from ratings to maps on the template.
+        Linear operator from ratings to maps on the template.
     """
+    (space,), size = work.value("spaces"), work.value("settings.comparison.pixels")
+    images = work.read(PREPARED)[IMAGE].to_numpy()
+    among = pd.Index(images).get_indexer(list(operator.images))
+    assert work.backbone
+    features = work.read(FEATURES)[among]
     raters = pd.Index(sorted(ratings[RATER].unique()))
     designs = make_designs(ratings, raters, operator, penalties)
     directions = np.stack(list(common_directions(designs).values()))
@@ -139,13 +135,13 @@ def make_map_operator(
     }
     readouts = {fold: component_readouts(own, space, features, fold) for fold, own in components.items()}
     blocks = list(blocks_by_fold(operator.folds))
-    among = pd.Index(open_arrays(prepared)[IMAGE].to_numpy()).get_indexer(list(operator.images))
     there = [(fold, among[positions]) for fold, positions in blocks]
-    work = ComponentWork(machine, prepared.resolve(), there, readouts, method, size)
-    make_blocks(engine, kept, work, [len(positions) for _, positions in blocks], advance)
+    method = work.value("settings.relevance.method")
+    make = ComponentBlocks(work.machine, work.file(PREPARED), there, readouts, method, size)
+    make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
     sums = np.zeros((len(designs), len(folds), COMPONENTS, size, size))
     for number, (fold, positions) in enumerate(blocks):
-        maps, place = kept.read(number)["maps"], int(np.searchsorted(folds, fold))
+        maps, place = work.blocks.read(number)["maps"], int(np.searchsorted(folds, fold))
         sums[:, place, : maps.shape[1]] += np.einsum("ti,ikyx->tkyx", directions[:, positions], maps)
     ordered = [components[int(fold)] for fold in folds]
     return combine_components(sums, ordered, len(operator.images), list(designs))
@@ -192,44 +188,41 @@ def component_readouts(
 
 
 def compare_maps(
+    work: Work,
     maps: MapOperator,
     ratings: pd.DataFrame,
     operator: RegionOperator,
     penalties: Mapping[str, float],
-    method: str,
-    permutations: int,
-    seed: int,
 ) -> tuple[xr.Dataset, pd.DataFrame]:
     """Test every pair of groups and every trait pixel by pixel.
 
     Parameters
     ----------
+    work : Work
+        The stage.
     maps : MapOperator
-        The road from ratings to maps.
+        Linear operator from ratings to maps.
     ratings : DataFrame
         rater, group, image, trait, rating.
     operator : RegionOperator
         Kernel and folds.
     penalties : mapping of str to float
         Ridge penalty by trait.
-    method : str
-        "tfce", "cluster_mass" or "pixel".
-    permutations : int
-        Exchanges of raters.
-    seed : int
-        Seed.
 
     Returns
     -------
     found : Dataset
-        By comparison ("first - second"), trait, y and x: what `compare_pixels` gives.
+        By comparison ("first - second"), trait, y and x: what `compare_pixels` returns.
     areas : DataFrame
-        The significant areas: group_1, group_2, trait and what `compare_pixels` gives, with p_family (over
+        The significant areas: group_1, group_2, trait and what `compare_pixels` returns, with p_family (over
         pixels and, by Bonferroni, traits).
     """
+    method = work.value("settings.comparison.pixel_test")
+    permutations, seed = work.value("settings.comparison.permutations"), work.value("settings.seed")
+    polygons: Mapping[str, Polygon] = dict(work.value("regions"))
     size = maps.matrix.sizes[Y]
     points = Template.fixed(size).points_on_map
-    mask = region_labels(points, size) != REGIONS.index("background")
+    mask = region_labels(points, size, polygons) != REGIONS.index("background")
     datasets, tables = [], []
     traits = list(maps.matrix[TRAIT].to_numpy())
     for pair in pairs_of_groups(ratings):

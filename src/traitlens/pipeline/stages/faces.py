@@ -1,4 +1,4 @@
-"""Images become the squares that the network sees, with their landmarks there."""
+"""Landmarks, prepared images and region labels of a study's faces."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +11,14 @@ from threadpoolctl import threadpool_limits
 
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, write_arrays
+from traitlens.artifacts import FACES, LANDMARKS, PREPARED, REGION_LABELS
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.images import BACKGROUND, load_image
+from traitlens.faces.landmarks import find_landmarks
+from traitlens.faces.regions import region_labels, region_names
 from traitlens.pipeline.blocks import blocks_of
+from traitlens.pipeline.work import Work
 from traitlens.study.settings import FaceSettings
-from traitlens.watching import Advance
 from traitlens.words import IMAGE, POINT, X, Y
 
 N_POINTS = 478
@@ -24,35 +27,39 @@ N_POINTS = 478
 ROWS_AT_ONCE = 100_000
 """Rows of `landmarks.csv` that are read at a time."""
 
+NO_LABEL = 255
+"""Label of every pixel of an image without landmarks."""
 
-def write_prepared(
-    target: Path, paths: dict[str, Path], points: dict[str, np.ndarray], faces: FaceSettings, advance: Advance
-) -> None:
-    """Write every image as the square that the network sees, and its landmarks there, a block at a time.
+
+def landmarks(work: Work) -> None:
+    """Write the given landmarks, completed by detected ones, and what was noticed about the faces."""
+    photographs, given = work.value("photographs"), work.value("given_landmarks")
+    found = find_landmarks(photographs.paths, given, progress=work.advance, read=photographs.read)
+    work.write(LANDMARKS, found.table)
+    with_landmarks = set(found.table[IMAGE].unique())
+    faces = {
+        "without_landmarks": [image for image in photographs.paths if image not in with_landmarks],
+        "notices": list(map(str, found.notices)),
+    }
+    work.write(FACES, faces)
+
+
+def prepare(work: Work) -> None:
+    """Write every image as the square that the network reads, and its landmarks there.
 
     How each image was laid into its square is stored too: `to_prepared` is the affine matrix from pixels of
     the upright photograph, `photo_size` its width and height.
-
-    Parameters
-    ----------
-    target : Path
-        The store to write.
-    paths : dict of str to Path
-        The file of each image.
-    points : dict of str to ndarray (478, 2)
-        Landmarks of the images that have them.
-    faces : FaceSettings
-        Crop and size.
-    advance : callable
-        Told of images done.
     """
-    images = list(paths)
+    photographs, faces = work.value("photographs"), work.value("frame")
+    points = read_points(work.file(LANDMARKS))
+    images = list(photographs.paths)
     crop = choose_crop(faces, has_points=set(images) <= set(points))
 
     def prepared(image: str) -> dict[str, np.ndarray]:
-        pixels = load_image(paths[image], faces.background or BACKGROUND)
+        background = faces.background or BACKGROUND
+        pixels = load_image(photographs.paths[image], background, photographs.read)
         done = prepare_image(pixels, faces.size, crop, points.get(image))
-        advance(1)
+        work.advance(1)
         there = points.get(image, np.full((N_POINTS, 2), np.nan))
         return {
             "pixels": done.pixels,
@@ -74,8 +81,28 @@ def write_prepared(
     dataset["to_prepared"] = (IMAGE, "xy", "xy1"), np.full((number, 2, 3), np.nan)
     dataset["photo_size"] = (IMAGE, "xy"), np.zeros((number, 2), int)
     dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
-    with keeping.write_whole(target) as temporary:
+    with keeping.write_whole(work.file(PREPARED)) as temporary:
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
+
+
+def label_regions(work: Work) -> None:
+    """Label every pixel of every prepared image with its region, the study's own regions included."""
+    prepared, polygons = work.read(PREPARED), dict(work.value("regions"))
+    images, size = prepared[IMAGE].to_numpy(), prepared.sizes[Y]
+
+    def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        for positions in blocks_of(np.arange(len(images))):
+            labels = np.full((len(positions), size, size), NO_LABEL, np.uint8)
+            for place, points in enumerate(prepared["points"][positions].to_numpy()):
+                if np.isfinite(points).all():
+                    labels[place] = region_labels(points, size, polygons)
+            work.advance(len(positions))
+            yield positions, {"labels": labels}
+
+    names = np.array(region_names(polygons), object)
+    dataset = xr.Dataset(coords={IMAGE: images, "region": names, **map_coordinates(size)})
+    with keeping.write_whole(work.file(REGION_LABELS)) as temporary:
+        write_arrays(temporary, dataset, {"labels": ((IMAGE, Y, X), "u1")}, blocks())
 
 
 def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
@@ -132,6 +159,8 @@ def read_points(path: Path) -> dict[str, np.ndarray]:
     """
     pieces: dict[str, list[np.ndarray]] = {}
     for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):
+        if table.empty:
+            break
         images, rows = table[IMAGE].to_numpy(), table[[POINT, X, Y]].to_numpy(float)
         starts = np.flatnonzero(np.append(True, images[1:] != images[:-1]))
         for image, piece in zip(images[starts], np.split(rows, starts[1:]), strict=True):

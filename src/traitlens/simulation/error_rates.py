@@ -7,17 +7,22 @@ import numpy as np
 import pandas as pd
 
 from traitlens import keeping
+from traitlens.artifacts import FEATURES
 from traitlens.comparison.known_faces import KnownFaces
 from traitlens.comparison.validation import power, validate
-from traitlens.pipeline.comparing import make_operator
+from traitlens.digests import digest
+from traitlens.pipeline.engines import Threads
+from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.run import Run
+from traitlens.pipeline.stages.refits import read_operator
+from traitlens.pipeline.verbs import Run
+from traitlens.pipeline.work import Work
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.drawing.parameters import PARTS
 from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, find_differences, rate, weigh_parts
 from traitlens.study.reading import Study
 from traitlens.study.simulation import REGIONS_OF, simulate_study
-from traitlens.watching import Advance, Silent, Watcher
+from traitlens.watching import Silent, Watcher
 from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, REGION, TRAIT
 
 EFFECT = 0.6
@@ -76,15 +81,17 @@ def run_validation(
     folder = Path(folder)
     run = _faces_run(folder, identities, size, seed, machine, watcher)
     faces = known_faces(run, seed)
+    features = run.context.digest(FEATURES)
     made = []
     for difference, number in ((0.0, null_studies), (effect, studies)):
         if not number:
             continue
-        name = f"validation_{difference:g}"
-
-        def make(
-            _key: str, advance: Advance, difference: float = difference, number: int = number
-        ) -> list[str]:
+        key = digest(features, raters, difference, number, permutations, seed)[:12]
+        files = [folder / "simulated" / f"{kind}_{difference:g}_{key}.csv" for kind in ("rates", "places")]
+        made.append(files)
+        if all(file.exists() for file in files):
+            continue
+        with run.context.watcher.stage(f"Studies, difference {difference:g}", number) as advance:
             found = validate(
                 faces,
                 difference,
@@ -94,18 +101,9 @@ def run_validation(
                 seed=seed,
                 progress=advance,
             )
-            stem = f"{difference:g}"
-            keeping.write_table(run.results / "simulated" / f"rates_{stem}.csv", found.rates)
-            keeping.write_table(run.results / "simulated" / f"places_{stem}.csv", found.places)
-            return [f"simulated/rates_{stem}.csv", f"simulated/places_{stem}.csv"]
-
-        inputs = [run.features[0], raters, difference, number, permutations, seed]
-        run.make_stage(name, inputs, [], f"Studies, difference {difference:g}", number, make)
-        made.append(f"{difference:g}")
-    rates, places = (
-        pd.concat([keeping.read_table(run.results / "simulated" / f"{kind}_{stem}.csv") for stem in made])
-        for kind in ("rates", "places")
-    )
+        for file, table in zip(files, (found.rates, found.places), strict=True):
+            keeping.write_table(file, table)
+    rates, places = (pd.concat([keeping.read_table(files[part]) for files in made]) for part in (0, 1))
     keeping.write_table(folder / "validation.csv", rates)
     keeping.write_table(folder / "validation_places.csv", places)
     draw_validation(rates, places, folder / "validation")
@@ -181,10 +179,11 @@ def known_faces(run: Run, seed: int) -> KnownFaces:
     """
     scores = pd.read_csv(run.study.folder / "truth" / "parts.csv").set_index(IMAGE)
     traits = [trait for trait in TRAITS if trait in run.study.traits]
-    with run.watcher.stage("Regions", len(scores)) as advance:
-        operator = make_operator(run, advance)
+    run.make("region_kernels")
+    stage = next(stage for stage in FLOW if stage.name == "rater_regions")
+    operator, _ = read_operator(Work(run.context, stage, lambda: Threads(1), lambda _: None))
     scores = scores.loc[list(operator.images)]
-    identities = run.folds.set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
+    identities = run.context.value("folds").set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
 
     def draw(raters: tuple[int, int], difference: float, study: int) -> pd.DataFrame:
         weights = weigh_parts(traits, list(PARTS), difference)

@@ -1,0 +1,1 @@
+"""Installation and clusters: what is in place, and batch scripts."""

@@ -1,0 +1,149 @@
+"""Every file of a results folder: its path, how it is read, and what it holds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from traitlens.arrays import open_arrays
+from traitlens.keeping import read_table
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or folder below a results folder.
+
+    Parameters
+    ----------
+    path : str
+        Where, with forward slashes.
+    meaning : str
+        What it holds, in a line.
+
+    Examples
+    --------
+    >>> TARGETS.path, TARGETS.name
+    ('ratings/targets.csv', 'targets')
+    """
+
+    path: str
+    meaning: str
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return Path(self.path).stem
+
+    def of(self, results: Path) -> Path:
+        """Return the file of a results folder.
+
+        Parameters
+        ----------
+        results : Path
+            The results folder.
+
+        Returns
+        -------
+        Path
+            The file, which need not exist.
+        """
+        return Path(results) / self.path
+
+    def read(self, results: Path) -> Any:
+        """Read the file of a results folder.
+
+        Parameters
+        ----------
+        results : Path
+            The results folder.
+
+        Returns
+        -------
+        DataFrame, Dataset, ndarray or dict
+            By the file's ending: ``.csv``, ``.zarr`` (opened, not loaded), ``.npy`` (mapped) or ``.json``.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError
+            If the file is missing or cannot be read.
+        """
+        file = self.of(results)
+        if file.suffix == ".csv":
+            return read_table(file)
+        if file.suffix == ".zarr":
+            return open_arrays(file)
+        if file.suffix == ".npy":
+            return np.load(file, mmap_mode="r", allow_pickle=False)
+        value = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(value, Mapping):
+            raise ValueError("not a JSON object")
+        return value
+
+
+TARGETS = Artifact("ratings/targets.csv", "mean ratings by group, trait and image")
+RELIABILITY = Artifact("ratings/reliability.csv", "reliability and noise ceilings by group and trait")
+CLEANING = Artifact("ratings/cleaning.csv", "ratings left out by each rule of cleaning")
+LEFT_OUT = Artifact("ratings/left_out.csv", "the ratings that cleaning left out")
+QUALITY = Artifact("ratings/quality.csv", "data quality by rater")
+QUALITY_SIGNS = Artifact("ratings/quality_signs.csv", "raters with signs of poor data quality")
+RATERS = Artifact("ratings/raters.csv", "each rater's agreement with the others")
+TRAIT_CORRELATIONS = Artifact("ratings/trait_correlations.csv", "correlations of traits by group")
+TRAIT_COMPONENTS = Artifact("ratings/trait_components.csv", "principal components of traits by group")
+IMAGE_TESTS = Artifact("ratings/images.csv", "differences between groups by image")
+
+LANDMARKS = Artifact("landmarks.csv", "478 landmarks of each photograph, given or detected")
+FACES = Artifact("faces.json", "images without landmarks, and notices about faces")
+PREPARED = Artifact("prepared.zarr", "prepared images and their landmarks")
+REGION_LABELS = Artifact(".kept/region_labels.zarr", "region of each pixel of each prepared image")
+FEATURES = Artifact(".kept/features/all/features.npy", "what the readouts read of each image")
+CHOICES = Artifact(".kept/choices.csv", "penalties and numbers of epochs chosen by inner folds")
+DUALS = Artifact(".kept/duals.csv", "penalty and weights of kernels of each ridge readout")
+READOUTS = Artifact(".kept/readouts", "the readouts of every group, trait and fold")
+
+PREDICTIONS = Artifact("predictions.csv", "out-of-fold predictions by image, group and trait")
+PERFORMANCE = Artifact("performance.csv", "how well ratings are predicted, by group and trait")
+MODELS = Artifact("models", "the readouts as a model to use and share")
+MAPS = Artifact("maps.zarr", "relevance maps of images")
+AVERAGE_MAPS = Artifact("average_maps.zarr", "average relevance maps")
+REGION_TABLE = Artifact("regions.csv", "relevance by image, group, trait and region")
+REGION_UNIONS = Artifact("region_unions.csv", "relevance of larger regions")
+
+MEANS = Artifact("comparisons/means.csv", "differences of mean ratings")
+RELIABILITY_TESTS = Artifact("comparisons/reliability.csv", "differences of reliability")
+AGREEMENT_TESTS = Artifact("comparisons/agreement.csv", "differences of agreement and spread")
+TRAIT_SPACE = Artifact("comparisons/trait_space.csv", "differences of correlations between traits")
+TRANSFER_GROUPS = Artifact("comparisons/transfer_groups.csv", "prediction of the other groups' ratings")
+TRANSFER_TRAITS = Artifact("comparisons/transfer_traits.csv", "prediction of the other traits' ratings")
+REGION_KERNELS = Artifact(".kept/region_kernels.npy", "relevance of regions by training image")
+COMMON_PENALTIES = Artifact(".kept/common_penalties.csv", "ridge penalty by trait for tests")
+RATER_REGIONS = Artifact("comparisons/rater_regions.csv", "relevance of regions by rater")
+REGION_TESTS = Artifact("comparisons/regions.csv", "differences of relevance by region")
+SHARE_TESTS = Artifact("comparisons/region_shares.csv", "differences of shares of relevance by region")
+PERFORMANCE_TESTS = Artifact("comparisons/performance.csv", "differences of performance")
+MATCHED_TESTS = Artifact("comparisons/performance_matched.csv", "the same at equal reliability")
+VARIABLE_TESTS = Artifact("comparisons/variables.csv", "associations with variables of the raters")
+PIXEL_MAPS = Artifact("comparisons/pixels.zarr", "tests of raters' maps by pixel")
+PIXEL_TESTS = Artifact("comparisons/pixels.csv", "significant areas of raters' maps")
+ANSWERS = Artifact("comparisons/answers.csv", "the questions of the comparison and their answers")
+
+CUES = Artifact("checks/cues.csv", "prediction of altered faces")
+LEDGER = Artifact("checks/ledger.csv", "how the maps add up to the predictions")
+NULL_MAPS = Artifact("checks/null_maps.csv", "similarity with maps of scrambled models")
+FLIPPING = Artifact("checks/flipping.csv", "effect of replacing patches in the order of relevance")
+METHODS = Artifact("checks/methods.csv", "correlation of maps by several methods")
+ASSOCIATION = Artifact("checks/association.csv", "association of regions with the ratings")
+
+STUDY = Artifact("study.json", "what was studied, with all settings")
+PROVENANCE = Artifact("provenance.json", "versions, digests, seeds and times")
+PLAN = Artifact("plan.json", "the frozen plan")
+PLANNED = Artifact("planned.csv", "the analysis compared with the frozen plan")
+FIGURES = Artifact("figures", "the report's figures as SVG and PNG")
+REPORT = Artifact("report.html", "the report")
+
+ARTIFACTS: Mapping[str, Artifact] = {
+    value.path: value for value in list(globals().values()) if isinstance(value, Artifact)
+}
+"""Every artifact by its path."""

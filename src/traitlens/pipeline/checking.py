@@ -1,0 +1,96 @@
+"""Every fault of a study that can be found before any work: tables, images, and names in the settings."""
+
+from pathlib import Path
+
+from traitlens.faces.images import check_images
+from traitlens.features.catalogue import describe_backbone
+from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
+from traitlens.readouts.registry import METHODS as READOUTS
+from traitlens.relevance.methods import METHODS
+from traitlens.study.reading import Study, find_images, read_study
+from traitlens.study.settings import Settings
+from traitlens.watching import Silent, Watcher
+
+
+def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
+    """Read a study and find every fault of its settings, tables and images.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+    watcher : Watcher or None
+        Shows the progress.
+
+    Returns
+    -------
+    Study
+        The study, without a fault.
+
+    Raises
+    ------
+    StudyError
+        With every fault.
+    """
+    folder = Path(folder)
+    study, problems = check_tables(folder)
+    files = find_images(folder) if folder.is_dir() else []
+    with (watcher or Silent()).stage("Checking images", len(files)) as advance:
+        problems += check_images(
+            [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
+        )
+    if problems or study is None:
+        raise StudyError(problems)
+    return study
+
+
+def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
+    """Read a study and find the faults of its tables and of the names in its settings.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+
+    Returns
+    -------
+    study : Study or None
+        None where too much is missing.
+    problems : list of Problem
+        The faults.
+    """
+    study, problems = read_study(folder)
+    if study is not None:
+        problems += check_names(study.settings)
+    return study, problems
+
+
+def check_names(settings: Settings) -> list[Problem]:
+    """Find names in the settings that no stage will know.
+
+    Parameters
+    ----------
+    settings : Settings
+        The settings of a study.
+
+    Returns
+    -------
+    list of Problem
+        One for each unknown name, with the nearest known one.
+    """
+    faults: list[TraitlensError] = []
+    readout = settings.readout
+    if readout.method not in READOUTS:
+        faults.append(unknown_choice("readout", readout.method, READOUTS))
+    if settings.relevance.method not in METHODS:
+        faults.append(unknown_choice("relevance method", settings.relevance.method, METHODS))
+    try:
+        layers = describe_backbone(readout.backbone).shapes
+        faults += [
+            unknown_choice("tap", tap, layers)
+            for tap in dict.fromkeys((*readout.taps, readout.tap))
+            if tap not in layers
+        ]
+    except TraitlensError as error:
+        faults.append(error)
+    return [Problem(one.what, one.advice, "study.toml") for fault in faults for one in fault.problems]

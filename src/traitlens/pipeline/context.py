@@ -1,0 +1,221 @@
+"""A study on its way to a results folder: what the plan, the stages and the estimate look at."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from traitlens.artifacts import FACES, Artifact
+from traitlens.collecting.plan import read_plan
+from traitlens.digests import digest, digest_file
+from traitlens.faces.landmark_files import read_given
+from traitlens.features.catalogue import describe_backbone
+from traitlens.pipeline.engines import cores
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.photographs import Photographs
+from traitlens.pipeline.protocols import machine_for
+from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.registry import find_readout
+from traitlens.records import Records, digest_output
+from traitlens.study.reading import Study
+from traitlens.watching import Silent, Watcher
+from traitlens.words import IMAGE
+
+TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
+"""Endings of the files of a study that provenance names."""
+
+
+class Context:
+    """A study, its results folder and the machine; loads no network and writes nothing.
+
+    Parameters
+    ----------
+    study : Study
+        Images, ratings and settings.
+    out : str, Path or None
+        The results folder; `results` in the study's folder where None.
+    machine : Machine or None
+        Device, precision, weights.
+    watcher : Watcher or None
+        Shows the progress.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: str | Path | None = None,
+        machine: Machine | None = None,
+        watcher: Watcher | None = None,
+    ):
+        self.study = study
+        self.results = Path(out) if out is not None else study.folder / "results"
+        self.machine = machine_for(study.settings.readout, machine or Machine())
+        self.watcher = watcher or Silent()
+        self.records = Records(self.results)
+        self.check_images: int | None = None
+        self.reasons: dict[str, dict[str, str]] = {}
+        self._values: dict[str, Any] = {}
+        self._digests: dict[str, str] = {}
+
+    def value(self, name: str) -> Any:
+        """Read an input of the study once.
+
+        Parameters
+        ----------
+        name : str
+            A name of :data:`INPUTS`, or a setting ("settings.seed").
+
+        Returns
+        -------
+        any
+            The value.
+        """
+        if name not in self._values:
+            self._values[name] = self._setting(name) if "." in name else INPUTS[name](self)
+        return self._values[name]
+
+    def digest(self, one: str | Artifact) -> str:
+        """Digest an input once: of the study, or a file of the results.
+
+        Parameters
+        ----------
+        one : str or Artifact
+            The input.
+
+        Returns
+        -------
+        str
+            SHA-256; "" for a file that is missing.
+        """
+        name = one if isinstance(one, str) else one.path
+        if name not in self._digests:
+            self._digests[name] = (
+                self._digest_value(one) if isinstance(one, str) else digest_output(one.of(self.results))
+            )
+        return self._digests[name]
+
+    def _setting(self, name: str) -> Any:
+        """Return a setting, or a section of settings."""
+        value: Any = self.study.settings
+        for part in name.split(".")[1:]:
+            value = getattr(value, part)
+        return value
+
+    def _digest_value(self, name: str) -> str:
+        """Digest an input of the study."""
+        if name == "photographs":
+            return digest(self.photographs.digests())
+        value = self.value(name)
+        if hasattr(value, "model_dump"):
+            value = value.model_dump(mode="json")
+        return digest(str(value) if name == "spaces" else value)
+
+    def forget(self, *names: str) -> None:
+        """Forget values and digests: of files that were written again, of tables that are needed no more.
+
+        Parameters
+        ----------
+        *names : str
+            Names of inputs, paths of files.
+        """
+        for name in names:
+            self._values.pop(name, None)
+        for name in names:
+            self._digests.pop(name, None)
+
+    @cached_property
+    def photographs(self) -> Photographs:
+        """The image files of the rated images."""
+        return Photographs({image: self.study.path(image) for image in self.study.images[IMAGE]})
+
+    @cached_property
+    def study_files(self) -> dict[str, str]:
+        """SHA-256 of the study's tables and settings by name."""
+        files = sorted(self.study.folder.iterdir())
+        return {file.name: digest_file(file) for file in files if file.suffix in TABLES and file.is_file()}
+
+    @cached_property
+    def backbone_facts(self) -> Any:
+        """Layers, channels, preprocessing and digest of the network, from its metadata."""
+        return describe_backbone(self.machine.backbone_name)
+
+    @property
+    def backbone_identity(self) -> dict[str, Any]:
+        """What features depend on: the network's weights, its input and its precision."""
+        facts = self.backbone_facts
+        return {
+            "digest": facts.digest,
+            "preprocessing": facts.preprocessing.as_dict(),
+            "divide_by": self.machine.divide_by,
+            "precision": self.machine.precision,
+        }
+
+    @cached_property
+    def spaces(self) -> Any:
+        """The feature spaces that the readouts read, with their weights."""
+        readout = self.study.settings.readout
+        return find_readout(readout.method).spaces(readout)
+
+    @property
+    def faceless(self) -> list[str] | None:
+        """Images without landmarks; None before they were looked for."""
+        if not FACES.of(self.results).exists():
+            return None
+        try:
+            return list(FACES.read(self.results)["without_landmarks"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def workers(self) -> int:
+        """Number of blocks that are computed at once."""
+        if self.machine.workers is not None:
+            return self.machine.workers
+        return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
+
+
+def _given_landmarks(context: Context) -> Any:
+    study = context.study
+    return read_given(study.folder, context.photographs.paths, study.landmarks)
+
+
+def _folds(context: Context) -> Any:
+    settings = context.study.settings
+    return assign_folds(context.study.images, settings.folds.number, settings.seed, settings.folds.column)
+
+
+def _cleaned(context: Context) -> Any:
+    cleaning = context.study.cleaning
+    return None if cleaning is None else {"steps": cleaning.steps, "left_out": cleaning.left_out}
+
+
+def _description(context: Context) -> Any:
+    study = context.study
+    return {
+        "images": study.images,
+        "settings": study.settings.model_dump(mode="json"),
+        "notices": list(map(str, study.notices)),
+        "scale": list(study.scale),
+    }
+
+
+INPUTS: Mapping[str, Callable[[Context], Any]] = {
+    "ratings": lambda context: context.study.ratings,
+    "cleaned": _cleaned,
+    "groups": lambda context: context.study.groups,
+    "traits": lambda context: context.study.traits,
+    "images": lambda context: list(context.study.images[IMAGE]),
+    "folds": _folds,
+    "photographs": lambda context: context.photographs,
+    "given_landmarks": _given_landmarks,
+    "frame": lambda context: context.study.settings.faces.model_copy(update={"regions": {}}),
+    "regions": lambda context: list(context.study.settings.faces.regions.items()),
+    "spaces": lambda context: context.spaces,
+    "backbone": lambda context: context.backbone_identity,
+    "check_images": lambda context: context.check_images,
+    "frozen_plan": lambda context: read_plan(context.study.folder),
+    "study_files": lambda context: context.study_files,
+    "description": _description,
+    "reasons": lambda context: list(context.reasons.values()),
+}
+"""What stages read of a study beside its settings: names, and how each is read."""

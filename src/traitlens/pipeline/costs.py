@@ -1,0 +1,153 @@
+"""What each stage takes: forward passes of the network, seconds, memory and disk.
+
+The rates are rough and were measured on single images; one forward pass is timed on the user's machine.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from traitlens.faces.regions import region_names
+from traitlens.pipeline.context import Context
+from traitlens.pipeline.stage import Cost
+from traitlens.readouts.registry import find_readout
+
+COMPONENTS = 24
+"""Components of a fold's readouts that are mapped for the test of pixels."""
+
+SAMPLE = 200
+"""Images whose maps are written where only a sample is."""
+
+ACTIVE = 0.15
+"""Share of the products of whole layers that is between active units, for photographs of faces."""
+
+LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.25, 0.05, 0.02
+"""Seconds for each image on one core."""
+
+
+def _count(context: Context) -> tuple[int, int]:
+    """Return the number of images and their side in pixels."""
+    return len(context.study.images), context.study.settings.faces.size
+
+
+def _pairs(context: Context) -> int:
+    return len(context.study.groups) * len(context.study.traits)
+
+
+def _width(context: Context) -> int:
+    """Return the number of features of an image."""
+    side = context.study.settings.faces.size
+    width = 0
+    for space in context.spaces:
+        channels, shrink = context.backbone_facts.shapes[space.tap.layer]
+        grid = space.tap.grid or max(side // shrink, 1)
+        width += channels * math.prod(np.broadcast_to(grid, 2).tolist())
+    return width
+
+
+def passes_back(maps: int) -> float:
+    """Return how many forward passes it takes to propagate maps back: one by one, or along active units.
+
+    Parameters
+    ----------
+    maps : int
+        Number of maps of an image.
+
+    Returns
+    -------
+    float
+        Forward passes.
+    """
+    from traitlens.relevance.active_units import cost_of_lists
+
+    return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
+
+
+def landmarks(context: Context) -> Cost:
+    """Estimate the detection of landmarks."""
+    return Cost(seconds=LANDMARK_SECONDS * _count(context)[0] / context.workers)
+
+
+def prepare(context: Context) -> Cost:
+    """Estimate the preparation of images."""
+    n, side = _count(context)
+    return Cost(seconds=PREPARE_SECONDS * n / context.workers, disk=n * side**2 * 3.0)
+
+
+def region_labels(context: Context) -> Cost:
+    """Estimate the labels of regions."""
+    return Cost(seconds=LABEL_SECONDS * _count(context)[0], disk=_count(context)[0] * 1e3)
+
+
+def features(context: Context) -> Cost:
+    """Estimate the features."""
+    n, _ = _count(context)
+    views = len({(space.view, flip) for space in context.spaces for flip in (False, space.mirror)})
+    return Cost(views * n, disk=n * _width(context) * 4.0, advice="set readout.grid lower")
+
+
+def fit(context: Context) -> Cost:
+    """Estimate the readouts, as their method says."""
+    folds, readout = context.value("folds")["fold"].nunique(), context.study.settings.readout
+    found = find_readout(readout.method).cost(readout, _count(context)[0], folds, _width(context))
+    return Cost(seconds=found.seconds, memory=found.memory, disk=found.disk, advice=found.advice)
+
+
+def maps(context: Context) -> Cost:
+    """Estimate the relevance maps."""
+    n, side = _count(context)
+    keep = context.study.settings.run.keep_maps
+    kept = {"all": n, "sample": min(n, SAMPLE), "none": 0}[keep]
+    blocks = math.ceil(n / 8) + context.value("folds")["fold"].nunique()
+    disk = kept * _pairs(context) * side**2 * 2.0 + blocks * _pairs(context) * side**2 * 8.0
+    advice = 'set run.keep_maps = "sample" or "none"'
+    return Cost((2 + passes_back(_pairs(context))) * n, disk=disk, advice=advice)
+
+
+def altered_faces(context: Context) -> Cost:
+    """Estimate the prediction of altered faces."""
+    n, _ = _count(context)
+    return Cost(3.0 * n, memory=4 * n * _width(context) * 4.0, advice="set comparison.cues = false")
+
+
+def region_kernels(context: Context) -> Cost:
+    """Estimate the relevance of regions by training image."""
+    (n, _), regions = _count(context), len(region_names(dict(context.value("regions"))))
+    kernels = regions * n**2 * 8.0
+    advice = "set comparison.regions = false"
+    return Cost((2 + passes_back(regions)) * n, memory=kernels, disk=2 * kernels, advice=advice)
+
+
+def refit(context: Context) -> Cost:
+    """Estimate a comparison that refits readouts under each permutation."""
+    (n, _), regions = _count(context), len(region_names(dict(context.value("regions"))))
+    return Cost(memory=regions * n**2 * 16.0, advice="set comparison.regions = false")
+
+
+def pixels(context: Context) -> Cost:
+    """Estimate the test of pixels."""
+    (n, _), side = _count(context), context.study.settings.comparison.pixels
+    regions = len(region_names(dict(context.value("regions"))))
+    return Cost(
+        (2 + passes_back(COMPONENTS)) * n,
+        memory=regions * n**2 * 16.0,
+        disk=n * COMPONENTS * side**2 * 4.0,
+        advice="set comparison.pixels = 0",
+    )
+
+
+def check_steps(passes: int) -> Callable[[Context], int]:
+    """Return the length of the progress bar of a check of maps.
+
+    Parameters
+    ----------
+    passes : int
+        How often each image is explained.
+
+    Returns
+    -------
+    callable
+        Returns the number of steps.
+    """
+    return lambda context: passes * (context.check_images or 0)

@@ -1,0 +1,70 @@
+"""What a command asked for beside the study's own settings, noted for those who examine the results."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from traitlens.keeping import write_whole
+from traitlens.pipeline.context import Context
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.protocols import PROTOCOLS, follow_protocol, with_maps_kept
+from traitlens.problems import Problem, TraitlensError
+from traitlens.study.reading import Study
+
+
+def _file(results: Path) -> Path:
+    return results / ".kept" / "origin"
+
+
+def write_request(context: Context) -> None:
+    """Note of which study the results are, and what the command asked for.
+
+    Parameters
+    ----------
+    context : Context
+        Study, settings and results.
+    """
+    settings, results = context.study.settings, context.results.resolve()
+    study = context.study.folder.resolve()
+    # Results inside their study stay with it when the study is copied or moved.
+    inside = results.is_relative_to(study)
+    found = {
+        "study": Path(os.path.relpath(study, results)).as_posix() if inside else str(study),
+        "precision": context.machine.precision,
+        "keep_maps": settings.run.keep_maps,
+        "protocol": settings.readout.method if settings.readout.method in PROTOCOLS else "default",
+    }
+    text, file = json.dumps(found), _file(context.results)
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        with write_whole(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def read_request(results: Path) -> Context:
+    """Read of which study a results folder is, and how it was asked for.
+
+    Parameters
+    ----------
+    results : Path
+        The results folder.
+
+    Returns
+    -------
+    Context
+        The study as it is now, set up as by the command that made the results.
+
+    Raises
+    ------
+    TraitlensError
+        If it is no results folder, or its study cannot be read.
+    """
+    try:
+        found = json.loads(_file(results).read_text(encoding="utf-8"))
+        folder, precision = results / found["study"], str(found["precision"])
+        keep, protocol = str(found["keep_maps"]), str(found.get("protocol", "default"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        advice = "give the folder that `traitlens run` wrote"
+        raise TraitlensError(Problem("is no results folder of traitlens", advice, str(results))) from error
+    study = follow_protocol(with_maps_kept(Study.load(folder.resolve()), keep), protocol)
+    return Context(study, results, replace(Machine(), precision=precision))

@@ -1,0 +1,79 @@
+"""Prediction of altered faces: without hair and background, in grey, mirrored."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from traitlens.arrays import open_arrays
+from traitlens.artifacts import CUES, PREDICTIONS, PREPARED, REGION_LABELS, TARGETS
+from traitlens.comparison.by_cue import CUES as ALTERATIONS
+from traitlens.comparison.by_cue import compare_cues
+from traitlens.faces.regions import REGIONS
+from traitlens.features.backbone import Backbone
+from traitlens.features.extraction import extract
+from traitlens.features.spaces import FeatureSpace
+from traitlens.pipeline.blocks import blocks_of, make_blocks
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.stages.readouts import read_readouts
+from traitlens.pipeline.work import Work
+from traitlens.readouts.fitted import FittedReadouts
+from traitlens.words import IMAGE
+
+
+@dataclass(frozen=True)
+class AlteredFeatureBlocks:
+    """Compute blocks of features of altered faces.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    space : FeatureSpace
+        What the readouts read.
+    prepared, labels : Path
+        The prepared images and their region labels.
+    blocks : list of ndarray
+        Positions of each block's images.
+    """
+
+    machine: Machine
+    space: FeatureSpace
+    prepared: Path
+    labels: Path
+    blocks: list[np.ndarray]
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Compute a block: features (image, channel, row, column) by the name of the alteration."""
+        positions, backbone = self.blocks[number], self.machine.backbone()
+        neutral = _neutral_colour(backbone)
+        pixels = open_arrays(self.prepared)["pixels"][positions].to_numpy()
+        outside = open_arrays(self.labels)["labels"][positions].to_numpy() == REGIONS.index("background")
+        made = {}
+        for name, alter in ALTERATIONS.items():
+            altered = np.stack([alter(*pair, neutral) for pair in zip(pixels, outside, strict=True)])
+            made[name] = extract(backbone, [self.space], altered)[self.space]
+        return made
+
+
+def altered_faces(work: Work) -> None:
+    """Write how well altered faces are predicted, by the same readouts and by refitted ones."""
+    (space,), seed = work.value("spaces"), work.value("settings.seed")
+    assert work.backbone
+    blocks = list(blocks_of(np.arange(work.read(PREPARED).sizes[IMAGE])))
+    make = AlteredFeatureBlocks(work.machine, space, work.file(PREPARED), work.file(REGION_LABELS), blocks)
+    make_blocks(work.engine, work.blocks, make, [len(block) for block in blocks], work.advance)
+    found = [work.blocks.read(number) for number in range(len(blocks))]
+    altered = {name: {space: np.concatenate([block[name] for block in found])} for name in ALTERATIONS}
+    fitted = FittedReadouts(read_readouts(work), work.read(PREDICTIONS), pd.DataFrame())
+    sharing = work.value("settings.readout.sharing")
+    table = compare_cues(fitted, altered, work.read(TARGETS), work.value("folds"), sharing=sharing, seed=seed)
+    work.write(CUES, table)
+
+
+def _neutral_colour(backbone: Backbone) -> np.ndarray:
+    """Return the colour (red, green, blue) whose network input is zero."""
+    mean = np.array(backbone.preprocessing.mean)
+    scale = 255.0 if mean.max() <= 1 else 1.0
+    return (mean[::-1] if backbone.preprocessing.channels == "BGR" else mean) * scale

@@ -1,0 +1,105 @@
+"""Features of the prepared images, a block of images at a time."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from traitlens.arrays import open_arrays
+from traitlens.artifacts import FEATURES, PREPARED
+from traitlens.features.extraction import extract
+from traitlens.features.spaces import FeatureSpace
+from traitlens.pipeline.blocks import blocks_of, make_blocks
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.work import Work
+from traitlens.words import IMAGE
+
+
+@dataclass(frozen=True)
+class FeatureBlocks:
+    """Compute blocks of features.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    prepared : Path
+        The prepared images.
+    blocks : list of ndarray
+        Positions of each block's images.
+    spaces : sequence of FeatureSpace
+        What is read.
+    """
+
+    machine: Machine
+    prepared: Path
+    blocks: list[np.ndarray]
+    spaces: Sequence[FeatureSpace]
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Compute a block: (image, channel, row, column), or (image, feature) of several spaces."""
+        pixels = open_arrays(self.prepared)["pixels"][self.blocks[number]].to_numpy()
+        found = extract(self.machine.backbone(), self.spaces, pixels)
+        if len(self.spaces) == 1:
+            return {"features": found[self.spaces[0]]}
+        flat = [found[space].reshape(len(pixels), -1) for space in self.spaces]
+        return {"features": np.concatenate(flat, axis=1)}
+
+
+def features(work: Work) -> None:
+    """Write what the readouts read of each image."""
+    assert work.backbone
+    blocks = list(blocks_of(np.arange(work.read(PREPARED).sizes[IMAGE])))
+    make = FeatureBlocks(work.machine, work.file(PREPARED), blocks, list(work.value("spaces")))
+    make_blocks(work.engine, work.blocks, make, [len(block) for block in blocks], work.advance)
+    work.blocks.join(len(blocks), "features", work.file(FEATURES))
+
+
+def read_features(work: Work) -> dict[FeatureSpace, np.ndarray]:
+    """Read the features by space.
+
+    Parameters
+    ----------
+    work : Work
+        A stage that reads the features.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        (image, channel, row, column) each, mapped from disk.
+    """
+    return split_spaces(work.read(FEATURES), list(work.value("spaces")), work.shapes)
+
+
+def split_spaces(
+    features: np.ndarray, spaces: Sequence[FeatureSpace], shapes: Mapping[str, tuple[int, int]]
+) -> dict[FeatureSpace, np.ndarray]:
+    """Split concatenated features into one array per feature space.
+
+    Parameters
+    ----------
+    features : ndarray
+        (image, channel, row, column) of one space, or (image, feature) of several.
+    spaces : sequence of FeatureSpace
+        In the order of the features; every tap has a grid.
+    shapes : mapping of str to (int, int)
+        Channels and stride of each layer of the network.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        (image, channel, row, column) each, views of `features`.
+    """
+    if len(spaces) == 1:
+        return {spaces[0]: features}
+    found, start = {}, 0
+    for space in spaces:
+        grid = space.tap.grid
+        assert grid is not None
+        shape = (shapes[space.tap.layer][0], *(grid if isinstance(grid, tuple) else (grid, grid)))
+        end = start + math.prod(shape)
+        found[space] = features[:, start:end].reshape(len(features), *shape)
+        start = end
+    return found

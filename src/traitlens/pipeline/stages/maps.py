@@ -1,0 +1,339 @@
+"""Relevance maps, their averages and their sums over regions, a block of images at a time.
+
+Each image is explained by the readouts of its fold, which did not see it. Averages and sums are computed
+while the maps are at hand, so that the maps themselves need not be written.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens import keeping
+from traitlens.arrays import map_coordinates, open_arrays, write_arrays
+from traitlens.artifacts import (
+    AVERAGE_MAPS,
+    MAPS,
+    PREPARED,
+    REGION_LABELS,
+    REGION_TABLE,
+    REGION_UNIONS,
+)
+from traitlens.faces.regions import UNIONS
+from traitlens.features.spaces import FeatureSpace
+from traitlens.features.views import FACE_VIEWS
+from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
+from traitlens.pipeline.costs import SAMPLE
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.stages.faces import NO_LABEL, average_face
+from traitlens.pipeline.stages.features import read_features
+from traitlens.pipeline.stages.readouts import read_readouts
+from traitlens.pipeline.work import Work
+from traitlens.readouts.readout import Readout
+from traitlens.relevance.attribution import explain_each
+from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
+from traitlens.relevance.region_table import REGION_COLUMNS, sum_regions, tabulate_sums
+from traitlens.words import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y
+
+SUMS = ("prediction", "reference", "pixel_sum")
+"""Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
+
+IMAGES_AT_ONCE = 500
+"""Images whose rows of the table of regions are put together at a time."""
+
+
+@dataclass(frozen=True)
+class MapBlocks:
+    """Compute blocks of maps and of their sums.
+
+    Parameters
+    ----------
+    machine : Machine
+        Where and how the network is run.
+    prepared, labels : Path
+        The prepared images, and their region labels where they have landmarks.
+    blocks : list of (int, ndarray)
+        Fold and positions of each block's images.
+    readouts : sequence of Readout
+        Of every group, trait and fold.
+    groups, traits : list of str
+        In the order of the maps.
+    method : str
+        Name of the relevance method.
+    weights : ndarray (group, trait, image)
+        How much each map counts in the aligned average.
+    written : ndarray of bool (image,)
+        The images whose maps are written.
+    """
+
+    machine: Machine
+    prepared: Path
+    labels: Path
+    blocks: list[tuple[int, np.ndarray]]
+    readouts: Sequence[Readout]
+    groups: list[str]
+    traits: list[str]
+    method: str
+    weights: np.ndarray
+    written: np.ndarray
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """Compute a block.
+
+        Parameters
+        ----------
+        number : int
+            Which.
+
+        Returns
+        -------
+        dict of str to ndarray
+            relevance (group, trait, written image, y, x), compressed; mean and aligned (group, trait, y, x),
+            summed over the images; :data:`SUMS` (group, trait, image); regions (group, trait, image,
+            region, 2): sums of relevance and of its absolute values. Not a number where a group has no
+            readout of a trait.
+        """
+        fold, positions = self.blocks[number]
+        prepared = open_arrays(self.prepared)
+        labels = open_arrays(self.labels) if self.labels.exists() else None
+        size, regions = prepared.sizes[Y], 0 if labels is None else labels.sizes[REGION]
+        of_fold = [readout for readout in self.readouts if readout.fold == fold]
+        where = [self.groups.index(r.group) * len(self.traits) + self.traits.index(r.trait) for r in of_fold]
+        rows, count = len(self.groups) * len(self.traits), len(positions)
+        keep = np.flatnonzero(self.written[positions])
+        made: dict[str, np.ndarray] = {
+            RELEVANCE: np.full((rows, len(keep), size, size), np.nan, np.float16),
+            "mean": np.zeros((rows, size, size), np.float32),
+            "aligned": np.zeros((rows, size, size), np.float32),
+            "regions": np.full((rows, count, regions, 2), np.nan),
+            **{name: np.full((rows, count), np.nan) for name in SUMS},
+        }
+        weights = self.weights.reshape(rows, -1)[where].astype(np.float32)
+        pixels = (prepared["pixels"][position].to_numpy() for position in positions)
+        each = (
+            explain_each(self.machine.backbone(), of_fold, pixels, self.method, views=FACE_VIEWS)
+            if of_fold
+            else ()
+        )
+        for place, (position, found) in enumerate(zip(positions, each, strict=False)):
+            found = found.rename(pixels="pixel_sum").transpose(READOUT, Y, X)
+            maps = found[RELEVANCE].to_numpy()
+            made["mean"][where] += maps
+            made["aligned"][where] += maps * weights[:, position, None, None]
+            for name in SUMS:
+                made[name][where, place] = found[name].to_numpy()
+            if labels is not None:
+                own = labels["labels"][position].to_numpy()
+                if own.flat[0] != NO_LABEL:
+                    made["regions"][where, place] = sum_regions(maps, own, regions)
+            if self.written[position]:
+                made[RELEVANCE][where, np.searchsorted(keep, place)] = compress_maps(maps)
+        shape = (len(self.groups), len(self.traits))
+        return {name: values.reshape(*shape, *values.shape[1:]) for name, values in made.items()}
+
+
+def explain(work: Work) -> None:
+    """Write maps, average maps and the tables of regions."""
+    groups, traits, folds = work.value("groups"), work.value("traits"), work.value("folds")
+    prepared, readouts = work.read(PREPARED), read_readouts(work)
+    blocks = list(blocks_by_fold(folds[FOLD].to_numpy()))
+    predicted = predict_out_of_fold(readouts, read_features(work), blocks, groups, traits)
+    written = choose_written(prepared.sizes[IMAGE], work.value("settings.run.keep_maps"))
+    make = MapBlocks(
+        work.machine,
+        work.file(PREPARED),
+        work.file(REGION_LABELS),
+        blocks,
+        readouts,
+        groups,
+        traits,
+        work.value("settings.relevance.method"),
+        alignment(predicted),
+        written,
+    )
+    make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
+    regions = (
+        [str(name) for name in work.read(REGION_LABELS)[REGION].values] if work.has(REGION_LABELS) else []
+    )
+    totals = _Totals((len(groups), len(traits)), prepared.sizes[IMAGE], len(regions), prepared.sizes[Y])
+    parts = _add_up(work, blocks, totals, written)
+    if written.any():
+        _write_maps(work, parts, prepared[IMAGE].to_numpy()[written])
+    else:
+        for _ in parts:
+            pass
+    _write_averages(work, totals, average_face(prepared))
+    if regions:
+        tables = _RegionTables(totals.regions, prepared[IMAGE].to_numpy(), groups, traits, regions)
+        work.write(REGION_UNIONS, map(unite_regions, tables()))
+        work.write(REGION_TABLE, tables())
+
+
+class _Totals:
+    """Sums over images."""
+
+    def __init__(self, shape: tuple[int, int], images: int, regions: int, size: int):
+        self.mean, self.aligned = np.zeros((*shape, size, size)), np.zeros((*shape, size, size))
+        self.count = np.zeros((*shape, 1, 1))
+        self.regions = np.full((*shape, images, regions, 2), np.nan)
+
+    def add(self, positions: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
+        """Add a block."""
+        self.mean += arrays["mean"]
+        self.aligned += arrays["aligned"]
+        self.count += np.isfinite(arrays["prediction"]).sum(-1)[..., None, None]
+        self.regions[:, :, positions] = arrays["regions"]
+
+
+def _add_up(
+    work: Work, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """Add blocks to the totals, and yield the maps that are written with their positions among these."""
+    for number, (_, positions) in enumerate(blocks):
+        arrays = work.blocks.read(number)
+        totals.add(positions, arrays)
+        keep = np.flatnonzero(written[positions])
+        sums = {name: arrays[name][:, :, keep] for name in SUMS}
+        yield np.cumsum(written)[positions[keep]] - 1, {RELEVANCE: arrays[RELEVANCE], **sums}
+
+
+def _coordinates(work: Work, size: int) -> dict[str, np.ndarray]:
+    groups, traits = (np.array(work.value(name), object) for name in ("groups", "traits"))
+    return {GROUP: groups, TRAIT: traits, **map_coordinates(size)}
+
+
+def _write_maps(
+    work: Work, parts: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]], images: np.ndarray
+) -> None:
+    """Write the maps block by block."""
+    size = work.read(PREPARED).sizes[Y]
+    coordinates = {**_coordinates(work, size), IMAGE: images}
+    shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
+    sums = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in SUMS}
+    attributes = {"method": work.value("settings.relevance.method"), "units": "rating points per pixel"}
+    dataset = xr.Dataset(sums, coordinates, attributes)
+    large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f2")}
+    with keeping.write_whole(work.file(MAPS)) as temporary:
+        write_arrays(temporary, dataset, large, parts, {RELEVANCE: MAP_SCALE})
+
+
+def _write_averages(work: Work, totals: _Totals, face: np.ndarray) -> None:
+    """Write the mean map, the mean aligned with the predictions, and the average face."""
+    dataset = xr.Dataset(coords=_coordinates(work, len(face)))
+    for name, total in (("aligned", totals.aligned), ("mean", totals.mean)):
+        empty = np.full_like(total, np.nan)
+        average = np.divide(total, totals.count, out=empty, where=totals.count > 0)
+        dataset[name] = (GROUP, TRAIT, Y, X), average
+    dataset["face"] = (Y, X, "colour"), face
+    with keeping.write_whole(work.file(AVERAGE_MAPS)) as temporary:
+        write_arrays(temporary, dataset)
+
+
+@dataclass(frozen=True)
+class _RegionTables:
+    """The table of regions in the order of images, groups, traits and regions, some images at a time."""
+
+    sums: np.ndarray
+    images: np.ndarray
+    groups: list[str]
+    traits: list[str]
+    regions: list[str]
+
+    def __call__(self) -> Iterator[pd.DataFrame]:
+        for start in range(0, len(self.images), IMAGES_AT_ONCE):
+            images = self.images[start : start + IMAGES_AT_ONCE]
+            sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
+            table = tabulate_sums(sums, images, self.groups, self.traits, self.regions)
+            orders = ((IMAGE, images), (GROUP, self.groups), (TRAIT, self.traits), (REGION, self.regions))
+            places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
+            yield table.iloc[np.lexsort(places[::-1])]
+
+
+def predict_out_of_fold(
+    readouts: Sequence[Readout],
+    features: Mapping[FeatureSpace, np.ndarray],
+    blocks: Sequence[tuple[int, np.ndarray]],
+    groups: list[str],
+    traits: list[str],
+) -> np.ndarray:
+    """Predict every image by the readouts of its fold, also where a group did not rate it.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        Of every group, trait and fold.
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column), transformed.
+    blocks : sequence of (int, ndarray)
+        Fold and positions of each block's images.
+    groups, traits : list of str
+        In the order of the result.
+
+    Returns
+    -------
+    ndarray (group, trait, image)
+        Rating units; not a number where a group has no readout of a trait.
+    """
+    count = sum(len(positions) for _, positions in blocks)
+    predicted = np.full((len(groups), len(traits), count), np.nan)
+    for fold, positions in blocks:
+        seen = {space: np.asarray(values[positions]) for space, values in features.items()}
+        for readout in readouts:
+            if readout.fold == fold:
+                place = groups.index(readout.group), traits.index(readout.trait)
+                predicted[(*place, positions)] = readout.predict(seen)
+    return predicted
+
+
+def choose_written(number: int, keep: str) -> np.ndarray:
+    """Choose the images whose maps are written, whatever was rated or predicted.
+
+    Parameters
+    ----------
+    number : int
+        Images in the study.
+    keep : {"all", "sample", "none"}
+        "sample": at most :data:`SAMPLE`, evenly spread over the study.
+
+    Returns
+    -------
+    ndarray of bool (image,)
+        Which.
+
+    Examples
+    --------
+    >>> int(choose_written(1000, "sample").sum())
+    200
+    """
+    wanted = {"all": number, "sample": min(number, SAMPLE), "none": 0}[keep]
+    chosen = np.zeros(number, bool)
+    chosen[np.linspace(0, number - 1, wanted).round().astype(int)] = True
+    return chosen
+
+
+def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """Sum the relevance of regions over the larger regions that they make up.
+
+    Parameters
+    ----------
+    table : DataFrame
+        image, group, trait, region, relevance, share.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, for the eye region, the upper and the lower face.
+    """
+    keys = [IMAGE, GROUP, TRAIT]
+    united = [
+        table[table[REGION].isin(parts)]
+        .groupby(keys, sort=False)[[RELEVANCE, SHARE]]
+        .sum()
+        .reset_index()
+        .assign(**{REGION: name})
+        for name, parts in UNIONS.items()
+    ]
+    return pd.concat(united)[REGION_COLUMNS]

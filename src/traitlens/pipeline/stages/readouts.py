@@ -1,0 +1,116 @@
+"""Readouts of every group, trait and fold: fitted, evaluated, and saved as a model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from traitlens.artifacts import (
+    CHOICES,
+    DUALS,
+    MODELS,
+    PERFORMANCE,
+    PREDICTIONS,
+    PREPARED,
+    READOUTS,
+    RELIABILITY,
+    TARGETS,
+)
+from traitlens.features.spaces import FeatureSpace
+from traitlens.features.views import FACE_VIEWS
+from traitlens.pipeline.stages.features import read_features
+from traitlens.pipeline.work import Work
+from traitlens.readouts.fitted import Dual, FittedReadouts
+from traitlens.readouts.performance import performance
+from traitlens.readouts.readout import Readout
+from traitlens.readouts.refit import refit_of
+from traitlens.readouts.registry import FitContext, find_readout
+from traitlens.readouts.saved import TraitModels
+from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
+
+
+def fit(work: Work) -> None:
+    """Write readouts, their out-of-fold predictions, and what the inner folds chose."""
+    settings, seed = work.value("settings.readout"), work.value("settings.seed")
+    features, folds = read_features(work), work.value("folds")
+    method = find_readout(settings.method)
+    context = FitContext(seed, work.backbone, work.machine.device, work.results / ".kept")
+    options = method.options(settings, context)
+    fitted = method.fit(features, work.read(TARGETS), folds, seed=seed, progress=work.advance, **options)
+    work.write(PREDICTIONS, fitted.predictions)
+    work.write(CHOICES, fitted.choices)
+    work.write(DUALS, _tabulate_duals(fitted, list(features)))
+    views = {name: view for name, view in FACE_VIEWS.items() if name in {space.view for space in features}}
+    TraitModels.of(fitted, work.backbone, views).save(work.file(READOUTS))
+
+
+def read_readouts(work: Work) -> tuple[Readout, ...]:
+    """Read the readouts of every group, trait and fold.
+
+    Parameters
+    ----------
+    work : Work
+        A stage that reads them.
+
+    Returns
+    -------
+    tuple of Readout
+        In the order in which they were fitted.
+    """
+    return TraitModels.load(work.file(READOUTS)).readouts
+
+
+def evaluate(work: Work) -> None:
+    """Write how well ratings are predicted, beside their noise ceilings."""
+    ceilings = work.read(RELIABILITY).reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
+    predictions, features = work.read(PREDICTIONS), read_features(work)
+    duals = _read_duals(work.read(DUALS), list(features))
+    refits = refit_of(
+        FittedReadouts((), predictions, pd.DataFrame(), duals), features, work.value("folds")[IMAGE]
+    )
+    table = performance(predictions, ceilings, seed=work.value("settings.seed"), refits=refits)
+    work.write(PERFORMANCE, table)
+
+
+def _tabulate_duals(fitted: FittedReadouts, spaces: list[FeatureSpace]) -> pd.DataFrame:
+    """Tabulate penalties and weights of kernels: what refitting a ridge readout takes beside the features."""
+    rows = [
+        {GROUP: dual.group, TRAIT: dual.trait, FOLD: dual.fold, "penalty": dual.penalty}
+        | {f"kernel_{place}": dual.factors[space] for place, space in enumerate(spaces)}
+        for dual in fitted.duals
+        if set(dual.factors) == set(spaces)
+    ]
+    return pd.DataFrame(rows, columns=[GROUP, TRAIT, FOLD, "penalty", *_kernels(spaces)])
+
+
+def _kernels(spaces: list[FeatureSpace]) -> list[str]:
+    return [f"kernel_{place}" for place in range(len(spaces))]
+
+
+def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, ...]:
+    """Restore what :func:`_tabulate_duals` wrote; coefficients are not needed for a refit."""
+    none = np.empty(0)
+    return tuple(
+        Dual(
+            row[GROUP],
+            row[TRAIT],
+            int(row[FOLD]),
+            none,
+            none,
+            float(row["penalty"]),
+            {space: float(row[name]) for space, name in zip(spaces, _kernels(spaces), strict=True)},
+            np.nan,
+        )
+        for row in table.to_dict("records")
+    )
+
+
+def save_models(work: Work) -> None:
+    """Write the readouts with everything that is needed to use them on new images."""
+    prepared = work.read(PREPARED)
+    models = replace(
+        TraitModels.load(work.file(READOUTS)),
+        prepared={**prepared.attrs, "size": prepared.sizes[Y]},
+        performance=work.read(PERFORMANCE),
+    )
+    models.save(work.file(MODELS))

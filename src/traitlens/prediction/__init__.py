@@ -1,0 +1,1 @@
+"""Prediction and explanation of images that a study did not hold."""
