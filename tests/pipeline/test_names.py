@@ -63,9 +63,10 @@ def test_every_readout_ends_in_a_report(tmp_path, readout):
     if readout == "finetune":
         edit_settings(folder, ("block2_pool", "block1_pool"))
     problems = check_tables(folder)[1]
-    if problems:
-        assert len(problems) == 1
+    if readout == "dense":  # it reads a layer that the tiny network does not have
+        assert "block5_pool" in str(problems[0])
         return
+    assert problems == []
     done = Run(Study.load(folder))
     assert done.report().exists()
     done.close()
@@ -90,7 +91,6 @@ def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path, name):
     change, message = UNKNOWN[name]
     edit_settings(folder, change)
     problems = check_tables(folder)[1]
-    assert len(problems) == 1
     assert message in str(problems[0])
     assert "study.toml" in str(problems[0])
 

@@ -86,11 +86,9 @@ def check_names(settings: Settings) -> list[Problem]:
         faults.append(unknown_choice("relevance method", settings.relevance.method, METHODS))
     try:
         layers = describe_backbone(readout.backbone).shapes
-        faults += [
-            unknown_choice("tap", tap, layers)
-            for tap in dict.fromkeys((*readout.taps, readout.tap))
-            if tap not in layers
-        ]
+        read = READOUTS[readout.method].spaces(readout) if readout.method in READOUTS else ()
+        wanted = [*readout.taps, readout.tap, *(space.tap.layer for space in read)]
+        faults += [unknown_choice("tap", tap, layers) for tap in dict.fromkeys(wanted) if tap not in layers]
     except TraitlensError as error:
         faults.append(error)
     return [Problem(one.what, one.advice, "study.toml") for fault in faults for one in fault.problems]
