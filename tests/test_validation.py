@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from traitlens.comparison.known_faces import Design, KnownFaces
-from traitlens.simulation.error_rates import run_power, run_validation
+from traitlens.simulation.validation import run_power, run_validation
 
 
 @pytest.mark.slow

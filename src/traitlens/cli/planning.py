@@ -31,10 +31,10 @@ def validate(
     Example: traitlens validate validation --raters 20
     """
     from traitlens.pipeline import Machine
-    from traitlens.simulation.error_rates import run_validation
+    from traitlens.simulation.validation import run_validation
 
     if statistics:
-        from traitlens.pipeline.error_rates import run_error_rates
+        from traitlens.simulation.error_rates import run_error_rates
 
         table = run_error_rates(folder, 2 * null_studies, seed, Terminal())
         worst = table[table["measure"] == "false positives"].nlargest(1, "low").iloc[0]
@@ -80,7 +80,7 @@ def power(
     from traitlens.comparison.known_faces import Design, KnownFaces
     from traitlens.comparison.validation import design_of_pilot
     from traitlens.ratings.reliability import reliability_table
-    from traitlens.simulation.error_rates import run_power
+    from traitlens.simulation.validation import run_power
     from traitlens.study.reading import Study
 
     numbers = [int(number) for number in _numbers(raters, "--raters", 2)]

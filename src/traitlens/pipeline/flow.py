@@ -312,7 +312,7 @@ FLOW: tuple[Stage, ...] = (
         "Comparing ratings",
         "comparisons.ratings",
         ("ratings", "settings.comparison.reference", "settings.comparison.covariates", WITHIN, *PERMUTATIONS),
-        (a.IMAGE_TESTS, a.MEANS, a.RELIABILITY_TESTS, a.AGREEMENT_TESTS),
+        (a.IMAGE_TESTS, a.MEANS, a.RELIABILITY_TESTS, a.AGREEMENT_TESTS, a.MISSING_TESTS),
         unless(no_raters, one_group, no_permutations),
     ),
     Stage(

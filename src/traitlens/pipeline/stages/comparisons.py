@@ -1,12 +1,11 @@
 """Comparisons of groups that need no network: ratings, and predictions of other ratings."""
 
-from typing import Any
-
 from traitlens.artifacts import (
     AGREEMENT_TESTS,
     ANSWERS,
     IMAGE_TESTS,
     MEANS,
+    MISSING_TESTS,
     PREDICTIONS,
     RELIABILITY,
     RELIABILITY_TESTS,
@@ -18,10 +17,12 @@ from traitlens.artifacts import (
 from traitlens.comparison.answers import EXPLORATORY, QUESTIONS, answer_questions
 from traitlens.comparison.by_agreement import compare_agreement
 from traitlens.comparison.by_image import compare_images
+from traitlens.comparison.by_missing import compare_missing
 from traitlens.comparison.by_performance import transfer_table
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
+from traitlens.comparison.rater_tests import Options
 from traitlens.pipeline.work import Work
 from traitlens.words import GROUP, RATER, TRAIT
 
@@ -33,6 +34,7 @@ def ratings(work: Work) -> None:
     work.write(IMAGE_TESTS, compare_images(table, **options))
     work.write(MEANS, compare_means(table, covariates=covariates, **options))
     work.write(RELIABILITY_TESTS, compare_reliability(table, **options))
+    work.write(MISSING_TESTS, compare_missing(table, **options))
     reference = work.value("settings.comparison.reference")
     work.write(AGREEMENT_TESTS, compare_agreement(table, reference, **options))
 
@@ -42,7 +44,7 @@ def trait_space(work: Work) -> None:
     work.write(TRAIT_SPACE, compare_trait_space(work.value("ratings"), **permutation_options(work)))
 
 
-def permutation_options(work: Work) -> dict[str, Any]:
+def permutation_options(work: Work) -> Options:
     """Return the options of every permutation test.
 
     Parameters
@@ -52,7 +54,7 @@ def permutation_options(work: Work) -> dict[str, Any]:
 
     Returns
     -------
-    dict
+    Options
         within, permutations, seed.
     """
     return {
