@@ -33,7 +33,7 @@ from traitlens.study.simulation import simulate_study
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DRAWN = 50
-STAGES = ("rate", "prepare", "features", "fit", "explain", "report")
+STAGES = ("quality", "prepare", "features", "fit", "maps", "report")
 SETTINGS = """
 [comparison]
 permutations = 0
@@ -63,9 +63,7 @@ if __name__ == "__main__":
         threading.Thread(target=watch, daemon=True).start()
     run = Run(Study.load(folder), machine=Machine(workers=int(workers) or None))
     start = time.perf_counter()
-    made = getattr(run, stage)
-    if callable(made):
-        made()
+    run.make(stage)
     seconds = time.perf_counter() - start
     run.close()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -86,7 +84,7 @@ def draw(folder: Path, size: int, traits: int, raters: int, readout: str, folds:
     (folder / "study.toml").write_text(settings, encoding="utf-8")
     if given:
         run = Run(Study.load(folder))
-        run.find_landmarks()
+        run.make("landmarks")
         run.close()
         shutil.copy(run.results / "landmarks.csv", folder / "landmarks.csv")
 

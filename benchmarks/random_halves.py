@@ -27,7 +27,7 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.pipeline import Run
-from traitlens.pipeline.comparing import make_operator
+from traitlens.simulation.validation import read_regions
 from traitlens.study.reading import Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def explain(data: Path, judgements: pd.DataFrame) -> RegionOperator:
         split(judgements, 0).to_csv(folder / "ratings.csv", index=False)
         (folder / "study.toml").write_text(SETTINGS, encoding="utf-8")
         run = Run(Study.load(folder))
-        operator = make_operator(run, lambda images: None)
+        operator = read_regions(run)
         run.close()
     return operator
 

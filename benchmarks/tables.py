@@ -30,9 +30,8 @@ from traitlens.faces.regions import REGIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.pipeline.blocks import blocks_of
-from traitlens.pipeline.explaining import unite_regions
-from traitlens.pipeline.preparing import read_points
-from traitlens.pipeline.relevance_stores import Former, _gather_sums, _Tables
+from traitlens.pipeline.stages.faces import read_points
+from traitlens.pipeline.stages.maps import RegionTables, unite_regions
 from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance
 from traitlens.readouts.ridge import fit_ridge
@@ -99,10 +98,12 @@ def regions(images: int, folder: Path) -> None:
         (positions, {"regions": rng.normal(size=(2, 2, len(positions), len(REGIONS), 2))})
         for positions in blocks
     ]
-    sums = _gather_sums(parts, (2, 2, images, len(REGIONS)))
-    tables = _Tables(sums, traits, Former([]), names, groups, traits, REGIONS)
-    keeping.write_table(folder / "regions.csv", tables)
-    keeping.write_table(folder / "region_unions.csv", map(unite_regions, tables))
+    sums = np.full((2, 2, images, len(REGIONS), 2), np.nan)
+    for positions, arrays in parts:
+        sums[:, :, positions] = arrays["regions"]
+    tables = RegionTables(sums, names, groups, traits, list(REGIONS))
+    keeping.write_table(folder / "regions.csv", tables())
+    keeping.write_table(folder / "region_unions.csv", map(unite_regions, tables()))
 
 
 def ridge(images: int, folder: Path) -> None:

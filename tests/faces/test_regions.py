@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from traitlens.pipeline.explaining import unite_regions
 
 from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.frames import apply_affine
@@ -21,6 +20,7 @@ from traitlens.faces.regions import (
     region_labels,
     region_names,
 )
+from traitlens.pipeline.stages.maps import unite_regions
 from traitlens.problems import TraitlensError
 from traitlens.relevance.region_table import sum_regions, tabulate_sums
 

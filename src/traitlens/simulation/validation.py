@@ -9,6 +9,7 @@ import pandas as pd
 from traitlens import keeping
 from traitlens.artifacts import FEATURES
 from traitlens.comparison.known_faces import KnownFaces
+from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.validation import power, validate
 from traitlens.digests import digest
 from traitlens.pipeline.engines import Threads
@@ -162,6 +163,24 @@ def _faces_run(
     return Run(Study.load(faces), folder / "kept", machine, watcher)
 
 
+def read_regions(run: Run) -> RegionOperator:
+    """Compute what refitting readouts by region takes.
+
+    Parameters
+    ----------
+    run : Run
+        Of a study whose faces all have landmarks.
+
+    Returns
+    -------
+    RegionOperator
+        Kernels and folds.
+    """
+    run.make("region_kernels")
+    stage = next(stage for stage in FLOW if stage.name == "rater_regions")
+    return read_operator(Work(run.context, stage, lambda: Threads(1), lambda _: None))[0]
+
+
 def known_faces(run: Run, seed: int) -> KnownFaces:
     """See drawn faces with the network, and let simulated raters judge them.
 
@@ -179,9 +198,7 @@ def known_faces(run: Run, seed: int) -> KnownFaces:
     """
     scores = pd.read_csv(run.study.folder / "truth" / "parts.csv").set_index(IMAGE)
     traits = [trait for trait in TRAITS if trait in run.study.traits]
-    run.make("region_kernels")
-    stage = next(stage for stage in FLOW if stage.name == "rater_regions")
-    operator, _ = read_operator(Work(run.context, stage, lambda: Threads(1), lambda _: None))
+    operator = read_regions(run)
     scores = scores.loc[list(operator.images)]
     identities = run.context.value("folds").set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
 

@@ -167,7 +167,7 @@ def explain(work: Work) -> None:
             pass
     _write_averages(work, totals, average_face(prepared))
     if regions:
-        tables = _RegionTables(totals.regions, prepared[IMAGE].to_numpy(), groups, traits, regions)
+        tables = RegionTables(totals.regions, prepared[IMAGE].to_numpy(), groups, traits, regions)
         work.write(REGION_UNIONS, map(unite_regions, tables()))
         work.write(REGION_TABLE, tables())
 
@@ -233,7 +233,7 @@ def _write_averages(work: Work, totals: _Totals, face: np.ndarray) -> None:
 
 
 @dataclass(frozen=True)
-class _RegionTables:
+class RegionTables:
     """The table of regions in the order of images, groups, traits and regions, some images at a time."""
 
     sums: np.ndarray
