@@ -243,6 +243,7 @@ class RegionTables:
     regions: list[str]
 
     def __call__(self) -> Iterator[pd.DataFrame]:
+        """Yield the table in parts of :data:`IMAGES_AT_ONCE` images."""
         for start in range(0, len(self.images), IMAGES_AT_ONCE):
             images = self.images[start : start + IMAGES_AT_ONCE]
             sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
