@@ -27,3 +27,14 @@ def test_other_precisions_go_the_direct_way():
 def test_the_largest_of_two_by_two_is_torchs(rows, columns):
     values = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, rows, columns)))
     assert torch.equal(convolving.max_pool(values), torch.nn.functional.max_pool2d(values, 2, 2))
+
+
+@pytest.mark.parametrize("missing", ["_nnpack_available", "_nnpack_spatial_convolution"])
+def test_versions_of_torch_without_nnpack_convolve_directly(monkeypatch, missing):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.delattr(torch, missing, raising=False)
+    convolving.has_winograd.cache_clear()
+    try:
+        assert not convolving.has_winograd()
+    finally:
+        convolving.has_winograd.cache_clear()

@@ -52,22 +52,6 @@ class BackboneDescription:
         """Number of convolutions."""
         return sum("conv" in name for name in self.shapes)
 
-    def check_tap(self, tap: str) -> None:
-        """Raise an error unless a layer exists.
-
-        Parameters
-        ----------
-        tap : str
-            Name of a layer.
-
-        Raises
-        ------
-        TraitlensError
-            If there is no such layer.
-        """
-        if tap not in self.shapes:
-            raise unknown_choice("tap", tap, self.shapes)
-
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON.
 
