@@ -45,7 +45,8 @@ keep_maps = "sample"
 STAGE = """
 import resource, sys, threading, time
 from pathlib import Path
-from traitlens.pipeline import Machine, Run
+from traitlens.computing import Machine
+from traitlens.pipeline import Run
 from traitlens.study.reading import Study
 
 own = [0]

@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from traitlens import keeping
+from traitlens.computing.blocks import blocks_of
 from traitlens.faces.landmarks import _tabulate
 from traitlens.faces.regions import REGIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.stages.faces import read_points
 from traitlens.pipeline.stages.maps import RegionTables, unite_regions
 from traitlens.readouts.kernels import pieces

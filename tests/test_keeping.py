@@ -42,6 +42,16 @@ def test_digest_sees_every_cell_of_a_table():
     assert digest(table) != digest(table.rename(columns={"rating": "x"}))
 
 
+@given(st.lists(st.sampled_from(["a", "b", "", "nan", None]), min_size=2, max_size=4), st.integers(0, 3))
+def test_digest_sees_every_cell_of_a_long_table(texts, place):
+    column = pd.Series(texts * 600, dtype=object)
+    other = column.copy()
+    other[place] = "another"
+    assert digest(column) == digest(column.copy())
+    assert digest(column) != digest(other)
+    assert digest(column) != digest(column[::-1].reset_index(drop=True)) or texts == texts[::-1]
+
+
 def test_digest_is_the_same_for_every_machine():
     assert digest({"b": [1, 2.5], "a": "x"}, np.arange(3, dtype="<i8"))[:16] == "50f990a3a68bcbc5"
 

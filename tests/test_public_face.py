@@ -23,7 +23,7 @@ INNER = (
     "traitlens.study.checking",
     "traitlens.study.drawing",
     "traitlens.pipeline.costs",
-    "traitlens.pipeline.engines",
+    "traitlens.computing.engines",
     "traitlens.pipeline.flow",
     "traitlens.pipeline.stages",
     "traitlens.readouts.manifest",

@@ -16,8 +16,9 @@ import pytest
 
 from traitlens import keeping
 from traitlens.arrays import open_arrays
+from traitlens.computing import Machine, engines
 from traitlens.keeping import PARTIAL
-from traitlens.pipeline import FLOW, Machine, Run, engines
+from traitlens.pipeline import FLOW, Run
 from traitlens.pipeline.status import examine_results
 from traitlens.pipeline.verbs import run
 from traitlens.problems import TraitlensError
@@ -95,7 +96,7 @@ def test_several_processes_without_dask_say_what_to_install(monkeypatch):
 
 def test_threads_need_no_dask():
     code = (
-        "import sys; from traitlens.pipeline import Machine, engines; e = engines.open_engine(Machine());"
+        "import sys; from traitlens.computing import Machine, engines; e = engines.open_engine(Machine());"
         "print(sorted(e.each(int, range(5))), 'distributed' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+FEW = 1_000
+"""Texts up to which a table is digested cell by cell."""
+
 ITEMS_AT_ONCE = 100_000
 """Texts of a table that are digested at once."""
 
@@ -87,7 +90,13 @@ def _feed(hasher: Any, value: Any) -> None:
 
 
 def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
-    """Feed values one by one, as a sequence; few at once are Python's own, which take much memory."""
+    """Feed texts by their different values and codes, which is fast; others one by one, some at a time."""
+    if len(values) > FEW and pd.api.types.infer_dtype(values, skipna=True) == "string":
+        codes, texts = pd.factorize(np.asarray(values, object))
+        hasher.update(b"texts:")
+        _feed(hasher, list(texts))
+        _feed(hasher, codes.astype("<i8"))
+        return
     hasher.update(f"sequence:{len(values)}:".encode())
     for start in range(0, len(values), ITEMS_AT_ONCE):
         for item in values[start : start + ITEMS_AT_ONCE].tolist():

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from traitlens.pipeline.engines import Cluster
+from traitlens.computing.engines import Cluster
 
 distributed = pytest.importorskip("distributed")
 

@@ -331,7 +331,11 @@ def test_a_second_run_changes_no_file(study):
     assert after == before
 
 
-@pytest.mark.parametrize("path", [path for path in ARTIFACTS if not path.startswith(("plan", "figures"))])
+KINDS = ["performance.csv", "prepared.zarr", ".kept/features/all/features.npy", "models", "study.json"]
+OTHERS = [path for path in ARTIFACTS if path not in KINDS and not path.startswith(("plan", "figures"))]
+
+
+@pytest.mark.parametrize("path", [*KINDS, *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)])
 def test_a_flipped_byte_is_noticed_and_made_again(study, copied, path):
     if not (copied / "results" / path).exists():
         pytest.skip("not among the results of this study")

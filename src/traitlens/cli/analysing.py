@@ -63,7 +63,7 @@ def run(
     Example: traitlens run mystudy --out results
     """
     if workers and scheduler is None:
-        from traitlens.forking import load_ahead
+        from traitlens.computing.forking import load_ahead
 
         load_ahead()
     from traitlens.pipeline.verbs import run as run_study
@@ -142,7 +142,7 @@ def _machine(
     scheduler: str | None = None,
 ) -> Any:
     """Put the options of a machine together."""
-    from traitlens.pipeline import Machine
+    from traitlens.computing import Machine
 
     return Machine(device, precision, weights, workers, scheduler)
 

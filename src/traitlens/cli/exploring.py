@@ -26,8 +26,8 @@ def explore(
 
     Example: traitlens explore mystudy/results
     """
+    from traitlens.computing import Machine
     from traitlens.explorer.serving import explore as serve
-    from traitlens.pipeline import Machine
 
     def announce(address: str) -> None:
         answer(

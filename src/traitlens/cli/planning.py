@@ -30,7 +30,7 @@ def validate(
 
     Example: traitlens validate validation --raters 20
     """
-    from traitlens.pipeline import Machine
+    from traitlens.computing import Machine
     from traitlens.simulation.validation import run_validation
 
     if statistics:

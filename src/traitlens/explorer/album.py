@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.explorer.face import Face, View
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.pipeline.machine import Machine
 from traitlens.prediction.new_faces import explain_face, prepare_new_face
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.saved import TraitModels

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from traitlens.computing.machine import Machine
 from traitlens.explorer.album import Album, open_album
 from traitlens.explorer.files import KINDS, POLICY, find_file
 from traitlens.explorer.gate import Gate
-from traitlens.pipeline.machine import Machine
 from traitlens.problems import Problem, TraitlensError
 
 LOOPBACK = "127.0.0.1"

@@ -7,11 +7,11 @@ from typing import Any
 
 from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.plan import read_plan
+from traitlens.computing.engines import cores
+from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.features.catalogue import describe_backbone
-from traitlens.pipeline.engines import cores
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.photographs import Photographs
 from traitlens.pipeline.protocols import machine_for
 from traitlens.readouts.folds import assign_folds

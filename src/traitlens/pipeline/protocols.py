@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import get_args
 
-from traitlens.pipeline.machine import Machine
+from traitlens.computing.machine import Machine
 from traitlens.problems import unknown_choice
 from traitlens.readouts.registry import find_readout
 from traitlens.study.reading import Study

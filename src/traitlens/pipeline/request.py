@@ -5,9 +5,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from traitlens.computing.machine import Machine
 from traitlens.keeping import write_whole
 from traitlens.pipeline.context import Context
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.reading import Study

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from traitlens import keeping
 from traitlens.artifacts import ARTIFACTS
+from traitlens.computing.engines import Engine, open_engine
 from traitlens.locking import Lock
 from traitlens.memory import give_memory_back, keep_memory
 from traitlens.pipeline.context import Context
-from traitlens.pipeline.engines import Engine, open_engine
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import plan_stage
 from traitlens.pipeline.request import write_request

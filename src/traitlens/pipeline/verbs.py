@@ -20,11 +20,11 @@ from traitlens.artifacts import (
     TARGETS,
     Artifact,
 )
+from traitlens.computing.machine import Machine
 from traitlens.keeping import read_table
 from traitlens.pipeline.checking import check_tables
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
 from traitlens.pipeline.run import Runner
 from traitlens.problems import StudyError, TraitlensError

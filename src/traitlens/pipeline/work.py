@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from traitlens.artifacts import Artifact
+from traitlens.computing.engines import Engine
+from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.keeping import Blocks, write_json, write_table
 from traitlens.pipeline.context import Context
-from traitlens.pipeline.engines import Engine
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stage import Input, Stage
 from traitlens.watching import Advance
 

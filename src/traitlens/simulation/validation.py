@@ -11,10 +11,10 @@ from traitlens.artifacts import FEATURES
 from traitlens.comparison.known_faces import KnownFaces
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.validation import power, validate
+from traitlens.computing.engines import Threads
+from traitlens.computing.machine import Machine
 from traitlens.digests import digest
-from traitlens.pipeline.engines import Threads
 from traitlens.pipeline.flow import FLOW
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stages.refits import read_operator
 from traitlens.pipeline.verbs import Run
 from traitlens.pipeline.work import Work

@@ -10,12 +10,12 @@ from traitlens.arrays import open_arrays
 from traitlens.artifacts import CUES, PREDICTIONS, PREPARED, REGION_LABELS, TARGETS
 from traitlens.comparison.by_cue import CUES as ALTERATIONS
 from traitlens.comparison.by_cue import compare_cues
+from traitlens.computing.blocks import blocks_of, make_blocks
+from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
 from traitlens.features.spaces import FeatureSpace
-from traitlens.pipeline.blocks import blocks_of, make_blocks
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.pipeline.work import Work
 from traitlens.readouts.fitted import FittedReadouts

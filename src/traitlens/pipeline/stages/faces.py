@@ -12,11 +12,11 @@ from threadpoolctl import threadpool_limits
 from traitlens import keeping
 from traitlens.arrays import map_coordinates, write_arrays
 from traitlens.artifacts import FACES, LANDMARKS, PREPARED, REGION_LABELS
+from traitlens.computing.blocks import blocks_of
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.regions import region_labels, region_names
-from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.work import Work
 from traitlens.study.settings import FaceSettings
 from traitlens.words import IMAGE, POINT, X, Y

@@ -9,10 +9,10 @@ import numpy as np
 
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import FEATURES, PREPARED
+from traitlens.computing.blocks import blocks_of, make_blocks
+from traitlens.computing.machine import Machine
 from traitlens.features.extraction import extract
 from traitlens.features.spaces import FeatureSpace
-from traitlens.pipeline.blocks import blocks_of, make_blocks
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.work import Work
 from traitlens.words import IMAGE
 

@@ -22,12 +22,12 @@ from traitlens.artifacts import (
     REGION_TABLE,
     REGION_UNIONS,
 )
+from traitlens.computing.blocks import blocks_by_fold, make_blocks
+from traitlens.computing.machine import Machine
 from traitlens.faces.regions import UNIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
-from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.costs import SAMPLE
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stages.faces import NO_LABEL, average_face
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts

@@ -21,13 +21,13 @@ from traitlens.comparison.rater_maps import (
     common_directions,
     leading_components,
 )
+from traitlens.computing.blocks import blocks_by_fold, make_blocks
+from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template
 from traitlens.features.spaces import FeatureSpace
 from traitlens.keeping import write_whole
-from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
 from traitlens.pipeline.costs import COMPONENTS
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stages.refits import read_operator, read_penalties
 from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import LinearPart, LinearReadout

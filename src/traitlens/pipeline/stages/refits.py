@@ -27,10 +27,10 @@ from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import pairs_of_groups
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.computing.blocks import blocks_by_fold, make_blocks
+from traitlens.computing.machine import Machine
 from traitlens.features.spaces import FeatureSpace
 from traitlens.keeping import write_whole
-from traitlens.pipeline.blocks import blocks_by_fold, make_blocks
-from traitlens.pipeline.machine import Machine
 from traitlens.pipeline.stages.comparisons import permutation_options
 from traitlens.pipeline.work import Work
 from traitlens.readouts.kernels import linear_kernel

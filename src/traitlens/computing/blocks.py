@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from traitlens.computing.engines import Engine
 from traitlens.keeping import Blocks
-from traitlens.pipeline.engines import Engine
 from traitlens.watching import Advance
 
 BLOCK = 8

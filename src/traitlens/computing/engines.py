@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from traitlens.forking import ENVIRONMENT, can_fork, interrupts_held, load_ahead
-from traitlens.pipeline.machine import Machine
+from traitlens.computing.forking import ENVIRONMENT, can_fork, interrupts_held, load_ahead
+from traitlens.computing.machine import Machine
 from traitlens.problems import Problem, TraitlensError
 
 _WATCH_LESS: dict[str, Any] = {

@@ -1,0 +1,5 @@
+"""Where and how the network is run: device, threads, processes or a cluster, and blocks of images."""
+
+from traitlens.computing.machine import Machine
+
+__all__ = ["Machine"]
