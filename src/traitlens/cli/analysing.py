@@ -27,12 +27,15 @@ def check(study: StudyFolder) -> None:
     """
     from traitlens.collecting.quality import find_poor_answers
     from traitlens.pipeline.checking import check as check_study
+    from traitlens.study.accounts import read_account
 
     checked = check_study(study, Terminal())
     signs = find_poor_answers(checked)
     _print_notices(checked)
+    account = read_account(study)
     facts = {
         "study": study,
+        "import": None if account is None else account.to_dict(),
         "images": len(checked.images),
         "ratings": len(checked.ratings),
         "groups": checked.groups,
@@ -40,7 +43,8 @@ def check(study: StudyFolder) -> None:
         "notices": list(map(str, checked.notices)),
         "answers_worth_a_look": signs,
     }
-    answer(facts, str(checked), *_quality(signs), "No fault was found.")
+    imported = [] if account is None else [f"Imported: {line}" for line in account.lines()]
+    answer(facts, str(checked), *imported, *_quality(signs), "No fault was found.")
 
 
 def run(

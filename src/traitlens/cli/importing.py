@@ -85,6 +85,9 @@ def import_table(
     by_number: Annotated[
         bool, typer.Option("--by-number", help="Match images by the numbers in their names alone.")
     ] = False,
+    leave_out_absent: Annotated[
+        bool, typer.Option("--leave-out-absent", help="Leave out ratings of images that are not there.")
+    ] = False,
     loop: Annotated[Path | None, typer.Option(help="The loop & merge table of Qualtrics.")] = None,
     first_line: Annotated[int | None, typer.Option(min=1, help="The line of the headings.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of text files, such as mac_roman.")] = None,
@@ -110,6 +113,7 @@ def import_table(
     chosen |= {"rating": rating, "columns": columns, "only": _by_column(only or []), "sheets": sheet}
     chosen |= {"files_are": files_are, "missing": missing, "identity": identity, "by_number": by_number}
     chosen |= {"first_line": first_line, "encoding": encoding}
+    chosen |= {"absent_images": "leave out" if leave_out_absent else None}
     if traits:
         chosen |= {"columns": columns or "traits", "spread": traits, "layout": "wide"}
     asked = not yes and messages.is_terminal and sys.stdin.isatty()

@@ -176,8 +176,9 @@ def read_given(
     found: dict[str, pd.DataFrame] = {}
     for image, path in paths.items():
         for suffix, read in ((".tem", read_tem), (".pts", read_pts)):
-            file = path.with_suffix(suffix)
-            if image not in in_table and image not in found and file.exists():
+            spellings = (path.with_suffix(one) for one in (suffix, suffix.upper(), suffix.capitalize()))
+            file = next((one for one in spellings if one.exists()), None)
+            if image not in in_table and image not in found and file is not None:
                 try:
                     found[image] = read(file).assign(**{IMAGE: image})
                 except TraitlensError as error:

@@ -242,16 +242,34 @@ class _Found:
         }
 
 
+def find_unknown_points(given: pd.DataFrame) -> list[Problem]:
+    """Find points that the face mesh does not have.
+
+    Parameters
+    ----------
+    given : DataFrame
+        image, point, x, y.
+
+    Returns
+    -------
+    list of Problem
+        One fault, or none.
+    """
+    known = {str(index) for index in range(MESH_POINTS)}
+    unknown = sorted(set(given[POINT].astype(str)) - known)
+    if not unknown:
+        return []
+    what = f"unknown points {', '.join(map(repr, unknown[:5]))}"
+    advice = "number points as the face mesh does, 0 to 477"
+    return [Problem(what, advice, "landmarks.csv", column=POINT)]
+
+
 def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """Check the given points and part them by image."""
     if given is None or given.empty:
         return {}
-    known = {str(index) for index in range(MESH_POINTS)}
-    unknown = sorted(set(given[POINT].astype(str)) - known)
-    if unknown:
-        what = f"unknown points {', '.join(map(repr, unknown[:5]))}"
-        advice = "number points as the face mesh does, 0 to 477"
-        raise TraitlensError(Problem(what, advice, "landmarks.csv", column=POINT))
+    if unknown := find_unknown_points(given):
+        raise TraitlensError(unknown)
     missing = given[[X, Y]].isna().any(axis=1)
     given = given[~missing]
     return {str(image): rows for image, rows in given.groupby(IMAGE)}

@@ -1,15 +1,23 @@
 """Every fault of a study that can be found before any work: tables, images, and names in the settings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from traitlens.faces.images import check_images
+from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmarks import find_unknown_points
 from traitlens.features.catalogue import describe_backbone
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
+from traitlens.ratings.targets import make_targets
+from traitlens.readouts.fitted import lay_out_targets
+from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.ridge import check_counts
 from traitlens.readouts.registry import METHODS as READOUTS
 from traitlens.relevance.methods import METHODS
-from traitlens.study.reading import Study, find_images, read_study
+from traitlens.study.reading import Study, find_images, read_landmarks, read_study
 from traitlens.study.settings import Settings
 from traitlens.watching import Silent, Watcher
+from traitlens.words import IMAGE
 
 
 def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
@@ -39,9 +47,35 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
         problems += check_images(
             [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
         )
+    problems += _check_landmarks(folder, files)
+    if study is not None and not problems:
+        problems += _check_folds(study)
     if problems or study is None:
         raise StudyError(problems)
     return study
+
+
+def _check_folds(study: Study) -> list[Problem]:
+    """Find groups and traits that leave a fold too little to learn from."""
+    settings = study.settings.folds
+    try:
+        folds = assign_folds(study.images, settings.number, study.settings.seed, settings.column)
+        targets = lay_out_targets(make_targets(study.ratings), study.images[IMAGE])
+        check_counts(targets.names, targets.ratings, folds)
+    except TraitlensError as error:
+        return list(error.problems)
+    return []
+
+
+def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
+    """Find the faults of landmarks that the study brings, which would stop a run after its first stages."""
+    table, problems = read_landmarks(folder, files)
+    problems = [] if problems else find_unknown_points(table) if table is not None else []
+    try:
+        read_given(folder, {file: folder / "images" / file for file in files}, table)
+    except TraitlensError as error:
+        problems += error.problems
+    return problems
 
 
 def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:

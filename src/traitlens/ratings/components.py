@@ -163,6 +163,11 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
     k, n = values.shape
     images, raters, residual = mean_squares(values)
     upper = 0.5 + level / 2
+    if residual <= 1e-12 * images:  # raters agree exactly, but perhaps for their levels
+        exact = {f"icc_3_{many}": (1.0, 1.0) for many in ("1", "k")}
+        same_levels = raters <= 1e-12 * images
+        bounds = (1.0, 1.0) if same_levels else (np.nan, np.nan)
+        return exact | {f"icc_2_{many}": bounds for many in ("1", "k")}
     ratio = images / residual
     below = ratio / stats.f.ppf(upper, n - 1, (n - 1) * (k - 1))
     above = ratio * stats.f.ppf(upper, (n - 1) * (k - 1), n - 1)
@@ -202,9 +207,8 @@ def _drawn_intervals(
     if components.covariance is None or variances.min() <= 0:
         return dict.fromkeys(kinds, (np.nan, np.nan))
     rng = np.random.default_rng(seed)
-    drawn = np.exp(
-        rng.multivariate_normal(np.log(variances), components.covariance, size=4000, method="eigh")
-    )
+    logarithms = rng.multivariate_normal(np.log(variances), components.covariance, size=4000, method="eigh")
+    drawn = np.exp(np.clip(logarithms, -300, 300))  # a variance that is hardly known is drawn from anywhere
     tails = [(1 - level) / 2, (1 + level) / 2]
     bounds = {}
     for name, (raters, absolute) in kinds.items():

@@ -102,7 +102,7 @@ def split_half(
     for block in np.unique(component):
         members = theta[component == block]
         if len(members) > 1:
-            by_rater += (len(members) - 1) * np.nanvar(members)
+            by_rater += (len(members) - 1) * _variance(members)
             freedom += len(members) - 1
     n = values.shape[1]
     unexplained = max(1 - max(float(reliability), 0.0), 1e-9)
@@ -113,7 +113,7 @@ def split_half(
     variance = by_rater * residual / (residual + pairs)
     if images == "random":
         over = _step_up(deleted_image, 2 * raters / np.sum(halves != 0, axis=1).mean())
-        by_image = (n - 1) * np.nanvar(np.log1p(-np.minimum(over, 1 - 1e-9)))
+        by_image = (n - 1) * _variance(np.log1p(-np.minimum(over, 1 - 1e-9)))
         excess = max(0.0, variance - residual)
         variance = by_image + excess
         freedom = variance**2 / (by_image**2 / (n - 1) + excess**2 / max(freedom, 1))
@@ -164,8 +164,22 @@ def _half_correlations(
     without_image = np.zeros(0)
     if by_image:
         means = [_half_means(values, halves == sign) for sign in (1, -1)]
-        without_image = np.nanmean([_correlate_without_each(*pair) for pair in zip(*means, strict=True)], 0)
-    return float(np.nanmean(full)), np.nanmean(without_rater, axis=0), without_image
+        each = np.array([_correlate_without_each(*pair) for pair in zip(*means, strict=True)])
+        without_image = _mean(each)
+    return float(_mean(full)), _mean(without_rater), without_image
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is known; NaN where nothing is."""
+    count = (~np.isnan(values)).sum(axis=0)
+    mean: np.ndarray = np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+    return mean
+
+
+def _variance(values: np.ndarray) -> float:
+    """Variance of what is known; NaN where nothing is, as without one of two raters."""
+    known = values[~np.isnan(values)]
+    return float(np.var(known)) if len(known) else np.nan
 
 
 def _half_means(values: np.ndarray, members: np.ndarray) -> np.ndarray:
@@ -230,12 +244,18 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _correlate_without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Correlation without each image in turn, by taking its terms off the sums."""
     both = ~(np.isnan(x) | np.isnan(y))
+    if both.sum() < 3:
+        return np.full(len(x), np.nan)
     x = np.where(both, x - np.mean(x[both]), 0.0)
     y = np.where(both, y - np.mean(y[both]), 0.0)
     n = both.sum() - both
     sx, sy = -x, -y
     xx, yy, xy = (x @ x) - x * x, (y @ y) - y * y, (x @ y) - x * y
-    correlation: np.ndarray = (xy - sx * sy / n) / np.sqrt((xx - sx * sx / n) * (yy - sy * sy / n))
+    spread = (xx - sx * sx / n) * (yy - sy * sy / n)
+    varied = spread > 1e-12 * (x @ x) * (y @ y)
+    correlation: np.ndarray = np.where(
+        varied, (xy - sx * sy / n) / np.sqrt(np.where(varied, spread, 1)), np.nan
+    )
     return correlation
 
 

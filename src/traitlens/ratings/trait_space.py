@@ -1,6 +1,7 @@
 """How traits hang together in each group: correlations, components, and their likeness."""
 
 import itertools
+from collections.abc import Mapping
 from math import factorial
 
 import numpy as np
@@ -71,23 +72,27 @@ def find_components(
         explained (part of the variance before turning), congruence (Tucker's coefficient with the
         reference's component; above .95 equal, .85 to .94 alike, Lorenzo-Seva and ten Berge 2006),
         congruence_p (share of permutations of the group's traits that give a congruence as large, turned
-        again: unrelated trait spaces can be congruent where traits are few). Empty with fewer than three
+        again: unrelated trait spaces can be congruent where traits are few). Traits that a group did not
+        rate, or on no image that it rated on another trait, are left out. Empty with fewer than three
         traits.
     """
-    traits = sorted(targets[TRAIT].unique())
+    correlations = {
+        str(group): part.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True).corr()
+        for group, part in targets.groupby(GROUP, sort=True, observed=True)
+    }
+    traits = _traits_in_all(sorted(targets[TRAIT].unique()), correlations)
     number = min(number, len(traits) // 3)
     columns = [GROUP, "component", TRAIT, "loading", "explained", "congruence", "congruence_p"]
     if number < 1:
         return pd.DataFrame(columns=columns)
     loadings, explained = {}, {}
-    for group, part in targets.groupby(GROUP, sort=True, observed=True):
-        wide = part.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
-        values, vectors = linalg.eigh(wide[traits].corr().to_numpy())
+    for group, correlation in correlations.items():
+        values, vectors = linalg.eigh(correlation.loc[traits, traits].to_numpy())
         order = np.argsort(values)[::-1][:number]
         found = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
         # A component points to where most of its traits point.
-        loadings[str(group)] = found * np.where(found.sum(axis=0) < 0, -1, 1)
-        explained[str(group)] = values[order] / len(traits)
+        loadings[group] = found * np.where(found.sum(axis=0) < 0, -1, 1)
+        explained[group] = values[order] / len(traits)
     reference = reference or min(loadings)
     target = loadings[reference]
     orders = _orders(len(traits), permutations, np.random.default_rng(seed))
@@ -103,6 +108,17 @@ def find_components(
             rows |= {"explained": explained[group][place], "congruence": congruence[place]}
             tables.append(pd.DataFrame(rows | {"congruence_p": p[place]}))
     return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _traits_in_all(traits: list[str], correlations: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Select the traits whose correlations are known in every group; the least known are left out first."""
+    while traits:
+        tables = [table.reindex(index=traits, columns=traits) for table in correlations.values()]
+        unknown = np.sum([table.isna().to_numpy().sum(axis=0) for table in tables], axis=0)
+        if not unknown.any():
+            break
+        traits = [trait for place, trait in enumerate(traits) if place != int(np.argmax(unknown))]
+    return traits
 
 
 def _turn(loadings: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,9 @@ from traitlens.study.settings import Settings
 from traitlens.study.tables import MOST_LINES
 from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, RATING, TRAIT
 
+FEWEST_IDENTITIES = 6
+"""Identities that a group must rate on a trait: three to learn from and three to test, in two folds."""
+
 
 def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
     """Groups and traits that the settings name must occur."""
@@ -96,7 +99,7 @@ def check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
 def check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings) -> list[Problem]:
     """Every (group, trait) needs identities for all folds."""
     identities = images.set_index(IMAGE)[IDENTITY]
-    needed = 2 * settings.folds.number
+    needed = max(2 * settings.folds.number, FEWEST_IDENTITIES)
     counts: Iterable = (
         ratings.assign(**{IDENTITY: ratings[IMAGE].map(identities)})
         .groupby([GROUP, TRAIT])[IDENTITY]
@@ -107,7 +110,7 @@ def check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings
         Problem(
             f"group {group!r} rated {count} identities on trait {trait!r}, but {settings.folds.number} folds "
             f"need {needed}",
-            "add images or lower folds.number in study.toml",
+            "add images" if needed == FEWEST_IDENTITIES else "add images or lower folds.number in study.toml",
             "ratings.csv",
         )
         for (group, trait), count in counts

@@ -298,6 +298,13 @@ def _match(
     by_number = mapping.by_number and known.numbers_agree(written)
     notes.matched, notes.pairs = count_ways(written, known, by_number)
     parts = []
+    if mapping.absent_images == "leave out":
+        known_names = {name for name in written if known.find(name, by_number)}
+        absent = ~table[IMAGE].astype(str).isin(known_names)
+        for name, rows in table[absent.to_numpy()].groupby(IMAGE, sort=False):
+            notes.left_out.append(LeftOut("image", str(name), "is not in the folder", len(rows)))
+        notes.left_out_cells += int(absent.sum())
+        table = table[~absent.to_numpy()]
     for number, source in enumerate(sources):
         part, problems = match_images(table[table[SOURCE] == number], images, source.place, by_number)
         notes.problems += [_name_format(problem, notes.unread) for problem in problems]

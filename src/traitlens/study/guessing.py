@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import cast
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.formats import apply_labels
 from traitlens.study.layouts import data_rows, share_of_numbers, spread_columns
-from traitlens.study.matching import EXACT, NUMBER, PART, ImageNames
+from traitlens.study.matching import EXACT, NUMBER, PART, ImageNames, split_number
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import numbers
 
@@ -185,9 +186,11 @@ def _guess(
     most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
     if chosen in (None, "images") and "image" not in known:
         if len(as_images) >= max(2, most):
-            return _columns_of_images(cells, as_images, known)
+            return _columns_of_images(cells, _with_alike(free, as_images, cells), known)
         if divided is not None and len(divided[1]) == most:
-            return _columns_of_images(cells, divided[1], known) | {"pattern": divided[0], "trait": None}
+            pattern, columns = divided
+            spread = [name for name in free if name in columns or _fits(pattern, name, cells)]
+            return _columns_of_images(cells, spread, known) | {"pattern": pattern, "trait": None}
     if image is not None and (in_cells or "image" in known or _looks_like_files(words[image])):
         return _rows_of_images(cells, words, image, names, known, keep, raters)
     if chosen in (None, "images"):
@@ -210,6 +213,25 @@ def _guess(
             file,
         )
     )
+
+
+def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """Add columns of numbers that are called like the images' columns, though no such image is there."""
+
+    def form(name: str) -> tuple[str, bool, str]:
+        path = PurePosixPath(name.replace("\\", "/"))
+        letters, number = split_number(path.stem)
+        return path.suffix.lower(), bool(number), letters if number else ""
+
+    ends = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic")
+    forms = {form(name) for name in as_images}
+    forms = {one for one in forms if one[1] or one[0] in ends}
+    return [name for name in free if name in as_images or (form(name) in forms and _has_numbers(cells[name]))]
+
+
+def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
+    """Tell whether a column of numbers has a name that the pattern divides."""
+    return re.search(pattern, name) is not None and _has_numbers(cells[name])
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:

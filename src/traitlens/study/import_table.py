@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.accounts import ImportAccount, write_account
+from traitlens.study.checking import FEWEST_IDENTITIES
 from traitlens.study.formats import read_cells
 from traitlens.study.gathering import (
     SOURCE,
@@ -187,7 +188,7 @@ def import_table(
             write_mapping(mapping, temporary / MAPPING_FILE)
             write_account(account, temporary)
             try:
-                Study.load(temporary)
+                study = replace(Study.load(temporary), folder=out)
             except StudyError as error:
                 raise StudyError(_at_origin(error.problems, table, sources)) from None
     except StudyError:
@@ -195,7 +196,7 @@ def import_table(
         for line in describe_mapping(mapping).splitlines():
             watcher.say(f"  {line}")
         raise
-    return ImportedTable(Study.load(out), mapping, account)
+    return ImportedTable(study, mapping, account)
 
 
 def write_mapping(mapping: RatingsSettings, path: str | Path) -> None:
@@ -442,7 +443,7 @@ def _complete(
         notes.decisions.append(Decision(what, "say --group, --raters, or --group-pattern"))
     for source in sources:
         for note in source.sheet.notes:
-            if "row names" in note or "fewer cells" in note:
+            if "row names" in note:
                 notes.decisions.append(Decision(f"{source.place}: {note}", "correct the table"))
     return mapping.model_copy(update=changes)
 
@@ -483,7 +484,7 @@ def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Not
     keys = [word for word in (GROUP, TRAIT) if word in table]
     counts = table.assign(**{IDENTITY: table[IMAGE].map(identities)}).groupby(keys)[IDENTITY].nunique()
     fewest = int(counts.min()) if len(counts) else 0
-    if 4 <= fewest < 10:
+    if FEWEST_IDENTITIES <= fewest < 10:
         notes.decisions.append(
             Decision(f"there are {fewest} identities only: {fewest // 2} folds instead of 5", "say --folds N")
         )

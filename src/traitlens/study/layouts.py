@@ -1,8 +1,10 @@
 """Layouts of ratings: from a table as it arrived to one row per judgement, by a mapping of its columns."""
 
 import fnmatch
+import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pandas as pd
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.identifiers import normal_text
 from traitlens.study.settings import RatingsSettings
-from traitlens.study.tables import cell_problems, numbers
+from traitlens.study.tables import NO_VALUE, cell_problems, numbers
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
 COLUMN = "column of the rating"
@@ -205,7 +207,7 @@ def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
     DataFrame of str
         The rows of answers.
     """
-    codes = [bool(row.str.contains('"ImportId"', regex=False).any()) for _, row in cells.head(3).iterrows()]
+    codes = [any('"ImportId"' in str(cell) for cell in row) for row in cells.head(3).to_numpy()]
     if any(codes):
         return cells.iloc[codes.index(True) + 1 :]
     return cells.iloc[1:] if _holds_labels(cells) else cells
@@ -215,10 +217,11 @@ def _holds_labels(cells: pd.DataFrame) -> bool:
     """Tell whether the first row holds labels of the columns (SoSci Survey), not answers."""
     if len(cells) < 3:
         return False
+    words = [name for name, cell in zip(cells, cells.iloc[0], strict=True) if cell and not _is_number(cell)]
+    if len(words) < 3:
+        return False
     numeric = [name for name in cells if share_of_numbers(cells[name].iloc[1:]) > 0.9]
-    first = cells.iloc[0]
-    words = [name for name in numeric if first[name] and share_of_numbers(first[[name]]) == 0]
-    return len(numeric) > 2 and len(words) == len(numeric)
+    return len(numeric) > 2 and set(numeric) <= set(words)
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
@@ -248,5 +251,18 @@ def share_of_numbers(values: pd.Series) -> float:
     float
         0 to 1; 0 where every cell is empty.
     """
-    filled = values[values != ""]
-    return float(numbers(filled)[0].notna().mean()) if len(filled) else 0.0
+    found = [_is_number(str(cell)) for cell in values if cell != ""]
+    told = [one for one in found if one is not None]
+    return sum(told) / len(told) if told else 0.0
+
+
+@lru_cache(2**17)
+def _is_number(cell: str) -> bool | None:
+    """Tell whether a cell is a finite number; None where it is a word for an empty cell."""
+    cell = cell.strip().replace(",", ".")
+    if cell.upper() in NO_VALUE:
+        return None
+    try:
+        return math.isfinite(float(cell)) and "_" not in cell
+    except ValueError:
+        return False

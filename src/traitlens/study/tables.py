@@ -19,6 +19,9 @@ MOST_LINES = 20
 MOST_COLUMNS = 20_000
 """More columns than any table of ratings has; a damaged file may declare millions."""
 
+NO_VALUE = frozenset({"", "NA", "N/A", "NAN", "NULL", "NONE"})
+"""What an empty cell may hold, in capitals."""
+
 ROWS_AT_ONCE = 2**18
 """Rows of a table that are read at once."""
 
@@ -222,7 +225,7 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
         parsed, unreadable = (part.iloc[codes].set_axis(values.index) for part in parts)
         return parsed, unreadable
     text = values.astype(str).str.strip()
-    empty = values.isna() | text.str.upper().isin({"", "NA", "N/A", "NAN", "NULL", "NONE"})
+    empty = values.isna() | text.str.upper().isin(NO_VALUE)
     parsed = pd.to_numeric(text.str.replace(",", "."), errors="coerce").astype(float)
     parsed = parsed.where(np.isfinite(parsed))
     return parsed, text.where(parsed.isna() & ~empty)

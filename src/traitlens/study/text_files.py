@@ -161,19 +161,32 @@ def _fit_names(
 def _check_shorter(
     names: list[str], filled: Sequence[tuple[int, list[str]]], start: int, file: str
 ) -> list[str]:
-    """Note rows with fewer cells than the header names; refuse a table in which all are."""
+    """Refuse rows with fewer cells than the header names: the missing one may be any of them."""
     number = max((place + 1 for place, name in enumerate(names) if name), default=0)
-    shorter = [place for place, row in filled if len(row) < number]
+    shorter = [(place, row) for place, row in filled if len(row) < number]
     if filled and len(shorter) == len(filled):
         what = f"every row has fewer cells than the header names ({number})"
         raise StudyError(
             Problem(what, "remove the heading without a column, or add the column", file, start + 1)
         )
-    if not shorter:
-        return []
-    rows = ", ".join(str(start + place + 2) for place in shorter[:MOST_LINES])
-    more = f" and {len(shorter) - MOST_LINES} more" if len(shorter) > MOST_LINES else ""
-    return [f"rows with fewer cells than the header were taken as empty at their end: {rows}{more}"]
+    # A row with one cell, such as END OF FILE, shifts nothing.
+    faulty = [(place, row) for place, row in shorter if sum(map(bool, row)) > 1]
+    if faulty:
+        advice = "add the missing cell, or its separator where it is empty"
+        problems = [
+            Problem(
+                f"has {len(row)} cells, but the header names {number} columns",
+                advice,
+                file,
+                start + place + 2,
+            )
+            for place, row in faulty[:MOST_LINES]
+        ]
+        if len(faulty) > MOST_LINES:
+            problems.append(Problem(f"{len(faulty) - MOST_LINES} further rows have this fault", advice, file))
+        raise StudyError(problems)
+    rows = ", ".join(str(start + place + 2) for place, _ in shorter[:MOST_LINES])
+    return [f"rows with one cell: {rows}"] if shorter else []
 
 
 def find_header(

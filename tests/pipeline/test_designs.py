@@ -1,0 +1,144 @@
+"""Any design that `check` accepts runs to a report, without a warning about numbers."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from traitlens.features.stacks import add_stack
+from traitlens.pipeline import check, run
+from traitlens.problems import StudyError
+
+SCHEMES = (
+    "complete",
+    "incomplete",
+    "nested",
+    "pairs",
+    "groups apart",
+    "traits apart",
+    "trait missing",
+    "means",
+)
+SETTINGS = """
+[folds]
+number = {folds}
+[faces]
+size = 64
+crop = "full"
+[readout]
+backbone = "tiny"
+tap = "block2_pool"
+grid = 2
+[comparison]
+permutations = 20
+pixels = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny_backbone(tmp_path_factory):
+    """A network of two layers, known as tiny."""
+    folder = tmp_path_factory.mktemp("backbone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
+        add_tiny_backbone(folder)
+        yield
+
+
+def add_tiny_backbone(folder) -> None:
+    torch.manual_seed(0)
+    state, channels = {}, 3
+    for block, outputs in enumerate((4, 6), 1):
+        state[f"conv{block}_1.weight"] = torch.randn(outputs, channels, 3, 3) / channels
+        state[f"conv{block}_1.bias"] = torch.zeros(outputs)
+        channels = outputs
+    torch.save(state, folder / "tiny.pth")
+    add_stack(folder / "tiny.pth", "tiny", "torchvision", "drawn by lot")
+
+
+def draw_design(rng: np.random.Generator) -> tuple[pd.DataFrame, int, str]:
+    """Draw ratings of a random design: the ratings, the number of folds, and the scheme."""
+    groups = [f"group {number}" for number in range(int(rng.integers(1, 5)))]
+    traits = [f"trait {number}" for number in range(int(rng.choice([1, 2, 3, 6])))]
+    images = [f"{number:02d}.png" for number in range(int(rng.integers(4, 17)))]
+    scheme, levels = str(rng.choice(SCHEMES)), int(rng.choice([2, 3, 7, 100]))
+    agreement, repeats = float(rng.choice([0, 0.5, 1])), int(rng.choice([1, 1, 2]))
+    share = float(rng.uniform(0.2, 0.9))
+    rows = []
+    for place, group in enumerate(groups):
+        truth = {(image, trait): rng.random() for image in images for trait in traits}
+        raters = int(rng.choice([2, 2, 3, 4, 6, 10, 40])) if rng.random() > 0.03 else 1
+        for rater in range(raters):
+            own = rng.permutation(images)[: max(2, len(images) // 3)]
+            for number, trait in enumerate(traits):
+                for index, image in enumerate(images):
+                    seen = {
+                        "incomplete": rng.random() < share,
+                        "nested": image in own,
+                        "pairs": image in own[:2],
+                        "groups apart": index % len(groups) == place,
+                        "traits apart": index % len(traits) == number,
+                        "trait missing": (place + number) % 3 > 0 or len(traits) * len(groups) == 1,
+                    }.get(scheme, True)
+                    for repeat in range(repeats if seen else 0):
+                        value = agreement * truth[image, trait] + (1 - agreement) * rng.random()
+                        rating = 1 + int(value * levels * 0.999)
+                        rows.append((f"{group} rater {rater}", group, image, trait, rating, repeat + 1))
+    table = pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating", "repeat"])
+    if scheme == "means":
+        table = table.groupby(["group", "image", "trait"], as_index=False)["rating"].mean()
+    fewest = int(table.groupby(["group", "trait"])["image"].nunique().min())
+    return table, max(2, min(fewest // 2, int(rng.choice([2, 3, 5])))), scheme
+
+
+def write_design(folder, table: pd.DataFrame, folds: int, rng: np.random.Generator) -> None:
+    """Write a study of small random images."""
+    (folder / "images").mkdir(parents=True)
+    for name in sorted(set(table["image"])):
+        pixels = rng.integers(0, 256, (72, 72, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name)
+    table.to_csv(folder / "ratings.csv", index=False)
+    (folder / "study.toml").write_text(SETTINGS.format(folds=folds))
+
+
+def run_design(folder, seed: int) -> str:
+    """Draw a design and take it to a report, where `check` accepts it; return what became of it."""
+    rng = np.random.default_rng(seed)
+    table, folds, scheme = draw_design(rng)
+    write_design(folder, table, folds, rng)
+    try:
+        check(folder)
+    except StudyError:
+        return "refused"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        done = run(folder)
+    try:
+        assert (done.results / "report.html").stat().st_size > 1000
+    finally:
+        done.close()
+    return scheme
+
+
+def run_designs(folder, number: int, first: int = 0) -> dict[int, str]:
+    """Run designs until so many were accepted."""
+    outcomes: dict[int, str] = {}
+    seed = first
+    while sum(one != "refused" for one in outcomes.values()) < number:
+        outcomes[seed] = run_design(folder / str(seed), seed)
+        seed += 1
+    return outcomes
+
+
+def test_designs_that_check_accepts_run_to_a_report(tiny_backbone, tmp_path):
+    run_designs(tmp_path, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+def test_three_hundred_designs_run_to_a_report(tiny_backbone, tmp_path):
+    outcomes = run_designs(tmp_path, 300, first=1000)
+    assert set(SCHEMES) <= set(outcomes.values())
