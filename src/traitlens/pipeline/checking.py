@@ -11,8 +11,8 @@ from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choi
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fitted import lay_out_targets
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.ridge import check_counts
 from traitlens.readouts.registry import METHODS as READOUTS
+from traitlens.readouts.ridge import check_counts
 from traitlens.relevance.methods import METHODS
 from traitlens.study.reading import Study, find_images, read_landmarks, read_study
 from traitlens.study.settings import Settings
