@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
+from tests.tiny import add_backbone
 
-from traitlens.features.stacks import add_stack
-from traitlens.pipeline import check, run
+from traitlens.pipeline import check
+from traitlens.pipeline.verbs import run
 from traitlens.problems import StudyError
 
 SCHEMES = (
@@ -44,19 +44,8 @@ def tiny_backbone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backbone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
-        add_tiny_backbone(folder)
+        add_backbone(folder, channels=(4, 6))
         yield
-
-
-def add_tiny_backbone(folder) -> None:
-    torch.manual_seed(0)
-    state, channels = {}, 3
-    for block, outputs in enumerate((4, 6), 1):
-        state[f"conv{block}_1.weight"] = torch.randn(outputs, channels, 3, 3) / channels
-        state[f"conv{block}_1.bias"] = torch.zeros(outputs)
-        channels = outputs
-    torch.save(state, folder / "tiny.pth")
-    add_stack(folder / "tiny.pth", "tiny", "torchvision", "drawn by lot")
 
 
 def draw_design(rng: np.random.Generator) -> tuple[pd.DataFrame, int, str]:

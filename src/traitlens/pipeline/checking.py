@@ -48,8 +48,6 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
             [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
         )
     problems += _check_landmarks(folder, files)
-    if study is not None and not problems:
-        problems += _check_folds(study)
     if problems or study is None:
         raise StudyError(problems)
     return study
@@ -95,7 +93,7 @@ def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
     """
     study, problems = read_study(folder)
     if study is not None:
-        problems += check_names(study.settings)
+        problems += check_names(study.settings) or ([] if problems else _check_folds(study))
     return study, problems
 
 
