@@ -63,7 +63,13 @@ class Lock:
             _start_renewing()
 
     def is_held(self) -> bool:
-        """Tell whether the lock still is this process's: nobody took it over or deleted it."""
+        """Tell whether the lock still is this process's: nobody took it over or deleted it.
+
+        Returns
+        -------
+        bool
+            False also after :meth:`release`.
+        """
         return self._is_held and (_read(self.file) or {}).get("id") == _own.get(self.file)
 
     def release(self) -> None:

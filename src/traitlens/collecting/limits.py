@@ -35,7 +35,13 @@ def most_connections() -> int:
 
 
 class LimitedProtocol(H11Protocol):  # type: ignore[misc]
-    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed."""
+    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed.
+
+    Parameters
+    ----------
+    config, server_state, app_state, _loop : object
+        As uvicorn gives them.
+    """
 
     most = MOST_CONNECTIONS
 
@@ -49,7 +55,13 @@ class LimitedProtocol(H11Protocol):  # type: ignore[misc]
             min(idle, key=lambda one: one.since, default=self).transport.abort()
 
     def is_idle(self) -> bool:
-        """Tell whether no request is being answered."""
+        """Tell whether no request is being answered.
+
+        Returns
+        -------
+        bool
+            True before the first request and after each answer.
+        """
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def data_received(self, data: bytes) -> None:
