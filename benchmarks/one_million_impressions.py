@@ -125,8 +125,8 @@ def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) ->
     """
     from traitlens.features.backbone import load_backbone
     from traitlens.features.views import FACE_VIEWS
+    from traitlens.map_checks.measures import conservation
     from traitlens.relevance.attribution import explain_with_ledger
-    from traitlens.relevance.checks import conservation
 
     chosen = folds[folds["fold"] == 0].head(number)["image"].astype(int).to_numpy()
     images = np.stack(list(read_images(folder, chosen)))

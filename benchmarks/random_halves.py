@@ -26,9 +26,9 @@ from traitlens.comparison.by_region import compare_regions
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
-from traitlens.pipeline import Run
 from traitlens.simulation.validation import read_regions
 from traitlens.study.reading import Study
+from traitlens.verbs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 80

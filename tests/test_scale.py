@@ -18,14 +18,14 @@ from traitlens import keeping
 from traitlens.arrays import open_arrays
 from traitlens.computing import Machine, engines
 from traitlens.keeping import PARTIAL
-from traitlens.pipeline import FLOW, Run
+from traitlens.pipeline import FLOW
 from traitlens.pipeline.status import examine_results
-from traitlens.pipeline.verbs import run
 from traitlens.problems import TraitlensError
 from traitlens.records import Records
 from traitlens.relevance.maps import MAP_SCALE, compress_maps
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
+from traitlens.verbs import Run, run
 
 SETTINGS = """
 [comparison]

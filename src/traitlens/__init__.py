@@ -20,13 +20,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Study": "traitlens.study.reading",
     "check": "traitlens.pipeline",
-    "run": "traitlens.pipeline.verbs",
-    "Run": "traitlens.pipeline",
+    "run": "traitlens.verbs",
+    "Run": "traitlens.verbs",
     "analyze": "traitlens.relevance.attribution",
-    "fit": "traitlens.pipeline.verbs",
-    "explain": "traitlens.pipeline.verbs",
-    "compare": "traitlens.pipeline.verbs",
-    "write_report": "traitlens.pipeline.verbs",
+    "fit": "traitlens.verbs",
+    "explain": "traitlens.verbs",
+    "compare": "traitlens.verbs",
+    "write_report": "traitlens.verbs",
     "draw_figure": "traitlens.report.figures",
 }
 

@@ -1,9 +1,11 @@
-"""Memory that large arrays take again and again: kept for the next ones, or given back."""
+"""Memory and disk: what is free, and memory that large arrays take again and again."""
 
 import ctypes
 import gc
+import shutil
 import sys
 import threading
+from pathlib import Path
 
 VARIABLES = {
     "MALLOC_ARENA_MAX": 1,
@@ -50,3 +52,48 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def free_memory() -> float | None:
+    """Find how much memory is free.
+
+    Returns
+    -------
+    float or None
+        Bytes; None where the system does not tell.
+    """
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        pass
+    try:  # what a container, or a job on a cluster, may take
+        most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
+        now = Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8")
+        parts = dict(
+            line.split()
+            for line in Path("/sys/fs/cgroup/memory.stat").read_text(encoding="utf-8").splitlines()
+        )
+        if most != "max":  # what files take in it is given back when asked for
+            found.append(float(most) - float(now) + float(parts["file"]))
+    except (OSError, ValueError, KeyError):
+        pass
+    return min(found, default=None)
+
+
+def free_disk(results: Path) -> float:
+    """Find how much disk is free.
+
+    Parameters
+    ----------
+    results : Path
+        Where; need not be there yet.
+
+    Returns
+    -------
+    float
+        Bytes.
+    """
+    there = next(folder for folder in (results.resolve(), *results.resolve().parents) if folder.exists())
+    return float(shutil.disk_usage(there).free)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from traitlens import cli, keeping
-from traitlens.pipeline import Run
 from traitlens.report.description import describe_study
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
+from traitlens.verbs import Run
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 

@@ -7,13 +7,14 @@ import pytest
 from tests.tiny import add_backbone, edit_settings, make_study
 
 from traitlens.artifacts import FEATURES
-from traitlens.pipeline import Context, Run, costs
+from traitlens.pipeline import Context, costs
 from traitlens.pipeline.estimate import Estimate, refuse_what_cannot_fit
 from traitlens.pipeline.flow import FLOW
 from traitlens.problems import TraitlensError
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
 from traitlens.study.simulation import simulate_study
+from traitlens.verbs import Run
 
 
 @pytest.fixture(scope="module")

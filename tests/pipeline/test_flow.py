@@ -13,9 +13,10 @@ from PIL import Image
 from tests.tiny import add_backbone, edit_settings, edit_table, make_study
 
 from traitlens.artifacts import ARTIFACTS
-from traitlens.pipeline import FLOW, Context, Run, plan
+from traitlens.pipeline import FLOW, Context, plan
 from traitlens.report import page
 from traitlens.study.reading import Study
+from traitlens.verbs import Run
 
 LABELS = {stage.label: stage.name for stage in FLOW}
 

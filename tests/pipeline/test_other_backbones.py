@@ -10,12 +10,11 @@ from tests.tiny import add_backbone
 
 from traitlens.arrays import open_arrays
 from traitlens.features.preprocessing import PREPROCESSINGS
-from traitlens.pipeline import Run
-from traitlens.pipeline.verbs import run
 from traitlens.prediction.new_faces import explain_face, load_models, predict_new_faces
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.simulation import simulate_study
+from traitlens.verbs import Run, run
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
+from traitlens.map_checks.scrambled_models import random_readouts
 from traitlens.problems import TraitlensError
 from traitlens.readouts import registry
 from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
@@ -21,7 +22,6 @@ from traitlens.readouts.readout import LinearPart, Readout
 from traitlens.readouts.registry import METHODS, FitContext, ReadoutMethod, find_readout, register
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.attribution import analyze, explain_with_ledger
-from traitlens.relevance.null_maps import random_readouts
 from traitlens.report.wording import describe_methods
 from traitlens.study.settings import ReadoutSettings
 

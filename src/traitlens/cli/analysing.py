@@ -70,7 +70,7 @@ def run(
         from traitlens.computing.forking import load_ahead
 
         load_ahead()
-    from traitlens.pipeline.verbs import run as run_study
+    from traitlens.verbs import run as run_study
 
     machine = _machine(device, precision, weights, workers, scheduler)
     done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
@@ -95,10 +95,10 @@ def sanity(
 
     Example: traitlens sanity mystudy
     """
-    from traitlens.pipeline import Run
     from traitlens.pipeline.checking import check as check_study
     from traitlens.report.map_checks import summarise
     from traitlens.report.results import read_results
+    from traitlens.verbs import Run
 
     machine = _machine(device, precision, weights)
     run = Run(check_study(study, Terminal()), out, machine, Terminal())

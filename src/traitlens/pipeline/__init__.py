@@ -6,12 +6,10 @@ in :mod:`traitlens.pipeline.stages`. What a stage reads and writes is recorded b
 resumes where the first one stopped, and a changed input makes again only what depends on it.
 """
 
-from traitlens.computing.machine import Machine
 from traitlens.pipeline.checking import check
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import Planned, plan
 from traitlens.pipeline.stage import Cost, Stage
-from traitlens.pipeline.verbs import Run
 
-__all__ = ["FLOW", "Context", "Cost", "Machine", "Planned", "Run", "Stage", "check", "plan"]
+__all__ = ["FLOW", "Context", "Cost", "Planned", "Stage", "check", "plan"]

@@ -1,12 +1,12 @@
 """Time, memory and disk that a run will take; a run that cannot fit is refused with what to change."""
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from traitlens.memory import free_disk, free_memory
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.plan import plan
 from traitlens.pipeline.stage import Cost, Stage
@@ -140,51 +140,6 @@ def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:
         problems.append(Problem(what, f"choose another --out, or {cost.advice}", str(results)))
     if problems:
         raise TraitlensError(problems)
-
-
-def free_memory() -> float | None:
-    """Find how much memory is free.
-
-    Returns
-    -------
-    float or None
-        Bytes; None where the system does not tell.
-    """
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    except OSError:
-        pass
-    try:  # what a container, or a job on a cluster, may take
-        most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
-        now = Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8")
-        parts = dict(
-            line.split()
-            for line in Path("/sys/fs/cgroup/memory.stat").read_text(encoding="utf-8").splitlines()
-        )
-        if most != "max":  # what files take in it is given back when asked for
-            found.append(float(most) - float(now) + float(parts["file"]))
-    except (OSError, ValueError, KeyError):
-        pass
-    return min(found, default=None)
-
-
-def free_disk(results: Path) -> float:
-    """Find how much disk is free.
-
-    Parameters
-    ----------
-    results : Path
-        Where; need not be there yet.
-
-    Returns
-    -------
-    float
-        Bytes.
-    """
-    there = next(folder for folder in (results.resolve(), *results.resolve().parents) if folder.exists())
-    return float(shutil.disk_usage(there).free)
 
 
 def _duration(seconds: float) -> str:

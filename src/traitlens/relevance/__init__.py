@@ -1,4 +1,4 @@
-"""Relevance of pixels: rules, methods, propagation and its checks.
+"""Relevance of pixels: rules, methods, and propagation.
 
 Comes in: a backbone, readouts and images. Goes out: relevance maps in rating units.
 """

@@ -16,13 +16,13 @@ from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.stages.refits import read_operator
-from traitlens.pipeline.verbs import Run
 from traitlens.pipeline.work import Work
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.drawing.parameters import PARTS
 from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, find_differences, rate, weigh_parts
 from traitlens.study.reading import Study
 from traitlens.study.simulation import REGIONS_OF, simulate_study
+from traitlens.verbs import Run
 from traitlens.watching import Silent, Watcher
 from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, REGION, TRAIT
 

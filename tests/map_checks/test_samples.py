@@ -9,7 +9,7 @@ from traitlens.faces.canonical import canonical_mesh
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.pipeline.stages.map_checks import (
+from traitlens.map_checks.samples import (
     REPEATS,
     Sample,
     account_for,
@@ -21,8 +21,8 @@ from traitlens.pipeline.stages.map_checks import (
     flip,
     methods_compared,
 )
+from traitlens.map_checks.scrambled_models import random_readouts
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.relevance.null_maps import random_readouts
 
 SPACE = FeatureSpace(Tap("block2_pool", 2))
 

@@ -7,21 +7,21 @@ import xarray
 from tests.relevance.test_analyze import MIDDLE, POOL
 
 from traitlens.features.extraction import extract
-from traitlens.relevance.attribution import analyze, explain_with_ledger
-from traitlens.relevance.checks import (
+from traitlens.map_checks.measures import (
     conservation,
     edge_correlation,
     edge_energy,
     method_agreement,
     region_association,
 )
-from traitlens.relevance.flipping import flip_patches
-from traitlens.relevance.null_maps import (
+from traitlens.map_checks.pixel_flipping import flip_patches
+from traitlens.map_checks.scrambled_models import (
     null_similarity,
     permute_targets,
     random_readouts,
     randomise_backbone,
 )
+from traitlens.relevance.attribution import analyze, explain_with_ledger
 
 
 def as_maps(values):

@@ -9,8 +9,8 @@ import pandas as pd
 
 from traitlens import words
 from traitlens.features.backbone import Backbone
+from traitlens.map_checks.measures import correlate, name_readouts
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.checks import correlate, name_readouts
 
 if TYPE_CHECKING:
     import xarray
