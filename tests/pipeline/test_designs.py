@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.tiny import add_backbone
+from traitlens.pipeline.verbs import run
 
 from traitlens.pipeline import check
-from traitlens.pipeline.verbs import run
 from traitlens.problems import StudyError
 
 SCHEMES = (
