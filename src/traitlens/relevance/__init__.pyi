@@ -2,17 +2,8 @@ from .attribution import Explainer as Explainer
 from .attribution import analyze as analyze
 from .attribution import explain_each as explain_each
 from .attribution import explain_with_ledger as explain_with_ledger
-from .checks import conservation as conservation
-from .checks import edge_correlation as edge_correlation
-from .checks import method_agreement as method_agreement
-from .checks import region_association as region_association
-from .flipping import flip_patches as flip_patches
 from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
 from .methods import register as register
-from .null_maps import null_similarity as null_similarity
-from .null_maps import permute_targets as permute_targets
-from .null_maps import random_readouts as random_readouts
-from .null_maps import randomise_backbone as randomise_backbone
 from .regions import RegionOperators as RegionOperators
