@@ -135,3 +135,8 @@ def test_files_inside_the_results_are_handed_out(results):
 )  # fmt: skip
 def test_nothing_else_is_handed_out(results, name):
     assert find_file(results, name) is None
+
+
+def test_names_that_are_too_long_are_not_there(tmp_path):
+    for name in ("x" * 3000 + ".csv", "/".join(["a"] * 3000) + ".csv"):
+        assert find_file(tmp_path, name) is None

@@ -8,11 +8,12 @@ import zlib
 import h5py
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 from scipy.io import savemat
 
 from traitlens.problems import StudyError
-from traitlens.study import unpacked
+from traitlens.study import tables, unpacked
 from traitlens.study.formats import read_cells
 from traitlens.study.unpacked import check_matlab, sheet_extent
 
@@ -162,3 +163,19 @@ def test_compressed_variables_are_measured_before_they_are_unpacked(tmp_path, mo
     rows = {"rater": np.array(["ann", "ben"], object), "rating": np.array([1.0, 2.0])}
     savemat(tmp_path / "fine.mat", rows, do_compression=True)
     assert read_cells(tmp_path / "fine.mat")["rating"].tolist() == ["1", "2"]
+
+
+def test_tables_that_declare_too_much_are_refused(tmp_path, monkeypatch):
+    table = pd.DataFrame({"rater": ["a"] * 1000, "image": "b", "trait": "c", "rating": 1.0})
+    table.to_parquet(tmp_path / "ratings.parquet")
+    assert len(read_cells(tmp_path / "ratings.parquet")) == 1000
+    monkeypatch.setattr(unpacked, "MOST_VALUES", 3999)
+    with pytest.raises(StudyError, match="declares 1,000 rows and 4 columns"):
+        read_cells(tmp_path / "ratings.parquet")
+    _, [problem] = tables.read_table(tmp_path / "ratings.parquet")
+    assert "declares 1,000 rows and 4 columns" in str(problem)
+    (tmp_path / "ratings.csv").write_text(",".join(f"a{number}" for number in range(50_000)) + "\n1\n")
+    _, [problem] = tables.read_table(tmp_path / "ratings.csv")
+    assert "declares 50,000 columns" in str(problem)
+    (tmp_path / "ratings.csv").write_text("," * 2**21 + "\n1\n")
+    assert tables.read_table(tmp_path / "ratings.csv")[1]

@@ -63,6 +63,9 @@ def find_file(results: Path, name: str) -> Path | None:
     if "\0" in name or "\\" in name or any(not part or part.startswith(".") for part in parts):
         return None
     inside = Path(results).resolve()
-    file = inside.joinpath(*parts).resolve()
-    known = file.suffix.lower() in KINDS and file.is_relative_to(inside) and file.is_file()
+    try:
+        file = inside.joinpath(*parts).resolve()
+        known = file.suffix.lower() in KINDS and file.is_relative_to(inside) and file.is_file()
+    except OSError:  # a name that is too long, or a loop of links
+        return None
     return file if known else None

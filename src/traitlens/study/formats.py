@@ -18,7 +18,7 @@ from traitlens.study.identifiers import normal_text
 from traitlens.study.matlab_files import read_matlab
 from traitlens.study.tables import MOST_LINES, as_text, check_columns, texts
 from traitlens.study.text_files import Sheet, decode, find_header, read_text
-from traitlens.study.unpacked import check_workbook
+from traitlens.study.unpacked import check_parquet, check_workbook
 
 MOST_BYTES = 2**29
 """The largest text or unpacked workbook that is read, in bytes: half a gigabyte."""
@@ -337,6 +337,7 @@ def _read_json(path: Path) -> list[Sheet]:
 
 def _read_parquet(path: Path) -> list[Sheet]:
     """Read Parquet."""
+    check_parquet(path)
     table = pd.read_parquet(path)
     if not isinstance(table.index, pd.RangeIndex):  # pandas keeps an index as a column
         table = table.reset_index()

@@ -12,6 +12,7 @@ from pandas.api.types import union_categoricals
 
 from traitlens.problems import Problem, StudyError
 from traitlens.spreadsheets import unprotect
+from traitlens.study.unpacked import check_parquet
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
@@ -51,6 +52,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     path = Path(path)
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
+            check_parquet(path)
             table = pd.read_parquet(path)
             if repeating:
                 table = table.astype("category")
@@ -59,6 +61,8 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
             if problem is not None:
                 return None, [problem]
             table = _read_csv(path, separator, repeating)
+    except StudyError as error:
+        return None, list(error.problems)
     except UnicodeDecodeError:
         return None, [_undecodable(path)]
     except (OSError, ValueError, MemoryError, pd.errors.ParserWarning, pyarrow.ArrowException) as error:
@@ -86,6 +90,10 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
     if not any(names):
         empty = path.stat().st_size == 0
         return ",", Problem("is empty" if empty else "has no header", "add the data", path.name)
+    if len(names) > MOST_COLUMNS:
+        return ",", Problem(
+            f"declares {len(names):,} columns", f"at most {MOST_COLUMNS:,} are read", path.name, 1
+        )
     twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 1000 else []
     if twice:
         named = ", ".join(repr(name) for name in twice[:5])

@@ -23,6 +23,8 @@ DEEPEST = 3
 """Levels of cell arrays and structs within another."""
 MOST_CELLS = 2**24
 """Cells of the rectangle that holds all cells of a sheet at most."""
+MOST_VALUES = 2**26
+"""Values of a Parquet file at most."""
 TOO_LARGE = "unpacks to more than half a gigabyte"
 
 _CELL = re.compile(r"([A-Z]{0,3})(\d{1,9})")
@@ -45,6 +47,27 @@ def check_workbook(path: Path) -> None:
     if rows * columns > MOST_CELLS:
         advice = "delete what lies far from the table, or save the table as CSV"
         raise StudyError(Problem(f"declares {rows:,} x {columns:,} cells", advice, path.name))
+
+
+def check_parquet(path: Path) -> None:
+    """Check that a Parquet file fits into memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    StudyError
+        If it declares more than :data:`MOST_VALUES` values.
+    """
+    from pyarrow.parquet import read_metadata
+
+    declared = read_metadata(path)
+    if declared.num_rows * declared.num_columns > MOST_VALUES:
+        what = f"declares {declared.num_rows:,} rows and {declared.num_columns:,} columns"
+        raise StudyError(Problem(what, f"at most {MOST_VALUES:,} values are read", path.name))
 
 
 def sheet_extent(path: Path) -> tuple[int, int]:
