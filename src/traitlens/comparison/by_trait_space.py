@@ -157,7 +157,9 @@ def compare_trait_space(
 
 
 def _row_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlate row by row."""
+    """Correlate row by row; NaN where a row is constant or empty."""
+    if first.shape[1] == 0:
+        return np.full(len(first), np.nan)
     x = first - first.mean(axis=1, keepdims=True)
     y = second - second.mean(axis=1, keepdims=True)
     scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))

@@ -19,6 +19,7 @@ from traitlens.faces.landmarks import Landmarks
 from traitlens.faces.regions import Polygon, region_labels
 from traitlens.faces.template import Template
 from traitlens.keeping import write_table, write_whole
+from traitlens.naming import file_names
 from traitlens.problems import Problem
 from traitlens.words import IMAGE, POINT
 
@@ -142,8 +143,7 @@ def make_face_sheet(
             progress(1)
     pages = [*_save_pages(Path(folder), "faces", tiles), *_save_pages(Path(folder), "photos", photos)]
     written = {}
-    for number, (group, average) in enumerate(averages.items(), start=1):
-        name = "".join(letter if letter.isalnum() else "_" for letter in group) or str(number)
+    for name, (group, average) in zip(file_names(averages), averages.items(), strict=True):
         written[group] = Path(folder) / f"average_{name}.png"
         _save(written[group], average.picture())
     keys = landmarks.table[landmarks.table[POINT].isin({str(index) for index in KEY_POINTS})]

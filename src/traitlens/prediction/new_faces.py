@@ -1,6 +1,5 @@
 """Faces that a study did not hold: prepared as its images were, their impressions predicted and explained."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.keeping import write_whole
+from traitlens.naming import file_names
 from traitlens.problems import ModelError, Problem, TraitlensError
 from traitlens.readouts.hub import find_models
 from traitlens.readouts.readout import Readout
@@ -212,14 +212,16 @@ def write_new_maps(
     numbers: dict[str, np.ndarray] = {}
     files = []
     Path(out).mkdir(parents=True, exist_ok=True)
+    in_name = dict(zip(models.traits, file_names(models.traits), strict=True))
     for number, trait in enumerate(models.traits):
         readouts = [readout for readout in models.readouts if readout.trait == trait]
         exact = explain_face(backbone, readouts, models, pixels, method)
         maps = smooth(exact.to_numpy())
         limit = symmetric_limit(maps)
-        for place, group in enumerate(exact[GROUP].to_numpy()):
+        groups = [str(group) for group in exact[GROUP].to_numpy()]
+        for place, (group, name) in enumerate(zip(groups, file_names(groups), strict=True)):
             numbers[f"{trait}, {group}"] = exact[place].to_numpy()
-            files.append(Path(out) / f"{number + 1:02d}_{_in_name(trait)}_{_in_name(group)}.png")
+            files.append(Path(out) / f"{number + 1:02d}_{in_name[trait]}_{name}.png")
             with write_whole(files[-1]) as temporary:
                 Image.fromarray(lay_over(pixels, colour(maps[place], limit))).save(temporary, "PNG")
         progress(1)
@@ -227,8 +229,3 @@ def write_new_maps(
     with write_whole(files[-1]) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **numbers)  # type: ignore[arg-type]
     return files
-
-
-def _in_name(text: str) -> str:
-    """Keep what may stand in the name of a file."""
-    return re.sub(r"[^A-Za-z0-9-]+", "-", text).strip("-") or "x"

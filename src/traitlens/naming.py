@@ -1,0 +1,47 @@
+"""Names of files made of the names of groups, traits and images."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
+)
+"""Names that Windows keeps for devices."""
+
+
+def file_names(names: Iterable[str], longest: int = 60) -> list[str]:
+    """Return names for files that every file system takes and tells apart.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Any texts; the same text gets the same name.
+    longest : int, default 60
+        Most characters.
+
+    Returns
+    -------
+    list of str
+        Letters, digits, "_" and "-", in the order of `names`; they differ in more than upper and lower case.
+
+    Examples
+    --------
+    >>> file_names(["<30", ">30", "warm", "Warm", "con"])
+    ['30', '30-2', 'warm', 'Warm-2', 'con-']
+    """
+    names = list(names)
+    taken: set[str] = set()
+    written: dict[str, str] = {}
+    for name in names:
+        if name in written:
+            continue
+        plain = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", name)).strip("-")[:longest] or "x"
+        plain = f"{plain}-" if plain.casefold() in _RESERVED else plain
+        candidate, number = plain, 1
+        while candidate.casefold() in taken:
+            number += 1
+            candidate = f"{plain[: longest - len(str(number)) - 1]}-{number}"
+        taken.add(candidate.casefold())
+        written[name] = candidate
+    return [written[name] for name in names]
