@@ -428,7 +428,11 @@ def _complete(
             tables = f"{len(sources)} {'sheets' if sheets else 'files'}"
             each = "parts of one table" if changes["files_are"] == "parts" else changes["files_are"]
             what = f"the {tables} are {each}: {', '.join(source.label for source in sources[:8])}"
-            notes.decisions.append(Decision(what, "say --files-are traits, groups, raters or parts"))
+            option = "say --files-are traits, groups, raters or parts"
+            plain = changes["files_are"] == "traits" and any(source.is_plainly_named for source in sources)
+            if sheets:
+                option += ", or --sheet NAME for those to read"
+            notes.decisions.append(Decision(what, option, "they are taken so" if sheets and plain else ""))
     if mapping.by_number and not chosen.get("by_number"):
         loops = mapping.pattern is not None
         what = "images are matched by the numbers in their names alone"

@@ -27,6 +27,16 @@ GROUP_WORDS = frozenset(
 """Words in the names of files and sheets that tell groups of raters, not traits."""
 
 
+PLAIN_WORDS = frozenset(
+    str.split(
+        "data daten sheet tabelle table tab feuil feuille hoja blad foglio more other new old raw clean "
+        "cleaned copy final export ratings rating results responses antworten backup test pilot part version "
+        "v v1 v2 main all export1 wave session day"
+    )
+)
+"""Words in the names of sheets that tell no trait."""
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One table of an import.
@@ -49,6 +59,12 @@ class Source:
     def label(self) -> str:
         """What the source is called: its sheet where there are several, else its file."""
         return normal_text(self.sheet.name if self.several_sheets else Path(self.file).stem)
+
+    @property
+    def is_plainly_named(self) -> bool:
+        """Whether the name says nothing of what the table is about."""
+        words = re.findall(r"[^\W\d_]+", self.label.casefold())
+        return not words or bool(PLAIN_WORDS & set(words))
 
     @property
     def place(self) -> str:
