@@ -17,4 +17,10 @@ def test_names_are_plain_and_differ(names):
 
 
 def test_groups_of_signs_and_of_other_scripts_differ():
-    assert file_names(["ADHD+", "ADHD-", "男性", "女性", "ADHD+"]) == ["ADHD", "ADHD-2", "男性", "女性", "ADHD"]
+    assert file_names(["ADHD+", "ADHD-", "男性", "女性", "ADHD+"]) == [
+        "ADHD",
+        "ADHD-2",
+        "男性",
+        "女性",
+        "ADHD",
+    ]
