@@ -1,9 +1,13 @@
 r"""A map for every rater, without a readout for every rater: maps are linear in the ratings.
 
-Along the common prediction :math:`z_i` of all raters together (standardised), the aligned map of a readout
-is :math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings
-that it was fitted on. So one matrix takes ratings to maps. The readouts' weights are told by the leading
-components of the features: their maps are what has to be propagated, however many raters there are.
+Along a common prediction :math:`z_i` (standardised), the aligned map of a readout is
+:math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings
+that it was fitted on. So one matrix takes ratings to maps. Readouts' weights are sums of the leading
+components of the features: the maps of these have to be propagated, however many raters there are.
+
+In the common prediction groups weigh alike, whatever their numbers of raters, or else maps would run along
+the larger group's use of the face. It is made of one half of each group's raters and serves the maps of the
+other half: a rater's own noise, which weighs more in a smaller group, is in no direction of the rater's map.
 """
 
 from collections.abc import Mapping
@@ -103,13 +107,17 @@ class MapOperator:
     Parameters
     ----------
     matrix : DataArray
-        trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel.
+        half, trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel, for
+        raters of each half.
     kept : float
         Part of the variance of predicted ratings that the maps hold.
+    halves : Series of int
+        By rater: 0 or 1.
     """
 
     matrix: xr.DataArray
     kept: float
+    halves: pd.Series
 
     def rater_maps(
         self, ratings: pd.DataFrame, trait: str, operator: RegionOperator, penalty: float
@@ -137,8 +145,12 @@ class MapOperator:
         of_rater = part.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
         design = make_designs(part, of_rater.index, operator, penalty)[trait]
         own = self.matrix.sel({TRAIT: trait})
-        matrix = own.transpose(IMAGE, Y, X).to_numpy().reshape(own.sizes[IMAGE], -1)
-        maps = (design.pooled + design.deviations(design.pooled)) @ matrix
+        matrices = own.transpose("half", IMAGE, Y, X).to_numpy().reshape(2, own.sizes[IMAGE], -1)
+        values = design.pooled + design.deviations(design.pooled)
+        half = self.halves[of_rater.index].to_numpy()
+        maps = np.empty((len(values), matrices.shape[2]))
+        for number, matrix in enumerate(matrices):
+            maps[half == number] = values[half == number] @ matrix
         return xr.DataArray(
             maps.reshape(len(maps), own.sizes[Y], own.sizes[X]),
             dims=(RATER, Y, X),
@@ -146,42 +158,80 @@ class MapOperator:
         )
 
 
-def common_directions(designs: Mapping[str, TraitDesign]) -> dict[str, np.ndarray]:
-    """Give the standardised out-of-fold prediction of all raters' mean ratings.
+def halve_raters(ratings: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Divide each group's raters into random halves.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    Series of int
+        By rater, sorted: 0 or 1.
+    """
+    of_rater = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
+    halves = pd.Series(0, of_rater.index)
+    for group in of_rater.unique():
+        members = of_rater.index[of_rater == group]
+        halves[members] = np.random.default_rng(seed).permutation(len(members)) % 2
+    return halves
+
+
+def common_directions(
+    designs: Mapping[str, TraitDesign], groups: np.ndarray, halves: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute the standardised out-of-fold predictions along which maps of each half's raters run.
 
     Parameters
     ----------
     designs : mapping of str to TraitDesign
         Ratings by trait.
+    groups, halves : ndarray of shape (rater,)
+        Group and half of each rater.
 
     Returns
     -------
-    dict of str to ndarray of shape (image,)
-        By trait. An exchange of raters between groups leaves it alone where the design is complete.
+    dict of str to ndarray of shape (2, image)
+        By trait, for raters of half 0 and 1: the prediction of the mean over groups of the mean ratings by
+        raters of the other half; of all raters of a group where the other half has none.
     """
     found = {}
     for trait, design in designs.items():
-        predicted = design.maps.prediction @ design.pooled
-        deviation = predicted.std()
-        found[trait] = (predicted - predicted.mean()) / (deviation if deviation > 0 else 1.0)
+        directions = []
+        for half in (0, 1):
+            weights = []
+            for group in pd.unique(groups[design.members]):
+                own = (groups == group) & np.isin(np.arange(len(groups)), design.members)
+                others = own & (halves != half)
+                weights.append(others if others.any() else own)
+            predicted = design.maps.prediction @ design.targets(np.array(weights, float)).mean(axis=0)
+            deviation = predicted.std()
+            directions.append((predicted - predicted.mean()) / (deviation if deviation > 0 else 1.0))
+        found[trait] = np.array(directions)
     return found
 
 
 def combine_components(
-    sums: np.ndarray, components: list[Components], images: int, traits: list[str]
+    sums: np.ndarray, components: list[Components], images: int, traits: list[str], halves: pd.Series
 ) -> MapOperator:
     """Put the components' maps together.
 
     Parameters
     ----------
-    sums : ndarray of shape (trait, fold, component, y, x)
-        Maps of components, times the common direction, added up over the images of the fold.
+    sums : ndarray of shape (2, trait, fold, component, y, x)
+        Maps of components, times the common direction of each half, added up over the images of the fold.
     components : list of Components
         By fold.
     images : int
         Number of all images.
     traits : list of str
         The traits in the order of `sums`.
+    halves : Series of int
+        Half of each rater.
 
     Returns
     -------
@@ -189,12 +239,13 @@ def combine_components(
         The road from ratings to maps.
     """
     side = sums.shape[-1]
-    matrix = np.zeros((len(traits), side, side, images))
+    matrix = np.zeros((2, len(traits), side, side, images))
     for place, trait in enumerate(traits):
         for fold, own in enumerate(components):
             count = len(own.loadings[trait])
-            matrix[place][..., own.training] += np.einsum(
-                "kyx,kj->yxj", sums[place, fold, :count] / images, own.loadings[trait]
+            matrix[:, place][..., own.training] += np.einsum(
+                "hkyx,kj->hyxj", sums[:, place, fold, :count] / images, own.loadings[trait]
             )
     kept = float(np.mean([own.kept for own in components]))
-    return MapOperator(xr.DataArray(matrix, dims=(TRAIT, Y, X, IMAGE), coords={TRAIT: traits}), kept)
+    array = xr.DataArray(matrix, dims=("half", TRAIT, Y, X, IMAGE), coords={TRAIT: traits})
+    return MapOperator(array, kept, halves)

@@ -19,6 +19,7 @@ from traitlens.comparison.rater_maps import (
     MapOperator,
     combine_components,
     common_directions,
+    halve_raters,
     leading_components,
 )
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
@@ -112,7 +113,7 @@ def map_components(
     operator : RegionOperator
         Kernel and folds.
     ratings : DataFrame
-        rater, image, trait, rating.
+        rater, group, image, trait, rating.
     penalties : mapping of str to float
         Ridge penalty by trait.
 
@@ -126,9 +127,12 @@ def map_components(
     among = pd.Index(images).get_indexer(list(operator.images))
     assert work.backbone
     features = work.read(FEATURES)[among]
-    raters = pd.Index(sorted(ratings[RATER].unique()))
-    designs = make_designs(ratings, raters, operator, penalties)
-    directions = np.stack(list(common_directions(designs).values()))
+    halves = halve_raters(ratings)
+    groups = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP][halves.index].to_numpy()
+    designs = make_designs(ratings, halves.index, operator, penalties)
+    directions = np.stack(
+        list(common_directions(designs, groups, halves.to_numpy()).values()), axis=1
+    )  # (half, trait, image)
     folds = np.unique(operator.folds)
     components = {
         int(fold): leading_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
@@ -139,12 +143,12 @@ def map_components(
     method = work.value("settings.relevance.method")
     make = ComponentBlocks(work.machine, work.file(PREPARED), there, readouts, method, size)
     make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
-    sums = np.zeros((len(designs), len(folds), COMPONENTS, size, size))
+    sums = np.zeros((2, len(designs), len(folds), COMPONENTS, size, size))
     for number, (fold, positions) in enumerate(blocks):
         maps, place = work.blocks.read(number)["maps"], int(np.searchsorted(folds, fold))
-        sums[:, place, : maps.shape[1]] += np.einsum("ti,ikyx->tkyx", directions[:, positions], maps)
+        sums[:, :, place, : maps.shape[1]] += np.einsum("hti,ikyx->htkyx", directions[:, :, positions], maps)
     ordered = [components[int(fold)] for fold in folds]
-    return combine_components(sums, ordered, len(operator.images), list(designs))
+    return combine_components(sums, ordered, len(operator.images), list(designs), halves)
 
 
 def component_readouts(
