@@ -99,15 +99,15 @@ def compare_images(
     -------
     DataFrame
         group_1, group_2, trait, image, mean_1, mean_2 (adjusted for raters' levels), estimate, ci_low,
-        ci_high, statistic, p_corrected (family-wise over images and traits), p_interaction (one test of
+        ci_high, statistic, p_corrected (family-wise over images and traits, and no smaller than p_interaction), p_interaction (one test of
         each trait: do the differences vary over images more than by chance; family-wise over traits), n_1,
         n_2 (raters of the image), n_permutations, smallest_p. Images with fewer than two raters of a group
         are left out.
 
     Notes
     -----
-    The family-wise p is that of the largest of all t under permuted labels (Westfall and Young 1993). Name
-    single images only where the interaction of the trait is significant.
+    The family-wise p is that of the largest of all t under permuted labels (Westfall and Young 1993); single
+    images are significant only where the interaction of the trait is.
     """
     tables = []
     for pair in pairs_of_groups(ratings, groups):
@@ -140,7 +140,7 @@ def compare_images(
             table = _describe(matrix, designs[trait], first)
             t = table["statistic"].abs().to_numpy()
             reached = len(largest) - np.searchsorted(np.sort(largest), t * (1 - 1e-10))
-            table["p_corrected"] = reached / len(largest)
+            table["p_corrected"] = np.maximum(reached / len(largest), interaction[trait])
             table["p_interaction"] = interaction[trait]
             table["n_permutations"], table["smallest_p"] = len(largest) - 1, sample.smallest_p
             tables.append(table.assign(group_1=pair[0], group_2=pair[1], **{TRAIT: trait}))
