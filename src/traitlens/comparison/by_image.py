@@ -99,10 +99,10 @@ def compare_images(
     -------
     DataFrame
         group_1, group_2, trait, image, mean_1, mean_2 (adjusted for raters' levels), estimate, ci_low,
-        ci_high, statistic, p_corrected (family-wise over images and traits, and no smaller than p_interaction), p_interaction (one test of
-        each trait: do the differences vary over images more than by chance; family-wise over traits), n_1,
-        n_2 (raters of the image), n_permutations, smallest_p. Images with fewer than two raters of a group
-        are left out.
+        ci_high, statistic, p_corrected (family-wise over images and traits, and no smaller than
+        p_interaction), p_interaction (one test of each trait: do the differences vary over images more than
+        by chance; family-wise over traits), n_1, n_2 (raters of the image), n_permutations, smallest_p.
+        Images with fewer than two raters of a group are left out.
 
     Notes
     -----
