@@ -137,6 +137,16 @@ FLIPPING = Artifact("checks/flipping.csv", "effect of replacing patches in the o
 METHODS = Artifact("checks/methods.csv", "correlation of maps by several methods")
 ASSOCIATION = Artifact("checks/association.csv", "association of regions with the ratings")
 
+AVERAGE_FACE = Artifact(".kept/average_face.npy", "the average of the prepared images")
+REGIONAL_FEATURES = Artifact(".kept/features/regions/features.npy", "regional features of each image")
+REGIONAL_KERNELS = Artifact(".kept/regional_kernels.npy", "linear kernels of regional features")
+IMAGE_CUES = Artifact(
+    "cues/cues.csv", "cue of each region of each image, from readouts of all groups together"
+)
+GROUP_CUES = Artifact("cues/group_cues.csv", "the same, from readouts of each group")
+REGIONAL_PREDICTIONS = Artifact("cues/predictions.csv", "out-of-fold predictions by regional readouts")
+REGIONAL_MODEL = Artifact("cues/model", "regional readouts as a model to use and share")
+
 STUDY = Artifact("study.json", "what was studied, with all settings")
 PROVENANCE = Artifact("provenance.json", "versions, digests, seeds and times")
 PLAN = Artifact("plan.json", "the frozen plan")

@@ -35,7 +35,7 @@ SHARE: Final = "share"
 
 NAMES: Final = (
     IMAGE, IDENTITY, RATER, GROUP, TRAIT, REGION, "test", "group_1", "group_2", "trait_1", "trait_2",
-    "fitted_on", "predicting", "measure", "summary", "variable", "cue", "readout", "null", "order", "method",
-    "other",
+    "fitted_on", "predicting", "measure", "summary", "variable", "altered", "readout", "null", "order",
+    "method", "other",
 )  # fmt: skip
 """Columns that hold names, also where these look like numbers or like missing values ("NA")."""

@@ -44,7 +44,7 @@ def test_a_cue_that_is_taken_away_costs_the_same_readout_and_a_new_one(rng):
         "nothing": features,
     }
     fitted = fit_ridge(features, targets, folds, sharing=1.0)
-    table = compare_cues(fitted, altered, targets, folds, bootstraps=200).set_index(["cue", "readout"])
+    table = compare_cues(fitted, altered, targets, folds, bootstraps=200).set_index(["altered", "readout"])
     assert_allclose(table.loc["nothing", ["estimate", "ci_low", "ci_high"]].to_numpy(float), 0, atol=1e-6)
     assert_allclose(table.loc["nothing", "agreement"].to_numpy(float), 1, atol=1e-6)
     assert (table.loc["gone", "ci_high"] < 0).all()

@@ -94,7 +94,8 @@ def content(results):
 RATINGS = {"means", "reliability", "quality", "agreement", "compare_ratings", "compare_trait_space"}
 REFITS = {"rater_regions", "compare_regions", "compare_performance", "compare_pixels"}
 TRANSFERS = {"transfer_groups", "transfer_traits"}
-READOUTS = {"fit", "performance", "models", "maps", "altered_faces", *TRANSFERS}
+READOUTS = {"fit", "performance", "models", "maps", "altered_faces", "cues", *TRANSFERS}
+REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
 REFITTED = {"region_kernels", *REFITS, "answers"}
 SEED = {"reliability", "performance", "models", "compare_ratings", "compare_trait_space"}
@@ -160,7 +161,7 @@ def ratings(change):
     return lambda folder: edit_table(folder / "ratings.csv", change)
 
 
-ALL_IMAGES = {"prepare", "region_labels", "features", *READOUTS, *REFITTED, "report"}
+ALL_IMAGES = {"prepare", "region_labels", "features", *REGIONAL, *READOUTS, *REFITTED, "report"}
 
 CHANGES = {
     "single ratings exchanged, all means kept": (
@@ -199,18 +200,24 @@ CHANGES = {
         lambda folder: edit_settings(
             folder, ("[folds]", '[faces.regions]\n"chin" = [152, 148, 176, 400, 377]\n\n[folds]')
         ),
-        {"region_labels", "maps", "altered_faces", *REFITTED, "report"},
+        {"region_labels", "maps", "altered_faces", *REGIONAL, "cues", *REFITTED, "report"},
     ),
-    "readout.grid": (setting(("grid = 2", "grid = 1")), {"features", *READOUTS, *REFITTED, "report"}),
-    "readout.tap": (setting(("block2_pool", "block1_pool")), {"features", *READOUTS, *REFITTED, "report"}),
+    "readout.grid": (
+        setting(("grid = 2", "grid = 1")),
+        {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
+    ),
+    "readout.tap": (
+        setting(("block2_pool", "block1_pool")),
+        {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
+    ),
     "readout.sharing": (setting(("grid = 2", "grid = 2\nsharing = 0.5")), {*READOUTS, "report"}),
     "readout.mirror": (
         setting(("grid = 2", "grid = 2\nmirror = true")),
-        {"features", *READOUTS, *REFITTED, "report"},
+        {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
     ),
     "readout.method": (
         setting(('method = "ridge"', 'method = "dense"')),
-        {"features", *READOUTS, "answers", "report"} - {"altered_faces"},
+        {"features", *READOUTS, "answers", "report"} - {"altered_faces", "cues"},
     ),
     "relevance.method": (
         setting(("[comparison]", '[relevance]\nmethod = "lrp.z"\n\n[comparison]')),

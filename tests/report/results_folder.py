@@ -269,7 +269,7 @@ def make_checks(folder: Path, groups, traits, rng: np.random.Generator) -> None:
     pd.DataFrame(
         {"method": ["lrp.epsilon"] * 2, "other": ["lrp.epsilon", "input_t_gradient"], "correlation": [1, 0.7]}
     ).to_csv(checks / "methods.csv", index=False)
-    readouts.merge(pd.DataFrame({"cue": ["grey", "mirrored"]}), how="cross").assign(
+    readouts.merge(pd.DataFrame({"altered": ["grey", "mirrored"]}), how="cross").assign(
         readout="same",
         r_original=0.6,
         r=0.5,

@@ -71,8 +71,8 @@ def compare_cues(
     Returns
     -------
     DataFrame
-        cue, readout ("same": fitted to the faces as they are; "refitted": to the altered ones), group, trait,
-        r_original, r, estimate (r - r_original), ci_low, ci_high (percentiles over identities),
+        altered, readout ("same": fitted to the faces as they are; "refitted": to the altered ones), group,
+        trait, r_original, r, estimate (r - r_original), ci_low, ci_high (percentiles over identities),
         agreement (correlation of the two predictions), n_images.
     """
     original = fitted.predictions.set_index([GROUP, TRAIT, IMAGE]).sort_index()
@@ -85,7 +85,7 @@ def compare_cues(
             )
             for (group, trait), part in both.groupby([GROUP, TRAIT], sort=False, observed=True):
                 rows.append(
-                    {"cue": cue, "readout": name, GROUP: group, TRAIT: trait}
+                    {"altered": cue, "readout": name, GROUP: group, TRAIT: trait}
                     | _describe(part.reset_index(), bootstraps, seed)
                 )
     return pd.DataFrame(rows)

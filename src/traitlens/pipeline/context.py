@@ -1,6 +1,7 @@
 """A study on its way to a results folder: what the plan, the stages and the estimate look at."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
+from traitlens.faces.masks import joined_names
+from traitlens.faces.regions import region_names
 from traitlens.features.catalogue import describe_backbone
 from traitlens.pipeline.photographs import Photographs
 from traitlens.pipeline.protocols import machine_for
@@ -108,7 +111,7 @@ class Context:
         value = self.value(name)
         if hasattr(value, "model_dump"):
             value = value.model_dump(mode="json")
-        return digest(str(value) if name == "spaces" else value)
+        return digest(str(value) if name in ("spaces", "regional_spaces") else value)
 
     def forget(self, *names: str) -> None:
         """Forget values and digests: of files that were written again, of tables that are needed no more.
@@ -155,6 +158,14 @@ class Context:
         """The feature spaces that the readouts read, with their weights."""
         readout = self.study.settings.readout
         return find_readout(readout.method).spaces(readout)
+
+    @cached_property
+    def regional_spaces(self) -> list[Any]:
+        """The feature spaces of regional readouts: what a ridge readout reads, of each region."""
+        faces, readout = self.study.settings.faces, self.study.settings.readout
+        read = find_readout("ridge").spaces(readout)
+        regions = joined_names(region_names(faces.regions))
+        return [replace(space, region=region) for region in regions for space in read]
 
     @property
     def faceless(self) -> list[str] | None:
@@ -211,6 +222,7 @@ INPUTS: Mapping[str, Callable[[Context], Any]] = {
     "frame": lambda context: context.study.settings.faces.model_copy(update={"regions": {}}),
     "regions": lambda context: list(context.study.settings.faces.regions.items()),
     "spaces": lambda context: context.spaces,
+    "regional_spaces": lambda context: context.regional_spaces,
     "backbone": lambda context: context.backbone_identity,
     "check_images": lambda context: context.check_images,
     "frozen_plan": lambda context: read_plan(context.study.folder),

@@ -22,6 +22,9 @@ SAMPLE = 200
 ACTIVE = 0.15
 """Share of the products of whole layers that is between active units, for photographs of faces."""
 
+PRODUCT = 1e-10
+"""Seconds that a product of two numbers takes in a kernel."""
+
 LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.25, 0.05, 0.02
 """Seconds for each image on one core."""
 
@@ -103,6 +106,37 @@ def maps(context: Context) -> Cost:
     disk = kept * _pairs(context) * side**2 * 2.0 + blocks * _pairs(context) * side**2 * 8.0
     advice = 'set run.keep_maps = "sample" or "none"'
     return Cost((2 + passes_back(_pairs(context))) * n, disk=disk, advice=advice)
+
+
+def _regional_width(context: Context) -> int:
+    """Return the number of regional features of an image."""
+    width = 0
+    for space in context.regional_spaces:
+        channels, _ = context.backbone_facts.shapes[space.tap.layer]
+        width += channels * math.prod(np.broadcast_to(space.tap.grid, 2).tolist())
+    return width
+
+
+def regional_features(context: Context) -> Cost:
+    """Estimate the regional features: all regions of a picture cost about 3.4 passes."""
+    n, _ = _count(context)
+    pictures = len({picture for space in context.regional_spaces for picture in space.pictures})
+    return Cost(3.4 * pictures * n, disk=n * _regional_width(context) * 4.0, advice="set readout.grid lower")
+
+
+def regional_kernels(context: Context) -> Cost:
+    """Estimate the kernels of regional features."""
+    n, _ = _count(context)
+    disk = len(context.regional_spaces) * 8.0 * n**2
+    seconds = PRODUCT * n**2 * _regional_width(context)
+    return Cost(seconds=seconds, memory=8.0 * n**2, disk=disk, advice="set readout.grid lower")
+
+
+def cues(context: Context) -> Cost:
+    """Estimate the regional readouts of each group and of all together."""
+    folds, readout = context.value("folds")["fold"].nunique(), context.study.settings.readout
+    found = find_readout("ridge").cost(readout, _count(context)[0], folds, _width(context))
+    return Cost(seconds=2 * found.seconds, memory=found.memory, advice=found.advice)
 
 
 def altered_faces(context: Context) -> Cost:

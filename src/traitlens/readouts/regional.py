@@ -256,6 +256,7 @@ def fit_regional(
     seed: int = 0,
     scratch: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    kernels: Kernels | None = None,
 ) -> FittedReadouts:
     """Fit one regional readout per group, trait and fold.
 
@@ -278,6 +279,8 @@ def fit_regional(
         A folder for the kernels of many images; they are kept in memory where None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
+    kernels : mapping of FeatureSpace to ndarray or None, default None
+        Linear kernels of the features, where they are computed already.
 
     Returns
     -------
@@ -290,8 +293,9 @@ def fit_regional(
     TraitlensError
         If features and folds differ in length, or if a group rated too few images of a trait.
     """
-    with threadpool_limits(2):
-        kernels = {space: linear_kernel(values, scratch) for space, values in features.items()}
+    if kernels is None:
+        with threadpool_limits(2):
+            kernels = {space: linear_kernel(values, scratch) for space, values in features.items()}
     fitted = fit_ridge(
         features,
         targets,

@@ -21,8 +21,8 @@ INTERVAL, CROSSED, PAIR = "interval", "crossed", "pair"
 
 HEADINGS = {
     PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
-    REGION: "Region", "measure": "Measure", "variable": "Variable", "cue": "Altered", "readout": "Readout",
-    "null": "Null maps of", "order": "Order", "method": "Method", "other": "and method",
+    REGION: "Region", "measure": "Measure", "variable": "Variable", "altered": "Altered",
+    "readout": "Readout", "null": "Null maps of", "order": "Order", "method": "Method", "other": "and method",
     "fitted_on": "Readout of", "predicting": "Ratings of", "component": "Component",
     "mean_1": "Mean, first", "mean_2": "Mean, second", "value_1": "First", "value_2": "Second",
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
@@ -198,7 +198,7 @@ CHECKS = {
         "checks",
         "Superficial cues: predictions of altered faces, by the readouts as they are (same) and fitted "
         "to altered faces (refitted).",
-        ("cue", "readout", TRAIT, GROUP), ("r_original", "r", "estimate", INTERVAL, "agreement"),
+        ("altered", "readout", TRAIT, GROUP), ("r_original", "r", "estimate", INTERVAL, "agreement"),
     ),
 }  # fmt: skip
 """Tables of `checks/`, in the order of the report."""
