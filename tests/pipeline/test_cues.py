@@ -15,6 +15,8 @@ from traitlens.artifacts import (
 )
 from traitlens.features.backbone import load_backbone
 from traitlens.pipeline import Run
+from traitlens.prediction import new_faces
+from traitlens.problems import ModelError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
 
@@ -69,3 +71,35 @@ def test_the_model_finds_the_cues_of_an_image_that_it_is_given(results):
     assert len(both) == len(found) == 2 * 2 * len(REGIONS)
     largest = both["cue_written"].abs().max()
     np.testing.assert_allclose(both["cue_found"], both["cue_written"], atol=1e-4 * largest)
+
+
+@pytest.fixture
+def one_face(results, monkeypatch):
+    """The regional model, its network, and a file whose landmarks are those of an image of the study."""
+    model = TraitModels.load(REGIONAL_MODEL.of(results))
+    prepared = open_arrays(PREPARED.of(results))
+    pixels, points = (prepared[name][3].to_numpy() for name in ("pixels", "points"))
+    monkeypatch.setattr(new_faces, "prepare_with_landmarks", lambda path, models: (pixels, points))
+    return model, load_backbone(model.backbone_name), pixels, points
+
+
+def test_new_faces_are_predicted_region_by_region(one_face):
+    model, backbone, pixels, points = one_face
+    table = new_faces.predict_new_faces(model, backbone, {"new": "new.png"})
+    assert list(table) == ["image", "group", "trait", "predicted", *REGIONS]
+    expected = model.predict(backbone, [pixels], ["new"], points=[points])
+    both = table.merge(expected, on=["image", "group", "trait"])
+    np.testing.assert_allclose(both["predicted_x"], both["predicted_y"], rtol=1e-6)
+
+
+def test_maps_of_new_faces_sum_to_their_cues(one_face):
+    model, backbone, pixels, points = one_face
+    trait = model.traits[0]
+    readouts = [one for one in model.readouts if one.trait == trait]
+    maps = new_faces.explain_face(backbone, readouts, model, pixels, "lrp.z", points)
+    table = new_faces.predict_new_faces(model, backbone, {"new": "new.png"}).set_index(["trait", "group"])
+    for group in model.groups:
+        cue = table.loc[(trait, group), REGIONS].astype(float).sum()
+        assert float(maps.sel(group=group).astype(float).sum()) == pytest.approx(cue, rel=1e-4, abs=1e-6)
+    with pytest.raises(ModelError, match="landmarks"):
+        new_faces.explain_face(backbone, readouts, model, pixels, "lrp.z")

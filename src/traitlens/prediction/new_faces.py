@@ -17,11 +17,12 @@ from traitlens.keeping import write_whole
 from traitlens.naming import file_names
 from traitlens.problems import ModelError, Problem, TraitlensError
 from traitlens.readouts.hub import find_models
-from traitlens.readouts.readout import Readout
+from traitlens.readouts.readout import LinearReadout, Readout
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.attribution import Explainer
+from traitlens.relevance.regional import RegionalExplainer
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
-from traitlens.words import GROUP, READOUT, RELEVANCE, X, Y
+from traitlens.words import CUE, GROUP, IMAGE, PREDICTED, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 
 LARGEST = 2048
 """Side in pixels beyond which no prepared image is believed to be meant."""
@@ -78,6 +79,31 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
     TraitlensError
         If the file is no image that can be used, or holds no face where the crop needs one.
     """
+    return prepare_with_landmarks(path, models)[0]
+
+
+def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray, np.ndarray | None]:
+    """Prepare an image file, and find its landmarks where the models need them.
+
+    Parameters
+    ----------
+    path : Path
+        A JPEG, PNG, TIFF or WebP file.
+    models : TraitModels
+        Their `prepared` says how: crop and size.
+
+    Returns
+    -------
+    pixels : ndarray of uint8 (y, x, colour)
+        The square that the network sees.
+    points : ndarray (478, 2) or None
+        Landmarks in pixels of the square; None where neither crop nor readouts need them.
+
+    Raises
+    ------
+    TraitlensError
+        If the file is no image that can be used, or holds no face where one is needed.
+    """
     size = models.prepared.get("size")
     try:
         crop = Crop.from_json(models.prepared)
@@ -87,12 +113,13 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
         raise ModelError("the model does not say how its images were prepared; fit it again")
     pixels = load_image(path, crop.background or BACKGROUND)
     points = None
-    if crop.name != "full":
+    if crop.name != "full" or models.reads_regions:
         found = find_landmarks({path.name: path})
         points = found.points(path.name)
         if points is None:
             raise TraitlensError(found.notices or Problem("no face was found", "", path.name))
-    return prepare_image(pixels, size, crop, points).pixels
+    prepared = prepare_image(pixels, size, crop, points)
+    return prepared.pixels, None if points is None else prepared.frame.map_points(points)
 
 
 def predict_new_faces(
@@ -117,7 +144,8 @@ def predict_new_faces(
     Returns
     -------
     DataFrame
-        image, group, trait, predicted (rating units; mean over folds).
+        image, group, trait, predicted (rating units; mean over folds). Where the readouts read regions, a
+        column with the cue of each region follows.
 
     Raises
     ------
@@ -133,18 +161,39 @@ def predict_new_faces(
     problems: list[Problem] = []
     for name, path in paths.items():
         try:
-            prepared = prepare_new_face(path, models)
+            pixels, points = prepare_with_landmarks(path, models)
         except TraitlensError as error:
             problems += error.problems
             continue
-        tables.append(models.predict(backbone, [prepared], [name], progress))
+        if models.reads_regions and points is not None:
+            tables.append(_tabulate_cues(models, models.cues(backbone, [pixels], [points], [name], progress)))
+        else:
+            tables.append(models.predict(backbone, [pixels], [name], progress))
     if problems:
         raise TraitlensError(problems)
     return pd.concat(tables, ignore_index=True)
 
 
+def _tabulate_cues(models: TraitModels, cues: pd.DataFrame) -> pd.DataFrame:
+    """Lay cues out with a column for each region, behind the prediction that they sum to."""
+    wide = cues.pivot_table(CUE, [IMAGE, GROUP, TRAIT], REGION, sort=False)
+    means = pd.DataFrame(
+        [(one.group, one.trait, one.mean) for one in models.readouts], columns=[GROUP, TRAIT, PREDICTED]
+    )
+    mean = means.groupby([GROUP, TRAIT])[PREDICTED].mean()
+    own = mean.reindex(pd.MultiIndex.from_frame(wide.index.to_frame()[[GROUP, TRAIT]])).to_numpy()
+    table = wide.rename(columns={"": "whole face"}).reset_index()
+    table.insert(3, PREDICTED, wide.sum(axis=1).to_numpy() + own)
+    return table.rename_axis(columns=None)
+
+
 def explain_face(
-    backbone: Backbone, readouts: Sequence[Readout], models: TraitModels, pixels: np.ndarray, method: str
+    backbone: Backbone,
+    readouts: Sequence[Readout],
+    models: TraitModels,
+    pixels: np.ndarray,
+    method: str,
+    points: np.ndarray | None = None,
 ) -> xr.DataArray:
     """Explain what carried the predictions of one face, averaged over each group's readouts.
 
@@ -162,14 +211,29 @@ def explain_face(
     pixels : ndarray of uint8 (y, x, colour)
         The prepared face.
     method : str
-        Name of the relevance method.
+        Name of the relevance method; regions have a method of their own (see
+        :mod:`traitlens.relevance.regional`).
+    points : ndarray (478, 2) or None
+        Landmarks in pixels of the prepared face; needed where readouts read regions.
 
     Returns
     -------
     DataArray (group, y, x)
-        Relevance in rating points per pixel.
+        Relevance in rating points per pixel; of all regions together where readouts read regions.
+
+    Raises
+    ------
+    ModelError
+        If landmarks are missing.
     """
-    explained = Explainer(backbone, readouts, method, views=models.views).explain(pixels)
+    if models.reads_regions:
+        if models.faces is None or points is None:
+            raise ModelError("the readouts read regions of the face, and this face has no landmarks")
+        linear = [one for one in readouts if isinstance(one, LinearReadout)]
+        explainer = RegionalExplainer(backbone, linear, models.faces, models.views, method)
+        explained = explainer.explain(pixels, models.faces.masks(points)).sum(REGION)
+    else:
+        explained = Explainer(backbone, readouts, method, views=models.views).explain(pixels)
     groups = explained[GROUP].to_numpy()
     maps = explained[RELEVANCE].transpose(READOUT, Y, X).to_numpy()
     names = list(dict.fromkeys(groups))
@@ -208,14 +272,14 @@ def write_new_maps(
     list of Path
         The files. Pictures of one trait share their scale, so that groups can be compared.
     """
-    pixels = prepare_new_face(path, models)
+    pixels, points = prepare_with_landmarks(path, models)
     numbers: dict[str, np.ndarray] = {}
     files = []
     Path(out).mkdir(parents=True, exist_ok=True)
     in_name = dict(zip(models.traits, file_names(models.traits), strict=True))
     for number, trait in enumerate(models.traits):
         readouts = [readout for readout in models.readouts if readout.trait == trait]
-        exact = explain_face(backbone, readouts, models, pixels, method)
+        exact = explain_face(backbone, readouts, models, pixels, method, points)
         maps = smooth(exact.to_numpy())
         limit = symmetric_limit(maps)
         groups = [str(group) for group in exact[GROUP].to_numpy()]
