@@ -7,6 +7,9 @@ from .catalogue import describe_backbones as describe_backbones
 from .extraction import extract as extract
 from .preprocessing import PREPROCESSINGS as PREPROCESSINGS
 from .preprocessing import Preprocessing as Preprocessing
+from .regional import RegionalExtractor as RegionalExtractor
+from .regional import RegionalFaces as RegionalFaces
+from .regional import average_face as average_face
 from .spaces import FeatureSpace as FeatureSpace
 from .stacks import add_stack as add_stack
 from .taps import Tap as Tap
