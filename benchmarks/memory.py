@@ -28,7 +28,7 @@ def main() -> None:
     from traitlens.features.spaces import FeatureSpace
     from traitlens.features.taps import Tap
     from traitlens.readouts.readout import LinearPart, LinearReadout
-    from traitlens.relevance.attribution import explain_each
+    from traitlens.relevance.attribution import Explainer
 
     rng = np.random.default_rng(0)
     space, shape = FeatureSpace(Tap("block4_pool", 7)), (512, 7, 7)
@@ -40,7 +40,9 @@ def main() -> None:
         rng.integers(0, 256, (options.size, options.size, 3), dtype=np.uint8) for _ in range(options.images)
     )
     print(f"before: {peak_gigabytes():.2f} GB")
-    for number, _ in enumerate(explain_each(load_backbone("vgg16"), readouts, images), 1):
+    explainer = Explainer(load_backbone("vgg16"), readouts)
+    for number, image in enumerate(images, 1):
+        explainer.explain(image)
         if number in (1, 3, 10, 100) or number == options.images:
             print(f"{number} images: {peak_gigabytes():.2f} GB", flush=True)
 

@@ -14,7 +14,7 @@ from traitlens.features.views import View
 from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 from traitlens.relevance import steps
-from traitlens.relevance.attribution import analyze, explain_each, explain_with_ledger
+from traitlens.relevance.attribution import Explainer, analyze, explain_with_ledger
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
 from traitlens.relevance.propagation import propagator
 
@@ -157,8 +157,9 @@ def test_inputs_and_backbone_stay_as_they_are(backbone, dense, images):
 
 def test_one_image_at_a_time_gives_the_same_and_reports_progress(backbone, dense, linear, images):
     readouts, done = [dense(), linear], []
-    each = list(explain_each(backbone, readouts, iter(images), progress=done.append))
-    whole = analyze(backbone, readouts, images)
+    explainer = Explainer(backbone, readouts)
+    each = [explainer.explain(image) for image in images]
+    whole = analyze(backbone, readouts, images, progress=done.append)
     assert done == [1, 1]
     for place, one in enumerate(each):
         np.testing.assert_array_equal(one.relevance.values, whole.values[:, place])

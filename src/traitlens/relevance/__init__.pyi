@@ -1,6 +1,5 @@
 from .attribution import Explainer as Explainer
 from .attribution import analyze as analyze
-from .attribution import explain_each as explain_each
 from .attribution import explain_with_ledger as explain_with_ledger
 from .methods import METHODS as METHODS
 from .methods import Method as Method

@@ -1,6 +1,6 @@
 """Maps of what carried each prediction: the room's front door."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,46 +138,6 @@ class Explainer:
         )
 
 
-def explain_each(
-    backbone: Backbone | str,
-    readouts: Sequence[Readout],
-    images: Iterable[np.ndarray],
-    method: str | Method = DEFAULT_METHOD,
-    reference: Reference = "mean",
-    views: Mapping[str, View] | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> "Iterator[xarray.Dataset]":
-    """Explain images one at a time, for studies whose maps do not fit into memory.
-
-    Parameters
-    ----------
-    backbone : Backbone or str
-        The frozen network, or its name.
-    readouts : sequence of Readout
-        What is explained.
-    images : iterable of ndarray
-        uint8 RGB (row, column, 3) each.
-    method : str or Method
-        See :func:`analyze`.
-    reference : {"mean", "zero"}, str, float or sequence of float
-        See :func:`analyze`.
-    views : mapping of str to View or None
-        See :func:`analyze`.
-    progress : callable or None
-        Called with 1 after each image.
-
-    Yields
-    ------
-    Dataset
-        See :func:`explain_with_ledger`, without the dimension image.
-    """
-    explainer = Explainer(backbone, readouts, method, reference, views)
-    for image in images:
-        yield explainer.explain(np.asarray(image))
-        if progress is not None:
-            progress(1)
-
-
 def explain_with_ledger(
     backbone: Backbone | str,
     readouts: Sequence[Readout],
@@ -216,8 +176,13 @@ def explain_with_ledger(
     """
     import xarray
 
-    each = explain_each(backbone, readouts, images, method, reference, views, progress)
-    return xarray.concat(list(each), dim=words.IMAGE, coords="minimal", compat="override")
+    explainer = Explainer(backbone, readouts, method, reference, views)
+    each = []
+    for image in np.asarray(images):
+        each.append(explainer.explain(image))
+        if progress is not None:
+            progress(1)
+    return xarray.concat(each, dim=words.IMAGE, coords="minimal", compat="override")
 
 
 def analyze(

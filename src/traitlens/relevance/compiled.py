@@ -238,23 +238,10 @@ def send(
 ) -> None:
     """Convolve by 3x3 with padding 1 from listed units to listed units, for the positions of some rows.
 
-    Parameters
-    ----------
-    weight : ndarray
-        float32 (row and column of the filter, sender's channel, receiver's channel): what a receiver gets
-        from the position one row and column further, down to that one row and column before.
-    senders : Units
-        The units that send.
-    values : ndarray
-        float32 (sender, map), what they send.
-    reached : ndarray
-        bool (row, column), where senders may have other values than zero.
-    receivers : Receivers
-        The units that receive.
-    strip : (int, int)
-        First row and end of the positions that receive.
-    sent : ndarray
-        float32 (receiver, map), to be written.
+    `weight` (row and column of the filter, sender's channel, receiver's channel) holds what a receiver gets
+    from the position one row and column further, down to that one row and column before; `values` (sender,
+    map) is what they send, and `reached` (row, column) where that may be other than zero. `strip` is the
+    first row and the end of the positions that receive; `sent` (receiver, map) is written.
     """
     # The compiled loop reads and writes by address: arrays of another form would take it out of bounds.
     for array, rows in ((weight, 9), (values, senders.start[-1]), (sent, len(receivers.place))):

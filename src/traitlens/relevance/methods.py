@@ -1,7 +1,7 @@
 """Methods: which rule for which layer, by the names that users of iNNvestigate and zennit know."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from traitlens.problems import unknown_choice
@@ -77,7 +77,7 @@ class Method:
     samples: Samples | None = None
 
     def rule_for(self, convolution: int) -> Rule:
-        """Find the rule of a convolution.
+        """Return the rule of a convolution.
 
         Parameters
         ----------
@@ -120,13 +120,11 @@ def _noisy_copies(values: "torch.Tensor", copies: int = 64) -> Iterable[tuple["t
 _PRESET_A = alpha_beta(1, 0)
 _PRESET_B = alpha_beta(2, 1)
 _DENSE = epsilon(0.1)
-_GRADIENT = gradient()
-_DEEP_TAYLOR = {
-    "convolution": Z_PLUS,
-    "dense": Z_PLUS,
-    "average": "even",
-    "starts_with": "positive_deviation",
-}
+_SLOPE = gradient()
+_GUIDED, _DECONVOLVED = gradient(clip=True), gradient(gate=False, clip=True)
+_GRADIENT = Method("gradient", _SLOPE, _SLOPE, average="even", starts_with="one", gradients=True)
+_INPUT_TIMES_GRADIENT = replace(_GRADIENT, name="input_t_gradient", first=gradient(times_input=True))
+_DEEP_TAYLOR = Method("deep_taylor", Z_PLUS, Z_PLUS, average="even", starts_with="positive_deviation")
 
 
 def _kept_positive(alpha: float, beta: float) -> Rule:
@@ -161,45 +159,14 @@ _METHODS = [
     Method("lrp.sequential_preset_b_flat", _PRESET_B, _DENSE, first=FLAT),
     Method("lrp.sequential_preset_a_flat_until_idx", _PRESET_A, _DENSE, first=FLAT, first_count=4),
     Method("lrp.sequential_preset_b_flat_until_idx", _PRESET_B, _DENSE, first=FLAT, first_count=4),
-    Method("deep_taylor", **_DEEP_TAYLOR),  # type: ignore[arg-type]
-    Method("deep_taylor.bounded", first=z_box(), **_DEEP_TAYLOR),  # type: ignore[arg-type]
-    Method("gradient", _GRADIENT, _GRADIENT, average="even", gradients=True, starts_with="one"),
-    Method(
-        "input_t_gradient",
-        _GRADIENT,
-        _GRADIENT,
-        first=gradient(times_input=True),
-        average="even",
-        gradients=True,
-        starts_with="one",
-    ),
-    Method("guided_backprop", gradient(clip=True), gradient(clip=True), average="even", gradients=True),
-    Method(
-        "deconvnet",
-        gradient(gate=False, clip=True),
-        gradient(gate=False, clip=True),
-        average="even",
-        gradients=True,
-    ),
-    Method(
-        "integrated_gradients",
-        _GRADIENT,
-        _GRADIENT,
-        first=gradient(times_input=True),
-        average="even",
-        gradients=True,
-        starts_with="one",
-        samples=_path_from_grey,
-    ),
-    Method(
-        "smoothgrad",
-        _GRADIENT,
-        _GRADIENT,
-        average="even",
-        gradients=True,
-        starts_with="one",
-        samples=_noisy_copies,
-    ),
+    _DEEP_TAYLOR,
+    replace(_DEEP_TAYLOR, name="deep_taylor.bounded", first=z_box()),
+    _GRADIENT,
+    _INPUT_TIMES_GRADIENT,
+    Method("guided_backprop", _GUIDED, _GUIDED, average="even", gradients=True),
+    Method("deconvnet", _DECONVOLVED, _DECONVOLVED, average="even", gradients=True),
+    replace(_INPUT_TIMES_GRADIENT, name="integrated_gradients", samples=_path_from_grey),
+    replace(_GRADIENT, name="smoothgrad", samples=_noisy_copies),
     Method("zennit.epsilon_plus", _ZENNIT_PLUS, _ZENNIT_DENSE),
     Method("zennit.epsilon_plus_flat", _ZENNIT_PLUS, _ZENNIT_DENSE, first=_ZENNIT_FLAT),
     Method("zennit.epsilon_alpha2_beta1", _kept_positive(2, 1), _ZENNIT_DENSE),

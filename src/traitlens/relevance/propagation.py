@@ -47,20 +47,7 @@ WHOLE_LAYERS = "TRAITLENS_WHOLE_LAYERS"
 class Propagator:
     """A backbone and a method, ready for images.
 
-    Parameters
-    ----------
-    backbone : Backbone
-        The frozen network.
-    method : Method
-        Which rule for which layer.
-    at_pixels : bool, default True
-        Whether the network's input are pixels; else it continues another one, whose output is not negative.
-
-    Examples
-    --------
-    >>> propagator = Propagator(backbone, find_method("gradient"))  # doctest: +SKIP
-    >>> passage = propagator.read(backbone.input(pixels[:1]), {"block5_pool"})  # doctest: +SKIP
-    >>> maps = passage.back({"block5_pool": relevance})  # doctest: +SKIP
+    Where `at_pixels` is false, the backbone continues another network, whose output is not negative.
     """
 
     def __init__(self, backbone: Backbone, method: Method, at_pixels: bool = True):

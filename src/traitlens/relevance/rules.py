@@ -1,4 +1,4 @@
-r"""Rules: how a layer hands the relevance of its outputs to its inputs.
+r"""Rules: how a layer distributes the relevance of its outputs over its inputs.
 
 Every rule of layer-wise relevance propagation here has one form (Bach et al. 2015; Montavon et al. 2019):
 
@@ -6,8 +6,8 @@ Every rule of layer-wise relevance propagation here has one form (Bach et al. 20
           z_{sj} = \sum_{t \in s} \big( \sum_i a_{ti} V_{tij} + b_{tj} \big)
 
 A rule is a sum of *shares* :math:`s`, each with a coefficient and a denominator of its own; a share is a sum
-of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) meet which weights :math:`V` (all, the
-positive ones, squared ...).
+of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) are multiplied by which weights
+:math:`V` (all, the positive ones, squared ...).
 """
 
 from collections.abc import Callable
@@ -102,18 +102,7 @@ class Share:
     where: Literal["everywhere", "active", "inactive"] = "everywhere"
 
     def bias(self, bias: "torch.Tensor") -> "torch.Tensor | None":
-        """Sum the biases of the terms.
-
-        Parameters
-        ----------
-        bias : Tensor
-            The layer's bias.
-
-        Returns
-        -------
-        Tensor or None
-            What of it is in the denominator; None if nothing is.
-        """
+        """Return what of a layer's bias is in the denominator; None if nothing is."""
         parts = [term.bias(bias) for term in self.terms if term.bias is not None]
         return sum(parts[1:], parts[0]) if parts else None
 
@@ -123,21 +112,10 @@ class Share:
         active: "torch.Tensor | None",
         numerator: "torch.Tensor | None" = None,
     ) -> "torch.Tensor":
-        """Compute what relevance is multiplied by before it meets the weights.
+        """Compute numerator x coefficient / stabilised denominator, zero where the share does not hold.
 
-        Parameters
-        ----------
-        total : Tensor or None
-            The denominators before stabilising. None for shares that do not divide.
-        active : Tensor or None
-            Where the outputs are above zero; None where the layer has no ReLU.
-        numerator : Tensor or None
-            A further factor of the relevance.
-
-        Returns
-        -------
-        Tensor
-            numerator x coefficient / stabilised denominator, zero where the share does not hold.
+        `total` holds the denominators before stabilising (None for shares that do not divide), `active` where
+        outputs are above zero (None where the layer has no ReLU), `numerator` a further factor.
         """
         import torch
 
@@ -164,16 +142,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one layer hands relevance on.
+    """How one layer distributes relevance: the sum of its shares.
 
-    Parameters
-    ----------
-    name : str
-        What to call it.
-    shares : tuple of Share
-        What is summed.
-    clip : bool, default False
-        Whether negative relevance is dropped where it comes in from a ReLU (guided backpropagation).
+    `clip` drops negative relevance where it comes in from a ReLU (guided backpropagation).
     """
 
     name: str
@@ -190,38 +161,18 @@ _SAME_SIGN = (Term("positive", positive), Term("negative", negative))
 
 
 def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
-    """Make the epsilon rule (Bach et al. 2015, eq. 58).
+    """Return the epsilon rule (Bach et al. 2015, eq. 58); the z rule where `value` is 0.
 
-    Parameters
-    ----------
-    value : float, default 1e-7
-        The stabiliser; 0 is the z rule.
-    bias : bool, default True
-        Whether the bias is in the denominator.
-
-    Returns
-    -------
-    Rule
-        The rule.
+    `bias` says whether the bias is in the denominator.
     """
     name = f"epsilon {value:g}" if value else "z"
     return Rule(name, (Share((Term("input", whole, whole if bias else None),), epsilon=value),))
 
 
 def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
-    """Make the alpha-beta rule (Bach et al. 2015, eq. 60), the whole bias in both denominators.
+    """Return the alpha-beta rule (Bach et al. 2015, eq. 60), with the whole bias in both denominators.
 
-    Parameters
-    ----------
-    alpha, beta : float
-        Weights of what speaks for and against the output; alpha - beta is 1.
-    bias : bool, default True
-        Whether the bias is in the denominators.
-
-    Returns
-    -------
-    Rule
-        The rule.
+    `alpha` and `beta` weigh what speaks for and against the output; alpha - beta must be 1.
     """
     if abs(alpha - beta - 1) > 1e-9:
         raise ValueError(f"alpha - beta must be 1, but alpha is {alpha} and beta is {beta}")
@@ -235,19 +186,10 @@ def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
 
 
 def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
-    """Make the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
+    """Return the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
 
-    Parameters
-    ----------
-    value : float, default 0.25
-        By how much the weights that speak for the output's sign are raised.
-    stabiliser : float, default 1e-6
-        Added to the denominators with their sign.
-
-    Returns
-    -------
-    Rule
-        The rule.
+    Weights that speak for the output's sign are raised by the share `value`; `stabiliser` is added to the
+    denominators with their sign.
     """
 
     def up(values: "torch.Tensor") -> "torch.Tensor":
@@ -264,38 +206,16 @@ def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
 
 
 def z_box(stabiliser: float = 0.0) -> Rule:
-    """Make the rule for inputs in known bounds (Montavon et al. 2017, eq. 14).
-
-    Parameters
-    ----------
-    stabiliser : float, default 0
-        Added to the denominators with their sign.
-
-    Returns
-    -------
-    Rule
-        The rule, for the first layer.
-    """
+    """Return the rule for inputs in known bounds (Montavon et al. 2017, eq. 14), for the first layer."""
     terms = (Term("input", whole), Term("low", minus_positive), Term("high", minus_negative))
     return Rule("z box", (Share(terms, epsilon=stabiliser),))
 
 
 def gradient(gate: bool = True, clip: bool = False, times_input: bool = False) -> Rule:
-    """Make the rule of gradients and their kin.
+    """Return the rule of gradients and their relatives.
 
-    Parameters
-    ----------
-    gate : bool, default True
-        Whether nothing passes a ReLU that is off.
-    clip : bool, default False
-        Whether negative values are dropped at a ReLU.
-    times_input : bool, default False
-        Whether what arrives is multiplied by the layer's input.
-
-    Returns
-    -------
-    Rule
-        The rule.
+    `gate`: nothing passes a ReLU that is off; `clip`: negative values are dropped at a ReLU; `times_input`:
+    what arrives is multiplied by the layer's input.
     """
     term = Term("input" if times_input else "one", whole)
     share = Share((term,), divide=False, where="active" if gate else "everywhere")

@@ -26,14 +26,13 @@ from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.regions import UNIONS
 from traitlens.features.spaces import FeatureSpace
-from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.costs import SAMPLE
 from traitlens.pipeline.stages.faces import NO_LABEL, average_face
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.attribution import explain_each
+from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import REGION_COLUMNS, sum_regions, tabulate_sums
 from traitlens.words import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y
@@ -112,13 +111,11 @@ class MapBlocks:
             **{name: np.full((rows, count), np.nan) for name in SUMS},
         }
         weights = self.weights.reshape(rows, -1)[where].astype(np.float32)
-        pixels = (prepared["pixels"][position].to_numpy() for position in positions)
-        each = (
-            explain_each(self.machine.backbone(), of_fold, pixels, self.method, views=FACE_VIEWS)
-            if of_fold
-            else ()
-        )
-        for place, (position, found) in enumerate(zip(positions, each, strict=False)):
+        explain = Explainer(self.machine.backbone(), of_fold, self.method).explain if of_fold else None
+        for place, position in enumerate(positions):
+            if explain is None:  # nothing to explain in this fold
+                break
+            found = explain(prepared["pixels"][position].to_numpy())
             found = found.rename(pixels="pixel_sum").transpose(READOUT, Y, X)
             maps = found[RELEVANCE].to_numpy()
             made["mean"][where] += maps

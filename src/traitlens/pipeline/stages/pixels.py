@@ -32,7 +32,7 @@ from traitlens.pipeline.costs import COMPONENTS
 from traitlens.pipeline.stages.refits import read_operator, read_penalties
 from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.relevance.attribution import explain_each
+from traitlens.relevance.attribution import Explainer
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
 FACE_SCALE = 4
@@ -89,15 +89,12 @@ class ComponentBlocks:
         """Compute a block: maps (image, component, y, x)."""
         fold, positions = self.blocks[number]
         prepared, template = open_arrays(self.prepared), Template.fixed(self.size)
-        pixels = (prepared["pixels"][position].to_numpy() for position in positions)
-        each = explain_each(self.machine.backbone(), self.readouts[int(fold)], pixels, self.method)
-        warped = [
-            template.warp(
-                found[RELEVANCE].transpose("readout", Y, X).to_numpy(),
-                prepared["points"][position].to_numpy(),
-            )
-            for position, found in zip(positions, each, strict=True)
-        ]
+        explainer = Explainer(self.machine.backbone(), self.readouts[int(fold)], self.method)
+        warped = []
+        for position in positions:
+            found = explainer.explain(prepared["pixels"][position].to_numpy())
+            maps = found[RELEVANCE].transpose("readout", Y, X).to_numpy()
+            warped.append(template.warp(maps, prepared["points"][position].to_numpy()))
         return {"maps": np.stack(warped).astype(np.float32)}
 
 
