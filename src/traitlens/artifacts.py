@@ -147,6 +147,14 @@ GROUP_CUES = Artifact("cues/group_cues.csv", "the same, from readouts of each gr
 REGIONAL_PREDICTIONS = Artifact("cues/predictions.csv", "out-of-fold predictions by regional readouts")
 REGIONAL_MODEL = Artifact("cues/model", "regional readouts as a model to use and share")
 
+PREDICTABILITY = Artifact("cues/predictability.csv", "whether traits are predicted better than chance")
+UTILISATION = Artifact("cues/utilisation.csv", "how strongly each rater weighs each region's cue")
+RATER_FITS = Artifact("cues/raters.csv", "how consistently each rater follows the cues")
+UTILISATION_MEANS = Artifact("cues/groups.csv", "mean utilisation of each group, over its raters")
+SHARES = Artifact("cues/shares.csv", "share of each region in the explained variance of a group's ratings")
+USE_TESTS = Artifact("cues/tests.csv", "differences of range, noise and use of regions between groups")
+CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be told apart on these faces")
+
 STUDY = Artifact("study.json", "what was studied, with all settings")
 PROVENANCE = Artifact("provenance.json", "versions, digests, seeds and times")
 PLAN = Artifact("plan.json", "the frozen plan")

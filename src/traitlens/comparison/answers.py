@@ -14,12 +14,12 @@ QUESTIONS = {
     "means": "Do they differ in what they rate?",
     "reliability": "Do they differ in how reliable their ratings are?",
     "performance": "Do they differ in how predictable they are?",
-    "regions": "Do the readouts of their ratings use the face differently?",
+    "use": "Do they use the face differently?",
     "pixels": "Do their maps of the face differ?",
 }
 """What each confirmatory table of `comparisons` answers: one family of tests."""
 
-EXPLORATORY = ("agreement", "trait_space", "region_shares", "variables")
+EXPLORATORY = ("range", "noise", "agreement", "trait_space", "regions", "region_shares", "variables")
 """Tables whose p values are corrected within the table only: to be confirmed in other raters."""
 
 

@@ -41,6 +41,13 @@ DRAWS_AT_ONCE = 250
 DRAWS_OF_FACES = 500
 """Draws for the intervals over faces alone, which are not tested."""
 
+INTERVALS = ("low", "high", "raters_low", "raters_high", "faces_low", "faces_high")
+COLUMNS = (
+    "group_1", "group_2", "question", TRAIT, REGION, "value_1", "value_2", "difference", *INTERVALS, "p",
+    "p_corrected", "called", "hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2",
+)  # fmt: skip
+"""Columns of a table of tests."""
+
 Progress = Callable[[int], None] | None
 Relearn = Callable[[np.ndarray], xr.DataArray]
 """From how often each image counts, in the order of the cues, to cues of a readout fitted so."""
@@ -126,6 +133,29 @@ def compare_use(
         table.insert(1, "group_2", pair[1])
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def by_question(tests: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Split a table of tests by question.
+
+    Parameters
+    ----------
+    tests : DataFrame
+        As :func:`compare_use` returns it.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        "range", "noise" and "use", each with its own family of p values, and named like other tables of
+        tests: estimate, ci_low, ci_high. Questions without a row are left out.
+    """
+    named = tests.rename(columns={"difference": "estimate", "low": "ci_low", "high": "ci_high"})
+    tables = {question: named[named["question"] == question] for question in QUESTIONS}
+    return {
+        question: (table if question == "use" else table.drop(columns=REGION)).reset_index(drop=True)
+        for question, table in tables.items()
+        if len(table)
+    }
 
 
 @dataclass(frozen=True)
@@ -350,10 +380,7 @@ class PairTest:
             frame["p"], frame["p_corrected"], frame["called"] = p, corrected, corrected <= ALPHA
             frames.append(frame)
         table = pd.concat(frames, ignore_index=True)
-        columns = ["question", TRAIT, REGION, "value_1", "value_2", "difference", "low", "high"]
-        columns += [f"{over}_{bound}" for over in ("raters", "faces") for bound in ("low", "high")]
-        effects = ["hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2"]
-        return table[[*columns, "p", "p_corrected", "called", *effects]]
+        return table[[name for name in COLUMNS if name in table]]
 
     def _cells(self, question: str) -> pd.DataFrame:
         """Tabulate both groups' values of a question, in rating points, with effect sizes over raters."""

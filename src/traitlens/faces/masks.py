@@ -42,7 +42,7 @@ def feathered_masks(
     """
     from scipy.ndimage import correlate1d
 
-    shared = np.array([_both_sides(name, names) if join_sides else name for name in names])
+    shared = np.array([joined_name(name, names) if join_sides else name for name in names])
     joined = joined_names(names, join_sides)
     masks = np.stack([np.isin(labels, np.flatnonzero(shared == name)) for name in joined]).astype(np.float32)
     for axis in (1, 2):
@@ -70,11 +70,24 @@ def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tup
     >>> joined_names()
     ('eyes', 'brows', 'nose', 'mouth', 'forehead', 'cheeks', 'jaw', 'background')
     """
-    return tuple(dict.fromkeys(_both_sides(name, names) if join_sides else name for name in names))
+    return tuple(dict.fromkeys(joined_name(name, names) if join_sides else name for name in names))
 
 
-def _both_sides(name: str, names: Sequence[str]) -> str:
-    """Return the name that a region shares with that of the other side: "eyes" for "left eye"."""
+def joined_name(name: str, names: Sequence[str]) -> str:
+    """Return the name that a region shares with that of the other side: "eyes" for "left eye".
+
+    Parameters
+    ----------
+    name : str
+        A region.
+    names : sequence of str
+        Names of all regions.
+
+    Returns
+    -------
+    str
+        The name itself where the other side has no region of its own.
+    """
     side, _, part = name.partition(" ")
     if side in ("left", "right") and {f"left {part}", f"right {part}"} <= set(names):
         return part if part.endswith("s") else f"{part}s"

@@ -185,3 +185,9 @@ def check_steps(passes: int) -> Callable[[Context], int]:
         Returns the number of steps.
     """
     return lambda context: passes * (context.check_images or 0)
+
+
+def draws_of_use(context: Context) -> int:
+    """Return the number of draws of the test of use, over pairs of groups."""
+    groups = len(context.study.groups)
+    return groups * (groups - 1) // 2 * 2700

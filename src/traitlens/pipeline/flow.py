@@ -147,6 +147,7 @@ ANSWERED = (
     a.MEANS,
     a.RELIABILITY_TESTS,
     a.PERFORMANCE_TESTS,
+    a.USE_TESTS,
     a.REGION_TESTS,
     a.PIXEL_TESTS,
     a.AGREEMENT_TESTS,
@@ -167,6 +168,9 @@ REFIT = (
     a.REGION_KERNELS,
 )
 """What refitting readouts under each permutation reads."""
+
+COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")
+"""What cues of all groups together are fitted to."""
 
 SAMPLE = (
     "check_images",
@@ -348,6 +352,23 @@ FLOW: tuple[Stage, ...] = (
         faceless,
         cost=costs.cues,
         steps=_readouts,
+    ),
+    Stage(
+        "utilisation",
+        "Utilisation of cues",
+        "use.utilisation",
+        (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.REGION_LABELS),
+        (a.PREDICTABILITY, a.UTILISATION, a.RATER_FITS, a.UTILISATION_MEANS, a.SHARES),
+        unless(no_raters, faceless),
+    ),
+    Stage(
+        "compare_use",
+        "Comparing the use of the face",
+        "use.compare",
+        (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.PREDICTABILITY, WITHIN),
+        (a.USE_TESTS, a.CONFUSIONS),
+        unless(no_raters, one_group, no_permutations, faceless),
+        steps=costs.draws_of_use,
     ),
     Stage(
         "compare_ratings",

@@ -16,10 +16,10 @@ from traitlens.report.face_figures import plot_extreme_averages, plot_faces
 from traitlens.report.map_checks import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
-from traitlens.report.region_charts import mean_shares, plot_region_differences, plot_region_shares
+from traitlens.report.region_charts import plot_region_differences, plot_region_shares, plot_utilisation
 from traitlens.report.results import Results, read_results
 from traitlens.report.style import WIDE
-from traitlens.words import GROUP, IMAGE, TRAIT
+from traitlens.words import GROUP, IMAGE, REGION, SHARE, TRAIT
 
 LOOKS = ("opacity", "smoothing", "percentile", "limit")
 """Options of figures that hold maps."""
@@ -283,15 +283,26 @@ def _extremes(results: Results, order: Order, options: dict[str, Any]) -> Figure
     return plot_extreme_averages(pixels, maps, trait=trait, **found, **options)
 
 
-@_figure("the share of the relevance that each region carries")
+@_figure("how strongly each group uses each region of the face, and where groups differ")
+def _utilisation(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.use.get("groups"), a.UTILISATION_MEANS.path)
+    tests = results.comparisons.get("use")
+    found = (
+        set() if tests is None else set(map(tuple, tests.loc[tests["called"], [TRAIT, REGION]].to_numpy()))
+    )
+    return plot_utilisation(table, found, **order.as_options())
+
+
+@_figure("the share of the explained variance of each region, beside its area")
 def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    regions = _need(results.regions, a.REGION_TABLE.path)
-    return plot_region_shares(mean_shares(regions, results.study.get("identity", {})), **order.as_options())
+    shares = _need(results.use.get("shares"), a.SHARES.path).dropna(subset=[SHARE])
+    named = shares.rename(columns={"low": "ci_low", "high": "ci_high"})
+    return plot_region_shares(_need(named if len(named) else None, a.SHARES.path), **order.as_options())
 
 
-@_figure("how the groups differ in what each region carries")
+@_figure("how the groups differ in the use of each region, beyond range and noise")
 def _region_differences(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.comparisons.get("regions"), a.REGION_TESTS.path)
+    table = _need(results.comparisons.get("use"), a.USE_TESTS.path)
     pair = results.compared
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]

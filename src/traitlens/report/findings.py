@@ -1,18 +1,20 @@
 """What the results say, in sentences: answers for the head of the report, tests for a paper."""
 
-import re
 from dataclasses import dataclass
 
 import pandas as pd
 
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
-from traitlens.report.numbers import bounded, interval, p_value, several
-from traitlens.report.region_charts import mean_shares
+from traitlens.report.numbers import bounded, decimal, interval, p_value, several
 from traitlens.report.results import Results
 from traitlens.report.sentences import TESTS, answer_sentence
 from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
-BACKGROUND = "background"
+CONFUSED = 0.1
+"""Share of planted differences from which a region counts as mistaken for another one."""
+
+MOST_PARTS = 2
+"""Regions that are named for each trait."""
 MOST_SENTENCES = 12
 """Tests that a paragraph for a paper lists one by one; of more, those that are significant."""
 
@@ -20,7 +22,9 @@ APA = {
     "means": ("ratings", "Mean ratings ({groups})"),
     "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
     "performance": ("prediction", "Performance of the readouts ({groups})"),
-    "regions": ("comparison", "Relevance of regions in rating points ({groups})"),
+    "use": ("comparison", "Use of regions beyond range and noise ({groups})"),
+    "range": ("comparison", "Range of the predicted ratings ({groups})"),
+    "noise": ("comparison", "Noise of single ratings ({groups})"),
     "pixels": ("comparison", "Maps on the template ({groups})"),
     "variables": ("comparison", "Variables of the raters"),
 }
@@ -58,8 +62,8 @@ def list_findings(results: Results) -> list[Finding]:
     if results.performance is not None:
         answer = " ".join(_performance_of(group, results) for group in results.groups)
         findings.append(Finding("How well are the ratings predicted from the pictures?", answer.strip()))
-    if results.regions is not None:
-        question = "Which parts of the face carried the predictions?"
+    if "shares" in results.use:
+        question = "Which parts of the face do the ratings rest on?"
         findings.append(Finding(question, _parts_of_face(results)))
     return [finding for finding in findings if finding.answer] + _differences(results)
 
@@ -117,34 +121,60 @@ def _predicted(results: Results) -> set[tuple[str, str]] | None:
 
 
 def _parts_of_face(results: Results) -> str:
-    """Say which parts of the face carry most of each group's relevance, over all traits."""
-    assert results.regions is not None
-    shares = mean_shares(results.regions, results.study.get("identity", {}))
-    predicted = _predicted(results)
-    if predicted is not None:
-        shares = shares[[cell in predicted for cell in zip(shares[GROUP], shares[TRAIT], strict=True)]]
-    if shares.empty:
-        return ""
-    by_region = shares.groupby([GROUP, TRAIT, REGION])[SHARE].mean().reset_index()
-    by_region[REGION] = by_region[REGION].map(_part)
-    parts = by_region.groupby([GROUP, TRAIT, REGION])[SHARE].sum().groupby([GROUP, REGION]).mean()
+    """Say which regions account for most of what each group's ratings share, trait by trait."""
+    shares = results.use["shares"].dropna(subset=[SHARE])
     told = []
     for group in results.groups:
-        if group not in parts:
-            continue
-        own = 100 * parts[group].sort_values(ascending=False)
-        first = [f"{name} ({own[name]:.0f}%)" for name in own.index if name != BACKGROUND][:3]
-        text = f"{group}: {several(first)}"
-        if BACKGROUND in own:
-            text += f"; hair and background {own[BACKGROUND]:.0f}%"
-        told.append(f"{text}.")
-    return f"Largest shares of the relevance, on average over traits. {' '.join(told)}" if told else ""
+        cells = []
+        for trait in results.traits:
+            own = shares[(shares[GROUP] == group) & (shares[TRAIT] == trait)]
+            first = own.sort_values(SHARE, ascending=False).head(MOST_PARTS).to_dict("records")
+            if first:
+                cells.append(
+                    f"{trait}: {several([f'{row[REGION]} ({100 * row[SHARE]:.0f}%)' for row in first])}"
+                )
+        if cells:
+            told.append(f"{group}, {'; '.join(cells)}.")
+    if not told:
+        return "No trait was predicted better than chance, so that no part of the face is named."
+    return f"Largest shares of the variance that all regions explain. {' '.join(told)}"
 
 
-def _part(region: str) -> str:
-    """Name left and right regions as one part of the face."""
-    both = re.fullmatch(r"(?:left|right) (.+)", region)
-    return f"{both[1]}s" if both else region
+def say_confusions(results: Results) -> list[str]:
+    """Say how often a wrong region is called on these faces, and which regions go together.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of str
+        A paragraph; nothing where no differences were planted.
+    """
+    table = results.use.get("confusions")
+    if table is None or "planted" not in table:
+        return []
+    wrong = table.groupby("planted")["any_wrong"].first().mean()
+    apart = table[(table["planted"] != table[REGION]) & (table["called"] > CONFUSED)]
+    text = (
+        "How far places can be trusted here: differences of "
+        f"{decimal(table['size'].iloc[0])} rating points were planted in one region after the other, on this "
+        "study’s own faces and raters. A region other than the planted one was called in "
+        f"{100 * wrong:.0f}% of these studies."
+    )
+    if len(apart):
+        rows = apart.sort_values("called", ascending=False).head(MOST_SENTENCES).to_dict("records")
+        cells = [f"{row['planted']} as {row[REGION]} ({100 * row['called']:.0f}%)" for row in rows]
+        text += f" Most often mistaken: {several(cells)}."
+    return [text]
+
+
+def _nothing_predicted(results: Results) -> bool:
+    """Return whether regions were read, and no trait was predicted by them better than chance."""
+    table = results.use.get("predictability")
+    return table is not None and not (table["p"] <= ALPHA).any()
 
 
 def _differences(results: Results) -> list[Finding]:
@@ -162,6 +192,8 @@ def _differences(results: Results) -> list[Finding]:
         for name, question in QUESTIONS.items():
             asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
             answer = "This was not tested (see [comparison] in study.toml)."
+            if name == "use" and name not in given and _nothing_predicted(results):
+                answer = "This was not asked: no trait was predicted better than chance."
             if name in given:
                 answer = answer_sentence(given[name], _rows_of_pair(results, name, first, second), ALPHA)
             findings.append(Finding(asked, answer))

@@ -28,7 +28,8 @@ HEADINGS = {
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
     "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
-    "crossed_p": "p, raters and images", "detectable": "Found with 80% power", "expected": "Due to numbers",
+    "p_anew": "p (cues learnt anew)", "crossed_p": "p, raters and images",
+    "detectable": "Found with 80% power", "expected": "Due to numbers",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
     "statistic": "Statistic", "p": "p",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
@@ -132,6 +133,25 @@ COMPARISONS = {
         "near 1, what is lost is reliability and not content.",
         (TRAIT, "fitted_on", "predicting"),
         ("r", "r_own", "share_of_ceiling", "ratings_r", "ratings_r_corrected", "n"),
+    ),
+    "use": Known(
+        "comparison",
+        "Use of each region beyond range and noise, first group − second: rating points per standard "
+        "deviation of the cue, both groups at their mean range. Interval and p over raters and faces, by a "
+        "bootstrap of both; corrected over regions and traits. Last: p with cues learnt anew in each draw.",
+        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "p_anew", "hedges_g"),
+    ),
+    "range": Known(
+        "comparison",
+        "Range of the scale: standard deviation of the ratings that both groups’ shared use of the face "
+        "predicts, rating points; over raters and faces, corrected over traits.",
+        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
+    ),
+    "noise": Known(
+        "comparison",
+        "Noise: standard deviation of single ratings about the rater’s own use of the face and what the "
+        "group shares beyond it, rating points; over raters and faces, corrected over traits.",
+        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
     ),
     "regions": Known(
         "comparison",

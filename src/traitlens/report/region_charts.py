@@ -1,48 +1,16 @@
 """Charts of regions: what each part of the face carries, and how the groups differ in it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.special import stdtrit
 
 from traitlens.report.charts import add_legend, in_order, name_rows, number_in
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, shorten, styled
-from traitlens.words import GROUP, IDENTITY, IMAGE, REGION, SHARE, TRAIT
-
-
-def mean_shares(regions: pd.DataFrame, identity: Mapping[str, str]) -> pd.DataFrame:
-    """Average the regions' shares over identities, with 95% intervals.
-
-    Parameters
-    ----------
-    regions : DataFrame
-        `regions.csv`: image, group, trait, region, share.
-    identity : mapping
-        Identity by image: images of one identity count once, as their mean.
-
-    Returns
-    -------
-    DataFrame
-        group, trait, region, share, ci_low, ci_high (t interval over identities), n.
-    """
-    person = regions[IMAGE].map(lambda image: identity.get(image, image)).rename(IDENTITY)
-    means = regions.groupby([GROUP, TRAIT, REGION, person], sort=False)[SHARE].mean()
-    table = means.groupby(level=[0, 1, 2], sort=False).agg(["mean", "std", "count"]).reset_index()
-    half = stdtrit(np.maximum(table["count"] - 1, 1), 0.975) * table["std"] / np.sqrt(table["count"])
-    return pd.DataFrame(
-        {
-            **{name: table[name] for name in (GROUP, TRAIT, REGION)},
-            SHARE: table["mean"],
-            "ci_low": table["mean"] - half,
-            "ci_high": table["mean"] + half,
-            "n": table["count"],
-        }
-    )
+from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
 
 def _panels_by_trait(
@@ -76,12 +44,12 @@ def plot_region_shares(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw how much of the relevance each region of the face carries.
+    """Draw how much each region of the face accounts for, beside its area.
 
     Parameters
     ----------
     shares : DataFrame
-        From :func:`mean_shares`: group, trait, region, share, ci_low, ci_high.
+        `cues/shares.csv`: group, trait, region, share, ci_low, ci_high, and area where it is known.
     groups, traits : sequence of str, optional
         Which, in which order; all as they come by default.
     width : float, default 183
@@ -113,8 +81,79 @@ def plot_region_shares(
             axes.barh(y, 100 * row[SHARE], height=step * 0.9, color=colours[row[GROUP]], alpha=0.75)
             axes.plot([100 * row["ci_low"], 100 * row["ci_high"]], [y, y], color=INK, linewidth=0.9)
         axes.axvline(0, color=INK, linewidth=0.6)
-    figure.supxlabel("Share of the relevance (%)", fontsize=7.5)
-    add_legend(figure, groups)
+        for region, area in _areas(shares).items():
+            y = regions.index(region)
+            axes.plot([100 * area] * 2, [y - 0.45, y + 0.45], color=FAINT, linewidth=1.2)
+    figure.supxlabel("Share of the explained variance (%)", fontsize=7.5)
+    mark = Line2D([], [], color=FAINT, linewidth=1.2, label="area of the region (%)")
+    add_legend(figure, groups, [mark] if len(_areas(shares)) else [])
+    return figure
+
+
+def _areas(shares: pd.DataFrame) -> pd.Series:
+    """Area of each region, where it is known."""
+    if "area" not in shares:
+        return pd.Series(dtype=float)
+    return shares.groupby(REGION)["area"].first().dropna()
+
+
+@styled
+def plot_utilisation(
+    utilisation: pd.DataFrame,
+    differing: Collection[tuple[str, str]] = (),
+    *,
+    groups: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    width: float = WIDE,
+) -> Figure:
+    """Draw how strongly each group uses each region of the face.
+
+    Parameters
+    ----------
+    utilisation : DataFrame
+        `cues/groups.csv`: group, trait, region, utilisation, low, high.
+    differing : collection of (str, str)
+        Traits and regions whose use differs between groups; they are marked.
+    groups, traits : sequence of str, optional
+        Which, in which order; all as they come by default.
+    width : float, default 183
+        Width in millimetres.
+
+    Returns
+    -------
+    Figure
+        A dot with its 95% interval over raters for each region and group, one panel per trait.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"group": "a", "trait": "warm", "region": ["eyes"], "utilisation": 0.4, "low": 0.3, "high": 0.5}
+    ... )
+    >>> len(plot_utilisation(table, {("warm", "eyes")}).axes)
+    1
+    """
+    groups, traits = in_order(utilisation, GROUP, groups), in_order(utilisation, TRAIT, traits)
+    regions, colours = in_order(utilisation, REGION, None), colours_of(groups)
+    figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
+    step = 0.6 / len(groups)
+    for trait, axes in zip(traits, panels, strict=True):
+        for row in utilisation[utilisation[TRAIT] == trait].to_dict("records"):
+            if row[GROUP] not in groups:
+                continue
+            place, colour = groups.index(row[GROUP]), colours[row[GROUP]]
+            y = regions.index(row[REGION]) + (place - (len(groups) - 1) / 2) * step
+            axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.2)
+            axes.plot(row["utilisation"], y, marker="o", markersize=3.5, color=colour)
+        for region in regions:
+            if (trait, region) in differing:
+                y = regions.index(region)
+                axes.axhspan(y - 0.45, y + 0.45, color=FAINT, alpha=0.25, linewidth=0, zorder=0)
+        axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+    figure.supxlabel(
+        "Rating points per standard deviation of the cue, 95% interval over raters", fontsize=7.5
+    )
+    mark = Line2D([], [], color=FAINT, alpha=0.25, linewidth=6, label="groups differ (p corrected < .05)")
+    add_legend(figure, groups, [mark] if differing else [])
     return figure
 
 
@@ -126,12 +165,12 @@ def plot_region_differences(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw how the groups differ in what each region carries.
+    """Draw how the groups differ in the use of each region.
 
     Parameters
     ----------
     differences : DataFrame
-        `comparisons/regions.csv`: trait, region, estimate, ci_low, ci_high, p_corrected.
+        Tests of the use of regions: trait, region, estimate, ci_low, ci_high, p_corrected.
     groups : sequence of str, optional
         The two groups; the estimate is the first one's value minus the second one's.
     traits : sequence of str, optional
@@ -162,7 +201,9 @@ def plot_region_differences(
             )
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
     first, second = (shorten(group, 18) for group in [*groups, "first group", "second group"][:2])
-    figure.supxlabel(f"Rating points ({first} − {second}), 95% interval", fontsize=7.5)
+    figure.supxlabel(
+        f"Rating points per standard deviation of the cue ({first} − {second}), 95% interval", fontsize=7.5
+    )
     marks = [
         Line2D(
             [], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text

@@ -10,12 +10,16 @@ import xarray as xr
 from traitlens import artifacts as a
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import ARTIFACTS, Artifact
+from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
 from traitlens.words import GROUP, IMAGE, TRAIT
 
 DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
 """Files that the report itself writes before it reads the results."""
+
+USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDICTABILITY)
+"""Tables of `cues/` that the report shows."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Results:
         `ratings/trait_correlations.csv` and `ratings/trait_components.csv`.
     comparisons, checks : dict of DataFrame
         The tables of `comparisons/` and `checks/`, by name without ending.
+    use : dict of DataFrame
+        Tables of `cues/` by region or rater, by name without ending: shares, groups, raters, confusions,
+        predictability. Its tests are among the comparisons, as "range", "noise" and "use".
     quality, quality_signs, cleaning, planned : DataFrame or None
         The tables of `ratings/`, and `planned.csv`.
     plan : dict or None
@@ -60,6 +67,7 @@ class Results:
     components: pd.DataFrame | None = None
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
     checks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    use: dict[str, pd.DataFrame] = field(default_factory=dict)
     quality: pd.DataFrame | None = None
     quality_signs: pd.DataFrame | None = None
     cleaning: pd.DataFrame | None = None
@@ -78,7 +86,7 @@ class Results:
     @property
     def compared(self) -> list[str]:
         """The study's first two groups, in the order in which the tables compare them."""
-        pair, table = self.groups[:2], self.comparisons.get("regions")
+        pair, table = self.groups[:2], self.comparisons.get("use")
         if table is None or "group_1" not in table:
             return pair
         pairs = set(zip(table["group_1"], table["group_2"], strict=True))
@@ -168,7 +176,8 @@ def read_results(folder: Path) -> Results:
         tables = {one.name: read(one) for one in listed}
         return {name: table for name, table in tables.items() if table is not None}
 
-    prepared = read(a.PREPARED)
+    prepared, tests = read(a.PREPARED), read(a.USE_TESTS)
+    use = {one.name: read(one) for one in USE_TABLES}
     results = Results(
         folder=folder,
         study=read(a.STUDY) or {},
@@ -180,7 +189,8 @@ def read_results(folder: Path) -> Results:
         regions=read(a.REGION_TABLE),
         correlations=read(a.TRAIT_CORRELATIONS),
         components=read(a.TRAIT_COMPONENTS),
-        comparisons=read_all("comparisons/"),
+        comparisons=read_all("comparisons/") | ({} if tests is None else by_question(tests)),
+        use={name: table for name, table in use.items() if table is not None},
         checks=read_all("checks/"),
         quality=read(a.QUALITY),
         quality_signs=read(a.QUALITY_SIGNS),

@@ -10,7 +10,7 @@ from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger, tabulate_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
-from traitlens.report.findings import say_in_apa_style
+from traitlens.report.findings import say_confusions, say_in_apa_style
 from traitlens.report.known_tables import print_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
@@ -289,21 +289,33 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         told, tables = tell_plan(results)
         section.paragraphs += told
         section.tables += tables
-    if results.regions is None:
-        section.notes.append("Shares of regions are left out: no face has landmarks.")
+    if "shares" not in results.use:
+        section.notes.append(
+            "The use of regions is left out: it needs single raters, and landmarks of every face."
+        )
+    section.paragraphs += say_confusions(results)
+    section.figures += _show(
+        drawings,
+        "utilisation",
+        "Cue utilisation: how many rating points each group’s ratings move with one standard deviation of "
+        "what a region says about the trait to all raters, with 95% intervals over raters. Shaded: the "
+        "groups use the region differently, beyond range and noise.",
+        "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
+    )
     section.figures += _show(
         drawings,
         "region_shares",
-        "Share of the relevance that each region of the face carries, averaged over identities, with 95% "
-        "intervals over identities. These intervals describe the images of this study; they are no test of "
-        "the groups.",
-        "Bars with intervals: share of relevance by region, trait and group.",
+        "Share of each region in the variance of a group’s mean ratings that all regions explain (product "
+        "measure), with 95% intervals over identities; lines: the region’s area. Traits that are not "
+        "predicted better than chance are left out.",
+        "Bars with intervals: share of the explained variance by region, trait and group.",
     )
     section.figures += _show(
         drawings,
         "region_differences",
-        f"Difference between the groups ({' − '.join(results.compared)}) in each region, with 95% "
-        "intervals; filled dots are significant after correction.",
+        f"Difference between the groups ({' − '.join(results.compared)}) in the use of each region at the "
+        "same range of ratings, with 95% intervals over raters and faces; filled dots are significant "
+        "after correction.",
         "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
     )
     section.figures += _show(

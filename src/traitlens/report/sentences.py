@@ -69,6 +69,25 @@ def _regions(row: Row) -> str:
     )
 
 
+def _use(row: Row) -> str:
+    """Use of a region."""
+    anew = f", {p_value(row['p_anew'])} with cues learnt anew" if is_number(row.get("p_anew")) else ""
+    return (
+        f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
+        f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
+        f"{p_value(row['p_corrected'])} (corrected){anew}"
+    )
+
+
+def _of_trait(row: Row) -> str:
+    """Range or noise of a trait's ratings."""
+    return (
+        f"{row[TRAIT]}, {decimal(row['value_1'])} and {decimal(row['value_2'])} rating points, difference "
+        f"{decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
+        f"{p_value(row['p_corrected'])} (corrected)"
+    )
+
+
 def _pixels(row: Row) -> str:
     """Area of a map."""
     symbol = _EFFECTS[row.get("test", "t")][0]
@@ -92,6 +111,9 @@ TESTS: dict[str, Callable[[Row], str]] = {
     "means": _means,
     "reliability": _reliability,
     "performance": _performance,
+    "use": _use,
+    "range": _of_trait,
+    "noise": _of_trait,
     "regions": _regions,
     "pixels": _pixels,
     "variables": _variables,
@@ -122,9 +144,14 @@ def _cell_of_performance(row: Row) -> str:
     )
 
 
-def _cell_of_regions(row: Row) -> str:
-    """Region of a trait."""
-    return f"{row[REGION]} for {row[TRAIT]} (g = {decimal(row['hedges_g'])}, {p_value(row['p_corrected'])})"
+def _cell_of_use(row: Row) -> str:
+    """Region of a trait, and which group uses it more."""
+    more = row["group_1"] if row["estimate"] > 0 else row["group_2"]
+    held = "" if row.get("called_anew", True) is not False else "; not with cues learnt anew"
+    return (
+        f"{more} use the {row[REGION]} more for {row[TRAIT]} (by {decimal(abs(row['estimate']))} rating "
+        f"points per standard deviation of the cue, {p_value(row['p_corrected'])}{held})"
+    )
 
 
 def _cell_of_pixels(row: Row) -> str:
@@ -174,7 +201,7 @@ ANSWERS = {
     "means": Question("mean ratings", "traits", "cohens_d", _cell_of_means, _points),
     "reliability": Question("reliability", "traits", "estimate", _cell_of_reliability, _noise),
     "performance": Question("performance", "traits", "estimate", _cell_of_performance, _z),
-    "regions": Question("relevance by region", "pairs of region and trait", "hedges_g", _cell_of_regions),
+    "use": Question("the use of the face", "pairs of region and trait", "estimate", _cell_of_use, _points),
     "pixels": Question("maps", "traits", "n_pixels", _cell_of_pixels),
 }
 """By question: the name of a confirmatory table."""

@@ -1,5 +1,7 @@
 """Comparisons of groups that need no network: ratings, and predictions of other ratings."""
 
+import pandas as pd
+
 from traitlens.artifacts import (
     AGREEMENT_TESTS,
     ANSWERS,
@@ -12,6 +14,7 @@ from traitlens.artifacts import (
     TRAIT_SPACE,
     TRANSFER_GROUPS,
     TRANSFER_TRAITS,
+    USE_TESTS,
     Artifact,
 )
 from traitlens.comparison.answers import EXPLORATORY, QUESTIONS, answer_questions
@@ -22,6 +25,7 @@ from traitlens.comparison.by_performance import transfer_table
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
+from traitlens.comparison.by_use import COLUMNS, by_question
 from traitlens.comparison.rater_tests import Options
 from traitlens.pipeline.work import Work
 from traitlens.words import GROUP, RATER, TRAIT
@@ -84,5 +88,6 @@ def answers(work: Work) -> None:
     from traitlens.pipeline.flow import ANSWERED
 
     tables = {one.name: work.read(one) for one in ANSWERED if work.has(one)}
+    tables |= by_question(tables.pop(USE_TESTS.name, pd.DataFrame(columns=list(COLUMNS))))
     tables = {name: tables[name] for name in (*QUESTIONS, *EXPLORATORY) if name in tables}
     work.write(ANSWERS, answer_questions(tables, len(work.value("traits"))))

@@ -1,0 +1,136 @@
+"""How raters use the regions of the face: utilisation, shares, and differences between groups."""
+
+import numpy as np
+import pandas as pd
+
+from traitlens.artifacts import (
+    CONFUSIONS,
+    IMAGE_CUES,
+    PREDICTABILITY,
+    RATER_FITS,
+    REGION_LABELS,
+    SHARES,
+    USE_TESTS,
+    UTILISATION,
+    UTILISATION_MEANS,
+)
+from traitlens.comparison.by_use import ALPHA, COLUMNS, compare_use
+from traitlens.comparison.common_cues import CommonCues
+from traitlens.comparison.confusion import confuse_regions
+from traitlens.comparison.exchange import pairs_of_groups
+from traitlens.comparison.shares import tabulate_shares
+from traitlens.comparison.utilisation import (
+    cue_array,
+    make_design,
+    rater_fits,
+    rater_utilisation,
+    summarise_utilisation,
+)
+from traitlens.faces.masks import joined_name
+from traitlens.pipeline.blocks import blocks_of
+from traitlens.pipeline.stages.cues import common_cues
+from traitlens.pipeline.work import Work
+from traitlens.words import IDENTITY, IMAGE, REGION, TRAIT
+
+DRAWS = 2000
+DRAWS_ANEW = 200
+PLANTED_STUDIES = 10
+MOST_IMAGES_ANEW = 1500
+"""Images up to which cues are learnt anew in each draw: the time grows with the cube of their number."""
+
+
+def utilisation(work: Work) -> None:
+    """Write which traits are predicted better than chance, each rater's utilisation, and shares."""
+    seed = work.value("settings.seed")
+    found = common_cues(work).predictability(seed=seed)
+    identities = work.value("folds").set_index(IMAGE)[IDENTITY]
+    design = make_design(work.value("ratings"), cue_array(work.read(IMAGE_CUES)), identities)
+    work.write(PREDICTABILITY, found)
+    work.write(UTILISATION, rater_utilisation(design))
+    work.write(RATER_FITS, rater_fits(design))
+    work.write(UTILISATION_MEANS, summarise_utilisation(design))
+    predicted = {(group, trait) for group in design.groups for trait in predicted_traits(found)}
+    work.write(SHARES, tabulate_shares(design, region_areas(work), predicted, draws=DRAWS, seed=seed))
+
+
+def compare(work: Work) -> None:
+    """Write the tests of range, noise and use, and which regions cannot be told apart."""
+    traits = predicted_traits(work.read(PREDICTABILITY))
+    ratings, cues = work.value("ratings"), common_cues(work)
+    learn = len(work.value("folds")) <= MOST_IMAGES_ANEW
+    if not traits:
+        work.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
+        work.write(CONFUSIONS, pd.DataFrame(columns=["group_1", "group_2", "planted", REGION, "called"]))
+        return
+    identities = work.value("folds").set_index(IMAGE)[IDENTITY]
+    tests = compare_use(
+        ratings[ratings[TRAIT].isin(traits)],
+        cue_array(work.read(IMAGE_CUES)).sel({TRAIT: traits}),
+        identities,
+        within=work.value("settings.comparison.within"),
+        draws=DRAWS,
+        relearn=cues.relearn if learn else None,
+        draws_anew=DRAWS_ANEW,
+        seed=work.value("settings.seed"),
+        progress=work.advance,
+    )
+    work.write(USE_TESTS, tests)
+    pairs = pairs_of_groups(ratings) if learn else []
+    work.write(CONFUSIONS, pd.concat([_confuse(work, pair, tests, cues, traits) for pair in pairs]))
+
+
+def predicted_traits(predictability: pd.DataFrame) -> list[str]:
+    """Return the traits that are predicted better than chance.
+
+    Parameters
+    ----------
+    predictability : DataFrame
+        trait, p.
+
+    Returns
+    -------
+    list of str
+        Those whose p is at most .05: of others, no part of the face is named.
+    """
+    return [str(trait) for trait in predictability.loc[predictability["p"] <= ALPHA, TRAIT]]
+
+
+def region_areas(work: Work) -> pd.Series:
+    """Compute the mean share of the prepared images that each region covers, sides joined.
+
+    Parameters
+    ----------
+    work : Work
+        A stage that reads the labels of regions.
+
+    Returns
+    -------
+    Series
+        By region.
+    """
+    labels = work.read(REGION_LABELS)
+    names = [str(name) for name in labels[REGION].values]
+    counts = np.zeros(256)
+    for positions in blocks_of(np.arange(labels.sizes[IMAGE])):
+        counts += np.bincount(labels["labels"][positions].to_numpy().ravel(), minlength=256)
+    shares = counts[: len(names)] / counts[: len(names)].sum()
+    return pd.Series(shares, [joined_name(name, names) for name in names]).groupby(level=0).sum()
+
+
+def _confuse(
+    work: Work, pair: tuple[str, str], tests: pd.DataFrame, cues: CommonCues, traits: list[str]
+) -> pd.DataFrame:
+    """Plant differences of the size that was found: of those that are called, else of all."""
+    own = tests[(tests["group_1"] == pair[0]) & (tests["group_2"] == pair[1]) & (tests["question"] == "use")]
+    found = own[own["called"]] if own["called"].any() else own
+    table = confuse_regions(
+        work.value("ratings"),
+        cues,
+        pair,
+        float(found["difference"].abs().median()),
+        work.value("folds").set_index(IMAGE)[IDENTITY],
+        traits=traits,
+        studies=PLANTED_STUDIES,
+        seed=work.value("settings.seed"),
+    )
+    return table.assign(group_1=pair[0], group_2=pair[1])
