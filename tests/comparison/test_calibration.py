@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from traitlens.comparison.calibration import calibrate
+from traitlens.comparison.calibration import behaviour_of_pilot, calibrate, estimate_power, pool_rates
 from traitlens.comparison.planted_faces import (
+    REGIONS,
     Condition,
     CueMaps,
     drawn_faces,
@@ -14,6 +15,8 @@ from traitlens.comparison.planted_faces import (
 )
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
+from traitlens.problems import TraitlensError
+from traitlens.ratings.reliability import reliability_table
 from traitlens.readouts.regional import cross_fit_cues
 from traitlens.study.raters import GROUPS, RatingBehaviour, find_differences, weigh_parts
 
@@ -122,3 +125,50 @@ def test_behaviours_of_simulated_raters_show_in_their_ratings(faces):
     assert ratings[:30].mean() < ratings[30:].mean() - 1.2
     shared = ratings[:30].mean(axis=0), ratings[30:].mean(axis=0)
     assert shared[0].std() > 2 * shared[1].std()
+
+
+def test_pooled_rates_are_those_of_all_studies(faces):
+    conditions = [Condition("other", (6, 6), difference=0.8)]
+    parts = [calibrate(faces, conditions, 8, draws=40, seed=seed).rates for seed in (1, 2)]
+    pooled = pool_rates(pd.concat(parts)).set_index("measure")
+    for measure in pooled.index:
+        each = [part.set_index("measure").loc[measure] for part in parts]
+        assert_allclose(pooled.loc[measure, "estimate"], np.mean([one["estimate"] for one in each]))
+        width = pooled.loc[measure, "high"] - pooled.loc[measure, "low"]
+        assert width <= max(one["high"] - one["low"] for one in each) + 1e-9
+    assert (pooled["studies"] == 16).all()
+
+
+def test_power_rises_with_raters(faces):
+    table = estimate_power(faces, (0.5,), (4, 24), studies=8, draws=60)
+    power = table[table["measure"] == "power per planted place"].set_index("n_1")["estimate"]
+    assert power[24] > power[4]
+
+
+def test_a_pilot_gives_noise_and_levels(faces):
+    given = RatingBehaviour(noise=2.0, bias=1.0, scale_use=0.0, taste=0.3)
+    ratings = faces.judge((60, 1), 0.0, (given, given), seed=1)[:60]
+    rows = [
+        ("a", trait, f"r{rater}", image, value)
+        for rater, by_trait in enumerate(ratings)
+        for trait, values in enumerate(by_trait)
+        for image, value in enumerate(values)
+    ]
+    table = pd.DataFrame(rows, columns=["group", "trait", "rater", "image", "rating"])
+    found = behaviour_of_pilot(reliability_table(table, splits=10))
+    assert_allclose(found.bias, 1.0, rtol=0.25)
+    private = found.noise**2 + len(REGIONS) * (found.taste * found.spread) ** 2
+    assert_allclose(private, 4 + 4 * (0.3 * 1.6) ** 2, rtol=0.25)
+    with pytest.raises(TraitlensError, match="agree in nothing"):
+        behaviour_of_pilot(pd.DataFrame({"var_image": [0.0], "var_rater": 1.0, "var_residual": 1.0}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_level_is_held_and_planted_places_are_found():
+    faces = synthetic_faces(images=120)
+    conditions = [Condition("same"), Condition("other", difference=0.6)]
+    rates = calibrate(faces, conditions, 100, draws=200).rates.set_index(["condition", "measure"])
+    assert rates.loc[("same", "any region called"), "estimate"] <= 0.1
+    assert rates.loc[("other", "power per planted place"), "estimate"] >= 0.85
+    assert rates.loc[("other", "wrong place called"), "estimate"] <= 0.15

@@ -12,12 +12,14 @@ from traitlens.problems import Problem, TraitlensError
 
 
 def validate(
-    folder: Annotated[Path, typer.Argument(help="Where faces and results are kept.")] = Path("validation"),
-    raters: Annotated[int, typer.Option(min=2, help="Raters in each group.")] = 20,
-    effect: Annotated[float, typer.Option(help="How far the groups part where they differ.")] = 0.6,
-    null_studies: Annotated[int, typer.Option(min=0, help="Studies without a difference.")] = 200,
-    studies: Annotated[int, typer.Option(min=0, help="Studies with a difference.")] = 100,
-    permutations: Annotated[int, typer.Option(min=19, help="Exchanges of raters in each study.")] = 499,
+    folder: Annotated[Path, typer.Argument(help="Where faces and results are stored.")] = Path("validation"),
+    null_studies: Annotated[
+        int, typer.Option(min=1, help="Studies without a difference, for each condition and three traits.")
+    ] = 100,
+    studies: Annotated[int, typer.Option(min=0, help="Studies with a difference, likewise.")] = 50,
+    study: Annotated[
+        Path | None, typer.Option(help="A study of real faces, whose cues are taken as the truth.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same studies.")] = 1,
     statistics: Annotated[
         bool, typer.Option("--statistics", help="Check every test and interval of the report instead.")
@@ -26,9 +28,9 @@ def validate(
     precision: Precision = "float32",
     weights: Weights = None,
 ) -> None:
-    """Count on simulated studies how often the tests err, and whether they find what was planted.
+    """Count on simulated studies how often the test of use errs, and whether it finds what was planted.
 
-    Example: traitlens validate validation --raters 20
+    Example: traitlens validate validation --study mystudy
     """
     from traitlens.computing import Machine
     from traitlens.simulation.validation import run_validation
@@ -36,24 +38,13 @@ def validate(
     if statistics:
         from traitlens.simulation.error_rates import run_error_rates
 
-        table = run_error_rates(folder, 2 * null_studies, seed, Terminal())
+        table = run_error_rates(folder, 4 * null_studies, seed, Terminal())
         worst = table[table["measure"] == "false positives"].nlargest(1, "low").iloc[0]
         line = f"Most false positives: {worst['test']}, {worst['design']}: {worst['rate']:.1%}"
         answer({"folder": folder}, line, f"Table: {folder / 'error_rates.csv'}")
         return
-    if null_studies + studies == 0:
-        raise TraitlensError(Problem("there is no study to simulate", "give --null-studies or --studies"))
-    rates = run_validation(
-        folder,
-        raters,
-        effect,
-        null_studies,
-        studies,
-        permutations,
-        seed,
-        Machine(device, precision, weights),
-        Terminal(),
-    )
+    machine = Machine(device, precision, weights)
+    rates = run_validation(folder, null_studies, studies, study, seed, machine, Terminal())
     answer({"folder": folder, "rates": rates}, _rates(rates), f"Table and figure: {folder}")
 
 
@@ -63,8 +54,8 @@ def power(
     ),
     raters: Annotated[str, typer.Option(help="Numbers of raters in each group.")] = "10,20,40,80",
     differences: Annotated[
-        str, typer.Option(help="Differences, in standard deviations of the impression.")
-    ] = "0.1,0.2,0.4",
+        str, typer.Option(help="Differences of the weights of regions, whose squares sum to 1.")
+    ] = "0.2,0.4,0.6",
     images: Annotated[int, typer.Option(min=10, help="Number of faces.")] = 80,
     traits: Annotated[int, typer.Option(min=1, help="Number of traits.")] = 3,
     pilot: Annotated[
@@ -77,21 +68,22 @@ def power(
 
     Example: traitlens power plan --raters 20,40,80 --differences 0.2,0.4 --pilot mypilot
     """
-    from traitlens.comparison.known_faces import Design, KnownFaces
-    from traitlens.comparison.validation import design_of_pilot
+    from traitlens.comparison.calibration import behaviour_of_pilot
+    from traitlens.comparison.planted_faces import synthetic_faces
     from traitlens.ratings.reliability import reliability_table
     from traitlens.simulation.validation import run_power
     from traitlens.study.reading import Study
 
     numbers = [int(number) for number in _numbers(raters, "--raters", 2)]
-    design = Design(images=images, traits=traits)
+    behaviour = None
     if pilot is not None:
-        design = design_of_pilot(reliability_table(Study.load(pilot).ratings), design)
+        behaviour = behaviour_of_pilot(reliability_table(Study.load(pilot).ratings))
     table = run_power(
         folder,
         numbers,
         _numbers(differences, "--differences", 0),
-        KnownFaces.of(design, seed),
+        synthetic_faces(images, traits, seed=seed),
+        behaviour,
         studies,
         seed,
         Terminal(),
@@ -114,25 +106,14 @@ def _numbers(text: str, option: str, lowest: float) -> list[float]:
 
 def _rates(rates: Any) -> Table:
     """Lay rates out for the terminal."""
-    table = Table(
-        "difference",
-        "raters",
-        "test",
-        "studies",
-        "significant (%)",
-        "95 % interval",
-        "right place (%)",
-        box=None,
-    )
-    for row in rates.itertuples():
-        right = row.right_region
+    table = Table("faces", "condition", "measure", "studies", "%", "95 % interval", box=None)
+    for row in rates.to_dict("records"):
         table.add_row(
-            f"{row.difference:g}",
-            f"{row.n_1} + {row.n_2}",
-            row.test,
-            str(row.studies),
-            f"{100 * row.estimate:.1f}",
-            f"{100 * row.ci_low:.0f} to {100 * row.ci_high:.0f}",
-            f"{100 * right:.0f}" if right == right else "-",
+            str(row.get("faces", "")),
+            row["condition"],
+            row["measure"],
+            str(row["studies"]),
+            f"{100 * row['estimate']:.1f}",
+            f"{100 * row['low']:.0f} to {100 * row['high']:.0f}",
         )
     return table

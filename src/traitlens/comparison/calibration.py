@@ -9,7 +9,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from traitlens.comparison.by_use import ALPHA, PairTest, Progress
-from traitlens.comparison.planted_faces import Condition, PlantedFaces
+from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
+from traitlens.problems import Problem, TraitlensError
 from traitlens.study.raters import RatingBehaviour
 from traitlens.words import REGION, TRAIT
 
@@ -31,7 +32,10 @@ PLANTED_CONDITIONS: tuple[Condition, ...] = (
 )
 """Studies in which groups use two regions of some traits differently."""
 
+SHARES_OF_STUDIES = ("any region called", "wrong place called", "background called")
 OUTSIDE = "background"
+_TASTE = 0.2
+"""Part of the residual variance of a pilot's ratings that is taken as private taste."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,10 @@ def _count(
     shared = {"condition": condition.name, "difference": condition.difference}
     shared |= {"n_1": condition.raters[0], "n_2": condition.raters[1]}
     outside = np.array([region == OUTSIDE for region in faces.regions])
-    counted = {
-        "any region called": called.any(axis=(1, 2)),
-        "wrong place called": (called & ~planted).any(axis=(1, 2)),
-        "background called": (called & ~planted)[:, :, outside].any(axis=(1, 2)),
-    }
+    wrong = called & ~planted
+    counted = (called.any(axis=(1, 2)), wrong.any(axis=(1, 2)), wrong[:, :, outside].any(axis=(1, 2)))
     rows = []
-    for measure, hits in counted.items():
+    for measure, hits in zip(SHARES_OF_STUDIES, counted, strict=True):
         low, high = stats.binomtest(int(hits.sum()), studies).proportion_ci(0.95, "exact")
         rows.append({"measure": measure, "estimate": hits.mean(), "low": low, "high": high})
     if planted.any():
@@ -155,3 +156,112 @@ def _count(
         ]
     )
     return rates, places
+
+
+def pool_rates(rates: pd.DataFrame) -> pd.DataFrame:
+    """Pool the rates of several sets of faces and traits.
+
+    Parameters
+    ----------
+    rates : DataFrame
+        Rates of :class:`Calibration`, one set after the other.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, a row per condition and measure: means over all studies. Intervals of shares are
+        exact; of others those of a sum of independent means.
+    """
+    rows = []
+    for _, part in rates.groupby(["condition", "measure"], sort=False):
+        studies = int(part["studies"].sum())
+        estimate = float((part["estimate"] * part["studies"]).sum() / studies)
+        if part["measure"].iloc[0] in SHARES_OF_STUDIES:
+            low, high = stats.binomtest(round(estimate * studies), studies).proportion_ci(0.95, "exact")
+        else:
+            width = np.sqrt((((part["estimate"] - part["low"]) * part["studies"]) ** 2).sum()) / studies
+            low, high = estimate - width, min(estimate + width, 1.0)
+        kept = part.iloc[0][["condition", "difference", "n_1", "n_2", "measure"]].to_dict()
+        rows.append(kept | {"estimate": estimate, "low": low, "high": high, "studies": studies})
+    return pd.DataFrame(rows)
+
+
+def estimate_power(
+    faces: PlantedFaces,
+    differences: Sequence[float] = (0.2, 0.4, 0.6),
+    raters: Sequence[int] = (10, 20, 40, 80),
+    behaviour: RatingBehaviour | None = None,
+    *,
+    studies: int = 100,
+    draws: int = 200,
+    seed: int = 0,
+    progress: Progress = None,
+) -> pd.DataFrame:
+    """Estimate how often a difference of use would be found, before data are collected.
+
+    Parameters
+    ----------
+    faces : PlantedFaces
+        The faces; see :func:`traitlens.comparison.planted_faces.synthetic_faces`.
+    differences : sequence of float
+        Differences to try, in the unit of weights of length 1.
+    raters : sequence of int
+        Numbers of raters in each group to try.
+    behaviour : RatingBehaviour, optional
+        How raters depart from their group's weights, such as :func:`behaviour_of_pilot`.
+    studies : int, default 100
+        Simulated studies each.
+    draws : int, default 200
+        Bootstrap draws in each.
+    seed : int, default 0
+        Seed.
+    progress : callable, optional
+        Called after each study.
+
+    Returns
+    -------
+    DataFrame
+        Rates of :class:`Calibration`.
+    """
+    own = behaviour or RatingBehaviour()
+    conditions = [
+        Condition(f"difference {difference:g}, {number} raters", (number, number), difference, own, own)
+        for number in raters
+        for difference in differences
+    ]
+    return calibrate(faces, conditions, studies, draws=draws, seed=seed, progress=progress).rates
+
+
+def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
+    """Take noise, taste and levels of simulated raters from a pilot.
+
+    Parameters
+    ----------
+    reliability : DataFrame
+        Of `reliability_table`: var_image, var_rater, var_residual.
+
+    Returns
+    -------
+    RatingBehaviour
+        With the pilot's standard deviations beside that of the shared impression, medians over groups and
+        traits. A fifth of the residual variance is taken as taste, spread over eight regions, and the rest as
+        noise: only repeats could separate them.
+
+    Raises
+    ------
+    TraitlensError
+        If the pilot's raters agree in nothing.
+    """
+    known = reliability[reliability["var_image"] > 0]
+    if known.empty:
+        raise TraitlensError(
+            Problem("the pilot's raters agree in nothing", "power cannot be estimated from this pilot")
+        )
+    residual = float((known["var_residual"] / known["var_image"]).median())
+    level = float((known["var_rater"].clip(lower=0) / known["var_image"]).median())
+    spread = RatingBehaviour().spread
+    return RatingBehaviour(
+        noise=float(spread * np.sqrt(residual * (1 - _TASTE))),
+        taste=float(np.sqrt(residual * _TASTE / len(REGIONS))),
+        bias=float(spread * np.sqrt(level)),
+    )

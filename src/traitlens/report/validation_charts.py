@@ -5,33 +5,30 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from traitlens.report.charts import in_order, name_rows
 from traitlens.report.style import (
     FAINT,
     GROUP_COLOURS,
     GROUP_MARKERS,
-    INK,
     WIDE,
     inches,
     save_figure,
     styled,
 )
-from traitlens.words import REGION, TRAIT
 
 LEVEL = 0.05
-UNPLANTED = "#bdbdbd"
+MEASURES = ("any region called", "power per planted place", "wrong place called")
 
 
 @styled
-def draw_validation(rates: pd.DataFrame, places: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw how often each test was significant, and in which regions the largest significant effect lay.
+def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
+    """Draw how often any region was called, how often a wrong one, and the power.
 
     Parameters
     ----------
-    rates, places : DataFrame
-        `validation.csv` and `validation_places.csv`.
+    rates : DataFrame
+        `validation.csv`.
     path : Path
         The figure's file without an ending.
 
@@ -40,41 +37,36 @@ def draw_validation(rates: pd.DataFrame, places: pd.DataFrame, path: Path) -> li
     list of Path
         The files.
     """
-    differences = sorted(rates["difference"].unique())
-    largest = places[places["difference"] == differences[-1]]
-    traits = in_order(largest, TRAIT, None)
-    figure = Figure(figsize=(inches(WIDE), inches(72)), layout="constrained")
-    axes = figure.subplots(1, 1 + len(traits), width_ratios=[1.5] + [1] * len(traits))
-    first, *others = axes if len(traits) else [axes]
-    for place, difference in enumerate(differences):
-        part = rates[rates["difference"] == difference].reset_index(drop=True)
-        _draw_rates(first, part, place, _tell(difference))
-    name_rows(first, [f"{name.capitalize()} test" for name in part["test"]], 24)
-    first.axvline(100 * LEVEL, color=FAINT, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
-    first.set_xlim(0, 103)
-    first.set_xlabel("Studies with a significant result (%)")
-    regions = in_order(largest, REGION, None)
-    for panel, trait in zip(others, traits, strict=True):
-        part = largest[largest[TRAIT] == trait].set_index(REGION).reindex(regions)
-        colours = [GROUP_COLOURS[1] if planted else UNPLANTED for planted in part["planted"]]
-        panel.barh(range(len(regions)), 100 * part["largest"] / part["studies"], color=colours, height=0.7)
-        name_rows(panel, regions, 20)
-        panel.set_title(trait, loc="left", fontweight="bold")
-        panel.set_xlim(0, 103)
-        panel.set_xlabel("Largest effect (%)")
-        if panel is not others[0]:
-            panel.tick_params(axis="y", labelleft=False)
-    signs, labels = first.get_legend_handles_labels()
-    if differences[-1]:
-        signs += [Patch(color=GROUP_COLOURS[1]), Patch(color=UNPLANTED)]
-        labels += ["regions where it was planted", "elsewhere"]
-    figure.legend(signs, labels, loc="outside upper left", ncols=len(labels))
+    sets = in_order(rates, "faces", None)
+    none, some = rates[rates["difference"] == 0], rates[rates["difference"] != 0]
+    panels = [
+        (none, "any region called", "No difference: any region called (%)"),
+        (some, "wrong place called", "Difference: a wrong region called (%)"),
+        (some, "power per planted place", "Difference: a planted region called (%)"),
+    ]
+    shown = [panel for panel in panels if len(panel[0])]
+    lengths = [table["condition"].nunique() for table, _, _ in shown]
+    figure = Figure(figsize=(inches(WIDE), inches(14 + 7 * max(lengths))), layout="constrained")
+    for axes, (table, measure, title) in zip(
+        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
+    ):
+        conditions = in_order(table, "condition", None)
+        for place, name in enumerate(sets):
+            part = table[(table["faces"] == name) & (table["measure"] == measure)]
+            rows = [conditions.index(one) + 0.22 * (place - (len(sets) - 1) / 2) for one in part["condition"]]
+            _draw_rates(axes, part, rows, place, name)
+        name_rows(axes, conditions, 26)
+        axes.set_xlim(-2, 103)
+        axes.set_xlabel(title)
+        if measure == "any region called":
+            axes.axvline(100 * LEVEL, color=FAINT, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(sets))
     return save_figure(figure, path)
 
 
 @styled
 def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw power against the number of raters, a panel for each test.
+    """Draw rates against the number of raters, a panel for each measure.
 
     Parameters
     ----------
@@ -88,21 +80,21 @@ def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
     list of Path
         The files.
     """
-    tests = in_order(table, "test", None)
+    tests = [name for name in in_order(table, "measure", None) if name in MEASURES]
     differences = sorted(table["difference"].unique())
     figure = Figure(figsize=(inches(WIDE), inches(66)), layout="constrained")
     panels = figure.subplots(1, len(tests), sharey=True, squeeze=False)[0]
     for axes, test in zip(panels, tests, strict=True):
         for place, difference in enumerate(differences):
-            part = table[(table["test"] == test) & (table["difference"] == difference)].sort_values("n_1")
+            part = table[(table["measure"] == test) & (table["difference"] == difference)].sort_values("n_1")
             colour = GROUP_COLOURS[place % len(GROUP_COLOURS)]
             marker = GROUP_MARKERS[place % len(GROUP_MARKERS)]
             axes.plot(part["n_1"], 100 * part["estimate"], color=colour, marker=marker, markersize=4,
                       label=f"difference {difference:g}")  # fmt: skip
             axes.fill_between(
                 part["n_1"],
-                100 * part["ci_low"],
-                100 * part["ci_high"],
+                100 * part["low"],
+                100 * part["high"],
                 color=colour,
                 alpha=0.15,
                 linewidth=0,
@@ -114,23 +106,17 @@ def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
         axes.set_xlabel("Raters in each group")
-        axes.set_title(f"{test.capitalize()} test", loc="left", fontweight="bold")
-    panels[0].set_ylabel("Studies with a significant result (%)")
+        axes.set_title(test.capitalize(), loc="left", fontweight="bold")
+    panels[0].set_ylabel("%")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=len(differences))
     return save_figure(figure, path)
 
 
-def _tell(difference: float) -> str:
-    """Name a difference."""
-    return f"difference {difference:g}" if difference else "no difference"
-
-
-def _draw_rates(axes: Axes, part: pd.DataFrame, place: int, label: str) -> None:
-    """Draw rates with their intervals, a row for each test."""
-    rows = [row + 0.2 * (place - 0.5) for row in range(len(part))]
+def _draw_rates(axes: Axes, part: pd.DataFrame, rows: list[float], place: int, label: str) -> None:
+    """Draw rates with their intervals."""
     centre = 100 * part["estimate"]
-    errors = [centre - 100 * part["ci_low"], 100 * part["ci_high"] - centre]
+    errors = [centre - 100 * part["low"], 100 * part["high"] - centre]
     axes.errorbar(
-        centre, rows, xerr=errors, fmt=GROUP_MARKERS[place], color=(INK, GROUP_COLOURS[1])[place % 2],
-        markersize=4, elinewidth=0.9, label=label,
+        centre, rows, xerr=errors, fmt=GROUP_MARKERS[place % len(GROUP_MARKERS)],
+        color=GROUP_COLOURS[place % len(GROUP_COLOURS)], markersize=4, elinewidth=0.9, label=label,
     )  # fmt: skip

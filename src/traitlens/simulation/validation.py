@@ -1,126 +1,201 @@
-"""Simulated studies end to end: drawn faces seen by the network, raters drawn anew for each study."""
+"""Simulated studies end to end: faces seen by the network, raters drawn anew for each study."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from traitlens import keeping
-from traitlens.artifacts import FEATURES
-from traitlens.comparison.known_faces import KnownFaces
-from traitlens.comparison.operator import RegionOperator
-from traitlens.comparison.validation import power, validate
-from traitlens.computing.engines import Threads
-from traitlens.computing.machine import Machine
+from traitlens.artifacts import REGIONAL_KERNELS, TARGETS
+from traitlens.comparison.calibration import (
+    NULL_CONDITIONS,
+    PLANTED_CONDITIONS,
+    calibrate,
+    estimate_power,
+    pool_rates,
+)
+from traitlens.comparison.planted_faces import Condition, PlantedFaces, drawn_faces, faces_of_cues
 from traitlens.digests import digest
-from traitlens.pipeline.flow import FLOW
-from traitlens.pipeline.stages.refits import read_operator
-from traitlens.pipeline.work import Work
+from traitlens.pipeline.machine import Machine
+from traitlens.pipeline.verbs import Run
+from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
-from traitlens.study.drawing.parameters import PARTS
-from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, find_differences, rate, weigh_parts
+from traitlens.study.raters import TRAITS, RatingBehaviour
 from traitlens.study.reading import Study
-from traitlens.study.simulation import REGIONS_OF, simulate_study
-from traitlens.verbs import Run
+from traitlens.study.simulation import simulate_study
 from traitlens.watching import Silent, Watcher
-from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, REGION, TRAIT
+from traitlens.words import FOLD, IDENTITY, IMAGE, RATING, TRAIT
 
-EFFECT = 0.6
-"""The difference that `traitlens simulate` plants by default."""
+SIZES = (128, 224)
+"""Sides of drawn faces, in pixels: of the demo, and the default."""
 
-TRAIT_COUNT = 3
+TRAITS_AT_ONCE = 3
+DRAWS = 200
 
 
 def run_validation(
     folder: str | Path,
-    raters: int = 20,
-    effect: float = EFFECT,
-    null_studies: int = 200,
-    studies: int = 100,
-    permutations: int = 499,
+    null_studies: int = 100,
+    studies: int = 50,
+    study: str | Path | None = None,
     seed: int = 1,
     machine: Machine | None = None,
     watcher: Watcher | None = None,
     *,
-    identities: int = 80,
-    size: int = 128,
+    identities: int = 40,
+    images: int = 5,
+    sizes: Sequence[int] = SIZES,
 ) -> pd.DataFrame:
-    """Count how often the tests err, and how often and where they find what was planted.
+    """Count how often the test of use errs, and how often and where it finds what was planted.
 
-    Faces are drawn, seen by the network and taken back to their regions once; every study has new raters.
+    Faces are drawn and seen by the network once; every simulated study has new raters, and cues that are
+    fitted to their ratings.
 
     Parameters
     ----------
     folder : str or Path
-        Where the drawn faces and the results are kept; the same command goes on where it was.
-    raters : int, default 20
-        Raters in each group.
-    effect : float, default 0.6
-        How far the groups part in the studies with a difference; see `traitlens simulate`.
-    null_studies, studies : int, default 200 and 100
-        Studies without and with a difference.
-    permutations : int, default 499
-        Exchanges of raters in each study.
+        Where the drawn faces and the results are stored; the same command continues where it stopped.
+    null_studies, studies : int, default 100 and 50
+        Studies without and with a difference, for each condition, set of faces and three traits.
+    study : str or Path, optional
+        A study of real faces, whose cues are taken as the truth that simulated raters weigh.
     seed : int, default 1
         Seed of faces and raters.
     machine : Machine or None
         Device, precision, weights.
     watcher : Watcher or None
-        Who is told of the progress.
-    identities : int, default 80
-        Number of faces.
-    size : int, default 128
-        Side of what the network sees, in pixels; a multiple of 32.
+        Shows the progress.
+    identities, images : int, default 40 and 5
+        Number of persons drawn, and of pictures of each.
+    sizes : sequence of int, default (128, 224)
+        Sides of the drawn faces that the network sees; multiples of 32.
 
     Returns
     -------
     DataFrame
-        A row per difference and test, see `traitlens.comparison.validation.Validation`; also written to
-        `validation.csv`, with `validation_places.csv` (where differences were found) and a figure.
+        faces, traits, and the rates of :class:`~traitlens.comparison.calibration.Calibration`, pooled over
+        traits for each set of faces. Also written to `validation.csv`, with
+        `validation_places.csv` and a figure.
     """
     folder = Path(folder)
-    run = _faces_run(folder, identities, size, seed, machine, watcher)
-    faces = known_faces(run, seed)
-    features = run.context.digest(FEATURES)
-    made = []
-    for difference, number in ((0.0, null_studies), (effect, studies)):
-        if not number:
-            continue
-        key = digest(features, raters, difference, number, permutations, seed)[:12]
-        files = [folder / "simulated" / f"{kind}_{difference:g}_{key}.csv" for kind in ("rates", "places")]
-        made.append(files)
-        if all(file.exists() for file in files):
-            continue
-        with run.context.watcher.stage(f"Studies, difference {difference:g}", number) as advance:
-            found = validate(
-                faces,
-                difference,
-                (raters, raters),
-                studies=number,
-                permutations=permutations,
-                seed=seed,
-                progress=advance,
-            )
+    rates, places = [], []
+    for name, key, faces in _sets(folder, identities, images, sizes, study, seed, machine, watcher):
+        halves = [
+            range(start, min(start + TRAITS_AT_ONCE, len(faces.traits)))
+            for start in range(0, len(faces.traits), TRAITS_AT_ONCE)
+        ]
+        for half in halves:
+            found = _count(folder, name, key, faces.take(half), null_studies, studies, seed, watcher)
+            rates.append(found[0].assign(faces=name))
+            places.append(found[1].assign(faces=name))
+    together = pd.concat(rates, ignore_index=True)
+    pooled = [pool_rates(part).assign(faces=name) for name, part in together.groupby("faces", sort=False)]
+    table = pd.concat(pooled, ignore_index=True)
+    table.insert(0, "faces", table.pop("faces"))
+    keeping.write_table(folder / "validation.csv", table)
+    keeping.write_table(folder / "validation_places.csv", pd.concat(places, ignore_index=True))
+    draw_validation(table, folder / "validation")
+    return table
+
+
+def _count(
+    folder: Path,
+    name: str,
+    key: str,
+    faces: PlantedFaces,
+    null_studies: int,
+    studies: int,
+    seed: int,
+    watcher: Watcher | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Count on one set of faces and traits, condition by condition; what was counted before is read."""
+    tables = []
+    for conditions, number in ((NULL_CONDITIONS, null_studies), (PLANTED_CONDITIONS, studies)):
+        for condition in conditions if number else ():
+            tables.append(_count_condition(folder, name, key, faces, condition, number, seed, watcher))
+    rates, places = zip(*tables, strict=True)
+    return pd.concat(rates, ignore_index=True), pd.concat(places, ignore_index=True)
+
+
+def _count_condition(
+    folder: Path,
+    name: str,
+    key: str,
+    faces: PlantedFaces,
+    condition: Condition,
+    studies: int,
+    seed: int,
+    watcher: Watcher | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Count under one condition, or read what was counted."""
+    stem = digest(key, faces.traits, str(condition), studies, seed, DRAWS)[:12]
+    files = [folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
+    if not all(file.exists() for file in files):
+        label = f"{name}, {', '.join(faces.traits)}: {condition.name}"
+        with (watcher or Silent()).stage(label, studies) as advance:
+            found = calibrate(faces, [condition], studies, draws=DRAWS, seed=seed, progress=advance)
         for file, table in zip(files, (found.rates, found.places), strict=True):
             keeping.write_table(file, table)
-    rates, places = (pd.concat([keeping.read_table(files[part]) for files in made]) for part in (0, 1))
-    keeping.write_table(folder / "validation.csv", rates)
-    keeping.write_table(folder / "validation_places.csv", places)
-    draw_validation(rates, places, folder / "validation")
-    return rates
+    rates, places = (keeping.read_table(file) for file in files)
+    return rates, places
+
+
+def _sets(
+    folder: Path,
+    identities: int,
+    images: int,
+    sizes: Sequence[int],
+    study: str | Path | None,
+    seed: int,
+    machine: Machine | None,
+    watcher: Watcher | None,
+) -> Iterator[tuple[str, str, PlantedFaces]]:
+    """Make the sets of faces one after the other: name, digest of the features, faces."""
+    for size in sizes:
+        drawn = folder / f"faces_{size}"
+        if not (drawn / "study.toml").exists():
+            with (watcher or Silent()).stage(
+                f"Drawing faces of {size} pixels", identities * images
+            ) as advance:
+                simulate_study(
+                    drawn, identities, images, len(TRAITS), 2, seed=seed, seen_size=size, progress=advance
+                )
+        run = Run(Study.load(drawn), folder / f"seen_{size}", machine, watcher)
+        kernels, folds = _see(run)
+        parts = pd.read_csv(drawn / "truth" / "parts.csv").set_index(IMAGE).loc[folds[IMAGE]]
+        faces = drawn_faces(kernels, folds[FOLD].to_numpy(), folds[IDENTITY].to_numpy(), parts)
+        yield f"drawn, {size} pixels", run.context.digest(REGIONAL_KERNELS), faces
+        run.close()
+    if study is not None:
+        run = Run(Study.load(study), folder / "seen_study", machine, watcher)
+        kernels, folds = _see(run)
+        run.make("means")
+        means = pool_groups(TARGETS.read(run.results)).pivot_table(index=IMAGE, columns=TRAIT, values=RATING)
+        means = means.reindex(folds[IMAGE]).fillna(means.mean())[list(run.study.traits)]
+        faces = faces_of_cues(kernels, folds[FOLD].to_numpy(), folds[IDENTITY].to_numpy(), means)
+        yield run.study.settings.name or "study", run.context.digest(REGIONAL_KERNELS), faces
+        run.close()
+
+
+def _see(run: Run) -> tuple[dict, pd.DataFrame]:
+    """Let the network see the regions of all faces: kernels by feature space, and folds."""
+    run.make("regional_kernels")
+    kernels = dict(zip(run.context.value("regional_spaces"), REGIONAL_KERNELS.read(run.results), strict=True))
+    return {space: np.array(kernel) for space, kernel in kernels.items()}, run.context.value("folds")
 
 
 def run_power(
     folder: str | Path,
     raters: Sequence[int],
     differences: Sequence[float],
-    faces: KnownFaces,
+    faces: PlantedFaces,
+    behaviour: RatingBehaviour | None = None,
     studies: int = 100,
     seed: int = 1,
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Tell how many raters a difference needs.
+    """Estimate how many raters a difference of use needs.
 
     Parameters
     ----------
@@ -130,88 +205,27 @@ def run_power(
         Numbers of raters per group.
     differences : sequence of float
         Differences.
-    faces : KnownFaces
-        The faces and their raters.
+    faces : PlantedFaces
+        The faces.
+    behaviour : RatingBehaviour, optional
+        How raters depart from their group's weights.
     studies : int, default 100
         Simulated studies for each number and difference.
     seed : int, default 1
         Seed.
     watcher : Watcher or None
-        Who is told of the progress.
+        Shows the progress.
 
     Returns
     -------
     DataFrame
-        See `traitlens.comparison.validation.power`.
+        See :func:`traitlens.comparison.calibration.estimate_power`.
     """
     total = len(raters) * len(differences) * studies
     with (watcher or Silent()).stage("Simulating studies", total) as advance:
-        table = power(faces, differences, raters, studies=studies, seed=seed, progress=advance)
+        table = estimate_power(
+            faces, differences, raters, behaviour, studies=studies, seed=seed, progress=advance
+        )
     keeping.write_table(Path(folder) / "power.csv", table)
     draw_power(table, Path(folder) / "power")
     return table
-
-
-def _faces_run(
-    folder: Path, identities: int, size: int, seed: int, machine: Machine | None, watcher: Watcher | None
-) -> Run:
-    """Draw the faces where they are not there yet."""
-    faces = folder / "faces"
-    if not (faces / "study.toml").exists():
-        with (watcher or Silent()).stage("Drawing faces", identities) as advance:
-            simulate_study(faces, identities, 1, TRAIT_COUNT, 2, seed=seed, seen_size=size, progress=advance)
-    return Run(Study.load(faces), folder / "kept", machine, watcher)
-
-
-def read_regions(run: Run) -> RegionOperator:
-    """Compute what refitting readouts by region takes.
-
-    Parameters
-    ----------
-    run : Run
-        Of a study whose faces all have landmarks.
-
-    Returns
-    -------
-    RegionOperator
-        Kernels and folds.
-    """
-    run.make("region_kernels")
-    stage = next(stage for stage in FLOW if stage.name == "rater_regions")
-    return read_operator(Work(run.context, stage, lambda: Threads(1), lambda _: None))[0]
-
-
-def known_faces(run: Run, seed: int) -> KnownFaces:
-    """See drawn faces with the network, and let simulated raters judge them.
-
-    Parameters
-    ----------
-    run : Run
-        Of a simulated study.
-    seed : int
-        Seed of the raters, beside the seed of each study.
-
-    Returns
-    -------
-    KnownFaces
-        The faces.
-    """
-    scores = pd.read_csv(run.study.folder / "truth" / "parts.csv").set_index(IMAGE)
-    traits = [trait for trait in TRAITS if trait in run.study.traits]
-    operator = read_regions(run)
-    scores = scores.loc[list(operator.images)]
-    identities = run.context.value("folds").set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
-
-    def draw(raters: tuple[int, int], difference: float, study: int) -> pd.DataFrame:
-        weights = weigh_parts(traits, list(PARTS), difference)
-        ratings = rate(scores, weights, max(raters), RatingBehaviour(), seed + 7919 * (study + 1))
-        allowed = ratings[GROUP].map(dict(zip(GROUPS, raters, strict=True)))
-        kept: pd.DataFrame = ratings[ratings[RATER].str[1:].astype(int) <= allowed]
-        return kept
-
-    def planted(difference: float) -> set[tuple[str, str]]:
-        table = find_differences(weigh_parts(traits, list(PARTS), difference), REGIONS_OF)
-        there = table[table["difference"].abs() > 1e-9]
-        return set(zip(there[TRAIT], there[REGION], strict=True))
-
-    return KnownFaces(operator, np.asarray(identities), draw, planted)
