@@ -19,16 +19,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from traitlens.artifacts import REGIONAL_KERNELS
 from traitlens.comparison.answers import ALPHA, answer_questions
-from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_rating import compare_means
-from traitlens.comparison.by_region import compare_regions
 from traitlens.comparison.by_reliability import compare_reliability
-from traitlens.comparison.operator import RegionOperator
-from traitlens.comparison.penalty import choose_common_penalties
-from traitlens.simulation.validation import read_regions
+from traitlens.comparison.by_use import by_question, compare_use
+from traitlens.comparison.common_cues import CommonCues, pool_targets
+from traitlens.pipeline import Run
 from traitlens.study.reading import Study
-from traitlens.verbs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 80
@@ -68,30 +66,34 @@ def split(judgements: pd.DataFrame, seed: int) -> pd.DataFrame:
     )
 
 
-def explain(data: Path, judgements: pd.DataFrame) -> RegionOperator:
-    """Let the network see the faces, and take their regions back to the features."""
+def see(data: Path, judgements: pd.DataFrame) -> CommonCues:
+    """Let the network see the regions of the faces."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "images").mkdir()
         for image in judgements["image"].unique():
             shutil.copy(data / "images" / image, folder / "images")
-        split(judgements, 0).to_csv(folder / "ratings.csv", index=False)
+        ratings = split(judgements, 0)
+        ratings.to_csv(folder / "ratings.csv", index=False)
         (folder / "study.toml").write_text(SETTINGS, encoding="utf-8")
         run = Run(Study.load(folder))
-        operator = read_regions(run)
+        run.make("regional_kernels")
+        spaces, folds = run.context.value("regional_spaces"), run.context.value("folds")
+        kernels = {
+            space: np.array(k) for space, k in zip(spaces, REGIONAL_KERNELS.read(run.results), strict=True)
+        }
         run.close()
-    return operator
+    return CommonCues(kernels, pool_targets(ratings), folds)
 
 
-def answer(ratings: pd.DataFrame, operator: RegionOperator, permutations: int, seed: int) -> pd.DataFrame:
+def answer(ratings: pd.DataFrame, cues: CommonCues, permutations: int, seed: int) -> pd.DataFrame:
     """Test two halves as a report does."""
-    penalties = choose_common_penalties(ratings, operator, np.arange(len(operator.images)), 0)
     drawn = {"permutations": permutations, "seed": seed}
+    own = cues.refit(pool_targets(ratings))
     tables = {
         "means": compare_means(ratings, **drawn),
         "reliability": compare_reliability(ratings, splits=10, **drawn),
-        "performance": compare_performance(ratings, operator, penalties, **drawn),
-        "regions": compare_regions(ratings, operator, penalties, **drawn),
+        **by_question(compare_use(ratings, own.array, draws=permutations, seed=seed)),
     }
     return answer_questions(tables, len(TRAITS))
 
@@ -107,11 +109,11 @@ def main() -> None:
         print(f"One Million Impressions is not in {options.data}: passed over; name its folder with --data")
         return
     judgements = read_judgements(options.data)
-    operator = explain(options.data, judgements)
+    cues = see(options.data, judgements)
     found = []
     with threadpool_limits(1):  # the matrices are small
         for seed in range(options.first, options.first + options.splits):
-            answers = answer(split(judgements, seed), operator, options.permutations, seed)
+            answers = answer(split(judgements, seed), cues, options.permutations, seed)
             smallest = dict(zip(answers["question"], answers["p_corrected"], strict=True))
             found.append({"seed": seed, **smallest, "all_questions": answers["p_all_questions"].min()})
             if len(found) % 10 == 0:

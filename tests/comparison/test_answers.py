@@ -12,7 +12,7 @@ def tables():
             {**pair, "trait": "strong", "mean_1": 4.0, "mean_2": 4.1, "cohens_d": -0.1, "p_corrected": 0.7},
         ]
     )
-    regions = pd.DataFrame(
+    use = pd.DataFrame(
         [
             {**pair, "trait": "warm", "region": "nose", "hedges_g": 0.1, "p_corrected": 0.9},
             {**pair, "trait": "warm", "region": "mouth", "hedges_g": -1.2, "p_corrected": 0.0004},
@@ -20,7 +20,7 @@ def tables():
         ]
     )
     pixels = pd.DataFrame({**{k: [] for k in pair}, "trait": [], "n_pixels": [], "p_family": []})
-    return {"means": means, "regions": regions, "pixels": pixels}
+    return {"means": means, "use": use, "pixels": pixels}
 
 
 def test_answers_count_what_was_tested_and_what_is_significant():

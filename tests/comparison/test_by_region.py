@@ -4,10 +4,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from traitlens.comparison.by_region import (
-    compare_regions,
     rater_regions,
 )
-from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, label_raters, permutation_p
+from traitlens.comparison.exchange import draw_labels, find_strata, label_raters
 from traitlens.comparison.operator import RegionOperator, solve_folds, summarise, summary_gradient
 from traitlens.problems import TraitlensError
 
@@ -124,43 +123,6 @@ def test_a_raters_mean_relevance_is_that_of_a_readout_fitted_to_the_rater(rng):
         assert_allclose(values[rater, trait].to_numpy(), relevance.mean(axis=1), rtol=1e-9, atol=1e-9)
 
 
-def test_exchange_equals_a_refit_for_each_exchange(rng):
-    blocks, operator = make_operator(rng)
-    ratings = make_ratings(rng, blocks, raters=5, traits=("warm",))
-    ratings = ratings[rng.random(len(ratings)) > 0.1]
-    table = compare_regions(ratings, operator, 2.0, permutations=60, seed=1)
-    raters, labels = label_raters(ratings, ("a", "b"))
-    strata = find_strata(ratings, raters, labels)
-    wide = ratings.pivot_table(index="rater", columns="image", values="rating").to_numpy()
-
-    def difference(own):
-        parts = []
-        for group in (0, 1):
-            targets = np.nanmean(wide[own == group], axis=0)
-            relevance, predicted = literal_relevance(blocks, operator, targets, 2.0)
-            parts.append((relevance * (predicted - predicted.mean())).mean(axis=1) / predicted.std())
-        return parts[0] - parts[1]
-
-    permuted = np.array([difference(own) for block in draw_labels(labels, strata, 60, 1) for own in block])
-    observed = difference(labels)
-    assert_allclose(table["estimate"], observed, rtol=1e-8, atol=1e-8)
-    assert_allclose(table["p"], permutation_p(observed, permuted), rtol=1e-12, atol=0)
-    assert_allclose(table["p_corrected"], familywise_p(observed, permuted), rtol=1e-12, atol=0)
-
-
-def test_difference_is_found_where_it_was_planted(rng):
-    blocks, operator = make_operator(rng)
-    ratings = make_ratings(rng, blocks, difference=1.0)
-    table = compare_regions(ratings, operator, 2.0, permutations=499)
-    found = table.loc[table.groupby("trait")["statistic"].idxmin()]
-    assert set(found["region"]) == {"r2"}
-    assert (found["p_corrected"] == 1 / 500).all()
-    assert ((found["ci_low"] < found["estimate"]) & (found["estimate"] < found["ci_high"])).all()
-    assert (found["hedges_g"] < -0.8).all()
-    again = compare_regions(ratings.sample(frac=1, random_state=0), operator, 2.0, permutations=499)
-    pd.testing.assert_frame_equal(table, again)
-
-
 def test_raters_nested_in_traits_and_images_change_places_within(rng):
     ratings = pd.DataFrame(
         [
@@ -184,12 +146,8 @@ def test_raters_nested_in_traits_and_images_change_places_within(rng):
 def test_faults_are_told(rng):
     blocks, operator = make_operator(rng)
     ratings = make_ratings(rng, blocks)
-    with pytest.raises(TraitlensError, match="without raters"):
-        compare_regions(ratings.drop(columns="rater"), operator, 2.0)
-    with pytest.raises(TraitlensError, match="unknown summary 'alined'; did you mean 'aligned'"):
-        compare_regions(ratings, operator, 2.0, summary="alined")
     with pytest.raises(TraitlensError, match="no features"):
-        compare_regions(ratings.replace("i000", "other"), operator, 2.0)
+        rater_regions(ratings.replace("i000", "other"), operator, 2.0)
     with pytest.raises(TraitlensError, match="positive"):
         solve_folds(operator, 0.0)
     with pytest.raises(TraitlensError, match=r"kernel has shape \(3, 3\)"):

@@ -92,9 +92,10 @@ def content(results):
 
 
 RATINGS = {"means", "reliability", "quality", "agreement", "compare_ratings", "compare_trait_space"}
-REFITS = {"rater_regions", "compare_regions", "compare_performance", "compare_pixels"}
+REFITS = {"rater_regions", "compare_performance", "compare_pixels"}
 TRANSFERS = {"transfer_groups", "transfer_traits"}
-READOUTS = {"fit", "performance", "models", "maps", "altered_faces", "cues", *TRANSFERS}
+USE = {"cues", "utilisation", "compare_use"}
+READOUTS = {"fit", "performance", "models", "maps", "altered_faces", *USE, *TRANSFERS}
 REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
 REFITTED = {"region_kernels", *REFITS, "answers"}

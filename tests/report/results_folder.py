@@ -196,8 +196,6 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
         "agreement": tests(
             [{**t, "measure": m} for t in by_trait for m in ("agreement_z", "spread")], "hedges_g"
         ),
-        "regions": tests(by_region, "hedges_g").assign(summary="aligned", value_1=0.1, value_2=0.08),
-        "region_shares": tests(by_region, "hedges_g").assign(summary="share", value_1=0.3, value_2=0.2),
         "performance": tests(by_trait, "cohens_q").assign(r_1=0.6, r_2=0.5),
         "rater_regions": pd.DataFrame(
             [{"rater": f"r{i}", "group": g, **cell, "value": 0.1} for i in range(20) for g in groups
@@ -215,6 +213,17 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
              "predicts_other_better", "ratings_r"]
         ),
     }  # fmt: skip
+    use = pd.concat(
+        [tests(by_region, "hedges_g").assign(question="use", p_anew=0.2, called_anew=False)]
+        + [tests(by_trait, "hedges_g").assign(question=one, region="") for one in ("range", "noise")]
+    ).assign(value_1=0.4, value_2=0.3, called=lambda table: table["p_corrected"] <= 0.05)
+    named = {"estimate": "difference", "ci_low": "low", "ci_high": "high"}
+    cues = folder / "cues"
+    cues.mkdir(exist_ok=True)
+    use.rename(columns=named).to_csv(cues / "tests.csv", index=False)
+    by_group = pd.DataFrame([{"group": g, **cell} for g in groups for cell in by_region])
+    by_group.assign(utilisation=0.4, low=0.3, high=0.5, n_raters=20).to_csv(cues / "groups.csv", index=False)
+    by_group.assign(share=0.3, low=0.2, high=0.4, area=0.1).to_csv(cues / "shares.csv", index=False)
     written["answers"] = answer_questions({"means": written["means"]}, len(traits))
     for name, table in written.items():
         table.to_csv(folder / "comparisons" / f"{name}.csv", index=False)

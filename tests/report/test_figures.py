@@ -21,7 +21,6 @@ from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
 from traitlens.report.figures import FIGURES, _extreme_faces, draw_figure
 from traitlens.report.map_figures import plot_average_maps
-from traitlens.report.region_charts import mean_shares
 from traitlens.report.results import read_results
 from traitlens.report.style import FAINT, GROUP_COLOURS, INK, NARROW, WIDE, save_figure
 
@@ -219,23 +218,6 @@ def test_averages_need_several_images(results):
 def test_unknown_kind_of_map_names_the_choices(results):
     with pytest.raises(TraitlensError, match="aligned, mean"):
         plot_average_maps(results.averages, kind="alined")
-
-
-def test_mean_shares_count_identities_not_images():
-    shares = pd.DataFrame(
-        {
-            "image": ["a1", "a2", "a3", "b1"],
-            "group": "g",
-            "trait": "t",
-            "region": "eyes",
-            "share": [0.1, 0.2, 0.3, 0.6],
-        }
-    )
-    row = mean_shares(shares, {"a1": "a", "a2": "a", "a3": "a", "b1": "b"}).iloc[0]
-    assert row["n"] == 2
-    assert row["share"] == pytest.approx(0.4, rel=1e-12, abs=0)
-    # t(1) at .975 is 12.7062; the SD of 0.2 and 0.6 is 0.2828.
-    assert row["ci_high"] - row["share"] == pytest.approx(12.7062 * 0.28284 / np.sqrt(2), rel=1e-4, abs=0)
 
 
 def test_files_hold_text_as_text_at_journal_width(results, tmp_path):

@@ -1,11 +1,12 @@
 """What is said at the head of the report and for a paper: true to the tables, whatever they lack."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from results_folder import make_results
 
 from traitlens.comparison.answers import answer_questions
-from traitlens.report.findings import MOST_SENTENCES, list_findings, say_in_apa_style
+from traitlens.report.findings import MOST_SENTENCES, list_findings, say_confusions, say_in_apa_style
 from traitlens.report.results import Results, read_results
 
 STUDY = {"groups": ["a", "b"], "traits": ["warm", "strong"]}
@@ -34,19 +35,63 @@ def test_performance_is_told_with_and_without_ceilings(tmp_path):
     assert "which is 50% of what" in told.answer
 
 
-def test_left_and_right_are_one_part_of_the_face(tmp_path):
-    cells = {"left eye": 0.15, "right eye": 0.25, "mouth": 0.3, "nose": 0.1, "background": 0.2}
-    regions = pd.DataFrame(
+def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
+    cells = {"eyes": 0.4, "mouth": 0.5, "background": 0.1}
+    shares = pd.DataFrame(
         [
-            {"image": f"{i}.png", "group": "a", "trait": trait, "region": region, "share": share + 0.01 * i}
-            for i in (-1, 0, 1) for trait in STUDY["traits"] for region, share in cells.items()
+            {"group": "a", "trait": trait, "region": region, "share": share}
+            for trait in STUDY["traits"]
+            for region, share in cells.items()
+        ]
+    )
+    shares.loc[shares["trait"] == STUDY["traits"][1], "share"] = np.nan
+    (told,) = list_findings(Results(tmp_path, STUDY, use={"shares": shares}))
+    assert told.answer == (
+        "Largest shares of the variance that all regions explain. "
+        f"a, {STUDY['traits'][0]}: mouth (50%) and eyes (40%)."
+    )
+    nothing = shares.assign(share=np.nan)
+    predictability = pd.DataFrame({"trait": STUDY["traits"], "p": 0.4})
+    use = {"shares": nothing, "predictability": predictability}
+    tables = {"answers": answer_questions({"means": MEANS}, 2), "means": MEANS}
+    findings = list_findings(Results(tmp_path, STUDY, use=use, comparisons=tables))
+    assert "no part of the face is named" in findings[0].answer
+    assert [finding.answer for finding in findings if "use the face" in finding.question] == [
+        "This was not asked: no trait was predicted better than chance."
+    ]
+
+
+def test_who_uses_which_region_more_is_said(tmp_path):
+    use = pd.DataFrame(
+        [
+            {"group_1": "a", "group_2": "b", "trait": "warm", "region": region, "estimate": estimate,
+             "p_corrected": p, "p_anew": 0.3 if region == "jaw" else 0.01, "called_anew": region != "jaw"}
+            for region, estimate, p in (("eyes", -0.4, 0.002), ("mouth", 0.3, 0.01), ("jaw", 0.2, 0.04))
         ]
     )  # fmt: skip
-    (told,) = list_findings(Results(tmp_path, STUDY, regions=regions))
-    assert told.answer == (
-        "Largest shares of the relevance, on average over traits. a: eyes (40%), mouth (30%) and nose (10%); "
-        "hair and background 20%."
+    tables = {"answers": answer_questions({"use": use}, 2), "use": use}
+    answers = [f.answer for f in list_findings(Results(tmp_path, STUDY, comparisons=tables))]
+    (told,) = [answer for answer in answers if answer.startswith("Yes")]
+    assert "b use the eyes more for warm (by 0.40 rating points per standard deviation of the cue" in told
+    assert "a use the mouth more for warm" in told
+    assert told.count("not with cues learnt anew") == 1
+
+
+def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):
+    table = pd.DataFrame(
+        {
+            "planted": ["jaw", "jaw", "eyes", "eyes"],
+            "region": ["jaw", "mouth", "jaw", "eyes"],
+            "size": 0.3,
+            "called": [0.9, 0.3, 0.0, 1.0],
+            "any_wrong": [0.4, 0.4, 0.0, 0.0],
+        }
     )
+    (told,) = say_confusions(Results(tmp_path, STUDY, use={"confusions": table}))
+    assert "differences of 0.30 rating points" in told
+    assert "called in 20% of these studies" in told
+    assert told.endswith("Most often mistaken: jaw as mouth (30%).")
+    assert say_confusions(Results(tmp_path, STUDY)) == []
 
 
 def test_what_was_not_tested_is_told(tmp_path):
@@ -66,8 +111,10 @@ def test_each_group_and_test_has_its_paragraph(tmp_path):
     assert first.startswith("Out-of-sample prediction of ratings (autistic): warm, r(10) = ")
     assert "(non-autistic)" in second
     assert tests.startswith("Performance of the readouts (autistic, non-autistic): warm, r = .60 and .50, q")
-    regions, pixels = say_in_apa_style(results, "comparison")
-    assert regions.count(" (corrected)") == 8
+    use, of_range, of_noise, pixels = say_in_apa_style(results, "comparison")
+    assert use.count(" (corrected)") == 8
+    assert of_range.startswith("Range of the predicted ratings (autistic, non-autistic): warm, ")
+    assert of_noise.count(" (corrected)") == 2
     assert pixels == (
         "Maps on the template (autistic, non-autistic): warm, an area of 9 pixels, largest t = 4.20, "
         "p = .020 (corrected)."

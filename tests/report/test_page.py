@@ -64,7 +64,7 @@ def test_answers_stand_at_the_head_and_sentences_for_a_paper_in_their_parts(page
     begins = (
         "Mean ratings (",
         "Out-of-sample prediction of ratings (",
-        "Relevance of regions in rating points (",
+        "Use of regions beyond range and noise (",
     )
     for begin in begins:
         assert any(text.startswith(begin) for text in page.texts)

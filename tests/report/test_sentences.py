@@ -23,7 +23,7 @@ SECTIONS = ("ratings", "prediction", "comparison")
 def make_table(name: str, p: list[float], size: float = -0.4) -> pd.DataFrame:
     table = pd.DataFrame({"trait": [TRAITS[i % len(TRAITS)] for i in range(len(p))], corrected_p(name): p})
     numbers = ("estimate", "ci_low", "ci_high", "statistic", "cohens_d", "cohens_d_low", "cohens_d_high",
-               "hedges_g", "reliability_1", "reliability_2", "r_1", "r_2", "effect_size", "mean_1",
+               "hedges_g", "value_1", "value_2", "reliability_1", "reliability_2", "r_1", "r_2", "effect_size", "mean_1",
                "mean_2")  # fmt: skip
     fixed = {"region": "left eye", "variable": "age", "test": "t", "n_pixels": 1234, "p": p}
     pair = {} if name == "variables" else {"group_1": STUDY["groups"][0], "group_2": STUDY["groups"][1]}
@@ -68,7 +68,7 @@ def test_an_area_of_pixels_has_the_p_of_its_family(tmp_path):
 
 @pytest.mark.parametrize("p", [0.0001, 0.03, 0.9, 1.0])
 def test_answers_say_what_differs(tmp_path, p):
-    names = ("means", "reliability", "performance", "regions", "pixels")
+    names = ("means", "reliability", "performance", "use", "pixels")
     tables = {name: make_table(name, [p] * 7) for name in names}
     tables["answers"] = answer_questions(tables, 7)
     findings = list_findings(Results(tmp_path, STUDY, comparisons=tables))
@@ -94,25 +94,18 @@ def test_what_could_not_be_found_is_said(tmp_path):
             assert answer.endswith("None can be found with so few raters: p cannot fall below .100.")
 
 
-def test_parts_are_named_only_where_ratings_are_predicted(tmp_path):
+def test_traits_that_are_not_predicted_are_named(tmp_path):
     performance = pd.DataFrame(
         {"group": "b. c", "trait": ["warm", "a. b"], "r": [0.5, -0.1], "p": [0.001, 0.7],
          "p_corrected": [0.002, 0.7], "ceiling_r": [0.8, 0.9]}
     )  # fmt: skip
-    regions = pd.DataFrame(
-        [("b. c", trait, region, share, image) for trait, shares in
-         (("warm", (0.7, 0.3)), ("a. b", (0.0, 1.0))) for region, share in zip(REGIONS, shares, strict=True)
-         for image in ("1.png", "2.png")],
-        columns=["group", "trait", "region", "share", "image"],
-    )  # fmt: skip
-    told = list_findings(Results(tmp_path, STUDY, performance=performance, regions=regions))
+    told = list_findings(Results(tmp_path, STUDY, performance=performance))
     assert told[0].answer == (
         "b. c: r = .50, which is 62% of what the raters’ agreement allows. "
         "Not better than chance: a. b (r = −.10)."
     )
-    assert "mouth (70%)" in told[1].answer
     nothing = performance.assign(p_corrected=0.4)
-    told = list_findings(Results(tmp_path, STUDY, performance=nothing, regions=regions))
+    told = list_findings(Results(tmp_path, STUDY, performance=nothing))
     assert len(told) == 1
     assert "no trait was predicted better than chance" in told[0].answer
 

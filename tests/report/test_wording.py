@@ -60,10 +60,11 @@ def test_what_is_explained_is_told_in_methods_and_limits():
 )
 def test_comparison_is_described_as_it_was(test, said, cited):
     comparison = {"permutations": 5000, "pixel_test": test}
-    results = results_with(comparisons=("means", "regions", "pixels"), comparison=comparison)
+    results = results_with(comparisons=("means", "use", "pixels"), comparison=comparison)
     methods = describe_methods(results)
     text = " ".join(methods.paragraphs)
-    assert "in mean ratings and the relevance of each region of the face by exchanging raters" in text
+    assert "in mean ratings by exchanging raters" in text
+    assert "draws raters and the persons shown together" in text
     assert "5,000 times at random" in text
     assert said in text
     assert any("Smith, S. M." in reference for reference in methods.references) == cited

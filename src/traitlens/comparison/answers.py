@@ -19,7 +19,7 @@ QUESTIONS = {
 }
 """What each confirmatory table of `comparisons` answers: one family of tests."""
 
-EXPLORATORY = ("range", "noise", "agreement", "trait_space", "regions", "region_shares", "variables")
+EXPLORATORY = ("range", "noise", "agreement", "trait_space", "variables")
 """Tables whose p values are corrected within the table only: to be confirmed in other raters."""
 
 

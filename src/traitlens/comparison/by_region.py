@@ -1,35 +1,25 @@
-"""Whether two groups of raters use parts of the face differently, tested by exchanging raters.
+"""Relevance of regions by rater: each rater's part in the relevance of a readout of the group's mean ratings.
 
-Under no difference, raters of the two groups are of one population and may change places. Each exchange
-gives new mean ratings, new readouts (refitted exactly, by one matrix product) and new relevance by region.
+A description of readouts, and no test of the parts of the face that raters use: see
+:mod:`traitlens.comparison.by_use`.
 """
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from traitlens.comparison.exchange import (
-    draw_labels,
-    familywise_p,
-    find_strata,
-    hedges_g,
     label_raters,
-    pairs_of_groups,
-    permutation_p,
-    ratings_of_pair,
-    welch,
 )
 from traitlens.comparison.operator import (
-    SUMMARIES,
     LinearMaps,
     RegionOperator,
     solve_folds,
     summarise,
     summary_gradient,
 )
-from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.problems import Problem, TraitlensError
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 
 Progress = Callable[[int], None] | None
@@ -149,68 +139,6 @@ class TraitDesign:
         return values
 
 
-def compare_regions(
-    ratings: pd.DataFrame,
-    operator: RegionOperator,
-    penalties: float | Mapping[str, float],
-    *,
-    summary: str = "aligned",
-    groups: tuple[str, str] | None = None,
-    permutations: int = 10_000,
-    seed: int = 0,
-    progress: Progress = None,
-) -> pd.DataFrame:
-    """Test whether two groups' readouts draw on regions differently, raters being the sample.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, group, image, trait, rating.
-    operator : RegionOperator
-        Kernels of all rated images.
-    penalties : float or mapping of str to float
-        Ridge penalty of each trait, the same for both groups.
-    summary : {"aligned", "share", "mean"}, default "aligned"
-        What is compared; see `traitlens.comparison.operator.summarise`.
-    groups : (str, str), optional
-        The first less the second; each pair of groups in turn where missing.
-    permutations : int, default 10000
-        Exchanges of raters.
-    seed : int, default 0
-        Seed of the exchanges.
-    progress : callable, optional
-        Called with the number of further exchanges done.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair of groups, trait and region: group_1, group_2, trait, region, summary,
-        value_1, value_2, estimate (their difference, rating units; of shares for "share"), ci_low, ci_high,
-        estimate_per_pixel (millionths of the estimate's unit for each pixel of the region, to compare regions
-        of unequal size; missing where areas are not known),
-        statistic (difference by its root mean square under exchange), p, p_corrected (family-wise over
-        regions and traits), p_trait (family-wise over the trait's regions), q (false discovery rate),
-        hedges_g, hedges_g_low, hedges_g_high, n_1, n_2 (raters), n_permutations.
-
-    Notes
-    -----
-    p values are (b + 1) / (m + 1) with two-sided statistics and the maximum over the family. Raters change
-    places within strata (`traitlens.comparison.exchange.find_strata`). Intervals are Welch's over rater
-    values whose mean is the group's value (infinitesimal jackknife, Jaeckel 1972).
-
-    Examples
-    --------
-    >>> compare_regions(study.ratings, operator, penalties={"warm": 10.0})  # doctest: +SKIP
-    """
-    if summary not in SUMMARIES:
-        raise unknown_choice("summary", summary, SUMMARIES)
-    tables = [
-        _compare_pair(ratings, operator, penalties, summary, pair, permutations, seed, progress)
-        for pair in pairs_of_groups(ratings, groups)
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
 def make_designs(
     ratings: pd.DataFrame, raters: pd.Index, operator: RegionOperator, penalties: float | Mapping[str, float]
 ) -> dict[str, TraitDesign]:
@@ -241,88 +169,6 @@ def make_designs(
             solved[penalty] = solve_folds(operator, penalty)
         designs[str(trait)] = TraitDesign(part, raters, images, solved[penalty])
     return designs
-
-
-def _difference(labels: np.ndarray, designs: Mapping[str, TraitDesign], summary: str) -> np.ndarray:
-    """Difference of the groups' summaries under many labellings: (labelling, trait x region)."""
-    return np.concatenate(
-        [
-            summarise(design.targets(labels == 0), design.maps, summary)
-            - summarise(design.targets(labels == 1), design.maps, summary)
-            for design in designs.values()
-        ],
-        axis=1,
-    )
-
-
-def _compare_pair(
-    ratings: pd.DataFrame,
-    operator: RegionOperator,
-    penalties: float | Mapping[str, float],
-    summary: str,
-    pair: tuple[str, str],
-    permutations: int,
-    seed: int,
-    progress: Progress,
-) -> pd.DataFrame:
-    """Compare one pair of groups over all traits."""
-    both = ratings_of_pair(ratings, pair)
-    raters, labels = label_raters(both, pair)
-    strata = find_strata(both, raters, labels)
-    designs = make_designs(both, raters, operator, penalties)
-    observed = _difference(labels[None], designs, summary)[0]
-    permuted = np.empty((permutations, len(observed)))
-    done = 0
-    for block in draw_labels(labels, strata, permutations, seed):
-        permuted[done : done + len(block)] = _difference(block, designs, summary)
-        done += len(block)
-        if progress:
-            progress(len(block))
-    permuted = permuted[:done]  # all labellings, where there are fewer
-    rows = []
-    regions = len(operator.regions)
-    for number_of_trait, (trait, design) in enumerate(designs.items()):
-        values = [design.rater_values((labels == group).astype(float), summary) for group in (0, 1)]
-        here = slice(number_of_trait * regions, (number_of_trait + 1) * regions)
-        p_trait = familywise_p(observed[here], permuted[:, here])
-        for place, region in enumerate(operator.regions):
-            first, second = values[0][:, place], values[1][:, place]
-            rows.append(
-                {"group_1": pair[0], "group_2": pair[1], TRAIT: trait, REGION: region, "summary": summary}
-                | _describe_difference(first, second)
-                | {"p_trait": p_trait[place]}
-            )
-    table = pd.DataFrame(rows)
-    # Tests and estimates come from one computation; the rater values' means agree with it to rounding.
-    table["estimate"] = observed
-    areas = np.full(regions, np.nan) if operator.areas is None else operator.areas
-    table["estimate_per_pixel"] = 1e6 * observed / np.tile(np.maximum(areas, 1), len(designs))
-    table["statistic"] = observed / np.sqrt((np.vstack([observed, permuted]) ** 2).mean(axis=0))
-    table["p"] = permutation_p(observed, permuted)
-    table["p_corrected"] = familywise_p(observed, permuted)
-    table["q"] = stats.false_discovery_control(table["p"])
-    table["n_permutations"] = done
-    return table
-
-
-def _describe_difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
-    """Values, interval and effect size of one region from rater values."""
-    difference = float(first.mean() - second.mean())
-    error, freedom = welch(first, second)
-    width = float(stats.t.ppf(0.975, freedom)) * error
-    g, low, high = hedges_g(difference, first, second)
-    return {
-        "value_1": float(first.mean()),
-        "value_2": float(second.mean()),
-        "estimate": difference,
-        "ci_low": difference - width,
-        "ci_high": difference + width,
-        "hedges_g": g,
-        "hedges_g_low": low,
-        "hedges_g_high": high,
-        "n_1": len(first),
-        "n_2": len(second),
-    }
 
 
 def rater_regions(

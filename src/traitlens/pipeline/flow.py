@@ -148,11 +148,9 @@ ANSWERED = (
     a.RELIABILITY_TESTS,
     a.PERFORMANCE_TESTS,
     a.USE_TESTS,
-    a.REGION_TESTS,
     a.PIXEL_TESTS,
     a.AGREEMENT_TESTS,
     a.TRAIT_SPACE,
-    a.SHARE_TESTS,
     a.VARIABLE_TESTS,
 )
 """The tables of tests that answer the questions of a comparison."""
@@ -448,15 +446,6 @@ FLOW: tuple[Stage, ...] = (
         (*REFIT, "settings.seed"),
         (a.COMMON_PENALTIES, a.RATER_REGIONS),
         REFITTED,
-        cost=costs.refit,
-    ),
-    Stage(
-        "compare_regions",
-        "Comparing regions",
-        "refits.regions",
-        (*REFIT, a.COMMON_PENALTIES, *PERMUTATIONS),
-        (a.REGION_TESTS, a.SHARE_TESTS),
-        unless(one_group, REFITTED),
         cost=costs.refit,
     ),
     Stage(

@@ -153,17 +153,6 @@ COMPARISONS = {
         "group shares beyond it, rating points; over raters and faces, corrected over traits.",
         (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
     ),
-    "regions": Known(
-        "comparison",
-        "Relevance of each region in rating points (how far it moves predictions along with the others), "
-        "first group − second. " + _REFITTED,
-        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
-    ),
-    "region_shares": Known(
-        "comparison",
-        "The same as shares of a group’s relevance, which do not depend on how far its predictions spread.",
-        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
-    ),
     "pixels": Known(
         "comparison",
         "Significant areas of the maps on the template, for these faces and other raters. The test tells "

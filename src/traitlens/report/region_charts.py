@@ -149,9 +149,7 @@ def plot_utilisation(
                 y = regions.index(region)
                 axes.axhspan(y - 0.45, y + 0.45, color=FAINT, alpha=0.25, linewidth=0, zorder=0)
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
-    figure.supxlabel(
-        "Rating points per standard deviation of the cue, 95% interval over raters", fontsize=7.5
-    )
+    figure.supxlabel("Rating points per SD of the cue, 95% interval over raters", fontsize=7.5)
     mark = Line2D([], [], color=FAINT, alpha=0.25, linewidth=6, label="groups differ (p corrected < .05)")
     add_legend(figure, groups, [mark] if differing else [])
     return figure
@@ -201,9 +199,7 @@ def plot_region_differences(
             )
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
     first, second = (shorten(group, 18) for group in [*groups, "first group", "second group"][:2])
-    figure.supxlabel(
-        f"Rating points per standard deviation of the cue ({first} − {second}), 95% interval", fontsize=7.5
-    )
+    figure.supxlabel(f"Rating points per SD of the cue ({first} − {second}), 95% interval", fontsize=7.5)
     marks = [
         Line2D(
             [], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text

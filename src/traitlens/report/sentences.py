@@ -60,15 +60,6 @@ def _performance(row: Row) -> str:
     )
 
 
-def _regions(row: Row) -> str:
-    """Relevance of a region."""
-    return (
-        f"{row[REGION]}, {row[TRAIT]}, difference {thousandths(row['estimate'])}, "
-        f"{_ci(row, 'ci_low', 'ci_high', thousandths)}, g = {decimal(row['hedges_g'])}, "
-        f"{p_value(row['p_corrected'])} (corrected)"
-    )
-
-
 def _use(row: Row) -> str:
     """Use of a region."""
     anew = f", {p_value(row['p_anew'])} with cues learnt anew" if is_number(row.get("p_anew")) else ""
@@ -114,7 +105,6 @@ TESTS: dict[str, Callable[[Row], str]] = {
     "use": _use,
     "range": _of_trait,
     "noise": _of_trait,
-    "regions": _regions,
     "pixels": _pixels,
     "variables": _variables,
 }

@@ -33,6 +33,10 @@ REFERENCES = {
         "explainable artificial intelligence for regression models: A methodological perspective. IEEE "
         "Signal Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277"
     ),
+    "hammond": (
+        "Hammond, K. R., Hursch, C. J., & Todd, F. J. (1964). Analyzing the components of clinical inference. "
+        "Psychological Review, 71(6), 438–456. https://doi.org/10.1037/h0040736"
+    ),
     "holm": (
         "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
         "Statistics, 6(2), 65–70."
@@ -344,7 +348,6 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
             ("means", "mean ratings"),
             ("reliability", "the reliability of mean ratings"),
             ("performance", "the performance of readouts"),
-            ("regions", "the relevance of each region of the face"),
         )
         if key in results.comparisons
     ]
@@ -355,15 +358,14 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     text = (
         f"Groups were compared in {several(tested)} by exchanging raters between the groups {times}at "
         "random, which takes raters as the sample; p values count the exchanges with a difference at "
-        "least as large, the observed one included (Phipson & Smyth, 2010). The maximum over traits"
-        f"{' and regions' * ('regions' in results.comparisons)} controlled the family-wise error; "
-        "corrected p values below .05 were called significant. "
+        "least as large, the observed one included (Phipson & Smyth, 2010). The maximum over traits "
+        "controlled the family-wise error; corrected p values below .05 were called significant. "
     )
     cited = ["phipson"]
     if "answers" in results.comparisons:
         text += "The smallest p of each question was corrected for the number of questions (Holm, 1979). "
         cited.append("holm")
-    if {"performance", "regions"} & set(results.comparisons):
+    if "performance" in results.comparisons:
         text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
     variables = list(results.setting("comparison", "variables") or [])
     if variables and "variables" in results.comparisons:
@@ -371,6 +373,15 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
             f"Mean ratings and the relevance of regions were tested against {several(variables)} likewise: "
             "raters exchanged their values. "
         )
+    if "use" in results.comparisons:
+        text += (
+            "Each rater’s ratings were regressed on the cues of all regions, which are the parts of a "
+            "prediction that was fitted to all raters (cue utilisation in the sense of the lens model; Hammond "
+            "et al., 1964). Groups were compared in the range of the scale, in noise and, at the same range, "
+            "in the use of each region, by a bootstrap that draws raters and the persons shown together, with "
+            "the maximum over regions and traits. "
+        )
+        cited.append("hammond")
     if results.pixel_tests is not None:
         test = str(results.setting("comparison", "pixel_test") or "tfce")
         enhanced = {

@@ -17,12 +17,10 @@ from traitlens.artifacts import (
     RATER_REGIONS,
     REGION_KERNELS,
     REGION_LABELS,
-    REGION_TESTS,
-    SHARE_TESTS,
     VARIABLE_TESTS,
 )
 from traitlens.comparison.by_performance import compare_performance, match_reliability
-from traitlens.comparison.by_region import compare_regions, rater_regions
+from traitlens.comparison.by_region import rater_regions
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import pairs_of_groups
 from traitlens.comparison.operator import RegionOperator
@@ -167,16 +165,6 @@ def explain_raters(work: Work) -> None:
     table = pd.DataFrame({TRAIT: list(penalties), "penalty": list(penalties.values())})
     work.write(COMMON_PENALTIES, table)
     work.write(RATER_REGIONS, rater_regions(ratings, operator, penalties))
-
-
-def regions(work: Work) -> None:
-    """Write the differences of relevance by region, in rating points and as shares."""
-    operator, ratings = read_operator(work)
-    for artifact, summary in ((REGION_TESTS, "aligned"), (SHARE_TESTS, "share")):
-        table = compare_regions(
-            ratings, operator, read_penalties(work), summary=summary, **_permutations(work)
-        )
-        work.write(artifact, table)
 
 
 def performance(work: Work) -> None:
