@@ -23,8 +23,8 @@ SECTIONS = ("ratings", "prediction", "comparison")
 def make_table(name: str, p: list[float], size: float = -0.4) -> pd.DataFrame:
     table = pd.DataFrame({"trait": [TRAITS[i % len(TRAITS)] for i in range(len(p))], corrected_p(name): p})
     numbers = ("estimate", "ci_low", "ci_high", "statistic", "cohens_d", "cohens_d_low", "cohens_d_high",
-               "hedges_g", "value_1", "value_2", "reliability_1", "reliability_2", "r_1", "r_2", "effect_size", "mean_1",
-               "mean_2")  # fmt: skip
+               "hedges_g", "value_1", "value_2", "reliability_1", "reliability_2", "r_1", "r_2",
+               "effect_size", "mean_1", "mean_2")  # fmt: skip
     fixed = {"region": "left eye", "variable": "age", "test": "t", "n_pixels": 1234, "p": p}
     pair = {} if name == "variables" else {"group_1": STUDY["groups"][0], "group_2": STUDY["groups"][1]}
     return table.assign(**dict.fromkeys(numbers, size), **fixed, **pair)

@@ -15,7 +15,6 @@ from traitlens.comparison.by_missing import compare_missing
 from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_pixel import compare_pixels
 from traitlens.comparison.by_rating import compare_means
-from traitlens.comparison.by_region import compare_regions
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
@@ -254,7 +253,7 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of relevance by region and pixel, and of a variable of the raters.
+    """Make the tests of relevance by pixel, and of a variable of the raters.
 
     Parameters
     ----------
@@ -264,15 +263,13 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
     Returns
     -------
     dict of str to DataFrame
-        Tables by the name of the test; regions are four sets of features, pixels random smooth maps.
+        Tables by the name of the test; regions of faces are four sets of features, pixels random smooth maps.
     """
     names = ratings[RATER].drop_duplicates()
     age = dict(zip(names, np.random.default_rng(options["seed"]).normal(size=len(names)), strict=True))
     aged = ratings.assign(age=ratings[RATER].map(age))
     operator, drawn = faces.operator, Drawn(permutations=options["permutations"], seed=options["seed"])
     return _of_common_images(ratings, lambda: {
-        "regions": compare_regions(ratings, operator, PENALTY, **drawn),
-        "region_shares": compare_regions(ratings, operator, PENALTY, summary="share", **drawn),
         "variables": compare_by_variable(aged, "age", operator, PENALTY, **drawn),
         "pixels": _compare_maps(ratings, options),
     })  # fmt: skip
@@ -314,8 +311,6 @@ CALIBRATED = {
     "agreement": ("agreement", "spread"),
     "trait_space": ("trait_space", "similarity"),
     "performance": ("performance",),
-    "regions": ("regions",),
-    "region_shares": ("region_shares",),
     "variables": ("variables",),
     "pixels": ("pixels",),
 }

@@ -34,8 +34,8 @@ REFERENCES = {
         "Signal Processing Magazine, 39(4), 40–58. https://doi.org/10.1109/MSP.2022.3153277"
     ),
     "hammond": (
-        "Hammond, K. R., Hursch, C. J., & Todd, F. J. (1964). Analyzing the components of clinical inference. "
-        "Psychological Review, 71(6), 438–456. https://doi.org/10.1037/h0040736"
+        "Hammond, K. R., Hursch, C. J., & Todd, F. J. (1964). Analyzing the components of clinical "
+        "inference. Psychological Review, 71(6), 438–456. https://doi.org/10.1037/h0040736"
     ),
     "holm": (
         "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
@@ -376,10 +376,10 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     if "use" in results.comparisons:
         text += (
             "Each rater’s ratings were regressed on the cues of all regions, which are the parts of a "
-            "prediction that was fitted to all raters (cue utilisation in the sense of the lens model; Hammond "
-            "et al., 1964). Groups were compared in the range of the scale, in noise and, at the same range, "
-            "in the use of each region, by a bootstrap that draws raters and the persons shown together, with "
-            "the maximum over regions and traits. "
+            "prediction that was fitted to all raters (cue utilisation in the sense of the lens model; "
+            "Hammond et al., 1964). Groups were compared in the range of the scale, in noise and, at the same "
+            "range, in the use of each region, by a bootstrap that draws raters and the persons shown "
+            "together, with the maximum over regions and traits. "
         )
         cited.append("hammond")
     if results.pixel_tests is not None:
