@@ -22,7 +22,7 @@ from traitlens.report.known_tables import COMPARISONS, INTERVAL
 from traitlens.report.sentences import ANSWERS, TESTS
 
 TESTED = {"p", "p_corrected", "p_family", "crossed_p", INTERVAL}
-COUNTED_ELSEWHERE = {"use"}
+COUNTED_ELSEWHERE = {"use", "range", "noise"}
 """Tests that `traitlens validate` counts on drawn faces."""
 
 

@@ -201,7 +201,7 @@ CHANGES = {
         lambda folder: edit_settings(
             folder, ("[folds]", '[faces.regions]\n"chin" = [152, 148, 176, 400, 377]\n\n[folds]')
         ),
-        {"region_labels", "maps", "altered_faces", *REGIONAL, "cues", *REFITTED, "report"},
+        {"region_labels", "maps", "altered_faces", *REGIONAL, *USE, *REFITTED, "report"},
     ),
     "readout.grid": (
         setting(("grid = 2", "grid = 1")),
@@ -211,14 +211,14 @@ CHANGES = {
         setting(("block2_pool", "block1_pool")),
         {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
     ),
-    "readout.sharing": (setting(("grid = 2", "grid = 2\nsharing = 0.5")), {*READOUTS, "report"}),
+    "readout.sharing": (setting(("grid = 2", "grid = 2\nsharing = 0.5")), {*READOUTS, "report"} - {"utilisation", "compare_use"}),
     "readout.mirror": (
         setting(("grid = 2", "grid = 2\nmirror = true")),
         {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
     ),
     "readout.method": (
         setting(('method = "ridge"', 'method = "dense"')),
-        {"features", *READOUTS, "answers", "report"} - {"altered_faces", "cues"},
+        {"features", *READOUTS, "answers", "report"} - {"altered_faces", *USE},
     ),
     "relevance.method": (
         setting(("[comparison]", '[relevance]\nmethod = "lrp.z"\n\n[comparison]')),

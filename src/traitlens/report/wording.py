@@ -377,8 +377,8 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         text += (
             "Each rater’s ratings were regressed on the cues of all regions, which are the parts of a "
             "prediction that was fitted to all raters (cue utilisation in the sense of the lens model; "
-            "Hammond et al., 1964). Groups were compared in the range of the scale, in noise and, at the same "
-            "range, in the use of each region, by a bootstrap that draws raters and the persons shown "
+            "Hammond et al., 1964). Groups were compared in the range of the scale, in noise and, at the "
+            "same range, in the use of each region, by a bootstrap that draws raters and the persons shown "
             "together, with the maximum over regions and traits. "
         )
         cited.append("hammond")

@@ -56,7 +56,8 @@ def utilisation(work: Work) -> None:
 def compare(work: Work) -> None:
     """Write the tests of range, noise and use, and which regions cannot be told apart."""
     traits = predicted_traits(work.read(PREDICTABILITY))
-    ratings, cues = work.value("ratings"), common_cues(work)
+    ratings, cues, within = work.value("ratings"), common_cues(work), work.value("settings.comparison.within")
+    array = cue_array(work.read(IMAGE_CUES))
     learn = len(work.value("folds")) <= MOST_IMAGES_ANEW
     if not traits:
         work.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
@@ -65,9 +66,9 @@ def compare(work: Work) -> None:
     identities = work.value("folds").set_index(IMAGE)[IDENTITY]
     tests = compare_use(
         ratings[ratings[TRAIT].isin(traits)],
-        cue_array(work.read(IMAGE_CUES)).sel({TRAIT: traits}),
+        array.sel({TRAIT: traits}),
         identities,
-        within=work.value("settings.comparison.within"),
+        within=within,
         draws=DRAWS,
         relearn=cues.relearn if learn else None,
         draws_anew=DRAWS_ANEW,
