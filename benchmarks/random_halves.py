@@ -25,8 +25,8 @@ from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_use import by_question, compare_use
 from traitlens.comparison.common_cues import CommonCues, pool_targets
-from traitlens.pipeline import Run
 from traitlens.study.reading import Study
+from traitlens.verbs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 80

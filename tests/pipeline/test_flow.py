@@ -211,7 +211,10 @@ CHANGES = {
         setting(("block2_pool", "block1_pool")),
         {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
     ),
-    "readout.sharing": (setting(("grid = 2", "grid = 2\nsharing = 0.5")), {*READOUTS, "report"} - {"utilisation", "compare_use"}),
+    "readout.sharing": (
+        setting(("grid = 2", "grid = 2\nsharing = 0.5")),
+        {*READOUTS, "report"} - {"utilisation", "compare_use"},
+    ),
     "readout.mirror": (
         setting(("grid = 2", "grid = 2\nmirror = true")),
         {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},

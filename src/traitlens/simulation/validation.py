@@ -16,14 +16,14 @@ from traitlens.comparison.calibration import (
     pool_rates,
 )
 from traitlens.comparison.planted_faces import Condition, PlantedFaces, drawn_faces, faces_of_cues
+from traitlens.computing.machine import Machine
 from traitlens.digests import digest
-from traitlens.pipeline.machine import Machine
-from traitlens.pipeline.verbs import Run
 from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.raters import TRAITS, RatingBehaviour
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
+from traitlens.verbs import Run
 from traitlens.watching import Silent, Watcher
 from traitlens.words import FOLD, IDENTITY, IMAGE, RATING, TRAIT
 

@@ -26,8 +26,8 @@ from traitlens.comparison.utilisation import (
     rater_utilisation,
     summarise_utilisation,
 )
+from traitlens.computing.blocks import blocks_of
 from traitlens.faces.masks import joined_name
-from traitlens.pipeline.blocks import blocks_of
 from traitlens.pipeline.stages.cues import common_cues
 from traitlens.pipeline.work import Work
 from traitlens.words import IDENTITY, IMAGE, REGION, TRAIT
