@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tests.tiny import add_backbone
-from traitlens.pipeline.verbs import run
 
 from traitlens.pipeline import check
 from traitlens.problems import StudyError
+from traitlens.verbs import run
 
 SCHEMES = (
     "complete",

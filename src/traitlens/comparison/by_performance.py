@@ -229,11 +229,11 @@ def transfer_table(
         observed = part.pivot_table(index=IMAGE, columns=across, values=OBSERVED, observed=True)
         predicted = part.pivot_table(index=IMAGE, columns=across, values=PREDICTED, observed=True)
         for source in observed.columns:
-            own = predicted[source].corr(observed[source])
+            own = _correlate(pd.concat([predicted[source], observed[source]], axis=1).dropna().to_numpy())
             for target in observed.columns:
                 both = pd.concat([predicted[source], observed[target]], axis=1).dropna().to_numpy()
-                r = float(np.corrcoef(both.T)[0, 1])
-                shared = float(observed[source].corr(observed[target]))
+                r = _correlate(both)
+                shared = _correlate(observed[[source, target]].dropna().to_numpy())
                 row = {kept: fixed, "fitted_on": source, "predicting": target, "r": r, "n": len(both)}
                 row |= {"r_own": own, "predicts_other_better": bool(source != target and r > max(own, 0))}
                 row["ratings_r"] = shared
@@ -248,3 +248,10 @@ def transfer_table(
                     row["ratings_r_corrected"] = 1.0 if source == target else corrected
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _correlate(pairs: np.ndarray) -> float:
+    """Correlate two columns; NaN with fewer than three rows, or where one is constant."""
+    if len(pairs) < 3 or (np.ptp(pairs, axis=0) == 0).any():
+        return np.nan
+    return float(np.corrcoef(pairs.T)[0, 1])

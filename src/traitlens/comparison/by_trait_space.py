@@ -80,6 +80,26 @@ def _center_known(values: np.ndarray, known: np.ndarray, n: np.ndarray) -> np.nd
     return np.where(known, values - mean[..., None], 0)
 
 
+_COLUMNS = [
+    "group_1",
+    "group_2",
+    "trait_1",
+    "trait_2",
+    "r_1",
+    "r_2",
+    "expected",
+    "estimate",
+    "statistic",
+    "p",
+    "p_corrected",
+    "similarity",
+    "similarity_p",
+    "n",
+    "n_permutations",
+    "smallest_p",
+]
+
+
 def compare_trait_space(
     ratings: pd.DataFrame,
     *,
@@ -116,6 +136,8 @@ def compare_trait_space(
     tables = []
     for pair in pairs_of_groups(ratings, groups):
         both = ratings_of_pair(ratings, pair)
+        if both[TRAIT].nunique() < 2:
+            continue
         raters, sample = make_sample(both, pair, permutations, seed, within)
         space = TraitMeans(both, raters)
         (first, second), n = space.correlate(sample.labels[None])
@@ -153,7 +175,7 @@ def compare_trait_space(
                 }
             )
         )
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_COLUMNS)
 
 
 def _row_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -312,13 +312,65 @@ def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None
     Returns
     -------
     list of (str, str)
-        All pairs in the order of the alphabet, or the one given.
+        The pairs with a trait that can be compared, in the order of the alphabet, or the one given; all pairs
+        where none can.
     """
-    return [groups] if groups else list(combinations(sorted(ratings[GROUP].unique()), 2))
+    if groups:
+        return [groups]
+    pairs = list(combinations(sorted(ratings[GROUP].unique()), 2))
+    if not {RATER, TRAIT, IMAGE} <= set(ratings.columns):
+        return pairs
+    return [pair for pair in pairs if comparable_traits(ratings, pair)] or pairs
+
+
+def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]:
+    """List the traits on which two groups can be compared.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait.
+    pair : (str, str)
+        The groups.
+
+    Returns
+    -------
+    list of str
+        Traits that two raters of each group rated at least, on three images at least that both groups rated.
+    """
+    both = ratings[ratings[GROUP].isin(pair)]
+    raters = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique()
+    groups = (raters >= 2).groupby(level=TRAIT).sum()
+    rated_by = both.groupby([TRAIT, IMAGE], observed=True)[GROUP].nunique()
+    images = (rated_by == 2).groupby(level=TRAIT).sum()
+    return [str(trait) for trait in groups.index if groups[trait] == 2 and images[trait] >= 3]
+
+
+def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Find what all groups have in common.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        group, image, trait.
+
+    Returns
+    -------
+    images : list of str
+        Images that every group rated on each of these traits.
+    traits : list of str
+        Traits that every group rated.
+    """
+    number = ratings[GROUP].nunique()
+    groups = ratings.groupby(TRAIT, observed=True)[GROUP].nunique()
+    traits = list(groups.index[groups == number])
+    rated = ratings.loc[ratings[TRAIT].isin(traits), [GROUP, IMAGE, TRAIT]].drop_duplicates()
+    counts = rated.groupby(IMAGE, observed=True).size()
+    return list(counts.index[counts == number * len(traits)]), traits
 
 
 def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
-    """Select the ratings of two groups, and the traits that two raters of each group rated at least.
+    """Select the ratings of two groups on the traits of :func:`comparable_traits`.
 
     Repeated ratings are averaged where the groups repeated the same share of their ratings; else first
     ratings are used, because averages would make one group's ratings more reliable.
@@ -345,13 +397,10 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
             Problem("ratings are averages without raters", "a test between groups needs each rater's ratings")
         )
     both = ratings[ratings[GROUP].isin(pair)]
-    counts = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique()
-    several = counts[counts >= 2].reset_index()[TRAIT].value_counts()
-    shared = several.index[several == 2]
-    if not len(shared):
-        raise TraitlensError(
-            Problem(f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated")
-        )
+    shared = comparable_traits(ratings, pair)
+    if not shared:
+        what = f"groups {pair[0]!r} and {pair[1]!r} have no trait that two raters of each rated"
+        raise TraitlensError(Problem(what, "three images at least that both groups rated are needed"))
     return _with_equal_repeats(both[both[TRAIT].isin(shared)], pair)
 
 

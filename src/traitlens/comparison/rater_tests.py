@@ -105,7 +105,7 @@ def contrast(
     """
     values = values - basis @ (basis.T @ values)
     own = group - (group @ basis) @ basis.T
-    size = np.maximum((own**2).sum(axis=1, keepdims=True), 1e-300)
+    size = np.maximum((own**2).sum(axis=1, keepdims=True), 1e-150)
     estimate = own @ values / size
     leverage = (basis**2).sum(axis=1) + own**2 / size
     weight = np.where(leverage < 1 - 1e-9, own**2 / np.maximum(1 - leverage, 1e-9), 0) / size**2

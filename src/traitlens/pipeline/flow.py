@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from traitlens import artifacts as a
+from traitlens.comparison.exchange import comparable_traits, pairs_of_groups, shared_ratings
 from traitlens.pipeline import costs
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Stage
 from traitlens.readouts.registry import find_readout
 from traitlens.relevance.methods import METHODS
-from traitlens.words import IMAGE
+from traitlens.words import FOLD, IDENTITY, IMAGE
 
 Condition = Callable[[Context], str | None]
 
@@ -41,6 +42,26 @@ def no_raters(context: Context) -> str | None:
 def one_group(context: Context) -> str | None:
     """Return why groups are not compared."""
     return None if len(context.study.groups) > 1 else "the study has one group of raters"
+
+
+def nothing_comparable(context: Context) -> str | None:
+    """Return why no two groups can be compared."""
+    ratings = context.study.ratings
+    if any(comparable_traits(ratings, pair) for pair in pairs_of_groups(ratings)):
+        return None
+    return "no two groups rated the same trait on the same images, with two raters each"
+
+
+def too_little_shared(context: Context) -> str | None:
+    """Return why readouts of groups cannot be refitted: too few images were rated by all."""
+    images, _ = shared_ratings(context.study.ratings)
+    folds = context.value("folds").set_index(IMAGE).loc[images]
+    outside = [
+        folds[IDENTITY][folds[FOLD] != fold].nunique() for fold in context.value("folds")[FOLD].unique()
+    ]
+    if min(outside) >= 3:
+        return None
+    return "it needs images that every group rated on every trait, and there are too few"
 
 
 def one_trait(context: Context) -> str | None:
@@ -121,7 +142,15 @@ def no_variables(context: Context) -> str | None:
     return None if wanted else "comparison.variables is empty in study.toml"
 
 
-REFITTED = unless(no_raters, no_permutations, switched_off("regions"), several_spaces, not_linear, faceless)
+REFITTED = unless(
+    no_raters,
+    no_permutations,
+    switched_off("regions"),
+    several_spaces,
+    not_linear,
+    faceless,
+    too_little_shared,
+)
 
 
 def _images(context: Context) -> int:
@@ -374,7 +403,7 @@ FLOW: tuple[Stage, ...] = (
         "comparisons.ratings",
         ("ratings", "settings.comparison.reference", "settings.comparison.covariates", WITHIN, *PERMUTATIONS),
         (a.IMAGE_TESTS, a.MEANS, a.RELIABILITY_TESTS, a.AGREEMENT_TESTS, a.MISSING_TESTS),
-        unless(no_raters, one_group, no_permutations),
+        unless(no_raters, one_group, no_permutations, nothing_comparable),
     ),
     Stage(
         "compare_trait_space",
@@ -382,7 +411,7 @@ FLOW: tuple[Stage, ...] = (
         "comparisons.trait_space",
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TRAIT_SPACE,),
-        unless(no_raters, one_group, one_trait, no_permutations),
+        unless(no_raters, one_group, one_trait, no_permutations, nothing_comparable),
     ),
     Stage(
         "transfer_groups",

@@ -22,7 +22,7 @@ from traitlens.artifacts import (
 from traitlens.comparison.by_performance import compare_performance, match_reliability
 from traitlens.comparison.by_region import rater_regions
 from traitlens.comparison.by_variable import compare_by_variable
-from traitlens.comparison.exchange import pairs_of_groups
+from traitlens.comparison.exchange import pairs_of_groups, shared_ratings
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
@@ -108,7 +108,7 @@ def compute_region_kernels(work: Work) -> None:
 
 
 def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
-    """Read what refits need, for the images that were rated on every trait.
+    """Read what refits need, for the images that every group rated on every trait.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
         np.asarray(work.read(REGION_KERNELS)),
         areas,
     )
-    traits = ratings.groupby(IMAGE)[TRAIT].nunique()
-    rated = set(traits.index[traits == len(work.value("traits"))])
-    return operator.take(rated), ratings[ratings[IMAGE].isin(rated)]
+    images, traits = shared_ratings(ratings)
+    rated = ratings[IMAGE].isin(images) & ratings[TRAIT].isin(traits)
+    return operator.take(set(images)), ratings[rated]
 
 
 def read_penalties(work: Work) -> dict[str, float]:
