@@ -112,6 +112,25 @@ def better_than_chance(performance: pd.DataFrame) -> pd.Series:
     return found.astype(bool)
 
 
+def not_predicted(results: Results) -> list[str]:
+    """List the readouts that predict no better than chance.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of str
+        "trait (group)" of each.
+    """
+    if results.performance is None:
+        return []
+    own = results.performance[~better_than_chance(results.performance)]
+    return [f"{trait} ({group})" for trait, group in zip(own[TRAIT], own[GROUP], strict=True)]
+
+
 def _predicted(results: Results) -> set[tuple[str, str]] | None:
     """List group and trait of the readouts that predict better than chance; None where this is unknown."""
     if results.performance is None:

@@ -10,7 +10,7 @@ from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger, tabulate_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
-from traitlens.report.findings import say_confusions, say_in_apa_style
+from traitlens.report.findings import not_predicted, say_confusions, say_in_apa_style
 from traitlens.report.known_tables import print_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
@@ -189,14 +189,17 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
         [
             row[TRAIT], row[GROUP], count(row.get("n_images")), count(row.get("n_identities")),
             bounded(row.get("r")), interval(row.get("ci_low"), row.get("ci_high")), probability(row.get("p")),
-            bounded(row.get("r2")), decimal(row.get("rmse")), bounded(row.get("ceiling_r")), _reached(row),
+            probability(row.get("p_corrected")), bounded(row.get("r2")), decimal(row.get("rmse")),
+            bounded(row.get("ceiling_r")), _reached(row),
         ]
         for row in _rows(results.performance, results)
     ]  # fmt: skip
-    columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "R²", "RMSE",
-               "Ceiling of r", "r / ceiling"]  # fmt: skip
+    columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "p (corrected)", "R²",
+               "RMSE", "Ceiling of r", "r / ceiling"]  # fmt: skip
     section.tables.append(
-        leave_out_empty("Out-of-sample performance. RMSE is in rating points.", columns, rows)
+        leave_out_empty(
+            f"Out-of-sample performance. RMSE is in rating points. {_say_intervals(results)}", columns, rows
+        )
     )
     if "ceiling_r" not in results.performance or results.performance["ceiling_r"].isna().all():
         section.notes.append("Noise ceilings are left out: they need the ratings of single raters.")
@@ -211,10 +214,24 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
     return section
 
 
+def _say_intervals(results: Results) -> str:
+    """Say what the intervals of r are intervals of."""
+    assert results.performance is not None
+    kinds = set(results.performance.get("interval", pd.Series(dtype=object)).dropna())
+    if kinds == {"new faces"}:
+        return "Intervals and p are for new faces with refitted readouts; p is corrected over the table."
+    if "these readouts" in kinds:
+        return (
+            "Intervals are for new faces and these readouts, held fixed, where p is missing: such readouts "
+            "cannot be refitted for every permutation."
+        )
+    return ""
+
+
 def _reached(row: Mapping[Any, Any]) -> str:
     """Write r as a share of its ceiling."""
     r, ceiling = row.get("r"), row.get("ceiling_r")
-    if not (is_number(r) and is_number(ceiling)) or not float(ceiling or 0) > 0:
+    if not (is_number(r) and is_number(ceiling)) or not (float(ceiling or 0) > 0 and float(r or 0) > 0):
         return "–"
     return f"{100 * float(r or 0) / float(ceiling or 1):.0f}%".replace("-", "−")
 
@@ -234,6 +251,12 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
         section.notes.append("This part is left out: the results hold no relevance maps.")
         return section
     section.paragraphs += [describe_signs(results), _SCALE]
+    missed = not_predicted(results)
+    if missed:
+        section.notes.append(
+            f"Maps of {several(missed)} show readouts that predict no better than chance: nothing about "
+            "the face follows from them."
+        )
     if "average_maps" in drawings:
         section.paragraphs.append(
             "In average maps relevance runs along the prediction: red pixels raised the prediction where "
