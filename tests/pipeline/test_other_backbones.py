@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.tiny import add_backbone
+from tests.toy_readout import Covariance, covariance_registered
 
 from traitlens.arrays import open_arrays
 from traitlens.features.preprocessing import PREPROCESSINGS
@@ -75,6 +76,23 @@ def test_layers_that_were_trained_on_are_explained_and_saved_by_a_run(done, tmp_
     predicted = first.predict({first.space: features[:1]})[0]
     assert float(maps.sum()) == pytest.approx(predicted - first.mean, rel=0.01)
     tuned.close()
+
+
+def test_a_readout_that_its_user_registers_goes_from_a_study_to_the_report(done, tmp_path):
+    settings = done.study.settings
+    readout = settings.readout.model_copy(update={"method": "covariance", "grid": 2})
+    study = replace(done.study, settings=settings.model_copy(update={"readout": readout}))
+    with covariance_registered():
+        mine = Run(study, tmp_path / "results", done.machine)
+        mine.report()
+        html = mine.check_maps(images=2).read_text("utf-8")
+        models = TraitModels.load(mine.results / "models")
+        mine.close()
+    assert {type(readout) for readout in models.readouts} == {Covariance}
+    assert "Weights were covariances at block2_pool." in html
+    assert np.isfinite(open_arrays(mine.results / "maps.zarr").relevance.to_numpy()).all()
+    null = pd.read_csv(mine.results / "checks" / "null_maps.csv")
+    assert set(null["null"]) >= {"shuffled readout", "shuffled network"}
 
 
 def test_a_model_whose_network_is_not_there_says_how_to_add_it(done, monkeypatch, tmp_path):

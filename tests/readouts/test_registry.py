@@ -1,113 +1,31 @@
 """A readout that the package does not know, registered by its user: it goes every way that the others go."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from tests.report.test_wording import results_with
+from tests.toy_readout import COVARIANCE, Covariance, covariance_registered
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.features.spaces import FeatureSpace
-from traitlens.features.taps import Tap
 from traitlens.map_checks.scrambled_models import random_readouts
 from traitlens.problems import TraitlensError
-from traitlens.readouts import registry
-from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.folds import assign_folds
-from traitlens.readouts.readout import LinearPart, Readout
-from traitlens.readouts.registry import METHODS, FitContext, ReadoutMethod, find_readout, register
+from traitlens.readouts.registry import METHODS, FitContext, find_readout, register
 from traitlens.readouts.saved import TraitModels
 from traitlens.relevance.attribution import analyze, explain_with_ledger
 from traitlens.report.wording import describe_methods
 from traitlens.study.settings import ReadoutSettings
 
 
-@dataclass(frozen=True, eq=False)
-class Covariance(Readout):
-    """A readout whose weights are the covariances of features and ratings."""
-
-    kind = "covariance"
-    label = "covariance"
-    is_linear = True
-    group: str
-    trait: str
-    fold: int
-    weight: np.ndarray
-    reference: np.ndarray
-    mean: float
-    space: FeatureSpace
-
-    @property
-    def spaces(self):
-        return (self.space,)
-
-    def linear_parts(self):
-        return (LinearPart(self.space, self.weight, self.reference),)
-
-    def predict(self, features):
-        deviation = features[self.space] - self.reference
-        return self.mean + np.einsum("icyx,cyx->i", deviation, self.weight)
-
-    def tensors(self):
-        return {"weight": self.weight, "reference": self.reference}
-
-    @classmethod
-    def restore(cls, stored):
-        weight = stored.take("weight", (None, None, None))
-        reference = stored.take("reference", weight.shape)
-        names = (stored.group, stored.trait, stored.fold)
-        return cls(*names, weight, reference, stored.mean, stored.spaces[0])
-
-    def shuffled(self, rng):
-        return replace(self, weight=rng.permutation(self.weight.ravel()).reshape(self.weight.shape))
-
-
-def fit_covariance(features, targets, folds, seed=0, progress=None, scale=1.0):
-    ((space, values),) = features.items()
-    matrix = lay_out_targets(targets, folds["image"])
-    predicted, readouts = np.full(matrix.ratings.shape, np.nan), []
-    for column, (group, trait) in enumerate(matrix.names):
-        for fold in sorted(folds["fold"].unique()):
-            inside = (folds["fold"] == fold).to_numpy()
-            ratings, reference = matrix.ratings[~inside, column], values[~inside].mean(0)
-            weight = np.tensordot(ratings - ratings.mean(), values[~inside] - reference, 1) / len(ratings)
-            readout = Covariance(
-                group,
-                trait,
-                int(fold),
-                (scale * weight).astype(np.float32),
-                reference,
-                float(ratings.mean()),
-                space,
-            )
-            predicted[inside, column] = readout.predict({space: values[inside]})
-            readouts.append(readout)
-    choices = pd.DataFrame([{"group": one.group, "trait": one.trait, "fold": one.fold} for one in readouts])
-    return FittedReadouts(
-        tuple(readouts), tabulate_predictions(matrix, predicted, folds), choices, method="covariance"
-    )
-
-
-COVARIANCE = ReadoutMethod(
-    "covariance",
-    Covariance,
-    fit_covariance,
-    lambda settings: (f"Weights were covariances at {settings.tap}. ", ("cao",)),
-    lambda settings: {FeatureSpace(Tap(settings.tap, settings.grid)): 1.0},
-    lambda _settings, context: {"scale": 1e-4 * (1 + context.seed)},
-)
-
-
 @pytest.fixture
-def registered(monkeypatch):
-    monkeypatch.setattr(registry, "METHODS", dict(METHODS))
-    monkeypatch.setattr("traitlens.report.wording.METHODS", registry.METHODS)
-    register(COVARIANCE)
-    return find_readout("covariance")
+def registered():
+    with covariance_registered() as method:
+        yield method
 
 
 @pytest.fixture

@@ -46,7 +46,8 @@ def ledger(work: Work) -> None:
 def null_maps(work: Work) -> None:
     """Write the similarity of the maps with those of scrambled readouts, networks and ratings."""
     sample = read_sample(work)
-    linear = all(readout.is_linear for readout in sample.readouts)
+    # Linear readouts of other methods than ridge regression choose no penalty to refit them with.
+    linear = all(readout.is_linear for readout in sample.readouts) and "penalty" in work.read(CHOICES)
     refit = partial(_refit, work, sample) if linear else None
     work.write(NULL_MAPS, compare_with_nothing(sample, refit, work.advance))
 
