@@ -13,7 +13,7 @@ from traitlens.artifacts import ARTIFACTS, Artifact
 from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
-from traitlens.words import GROUP, IMAGE, TRAIT
+from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
 """Files that the report itself writes before it reads the results."""
@@ -125,6 +125,13 @@ class Results:
         return value
 
 
+NEEDED = {
+    a.PERFORMANCE.path: (GROUP, TRAIT, "r"),
+    a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
+}
+"""Columns that figures take for granted; all but names hold numbers."""
+
+
 def read_results(folder: Path) -> Results:
     """Read a results folder.
 
@@ -167,7 +174,8 @@ def read_results(folder: Path) -> Results:
             return None
         # A file of a stranger may fail in any way; what a codec or a parser raises is not documented.
         except Exception as error:
-            problems.append(Problem(f"cannot be read ({error})", "run the study again", artifact.path))
+            text = " ".join(str(error).split())[:200] or type(error).__name__
+            problems.append(Problem(f"cannot be read ({text})", "run the study again", artifact.path))
             return None
 
     def read_all(below: str) -> dict[str, pd.DataFrame]:
@@ -212,7 +220,27 @@ def _read(artifact: Artifact, folder: Path) -> Any:
     if artifact.path.endswith(".zarr"):
         return _open(artifact.of(folder))
     value = artifact.read(folder)
+    if fault := _find_fault(artifact, value):
+        raise TraitlensError(Problem(fault, "run the study again", artifact.path))
     return value if not isinstance(value, pd.DataFrame) or len(value) else None
+
+
+def _find_fault(artifact: Artifact, value: Any) -> str:
+    """Return why what was read cannot be a run's; empty if it can be."""
+    if artifact == a.STUDY:
+        names = [value.get("groups", []), value.get("traits", [])] if isinstance(value, dict) else [None]
+        if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in names):
+            return "does not list groups and traits by name"
+        if not isinstance(value.get("may_publish", {}), dict) or not isinstance(
+            value.get("settings", {}), dict
+        ):
+            return "does not hold settings and permissions by name"
+    for column in NEEDED.get(artifact.path, ()):
+        if column not in value:
+            return f"has no column {column!r}"
+        if column not in (GROUP, TRAIT) and not pd.api.types.is_numeric_dtype(value[column]):
+            return f"holds text in the column {column!r}"
+    return ""
 
 
 def _open(path: Path) -> xr.Dataset:
