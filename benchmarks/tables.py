@@ -27,10 +27,10 @@ import pandas as pd
 from traitlens import keeping
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.landmarks import _tabulate
+from traitlens.faces.prepared import read_points
 from traitlens.faces.regions import REGIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.pipeline.stages.faces import read_points
 from traitlens.pipeline.stages.maps import RegionTables, unite_regions
 from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance

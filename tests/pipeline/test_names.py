@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.tiny import add_backbone, edit_settings, make_study
@@ -97,6 +98,7 @@ def test_unknown_names_are_refused_with_the_nearest_known_one(tmp_path, name):
 
 WITHOUT_TORCH = """
 import sys
+from pathlib import Path
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] == "torch":
@@ -131,3 +133,19 @@ def test_status_and_check_need_neither_torch_nor_weights(study, tmp_path, tiny, 
     states = {stage["name"]: stage["state"] for stage in json.loads(found.stdout)["stages"]}
     assert states["landmarks"] == "current"
     assert "check_null_maps" in states
+
+
+def test_no_function_of_the_flow_has_more_than_seven_parameters():
+    import ast
+
+    from traitlens import pipeline
+
+    (folder,) = pipeline.__path__
+    long = []
+    for file in sorted(Path(folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                if len([one for one in names if one.arg not in ("self", "cls")]) > 7:
+                    long.append(f"{file.name}: {node.name}")
+    assert long == []

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
@@ -13,19 +11,13 @@ from traitlens import keeping
 from traitlens.arrays import map_coordinates, write_arrays
 from traitlens.artifacts import FACES, LANDMARKS, PREPARED, REGION_LABELS
 from traitlens.computing.blocks import blocks_of
-from traitlens.faces.cropping import Crop, prepare_image
+from traitlens.faces.cropping import prepare_image
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
+from traitlens.faces.prepared import N_POINTS, choose_crop, read_points
 from traitlens.faces.regions import region_labels, region_names
 from traitlens.pipeline.work import Work
-from traitlens.study.settings import FaceSettings
-from traitlens.words import IMAGE, POINT, X, Y
-
-N_POINTS = 478
-"""Points of the face mesh."""
-
-ROWS_AT_ONCE = 100_000
-"""Rows of `landmarks.csv` that are read at a time."""
+from traitlens.words import IMAGE, X, Y
 
 NO_LABEL = 255
 """Label of every pixel of an image without landmarks."""
@@ -103,71 +95,3 @@ def label_regions(work: Work) -> None:
     dataset = xr.Dataset(coords={IMAGE: images, "region": names, **map_coordinates(size)})
     with keeping.write_whole(work.file(REGION_LABELS)) as temporary:
         write_arrays(temporary, dataset, {"labels": ((IMAGE, Y, X), "u1")}, blocks())
-
-
-def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
-    """Choose what is kept of the images of a study.
-
-    Parameters
-    ----------
-    faces : FaceSettings
-        What the study says.
-    has_points : bool
-        Whether every image has landmarks.
-
-    Returns
-    -------
-    Crop
-        The crop.
-    """
-    name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
-    return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
-
-
-def average_face(prepared: xr.Dataset) -> np.ndarray:
-    """Average the prepared images, one at a time.
-
-    Parameters
-    ----------
-    prepared : Dataset
-        With pixels (image, y, x, colour).
-
-    Returns
-    -------
-    ndarray of uint8 (y, x, colour)
-        The average.
-    """
-    pixels = prepared["pixels"]
-    total = np.zeros(pixels.shape[1:])
-    for image in range(prepared.sizes[IMAGE]):
-        total += pixels[image].to_numpy()
-    return np.asarray((total / len(pixels)).round().astype(np.uint8))
-
-
-def read_points(path: Path) -> dict[str, np.ndarray]:
-    """Read `landmarks.csv` as one array per image.
-
-    Parameters
-    ----------
-    path : Path
-        image, point, x, y.
-
-    Returns
-    -------
-    dict of str to ndarray
-        (478, 2) by image, for the images that have every point.
-    """
-    pieces: dict[str, list[np.ndarray]] = {}
-    for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):
-        if table.empty:
-            break
-        images, rows = table[IMAGE].to_numpy(), table[[POINT, X, Y]].to_numpy(float)
-        starts = np.flatnonzero(np.append(True, images[1:] != images[:-1]))
-        for image, piece in zip(images[starts], np.split(rows, starts[1:]), strict=True):
-            pieces.setdefault(image, []).append(piece)
-    found = {}
-    for image, parts in pieces.items():
-        points = np.concatenate(parts)
-        if len(points) == N_POINTS:
-            found[image] = points[np.argsort(points[:, 0]), 1:]
-    return found

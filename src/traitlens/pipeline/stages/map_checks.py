@@ -18,6 +18,7 @@ from traitlens.artifacts import (
     REGION_TABLE,
     TARGETS,
 )
+from traitlens.faces.prepared import average_face
 from traitlens.map_checks.samples import (
     Sample,
     account_for,
@@ -29,7 +30,7 @@ from traitlens.map_checks.samples import (
     flip,
 )
 from traitlens.map_checks.scrambled_models import permute_targets
-from traitlens.pipeline.stages.faces import NO_LABEL, average_face
+from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.pipeline.work import Work

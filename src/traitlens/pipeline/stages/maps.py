@@ -24,10 +24,11 @@ from traitlens.artifacts import (
 )
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
+from traitlens.faces.prepared import average_face
 from traitlens.faces.regions import UNIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.costs import SAMPLE
-from traitlens.pipeline.stages.faces import NO_LABEL, average_face
+from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.pipeline.work import Work
