@@ -27,11 +27,11 @@ def confuse_regions(
 ) -> pd.DataFrame:
     """Plant a difference of use in each region in turn, and count in which regions it is called.
 
-    The study's own raters are permuted between groups, so that no difference is left, and ratings of one
-    group are moved along the study's own cue of a region. The cues that the test uses are fitted to other
-    ratings: those that the study's cues predict, with the residuals of the mean ratings in another order.
-    What is called elsewhere tells which regions go together on these faces. Profiles are relative: where a
-    group uses one region more at the same range, it uses all others a little less.
+    The study's own raters are permuted between groups, so that no difference is left, and ratings of the
+    groups are moved apart along the study's own cues: one group uses the region more, and the strongest other
+    region so much less that the range stays the same (see :func:`opposed`). The cues that the test uses are
+    fitted to other ratings: those that the study's cues predict, with the residuals of the mean ratings in
+    another order. What is called elsewhere tells which regions go together on these faces.
 
     Parameters
     ----------
@@ -60,36 +60,73 @@ def confuse_regions(
     -------
     DataFrame
         planted, region, size, called (share of studies and traits in which a difference planted in `planted`
-        is called in `region`), any_wrong (share of studies in which any other region is called in any
-        trait), studies.
+        is called in `region`; missing where that is the region that is used less), any_wrong (share of
+        studies in which, in any trait, a region is called that is neither of both), studies.
     """
     both = ratings_of_pair(ratings, pair)
     array = cues.array if traits is None else cues.array.sel({TRAIT: traits})
     design = make_design(both, array, identities, pair)
     strata = find_strata(both, design.raters, design.labels)
     rng = np.random.default_rng(seed)
-    shape = (studies, len(design.regions), len(design.traits), len(design.regions))
-    called = np.zeros(shape, bool)
+    regions = len(design.regions)
+    called = np.zeros((studies, regions, len(design.traits), regions), bool)
+    shifts = opposed(PairTest(design, strata, 1).observed.directions[0], size)
     orders = draw_labels(design.labels, strata, studies, seed)
     for number, labels in enumerate(np.concatenate(list(orders))):
         learnt = _learn_again(cues, design, rng)
-        for place in range(len(design.regions)):
-            planted = plant(design, labels, place, size)
+        for place, shift in enumerate(shifts):
+            planted = plant(design, labels, shift)
             test = PairTest(replace(planted, cues=learnt), strata, draws, number)
             called[number, place] = test.profile_differences()[1] <= ALPHA
         if progress:
             progress(1)
+    less = (shifts != 0) & ~np.eye(regions, dtype=bool)[:, None]
+    rates = np.where(less, np.nan, called.mean(axis=0))
     rows = []
     for place, name in enumerate(design.regions):
-        others = np.arange(len(design.regions)) != place
-        wrong = called[:, place][:, :, others].any(axis=(1, 2)).mean()
+        wrong = (called[:, place] & (shifts[place] == 0)).any(axis=(1, 2)).mean()
         for column, region in enumerate(design.regions):
-            rows.append((name, region, size, called[:, place, :, column].mean(), wrong, studies))
+            of_traits = rates[place, :, column]
+            known = of_traits[np.isfinite(of_traits)]
+            rows.append((name, region, size, known.mean() if len(known) else np.nan, wrong, studies))
     return pd.DataFrame(rows, columns=["planted", REGION, "size", "called", "any_wrong", "studies"])
 
 
-def plant(design: LensDesign, labels: np.ndarray, region: int, size: float) -> LensDesign:
-    """Move ratings of two groups apart along the cue of one region.
+def opposed(directions: np.ndarray, size: float) -> np.ndarray:
+    """Choose shifts of utilisation that leave the range as it is: one region more, the strongest other less.
+
+    Parameters
+    ----------
+    directions : ndarray of shape (trait, region)
+        Direction of the utilisation that groups share.
+    size : float
+        How much more the region is used.
+
+    Returns
+    -------
+    ndarray of shape (planted region, trait, region)
+        At right angles to the directions.
+
+    Examples
+    --------
+    >>> opposed(np.array([[0.8, 0.5, 0.1]]), 0.4)[1].tolist()
+    [[-0.25, 0.4, 0.0]]
+    """
+    traits, regions = directions.shape
+    shifts = np.zeros((regions, traits, regions))
+    for place in range(regions):
+        for trait, direction in enumerate(directions):
+            others = np.abs(direction)
+            others[place] = -1
+            other = int(others.argmax())
+            shifts[place, trait, place] = size
+            if direction[other] != 0 and direction[place] != 0:
+                shifts[place, trait, other] = -size * direction[place] / direction[other]
+    return shifts
+
+
+def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDesign:
+    """Move ratings of two groups apart along cues.
 
     Parameters
     ----------
@@ -97,25 +134,24 @@ def plant(design: LensDesign, labels: np.ndarray, region: int, size: float) -> L
         The study.
     labels : ndarray of int, shape (rater,)
         Groups, 0 and 1.
-    region : int
-        Number of the region.
-    size : float
-        Rating points per standard deviation of the cue; half of it is added to the first group's ratings and
-        half taken off the second group's.
+    shifts : ndarray of shape (trait, region)
+        Rating points per standard deviation of a cue; half of it is added to the first group's utilisation
+        and half taken off the second group's.
 
     Returns
     -------
     LensDesign
         The study with these groups and ratings.
     """
-    signs = np.where(labels == 0, 0.5, -0.5) * size
+    signs = np.where(labels == 0, 0.5, -0.5)
     moved = []
-    for trait, cues in zip(design.ratings, design.cues, strict=True):
+    for trait, cues, shift in zip(design.ratings, design.cues, shifts, strict=True):
+        along = cues @ shift
         if isinstance(trait.seen, np.ndarray):
-            shift = trait.seen * signs[:, None] * cues[:, region]
+            added = trait.seen * signs[:, None] * along
         else:
-            shift = trait.seen.multiply(signs[:, None]).multiply(cues[:, region]).tocsr()
-        moved.append(TraitRatings(trait.seen, trait.ratings + shift))
+            added = trait.seen.multiply(signs[:, None]).multiply(along).tocsr()
+        moved.append(TraitRatings(trait.seen, trait.ratings + added))
     return replace(design, labels=labels, ratings=tuple(moved))
 
 
