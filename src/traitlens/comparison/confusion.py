@@ -8,7 +8,13 @@ import pandas as pd
 from traitlens.comparison.by_use import ALPHA, PairTest, Progress
 from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.exchange import draw_labels, find_strata, ratings_of_pair
-from traitlens.comparison.utilisation import LensDesign, TraitRatings, make_design, standardise
+from traitlens.comparison.utilisation import (
+    LensDesign,
+    TraitRatings,
+    group_utilisation,
+    make_design,
+    standardise,
+)
 from traitlens.words import IMAGE, REGION, TRAIT
 
 
@@ -27,11 +33,11 @@ def confuse_regions(
 ) -> pd.DataFrame:
     """Plant a difference of use in each region in turn, and count in which regions it is called.
 
-    The study's own raters are permuted between groups, so that no difference is left, and ratings of the
-    groups are moved apart along the study's own cues: one group uses the region more, and the strongest other
-    region so much less that the range stays the same (see :func:`opposed`). The cues that the test uses are
-    fitted to other ratings: those that the study's cues predict, with the residuals of the mean ratings in
-    another order. What is called elsewhere tells which regions go together on these faces.
+    The groups' mean utilisation is made equal, the study's own raters are permuted between groups, and their
+    ratings are moved apart along the study's own cues: one group uses the region more, and the strongest
+    other region so much less that the range stays the same (see :func:`opposed`). The cues that the test uses
+    are fitted to other ratings: those that the study's cues predict, with the residuals of the mean ratings
+    in another order. What is called elsewhere tells which regions go together on these faces.
 
     Parameters
     ----------
@@ -71,11 +77,12 @@ def confuse_regions(
     regions = len(design.regions)
     called = np.zeros((studies, regions, len(design.traits), regions), bool)
     shifts = opposed(PairTest(design, strata, 1).observed.directions[0], size)
+    alike = plant(design, design.labels, -_group_differences(design))
     orders = draw_labels(design.labels, strata, studies, seed)
     for number, labels in enumerate(np.concatenate(list(orders))):
         learnt = _learn_again(cues, design, rng)
         for place, shift in enumerate(shifts):
-            planted = plant(design, labels, shift)
+            planted = plant(alike, labels, shift)
             test = PairTest(replace(planted, cues=learnt), strata, draws, number)
             called[number, place] = test.profile_differences()[1] <= ALPHA
         if progress:
@@ -153,6 +160,13 @@ def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDes
             added = trait.seen.multiply(signs[:, None]).multiply(along).tocsr()
         moved.append(TraitRatings(trait.seen, trait.ratings + added))
     return replace(design, labels=labels, ratings=tuple(moved))
+
+
+def _group_differences(design: LensDesign) -> np.ndarray:
+    """Utilisation of the first group less that of the second: (trait, region)."""
+    members = np.stack([design.labels == group for group in (0, 1)]).astype(float)
+    first, second = group_utilisation(design, members[:, None], np.ones((1, len(design.images))))[:, 0]
+    return np.asarray(first - second)
 
 
 def _learn_again(cues: CommonCues, design: LensDesign, rng: np.random.Generator) -> np.ndarray:

@@ -175,12 +175,16 @@ def say_confusions(results: Results) -> list[str]:
     table = results.use.get("confusions")
     if table is None or "planted" not in table:
         return []
+    tests = results.comparisons.get("use")
+    found = [] if tests is None else tests.loc[tests["called"], REGION].unique()
+    if table["planted"].isin(found).any():
+        table = table[table["planted"].isin(found)]
     wrong = table.groupby("planted")["any_wrong"].first().mean()
     apart = table[(table["planted"] != table[REGION]) & (table["called"] > CONFUSED)]
     text = (
         "How far places can be trusted here: differences of "
-        f"{decimal(table['size'].iloc[0])} rating points were planted in one region after the other, on this "
-        "study’s own faces and raters. A region other than the planted one was called in "
+        f"{decimal(table['size'].iloc[0])} rating points were planted on this study’s own faces and raters, in "
+        f"one region after the other ({several(list(table['planted'].unique()))}). A region other than the planted one was called in "
         f"{100 * wrong:.0f}% of these studies."
     )
     if len(apart):
