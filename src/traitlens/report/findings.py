@@ -182,9 +182,9 @@ def say_confusions(results: Results) -> list[str]:
     wrong = table.groupby("planted")["any_wrong"].first().mean()
     apart = table[(table["planted"] != table[REGION]) & (table["called"] > CONFUSED)]
     text = (
-        "How far places can be trusted here: differences of "
-        f"{decimal(table['size'].iloc[0])} rating points were planted on this study’s own faces and raters, in "
-        f"one region after the other ({several(list(table['planted'].unique()))}). A region other than the planted one was called in "
+        f"How far places can be trusted here: differences of {decimal(table['size'].iloc[0])} rating points "
+        "were planted on this study’s own faces and raters, in one region after the other "
+        f"({several(list(table['planted'].unique()))}). A region other than the planted one was called in "
         f"{100 * wrong:.0f}% of these studies."
     )
     if len(apart):
