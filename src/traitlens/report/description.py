@@ -2,11 +2,9 @@
 
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import traitlens
-from traitlens.digests import digest_file
 from traitlens.study.reading import Study
 from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, RATER
 
@@ -62,20 +60,3 @@ def describe_software() -> dict[str, Any]:
         "system": platform.platform(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
     }
-
-
-def digest_tables(folder: Path) -> dict[str, str]:
-    """Digest the tables and settings of a study.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-
-    Returns
-    -------
-    dict of str to str
-        SHA-256 by file name.
-    """
-    kinds = {".csv", ".toml", ".parquet"}
-    return {file.name: digest_file(file) for file in sorted(folder.iterdir()) if file.suffix in kinds}

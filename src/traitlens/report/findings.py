@@ -131,14 +131,6 @@ def not_predicted(results: Results) -> list[str]:
     return [f"{trait} ({group})" for trait, group in zip(own[TRAIT], own[GROUP], strict=True)]
 
 
-def _predicted(results: Results) -> set[tuple[str, str]] | None:
-    """List group and trait of the readouts that predict better than chance; None where this is unknown."""
-    if results.performance is None:
-        return None
-    own = results.performance[better_than_chance(results.performance)]
-    return set(zip(own[GROUP], own[TRAIT], strict=True))
-
-
 def _parts_of_face(results: Results) -> str:
     """Say which regions account for most of what each group's ratings share, trait by trait."""
     shares = results.use["shares"].dropna(subset=[SHARE])

@@ -16,11 +16,6 @@ _EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}
 _MOST = 6
 
 
-def thousandths(value: Any) -> str:
-    """Write a number with three decimals."""
-    return decimal(value, 3)
-
-
 def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
     """Write a confidence interval with its name."""
     return f"95% CI {interval(row[low], row[high], write)}"
