@@ -15,7 +15,7 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
-from traitlens.ratings.matrix import RatingMatrix, make_matrix
+from traitlens.ratings.matrix import RatingMatrix, make_matrix, shares_images
 from traitlens.words import GROUP, RATER, TRAIT
 
 FEWEST_RATERS = 3
@@ -242,7 +242,8 @@ def compare_agreement(
         group_1, group_2, trait, measure ("agreement": mean correlation of pairs of raters; "spread":
         standard deviation of a rater's ratings), mean_1, mean_2, estimate, ci_low, ci_high, statistic, p,
         p_corrected (family-wise over the traits of a measure), n_1, n_2, n_permutations, smallest_p.
-        Agreement is left out where a group has fewer than three raters.
+        Agreement is left out where a group has fewer than three raters, its interval where fewer than four
+        raters of a group share images.
     """
     tables = []
     for pair in pairs_of_groups(ratings, groups):
@@ -263,7 +264,7 @@ def compare_agreement(
         }
         found = [_compare_spread(matrices, members, sample)]
         if agreements:
-            found.insert(0, _compare_pairs_of_raters(agreements, members, sample))
+            found.insert(0, _compare_pairs_of_raters(agreements, matrices, members, sample))
         tables += [table.assign(group_1=pair[0], group_2=pair[1]) for table in found]
     columns = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
                "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
@@ -271,7 +272,10 @@ def compare_agreement(
 
 
 def _compare_pairs_of_raters(
-    agreements: dict[str, Agreement], members: dict[str, np.ndarray], sample: Sample
+    agreements: dict[str, Agreement],
+    matrices: dict[str, RatingMatrix],
+    members: dict[str, np.ndarray],
+    sample: Sample,
 ) -> pd.DataFrame:
     """Test the mean correlation of pairs of raters, all traits one family."""
 
@@ -291,6 +295,8 @@ def _compare_pairs_of_raters(
         freedom = total**2 / max(error_1**4 / freedom_1 + error_2**4 / freedom_2, 1e-300)
         width = stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(total)
         estimate = means[0] - means[1]
+        if not all(shares_images(matrices[trait], labels == group) for group in (0, 1)):
+            width = np.nan
         rows.append(
             {TRAIT: trait, "measure": "agreement", "mean_1": means[0], "mean_2": means[1]}
             | {"estimate": estimate, "ci_low": estimate - width, "ci_high": estimate + width}

@@ -14,12 +14,9 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Sample, detectable
-from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
+from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix, shares_images
 from traitlens.ratings.reliability import SplitHalf, split_half
 from traitlens.words import TRAIT
-
-FEWEST_RATERS = 4
-"""Raters of a group who are linked by images: with fewer, intervals are left out."""
 
 
 class ReliabilityDesign:
@@ -198,7 +195,7 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
             for group in (0, 1)
         ]
         low, high = _difference_interval(*halves)
-        if min(_smallest_block(matrix, labels == group) for group in (0, 1)) < FEWEST_RATERS:
+        if not all(shares_images(matrix, labels == group) for group in (0, 1)):
             low, high = np.nan, np.nan
         rows.append(
             {TRAIT: trait, "raters_compared": numbers[trait]}
@@ -224,11 +221,6 @@ def _at_number(found: SplitHalf, factor: float) -> SplitHalf:
 
     low, high = max(found.ci_low, -1.0), found.ci_high
     return SplitHalf(step(found.reliability), step(low), step(high), found.half_correlation, found.n_splits)
-
-
-def _smallest_block(matrix: RatingMatrix, keep: np.ndarray) -> int:
-    """Count the raters in the smallest set of raters who are linked by images they share."""
-    return int(np.bincount(find_blocks(~np.isnan(matrix.ratings[keep]))[0]).min())
 
 
 def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:

@@ -269,10 +269,18 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
     age = dict(zip(names, np.random.default_rng(options["seed"]).normal(size=len(names)), strict=True))
     aged = ratings.assign(age=ratings[RATER].map(age))
     operator, drawn = faces.operator, Drawn(permutations=options["permutations"], seed=options["seed"])
-    return _of_common_images(ratings, lambda: {
-        "variables": compare_by_variable(aged, "age", operator, PENALTY, **drawn),
-        "pixels": _compare_maps(ratings, options),
-    })  # fmt: skip
+
+    def make() -> dict[str, pd.DataFrame]:
+        """Make the tests."""
+        table = compare_by_variable(aged, "age", operator, PENALTY, **drawn)
+        level = table["measure"] == "level"
+        return {
+            "variables, mean ratings": table[level],
+            "variables, relevance": table[~level],
+            "pixels": _compare_maps(ratings, options),
+        }
+
+    return _of_common_images(ratings, make)
 
 
 def _of_common_images(
@@ -311,7 +319,7 @@ CALIBRATED = {
     "agreement": ("agreement", "spread"),
     "trait_space": ("trait_space", "similarity"),
     "performance": ("performance",),
-    "variables": ("variables",),
+    "variables": ("variables, mean ratings", "variables, relevance"),
     "pixels": ("pixels",),
 }
 """By table of `comparisons`: the tests and intervals of it that are counted here."""

@@ -115,7 +115,10 @@ def contrast(
         spread = part @ values**2 - 2 * estimate * ((part * own) @ values)
         spread = spread + estimate**2 * (part * own**2).sum(axis=1, keepdims=True)
         parts.append(np.maximum(spread, 0))
-        freedoms.append(np.maximum(side.sum(axis=1, keepdims=True) - 1, 1))
+        # Where few raters of a stratum carry the difference, their effective number is smaller.
+        squares = (part**2).sum(axis=1, keepdims=True)
+        effective = part.sum(axis=1, keepdims=True) ** 2 / np.where(squares > 0, squares, 1)
+        freedoms.append(np.maximum(effective - 1, 1))
     total = parts[0] + parts[1]
     below = parts[0] ** 2 / freedoms[0] + parts[1] ** 2 / freedoms[1]
     freedom = np.where(below > 0, total**2 / np.where(below > 0, below, 1), len(values) - 2)

@@ -96,6 +96,29 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return component, pattern.ravel()
 
 
+FEWEST_LINKED = 4
+"""Raters who share images with so few others leave no interval for what raters have in common."""
+
+
+def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
+    """Return whether all of some raters are linked by images that they share with three others at least.
+
+    Parameters
+    ----------
+    matrix : RatingMatrix
+        Ratings of one trait.
+    raters : ndarray of bool, shape (rater,)
+        The raters.
+
+    Returns
+    -------
+    bool
+        False where a set of linked raters has fewer than four.
+    """
+    component = find_blocks(~np.isnan(matrix.ratings[raters]))[0]
+    return bool(np.bincount(component).min() >= FEWEST_LINKED)
+
+
 def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     r"""Fit levels of raters and images by least squares.
 
