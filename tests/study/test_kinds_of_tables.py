@@ -311,6 +311,23 @@ def test_sheets_of_a_workbook(place):
         import_table(place / "book.xlsx", place / "two", place / "images", sheets=["mild"])
 
 
+def test_sheets_of_another_layout_are_left_out_and_named(place):
+    """F8."""
+    workbook(place, {"calm": wide(), "list": long()})
+    done = take(place, "book.xlsx")
+    assert len(done.study.ratings) == 72
+    (left,) = [entry for entry in done.account.left_out if entry.what == "sheet"]
+    assert left.why.startswith("has another layout than sheet 'calm'")
+
+
+def test_repeats_are_numbered_when_asked(place):
+    table = pd.concat([wide(), wide(8 - VALUES).iloc[:2]])
+    refused(place, table, match="row 8: has the same .* as row 2 .*--number-repeats")
+    done = take(place, table, number_repeats=True)
+    assert done.study.ratings["repeat"].astype(int).value_counts().to_dict() == {1: 72, 2: 24}
+    assert any("24 ratings are further judgements" in one for one in done.account.decided)
+
+
 def test_sheets_of_groups(place):
     """F8, F15: people of the same name in two groups are different people."""
     workbook(place, {"patients": wide(VALUES[:3]), "controls": wide(VALUES[3:])})
@@ -342,6 +359,16 @@ def test_words_among_numbers_are_told(place):
         import_table(_csv(place, table), place / "other", place / "images")
     kept = import_table(place / "again.csv", place / "kept", place / "images", missing=["Seen before"])
     assert (kept.account.used, kept.account.left_out_cells) == (69, 3)
+
+
+def test_a_column_of_an_image_that_holds_words_only_is_told(place):
+    """F10."""
+    table = wide(VALUES[:2]).astype(object)
+    table[FACES[4]] = ["", "skip"]
+    refused(place, table, match="row 3, column 'stim05.png': 'skip' is not a number")
+    divided = table.rename(columns={name: name.replace(".png", "_calm") for name in FACES})
+    with pytest.raises(StudyError, match="row 3, column 'stim05_calm': 'skip' is not a number"):
+        import_table(_csv(place, divided), place / "other", place / "images")
 
 
 def test_prefixes_of_ids_are_no_groups(place):

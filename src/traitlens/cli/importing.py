@@ -85,6 +85,9 @@ def import_table(
     by_number: Annotated[
         bool, typer.Option("--by-number", help="Match images by the numbers in their names alone.")
     ] = False,
+    number_repeats: Annotated[
+        bool, typer.Option("--number-repeats", help="Number judgements that stand twice in their order.")
+    ] = False,
     leave_out_absent: Annotated[
         bool, typer.Option("--leave-out-absent", help="Leave out ratings of images that are not there.")
     ] = False,
@@ -114,6 +117,7 @@ def import_table(
     chosen |= {"files_are": files_are, "missing": missing, "identity": identity, "by_number": by_number}
     chosen |= {"first_line": first_line, "encoding": encoding}
     chosen |= {"absent_images": "leave out" if leave_out_absent else None}
+    chosen |= {"number_repeats": number_repeats}
     if traits:
         chosen |= {"columns": columns or "traits", "spread": traits, "layout": "wide"}
     asked = not yes and messages.is_terminal and sys.stdin.isatty()

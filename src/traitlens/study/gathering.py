@@ -132,6 +132,11 @@ def gather(
         notes.problems += _by_cell(off[RATING], off, sources, what, "correct it, or say --missing CODE")
     else:
         _ask_for_codes(table, notes)
+    if mapping.number_repeats and REPEAT not in table:
+        keys = [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]
+        table = table.assign(**{REPEAT: table.groupby(keys, sort=False, dropna=False).cumcount() + 1})
+        again = int((table[REPEAT] > 1).sum())
+        notes.decided.append(f"{again} ratings are further judgements of the same image (--number-repeats)")
     _check_duplicates(table, sources, notes)
     return table
 
@@ -355,7 +360,7 @@ def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             )
             pairs.setdefault(key, (str(later[IMAGE]), 0))
             pairs[key] = (pairs[key][0], pairs[key][1] + 1)
-    advice = "remove one, or number the judgements in a column 'repeat'"
+    advice = "remove one, name the column that numbers judgements 'repeat', or say --number-repeats"
     for (place, row, before, row_before), (image, count) in list(pairs.items())[:MOST_LINES]:
         where = f"row {row_before}" if before == place else f"{before}, row {row_before}"
         named = " and ".join(key for key in keys if key != REPEAT)

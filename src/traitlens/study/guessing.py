@@ -186,6 +186,8 @@ def _guess(
     most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
     if chosen in (None, "images") and "image" not in known:
         if len(as_images) >= max(2, most):
+            # Words in a column of an image are told as faults, also where nothing else stands there.
+            as_images = [name for name in free if name in as_images or len(names.find(name)) == 1]
             return _columns_of_images(cells, _with_alike(free, as_images, cells), known)
         if divided is not None and len(divided[1]) == most:
             pattern, columns = divided
@@ -230,8 +232,8 @@ def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFra
 
 
 def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Tell whether a column of numbers has a name that the pattern divides."""
-    return re.search(pattern, name) is not None and _has_numbers(cells[name])
+    """Tell whether a column that is not empty has a name that the pattern divides."""
+    return re.search(pattern, name) is not None and bool((cells[name] != "").any())
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:

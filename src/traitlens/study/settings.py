@@ -223,6 +223,9 @@ class RatingsSettings(_Section):
         Encoding of text files, such as "mac_roman"; found where missing.
     by_number : bool, default False
         Whether images are matched by the number in their names alone, where no letters contradict.
+    number_repeats : bool, default False
+        Whether judgements of one rater, image and trait that stand twice are numbered in their order; else
+        they are refused.
     absent_images : {"refuse", "leave out"}, default "refuse"
         What becomes of ratings of images that are not in the folder; what is left out is listed.
     sheets : tuple of str
@@ -257,6 +260,7 @@ class RatingsSettings(_Section):
     first_line: int | None = Field(None, ge=1, le=10_000_000, examples=[2])
     encoding: str | None = Field(None, examples=["mac_roman"])
     by_number: bool = False
+    number_repeats: bool = False
     absent_images: Literal["refuse", "leave out"] = "refuse"
     sheets: tuple[str, ...] = ()
     files_are: Literal["traits", "groups", "raters", "parts"] | None = Field(None, examples=["groups"])

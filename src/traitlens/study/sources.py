@@ -193,6 +193,13 @@ def guess_sources(
         guess_mapping(source.sheet.cells, images, source.place, keep, source.sheet.labels, raters, **chosen)
     if problems or not guesses:
         raise StudyError(problems or Problem("holds no ratings", "check the table", sources[0].file))
+    first, reference = guesses[0]
+    for source, guess in guesses[1:]:
+        if source.several_sheets and source.file == first.file and _form(guess) != _form(reference):
+            why = f"has another layout than sheet {first.sheet.name!r}: {_form(guess)}"
+            left_out.append(LeftOut("sheet", source.sheet.name, why, file=source.file))
+    other = {entry.name for entry in left_out if entry.file == first.file}
+    guesses = [one for one in guesses if one[0].file != first.file or one[0].sheet.name not in other]
     kept = [source for source, _ in guesses]
     return kept, left_out, _unite(guesses, ImageNames(images))
 

@@ -96,6 +96,8 @@ def sheet_extent(path: Path) -> tuple[int, int]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             measure = _ods_extents if name == "content.xml" else _EXTENTS.get(Path(name).suffix.lower())
+            if measure is _xlsb_extents and Path(path).suffix.lower() != ".xlsb":
+                continue  # the settings of a printer
             if measure is not None:
                 with archive.open(name) as part:
                     row, column = measure(part)
