@@ -213,7 +213,7 @@ CHANGES = {
     ),
     "readout.sharing": (
         setting(("grid = 2", "grid = 2\nsharing = 0.5")),
-        {*READOUTS, "report"} - {"utilisation", "compare_use"},
+        {*READOUTS, "answers", "report"},
     ),
     "readout.mirror": (
         setting(("grid = 2", "grid = 2\nmirror = true")),

@@ -188,7 +188,6 @@ PERMUTATIONS = ("settings.comparison.permutations", "settings.seed")
 WITHIN = "settings.comparison.within"
 REFIT = (
     "ratings",
-    "traits",
     "folds",
     a.FEATURES,
     a.REGION_LABELS,
