@@ -31,10 +31,10 @@ from traitlens.faces.prepared import read_points
 from traitlens.faces.regions import REGIONS
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.pipeline.stages.maps import RegionTables, unite_regions
 from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance
 from traitlens.readouts.ridge import fit_ridge
+from traitlens.relevance.region_table import RegionTables, unite_regions
 from traitlens.study.reading import Study
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 import traitlens as tl
 from traitlens.arrays import open_arrays
 from traitlens.keeping import PARTIAL
-from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
 from traitlens.prediction.new_faces import explain_face, predict_new_faces, prepare_new_face
 from traitlens.problems import TraitlensError
 from traitlens.readouts.saved import TraitModels
+from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 from traitlens.verbs import Run, run

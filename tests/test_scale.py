@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from traitlens import keeping
+from traitlens.administration.status import examine_results
 from traitlens.arrays import open_arrays
 from traitlens.computing import Machine, engines
 from traitlens.keeping import PARTIAL
 from traitlens.pipeline import FLOW
-from traitlens.pipeline.status import examine_results
 from traitlens.problems import TraitlensError
 from traitlens.records import Records
 from traitlens.relevance.maps import MAP_SCALE, compress_maps

@@ -25,9 +25,9 @@ from traitlens.keeping import read_table
 from traitlens.pipeline.checking import check_tables
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
-from traitlens.pipeline.protocols import follow_protocol, with_maps_kept
 from traitlens.pipeline.run import Runner
 from traitlens.problems import StudyError, TraitlensError
+from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 from traitlens.watching import Watcher
 
@@ -178,7 +178,7 @@ class Run:
     @property
     def features(self) -> "dict[FeatureSpace, np.ndarray]":
         """What the readouts read of each image, (image, channel, row, column) by feature space."""
-        from traitlens.pipeline.stages.features import split_spaces
+        from traitlens.features.extraction import split_spaces
 
         spaces, shapes = list(self.context.spaces), self.context.backbone_facts.shapes
         return split_spaces(self._read(FEATURES, "features"), spaces, shapes)

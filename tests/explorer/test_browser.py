@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from traitlens import cli, keeping
-from traitlens.report.description import describe_study
+from traitlens.pipeline import FLOW
+from traitlens.pipeline.stages.report import describe_study
+from traitlens.pipeline.work import Work
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
 from traitlens.verbs import Run
@@ -41,7 +43,8 @@ def fitted(tmp_path_factory):
     run = Run(Study.load(folder))
     assert HOSTILE in run.study.traits
     run.fit()
-    keeping.write_json(run.results / "study.json", describe_study(run.study, run.prepared.attrs["crop"], []))
+    work = Work(run.context, FLOW[-1], engine=None, advance=None)
+    keeping.write_json(run.results / "study.json", describe_study(work))
     keeping.write_json(run.results / "provenance.json", {})
     (run.results / "regions.csv").write_text("image,group,trait,region\n")
     (run.results / "report.html").write_text(

@@ -20,9 +20,8 @@ from traitlens.faces.regions import (
     region_labels,
     region_names,
 )
-from traitlens.pipeline.stages.maps import unite_regions
 from traitlens.problems import TraitlensError
-from traitlens.relevance.region_table import sum_regions, tabulate_sums
+from traitlens.relevance.region_table import sum_regions, tabulate_sums, unite_regions
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "faces.py"
 spec = importlib.util.spec_from_file_location("faces_oracle", ORACLE)

@@ -497,7 +497,7 @@ def test_tables_are_digested_once_and_images_read_at_most_twice(copied, monkeypa
 
 
 def test_a_copied_study_is_examined_by_its_own_tables(copied, tmp_path):
-    from traitlens.pipeline.status import examine_results
+    from traitlens.administration.status import examine_results
 
     other = tmp_path / "other"
     shutil.copytree(copied, other)

@@ -58,7 +58,7 @@ def status(
     """
     from rich.table import Table
 
-    from traitlens.pipeline.status import examine_results
+    from traitlens.administration.status import examine_results
 
     found = examine_results(results)
     table = Table("stage", "state", "seconds", "MB", "", box=None)

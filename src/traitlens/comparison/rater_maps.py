@@ -20,6 +20,8 @@ from scipy import linalg
 
 from traitlens.comparison.by_region import TraitDesign, make_designs
 from traitlens.comparison.operator import RegionOperator
+from traitlens.features.spaces import FeatureSpace
+from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.words import GROUP, IMAGE, RATER, TRAIT, X, Y
 
 
@@ -249,3 +251,43 @@ def combine_components(
     kept = float(np.mean([own.kept for own in components]))
     array = xr.DataArray(matrix, dims=("half", TRAIT, Y, X, IMAGE), coords={TRAIT: traits})
     return MapOperator(array, kept, halves)
+
+
+def component_readouts(
+    components: Components, space: FeatureSpace, features: np.ndarray, fold: int
+) -> list[LinearReadout]:
+    """Make a readout of each component.
+
+    Parameters
+    ----------
+    components : Components
+        Their dual coefficients.
+    space : FeatureSpace
+        What the readouts read.
+    features : ndarray (image, channel, row, column)
+        What they read of each image.
+    fold : int
+        The fold that they did not see.
+
+    Returns
+    -------
+    list of LinearReadout
+        One for each component.
+    """
+    seen = features[components.training].astype(np.float64)
+    reference = seen.mean(axis=0)
+    weights = components.duals.T @ (seen - reference).reshape(len(seen), -1)
+    return [
+        LinearReadout(
+            f"component {number}",
+            "",
+            fold,
+            (
+                LinearPart(
+                    space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)
+                ),
+            ),
+            0.0,
+        )
+        for number, weight in enumerate(weights)
+    ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import xarray as xr
 from scipy import sparse
 from scipy.spatial import Delaunay
 
@@ -28,6 +29,7 @@ from traitlens.faces.frames import (
 )
 from traitlens.faces.regions import BROWS, EYES, GLABELLA, LIPS, NOSE, OVAL, PHILTRUM
 from traitlens.problems import Problem, TraitlensError
+from traitlens.words import IMAGE
 
 INNER_LIPS: Final = (
     *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
@@ -254,3 +256,36 @@ def _frame_points() -> np.ndarray:
     zero, far = np.zeros_like(steps), np.full_like(steps, CANONICAL_SIZE)
     sides = ((steps, zero), (far, steps), (far - steps, far), (zero, far - steps))
     return np.concatenate([np.column_stack(side) for side in sides])
+
+
+FEWEST_FACES = 8
+"""An average of fewer faces would show single ones."""
+
+
+def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
+    """Average the prepared images on the template.
+
+    Parameters
+    ----------
+    prepared : Dataset
+        pixels (image, y, x, colour) and points (image, point, xy).
+    size : int
+        Side of the average in pixels.
+
+    Returns
+    -------
+    ndarray of uint8 (size, size, 3) or None
+        None where there are too few faces for an average.
+    """
+    count = prepared.sizes[IMAGE]
+    if count < FEWEST_FACES:
+        return None
+    template = Template.fixed(size)
+    total, covered = np.zeros((3, size, size)), np.zeros((3, size, size))
+    for image in range(count):
+        pixels = prepared["pixels"][image].to_numpy().transpose(2, 0, 1)
+        warped = template.warp(pixels, prepared["points"][image].to_numpy(), conserve=False)
+        total += np.nan_to_num(warped)
+        covered += np.isfinite(warped)
+    average = total / np.maximum(covered, 1)
+    return np.asarray(average.transpose(1, 2, 0).round().astype(np.uint8))

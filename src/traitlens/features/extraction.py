@@ -1,6 +1,7 @@
 """From pixels to features."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,3 +79,35 @@ def average_pictures(
         for picture in space.pictures
     ]
     return space.apply(np.asarray(np.mean(averages, axis=0, dtype=np.float32)))
+
+
+def split_spaces(
+    features: np.ndarray, spaces: Sequence[FeatureSpace], shapes: Mapping[str, tuple[int, int]]
+) -> dict[FeatureSpace, np.ndarray]:
+    """Split concatenated features into one array per feature space.
+
+    Parameters
+    ----------
+    features : ndarray
+        (image, channel, row, column) of one space, or (image, feature) of several.
+    spaces : sequence of FeatureSpace
+        In the order of the features; every tap has a grid.
+    shapes : mapping of str to (int, int)
+        Channels and stride of each layer of the network.
+
+    Returns
+    -------
+    dict of FeatureSpace to ndarray
+        (image, channel, row, column) each, views of `features`.
+    """
+    if len(spaces) == 1:
+        return {spaces[0]: features}
+    found, start = {}, 0
+    for space in spaces:
+        grid = space.tap.grid
+        assert grid is not None
+        shape = (shapes[space.tap.layer][0], *(grid if isinstance(grid, tuple) else (grid, grid)))
+        end = start + math.prod(shape)
+        found[space] = features[:, start:end].reshape(len(features), *shape)
+        start = end
+    return found

@@ -16,11 +16,11 @@ from traitlens.faces.masks import joined_names
 from traitlens.faces.regions import region_names
 from traitlens.features.catalogue import describe_backbone
 from traitlens.pipeline.photographs import Photographs
-from traitlens.pipeline.protocols import machine_for
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import find_readout
 from traitlens.records import Records, digest_output
 from traitlens.study.reading import Study
+from traitlens.study.settings import ReadoutSettings
 from traitlens.watching import Silent, Watcher
 from traitlens.words import IMAGE
 
@@ -52,7 +52,7 @@ class Context:
     ):
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
-        self.machine = machine_for(study.settings.readout, machine or Machine())
+        self.machine = _set_up(machine or Machine(), study.settings.readout)
         self.watcher = watcher or Silent()
         self.records = Records(self.results)
         self.check_images: int | None = None
@@ -183,6 +183,12 @@ class Context:
         if self.machine.workers is not None:
             return self.machine.workers
         return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
+
+
+def _set_up(machine: Machine, readout: ReadoutSettings) -> Machine:
+    """Set the network up as the readout wants it: Cao et al. (2023) divide its input by 255."""
+    divide_by = machine.divide_by * find_readout(readout.method).input_divisor
+    return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)
 
 
 def _given_landmarks(context: Context) -> Any:

@@ -1,11 +1,9 @@
 """Time, memory and disk that a run will take; a run that cannot fit is refused with what to change."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from traitlens.computing.machine import time_forward
 from traitlens.memory import free_disk, free_memory
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.plan import plan
@@ -72,41 +70,16 @@ def estimate(context: Context) -> Estimate:
     each = PER_WORKER * (size / 224) ** 2
     memory = BASE + alive * each + (machine.workers or 0) * (BASE + each)
     passes = sum(cost.passes for cost in costs.values())
-    seconds = passes * time_forward(context) / context.workers if passes else 0.0
+    seconds = passes * _time_forward(context) / context.workers if passes else 0.0
     seconds += sum(cost.seconds for cost in costs.values())
     largest = max((cost.memory for cost in costs.values()), default=0.0)
     return Estimate(costs, seconds, memory + largest, sum(cost.disk for cost in costs.values()))
 
 
-def time_forward(context: Context) -> float:
-    """Time a forward pass of one image by one thread.
-
-    Parameters
-    ----------
-    context : Context
-        Its machine, size of images and feature spaces.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
-    import torch
-
-    backbone, size = context.machine.backbone(context.watcher.say), context.study.settings.faces.size
+def _time_forward(context: Context) -> float:
+    context.machine.backbone(context.watcher.say)
     layers = {space.tap.layer for space in context.spaces}
-    image = np.zeros((1, size, size, 3), np.uint8)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        times = []
-        for _ in range(2):
-            start = time.perf_counter()
-            backbone.activations(image, layers)
-            times.append(time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
-    return min(times)
+    return time_forward(context.machine, context.study.settings.faces.size, layers)
 
 
 def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:

@@ -15,18 +15,7 @@ Condition = Callable[[Context], str | None]
 
 
 def unless(*conditions: Condition) -> Condition:
-    """Combine reasons to leave a stage out: the first that holds.
-
-    Parameters
-    ----------
-    *conditions : callable
-        Each returns a reason or None.
-
-    Returns
-    -------
-    callable
-        Returns the first reason, or None.
-    """
+    """Combine reasons to leave a stage out: the first that holds."""
 
     def first(context: Context) -> str | None:
         return next((reason for one in conditions if (reason := one(context)) is not None), None)
@@ -81,18 +70,7 @@ def no_permutations(context: Context) -> str | None:
 
 
 def switched_off(setting: str) -> Condition:
-    """Return the condition that a setting of [comparison] switches a stage off.
-
-    Parameters
-    ----------
-    setting : str
-        Name of the setting.
-
-    Returns
-    -------
-    callable
-        Returns the reason, or None.
-    """
+    """Return the condition that a setting of [comparison] switches a stage off."""
 
     def is_off(context: Context) -> str | None:
         value = getattr(context.study.settings.comparison, setting)

@@ -8,8 +8,8 @@ from pathlib import Path
 from traitlens.computing.machine import Machine
 from traitlens.keeping import write_whole
 from traitlens.pipeline.context import Context
-from traitlens.pipeline.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.problems import Problem, TraitlensError
+from traitlens.study.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 
 

@@ -1,6 +1,6 @@
 """What a fit returns: readouts, their predictions for identities that they did not see, and their duals."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -190,3 +190,39 @@ def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd
         table[PREDICTED] = predicted[rows, column]
         tables.append(table[PREDICTION_COLUMNS])
     return pd.concat(tables, ignore_index=True)
+
+
+def predict_out_of_fold(
+    readouts: Sequence[Readout],
+    features: Mapping[FeatureSpace, np.ndarray],
+    blocks: Sequence[tuple[int, np.ndarray]],
+    groups: list[str],
+    traits: list[str],
+) -> np.ndarray:
+    """Predict every image by the readouts of its fold, also where a group did not rate it.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        Of every group, trait and fold.
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column), transformed.
+    blocks : sequence of (int, ndarray)
+        Fold and positions of each block's images.
+    groups, traits : list of str
+        In the order of the result.
+
+    Returns
+    -------
+    ndarray (group, trait, image)
+        Rating units; not a number where a group has no readout of a trait.
+    """
+    count = sum(len(positions) for _, positions in blocks)
+    predicted = np.full((len(groups), len(traits), count), np.nan)
+    for fold, positions in blocks:
+        seen = {space: np.asarray(values[positions]) for space, values in features.items()}
+        for readout in readouts:
+            if readout.fold == fold:
+                place = groups.index(readout.group), traits.index(readout.trait)
+                predicted[(*place, positions)] = readout.predict(seen)
+    return predicted

@@ -1,14 +1,19 @@
 """Relevance by region of the face."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from traitlens.faces.regions import UNIONS
 from traitlens.words import GROUP, IMAGE, REGION, RELEVANCE, SHARE, TRAIT
 
 REGION_COLUMNS = [IMAGE, GROUP, TRAIT, REGION, RELEVANCE, SHARE]
 """Columns of `regions.csv`."""
+
+IMAGES_AT_ONCE = 500
+"""Images whose rows are put together at a time."""
 
 
 def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
@@ -75,3 +80,59 @@ def tabulate_sums(
     index = pd.MultiIndex.from_product(names, names=[GROUP, TRAIT, IMAGE, REGION])
     values = {RELEVANCE: sums[..., 0].ravel(), SHARE: shares.ravel()}
     return pd.DataFrame(values, index=index).dropna().reset_index()[REGION_COLUMNS]
+
+
+@dataclass(frozen=True)
+class RegionTables:
+    """The table of regions in the order of images, groups, traits and regions, some images at a time.
+
+    Parameters
+    ----------
+    sums : ndarray (group, trait, image, region, 2)
+        Sums of relevance and of its absolute values.
+    images : ndarray of str
+        Names of the images.
+    groups, traits, regions : list of str
+        Names.
+    """
+
+    sums: np.ndarray
+    images: np.ndarray
+    groups: list[str]
+    traits: list[str]
+    regions: list[str]
+
+    def __call__(self) -> Iterator[pd.DataFrame]:
+        """Yield the table in parts of :data:`IMAGES_AT_ONCE` images."""
+        for start in range(0, len(self.images), IMAGES_AT_ONCE):
+            images = self.images[start : start + IMAGES_AT_ONCE]
+            sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
+            table = tabulate_sums(sums, images, self.groups, self.traits, self.regions)
+            orders = ((IMAGE, images), (GROUP, self.groups), (TRAIT, self.traits), (REGION, self.regions))
+            places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
+            yield table.iloc[np.lexsort(places[::-1])]
+
+
+def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """Sum the relevance of regions over the larger regions that they make up.
+
+    Parameters
+    ----------
+    table : DataFrame
+        image, group, trait, region, relevance, share.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, for the eye region, the upper and the lower face.
+    """
+    keys = [IMAGE, GROUP, TRAIT]
+    united = [
+        table[table[REGION].isin(parts)]
+        .groupby(keys, sort=False)[[RELEVANCE, SHARE]]
+        .sum()
+        .reset_index()
+        .assign(**{REGION: name})
+        for name, parts in UNIONS.items()
+    ]
+    return pd.concat(united)[REGION_COLUMNS]

@@ -24,11 +24,11 @@ from traitlens.computing.blocks import blocks_of, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.prepared import average_face
 from traitlens.faces.regions import Polygon
+from traitlens.features.extraction import split_spaces
 from traitlens.features.regional import RegionalExtractor, RegionalFaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
 from traitlens.keeping import write_whole
-from traitlens.pipeline.stages.features import split_spaces
 from traitlens.pipeline.work import Work
 from traitlens.ratings.targets import pool_groups
 from traitlens.readouts.kernels import linear_kernel

@@ -1,7 +1,6 @@
 """Features of the prepared images, a block of images at a time."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from traitlens.arrays import open_arrays
 from traitlens.artifacts import FEATURES, PREPARED
 from traitlens.computing.blocks import blocks_of, make_blocks
 from traitlens.computing.machine import Machine
-from traitlens.features.extraction import extract
+from traitlens.features.extraction import extract, split_spaces
 from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.work import Work
 from traitlens.words import IMAGE
@@ -71,35 +70,3 @@ def read_features(work: Work) -> dict[FeatureSpace, np.ndarray]:
         (image, channel, row, column) each, mapped from disk.
     """
     return split_spaces(work.read(FEATURES), list(work.value("spaces")), work.shapes)
-
-
-def split_spaces(
-    features: np.ndarray, spaces: Sequence[FeatureSpace], shapes: Mapping[str, tuple[int, int]]
-) -> dict[FeatureSpace, np.ndarray]:
-    """Split concatenated features into one array per feature space.
-
-    Parameters
-    ----------
-    features : ndarray
-        (image, channel, row, column) of one space, or (image, feature) of several.
-    spaces : sequence of FeatureSpace
-        In the order of the features; every tap has a grid.
-    shapes : mapping of str to (int, int)
-        Channels and stride of each layer of the network.
-
-    Returns
-    -------
-    dict of FeatureSpace to ndarray
-        (image, channel, row, column) each, views of `features`.
-    """
-    if len(spaces) == 1:
-        return {spaces[0]: features}
-    found, start = {}, 0
-    for space in spaces:
-        grid = space.tap.grid
-        assert grid is not None
-        shape = (shapes[space.tap.layer][0], *(grid if isinstance(grid, tuple) else (grid, grid)))
-        end = start + math.prod(shape)
-        found[space] = features[:, start:end].reshape(len(features), *shape)
-        start = end
-    return found

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from traitlens import keeping
@@ -25,24 +24,20 @@ from traitlens.artifacts import (
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.prepared import average_face
-from traitlens.faces.regions import UNIONS
-from traitlens.features.spaces import FeatureSpace
 from traitlens.pipeline.costs import SAMPLE
 from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.pipeline.work import Work
+from traitlens.readouts.fitted import predict_out_of_fold
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
-from traitlens.relevance.region_table import REGION_COLUMNS, sum_regions, tabulate_sums
-from traitlens.words import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, SHARE, TRAIT, X, Y
+from traitlens.relevance.region_table import RegionTables, sum_regions, unite_regions
+from traitlens.words import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 
 SUMS = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
-
-IMAGES_AT_ONCE = 500
-"""Images whose rows of the table of regions are put together at a time."""
 
 
 @dataclass(frozen=True)
@@ -230,63 +225,6 @@ def _write_averages(work: Work, totals: _Totals, face: np.ndarray) -> None:
         write_arrays(temporary, dataset)
 
 
-@dataclass(frozen=True)
-class RegionTables:
-    """The table of regions in the order of images, groups, traits and regions, some images at a time."""
-
-    sums: np.ndarray
-    images: np.ndarray
-    groups: list[str]
-    traits: list[str]
-    regions: list[str]
-
-    def __call__(self) -> Iterator[pd.DataFrame]:
-        """Yield the table in parts of :data:`IMAGES_AT_ONCE` images."""
-        for start in range(0, len(self.images), IMAGES_AT_ONCE):
-            images = self.images[start : start + IMAGES_AT_ONCE]
-            sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
-            table = tabulate_sums(sums, images, self.groups, self.traits, self.regions)
-            orders = ((IMAGE, images), (GROUP, self.groups), (TRAIT, self.traits), (REGION, self.regions))
-            places = [pd.Index(order).get_indexer(table[name]) for name, order in orders]
-            yield table.iloc[np.lexsort(places[::-1])]
-
-
-def predict_out_of_fold(
-    readouts: Sequence[Readout],
-    features: Mapping[FeatureSpace, np.ndarray],
-    blocks: Sequence[tuple[int, np.ndarray]],
-    groups: list[str],
-    traits: list[str],
-) -> np.ndarray:
-    """Predict every image by the readouts of its fold, also where a group did not rate it.
-
-    Parameters
-    ----------
-    readouts : sequence of Readout
-        Of every group, trait and fold.
-    features : mapping of FeatureSpace to ndarray
-        (image, channel, row, column), transformed.
-    blocks : sequence of (int, ndarray)
-        Fold and positions of each block's images.
-    groups, traits : list of str
-        In the order of the result.
-
-    Returns
-    -------
-    ndarray (group, trait, image)
-        Rating units; not a number where a group has no readout of a trait.
-    """
-    count = sum(len(positions) for _, positions in blocks)
-    predicted = np.full((len(groups), len(traits), count), np.nan)
-    for fold, positions in blocks:
-        seen = {space: np.asarray(values[positions]) for space, values in features.items()}
-        for readout in readouts:
-            if readout.fold == fold:
-                place = groups.index(readout.group), traits.index(readout.trait)
-                predicted[(*place, positions)] = readout.predict(seen)
-    return predicted
-
-
 def choose_written(number: int, keep: str) -> np.ndarray:
     """Choose the images whose maps are written, whatever was rated or predicted.
 
@@ -311,28 +249,3 @@ def choose_written(number: int, keep: str) -> np.ndarray:
     chosen = np.zeros(number, bool)
     chosen[np.linspace(0, number - 1, wanted).round().astype(int)] = True
     return chosen
-
-
-def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """Sum the relevance of regions over the larger regions that they make up.
-
-    Parameters
-    ----------
-    table : DataFrame
-        image, group, trait, region, relevance, share.
-
-    Returns
-    -------
-    DataFrame
-        The same columns, for the eye region, the upper and the lower face.
-    """
-    keys = [IMAGE, GROUP, TRAIT]
-    united = [
-        table[table[REGION].isin(parts)]
-        .groupby(keys, sort=False)[[RELEVANCE, SHARE]]
-        .sum()
-        .reset_index()
-        .assign(**{REGION: name})
-        for name, parts in UNIONS.items()
-    ]
-    return pd.concat(united)[REGION_COLUMNS]

@@ -15,31 +15,27 @@ from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_maps import (
-    Components,
     MapOperator,
     combine_components,
     common_directions,
+    component_readouts,
     halve_raters,
     leading_components,
 )
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS, Polygon, region_labels
-from traitlens.faces.template import Template
-from traitlens.features.spaces import FeatureSpace
+from traitlens.faces.template import Template, template_face
 from traitlens.keeping import write_whole
 from traitlens.pipeline.costs import COMPONENTS
 from traitlens.pipeline.stages.refits import read_operator, read_penalties
 from traitlens.pipeline.work import Work
-from traitlens.readouts.readout import LinearPart, LinearReadout
+from traitlens.readouts.readout import LinearReadout
 from traitlens.relevance.attribution import Explainer
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
 FACE_SCALE = 4
 """The average face under the maps of pixels has so many times more pixels along each side."""
-
-FEWEST_FACES = 8
-"""An average of fewer faces would show single ones."""
 
 
 def pixels(work: Work) -> None:
@@ -148,46 +144,6 @@ def map_components(
     return combine_components(sums, ordered, len(operator.images), list(designs), halves)
 
 
-def component_readouts(
-    components: Components, space: FeatureSpace, features: np.ndarray, fold: int
-) -> list[LinearReadout]:
-    """Make a readout of each component.
-
-    Parameters
-    ----------
-    components : Components
-        Their dual coefficients.
-    space : FeatureSpace
-        What the readouts read.
-    features : ndarray (image, channel, row, column)
-        What they read of each image.
-    fold : int
-        The fold that they did not see.
-
-    Returns
-    -------
-    list of LinearReadout
-        One for each component.
-    """
-    seen = features[components.training].astype(np.float64)
-    reference = seen.mean(axis=0)
-    weights = components.duals.T @ (seen - reference).reshape(len(seen), -1)
-    return [
-        LinearReadout(
-            f"component {number}",
-            "",
-            fold,
-            (
-                LinearPart(
-                    space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)
-                ),
-            ),
-            0.0,
-        )
-        for number, weight in enumerate(weights)
-    ]
-
-
 def compare_maps(
     work: Work,
     maps: MapOperator,
@@ -256,32 +212,3 @@ def compare_maps(
     first = ["group_1", "group_2", TRAIT]
     areas = pd.concat(tables, ignore_index=True)
     return together, areas[first + [name for name in areas if name not in first]]
-
-
-def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
-    """Average the prepared images on the template.
-
-    Parameters
-    ----------
-    prepared : Dataset
-        pixels (image, y, x, colour) and points (image, point, xy).
-    size : int
-        Side of the average in pixels.
-
-    Returns
-    -------
-    ndarray of uint8 (size, size, 3) or None
-        None where there are too few faces for an average.
-    """
-    count = prepared.sizes[IMAGE]
-    if count < FEWEST_FACES:
-        return None
-    template = Template.fixed(size)
-    total, covered = np.zeros((3, size, size)), np.zeros((3, size, size))
-    for image in range(count):
-        pixels = prepared["pixels"][image].to_numpy().transpose(2, 0, 1)
-        warped = template.warp(pixels, prepared["points"][image].to_numpy(), conserve=False)
-        total += np.nan_to_num(warped)
-        covered += np.isfinite(warped)
-    average = total / np.maximum(covered, 1)
-    return np.asarray(average.transpose(1, 2, 0).round().astype(np.uint8))

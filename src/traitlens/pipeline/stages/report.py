@@ -1,20 +1,15 @@
 """The report, its figures, and what was studied and with what."""
 
-import platform
-from importlib import metadata
 from typing import Any
 
-import traitlens
 from traitlens.artifacts import ARTIFACTS, FACES, PLAN, PLANNED, PREPARED, PROVENANCE, STUDY
 from traitlens.collecting.plan import compare_with_plan
 from traitlens.pipeline.work import Work
 from traitlens.records import Records
+from traitlens.report.description import describe_software
 from traitlens.report.page import write_report
 from traitlens.study.settings import Settings
 from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, RATER
-
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "xarray", "zarr", "pillow")
-"""Packages that numbers depend on."""
 
 NO_TESTS = {"answers", "rater_regions"}
 """Tables of comparisons that hold no tests of their own."""
@@ -70,22 +65,6 @@ def describe_study(work: Work) -> dict[str, Any]:
         "settings": {**settings, "crop": work.read(PREPARED).attrs["crop"]},
         "notices": [*described["notices"], *work.read(FACES)["notices"]],
         "left_out": work.value("reasons"),
-    }
-
-
-def describe_software() -> dict[str, Any]:
-    """Return which versions were used.
-
-    Returns
-    -------
-    dict
-        Versions of traitlens, Python, the system and the packages that numbers depend on.
-    """
-    return {
-        "traitlens": traitlens.__version__,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
     }
 
 

@@ -3,9 +3,7 @@
 from dataclasses import replace
 from typing import get_args
 
-from traitlens.computing.machine import Machine
 from traitlens.problems import unknown_choice
-from traitlens.readouts.registry import find_readout
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings, RunSettings
 
@@ -68,23 +66,3 @@ def with_maps_kept(study: Study, keep: str) -> Study:
         study,
         settings=study.settings.model_copy(update={"run": RunSettings.model_validate({"keep_maps": keep})}),
     )
-
-
-def machine_for(readout: ReadoutSettings, machine: Machine) -> Machine:
-    """Set the network up as a study's readout wants it.
-
-    Parameters
-    ----------
-    readout : ReadoutSettings
-        The section `readout` of `study.toml`.
-    machine : Machine
-        Where and how the network is run.
-
-    Returns
-    -------
-    Machine
-        With the readout's network, and with inputs divided by 255 for Cao et al. (2023): in training and,
-        unlike in their scripts, in the maps too.
-    """
-    divide_by = machine.divide_by * find_readout(readout.method).input_divisor
-    return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)
