@@ -14,11 +14,11 @@ from traitlens.artifacts import (
     REGIONAL_PREDICTIONS,
 )
 from traitlens.features.backbone import load_backbone
-from traitlens.pipeline import Run
 from traitlens.prediction import new_faces
 from traitlens.problems import ModelError
 from traitlens.readouts.saved import TraitModels
 from traitlens.study.reading import Study
+from traitlens.verbs import Run
 
 REGIONS = ["eyes", "brows", "nose", "mouth", "forehead", "cheeks", "jaw", "background"]
 
