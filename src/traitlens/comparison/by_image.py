@@ -33,7 +33,18 @@ class ImageDesign:
 
     @classmethod
     def of(cls, matrix: RatingMatrix) -> "ImageDesign":
-        """Subtract each rater's level, by least squares."""
+        """Subtract each rater's level, by least squares.
+
+        Parameters
+        ----------
+        matrix : RatingMatrix
+            Ratings of one trait.
+
+        Returns
+        -------
+        ImageDesign
+            What is left.
+        """
         seen = ~np.isnan(matrix.ratings)
         return cls(np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None]), seen.astype(float))
 

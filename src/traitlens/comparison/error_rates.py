@@ -129,7 +129,20 @@ class Faces:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, images: int = 60, traits: int = 3, features: int = 30) -> "Faces":
-        """Draw faces whose true ratings depend on the features for the most part."""
+        """Draw faces whose true ratings depend on the features for the most part.
+
+        Parameters
+        ----------
+        rng : Generator
+            Random numbers.
+        images, traits, features : int
+            How many.
+
+        Returns
+        -------
+        Faces
+            Faces of one study.
+        """
         values = rng.normal(size=(images, features))
         weights = rng.normal(size=(traits, features)) / np.sqrt(features)
         return cls(values, 0.9 * weights @ values.T + 0.45 * rng.normal(size=(traits, images)))

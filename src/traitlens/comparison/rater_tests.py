@@ -51,7 +51,18 @@ class Sample:
         return smallest_p(self.labels, self.strata, self.permutations)
 
     def nuisance(self, members: np.ndarray) -> np.ndarray:
-        """Return an orthonormal basis of strata and covariates over some raters; (member, column)."""
+        """Compute an orthonormal basis of strata and covariates over some raters.
+
+        Parameters
+        ----------
+        members : ndarray of int, shape (member,)
+            Places of the raters.
+
+        Returns
+        -------
+        ndarray of shape (member, column)
+            The basis.
+        """
         columns = [(self.strata[members, None] == np.unique(self.strata[members])).astype(float)]
         if self.covariates is not None:
             columns.append(self.covariates[members])
@@ -126,7 +137,18 @@ def contrast(
 
 
 def studentize(estimate: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Divide estimates by their standard errors; 0 where an error is 0."""
+    """Divide estimates by their standard errors.
+
+    Parameters
+    ----------
+    estimate, error : ndarray of shape (labelling, cell)
+        Of `contrast`.
+
+    Returns
+    -------
+    ndarray of shape (labelling, cell)
+        t; 0 where an error is 0.
+    """
     t: np.ndarray = np.where(error > 0, estimate / np.where(error > 0, error, 1), 0)
     return t
 
