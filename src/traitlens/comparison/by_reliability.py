@@ -65,7 +65,9 @@ class ReliabilityDesign:
         left = np.maximum(freedom - (weights @ self.seen.any(axis=1)) + self.blocks, 1)
         within = np.where(several, squares / np.maximum((counts - 1) * counts, 1), 0).sum(axis=1) / images
         within = within * freedom / left
-        number = images / np.where(several, 1 / np.maximum(counts, 1), 0).sum(axis=1)
+        shares = np.where(several, 1 / np.maximum(counts, 1), 0).sum(axis=1)
+        # Unknown where no image was rated by two raters of a set.
+        number = np.where(shares > 0, images / np.where(shares > 0, shares, 1), np.nan)
         centre = np.where(several, means, 0).sum(axis=1, keepdims=True) / images[:, None]
         between = (np.where(several, means - centre, 0) ** 2).sum(axis=1) / np.maximum(images - 1, 1)
         return within * number, between, number

@@ -18,6 +18,7 @@ def unless(*conditions: Condition) -> Condition:
     """Combine reasons to leave a stage out: the first that holds."""
 
     def first(context: Context) -> str | None:
+        """Return the first reason, or None."""
         return next((reason for one in conditions if (reason := one(context)) is not None), None)
 
     return first

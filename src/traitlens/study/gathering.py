@@ -58,7 +58,7 @@ class Notes:
 
     Parameters
     ----------
-    left_out, changed, decided, notices, problems, decisions
+    left_out, changed, decisions, decided, notices, problems
         See :class:`~traitlens.study.accounts.ImportAccount`, :class:`~traitlens.problems.Problem` and
         :class:`Decision`.
     unread : list of str
