@@ -62,7 +62,7 @@ def test_the_results_folder_holds_what_was_promised(done):
         "comparisons/reliability.csv",
         "comparisons/transfer_groups.csv",
         "comparisons/performance.csv",
-        "comparisons/regions.csv",
+        "comparisons/missing.csv",
         "comparisons/rater_regions.csv",
         "comparisons/pixels.csv",
         "comparisons/pixels.zarr",
