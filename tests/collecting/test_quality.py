@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.collecting.quality import find_signs, longest_run, tabulate_quality
+from traitlens.collecting.quality import find_poor_answers, find_signs, longest_run, tabulate_quality
 from traitlens.study.reading import Study
 from traitlens.study.settings import CleaningSettings
 
@@ -45,7 +45,7 @@ def _settings(**cleaning):
 
 
 def test_each_sign_is_found_where_it_was_planted(study):
-    table = tabulate_quality(study).set_index("rater")
+    table = tabulate_quality(study.ratings, None, study.settings.cleaning).set_index("rater")
     assert table["n_ratings"].tolist() == [72] * 8
     assert table["n_one_value"].to_dict() == {f"R{i}": int(i == 1) for i in range(8)}
     assert table["longest_run"].idxmax() == "R1"
@@ -91,7 +91,9 @@ def test_what_cleaning_left_out_stays_in_the_table(tmp_path, drawn):
     columns = ["rater", "group", "image", "trait", "rating", "rt"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "study" / "ratings.csv", index=False)
     (tmp_path / "study" / "study.toml").write_text("scale = [1, 7]\n[cleaning]\nfastest = 200\n")
-    table = tabulate_quality(Study.load(tmp_path / "study")).set_index("rater")
+    loaded = Study.load(tmp_path / "study")
+    left_out, rules = loaded.cleaning.left_out, loaded.settings.cleaning
+    table = tabulate_quality(loaded.ratings, left_out, rules).set_index("rater")
     assert table["n_ratings"].tolist() == [12] * 6
     assert table["n_left_out"].to_dict() == {"a0": 12, "a1": 0, "a2": 0, "b0": 12, "b1": 0, "b2": 0}
     assert table["left_out_by"].tolist() == ["fastest", "", "", "fastest", "", ""]
@@ -101,7 +103,8 @@ def test_what_cleaning_left_out_stays_in_the_table(tmp_path, drawn):
 
 def test_averages_have_no_raters_to_describe(study):
     averages = study.ratings.drop(columns="rater")
-    assert tabulate_quality(Study(study.folder, study.settings, study.images, averages)) is None
+    assert find_poor_answers(Study(study.folder, study.settings, study.images, averages)).empty
+    assert len(find_poor_answers(study))
 
 
 def test_a_run_is_counted_in_the_order_of_the_answers():

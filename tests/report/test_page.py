@@ -168,10 +168,14 @@ def test_tests_that_such_readouts_cannot_have_are_named_with_the_reason(results_
     other = tmp_path / "several"
     shutil.copytree(results_folder, other, ignore=shutil.ignore_patterns("*.zarr", "figures", "regions.csv"))
     study = json.loads((other / "study.json").read_text())
-    study["settings"]["readout"] = {"method": "ridge", "taps": ["block4_pool", "block5_pool"]}
+    reason = "it needs a ridge regression on one tap of the prepared image"
+    study["left_out"] = [
+        {"stage": "compare_performance", "label": "Comparing performance", "reason": reason},
+        {"stage": "compare_pixels", "label": "Comparing pixels", "reason": reason},
+    ]
     (other / "study.json").write_text(json.dumps(study))
     html = write_report(other).read_text(encoding="utf-8")
-    assert "Tests of regions and of performance are left out: they refit the readouts" in html
+    assert f"Left out: “Comparing performance” and “Comparing pixels”, because {reason}." in html
 
 
 def test_report_from_little_says_what_is_missing(tmp_path):
