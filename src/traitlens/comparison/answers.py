@@ -74,6 +74,9 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
         for name in (*QUESTIONS, *EXPLORATORY)
         if name in tables
     }
+    columns = ["group_1", "group_2", "question", "kind", "n_tests", "n_significant", "p_corrected"]
+    if not tables:
+        return pd.DataFrame(columns=[*columns, "p_all_questions"])
     pairs = pd.concat([table[["group_1", "group_2"]] for table in tables.values()]).drop_duplicates()
     rows = []
     for first, second in pairs.sort_values(["group_1", "group_2"]).itertuples(index=False):
@@ -91,7 +94,6 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
                 | {"n_significant": significant[TRAIT].nunique() if by_trait else len(significant)}
                 | {"p_corrected": p.min()}
             )
-    columns = ["group_1", "group_2", "question", "kind", "n_tests", "n_significant", "p_corrected"]
     answers = pd.DataFrame(rows, columns=columns)
     confirmatory = (answers["kind"] == "confirmatory").to_numpy()
     p = np.nan_to_num(answers["p_corrected"].to_numpy(float), nan=1.0)
