@@ -233,7 +233,18 @@ class Profiles:
 
     @classmethod
     def of(cls, utilisation: np.ndarray) -> "Profiles":
-        """Part utilisation (group, draw, trait, region) into range and profile."""
+        """Divide utilisation into range and profile.
+
+        Parameters
+        ----------
+        utilisation : ndarray (group, draw, trait, region)
+            Rating points per standard deviation of a cue.
+
+        Returns
+        -------
+        Profiles
+            Ranges, and utilisation free of range.
+        """
         length = np.linalg.norm(utilisation, axis=-1, keepdims=True)
         units = utilisation / np.where(length > 0, length, 1)
         middle = units.mean(axis=0)
@@ -359,7 +370,13 @@ class PairTest:
         return differences, corrected.reshape(differences.shape)
 
     def table(self) -> pd.DataFrame:
-        """Test all questions; columns as :func:`compare_use` returns them."""
+        """Test all questions.
+
+        Returns
+        -------
+        DataFrame
+            Columns as :func:`compare_use` returns them.
+        """
         estimates = self._estimates()
         both = self._samples(self.draws)
         over_faces = self._samples(min(self.draws, DRAWS_OF_FACES), raters=False)
@@ -467,7 +484,20 @@ class PairTest:
         return middle * 2 * np.sinh(low / 2), middle * 2 * np.sinh(high / 2)
 
     def anew(self, relearn: Relearn, draws: int) -> pd.DataFrame:
-        """Test the question of use with cues fitted again in every draw."""
+        """Test the question of use with cues fitted again in every draw.
+
+        Parameters
+        ----------
+        relearn : callable
+            Fits the cues with weights of images.
+        draws : int
+            Number of draws of raters and identities.
+
+        Returns
+        -------
+        DataFrame
+            A row per trait and region.
+        """
         sampled = []
         for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
             for raters, images in zip(drawn.raters, drawn.images, strict=True):

@@ -146,7 +146,18 @@ class PlantedFaces:
     maps: CueMaps
 
     def take(self, traits: Sequence[int]) -> "PlantedFaces":
-        """Keep some traits, by their numbers."""
+        """Keep some traits.
+
+        Parameters
+        ----------
+        traits : sequence of int
+            Their numbers.
+
+        Returns
+        -------
+        PlantedFaces
+            With these traits only.
+        """
         rows = list(traits)
         return replace(
             self,
@@ -157,7 +168,18 @@ class PlantedFaces:
         )
 
     def group_weights(self, difference: float) -> np.ndarray:
-        """Return the weights of both groups, of length 1: (group, trait, region)."""
+        """Compute the weights of both groups.
+
+        Parameters
+        ----------
+        difference : float
+            Size of the planted difference; 0 for none.
+
+        Returns
+        -------
+        ndarray (group, trait, region)
+            Weights of length 1.
+        """
         weights = self.weights + difference * np.array([0.5, -0.5])[:, None, None] * self.apart
         return np.asarray(weights / np.linalg.norm(weights, axis=2, keepdims=True))
 

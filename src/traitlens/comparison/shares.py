@@ -93,7 +93,18 @@ def _shares(design: LensDesign, labels: np.ndarray, images: np.ndarray) -> np.nd
 
 
 def rated(cues: np.ndarray) -> np.ndarray:
-    """Return which images of a trait were rated, by their standardised cues (image, region)."""
+    """Return which images of a trait were rated.
+
+    Parameters
+    ----------
+    cues : ndarray (image, region)
+        Standardised cues, 0 where an image was not rated.
+
+    Returns
+    -------
+    ndarray of bool (image,)
+        Which.
+    """
     return np.asarray(np.abs(cues).max(axis=1) > 0)
 
 

@@ -331,7 +331,18 @@ class RaterRegressions:
 
 
 def least_images(regions: int) -> int:
-    """Return how many images a rater must have rated for a regression of the rater's own: 2 (regions + 1)."""
+    """Return how many images a rater must have rated for a regression of the rater's own.
+
+    Parameters
+    ----------
+    regions : int
+        Number of regions.
+
+    Returns
+    -------
+    int
+        2 (regions + 1).
+    """
     return 2 * (regions + 1)
 
 
