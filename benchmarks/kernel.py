@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 from numba import njit
 
-from traitlens.relevance.active_units import LANES, Receivers, Units
 from traitlens.relevance.compiled import POSITIONS_AT_ONCE, send
+from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 plain = njit(nogil=True, fastmath={"contract"})  # so that a product and a sum may be one instruction
 

@@ -9,10 +9,11 @@ from numba import njit
 from tests.relevance.conftest import make_backbone
 
 from traitlens.relevance import active_units, compiled
-from traitlens.relevance.active_units import ActiveUnits, Receivers, Units, can_list
+from traitlens.relevance.active_units import ActiveUnits, can_list
 from traitlens.relevance.methods import METHODS, Method, find_method
 from traitlens.relevance.propagation import Propagator
 from traitlens.relevance.rules import Rule, Share, Term, positive, whole
+from traitlens.relevance.unit_lists import Receivers, Units
 
 reach = active_units._reach
 

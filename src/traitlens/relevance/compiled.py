@@ -18,7 +18,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from traitlens.relevance.active_units import LANES, Receivers, Units
+from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 UNITS_AT_ONCE = (8, 5, 4)
 """Sending units per pass, for one, two and three vectors of maps: as many as 16 registers hold (measured)."""
