@@ -18,11 +18,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## simulate a small study and take it to a report
 	$(BIN)/traitlens demo
 
-test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## run the tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)  ## run the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 test-processors: $(READY)  ## run the numerical tests as other processors would
 	$(BIN)/python scripts/test_processors.py

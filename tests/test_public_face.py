@@ -35,6 +35,7 @@ INNER = (
     "traitlens.relevance.propagation",
     "traitlens.relevance.rules",
     "traitlens.relevance.steps",
+    "traitlens.relevance.unit_lists",
     "traitlens.report.sections",
     "traitlens.report.tables",
 )
