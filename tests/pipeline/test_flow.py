@@ -188,7 +188,7 @@ CHANGES = {
     "name": (setting(("Simulated study", "Another name")), {"report"}),
     "order of traits": (
         setting(('["warm", "strong"]', '["strong", "warm"]')),
-        {"maps", *REFITS, "answers", "report"},
+        {"maps", "answers", "report"},
     ),
     "one trait": (
         setting(('["warm", "strong"]', '["warm"]')),
