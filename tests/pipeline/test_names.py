@@ -42,7 +42,11 @@ def study(tmp_path_factory, tiny):
     return folder
 
 
-@pytest.mark.parametrize("method", METHODS)
+FEW = ("lrp.epsilon", "lrp.z_plus", "gradient", "integrated_gradients", "zennit.epsilon_gamma_box")
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in FEW]
+
+
+@pytest.mark.parametrize("method", [*FEW, *OTHERS])
 def test_every_relevance_method_ends_in_a_report(study, tmp_path, method):
     text = (study / "study.toml").read_text()
     try:
@@ -53,8 +57,8 @@ def test_every_relevance_method_ends_in_a_report(study, tmp_path, method):
         done.close()
     finally:
         (study / "study.toml").write_text(text)
-    regions = (study / "results" / "comparisons" / "regions.csv").exists()
-    assert regions == (METHODS[method].is_linear and not METHODS[method].gradients)
+    pixels = (study / "results" / "comparisons" / "pixels.csv").exists()
+    assert pixels == (METHODS[method].is_linear and not METHODS[method].gradients)
 
 
 @pytest.mark.parametrize("readout", [name for name in READOUTS if name != "cao2023"])
