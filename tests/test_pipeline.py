@@ -164,7 +164,7 @@ def test_the_verbs_give_what_a_run_wrote(done, tmp_path):
     maps = tl.explain(models, study)
     assert maps.relevance.dims == ("group", "trait", "image", "y", "x")
     difference = tl.compare(models, maps, study)
-    assert {"means", "regions", "performance"} <= set(difference)
+    assert {"means", "performance", "use"} <= set(difference)
     page = tl.write_report(study, models, maps, difference, tmp_path / "page.html")
     assert page.read_text().startswith("<!DOCTYPE html>")
 

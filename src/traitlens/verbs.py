@@ -18,6 +18,7 @@ from traitlens.artifacts import (
     PREPARED,
     READOUTS,
     TARGETS,
+    USE_TESTS,
     Artifact,
 )
 from traitlens.computing.machine import Machine
@@ -250,7 +251,7 @@ class Comparison(Mapping[str, pd.DataFrame]):
     Parameters
     ----------
     tables : dict of str to DataFrame
-        By name: means, regions, performance and so on, as in the folder `comparisons`.
+        By name: means, performance and so on, as in the folder `comparisons`; use, as in `cues/tests.csv`.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -362,14 +363,15 @@ def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
     Examples
     --------
     >>> difference = tl.compare(models, maps, study)  # doctest: +SKIP
-    >>> difference["regions"]  # doctest: +SKIP
+    >>> difference["use"]  # doctest: +SKIP
     """
     _same_study(models, study)
     _own_maps(models, maps)
     models.compare()
     files = [one for path, one in ARTIFACTS.items() if path.startswith("comparisons/") and ".csv" in path]
-    made = [one for one in files if one.of(models.results).exists()]
-    return Comparison({one.name: read_table(one.of(models.results)) for one in made})
+    named = {**{one.name: one for one in files}, "use": USE_TESTS}
+    made = {name: one.of(models.results) for name, one in named.items()}
+    return Comparison({name: read_table(file) for name, file in made.items() if file.exists()})
 
 
 def write_report(

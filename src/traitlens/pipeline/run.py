@@ -166,7 +166,9 @@ def _refuse_other_files(results: Path) -> None:
         ours = not results.exists() or (results / ".kept").is_dir() or not any(results.iterdir())
     except OSError as error:
         advice = "choose another --out"
-        raise TraitlensError(Problem(f"cannot be read ({error.strerror})", advice, str(results))) from error
+        raise TraitlensError(
+            Problem(f"cannot be written ({error.strerror})", advice, str(results))
+        ) from error
     if not ours:
         advice = "choose a new or empty folder for --out"
         raise TraitlensError(Problem("holds other files than results", advice, str(results)))
