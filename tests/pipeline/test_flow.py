@@ -220,8 +220,8 @@ CHANGES = {
         {"features", *REGIONAL, *READOUTS, *REFITTED, "report"},
     ),
     "readout.method": (
-        setting(('method = "ridge"', 'method = "dense"')),
-        {"features", *READOUTS, "answers", "report"} - {"altered_faces", *USE},
+        setting(('method = "ridge"', 'method = "finetune"'), ("block2_pool", "block1_pool")),
+        {"features", *REGIONAL, *READOUTS, "answers", "report"} - {"altered_faces"},
     ),
     "relevance.method": (
         setting(("[comparison]", '[relevance]\nmethod = "lrp.z"\n\n[comparison]')),
