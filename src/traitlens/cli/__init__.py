@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def _unexpected(error: Exception, debug: bool) -> Problem:
-    """Put any other error into one line; its traceback is printed or written to a file."""
+    """Report any other error in one line; print its traceback or write it to a file."""
     lines = traceback.format_exception(error)
     advice = "what was finished is kept. Please report it with the traceback"
     if debug:

@@ -49,7 +49,7 @@ def explore(
 
 @contextmanager
 def private_page(address: str) -> Iterator[Path]:
-    """Write a page that leads to an address, in a folder that only this user can read.
+    """Write a page that redirects to an address, in a folder that only this user can read.
 
     The address holds a token, and other users of the computer can see the command line of a browser.
 

@@ -9,7 +9,7 @@ LONGEST_REQUEST = 20.0
 """Seconds from the first byte of a request, or from an open connection, to the end of its answer."""
 MOST_CONNECTIONS = 1000
 KEPT_FILES = 64
-"""Files that stay free for the store, faces and the log."""
+"""File descriptors reserved for the database, the faces and the log."""
 
 
 def most_connections() -> int:

@@ -106,7 +106,7 @@ def make_app(room: Room) -> "Starlette":
         """Refuse, say so in the log, and tell where the participant is."""
         assert isinstance(error, Refused)
         client = request.client.host if request.client else "?"
-        # Escaped, so that no request writes lines or control codes of its own.
+        # Escaped, so that no request can inject lines or control codes into the log.
         told = (request.method[:16], request.url.path[:80], client, error.reason)
         room.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
         content = {"refused": error.reason, "state": error.state}

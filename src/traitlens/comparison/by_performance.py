@@ -79,7 +79,7 @@ def compare_performance(
         labels = sample.labels
 
         def differences(block: np.ndarray, designs: dict[str, TraitDesign] = designs) -> np.ndarray:
-            """Difference of Fisher's z under labels; (labelling, trait)."""
+            """Compute differences of Fisher's z for each labelling: (labelling, trait)."""
             return np.column_stack(
                 [_fisher_z(d, block == 0) - _fisher_z(d, block == 1) for d in designs.values()]
             )

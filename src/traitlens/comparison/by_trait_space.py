@@ -75,7 +75,7 @@ class TraitMeans:
 
 
 def _center_known(values: np.ndarray, known: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Subtract the mean over known images; 0 elsewhere."""
+    """Subtract the mean over known images; set unknown ones to 0."""
     mean = (values * known).sum(axis=2) / np.maximum(n, 1)
     return np.where(known, values - mean[..., None], 0)
 

@@ -259,7 +259,7 @@ def _frame_points() -> np.ndarray:
 
 
 FEWEST_FACES = 8
-"""An average of fewer faces would show single ones."""
+"""Fewest faces that are averaged; in an average of fewer, single faces could be recognised."""
 
 
 def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:

@@ -123,7 +123,6 @@ class Context:
         """
         for name in names:
             self._values.pop(name, None)
-        for name in names:
             self._digests.pop(name, None)
 
     @cached_property

@@ -172,7 +172,7 @@ def pixels(context: Context) -> Cost:
 
 
 def check_steps(passes: int) -> Callable[[Context], int]:
-    """Return the length of the progress bar of a check of maps.
+    """Return a function that computes the number of steps of a check of maps.
 
     Parameters
     ----------

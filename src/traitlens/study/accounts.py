@@ -136,7 +136,7 @@ class ImportAccount:
     mapping: Mapping[str, Any] = field(default_factory=dict)
 
     def lines(self, most: int = _MOST) -> list[str]:
-        """List the account for people.
+        """Format the account as lines of text.
 
         Parameters
         ----------

@@ -53,7 +53,7 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
 
 
 def is_code(value: float) -> bool:
-    """Whether a value is a usual code for a missing rating.
+    """Return whether a value is a common code for a missing rating.
 
     Parameters
     ----------

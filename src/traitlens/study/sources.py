@@ -68,7 +68,7 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Where the table stands, for messages."""
+        """Location of the table, for messages."""
         return f"{self.file}, sheet {self.sheet.name!r}" if self.several_sheets else self.file
 
     def words(self, columns: Sequence[str]) -> pd.DataFrame:
