@@ -63,7 +63,7 @@ class Lock:
             _start_renewing()
 
     def is_held(self) -> bool:
-        """Tell whether the lock still is this process's: nobody took it over or deleted it.
+        """Return whether the lock still is this process's: nobody took it over or deleted it.
 
         Returns
         -------
@@ -200,7 +200,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
-    """Tell whether a lock's holder has ended: its number may have gone to another process."""
+    """Return whether a lock's holder has ended: its number may have gone to another process."""
     same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
     if not same or not isinstance(holder.get("process"), int):
         return _age(file) > LEASE
@@ -223,7 +223,7 @@ def _place() -> str | None:
 
 
 def _age(file: Path) -> float:
-    """Return the seconds since a lock was renewed, by the clock of the disk that it lies on."""
+    """Return the seconds since a lock was renewed, by the clock of its disk."""
     now = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     try:
         now.touch()
@@ -236,7 +236,7 @@ def _age(file: Path) -> float:
 
 
 def _link(own: Path, file: Path) -> None:
-    """Give a file a second name, which no other file has; some disks (exFAT, some shares) know no links."""
+    """Link a file to a second name, which no other file has; some disks (exFAT) know none."""
     try:
         os.link(own, file)
     except FileExistsError:

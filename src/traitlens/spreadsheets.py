@@ -58,7 +58,7 @@ def unprotect(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether a spreadsheet program shows the text as it stands."""
+    """Return whether a spreadsheet program shows the text unchanged."""
     return _NUMBER.fullmatch(text) is not None
 
 

@@ -91,7 +91,7 @@ def _device() -> Finding:
 
 
 def _weights() -> Finding:
-    """Tell whether the network's weights are at hand, and whole."""
+    """Return whether the network's weights are at hand, and whole."""
     named = os.environ.get(FILE_VARIABLE)
     file = Path(named) if named else cached_weights()
     if not named and not file.exists():
@@ -105,7 +105,7 @@ def _weights() -> Finding:
 
 
 def _can_write(what: str, folder: Path) -> Finding:
-    """Tell whether files can be written, by writing one where the folder or its nearest parent is."""
+    """Return whether files can be written, by writing one where the folder or its nearest parent is."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

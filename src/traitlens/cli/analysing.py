@@ -170,7 +170,7 @@ def _performance(performance: Any) -> tuple[str, Table]:
 
 
 def _quality(signs: Any) -> list[str]:
-    """Say which answers are worth a look; nothing is left out but by the rules of study.toml."""
+    """Describe which answers are worth a look; nothing is left out but by the rules of study.toml."""
     return [
         f"Worth a look: {row.n_raters} raters, {row.sign} ({row.raters})"
         + (f"; rule: {row.rule}" if row.rule else "")

@@ -52,7 +52,7 @@ def cite(
 def status(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
 ) -> None:
-    """Say what a results folder holds, what is stale, and what it cost in seconds and disk.
+    """Describe what a results folder holds, what is stale, and what it cost in seconds and disk.
 
     Example: traitlens status mystudy/results
     """

@@ -126,7 +126,7 @@ def _practice_files(folder: Path) -> list[Path]:
 
 
 def describe_scale(design: Design) -> dict[str, Any]:
-    """Say what a page needs to know of the scale and of the groups.
+    """Describe what a page needs to know of the scale and of the groups.
 
     Parameters
     ----------

@@ -144,7 +144,7 @@ def export_ratings(
 
 
 def tabulate_participants(folder: Path) -> pd.DataFrame:
-    """Say where each participant is.
+    """Describe where each participant is.
 
     Parameters
     ----------

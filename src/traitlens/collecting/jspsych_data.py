@@ -138,7 +138,7 @@ def _answer(row: pd.Series, design: Design, languages: Collection[str]) -> tuple
 
 
 def _is_time(text: str) -> bool:
-    """Tell whether a text is a date and time as browsers write it."""
+    """Return whether a text is a date and time as browsers write it."""
     try:
         datetime.fromisoformat(text)
     except ValueError:

@@ -55,7 +55,7 @@ class LimitedProtocol(H11Protocol):  # type: ignore[misc]
             min(idle, key=lambda one: one.since, default=self).transport.abort()
 
     def is_idle(self) -> bool:
-        """Tell whether no request is being answered.
+        """Return whether no request is being answered.
 
         Returns
         -------

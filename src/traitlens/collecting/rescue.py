@@ -14,7 +14,7 @@ TABLES = {"participants": "rowid", "answers": "participant, step", "facts": "row
 
 
 def is_damaged(path: Path) -> bool:
-    """Tell whether a file of answers is damaged.
+    """Return whether a file of answers is damaged.
 
     Parameters
     ----------

@@ -271,7 +271,7 @@ def scale_values(design: Design) -> list[float]:
 
 
 def find_fault(design: Design, rating: object, rt: object, moved: object) -> str | None:
-    """Say why an answer does not count.
+    """Describe why an answer does not count.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def find_fault(design: Design, rating: object, rt: object, moved: object) -> str
 
 
 def is_device(text: object) -> TypeGuard[str]:
-    """Tell whether a text describes a device as the page does: what points, and the size of the window.
+    """Return whether a text describes a device as the page does: what points, and the size of the window.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def nearest_answer(design: Design, rating: float) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Tell whether a value that was sent is a finite number."""
+    """Return whether a value that was sent is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -355,7 +355,7 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 
 
 def passes_check(design: Design, rating: float, wanted: float) -> bool:
-    """Tell whether an attention check was answered as it asked.
+    """Return whether an attention check was answered as it asked.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ ENVIRONMENT = {name: str(value) for name, value in VARIABLES.items()} | dict.fro
 
 
 def can_fork() -> bool:
-    """Tell whether workers can be forked from a process of their own.
+    """Return whether workers can be forked from a process of their own.
 
     Returns
     -------

@@ -265,7 +265,7 @@ class Album:
         return list(distances.nsmallest(count).index)
 
     def may_publish(self, face: Face) -> bool:
-        """Tell whether a face may appear in print.
+        """Return whether a face may appear in print.
 
         Parameters
         ----------

@@ -78,7 +78,7 @@ class Gate:
             await self.app(scope, _bounded(receive), self._with_headers(send))
 
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str], told: str) -> tuple[int, str] | None:
-        """Say why a request is refused; None where it is not."""
+        """Describe why a request is refused; None where it is not."""
         if headers.get("host", "") not in self.hosts:
             return 421, "This server answers to its own address only."
         origin = headers.get("origin")

@@ -114,7 +114,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
 
 
 def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
-    """Tell whether the face is clearer upside down: the detector takes some of those for upright."""
+    """Return whether the face is clearer upside down: the detector takes some of those for upright."""
     if score > CLEAR_SCORE:
         return False
     turned = _find_boxes(np.rot90(pixels, 2))

@@ -136,7 +136,7 @@ class _Budget:
 
     @contextmanager
     def reserve(self, pixels: int) -> Iterator[None]:
-        """Wait until so many pixels may be decoded."""
+        """Wait until this number of pixels may be decoded."""
         pixels = min(pixels, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= pixels)

@@ -301,13 +301,13 @@ def _find_one(name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect:
 
 
 def _same_face(points: np.ndarray, indices: np.ndarray, places: np.ndarray) -> bool:
-    """Tell whether given points belong to the face that was detected."""
+    """Return whether given points belong to the face that was detected."""
     away = np.median(np.linalg.norm(points[indices] - places, axis=1))
     return bool(away < FOREIGN * pupil_distance(points))
 
 
 def _pose_notices(points: np.ndarray) -> list[str]:
-    """Say where a head is turned."""
+    """Describe where a head is turned."""
     return ["the head is turned"] if abs(head_pose(points)) > DOUBTFUL_POSE else []
 
 

@@ -91,7 +91,7 @@ def write_card(models: "TraitModels") -> str:
 
 
 def _say_spaces(models: "TraitModels") -> str:
-    """Say what the readouts read."""
+    """Describe what the readouts read."""
     text = ", ".join(dict.fromkeys(f"{space.tap} of the view '{space.view}'" for space in models.spaces))
     regions = ", ".join(dict.fromkeys(space.region for space in models.spaces if space.region))
     if not regions:

@@ -93,7 +93,7 @@ class PreprocessingEntry(Checked):
 
 
 class PreparedEntry(BaseModel):
-    """How images were prepared; more may be told."""
+    """How images were prepared; further values are allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 

@@ -304,7 +304,7 @@ def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Tell whether a device computes in bfloat16 itself.
+    """Return whether a device computes in bfloat16 itself.
 
     Parameters
     ----------

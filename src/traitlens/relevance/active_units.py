@@ -83,7 +83,7 @@ class ActiveUnits:
             self._levels = list(pool.map(_list_level, steps))
 
     def pay(self, count: int) -> bool:
-        """Return whether so many maps take less time than by convolutions of whole layers."""
+        """Return whether this number of maps takes less time than by convolutions of whole layers."""
         listed = whole = 0.0
         below = self._pixels[0]
         for step, above in zip(self._steps, self._levels, strict=True):
@@ -171,7 +171,7 @@ class ActiveUnits:
 
 
 def cost_of_lists(count: int) -> int:
-    """Return the cost of so many maps for each pair of listed units, in products of whole layers."""
+    """Return the cost of a number of maps for each pair of listed units, in products of whole layers."""
     return sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
 
 

@@ -251,7 +251,7 @@ def analyze(
 
 
 def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
-    """Say what each readout is."""
+    """Describe what each readout is."""
     return {
         words.GROUP: (words.READOUT, np.array([readout.group for readout in readouts], dtype=object)),
         words.TRAIT: (words.READOUT, np.array([readout.trait for readout in readouts], dtype=object)),

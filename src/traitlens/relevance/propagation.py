@@ -154,7 +154,7 @@ class Passage:
         return maps
 
     def _choose_way(self, count: int) -> ActiveUnits | None:
-        """Return the active units where they are the faster way for so many maps, else None: whole layers."""
+        """Return the active units where they are faster for this number of maps, else None: whole layers."""
         if count < FEWEST or os.environ.get(WHOLE_LAYERS) or not can_list(self._steps):
             return None
         return self._active_units if self._active_units.pay(count) else None

@@ -78,7 +78,7 @@ def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
 
 
 def _say_missing(results: Results) -> str:
-    """Say whether groups differ in which ratings are missing."""
+    """Describe whether groups differ in which ratings are missing."""
     missing = results.comparisons.get("missing")
     if missing is None or not ((missing["mean_1"] != 0) | (missing["mean_2"] != 0)).any():
         return ""

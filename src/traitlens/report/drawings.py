@@ -75,7 +75,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
 
 
 def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
-    """Tell whether the report has no use for a figure: single traits need no overview, faces no averages."""
+    """Return whether the report needs no figure: single traits need no overview, faces no averages."""
     return (family == "extremes" and "faces" in drawn) or (family == "overview" and len(results.traits) < 2)
 
 

@@ -132,7 +132,7 @@ def not_predicted(results: Results) -> list[str]:
 
 
 def _parts_of_face(results: Results) -> str:
-    """Say which regions account for most of what each group's ratings share, trait by trait."""
+    """Describe which regions account for most of what each group's ratings share, trait by trait."""
     shares = results.use["shares"].dropna(subset=[SHARE])
     told = []
     for group in results.groups:
@@ -152,7 +152,7 @@ def _parts_of_face(results: Results) -> str:
 
 
 def say_confusions(results: Results) -> list[str]:
-    """Say how often a wrong region is called on these faces, and which regions go together.
+    """Describe how often a wrong region is called on these faces, and which regions go together.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _rows_of_pair(results: Results, name: str, first: str, second: str) -> pd.Da
 
 
 def explain_findings(results: Results) -> str:
-    """Say how the numbers of the findings are to be read.
+    """Describe how the numbers of the findings are to be read.
 
     Parameters
     ----------

@@ -285,7 +285,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
 
 
 def _say_permutations(table: pd.DataFrame) -> str:
-    """Say how many permutations a table's p values rest on, and what they can be at least."""
+    """Describe how many permutations a table's p values rest on, and what they can be at least."""
     if "n_permutations" not in table or "smallest_p" not in table or table.empty:
         return ""
     row = table.iloc[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a cell holds a finite number.
+    """Return whether a cell holds a finite number.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def bounded(value: Any, digits: int = 2) -> str:
 
 
 def abs_below_one(value: Any) -> bool:
-    """Tell whether a cell holds a number between -1 and 1.
+    """Return whether a cell holds a number between -1 and 1.
 
     Parameters
     ----------

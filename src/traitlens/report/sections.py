@@ -215,7 +215,7 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
 
 
 def _say_intervals(results: Results) -> str:
-    """Say what the intervals of r are intervals of."""
+    """Describe what the intervals of r are intervals of."""
     assert results.performance is not None
     kinds = set(results.performance.get("interval", pd.Series(dtype=object)).dropna())
     if kinds == {"new faces"}:

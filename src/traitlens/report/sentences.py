@@ -230,7 +230,7 @@ def answer_sentence(answer: Row, table: pd.DataFrame, alpha: float = 0.05) -> st
 
 
 def _say_limits(table: pd.DataFrame, question: Question, alpha: float) -> str:
-    """Say how large differences may be that were not found."""
+    """Describe how large differences may be that were not found."""
     text = ""
     if "smallest_p" in table and len(table) and table["smallest_p"].min() > alpha:
         return (

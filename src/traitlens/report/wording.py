@@ -102,7 +102,7 @@ class MethodsText:
 
 
 def describe_signs(results: Results) -> str:
-    """Say what the colours of the maps mean.
+    """Describe what the colours of the maps mean.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def describe_signs(results: Results) -> str:
 
 
 def describe_limits(results: Results) -> list[str]:
-    """Say what the results cannot tell and must not be used for.
+    """Describe what the results cannot tell and must not be used for.
 
     Parameters
     ----------
@@ -335,7 +335,7 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
 
 
 def _explains_ratings(results: Results) -> bool:
-    """Tell whether maps explain the rating itself, and not its deviation from the mean."""
+    """Return whether maps explain the rating itself, and not its deviation from the mean."""
     method = readout_method(results)
     return method is not None and not method.centred
 

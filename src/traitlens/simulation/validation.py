@@ -179,7 +179,7 @@ def _sets(
 
 
 def _see(run: Run) -> tuple[dict, pd.DataFrame]:
-    """Let the network see the regions of all faces: kernels by feature space, and folds."""
+    """Compute the regional features of all faces: kernels by feature space, and folds."""
     run.make("regional_kernels")
     kernels = dict(zip(run.context.value("regional_spaces"), REGIONAL_KERNELS.read(run.results), strict=True))
     return {space: np.array(kernel) for space, kernel in kernels.items()}, run.context.value("folds")

@@ -108,7 +108,7 @@ def _map_files(images: Iterable[str]) -> list[Path]:
         what = f"names files outside the folder of the export ({', '.join(map(repr, outside[:3]))})"
         raise TraitlensError(Problem(what, "do not use results that you cannot trust", MAPS.path))
     short = [Path(image).with_suffix(".mat") for image in images]
-    # Some file systems do not tell upper from lower case.
+    # Some file systems do not distinguish upper from lower case.
     distinct = len({str(path).casefold() for path in short}) == len(short)
     return short if distinct else [Path(f"{image}.mat") for image in images]
 

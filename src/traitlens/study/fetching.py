@@ -120,7 +120,7 @@ def fetch(
 
 
 def matches(path: Path, digest: str) -> bool:
-    """Tell whether a file is the right one.
+    """Return whether a file is the right one.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def matches(path: Path, digest: str) -> bool:
 
 
 def _is_right(content: bytes, digest: str) -> bool:
-    """Tell whether a content has the digest."""
+    """Return whether a content has the digest."""
     kind, _, expected = digest.partition(":")
     if kind == "git":
         kind, content = "sha1", b"blob %d\0" % len(content) + content

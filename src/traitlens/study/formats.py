@@ -111,7 +111,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
 
 
 def _tidy(sheet: Sheet, file: str) -> Sheet:
-    """Make every cell text, name or drop columns without heading, refuse headings that stand twice."""
+    """Make every cell text, name or drop columns without heading, refuse headings that occur twice."""
     table = sheet.cells
     written = [as_text(name) for name in table.columns]
     cells = pd.DataFrame(
@@ -140,7 +140,7 @@ def _tidy(sheet: Sheet, file: str) -> Sheet:
 
 
 def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
-    """Give answers of survey questions columns of their own; jsPsych writes them as JSON into one cell."""
+    """Move answers of survey questions into columns of their own; jsPsych writes JSON into one cell."""
     for name in list(cells.columns):
         column = cells[name]
         objects = column.str.startswith("{") & column.str.endswith("}")

@@ -20,7 +20,7 @@ from traitlens.study.tables import MOST_LINES, as_text, cell_problems, numbers
 from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
 SOURCE = "source of the rating"
-"""Name of the column that tells the number of the table in which a rating stood."""
+"""Name of the column with the number of the table that a rating comes from."""
 
 _NO_ANSWER = re.compile(
     r"(?i)missing|no answer|not answered|no response|unanswered|refus|don'?t know|not applicable|"
@@ -318,7 +318,7 @@ def _match(
 
 
 def _name_format(problem: Problem, unread: Sequence[str]) -> Problem:
-    """Say of an image that is missing that it is there in a format that is not read."""
+    """Report that a missing image exists in a format that cannot be read."""
     match = re.match(r"there is no image '(.+?)'", problem.what)
     stem = Path(match.group(1).replace("\\", "/")).stem.casefold() if match else ""
     for name in unread:
@@ -342,7 +342,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
-    """Refuse judgements that stand twice, one line for each pair of rows."""
+    """Refuse judgements that occur twice, one line for each pair of rows."""
     keys = [word for word in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if word in table]
     again = table.duplicated(keys, keep=False)
     if not again.any():

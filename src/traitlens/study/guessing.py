@@ -55,7 +55,7 @@ NO_RATING_ENDINGS = str.split(
 )
 
 NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
-"""Endings of columns of images that tell of the answer, and are no trait."""
+"""Endings of columns of images that describe the answer and name no trait."""
 
 DIVISIONS = (
     r"(?P<trait>.*?)\s*\[(?P<image>[^\[\]]+)\]",
@@ -232,7 +232,7 @@ def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFra
 
 
 def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Tell whether a column that is not empty has a name that the pattern divides."""
+    """Return whether a column that is not empty has a name that the pattern divides."""
     return re.search(pattern, name) is not None and bool((cells[name] != "").any())
 
 
@@ -269,7 +269,7 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
 
 
 def _looks_like_files(values: pd.Series) -> bool:
-    """Tell whether most cells end like image files."""
+    """Return whether most cells end like image files."""
     filled = pd.Series(values[values != ""].unique())
     ends = r"(?i)\.(?:jpe?g|png|tiff?|webp|bmp|gif|heic)\b"
     return bool(len(filled)) and float(filled.str.contains(ends).mean()) > 0.5
@@ -455,7 +455,7 @@ def _columns_of_images(
 
 
 def _holds_codes(values: pd.Series) -> bool:
-    """Tell whether each cell is a code of its own, such as R_3xK; ages and dates are none."""
+    """Return whether each cell is a code of its own, such as R_3xK; ages and dates are none."""
     code = values.str.fullmatch(r"(?=.*[^\W\d])[\w-]{1,40}")
     return bool(code.all()) and values.nunique() == len(values)
 
@@ -542,14 +542,14 @@ def _traits_or_raters(
 
 
 def _numbers_repeats(cells: pd.DataFrame, image: str, found: Mapping[str, object]) -> bool:
-    """Tell whether a column called so numbers judgements of one rater, image and trait that occur twice."""
+    """Return whether a column called so numbers judgements of one rater, image and trait that occur twice."""
     column = str(found["repeat"])
     keys = [str(found[word]) for word in ("rater", "trait") if found[word] is not None]
     return bool(cells.duplicated([*keys, image]).any() and cells[column].nunique() > 1)
 
 
 def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | None) -> dict[str, str]:
-    """Say of columns why they hold no ratings.
+    """Explain why columns hold no ratings.
 
     Parameters
     ----------
@@ -595,14 +595,14 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
 
 
 def _constant_in_raters(values: pd.Series, raters: pd.Series) -> bool:
-    """Tell whether a column has one value for each of several raters with three rows at least."""
+    """Return whether a column has one value for each of several raters with three rows at least."""
     by_rater = values.groupby(raters)
     long = by_rater.size() >= 3
     return bool(long.sum() > 1) and bool((by_rater.nunique() == 1).all()) and values.nunique() > 1
 
 
 def _counts(values: pd.Series, raters: pd.Series | None) -> bool:
-    """Tell whether a column counts rows: 0, 1, 2 ... over the table, or within each rater."""
+    """Return whether a column counts rows: 0, 1, 2 ... over the table, or within each rater."""
     parsed = numbers(values)[0]
     if parsed.isna().any() or len(parsed) < 5:
         return False
@@ -642,7 +642,7 @@ def _prefixes(names: Sequence[str]) -> str | None:
 
 
 def _has_numbers(values: pd.Series) -> bool:
-    """Tell whether a column that is called like an image holds any number."""
+    """Return whether a column that is called like an image holds any number."""
     return share_of_numbers(values) > 0
 
 

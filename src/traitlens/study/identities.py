@@ -17,7 +17,7 @@ _KINDS = frozenset(
         "frontal"
     )
 )
-"""Words that tell kinds of people, not pictures of one person."""
+"""Words for kinds of people, not for pictures of one person."""
 
 _CONDITIONS = frozenset(
     str.split(
@@ -26,7 +26,7 @@ _CONDITIONS = frozenset(
         "morphed set1 set2 a b day1 day2 train test images photos faces stimuli"
     )
 )
-"""Words that tell pictures of one person apart."""
+"""Words that distinguish pictures of one person."""
 
 WAYS = ("image", "folder", "name")
 """Words for --identity: each image its own, its folder, or its name whatever the folder."""

@@ -295,7 +295,7 @@ def _decide(
 
 
 def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequence[Source]) -> list[Problem]:
-    """Tell the faults of `ratings.csv` by the places in the tables that were imported."""
+    """Name the faults of `ratings.csv` by their cells in the tables that were imported."""
     moved = []
     for problem in problems:
         if problem.file == "ratings.csv" and problem.row is not None and 2 <= problem.row < len(table) + 2:
@@ -455,7 +455,7 @@ def _complete(
 def _find_identities(
     table: pd.DataFrame, mapping: RatingsSettings, notes: Notes
 ) -> tuple[dict[str, str], RatingsSettings]:
-    """Tell which images show the same person; ask where several might."""
+    """Determine which images show the same person; ask where several might."""
     used = sorted(table[IMAGE].unique())
     if mapping.identity is not None:
         identities = name_identities(used, mapping.identity, table)

@@ -214,7 +214,7 @@ def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _holds_labels(cells: pd.DataFrame) -> bool:
-    """Tell whether the first row holds labels of the columns (SoSci Survey), not answers."""
+    """Return whether the first row holds labels of the columns (SoSci Survey), not answers."""
     if len(cells) < 3:
         return False
     words = [name for name, cell in zip(cells, cells.iloc[0], strict=True) if cell and not _is_number(cell)]
@@ -258,7 +258,7 @@ def share_of_numbers(values: pd.Series) -> float:
 
 @lru_cache(2**17)
 def _is_number(cell: str) -> bool | None:
-    """Tell whether a cell is a finite number; None where it is a word for an empty cell."""
+    """Return whether a cell is a finite number; None where it is a word for an empty cell."""
     cell = cell.strip().replace(",", ".")
     if cell.upper() in NO_VALUE:
         return None

@@ -102,12 +102,12 @@ def _no_table(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
 
 
 def _is_matrix(value: np.ndarray) -> bool:
-    """Tell whether a variable has several rows and columns of numbers."""
+    """Return whether a variable has several rows and columns of numbers."""
     return value.ndim == 2 and min(value.shape) > 1
 
 
 def _is_text(cells: np.ndarray) -> bool:
-    """Tell whether a variable holds names."""
+    """Return whether a variable holds names."""
     return all(isinstance(cell, str) for cell in cells)
 
 

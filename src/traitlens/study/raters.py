@@ -149,7 +149,7 @@ def rate(
 def judge(
     scores: np.ndarray, weights: np.ndarray, behaviour: RatingBehaviour, rng: np.random.Generator
 ) -> np.ndarray:
-    """Let one rater rate every image on every trait.
+    """Simulate the ratings of one rater for every image and trait.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def write_settings(name: str) -> str:
 
 
 def _is_section(field: FieldInfo) -> bool:
-    """Tell whether a setting holds others."""
+    """Return whether a setting holds others."""
     return isinstance(field.default, BaseModel)
 
 
@@ -194,12 +194,12 @@ def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
 
 
 def _summary(kind: type[BaseModel]) -> str:
-    """Say what a section is about: the first line of its class."""
+    """Describe what a section is about: the first line of its class."""
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
 def _told(field: FieldInfo) -> str:
-    """Say what a setting may be, and its limits."""
+    """Describe what a setting may be, and its limits."""
     limits = [
         f"{told} {getattr(limit, name):g}"
         for limit in field.metadata

@@ -24,7 +24,7 @@ GROUP_WORDS = frozenset(
         "old younger older adults children students experts novices"
     )
 )
-"""Words in the names of files and sheets that tell groups of raters, not traits."""
+"""Words in the names of files and sheets that denote groups of raters, not traits."""
 
 
 PLAIN_WORDS = frozenset(
@@ -34,7 +34,7 @@ PLAIN_WORDS = frozenset(
         "v v1 v2 main all export1 wave session day"
     )
 )
-"""Words in the names of sheets that tell no trait."""
+"""Words in the names of sheets that denote no trait."""
 
 
 @dataclass(frozen=True, eq=False)

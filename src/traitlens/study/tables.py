@@ -388,7 +388,7 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
 
 
 def _all_differ(rows: pd.DataFrame) -> bool:
-    """Tell whether all rows differ: each is numbered, and the numbers are sorted in place."""
+    """Return whether all rows differ: each is numbered, and the numbers are sorted in place."""
     numbered = np.zeros(len(rows), np.int64)
     for column in rows:
         codes, cells = pd.factorize(rows[column], use_na_sentinel=False)

@@ -1,4 +1,4 @@
-"""Separated text of any encoding, with a header that may stand below a title; nothing is cut or shifted."""
+"""Separated text of any encoding, with a header that may follow a title; nothing is cut or shifted."""
 
 import csv
 import io
@@ -246,13 +246,13 @@ def find_header(
 
 
 def _is_title(row: Sequence[str]) -> bool:
-    """Tell whether a row repeats one text, as merged cells of a title do."""
+    """Return whether a row repeats one text, as merged cells of a title do."""
     filled = [cell for cell in row if cell]
     return len(filled) > 1 and len(set(filled)) == 1
 
 
 def _is_data(rows: Sequence[Sequence[str]], place: int) -> bool:
-    """Tell whether a row holds numbers, or texts that the rows below repeat, and so is no header."""
+    """Return whether a row holds numbers, or texts that the rows below repeat, and so is no header."""
     filled = {column: cell for column, cell in enumerate(rows[place]) if cell}
     numeric = sum(bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell)) for cell in filled.values())
     repeated = any(

@@ -59,7 +59,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _is_deep(text: str) -> bool:
-    """Tell whether brackets or dotted keys may nest too deeply, without parsing them."""
+    """Return whether brackets or dotted keys may nest too deeply, without parsing them."""
     text = _STRING.sub('""', text)
     depth = 0
     for mark in re.findall(r"[\[\]{}]", text):

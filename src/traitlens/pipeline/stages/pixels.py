@@ -35,7 +35,7 @@ from traitlens.relevance.attribution import Explainer
 from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 
 FACE_SCALE = 4
-"""The average face under the maps of pixels has so many times more pixels along each side."""
+"""The average face under the maps of pixels has this many times more pixels along each side."""
 
 
 def pixels(work: Work) -> None:
