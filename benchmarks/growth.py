@@ -26,10 +26,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from traitlens.keeping import size_of
+from traitlens.api import Run
+from traitlens.storage import size_of
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DRAWN = 50
@@ -46,7 +46,7 @@ STAGE = """
 import resource, sys, threading, time
 from pathlib import Path
 from traitlens.computing import Machine
-from traitlens.verbs import Run
+from traitlens.api import Run
 from traitlens.study.reading import Study
 
 own = [0]

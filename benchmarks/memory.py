@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
 
     from traitlens.features.backbone import load_backbone
-    from traitlens.features.spaces import FeatureSpace
+    from traitlens.features.feature_spaces import FeatureSpace
     from traitlens.features.taps import Tap
     from traitlens.readouts.readout import LinearPart, LinearReadout
     from traitlens.relevance.attribution import Explainer

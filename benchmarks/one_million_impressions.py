@@ -58,7 +58,7 @@ def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: b
 
     from traitlens.features.backbone import load_backbone
     from traitlens.features.extraction import extract
-    from traitlens.features.spaces import FeatureSpace
+    from traitlens.features.feature_spaces import FeatureSpace
     from traitlens.features.taps import Tap
 
     backbone = load_backbone("vgg16", announce=print)

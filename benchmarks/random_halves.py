@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from traitlens.api import Run
 from traitlens.artifacts import REGIONAL_KERNELS
 from traitlens.comparison.answers import ALPHA, answer_questions
 from traitlens.comparison.by_rating import compare_means
@@ -26,7 +27,6 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_use import by_question, compare_use
 from traitlens.comparison.common_cues import CommonCues, pool_targets
 from traitlens.study.reading import Study
-from traitlens.verbs import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = 80

@@ -24,7 +24,7 @@ SIZES = [
 
 def measure(images: int, targets: int, spaces: int) -> None:
     """Fit once and print a row of the table."""
-    from traitlens.features.spaces import FeatureSpace
+    from traitlens.features.feature_spaces import FeatureSpace
     from traitlens.features.taps import Tap
     from traitlens.readouts.ridge import fit_ridge
 

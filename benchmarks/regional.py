@@ -24,8 +24,8 @@ from traitlens.faces.images import load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import load_backbone
 from traitlens.features.extraction import extract
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.regional import RegionalExtractor, RegionalFaces, average_face
-from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.regional import cross_fit_cues

@@ -167,15 +167,15 @@ def main() -> None:
 
     import torch
 
-    from traitlens.faces.canonical import canonical_mesh
+    from traitlens.faces.canonical_mesh import canonical_mesh
     from traitlens.faces.frames import CANONICAL_SIZE
     from traitlens.faces.regions import region_labels, region_names
     from traitlens.features.backbone import load_backbone
-    from traitlens.features.spaces import FeatureSpace
+    from traitlens.features.feature_spaces import FeatureSpace
     from traitlens.features.taps import Tap
     from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
     from traitlens.relevance.attribution import Explainer, analyze
-    from traitlens.relevance.regions import RegionOperators
+    from traitlens.relevance.region_operators import RegionOperators
 
     torch.set_num_threads(options.threads)
     inputs = write_inputs(options.images)

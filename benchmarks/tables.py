@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.landmarks import _tabulate
-from traitlens.faces.prepared import read_points
+from traitlens.faces.prepared_faces import read_points
 from traitlens.faces.regions import REGIONS
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.kernels import pieces
 from traitlens.readouts.performance import performance
@@ -46,14 +46,14 @@ def draw_study(images: int, folder: Path) -> None:
         (folder / "images" / name).touch()
     rng = np.random.default_rng(0)
     points = (_tabulate({name: rng.uniform(0, 224, (478, 2)).round(2)}) for name in names)
-    keeping.write_table(folder / "landmarks.csv", points)
+    storage.write_table(folder / "landmarks.csv", points)
     raters = pd.MultiIndex.from_product(
         [names, ["warm", "strong"], [f"rater {number:02d}" for number in range(10)]],
         names=["image", "trait", "rater"],
     ).to_frame(index=False)
     raters["group"] = np.where(raters["rater"] < "rater 05", "first", "second")
     raters["rating"] = rng.integers(1, 8, len(raters))
-    keeping.write_table(folder / "ratings.csv", raters)
+    storage.write_table(folder / "ratings.csv", raters)
     (folder / "study.toml").write_text('name = "drawn"\nscale = [1, 7]\n', encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def study(images: int, folder: Path) -> object:
 def landmarks(images: int, folder: Path) -> None:
     rng = np.random.default_rng(0)
     meshes = {f"{number:06d}/01.png": rng.uniform(0, 224, (478, 2)) for number in range(images)}
-    keeping.write_table(folder / "landmarks.csv", _tabulate(meshes))
+    storage.write_table(folder / "landmarks.csv", _tabulate(meshes))
     assert len(read_points(folder / "landmarks.csv")) == images
 
 
@@ -102,8 +102,8 @@ def regions(images: int, folder: Path) -> None:
     for positions, arrays in parts:
         sums[:, :, positions] = arrays["regions"]
     tables = RegionTables(sums, names, groups, traits, list(REGIONS))
-    keeping.write_table(folder / "regions.csv", tables())
-    keeping.write_table(folder / "region_unions.csv", map(unite_regions, tables()))
+    storage.write_table(folder / "regions.csv", tables())
+    storage.write_table(folder / "region_unions.csv", map(unite_regions, tables()))
 
 
 def ridge(images: int, folder: Path) -> None:

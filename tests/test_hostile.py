@@ -20,7 +20,7 @@ from PIL import Image
 from traitlens.faces.cropping import prepare_image
 from traitlens.faces.images import load_image
 from traitlens.problems import TraitlensError
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 
 def load(path):
     if path.is_dir():

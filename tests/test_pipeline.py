@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 
 import traitlens as tl
+from traitlens.api import Run, run
 from traitlens.arrays import open_arrays
-from traitlens.keeping import PARTIAL
 from traitlens.prediction.new_faces import explain_face, predict_new_faces, prepare_new_face
 from traitlens.problems import TraitlensError
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
+from traitlens.storage import PARTIAL
 from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run, run
 
 pytestmark = pytest.mark.weights
 

@@ -19,7 +19,7 @@ missing or undescribed returns."""
 
 INNER = (
     "traitlens.cli",  # its help is written for the terminal
-    "traitlens.watching",
+    "traitlens.progress",
     "traitlens.study.checking",
     "traitlens.study.drawing",
     "traitlens.pipeline.costs",
@@ -28,13 +28,13 @@ INNER = (
     "traitlens.pipeline.stages",
     "traitlens.readouts.manifest",
     "traitlens.readouts.methods_text",
-    "traitlens.relevance.active_units",
-    "traitlens.relevance.compiled",
-    "traitlens.relevance.entering",
-    "traitlens.relevance.layers",
+    "traitlens.relevance.sparse_propagation",
+    "traitlens.relevance.sparse_kernels",
+    "traitlens.relevance.initial_relevance",
+    "traitlens.relevance.prepared_layers",
     "traitlens.relevance.propagation",
     "traitlens.relevance.rules",
-    "traitlens.relevance.steps",
+    "traitlens.relevance.backward_steps",
     "traitlens.relevance.unit_lists",
     "traitlens.report.sections",
     "traitlens.report.tables",

@@ -14,18 +14,18 @@ import time
 import numpy as np
 import pytest
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.administration.status import examine_results
+from traitlens.api import Run, run
 from traitlens.arrays import open_arrays
 from traitlens.computing import Machine, engines
-from traitlens.keeping import PARTIAL
 from traitlens.pipeline import FLOW
 from traitlens.problems import TraitlensError
 from traitlens.records import Records
-from traitlens.relevance.maps import MAP_SCALE, compress_maps
+from traitlens.relevance.map_storage import MAP_SCALE, compress_maps
+from traitlens.storage import PARTIAL
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run, run
 
 SETTINGS = """
 [comparison]
@@ -159,11 +159,11 @@ def forget(results, stage):
     """Remove a stage's files, its record, and the blocks that it has finished."""
     record = Records(results).read(stage)
     for name in record.outputs if record else []:
-        keeping.remove(results / name)
+        storage.remove(results / name)
     Records(results).remove(stage)
     for blocks in (results / ".kept" / stage).glob("*"):
         if list(blocks.glob("*.npz")):
-            keeping.remove(blocks)
+            storage.remove(blocks)
 
 
 @pytest.mark.slow
@@ -171,7 +171,7 @@ def forget(results, stage):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, stage, number):
-    results, real = copied / "results", keeping._sync
+    results, real = copied / "results", storage._sync
     forget(results, stage)
 
     def fail(path):
@@ -182,7 +182,7 @@ def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, 
             raise OSError(number, os.strerror(number), str(path))
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeping, "_sync", fail)
+        patched.setattr(storage, "_sync", fail)
         with pytest.raises(TraitlensError) as raised:
             finish(copied)
     (problem,) = raised.value.problems
@@ -237,7 +237,7 @@ def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monk
 @pytest.mark.slow
 @pytest.mark.weights
 def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
-    results, real = copied / "results", keeping.Blocks.read
+    results, real = copied / "results", storage.Blocks.read
     forget(results, "maps")
 
     def stop(blocks, number):
@@ -246,7 +246,7 @@ def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
         return real(blocks, number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(keeping.Blocks, "read", stop)
+        patched.setattr(storage.Blocks, "read", stop)
         with pytest.raises(KeyboardInterrupt):
             finish(copied)
     block = next((results / ".kept" / "maps").glob("*/000001.npz"))

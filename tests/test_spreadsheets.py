@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traitlens.keeping import read_table, write_table
 from traitlens.spreadsheets import protect, unprotect
+from traitlens.storage import read_table, write_table
 from traitlens.study.writing import WRITERS, write_table_as
 
 EVIL = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", '=HYPERLINK("http://evil.example")']

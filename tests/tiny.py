@@ -3,7 +3,7 @@
 import pandas as pd
 import torch
 
-from traitlens.features.stacks import add_stack
+from traitlens.features.custom_backbones import add_stack
 from traitlens.study.simulation import simulate_study
 
 SETTINGS = """

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.fitted import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fit_results import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.readout import LinearPart, Readout
 from traitlens.readouts.registry import METHODS, ReadoutMethod, find_readout, register
 

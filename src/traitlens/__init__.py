@@ -20,13 +20,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Study": "traitlens.study.reading",
     "check": "traitlens.pipeline",
-    "run": "traitlens.verbs",
-    "Run": "traitlens.verbs",
+    "run": "traitlens.api",
+    "Run": "traitlens.api",
     "analyze": "traitlens.relevance.attribution",
-    "fit": "traitlens.verbs",
-    "explain": "traitlens.verbs",
-    "compare": "traitlens.verbs",
-    "write_report": "traitlens.verbs",
+    "fit": "traitlens.api",
+    "explain": "traitlens.api",
+    "compare": "traitlens.api",
+    "write_report": "traitlens.api",
     "draw_figure": "traitlens.report.figures",
 }
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from traitlens.columns import IMAGE, X, Y
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import IMAGE, X, Y
 
 CODECS = ("blosc", "vlen-utf8")
 """The only codecs that are opened. Others could run code ("pickle") or fill the memory ("gzip")."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from traitlens.arrays import open_arrays
-from traitlens.keeping import read_table
+from traitlens.storage import read_table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from traitlens.artifacts import ARTIFACTS
 from traitlens.digests import digest, digest_file
-from traitlens.keeping import remove, write_json
+from traitlens.storage import remove, write_json
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def test_a_disk_that_fails_is_told_in_one_line(traitlens, monkeypatch, tmp_path)
     def fail(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "a.png"))
 
-    monkeypatch.setattr("traitlens.pipeline.checking.check", fail)
+    monkeypatch.setattr("traitlens.pipeline.study_check.check", fail)
     code, out, err = traitlens("check", tmp_path)
     assert (code, out) == (2, "")
     assert err.startswith(f"✗ {tmp_path / 'a.png'}: {os.strerror(errno.EIO)}; what was finished is kept")

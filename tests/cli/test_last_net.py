@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from traitlens.cli import analysing
+from traitlens.cli import analysis
 
 
 class Odd(Exception):
@@ -24,7 +24,7 @@ def test_unexpected_errors_end_in_one_line_and_leave_their_traceback(traitlens, 
         raise error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(analysing, "Terminal", fail)
+    monkeypatch.setattr(analysis, "Terminal", fail)
     code, _, told = traitlens("check", tmp_path)
     assert code == 2
     assert told.count("\n") == 1
@@ -50,7 +50,7 @@ def test_the_browser_is_given_no_token(traitlens, tmp_path, monkeypatch):
         announce("http://127.0.0.1:9/?token=secret&more=1")
 
     monkeypatch.setattr(webbrowser, "open", look)
-    monkeypatch.setattr("traitlens.explorer.serving.explore", serve)
+    monkeypatch.setattr("traitlens.explorer.explorer_server.explore", serve)
     code, _, _ = traitlens("explore", tmp_path)
     assert code == 0
     [(address, page, text, file, folder)] = opened

@@ -3,8 +3,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from traitlens.collecting.session import make_steps
-from traitlens.collecting.store import Answer, give_answer, join_group, move_on
+from traitlens.collecting.database import Answer, give_answer, join_group, move_on
+from traitlens.collecting.trials import make_steps
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from traitlens.collecting.database import Store
 from traitlens.collecting.design import read_design
-from traitlens.collecting.store import Store
 
 SETTINGS = """
 practice = 0

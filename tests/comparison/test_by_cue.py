@@ -4,7 +4,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from traitlens.comparison.by_cue import CUES, compare_cues
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.ridge import fit_ridge
 

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from traitlens.comparison.by_reliability import ReliabilityDesign, compare_reliability
 from traitlens.problems import TraitlensError
-from traitlens.ratings.matrix import RatingMatrix
+from traitlens.ratings.rating_matrix import RatingMatrix
 
 
 @pytest.fixture

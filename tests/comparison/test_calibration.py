@@ -13,7 +13,7 @@ from traitlens.comparison.planted_faces import (
     pooled_means,
     synthetic_faces,
 )
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.ratings.reliability import reliability_table

@@ -9,7 +9,7 @@ from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import CommonCues, permute_blocks, pool_targets
 from traitlens.comparison.confusion import confuse_regions, opposed, plant
 from traitlens.comparison.utilisation import group_utilisation, make_design
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
 

@@ -15,7 +15,7 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.exchange import draw_labels, find_strata, ratings_of_pair, smallest_p
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells, contrast
 from traitlens.problems import TraitlensError
-from traitlens.ratings.matrix import RatingMatrix, fit_additive
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive
 
 
 @pytest.fixture

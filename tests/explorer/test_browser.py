@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens import cli, keeping
+from traitlens import cli, storage
+from traitlens.api import Run
 from traitlens.pipeline import FLOW
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.report import describe_study
-from traitlens.pipeline.work import Work
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 
@@ -44,8 +44,8 @@ def fitted(tmp_path_factory):
     assert HOSTILE in run.study.traits
     run.fit()
     work = Work(run.context, FLOW[-1], engine=None, advance=None)
-    keeping.write_json(run.results / "study.json", describe_study(work))
-    keeping.write_json(run.results / "provenance.json", {})
+    storage.write_json(run.results / "study.json", describe_study(work))
+    storage.write_json(run.results / "provenance.json", {})
     (run.results / "regions.csv").write_text("image,group,trait,region\n")
     (run.results / "report.html").write_text(
         "<script>fetch('/').then(() => document.title = 'reached', () => document.title = 'refused')</script>"
@@ -247,9 +247,9 @@ def test_the_server_hands_out_results_as_pages_of_no_origin(address):
 
 
 def test_without_nicegui_the_command_to_install_it_is_told(fitted, monkeypatch):
-    from traitlens.explorer import serving
+    from traitlens.explorer import explorer_server
     from traitlens.problems import TraitlensError
 
-    monkeypatch.setattr(serving, "find_spec", lambda name: None)
+    monkeypatch.setattr(explorer_server, "find_spec", lambda name: None)
     with pytest.raises(TraitlensError, match=r"pip install 'traitlens\[app\]'"):
-        serving.explore(fitted.results)
+        explorer_server.explore(fitted.results)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from traitlens.faces import decoder
-from traitlens.faces.canonical import canonical_mesh
-from traitlens.faces.decoder import DETECTOR, MESH, load_network, single_thread
+from traitlens.faces import face_networks
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.detection import detect_landmarks, head_pose
+from traitlens.faces.face_networks import DETECTOR, MESH, load_network, single_thread
 from traitlens.faces.frames import to_canonical
 from traitlens.faces.images import load_image
 from traitlens.faces.landmark_files import read_tem
@@ -31,9 +31,9 @@ def test_detector_answers_as_the_tflite_interpreter_did():
 
 
 def test_damaged_networks_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(decoder, "SHA256", {MESH: "0" * 64})
+    monkeypatch.setattr(face_networks, "SHA256", {MESH: "0" * 64})
     with pytest.raises(ModelError, match="is damaged; install traitlens anew"):
-        decoder.Network(MESH)
+        face_networks.Network(MESH)
 
 
 def test_threads_are_put_back_even_after_an_error():
@@ -55,14 +55,16 @@ def test_crop_matrix_frames_the_points_upright():
     rng = np.random.default_rng(1)
     points = torch.tensor(rng.uniform(10, 40, (1, 20, 3)), dtype=torch.float32)
     operation = {"left": 2, "right": 7, "around": list(range(20)), "scale": [1.5, 1.5], "size": [16, 16]}
-    matrix = decoder._find_crop([points], operation, {})[0].numpy()
+    matrix = face_networks._find_crop([points], operation, {})[0].numpy()
     in_crop = (points[0, :, :2].numpy() - matrix[:2, 3]) @ np.linalg.inv(matrix[:2, :2]).T
     # The points fill the inner two thirds of the crop, and the line from left to right is level.
     np.testing.assert_allclose(in_crop.min(axis=0), [8 - 16 / 3] * 2, rtol=0, atol=1e-3)
     np.testing.assert_allclose(in_crop.max(axis=0), [8 + 16 / 3] * 2, rtol=0, atol=1e-3)
     assert in_crop[7, 1] == pytest.approx(in_crop[2, 1], abs=1e-3)
     assert in_crop[7, 0] > in_crop[2, 0]
-    back = decoder._move_points([torch.tensor(in_crop)[None].float(), torch.tensor(matrix)[None]], {}, {})
+    back = face_networks._move_points(
+        [torch.tensor(in_crop)[None].float(), torch.tensor(matrix)[None]], {}, {}
+    )
     np.testing.assert_allclose(back[0], points[0, :, :2], rtol=0, atol=1e-3)
 
 
@@ -71,7 +73,7 @@ def test_crop_reads_features_at_pixel_centres():
     matrix = torch.eye(4)
     matrix[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
     matrix[:2, 3] = torch.tensor([20.0, 15.0])
-    crop = decoder._crop([torch.stack([x, y])[None], matrix[None]], {"size": [16, 16]}, {})
+    crop = face_networks._crop([torch.stack([x, y])[None], matrix[None]], {"size": [16, 16]}, {})
     for row, column in ((0, 0), (3, 11), (15, 15)):
         place = matrix[:2, :2] @ torch.tensor([column + 0.5, row + 0.5]) + matrix[:2, 3]
         np.testing.assert_allclose(crop[0, :, row, column], place, rtol=0, atol=1e-3)

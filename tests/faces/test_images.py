@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage.transform import EuclideanTransform, estimate_transform
 
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.frames import (
     CANONICAL_ANCHORS,

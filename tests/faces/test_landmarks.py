@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
+from traitlens.faces.face_sheet import KEY_POINTS, make_face_sheet
 from traitlens.faces.frames import apply_affine
 from traitlens.faces.landmarks import bend_mesh, find_landmarks, to_table
-from traitlens.faces.sheet import KEY_POINTS, make_face_sheet
 from traitlens.problems import TraitlensError
 
 MESH = canonical_mesh().points

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_cdt
 
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.masks import feathered_masks, joined_names
 from traitlens.faces.regions import region_labels, region_names
 

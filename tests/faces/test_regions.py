@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.frames import apply_affine
 from traitlens.faces.regions import (
     EYE_MARGIN,

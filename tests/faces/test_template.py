@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.frames import apply_affine, to_canonical
 from traitlens.faces.landmarks import bend_mesh
 from traitlens.faces.template import ANCHORS, Template, _frame_points

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from traitlens.features.backbone import load_backbone, stack_backbone
 from traitlens.features.extraction import extract
+from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
-from traitlens.features.spaces import FeatureSpace, Picture, Pictures
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import TraitlensError

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
-from tests.relevance.test_analyze import MIDDLE, POOL
+from tests.relevance.test_attribution import MIDDLE, POOL
 
 from traitlens.features.extraction import extract
 from traitlens.map_checks.measures import (
@@ -15,7 +15,7 @@ from traitlens.map_checks.measures import (
     region_association,
 )
 from traitlens.map_checks.pixel_flipping import flip_patches
-from traitlens.map_checks.scrambled_models import (
+from traitlens.map_checks.randomisation import (
     null_similarity,
     permute_targets,
     random_readouts,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from tests.tiny import add_backbone, make_study
 
+from traitlens.api import Run
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import (
     GROUP_CUES,
@@ -16,9 +17,8 @@ from traitlens.artifacts import (
 from traitlens.features.backbone import load_backbone
 from traitlens.prediction import new_faces
 from traitlens.problems import ModelError
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 from traitlens.study.reading import Study
-from traitlens.verbs import Run
 
 REGIONS = ["eyes", "brows", "nose", "mouth", "forehead", "cheeks", "jaw", "background"]
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from tests.tiny import add_backbone
 
+from traitlens.api import run
 from traitlens.pipeline import check
 from traitlens.problems import StudyError
-from traitlens.verbs import run
 
 SCHEMES = (
     "complete",

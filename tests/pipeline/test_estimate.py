@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from tests.tiny import add_backbone, edit_settings, make_study
 
+from traitlens.api import Run
 from traitlens.artifacts import FEATURES
 from traitlens.pipeline import Context, costs
 from traitlens.pipeline.estimate import Estimate, refuse_what_cannot_fit
@@ -14,7 +15,6 @@ from traitlens.problems import TraitlensError
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from tests.tiny import add_backbone, edit_settings, edit_table, make_study
 
+from traitlens.api import Run
 from traitlens.artifacts import ARTIFACTS
 from traitlens.pipeline import FLOW, Context, plan
 from traitlens.report import page
 from traitlens.study.reading import Study
-from traitlens.verbs import Run
 
 LABELS = {stage.label: stage.name for stage in FLOW}
 
@@ -376,7 +376,7 @@ def test_a_file_that_is_cut_off_or_missing_stops_no_run(study, copied, path):
 
 
 def test_maps_that_were_not_kept_do_not_stop_a_run_that_keeps_them(study, copied, monkeypatch):
-    from traitlens.keeping import Blocks
+    from traitlens.storage import Blocks
 
     results, real = copied / "results", Blocks.read
     edit_settings(copied, ("[comparison]", '[run]\nkeep_maps = "none"\n\n[comparison]'))
@@ -464,7 +464,7 @@ def test_an_image_that_is_replaced_during_the_run_is_noticed(copied, monkeypatch
     shutil.rmtree(copied / "results")
     with monkeypatch.context() as patched:
         patched.setattr(faces, "find_landmarks", replace_after)
-        patched.setattr("traitlens.pipeline.photographs.MOST_BYTES", 0)
+        patched.setattr("traitlens.pipeline.image_files.MOST_BYTES", 0)
         with pytest.raises(TraitlensError, match=f"{path.name}: was changed during the run"):
             run(copied)
     path.write_bytes(before)
@@ -473,7 +473,7 @@ def test_an_image_that_is_replaced_during_the_run_is_noticed(copied, monkeypatch
 
 def test_tables_are_digested_once_and_images_read_at_most_twice(copied, monkeypatch):
     from traitlens import digests
-    from traitlens.pipeline import context, photographs
+    from traitlens.pipeline import context, image_files
 
     digested, read, real = [], [], digests.digest
 
@@ -487,7 +487,7 @@ def test_tables_are_digested_once_and_images_read_at_most_twice(copied, monkeypa
 
     real_read = type(copied).read_bytes
     monkeypatch.setattr(context, "digest", count_digest)
-    monkeypatch.setattr(photographs, "MOST_BYTES", 0)
+    monkeypatch.setattr(image_files, "MOST_BYTES", 0)
     monkeypatch.setattr(type(copied), "read_bytes", count_read)
     shutil.rmtree(copied / "results")
     run(copied)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from tests.tiny import add_backbone, edit_settings, make_study
 
-from traitlens.pipeline.checking import check_tables
+from traitlens.api import Run
+from traitlens.pipeline.study_check import check_tables
 from traitlens.readouts.registry import METHODS as READOUTS
 from traitlens.relevance.methods import METHODS
 from traitlens.report import page
 from traitlens.study.reading import Study
-from traitlens.verbs import Run
 
 
 @pytest.fixture(scope="module", autouse=True)

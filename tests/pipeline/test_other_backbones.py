@@ -9,13 +9,13 @@ import pytest
 from tests.tiny import add_backbone
 from tests.toy_readout import Covariance, covariance_registered
 
+from traitlens.api import Run, run
 from traitlens.arrays import open_arrays
 from traitlens.features.preprocessing import PREPROCESSINGS
 from traitlens.prediction.new_faces import explain_face, load_models, predict_new_faces
 from traitlens.problems import TraitlensError
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run, run
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from statsmodels.regression.mixed_linear_model import MixedLM
 
-from traitlens.ratings.components import _fit_reml, estimate_components, icc_intervals
-from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
+from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, make_matrix
 from traitlens.ratings.reliability import _draw_halves, reliability_table, split_half
 from traitlens.ratings.targets import make_targets
+from traitlens.ratings.variance_components import _fit_reml, estimate_components, icc_intervals
 
 # Shrout and Fleiss (1979), table 2: six targets, four judges; table 4 gives ICC(2,1) = .29,
 # ICC(3,1) = .71, ICC(2,4) = .62, ICC(3,4) = .91; psych::ICC prints the same with bounds to two places.

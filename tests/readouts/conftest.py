@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
 SPACE = FeatureSpace(Tap("block4_pool", 3))

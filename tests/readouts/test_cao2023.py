@@ -5,7 +5,7 @@ import torch
 from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.cao2023 import PlainTraining, fit_cao2023, train_plainly
 from traitlens.readouts.folds import assign_folds

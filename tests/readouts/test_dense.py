@@ -5,7 +5,7 @@ import torch
 from tests.oracles import readouts_by_hand as by_hand
 from tests.readouts.conftest import SPACE, make_study
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.readouts.dense import fit_dense

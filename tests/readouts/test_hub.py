@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from traitlens.features.backbone import stack_backbone
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError
 from traitlens.readouts.hub import fetch, find_models, share
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 
 pytest.importorskip("huggingface_hub", reason="the extra 'hub' is not installed")
 
@@ -366,7 +366,7 @@ def test_without_the_extra_it_is_said_how_to_install_it(folder, monkeypatch, tra
 
 def test_the_command_shows_what_goes_and_asks(server, folder, traitlens, monkeypatch):
     seen = []
-    monkeypatch.setattr("traitlens.cli.using.confirm", lambda text: bool(seen.append(text)))
+    monkeypatch.setattr("traitlens.cli.models.confirm", lambda text: bool(seen.append(text)))
     code, out, err = traitlens("share", folder, "owner/name")
     assert (code, out) == (2, "")
     assert "nothing was shared" in err

@@ -7,10 +7,10 @@ from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.model_selection import PredefinedSplit
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.choosing import random_mixes
 from traitlens.readouts.folds import inner_folds
+from traitlens.readouts.inner_cv import random_mixes
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.regional import cross_fit_cues, fit_regional
 from traitlens.readouts.ridge import PENALTIES

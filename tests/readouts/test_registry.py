@@ -12,11 +12,11 @@ from tests.toy_readout import COVARIANCE, Covariance, covariance_registered
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.map_checks.scrambled_models import random_readouts
+from traitlens.map_checks.randomisation import random_readouts
 from traitlens.problems import TraitlensError
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import METHODS, FitContext, find_readout, register
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 from traitlens.relevance.attribution import analyze, explain_with_ledger
 from traitlens.report.wording import describe_methods
 from traitlens.study.settings import ReadoutSettings

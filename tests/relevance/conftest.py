@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from traitlens.features.backbone import stack_backbone
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 

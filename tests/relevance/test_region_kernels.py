@@ -6,12 +6,12 @@ import pytest
 
 from traitlens.features.backbone import stack_backbone
 from traitlens.features.extraction import extract
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.features.spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.attribution import analyze
-from traitlens.relevance.regions import RegionOperators, region_kernels
+from traitlens.relevance.region_operators import RegionOperators, region_kernels
 
 METHOD = "lrp.sequential_preset_a_flat"
 

@@ -8,8 +8,8 @@ import xarray as xr
 from scipy.io import loadmat
 
 from traitlens.arrays import write_arrays
-from traitlens.keeping import remove
 from traitlens.problems import TraitlensError
+from traitlens.storage import remove
 from traitlens.study.exporting import FORMS, RECORD, export_study
 from traitlens.study.reading import Study
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from traitlens.problems import TraitlensError
+from traitlens.progress import Silent
 from traitlens.study import fetching
 from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, matches
 from traitlens.study.import_3dsk import import_3dsk
-from traitlens.watching import Silent
 
 DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 CONTENTS = {"ratings.csv": b"image,rating\n", "faces/a.jpg": b"pixels", "faces/b.jpg": b"other pixels"}

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.artifacts import ARTIFACTS
-from traitlens.keeping import size_of
 from traitlens.locking import read_lock
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import plan
 from traitlens.pipeline.request import read_request
+from traitlens.storage import size_of
 
 
 @dataclass(frozen=True)

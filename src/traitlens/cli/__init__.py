@@ -14,9 +14,18 @@ from typing import Annotated, Any
 import typer
 
 import traitlens
-from traitlens.cli import analysing, beginning, drawing, exploring, looking, looking_after, planning, using
-from traitlens.cli.collecting import plan, rate
+from traitlens.cli import (
+    admin,
+    analysis,
+    error_rates_and_power,
+    explore,
+    figure,
+    getting_started,
+    landmark_check,
+    models,
+)
 from traitlens.cli.importing import importing
+from traitlens.cli.rating_sessions import plan, rate
 from traitlens.cli.terminal import FAULT, answer, answer_as_json, messages, refuse
 from traitlens.problems import Problem, TraitlensError
 
@@ -24,14 +33,14 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Begin": (beginning.demo, beginning.init, beginning.simulate, beginning.fetch),
-    "Plan": (planning.power, planning.validate),
+    "Begin": (getting_started.demo, getting_started.init, getting_started.simulate, getting_started.fetch),
+    "Plan": (error_rates_and_power.power, error_rates_and_power.validate),
     "Collect": (plan,),
-    "Analyse": (analysing.check, looking.faces, analysing.run, analysing.sanity),
-    "Use": (using.predict, using.explain, using.backbones, using.add_backbone),
-    "Look": (exploring.explore, drawing.figure),
-    "Share": (using.share, analysing.export, looking_after.cite),
-    "This installation": (looking_after.doctor, looking_after.status),
+    "Analyse": (analysis.check, landmark_check.faces, analysis.run, analysis.sanity),
+    "Use": (models.predict, models.explain, models.backbones, models.add_backbone),
+    "Look": (explore.explore, figure.figure),
+    "Share": (models.share, analysis.export, admin.cite),
+    "This installation": (admin.doctor, admin.status),
 }
 """The commands in the order of work, by the heading they stand under in the help."""
 
@@ -51,7 +60,7 @@ app = typer.Typer(
 )
 app.add_typer(importing, name="import", rich_help_panel="Begin")
 app.add_typer(rate, name="rate", rich_help_panel="Collect")
-app.add_typer(looking_after.cluster, name="cluster", rich_help_panel="This installation")
+app.add_typer(admin.cluster, name="cluster", rich_help_panel="This installation")
 for heading, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=heading)(command)

@@ -7,17 +7,17 @@ from typing import Any
 
 from PIL import Image
 
-from traitlens.collecting.session import Design
+from traitlens.collecting.trials import Design
 from traitlens.digests import digest_file
 from traitlens.faces.images import load_image
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.progress import Silent, Watcher
+from traitlens.storage import write_whole
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
 from traitlens.study.settings import Settings
 from traitlens.study.settings_file import read_settings
-from traitlens.watching import Silent, Watcher
 
 COLLECTED = "collected"
 """The study's folder for what is collected."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from traitlens.collecting.design import EVERYONE, describe_scale, read_design, show_faces
-from traitlens.collecting.session import Design, Step, make_steps, opening
-from traitlens.collecting.texts import read_texts
+from traitlens.collecting.translations import read_texts
+from traitlens.collecting.trials import Design, Step, make_steps, opening
 from traitlens.digests import digest
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.watching import Watcher
+from traitlens.progress import Watcher
+from traitlens.storage import write_whole
 
 PAGES = Path(__file__).parent / "pages"
 SCRIPT = "dist/index.browser.min.js"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from traitlens.collecting.session import RATED, Design, find_fault, is_device, nearest_answer
+from traitlens.collecting.trials import RATED, Design, find_fault, is_device, nearest_answer
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_cells
 
@@ -41,7 +41,7 @@ def read_experiment(
     Returns
     -------
     list of dict
-        Answers, as :meth:`~traitlens.collecting.store.Store.answers` gives them; a step that stands in two
+        Answers, as :meth:`~traitlens.collecting.database.Store.answers` gives them; a step that stands in two
         files of one participant, as where data were saved twice, counts once.
 
     Raises

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import TRAIT
 from traitlens.comparison.exchange import holm
-from traitlens.words import TRAIT
 
 ALPHA = 0.05
 

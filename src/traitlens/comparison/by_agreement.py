@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.comparison.by_rating import make_sample
 from traitlens.comparison.exchange import (
     center,
@@ -15,8 +16,7 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
-from traitlens.ratings.matrix import RatingMatrix, make_matrix, shares_images
-from traitlens.words import GROUP, RATER, TRAIT
+from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix, shares_images
 
 FEWEST_RATERS = 3
 """Agreement of fewer raters of a group is not compared: two raters are a single pair."""

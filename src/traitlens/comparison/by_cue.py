@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.fitted import FittedReadouts
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.fit_results import FittedReadouts
 from traitlens.readouts.ridge import fit_ridge
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 Alter = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import IMAGE, TRAIT
 from traitlens.comparison.by_rating import make_sample, rater_levels
 from traitlens.comparison.exchange import pairs_of_groups, ratings_of_pair
-from traitlens.ratings.matrix import RatingMatrix, make_matrix
-from traitlens.words import IMAGE, TRAIT
+from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
 
 PRIOR_FREEDOM = 10
 """Weight, in degrees of freedom, of the variance over all images beside an image's own."""

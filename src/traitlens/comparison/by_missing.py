@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample
 from traitlens.comparison.exchange import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.rater_tests import Cells, compare_cells
-from traitlens.ratings.matrix import RatingMatrix, fit_additive, make_matrix
-from traitlens.words import TRAIT
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
 
 MEASURES = ("share missing", "level of rated images")
 

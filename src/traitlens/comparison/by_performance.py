@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.comparison.by_rating import make_sample
 from traitlens.comparison.by_region import Progress, TraitDesign, make_designs
 from traitlens.comparison.exchange import (
@@ -18,9 +19,8 @@ from traitlens.comparison.exchange import (
 )
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_tests import detectable
-from traitlens.ratings.matrix import RatingMatrix
+from traitlens.ratings.rating_matrix import RatingMatrix
 from traitlens.ratings.reliability import split_half
-from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 _KEYS = [GROUP, TRAIT]
 

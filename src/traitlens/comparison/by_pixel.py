@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from scipy import ndimage, stats
 
+from traitlens.columns import RATER, X, Y
 from traitlens.comparison.exchange import draw_labels
 from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.words import RATER, X, Y
 
 CAUTION = (
     "The test tells that the maps differ; it does not locate the border or the peak of a difference "

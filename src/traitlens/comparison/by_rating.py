@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import TRAIT
 from traitlens.comparison.exchange import (
     covariates_of_raters,
     find_strata,
@@ -15,8 +16,7 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
-from traitlens.ratings.matrix import RatingMatrix, fit_additive, make_matrix
-from traitlens.words import TRAIT
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
 
 
 def rater_levels(matrix: RatingMatrix) -> np.ndarray:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 from traitlens.comparison.exchange import (
     label_raters,
 )
@@ -20,7 +21,6 @@ from traitlens.comparison.operator import (
     summary_gradient,
 )
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 
 Progress = Callable[[int], None] | None
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample, rater_levels
 from traitlens.comparison.exchange import (
     center,
@@ -14,9 +15,8 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Sample, detectable
-from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix, shares_images
+from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, make_matrix, shares_images
 from traitlens.ratings.reliability import SplitHalf, split_half
-from traitlens.words import TRAIT
 
 
 class ReliabilityDesign:

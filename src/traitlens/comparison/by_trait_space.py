@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample
 from traitlens.comparison.exchange import (
     center,
@@ -13,8 +14,7 @@ from traitlens.comparison.exchange import (
     permutation_p,
     ratings_of_pair,
 )
-from traitlens.ratings.matrix import make_matrix
-from traitlens.words import TRAIT
+from traitlens.ratings.rating_matrix import make_matrix
 
 
 class TraitMeans:

@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 from scipy import special, stats
 
+from traitlens.columns import IMAGE, REGION, TRAIT
 from traitlens.comparison.exchange import (
     find_strata,
     hedges_g,
@@ -33,7 +34,6 @@ from traitlens.comparison.utilisation import (
     regress_raters,
     standardise,
 )
-from traitlens.words import IMAGE, REGION, TRAIT
 
 QUESTIONS = ("range", "noise", "use")
 ALPHA = 0.05

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import RATER, REGION, TRAIT
 from traitlens.comparison.by_rating import rater_levels
 from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, permutation_p
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.matrix import make_matrix
-from traitlens.words import RATER, REGION, TRAIT
+from traitlens.ratings.rating_matrix import make_matrix
 
 
 def compare_by_variable(

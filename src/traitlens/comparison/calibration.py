@@ -8,11 +8,11 @@ import pandas as pd
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
+from traitlens.columns import REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, PairTest, Progress
 from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.raters import RatingBehaviour
-from traitlens.words import REGION, TRAIT
 
 NULL_CONDITIONS: tuple[Condition, ...] = (
     Condition("20 and 20 raters"),

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.columns import FOLD, IDENTITY, IMAGE, RATING, REGION, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.performance import correlation
 from traitlens.readouts.regional import Cues, cross_fit_cues
 from traitlens.readouts.ridge import PENALTIES
-from traitlens.words import FOLD, IDENTITY, IMAGE, RATING, REGION, TRAIT
 
 
 @dataclass(frozen=True, eq=False)

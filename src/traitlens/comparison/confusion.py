@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import IMAGE, REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, PairTest, Progress
 from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.exchange import draw_labels, find_strata, ratings_of_pair
@@ -15,7 +16,6 @@ from traitlens.comparison.utilisation import (
     make_design,
     standardise,
 )
-from traitlens.words import IMAGE, REGION, TRAIT
 
 
 def confuse_regions(

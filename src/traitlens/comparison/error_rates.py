@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy import ndimage, stats
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, X, Y
 from traitlens.comparison.by_agreement import compare_agreement
 from traitlens.comparison.by_image import compare_images
 from traitlens.comparison.by_missing import compare_missing
@@ -21,7 +22,7 @@ from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import find_strata
 from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_tests import Options
-from traitlens.ratings.matrix import make_matrix
+from traitlens.ratings.rating_matrix import make_matrix
 from traitlens.readouts.performance import (
     correlation,
     jackknife_intervals,
@@ -29,7 +30,6 @@ from traitlens.readouts.performance import (
     permutation_p_of_r,
 )
 from traitlens.readouts.refit import Refit
-from traitlens.words import GROUP, IMAGE, RATER, RATING, TRAIT, X, Y
 
 ALPHA = 0.05
 CONFIRMATORY = ("means", "reliability", "performance")

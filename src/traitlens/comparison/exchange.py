@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import GROUP, IMAGE, RATER, REPEAT, TRAIT
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.ratings.matrix import find_blocks
-from traitlens.words import GROUP, IMAGE, RATER, REPEAT, TRAIT
+from traitlens.ratings.rating_matrix import find_blocks
 
 
 def find_strata(

@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATING, TRAIT
 from traitlens.comparison.operator import RegionOperator
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
-from traitlens.readouts.choosing import choose
+from traitlens.readouts.inner_cv import choose
 from traitlens.readouts.kernels import weigh_kernels
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
-from traitlens.words import GROUP, IMAGE, RATING, TRAIT
 
 _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, TRAIT
 from traitlens.comparison.utilisation import LensDesign, TraitRatings, standardise
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.regional import cross_fit_cues
 from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, judge, weigh_parts
-from traitlens.words import GROUP, TRAIT
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
 PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)

@@ -18,11 +18,11 @@ import pandas as pd
 import xarray as xr
 from scipy import linalg
 
+from traitlens.columns import GROUP, IMAGE, RATER, TRAIT, X, Y
 from traitlens.comparison.by_region import TraitDesign, make_designs
 from traitlens.comparison.operator import RegionOperator
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.words import GROUP, IMAGE, RATER, TRAIT, X, Y
 
 
 @dataclass(frozen=True)

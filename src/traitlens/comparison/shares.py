@@ -10,9 +10,9 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.comparison.by_use import DRAWS_AT_ONCE, Progress
 from traitlens.comparison.utilisation import LensDesign, group_utilisation
-from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
 
 def tabulate_shares(

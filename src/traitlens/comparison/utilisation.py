@@ -15,9 +15,9 @@ import xarray as xr
 from scipy import stats
 from scipy.sparse import csr_matrix, identity
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 from traitlens.comparison.exchange import label_raters
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 
 UTILISATION = "utilisation"
 CUE = "cue"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from traitlens.computing.engines import Engine
-from traitlens.keeping import Blocks
-from traitlens.watching import Advance
+from traitlens.progress import Advance
+from traitlens.storage import Blocks
 
 BLOCK = 8
 """Images in a block."""

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from traitlens.columns import IMAGE
 from traitlens.faces.frames import pupil_distance
 from traitlens.faces.images import load_image
 from traitlens.faces.landmark_files import DLIB_TO_MESH
 from traitlens.faces.landmarks import Landmarks
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import IMAGE
 
 MOST_APART: Final = 15.0
 """Median distance of both methods' points, in % of the distance between the pupils, that calls for a look."""

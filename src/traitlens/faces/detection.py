@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from traitlens.faces.cropping import edge_colour, find_frame, resample
-from traitlens.faces.decoder import DETECTOR, MESH, load_network, single_thread
+from traitlens.faces.face_networks import DETECTOR, MESH, load_network, single_thread
 from traitlens.faces.frames import LEFT_PUPIL, RIGHT_PUPIL, fit_similarity, make_frame
 
 MESH_POINTS: Final = 478

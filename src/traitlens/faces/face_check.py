@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from traitlens.columns import IMAGE
 from traitlens.faces.cross_check import cross_check
+from traitlens.faces.face_sheet import FaceSheet, make_face_sheet
 from traitlens.faces.images import check_images
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
-from traitlens.faces.sheet import FaceSheet, make_face_sheet
-from traitlens.keeping import write_table
 from traitlens.problems import Problem, StudyError
+from traitlens.progress import Silent, Watcher
+from traitlens.storage import write_table
 from traitlens.study.reading import find_images, read_images, read_landmarks
 from traitlens.study.settings_file import read_settings
-from traitlens.watching import Silent, Watcher
-from traitlens.words import IMAGE
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import IMAGE, POINT, X, Y
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.matching import match_images
-from traitlens.words import IMAGE, POINT, X, Y
 
 TEM_TO_MESH: Final[Mapping[int, int]] = {
     **{0: 468, 1: 473},  # pupils

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from traitlens.faces.canonical import canonical_mesh
-from traitlens.faces.decoder import single_thread
+from traitlens.columns import IMAGE, POINT, X, Y
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.detection import DOUBTFUL_POSE, MESH_POINTS, Detection, detect_landmarks, head_pose
+from traitlens.faces.face_networks import single_thread
 from traitlens.faces.frames import apply_affine, fit_similarity, pupil_distance
 from traitlens.faces.images import THREADS, load_image
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import IMAGE, POINT, X, Y
 
 __all__ = ["Detection", "Landmarks", "bend_mesh", "detect_landmarks", "find_landmarks", "to_table"]
 

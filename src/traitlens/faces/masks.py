@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from traitlens.columns import REGION, X, Y
 from traitlens.faces.regions import REGIONS
-from traitlens.words import REGION, X, Y
 
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Binomial filter that feathers edges: a standard deviation of one pixel. Its coefficients are binary

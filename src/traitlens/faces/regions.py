@@ -101,7 +101,7 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
 
     Examples
     --------
-    >>> from traitlens.faces.canonical import canonical_mesh
+    >>> from traitlens.faces.canonical_mesh import canonical_mesh
     >>> labels = region_labels(canonical_mesh().points, 512)
     >>> REGIONS[labels[224, 192]], REGIONS[labels[0, 0]]
     ('left eye', 'background')

@@ -15,8 +15,9 @@ import xarray as xr
 from scipy import sparse
 from scipy.spatial import Delaunay
 
+from traitlens.columns import IMAGE
 from traitlens.faces.alignment import Alignment, share_out
-from traitlens.faces.canonical import canonical_mesh
+from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.detection import PROFILE_POSE, head_pose
 from traitlens.faces.frames import (
     CANONICAL_SIZE,
@@ -29,7 +30,6 @@ from traitlens.faces.frames import (
 )
 from traitlens.faces.regions import BROWS, EYES, GLABELLA, LIPS, NOSE, OVAL, PHILTRUM
 from traitlens.problems import Problem, TraitlensError
-from traitlens.words import IMAGE
 
 INNER_LIPS: Final = (
     *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95),

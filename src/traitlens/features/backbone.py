@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from traitlens.features.catalogue import describe_backbone, kept_stacks, shapes_of
-from traitlens.features.convolving import convolve, max_pool
+from traitlens.features.backbone_catalogue import describe_backbone, kept_stacks, shapes_of
+from traitlens.features.custom_backbones import load_stack
+from traitlens.features.fast_convolution import convolve, max_pool
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
-from traitlens.features.stacks import load_stack
 from traitlens.features.weights import vgg16_weights, weights_digest
 from traitlens.memory import keep_memory
 from traitlens.problems import unknown_choice
@@ -240,7 +240,7 @@ def load_backbone(
     Parameters
     ----------
     name : str, default "vgg16"
-        "vgg16", or one that was added (see :func:`traitlens.features.stacks.add_stack`).
+        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_stack`).
     weights : Path or None
         A file with its weights; None finds them (see :mod:`traitlens.features.weights`).
     announce : callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from traitlens.features.backbone import Backbone
-from traitlens.features.spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
 from traitlens.features.views import View
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from traitlens.features.backbone import Backbone, Layer
-from traitlens.features.convolving import convolve, max_pool
+from traitlens.features.fast_convolution import convolve, max_pool
 
 if TYPE_CHECKING:
     import torch

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from traitlens.columns import REGION
 from traitlens.faces.masks import feathered_masks, joined_names
 from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import average_pictures, extract
+from traitlens.features.feature_spaces import FeatureSpace, Pictures
 from traitlens.features.reference_pass import ReferencePass
-from traitlens.features.spaces import FeatureSpace, Pictures
 from traitlens.features.views import View
-from traitlens.words import REGION
 
 
 def average_face(images: Iterable[np.ndarray]) -> np.ndarray:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, WeightsError
+from traitlens.storage import write_whole
 
 Tensors = dict[str, np.ndarray]
 

@@ -3,7 +3,7 @@ from .measures import edge_correlation as edge_correlation
 from .measures import method_agreement as method_agreement
 from .measures import region_association as region_association
 from .pixel_flipping import flip_patches as flip_patches
-from .scrambled_models import null_similarity as null_similarity
-from .scrambled_models import permute_targets as permute_targets
-from .scrambled_models import random_readouts as random_readouts
-from .scrambled_models import randomise_backbone as randomise_backbone
+from .randomisation import null_similarity as null_similarity
+from .randomisation import permute_targets as permute_targets
+from .randomisation import random_readouts as random_readouts
+from .randomisation import randomise_backbone as randomise_backbone

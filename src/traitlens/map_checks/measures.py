@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from traitlens import words
+from traitlens.columns import FOLD, GROUP, TRAIT
 from traitlens.features.backbone import Backbone
 from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
@@ -195,4 +195,4 @@ def name_readouts(maps: "xarray.DataArray") -> pd.DataFrame:
     DataFrame
         group, trait, fold; one row per readout.
     """
-    return pd.DataFrame({name: maps[name].to_numpy() for name in (words.GROUP, words.TRAIT, words.FOLD)})
+    return pd.DataFrame({name: maps[name].to_numpy() for name in (GROUP, TRAIT, FOLD)})

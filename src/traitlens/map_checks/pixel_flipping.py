@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from traitlens import words
+from traitlens.columns import GROUP, TRAIT
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
 from traitlens.features.views import View
@@ -97,8 +97,8 @@ def flip_patches(
             error = np.std(mine, ddof=1) / np.sqrt(len(mine)) if len(mine) > 1 else np.nan
             rows.append(
                 {
-                    words.GROUP: readout.group,
-                    words.TRAIT: readout.trait,
+                    GROUP: readout.group,
+                    TRAIT: readout.trait,
                     "order": name,
                     "gain": mine.mean(),
                     "standard_error": error,

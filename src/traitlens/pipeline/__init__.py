@@ -6,10 +6,10 @@ in :mod:`traitlens.pipeline.stages`. What a stage reads and writes is recorded b
 resumes where the first one stopped, and a changed input makes again only what depends on it.
 """
 
-from traitlens.pipeline.checking import check
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import Planned, plan
 from traitlens.pipeline.stage import Cost, Stage
+from traitlens.pipeline.study_check import check
 
 __all__ = ["FLOW", "Context", "Cost", "Planned", "Stage", "check", "plan"]

@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.artifacts import FACES, Artifact
-from traitlens.collecting.plan import read_plan
+from traitlens.collecting.preregistration import read_plan
+from traitlens.columns import IMAGE
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.masks import joined_names
 from traitlens.faces.regions import region_names
-from traitlens.features.catalogue import describe_backbone
-from traitlens.pipeline.photographs import Photographs
+from traitlens.features.backbone_catalogue import describe_backbone
+from traitlens.pipeline.image_files import Photographs
+from traitlens.progress import Silent, Watcher
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import find_readout
 from traitlens.records import Records, digest_output
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
-from traitlens.watching import Silent, Watcher
-from traitlens.words import IMAGE
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
 """Endings of the files of a study that provenance names."""

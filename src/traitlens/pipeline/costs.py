@@ -62,7 +62,7 @@ def passes_back(maps: int) -> float:
     float
         Forward passes.
     """
-    from traitlens.relevance.active_units import cost_of_lists
+    from traitlens.relevance.sparse_propagation import cost_of_lists
 
     return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
 

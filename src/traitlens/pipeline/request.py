@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from traitlens.computing.machine import Machine
-from traitlens.keeping import write_whole
 from traitlens.pipeline.context import Context
 from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import write_whole
 from traitlens.study.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.artifacts import ARTIFACTS
 from traitlens.computing.engines import Engine, open_engine
 from traitlens.locking import Lock
@@ -17,7 +17,7 @@ from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import plan_stage
 from traitlens.pipeline.request import write_request
 from traitlens.pipeline.stage import Stage
-from traitlens.pipeline.work import Work
+from traitlens.pipeline.stage_io import Work
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import Record
 
@@ -45,7 +45,7 @@ class Runner:
             context.results.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(context.results)
             weakref.finalize(self, self._lock.release)
-            keeping.remove_partial(context.results)
+            storage.remove_partial(context.results)
             write_request(context)
             self._remove_unrecorded()
         except OSError as error:
@@ -111,7 +111,7 @@ class Runner:
         self.context.records.remove(stage.name)
         for path in record.outputs if record is not None else {}:
             if path in ARTIFACTS and path not in but:
-                keeping.remove(ARTIFACTS[path].of(self.context.results))
+                storage.remove(ARTIFACTS[path].of(self.context.results))
                 self.context.forget(path)
 
     def _remove_unrecorded(self) -> None:
@@ -119,7 +119,7 @@ class Runner:
         recorded = {path for _, record in self.context.records for path in record.outputs}
         for path, artifact in ARTIFACTS.items():
             if path not in recorded:
-                keeping.remove(artifact.of(self.context.results))
+                storage.remove(artifact.of(self.context.results))
 
     @contextmanager
     def _disk_faults(self, label: str) -> Iterator[None]:
@@ -156,7 +156,7 @@ class Runner:
             self._engine = None
         results: Path = self.context.results
         if results.is_dir():
-            keeping.remove_partial(results)
+            storage.remove_partial(results)
         self._lock.release()
 
 

@@ -9,20 +9,20 @@ import pandas as pd
 import xarray as xr
 from PIL import Image
 
+from traitlens.columns import CUE, GROUP, IMAGE, PREDICTED, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.keeping import write_whole
 from traitlens.naming import file_names
 from traitlens.problems import ModelError, Problem, TraitlensError
 from traitlens.readouts.hub import find_models
 from traitlens.readouts.readout import LinearReadout, Readout
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
 from traitlens.relevance.attribution import Explainer
-from traitlens.relevance.regional import RegionalExplainer
+from traitlens.relevance.regional_maps import RegionalExplainer
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
-from traitlens.words import CUE, GROUP, IMAGE, PREDICTED, READOUT, REGION, RELEVANCE, TRAIT, X, Y
+from traitlens.storage import write_whole
 
 LARGEST = 2048
 """Side in pixels beyond which no prepared image is believed to be meant."""
@@ -212,7 +212,7 @@ def explain_face(
         The prepared face.
     method : str
         Name of the relevance method; regions have a method of their own (see
-        :mod:`traitlens.relevance.regional`).
+        :mod:`traitlens.relevance.regional_maps`).
     points : ndarray (478, 2) or None
         Landmarks in pixels of the prepared face; needed where readouts read regions.
 

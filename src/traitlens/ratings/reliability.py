@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.ratings.components import estimate_components, icc_intervals
-from traitlens.ratings.matrix import RatingMatrix, find_blocks, make_matrix
+from traitlens.columns import GROUP, IMAGE, RATER, REPEAT, TRAIT
+from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, make_matrix
+from traitlens.ratings.variance_components import estimate_components, icc_intervals
 from traitlens.study.cleaning import retest_correlations
-from traitlens.words import GROUP, IMAGE, RATER, REPEAT, TRAIT
 
 Images = Literal["fixed", "random"]
 _CEILING = ("ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low", "ceiling_r_high")

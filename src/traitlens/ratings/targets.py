@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from traitlens.words import GROUP, IMAGE, RATER, RATING, TRAIT, N
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, N
 
 
 def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:

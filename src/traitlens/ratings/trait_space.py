@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from traitlens.words import GROUP, IMAGE, RATING, TRAIT
+from traitlens.columns import GROUP, IMAGE, RATING, TRAIT
 
 
 def correlate_traits(targets: pd.DataFrame) -> pd.DataFrame:

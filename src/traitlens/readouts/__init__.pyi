@@ -1,7 +1,8 @@
 from .cao2023 import fit_cao2023 as fit_cao2023
 from .dense import fit_dense as fit_dense
 from .estimator import RidgeReadout as RidgeReadout
-from .fitted import FittedReadouts as FittedReadouts
+from .finetune import fit_finetune as fit_finetune
+from .fit_results import FittedReadouts as FittedReadouts
 from .folds import assign_folds as assign_folds
 from .readout import DenseReadout as DenseReadout
 from .readout import LinearPart as LinearPart
@@ -16,5 +17,4 @@ from .registry import ReadoutMethod as ReadoutMethod
 from .registry import find_readout as find_readout
 from .registry import register as register
 from .ridge import fit_ridge as fit_ridge
-from .saved import TraitModels as TraitModels
-from .tuning import fit_finetune as fit_finetune
+from .trait_models import TraitModels as TraitModels

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.fitted import FittedReadouts
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.fit_results import FittedReadouts
 from traitlens.readouts.heads import Heads, HeadStudy
 from traitlens.readouts.readout import DenseReadout
 

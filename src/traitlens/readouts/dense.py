@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.fitted import FittedReadouts
+from traitlens.columns import IDENTITY
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.fit_results import FittedReadouts
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.heads import Heads, HeadStudy, Training
 from traitlens.readouts.readout import DenseReadout
-from traitlens.words import IDENTITY
 
 
 def fit_dense(

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.choosing import Factorised, choose
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.inner_cv import Factorised, choose
 from traitlens.readouts.kernels import centred_kernel, linear_kernel, weigh_kernels
 from traitlens.readouts.ridge import PENALTIES
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import FOLD, IDENTITY, IMAGE
 from traitlens.problems import Problem, StudyError, unknown_choice
-from traitlens.words import FOLD, IDENTITY, IMAGE
 
 
 def assign_folds(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.columns import FOLD, GROUP, IMAGE, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts.fitted import FittedReadouts, TargetMatrix, lay_out_targets, tabulate_predictions
+from traitlens.readouts.fit_results import FittedReadouts, TargetMatrix, lay_out_targets, tabulate_predictions
 from traitlens.readouts.readout import DenseReadout
 from traitlens.readouts.ridge import check_counts
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT
 
 if TYPE_CHECKING:
     import torch

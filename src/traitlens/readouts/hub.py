@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from traitlens.features.weights import OFFLINE_VARIABLE, cache_folder
-from traitlens.keeping import remove, write_whole
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.manifest import CARD, LARGEST_MANIFEST, MANIFEST, TENSORS, plain_file
-from traitlens.readouts.saved import TraitModels
+from traitlens.readouts.trait_models import TraitModels
+from traitlens.storage import remove, write_whole
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.keeping import PARTIAL
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.storage import PARTIAL
 
 COLUMNS_AT_ONCE = 2048
 """Features of up to :data:`IN_ONE_PIECE` images that are worked on at once; of more images fewer."""

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from traitlens.columns import FOLD, GROUP, IDENTITY, OBSERVED, PREDICTED, TRAIT
 from traitlens.readouts.refit import Refit
-from traitlens.words import FOLD, GROUP, IDENTITY, OBSERVED, PREDICTED, TRAIT
 
 SAMPLES_AT_ONCE = 250
 

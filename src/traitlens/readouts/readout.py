@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
 if TYPE_CHECKING:

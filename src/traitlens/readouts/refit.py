@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.fitted import Dual, FittedReadouts
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 MOST_IMAGES = 4000
 """Readouts of more images are not refitted: matrices of image by image become too large."""

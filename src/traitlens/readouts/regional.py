@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from traitlens.features.spaces import FeatureSpace
-from traitlens.readouts.choosing import Factorised, Weights, choose, random_mixes
-from traitlens.readouts.fitted import Dual, FittedReadouts
+from traitlens.columns import CUE, FOLD, GROUP, IMAGE, REGION, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.folds import inner_folds
+from traitlens.readouts.inner_cv import Factorised, Weights, choose, random_mixes
 from traitlens.readouts.kernels import (
     ROWS_AT_ONCE,
     Factors,
@@ -32,7 +33,6 @@ from traitlens.readouts.kernels import (
     weigh_kernels,
 )
 from traitlens.readouts.ridge import PENALTIES, columns_by_images, fit_ridge
-from traitlens.words import CUE, FOLD, GROUP, IMAGE, REGION, TRAIT
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.features.views import FACE_VIEWS, WHOLE
 from traitlens.problems import unknown_choice
@@ -19,7 +19,7 @@ from traitlens.study.settings import ReadoutSettings
 
 if TYPE_CHECKING:
     from traitlens.features.backbone import Backbone
-    from traitlens.readouts.fitted import FittedReadouts
+    from traitlens.readouts.fit_results import FittedReadouts
 
 FACTORISATION = 8e-11
 """Seconds that the factorisation of a kernel takes, per cubed number of images."""
@@ -84,7 +84,7 @@ class ReadoutMethod:
         Kind of readout that it fits.
     function : str or callable
         The function that fits, or "module:function". It takes features, targets, folds, `seed`, `progress`
-        and the options, and returns :class:`~traitlens.readouts.fitted.FittedReadouts`.
+        and the options, and returns :class:`~traitlens.readouts.fit_results.FittedReadouts`.
     methods_text : callable
         Take the settings; return sentences for the methods section, and keys of what they cite.
     spaces : callable
@@ -148,7 +148,7 @@ def _ridge_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
 
 def _ridge_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
     """Return options of :func:`traitlens.readouts.ridge.fit_ridge`."""
-    from traitlens.readouts.choosing import random_mixes
+    from traitlens.readouts.inner_cv import random_mixes
 
     weights = _ridge_spaces(settings)
     mixes = random_mixes(list(weights), settings.mixes, context.seed)
@@ -188,7 +188,7 @@ def _finetune_spaces(settings: ReadoutSettings) -> dict[FeatureSpace, float]:
 
 
 def _finetune_options(settings: ReadoutSettings, context: FitContext) -> dict[str, Any]:
-    """Return options of :func:`traitlens.readouts.tuning.fit_finetune`."""
+    """Return options of :func:`traitlens.readouts.finetune.fit_finetune`."""
     from traitlens.features.backbone import find_device
 
     layers = context.backbone.layers[len(context.backbone.up_to(settings.tap)) :]
@@ -219,7 +219,7 @@ _METHODS = (
     ReadoutMethod(
         "finetune",
         TunedReadout,
-        "traitlens.readouts.tuning:fit_finetune",
+        "traitlens.readouts.finetune:fit_finetune",
         finetune_text,
         _finetune_spaces,
         _finetune_options,

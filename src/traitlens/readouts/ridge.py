@@ -1,6 +1,6 @@
 r"""Ridge readouts: linear in the features, solved in kernel form so that the cost grows with images.
 
-With dual coefficients :math:`a` (see :mod:`traitlens.readouts.choosing`) the weights of a feature space are
+With dual coefficients :math:`a` (see :mod:`traitlens.readouts.inner_cv`) the weights of a feature space are
 :math:`w = Z^T a`; where its channels were whitened by :math:`W`, they are :math:`W W^T Z^T a`. Readouts are
 linear in the features as they are, whatever the kernel was.
 """
@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from traitlens.features.spaces import FeatureSpace
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
-from traitlens.readouts import weighing
-from traitlens.readouts.across_traits import mixture
-from traitlens.readouts.choosing import Choice, Factorised, Weights, choose, columns_by_counts
-from traitlens.readouts.fitted import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts import image_weights
+from traitlens.readouts.curds_and_whey import mixture
+from traitlens.readouts.fit_results import Dual, FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.inner_cv import Choice, Factorised, Weights, choose, columns_by_counts
 from traitlens.readouts.kernels import (
     Kernels,
     apply_centred,
@@ -31,7 +32,6 @@ from traitlens.readouts.kernels import (
     whitening,
 )
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 
 PENALTIES: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-5, 3, 17))
 """Penalties that the inner folds choose from, relative to the mean diagonal of the kernel."""
@@ -80,10 +80,10 @@ def fit_ridge(
         them as they are.
     across_traits : bool, default False
         Whether each prediction borrows from the group's other traits (see
-        :mod:`traitlens.readouts.across_traits`). Such readouts have no duals.
+        :mod:`traitlens.readouts.curds_and_whey`). Such readouts have no duals.
     weigh_images : bool, default False
         Whether images count by the number and spread of their raters (see
-        :mod:`traitlens.readouts.weighing`); `targets` then has the columns n and sd.
+        :mod:`traitlens.readouts.image_weights`); `targets` then has the columns n and sd.
     scratch : Path or None, default None
         A folder for the kernels of many images; they are kept in memory where None.
     progress : callable or None
@@ -117,7 +117,7 @@ def fit_ridge(
     matrix = lay_out_targets(targets, folds[IMAGE])
     check_counts(matrix.names, matrix.ratings, folds)
     identities = folds[IDENTITY].to_numpy()
-    counts = weighing.weigh_images(targets, folds[IMAGE], matrix) if weigh_images else None
+    counts = image_weights.weigh_images(targets, folds[IMAGE], matrix) if weigh_images else None
     mixes = _listed(weights)
     of_spaces = _Kernels(features, whiten, scratch, kernels)
     predicted = np.full(matrix.ratings.shape, np.nan)

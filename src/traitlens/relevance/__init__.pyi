@@ -5,5 +5,5 @@ from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
 from .methods import register as register
-from .regional import RegionalExplainer as RegionalExplainer
-from .regions import RegionOperators as RegionOperators
+from .region_operators import RegionOperators as RegionOperators
+from .regional_maps import RegionalExplainer as RegionalExplainer

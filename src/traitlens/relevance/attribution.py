@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traitlens import words
+from traitlens.columns import FOLD, GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.features.spaces import Picture, Pictures
+from traitlens.features.feature_spaces import Picture, Pictures
 from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.entering import Entered, Reference, enter
+from traitlens.relevance.initial_relevance import Entered, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import Passage, propagator
 
@@ -127,8 +127,8 @@ class Explainer:
             "leaked_in_backbone": entered.entered - pixels if leaks else unknown,
         }
         return xarray.Dataset(
-            {words.RELEVANCE: ((words.READOUT, words.Y, words.X), maps)}
-            | {name: ((words.READOUT,), values) for name, values in ledger.items()},
+            {RELEVANCE: ((READOUT, Y, X), maps)}
+            | {name: ((READOUT,), values) for name, values in ledger.items()},
             coords=_coordinates(self.readouts),
             attrs={
                 "method": self.method.name,
@@ -182,7 +182,7 @@ def explain_with_ledger(
         each.append(explainer.explain(image))
         if progress is not None:
             progress(1)
-    return xarray.concat(each, dim=words.IMAGE, coords="minimal", compat="override")
+    return xarray.concat(each, dim=IMAGE, coords="minimal", compat="override")
 
 
 def analyze(
@@ -238,14 +238,14 @@ def analyze(
     explainer = Explainer(backbone, readouts, method, reference, views)
     maps = np.empty((len(explainer.readouts), *images.shape[:3]), np.float32)
     for place, image in enumerate(images):
-        maps[:, place] = explainer.explain(image)[words.RELEVANCE].values
+        maps[:, place] = explainer.explain(image)[RELEVANCE].values
         if progress is not None:
             progress(1)
     return xarray.DataArray(
         maps,
-        dims=(words.READOUT, words.IMAGE, words.Y, words.X),
+        dims=(READOUT, IMAGE, Y, X),
         coords=_coordinates(explainer.readouts),
-        name=words.RELEVANCE,
+        name=RELEVANCE,
         attrs={"method": explainer.method.name, "units": "rating units, summed over colour"},
     )
 
@@ -253,7 +253,7 @@ def analyze(
 def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
     """Describe what each readout is."""
     return {
-        words.GROUP: (words.READOUT, np.array([readout.group for readout in readouts], dtype=object)),
-        words.TRAIT: (words.READOUT, np.array([readout.trait for readout in readouts], dtype=object)),
-        words.FOLD: (words.READOUT, np.array([readout.fold for readout in readouts])),
+        GROUP: (READOUT, np.array([readout.group for readout in readouts], dtype=object)),
+        TRAIT: (READOUT, np.array([readout.trait for readout in readouts], dtype=object)),
+        FOLD: (READOUT, np.array([readout.fold for readout in readouts])),
     }

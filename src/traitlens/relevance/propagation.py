@@ -16,10 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone
-from traitlens.relevance.active_units import ActiveUnits, can_list
-from traitlens.relevance.layers import Forward, PreparedLayer, prepare, run_forward
-from traitlens.relevance.methods import Method
-from traitlens.relevance.steps import (
+from traitlens.relevance.backward_steps import (
     Step,
     complete,
     factors_forth,
@@ -32,6 +29,9 @@ from traitlens.relevance.steps import (
     sum_of_products,
     to_pixels,
 )
+from traitlens.relevance.methods import Method
+from traitlens.relevance.prepared_layers import Forward, PreparedLayer, prepare, run_forward
+from traitlens.relevance.sparse_propagation import ActiveUnits, can_list
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, REGION, RELEVANCE, SHARE, TRAIT
 from traitlens.faces.regions import UNIONS
-from traitlens.words import GROUP, IMAGE, REGION, RELEVANCE, SHARE, TRAIT
 
 REGION_COLUMNS = [IMAGE, GROUP, TRAIT, REGION, RELEVANCE, SHARE]
 """Columns of `regions.csv`."""

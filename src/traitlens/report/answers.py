@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.comparison.answers import ALPHA
 from traitlens.report.numbers import bounded, count, is_number, several
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty
-from traitlens.words import GROUP, RATER, TRAIT
 
 MOST_RATERS = 10
 """Raters who are listed one by one; the files hold all."""

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitlens.columns import GROUP, OBSERVED, PREDICTED, TRAIT
 from traitlens.report.style import (
     FAINT,
     INK,
@@ -21,7 +22,6 @@ from traitlens.report.style import (
     shorten,
     styled,
 )
-from traitlens.words import GROUP, OBSERVED, PREDICTED, TRAIT
 
 
 def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> list[str]:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from traitlens.columns import FOLD, GROUP, IDENTITY, TRAIT
 from traitlens.report.numbers import bounded, count, decimal
 from traitlens.report.tables import Table
-from traitlens.words import FOLD, GROUP, IDENTITY, TRAIT
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from scipy.ndimage import zoom
 
+from traitlens.columns import TRAIT, Y
 from traitlens.report.colouring import OPACITY, colour, lay_over, symmetric_limit
 from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.report.style import WIDE, shorten, styled
-from traitlens.words import TRAIT, Y
 
 UNIT = "rating points per cell of the template"
 MOST_BESIDE = 5

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from traitlens.columns import GROUP, IMAGE, TRAIT
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import (
     OPACITY,
@@ -19,7 +20,6 @@ from traitlens.report.colouring import (
 )
 from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.report.style import WIDE, shorten, styled
-from traitlens.words import GROUP, IMAGE, TRAIT
 
 
 @styled

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from traitlens import artifacts as a
+from traitlens.columns import GROUP, IMAGE, REGION, SHARE, TRAIT
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
@@ -19,7 +20,6 @@ from traitlens.report.matrices import plot_trait_space, plot_transfer
 from traitlens.report.region_charts import plot_region_differences, plot_region_shares, plot_utilisation
 from traitlens.report.results import Results, read_results
 from traitlens.report.style import WIDE
-from traitlens.words import GROUP, IMAGE, REGION, SHARE, TRAIT
 
 LOOKS = ("opacity", "smoothing", "percentile", "limit")
 """Options of figures that hold maps."""

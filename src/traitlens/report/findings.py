@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
 from traitlens.report.numbers import bounded, decimal, interval, p_value, several
 from traitlens.report.results import Results
 from traitlens.report.sentences import TESTS, answer_sentence
-from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
 CONFUSED = 0.1
 """Share of planted differences from which a region counts as mistaken for another one."""

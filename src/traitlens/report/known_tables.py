@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.columns import GROUP, REGION, TRAIT
 from traitlens.comparison.answers import EXPLORATORY
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate
-from traitlens.words import GROUP, REGION, TRAIT
 
 MOST_ROWS = 400
 """Longer tables are cut; the files hold them whole."""

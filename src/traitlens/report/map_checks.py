@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitlens.columns import GROUP, TRAIT
 from traitlens.report.charts import in_order, name_rows
 from traitlens.report.numbers import bounded
 from traitlens.report.style import FAINT, GROUP_COLOURS, GROUP_MARKERS, WIDE, inches, styled
-from traitlens.words import GROUP, TRAIT
 
 Checks = Mapping[str, pd.DataFrame]
 

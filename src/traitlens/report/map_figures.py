@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from traitlens.columns import GROUP, TRAIT
 from traitlens.problems import unknown_choice
 from traitlens.report.colouring import (
     OPACITY,
@@ -18,7 +19,6 @@ from traitlens.report.colouring import (
 )
 from traitlens.report.picture_rows import Panel, Row, draw_rows
 from traitlens.report.style import WIDE, shorten, styled
-from traitlens.words import GROUP, TRAIT
 
 
 @styled

@@ -10,10 +10,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from traitlens.columns import GROUP
 from traitlens.report.charts import in_order
 from traitlens.report.numbers import bounded
 from traitlens.report.style import INK, MAP_COLOURS, WIDE, inches, shorten, styled
-from traitlens.words import GROUP
 
 # Millimetres: the smallest cell that holds a number, the largest cell, room for names.
 _READABLE, _LARGEST, _NAMES = 6.5, 11.0, 21.0

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from traitlens.keeping import write_whole
 from traitlens.report.drawings import draw_figures
 from traitlens.report.findings import explain_findings, list_findings
 from traitlens.report.picker import make_picker
@@ -19,6 +18,7 @@ from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import make_sections
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
+from traitlens.storage import write_whole
 
 MOST_ROWS = 10
 """Longer tables are folded up until they are opened, or printed."""

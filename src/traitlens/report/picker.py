@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.report.colouring import PERCENTILE, SMOOTHING, colour, data_uri, smooth, symmetric_limit
 from traitlens.report.results import Results
-from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 MOST_FACES: Final = 500
 MOST_MAPS: Final = 1000

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.report.charts import add_legend, in_order, name_rows, number_in
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, shorten, styled
-from traitlens.words import GROUP, REGION, SHARE, TRAIT
 
 
 def _panels_by_trait(

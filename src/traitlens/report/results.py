@@ -10,10 +10,10 @@ import xarray as xr
 from traitlens import artifacts as a
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import ARTIFACTS, Artifact
+from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
-from traitlens.words import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 
 DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
 """Files that the report itself writes before it reads the results."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.columns import GROUP, TRAIT
 from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_folds, check_ledger, tabulate_ledger
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
@@ -17,7 +18,6 @@ from traitlens.report.numbers import bounded, count, decimal, interval, is_numbe
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
 from traitlens.report.wording import describe_signs
-from traitlens.words import GROUP, TRAIT
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.columns import REGION, TRAIT
 from traitlens.comparison.answers import corrected_p
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value
-from traitlens.words import REGION, TRAIT
 
 Row = Mapping[Any, Any]
 _EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}

@@ -8,8 +8,8 @@ from typing import Final, ParamSpec, TypeVar
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from traitlens.keeping import write_whole
 from traitlens.problems import unknown_choice
+from traitlens.storage import write_whole
 
 NARROW: Final = 89.0
 """Width of a figure in one journal column, in millimetres."""

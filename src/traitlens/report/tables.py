@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATING, TRAIT
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
-from traitlens.words import GROUP, IMAGE, RATING, TRAIT
 
 
 @dataclass(frozen=True)

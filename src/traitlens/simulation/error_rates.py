@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.comparison.error_rates import (
     DESIGNS,
     PLANTED,
@@ -19,7 +19,7 @@ from traitlens.comparison.error_rates import (
     count_errors,
     count_prediction_errors,
 )
-from traitlens.watching import Watcher
+from traitlens.progress import Watcher
 
 PERMUTATIONS = 199
 
@@ -62,5 +62,5 @@ def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> 
             chosen = designs if suite == "ratings" else DESIGNS
             tables.append(count_errors(chosen, studies, PERMUTATIONS, seed, suite, run))
     table = pd.concat(tables, ignore_index=True)
-    keeping.write_table(folder / "error_rates.csv", table)
+    storage.write_table(folder / "error_rates.csv", table)
     return table

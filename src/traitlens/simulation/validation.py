@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from traitlens import keeping
+from traitlens import storage
+from traitlens.api import Run
 from traitlens.artifacts import REGIONAL_KERNELS, TARGETS
+from traitlens.columns import FOLD, IDENTITY, IMAGE, RATING, TRAIT
 from traitlens.comparison.calibration import (
     NULL_CONDITIONS,
     PLANTED_CONDITIONS,
@@ -18,14 +20,12 @@ from traitlens.comparison.calibration import (
 from traitlens.comparison.planted_faces import Condition, PlantedFaces, drawn_faces, faces_of_cues
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
+from traitlens.progress import Silent, Watcher
 from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.raters import TRAITS, RatingBehaviour
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
-from traitlens.verbs import Run
-from traitlens.watching import Silent, Watcher
-from traitlens.words import FOLD, IDENTITY, IMAGE, RATING, TRAIT
 
 SIZES = (128, 224)
 """Sides of drawn faces, in pixels: of the demo, and the default."""
@@ -93,8 +93,8 @@ def run_validation(
     pooled = [pool_rates(part).assign(faces=name) for name, part in together.groupby("faces", sort=False)]
     table = pd.concat(pooled, ignore_index=True)
     table.insert(0, "faces", table.pop("faces"))
-    keeping.write_table(folder / "validation.csv", table)
-    keeping.write_table(folder / "validation_places.csv", pd.concat(places, ignore_index=True))
+    storage.write_table(folder / "validation.csv", table)
+    storage.write_table(folder / "validation_places.csv", pd.concat(places, ignore_index=True))
     draw_validation(table, folder / "validation")
     return table
 
@@ -136,8 +136,8 @@ def _count_condition(
         with (watcher or Silent()).stage(label, studies) as advance:
             found = calibrate(faces, [condition], studies, draws=DRAWS, seed=seed, progress=advance)
         for file, table in zip(files, (found.rates, found.places), strict=True):
-            keeping.write_table(file, table)
-    rates, places = (keeping.read_table(file) for file in files)
+            storage.write_table(file, table)
+    rates, places = (storage.read_table(file) for file in files)
     return rates, places
 
 
@@ -226,6 +226,6 @@ def run_power(
         table = estimate_power(
             faces, differences, raters, behaviour, studies=studies, seed=seed, progress=advance
         )
-    keeping.write_table(Path(folder) / "power.csv", table)
+    storage.write_table(Path(folder) / "power.csv", table)
     draw_power(table, Path(folder) / "power")
     return table

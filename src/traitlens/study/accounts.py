@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from traitlens.keeping import write_whole
+from traitlens.storage import write_whole
 
 FILE = "import.json"
 """Name of the account in a study's folder."""

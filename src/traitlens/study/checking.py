@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from traitlens.columns import GROUP, IDENTITY, IMAGE, RATER, RATING, TRAIT
 from traitlens.problems import Problem
 from traitlens.study.identifiers import find_spellings
 from traitlens.study.settings import Settings
 from traitlens.study.tables import MOST_LINES
-from traitlens.words import GROUP, IDENTITY, IMAGE, RATER, RATING, TRAIT
 
 FEWEST_IDENTITIES = 6
 """Identities that a group must rate on a trait: three to learn from and three to test, in two folds."""

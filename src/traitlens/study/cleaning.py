@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError
 from traitlens.study.settings import CleaningSettings
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
 MOVED, CHECKS = "moved", "checks_passed"
 """Columns that collecting adds: whether the slider was moved, and the share of attention checks passed."""

@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 
 from traitlens.artifacts import AVERAGE_MAPS, MAPS
+from traitlens.columns import GROUP, IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.digests import digest_file
-from traitlens.keeping import refuse_other_files, write_json, write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.progress import Silent, Watcher
+from traitlens.storage import refuse_other_files, write_json, write_whole
 from traitlens.study.reading import Study
 from traitlens.study.writing import read_results, widen, write_maps, write_psych_ds, write_table_as
-from traitlens.watching import Silent, Watcher
-from traitlens.words import GROUP, IDENTITY, IMAGE, REGION, TRAIT
 
 Tables = Iterator[tuple[str, pd.DataFrame]]
 

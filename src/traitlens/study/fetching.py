@@ -10,9 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.watching import Silent, Watcher
+from traitlens.progress import Silent, Watcher
+from traitlens.storage import write_whole
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError
 from traitlens.study.accounts import ImportAccount, LeftOut, ReadTable
 from traitlens.study.guessing import filter_rows, reasons_against
@@ -17,7 +18,6 @@ from traitlens.study.outliers import find_far_values, is_code
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.sources import Source
 from traitlens.study.tables import MOST_LINES, as_text, cell_problems, numbers
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
 SOURCE = "source of the rating"
 """Name of the column with the number of the table that a rating comes from."""

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from traitlens.columns import IMAGE
 from traitlens.problems import Problem, StudyError
 from traitlens.study.identifiers import normal_identifier
-from traitlens.words import IMAGE
 
 _KINDS = frozenset(
     str.split(

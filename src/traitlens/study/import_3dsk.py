@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, TRAIT, X, Y
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.progress import Watcher
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import Study
 from traitlens.study.tables import find_missing_columns, read_table
-from traitlens.watching import Watcher
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, TRAIT, X, Y
 
 TRAITS = {
     "att": "attractive",

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.progress import Watcher
 from traitlens.study.matching import ImageNames
 from traitlens.study.matlab_files import read_mat_variables
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.text_files import decode
-from traitlens.watching import Watcher
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 
 GROUPS = {"rateASD": "autistic", "rateNT": "non-autistic"}
 """Folders of ratings -> groups."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
+from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.progress import Silent, Watcher
 from traitlens.study.accounts import ImportAccount, write_account
 from traitlens.study.checking import FEWEST_IDENTITIES
 from traitlens.study.formats import read_cells
@@ -36,8 +38,6 @@ from traitlens.study.settings_file import to_toml
 from traitlens.study.sources import Source, guess_files_are, guess_sources, read_sources
 from traitlens.study.tables import numbers, read_table
 from traitlens.study.toml_file import read_toml
-from traitlens.watching import Silent, Watcher
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 
 MAPPING_FILE = "mapping.toml"
 """Name of the mapping in a study's folder."""

@@ -9,11 +9,11 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.identifiers import normal_text
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import NO_VALUE, cell_problems, numbers
-from traitlens.words import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 
 COLUMN = "column of the rating"
 """Name of the column that tells in which column of the original table a rating stood."""

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 
+from traitlens.columns import IMAGE
 from traitlens.problems import Problem, nearest
 from traitlens.study.tables import MOST_LINES
-from traitlens.words import IMAGE
 
 EXACT, PART, SPELLING, NUMBER = "exact", "without folder or extension", "spelling", "number"
 """How a name may be matched: as written, without folder or extension, by letters and numbers only (upper and

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError
+from traitlens.progress import Silent, Watcher
+from traitlens.storage import write_whole
 from traitlens.study.settings_file import to_toml
-from traitlens.watching import Silent, Watcher
 
 
 @contextmanager

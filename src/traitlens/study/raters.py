@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from traitlens.words import GROUP, IMAGE, RATER, RATING, TRAIT
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT
 
 GROUPS = ("autistic", "non-autistic")
 SCALE = (1.0, 9.0)

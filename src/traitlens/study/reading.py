@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
+from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
 from traitlens.memory import give_memory_back
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import (
@@ -36,7 +37,6 @@ from traitlens.study.tables import (
     truth_values,
 )
 from traitlens.study.variables import parse_variables
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from traitlens.keeping import write_whole
 from traitlens.problems import Problem, TraitlensError, nearest
+from traitlens.storage import write_whole
 from traitlens.study.settings import Settings
 from traitlens.study.toml_file import read_toml
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from traitlens.keeping import write_whole
+from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH, POINT, X, Y
 from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import write_whole
 from traitlens.study.drawing.face import REGIONS, DrawnFace, draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
 from traitlens.study.raters import (
@@ -23,7 +24,6 @@ from traitlens.study.raters import (
     score_images,
     weigh_parts,
 )
-from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, POINT, X, Y
 
 REGIONS_OF: dict[str, tuple[str, ...]] = {
     "eyes": ("left eye", "right eye"),

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from traitlens.columns import RATER, TRAIT
 from traitlens.problems import Problem
 from traitlens.study.tables import cell_problems, find_missing_columns, numbers, texts
-from traitlens.words import RATER, TRAIT
 
 
 def parse_variables(

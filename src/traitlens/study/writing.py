@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from traitlens.artifacts import ARTIFACTS
-from traitlens.keeping import read_table, refuse_other_files, write_whole
+from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import unknown_choice
 from traitlens.records import consistent_outputs
 from traitlens.spreadsheets import protect
+from traitlens.storage import read_table, refuse_other_files, write_whole
 from traitlens.study.reading import Study
-from traitlens.words import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, REPEAT, TRAIT
 
 if TYPE_CHECKING:
     import xarray as xr

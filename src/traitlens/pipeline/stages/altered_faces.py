@@ -8,6 +8,7 @@ import pandas as pd
 
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import CUES, PREDICTIONS, PREPARED, REGION_LABELS, TARGETS
+from traitlens.columns import IMAGE
 from traitlens.comparison.by_cue import CUES as ALTERATIONS
 from traitlens.comparison.by_cue import compare_cues
 from traitlens.computing.blocks import blocks_of, make_blocks
@@ -15,11 +16,10 @@ from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
-from traitlens.features.spaces import FeatureSpace
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.readouts import read_readouts
-from traitlens.pipeline.work import Work
-from traitlens.readouts.fitted import FittedReadouts
-from traitlens.words import IMAGE
+from traitlens.readouts.fit_results import FittedReadouts
 
 
 @dataclass(frozen=True)

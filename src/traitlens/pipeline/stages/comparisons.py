@@ -17,6 +17,7 @@ from traitlens.artifacts import (
     USE_TESTS,
     Artifact,
 )
+from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.comparison.answers import EXPLORATORY, QUESTIONS, answer_questions
 from traitlens.comparison.by_agreement import compare_agreement
 from traitlens.comparison.by_image import compare_images
@@ -27,8 +28,7 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_use import COLUMNS, by_question
 from traitlens.comparison.rater_tests import Options
-from traitlens.pipeline.work import Work
-from traitlens.words import GROUP, RATER, TRAIT
+from traitlens.pipeline.stage_io import Work
 
 
 def ratings(work: Work) -> None:

@@ -19,22 +19,22 @@ from traitlens.artifacts import (
     REGIONAL_PREDICTIONS,
     TARGETS,
 )
+from traitlens.columns import CUE, IMAGE, RATING, REGION, TRAIT, Y
 from traitlens.comparison.common_cues import CommonCues
 from traitlens.computing.blocks import blocks_of, make_blocks
 from traitlens.computing.machine import Machine
-from traitlens.faces.prepared import average_face
+from traitlens.faces.prepared_faces import average_face
 from traitlens.faces.regions import Polygon
 from traitlens.features.extraction import split_spaces
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.regional import RegionalExtractor, RegionalFaces
-from traitlens.features.spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
-from traitlens.keeping import write_whole
-from traitlens.pipeline.work import Work
+from traitlens.pipeline.stage_io import Work
 from traitlens.ratings.targets import pool_groups
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.regional import fit_regional
-from traitlens.readouts.saved import TraitModels
-from traitlens.words import CUE, IMAGE, RATING, REGION, TRAIT, Y
+from traitlens.readouts.trait_models import TraitModels
+from traitlens.storage import write_whole
 
 
 @dataclass(frozen=True)

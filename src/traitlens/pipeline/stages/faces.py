@@ -7,17 +7,17 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.arrays import map_coordinates, write_arrays
 from traitlens.artifacts import FACES, LANDMARKS, PREPARED, REGION_LABELS
+from traitlens.columns import IMAGE, X, Y
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.cropping import prepare_image
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
-from traitlens.faces.prepared import N_POINTS, choose_crop, read_points
+from traitlens.faces.prepared_faces import N_POINTS, choose_crop, read_points
 from traitlens.faces.regions import region_labels, region_names
-from traitlens.pipeline.work import Work
-from traitlens.words import IMAGE, X, Y
+from traitlens.pipeline.stage_io import Work
 
 NO_LABEL = 255
 """Label of every pixel of an image without landmarks."""
@@ -73,7 +73,7 @@ def prepare(work: Work) -> None:
     dataset["to_prepared"] = (IMAGE, "xy", "xy1"), np.full((number, 2, 3), np.nan)
     dataset["photo_size"] = (IMAGE, "xy"), np.zeros((number, 2), int)
     dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
-    with keeping.write_whole(work.file(PREPARED)) as temporary:
+    with storage.write_whole(work.file(PREPARED)) as temporary:
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
 
 
@@ -93,5 +93,5 @@ def label_regions(work: Work) -> None:
 
     names = np.array(region_names(polygons), object)
     dataset = xr.Dataset(coords={IMAGE: images, "region": names, **map_coordinates(size)})
-    with keeping.write_whole(work.file(REGION_LABELS)) as temporary:
+    with storage.write_whole(work.file(REGION_LABELS)) as temporary:
         write_arrays(temporary, dataset, {"labels": ((IMAGE, Y, X), "u1")}, blocks())

@@ -8,12 +8,12 @@ import numpy as np
 
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import FEATURES, PREPARED
+from traitlens.columns import IMAGE
 from traitlens.computing.blocks import blocks_of, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.features.extraction import extract, split_spaces
-from traitlens.features.spaces import FeatureSpace
-from traitlens.pipeline.work import Work
-from traitlens.words import IMAGE
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.pipeline.stage_io import Work
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from traitlens.artifacts import (
     REGION_TABLE,
     TARGETS,
 )
-from traitlens.faces.prepared import average_face
-from traitlens.map_checks.samples import (
+from traitlens.columns import FOLD, IMAGE, REGION
+from traitlens.faces.prepared_faces import average_face
+from traitlens.map_checks.check_sample import (
     Sample,
     account_for,
     associate,
@@ -29,14 +30,13 @@ from traitlens.map_checks.samples import (
     compare_with_nothing,
     flip,
 )
-from traitlens.map_checks.scrambled_models import permute_targets
+from traitlens.map_checks.randomisation import permute_targets
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
-from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import Readout
 from traitlens.readouts.ridge import fit_ridge
-from traitlens.words import FOLD, IMAGE, REGION
 
 
 def ledger(work: Work) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from traitlens import keeping
+from traitlens import storage
 from traitlens.arrays import map_coordinates, open_arrays, write_arrays
 from traitlens.artifacts import (
     AVERAGE_MAPS,
@@ -21,20 +21,20 @@ from traitlens.artifacts import (
     REGION_TABLE,
     REGION_UNIONS,
 )
+from traitlens.columns import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
-from traitlens.faces.prepared import average_face
+from traitlens.faces.prepared_faces import average_face
 from traitlens.pipeline.costs import SAMPLE
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
-from traitlens.pipeline.work import Work
-from traitlens.readouts.fitted import predict_out_of_fold
+from traitlens.readouts.fit_results import predict_out_of_fold
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.attribution import Explainer
-from traitlens.relevance.maps import MAP_SCALE, alignment, compress_maps
+from traitlens.relevance.map_storage import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import RegionTables, sum_regions, unite_regions
-from traitlens.words import FOLD, GROUP, IMAGE, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 
 SUMS = ("prediction", "reference", "pixel_sum")
 """Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
@@ -209,7 +209,7 @@ def _write_maps(
     attributes = {"method": work.value("settings.relevance.method"), "units": "rating points per pixel"}
     dataset = xr.Dataset(sums, coordinates, attributes)
     large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f2")}
-    with keeping.write_whole(work.file(MAPS)) as temporary:
+    with storage.write_whole(work.file(MAPS)) as temporary:
         write_arrays(temporary, dataset, large, parts, {RELEVANCE: MAP_SCALE})
 
 
@@ -221,7 +221,7 @@ def _write_averages(work: Work, totals: _Totals, face: np.ndarray) -> None:
         average = np.divide(total, totals.count, out=empty, where=totals.count > 0)
         dataset[name] = (GROUP, TRAIT, Y, X), average
     dataset["face"] = (Y, X, "colour"), face
-    with keeping.write_whole(work.file(AVERAGE_MAPS)) as temporary:
+    with storage.write_whole(work.file(AVERAGE_MAPS)) as temporary:
         write_arrays(temporary, dataset)
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from traitlens.arrays import open_arrays, write_arrays
 from traitlens.artifacts import FEATURES, PIXEL_MAPS, PIXEL_TESTS, PREPARED
+from traitlens.columns import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
 from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
@@ -26,13 +27,12 @@ from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template, template_face
-from traitlens.keeping import write_whole
 from traitlens.pipeline.costs import COMPONENTS
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.refits import read_operator, read_penalties
-from traitlens.pipeline.work import Work
 from traitlens.readouts.readout import LinearReadout
 from traitlens.relevance.attribution import Explainer
-from traitlens.words import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
+from traitlens.storage import write_whole
 
 FACE_SCALE = 4
 """The average face under the maps of pixels has this many times more pixels along each side."""

@@ -11,9 +11,9 @@ from traitlens.artifacts import (
     TRAIT_COMPONENTS,
     TRAIT_CORRELATIONS,
 )
-from traitlens.collecting.quality import find_signs, tabulate_quality
+from traitlens.collecting.data_quality import find_signs, tabulate_quality
 from traitlens.comparison.by_agreement import rater_agreement
-from traitlens.pipeline.work import Work
+from traitlens.pipeline.stage_io import Work
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
 from traitlens.ratings.trait_space import correlate_traits, find_components

@@ -16,17 +16,17 @@ from traitlens.artifacts import (
     RELIABILITY,
     TARGETS,
 )
-from traitlens.features.spaces import FeatureSpace
+from traitlens.columns import FOLD, GROUP, IMAGE, TRAIT, Y
+from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.features import read_features
-from traitlens.pipeline.work import Work
-from traitlens.readouts.fitted import Dual, FittedReadouts
+from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.performance import performance
 from traitlens.readouts.readout import Readout
 from traitlens.readouts.refit import refit_of
 from traitlens.readouts.registry import FitContext, find_readout
-from traitlens.readouts.saved import TraitModels
-from traitlens.words import FOLD, GROUP, IMAGE, TRAIT, Y
+from traitlens.readouts.trait_models import TraitModels
 
 
 def fit(work: Work) -> None:

@@ -19,6 +19,7 @@ from traitlens.artifacts import (
     REGION_LABELS,
     VARIABLE_TESTS,
 )
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.comparison.by_performance import compare_performance, match_reliability
 from traitlens.comparison.by_region import rater_regions
 from traitlens.comparison.by_variable import compare_by_variable
@@ -27,13 +28,12 @@ from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
-from traitlens.features.spaces import FeatureSpace
-from traitlens.keeping import write_whole
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.comparisons import permutation_options
-from traitlens.pipeline.work import Work
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.relevance.regions import RegionOperators, region_kernels
-from traitlens.words import FOLD, GROUP, IDENTITY, IMAGE, REGION, TRAIT
+from traitlens.relevance.region_operators import RegionOperators, region_kernels
+from traitlens.storage import write_whole
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from typing import Any
 
 from traitlens.artifacts import ARTIFACTS, FACES, PLAN, PLANNED, PREPARED, PROVENANCE, STUDY
-from traitlens.collecting.plan import compare_with_plan
-from traitlens.pipeline.work import Work
+from traitlens.collecting.preregistration import compare_with_plan
+from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH, RATER
+from traitlens.pipeline.stage_io import Work
 from traitlens.records import Records
 from traitlens.report.description import describe_software
 from traitlens.report.page import write_report
 from traitlens.study.settings import Settings
-from traitlens.words import IDENTITY, IMAGE, MAY_PUBLISH, RATER
 
 NO_TESTS = {"answers", "rater_regions"}
 """Tables of comparisons that hold no tests of their own."""

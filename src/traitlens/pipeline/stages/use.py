@@ -14,6 +14,7 @@ from traitlens.artifacts import (
     UTILISATION,
     UTILISATION_MEANS,
 )
+from traitlens.columns import IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, COLUMNS, compare_use
 from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.confusion import confuse_regions
@@ -28,9 +29,8 @@ from traitlens.comparison.utilisation import (
 )
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.masks import joined_name
+from traitlens.pipeline.stage_io import Work
 from traitlens.pipeline.stages.cues import common_cues
-from traitlens.pipeline.work import Work
-from traitlens.words import IDENTITY, IMAGE, REGION, TRAIT
 
 DRAWS = 2000
 DRAWS_ANEW = 200

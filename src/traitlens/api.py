@@ -1,0 +1,430 @@
+"""The public face of the flow: run a study, or take it a step further in a notebook."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import xarray as xr
+
+from traitlens.artifacts import (
+    ARTIFACTS,
+    FEATURES,
+    MAPS,
+    PERFORMANCE,
+    PREDICTIONS,
+    PREPARED,
+    READOUTS,
+    TARGETS,
+    USE_TESTS,
+    Artifact,
+)
+from traitlens.computing.machine import Machine
+from traitlens.pipeline.context import Context
+from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
+from traitlens.pipeline.run import Runner
+from traitlens.pipeline.study_check import check_tables
+from traitlens.problems import StudyError, TraitlensError
+from traitlens.progress import Watcher
+from traitlens.storage import read_table
+from traitlens.study.protocols import follow_protocol, with_maps_kept
+from traitlens.study.reading import Study
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from traitlens.features.backbone import Backbone
+    from traitlens.features.feature_spaces import FeatureSpace
+    from traitlens.readouts.readout import Readout
+
+
+class Run:
+    """A study and its results folder.
+
+    Parameters
+    ----------
+    study : Study
+        Images, ratings and settings.
+    out : str, Path or None
+        The results folder; `results` in the study's folder where None.
+    machine : Machine or None
+        Device, precision, weights.
+    watcher : Watcher or None
+        Shows the progress.
+
+    Raises
+    ------
+    TraitlensError
+        If the results folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: str | Path | None = None,
+        machine: Machine | None = None,
+        watcher: Watcher | None = None,
+    ):
+        self.context = Context(study, out, machine, watcher)
+        self._runner = Runner(self.context)
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return self.context.study
+
+    @property
+    def results(self) -> Path:
+        """The results folder."""
+        return self.context.results
+
+    @property
+    def machine(self) -> Machine:
+        """Where and how the network is run."""
+        return self.context.machine
+
+    @cached_property
+    def backbone(self) -> "Backbone":
+        """The network, loaded when first needed."""
+        return self.machine.backbone(self.context.watcher.say)
+
+    def make(self, until: str | None = None) -> None:
+        """Make what is stale or missing.
+
+        Parameters
+        ----------
+        until : str or None
+            Name of the last stage; all where None.
+        """
+        self._runner.make(until)
+
+    def fit(self) -> None:
+        """Fit the readouts, and save them with their performance."""
+        self.make("models")
+
+    def explain(self) -> None:
+        """Compute relevance maps."""
+        self.make("maps")
+
+    def compare(self) -> None:
+        """Compare the groups."""
+        self.make("answers")
+
+    def report(self) -> Path:
+        """Make everything, the report last.
+
+        Returns
+        -------
+        Path
+            The report.
+        """
+        self.make()
+        return self.results / "report.html"
+
+    def check_maps(self, images: int = 4) -> Path:
+        """Check the maps, and write the report with the checks.
+
+        Parameters
+        ----------
+        images : int, default 4
+            Number of images, which the readouts did not see.
+
+        Returns
+        -------
+        Path
+            The report.
+        """
+        self.context.check_images = images
+        self.make()
+        return self.results / "report.html"
+
+    def _read(self, artifact: Artifact, stage: str) -> Any:
+        self.make(stage)
+        return artifact.read(self.results)
+
+    @property
+    def performance(self) -> pd.DataFrame:
+        """How well each group's ratings of each trait are predicted."""
+        table: pd.DataFrame = self._read(PERFORMANCE, "performance")
+        return table
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions of each image."""
+        table: pd.DataFrame = self._read(PREDICTIONS, "fit")
+        return table
+
+    @property
+    def prepared(self) -> xr.Dataset:
+        """The prepared images: pixels (image, y, x, colour) and points (image, point, xy)."""
+        dataset: xr.Dataset = self._read(PREPARED, "prepare")
+        return dataset
+
+    @property
+    def readouts(self) -> "tuple[Readout, ...]":
+        """The readouts of every group, trait and fold."""
+        from traitlens.readouts.trait_models import TraitModels
+
+        self.make("fit")
+        return TraitModels.load(READOUTS.of(self.results)).readouts
+
+    @property
+    def targets(self) -> pd.DataFrame:
+        """Mean ratings: group, trait, image, rating, n, sd."""
+        table: pd.DataFrame = self._read(TARGETS, "means")
+        return table
+
+    @property
+    def features(self) -> "dict[FeatureSpace, np.ndarray]":
+        """What the readouts read of each image, (image, channel, row, column) by feature space."""
+        from traitlens.features.extraction import split_spaces
+
+        spaces, shapes = list(self.context.spaces), self.context.backbone_facts.shapes
+        return split_spaces(self._read(FEATURES, "features"), spaces, shapes)
+
+    def close(self) -> None:
+        """Stop the workers and release the results folder; results remain readable."""
+        self._runner.close()
+
+
+def run(
+    folder: str | Path,
+    out: str | Path | None = None,
+    machine: Machine | None = None,
+    watcher: Watcher | None = None,
+    protocol: str = "default",
+    keep_maps: str | None = None,
+) -> Run:
+    """Take a study from its folder to a report.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+    out : str, Path or None
+        The results folder; `results` in the study's folder where None.
+    machine : Machine or None
+        Device, precision, weights.
+    watcher : Watcher or None
+        Shows the progress.
+    protocol : str, default "default"
+        "cao2023" for the readout of Cao et al. (2023), whose results have a folder of their own.
+    keep_maps : {"all", "sample", "none"} or None
+        Of which images the maps are written; as `study.toml` says where None.
+
+    Returns
+    -------
+    Run
+        With `performance`, and the results in `Run.results`.
+
+    Raises
+    ------
+    TraitlensError
+        If the study has faults, the weights cannot be had, or memory or disk will not do.
+    """
+    study, problems = check_tables(Path(folder))
+    if problems or study is None:
+        raise StudyError(problems)
+    study = follow_protocol(study, protocol)
+    if keep_maps is not None:
+        study = with_maps_kept(study, keep_maps)
+    if out is None and protocol != "default":
+        out = study.folder / f"results-{protocol}"
+    done = Run(study, out, machine, watcher)
+    try:
+        needed = estimate(done.context)
+        if needed.costs:
+            done.context.watcher.say(str(needed))
+        refuse_what_cannot_fit(needed, done.results)
+        done.report()
+    finally:
+        done.close()
+    return done
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Mapping[str, pd.DataFrame]):
+    """Tables of tests between groups, by what was compared.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        By name: means, performance and so on, as in the folder `comparisons`; use, as in `cues/tests.csv`.
+    """
+
+    tables: dict[str, pd.DataFrame]
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.tables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tables)
+
+    def __len__(self) -> int:
+        return len(self.tables)
+
+    def __str__(self) -> str:
+        rows = [f"{name}: {len(table)} rows" for name, table in self.tables.items()]
+        return "\n".join(["Comparison of groups", *rows])
+
+
+def fit(
+    study: Study,
+    out: str | Path | None = None,
+    machine: Machine | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Fit a readout for every group, trait and fold of a study.
+
+    Parameters
+    ----------
+    study : Study
+        Images, ratings and settings.
+    out : str, Path or None
+        The results folder; `results` in the study's folder where None.
+    machine : Machine or None
+        Device, precision, weights.
+    watcher : Watcher or None
+        Shows the progress.
+
+    Returns
+    -------
+    Run
+        Its `performance` is a table, as are its `predictions`, out of fold.
+
+    Examples
+    --------
+    >>> import traitlens as tl
+    >>> models = tl.fit(tl.Study.load("mystudy"))  # doctest: +SKIP
+    >>> models.performance  # doctest: +SKIP
+    """
+    models = Run(study, out, machine, watcher)
+    models.fit()
+    return models
+
+
+def explain(models: Run, study: Study) -> xr.Dataset:
+    """Explain every image of a study by the readouts that did not see its identity.
+
+    Parameters
+    ----------
+    models : Run
+        What :func:`fit` returned.
+    study : Study
+        The study that the models were fitted on.
+
+    Returns
+    -------
+    Dataset
+        relevance (group, trait, image, y, x) in rating points per pixel, read from disk when used.
+
+    Raises
+    ------
+    TraitlensError
+        If the models were fitted on another study, or maps are not kept.
+
+    Examples
+    --------
+    >>> maps = tl.explain(models, study)  # doctest: +SKIP
+    >>> maps.relevance.sel(trait="warm").mean("image")  # doctest: +SKIP
+    """
+    _same_study(models, study)
+    models.explain()
+    if not MAPS.of(models.results).exists():
+        raise TraitlensError('run.keep_maps is "none" in study.toml; set it to "all" or "sample"')
+    maps: xr.Dataset = MAPS.read(models.results)
+    return maps
+
+
+def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
+    """Test whether groups of raters differ, by permutation of raters between groups.
+
+    Parameters
+    ----------
+    models : Run
+        What :func:`fit` returned.
+    maps : Dataset
+        What :func:`explain` returned.
+    study : Study
+        The study that the models were fitted on.
+
+    Returns
+    -------
+    Comparison
+        Tidy tables with estimate, interval, statistic, p and corrected p.
+
+    Raises
+    ------
+    TraitlensError
+        If models, maps and study do not belong together.
+
+    Examples
+    --------
+    >>> difference = tl.compare(models, maps, study)  # doctest: +SKIP
+    >>> difference["use"]  # doctest: +SKIP
+    """
+    _same_study(models, study)
+    _own_maps(models, maps)
+    models.compare()
+    files = [one for path, one in ARTIFACTS.items() if path.startswith("comparisons/") and ".csv" in path]
+    named = {**{one.name: one for one in files}, "use": USE_TESTS}
+    made = {name: one.of(models.results) for name, one in named.items()}
+    return Comparison({name: read_table(file) for name, file in made.items() if file.exists()})
+
+
+def write_report(
+    study: Study, models: Run, maps: xr.Dataset, difference: Comparison, out: str | Path = "report.html"
+) -> Path:
+    """Write the report of a study, and its figures into the results folder.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    models : Run
+        What :func:`fit` returned.
+    maps : Dataset
+        What :func:`explain` returned.
+    difference : Comparison
+        What :func:`compare` returned.
+    out : str or Path, default "report.html"
+        The page.
+
+    Returns
+    -------
+    Path
+        The page: one HTML file that needs no network.
+
+    Raises
+    ------
+    TraitlensError
+        If study, models, maps and comparison do not belong together.
+
+    Examples
+    --------
+    >>> tl.write_report(study, models, maps, difference, "report.html")  # doctest: +SKIP
+    """
+    from traitlens.report.page import write_report as write_page
+
+    if compare(models, maps, study).keys() != difference.keys():
+        raise TraitlensError("this comparison is of other models; compare these models again")
+    models.report()
+    return write_page(models.results, Path(out))
+
+
+def _same_study(models: Run, study: Study) -> None:
+    """Refuse a study that the models were not fitted on."""
+    if study.folder.resolve() != models.study.folder.resolve() or study.settings != models.study.settings:
+        raise TraitlensError(
+            f"these models were fitted on {models.study.folder}, not on {study.folder} as it is now; "
+            "fit models of this study first"
+        )
+
+
+def _own_maps(models: Run, maps: xr.Dataset) -> None:
+    """Refuse maps that are not of these models' images, groups and traits."""
+    own = MAPS.read(models.results)
+    if any(list(own[name].values) != list(maps[name].values) for name in ("group", "trait", "image")):
+        raise TraitlensError("these maps are of other images, groups or traits; explain these models again")

@@ -1,0 +1,184 @@
+"""Commands that take a study to its results and the results elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from traitlens.cli.options import (
+    Device,
+    KeepMaps,
+    Precision,
+    ResultsFolder,
+    Scheduler,
+    StudyFolder,
+    Weights,
+    Workers,
+)
+from traitlens.cli.terminal import Terminal, answer, messages
+
+
+def check(study: StudyFolder) -> None:
+    """Check a study's tables and images, and list every fault.
+
+    Example: traitlens check mystudy
+    """
+    from traitlens.collecting.data_quality import find_poor_answers
+    from traitlens.pipeline.study_check import check as check_study
+    from traitlens.study.accounts import read_account
+
+    checked = check_study(study, Terminal())
+    signs = find_poor_answers(checked)
+    _print_notices(checked)
+    account = read_account(study)
+    facts = {
+        "study": study,
+        "import": None if account is None else account.to_dict(),
+        "images": len(checked.images),
+        "ratings": len(checked.ratings),
+        "groups": checked.groups,
+        "traits": checked.traits,
+        "notices": list(map(str, checked.notices)),
+        "answers_worth_a_look": signs,
+    }
+    imported = [] if account is None else [f"Imported: {line}" for line in account.lines()]
+    answer(facts, str(checked), *imported, *_quality(signs), "No fault was found.")
+
+
+def run(
+    study: StudyFolder,
+    out: ResultsFolder = None,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    keep_maps: KeepMaps = None,
+    protocol: Annotated[
+        str, typer.Option(help="default, or cao2023: the published scripts, in STUDY/results-cao2023.")
+    ] = "default",
+) -> None:
+    """Take a study to a report: check, features, fit, explain, compare, report.
+
+    Stopped half-way, the same command goes on where it was.
+
+    Example: traitlens run mystudy --out results
+    """
+    if workers and scheduler is None:
+        from traitlens.computing.forking import load_ahead
+
+        load_ahead()
+    from traitlens.api import run as run_study
+
+    machine = _machine(device, precision, weights, workers, scheduler)
+    done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
+    _print_notices(done.study)
+    report = done.results / "report.html"
+    facts = {"results": done.results, "report": report, "performance": done.performance}
+    answer(facts, *_performance(done.performance), f"Report: {report}")
+
+
+def sanity(
+    study: StudyFolder,
+    out: ResultsFolder = None,
+    images: Annotated[int, typer.Option(min=2, help="On how many images; each takes about a minute.")] = 4,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+) -> None:
+    """Check the maps as a reviewer would, and write the answers into the report.
+
+    Do maps change where ratings or network are scrambled? Do predictions follow what the maps point at? Do
+    maps add up, and do methods agree?
+
+    Example: traitlens sanity mystudy
+    """
+    from traitlens.api import Run
+    from traitlens.pipeline.study_check import check as check_study
+    from traitlens.report.map_checks import summarise
+    from traitlens.report.results import read_results
+
+    machine = _machine(device, precision, weights)
+    run = Run(check_study(study, Terminal()), out, machine, Terminal())
+    try:
+        report = run.check_maps(images)
+    finally:
+        run.close()
+    findings = summarise(read_results(run.results).checks)
+    answer({"results": run.results, "report": report, "findings": findings}, *findings, f"Report: {report}")
+
+
+def export(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="psych-ds (a dataset), csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with the maps).",
+            autocompletion=lambda: ["psych-ds", "csv-long", "csv-wide", "sav", "mat"],
+        ),
+    ] = "psych-ds",
+    results: Annotated[
+        Path | None, typer.Option(help="A results folder; STUDY/results, where it is there, if not given.")
+    ] = None,
+) -> None:
+    """Write a study and its results for other programs, without the images.
+
+    Example: traitlens export mystudy for_spss --format sav
+    """
+    from traitlens.study.exporting import export_study
+    from traitlens.study.reading import Study
+
+    if results is None and (study / "results").is_dir():
+        results = study / "results"
+    files = export_study(Study.load(study), out, form, results, Terminal())
+    answer({"folder": out, "files": files}, f"Written: {out} ({len(files)} files)")
+
+
+def _machine(
+    device: str,
+    precision: str,
+    weights: Path | None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Any:
+    """Put the options of a machine together."""
+    from traitlens.computing import Machine
+
+    return Machine(device, precision, weights, workers, scheduler)
+
+
+def _performance(performance: Any) -> tuple[str, Table]:
+    """Lay the performance table out for the terminal."""
+    table = Table("group", "trait", "images", "r", "95 % interval", "R²", "RMSE", "ceiling of r", box=None)
+    for row in performance.itertuples():
+        ceiling = getattr(row, "ceiling_r", float("nan"))
+        table.add_row(
+            escape(str(row.group)),
+            escape(str(row.trait)),
+            str(row.n_images),
+            f"{row.r:.2f}",
+            f"{row.ci_low:.2f} to {row.ci_high:.2f}",
+            f"{row.r2:.2f}",
+            f"{row.rmse:.2f}",
+            f"{ceiling:.2f}" if ceiling == ceiling else "-",
+        )
+    return "How well each group's ratings are predicted, for identities that the readout did not see:", table
+
+
+def _quality(signs: Any) -> list[str]:
+    """Describe which answers are worth a look; nothing is left out but by the rules of study.toml."""
+    return [
+        f"Worth a look: {row.n_raters} raters, {row.sign} ({row.raters})"
+        + (f"; rule: {row.rule}" if row.rule else "")
+        for row in signs.itertuples()
+    ]
+
+
+def _print_notices(study: Any) -> None:
+    """Print what the reader should know but need not mend."""
+    for notice in study.notices:
+        messages.print(f"Note: {escape(str(notice))}")

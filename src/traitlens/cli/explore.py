@@ -1,0 +1,74 @@
+"""`traitlens explore`: look at the results in a browser."""
+
+import html
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from traitlens.cli.options import Device, Precision, Weights
+from traitlens.cli.terminal import answer, messages
+
+
+def explore(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder, or its study.")],
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+) -> None:
+    """Look at faces and maps in the browser, and drop in a new face; ends with Ctrl-C.
+
+    The page is served to this computer only.
+
+    Example: traitlens explore mystudy/results
+    """
+    from traitlens.computing import Machine
+    from traitlens.explorer.explorer_server import explore as serve
+
+    def announce(address: str) -> None:
+        answer(
+            {"address": address},
+            f"Explorer: {address}",
+            "It is served to this computer only; Ctrl-C ends it.",
+        )
+        if browser:
+            import webbrowser
+
+            webbrowser.open(stack.enter_context(private_page(address)).as_uri())
+
+    with ExitStack() as stack:
+        try:
+            serve(results, Machine(device, precision, weights), announce)
+        except KeyboardInterrupt:
+            messages.print("Ended.")
+
+
+@contextmanager
+def private_page(address: str) -> Iterator[Path]:
+    """Write a page that redirects to an address, in a folder that only this user can read.
+
+    The address holds a token, and other users of the computer can see the command line of a browser.
+
+    Parameters
+    ----------
+    address : str
+        The address.
+
+    Yields
+    ------
+    Path
+        The page; removed at the end.
+    """
+    with TemporaryDirectory(prefix="traitlens-") as folder:
+        page = Path(folder) / "open.html"
+        page.touch(mode=0o600)
+        page.write_text(
+            '<!doctype html><meta charset="utf-8"><title>traitlens</title>'
+            f'<meta http-equiv="refresh" content="0;url={html.escape(address)}">',
+            encoding="utf-8",
+        )
+        yield page

@@ -1,0 +1,96 @@
+"""Commands to begin with: a demonstration, drawn studies, public sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from traitlens.cli.analysis import run
+from traitlens.cli.options import Device, Precision, Weights
+from traitlens.cli.terminal import Terminal, answer, confirm
+
+DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
+DEMO_SIZE = 128
+"""Side of what the network sees in the demonstration: small, so that it takes minutes on a laptop."""
+
+DEMO_SETTINGS = """
+# The test of regions refits the readouts under every exchange of raters; true takes some minutes more.
+[comparison]
+regions = false
+"""
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to make the study.")] = Path("demo"),
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    weights: Weights = None,
+) -> None:
+    """Simulate a small study of drawn faces and take it to a report.
+
+    Example: traitlens demo
+    """
+    from traitlens.study.simulation import simulate_study
+
+    if not (folder / "study.toml").exists():
+        with Terminal().stage(f"Drawing {folder.name}", DEMO_IMAGES * DEMO_IDENTITIES) as advance:
+            simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
+        with (folder / "study.toml").open("a", encoding="utf-8") as settings:
+            settings.write(DEMO_SETTINGS)
+    run(folder, None, device, precision, weights)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder; made where missing.")],
+) -> None:
+    """Begin a study of your own: write a study.toml in which every setting is explained.
+
+    Example: traitlens init mystudy
+    """
+    from traitlens.study.settings_file import begin_study
+
+    settings = begin_study(folder)
+    answer(
+        {"study": folder, "settings": settings},
+        f"Settings: {settings}",
+        f"Put the images into {folder / 'images'} and the ratings, with the columns rater, group, image, "
+        f"trait and rating, into {folder / 'ratings.csv'}. Next: traitlens check {folder}",
+    )
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="The study to make.")],
+    identities: Annotated[int, typer.Option(help="Number of identities.")] = 40,
+    images: Annotated[int, typer.Option(help="Images of each identity.")] = 5,
+    traits: Annotated[int, typer.Option(help="Number of traits, at most six.")] = 3,
+    raters: Annotated[int, typer.Option(help="Raters in each group.")] = 20,
+    effect: Annotated[float, typer.Option(help="How far the groups part; 0: alike in truth.")] = 0.6,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same study.")] = 1,
+) -> None:
+    """Draw faces and simulate two groups of raters whose truth is known (written to OUT/truth).
+
+    Example: traitlens simulate mystudy --identities 50 --images 10 --effect 0.6 --seed 1
+    """
+    from traitlens.study.simulation import simulate_study
+
+    with Terminal().stage("Drawing faces", identities * images) as advance:
+        simulate_study(out, identities, images, traits, raters, effect, seed, progress=advance)
+    answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")
+
+
+def fetch(
+    name: Annotated[
+        str, typer.Argument(help="3dsk, omi or london.", autocompletion=lambda: ["3dsk", "omi", "london"])
+    ],
+    out: Annotated[Path, typer.Argument(help="Where to put the set.")],
+    source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without asking.")] = False,
+) -> None:
+    """Fetch a public set of faces and ratings, after showing its licence.
+
+    Example: traitlens fetch 3dsk downloads/3dsk
+    """
+    from traitlens.study.fetching import fetch as fetch_set
+
+    folder = fetch_set(name, out, source, None if yes else confirm, Terminal())
+    answer({"folder": folder}, f"Fetched: {folder}")

@@ -1,0 +1,165 @@
+"""`traitlens rate`: collect ratings from participants; `traitlens plan`: freeze what shall be tested."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from traitlens.cli.options import StudyFolder
+from traitlens.cli.terminal import Terminal, answer, messages
+
+rate = typer.Typer(
+    no_args_is_help=True,
+    help="Collect ratings from participants.\n\nExample: traitlens rate serve mystudy --participants 20",
+)
+
+
+@rate.command()
+def serve(
+    study: StudyFolder,
+    participants: Annotated[
+        int, typer.Option(help="How many participants there shall be in all; missing ones are added.")
+    ] = 0,
+    group: Annotated[
+        str | None,
+        typer.Option(help="The group of those who are added, where it is known; else they are asked."),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen at; others than this computer reach it only if you say so."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port.")] = 8080,
+) -> None:
+    """Let participants rate in a browser; stopped at any time, the same command goes on where it was.
+
+    Example: traitlens rate serve mystudy --participants 20
+    """
+    from traitlens.collecting.server import LOOPBACK
+    from traitlens.collecting.server import serve as answer_requests
+    from traitlens.collecting.session_manager import invite, open_room
+
+    room = open_room(study, Terminal())
+    everybody = invite(room, participants, group)
+    shown = "localhost" if host in LOOPBACK else host
+    links = {one.id: f"http://{shown}:{port}/#{one.token}" for one in everybody}
+    if host not in LOOPBACK:
+        messages.print(
+            f"[yellow]![/yellow] Everyone who reaches {escape(host)} and has a link can take part, and what "
+            "is sent can be read on the way. Use a network that you trust, or put TLS before it.",
+            soft_wrap=True,
+        )
+    lines = [f"{name}  {link}" for name, link in links.items()]
+    if not lines:
+        lines = ["There is no participant yet: add them with --participants NUMBER."]
+    answer({"links": links}, *lines, "Give each participant a link of their own. Stop with Ctrl-C.")
+    answer_requests(room, host, port)
+
+
+@rate.command()
+def status(study: StudyFolder) -> None:
+    """Show where each participant is.
+
+    Example: traitlens rate status mystudy
+    """
+    from traitlens.collecting.rating_export import tabulate_participants
+
+    table = tabulate_participants(study)
+    shown = Table("participant", "group", "state", "trials", "last answer (UTC)", box=None)
+    for row in table.itertuples():
+        trials = f"{row.trials_done} of {row.trials}"
+        shown.add_row(
+            row.participant, escape(row.group), row.state, trials, row.last_answer[:19].replace("T", " ")
+        )
+    counts = table["state"].value_counts()
+    told = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "under way", "not begun"))
+    answer({"participants": table.to_dict("records")}, shown, told)
+
+
+@rate.command()
+def withdraw(
+    study: StudyFolder,
+    participant: Annotated[str, typer.Argument(help="The pseudonym, such as P003.")],
+) -> None:
+    """Delete a participant's answers and session for good, as when consent is withdrawn.
+
+    Example: traitlens rate withdraw mystudy P003
+    """
+    from traitlens.collecting.rating_export import withdraw_participant
+
+    deleted = withdraw_participant(study, participant)
+    answer(
+        {"answers": deleted},
+        f"Deleted: {participant} and {deleted} answers. The pseudonym is not given again.",
+        "Tables that were exported before still hold the answers: export them again.",
+    )
+
+
+@rate.command("export")
+def export_collected(
+    study: StudyFolder,
+    out: Annotated[Path | None, typer.Option(help="The file; STUDY/ratings.csv if not given.")] = None,
+    jspsych: Annotated[
+        list[Path] | None, typer.Option(help="Data that the jsPsych experiment saved: a file or a folder.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the ratings that were collected as the study's ratings.csv, under pseudonyms only.
+
+    Example: traitlens rate export mystudy
+    """
+    from traitlens.collecting.rating_export import export_ratings
+
+    path, ratings = export_ratings(study, out, jspsych or (), replace)
+    facts = {"ratings": path, "rows": len(ratings), "raters": int(ratings["rater"].nunique())}
+    told = f"{facts['rows']} ratings of {facts['raters']} raters: {path}"
+    answer(facts, told, f"Next: traitlens check {study}")
+
+
+@rate.command("jspsych")
+def make_experiment(
+    study: StudyFolder,
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    scripts: Annotated[
+        Path | None,
+        typer.Option(help="A copy of the npm package jspsych (version 8), to be put beside the experiment."),
+    ] = None,
+    cdn: Annotated[
+        str | None, typer.Option(help="Where the page loads jsPsych from instead, as a web address.")
+    ] = None,
+    save: Annotated[
+        str,
+        typer.Option(
+            help="download (a file at the end) or jatos.", autocompletion=lambda: ["download", "jatos"]
+        ),
+    ] = "download",
+    orders: Annotated[int, typer.Option(help="How many counterbalanced orders for each group.")] = 40,
+) -> None:
+    """Make the same session as a static jsPsych 8 experiment, for any web space or JATOS.
+
+    Example: traitlens rate jspsych mystudy experiment --scripts node_modules/jspsych
+    """
+    from traitlens.collecting.jspsych import write_experiment
+
+    write_experiment(study, out, scripts, cdn, save, orders, Terminal())
+    answer(
+        {"experiment": out}, f"Experiment: {out}. Open {out / 'index.html'}, or put the folder on the web."
+    )
+
+
+def plan(study: StudyFolder) -> None:
+    """Freeze hypotheses, exclusions, regions, tests and seeds with a digest; later, show what has changed.
+
+    Example: traitlens plan mystudy
+    """
+    from traitlens.collecting.preregistration import freeze_plan
+
+    frozen, differences = freeze_plan(study)
+    lines = [f"Frozen {frozen['frozen']}, digest {frozen['digest']}"]
+    for row in differences.itertuples():
+        lines.append(
+            f"{row.what}: {row.mark}" + (f" ({row.planned} → {row.now})" if row.mark == "changed" else "")
+        )
+    facts: dict[str, Any] = {"plan": frozen, "differences": differences.to_dict("records")}
+    answer(facts, *lines)

@@ -1,0 +1,172 @@
+"""What was planned before groups were compared: frozen with a digest, and held against what was done."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from traitlens.collecting.database import now
+from traitlens.digests import digest
+from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import write_json
+from traitlens.study.settings import Settings
+from traitlens.study.settings_file import read_settings
+
+PLAN = "plan.json"
+PLANNED, ADDED, CHANGED, NOT_DONE = "planned", "added", "changed", "planned, not done"
+
+
+def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Freeze a study's plan, or hold the frozen one against the settings.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder. The plan is kept as `plan.json`, with the time and a digest of its content; once
+        it is there it stays.
+
+    Returns
+    -------
+    plan : dict
+        The plan.
+    differences : DataFrame
+        what, planned, now, mark: each part of the plan and whether it still holds.
+
+    Raises
+    ------
+    TraitlensError
+        If the settings have faults, no test or hypothesis is planned, groups were compared already, or the
+        plan was changed after it was frozen.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise TraitlensError(Problem("there is no such folder", "give the study's folder", str(folder)))
+    settings, problems = read_settings(folder / "study.toml")
+    if problems:
+        raise TraitlensError(problems)
+    plan = read_plan(folder)
+    if plan is None:
+        if not (settings.plan.hypotheses or settings.plan.tests):
+            advice = "write hypotheses and tests into [plan]"
+            raise TraitlensError(Problem("there is nothing to freeze", advice, "study.toml"))
+        if list((folder / "results" / "comparisons").glob("*.csv")):
+            what = "groups were compared already, so that this would be no plan"
+            raise TraitlensError(Problem(what, "report the tests as exploratory", "results/comparisons"))
+        content = _content(settings)
+        plan = {"frozen": now(), "digest": digest(content), "content": content}
+        write_json(folder / PLAN, plan)
+    return plan, compare_with_plan(plan, settings)
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """Read a study's frozen plan.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+
+    Returns
+    -------
+    dict or None
+        frozen (time, UTC), digest and content; None where nothing was frozen.
+
+    Raises
+    ------
+    TraitlensError
+        If the plan cannot be read, or was changed after it was frozen.
+    """
+    path = Path(folder) / PLAN
+    if not path.exists():
+        return None
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        whole = plan["digest"] == digest(plan["content"]) and isinstance(plan["frozen"], str)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = Problem(f"cannot be read ({error})", "bring back the file that was frozen", PLAN)
+        raise TraitlensError(problem) from error
+    if not whole:
+        what = "was changed after it was frozen: its digest does not fit"
+        raise TraitlensError(Problem(what, "bring back the file that was frozen", PLAN))
+    return dict(plan)
+
+
+def _content(settings: Settings) -> dict[str, Any]:
+    """Gather what a plan holds: everything that decides what is tested, and on which data."""
+    return json.loads(
+        json.dumps(
+            {
+                "hypotheses": settings.plan.hypotheses,
+                "tests": settings.plan.tests,
+                "regions": settings.plan.regions,
+                "groups": settings.groups,
+                "traits": settings.traits,
+                "scale": settings.scale,
+                "exclusions": settings.cleaning.model_dump(),
+                "folds": settings.folds.model_dump(),
+                "faces": settings.faces.model_dump(),
+                "readout": settings.readout.model_dump(),
+                "relevance": settings.relevance.model_dump(),
+                "comparison": settings.comparison.model_dump(),
+                "seed": settings.seed,
+            }
+        )
+    )
+
+
+def compare_with_plan(
+    plan: Mapping[str, Any], settings: Settings, tests: list[str] | None = None
+) -> pd.DataFrame:
+    """Hold a plan against settings, and against the tests that were made.
+
+    Parameters
+    ----------
+    plan : mapping
+        The frozen plan.
+    settings : Settings
+        The settings now.
+    tests : list of str, optional
+        Names of the comparisons that were made; where missing, tests are held against the settings.
+
+    Returns
+    -------
+    DataFrame
+        what ("exclusions.fastest", "test means"), planned, now, mark: "planned", "changed", "added" or
+        "planned, not done".
+    """
+    planned, present = _flatten(plan["content"]), _flatten(_content(settings))
+    # A setting that came with a later version and stands at its default changes nothing.
+    new = {
+        what
+        for what, text in _flatten(_content(Settings())).items()
+        if what not in planned and present[what] == text
+    }
+    rows = []
+    for what in dict.fromkeys([*planned, *present]):
+        if what == "tests" or what in new:
+            continue
+        before, after = planned.get(what, "–"), present.get(what, "–")
+        rows.append((what, before, after, PLANNED if before == after else CHANGED))
+    intended = list(plan["content"]["tests"])
+    made = list(settings.plan.tests) if tests is None else tests
+    for test in dict.fromkeys([*intended, *made]):
+        mark = PLANNED if test in intended and test in made else ADDED if test in made else NOT_DONE
+        rows.append(
+            (f"test {test}", "yes" if test in intended else "no", "yes" if test in made else "no", mark)
+        )
+    return pd.DataFrame(rows, columns=["what", "planned", "now", "mark"])
+
+
+def _flatten(value: Any, before: str = "") -> dict[str, str]:
+    """Write nested settings as dotted names and text."""
+    if isinstance(value, dict):
+        return {
+            name: text
+            for key, part in value.items()
+            for name, text in _flatten(part, f"{before}.{key}" if before else str(key)).items()
+        }
+    if isinstance(value, list):
+        value = "; ".join(map(str, value))
+    return {before: "–" if value in (None, "") else str(value)}

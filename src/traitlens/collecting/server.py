@@ -1,0 +1,230 @@
+"""The web front of a session: a few addresses, each of which checks everything that it is sent.
+
+Plain routes of Starlette, on which NiceGUI is built: NiceGUI's own pages keep their state in the server's
+memory and a socket, which a killed server loses; here the state is the participant's position in the store.
+"""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traitlens.collecting.database import OutOfTurn, Participant
+from traitlens.collecting.design import describe_scale
+from traitlens.collecting.session_manager import Refused, Room
+from traitlens.problems import Problem, TraitlensError
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LONGEST_BODY = 4096
+"""Bytes that an answer may have."""
+LONGEST_HEAD = 8192
+"""Bytes that the headers of a request may have."""
+
+PAGES = {
+    "/": ("session.html", "text/html; charset=utf-8"),
+    "/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/view.js": ("view.js", "text/javascript; charset=utf-8"),
+    "/session.js": ("session.js", "text/javascript; charset=utf-8"),
+}
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def make_app(room: Room) -> "Starlette":
+    """Make the web application of a room.
+
+    Parameters
+    ----------
+    room : Room
+        What its answers are made of.
+
+    Returns
+    -------
+    Starlette
+        The application.
+    """
+    import asyncio
+
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.responses import FileResponse, JSONResponse, Response
+    from starlette.routing import Route
+
+    def who(request: "Request") -> Participant:
+        """Find whose token was sent."""
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        found = room.store.find(token.strip().lower()) if kind == "Bearer" and len(token) < 40 else None
+        if found is None:
+            raise Refused(401, "the token is unknown")
+        return found
+
+    async def page(request: "Request") -> "Response":
+        name, kind = PAGES[request.url.path]
+        return Response(_page(name), media_type=kind)
+
+    async def texts(_request: "Request") -> "Response":
+        return JSONResponse({"texts": room.texts, "scale": describe_scale(room.design)})
+
+    async def session(request: "Request") -> "Response":
+        return JSONResponse(room.state(who(request)))
+
+    async def face(request: "Request") -> "Response":
+        who(request)
+        number = request.path_params["number"]
+        if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= len(room.faces.files):
+            raise Refused(404, "there is no such face")
+        return FileResponse(room.faces.files[int(number)], media_type="image/jpeg")
+
+    async def answer(request: "Request") -> "Response":
+        participant = who(request)
+        body = _parse(await _read_body(request))
+        if body.get("participant") != participant.id:
+            raise Refused(403, "the token is another participant's")
+        try:
+            await asyncio.wrap_future(room.store.submit(room.job(participant, body)))
+        except OutOfTurn:
+            state = room.state(who(request))
+            raise Refused(409, "sent twice at the same time", state) from None
+        return JSONResponse(room.state(who(request)))
+
+    async def refuse(request: "Request", error: Exception) -> "Response":
+        """Refuse, say so in the log, and tell where the participant is."""
+        assert isinstance(error, Refused)
+        client = request.client.host if request.client else "?"
+        # Escaped, so that no request can inject lines or control codes into the log.
+        told = (request.method[:16], request.url.path[:80], client, error.reason)
+        room.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
+        content = {"refused": error.reason, "state": error.state}
+        return JSONResponse(
+            content, error.status, headers={"Connection": "close"} if error.status == 413 else None
+        )
+
+    async def refuse_address(request: "Request", error: Exception) -> "Response":
+        """Refuse an address or a method that there is none of."""
+        assert isinstance(error, HTTPException)
+        return await refuse(request, Refused(error.status_code, error.detail))
+
+    routes = [
+        *(Route(path, page) for path in PAGES),
+        Route("/api/texts", texts),
+        Route("/api/session", session),
+        Route("/api/faces/{number}", face),
+        Route("/api/answer", answer, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={Refused: refuse, HTTPException: refuse_address})
+    app.add_middleware(_SafeHeaders)
+    return app
+
+
+class _SafeHeaders:
+    """Adds the headers that keep a page to itself."""
+
+    def __init__(self, app: Any):
+        self.app = app
+        self.added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self.added]
+            await send(message)
+
+        await self.app(scope, receive, send_with)
+
+
+@cache
+def _page(name: str) -> bytes:
+    return (Path(__file__).parent / "pages" / name).read_bytes()
+
+
+async def _read_body(request: "Request") -> bytes:
+    """Read what was sent, but no more than an answer may have."""
+    from starlette.requests import ClientDisconnect
+
+    length = request.headers.get("content-length", "0")
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
+        raise Refused(413, "more was sent than an answer may have")
+    body = b""
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise Refused(413, "more was sent than an answer may have")
+    except ClientDisconnect:
+        raise Refused(400, "the connection ended before the answer did") from None
+    return body
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "what was sent is no JSON") from None
+    if not isinstance(value, dict):
+        raise Refused(400, "what was sent is no JSON object")
+    return value
+
+
+def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Answer requests until interrupted.
+
+    Parameters
+    ----------
+    room : Room
+        What the answers are made of; its store is closed at the end.
+    host : str, default "127.0.0.1"
+        The address to listen at; only this computer reaches the default one.
+    port : int, default 8080
+        The port.
+
+    Raises
+    ------
+    TraitlensError
+        If the web packages are not installed, or the port is taken.
+    """
+    import socket
+
+    try:
+        import uvicorn
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+        from traitlens.collecting.request_limits import Guard, LimitedProtocol, most_connections
+    except ImportError as error:
+        what = f"collecting ratings needs a package that is not installed ({error.name})"
+        raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
+    app = make_app(room)
+    if host in LOOPBACK:
+        # Pages of other sites must not reach a session by a name that leads here.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((host, port))
+            LimitedProtocol.most = most_connections()
+            config = uvicorn.Config(
+                Guard(app, room.log), http=LimitedProtocol, ws="none", log_level="critical", access_log=False,
+                server_header=False, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
+            )  # fmt: skip
+            uvicorn.Server(config).run(sockets=[listening])
+    except OSError as error:
+        what = f"{host}:{port} cannot be listened at ({error.strerror})"
+        raise TraitlensError(Problem(what, "choose another --port")) from error
+    finally:
+        room.store.close()

@@ -1,0 +1,305 @@
+"""The room that sessions take place in: where each participant is, and what becomes of an answer."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from traitlens.collecting.database import Answer, Job, Participant, Store, give_answer, join_group, move_on
+from traitlens.collecting.design import COLLECTED, EVERYONE, ShownFaces, read_design, show_faces
+from traitlens.collecting.translations import Texts, read_texts
+from traitlens.collecting.trials import (
+    RATED,
+    Design,
+    Step,
+    find_fault,
+    is_device,
+    make_steps,
+    nearest_answer,
+    opening,
+    progress,
+    upcoming_images,
+)
+from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
+from traitlens.progress import Watcher
+
+USUAL_SECONDS = 6.0
+"""How long a trial takes before it is known of a participant."""
+
+
+class Refused(Exception):
+    """A request that changes nothing.
+
+    Parameters
+    ----------
+    status : int
+        The status of its answer.
+    reason : str
+        Why it is refused.
+    state : dict, optional
+        Where the participant is, for a page that went another way.
+    """
+
+    def __init__(self, status: int, reason: str, state: dict[str, Any] | None = None):
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.state = state
+
+
+@dataclass(frozen=True)
+class Room:
+    """Everything that the answers to requests are made of.
+
+    Parameters
+    ----------
+    design : Design
+        What every session has in common.
+    texts : dict
+        Language -> texts.
+    faces : ShownFaces
+        The faces that are shown.
+    store : Store
+        The answers.
+    log : Logger
+        Is told of every refused request.
+    """
+
+    design: Design
+    texts: dict[str, Texts]
+    faces: ShownFaces
+    store: Store
+    log: logging.Logger
+
+    def steps(self, participant: Participant) -> tuple[Step, ...]:
+        """Give a participant's steps.
+
+        Parameters
+        ----------
+        participant : Participant
+            Who.
+
+        Returns
+        -------
+        tuple of Step
+            The whole session; before the group is known, its opening.
+        """
+        return self.store.steps(participant.id) or opening(self.design, participant.group)
+
+    def state(self, participant: Participant) -> dict[str, Any]:
+        """Describe where a participant is, and what comes next.
+
+        Parameters
+        ----------
+        participant : Participant
+            Who.
+
+        Returns
+        -------
+        dict
+            What a page needs to show the step, the progress, and what comes next.
+        """
+        steps = self.steps(participant)
+        position = participant.position
+        begun = participant.begun
+        everything = steps if begun else make_steps(self.design, known=participant.group)
+        done, total = progress(everything, position)
+        step = steps[position]
+        following = everything[position + 1].kind if position + 1 < len(everything) else ""
+        blocks = [one.kind == "block" for one in everything]
+        return {
+            "participant": participant.id,
+            "position": position,
+            "step": {
+                "kind": step.kind,
+                "traits": step.traits,
+                "image": None if step.image is None else self.faces.number(step.image),
+                "wanted": step.wanted,
+            },
+            "next": following,
+            "done": done,
+            "total": total,
+            "part": sum(blocks[: position + 1]),
+            "parts": sum(blocks),
+            "minutes": self._minutes_left(participant, everything),
+            "ahead": [self.faces.number(name) for name in upcoming_images(steps, position)],
+        }
+
+    def _minutes_left(self, participant: Participant, steps: tuple[Step, ...]) -> int:
+        """Estimate the minutes left from how long the latest answers took."""
+        left = sum(step.kind in RATED for step in steps[participant.position :])
+        times = self.store.recent_times(participant.id) if participant.begun else []
+        seconds = median(times) / 1000 + 1.5 if len(times) >= 5 else USUAL_SECONDS
+        return math.ceil(left * seconds / 60)
+
+    def job(self, participant: Participant, body: Mapping[str, Any]) -> Job[None]:
+        """Turn what was sent for the present step into what is written.
+
+        Parameters
+        ----------
+        participant : Participant
+            Who.
+        body : mapping
+            What was sent.
+
+        Returns
+        -------
+        callable
+            For the store.
+
+        Raises
+        ------
+        Refused
+            If the step is over or yet to come, or the answer does not count.
+        """
+        steps, position = self.steps(participant), participant.position
+        number = body.get("step")
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise Refused(422, "the step is not a number")
+        if number != position:
+            raise Refused(409, f"step {number} while at {position}", self.state(participant))
+        step = steps[position]
+        if step.kind == "end":
+            raise Refused(409, "the session is over", self.state(participant))
+        if step.kind in RATED:
+            return give_answer(participant.id, position, step, self._answer(body))
+        last_before = not participant.begun and position == len(steps) - 1
+        if not last_before:
+            return move_on(participant.id, position)
+        known = participant.group
+        group = self._group(step, body) if known is None else known
+        return join_group(
+            participant.id, position, group, lambda place: make_steps(self.design, group, place, known)
+        )
+
+    def _group(self, step: Step, body: Mapping[str, Any]) -> str:
+        """Read the group that was chosen, or the only one that there is."""
+        if step.kind != "group":
+            return self.design.groups[0] if self.design.groups else EVERYONE
+        group = body.get("group")
+        if not isinstance(group, str) or group not in self.design.groups:
+            raise Refused(422, "there is no such group")
+        return group
+
+    def _answer(self, body: Mapping[str, Any]) -> Answer:
+        """Check an answer."""
+        moved, device, language = body.get("moved"), body.get("device"), body.get("language")
+        fault = find_fault(self.design, body.get("rating"), body.get("rt"), moved)
+        if fault is not None:
+            raise Refused(422, fault)
+        if not is_device(device):
+            raise Refused(422, "the device is not described")
+        if not isinstance(language, str) or language not in self.texts:
+            raise Refused(422, "there is no such language")
+        moved = moved if self.design.answer == "slider" else None
+        rating = nearest_answer(self.design, body["rating"])
+        return Answer(rating, float(body["rt"]), moved, device, language)
+
+
+def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
+    """Prepare everything for a study's sessions.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; answers, faces as shown and the log of refused requests lie in its `collected/`.
+    watcher : Watcher, optional
+        Who is told of the progress.
+
+    Returns
+    -------
+    Room
+        The room; its store must be closed.
+
+    Raises
+    ------
+    StudyError
+        With every fault of settings, texts and images, and every session that no longer fits the study.
+    """
+    folder = Path(folder)
+    design, settings = read_design(folder)
+    texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
+    faces = show_faces(folder, design, watcher)
+    store = Store(folder / COLLECTED / "answers.sqlite")
+    try:
+        problems = [*_sessions_that_no_longer_fit(store, design, faces), *_changed_questions(store, design)]
+        if problems:
+            raise StudyError(problems)
+    except TraitlensError:
+        store.close()
+        raise
+    return Room(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
+
+
+def _sessions_that_no_longer_fit(store: Store, design: Design, faces: ShownFaces) -> list[Problem]:
+    """Find sessions that were begun and show what the study no longer has."""
+    images, traits = set(faces.names), set(design.traits)
+    missing: set[str] = set()
+    lost: list[Problem] = []
+    for participant in store.participants():
+        steps = store.steps(participant.id)
+        if not 0 <= participant.position < len(steps or opening(design, participant.group)):
+            advice = f"delete the participant: traitlens rate withdraw STUDY {participant.id}"
+            lost.append(Problem(f"the session of {participant.id} is damaged", advice, str(store.path)))
+        for step in steps or ():
+            missing |= {f"images/{step.image}"} if step.image not in images | {None} else set()
+            missing |= {f"trait {trait!r}" for trait in step.traits if trait not in traits}
+    return lost + [
+        Problem(f"{what} is missing, and sessions that have begun show it", "put it back", "study.toml")
+        for what in sorted(missing)
+    ]
+
+
+def _changed_questions(store: Store, design: Design) -> list[Problem]:
+    """Find out whether the scale is another than when sessions began: answers would mean different things."""
+    now = f"{design.low:g} to {design.high:g} in steps of {design.step:g} by {design.answer}"
+    begun = any(participant.begun for participant in store.participants())
+    first = store.fact("scale", now, replace=not begun)
+    if first == now:
+        return []
+    advice = f"put it back, or move {COLLECTED}/ away and collect anew"
+    what = f"the scale is now {now}; sessions have begun with {first}"
+    return [Problem(what, advice, "study.toml", column="scale")]
+
+
+def _open_log(path: Path) -> logging.Logger:
+    """Open the log of refused requests, which cannot fill the disk."""
+    log = logging.Logger(f"traitlens.collecting.{path}")
+    handler = RotatingFileHandler(path, maxBytes=10**6, backupCount=3, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    return log
+
+
+def invite(room: Room, number: int, group: str | None = None) -> list[Participant]:
+    """See to it that there are so many participants.
+
+    Parameters
+    ----------
+    room : Room
+        The room.
+    number : int
+        How many there shall be in all.
+    group : str, optional
+        The group of those who are added.
+
+    Returns
+    -------
+    list of Participant
+        All participants.
+
+    Raises
+    ------
+    TraitlensError
+        If the study has no such group.
+    """
+    groups = room.design.groups
+    if group is not None and group not in (groups or (EVERYONE,)):
+        room.store.close()
+        raise unknown_choice("group", group, groups or (EVERYONE,))
+    there = room.store.participants()
+    return there + room.store.invite(max(number - len(there), 0), group)

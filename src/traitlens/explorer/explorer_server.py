@@ -1,0 +1,94 @@
+"""The explorer's server: on the loopback address, on a free port, behind a token."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from traitlens.computing.machine import Machine
+from traitlens.explorer.access import Gate
+from traitlens.explorer.explorer_data import Album, open_album
+from traitlens.explorer.served_files import KINDS, POLICY, find_file
+from traitlens.problems import Problem, TraitlensError
+
+LOOPBACK = "127.0.0.1"
+
+
+def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
+    """Serve a page to look at a results folder, until interrupted.
+
+    Parameters
+    ----------
+    results : Path
+        What a run wrote, or the study whose results it are.
+    machine : Machine or None
+        Where the network is run for new faces and other methods.
+    announce : callable
+        Told the page's address once it can be opened.
+
+    Raises
+    ------
+    TraitlensError
+        If NiceGUI is not installed, or there are no results.
+    """
+    if not find_spec("nicegui"):
+        raise TraitlensError(
+            Problem("the explorer needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
+        )
+    import uvicorn
+
+    album = open_album(results, machine)
+    token = secrets.token_urlsafe(32)
+    with socket.socket() as listening:
+        listening.bind((LOOPBACK, 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        gate = Gate(make_app(album), port, token)
+        config = uvicorn.Config(
+            gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
+        )
+        # Whoever opens the address before the server is up waits in the socket's queue.
+        announce(f"http://{LOOPBACK}:{port}/?token={token}")
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def make_app(album: Album) -> Any:
+    """Make the web application, not yet behind its gate.
+
+    Parameters
+    ----------
+    album : Album
+        What it shows.
+
+    Returns
+    -------
+    FastAPI
+        The application.
+    """
+    from fastapi import FastAPI, HTTPException
+    from fastapi.responses import FileResponse
+    from nicegui import ui
+
+    from traitlens.explorer.explorer_page import Page
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    def hand_out(name: str) -> Any:
+        file = find_file(album.results.folder, name)
+        if file is None:
+            raise HTTPException(404, "There is no such file.")
+        return FileResponse(
+            file, media_type=KINDS[file.suffix.lower()], headers={"content-security-policy": POLICY}
+        )
+
+    app.get("/results/{name:path}")(hand_out)
+
+    def show_page() -> None:
+        Page(album).build()
+
+    ui.run_with(
+        app, root=show_page, title="traitlens", favicon="data:,", tailwind=False, show_welcome_message=False
+    )
+    return app

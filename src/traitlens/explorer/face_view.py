@@ -1,0 +1,107 @@
+"""A face to look at, all that is to be seen of it, and how its map is drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import GROUP, TRAIT
+from traitlens.report.colouring import colour, lay_over, smooth
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face to look at.
+
+    Parameters
+    ----------
+    name : str
+        The image's name.
+    pixels : ndarray of uint8 (y, x, colour)
+        What the network sees.
+    impressions : DataFrame
+        group, trait, predicted, and for faces of the study observed.
+    fold : int or None
+        The fold that the face is in; None for a face that the study does not hold.
+    """
+
+    name: str
+    pixels: np.ndarray
+    impressions: pd.DataFrame
+    fold: int | None = None
+
+    def rating(self, column: str, group: str, trait: str) -> float | None:
+        """Look a rating up.
+
+        Parameters
+        ----------
+        column : {"observed", "predicted"}
+            Which rating.
+        group, trait : str
+            Whose, on what.
+
+        Returns
+        -------
+        float or None
+            The rating; None where there is none.
+        """
+        table = self.impressions
+        found = table.loc[(table[GROUP] == group) & (table[TRAIT] == trait)]
+        value = float(found[column].iloc[0]) if len(found) and column in found else np.nan
+        return value if np.isfinite(value) else None
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """All that is to be seen of a face for one trait.
+
+    Parameters
+    ----------
+    face : Face
+        The face.
+    trait : str
+        The trait.
+    maps : dict of str to ndarray (y, x)
+        Relevance in rating points per pixel, by group.
+    limit : float
+        Where the scale of these maps ends.
+    near : list of (Face, maps)
+        The faces of the study most alike, the nearest first, with the maps in the results.
+    near_limit : float
+        Where the scale of their maps ends.
+    """
+
+    face: Face
+    trait: str
+    maps: dict[str, np.ndarray]
+    limit: float
+    near: list[tuple[Face, dict[str, np.ndarray]]]
+    near_limit: float
+
+
+def draw_map(
+    pixels: np.ndarray, relevance: np.ndarray, limit: float, opacity: float = 0.5, threshold: float = 0.0
+) -> np.ndarray:
+    """Draw a map over a face.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8 (y, x, colour)
+        The face.
+    relevance : ndarray (y, x)
+        Rating points per pixel.
+    limit : float
+        Where the colours end.
+    opacity : float, default 0.5
+        How much of the face shines through, from 0 to 1.
+    threshold : float, default 0
+        Relevance of less than this share of the limit is left white.
+
+    Returns
+    -------
+    ndarray of uint8 (y, x, colour)
+        The picture.
+    """
+    smoothed = smooth(relevance)
+    smoothed = np.where(np.abs(smoothed) < threshold * limit, 0.0, smoothed)
+    return lay_over(pixels, colour(smoothed, limit), opacity)

@@ -1,0 +1,276 @@
+"""The face sheet: every face with its landmarks and regions, the doubtful ones first, and average faces.
+
+It is a working paper for the researcher, who may see the faces; it is no figure for publication.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageDraw
+
+from traitlens.columns import IMAGE, POINT
+from traitlens.faces.cropping import find_frame, prepare_image
+from traitlens.faces.frames import Frame, apply_affine, fit_similarity
+from traitlens.faces.images import load_image
+from traitlens.faces.landmarks import Landmarks
+from traitlens.faces.regions import Polygon, region_labels
+from traitlens.faces.template import Template
+from traitlens.naming import file_names
+from traitlens.problems import Problem
+from traitlens.storage import write_table, write_whole
+
+KEY_POINTS: Final = (*(468, 473, 33, 133, 362, 263, 61, 291, 0, 17, 2, 129, 358, 152, 70, 107, 336, 300),)
+"""The points that are written for editing: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
+
+TILE: Final = 224
+CAPTION: Final = 30
+COLUMNS: Final = 6
+ROWS: Final = 5
+OUTLINE: Final = (255, 220, 0)
+MARK: Final = (0, 200, 255)
+
+
+@dataclass(frozen=True)
+class FaceSheet:
+    """What was written.
+
+    Parameters
+    ----------
+    pages : tuple of Path
+        The contact sheets, doubtful faces first: faces, then photographs.
+    averages : dict of str to Path
+        The average face of each group.
+    landmarks : Path
+        Key points of every face, to be corrected and saved as the study's `landmarks.csv`.
+    order : DataFrame
+        image, deviation, notice: the order of the sheet and why.
+    """
+
+    pages: tuple[Path, ...]
+    averages: dict[str, Path]
+    landmarks: Path
+    order: pd.DataFrame
+
+
+def face_deviations(landmarks: Landmarks, template: Template) -> pd.Series:
+    """Measure how far each face's shape is from the template.
+
+    Parameters
+    ----------
+    landmarks : Landmarks
+        The meshes.
+    template : Template
+        What is usual.
+
+    Returns
+    -------
+    Series of float
+        By image: root mean square distance of the mesh, fitted by rotation, scale and shift, in pixels of the
+        canonical frame of 512 x 512 (Procrustes distance); infinite where there is no face.
+    """
+    deviations = {}
+    for image in landmarks.found[IMAGE]:
+        points = landmarks.points(image)
+        deviations[image] = np.inf
+        if points is not None:
+            fitted = apply_affine(fit_similarity(points, template.points), points)
+            deviations[image] = float(np.sqrt(((fitted - template.points) ** 2).sum(axis=1).mean()))
+    return pd.Series(deviations, name="deviation")
+
+
+def make_face_sheet(
+    paths: Mapping[str, Path],
+    landmarks: Landmarks,
+    folder: Path,
+    groups: Mapping[str, str] | None = None,
+    notices: Sequence[Problem] | None = None,
+    polygons: Mapping[str, Polygon] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FaceSheet:
+    """Draw the contact sheet and the average faces of a study.
+
+    Parameters
+    ----------
+    paths : mapping of str to Path
+        The files by image name.
+    landmarks : Landmarks
+        What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
+    folder : Path
+        Where to write `faces_01.png` and so on, `photos_01.png` (what was cut out of each photograph),
+        `average_GROUP.png` and `landmarks.csv`.
+    groups : mapping of str to str, optional
+        A group of identities for each image; one average of all where missing.
+    notices : sequence of Problem, optional
+        What to say of images; the landmarks' notices if not given.
+    polygons : mapping of str to sequence, optional
+        The study's own regions.
+    progress : callable, optional
+        Is told how many more images are done.
+
+    Returns
+    -------
+    FaceSheet
+        The files and the order of the faces.
+
+    Examples
+    --------
+    >>> make_face_sheet(paths, landmarks, Path("results/faces"))  # doctest: +SKIP
+    """
+    template = Template.fixed(TILE)
+    deviations = face_deviations(landmarks, template)
+    told = landmarks.notices if notices is None else notices
+    captions = {notice.file: notice.what for notice in reversed(told)}
+    order = pd.DataFrame({IMAGE: list(paths)})
+    order["deviation"] = order[IMAGE].map(deviations).fillna(np.inf)
+    order["notice"] = order[IMAGE].map(captions).fillna("")
+    order["noticed"] = order["notice"] != ""
+    order = order.sort_values(["noticed", "deviation"], ascending=False, ignore_index=True)
+    averages: dict[str, _Average] = {}
+    tiles, photos = [], []
+    for image, deviation, notice in order[[IMAGE, "deviation", "notice"]].itertuples(index=False):
+        pixels, points = load_image(paths[image]), landmarks.points(image)
+        caption = notice or f"deviation {deviation:.1f}"
+        tiles.append(_draw_tile(pixels, points, image, caption, polygons))
+        photos.append(_draw_photo(pixels, points, image))
+        if points is not None:
+            group = (groups or {}).get(image, "all")
+            averages.setdefault(group, _Average(template)).add(pixels, points)
+        if progress is not None:
+            progress(1)
+    pages = [*_save_pages(Path(folder), "faces", tiles), *_save_pages(Path(folder), "photos", photos)]
+    written = {}
+    for name, (group, average) in zip(file_names(averages), averages.items(), strict=True):
+        written[group] = Path(folder) / f"average_{name}.png"
+        _save(written[group], average.picture())
+    keys = landmarks.table[landmarks.table[POINT].isin({str(index) for index in KEY_POINTS})]
+    write_table(Path(folder) / "landmarks.csv", keys.round(2))
+    return FaceSheet(tuple(pages), written, Path(folder) / "landmarks.csv", order.drop(columns="noticed"))
+
+
+class _Average:
+    """Sums faces on the template."""
+
+    def __init__(self, template: Template):
+        self._template = template
+        self._sum = np.zeros((template.size, template.size, 3))
+        self._count = np.zeros((template.size, template.size, 1))
+
+    def add(self, pixels: np.ndarray, points: np.ndarray) -> None:
+        """Add one face."""
+        prepared = prepare_image(pixels, self._template.size, "face", points)
+        mesh, pixels = prepared.frame.map_points(points), np.moveaxis(prepared.pixels, 2, 0)
+        warped = self._template.warp(pixels, mesh, conserve=False).transpose(1, 2, 0)
+        known = np.isfinite(warped).all(axis=2, keepdims=True)
+        self._sum += np.where(known, warped, 0)
+        self._count += known
+
+    def picture(self) -> Image.Image:
+        """Draw the average, twice as large; grey where no face reaches."""
+        mean = np.where(self._count > 0, self._sum / np.maximum(self._count, 1), 128)
+        picture = Image.fromarray(np.rint(mean).clip(0, 255).astype(np.uint8))
+        return picture.resize((2 * TILE, 2 * TILE), Image.Resampling.LANCZOS)
+
+
+def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
+    """Draw on a photograph what was cut out of it.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        The upright photograph.
+    frame : Frame
+        How it was laid into its square.
+
+    Returns
+    -------
+    Image
+        The photograph with the square's outline, which may reach over its edge; its upper side is thicker.
+    """
+    corners = frame.map_back([[0, 0], [frame.size, 0], [frame.size, frame.size], [0, frame.size]])
+    width, height = frame.image_size
+    low = np.floor(np.minimum(corners.min(axis=0), 0)).astype(int)
+    high = np.ceil(np.maximum(corners.max(axis=0), (width, height))).astype(int)
+    canvas = Image.new("RGB", tuple((high - low).tolist()), "white")
+    canvas.paste(Image.fromarray(pixels), tuple((-low).tolist()))
+    line = max(round(max(canvas.size) / 150), 1)
+    draw = ImageDraw.Draw(canvas)
+    outline = [tuple(corner) for corner in (corners - low).tolist()]
+    draw.line([*outline, outline[0]], fill=OUTLINE, width=line)
+    draw.line(outline[:2], fill=OUTLINE, width=2 * line)
+    return canvas
+
+
+def _draw_photo(pixels: np.ndarray, points: np.ndarray | None, name: str) -> Image.Image:
+    """Draw one photograph with the square that was cut out of it."""
+    height, width = pixels.shape[:2]
+    frame = find_frame((width, height), TILE, "full" if points is None else "face", points)
+    photo = draw_frame(pixels, frame)
+    photo.thumbnail((TILE, TILE))
+    tile = Image.new("RGB", (TILE, TILE + CAPTION), "white")
+    tile.paste(photo, ((TILE - photo.width) // 2, (TILE - photo.height) // 2))
+    ImageDraw.Draw(tile).text((3, TILE + 2), _shorten(name), fill="black")
+    return tile
+
+
+def _draw_tile(
+    pixels: np.ndarray,
+    points: np.ndarray | None,
+    name: str,
+    caption: str,
+    polygons: Mapping[str, Polygon] | None,
+) -> Image.Image:
+    """Draw one face with its regions' borders and landmarks."""
+    tile = Image.new("RGB", (TILE, TILE + CAPTION), "white")
+    prepared = prepare_image(pixels, TILE, "full" if points is None else "face", points)
+    drawn = prepared.pixels.copy()
+    if points is not None:
+        mesh = prepared.frame.map_points(points)
+        labels = region_labels(mesh, TILE, polygons)
+        border = np.zeros(labels.shape, bool)
+        border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+        border[1:] |= labels[1:] != labels[:-1]
+        drawn[border] = np.rint(0.5 * drawn[border] + 0.5 * np.array(OUTLINE)).astype(np.uint8)
+    picture = Image.fromarray(drawn)
+    if points is not None:
+        draw = ImageDraw.Draw(picture)
+        for x, y in mesh[list(KEY_POINTS)]:
+            draw.ellipse((x - 2, y - 2, x + 1, y + 1), fill=MARK)
+    tile.paste(picture)
+    write = ImageDraw.Draw(tile)
+    write.text((3, TILE + 2), _shorten(name), fill="black")
+    write.text((3, TILE + 15), _shorten(caption), fill=(160, 0, 0))
+    return tile
+
+
+def _shorten(text: str, most: int = 36) -> str:
+    """Keep the end of a long name."""
+    return text if len(text) <= most else "…" + text[-most + 1 :]
+
+
+def _save_pages(folder: Path, name: str, tiles: list[Image.Image]) -> list[Path]:
+    """Write tiles on as many pages as they need."""
+    per_page = COLUMNS * ROWS
+    pages = []
+    for start in range(0, len(tiles), per_page):
+        pages.append(folder / f"{name}_{start // per_page + 1:02d}.png")
+        _save(pages[-1], _lay_out(tiles[start : start + per_page]))
+    return pages
+
+
+def _lay_out(tiles: list[Image.Image]) -> Image.Image:
+    """Lay tiles in rows."""
+    rows = -(-len(tiles) // COLUMNS)
+    page = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
+    for number, tile in enumerate(tiles):
+        page.paste(tile, ((number % COLUMNS) * TILE, (number // COLUMNS) * (TILE + CAPTION)))
+    return page
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    """Write a PNG, whole or not at all."""
+    with write_whole(path) as temporary:
+        picture.save(temporary, format="png")

@@ -1,0 +1,85 @@
+"""Prepared images: how they are cropped, their landmarks and their average."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from traitlens.columns import IMAGE, POINT, X, Y
+from traitlens.faces.cropping import Crop
+from traitlens.study.settings import FaceSettings
+
+N_POINTS = 478
+"""Points of the face mesh."""
+
+ROWS_AT_ONCE = 100_000
+"""Rows of `landmarks.csv` that are read at a time."""
+
+
+def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
+    """Choose what is kept of the images of a study.
+
+    Parameters
+    ----------
+    faces : FaceSettings
+        What the study says.
+    has_points : bool
+        Whether every image has landmarks.
+
+    Returns
+    -------
+    Crop
+        The crop.
+    """
+    name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
+    return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
+
+
+def average_face(prepared: xr.Dataset) -> np.ndarray:
+    """Average the prepared images, one at a time.
+
+    Parameters
+    ----------
+    prepared : Dataset
+        With pixels (image, y, x, colour).
+
+    Returns
+    -------
+    ndarray of uint8 (y, x, colour)
+        The average.
+    """
+    pixels = prepared["pixels"]
+    total = np.zeros(pixels.shape[1:])
+    for image in range(prepared.sizes[IMAGE]):
+        total += pixels[image].to_numpy()
+    return np.asarray((total / len(pixels)).round().astype(np.uint8))
+
+
+def read_points(path: Path) -> dict[str, np.ndarray]:
+    """Read `landmarks.csv` as one array per image.
+
+    Parameters
+    ----------
+    path : Path
+        image, point, x, y.
+
+    Returns
+    -------
+    dict of str to ndarray
+        (478, 2) by image, for the images that have every point.
+    """
+    pieces: dict[str, list[np.ndarray]] = {}
+    for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):
+        if table.empty:
+            break
+        images, rows = table[IMAGE].to_numpy(), table[[POINT, X, Y]].to_numpy(float)
+        starts = np.flatnonzero(np.append(True, images[1:] != images[:-1]))
+        for image, piece in zip(images[starts], np.split(rows, starts[1:]), strict=True):
+            pieces.setdefault(image, []).append(piece)
+    found = {}
+    for image, parts in pieces.items():
+        points = np.concatenate(parts)
+        if len(points) == N_POINTS:
+            found[image] = points[np.argsort(points[:, 0]), 1:]
+    return found

@@ -1,0 +1,226 @@
+"""What is known of each backbone without loading its weights: layers, shapes, preprocessing and digest."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.weights import VGG16_DIGEST, VGG16_LAYERS, cache_folder, vgg16_file
+from traitlens.problems import Problem, TraitlensError, WeightsError, unknown_choice
+
+METADATA = "traitlens"
+"""Name of the entry in a weight file's header that holds preprocessing, source and digest."""
+
+
+@dataclass(frozen=True)
+class BackboneDescription:
+    """A backbone without its weights.
+
+    Parameters
+    ----------
+    name : str
+        Its name in `study.toml`.
+    shapes : mapping of str to (int, int)
+        Channels and stride of each layer, first to last; the stride is by how much rows and columns are fewer
+        than the image's.
+    preprocessing : Preprocessing
+        How pixels become its input.
+    digest : str
+        SHA-256 of its weights.
+    source : str
+        Where its weights came from.
+    here : bool
+        Whether the weights are on this computer.
+    """
+
+    name: str
+    shapes: Mapping[str, tuple[int, int]]
+    preprocessing: Preprocessing
+    digest: str
+    source: str
+    here: bool
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the layers that can be read out."""
+        return tuple(self.shapes)
+
+    @property
+    def convolutions(self) -> int:
+        """Number of convolutions."""
+        return sum("conv" in name for name in self.shapes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON.
+
+        Returns
+        -------
+        dict
+            name, convolutions, digest, source, preprocessing, here.
+        """
+        return {
+            "name": self.name,
+            "convolutions": self.convolutions,
+            "digest": self.digest,
+            "source": self.source,
+            "preprocessing": self.preprocessing.as_dict(),
+            "here": self.here,
+        }
+
+
+def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescription:
+    """Describe a backbone from its metadata; no weights are read, fetched or needed.
+
+    Parameters
+    ----------
+    name : str
+        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_stack`).
+    weights : Path or None
+        A file with its weights, where the user named one.
+
+    Returns
+    -------
+    BackboneDescription
+        Layers, shapes, preprocessing and digest.
+
+    Raises
+    ------
+    TraitlensError
+        If there is no such backbone, or its file is damaged.
+
+    Examples
+    --------
+    >>> describe_backbone("vgg16").shapes["block4_pool"]
+    (512, 16)
+    """
+    if name == "vgg16":
+        channels = [(layer, outputs) for layer, _, outputs in VGG16_LAYERS]
+        source = "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0"
+        here = (weights or vgg16_file()).exists()
+        return BackboneDescription(name, shapes_of(channels), VGG_CAFFE, VGG16_DIGEST, source, here)
+    added = kept_stacks()
+    if weights is None and name not in added:
+        unknown = unknown_choice("backbone", name, ["vgg16", *added])
+        how = Problem("other networks are added from a file", "traitlens add-backbone FILE --name NAME")
+        raise TraitlensError([*unknown.problems, how])
+    return _read_header(name, weights or added[name])
+
+
+def describe_backbones() -> list[BackboneDescription]:
+    """Describe the backbones that can be loaded by name.
+
+    Returns
+    -------
+    list of BackboneDescription
+        VGG16 first.
+    """
+    return [describe_backbone(name) for name in ("vgg16", *kept_stacks())]
+
+
+def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Compute the shapes of a stack whose blocks each end in a maximum pooling.
+
+    Parameters
+    ----------
+    convolutions : iterable of (str, int)
+        Name (``blockB_convC``) and output channels of each convolution, first to last.
+
+    Returns
+    -------
+    dict of str to (int, int)
+        Channels and stride of each layer, poolings (``blockB_pool``) included.
+    """
+    listed = list(convolutions)
+    shapes, stride = {}, 1
+    blocks = [name.split("_")[0] for name, _ in listed]
+    for place, (name, channels) in enumerate(listed):
+        block = blocks[place]
+        shapes[name] = (channels, stride)
+        if blocks[place + 1 :][:1] != [block]:
+            stride *= 2
+            shapes[f"{block}_pool"] = (channels, stride)
+    return shapes
+
+
+def stacks_folder() -> Path:
+    """Return the folder of the networks that were added.
+
+    Returns
+    -------
+    Path
+        It need not exist.
+    """
+    return cache_folder() / "backbones"
+
+
+def kept_stacks() -> dict[str, Path]:
+    """List the networks that were added.
+
+    Returns
+    -------
+    dict of str to Path
+        File of each name.
+    """
+    return {file.stem: file for file in sorted(stacks_folder().glob("*.safetensors"))}
+
+
+def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, str]:
+    """Read preprocessing, source and digest from the metadata of a weight file.
+
+    Parameters
+    ----------
+    header : mapping of str to str or None
+        Metadata of a safetensors file.
+
+    Returns
+    -------
+    preprocessing : Preprocessing
+        How pixels become the network's input.
+    source, digest : str
+        Where the weights came from, and their SHA-256.
+
+    Raises
+    ------
+    ValueError
+        If the metadata are not those that :func:`traitlens.features.custom_backbones.add_stack` writes.
+    """
+    try:
+        facts = json.loads((header or {})[METADATA])
+        given = facts["preprocessing"]
+        first, second, third = map(float, given["mean"])
+        by_first, by_second, by_third = map(float, given["divide_by"])
+        preprocessing = Preprocessing(
+            given["channels"], (first, second, third), (by_first, by_second, by_third)
+        )
+        source, digest = str(facts["source"]), str(facts["digest"])
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("no metadata of traitlens") from error
+    if not preprocessing.is_sound:
+        raise ValueError("not a preprocessing that can be done")
+    return preprocessing, source, digest
+
+
+def _read_header(name: str, path: Path) -> BackboneDescription:
+    """Describe a network from the header of its file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            preprocessing, source, digest = read_facts(file.metadata())
+            names = [key.removesuffix(".bias") for key in file.keys() if key.endswith(".bias")]  # noqa: SIM118
+            channels = {layer: file.get_slice(f"{layer}.bias").get_shape()[0] for layer in names}
+        order = sorted(channels, key=_place)
+    except (OSError, SafetensorError, ValueError, IndexError):
+        advice = "add it again with traitlens add-backbone"
+        problem = Problem("is no network that traitlens keeps, or is damaged", advice, str(path))
+        raise WeightsError(problem) from None
+    shapes = shapes_of((layer, channels[layer]) for layer in order)
+    return BackboneDescription(name, shapes, preprocessing, digest, source, here=True)
+
+
+def _place(layer: str) -> tuple[int, int]:
+    """Return block and place of a convolution named ``blockB_convC``."""
+    block, place = layer.removeprefix("block").split("_conv")
+    return int(block), int(place)

@@ -1,0 +1,315 @@
+"""Plain stacks of convolutions that a user brings: read from a state dict, checked, kept with their input.
+
+A state dict holds tensors and their names, but neither strides nor poolings. So only what is built like VGG
+(Simonyan and Zisserman 2015) is taken: 3x3 convolutions of stride 1 and padding 1, each with a bias and a
+ReLU, and a 2x2 maximum after each block. Blocks are told by the names, and dense layers are left out.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from traitlens.features.backbone_catalogue import METADATA, read_facts, stacks_folder
+from traitlens.features.preprocessing import PREPROCESSINGS, Preprocessing
+from traitlens.features.weights import Tensors, weights_digest
+from traitlens.problems import Problem, WeightsError, unknown_choice
+from traitlens.storage import write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+_NUMBERED = re.compile(
+    r"(?:\w+\.)*features\.(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)"
+)
+_NAMED = re.compile(r"(?:\w+\.)*(?:conv|block)(\d+)_(?:conv)?(\d+)\.(weight|bias)")
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+_DENSE = re.compile(r"(?:\w+\.)*(?:classifier\.\d+|fc\d*|predictions)\.(?:weight|bias)")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_BATCH_NORM_EPSILON = 1e-5
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A plain stack of convolutions with what its input must be.
+
+    Parameters
+    ----------
+    name : str
+        What to call it.
+    tensors : dict of str to ndarray
+        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
+    preprocessing : Preprocessing
+        How pixels become its input.
+    source : str
+        Where its weights came from.
+    """
+
+    name: str
+    tensors: Tensors
+    preprocessing: Preprocessing
+    source: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its weights."""
+        return weights_digest(self.tensors)
+
+
+def read_stack(path: Path) -> Tensors:
+    """Read a plain stack of convolutions from a state dict; nothing in the file is run.
+
+    Parameters
+    ----------
+    path : Path
+        Safetensors, or a file that ``torch.save`` wrote, of which only tensors are taken. Names as
+        torchvision has them (``features.0.weight``; batch normalisation is folded into the convolutions), as
+        VGG-Face has them (``conv1_1.weight``), or ``block1_conv1.weight``.
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read so, or holds anything but a plain stack and dense layers.
+
+    Examples
+    --------
+    >>> list(read_stack(Path("vgg19.pth")))[:2]  # doctest: +SKIP
+    ['block1_conv1.weight', 'block1_conv1.bias']
+    """
+    path = Path(path)
+    state = _read_state(path)
+    numbered: dict[int, dict[str, np.ndarray]] = {}
+    named: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    strange = []
+    for name, tensor in state.items():
+        if len(name) > LONGEST_NAME:
+            strange.append(name[:LONGEST_NAME])
+        elif found := _NUMBERED.fullmatch(name):
+            numbered.setdefault(int(found[1]), {})[found[2]] = tensor
+        elif found := _NAMED.fullmatch(name):
+            named.setdefault((int(found[1]), int(found[2])), {})[found[3]] = tensor
+        elif not _DENSE.fullmatch(name):
+            strange.append(name)
+    if strange or bool(numbered) == bool(named):
+        some = f" (it holds {', '.join(map(repr, strange[:3]))})" if strange else ""
+        raise _no_stack(f"this is no plain stack of convolutions{some}", path)
+    blocks = _split_blocks(_fold(numbered, path), path) if numbered else _count_on(named)
+    _check(blocks, path)
+    return {
+        f"block{block}_conv{place}.{part}": np.ascontiguousarray(parts[part], "<f4")
+        for (block, place), parts in sorted(blocks.items())
+        for part in ("weight", "bias")
+    }
+
+
+def _no_stack(what: str, path: Path) -> WeightsError:
+    """Make the error for networks of another kind."""
+    return WeightsError(
+        Problem(what, "only networks built like VGG (VGG11 to VGG19, VGG-Face) can be read out", str(path))
+    )
+
+
+def _read_state(path: Path) -> dict[str, np.ndarray]:
+    """Read names and tensors, float32."""
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            found: Any = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file may raise anything from the library that reads it
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        advice = "save the state dict alone: torch.save(network.state_dict(), file), or safetensors"
+        raise WeightsError(Problem(f"holds no plain tensors ({first[:120]})", advice, str(path))) from None
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    is_state = isinstance(found, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
+    )
+    if not is_state:
+        raise WeightsError(Problem("is no state dict: it holds more than named tensors", "", str(path)))
+    _check_tensors(found, path)
+    return {name: np.asarray(tensor.detach().float().numpy()) for name, tensor in found.items()}
+
+
+def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
+    """Refuse tensors that are no plain arrays in the file, before memory is taken for them."""
+    import torch
+
+    most = path.stat().st_size
+    faults = []
+    for name, tensor in state.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_complex():
+            faults.append(f"{name[:80]!r} is no plain tensor")
+        elif tensor.numel() * tensor.element_size() > most:  # one number that stands for many
+            faults.append(f"{name[:80]!r} is larger than the file")
+    if faults:
+        raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
+
+
+def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int, dict[str, np.ndarray]]:
+    """Fold each batch normalisation into the convolution before it, which it only scales and shifts."""
+    folded = {}
+    for place, parts in numbered.items():
+        if "running_mean" in parts:
+            continue
+        norm = numbered.get(place + 1, {})
+        if "running_mean" in norm and parts.keys() >= {"weight", "bias"}:
+            length = parts["weight"].shape[:1]
+            if (
+                any(name not in norm or norm[name].shape != length for name in _BATCH_NORM)
+                or not (norm["running_var"] >= 0).all()
+            ):
+                what = f"features.{place + 1} is no batch normalisation of features.{place}"
+                raise _no_stack(what, path)
+            scale = norm["weight"] / np.sqrt(norm["running_var"] + _BATCH_NORM_EPSILON)
+            weight = parts["weight"] * scale.reshape(-1, 1, 1, 1)
+            parts = {
+                "weight": weight,
+                "bias": (parts["bias"] - norm["running_mean"]) * scale + norm["bias"],
+                "normalised": scale,
+            }
+        folded[place] = parts
+    return folded
+
+
+def _split_blocks(
+    numbered: Mapping[int, dict[str, np.ndarray]], path: Path
+) -> dict[tuple[int, int], dict[str, np.ndarray]]:
+    """Tell blocks by the numbers that poolings took: a convolution and its ReLU take one each."""
+    blocks, block, place = {}, 1, 0
+    expected = 0
+    for number in sorted(numbered):
+        if number == expected + 1 and place:
+            block, place = block + 1, 0
+        elif number != expected:
+            raise _no_stack(f"the layer before features.{number} is neither a ReLU nor a pooling", path)
+        place += 1
+        blocks[block, place] = numbered[number]
+        expected = number + 2 + ("normalised" in numbered[number])
+    return blocks
+
+
+def _count_on(
+    named: Mapping[tuple[int, int], dict[str, np.ndarray]],
+) -> dict[tuple[int, int], dict[str, np.ndarray]]:
+    """Number blocks and their convolutions from 1 without gaps."""
+    numbers = {block: number for number, block in enumerate(sorted({block for block, _ in named}), 1)}
+    found: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    for block, place in sorted(named):
+        number = numbers[block]
+        found[number, 1 + sum(other == number for other, _ in found)] = named[block, place]
+    return found
+
+
+def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Path) -> None:
+    """Refuse layers that are no 3x3 convolutions with a bias, one fitting the next."""
+    faults = []
+    channels = 3
+    for (block, place), parts in sorted(blocks.items()):
+        name = f"block {block}, convolution {place}"
+        weight, bias = parts.get("weight"), parts.get("bias")
+        if weight is None or bias is None:
+            faults.append(f"{name}: it has no {'bias' if bias is None else 'weight'}")
+            continue
+        if weight.ndim != 4 or weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
+            shapes = f"shapes {weight.shape} and {bias.shape}"
+            faults.append(f"{name}: {shapes} are no 3x3 convolution of {channels} channels")
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            faults.append(f"{name}: it holds infinite numbers")
+        channels = weight.shape[0] if weight.ndim else 0
+    if faults:
+        raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
+
+
+def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source: str = "") -> Stack:
+    """Keep a network for use by name: its convolutions, its preprocessing and where it came from in one file.
+
+    Parameters
+    ----------
+    path : Path
+        A state dict; see :func:`read_stack`.
+    name : str
+        What to call it: small letters, digits, "-" and "_".
+    preprocessing : str or Preprocessing
+        How pixels become its input: one of :data:`traitlens.features.preprocessing.PREPROCESSINGS`.
+    source : str
+        Where it came from; the name of the file where empty.
+
+    Returns
+    -------
+    Stack
+        As it is kept.
+
+    Raises
+    ------
+    TraitlensError
+        If the file holds no plain stack, or name or preprocessing cannot be.
+
+    Examples
+    --------
+    >>> add_stack(Path("vgg19.pth"), "vgg19", "torchvision")  # doctest: +SKIP
+    """
+    from safetensors.numpy import save_file
+
+    if not _NAME.fullmatch(name) or name == "vgg16":
+        advice = "use small letters, digits, - and _; vgg16 is taken"
+        raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
+    if isinstance(preprocessing, str):
+        if preprocessing not in PREPROCESSINGS:
+            raise unknown_choice("preprocessing", preprocessing, PREPROCESSINGS)
+        preprocessing = PREPROCESSINGS[preprocessing]
+    stack = Stack(name, read_stack(path), preprocessing, source or Path(path).name)
+    facts = {"preprocessing": preprocessing.as_dict(), "source": stack.source, "digest": stack.digest}
+    with write_whole(stacks_folder() / f"{name}.safetensors") as temporary:
+        save_file(stack.tensors, temporary, metadata={METADATA: json.dumps(facts)})
+    return stack
+
+
+def load_stack(path: Path) -> Stack:
+    """Load a network as :func:`add_stack` kept it, checking everything and running nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Stack
+        The network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or was not written by :func:`add_stack`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    tensors = read_stack(path)
+    try:
+        with safe_open(path, "numpy") as file:
+            preprocessing, source, digest = read_facts(file.metadata())
+        stack = Stack(path.stem, tensors, preprocessing, source)
+        sound = digest == stack.digest
+    except (OSError, SafetensorError, ValueError):
+        sound = False
+    if not sound:
+        advice = "add it again with traitlens add-backbone"
+        raise WeightsError(Problem("is no network that traitlens keeps, or is damaged", advice, str(path)))
+    return stack

@@ -1,0 +1,121 @@
+"""Maps by readouts and networks that know nothing, and how far true maps differ from them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import IMAGE, READOUT, X, Y
+from traitlens.features.backbone import Backbone
+from traitlens.map_checks.measures import correlate, name_readouts
+from traitlens.readouts.readout import Readout
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]:
+    """Shuffle the weights of readouts: same sizes, no meaning.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        The fitted ones.
+    seed : int, default 0
+        Of the shuffles.
+
+    Returns
+    -------
+    list of Readout
+        One for each, in order.
+    """
+    rng = np.random.default_rng(seed)
+    return [readout.shuffled(rng) for readout in readouts]
+
+
+def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Give every image the ratings of another one: what readouts fitted on them show, no rating made.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        group, trait, image, rating.
+    seed : int, default 0
+        Of the permutation, which is the same for all groups and traits.
+
+    Returns
+    -------
+    DataFrame
+        The same with images exchanged; rows in order.
+    """
+    images = list(dict.fromkeys(targets[IMAGE]))
+    others = np.random.default_rng(seed).permutation(np.array(images, object))
+    return targets.assign(**{IMAGE: targets[IMAGE].map(dict(zip(images, others, strict=True)))})
+
+
+def randomise_backbone(backbone: Backbone, seed: int = 0) -> Backbone:
+    """Shuffle the weights within each convolution (Adebayo et al. 2018).
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Stays as it is.
+    seed : int, default 0
+        Of the shuffles.
+
+    Returns
+    -------
+    Backbone
+        The same layers without what was learned. With it, do not rank methods (Binder et al. 2023): ask only
+        whether the map changes.
+    """
+    import torch
+
+    random = torch.Generator().manual_seed(seed)
+
+    def shuffled(weight: torch.Tensor) -> torch.Tensor:
+        order = torch.randperm(weight.numel(), generator=random).to(weight.device)
+        values = weight.contiguous().view(-1)[order].view(weight.shape)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    layers = tuple(
+        layer if layer.weight is None else replace(layer, weight=shuffled(layer.weight))
+        for layer in backbone.layers
+    )
+    return replace(backbone, layers=layers, digest=f"{backbone.digest}, shuffled with seed {seed}")
+
+
+def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataArray]") -> pd.DataFrame:
+    """Correlate maps with those of readouts or backbones that know nothing.
+
+    Parameters
+    ----------
+    maps : DataArray
+        (readout, image, y, x).
+    null_maps : sequence of DataArray
+        Maps of the same images by readouts fitted on permuted ratings, shuffled readouts
+        (:func:`random_readouts`) or a shuffled backbone (:func:`randomise_backbone`); readouts in order.
+
+    Returns
+    -------
+    DataFrame
+        One row per readout: ``similarity``, the mean correlation with the null maps over images, and
+        ``null_low`` and ``null_high``, the band (5th to 95th percentile) of correlations among the null maps,
+        missing for a single one. A similarity inside or above the band says that the map shows the faces and
+        the network more than the ratings.
+    """
+    real = _flat(maps)
+    null = np.stack([_flat(one) for one in null_maps])
+    similarity = np.mean([correlate(real, one).mean(1) for one in null], axis=0)
+    among = [correlate(null[one], null[other]).mean(1) for one in range(len(null)) for other in range(one)]
+    low, high = np.percentile(among, [5, 95], axis=0) if among else np.full((2, len(similarity)), np.nan)
+    table = name_readouts(maps)
+    return table.assign(similarity=similarity, null_low=low, null_high=high)
+
+
+def _flat(maps: "xarray.DataArray") -> np.ndarray:
+    """Lay maps out as (readout, image, pixel)."""
+    ordered = maps.transpose(READOUT, IMAGE, Y, X)
+    return np.reshape(ordered.to_numpy(), (*ordered.shape[:2], -1))

@@ -1,0 +1,126 @@
+"""Every fault of a study that can be found before any work: tables, images, and names in the settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from traitlens.columns import IMAGE
+from traitlens.faces.images import check_images
+from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmarks import find_unknown_points
+from traitlens.features.backbone_catalogue import describe_backbone
+from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
+from traitlens.progress import Silent, Watcher
+from traitlens.ratings.targets import make_targets
+from traitlens.readouts.fit_results import lay_out_targets
+from traitlens.readouts.folds import assign_folds
+from traitlens.readouts.registry import METHODS as READOUTS
+from traitlens.readouts.ridge import check_counts
+from traitlens.relevance.methods import METHODS
+from traitlens.study.reading import Study, find_images, read_landmarks, read_study
+from traitlens.study.settings import Settings
+
+
+def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
+    """Read a study and find every fault of its settings, tables and images.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+    watcher : Watcher or None
+        Shows the progress.
+
+    Returns
+    -------
+    Study
+        The study, without a fault.
+
+    Raises
+    ------
+    StudyError
+        With every fault.
+    """
+    folder = Path(folder)
+    study, problems = check_tables(folder)
+    files = find_images(folder) if folder.is_dir() else []
+    with (watcher or Silent()).stage("Checking images", len(files)) as advance:
+        problems += check_images(
+            [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
+        )
+    problems += _check_landmarks(folder, files)
+    if problems or study is None:
+        raise StudyError(problems)
+    return study
+
+
+def _check_folds(study: Study) -> list[Problem]:
+    """Find groups and traits that leave a fold too little to learn from."""
+    settings = study.settings.folds
+    try:
+        folds = assign_folds(study.images, settings.number, study.settings.seed, settings.column)
+        targets = lay_out_targets(make_targets(study.ratings), study.images[IMAGE])
+        check_counts(targets.names, targets.ratings, folds)
+    except TraitlensError as error:
+        return list(error.problems)
+    return []
+
+
+def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
+    """Find the faults of landmarks that the study brings, which would stop a run after its first stages."""
+    table, problems = read_landmarks(folder, files)
+    problems = [] if problems else find_unknown_points(table) if table is not None else []
+    try:
+        read_given(folder, {file: folder / "images" / file for file in files}, table)
+    except TraitlensError as error:
+        problems += error.problems
+    return problems
+
+
+def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
+    """Read a study and find the faults of its tables and of the names in its settings.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+
+    Returns
+    -------
+    study : Study or None
+        None where too much is missing.
+    problems : list of Problem
+        The faults.
+    """
+    study, problems = read_study(folder)
+    if study is not None:
+        problems += check_names(study.settings) or ([] if problems else _check_folds(study))
+    return study, problems
+
+
+def check_names(settings: Settings) -> list[Problem]:
+    """Find names in the settings that no stage will know.
+
+    Parameters
+    ----------
+    settings : Settings
+        The settings of a study.
+
+    Returns
+    -------
+    list of Problem
+        One for each unknown name, with the nearest known one.
+    """
+    faults: list[TraitlensError] = []
+    readout = settings.readout
+    if readout.method not in READOUTS:
+        faults.append(unknown_choice("readout", readout.method, READOUTS))
+    if settings.relevance.method not in METHODS:
+        faults.append(unknown_choice("relevance method", settings.relevance.method, METHODS))
+    try:
+        layers = describe_backbone(readout.backbone).shapes
+        read = READOUTS[readout.method].spaces(readout) if readout.method in READOUTS else ()
+        wanted = [*readout.taps, readout.tap, *(space.tap.layer for space in read)]
+        faults += [unknown_choice("tap", tap, layers) for tap in dict.fromkeys(wanted) if tap not in layers]
+    except TraitlensError as error:
+        faults.append(error)
+    return [Problem(one.what, one.advice, "study.toml") for fault in faults for one in fault.problems]

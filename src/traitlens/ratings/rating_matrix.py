@@ -1,0 +1,155 @@
+"""Ratings of one group and trait as a matrix of raters by images, and who saw the same images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import linalg
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+
+from traitlens.columns import IMAGE, RATER, RATING
+
+
+@dataclass(frozen=True)
+class RatingMatrix:
+    """Ratings of one trait, a row per rater.
+
+    Parameters
+    ----------
+    ratings : ndarray of shape (rater, image)
+        Ratings; NaN where a rater did not rate an image. Repeats are averaged.
+    raters, images : Index
+        Names of rows and columns.
+
+    Examples
+    --------
+    >>> ratings = pd.DataFrame({"rater": ["a", "a", "b"], "image": ["1", "2", "1"], "rating": [1.0, 2, 3]})
+    >>> make_matrix(ratings).ratings
+    array([[ 1.,  2.],
+           [ 3., nan]])
+    """
+
+    ratings: np.ndarray
+    raters: pd.Index
+    images: pd.Index
+
+    @property
+    def complete(self) -> bool:
+        """Whether every rater rated every image."""
+        return not np.isnan(self.ratings).any()
+
+    @property
+    def raters_per_image(self) -> float:
+        """Harmonic mean over images of the number of raters."""
+        return float(1 / np.mean(1 / (~np.isnan(self.ratings)).sum(axis=0)))
+
+
+def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
+    """Arrange the ratings of one group and trait, repeats of a rater averaged.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, image, rating.
+
+    Returns
+    -------
+    RatingMatrix
+        Raters by images, both sorted.
+    """
+    row, raters = pd.factorize(ratings[RATER], sort=True)
+    column, images = pd.factorize(ratings[IMAGE], sort=True)
+    rating = ratings[RATING].to_numpy(float, na_value=np.nan)
+    known = (row >= 0) & (column >= 0) & ~np.isnan(rating)
+    cell = row[known] * len(images) + column[known]
+    counts = np.bincount(cell, minlength=len(raters) * len(images))
+    sums = np.bincount(cell, rating[known], minlength=len(counts))
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan).reshape(len(raters), len(images))
+    rated = ~np.isnan(means)
+    keep_raters, keep_images = rated.any(axis=1), rated.any(axis=0)
+    return RatingMatrix(
+        means[np.ix_(keep_raters, keep_images)],
+        pd.Index(raters, name=RATER)[keep_raters],
+        pd.Index(images, name=IMAGE)[keep_images],
+    )
+
+
+def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which raters saw the same images.
+
+    Parameters
+    ----------
+    seen : ndarray of bool, shape (rater, image)
+        Whether a rater rated an image.
+
+    Returns
+    -------
+    component : ndarray of int, shape (rater,)
+        Raters of one component are linked by images they share; raters of two components share none.
+    pattern : ndarray of int, shape (rater,)
+        Raters of one pattern saw exactly the same images.
+    """
+    links = csr_matrix(seen)
+    _, component = connected_components(links @ links.T, directed=False)
+    _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
+    return component, pattern.ravel()
+
+
+FEWEST_LINKED = 4
+"""Raters who share images with so few others leave no interval for what raters have in common."""
+
+
+def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
+    """Return whether all of some raters are linked by images that they share with three others at least.
+
+    Parameters
+    ----------
+    matrix : RatingMatrix
+        Ratings of one trait.
+    raters : ndarray of bool, shape (rater,)
+        The raters.
+
+    Returns
+    -------
+    bool
+        False where a set of linked raters has fewer than four.
+    """
+    component = find_blocks(~np.isnan(matrix.ratings[raters]))[0]
+    return bool(np.bincount(component).min() >= FEWEST_LINKED)
+
+
+def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r"""Fit levels of raters and images by least squares.
+
+    Minimises :math:`\sum (y_{ri} - a_r - b_i)^2` over the known ratings, so that a rater's level does not
+    depend on which images the rater saw. With a complete design levels are deviations of means.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rater, image)
+        Ratings; NaN where a rater did not rate an image. Each rater and image has a rating.
+
+    Returns
+    -------
+    raters : ndarray of shape (rater,)
+        Levels :math:`a_r`; their mean is zero over raters that are linked by images they share.
+    images : ndarray of shape (image,)
+        Means of images :math:`b_i`, as these raters would give on average had all of them rated it.
+    """
+    seen = ~np.isnan(values)
+    component = find_blocks(seen)[0]
+    raters, images = np.zeros(len(values)), np.zeros(values.shape[1])
+    for block in np.unique(component):
+        members = np.flatnonzero(component == block)
+        rated = np.flatnonzero(seen[members].any(axis=0))
+        own = seen[np.ix_(members, rated)].astype(float)
+        filled = np.nan_to_num(values[np.ix_(members, rated)])
+        share = own / own.sum(axis=0)  # images are eliminated from the normal equations
+        normal = np.diag(own.sum(axis=1)) - share @ own.T
+        right = filled.sum(axis=1) - share @ filled.sum(axis=0)
+        # The constant, which the equations leave open, is set to zero.
+        normal += np.full_like(normal, own.sum() / len(members) ** 2)
+        raters[members] = linalg.solve(normal, right, assume_a="pos")
+        images[rated] = (filled - own * raters[members, None]).sum(axis=0) / own.sum(axis=0)
+    return raters, images

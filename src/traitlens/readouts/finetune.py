@@ -1,0 +1,323 @@
+"""Tuned readouts: the network's last blocks are trained too, one network per group and fold for all traits.
+
+Frozen layers are computed once. What they gave is mirrored and shifted by a cell at random in training
+(augmentation in the space of features, which costs nothing), and trained layers start as the network has
+them. One rule stops all networks: the number of epochs with the smallest error on a fifth of the training
+identities.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
+from traitlens.digests import digest
+from traitlens.features.backbone import Layer
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.problems import Problem, TraitlensError
+from traitlens.readouts.fit_results import FittedReadouts, lay_out_targets, tabulate_predictions
+from traitlens.readouts.folds import inner_folds
+from traitlens.readouts.readout import Tail, TunedReadout
+from traitlens.readouts.ridge import check_counts
+from traitlens.storage import write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the last layers are trained.
+
+    Parameters
+    ----------
+    rate : float
+        Learning rate of the layers (AdamW; Loshchilov and Hutter 2019).
+    head_rate : float
+        Learning rate of the linear readout.
+    decay : float
+        Weight decay.
+    batch : int
+        Images in a step.
+    most_epochs : int
+        The inner fold chooses among 1 to this many.
+    shift : int
+        Features are shifted by up to so many cells.
+    """
+
+    rate: float = 1e-4
+    head_rate: float = 3e-3
+    decay: float = 0.01
+    batch: int = 32
+    most_epochs: int = 12
+    shift: int = 1
+
+
+def fit_finetune(
+    features: Mapping[FeatureSpace, np.ndarray],
+    targets: pd.DataFrame,
+    folds: pd.DataFrame,
+    layers: Sequence[Layer],
+    seed: int = 0,
+    tuning: Tuning = Tuning(),
+    device: str = "cpu",
+    folder: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FittedReadouts:
+    """Train the last layers of a network and read their end, for each group and fold.
+
+    Parameters
+    ----------
+    features : mapping of FeatureSpace to ndarray
+        One space without a grid: what the last frozen layer gives, images in the order of `folds`.
+    targets : DataFrame
+        group, trait, image, rating. A group need not have rated every image.
+    folds : DataFrame
+        image, identity, fold.
+    layers : sequence of Layer
+        The network's layers above that one.
+    seed : int, default 0
+        Seed of the order of images, of augmentation and of the inner split.
+    tuning : Tuning
+        How layers are trained.
+    device : str, default "cpu"
+        Where. Steps are made in bfloat16 where the device computes in it.
+    folder : Path or None
+        Where trained networks are kept, so that a run that was stopped goes on; those of earlier fits to
+        other data are removed. Nothing is kept where None.
+    progress : callable or None
+        Called with the number of readouts that were fitted since the last call.
+
+    Returns
+    -------
+    FittedReadouts
+        Readouts, out-of-fold predictions and chosen numbers of epochs.
+
+    Raises
+    ------
+    TraitlensError
+        If there are several feature spaces or no layer to train, or if a group rated too few images.
+    """
+    if len(features) != 1 or not any(layer.weight is not None for layer in layers):
+        raise TraitlensError(
+            Problem("fine-tuning reads one tap with convolutions above it", "name a lower tap in study.toml")
+        )
+    ((space, values),) = features.items()
+    matrix = lay_out_targets(targets, folds[IMAGE])
+    check_counts(matrix.names, matrix.ratings, folds)
+    predicted = np.full(matrix.ratings.shape, np.nan)
+    readouts, choices = {}, {}
+    files: list[Path | None] = []
+    groups = np.array([group for group, _ in matrix.names])
+    for fold in sorted(int(number) for number in folds[FOLD].unique()):
+        rows = np.flatnonzero((folds[FOLD] != fold).to_numpy())
+        inside = np.flatnonzero((folds[FOLD] == fold).to_numpy())
+        held = inner_folds(folds[IDENTITY].to_numpy()[rows], seed=seed) == 0
+        for group in dict.fromkeys(groups):
+            columns = np.flatnonzero(groups == group)
+            ratings = matrix.ratings[np.ix_(rows, columns)]
+            means, spreads = np.nanmean(ratings, axis=0), np.nanstd(ratings, axis=0)
+            work = _Work(values, rows, (ratings - means) / spreads, layers, tuning, seed, device, held)
+            file = None if folder is None else Path(folder) / f"{work.digest()[:32]}.safetensors"
+            tail, weight, epochs, error = _read_or_train(file, work)
+            files.append(file)
+            reference = tail.averages(values[rows]).mean(axis=0)
+            averages = tail.averages(values[inside])
+            for place, column in enumerate(columns):
+                trait = matrix.names[column][1]
+                readout = TunedReadout(
+                    str(group), trait, fold, tail, (weight[place] * spreads[place]).astype(np.float32),
+                    reference, float(means[place]), space,
+                )  # fmt: skip
+                predicted[inside, column] = readout.mean + (averages - reference) @ readout.weight
+                readouts[column, fold] = readout
+                choices[column, fold] = {
+                    GROUP: group, TRAIT: trait, FOLD: fold, "epochs": epochs, "inner_error": error
+                }  # fmt: skip
+            if progress is not None:
+                progress(len(columns))
+    if folder is not None:
+        _remove_others(Path(folder), files)
+    return FittedReadouts(
+        readouts=tuple(readouts[key] for key in sorted(readouts)),
+        predictions=tabulate_predictions(matrix, predicted, folds),
+        choices=pd.DataFrame([choices[key] for key in sorted(choices)]),
+        method="finetune",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What one network is trained on."""
+
+    values: np.ndarray
+    rows: np.ndarray
+    wanted: np.ndarray
+    layers: Sequence[Layer]
+    tuning: Tuning
+    seed: int
+    device: str
+    held: np.ndarray
+
+    def digest(self) -> str:
+        """Digest everything that the result depends on."""
+        layers = [
+            (
+                layer.name,
+                *(None if part is None else part.cpu().numpy() for part in (layer.weight, layer.bias)),
+            )
+            for layer in self.layers
+        ]
+        values, bfloat16 = self.values[self.rows], computes_bfloat16(self.device)
+        return digest(values, self.wanted, self.held, layers, self.tuning, self.seed, bfloat16)
+
+
+def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, int, float]:
+    """Read a trained network from its file, or train it and write the file."""
+    if file is None:
+        return _choose_and_train(work)
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file, save_file
+
+    names = tuple(layer.name for layer in work.layers)
+    try:
+        tensors = load_file(file)
+        weight, (epochs, error) = tensors.pop("head"), tensors.pop("choice")
+        return Tail(names, tensors), weight, int(epochs), float(error)
+    except (OSError, KeyError, SafetensorError):  # not there, or damaged: trained again
+        tail, weight, epochs, error = _choose_and_train(work)
+    with write_whole(file) as temporary:
+        kept = {**tail.tensors, "head": weight, "choice": np.array([epochs, error])}
+        save_file({name: np.ascontiguousarray(values) for name, values in kept.items()}, temporary)
+    return tail, weight, epochs, error
+
+
+def _remove_others(folder: Path, files: Collection[Path | None]) -> None:
+    """Remove the networks of earlier fits."""
+    for file in folder.glob("*.safetensors"):
+        if file not in files:
+            file.unlink(missing_ok=True)
+
+
+def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
+    """Choose the number of epochs on identities that were set aside, then train on all of them."""
+    held = work.held
+    errors = _train(work, np.flatnonzero(~held), work.tuning.most_epochs, np.flatnonzero(held))[2]
+    epochs = int(np.argmin(errors)) + 1
+    tail, weight, _ = _train(work, np.arange(len(held)), epochs)
+    return tail, weight, epochs, float(errors[epochs - 1])
+
+
+def _train(
+    work: _Work, rows: np.ndarray, epochs: int, held: np.ndarray | None = None
+) -> tuple[Tail, np.ndarray, list[float]]:
+    """Train layers and linear readout; give the error on what was set aside after each epoch."""
+    import torch
+
+    tuning, device = work.tuning, work.device
+    random = torch.Generator().manual_seed(work.seed)
+    layers = [
+        (layer.name, [part.detach().to(device, torch.float32).clone().requires_grad_() for part in parts])
+        for layer in work.layers
+        if (parts := [part for part in (layer.weight, layer.bias) if part is not None])
+    ]
+    trained = dict(layers)
+    wanted = torch.from_numpy(work.wanted.astype(np.float32)).to(device)
+
+    def average(positions: np.ndarray, augment: bool) -> "torch.Tensor":
+        values = torch.from_numpy(np.array(work.values[work.rows[positions]], np.float32))
+        if augment:
+            values = _augment(values, tuning.shift, random)
+        values = values.to(device)
+        with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=computes_bfloat16(device)):
+            for layer in work.layers:
+                values = _apply(trained.get(layer.name), values)
+        return values.float().mean((2, 3))
+
+    with torch.no_grad():
+        start = torch.cat(
+            [average(part, False) for part in np.array_split(rows, -(-len(rows) // tuning.batch))]
+        )
+        centre, spread = start.mean(0), start.std(0).mean().clamp(min=1e-6)
+    head = torch.zeros(wanted.shape[1], len(centre), device=device, requires_grad=True)
+
+    def predict(positions: np.ndarray, augment: bool) -> "torch.Tensor":
+        return ((average(positions, augment) - centre) / spread) @ head.T
+
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [part for _, parts in layers for part in parts], "lr": tuning.rate},
+            {"params": [head], "lr": tuning.head_rate},
+        ],
+        weight_decay=tuning.decay,
+    )
+    errors = []
+    for _ in range(epochs):
+        order = rows[torch.randperm(len(rows), generator=random).numpy()]
+        for positions in np.array_split(order, -(-len(order) // tuning.batch)):
+            loss = _error(predict(positions, True), wanted[positions])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        if held is not None:
+            with torch.no_grad():
+                errors.append(float(_error(predict(held, False), wanted[held])))
+    tensors = {
+        f"{name}.{part}": values.detach().cpu().contiguous().numpy()
+        for name, parts in layers
+        for part, values in zip(("weight", "bias"), parts, strict=True)
+    }
+    names = tuple(layer.name for layer in work.layers)
+    return Tail(names, tensors), (head / spread).detach().cpu().numpy(), errors
+
+
+def _apply(parts: "list[torch.Tensor] | None", values: "torch.Tensor") -> "torch.Tensor":
+    """Apply a convolution, of which weight and bias are given, or a pooling."""
+    from torch.nn import functional
+
+    if parts is None:
+        return functional.max_pool2d(values, 2, 2)
+    return functional.conv2d(values, parts[0], parts[1], padding=1).relu()
+
+
+def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "torch.Tensor":
+    """Mirror each image's features by chance, and shift all of them by up to so many cells."""
+    import torch
+    from torch.nn import functional
+
+    mirrored = torch.rand(len(values), generator=random) < 0.5
+    values = torch.where(mirrored[:, None, None, None], values.flip(3), values)
+    down, across = (int(torch.randint(0, 2 * shift + 1, (), generator=random)) for _ in range(2))
+    padded = functional.pad(values, (shift,) * 4, mode="replicate")
+    rows, columns = values.shape[2:]
+    return padded[:, :, down : down + rows, across : across + columns]
+
+
+def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
+    """Average the squared error over what was rated."""
+    rated = wanted.isfinite()  # chosen first: the gradient of a missing rating would be missing too
+    return ((predicted[rated] - wanted[rated]) ** 2).mean()
+
+
+def computes_bfloat16(device: str) -> bool:
+    """Return whether a device computes in bfloat16 itself.
+
+    Parameters
+    ----------
+    device : str
+        "cpu", "cuda" or "mps".
+
+    Returns
+    -------
+    bool
+        True on graphics cards and processors that have the instructions.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and bool(torch.cpu._is_amx_tile_supported())

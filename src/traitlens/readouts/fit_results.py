@@ -1,0 +1,228 @@
+"""What a fit returns: readouts, their predictions for identities that they did not see, and their duals."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, OBSERVED, PREDICTED, RATING, TRAIT
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.problems import unknown_choice
+from traitlens.readouts.readout import Readout
+
+PREDICTION_COLUMNS = [IMAGE, IDENTITY, GROUP, TRAIT, FOLD, OBSERVED, PREDICTED]
+
+
+@dataclass(frozen=True, eq=False)
+class Dual:
+    r"""A ridge readout told by its training images: :math:`f(x) = m + \sum_i a_i \tilde k(x, x_i)`.
+
+    Parameters
+    ----------
+    group, trait : str
+        Whose ratings of what.
+    fold : int
+        The fold that it did not see.
+    rows : ndarray
+        (training image,) int, rows of the features.
+    coefficients : ndarray
+        (training image,), rating units per unit of the kernel; they sum to zero.
+    penalty : float
+        Penalty, relative to the mean diagonal of the centred training kernel.
+    factors : mapping of FeatureSpace to float
+        By what the linear kernel of each feature space was multiplied before they were summed. With one
+        space, `penalty / factors[space]` is the penalty that scikit-learn would be told.
+    mean : float
+        Mean rating of the training images.
+    """
+
+    group: str
+    trait: str
+    fold: int
+    rows: np.ndarray
+    coefficients: np.ndarray
+    penalty: float
+    factors: Mapping[FeatureSpace, float]
+    mean: float
+
+
+@dataclass(frozen=True, eq=False)
+class FittedReadouts:
+    """Readouts of every group, trait and fold.
+
+    Parameters
+    ----------
+    readouts : tuple of Readout
+        One per group, trait and fold; the readout of a fold did not see that fold's identities.
+    predictions : DataFrame
+        image, identity, group, trait, fold, observed, predicted: each image as predicted by the readout
+        that did not see its identity.
+    choices : DataFrame
+        group, trait, fold and what the inner folds chose (penalty, epochs, inner error).
+    duals : tuple of Dual
+        Of ridge readouts, in the order of `readouts`; empty for others.
+    method : str
+        Name of the readout's method.
+    cues : DataFrame
+        image, group, trait, region, cue: what each region adds to the prediction, in rating points, as the
+        readout says that did not see the image's identity. Of regional readouts; empty for others.
+    """
+
+    readouts: tuple[Readout, ...]
+    predictions: pd.DataFrame
+    choices: pd.DataFrame
+    duals: tuple[Dual, ...] = ()
+    method: str = "ridge"
+    cues: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __iter__(self) -> Iterator[Readout]:
+        return iter(self.readouts)
+
+    def __len__(self) -> int:
+        return len(self.readouts)
+
+    def find(self, group: str, trait: str, fold: int) -> Readout:
+        """Find one readout.
+
+        Parameters
+        ----------
+        group, trait : str
+            Whose ratings of what.
+        fold : int
+            The fold that it did not see.
+
+        Returns
+        -------
+        Readout
+            The readout.
+
+        Raises
+        ------
+        TraitlensError
+            If there is none.
+        """
+        for readout in self.readouts:
+            if (readout.group, readout.trait, readout.fold) == (group, trait, fold):
+                return readout
+        names = [f"{readout.group}, {readout.trait}, {readout.fold}" for readout in self.readouts]
+        raise unknown_choice("readout", f"{group}, {trait}, {fold}", names)
+
+    def __str__(self) -> str:
+        table = self.predictions.groupby([GROUP, TRAIT], observed=True, sort=False)
+        rows = pd.DataFrame(
+            {
+                "images": table.size(),
+                "r": table[[OBSERVED, PREDICTED]].apply(lambda part: part.corr().iloc[0, 1]),
+            }
+        )
+        return f"{len(self)} {self.method} readouts\n{rows.round(3).to_string()}"
+
+
+@dataclass(frozen=True, eq=False)
+class TargetMatrix:
+    """Targets laid out by image.
+
+    Parameters
+    ----------
+    names : list of (str, str)
+        Group and trait of each column.
+    ratings : ndarray
+        (image, group and trait), missing where a group did not rate an image.
+    """
+
+    names: list[tuple[str, str]]
+    ratings: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
+    """Lay targets out by image.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        group, trait, image, rating; ratings of images that are not among `images` are left out.
+    images : Series
+        The images in the order of the features.
+
+    Returns
+    -------
+    TargetMatrix
+        Columns in order of first appearance of their group and trait.
+    """
+    wide = targets.assign(column=list(zip(targets[GROUP], targets[TRAIT], strict=True)))
+    names = list(dict.fromkeys(wide["column"]))
+    place = {image: row for row, image in enumerate(images)}
+    values = np.full((len(place), len(names)), np.nan)
+    known = wide[wide[IMAGE].isin(place)]
+    columns = {name: number for number, name in enumerate(names)}
+    ratings = known[RATING].to_numpy(float, na_value=np.nan)
+    values[known[IMAGE].map(place), known["column"].map(columns)] = ratings
+    return TargetMatrix(names, values)
+
+
+def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd.DataFrame) -> pd.DataFrame:
+    """Lay predictions out as a table with one row per rated image, group and trait.
+
+    Parameters
+    ----------
+    targets : TargetMatrix
+        What was observed.
+    predicted : ndarray
+        (image, group and trait), missing where nothing was predicted.
+    folds : DataFrame
+        image, identity, fold.
+
+    Returns
+    -------
+    DataFrame
+        image, identity, group, trait, fold, observed, predicted; sorted by group and trait as in the
+        targets, then by image.
+    """
+    tables = []
+    for column, (group, trait) in enumerate(targets.names):
+        rows = np.flatnonzero(np.isfinite(targets.ratings[:, column]) & np.isfinite(predicted[:, column]))
+        table = folds.iloc[rows][[IMAGE, IDENTITY, FOLD]].assign(**{GROUP: group, TRAIT: trait})
+        table[OBSERVED] = targets.ratings[rows, column]
+        table[PREDICTED] = predicted[rows, column]
+        tables.append(table[PREDICTION_COLUMNS])
+    return pd.concat(tables, ignore_index=True)
+
+
+def predict_out_of_fold(
+    readouts: Sequence[Readout],
+    features: Mapping[FeatureSpace, np.ndarray],
+    blocks: Sequence[tuple[int, np.ndarray]],
+    groups: list[str],
+    traits: list[str],
+) -> np.ndarray:
+    """Predict every image by the readouts of its fold, also where a group did not rate it.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        Of every group, trait and fold.
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column), transformed.
+    blocks : sequence of (int, ndarray)
+        Fold and positions of each block's images.
+    groups, traits : list of str
+        In the order of the result.
+
+    Returns
+    -------
+    ndarray (group, trait, image)
+        Rating units; not a number where a group has no readout of a trait.
+    """
+    count = sum(len(positions) for _, positions in blocks)
+    predicted = np.full((len(groups), len(traits), count), np.nan)
+    for fold, positions in blocks:
+        seen = {space: np.asarray(values[positions]) for space, values in features.items()}
+        for readout in readouts:
+            if readout.fold == fold:
+                place = groups.index(readout.group), traits.index(readout.trait)
+                predicted[(*place, positions)] = readout.predict(seen)
+    return predicted

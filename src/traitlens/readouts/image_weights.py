@@ -1,0 +1,67 @@
+r"""How much each image counts: mean ratings of few raters, or of raters who disagree, are less certain.
+
+The mean of :math:`n` ratings misses the true one by the variance :math:`s^2 / n`, and a readout misses the
+true one by some :math:`\tau^2`. Weighted least squares weighs an image by :math:`1 / (\tau^2 + s^2 / n)`
+(Aitken 1936).
+"""
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import RATING, N
+from traitlens.readouts.fit_results import TargetMatrix, lay_out_targets
+
+PRIOR = 20
+"""Degrees of freedom with which the trait's spread stands beside an image's own, which few raters tell."""
+
+
+def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix) -> np.ndarray:
+    """Weigh images by the number and spread of their raters.
+
+    Each image's spread is drawn towards the trait's. What a readout misses is taken as half of the variance
+    of true mean ratings.
+
+    Parameters
+    ----------
+    targets : DataFrame
+        group, trait, image, rating, n (number of raters) and sd (their standard deviation).
+    images : Series
+        The images in the order of `matrix`.
+    matrix : TargetMatrix
+        The targets laid out.
+
+    Returns
+    -------
+    ndarray
+        (image, target), mean 1 over the rated images of each target; 1 for images that are not rated, and
+        everywhere where numbers or spreads are not known.
+
+    Examples
+    --------
+    >>> targets = pd.DataFrame({"group": "all", "trait": "warm", "image": list("abc"),
+    ...     "rating": [2.0, 4.0, 6.0], "n": [40, 10, 10], "sd": 1.5})
+    >>> weigh_images(targets, targets["image"], lay_out_targets(targets, targets["image"])).ravel().round(2)
+    array([1.08, 0.96, 0.96])
+    """
+    weights = np.ones_like(matrix.ratings)
+    if not {N, "sd"} <= set(targets):
+        return weights
+    numbers, spreads = (
+        lay_out_targets(targets.assign(**{RATING: targets[name].astype("Float64")}), images).ratings
+        for name in (N, "sd")
+    )
+    for column, ratings in enumerate(matrix.ratings.T):
+        rated = np.isfinite(ratings)
+        n, variance = numbers[rated, column], spreads[rated, column] ** 2
+        told = np.isfinite(variance) & (n > 1)
+        if not told.any() or not np.isfinite(n).all():
+            continue
+        freedom = np.where(told, n - 1, 0.0)
+        own = np.where(told, variance, 0.0)
+        common = (freedom * own).sum() / freedom.sum()
+        uncertain = (freedom * own + PRIOR * common) / (freedom + PRIOR) / n
+        missed = max(ratings[rated].var() - uncertain.mean(), 0.0) / 2
+        if (uncertain + missed > 0).all():
+            weight = 1 / (uncertain + missed)
+            weights[rated, column] = weight / weight.mean()
+    return weights

@@ -1,0 +1,318 @@
+r"""Choices made in inner folds by identity: the penalty, and how much each feature space counts.
+
+For training images with centred kernel :math:`K` and centred ratings :math:`y` the dual coefficients are
+:math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). One factorisation per set of training
+images serves every group, trait and penalty.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.readouts.folds import inner_folds
+from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, weigh_kernels
+
+Weights = Mapping[FeatureSpace, float]
+"""How much each feature space counts in the sum of the kernels; 1 where missing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Factorised:
+    r"""A centred training kernel, brought to tridiagonal form once for any number of targets and penalties.
+
+    :math:`K = Q T Q^T`, so that :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`, where a
+    tridiagonal system is solved in a few operations an image (Eldén 1977). Beside the kernel itself, whose
+    place :math:`Q` takes, no matrix is needed.
+
+    Parameters
+    ----------
+    diagonal, beside : ndarray
+        (training image,) and one less: the elements of T on the diagonal and beside it.
+    reflectors : ndarray
+        (training image, training image - 1), Householder vectors whose product is Q.
+    scales : ndarray
+        (training image - 1,), how far each reflects.
+    roots : ndarray or None
+        (training image,), roots of how much each counts; 1 where None.
+    """
+
+    diagonal: np.ndarray
+    beside: np.ndarray
+    reflectors: np.ndarray
+    scales: np.ndarray
+    roots: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, kernel: np.ndarray, counts: np.ndarray | None = None) -> "Factorised":
+        """Factorise a kernel in place.
+
+        Parameters
+        ----------
+        kernel : ndarray
+            (training image, training image), float64, symmetric, positive semidefinite, in C order; it is
+            overwritten.
+        counts : ndarray or None
+            (training image,), how much the squared error of each counts; 1 where None.
+
+        Returns
+        -------
+        Factorised
+            What :meth:`solve` needs.
+        """
+        from scipy.linalg import lapack
+
+        size = len(kernel)
+        roots = None if counts is None else np.sqrt(counts)
+        if roots is not None:
+            kernel *= roots
+            kernel *= roots[:, None]
+        work, _ = lapack.dsytrd_lwork(size, lower=1)
+        packed, diagonal, beside, scales, _ = lapack.dsytrd(kernel.T, lower=1, lwork=int(work), overwrite_a=1)
+        # The reflectors are the columns below the diagonal, and act on all rows but the first. Read from its
+        # second element on, the same memory holds them from the first row on; what was the first row of the
+        # next column now ends each of them, and is made zero.
+        packed[0, 1:] = 0
+        flat = packed.reshape(-1, order="F")
+        reflectors = flat[1 : 1 + size * (size - 1)].reshape(size, size - 1, order="F")
+        return cls(diagonal, beside, reflectors, scales, roots)
+
+    def solve(self, targets: np.ndarray, penalties: np.ndarray) -> np.ndarray:
+        """Solve for the dual coefficients.
+
+        Parameters
+        ----------
+        targets : ndarray
+            (training image, target), centred.
+        penalties : ndarray
+            (target,) one for each target, or (1,) for all of them; positive.
+
+        Returns
+        -------
+        ndarray
+            (training image, target).
+        """
+        from scipy.linalg import lapack
+
+        roots = 1.0 if self.roots is None else self.roots[:, None]
+        turned = self._turn(targets * roots, "T")
+        penalties = np.broadcast_to(penalties, targets.shape[1])
+        for penalty in np.unique(penalties):
+            mine = penalties == penalty
+            turned[:, mine] = lapack.dptsv(self.diagonal + penalty, self.beside, turned[:, mine])[2]
+        return np.asarray(self._turn(turned, "N") * roots)
+
+    def _turn(self, values: np.ndarray, direction: str) -> np.ndarray:
+        """Multiply by Q ("N") or by its transpose ("T")."""
+        from scipy.linalg import lapack
+
+        turned = np.roll(values, -1, axis=0)
+        first = turned[-1].copy()
+        turned[-1] = 0
+        turned = lapack.dormqr(
+            "L", direction, self.reflectors, self.scales, np.asfortranarray(turned), 64 * turned.shape[1]
+        )[0]
+        turned[-1] = first
+        return np.asarray(np.roll(turned, 1, axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What the inner folds chose for each target.
+
+    Parameters
+    ----------
+    penalties : ndarray
+        (target,).
+    mixes : ndarray
+        (target,) int, which of the weightings of feature spaces.
+    errors : ndarray
+        (target,), squared error in the inner folds at these, as a share of the target's variance.
+    predictions : ndarray
+        (training image, target), each from the inner fold that did not see the identity.
+    """
+
+    penalties: np.ndarray
+    mixes: np.ndarray
+    errors: np.ndarray
+    predictions: np.ndarray
+
+
+def choose(
+    kernels: Kernels,
+    training: np.ndarray,
+    values: np.ndarray,
+    identities: np.ndarray,
+    penalties: Sequence[float],
+    mixes: Sequence[Weights] = ({},),
+    sharing: float = 0.5,
+    seed: int = 0,
+    counts: np.ndarray | None = None,
+    scratch: Path | None = None,
+) -> Choice:
+    """Choose penalty and weights of feature spaces for each target by the error in inner folds.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    training : ndarray
+        (training image,) int.
+    values : ndarray
+        (training image, target), ratings.
+    identities : ndarray
+        (training image,).
+    penalties : sequence of float
+        To choose from, relative to the mean diagonal of the centred training kernel.
+    mixes : sequence of mapping of FeatureSpace to float
+        Weights of the feature spaces to choose from.
+    sharing : float, default 0.5
+        Share of the average over all targets in the error that chooses, 0 to 1.
+    seed : int, default 0
+        Seed of the inner folds.
+    counts : ndarray or None
+        (training image, target), how much each image counts; 1 where None.
+    scratch : Path or None
+        A folder for kernels that are large; they are kept in memory where None.
+
+    Returns
+    -------
+    Choice
+        One penalty and one mix for each target.
+    """
+    ascending = np.sort(np.asarray(penalties, float))
+    folds = inner_folds(identities, seed=seed)
+    predicted = np.concatenate(
+        [
+            inner_predictions(
+                kernels,
+                weigh_kernels(kernels, training, mix),
+                training,
+                values,
+                folds,
+                ascending,
+                counts,
+                scratch,
+            )
+            for mix in mixes
+        ]
+    )
+    errors = ((predicted - values) ** 2).mean(axis=1) / values.var(axis=0)
+    best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
+    targets = np.arange(values.shape[1])
+    mix, penalty = np.divmod(best, len(ascending))
+    return Choice(ascending[penalty], mix, errors[best, targets], predicted[best, :, targets].T)
+
+
+def inner_predictions(
+    kernels: Kernels,
+    factors: Factors,
+    training: np.ndarray,
+    values: np.ndarray,
+    folds: np.ndarray,
+    penalties: np.ndarray,
+    counts: np.ndarray | None = None,
+    scratch: Path | None = None,
+) -> np.ndarray:
+    """Predict every training image from the inner folds that did not see its identity.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image) each.
+    factors : mapping of FeatureSpace to float
+        By what each is multiplied; their sum is centred anew for each inner fold, its mean diagonal 1.
+    training : ndarray
+        (training image,) int.
+    values : ndarray
+        (training image, target), ratings.
+    folds : ndarray
+        (training image,) int, inner folds by identity.
+    penalties : ndarray
+        (penalty,).
+    counts : ndarray or None
+        (training image, target), how much each image counts; 1 where None.
+    scratch : Path or None
+        A folder for kernels that are large; they are kept in memory where None.
+
+    Returns
+    -------
+    ndarray
+        (penalty, training image, target).
+    """
+    number = len(penalties)
+    predicted = np.empty((number, *values.shape))
+    for fold in range(folds.max() + 1):
+        inside, seen = folds == fold, training[folds != fold]
+        for places, counted in columns_by_counts(counts, values.shape[1]):
+            counted = None if counted is None else counted[~inside]
+            kernel, columns = centred_kernel(kernels, factors, seen, counted, scratch)
+            diagonal = max(np.trace(kernel) / len(seen), 0.0) or 1.0
+            kernel /= diagonal
+            rated = values[np.ix_(~inside, places)]
+            means = np.average(rated, axis=0, weights=counted)
+            solved = Factorised.of(kernel, counted).solve(
+                np.tile(rated - means, number), np.repeat(penalties, len(places))
+            )
+            del kernel
+            found = apply_centred(
+                kernels, factors, training[inside], seen, columns, solved / diagonal, counted
+            )
+            by_penalty = found.reshape(-1, number, len(places)).transpose(1, 0, 2)
+            predicted[:, np.flatnonzero(inside)[:, None], places] = by_penalty + means
+    return predicted
+
+
+def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Join the targets in which images count alike: one factorisation serves all of them.
+
+    Parameters
+    ----------
+    counts : ndarray or None
+        (image, target), how much each image counts; all the same where None.
+    number : int
+        Number of targets.
+
+    Returns
+    -------
+    list of (ndarray, ndarray or None)
+        Targets (int), and how much each image counts in them.
+    """
+    if counts is None:
+        return [(np.arange(number), None)]
+    alike: dict[bytes, list[int]] = {}
+    for column, counted in enumerate(counts.T):
+        alike.setdefault(counted.tobytes(), []).append(column)
+    return [(np.array(columns), counts[:, columns[0]]) for columns in alike.values()]
+
+
+def random_mixes(spaces: Sequence[FeatureSpace], number: int, seed: int = 0) -> list[Weights]:
+    """Draw weights of feature spaces for the inner folds to choose from (Dupré la Tour et al. 2022).
+
+    Parameters
+    ----------
+    spaces : sequence of FeatureSpace
+        The feature spaces.
+    number : int
+        How many weightings; equal weights come first and count among them.
+    seed : int, default 0
+        Seed of the draws.
+
+    Returns
+    -------
+    list of mapping of FeatureSpace to float
+        Weights that sum to 1: half of them drawn evenly from the simplex, half near its corners.
+
+    Examples
+    --------
+    >>> from traitlens.features.taps import Tap
+    >>> [mix] = random_mixes([FeatureSpace(Tap("block4_pool", 7)), FeatureSpace(Tap("block5_pool", 7))], 1)
+    >>> list(mix.values())
+    [0.5, 0.5]
+    """
+    rng = np.random.default_rng(seed)
+    mixes = [np.full(len(spaces), 1 / len(spaces))]
+    mixes += [rng.dirichlet(np.full(len(spaces), (1.0, 0.1)[turn % 2])) for turn in range(number - 1)]
+    return [dict(zip(spaces, mix.tolist(), strict=True)) for mix in mixes]

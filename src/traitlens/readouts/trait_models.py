@@ -1,0 +1,467 @@
+"""Models to keep and share: a folder with safetensors, a JSON manifest and a model card; no code, no pickle.
+
+::
+
+    model/
+      manifest.json         what it is: backbone, preprocessing, views, readouts, performance, digests
+      readouts.safetensors  the arrays of every readout
+      README.md             the model card, in the form of the Hugging Face hub
+
+Loading believes nothing: sizes, names, shapes, types and digests are checked before a number is used.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import CUE, GROUP, IMAGE, PREDICTED, REGION, TRAIT
+from traitlens.digests import digest_file
+from traitlens.features.backbone import Backbone
+from traitlens.features.extraction import extract
+from traitlens.features.feature_spaces import FeatureSpace
+from traitlens.features.preprocessing import Preprocessing
+from traitlens.features.regional import RegionalExtractor, RegionalFaces
+from traitlens.features.views import View
+from traitlens.problems import ModelError, Problem
+from traitlens.readouts.manifest import (
+    AVERAGE_FACE,
+    CARD,
+    FORMAT,
+    LARGEST_RATING,
+    MANIFEST,
+    TENSORS,
+    build_faces,
+    build_readouts,
+    read_manifest,
+    read_tensors,
+)  # fmt: skip
+from traitlens.readouts.model_card import write_card
+from traitlens.readouts.readout import Readout, Tail
+from traitlens.storage import refuse_other_files, write_whole
+
+
+@dataclass(frozen=True, eq=False)
+class TraitModels:
+    """Readouts with everything that is needed to use them on new images.
+
+    Parameters
+    ----------
+    readouts : tuple of Readout
+        Of any groups, traits and folds.
+    backbone_name, backbone_digest : str
+        The network whose activations they read; its weights are not part of the model.
+    preprocessing : Preprocessing
+        How pixels become the network's input.
+    views : mapping of str to View
+        The crops that feature spaces name, apart from "image".
+    prepared : mapping
+        How images were prepared (crop, size); plain values.
+    performance : DataFrame
+        As :func:`traitlens.readouts.performance.performance` returns it; may be empty.
+    backbone_source : str
+        Where the network's weights came from.
+    faces : RegionalFaces or None
+        How regional faces are made, where readouts read regions.
+
+    Examples
+    --------
+    >>> models = TraitModels.load("results/models")  # doctest: +SKIP
+    >>> models.predict(backbone, images)  # doctest: +SKIP
+    """
+
+    readouts: tuple[Readout, ...]
+    backbone_name: str
+    backbone_digest: str
+    preprocessing: Preprocessing
+    views: Mapping[str, View] = field(default_factory=dict)
+    prepared: Mapping[str, Any] = field(default_factory=dict)
+    performance: pd.DataFrame = field(default_factory=pd.DataFrame)
+    backbone_source: str = ""
+    faces: RegionalFaces | None = None
+
+    @classmethod
+    def of(
+        cls,
+        readouts: Iterable[Readout],
+        backbone: Backbone,
+        views: Mapping[str, View] | None = None,
+        prepared: Mapping[str, Any] | None = None,
+        performance: pd.DataFrame | None = None,
+        faces: RegionalFaces | None = None,
+    ) -> "TraitModels":
+        """Put readouts together with the backbone that they read.
+
+        Parameters
+        ----------
+        readouts : iterable of Readout
+            For example :class:`traitlens.readouts.fit_results.FittedReadouts`.
+        backbone : Backbone
+            The network.
+        views : mapping of str to View or None
+            The crops that the feature spaces name.
+        prepared : mapping or None
+            How images were prepared; plain values.
+        performance : DataFrame or None
+            How well the readouts predict.
+        faces : RegionalFaces or None
+            How regional faces are made; needed where readouts read regions.
+
+        Returns
+        -------
+        TraitModels
+            The model.
+        """
+        table = pd.DataFrame() if performance is None else performance
+        return cls(
+            tuple(readouts), backbone.name, backbone.digest, backbone.preprocessing, dict(views or {}),
+            dict(prepared or {}), table, backbone.source, faces,
+        )  # fmt: skip
+
+    @property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """The feature spaces that the readouts read, each once."""
+        return tuple(dict.fromkeys(space for readout in self.readouts for space in readout.spaces))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups, in order of first appearance."""
+        return tuple(dict.fromkeys(readout.group for readout in self.readouts))
+
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """The traits, in order of first appearance."""
+        return tuple(dict.fromkeys(readout.trait for readout in self.readouts))
+
+    def __str__(self) -> str:
+        first = f"{len(self.readouts)} readouts on {self.backbone_name}: impressions that raters would form"
+        return f"{first}\ngroups: {', '.join(self.groups)}\ntraits: {', '.join(self.traits)}"
+
+    @property
+    def reads_regions(self) -> bool:
+        """Whether a readout reads regions of the face, so that landmarks of new images are needed."""
+        return any(space.region for space in self.spaces)
+
+    def features(
+        self,
+        backbone: Backbone,
+        images: Iterable[np.ndarray],
+        progress: Callable[[int], None] | None = None,
+        points: Iterable[np.ndarray] | None = None,
+    ) -> dict[FeatureSpace, np.ndarray]:
+        """Compute what the readouts read.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network; its weights and preprocessing must be those that the readouts were fitted on.
+        images : iterable of ndarray
+            Prepared images, uint8 RGB (row, column, 3).
+        progress : callable or None
+            Called with 1 after each image.
+        points : iterable of ndarray or None
+            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
+
+        Returns
+        -------
+        dict of FeatureSpace to ndarray
+            (image, channel, row, column), transformed.
+
+        Raises
+        ------
+        ModelError
+            If the backbone is another one, or landmarks are missing.
+        """
+        if (backbone.digest, backbone.preprocessing) != (self.backbone_digest, self.preprocessing):
+            raise ModelError(
+                Problem(
+                    f"the readouts were fitted on {self.backbone_name} ({self.backbone_digest[:12]}), not on "
+                    f"{backbone.name} ({backbone.digest[:12]}) as it is set up here",
+                    "load the backbone that the model names",
+                )
+            )
+        for space in self.spaces:
+            if space.tap.layer not in backbone.shapes:
+                what = f"the readouts read the layer {space.tap.layer}, which {backbone.name} does not have"
+                raise ModelError(Problem(what, "fit them again"))
+        blocks = []
+        for features in self._features(backbone, images, points):
+            blocks.append(features)
+            if progress is not None:
+                progress(1)
+        return {space: np.stack([block[space] for block in blocks]) for space in self.spaces}
+
+    def _features(
+        self, backbone: Backbone, images: Iterable[np.ndarray], points: Iterable[np.ndarray] | None
+    ) -> Iterator[dict[FeatureSpace, np.ndarray]]:
+        """Compute the features (channel, row, column) of one image after the other."""
+        if not self.reads_regions:
+            for image in images:
+                found = extract(backbone, self.spaces, np.asarray(image)[None], self.views)
+                yield {space: values[0] for space, values in found.items()}
+            return
+        if self.faces is None or points is None:
+            what = "the readouts read regions of the face, but there are no landmarks"
+            raise ModelError(Problem(what, "give the landmarks of the images"))
+        extractor = RegionalExtractor(backbone, self.spaces, self.faces, self.views)
+        for image, mesh in zip(images, points, strict=True):
+            yield extractor.extract(np.asarray(image), self.faces.masks(mesh))
+
+    def predict(
+        self,
+        backbone: Backbone,
+        images: Iterable[np.ndarray],
+        names: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+        points: Iterable[np.ndarray] | None = None,
+    ) -> pd.DataFrame:
+        """Predict the impressions that each group of raters would form of new images.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network that the readouts read.
+        images : iterable of ndarray
+            Prepared images, uint8 RGB (row, column, 3).
+        names : sequence of str or None
+            What to call the images; their numbers where None.
+        progress : callable or None
+            Called with 1 after each image.
+        points : iterable of ndarray or None
+            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
+
+        Returns
+        -------
+        DataFrame
+            image, group, trait, predicted (rating units; mean over folds).
+
+        Raises
+        ------
+        ModelError
+            If the backbone is another one, landmarks are missing, or a readout does not fit the backbone or
+            predicts what is no number.
+        """
+        labels, images = _names(images, names)
+        features = self.features(backbone, images, progress, points)
+        return self._mean_over_folds(
+            {IMAGE: labels, GROUP: one.group, TRAIT: one.trait, PREDICTED: _predict(one, features)}
+            for one in self.readouts
+        )
+
+    def cues(
+        self,
+        backbone: Backbone,
+        images: Iterable[np.ndarray],
+        points: Iterable[np.ndarray],
+        names: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> pd.DataFrame:
+        """Compute what each region of new faces adds to the predictions.
+
+        Parameters
+        ----------
+        backbone : Backbone
+            The network that the readouts read.
+        images : iterable of ndarray
+            Prepared images, uint8 RGB (row, column, 3).
+        points : iterable of ndarray
+            (478, 2), landmarks of each image in pixels of the prepared image.
+        names : sequence of str or None
+            What to call the images; their numbers where None.
+        progress : callable or None
+            Called with 1 after each image.
+
+        Returns
+        -------
+        DataFrame
+            image, group, trait, region, cue (rating points; mean over folds). With the mean rating of the
+            readouts, the cues of a face sum to its prediction.
+
+        Raises
+        ------
+        ModelError
+            If the backbone is another one, or the readouts read no regions.
+        """
+        linear = [readout for readout in self.readouts if readout.is_linear]
+        if not self.reads_regions:
+            raise ModelError(Problem("the readouts read the whole face", "fit the method 'regional'"))
+        labels, images = _names(images, names)
+        features = self.features(backbone, images, progress, points)
+        tables = []
+        for readout in linear:
+            parts: dict[str, np.ndarray] = {}
+            for space, values in readout.contributions(features).items():
+                parts[space.region] = parts.get(space.region, 0) + values
+            named = {IMAGE: labels, GROUP: readout.group, TRAIT: readout.trait}
+            tables += [{**named, REGION: region, CUE: values} for region, values in parts.items()]
+        return self._mean_over_folds(tables)
+
+    def _mean_over_folds(self, tables: Iterable[dict[str, Any]]) -> pd.DataFrame:
+        """Average the last column of tables over the readouts of all folds."""
+        table = pd.concat(pd.DataFrame(one) for one in tables)
+        *keys, value = table.columns
+        order = [GROUP, TRAIT, IMAGE, *keys[3:]]
+        means = table.groupby(order, sort=False, observed=True)[value].mean().reset_index()
+        return means[[*keys, value]]
+
+    def save(self, folder: Path) -> None:
+        """Write the model as a folder, whole or not at all.
+
+        Parameters
+        ----------
+        folder : Path
+            Where; a model that was there is replaced.
+
+        Raises
+        ------
+        TraitlensError
+            If the folder holds anything but a model.
+        """
+        from safetensors.numpy import save_file
+
+        from traitlens import __version__
+
+        spaces, tails = self.spaces, _tails(self.readouts)
+        refuse_other_files(Path(folder), (TENSORS, MANIFEST, CARD))
+        with write_whole(Path(folder)) as temporary:
+            temporary.mkdir()
+            tensors = _tensors(self.readouts)
+            if self.faces is not None:
+                tensors[AVERAGE_FACE] = self.faces.average.astype(np.float32)
+            save_file(tensors, temporary / TENSORS, metadata={"format": "np"})
+            manifest = {
+                "format": FORMAT,
+                "made_with": f"traitlens {__version__}",
+                "backbone": {
+                    "name": self.backbone_name,
+                    "digest": self.backbone_digest,
+                    "source": self.backbone_source,
+                },
+                "preprocessing": self.preprocessing.as_dict(),
+                "prepared": dict(self.prepared),
+                "views": [asdict(view) for view in self.views.values()],
+                "spaces": [
+                    {
+                        "layer": space.tap.layer,
+                        "grid": space.tap.grid,
+                        "view": space.view,
+                        "transform": space.transform,
+                        "mirror": space.mirror,
+                        "region": space.region,
+                    }
+                    for space in spaces
+                ],
+                "regions": None
+                if self.faces is None
+                else {"polygons": dict(self.faces.polygons), "join_sides": self.faces.join_sides},
+                "readouts": [
+                    {
+                        "kind": readout.kind,
+                        "group": readout.group,
+                        "trait": readout.trait,
+                        "fold": readout.fold,
+                        "mean": readout.mean,
+                        "spaces": [spaces.index(space) for space in readout.spaces],
+                        "tail": None if readout.tail is None else tails.index(readout.tail),
+                    }
+                    for readout in self.readouts
+                ],
+                "tails": [{"layers": tail.layers} for tail in tails],
+                "performance": _rows(self.performance),
+                "tensors": digest_file(temporary / TENSORS),
+            }
+            text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+            (temporary / MANIFEST).write_text(text, encoding="utf-8")
+            (temporary / CARD).write_text(write_card(self), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "TraitModels":
+        """Read a model, checking everything and running nothing.
+
+        Parameters
+        ----------
+        folder : Path
+            What :meth:`save` wrote, or :func:`~traitlens.readouts.hub.fetch` fetched from the hub.
+
+        Returns
+        -------
+        TraitModels
+            The model; it predicts the same to the bit as before it was saved.
+
+        Raises
+        ------
+        ModelError
+            If anything is missing, too large, of the wrong shape or type, or altered.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        tensors = read_tensors(folder, manifest)
+        readouts = build_readouts(manifest, tensors)
+        return cls(
+            readouts,
+            manifest.backbone.name,
+            manifest.backbone.digest,
+            Preprocessing(**manifest.preprocessing.model_dump()),
+            {view.name: View(view.name, view.box, view.size) for view in manifest.views},
+            manifest.prepared.model_dump(exclude_unset=True),
+            pd.DataFrame(manifest.performance),
+            manifest.backbone.source,
+            build_faces(manifest, tensors),
+        )
+
+
+def _predict(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
+    """Predict by one readout, whose arrays may be a stranger's."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            predicted = readout.predict(features)
+    except (ValueError, RuntimeError, IndexError) as error:  # what shapes that do not fit end in
+        what = f"the readout of trait {readout.trait!r} does not fit the features of the network"
+        raise ModelError(Problem(what, "fetch the model again from a source that you trust")) from error
+    if not (np.abs(predicted) <= LARGEST_RATING).all():
+        what = f"the readout of trait {readout.trait!r} predicts what is no rating"
+        raise ModelError(Problem(what, "fetch the model again from a source that you trust"))
+    return predicted
+
+
+def _names(
+    images: Iterable[np.ndarray], names: Sequence[str] | None
+) -> tuple[list[str], Iterable[np.ndarray]]:
+    """Return what images are called, and the images."""
+    if names is not None:
+        return list(names), images
+    images = list(images)
+    return [str(place) for place in range(len(images))], images
+
+
+def _tails(readouts: Iterable[Readout]) -> list[Tail]:
+    """List the layers that were trained, each once."""
+    return list(dict.fromkeys(readout.tail for readout in readouts if readout.tail is not None))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Turn a table into plain values; missing numbers become null."""
+    return [
+        {
+            str(name): None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in row.items()
+        }
+        for row in json.loads(table.to_json(orient="records", double_precision=12))
+    ]
+
+
+def _tensors(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
+    """Name every array of every readout."""
+    tensors = {}
+    for number, readout in enumerate(readouts):
+        for name, values in readout.tensors().items():
+            tensors[f"{number:05d}.{name}"] = np.ascontiguousarray(values, np.float32)
+    for number, tail in enumerate(_tails(readouts)):
+        for name, values in tail.tensors.items():
+            tensors[f"tail{number}.{name}"] = np.ascontiguousarray(values, np.float32)
+    return tensors

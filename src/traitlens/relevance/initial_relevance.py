@@ -1,0 +1,355 @@
+r"""Initial relevance: from readouts to the units of their taps.
+
+A linear readout distributes its deviation from the mean rating over its features exactly,
+:math:`w (t(Z) - \bar z)`, and each feature over the units that it averages: the part :math:`w t(Z)` in
+proportion to their activations, the part :math:`-w \bar z` evenly. Dense layers follow the method's rules for
+dense layers. Fine-tuned layers follow its rule for convolutions, with the readout proper at their end.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from traitlens.features.feature_spaces import FeatureSpace, Picture
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.readouts.readout import DenseLayer, LinearPart, Readout, Tail
+from traitlens.relevance.methods import Method
+from traitlens.relevance.propagation import Passage, Propagator
+from traitlens.relevance.rules import Rule
+
+if TYPE_CHECKING:
+    import torch
+
+Reference = str | float | Sequence[float]
+
+
+@dataclass(eq=False)
+class Entered:
+    """Relevance at the taps of one image, and what it should add up to.
+
+    Parameters
+    ----------
+    relevance : dict of Picture to dict of str to Tensor
+        (readout, channel, row, column) by layer.
+    prediction : ndarray
+        (readout,), rating units.
+    reference : ndarray
+        (readout,): what predictions are compared with.
+    constant : ndarray
+        (readout,): the part of prediction minus reference that is the same for every image.
+    entered : ndarray
+        (readout,): sum of relevance over all taps.
+    """
+
+    relevance: dict[Picture, dict[str, "torch.Tensor"]]
+    prediction: np.ndarray
+    reference: np.ndarray
+    constant: np.ndarray
+    entered: np.ndarray
+
+
+class Cells:
+    """A feature space's grid over one image's activations.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+        What is read.
+    activations : sequence of Tensor
+        (channel, row, column) of each picture of the space.
+    """
+
+    def __init__(self, space: FeatureSpace, activations: "Sequence[torch.Tensor]"):
+        import torch
+
+        self.activations = activations
+        rows, columns = activations[0].shape[1:]
+        grid = space.tap.grid
+        sizes = (rows, columns) if grid is None else np.broadcast_to(grid, 2).tolist()
+        cell_rows, cell_columns = sizes
+        self.rows = _members(rows, cell_rows, activations[0])
+        self.columns = _members(columns, cell_columns, activations[0])
+        self.count = len(activations) * torch.outer(self.rows.sum(1), self.columns.sum(1))
+        self.sum = torch.stack([self.per_cell(values) for values in activations]).sum(0)
+        self.average = self.sum / self.count
+        self.root = space.transform == "sqrt"
+
+    def per_cell(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Sum units (..., row, column) over each cell."""
+        return self.rows @ values @ self.columns.T
+
+    def per_unit(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Copy cells' values (..., row, column) to their units."""
+        return self.rows.T @ values @ self.columns
+
+    @property
+    def feature(self) -> "torch.Tensor":
+        """The features: (channel, row, column)."""
+        return self.average.sqrt() if self.root else self.average
+
+    @property
+    def feature_per_activation(self) -> "torch.Tensor":
+        """The feature divided by the sum of its units' activations."""
+        if not self.root:
+            return (1 / self.count).expand_as(self.sum)
+        return (self.feature / self.sum).nan_to_num(0, 0, 0)
+
+    @property
+    def slope(self) -> "torch.Tensor":
+        """Derivative of the feature by each of its units; zero where there is none."""
+        if not self.root:
+            return (1 / self.count).expand_as(self.sum)
+        return (0.5 / (self.feature * self.count)).nan_to_num(0, 0, 0)
+
+
+def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
+    """Mark the units of each cell as adaptive average pooling defines them: (cell, unit)."""
+    import torch
+
+    starts = [cell * units // cells for cell in range(cells)]
+    ends = [-(-(cell + 1) * units // cells) for cell in range(cells)]
+    place = torch.arange(units)
+    rows = [(place >= start) & (place < end) for start, end in zip(starts, ends, strict=True)]
+    return torch.stack(rows).to(like.device, torch.float32)
+
+
+def enter(
+    readouts: Sequence[Readout],
+    activations: Mapping[Picture, Mapping[str, "torch.Tensor"]],
+    method: Method,
+    reference: Reference = "mean",
+) -> Entered:
+    """Compute the relevance at the taps for one image.
+
+    Parameters
+    ----------
+    readouts : sequence of Readout
+        What is explained.
+    activations : mapping of Picture to mapping of str to Tensor
+        (1, channel, row, column) by layer.
+    method : Method
+        Its rules for dense layers, and whether relevance or gradients are asked for.
+    reference : {"mean", "zero"}, str, float or sequence of float
+        What predictions are compared with: the mean rating that each readout was fitted on, nothing, the
+        mean rating of a group (its name), or a rating (one per readout). Another rating than the mean changes
+        the map by nothing and the constant by the difference.
+
+    Returns
+    -------
+    Entered
+        Relevance and what it should add up to.
+    """
+    import torch
+
+    if isinstance(reference, str) and reference not in ("mean", "zero"):
+        reference = _means_of(reference, readouts)
+    cells: dict[FeatureSpace, Cells] = {}
+    for space in dict.fromkeys(space for readout in readouts for space in readout.spaces):
+        seen = [activations[picture][space.tap.layer][0].float() for picture in space.pictures]
+        cells[space] = Cells(space, seen)
+    relevance: dict[Picture, dict[str, torch.Tensor]] = {}
+    prediction = np.zeros(len(readouts))
+    constant = np.zeros(len(readouts))
+    for space, grid in cells.items():
+        mine = [place for place, readout in enumerate(readouts) if space in readout.spaces]
+        shared = torch.zeros(len(mine), *grid.average.shape, device=grid.average.device)
+        even = torch.zeros_like(shared)
+        for row, place in enumerate(mine):
+            shared[row], even[row], deviation, fixed = _per_cell(
+                readouts[place], space, grid, method, reference
+            )
+            prediction[place] += deviation
+            constant[place] += fixed
+        for picture, values in zip(space.pictures, grid.activations, strict=True):
+            units = grid.per_unit(shared) * values + grid.per_unit(even)
+            taps = relevance.setdefault(picture, {})
+            layer = space.tap.layer
+            if layer not in taps:
+                taps[layer] = units.new_zeros(len(readouts), *units.shape[1:])
+            taps[layer][mine] += units
+    means = np.array([readout.mean for readout in readouts], dtype=float)
+    prediction += means
+    references = _references(reference, means)
+    if isinstance(reference, str) and reference == "mean":
+        constant[:] = 0
+    elif not isinstance(reference, str):
+        constant = means - references
+    else:
+        constant += means
+    deviation = prediction - means
+    if method.gradients and method.starts_with == "deviation":
+        dense = np.array([bool(readout.dense_layers()) for readout in readouts])
+        _scale(relevance, np.where(dense, 1.0, deviation))
+    if method.starts_with == "positive_deviation":
+        _scale(relevance, (deviation > 0).astype(float))
+    entered = sum(
+        values.double().sum((1, 2, 3)).cpu().numpy()
+        for taps in relevance.values()
+        for values in taps.values()
+    )
+    for taps in relevance.values():
+        for layer, values in taps.items():
+            taps[layer] = values.to(_dtype(activations, layer)).contiguous(memory_format=torch.channels_last)
+    return Entered(relevance, prediction, references, constant, np.asarray(entered))
+
+
+def _dtype(activations: Mapping[Picture, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
+    """Find the precision of a layer's activations."""
+    return next(values[layer].dtype for values in activations.values() if layer in values)
+
+
+def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
+    """Return, for each readout, the mean rating of a group's readout of the same trait and fold."""
+    means = {(one.trait, one.fold): one.mean for one in readouts if one.group == group}
+    missing = [one for one in readouts if (one.trait, one.fold) not in means]
+    if not means:
+        groups = dict.fromkeys(readout.group for readout in readouts)
+        raise unknown_choice("reference", group, ["mean", "zero", *groups])
+    if missing:
+        advice = "explain its readouts too, or give ratings as the reference"
+        raise TraitlensError(
+            [
+                Problem(f"no readout of group {group!r} for {one.trait!r}, fold {one.fold}", advice)
+                for one in missing
+            ]
+        )
+    return [means[one.trait, one.fold] for one in readouts]
+
+
+def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
+    """Return the reference of each readout."""
+    if isinstance(reference, str):
+        return means.copy() if reference == "mean" else np.zeros_like(means)
+    return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
+
+
+def _scale(relevance: Mapping[Picture, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
+    """Multiply the relevance of each readout, in place."""
+    for taps in relevance.values():
+        for values in taps.values():
+            values *= values.new_tensor(factors).view(-1, 1, 1, 1)
+
+
+def _per_cell(
+    readout: Readout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Return, per cell, what units get by activation and evenly; then the deviation and the constant."""
+    if readout.tail is not None:
+        return _through_tail(readout, readout.tail, grid, method, reference)
+    if layers := readout.dense_layers():
+        return _dense_per_cell(layers, grid, method)
+    part = next(part for part in readout.linear_parts() if part.space == space)
+    return _linear_per_cell(part, grid, method, reference)
+
+
+def _linear_per_cell(
+    part: LinearPart, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Split a linear readout's deviation."""
+    import torch
+
+    weight = torch.from_numpy(np.asarray(part.weight, np.float32)).to(grid.average.device)
+    zero = torch.from_numpy(np.asarray(part.reference, np.float32)).to(grid.average.device)
+    deviation = float((weight.double() * (grid.feature.double() - zero.double())).sum())
+    constant = -float((weight.double() * zero.double()).sum())
+    if method.gradients:
+        return torch.zeros_like(weight), weight * grid.slope, deviation, constant
+    even = torch.zeros_like(weight) if reference == "zero" else -weight * zero / grid.count
+    return weight * grid.feature_per_activation, even, deviation, constant
+
+
+def _through_tail(
+    readout: Readout, tail: Tail, grid: Cells, method: Method, reference: Reference
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Split a readout's deviation at the end of its fine-tuned layers, and propagate it through these."""
+    import torch
+
+    passage, end = _run_tail(tail, grid, method)
+    (part,) = readout.linear_parts()
+    cells = Cells(part.space, [passage.activations[end][0].float()])
+    shared, even, deviation, constant = _linear_per_cell(part, cells, method, reference)
+    units = cells.per_unit(shared) * cells.activations[0] + cells.per_unit(even)
+    relevance = passage.back_to_input({end: units[None]})[0]
+    return torch.zeros_like(relevance), relevance, deviation, constant
+
+
+def _run_tail(tail: Tail, grid: Cells, method: Method) -> tuple[Passage, str]:
+    """Run one image through a tail, whose prepared layers are cached."""
+    of_tail = _tails.setdefault(tail, {})
+    if method.name not in of_tail:
+        network = tail.network.to(str(grid.average.device))
+        of_tail[method.name] = Propagator(network, method, at_pixels=False)
+    end = tail.layers[-1]
+    return of_tail[method.name].read(grid.average[None], {end}), end
+
+
+_tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
+"""The prepared layers of tuned readouts, as long as these are in use."""
+
+
+def _dense_per_cell(
+    layers: Sequence[DenseLayer], grid: Cells, method: Method
+) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
+    """Propagate the output of dense layers to the averaged activations."""
+    import torch
+
+    device = grid.average.device
+
+    def tensor(values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(values, np.float32)).to(device)
+
+    tensors = [(tensor(layer.weight), tensor(layer.bias)) for layer in layers]
+    inputs = [grid.feature.reshape(-1)]
+    for weight, bias in tensors[:-1]:
+        inputs.append((weight @ inputs[-1] + bias).relu())
+    weight, bias = tensors[-1]
+    output = weight @ inputs[-1] + bias
+    relevance = torch.ones_like(output) if method.starts_with == "one" else output
+    for depth in reversed(range(len(tensors))):
+        is_last = depth + 1 == len(tensors)
+        rule = (method.last if is_last else None) or method.dense
+        weight, bias = tensors[depth]
+        relevance = through_dense(rule, inputs[depth], weight, bias, relevance, rectified=not is_last)
+    relevance = relevance.view_as(grid.average)
+    none = torch.zeros_like(relevance)
+    if method.average == "even":
+        return none, relevance / grid.count, float(output), 0.0
+    by_activation = relevance / torch.where(grid.sum == 0, 1e-7, grid.sum)
+    return by_activation, none, float(output), 0.0
+
+
+def through_dense(
+    rule: Rule,
+    values: "torch.Tensor",
+    weight: "torch.Tensor",
+    bias: "torch.Tensor",
+    relevance: "torch.Tensor",
+    rectified: bool,
+) -> "torch.Tensor":
+    """Propagate relevance (output,) through a dense layer to its input (input,), which is not negative.
+
+    `weight` is (output, input), `bias` (output,); `rectified` says whether a ReLU follows the layer.
+    """
+    import torch
+
+    convolved = weight @ values + bias
+    if rule.clip and rectified:
+        relevance = relevance.relu()
+    result = torch.zeros_like(values)
+    for share in rule.shares:
+        terms = [term for term in share.terms if term.given != "negative"]
+        given = [torch.ones_like(values) if term.given == "one" else values for term in terms]
+        weights = [term.weight(weight) for term in terms]
+        total = torch.zeros_like(convolved)
+        for modified, value in zip(weights, given, strict=True):
+            total = total + modified @ value
+        added = share.bias(bias)
+        total = total if added is None else total + added
+        active = convolved > 0 if share.divide or rectified else None
+        sent = relevance * share.factor(total, active)
+        for modified, value in zip(weights, given, strict=True):
+            result = result + value * (modified.T @ sent)
+    return result

@@ -1,0 +1,211 @@
+r"""Maps that add up: relevance of each region's part of a readout, inside that region.
+
+The part of region r is explained at the regional face :math:`x_r`, against the average face.
+:mod:`traitlens.relevance.difference_propagation` propagates :math:`w (\phi(x_r) - \phi(a))` to the
+pixels, where it is conserved and arrives inside the region only. The rest of the cue,
+:math:`-w \bar\phi_r`, is the same for every face; it is distributed in proportion to absolute relevance, so
+that a region's map sums to its cue.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from traitlens.columns import CUE, FOLD, GROUP, READOUT, REGION, RELEVANCE, TRAIT, X, Y
+from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.features.extraction import average_pictures
+from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.reference_pass import ReferencePass
+from traitlens.features.regional import RegionalFaces
+from traitlens.features.views import View
+from traitlens.readouts.readout import LinearPart, LinearReadout
+from traitlens.relevance.attribution import Explainer
+from traitlens.relevance.difference_propagation import DifferencePropagator
+from traitlens.relevance.initial_relevance import Cells
+from traitlens.relevance.methods import DEFAULT_METHOD, Method
+
+if TYPE_CHECKING:
+    import torch
+    import xarray
+
+Activations = Mapping[Picture, Mapping[str, "torch.Tensor"]]
+
+
+class RegionalExplainer:
+    """Regional readouts on a backbone, ready to explain one image after another.
+
+    Parameters
+    ----------
+    backbone : Backbone or str
+        The frozen network, or its name.
+    readouts : sequence of LinearReadout
+        What is explained, of :func:`traitlens.readouts.regional.fit_regional`.
+    faces : RegionalFaces
+        How regional faces are made.
+    views : mapping of str to View or None
+        The crops that the readouts name, beside "image".
+    method : str or Method
+        How the part of the whole face is explained, where it is read besides; see
+        :func:`traitlens.relevance.attribution.analyze`.
+
+    Raises
+    ------
+    TraitlensError
+        If the backbone, a view or the method is not known.
+    ValueError
+        If there is no readout.
+
+    Examples
+    --------
+    >>> explainer = RegionalExplainer("vgg16", readouts, faces)  # doctest: +SKIP
+    >>> maps = explainer.explain(image, faces.masks(points))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | str,
+        readouts: Sequence[LinearReadout],
+        faces: RegionalFaces,
+        views: Mapping[str, View] | None = None,
+        method: str | Method = DEFAULT_METHOD,
+    ):
+        self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
+        self.readouts = list(readouts)
+        if not self.readouts:
+            raise ValueError("there is no readout to explain")
+        self.faces = faces
+        spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
+        self.regions = tuple(dict.fromkeys(space.region for space in spaces))
+        self._parts = {region: self._of_region(region) for region in self.regions}
+        self._pictures = Pictures([space for space in spaces if space.region], views)
+        self._passes = {
+            picture: ReferencePass(self.backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
+            for picture, layers in self._pictures.taps.items()
+        }
+        self._base = {picture: one.collect(()) for picture, one in self._passes.items()}
+        self._propagator = DifferencePropagator()
+        self._whole = (
+            Explainer(self.backbone, self._parts[""], method, views=views) if "" in self.regions else None
+        )
+
+    def _of_region(self, region: str) -> list[LinearReadout]:
+        """Return the readouts with the parts of one region only."""
+        return [
+            replace(one, parts=tuple(part for part in one.parts if part.space.region == region))
+            for one in self.readouts
+        ]
+
+    def explain(self, image: np.ndarray, masks: "xarray.DataArray") -> "xarray.Dataset":
+        """Explain one image.
+
+        Parameters
+        ----------
+        image : ndarray
+            uint8 RGB (row, column, 3).
+        masks : DataArray (region, y, x)
+            Of :meth:`~traitlens.features.regional.RegionalFaces.masks`.
+
+        Returns
+        -------
+        Dataset
+            ``relevance`` (readout, region, y, x), rating points, zero outside the region's mask; its sum over
+            the pixels is ``cue`` (readout, region). The whole face, where it is read besides, is "".
+            group, trait and fold are coordinates of readout.
+        """
+        import xarray
+
+        size = (image.shape[0], image.shape[1])
+        maps = np.zeros((len(self.readouts), len(self.regions), *size), np.float32)
+        cues = np.zeros((len(self.readouts), len(self.regions)))
+        for place, region in enumerate(self.regions):
+            if region:
+                mask = masks.sel({REGION: region}).values
+                cues[:, place], raw = self._explain_region(self.faces.put_on(image, mask), region)
+            else:
+                assert self._whole is not None
+                mask, whole = np.ones(size, np.float32), self._whole.explain(image)
+                cues[:, place] = whole["prediction"] - [one.mean for one in self.readouts]
+                raw = whole[RELEVANCE].values.astype(float)
+            maps[:, place] = _share_rest(raw * mask, cues[:, place], mask)
+        return xarray.Dataset(
+            {
+                RELEVANCE: ((READOUT, REGION, Y, X), maps),
+                CUE: ((READOUT, REGION), cues),
+            },
+            coords={
+                REGION: list(self.regions),
+                GROUP: (READOUT, [one.group for one in self.readouts]),
+                TRAIT: (READOUT, [one.trait for one in self.readouts]),
+                FOLD: (READOUT, [one.fold for one in self.readouts]),
+            },
+            attrs={"backbone": self.backbone.name, "units": "rating points, summed over colour"},
+        )
+
+    def _explain_region(self, face: np.ndarray, region: str) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the cues (readout,) of a regional face, and maps of what differs from the average face."""
+        import torch
+
+        size = (face.shape[0], face.shape[1])
+        maps = np.zeros((len(self.readouts), *size))
+        with torch.inference_mode():
+            steps = {
+                picture: list(one.steps(self._pictures.cut(face[None], picture)[0]))
+                for picture, one in self._passes.items()
+            }
+            activations = {picture: one.collect(steps[picture]) for picture, one in self._passes.items()}
+            slopes = self._slopes(region, activations)
+        for picture, of_layers in slopes.items():
+            shape = self._pictures.cut(face[None], picture).shape[1:3]
+            sent = self._propagator.propagate(steps[picture], of_layers, (shape[0], shape[1]))
+            maps += self._pictures.to_image(sent.numpy(), picture, size)
+        cues = []
+        features: dict[FeatureSpace, np.ndarray] = {}
+        for readout in self._parts[region]:
+            for space in readout.spaces:
+                if space not in features:
+                    now, base = (average_pictures(space, one) for one in (activations, self._base))
+                    features[space] = now.astype(float) - base
+            cues.append(float(sum(part[0] for part in readout.contributions(features).values())))
+        return np.array(cues), maps
+
+    def _slopes(self, region: str, activations: Activations) -> dict[Picture, dict[str, "torch.Tensor"]]:
+        """Compute what each unit adds to the cues, divided by its difference from the average face."""
+        slopes: dict[Picture, dict[str, torch.Tensor]] = {}
+        for number, readout in enumerate(self._parts[region]):
+            for part in readout.parts:
+                layer = part.space.tap.layer
+                per_unit = _slope(part, activations, self._base)
+                for picture in part.space.pictures:
+                    of_layers = slopes.setdefault(picture, {})
+                    if layer not in of_layers:
+                        of_layers[layer] = per_unit.new_zeros(len(self.readouts), *per_unit.shape)
+                    of_layers[layer][number] += per_unit
+        return slopes
+
+
+def _slope(part: LinearPart, activations: Activations, base: Activations) -> "torch.Tensor":
+    """Compute a part's slopes (channel, row, column): weight times change of feature per change of unit."""
+    import torch
+
+    space = part.space
+    now, before = (
+        Cells(space, [one[picture][space.tap.layer][0].float() for picture in space.pictures])
+        for one in (activations, base)
+    )
+    slope = torch.from_numpy(np.asarray(part.weight, np.float32)).to(now.average.device) / now.count
+    if now.root:  # the difference of two roots is that of their squares, divided by their sum
+        slope = (slope / (now.feature + before.feature)).nan_to_num(0.0, 0.0, 0.0)
+    return now.per_unit(slope)
+
+
+def _share_rest(maps: np.ndarray, cues: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Add to maps what they lack of their cues, in proportion to absolute relevance."""
+    missing = cues - maps.sum(axis=(1, 2))
+    size = np.abs(maps)
+    # Where no pixel differs from the average face, every pixel of the region gets the same.
+    size[size.sum(axis=(1, 2)) == 0] = mask
+    total = size.sum(axis=(1, 2))
+    share = np.divide(missing, total, out=np.zeros_like(missing), where=total > 0)
+    return np.asarray(maps + share[:, None, None] * size)

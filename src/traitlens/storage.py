@@ -1,0 +1,350 @@
+"""Results written whole and kept under digests; knows nothing of faces.
+
+Comes in: any folder. Goes out: files that appear whole or not at all, blocks of long work, and a ledger of
+which stage's output belongs to which inputs. A run that is killed leaves only temporary names
+(``.NAME.partial-*``), which the next run removes.
+"""
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from traitlens.columns import NAMES, OBSERVED, PREDICTED
+from traitlens.problems import Problem, TraitlensError
+from traitlens.spreadsheets import protect, unprotect
+
+PARTIAL = ".partial-"
+
+_READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+EXACT: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
+"""Options with which pandas reads the very numbers that were written."""
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Write a file or folder so that it appears whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Where the result shall be; what was there is replaced.
+
+    Yields
+    ------
+    Path
+        A temporary name beside the target. Make a file or a folder of that name; it is synced and
+        renamed when the block ends, and removed when the block fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> with write_whole(target) as temporary:
+    ...     _ = temporary.write_text("a,b")
+    >>> target.read_text()
+    'a,b'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
+    try:
+        yield temporary
+        for file in sorted(temporary.rglob("*")) if temporary.is_dir() else [temporary]:
+            if file.is_file():
+                _sync(file)
+        move_into_place(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename a finished temporary file or folder to its name, replacing what was there.
+
+    Parameters
+    ----------
+    temporary : Path
+        The finished file or folder.
+    path : Path
+        Its name.
+    """
+    if temporary.is_dir() and path.exists():
+        # A folder cannot be replaced in one step: the old one steps aside first.
+        aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
+        path.rename(aside)
+        temporary.rename(path)
+        remove(aside)
+    else:
+        temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's (or, where the system can, a folder's) content to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_other_files(folder: Path, ours: Container[str]) -> None:
+    """Raise an error if replacing a folder would delete files that are not ours.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder that shall be replaced; may be missing.
+    ours : container of str
+        Paths of the files that may be deleted, relative to the folder, with slashes.
+
+    Raises
+    ------
+    TraitlensError
+        If there is a file of that name, or the folder holds other files or links.
+    """
+    if not os.path.lexists(folder):
+        return
+    others = [
+        name
+        for path in (sorted(folder.rglob("*")) if folder.is_dir() else ())
+        if (path.is_symlink() or not path.is_dir())
+        and (name := path.relative_to(folder).as_posix()) not in ours
+    ]
+    if others or not folder.is_dir():
+        listed = f" ({', '.join(others[:3])}{' ...' if len(others) > 3 else ''})" if others else ""
+        raise TraitlensError(Problem(f"holds other files{listed}", "name a new folder", str(folder)))
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there.
+
+    Parameters
+    ----------
+    path : Path
+        Which.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed run left under temporary names.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder; searched at any depth.
+    """
+    for path in sorted(Path(folder).rglob(f".*{PARTIAL}*")):
+        remove(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    value : any
+        What the json module can write.
+    """
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protected: bool = True) -> None:
+    """Write a table as CSV (UTF-8, comma, point), whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    table : DataFrame or iterable of DataFrame
+        The table, or its parts one after the other; the index is not written.
+    protected : bool, default True
+        Whether text is kept from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
+    """
+    parts = [table] if isinstance(table, pd.DataFrame) else table
+    with write_whole(path) as temporary:
+        for number, part in enumerate(parts):
+            shown = protect(part) if protected else part
+            shown.to_csv(temporary, index=False, header=number == 0, mode="a")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that :func:`write_table` wrote; names such as "NA" or "1" stay names.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    DataFrame
+        The table; a name that is missing is "".
+    """
+    texts = dict.fromkeys(NAMES, str)
+    numbers = dict.fromkeys((OBSERVED, PREDICTED), float)
+    table = pd.read_csv(path, dtype={**texts, **numbers}, keep_default_na=False, na_values=[""], **EXACT)
+    names = [name for name in NAMES if name in table]
+    table[names] = table[names].fillna("")
+    return unprotect(table)
+
+
+def size_of(path: Path) -> int:
+    """Add up the bytes of a file, or of all files of a folder.
+
+    Parameters
+    ----------
+    path : Path
+        Which; nothing where it is missing.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+class Blocks:
+    """Arrays computed block by block, each written atomically, so that a killed run resumes.
+
+    Parameters
+    ----------
+    folder : Path
+        The results folder.
+    stage : str
+        Name of the stage that makes them.
+    key : str
+        Digest of the stage's inputs and settings.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> blocks = Blocks(Path(tempfile.mkdtemp()), "features", "0123")
+    >>> blocks.write(0, {"values": np.arange(3)})
+    >>> blocks.holds(0), blocks.holds(1), blocks.read(0)["values"].tolist()
+    (True, False, [0, 1, 2])
+    """
+
+    def __init__(self, folder: Path, stage: str, key: str):
+        parent = Path(folder).resolve() / ".kept" / stage  # resolved: other processes may stand elsewhere
+        self.folder = parent / key[:16]
+
+    def remove_others(self) -> None:
+        """Remove the blocks that were computed under other keys."""
+        for other in self.folder.parent.glob("*"):
+            if other != self.folder and list(other.glob("*.npz")):
+                remove(other)
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.npz"
+
+    def holds(self, number: int) -> bool:
+        """Return whether a block was written and is not damaged.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+
+        Returns
+        -------
+        bool
+            False also for a damaged block, which is removed.
+        """
+        if not self._file(number).exists():
+            return False
+        try:
+            self.read(number)
+        except OSError:
+            return False
+        return True
+
+    def read(self, number: int) -> dict[str, np.ndarray]:
+        """Read a block.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The arrays by name.
+
+        Raises
+        ------
+        OSError
+            If the file is damaged; it is removed, so that another run makes it again.
+        """
+        file = self._file(number)
+        try:
+            with np.load(file, allow_pickle=False) as kept:
+                return {name: kept[name] for name in kept.files}
+        except (BadZipFile, ValueError, EOFError) as error:
+            file.unlink(missing_ok=True)
+            raise OSError(
+                errno.EIO, "a block of images was damaged and has been removed", str(file)
+            ) from error
+
+    def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep a block.
+
+        Parameters
+        ----------
+        number : int
+            Which block.
+        arrays : mapping of str to ndarray
+            The arrays by name.
+        """
+        with write_whole(self._file(number)) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+    def join(self, number: int, name: str, file: Path) -> None:
+        """Join an array of all blocks along its first dimension.
+
+        Parameters
+        ----------
+        number : int
+            Number of blocks.
+        name : str
+            Name of the array.
+        file : Path
+            The file to write, of NumPy's format.
+        """
+        lengths = [len(self.read(block)[name]) for block in range(number)]
+        first = self.read(0)[name]
+        header = {
+            "descr": np.lib.format.dtype_to_descr(first.dtype),
+            "fortran_order": False,
+            "shape": (sum(lengths), *first.shape[1:]),
+        }
+        # Written, not mapped: a disk that is full is then an error, and not the end of the process.
+        with write_whole(file) as temporary, temporary.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for block in range(number):
+                stream.write(np.ascontiguousarray(self.read(block)[name]).data)
+
+    def remove(self) -> None:
+        """Remove the blocks."""
+        remove(self.folder)

@@ -1,0 +1,312 @@
+"""What was answered becomes the study's table, from the server and from jsPsych alike."""
+
+import json
+import os
+import sqlite3
+
+import pandas as pd
+import pytest
+
+from traitlens.collecting.database import Store
+from traitlens.collecting.design import read_design
+from traitlens.collecting.jspsych import write_experiment
+from traitlens.collecting.jspsych_data import read_experiment
+from traitlens.collecting.rating_export import (
+    COLUMNS,
+    collected_ratings,
+    export_ratings,
+    tabulate_participants,
+    withdraw_participant,
+)
+from traitlens.collecting.session_manager import open_room
+from traitlens.collecting.trials import make_steps
+from traitlens.problems import StudyError, TraitlensError
+
+
+def rating_of(participant, number):
+    """A rating that is the same wherever it was given."""
+    return float(1 + (number * 5 + len(participant) + int(participant[-1])) % 7)
+
+
+def experiment_rows(design, participant, group, place):
+    """What the experiment's page saves."""
+    for number, step in enumerate(make_steps(design, group, place)[:-1]):
+        rated = step.kind in ("practice", "trial", "check")
+        rating = (step.wanted if step.kind == "check" else rating_of(participant, number)) if rated else None
+        yield {
+            "participant": participant, "group": group, "order": place, "step": number, "kind": step.kind,
+            "trait": step.traits[0] if step.traits else "", "image": step.image or "", "repeat": step.repeat,
+            "wanted": step.wanted, "rating": rating, "moved": None, "rt": 700.0 + number if rated else None,
+            "time": "2026-01-01T10:00:00.000Z", "device": "touch 390x844", "language": "de",
+            "trial_type": "traitlens-page",
+        }  # fmt: skip
+
+
+@pytest.fixture
+def study(make_study, take_part):
+    folder = make_study(settings='practice = 1\nchecks = 1\nrepeats = 0.34\nlanguages = ["en", "de"]\n')
+    design, _ = read_design(folder)
+    with Store(folder / "collected" / "answers.sqlite") as store:
+        store.invite(4)
+        for participant, group in (("P001", "autistic"), ("P002", "non-autistic")):
+            take_part(store, design, participant, group, rating_of)
+        take_part(store, design, "P003", "autistic", rating_of, stop=8)
+    return folder
+
+
+def test_the_table_is_the_studys(study):
+    path, ratings = export_ratings(study)
+    assert path == study / "ratings.csv"
+    written = pd.read_csv(path)
+    assert list(written.columns) == list(ratings.columns) == COLUMNS
+    full = written[written["rater"] == "P001"]
+    assert len(full) == 2 * (6 + 2)
+    assert (full["repeat"] == 2).sum() == 4
+    assert set(written["rater"]) == {"P001", "P002", "P003"}
+    assert not written.duplicated(["rater", "image", "trait", "repeat"]).any()
+    assert full["checks_passed"].unique().tolist() == [1.0]
+    assert set(written["image"]) <= {f"{i:02d}.png" for i in range(6)}
+    assert "token" not in path.read_text()
+
+
+def test_a_table_that_is_there_is_kept_unless_it_may_be_replaced(study):
+    (study / "ratings.csv").write_text("mine\n")
+    with pytest.raises(TraitlensError, match="is there already; say --replace"):
+        export_ratings(study)
+    assert (study / "ratings.csv").read_text() == "mine\n"
+    export_ratings(study, replace=True)
+    assert export_ratings(study, study / "other.csv")[0].exists()
+
+
+def test_where_everybody_is(study):
+    table = tabulate_participants(study).set_index("participant")
+    assert table["state"].to_dict() == {
+        "P001": "done", "P002": "done", "P003": "under way", "P004": "not begun"
+    }  # fmt: skip
+    assert table["trials"].tolist() == [16] * 4
+    assert table.loc["P001", "trials_done"] == 16
+    assert 0 < table.loc["P003", "trials_done"] < 16
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_data_of_the_experiment_are_the_same_answers(study, tmp_path, suffix):
+    design, _ = read_design(study)
+    rows = list(experiment_rows(design, "P001", "autistic", 0))
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        pd.DataFrame(rows).to_csv(path, index=False)
+    with Store(study / "collected" / "answers.sqlite") as store:
+        kept = [row for row in store.answers() if row["participant"] == "P001"]
+    read = read_experiment([path], design, ["de"])
+    for one, other in zip(read, kept, strict=True):
+        assert {**one, "time": ""} == {**other, "time": "", "image": other["image"] or ""}
+    path.rename(tmp_path / f"again{suffix}")
+    assert read_experiment([tmp_path / f"again{suffix}"] * 2, design, ["de"]) == read
+
+
+def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
+    design, _ = read_design(study)
+    rows = [row for row in experiment_rows(design, "J1", "autistic", 0) if row["kind"] == "trial"]
+    rows[0]["rating"], rows[1]["image"], rows[2]["trait"], rows[3]["group"] = 9, "x.png", "tall", "none"
+    rows[4]["rt"] = "soon"
+    rows.append({**rows[5], "rating": rows[5]["rating"] % 7 + 1})
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    with pytest.raises(StudyError) as caught:
+        collected_ratings(study, [tmp_path / "data.json"])
+    told = str(caught.value)
+    for words in (
+        "data.json, row 2: the rating is off the scale",
+        "row 3: image 'x.png' is none of the study",
+        "row 4: trait 'tall' is none of the study",
+        "row 5: group 'none' is none of the study",
+        "row 6: one of step, repeat, rating, rt and wanted is not a number",
+        "was answered differently elsewhere",
+    ):
+        assert words in told
+    (tmp_path / "data.json").write_text('[{"rt": 5, "response": 3}]')
+    with pytest.raises(StudyError, match="columns are missing: participant"):
+        collected_ratings(study, [tmp_path / "data.json"])
+
+
+ODD = {
+    "step": ["nan", "inf", "1.5", "-1", "1e9"],
+    "repeat": ["nan", "inf", "1e400"],
+    "rating": ["nan", "inf"],
+    "participant": ["", "=cmd|' /C calc'!A0", "-1", "a b", "x" * 65, "P001"],
+    "device": ["", "=HYPERLINK(1)", "touch 1x1\n=1", "d"],
+    "language": ["", "xx", "=1"],
+    "time": ["", "t", "=NOW()"],
+}
+
+
+@pytest.mark.parametrize(("column", "value"), [(name, value) for name, odd in ODD.items() for value in odd])
+def test_what_no_session_sends_is_refused(study, tmp_path, column, value):
+    design, _ = read_design(study)
+    row = next(row for row in experiment_rows(design, "J1", "autistic", 0) if row["kind"] == "trial")
+    (tmp_path / "data.json").write_text(json.dumps([{**row, column: value}]))
+    with pytest.raises(StudyError, match=r"data\.json, row 2: "):
+        collected_ratings(study, [tmp_path / "data.json"])
+    (tmp_path / "data.json").write_text(json.dumps([{**row, "rating": 5.0000001}]))
+    ratings = collected_ratings(study, [tmp_path / "data.json"])
+    assert set(ratings.loc[ratings["rater"] == "J1", "rating"]) == {5.0}
+
+
+def test_who_withdraws_is_gone(study, traitlens):
+    file = study / "collected" / "answers.sqlite"
+    with Store(file) as store:
+        token = next(one.token for one in store.participants() if one.id == "P004")
+    code, told, _ = traitlens("rate", "withdraw", study, "P001")
+    assert code == 0
+    assert "Deleted: P001" in told
+    assert "P001" not in collected_ratings(study)["rater"].tolist()
+    assert withdraw_participant(study, "P004") == 0
+    for path in file.parent.iterdir():
+        content = path.read_bytes()
+        assert b"P001" not in content, path
+        assert token.encode() not in content, path
+    assert (file.parent / "withdrawals.log").read_text().count("one participant withdrew") == 2
+    with Store(file) as store:
+        assert [one.id for one in store.invite(2)] == ["P005", "P006"]
+    with pytest.raises(TraitlensError, match="unknown participant 'P001'"):
+        withdraw_participant(study, "P001")
+
+
+def test_pseudonyms_are_never_given_twice_whoever_deleted_them(study):
+    file = study / "collected" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("DELETE FROM participants WHERE id IN ('P002', 'P004')")
+    with Store(file) as store:
+        assert [one.id for one in store.invite(1)] == ["P005"]
+    connection.close()
+
+
+def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
+    file = study / "collected" / "answers.sqlite"
+    with sqlite3.connect(file) as connection:
+        columns = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(answers)"))
+        for number in range(1, 11):  # as many as several pages hold
+            moved = columns.replace("step", f"step + {100 * number}")
+            connection.execute(f"INSERT INTO answers SELECT {moved} FROM answers WHERE step < 100")
+    connection.close()
+    before = collected_ratings(study)
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    damaged = bytearray(file.read_bytes())
+    pages = range(4096, len(damaged), 4096)
+    page = max(pages, key=lambda start: damaged[start : start + 4096].count(b"touch 390x844"))
+    damaged[page : page + 200] = b"\xff" * 200
+    file.write_bytes(damaged)
+    code, _, told = traitlens("rate", "status", study)
+    assert code == 2
+    assert "was damaged; it now holds what could be read (4 participants" in " ".join(told.split())
+    [kept] = file.parent.glob("answers.damaged-*.sqlite")
+    assert kept.read_bytes() == bytes(damaged)
+    assert traitlens("rate", "status", study)[0] == 0
+    after = collected_ratings(study)
+    assert 0 < len(after) < len(before)
+    assert set(after["time"]) <= set(before["time"])
+    file.write_bytes(b"no database at all" * 1000)
+    code, _, told = traitlens("rate", "export", study)
+    assert code == 2
+    assert "nothing in it can be read" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("steps", ["[", "5", '[{"kind": "trial"}, {}]', "[" * 100_000])
+def test_damaged_sessions_are_named(study, traitlens, steps):
+    with sqlite3.connect(study / "collected" / "answers.sqlite") as connection:
+        connection.execute("UPDATE participants SET steps = ? WHERE id = 'P002'", (steps,))
+    connection.close()
+    code, _, told = traitlens("rate", "status", study)
+    assert code == 2
+    assert "the session of P002 is damaged" in " ".join(told.split())
+
+
+def test_positions_off_the_end_are_named(study, traitlens):
+    with sqlite3.connect(study / "collected" / "answers.sqlite") as connection:
+        connection.execute("UPDATE participants SET position = 1000 WHERE id = 'P002'")
+    connection.close()
+    assert traitlens("rate", "status", study)[0] == 0
+    with pytest.raises(StudyError, match="the session of P002 is damaged"):
+        open_room(study)
+
+
+def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study):
+    settings = study / "study.toml"
+    open_room(study).store.close()
+    settings.write_text(settings.read_text().replace("[1, 7]", "[1, 9]"))
+    with pytest.raises(StudyError, match=r"the scale is now 1 to 9 .* sessions have begun with 1 to 7"):
+        open_room(study)
+    settings.write_text(settings.read_text().replace("[1, 9]", "[1, 7]"))
+    open_room(study).store.close()
+    empty = make_study(name="empty")
+    for scale in ("[1, 7]", "[1, 9]"):
+        (empty / "study.toml").write_text((empty / "study.toml").read_text().replace("[1, 7]", scale))
+        open_room(empty).store.close()
+
+
+def test_nothing_collected_is_told(make_study):
+    with pytest.raises(StudyError, match="no rating was collected yet"):
+        collected_ratings(make_study(name="empty"))
+
+
+def a_package(folder, version="8.3.0"):
+    (folder / "dist").mkdir(parents=True)
+    (folder / "package.json").write_text(json.dumps({"name": "jspsych", "version": version}))
+    (folder / "dist" / "index.browser.min.js").write_text("// jsPsych")
+    return folder
+
+
+def test_the_experiment_holds_every_order_and_face(study, tmp_path):
+    out = tmp_path / "experiment"
+    write_experiment(study, out, a_package(tmp_path / "jspsych"), orders=3)
+    content = json.loads(
+        (out / "design.js").read_text("utf-8").removeprefix("const TRAITLENS = ").strip(" ;\n")
+    )
+    design, _ = read_design(study)
+    for group in design.groups:
+        for place in range(3):
+            expected = [
+                [step.kind, [design.traits.index(trait) for trait in step.traits],
+                 None if step.image is None else content["images"].index(step.image),
+                 step.repeat, step.wanted]
+                for step in make_steps(design, group, place)
+            ]  # fmt: skip
+            assert content["orders"][group][place] == expected
+    assert len(list((out / "faces").glob("*.jpg"))) == len(content["images"]) == 7
+    page = (out / "index.html").read_text()
+    assert 'src="jspsych/index.browser.min.js"' in page
+    assert "default-src 'none'" in page.replace("&#x27;", "'")
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
+    address = "https://scripts.example/jspsych@8.3.0/dist/index.browser.min.js"
+    write_experiment(study, tmp_path / "a", cdn=address, orders=1, save="jatos")
+    page = (tmp_path / "a" / "index.html").read_text()
+    assert f'src="{address}"' in page
+    assert 'src="jatos.js"' in page
+    assert not (tmp_path / "a" / "jspsych").exists()
+    old = a_package(tmp_path / "old", "7.3.4")
+    for given, told in (
+        ({}, "it must be said where jsPsych comes from"),
+        ({"cdn": "http://scripts.example/a.js"}, "is no address of a script"),
+        ({"scripts": old}, "holds no jsPsych 8"),
+        ({"scripts": tmp_path}, "holds no jsPsych 8"),
+        ({"cdn": address, "save": "mail"}, "unknown way to save 'mail'"),
+        ({"cdn": address, "orders": 0}, "orders is 0"),
+    ):
+        with pytest.raises(TraitlensError, match=told):
+            write_experiment(study, tmp_path / "b", **given)
+        assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="ends the server by a signal")
+def test_two_hundred_at_once_lose_no_row():
+    from benchmarks.collecting import run_load
+
+    outcome = run_load(participants=200, answers=10, think=1.0)
+    assert outcome.acknowledged == outcome.kept == 2000
