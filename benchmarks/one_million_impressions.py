@@ -126,14 +126,14 @@ def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) ->
     from traitlens.features.backbone import load_backbone
     from traitlens.features.views import FACE_VIEWS
     from traitlens.map_checks.measures import conservation
-    from traitlens.relevance.attribution import explain_with_ledger
+    from traitlens.relevance.attribution import explain_with_conservation
 
     chosen = folds[folds["fold"] == 0].head(number)["image"].astype(int).to_numpy()
     images = np.stack(list(read_images(folder, chosen)))
     of_fold = [readout for readout in readouts if readout.fold == 0][::12]
     missing = {}
     for rule in ("lrp.alpha_1_beta_0_ignore_bias", "lrp.sequential_preset_a_flat"):
-        ledger = explain_with_ledger(load_backbone("vgg16"), of_fold, images, rule, views=FACE_VIEWS)
+        ledger = explain_with_conservation(load_backbone("vgg16"), of_fold, images, rule, views=FACE_VIEWS)
         table = conservation(ledger)
         gap = (table["explained"] - table["constant"] - table["pixels"]).abs().max()
         missing[rule] = float(gap / table["explained"].abs().max())

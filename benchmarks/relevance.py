@@ -175,7 +175,7 @@ def main() -> None:
     from traitlens.features.taps import Tap
     from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
     from traitlens.relevance.attribution import Explainer, analyze
-    from traitlens.relevance.region_operators import RegionOperators
+    from traitlens.relevance.region_operators import RegionPropagator
 
     torch.set_num_threads(options.threads)
     inputs = write_inputs(options.images)
@@ -235,7 +235,7 @@ def main() -> None:
     }
 
     space = FeatureSpace(Tap("block4_pool", 7))
-    operators = RegionOperators(backbone, [space])
+    operators = RegionPropagator(backbone, [space])
     chin = {"chin": (148, 152, 377, 400, 421, 201)}
     labels = region_labels(canonical_mesh().points * 224 / CANONICAL_SIZE, 224, chin)
     regions = {

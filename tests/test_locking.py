@@ -16,10 +16,10 @@ from traitlens.problems import TraitlensError
 
 
 def write_holder(folder, **changed):
-    (folder / ".kept").mkdir()
+    (folder / ".cache").mkdir()
     holder = {"host": socket.gethostname(), "place": _place(), "process": os.getpid()}
     holder |= {"started": "1", "since": "today"}
-    (folder / ".kept" / "lock").write_text(json.dumps(holder | changed))
+    (folder / ".cache" / "lock").write_text(json.dumps(holder | changed))
 
 
 def test_the_same_process_may_hold_a_lock_twice_and_gives_it_back_once_all_have(tmp_path):
@@ -28,7 +28,7 @@ def test_the_same_process_may_hold_a_lock_twice_and_gives_it_back_once_all_have(
     first.release()
     assert read_lock(tmp_path)["process"] == os.getpid()
     second.release()
-    assert list((tmp_path / ".kept").iterdir()) == []
+    assert list((tmp_path / ".cache").iterdir()) == []
 
 
 def test_another_living_process_is_refused_and_told_whom_to_wait_for(tmp_path):
@@ -59,7 +59,7 @@ def test_a_lock_whose_number_went_to_another_process_is_taken_over(tmp_path):
 )
 def test_a_lock_from_elsewhere_is_taken_over_when_it_is_not_renewed(tmp_path, other):
     write_holder(tmp_path, process=2**22 + 1)
-    file = tmp_path / ".kept" / "lock"
+    file = tmp_path / ".cache" / "lock"
     file.write_text(json.dumps(json.loads(file.read_text()) | other))
     with pytest.raises(TraitlensError, match="another run works here"):
         Lock(tmp_path)
@@ -69,7 +69,7 @@ def test_a_lock_from_elsewhere_is_taken_over_when_it_is_not_renewed(tmp_path, ot
     assert read_lock(tmp_path) is None
     with Lock(tmp_path) as lock:
         assert lock.is_held()
-    assert list((tmp_path / ".kept").iterdir()) == []
+    assert list((tmp_path / ".cache").iterdir()) == []
 
 
 def test_a_lock_is_renewed_while_it_is_held(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_a_disk_without_links_is_locked_too(tmp_path, monkeypatch):
 def test_a_lock_of_which_nothing_is_known_is_respected(tmp_path, holder):
     write_holder(tmp_path, host=holder)
     if holder == "nonsense":
-        (tmp_path / ".kept" / "lock").write_text("{half")
+        (tmp_path / ".cache" / "lock").write_text("{half")
     with pytest.raises(TraitlensError, match="delete"):
         Lock(tmp_path)
 
@@ -137,4 +137,4 @@ def test_of_many_processes_that_find_a_dead_lock_one_takes_it(tmp_path):
     for process in processes:
         process.join()
     assert sum(taken) == 1
-    assert [path.name for path in (tmp_path / ".kept").iterdir()] == ["lock"]
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["lock"]

@@ -68,7 +68,7 @@ def assert_same(results, others):
     for store in ("maps.zarr", "average_maps.zarr"):
         assert open_arrays(results / store).load().identical(open_arrays(others / store).load()), store
     assert not list(others.rglob(f"*{PARTIAL}*"))
-    assert not (others / ".kept" / "lock").exists()
+    assert not (others / ".cache" / "lock").exists()
 
 
 def finish(folder, machine=None):
@@ -161,7 +161,7 @@ def forget(results, stage):
     for name in record.outputs if record else []:
         storage.remove(results / name)
     Records(results).remove(stage)
-    for blocks in (results / ".kept" / stage).glob("*"):
+    for blocks in (results / ".cache" / stage).glob("*"):
         if list(blocks.glob("*.npz")):
             storage.remove(blocks)
 
@@ -176,7 +176,7 @@ def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, 
 
     def fail(path):
         # Before any stage a run notes of which study it is: here, of a copied one.
-        if path.name == ".kept" or path.name.startswith(".origin"):
+        if path.name == ".cache" or path.name.startswith(".origin"):
             real(path)
         else:
             raise OSError(number, os.strerror(number), str(path))
@@ -226,7 +226,7 @@ def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monk
                 told.append(str(error))
         reached = len(opened) > number
         assert not list(results.rglob(f"*{PARTIAL}*"))
-        assert not (results / ".kept" / "lock").exists()
+        assert not (results / ".cache" / "lock").exists()
         number = 2 * number + 3
     assert told
     assert all(os.strerror(errno.EIO) in text for text in told)
@@ -237,7 +237,7 @@ def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monk
 @pytest.mark.slow
 @pytest.mark.weights
 def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
-    results, real = copied / "results", storage.Blocks.read
+    results, real = copied / "results", storage.BlockStore.read
     forget(results, "maps")
 
     def stop(blocks, number):
@@ -246,10 +246,10 @@ def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
         return real(blocks, number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage.Blocks, "read", stop)
+        patched.setattr(storage.BlockStore, "read", stop)
         with pytest.raises(KeyboardInterrupt):
             finish(copied)
-    block = next((results / ".kept" / "maps").glob("*/000001.npz"))
+    block = next((results / ".cache" / "maps").glob("*/000001.npz"))
     block.write_bytes(block.read_bytes()[:100])
     finish(copied)
     assert_same(whole / "results", results)
@@ -352,7 +352,7 @@ def test_a_killed_worker_or_scheduler_loses_nothing(whole, tmp_path, victim):
         [*command, "--scheduler", address], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        while process.poll() is None and not list(out.glob(".kept/maps/*/000000.npz")):
+        while process.poll() is None and not list(out.glob(".cache/maps/*/000000.npz")):
             time.sleep(0.02)
         (others[0] if victim == "worker" else scheduler).kill()
         _, told = process.communicate(timeout=280)
@@ -407,7 +407,7 @@ def test_an_interrupted_run_ends_with_130_and_one_line(whole, tmp_path, options)
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while process.poll() is None and not list(out.glob(".kept/features/*/*.np[zy]")):
+    while process.poll() is None and not list(out.glob(".cache/features/*/*.np[zy]")):
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and its workers
     _, told = process.communicate(timeout=100)
@@ -415,4 +415,4 @@ def test_an_interrupted_run_ends_with_130_and_one_line(whole, tmp_path, options)
     assert "Stopped." in told
     assert "Traceback" not in told
     assert not list(out.rglob(f"*{PARTIAL}*"))
-    assert not (out / ".kept" / "lock").exists()
+    assert not (out / ".cache" / "lock").exists()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.digests import digest
-from traitlens.storage import PARTIAL, Blocks, read_table, remove_partial, write_table, write_whole
+from traitlens.storage import PARTIAL, BlockStore, atomic_write, read_table, remove_partial, write_table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target.write_text("old")
 
     def stop_half_way():
-        with write_whole(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text("new, hal")
             raise RuntimeError("stopped half-way")
 
@@ -79,7 +79,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_a_folder_is_replaced_whole(tmp_path):
     target = tmp_path / "maps"
     for content in ("first", "second"):
-        with write_whole(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.mkdir()
             (temporary / content).write_text(content)
     assert [path.name for path in target.iterdir()] == ["second"]
@@ -114,17 +114,17 @@ def test_remove_partial_spares_everything_else(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / f".x{PARTIAL}1").write_text("")
     (tmp_path / f".folder{PARTIAL}2").mkdir()
-    (tmp_path / ".kept").mkdir()
+    (tmp_path / ".cache").mkdir()
     remove_partial(tmp_path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".kept", "deep"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".cache", "deep"]
 
 
 def test_blocks_are_read_as_they_were_written_until_they_are_damaged(tmp_path):
-    blocks = Blocks(tmp_path, "features", "first")
+    blocks = BlockStore(tmp_path, "features", "first")
     blocks.write(4, {"a": np.arange(3.0), "b": np.eye(2, dtype=np.float32)})
     np.testing.assert_array_equal(blocks.read(4)["b"], np.eye(2))
     assert blocks.holds(4)
-    assert not Blocks(tmp_path, "features", "second").holds(4)
+    assert not BlockStore(tmp_path, "features", "second").holds(4)
     (file,) = tmp_path.rglob("*.npz")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -135,14 +135,14 @@ def test_blocks_are_read_as_they_were_written_until_they_are_damaged(tmp_path):
 
 def test_blocks_of_other_inputs_are_removed(tmp_path):
     for key in ("first", "second"):
-        blocks = Blocks(tmp_path, "features", key)
+        blocks = BlockStore(tmp_path, "features", key)
         blocks.write(0, {"a": np.arange(3)})
     blocks.remove_others()
     assert [file.parent.name for file in tmp_path.rglob("*.npz")] == ["second"]
 
 
 def test_blocks_are_joined_in_their_order(tmp_path):
-    blocks = Blocks(tmp_path, "features", "key")
+    blocks = BlockStore(tmp_path, "features", "key")
     for number in (1, 0):
         blocks.write(number, {"a": np.full((2, 3), number, np.float32)})
     blocks.join(2, "a", tmp_path / "joined.npy")

@@ -3,7 +3,7 @@
 import pandas as pd
 import torch
 
-from traitlens.features.custom_backbones import add_stack
+from traitlens.features import custom_backbones
 from traitlens.study.simulation import simulate_study
 
 SETTINGS = """
@@ -22,7 +22,7 @@ def add_backbone(folder, name="tiny", channels=(8, 12)):
         state[f"conv{block}_1.bias"] = torch.zeros(outputs)
         inputs = outputs
     torch.save(state, folder / f"{name}.pth")
-    add_stack(folder / f"{name}.pth", name, "torchvision", "drawn by lot")
+    custom_backbones.add_backbone(folder / f"{name}.pth", name, "torchvision", "drawn by lot")
 
 
 def make_study(folder, settings=SETTINGS, identities=8, traits=2, raters=4):

@@ -35,7 +35,7 @@ class Lock:
     Parameters
     ----------
     folder : Path
-        The folder; the lock is its file `.kept/lock`.
+        The folder; the lock is its file `.cache/lock`.
 
     Raises
     ------
@@ -47,14 +47,14 @@ class Lock:
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> with Lock(folder):
-    ...     (folder / ".kept" / "lock").exists()
+    ...     (folder / ".cache" / "lock").exists()
     True
-    >>> (folder / ".kept" / "lock").exists()
+    >>> (folder / ".cache" / "lock").exists()
     False
     """
 
     def __init__(self, folder: Path):
-        self.file = Path(folder).resolve() / ".kept" / "lock"
+        self.file = Path(folder).resolve() / ".cache" / "lock"
         self._is_held = True
         with _guard:
             if not _held.get(self.file):
@@ -107,7 +107,7 @@ def read_lock(folder: Path) -> dict[str, Any] | None:
         host, process, started (as the system counts it), since (ISO time); None where nobody does, or
         where the process has ended.
     """
-    file = Path(folder) / ".kept" / "lock"
+    file = Path(folder) / ".cache" / "lock"
     holder = _read(file)
     return None if holder is None or _is_gone(file, holder) else holder
 

@@ -18,7 +18,7 @@ class Watcher(Protocol):
         """Take a line of text."""
 
 
-class Silent:
+class SilentWatcher:
     """A watcher that tells nobody."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:  # noqa: ARG002

@@ -54,7 +54,7 @@ class Records:
     """
 
     def __init__(self, results: Path):
-        self.folder = Path(results) / ".kept"
+        self.folder = Path(results) / ".cache"
 
     def _file(self, stage: str) -> Path:
         return self.folder / f"{stage}.json"

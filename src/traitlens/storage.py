@@ -31,7 +31,7 @@ EXACT: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_tri
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file or folder so that it appears whole or not at all.
 
     Parameters
@@ -49,7 +49,7 @@ def write_whole(path: Path) -> Iterator[Path]:
     --------
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "table.csv"
-    >>> with write_whole(target) as temporary:
+    >>> with atomic_write(target) as temporary:
     ...     _ = temporary.write_text("a,b")
     >>> target.read_text()
     'a,b'
@@ -163,7 +163,7 @@ def write_json(path: Path, value: Any) -> None:
     value : any
         What the json module can write.
     """
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -180,7 +180,7 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protec
         Whether text is kept from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
     """
     parts = [table] if isinstance(table, pd.DataFrame) else table
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         for number, part in enumerate(parts):
             shown = protect(part) if protected else part
             shown.to_csv(temporary, index=False, header=number == 0, mode="a")
@@ -224,7 +224,7 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-class Blocks:
+class BlockStore:
     """Arrays computed block by block, each written atomically, so that a killed run resumes.
 
     Parameters
@@ -239,14 +239,14 @@ class Blocks:
     Examples
     --------
     >>> import tempfile
-    >>> blocks = Blocks(Path(tempfile.mkdtemp()), "features", "0123")
+    >>> blocks = BlockStore(Path(tempfile.mkdtemp()), "features", "0123")
     >>> blocks.write(0, {"values": np.arange(3)})
     >>> blocks.holds(0), blocks.holds(1), blocks.read(0)["values"].tolist()
     (True, False, [0, 1, 2])
     """
 
     def __init__(self, folder: Path, stage: str, key: str):
-        parent = Path(folder).resolve() / ".kept" / stage  # resolved: other processes may stand elsewhere
+        parent = Path(folder).resolve() / ".cache" / stage  # resolved: other processes may stand elsewhere
         self.folder = parent / key[:16]
 
     def remove_others(self) -> None:
@@ -317,7 +317,7 @@ class Blocks:
         arrays : mapping of str to ndarray
             The arrays by name.
         """
-        with write_whole(self._file(number)) as temporary, temporary.open("wb") as stream:
+        with atomic_write(self._file(number)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def join(self, number: int, name: str, file: Path) -> None:
@@ -340,7 +340,7 @@ class Blocks:
             "shape": (sum(lengths), *first.shape[1:]),
         }
         # Written, not mapped: a disk that is full is then an error, and not the end of the process.
-        with write_whole(file) as temporary, temporary.open("wb") as stream:
+        with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for block in range(number):
                 stream.write(np.ascontiguousarray(self.read(block)[name]).data)

@@ -6,17 +6,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from traitlens.collecting.database import ALPHABET, Answer, OutOfTurn, Store, give_answer, join_group, move_on
-from traitlens.collecting.trials import Design, Step, make_steps
+from traitlens.collecting.database import (
+    ALPHABET,
+    Answer,
+    AnswerDatabase,
+    OutOfTurn,
+    give_answer,
+    join_group,
+    move_on,
+)
+from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps
 from traitlens.problems import TraitlensError
 
-DESIGN = Design(("a", "b"), ("warm",), ("1.png", "2.png"), practice=0, checks=0)
+DESIGN = SessionDesign(("a", "b"), ("warm",), ("1.png", "2.png"), practice=0, checks=0)
 ANSWER = Answer(4, 812.5, None, "touch 390x844", "en")
 
 
 @pytest.fixture
 def store(tmp_path):
-    with Store(tmp_path / "answers.sqlite") as opened:
+    with AnswerDatabase(tmp_path / "answers.sqlite") as opened:
         yield opened
 
 
@@ -42,7 +50,7 @@ def test_the_session_is_kept_as_it_was_laid_out(store, tmp_path):
     store.invite(1)
     assert store.steps("P001") is None
     assert begin(store) == make_steps(DESIGN, "a", 0)
-    with Store(tmp_path / "answers.sqlite") as again:
+    with AnswerDatabase(tmp_path / "answers.sqlite") as again:
         assert again.steps("P001") == make_steps(DESIGN, "a", 0)
 
 
@@ -107,13 +115,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False)
     assert killed.returncode == -9
-    with Store(tmp_path / "answers.sqlite") as store:
+    with AnswerDatabase(tmp_path / "answers.sqlite") as store:
         assert [one.position for one in store.participants()] == [1]
 
 
 def test_a_step_without_a_face_is_kept_too(store):
     store.invite(1)
-    check = Step("check", ("warm",), wanted=3)
+    check = SessionStep("check", ("warm",), wanted=3)
     store.submit(give_answer("P001", 0, check, ANSWER)).result()
     assert (store.answers()[0]["wanted"], store.answers()[0]["image"]) == (3.0, None)
 
@@ -121,4 +129,4 @@ def test_a_step_without_a_face_is_kept_too(store):
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(TraitlensError, match="nothing in it can be read"):
-        Store(tmp_path / "answers.sqlite")
+        AnswerDatabase(tmp_path / "answers.sqlite")

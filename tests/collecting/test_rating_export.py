@@ -7,7 +7,7 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from traitlens.collecting.database import Store
+from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import read_design
 from traitlens.collecting.jspsych import write_experiment
 from traitlens.collecting.jspsych_data import read_experiment
@@ -18,7 +18,7 @@ from traitlens.collecting.rating_export import (
     tabulate_participants,
     withdraw_participant,
 )
-from traitlens.collecting.session_manager import open_room
+from traitlens.collecting.session_manager import open_sessions
 from traitlens.collecting.trials import make_steps
 from traitlens.problems import StudyError, TraitlensError
 
@@ -46,7 +46,7 @@ def experiment_rows(design, participant, group, place):
 def study(make_study, take_part):
     folder = make_study(settings='practice = 1\nchecks = 1\nrepeats = 0.34\nlanguages = ["en", "de"]\n')
     design, _ = read_design(folder)
-    with Store(folder / "collected" / "answers.sqlite") as store:
+    with AnswerDatabase(folder / "collected" / "answers.sqlite") as store:
         store.invite(4)
         for participant, group in (("P001", "autistic"), ("P002", "non-autistic")):
             take_part(store, design, participant, group, rating_of)
@@ -97,7 +97,7 @@ def test_data_of_the_experiment_are_the_same_answers(study, tmp_path, suffix):
         path.write_text(json.dumps(rows))
     else:
         pd.DataFrame(rows).to_csv(path, index=False)
-    with Store(study / "collected" / "answers.sqlite") as store:
+    with AnswerDatabase(study / "collected" / "answers.sqlite") as store:
         kept = [row for row in store.answers() if row["participant"] == "P001"]
     read = read_experiment([path], design, ["de"])
     for one, other in zip(read, kept, strict=True):
@@ -155,7 +155,7 @@ def test_what_no_session_sends_is_refused(study, tmp_path, column, value):
 
 def test_who_withdraws_is_gone(study, traitlens):
     file = study / "collected" / "answers.sqlite"
-    with Store(file) as store:
+    with AnswerDatabase(file) as store:
         token = next(one.token for one in store.participants() if one.id == "P004")
     code, told, _ = traitlens("rate", "withdraw", study, "P001")
     assert code == 0
@@ -167,7 +167,7 @@ def test_who_withdraws_is_gone(study, traitlens):
         assert b"P001" not in content, path
         assert token.encode() not in content, path
     assert (file.parent / "withdrawals.log").read_text().count("one participant withdrew") == 2
-    with Store(file) as store:
+    with AnswerDatabase(file) as store:
         assert [one.id for one in store.invite(2)] == ["P005", "P006"]
     with pytest.raises(TraitlensError, match="unknown participant 'P001'"):
         withdraw_participant(study, "P001")
@@ -177,7 +177,7 @@ def test_pseudonyms_are_never_given_twice_whoever_deleted_them(study):
     file = study / "collected" / "answers.sqlite"
     with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM participants WHERE id IN ('P002', 'P004')")
-    with Store(file) as store:
+    with AnswerDatabase(file) as store:
         assert [one.id for one in store.invite(1)] == ["P005"]
     connection.close()
 
@@ -230,21 +230,21 @@ def test_positions_off_the_end_are_named(study, traitlens):
     connection.close()
     assert traitlens("rate", "status", study)[0] == 0
     with pytest.raises(StudyError, match="the session of P002 is damaged"):
-        open_room(study)
+        open_sessions(study)
 
 
 def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study):
     settings = study / "study.toml"
-    open_room(study).store.close()
+    open_sessions(study).store.close()
     settings.write_text(settings.read_text().replace("[1, 7]", "[1, 9]"))
     with pytest.raises(StudyError, match=r"the scale is now 1 to 9 .* sessions have begun with 1 to 7"):
-        open_room(study)
+        open_sessions(study)
     settings.write_text(settings.read_text().replace("[1, 9]", "[1, 7]"))
-    open_room(study).store.close()
+    open_sessions(study).store.close()
     empty = make_study(name="empty")
     for scale in ("[1, 7]", "[1, 9]"):
         (empty / "study.toml").write_text((empty / "study.toml").read_text().replace("[1, 7]", scale))
-        open_room(empty).store.close()
+        open_sessions(empty).store.close()
 
 
 def test_nothing_collected_is_told(make_study):

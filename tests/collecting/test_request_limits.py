@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from traitlens.collecting.database import Store
+from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED
 
 pytest.importorskip("uvicorn")
@@ -20,11 +20,11 @@ SERVE = """
 import sys
 from pathlib import Path
 from traitlens.collecting import request_limits
-from traitlens.collecting.session_manager import invite, open_room
+from traitlens.collecting.session_manager import invite, open_sessions
 from traitlens.collecting.server import serve
 
 request_limits.LONGEST_REQUEST, request_limits.MOST_CONNECTIONS = 2.0, 20
-room = open_room(Path(sys.argv[1]))
+room = open_sessions(Path(sys.argv[1]))
 invite(room, 1)
 print("ready", flush=True)
 serve(room, port=int(sys.argv[2]))
@@ -91,7 +91,7 @@ def test_connections_that_are_held_open_shut_nobody_out(served):
 
 def test_odd_requests_are_refused_in_one_line(served):
     folder, port, server = served
-    with Store(folder / COLLECTED / "answers.sqlite") as store:
+    with AnswerDatabase(folder / COLLECTED / "answers.sqlite") as store:
         [participant] = store.participants()
     token = {"Authorization": f"Bearer {participant.token}", "Host": "localhost"}
     assert ask(port, "GET", "/api/faces/" + "9" * 5000, **token) == 404

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from traitlens.collecting.server import HEADERS, PAGES, make_app
-from traitlens.collecting.session_manager import invite, open_room
+from traitlens.collecting.session_manager import invite, open_sessions
 from traitlens.problems import StudyError, TraitlensError
 
 pytest.importorskip("starlette")
@@ -17,7 +17,7 @@ ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900"
 
 @pytest.fixture
 def room(make_study):
-    opened = open_room(make_study())
+    opened = open_sessions(make_study())
     invite(opened, 2)
     yield opened
     opened.store.close()
@@ -80,8 +80,8 @@ def test_where_a_session_is_depends_on_what_was_kept_alone(ask, room, tmp_path):
     state = to_first_trial(ask)
     room.store.close()
     with pytest.raises(TraitlensError):
-        invite(open_room(tmp_path / "nowhere"), 1)
-    again = open_room(tmp_path / "study")
+        invite(open_sessions(tmp_path / "nowhere"), 1)
+    again = open_sessions(tmp_path / "study")
     client = testclient.TestClient(make_app(again))
     token = again.store.participants()[0].token
     assert client.get("/api/session", headers={"Authorization": f"Bearer {token}"}).json() == state
@@ -188,7 +188,7 @@ def test_the_log_names_no_token(ask, room):
 
 
 def test_who_has_a_known_group_is_not_asked_and_unknown_groups_are_refused(make_study, tmp_path):
-    room = open_room(make_study())
+    room = open_sessions(make_study())
     (one,) = invite(room, 1, "non-autistic")
     client = testclient.TestClient(make_app(room))
     headers = {"Authorization": f"Bearer {one.token}"}
@@ -205,7 +205,7 @@ def test_sessions_that_the_study_no_longer_fits_are_told(ask, room, tmp_path):
     room.store.close()
     (tmp_path / "study" / "images" / "03.png").unlink()
     with pytest.raises(StudyError, match=r"images/03\.png is missing, and sessions that have begun show it"):
-        open_room(tmp_path / "study")
+        open_sessions(tmp_path / "study")
 
 
 @pytest.mark.parametrize(
@@ -218,11 +218,11 @@ def test_sessions_that_the_study_no_longer_fits_are_told(ask, room, tmp_path):
 )
 def test_settings_that_make_no_session_are_refused(make_study, settings, told):
     with pytest.raises(StudyError, match=told):
-        open_room(make_study(settings=settings))
+        open_sessions(make_study(settings=settings))
 
 
 def test_every_missing_setting_is_told_at_once(tmp_path):
     (tmp_path / "study.toml").write_text("")
     with pytest.raises(StudyError) as caught:
-        open_room(tmp_path)
+        open_sessions(tmp_path)
     assert len(caught.value.problems) == 3

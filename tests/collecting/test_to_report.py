@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.collecting.database import Store
+from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import read_design
 
 SETTINGS = """
@@ -52,7 +52,7 @@ def test_what_was_collected_becomes_a_report(make_study, take_part):
     folder = make_study(images=12, settings=SETTINGS)
     design, _ = read_design(folder)
     rng = np.random.default_rng(5)
-    with Store(folder / "collected" / "answers.sqlite") as store:
+    with AnswerDatabase(folder / "collected" / "answers.sqlite") as store:
         store.invite(6)
         for number in range(6):
             straight = number == 5

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traitlens.collecting.trials import (
-    Design,
+    SessionDesign,
     counterbalanced,
     find_fault,
     make_steps,
@@ -19,7 +19,7 @@ from traitlens.collecting.trials import (
     upcoming_images,
 )
 
-DESIGN = Design(
+DESIGN = SessionDesign(
     ("a", "b"),
     ("warm", "strong", "critical"),
     tuple(f"{i}.png" for i in range(10)),
@@ -27,7 +27,7 @@ DESIGN = Design(
 )
 
 designs = st.builds(
-    Design,
+    SessionDesign,
     groups=st.sampled_from([(), ("a",), ("a", "b")]),
     traits=st.sampled_from([("warm",), ("warm", "strong"), ("warm", "strong", "critical")]),
     images=st.integers(1, 12).map(lambda n: tuple(f"{i}.png" for i in range(n))),

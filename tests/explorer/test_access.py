@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from traitlens.explorer.access import LARGEST_REQUEST, Gate
+from traitlens.explorer.access import LARGEST_REQUEST, TokenGate
 from traitlens.explorer.served_files import find_file, list_files
 
 PORT, TOKEN = 5000, "right"
@@ -43,7 +43,7 @@ def ask(path="/", headers=OWN, query=b"", bodies=(b"",), kind="http"):
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "headers": pairs, "query_string": query}
-    asyncio.run(Gate(behind, PORT, TOKEN)(scope, receive, send))
+    asyncio.run(TokenGate(behind, PORT, TOKEN)(scope, receive, send))
     return sent
 
 
@@ -115,8 +115,8 @@ def test_a_body_that_is_too_large_is_cut_off():
 def results(tmp_path):
     folder = tmp_path / "results"
     (folder / "figures").mkdir(parents=True)
-    (folder / ".kept").mkdir()
-    for name in ("report.html", "figures/a.svg", ".kept/secret.json", "maps.py", "../study.csv"):
+    (folder / ".cache").mkdir()
+    for name in ("report.html", "figures/a.svg", ".cache/secret.json", "maps.py", "../study.csv"):
         (folder / name).write_text("x")
     (folder / "away.csv").symlink_to(tmp_path / "study.csv")
     return folder
@@ -130,7 +130,7 @@ def test_files_inside_the_results_are_handed_out(results):
 
 @pytest.mark.parametrize(
     "name",
-    ["../study.csv", "figures/../../study.csv", "/etc/passwd", "away.csv", ".kept/secret.json", "maps.py",
+    ["../study.csv", "figures/../../study.csv", "/etc/passwd", "away.csv", ".cache/secret.json", "maps.py",
      "figures", "", "nothing.csv", "a\\..\\b.csv", "a\0.csv", "figures//a.svg"],
 )  # fmt: skip
 def test_nothing_else_is_handed_out(results, name):

@@ -15,7 +15,7 @@ from PIL import Image
 from traitlens import cli, storage
 from traitlens.api import Run
 from traitlens.pipeline import FLOW
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.report import describe_study
 from traitlens.study.reading import Study
 from traitlens.study.simulation import simulate_study
@@ -43,7 +43,7 @@ def fitted(tmp_path_factory):
     run = Run(Study.load(folder))
     assert HOSTILE in run.study.traits
     run.fit()
-    work = Work(run.context, FLOW[-1], engine=None, advance=None)
+    work = StageIO(run.context, FLOW[-1], engine=None, advance=None)
     storage.write_json(run.results / "study.json", describe_study(work))
     storage.write_json(run.results / "provenance.json", {})
     (run.results / "regions.csv").write_text("image,group,trait,region\n")
@@ -234,7 +234,7 @@ def test_the_server_refuses_other_pages_and_other_names(address, name):
 @pytest.mark.parametrize(
     "path",
     ["/results/../../ratings.csv", "/results/%2e%2e/%2e%2e/ratings.csv", "/results/..%2f..%2fratings.csv",
-     "/results//etc/passwd", "/results/.kept/fit.json", "/../../etc/passwd", "/openapi.json"],
+     "/results//etc/passwd", "/results/.cache/fit.json", "/../../etc/passwd", "/openapi.json"],
 )  # fmt: skip
 def test_the_server_hands_out_nothing_outside_the_results(address, path):
     assert request(address, path).status == 404

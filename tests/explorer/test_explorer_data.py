@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.explorer.explorer_data import open_album
+from traitlens.explorer.explorer_data import open_explorer_data
 from traitlens.explorer.face_view import draw_map
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import smooth
@@ -25,11 +25,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def album(folder):
-    return open_album(folder)
+    return open_explorer_data(folder)
 
 
 def test_a_study_is_opened_by_its_results(folder):
-    assert open_album(folder.parent).images == open_album(folder).images
+    assert open_explorer_data(folder.parent).images == open_explorer_data(folder).images
 
 
 def test_a_face_has_its_pixels_ratings_and_maps(album, folder):
@@ -75,7 +75,7 @@ def test_without_readouts_only_the_maps_that_are_there_can_be_chosen(album, tmp_
 
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(TraitlensError, match="is not a results folder"):
-        open_album(tmp_path)
+        open_explorer_data(tmp_path)
 
 
 def test_the_threshold_whitens_what_lies_below_and_leaves_the_rest():

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens.faces.face_check import look_at_faces
+from traitlens.faces.face_check import check_faces
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.problems import StudyError
@@ -72,7 +72,7 @@ def mixed(drawn: Path, tmp_path: Path) -> Path:
 
 
 def test_every_doubtful_image_has_one_line_and_all_are_listed(mixed: Path):
-    done = look_at_faces(mixed, by="sex")
+    done = check_faces(mixed, by="sex")
     told = {problem.file: problem.what for problem in (*done.unreadable, *done.notices)}
     assert len(told) == len(done.unreadable) + len(done.notices)
     expected = {
@@ -119,12 +119,12 @@ def test_faces_command_tells_and_ends_with_2(mixed: Path, monkeypatch, capsys):
 
 def test_what_cannot_be_looked_at_is_told(mixed: Path, tmp_path: Path):
     with pytest.raises(StudyError, match="column 'age' is missing; found: image, sex"):
-        look_at_faces(mixed, by="age")
+        check_faces(mixed, by="age")
     with pytest.raises(StudyError, match="there is no such folder"):
-        look_at_faces(tmp_path / "nowhere")
+        check_faces(tmp_path / "nowhere")
     (mixed / "study.toml").write_text("[faces.regions]\nchin = [152, 500, 377]\nnose = [[1, 2], [3, 4]]\n")
     with pytest.raises(StudyError, match="the points of 'chin' must lie between 0 and 477"):
-        look_at_faces(mixed)
+        check_faces(mixed)
 
 
 def test_landmarks_are_checked_by_another_method(drawn: Path):

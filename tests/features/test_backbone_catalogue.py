@@ -12,7 +12,7 @@ from tests.features.test_custom_backbones import make
 import traitlens
 from traitlens.features.backbone import load_backbone
 from traitlens.features.backbone_catalogue import describe_backbone, describe_backbones
-from traitlens.features.custom_backbones import add_stack
+from traitlens.features.custom_backbones import add_backbone
 from traitlens.problems import TraitlensError, WeightsError
 
 BLOCKED = """
@@ -32,7 +32,7 @@ sys.meta_path.insert(0, Blocker())
 def added(tmp_path, monkeypatch):
     monkeypatch.setenv("TRAITLENS_CACHE", str(tmp_path / "cache"))
     torch.save(make().state_dict(), tmp_path / "mine.pth")
-    add_stack(tmp_path / "mine.pth", "mine", "vgg_face")
+    add_backbone(tmp_path / "mine.pth", "mine", "vgg_face")
     return tmp_path / "cache" / "backbones" / "mine.safetensors"
 
 

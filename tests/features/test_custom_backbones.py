@@ -12,7 +12,7 @@ from torch import nn
 
 from traitlens.features.backbone import load_backbone
 from traitlens.features.backbone_catalogue import describe_backbones
-from traitlens.features.custom_backbones import add_stack, read_stack, stacks_folder
+from traitlens.features.custom_backbones import add_backbone, custom_backbones_folder, read_custom_backbone
 from traitlens.features.preprocessing import PREPROCESSINGS
 from traitlens.features.weights import weights_digest
 from traitlens.problems import TraitlensError, WeightsError
@@ -65,7 +65,7 @@ def test_a_stack_gives_what_the_network_gave_that_it_was_saved_from(suffix, norm
         torch.save({"state_dict": network.state_dict()}, file)
     else:
         save_file(network.state_dict(), file)
-    added = add_stack(file, "mine", "torchvision", "a test")
+    added = add_backbone(file, "mine", "torchvision", "a test")
     backbone = load_backbone("mine")
     assert [tap for tap in backbone.taps if "pool" in tap] == ["block1_pool", "block2_pool", "block3_pool"]
     assert backbone.digest == added.digest == weights_digest(added.tensors)
@@ -88,14 +88,17 @@ def test_names_of_vgg_face_and_of_keras_tell_the_blocks_too(tmp_path):
         }
         torch.save({**state, "fc8.weight": torch.zeros(2, 2)}, tmp_path / "named.pth")
         torch.save(numbered, tmp_path / "numbered.pth")
-        named, like = read_stack(tmp_path / "named.pth"), read_stack(tmp_path / "numbered.pth")
+        named, like = (
+            read_custom_backbone(tmp_path / "named.pth"),
+            read_custom_backbone(tmp_path / "numbered.pth"),
+        )
         assert list(named) == list(like)
         assert weights_digest(named) == weights_digest(like)
 
 
 def test_backbones_are_listed_with_their_input_and_where_they_came_from(tmp_path):
     torch.save(make().state_dict(), tmp_path / "mine.pth")
-    add_stack(tmp_path / "mine.pth", "mine", "vgg_face")
+    add_backbone(tmp_path / "mine.pth", "mine", "vgg_face")
     vgg16, mine = describe_backbones()
     assert vgg16.name == "vgg16"
     assert (mine.name, mine.convolutions, mine.source, mine.here) == ("mine", 6, "mine.pth", True)
@@ -121,7 +124,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 20)
     for name in ("evil.pth", "worse.pth", "whole.pth", "cut.safetensors"):
         with pytest.raises(WeightsError, match="holds no plain tensors"):
-            read_stack(tmp_path / name)
+            read_custom_backbone(tmp_path / name)
     assert not (tmp_path / "was-run").exists()
 
 
@@ -155,23 +158,23 @@ def test_what_is_no_plain_stack_is_refused(change, message, tmp_path):
     change(state)
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=message):
-        add_stack(tmp_path / "other.pth", "other", "caffe")
-    assert not stacks_folder().exists()
+        add_backbone(tmp_path / "other.pth", "other", "caffe")
+    assert not custom_backbones_folder().exists()
 
 
 def test_names_and_inputs_that_cannot_be_are_refused(tmp_path):
     torch.save(make().state_dict(), tmp_path / "mine.pth")
     for name in ("../evil", "vgg16", "Mine", ""):
         with pytest.raises(WeightsError, match="cannot be the name"):
-            add_stack(tmp_path / "mine.pth", name, "caffe")
+            add_backbone(tmp_path / "mine.pth", name, "caffe")
     with pytest.raises(TraitlensError, match="unknown preprocessing 'cafe'; did you mean 'caffe'"):
-        add_stack(tmp_path / "mine.pth", "mine", "cafe")
+        add_backbone(tmp_path / "mine.pth", "mine", "cafe")
 
 
 @pytest.mark.parametrize("fault", ["digest", "channels", "mean", "nothing"])
 def test_a_kept_network_that_was_altered_is_refused(fault, tmp_path):
     torch.save(make().state_dict(), tmp_path / "mine.pth")
-    stack = add_stack(tmp_path / "mine.pth", "mine", "caffe")
+    stack = add_backbone(tmp_path / "mine.pth", "mine", "caffe")
     facts = {"preprocessing": stack.preprocessing.as_dict(), "source": "", "digest": stack.digest}
     changes = {
         "digest": lambda: facts.update(digest="0" * 64),
@@ -181,7 +184,7 @@ def test_a_kept_network_that_was_altered_is_refused(fault, tmp_path):
     }
     changes[fault]()
     tensors = {name: torch.from_numpy(values.copy()) for name, values in stack.tensors.items()}
-    save_file(tensors, stacks_folder() / "mine.safetensors", {"traitlens": json.dumps(facts)})
+    save_file(tensors, custom_backbones_folder() / "mine.safetensors", {"traitlens": json.dumps(facts)})
     with pytest.raises(WeightsError, match=r"mine\.safetensors: is no network that traitlens keeps"):
         load_backbone("mine")
 
@@ -215,5 +218,5 @@ def test_odd_tensors_are_refused_in_one_line(tmp_path, what, state, without):
     state = {name: tensor for name, tensor in state.items() if name != without}
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(WeightsError) as caught:
-        read_stack(tmp_path / "odd.pth")
+        read_custom_backbone(tmp_path / "odd.pth")
     assert len(str(caught.value)) < 2000

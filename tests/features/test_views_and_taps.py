@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traitlens.features.backbone import load_backbone, stack_backbone
+from traitlens.features.backbone import build_backbone, load_backbone
 from traitlens.features.extraction import extract
-from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInput, NetworkInputs
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
@@ -22,7 +22,7 @@ def backbone():
     for name, inputs, outputs in (("block1_conv1", 3, 4), ("block2_conv1", 4, 6)):
         tensors[f"{name}.weight"] = rng.normal(size=(outputs, inputs, 3, 3)).astype(np.float32)
         tensors[f"{name}.bias"] = rng.normal(size=outputs).astype(np.float32)
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+    return build_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def test_views_give_what_the_crop_gives(backbone, images):
 def test_the_way_back_from_a_picture_is_the_transpose_and_keeps_sums(edges, size, mirrored):
     left, top, right, bottom = (edge / 24 for edge in edges)
     view = View("part", (left, top, right, bottom), size)
-    pictures = Pictures([FeatureSpace(TAP, view="part", mirror=True)], {"part": view})
-    picture = Picture("part", mirrored)
+    pictures = NetworkInputs([FeatureSpace(TAP, view="part", mirror=True)], {"part": view})
+    picture = NetworkInput("part", mirrored)
     rng = np.random.default_rng(0)
     maps, masks = rng.normal(size=(2, size[1], size[0])), rng.random((3, 24, 24))
     back = pictures.to_image(maps, picture, (24, 24))

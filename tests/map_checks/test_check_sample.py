@@ -11,14 +11,14 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.map_checks.check_sample import (
     REPEATS,
-    Sample,
-    account_for,
-    associate,
+    CheckSample,
+    associate_regions,
     average_by_region,
+    check_conservation,
     choose_images,
     compare_methods,
-    compare_with_nothing,
-    flip,
+    compare_with_null_maps,
+    flip_pixels,
     methods_compared,
 )
 from traitlens.map_checks.randomisation import random_readouts
@@ -38,7 +38,7 @@ def sample():
     )
     pixels = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     face = np.full((16, 16, 3), 128, np.uint8)
-    return Sample(make_backbone(rng), readouts, ["x.png", "y.png"], pixels, face, "lrp.z_plus")
+    return CheckSample(make_backbone(rng), readouts, ["x.png", "y.png"], pixels, face, "lrp.z_plus")
 
 
 class Counter:
@@ -58,7 +58,7 @@ def test_images_of_one_fold_are_chosen():
 
 def test_every_image_and_readout_is_accounted_for(sample):
     counter = Counter()
-    table = account_for(sample, counter)
+    table = check_conservation(sample, counter)
     assert counter.steps == 2
     assert set(zip(table.image, table.trait, strict=True)) == {
         (image, trait) for image in sample.images for trait in ("warm", "strong")
@@ -68,7 +68,7 @@ def test_every_image_and_readout_is_accounted_for(sample):
 
 def test_null_maps_of_the_true_readouts_are_the_maps(sample):
     counter = Counter()
-    table = compare_with_nothing(sample, lambda seed: sample.readouts, counter)
+    table = compare_with_null_maps(sample, lambda seed: sample.readouts, counter)
     assert counter.steps == 2 * (1 + 3 * REPEATS)
     by_kind = table.groupby("null")["similarity"].mean()
     assert by_kind["permuted ratings"] == pytest.approx(1)
@@ -79,13 +79,13 @@ def test_null_maps_of_the_true_readouts_are_the_maps(sample):
 
 
 def test_dense_readouts_go_without_permuted_ratings(sample):
-    kinds = compare_with_nothing(sample, None, Counter())["null"].unique()
+    kinds = compare_with_null_maps(sample, None, Counter())["null"].unique()
     assert list(kinds) == ["shuffled readout", "shuffled network"]
 
 
 def test_patches_are_flipped_for_each_readout_and_order(sample):
     counter = Counter()
-    table = flip(sample, counter)
+    table = flip_pixels(sample, counter)
     assert counter.steps == 4
     assert len(table) == 2 * 3
     assert np.isfinite(table.gain).all()
@@ -116,12 +116,12 @@ def test_a_region_that_goes_with_the_ratings_is_found():
     targets = pd.DataFrame({"group": "a", "trait": "warm", "image": images, "rating": ratings})
     regions = pd.DataFrame({"group": "a", "trait": "warm", "region": REGIONS, "share": 1 / len(REGIONS)})
     activation = np.stack([average_by_region(one, labels, len(REGIONS)) for one in features])
-    table = associate(activation, REGIONS, images, targets, regions).set_index("region")
+    table = associate_regions(activation, REGIONS, images, targets, regions).set_index("region")
     assert table.association["mouth"] > 0.95
     assert table.association["forehead"] < 3 * table.by_chance["forehead"]
     np.testing.assert_allclose(table.share, 1 / len(REGIONS), rtol=1e-12)
     np.testing.assert_allclose(table.by_chance, 1 / np.sqrt(count - 1), rtol=1e-12)
-    less = associate(activation[1:], REGIONS, images[1:], targets, regions).set_index("region")
+    less = associate_regions(activation[1:], REGIONS, images[1:], targets, regions).set_index("region")
     assert less.by_chance["mouth"] == pytest.approx(1 / np.sqrt(count - 2))
 
 

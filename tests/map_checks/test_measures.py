@@ -21,7 +21,7 @@ from traitlens.map_checks.randomisation import (
     random_readouts,
     randomise_backbone,
 )
-from traitlens.relevance.attribution import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_conservation
 
 
 def as_maps(values):
@@ -32,7 +32,7 @@ def as_maps(values):
 
 
 def test_conservation_accounts_for_everything(backbone, linear, dense, images):
-    table = conservation(explain_with_ledger(backbone, [linear, dense()], images))
+    table = conservation(explain_with_conservation(backbone, [linear, dense()], images))
     assert len(table) == 4
     np.testing.assert_allclose(table.unaccounted, 0, rtol=0, atol=1e-10)
     np.testing.assert_allclose(table.explained, table.prediction - table.reference, rtol=0, atol=0)
@@ -41,7 +41,7 @@ def test_conservation_accounts_for_everything(backbone, linear, dense, images):
 
 def test_predictions_are_those_of_the_ledger(backbone, make_linear, dense, images):
     readouts = [make_linear(POOL, MIDDLE, channels=[7, 5], shapes=[(1, 1), (3, 3)]), dense()]
-    ledger = explain_with_ledger(backbone, readouts, images)
+    ledger = explain_with_conservation(backbone, readouts, images)
     features = extract(backbone, [POOL, MIDDLE], images)
     got = np.transpose([readout.predict(features) for readout in readouts])
     np.testing.assert_allclose(got, ledger.prediction, rtol=1e-5, atol=1e-5)

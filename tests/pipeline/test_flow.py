@@ -82,7 +82,7 @@ def content(results):
     """The content of all results; what was done when, and how long it took, aside."""
     found = {}
     for path in sorted(results.rglob("*")):
-        if path.is_file() and (".kept" not in path.parts or "features" in path.parts):
+        if path.is_file() and (".cache" not in path.parts or "features" in path.parts):
             name = path.relative_to(results).as_posix()
             found[name] = path.read_bytes()
     for name in ("provenance.json", "report.html"):
@@ -314,20 +314,20 @@ def test_every_stage_writes_its_outputs_and_nothing_else(copied):
 def files(results):
     """Result files, without records, locks and the note of the request."""
     names = (path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
-    return {name for name in names if not re.fullmatch(r"\.kept/(\w+\.json|lock.*|origin)", name)}
+    return {name for name in names if not re.fullmatch(r"\.cache/(\w+\.json|lock.*|origin)", name)}
 
 
 def test_a_stage_reads_nothing_that_it_does_not_declare_and_all_that_it_does(copied, monkeypatch):
     from traitlens.pipeline import run as running
 
-    read, real = {}, running.Work
+    read, real = {}, running.StageIO
 
     class Noting(real):
         def __init__(self, context, stage, *rest):
             super().__init__(context, stage, *rest)
             read[stage.name] = self.read_inputs
 
-    monkeypatch.setattr(running, "Work", Noting)
+    monkeypatch.setattr(running, "StageIO", Noting)
     shutil.rmtree(copied / "results")
     run(copied, checks=2)
     for stage in FLOW:
@@ -343,7 +343,7 @@ def test_a_second_run_changes_no_file(study):
     assert after == before
 
 
-KINDS = ["performance.csv", "prepared.zarr", ".kept/features/all/features.npy", "models", "study.json"]
+KINDS = ["performance.csv", "prepared.zarr", ".cache/features/all/features.npy", "models", "study.json"]
 OTHERS = [path for path in ARTIFACTS if path not in KINDS and not path.startswith(("plan", "figures"))]
 
 
@@ -364,7 +364,7 @@ def test_a_flipped_byte_is_noticed_and_made_again(study, copied, path):
     assert content(copied / "results") == content(study / "results")
 
 
-@pytest.mark.parametrize("path", ["predictions.csv", ".kept/features/all/features.npy", "maps.zarr"])
+@pytest.mark.parametrize("path", ["predictions.csv", ".cache/features/all/features.npy", "maps.zarr"])
 def test_a_file_that_is_cut_off_or_missing_stops_no_run(study, copied, path):
     file = copied / "results" / path
     if file.is_dir():
@@ -376,9 +376,9 @@ def test_a_file_that_is_cut_off_or_missing_stops_no_run(study, copied, path):
 
 
 def test_maps_that_were_not_kept_do_not_stop_a_run_that_keeps_them(study, copied, monkeypatch):
-    from traitlens.storage import Blocks
+    from traitlens.storage import BlockStore
 
-    results, real = copied / "results", Blocks.read
+    results, real = copied / "results", BlockStore.read
     edit_settings(copied, ("[comparison]", '[run]\nkeep_maps = "none"\n\n[comparison]'))
 
     def stop(blocks, number):
@@ -387,10 +387,10 @@ def test_maps_that_were_not_kept_do_not_stop_a_run_that_keeps_them(study, copied
         return real(blocks, number)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Blocks, "read", stop)
+        patched.setattr(BlockStore, "read", stop)
         with pytest.raises(KeyboardInterrupt):
             run(copied)
-    assert list((results / ".kept" / "maps").glob("*/*.npz"))
+    assert list((results / ".cache" / "maps").glob("*/*.npz"))
     shutil.copy(study / "study.toml", copied / "study.toml")
     run(copied)
     assert content(results) == content(study / "results")

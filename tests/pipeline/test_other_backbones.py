@@ -68,7 +68,7 @@ def test_layers_that_were_trained_on_are_explained_and_saved_by_a_run(done, tmp_
     tuned.fit()
     models = TraitModels.load(tuned.results / "models")
     assert {readout.tail.layers for readout in models.readouts} == {("block2_conv1", "block2_pool")}
-    assert len(list((tuned.results / ".kept" / "finetune").iterdir())) == 10
+    assert len(list((tuned.results / ".cache" / "finetune").iterdir())) == 10
     pixels = tuned.prepared["pixels"][0].to_numpy()
     first = models.readouts[0]
     maps = explain_face(tuned.backbone, [first], models, pixels, "lrp.alpha_1_beta_0_ignore_bias")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tests.readouts.conftest import SPACE as POOLED
 
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
@@ -17,7 +17,7 @@ from traitlens.readouts.finetune import Tuning, fit_finetune
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.relevance.attribution import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_conservation
 
 SPACE = FeatureSpace(Tap("block1_pool"))
 QUICK = Tuning(rate=3e-3, head_rate=0.02, batch=8, most_epochs=12)
@@ -31,7 +31,7 @@ def backbone():
         weight = rng.normal(size=(outputs, inputs, 3, 3)) / np.sqrt(9 * inputs)
         tensors[f"{name}.weight"] = weight.astype(np.float32)
         tensors[f"{name}.bias"] = np.zeros(outputs, np.float32)
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+    return build_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_maps_are_those_of_the_network_with_the_trained_layers(method, fitted, s
 
 
 def test_relevance_is_conserved_where_the_rule_ignores_biases(fitted, backbone, images):
-    ledger = explain_with_ledger(
+    ledger = explain_with_conservation(
         backbone, fitted.readouts[:2], images[0][:4], "lrp.alpha_1_beta_0_ignore_bias"
     )
     explained = (ledger["prediction"] - ledger["reference"]).to_numpy()

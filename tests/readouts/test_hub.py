@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
@@ -175,7 +175,7 @@ def backbone():
         "block1_conv1.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
         "block1_conv1.bias": rng.normal(size=4).astype(np.float32),
     }
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+    return build_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from tests.report.test_wording import results_with
 from tests.toy_readout import COVARIANCE, Covariance, covariance_registered
 
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.map_checks.randomisation import random_readouts
@@ -17,7 +17,7 @@ from traitlens.problems import TraitlensError
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import METHODS, FitContext, find_readout, register
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.relevance.attribution import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_conservation
 from traitlens.report.wording import describe_methods
 from traitlens.study.settings import ReadoutSettings
 
@@ -35,7 +35,7 @@ def backbone():
         "block1_conv1.weight": rng.normal(0, 0.1, (4, 3, 3, 3)).astype(np.float32),
         "block1_conv1.bias": np.zeros(4, np.float32),
     }
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+    return build_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
 
 
 @pytest.fixture
@@ -66,7 +66,9 @@ def test_it_is_saved_and_loaded(fitted, backbone, pixels, tmp_path):
 
 
 def test_it_is_explained_and_checked(fitted, backbone, pixels):
-    ledger = explain_with_ledger(backbone, fitted.readouts, pixels[:2], "lrp.alpha_1_beta_0_ignore_bias")
+    ledger = explain_with_conservation(
+        backbone, fitted.readouts, pixels[:2], "lrp.alpha_1_beta_0_ignore_bias"
+    )
     explained = ledger["prediction"] - ledger["reference"]
     np.testing.assert_allclose(ledger["pixels"], explained, rtol=0, atol=1e-3 * np.abs(explained).max())
     maps = analyze(backbone, fitted.readouts, pixels[:2])

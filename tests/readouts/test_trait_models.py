@@ -8,7 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from traitlens.digests import digest_file
 from traitlens.faces.canonical_mesh import canonical_mesh
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.regional import RegionalFaces
@@ -30,7 +30,7 @@ def backbone():
     for name, inputs, outputs in (("block1_conv1", 3, 4), ("block2_conv1", 4, 6)):
         tensors[f"{name}.weight"] = rng.normal(size=(outputs, inputs, 3, 3)).astype(np.float32)
         tensors[f"{name}.bias"] = rng.normal(size=outputs).astype(np.float32)
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
+    return build_backbone("tiny", tensors, VGG_CAFFE, "ab" * 32)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_the_card_says_what_it_must(folder):
 
 
 def test_another_backbone_is_refused(models, images, backbone):
-    other = stack_backbone("tiny", {}, VGG_CAFFE, "cd" * 32)
+    other = build_backbone("tiny", {}, VGG_CAFFE, "cd" * 32)
     with pytest.raises(ModelError, match="were fitted on tiny \\(abababababab\\), not on tiny"):
         models.predict(other, images)
 

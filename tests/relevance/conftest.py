@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
@@ -23,7 +23,7 @@ def make_backbone(rng, widths=(("block1", (4, 5)), ("block2", (6, 7)))):
             tensors[f"{name}.weight"] = weight.astype(np.float32)
             tensors[f"{name}.bias"] = (0.1 * rng.normal(size=out)).astype(np.float32)
             channels = out
-    return stack_backbone("tiny", tensors, VGG_CAFFE, "tiny")
+    return build_backbone("tiny", tensors, VGG_CAFFE, "tiny")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from traitlens.features.views import View
 from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
 from traitlens.relevance import backward_steps
-from traitlens.relevance.attribution import Explainer, analyze, explain_with_ledger
+from traitlens.relevance.attribution import Explainer, analyze, explain_with_conservation
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
 from traitlens.relevance.propagation import propagator
 
@@ -52,7 +52,7 @@ def features_of(backbone, image, space, views=None):
 def test_linear_readout_is_explained_whole(backbone, make_linear, images, space, reference):
     shape = features_of(backbone, images[0], space).shape[1:]
     readout = make_linear(space, channels=[shape[0]], shapes=[shape[1:]])
-    ledger = explain_with_ledger(backbone, [readout], images, "lrp.z_plus", reference)
+    ledger = explain_with_conservation(backbone, [readout], images, "lrp.z_plus", reference)
     part = readout.parts[0]
     for place, image in enumerate(images):
         features = {space: features_of(backbone, image, space)}
@@ -71,15 +71,15 @@ def test_linear_readout_is_explained_whole(backbone, make_linear, images, space,
 def test_ledger_adds_up(backbone, make_linear, dense, images):
     linear = make_linear(POOL, MIDDLE, channels=[7, 5], shapes=[(1, 1), (3, 3)])
     for reference in ("mean", "zero", 3.5, [3.0, 4.0]):
-        ledger = explain_with_ledger(backbone, [linear, dense()], images, reference=reference)
+        ledger = explain_with_conservation(backbone, [linear, dense()], images, reference=reference)
         parts = ledger.constant + ledger.pixels + ledger.leaked_in_readout + ledger.leaked_in_backbone
         np.testing.assert_allclose(ledger.prediction - ledger.reference, parts, rtol=0, atol=1e-5)
         np.testing.assert_allclose(ledger.relevance.sum(["x", "y"]), ledger.pixels, rtol=1e-4, atol=1e-4)
 
 
 def test_another_reference_rating_moves_the_constant_alone(backbone, linear, images):
-    mean = explain_with_ledger(backbone, [linear], images)
-    other = explain_with_ledger(backbone, [linear], images, reference=1.5)
+    mean = explain_with_conservation(backbone, [linear], images)
+    other = explain_with_conservation(backbone, [linear], images, reference=1.5)
     np.testing.assert_array_equal(mean.relevance, other.relevance)
     np.testing.assert_allclose(other.constant, linear.mean - 1.5, rtol=0, atol=1e-12)
 
@@ -203,17 +203,17 @@ def test_dense_readout_without_bias_is_conserved_by_z_plus(backbone, dense, imag
         np.abs(readout.fc1_weight), 0 * readout.fc1_bias, np.abs(readout.fc2_weight), 0 * readout.fc2_bias
     )
     plain = replace(plain, space=POOL)
-    ledger = explain_with_ledger(backbone, [plain], images, "lrp.z_plus")
+    ledger = explain_with_conservation(backbone, [plain], images, "lrp.z_plus")
     np.testing.assert_allclose(ledger.pixels, ledger.prediction, rtol=1e-4, atol=1e-5)
 
 
 def test_a_group_as_the_reference(backbone, linear, images):
     other = replace(linear, group="b", mean=3.2)
-    ledger = explain_with_ledger(backbone, [linear, other], images, reference="b")
+    ledger = explain_with_conservation(backbone, [linear, other], images, reference="b")
     np.testing.assert_allclose(ledger.reference, 3.2, rtol=1e-12)
     np.testing.assert_allclose(ledger.constant[:, 0], linear.mean - 3.2, rtol=1e-9)
     np.testing.assert_allclose(ledger.constant[:, 1], 0, atol=1e-12)
-    plain = explain_with_ledger(backbone, [linear, other], images)
+    plain = explain_with_conservation(backbone, [linear, other], images)
     np.testing.assert_array_equal(ledger.relevance, plain.relevance)
 
 

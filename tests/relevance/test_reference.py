@@ -10,7 +10,7 @@ import torch
 from traitlens.features.backbone import load_backbone
 from traitlens.problems import TraitlensError
 from traitlens.readouts.readout import DenseReadout
-from traitlens.relevance.attribution import explain_with_ledger
+from traitlens.relevance.attribution import explain_with_conservation
 
 DATA = (
     Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -63,7 +63,7 @@ def check(backbone, method, count, copies=1):
         with np.load(DATA / f"head_{name}.npz") as file:
             keys = ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
             heads.append(DenseReadout.from_arrays(*(file[key] for key in keys)))
-    got = explain_with_ledger(backbone, heads * copies, images, method)
+    got = explain_with_conservation(backbone, heads * copies, images, method)
     # Plain backgrounds make ties between neighbours in a maximum pooling, and rounding, which differs between
     # processors, decides where relevance goes: some pixels may differ. The flat rule sends relevance there
     # too: iNNvestigate itself comes back to these maps to 8e-4 only on another processor.

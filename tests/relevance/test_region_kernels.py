@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.features.backbone import stack_backbone
+from traitlens.features.backbone import build_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
 from traitlens.features.taps import Tap
 from traitlens.readouts.ridge import fit_ridge
 from traitlens.relevance.attribution import analyze
-from traitlens.relevance.region_operators import RegionOperators, region_kernels
+from traitlens.relevance.region_operators import RegionPropagator, region_kernels
 
 METHOD = "lrp.sequential_preset_a_flat"
 
@@ -24,7 +24,7 @@ def test_region_kernels_times_duals_are_sums_of_maps(mirror):
     for name, (outputs, inputs) in shapes.items():
         tensors[f"{name}.weight"] = rng.normal(0, 0.2, (outputs, inputs, 3, 3)).astype("f4")
         tensors[f"{name}.bias"] = rng.normal(0, 0.1, outputs).astype("f4")
-    backbone = stack_backbone("toy", tensors, VGG_CAFFE, "toy")
+    backbone = build_backbone("toy", tensors, VGG_CAFFE, "toy")
     pixels = rng.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
     space = FeatureSpace(Tap("block2_pool", 2), mirror=mirror)
     features = extract(backbone, [space], pixels)[space]
@@ -34,7 +34,7 @@ def test_region_kernels_times_duals_are_sums_of_maps(mirror):
     masks = np.stack([rng.integers(0, 3, (16, 16)) == region for region in range(3)])
     for readout, dual in zip(fitted.readouts, fitted.duals, strict=True):
         reference = features[dual.rows].mean(0)
-        operators = RegionOperators(backbone, [space], METHOD)
+        operators = RegionPropagator(backbone, [space], METHOD)
         found = [operators.of(image, masks) for image in pixels[:3]]
         rows = region_kernels(found, space, features, reference).transpose("image", ...).to_numpy()
         scale = sum(dual.factors.values())

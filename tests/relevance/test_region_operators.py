@@ -11,7 +11,7 @@ from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.attribution import analyze
 from traitlens.relevance.methods import METHODS, find_method
 from traitlens.relevance.propagation import Propagator
-from traitlens.relevance.region_operators import RegionOperators, region_kernels
+from traitlens.relevance.region_operators import RegionPropagator, region_kernels
 
 LINEAR = sorted(name for name, method in METHODS.items() if method.is_linear)
 
@@ -48,7 +48,7 @@ def test_region_relevance_equals_sums_of_maps(backbone, make_linear, images, mas
         LinearReadout("b", "warm", -1, (LinearPart(POOL, -2 * part.weight, part.reference),), 4.0)
     )
     views = {"eyes": Crop()}
-    operators = RegionOperators(backbone, [POOL, MIDDLE, mirrored, eyes], views=views)
+    operators = RegionPropagator(backbone, [POOL, MIDDLE, mirrored, eyes], views=views)
     maps = analyze(backbone, readouts, images, reference=reference, views=views).values
     for place, image in enumerate(images):
         got = operators.of(image, masks).relevance(readouts, reference)
@@ -63,7 +63,7 @@ def test_kernels_give_the_relevance_of_dual_weights(backbone, images, masks, rng
     dual = rng.normal(size=5)
     weight = np.einsum("j,jcyx->cyx", dual, features - reference)
     readout = LinearReadout("", "", -1, (LinearPart(MIDDLE, weight, reference),), 0.0)
-    operators = RegionOperators(backbone, [MIDDLE])
+    operators = RegionPropagator(backbone, [MIDDLE])
     kernels = region_kernels([operators.of(image, masks) for image in images], MIDDLE, features, reference)
     maps = analyze(backbone, [readout], images).values[0]
     expected = np.einsum("gyx,iyx->gi", masks, maps)
@@ -74,7 +74,7 @@ def test_kernels_give_the_relevance_of_dual_weights(backbone, images, masks, rng
 @pytest.mark.parametrize("method", ["guided_backprop", "smoothgrad", "gradient"])
 def test_methods_without_shares_are_refused(backbone, method):
     with pytest.raises(ValueError, match="no region operator"):
-        RegionOperators(backbone, [POOL], method)
+        RegionPropagator(backbone, [POOL], method)
 
 
 def test_a_space_is_read_once():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from traitlens.problems import TraitlensError
-from traitlens.progress import Silent
+from traitlens.progress import SilentWatcher
 from traitlens.study import fetching
 from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, matches
 from traitlens.study.import_3dsk import import_3dsk
@@ -38,7 +38,7 @@ def fetched(monkeypatch):
     return served, asked
 
 
-class Counting(Silent):
+class Counting(SilentWatcher):
     """Counts the steps of every stage."""
 
     def __init__(self):

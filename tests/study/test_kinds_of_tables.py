@@ -610,9 +610,9 @@ def test_the_mapping_and_ten_rows_are_shown_before_the_yes(place):
 
 
 def test_the_guess_is_shown_when_the_import_is_refused(place):
-    from traitlens.progress import Silent
+    from traitlens.progress import SilentWatcher
 
-    class Notebook(Silent):
+    class Notebook(SilentWatcher):
         def say(self, text):
             said.append(text)
 

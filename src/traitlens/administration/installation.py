@@ -29,7 +29,7 @@ ROOM = 2 * 10**9
 
 
 @dataclass(frozen=True)
-class Finding:
+class InstallationCheck:
     """One thing that was looked at.
 
     Parameters
@@ -47,7 +47,7 @@ class Finding:
     told: str
 
 
-def examine_installation(folder: Path = Path()) -> list[Finding]:
+def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
     """Look at everything that a study needs, without changing anything.
 
     Parameters
@@ -57,7 +57,7 @@ def examine_installation(folder: Path = Path()) -> list[Finding]:
 
     Returns
     -------
-    list of Finding
+    list of InstallationCheck
         In the order in which they matter.
     """
     return [
@@ -70,56 +70,66 @@ def examine_installation(folder: Path = Path()) -> list[Finding]:
     ]
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[InstallationCheck]:
     """Tell the versions of what numbers depend on."""
     system = platform.platform(terse=True)
-    yield Finding(
+    yield InstallationCheck(
         "traitlens", "good", f"{traitlens.__version__} on Python {platform.python_version()}, {system}"
     )
     try:
         told = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-        yield Finding("packages", "good", told)
+        yield InstallationCheck("packages", "good", told)
     except metadata.PackageNotFoundError as error:
-        yield Finding("packages", "bad", f"{error.name} is missing: pip install --force-reinstall traitlens")
+        yield InstallationCheck(
+            "packages", "bad", f"{error.name} is missing: pip install --force-reinstall traitlens"
+        )
 
 
-def _device() -> Finding:
+def _device() -> InstallationCheck:
     """Tell where the network would be run."""
     best = find_device("auto")
     told = f"{best}, {os.cpu_count()} processor cores"
-    return Finding("device", "good", told if best == "cpu" else f"{told}; choose it with --device {best}")
+    return InstallationCheck(
+        "device", "good", told if best == "cpu" else f"{told}; choose it with --device {best}"
+    )
 
 
-def _weights() -> Finding:
+def _weights() -> InstallationCheck:
     """Return whether the network's weights are at hand, and whole."""
     named = os.environ.get(FILE_VARIABLE)
     file = Path(named) if named else cached_weights()
     if not named and not file.exists():
-        return Finding("weights", "missing", "VGG16 is not here yet; 58 MB are fetched when first needed")
+        return InstallationCheck(
+            "weights", "missing", "VGG16 is not here yet; 58 MB are fetched when first needed"
+        )
     try:
         vgg16_weights(file)
     except TraitlensError as error:
         advice = f"correct or unset {FILE_VARIABLE}" if named else "remove the file"
-        return Finding("weights", "bad", f"{error}; {advice}")
-    return Finding("weights", "good", f"VGG16 as Oxford published it, in {file}")
+        return InstallationCheck("weights", "bad", f"{error}; {advice}")
+    return InstallationCheck("weights", "good", f"VGG16 as Oxford published it, in {file}")
 
 
-def _can_write(what: str, folder: Path) -> Finding:
+def _can_write(what: str, folder: Path) -> InstallationCheck:
     """Return whether files can be written, by writing one where the folder or its nearest parent is."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as error:
-        return Finding(what, "bad", f"{folder} cannot be written ({error.strerror}); work elsewhere")
+        return InstallationCheck(
+            what, "bad", f"{folder} cannot be written ({error.strerror}); work elsewhere"
+        )
     told = f"{folder.absolute()} can be written, {free / 10**9:.1f} GB free"
-    return Finding(what, "good" if free > ROOM else "bad", told if free > ROOM else f"{told}; make room")
+    return InstallationCheck(
+        what, "good" if free > ROOM else "bad", told if free > ROOM else f"{told}; make room"
+    )
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[InstallationCheck]:
     """Tell which optional parts are installed."""
     for name, (purpose, modules) in EXTRAS.items():
         if all(find_spec(module) for module in modules):
-            yield Finding(name, "good", f"{purpose}: installed")
+            yield InstallationCheck(name, "good", f"{purpose}: installed")
         else:
-            yield Finding(name, "missing", f"{purpose}: pip install 'traitlens[{name}]'")
+            yield InstallationCheck(name, "missing", f"{purpose}: pip install 'traitlens[{name}]'")

@@ -93,6 +93,6 @@ def examine_results(results: str | Path) -> Status:
         size = sum(size_of(file.of(results)) for file in files)
         seconds = 0.0 if record is None else record.seconds
         stages.append(StageStatus(one.stage.name, one.state, one.reason, seconds, size))
-    blocks = {stage.name: len(list((results / ".kept" / stage.name).glob("*/*.npz"))) for stage in FLOW}
+    blocks = {stage.name: len(list((results / ".cache" / stage.name).glob("*/*.npz"))) for stage in FLOW}
     unfinished = {name: number for name, number in blocks.items() if number}
     return Status(context.study.folder, tuple(stages), unfinished, size_of(results), read_lock(results))

@@ -20,9 +20,9 @@ def doctor(
     """
     from rich.text import Text
 
-    from traitlens.administration.installation import examine_installation
+    from traitlens.administration.installation import check_installation
 
-    findings = examine_installation(folder)
+    findings = check_installation(folder)
     lines = [
         Text.from_markup(f"{MARKS[finding.state]} {finding.what}: {escape(finding.told)}")
         for finding in findings

@@ -26,9 +26,9 @@ def faces(
 
     Example: traitlens faces mystudy --by face_gender
     """
-    from traitlens.faces.face_check import look_at_faces
+    from traitlens.faces.face_check import check_faces
 
-    done = look_at_faces(study, out, by, cross_check, Terminal())
+    done = check_faces(study, out, by, cross_check, Terminal())
     for problem in done.unreadable:
         messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
     for problem in done.notices:

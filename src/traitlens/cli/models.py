@@ -125,8 +125,8 @@ def add_backbone(
 
     Example: traitlens add-backbone vgg19.pth --name vgg19 --input torchvision
     """
-    from traitlens.features.custom_backbones import add_stack
+    from traitlens.features import custom_backbones
 
-    stack = add_stack(file, name, preprocessing, source)
-    facts = {"name": name, "convolutions": len(stack.tensors) // 2, "digest": stack.digest}
-    answer(facts, f"Added: {name} ({len(stack.tensors) // 2} convolutions, weights {stack.digest[:12]})")
+    added = custom_backbones.add_backbone(file, name, preprocessing, source)
+    facts = {"name": name, "convolutions": len(added.tensors) // 2, "digest": added.digest}
+    answer(facts, f"Added: {name} ({len(added.tensors) // 2} convolutions, weights {added.digest[:12]})")

@@ -38,10 +38,10 @@ def serve(
     """
     from traitlens.collecting.server import LOOPBACK
     from traitlens.collecting.server import serve as answer_requests
-    from traitlens.collecting.session_manager import invite, open_room
+    from traitlens.collecting.session_manager import invite, open_sessions
 
-    room = open_room(study, Terminal())
-    everybody = invite(room, participants, group)
+    sessions = open_sessions(study, Terminal())
+    everybody = invite(sessions, participants, group)
     shown = "localhost" if host in LOOPBACK else host
     links = {one.id: f"http://{shown}:{port}/#{one.token}" for one in everybody}
     if host not in LOOPBACK:
@@ -54,7 +54,7 @@ def serve(
     if not lines:
         lines = ["There is no participant yet: add them with --participants NUMBER."]
     answer({"links": links}, *lines, "Give each participant a link of their own. Stop with Ctrl-C.")
-    answer_requests(room, host, port)
+    answer_requests(sessions, host, port)
 
 
 @rate.command()

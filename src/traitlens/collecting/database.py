@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from traitlens.collecting.database_recovery import is_damaged, rescue
-from traitlens.collecting.trials import Step
+from traitlens.collecting.trials import SessionStep
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
@@ -119,7 +119,7 @@ class OutOfTurn(Exception):
     """The step is not the one that the participant is at; nothing was changed."""
 
 
-class Store:
+class AnswerDatabase:
     """The answers of a study.
 
     Parameters
@@ -130,7 +130,7 @@ class Store:
     Examples
     --------
     >>> import tempfile
-    >>> with Store(Path(tempfile.mkdtemp()) / "answers.sqlite") as store:
+    >>> with AnswerDatabase(Path(tempfile.mkdtemp()) / "answers.sqlite") as store:
     ...     [participant.id for participant in store.invite(2)]
     ['P001', 'P002']
     """
@@ -149,12 +149,12 @@ class Store:
             problem = Problem(f"cannot be opened ({error})", "check the disk and the file", str(path))
             raise TraitlensError(problem) from error
         self.path = path
-        self._sessions: dict[str, tuple[Step, ...]] = {}
+        self._sessions: dict[str, tuple[SessionStep, ...]] = {}
         self._jobs: SimpleQueue[tuple[Job, Future] | None] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="answers", daemon=True)
         self._writer.start()
 
-    def __enter__(self) -> "Store":
+    def __enter__(self) -> "AnswerDatabase":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -330,7 +330,7 @@ class Store:
         row = self._reading.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
         return None if row is None else _participant(row)
 
-    def steps(self, participant: str) -> tuple[Step, ...] | None:
+    def steps(self, participant: str) -> tuple[SessionStep, ...] | None:
         """Give the session that was laid out for a participant.
 
         Parameters
@@ -340,7 +340,7 @@ class Store:
 
         Returns
         -------
-        tuple of Step or None
+        tuple of SessionStep or None
             None before the group is known.
         """
         if participant not in self._sessions:
@@ -350,7 +350,7 @@ class Store:
                 return None
             try:
                 self._sessions[participant] = tuple(
-                    Step(**{**step, "traits": tuple(step["traits"])}) for step in json.loads(row[0])
+                    SessionStep(**{**step, "traits": tuple(step["traits"])}) for step in json.loads(row[0])
                 )
             except (ValueError, TypeError, KeyError, RecursionError) as error:
                 advice = f"delete the participant: traitlens rate withdraw STUDY {participant}"
@@ -421,7 +421,7 @@ def move_on(participant: str, step: int) -> Job[None]:
     Returns
     -------
     callable
-        For :meth:`Store.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
     """
 
     def job(connection: sqlite3.Connection) -> None:
@@ -436,7 +436,7 @@ def move_on(participant: str, step: int) -> Job[None]:
 
 
 def join_group(
-    participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[Step]]
+    participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
 ) -> Job[None]:
     """Make the job that lays out a participant's session, once the group is known.
 
@@ -454,7 +454,7 @@ def join_group(
     Returns
     -------
     callable
-        For :meth:`Store.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
     """
 
     def job(connection: sqlite3.Connection) -> None:
@@ -470,7 +470,7 @@ def join_group(
     return job
 
 
-def give_answer(participant: str, number: int, step: Step, answer: Answer) -> Job[None]:
+def give_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
     """Make the job that keeps an answer and marks its step as done.
 
     Parameters
@@ -479,7 +479,7 @@ def give_answer(participant: str, number: int, step: Step, answer: Answer) -> Jo
         Who.
     number : int
         The number of the step, from 0; it must be the present one.
-    step : Step
+    step : SessionStep
         What was asked.
     answer : Answer
         What was answered.
@@ -487,7 +487,7 @@ def give_answer(participant: str, number: int, step: Step, answer: Answer) -> Jo
     Returns
     -------
     callable
-        For :meth:`Store.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
     """
 
     def job(connection: sqlite3.Connection) -> None:

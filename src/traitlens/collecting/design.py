@@ -7,12 +7,12 @@ from typing import Any
 
 from PIL import Image
 
-from traitlens.collecting.trials import Design
+from traitlens.collecting.trials import SessionDesign
 from traitlens.digests import digest_file
 from traitlens.faces.images import load_image
 from traitlens.problems import Problem, StudyError, TraitlensError
-from traitlens.progress import Silent, Watcher
-from traitlens.storage import write_whole
+from traitlens.progress import SilentWatcher, Watcher
+from traitlens.storage import atomic_write
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
@@ -39,7 +39,7 @@ PRACTICE_SEED = 271828
 """Seed of the faces that are drawn for practice."""
 
 
-def read_design(folder: Path) -> tuple[Design, Settings]:
+def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     """Read from a study how its sessions shall be.
 
     Parameters
@@ -49,7 +49,7 @@ def read_design(folder: Path) -> tuple[Design, Settings]:
 
     Returns
     -------
-    design : Design
+    design : SessionDesign
         What every session has in common.
     settings : Settings
         All settings of the study.
@@ -80,7 +80,7 @@ def read_design(folder: Path) -> tuple[Design, Settings]:
     practice = _practice_files(folder)
     names = [PRACTICE + path.name for path in practice] or [f"{DRAWN}{i + 1}" for i in range(asked.practice)]
     low, high = settings.scale
-    design = Design(
+    design = SessionDesign(
         settings.groups,
         settings.traits,
         tuple(images),
@@ -125,12 +125,12 @@ def _practice_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def describe_scale(design: Design) -> dict[str, Any]:
+def describe_scale(design: SessionDesign) -> dict[str, Any]:
     """Describe what a page needs to know of the scale and of the groups.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
 
     Returns
@@ -150,7 +150,7 @@ def describe_scale(design: Design) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class ShownFaces:
+class Stimuli:
     """The faces as participants see them, by number.
 
     Parameters
@@ -180,21 +180,21 @@ class ShownFaces:
         return self.names.index(name)
 
 
-def show_faces(folder: Path, design: Design, watcher: Watcher | None = None) -> ShownFaces:
+def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None = None) -> Stimuli:
     """Make the files that are shown: upright, in sRGB, no larger than a screen needs, without metadata.
 
     Parameters
     ----------
     folder : Path
         The study's folder; the files lie in `collected/shown`, and are made where they are missing.
-    design : Design
+    design : SessionDesign
         Which images.
     watcher : Watcher, optional
         Who is told of the progress.
 
     Returns
     -------
-    ShownFaces
+    Stimuli
         The faces.
 
     Raises
@@ -206,7 +206,7 @@ def show_faces(folder: Path, design: Design, watcher: Watcher | None = None) -> 
     names = (*design.images, *design.practice_images)
     files: list[Path] = []
     problems: list[Problem] = []
-    with (watcher or Silent()).stage("Preparing faces", len(names)) as advance:
+    with (watcher or SilentWatcher()).stage("Preparing faces", len(names)) as advance:
         for name in names:
             try:
                 files.append(_show(Path(folder), shown, name))
@@ -215,7 +215,7 @@ def show_faces(folder: Path, design: Design, watcher: Watcher | None = None) -> 
             advance(1)
     if problems:
         raise StudyError(problems)
-    return ShownFaces(names, tuple(files))
+    return Stimuli(names, tuple(files))
 
 
 def _show(folder: Path, shown: Path, name: str) -> Path:
@@ -238,5 +238,5 @@ def _show(folder: Path, shown: Path, name: str) -> Path:
 
 def _save(image: Image.Image, target: Path) -> None:
     """Write a JPEG without visible loss."""
-    with write_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         image.save(temporary, "JPEG", quality=95, subsampling=0)

@@ -10,13 +10,13 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traitlens.collecting.design import EVERYONE, describe_scale, read_design, show_faces
+from traitlens.collecting.design import EVERYONE, describe_scale, prepare_stimuli, read_design
 from traitlens.collecting.translations import read_texts
-from traitlens.collecting.trials import Design, Step, make_steps, opening
+from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 PAGES = Path(__file__).parent / "pages"
 SCRIPT = "dist/index.browser.min.js"
@@ -86,7 +86,7 @@ def write_experiment(
         raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
     design, settings = read_design(folder)
     texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
-    faces = show_faces(folder, design, watcher)
+    faces = prepare_stimuli(folder, design, watcher)
     groups = design.groups or (EVERYONE,)
     sessions = {group: [make_steps(design, group, place) for place in range(orders)] for group in groups}
     content = {
@@ -104,7 +104,7 @@ def write_experiment(
             for group, kept in sessions.items()
         },
     }
-    with write_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         (temporary / "faces").mkdir(parents=True)
         for number, path in enumerate(faces.files):
             shutil.copyfile(path, temporary / "faces" / f"{number}.jpg")
@@ -142,7 +142,7 @@ def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, st
     return Path(scripts) / SCRIPT, ""
 
 
-def _pack(step: Step, design: Design, images: tuple[str, ...]) -> list[object]:
+def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
     """Write a step as numbers: kind, traits, image, repeat, wanted."""
     image = None if step.image is None else images.index(step.image)
     return [step.kind, [design.traits.index(trait) for trait in step.traits], image, step.repeat, step.wanted]

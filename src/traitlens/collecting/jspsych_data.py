@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from traitlens.collecting.trials import RATED, Design, find_fault, is_device, nearest_answer
+from traitlens.collecting.trials import RATED, SessionDesign, find_fault, is_device, nearest_answer
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_cells
 
@@ -23,7 +23,7 @@ MOST_STEPS = 100_000
 
 
 def read_experiment(
-    files: Sequence[Path], design: Design, languages: Collection[str], taken: Collection[str] = ()
+    files: Sequence[Path], design: SessionDesign, languages: Collection[str], taken: Collection[str] = ()
 ) -> list[dict[str, Any]]:
     """Read what the jsPsych experiment saved.
 
@@ -31,7 +31,7 @@ def read_experiment(
     ----------
     files : sequence of Path
         Files (JSON or CSV), or folders of them.
-    design : Design
+    design : SessionDesign
         The design that the answers must agree with.
     languages : collection of str
         The languages of the study.
@@ -41,8 +41,8 @@ def read_experiment(
     Returns
     -------
     list of dict
-        Answers, as :meth:`~traitlens.collecting.database.Store.answers` gives them; a step that stands in two
-        files of one participant, as where data were saved twice, counts once.
+        Answers, as :meth:`~traitlens.collecting.database.AnswerDatabase.answers` returns them; a step
+        that occurs in two files of one participant (data saved twice) counts once.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def _list(given: Path) -> list[Path]:
 
 
 def _read(
-    path: Path, design: Design, languages: Collection[str], problems: list[Problem]
+    path: Path, design: SessionDesign, languages: Collection[str], problems: list[Problem]
 ) -> list[tuple[int, dict[str, Any]]]:
     """Read the rated steps of one file."""
     cells = read_cells(path).astype(str)
@@ -101,7 +101,9 @@ def _read(
     return answers
 
 
-def _answer(row: pd.Series, design: Design, languages: Collection[str]) -> tuple[dict[str, Any], str | None]:
+def _answer(
+    row: pd.Series, design: SessionDesign, languages: Collection[str]
+) -> tuple[dict[str, Any], str | None]:
     """Read and check one answer."""
     moved = {"true": True, "false": False}.get(row["moved"].strip().lower())
     try:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from traitlens.collecting.database import Store
+from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED, read_design
 from traitlens.collecting.translations import read_texts
-from traitlens.collecting.trials import Design, make_steps, passes_check, progress
+from traitlens.collecting.trials import SessionDesign, make_steps, passes_check, progress
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.storage import write_table
@@ -21,7 +21,7 @@ COLUMNS = [RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT, RT, MOVED, TIME, DEVICE, 
 """The columns of ratings that were collected: `rt` in milliseconds, `time` in UTC."""
 
 
-def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: Design) -> pd.DataFrame:
+def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign) -> pd.DataFrame:
     """Lay answers out as a table of ratings.
 
     Parameters
@@ -29,7 +29,7 @@ def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: Design) -> pd
     answers : sequence of mapping
         participant, group, kind, trait, image, repeat, wanted, rating, moved, rt, time, device, language.
         Practice is left out; attention checks become the column `checks_passed`.
-    design : Design
+    design : SessionDesign
         The design that they were given under.
 
     Returns
@@ -95,7 +95,7 @@ def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFram
     answers: list[dict[str, Any]] = []
     taken: set[str] = set()
     if path.exists():
-        with Store(path) as store:
+        with AnswerDatabase(path) as store:
             answers += store.answers()
             taken = {one.id for one in store.participants()}
     languages = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
@@ -161,7 +161,7 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
     path = folder / COLLECTED / "answers.sqlite"
     rows = []
     if path.exists():
-        with Store(path) as store:
+        with AnswerDatabase(path) as store:
             for one in store.participants():
                 steps = store.steps(one.id) or make_steps(design, known=one.group)
                 done, total = progress(steps, one.position)
@@ -194,7 +194,7 @@ def withdraw_participant(folder: Path, participant: str) -> int:
     path = Path(folder) / COLLECTED / "answers.sqlite"
     if not path.exists():
         raise StudyError(Problem("nothing was collected yet", "name the study's folder", str(folder)))
-    with Store(path) as store:
+    with AnswerDatabase(path) as store:
         deleted = store.withdraw(participant)
     with (path.parent / "withdrawals.log").open("a", encoding="utf-8") as log:
         log.write(f"{datetime.now(UTC).date()} one participant withdrew; all answers were deleted\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from traitlens.collecting.database import OutOfTurn, Participant
 from traitlens.collecting.design import describe_scale
-from traitlens.collecting.session_manager import Refused, Room
+from traitlens.collecting.session_manager import RequestRefused, SessionManager
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ HEADERS = {
 }
 
 
-def make_app(room: Room) -> "Starlette":
+def make_app(sessions: SessionManager) -> "Starlette":
     """Make the web application of a room.
 
     Parameters
     ----------
-    room : Room
+    sessions : SessionManager
         What its answers are made of.
 
     Returns
@@ -68,9 +68,9 @@ def make_app(room: Room) -> "Starlette":
     def who(request: "Request") -> Participant:
         """Find whose token was sent."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        found = room.store.find(token.strip().lower()) if kind == "Bearer" and len(token) < 40 else None
+        found = sessions.store.find(token.strip().lower()) if kind == "Bearer" and len(token) < 40 else None
         if found is None:
-            raise Refused(401, "the token is unknown")
+            raise RequestRefused(401, "the token is unknown")
         return found
 
     async def page(request: "Request") -> "Response":
@@ -78,37 +78,37 @@ def make_app(room: Room) -> "Starlette":
         return Response(_page(name), media_type=kind)
 
     async def texts(_request: "Request") -> "Response":
-        return JSONResponse({"texts": room.texts, "scale": describe_scale(room.design)})
+        return JSONResponse({"texts": sessions.texts, "scale": describe_scale(sessions.design)})
 
     async def session(request: "Request") -> "Response":
-        return JSONResponse(room.state(who(request)))
+        return JSONResponse(sessions.state(who(request)))
 
     async def face(request: "Request") -> "Response":
         who(request)
         number = request.path_params["number"]
-        if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= len(room.faces.files):
-            raise Refused(404, "there is no such face")
-        return FileResponse(room.faces.files[int(number)], media_type="image/jpeg")
+        if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= len(sessions.faces.files):
+            raise RequestRefused(404, "there is no such face")
+        return FileResponse(sessions.faces.files[int(number)], media_type="image/jpeg")
 
     async def answer(request: "Request") -> "Response":
         participant = who(request)
         body = _parse(await _read_body(request))
         if body.get("participant") != participant.id:
-            raise Refused(403, "the token is another participant's")
+            raise RequestRefused(403, "the token is another participant's")
         try:
-            await asyncio.wrap_future(room.store.submit(room.job(participant, body)))
+            await asyncio.wrap_future(sessions.store.submit(sessions.job(participant, body)))
         except OutOfTurn:
-            state = room.state(who(request))
-            raise Refused(409, "sent twice at the same time", state) from None
-        return JSONResponse(room.state(who(request)))
+            state = sessions.state(who(request))
+            raise RequestRefused(409, "sent twice at the same time", state) from None
+        return JSONResponse(sessions.state(who(request)))
 
     async def refuse(request: "Request", error: Exception) -> "Response":
         """Refuse, say so in the log, and tell where the participant is."""
-        assert isinstance(error, Refused)
+        assert isinstance(error, RequestRefused)
         client = request.client.host if request.client else "?"
         # Escaped, so that no request can inject lines or control codes into the log.
         told = (request.method[:16], request.url.path[:80], client, error.reason)
-        room.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
+        sessions.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
         content = {"refused": error.reason, "state": error.state}
         return JSONResponse(
             content, error.status, headers={"Connection": "close"} if error.status == 413 else None
@@ -117,7 +117,7 @@ def make_app(room: Room) -> "Starlette":
     async def refuse_address(request: "Request", error: Exception) -> "Response":
         """Refuse an address or a method that there is none of."""
         assert isinstance(error, HTTPException)
-        return await refuse(request, Refused(error.status_code, error.detail))
+        return await refuse(request, RequestRefused(error.status_code, error.detail))
 
     routes = [
         *(Route(path, page) for path in PAGES),
@@ -126,7 +126,7 @@ def make_app(room: Room) -> "Starlette":
         Route("/api/faces/{number}", face),
         Route("/api/answer", answer, methods=["POST"]),
     ]
-    app = Starlette(routes=routes, exception_handlers={Refused: refuse, HTTPException: refuse_address})
+    app = Starlette(routes=routes, exception_handlers={RequestRefused: refuse, HTTPException: refuse_address})
     app.add_middleware(_SafeHeaders)
     return app
 
@@ -158,15 +158,15 @@ async def _read_body(request: "Request") -> bytes:
 
     length = request.headers.get("content-length", "0")
     if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
-        raise Refused(413, "more was sent than an answer may have")
+        raise RequestRefused(413, "more was sent than an answer may have")
     body = b""
     try:
         async for part in request.stream():
             body += part
             if len(body) > LONGEST_BODY:
-                raise Refused(413, "more was sent than an answer may have")
+                raise RequestRefused(413, "more was sent than an answer may have")
     except ClientDisconnect:
-        raise Refused(400, "the connection ended before the answer did") from None
+        raise RequestRefused(400, "the connection ended before the answer did") from None
     return body
 
 
@@ -175,18 +175,18 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refused(400, "what was sent is no JSON") from None
+        raise RequestRefused(400, "what was sent is no JSON") from None
     if not isinstance(value, dict):
-        raise Refused(400, "what was sent is no JSON object")
+        raise RequestRefused(400, "what was sent is no JSON object")
     return value
 
 
-def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
+def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Answer requests until interrupted.
 
     Parameters
     ----------
-    room : Room
+    sessions : SessionManager
         What the answers are made of; its store is closed at the end.
     host : str, default "127.0.0.1"
         The address to listen at; only this computer reaches the default one.
@@ -208,7 +208,7 @@ def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
     except ImportError as error:
         what = f"collecting ratings needs a package that is not installed ({error.name})"
         raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
-    app = make_app(room)
+    app = make_app(sessions)
     if host in LOOPBACK:
         # Pages of other sites must not reach a session by a name that leads here.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
@@ -219,12 +219,18 @@ def serve(room: Room, host: str = "127.0.0.1", port: int = 8080) -> None:
             listening.bind((host, port))
             LimitedProtocol.most = most_connections()
             config = uvicorn.Config(
-                Guard(app, room.log), http=LimitedProtocol, ws="none", log_level="critical", access_log=False,
-                server_header=False, lifespan="off", h11_max_incomplete_event_size=LONGEST_HEAD,
-            )  # fmt: skip
+                Guard(app, sessions.log),
+                http=LimitedProtocol,
+                ws="none",
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                h11_max_incomplete_event_size=LONGEST_HEAD,
+            )
             uvicorn.Server(config).run(sockets=[listening])
     except OSError as error:
         what = f"{host}:{port} cannot be listened at ({error.strerror})"
         raise TraitlensError(Problem(what, "choose another --port")) from error
     finally:
-        room.store.close()
+        sessions.store.close()

@@ -9,13 +9,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from traitlens.collecting.database import Answer, Job, Participant, Store, give_answer, join_group, move_on
-from traitlens.collecting.design import COLLECTED, EVERYONE, ShownFaces, read_design, show_faces
+from traitlens.collecting.database import (
+    Answer,
+    AnswerDatabase,
+    Job,
+    Participant,
+    give_answer,
+    join_group,
+    move_on,
+)
+from traitlens.collecting.design import COLLECTED, EVERYONE, Stimuli, prepare_stimuli, read_design
 from traitlens.collecting.translations import Texts, read_texts
 from traitlens.collecting.trials import (
     RATED,
-    Design,
-    Step,
+    SessionDesign,
+    SessionStep,
     find_fault,
     is_device,
     make_steps,
@@ -31,7 +39,7 @@ USUAL_SECONDS = 6.0
 """How long a trial takes before it is known of a participant."""
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that changes nothing.
 
     Parameters
@@ -52,30 +60,30 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Room:
+class SessionManager:
     """Everything that the answers to requests are made of.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         What every session has in common.
     texts : dict
         Language -> texts.
-    faces : ShownFaces
+    faces : Stimuli
         The faces that are shown.
-    store : Store
+    store : AnswerDatabase
         The answers.
     log : Logger
         Is told of every refused request.
     """
 
-    design: Design
+    design: SessionDesign
     texts: dict[str, Texts]
-    faces: ShownFaces
-    store: Store
+    faces: Stimuli
+    store: AnswerDatabase
     log: logging.Logger
 
-    def steps(self, participant: Participant) -> tuple[Step, ...]:
+    def steps(self, participant: Participant) -> tuple[SessionStep, ...]:
         """Give a participant's steps.
 
         Parameters
@@ -85,7 +93,7 @@ class Room:
 
         Returns
         -------
-        tuple of Step
+        tuple of SessionStep
             The whole session; before the group is known, its opening.
         """
         return self.store.steps(participant.id) or opening(self.design, participant.group)
@@ -129,7 +137,7 @@ class Room:
             "ahead": [self.faces.number(name) for name in upcoming_images(steps, position)],
         }
 
-    def _minutes_left(self, participant: Participant, steps: tuple[Step, ...]) -> int:
+    def _minutes_left(self, participant: Participant, steps: tuple[SessionStep, ...]) -> int:
         """Estimate the minutes left from how long the latest answers took."""
         left = sum(step.kind in RATED for step in steps[participant.position :])
         times = self.store.recent_times(participant.id) if participant.begun else []
@@ -153,18 +161,18 @@ class Room:
 
         Raises
         ------
-        Refused
+        RequestRefused
             If the step is over or yet to come, or the answer does not count.
         """
         steps, position = self.steps(participant), participant.position
         number = body.get("step")
         if isinstance(number, bool) or not isinstance(number, int):
-            raise Refused(422, "the step is not a number")
+            raise RequestRefused(422, "the step is not a number")
         if number != position:
-            raise Refused(409, f"step {number} while at {position}", self.state(participant))
+            raise RequestRefused(409, f"step {number} while at {position}", self.state(participant))
         step = steps[position]
         if step.kind == "end":
-            raise Refused(409, "the session is over", self.state(participant))
+            raise RequestRefused(409, "the session is over", self.state(participant))
         if step.kind in RATED:
             return give_answer(participant.id, position, step, self._answer(body))
         last_before = not participant.begun and position == len(steps) - 1
@@ -176,13 +184,13 @@ class Room:
             participant.id, position, group, lambda place: make_steps(self.design, group, place, known)
         )
 
-    def _group(self, step: Step, body: Mapping[str, Any]) -> str:
+    def _group(self, step: SessionStep, body: Mapping[str, Any]) -> str:
         """Read the group that was chosen, or the only one that there is."""
         if step.kind != "group":
             return self.design.groups[0] if self.design.groups else EVERYONE
         group = body.get("group")
         if not isinstance(group, str) or group not in self.design.groups:
-            raise Refused(422, "there is no such group")
+            raise RequestRefused(422, "there is no such group")
         return group
 
     def _answer(self, body: Mapping[str, Any]) -> Answer:
@@ -190,17 +198,17 @@ class Room:
         moved, device, language = body.get("moved"), body.get("device"), body.get("language")
         fault = find_fault(self.design, body.get("rating"), body.get("rt"), moved)
         if fault is not None:
-            raise Refused(422, fault)
+            raise RequestRefused(422, fault)
         if not is_device(device):
-            raise Refused(422, "the device is not described")
+            raise RequestRefused(422, "the device is not described")
         if not isinstance(language, str) or language not in self.texts:
-            raise Refused(422, "there is no such language")
+            raise RequestRefused(422, "there is no such language")
         moved = moved if self.design.answer == "slider" else None
         rating = nearest_answer(self.design, body["rating"])
         return Answer(rating, float(body["rt"]), moved, device, language)
 
 
-def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
+def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManager:
     """Prepare everything for a study's sessions.
 
     Parameters
@@ -212,8 +220,8 @@ def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
 
     Returns
     -------
-    Room
-        The room; its store must be closed.
+    SessionManager
+        The sessions; their store must be closed.
 
     Raises
     ------
@@ -223,8 +231,8 @@ def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
     folder = Path(folder)
     design, settings = read_design(folder)
     texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
-    faces = show_faces(folder, design, watcher)
-    store = Store(folder / COLLECTED / "answers.sqlite")
+    faces = prepare_stimuli(folder, design, watcher)
+    store = AnswerDatabase(folder / COLLECTED / "answers.sqlite")
     try:
         problems = [*_sessions_that_no_longer_fit(store, design, faces), *_changed_questions(store, design)]
         if problems:
@@ -232,10 +240,12 @@ def open_room(folder: Path, watcher: Watcher | None = None) -> Room:
     except TraitlensError:
         store.close()
         raise
-    return Room(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
+    return SessionManager(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
 
 
-def _sessions_that_no_longer_fit(store: Store, design: Design, faces: ShownFaces) -> list[Problem]:
+def _sessions_that_no_longer_fit(
+    store: AnswerDatabase, design: SessionDesign, faces: Stimuli
+) -> list[Problem]:
     """Find sessions that were begun and show what the study no longer has."""
     images, traits = set(faces.names), set(design.traits)
     missing: set[str] = set()
@@ -254,7 +264,7 @@ def _sessions_that_no_longer_fit(store: Store, design: Design, faces: ShownFaces
     ]
 
 
-def _changed_questions(store: Store, design: Design) -> list[Problem]:
+def _changed_questions(store: AnswerDatabase, design: SessionDesign) -> list[Problem]:
     """Find out whether the scale is another than when sessions began: answers would mean different things."""
     now = f"{design.low:g} to {design.high:g} in steps of {design.step:g} by {design.answer}"
     begun = any(participant.begun for participant in store.participants())
@@ -275,13 +285,13 @@ def _open_log(path: Path) -> logging.Logger:
     return log
 
 
-def invite(room: Room, number: int, group: str | None = None) -> list[Participant]:
+def invite(sessions: SessionManager, number: int, group: str | None = None) -> list[Participant]:
     """See to it that there are so many participants.
 
     Parameters
     ----------
-    room : Room
-        The room.
+    sessions : SessionManager
+        The sessions.
     number : int
         How many there shall be in all.
     group : str, optional
@@ -297,9 +307,9 @@ def invite(room: Room, number: int, group: str | None = None) -> list[Participan
     TraitlensError
         If the study has no such group.
     """
-    groups = room.design.groups
+    groups = sessions.design.groups
     if group is not None and group not in (groups or (EVERYONE,)):
-        room.store.close()
+        sessions.store.close()
         raise unknown_choice("group", group, groups or (EVERYONE,))
-    there = room.store.participants()
-    return there + room.store.invite(max(number - len(there), 0), group)
+    there = sessions.store.participants()
+    return there + sessions.store.invite(max(number - len(there), 0), group)

@@ -23,7 +23,7 @@ NEAR = 0.05
 
 
 @dataclass(frozen=True)
-class Design:
+class SessionDesign:
     """What every session of a study has in common.
 
     Parameters
@@ -66,7 +66,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Step:
+class SessionStep:
     """One page of a session.
 
     Parameters
@@ -90,31 +90,33 @@ class Step:
     wanted: float | None = None
 
 
-def opening(design: Design, known: str | None = None) -> tuple[Step, ...]:
+def opening(design: SessionDesign, known: str | None = None) -> tuple[SessionStep, ...]:
     """List the steps before the session is laid out.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
     known : str, optional
         The participant's group, where it is known beforehand.
 
     Returns
     -------
-    tuple of Step
+    tuple of SessionStep
         Consent, and the question for the group where it must be asked.
     """
     asks = known is None and len(design.groups) > 1
-    return (Step("consent"), Step("group")) if asks else (Step("consent"),)
+    return (SessionStep("consent"), SessionStep("group")) if asks else (SessionStep("consent"),)
 
 
-def make_steps(design: Design, group: str = "", place: int = 0, known: str | None = None) -> tuple[Step, ...]:
+def make_steps(
+    design: SessionDesign, group: str = "", place: int = 0, known: str | None = None
+) -> tuple[SessionStep, ...]:
     """Lay out the whole session of one participant.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
     group : str
         The participant's group.
@@ -125,12 +127,12 @@ def make_steps(design: Design, group: str = "", place: int = 0, known: str | Non
 
     Returns
     -------
-    tuple of Step
+    tuple of SessionStep
         From consent to the end page.
 
     Examples
     --------
-    >>> design = Design(("a", "b"), ("warm",), ("1.png", "2.png"), repeats=0.5, practice=0, checks=0)
+    >>> design = SessionDesign(("a", "b"), ("warm",), ("1.png", "2.png"), repeats=0.5, practice=0, checks=0)
     >>> [step.kind for step in make_steps(design)]
     ['consent', 'group', 'instructions', 'block', 'trial', 'trial', 'trial', 'end']
     """
@@ -139,7 +141,7 @@ def make_steps(design: Design, group: str = "", place: int = 0, known: str | Non
     blocks = _blocks(design, place, rng)
     trials = [step for block in blocks for step in block[1:]]
     checked = _spread_checks(design, len(trials), rng)
-    steps = [*opening(design, known), Step("instructions"), *_practice(design, rng)]
+    steps = [*opening(design, known), SessionStep("instructions"), *_practice(design, rng)]
     done = 0
     for block in blocks:
         steps.append(block[0])
@@ -148,8 +150,8 @@ def make_steps(design: Design, group: str = "", place: int = 0, known: str | Non
             done += 1
             steps += [replace(check, traits=trial.traits) for check in checked.get(done, ())]
             if _pauses(design.pause_after, index, len(block) - 1):
-                steps.append(Step("pause"))
-    return (*steps, Step("end"))
+                steps.append(SessionStep("pause"))
+    return (*steps, SessionStep("end"))
 
 
 def _pauses(pause_after: int, index: int, total: int) -> bool:
@@ -157,66 +159,68 @@ def _pauses(pause_after: int, index: int, total: int) -> bool:
     return pause_after > 0 and index % pause_after == 0 and total - index > pause_after // 4
 
 
-def _blocks(design: Design, place: int, rng: np.random.Generator) -> list[list[Step]]:
+def _blocks(design: SessionDesign, place: int, rng: np.random.Generator) -> list[list[SessionStep]]:
     """Order traits and faces: each block begins with its own page."""
     if design.order == "blocked":
         row = counterbalanced(len(design.traits), place)
         return [
             [
-                Step("block", (trait,)),
+                SessionStep("block", (trait,)),
                 *_with_repeats(_in_random_order(design, trait, rng), design.repeats, rng),
             ]
             for trait in (design.traits[i] for i in row)
         ]
     mixed = _with_repeats(_in_rounds(design, rng), design.repeats, rng)
-    return [[Step("block", design.traits), *mixed]]
+    return [[SessionStep("block", design.traits), *mixed]]
 
 
-def _in_random_order(design: Design, trait: str, rng: np.random.Generator) -> list[Step]:
+def _in_random_order(design: SessionDesign, trait: str, rng: np.random.Generator) -> list[SessionStep]:
     """Show every face once, on one trait."""
-    return [Step("trial", (trait,), design.images[i]) for i in rng.permutation(len(design.images))]
+    return [SessionStep("trial", (trait,), design.images[i]) for i in rng.permutation(len(design.images))]
 
 
-def _in_rounds(design: Design, rng: np.random.Generator) -> list[Step]:
+def _in_rounds(design: SessionDesign, rng: np.random.Generator) -> list[SessionStep]:
     """Mix the traits: in each round every face comes once, each time on another trait."""
     traits = np.array([rng.permutation(len(design.traits)) for _ in design.images])
-    steps: list[Step] = []
+    steps: list[SessionStep] = []
     for number in range(len(design.traits)):
         faces = list(rng.permutation(len(design.images)))
         if steps and len(faces) > 1 and steps[-1].image == design.images[faces[0]]:
             faces.append(faces.pop(0))
-        steps += [Step("trial", (design.traits[traits[i, number]],), design.images[i]) for i in faces]
+        steps += [SessionStep("trial", (design.traits[traits[i, number]],), design.images[i]) for i in faces]
     return steps
 
 
-def _with_repeats(trials: Sequence[Step], share: float, rng: np.random.Generator) -> list[Step]:
+def _with_repeats(trials: Sequence[SessionStep], share: float, rng: np.random.Generator) -> list[SessionStep]:
     """Show the first of the trials again at the end, in a new order: as far from the first time as can be."""
     count = round(share * len(trials))
     again = [replace(trials[i], repeat=2) for i in rng.permutation(count)]
     return [*trials, *again]
 
 
-def _practice(design: Design, rng: np.random.Generator) -> list[Step]:
+def _practice(design: SessionDesign, rng: np.random.Generator) -> list[SessionStep]:
     """Practise on faces that are not rated, trait after trait."""
     images = design.practice_images
     if not images:
         return []
     faces = rng.permutation(len(images))
     return [
-        Step("practice", (design.traits[i % len(design.traits)],), images[faces[i % len(images)]])
+        SessionStep("practice", (design.traits[i % len(design.traits)],), images[faces[i % len(images)]])
         for i in range(design.practice)
     ]
 
 
-def _spread_checks(design: Design, trials: int, rng: np.random.Generator) -> dict[int, list[Step]]:
+def _spread_checks(
+    design: SessionDesign, trials: int, rng: np.random.Generator
+) -> dict[int, list[SessionStep]]:
     """Put one attention check into each of equal stretches of the trials: trials done -> checks."""
-    checks: dict[int, list[Step]] = {}
+    checks: dict[int, list[SessionStep]] = {}
     for number in range(design.checks):
         first, last = trials * number // design.checks + 1, max(trials * (number + 1) // design.checks, 1)
         answers = scale_values(design) if design.answer == "buttons" else [design.low, design.high]
         wanted = float(answers[rng.integers(len(answers))])
         place = int(rng.integers(min(first, last), last + 1))
-        checks.setdefault(place, []).append(Step("check", wanted=wanted))
+        checks.setdefault(place, []).append(SessionStep("check", wanted=wanted))
     return checks
 
 
@@ -254,12 +258,12 @@ def counterbalanced(count: int, place: int) -> list[int]:
     return row[::-1] if count % 2 and place // count % 2 else row
 
 
-def scale_values(design: Design) -> list[float]:
+def scale_values(design: SessionDesign) -> list[float]:
     """List the answers that the scale offers.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
 
     Returns
@@ -270,12 +274,12 @@ def scale_values(design: Design) -> list[float]:
     return [design.low + i * design.step for i in range(round((design.high - design.low) / design.step) + 1)]
 
 
-def find_fault(design: Design, rating: object, rt: object, moved: object) -> str | None:
+def find_fault(design: SessionDesign, rating: object, rt: object, moved: object) -> str | None:
     """Describe why an answer does not count.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
     rating, rt, moved : object
         What was sent: the rating, the response time in milliseconds, and whether the slider was moved.
@@ -287,7 +291,7 @@ def find_fault(design: Design, rating: object, rt: object, moved: object) -> str
 
     Examples
     --------
-    >>> design = Design((), ("warm",), ("1.png",))
+    >>> design = SessionDesign((), ("warm",), ("1.png",))
     >>> find_fault(design, 4, 812.5, None) is None, find_fault(design, 4.5, 812.5, None)
     (True, 'the rating is not one of the answers')
     """
@@ -321,12 +325,12 @@ def is_device(text: object) -> TypeGuard[str]:
     return isinstance(text, str) and re.fullmatch(r"[a-z]{1,12} [0-9]{1,5}x[0-9]{1,5}", text) is not None
 
 
-def nearest_answer(design: Design, rating: float) -> float:
+def nearest_answer(design: SessionDesign, rating: float) -> float:
     """Return the answer of the scale that a rating means: numbers that are sent may be rounded.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
     rating : float
         A rating in which :func:`find_fault` finds none.
@@ -338,7 +342,7 @@ def nearest_answer(design: Design, rating: float) -> float:
 
     Examples
     --------
-    >>> nearest_answer(Design((), ("warm",), ("1.png",)), 5.0000001)
+    >>> nearest_answer(SessionDesign((), ("warm",), ("1.png",)), 5.0000001)
     5.0
     """
     return float(design.low + round((rating - design.low) / design.step) * design.step)
@@ -354,12 +358,12 @@ def _is_number(value: object) -> TypeGuard[int | float]:
         return False
 
 
-def passes_check(design: Design, rating: float, wanted: float) -> bool:
+def passes_check(design: SessionDesign, rating: float, wanted: float) -> bool:
     """Return whether an attention check was answered as it asked.
 
     Parameters
     ----------
-    design : Design
+    design : SessionDesign
         The design.
     rating, wanted : float
         The answer, and what was asked for.
@@ -373,12 +377,12 @@ def passes_check(design: Design, rating: float, wanted: float) -> bool:
     return abs(rating - wanted) <= allowed
 
 
-def progress(steps: Sequence[Step], position: int) -> tuple[int, int]:
+def progress(steps: Sequence[SessionStep], position: int) -> tuple[int, int]:
     """Count trials.
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of SessionStep
         The session.
     position : int
         How many steps are done.
@@ -392,12 +396,12 @@ def progress(steps: Sequence[Step], position: int) -> tuple[int, int]:
     return sum(counts[:position]), sum(counts)
 
 
-def upcoming_images(steps: Sequence[Step], position: int, count: int = 2) -> Iterator[str]:
+def upcoming_images(steps: Sequence[SessionStep], position: int, count: int = 2) -> Iterator[str]:
     """List the faces that come next, so that a page can load them before they are shown.
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of SessionStep
         The session.
     position : int
         How many steps are done.

@@ -7,7 +7,7 @@ import numpy as np
 
 from traitlens.computing.engines import Engine
 from traitlens.progress import Advance
-from traitlens.storage import Blocks
+from traitlens.storage import BlockStore
 
 BLOCK = 8
 """Images in a block."""
@@ -61,18 +61,18 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ComputeBlock:
     """Work whose blocks are kept; where it is done, only the block's number comes back.
 
     Parameters
     ----------
-    blocks : Blocks
+    blocks : BlockStore
         Where they are kept.
     make : callable
         Makes the arrays of the block of a number.
     """
 
-    blocks: Blocks
+    blocks: BlockStore
     make: Callable[[int], Mapping[str, np.ndarray]]
 
     def __call__(self, number: int) -> int:
@@ -83,7 +83,7 @@ class Kept:
 
 def make_blocks(
     engine: Engine,
-    blocks: Blocks,
+    blocks: BlockStore,
     make: Callable[[int], Mapping[str, np.ndarray]],
     sizes: Sequence[int],
     advance: Advance,
@@ -94,7 +94,7 @@ def make_blocks(
     ----------
     engine : Engine
         Who makes them.
-    blocks : Blocks
+    blocks : BlockStore
         Where they are kept.
     make : callable
         Makes the arrays of the block of a number; travels to other processes.
@@ -105,5 +105,5 @@ def make_blocks(
     """
     missing = [number for number in range(len(sizes)) if not blocks.holds(number)]
     advance(sum(sizes) - sum(sizes[number] for number in missing))
-    for number in engine.each(Kept(blocks, make), missing):
+    for number in engine.each(ComputeBlock(blocks, make), missing):
         advance(sizes[number])

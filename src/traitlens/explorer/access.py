@@ -40,7 +40,7 @@ HEADERS = {
 """Sent with every answer."""
 
 
-class Gate:
+class TokenGate:
     """An ASGI application that lets through what may speak to the one behind it.
 
     Parameters

@@ -13,7 +13,7 @@ import pandas as pd
 from traitlens.columns import FOLD, GROUP, IMAGE, PREDICTED, RELEVANCE, TRAIT
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
-from traitlens.explorer.face_view import Face, View
+from traitlens.explorer.face_view import FaceView, ShownFace
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.prediction.new_faces import explain_face, prepare_new_face
 from traitlens.problems import Problem, TraitlensError
@@ -28,7 +28,7 @@ SAMPLED_FACES: Final = 40
 """Faces whose maps fix the scale of a trait: a percentile of their pixels needs no more."""
 
 
-class Album:
+class ExplorerData:
     """The faces of a results folder, and what the network makes of new ones.
 
     Parameters
@@ -42,9 +42,9 @@ class Album:
 
     Examples
     --------
-    >>> album = open_album(Path("mystudy/results"))  # doctest: +SKIP
-    >>> face = album.see(Path("photograph.jpg"), "photograph.jpg")  # doctest: +SKIP
-    >>> album.nearest(face)  # doctest: +SKIP
+    >>> data = open_explorer_data(Path("mystudy/results"))  # doctest: +SKIP
+    >>> face = data.see(Path("photograph.jpg"), "photograph.jpg")  # doctest: +SKIP
+    >>> data.nearest(face)  # doctest: +SKIP
     """
 
     def __init__(self, results: Results, models: TraitModels | None = None, machine: Machine | None = None):
@@ -84,7 +84,7 @@ class Album:
         backbone = replace(backbone, preprocessing=self.models.preprocessing)
         return backbone.to(self.machine.device, self.machine.precision)
 
-    def face(self, image: str) -> Face:
+    def face(self, image: str) -> ShownFace:
         """Take a face of the study.
 
         Parameters
@@ -94,7 +94,7 @@ class Album:
 
         Returns
         -------
-        Face
+        ShownFace
             With ratings as observed, and as predicted by readouts that did not see its identity.
         """
         assert self.results.pixels is not None
@@ -102,9 +102,9 @@ class Album:
         table = self.results.predictions
         own = table[table[IMAGE] == image]
         fold = int(own[FOLD].iloc[0]) if len(own) else None
-        return Face(image, self.results.pixels.sel({IMAGE: image}).to_numpy(), own, fold)
+        return ShownFace(image, self.results.pixels.sel({IMAGE: image}).to_numpy(), own, fold)
 
-    def see(self, path: Path, name: str) -> Face:
+    def see(self, path: Path, name: str) -> ShownFace:
         """Predict the impressions that each group would form of a face that the study does not hold.
 
         Parameters
@@ -116,7 +116,7 @@ class Album:
 
         Returns
         -------
-        Face
+        ShownFace
             The face as the network sees it, and the same numbers as `traitlens predict` gives.
 
         Raises
@@ -131,14 +131,14 @@ class Album:
         except TraitlensError as error:
             raise TraitlensError([replace(fault, file=name) for fault in error.problems]) from None
         with self._network:
-            return Face(name, pixels, self.models.predict(self.backbone, [pixels], [name]))
+            return ShownFace(name, pixels, self.models.predict(self.backbone, [pixels], [name]))
 
-    def maps(self, face: Face, trait: str, method: str) -> dict[str, np.ndarray]:
+    def maps(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
         """Give the maps of a face, from the results where they are there, else from the network.
 
         Parameters
         ----------
-        face : Face
+        face : ShownFace
             The face.
         trait : str
             The trait.
@@ -169,7 +169,7 @@ class Album:
         each = {str(group): found.sel({GROUP: group}).to_numpy() for group in found[GROUP].values}
         return {group: values for group, values in each.items() if np.isfinite(values).all()}
 
-    def _compute(self, face: Face, trait: str, method: str) -> dict[str, np.ndarray]:
+    def _compute(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
         """Explain a face by the readouts that did not see it."""
         if self.models is None:
             return {}
@@ -210,12 +210,12 @@ class Album:
             self._limits[trait] = symmetric_limit(smooth(values))
         return self._limits[trait]
 
-    def look(self, face: Face, trait: str, method: str) -> View:
+    def look(self, face: ShownFace, trait: str, method: str) -> FaceView:
         """Gather all that is to be seen of a face.
 
         Parameters
         ----------
-        face : Face
+        face : ShownFace
             The face.
         trait : str
             The trait.
@@ -224,14 +224,14 @@ class Album:
 
         Returns
         -------
-        View
+        FaceView
             Its maps, and the faces most alike with theirs.
         """
         maps = self.maps(face, trait, method)
         own = self.own_method or ""
         near = [self.face(name) for name in self.nearest(face)]
         near_maps = [self._stored(one.name, trait) if own else {} for one in near]
-        return View(
+        return FaceView(
             face, trait, maps, self.limit(trait, method, maps), list(zip(near, near_maps, strict=True)),
             self.limit(trait, own, {}),
         )  # fmt: skip
@@ -242,12 +242,12 @@ class Album:
         assert self.results.predictions is not None
         return self.results.predictions.pivot_table(index=IMAGE, columns=[GROUP, TRAIT], values=PREDICTED)
 
-    def nearest(self, face: Face, count: int = 4) -> list[str]:
+    def nearest(self, face: ShownFace, count: int = 4) -> list[str]:
         """Find the faces of the study whose predicted impressions are most like a face's.
 
         Parameters
         ----------
-        face : Face
+        face : ShownFace
             The face.
         count : int, default 4
             How many to find at most.
@@ -264,12 +264,12 @@ class Album:
         distances = (((profiles - own) / spread) ** 2).mean(axis=1)
         return list(distances.nsmallest(count).index)
 
-    def may_publish(self, face: Face) -> bool:
+    def may_publish(self, face: ShownFace) -> bool:
         """Return whether a face may appear in print.
 
         Parameters
         ----------
-        face : Face
+        face : ShownFace
             The face.
 
         Returns
@@ -281,7 +281,7 @@ class Album:
         return face.fold is not None and allowed.get(face.name) is True
 
 
-def open_album(folder: Path, machine: Machine | None = None) -> Album:
+def open_explorer_data(folder: Path, machine: Machine | None = None) -> ExplorerData:
     """Open a results folder to look at.
 
     Parameters
@@ -293,7 +293,7 @@ def open_album(folder: Path, machine: Machine | None = None) -> Album:
 
     Returns
     -------
-    Album
+    ExplorerData
         Its faces.
 
     Raises
@@ -308,4 +308,4 @@ def open_album(folder: Path, machine: Machine | None = None) -> Album:
     if results.pixels is None or results.predictions is None:
         raise TraitlensError(Problem("holds no prepared images or predictions", "run the study", str(folder)))
     models = TraitModels.load(folder / "models") if (folder / "models").exists() else None
-    return Album(results, models, machine)
+    return ExplorerData(results, models, machine)

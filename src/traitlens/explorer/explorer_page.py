@@ -10,8 +10,8 @@ import numpy as np
 from nicegui import run, ui
 
 from traitlens.columns import OBSERVED, PREDICTED
-from traitlens.explorer.explorer_data import Album
-from traitlens.explorer.face_view import Face, View, draw_map
+from traitlens.explorer.explorer_data import ExplorerData
+from traitlens.explorer.face_view import FaceView, ShownFace, draw_map
 from traitlens.explorer.served_files import list_files
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import colour, data_uri
@@ -40,18 +40,18 @@ class Page:
 
     Parameters
     ----------
-    album : Album
+    data : ExplorerData
         The study's faces.
     """
 
-    def __init__(self, album: Album):
-        self.album = album
-        self.face = album.face(album.images[0])
-        self.trait = album.results.traits[0]
+    def __init__(self, data: ExplorerData):
+        self.data = data
+        self.face = data.face(data.images[0])
+        self.trait = data.results.traits[0]
         self.group = ALL
-        self.method = album.methods[0] if album.methods else ""
+        self.method = data.methods[0] if data.methods else ""
         self.opacity, self.threshold = 50, 0
-        self.view: View | None = None
+        self.view: FaceView | None = None
         self.turn = 0
 
     def build(self) -> None:
@@ -59,7 +59,7 @@ class Page:
         ui.add_css(_style())
         ui.colors(primary="#0072b2")
         with ui.element("main").classes("page"):
-            name = self.album.results.study.get("name") or self.album.results.folder.resolve().name
+            name = self.data.results.study.get("name") or self.data.results.folder.resolve().name
             _text("h1", f"{name}: faces and maps")
             _text("p", IMPRESSIONS)
             _text("p", PRIVATE).classes("faint")
@@ -74,27 +74,27 @@ class Page:
 
     def _build_controls(self) -> None:
         """Lay out what can be chosen."""
-        album, groups = self.album, self.album.results.groups
+        data, groups = self.data, self.data.results.groups
         with ui.element("section").classes("controls").props('aria-label="What to show"'):
             self.faces = ui.select(
-                album.images, label="Face", value=self.face.name, with_input=True, on_change=self._choose_face
+                data.images, label="Face", value=self.face.name, with_input=True, on_change=self._choose_face
             )
-            ui.select(album.results.traits, label="Trait", value=self.trait, on_change=self._choose("trait"))
+            ui.select(data.results.traits, label="Trait", value=self.trait, on_change=self._choose("trait"))
             everybody = {ALL: "All groups"} | {group: group for group in groups}
             ui.select(everybody, label="Group", value=ALL, on_change=self._choose("group"))
-            ui.select(album.methods, label="Method", value=self.method, on_change=self._choose("method"))
+            ui.select(data.methods, label="Method", value=self.method, on_change=self._choose("method"))
             self._slider("Face beneath the map", "opacity")
             self._slider("Hide relevance below", "threshold", " of the scale")
             with ui.element("div").classes("drop"):
                 drop = ui.upload(
-                    label=DROP if album.models is not None else NO_READOUTS,
+                    label=DROP if data.models is not None else NO_READOUTS,
                     auto_upload=True,
                     max_file_size=LARGEST_FILE,
                     on_upload=self._drop,
                     on_rejected=lambda: _warn(f"files of more than {LARGEST_FILE // 2**20} MB are refused"),
                 )
                 drop.props('accept="image/jpeg,image/png,image/tiff,image/webp" flat')
-                drop.set_enabled(album.models is not None)
+                drop.set_enabled(data.models is not None)
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:
         """Lay out a slider for a share in per cent."""
@@ -111,7 +111,7 @@ class Page:
 
     def _build_files(self) -> None:
         """Lay out links to the results' files."""
-        names = list_files(self.album.results.folder)
+        names = list_files(self.data.results.folder)
         if names:
             _text("h2", "Files")
             with ui.element("p").classes("files"):
@@ -129,8 +129,8 @@ class Page:
 
     async def _choose_face(self, event: Any) -> None:
         """Show another face of the study."""
-        if event.value in self.album.images:
-            self.face = self.album.face(event.value)
+        if event.value in self.data.images:
+            self.face = self.data.face(event.value)
             await self.show()
 
     async def _drop(self, event: Any) -> None:
@@ -142,7 +142,7 @@ class Page:
             event.sender.reset()
             self.busy.text = "Predicting impressions …"
             try:
-                face = await run.io_bound(self.album.see, path, name)
+                face = await run.io_bound(self.data.see, path, name)
             except TraitlensError as error:
                 self.busy.text = ""
                 for problem in error.problems:
@@ -159,7 +159,7 @@ class Page:
         turn = self.turn
         self.busy.text = "Computing maps …"
         try:
-            view = await run.io_bound(self.album.look, self.face, self.trait, self.method)
+            view = await run.io_bound(self.data.look, self.face, self.trait, self.method)
         except TraitlensError as error:
             _warn(str(error))
             view = None
@@ -172,14 +172,14 @@ class Page:
         """Draw the face, each group's map and the faces most alike."""
         if self.view is None:
             return
-        view, groups = self.view, self.album.results.groups
+        view, groups = self.view, self.data.results.groups
         shown = [group for group in groups if self.group in (ALL, group)]
         self.stage.clear()
         with self.stage:
             _text("h2", f"{view.face.name}: {view.trait}")
             if view.face.fold is None:
                 _text("p", NEW_FACE).classes("faint")
-            elif not self.album.may_publish(view.face):
+            elif not self.data.may_publish(view.face):
                 _text("span", "may not be published").classes("tag")
             width = f"max-width: {(len(shown) + 1) * 404}px"
             with ui.element("div").classes("pictures").style(width):
@@ -192,7 +192,7 @@ class Page:
                 _draw_ramp(view.limit)
             self._draw_nearest(view, shown)
 
-    def _draw_group(self, view: View, group: str) -> None:
+    def _draw_group(self, view: FaceView, group: str) -> None:
         """Draw a group's map and ratings."""
         predicted = view.face.rating(PREDICTED, group, view.trait)
         observed = view.face.rating(OBSERVED, group, view.trait)
@@ -209,13 +209,13 @@ class Page:
                     told.props["data-value"] = repr(predicted)
                 if observed is not None:
                     _text("div", f"Mean rating: {observed:.2f}").classes("faint")
-            _draw_scale(self.album.results.study.get("scale"), predicted, observed)
+            _draw_scale(self.data.results.study.get("scale"), predicted, observed)
 
-    def _lay_over(self, face: Face, relevance: np.ndarray, limit: float) -> np.ndarray:
+    def _lay_over(self, face: ShownFace, relevance: np.ndarray, limit: float) -> np.ndarray:
         """Draw a map over its face as the sliders say."""
         return draw_map(face.pixels, relevance, limit, self.opacity / 100, self.threshold / 100)
 
-    def _draw_nearest(self, view: View, shown: list[str]) -> None:
+    def _draw_nearest(self, view: FaceView, shown: list[str]) -> None:
         """Draw the faces of the study that are most alike in their predicted impressions."""
         _text("h2", "Faces of the study with the most similar predicted impressions")
         _text("p", NEAREST).classes("faint")

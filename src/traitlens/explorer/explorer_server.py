@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.computing.machine import Machine
-from traitlens.explorer.access import Gate
-from traitlens.explorer.explorer_data import Album, open_album
+from traitlens.explorer.access import TokenGate
+from traitlens.explorer.explorer_data import ExplorerData, open_explorer_data
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
 
@@ -39,13 +39,13 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
         )
     import uvicorn
 
-    album = open_album(results, machine)
+    data = open_explorer_data(results, machine)
     token = secrets.token_urlsafe(32)
     with socket.socket() as listening:
         listening.bind((LOOPBACK, 0))
         listening.listen()
         port = listening.getsockname()[1]
-        gate = Gate(make_app(album), port, token)
+        gate = TokenGate(make_app(data), port, token)
         config = uvicorn.Config(
             gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
         )
@@ -54,12 +54,12 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def make_app(album: Album) -> Any:
+def make_app(data: ExplorerData) -> Any:
     """Make the web application, not yet behind its gate.
 
     Parameters
     ----------
-    album : Album
+    data : ExplorerData
         What it shows.
 
     Returns
@@ -76,7 +76,7 @@ def make_app(album: Album) -> Any:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     def hand_out(name: str) -> Any:
-        file = find_file(album.results.folder, name)
+        file = find_file(data.results.folder, name)
         if file is None:
             raise HTTPException(404, "There is no such file.")
         return FileResponse(
@@ -86,7 +86,7 @@ def make_app(album: Album) -> Any:
     app.get("/results/{name:path}")(hand_out)
 
     def show_page() -> None:
-        Page(album).build()
+        Page(data).build()
 
     ui.run_with(
         app, root=show_page, title="traitlens", favicon="data:,", tailwind=False, show_welcome_message=False

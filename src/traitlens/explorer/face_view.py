@@ -10,7 +10,7 @@ from traitlens.report.colouring import colour, lay_over, smooth
 
 
 @dataclass(frozen=True, eq=False)
-class Face:
+class ShownFace:
     """A face to look at.
 
     Parameters
@@ -52,12 +52,12 @@ class Face:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FaceView:
     """All that is to be seen of a face for one trait.
 
     Parameters
     ----------
-    face : Face
+    face : ShownFace
         The face.
     trait : str
         The trait.
@@ -65,17 +65,17 @@ class View:
         Relevance in rating points per pixel, by group.
     limit : float
         Where the scale of these maps ends.
-    near : list of (Face, maps)
+    near : list of (ShownFace, maps)
         The faces of the study most alike, the nearest first, with the maps in the results.
     near_limit : float
         Where the scale of their maps ends.
     """
 
-    face: Face
+    face: ShownFace
     trait: str
     maps: dict[str, np.ndarray]
     limit: float
-    near: list[tuple[Face, dict[str, np.ndarray]]]
+    near: list[tuple[ShownFace, dict[str, np.ndarray]]]
     near_limit: float
 
 

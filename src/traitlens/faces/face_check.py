@@ -12,14 +12,14 @@ from traitlens.faces.images import check_images
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.problems import Problem, StudyError
-from traitlens.progress import Silent, Watcher
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.storage import write_table
 from traitlens.study.reading import find_images, read_images, read_landmarks
 from traitlens.study.settings_file import read_settings
 
 
 @dataclass(frozen=True)
-class LookedAt:
+class FaceCheck:
     """What was found in the images of a study.
 
     Parameters
@@ -37,13 +37,13 @@ class LookedAt:
     notices: tuple[Problem, ...]
 
 
-def look_at_faces(
+def check_faces(
     folder: str | Path,
     out: str | Path | None = None,
     by: str | None = None,
     check_with_dlib: bool = False,
     watcher: Watcher | None = None,
-) -> LookedAt:
+) -> FaceCheck:
     """Find the landmarks of every image, and draw them; ratings need not be there yet.
 
     Parameters
@@ -62,7 +62,7 @@ def look_at_faces(
 
     Returns
     -------
-    LookedAt
+    FaceCheck
         Files and notices.
 
     Raises
@@ -70,7 +70,7 @@ def look_at_faces(
     StudyError
         If there is no study, or its images and landmarks cannot be listed.
     """
-    folder, watcher = Path(folder), watcher or Silent()
+    folder, watcher = Path(folder), watcher or SilentWatcher()
     if not folder.is_dir():
         raise StudyError(Problem("there is no such folder", "give the study's folder", str(folder)))
     settings, problems = read_settings(folder / "study.toml")
@@ -102,4 +102,4 @@ def look_at_faces(
         sheet = make_face_sheet(paths, landmarks, target, groups, notices, settings.faces.regions, advance)
     rows = [(problem.file, problem.what, problem.advice) for problem in (*unreadable, *notices)]
     write_table(target / "notices.csv", pd.DataFrame(rows, columns=[IMAGE, "notice", "advice"]))
-    return LookedAt(sheet, tuple(unreadable), tuple(notices))
+    return FaceCheck(sheet, tuple(unreadable), tuple(notices))

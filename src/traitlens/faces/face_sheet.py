@@ -21,7 +21,7 @@ from traitlens.faces.regions import Polygon, region_labels
 from traitlens.faces.template import Template
 from traitlens.naming import file_names
 from traitlens.problems import Problem
-from traitlens.storage import write_table, write_whole
+from traitlens.storage import atomic_write, write_table
 
 KEY_POINTS: Final = (*(468, 473, 33, 133, 362, 263, 61, 291, 0, 17, 2, 129, 358, 152, 70, 107, 336, 300),)
 """The points that are written for editing: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
@@ -272,5 +272,5 @@ def _lay_out(tiles: list[Image.Image]) -> Image.Image:
 
 def _save(path: Path, picture: Image.Image) -> None:
     """Write a PNG, whole or not at all."""
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         picture.save(temporary, format="png")

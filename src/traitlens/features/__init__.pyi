@@ -4,7 +4,7 @@ from .backbone import load_backbone as load_backbone
 from .backbone_catalogue import BackboneDescription as BackboneDescription
 from .backbone_catalogue import describe_backbone as describe_backbone
 from .backbone_catalogue import describe_backbones as describe_backbones
-from .custom_backbones import add_stack as add_stack
+from .custom_backbones import add_backbone as add_backbone
 from .extraction import extract as extract
 from .feature_spaces import FeatureSpace as FeatureSpace
 from .preprocessing import PREPROCESSINGS as PREPROCESSINGS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from traitlens.features.backbone_catalogue import describe_backbone, kept_stacks, shapes_of
-from traitlens.features.custom_backbones import load_stack
+from traitlens.features.backbone_catalogue import describe_backbone, list_custom_backbones, shapes_of
+from traitlens.features.custom_backbones import load_custom_backbone
 from traitlens.features.fast_convolution import convolve, max_pool
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.weights import vgg16_weights, weights_digest
@@ -240,7 +240,7 @@ def load_backbone(
     Parameters
     ----------
     name : str, default "vgg16"
-        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_stack`).
+        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
     weights : Path or None
         A file with its weights; None finds them (see :mod:`traitlens.features.weights`).
     announce : callable
@@ -265,13 +265,13 @@ def load_backbone(
     keep_memory()
     if name == "vgg16":
         tensors, source = vgg16_weights(weights, announce)
-        return stack_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
+        return build_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
     describe_backbone(name, weights)  # raises an error unless there is one of that name
-    stack = load_stack(weights or kept_stacks()[name])
-    return stack_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
+    stack = load_custom_backbone(weights or list_custom_backbones()[name])
+    return build_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
 
 
-def stack_backbone(
+def build_backbone(
     name: str, tensors: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str, source: str = ""
 ) -> Backbone:
     """Stack convolutions named ``blockB_convC`` into a backbone with a maximum pooling after each block.

@@ -76,7 +76,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
     Parameters
     ----------
     name : str
-        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_stack`).
+        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
     weights : Path or None
         A file with its weights, where the user named one.
 
@@ -100,7 +100,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
         source = "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0"
         here = (weights or vgg16_file()).exists()
         return BackboneDescription(name, shapes_of(channels), VGG_CAFFE, VGG16_DIGEST, source, here)
-    added = kept_stacks()
+    added = list_custom_backbones()
     if weights is None and name not in added:
         unknown = unknown_choice("backbone", name, ["vgg16", *added])
         how = Problem("other networks are added from a file", "traitlens add-backbone FILE --name NAME")
@@ -116,7 +116,7 @@ def describe_backbones() -> list[BackboneDescription]:
     list of BackboneDescription
         VGG16 first.
     """
-    return [describe_backbone(name) for name in ("vgg16", *kept_stacks())]
+    return [describe_backbone(name) for name in ("vgg16", *list_custom_backbones())]
 
 
 def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
@@ -144,7 +144,7 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
     return shapes
 
 
-def stacks_folder() -> Path:
+def custom_backbones_folder() -> Path:
     """Return the folder of the networks that were added.
 
     Returns
@@ -155,7 +155,7 @@ def stacks_folder() -> Path:
     return cache_folder() / "backbones"
 
 
-def kept_stacks() -> dict[str, Path]:
+def list_custom_backbones() -> dict[str, Path]:
     """List the networks that were added.
 
     Returns
@@ -163,7 +163,7 @@ def kept_stacks() -> dict[str, Path]:
     dict of str to Path
         File of each name.
     """
-    return {file.stem: file for file in sorted(stacks_folder().glob("*.safetensors"))}
+    return {file.stem: file for file in sorted(custom_backbones_folder().glob("*.safetensors"))}
 
 
 def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, str]:
@@ -184,7 +184,7 @@ def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, st
     Raises
     ------
     ValueError
-        If the metadata are not those that :func:`traitlens.features.custom_backbones.add_stack` writes.
+        If the metadata are not those that :func:`traitlens.features.custom_backbones.add_backbone` writes.
     """
     try:
         facts = json.loads((header or {})[METADATA])

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traitlens.features.backbone_catalogue import METADATA, read_facts, stacks_folder
+from traitlens.features.backbone_catalogue import METADATA, custom_backbones_folder, read_facts
 from traitlens.features.preprocessing import PREPROCESSINGS, Preprocessing
 from traitlens.features.weights import Tensors, weights_digest
 from traitlens.problems import Problem, WeightsError, unknown_choice
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class CustomBackbone:
     """A plain stack of convolutions with what its input must be.
 
     Parameters
@@ -61,7 +61,7 @@ class Stack:
         return weights_digest(self.tensors)
 
 
-def read_stack(path: Path) -> Tensors:
+def read_custom_backbone(path: Path) -> Tensors:
     """Read a plain stack of convolutions from a state dict; nothing in the file is run.
 
     Parameters
@@ -83,7 +83,7 @@ def read_stack(path: Path) -> Tensors:
 
     Examples
     --------
-    >>> list(read_stack(Path("vgg19.pth")))[:2]  # doctest: +SKIP
+    >>> list(read_custom_backbone(Path("vgg19.pth")))[:2]  # doctest: +SKIP
     ['block1_conv1.weight', 'block1_conv1.bias']
     """
     path = Path(path)
@@ -236,13 +236,15 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
         raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
 
 
-def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source: str = "") -> Stack:
+def add_backbone(
+    path: Path, name: str, preprocessing: str | Preprocessing, source: str = ""
+) -> CustomBackbone:
     """Keep a network for use by name: its convolutions, its preprocessing and where it came from in one file.
 
     Parameters
     ----------
     path : Path
-        A state dict; see :func:`read_stack`.
+        A state dict; see :func:`read_custom_backbone`.
     name : str
         What to call it: small letters, digits, "-" and "_".
     preprocessing : str or Preprocessing
@@ -252,7 +254,7 @@ def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source:
 
     Returns
     -------
-    Stack
+    CustomBackbone
         As it is kept.
 
     Raises
@@ -262,7 +264,7 @@ def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source:
 
     Examples
     --------
-    >>> add_stack(Path("vgg19.pth"), "vgg19", "torchvision")  # doctest: +SKIP
+    >>> add_backbone(Path("vgg19.pth"), "vgg19", "torchvision")  # doctest: +SKIP
     """
     from safetensors.numpy import save_file
 
@@ -273,15 +275,15 @@ def add_stack(path: Path, name: str, preprocessing: str | Preprocessing, source:
         if preprocessing not in PREPROCESSINGS:
             raise unknown_choice("preprocessing", preprocessing, PREPROCESSINGS)
         preprocessing = PREPROCESSINGS[preprocessing]
-    stack = Stack(name, read_stack(path), preprocessing, source or Path(path).name)
+    stack = CustomBackbone(name, read_custom_backbone(path), preprocessing, source or Path(path).name)
     facts = {"preprocessing": preprocessing.as_dict(), "source": stack.source, "digest": stack.digest}
-    with write_whole(stacks_folder() / f"{name}.safetensors") as temporary:
+    with atomic_write(custom_backbones_folder() / f"{name}.safetensors") as temporary:
         save_file(stack.tensors, temporary, metadata={METADATA: json.dumps(facts)})
     return stack
 
 
-def load_stack(path: Path) -> Stack:
-    """Load a network as :func:`add_stack` kept it, checking everything and running nothing.
+def load_custom_backbone(path: Path) -> CustomBackbone:
+    """Load a network as :func:`add_backbone` kept it, checking everything and running nothing.
 
     Parameters
     ----------
@@ -290,22 +292,22 @@ def load_stack(path: Path) -> Stack:
 
     Returns
     -------
-    Stack
+    CustomBackbone
         The network.
 
     Raises
     ------
     WeightsError
-        If the file is damaged, or was not written by :func:`add_stack`.
+        If the file is damaged, or was not written by :func:`add_backbone`.
     """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    tensors = read_stack(path)
+    tensors = read_custom_backbone(path)
     try:
         with safe_open(path, "numpy") as file:
             preprocessing, source, digest = read_facts(file.metadata())
-        stack = Stack(path.stem, tensors, preprocessing, source)
+        stack = CustomBackbone(path.stem, tensors, preprocessing, source)
         sound = digest == stack.digest
     except (OSError, SafetensorError, ValueError):
         sound = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from traitlens.features.backbone import Backbone
-from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInput, NetworkInputs
 from traitlens.features.views import View
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def extract(
     >>> features = extract(backbone, [FeatureSpace(Tap("block4_pool", 7))], images)  # doctest: +SKIP
     """
     spaces = list(dict.fromkeys(spaces))
-    pictures = Pictures(spaces, views)
+    pictures = NetworkInputs(spaces, views)
     activations = {
         picture: backbone.activations(pictures.cut(pixels, picture), layers)
         for picture, layers in pictures.taps.items()
     }
-    return {space: average_pictures(space, activations) for space in spaces}
+    return {space: average_inputs(space, activations) for space in spaces}
 
 
-def average_pictures(
-    space: FeatureSpace, activations: Mapping[Picture, Mapping[str, "torch.Tensor"]]
+def average_inputs(
+    space: FeatureSpace, activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 ) -> np.ndarray:
     """Compute a feature space from the activations of its pictures.
 
@@ -66,7 +66,7 @@ def average_pictures(
     ----------
     space : FeatureSpace
         What is read.
-    activations : mapping of Picture to mapping of str to Tensor
+    activations : mapping of NetworkInput to mapping of str to Tensor
         (image, channel, row, column) by layer.
 
     Returns

@@ -12,7 +12,7 @@ from traitlens.problems import unknown_choice
 
 
 @dataclass(frozen=True)
-class Picture:
+class NetworkInput:
     """A picture that the network sees: a view of the prepared image, or the mirror image of one.
 
     Parameters
@@ -52,10 +52,10 @@ class FeatureSpace:
     region: str = ""
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[NetworkInput, ...]:
         """The pictures whose features are averaged: the view, and its mirror image if `mirror`."""
-        plain = Picture(self.view, mirrored=False)
-        return (plain, Picture(self.view, mirrored=True)) if self.mirror else (plain,)
+        plain = NetworkInput(self.view, mirrored=False)
+        return (plain, NetworkInput(self.view, mirrored=True)) if self.mirror else (plain,)
 
     def apply(self, averaged: np.ndarray) -> np.ndarray:
         """Transform averaged activations.
@@ -73,7 +73,7 @@ class FeatureSpace:
         return np.sqrt(averaged) if self.transform == "sqrt" else averaged
 
 
-class Pictures:
+class NetworkInputs:
     """The pictures that some feature spaces need of an image, and the way back from them to the image.
 
     Parameters
@@ -86,7 +86,7 @@ class Pictures:
 
     Attributes
     ----------
-    taps : dict of Picture to set of str
+    taps : dict of NetworkInput to set of str
         The layers that are read of each picture.
 
     Raises
@@ -97,21 +97,21 @@ class Pictures:
 
     def __init__(self, spaces: Iterable[FeatureSpace], views: Mapping[str, View] | None = None):
         self.views = dict(FACE_VIEWS if views is None else views)
-        self.taps: dict[Picture, set[str]] = {}
+        self.taps: dict[NetworkInput, set[str]] = {}
         for space in spaces:
             if space.view != WHOLE and space.view not in self.views:
                 raise unknown_choice("view", space.view, [WHOLE, *self.views])
             for picture in space.pictures:
                 self.taps.setdefault(picture, set()).add(space.tap.layer)
 
-    def cut(self, images: np.ndarray, picture: Picture) -> np.ndarray:
+    def cut(self, images: np.ndarray, picture: NetworkInput) -> np.ndarray:
         """Cut a picture out of prepared images.
 
         Parameters
         ----------
         images : ndarray
             uint8 RGB (image, row, column, 3).
-        picture : Picture
+        picture : NetworkInput
             What is wanted of them.
 
         Returns
@@ -123,14 +123,14 @@ class Pictures:
             images = np.stack([self.views[picture.view].crop(image) for image in images])
         return images[:, :, ::-1] if picture.mirrored else images
 
-    def to_image(self, maps: np.ndarray, picture: Picture, size: tuple[int, int]) -> np.ndarray:
+    def to_image(self, maps: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
         """Bring maps of a picture back to the prepared image; their sums stay the same.
 
         Parameters
         ----------
         maps : ndarray
             (map, row, column) of the picture.
-        picture : Picture
+        picture : NetworkInput
             What they are maps of.
         size : (int, int)
             Rows and columns of the prepared image.
@@ -143,14 +143,14 @@ class Pictures:
         maps = maps[:, :, ::-1] if picture.mirrored else maps
         return maps if picture.view == WHOLE else self.views[picture.view].spread(maps, size)
 
-    def from_image(self, masks: np.ndarray, picture: Picture, size: tuple[int, int]) -> np.ndarray:
+    def from_image(self, masks: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
         """Bring masks of the prepared image to a picture: the transpose of :meth:`to_image`.
 
         Parameters
         ----------
         masks : ndarray
             (mask, row, column) of the prepared image.
-        picture : Picture
+        picture : NetworkInput
             Where they are wanted.
         size : (int, int)
             Rows and columns of the picture.

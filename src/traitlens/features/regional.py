@@ -14,8 +14,8 @@ from traitlens.columns import REGION
 from traitlens.faces.masks import feathered_masks, joined_names
 from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.features.backbone import Backbone
-from traitlens.features.extraction import average_pictures, extract
-from traitlens.features.feature_spaces import FeatureSpace, Pictures
+from traitlens.features.extraction import average_inputs, extract
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInputs
 from traitlens.features.reference_pass import ReferencePass
 from traitlens.features.views import View
 
@@ -150,7 +150,7 @@ class RegionalExtractor:
         self.spaces = tuple(spaces)
         self.faces = faces
         self._backbone = backbone
-        self._pictures = Pictures(self.spaces, views)
+        self._pictures = NetworkInputs(self.spaces, views)
         self._passes = {
             picture: ReferencePass(backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
             for picture, layers in self._pictures.taps.items()
@@ -190,4 +190,4 @@ class RegionalExtractor:
             picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
             for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)
         }
-        return {space: average_pictures(space, activations)[0] for space in spaces}
+        return {space: average_inputs(space, activations)[0] for space in spaces}

@@ -22,7 +22,7 @@ import numpy as np
 import platformdirs
 
 from traitlens.problems import Problem, WeightsError
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 Tensors = dict[str, np.ndarray]
 
@@ -194,7 +194,7 @@ def _keep(tensors: Tensors, cached: Path) -> None:
     from safetensors.numpy import save_file
 
     try:
-        with write_whole(cached) as temporary:
+        with atomic_write(cached) as temporary:
             save_file(tensors, temporary)
     except OSError:
         pass

@@ -19,7 +19,7 @@ from traitlens.map_checks.pixel_flipping import flip_patches
 from traitlens.map_checks.randomisation import null_similarity, random_readouts, randomise_backbone
 from traitlens.progress import Advance
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.attribution import analyze, explain_with_ledger
+from traitlens.relevance.attribution import analyze, explain_with_conservation
 
 REPEATS = 3
 """Null maps of each kind: enough for a band of what null maps have in common."""
@@ -38,7 +38,7 @@ Refit = Callable[[int], Sequence[Readout]]
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class CheckSample:
     """Some images with the readouts that did not see them.
 
     Parameters
@@ -118,12 +118,12 @@ def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
     return fold, of_fold[np.unique(np.linspace(0, len(of_fold) - 1, count).round().astype(int))]
 
 
-def account_for(sample: Sample, advance: Advance) -> pd.DataFrame:
+def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     """Account for every prediction.
 
     Parameters
     ----------
-    sample : Sample
+    sample : CheckSample
         The images.
     advance : callable
         Told of images done.
@@ -133,18 +133,18 @@ def account_for(sample: Sample, advance: Advance) -> pd.DataFrame:
     DataFrame
         As :func:`traitlens.map_checks.measures.conservation` has it, with the images' names.
     """
-    ledger = explain_with_ledger(
+    ledger = explain_with_conservation(
         sample.backbone, sample.readouts, sample.pixels, sample.method, progress=advance
     )
     return conservation(ledger.assign_coords({IMAGE: np.array(sample.images, object)}))
 
 
-def compare_with_nothing(sample: Sample, refit: Refit | None, advance: Advance) -> pd.DataFrame:
+def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Advance) -> pd.DataFrame:
     """Compare the maps with those of readouts and networks that know nothing.
 
     Parameters
     ----------
-    sample : Sample
+    sample : CheckSample
         The images.
     refit : callable or None
         Fits readouts to permuted ratings; None leaves these out.
@@ -178,12 +178,12 @@ def compare_with_nothing(sample: Sample, refit: Refit | None, advance: Advance) 
     return pd.concat(tables, ignore_index=True)
 
 
-def flip(sample: Sample, advance: Advance) -> pd.DataFrame:
+def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     """Replace patches of the images in the order of their maps.
 
     Parameters
     ----------
-    sample : Sample
+    sample : CheckSample
         The images.
     advance : callable
         Told of images done, which each count twice: once for their maps.
@@ -205,12 +205,12 @@ def flip(sample: Sample, advance: Advance) -> pd.DataFrame:
     )
 
 
-def compare_methods(sample: Sample, advance: Advance) -> pd.DataFrame:
+def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     """Correlate the maps of several methods.
 
     Parameters
     ----------
-    sample : Sample
+    sample : CheckSample
         The images.
     advance : callable
         Told of images done, once for every method.
@@ -244,7 +244,7 @@ def methods_compared(method: str) -> list[str]:
     return list(dict.fromkeys([method, *COMPARED]))
 
 
-def associate(
+def associate_regions(
     activation: np.ndarray,
     regions: Sequence[str],
     images: np.ndarray,

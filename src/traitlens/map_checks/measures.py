@@ -22,7 +22,7 @@ def conservation(ledger: "xarray.Dataset") -> pd.DataFrame:
     Parameters
     ----------
     ledger : Dataset
-        From :func:`traitlens.relevance.attribution.explain_with_ledger`.
+        From :func:`traitlens.relevance.attribution.explain_with_conservation`.
 
     Returns
     -------

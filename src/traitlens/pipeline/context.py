@@ -16,8 +16,8 @@ from traitlens.faces.landmark_files import read_given
 from traitlens.faces.masks import joined_names
 from traitlens.faces.regions import region_names
 from traitlens.features.backbone_catalogue import describe_backbone
-from traitlens.pipeline.image_files import Photographs
-from traitlens.progress import Silent, Watcher
+from traitlens.pipeline.image_files import ImageFiles
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import find_readout
 from traitlens.records import Records, digest_output
@@ -53,7 +53,7 @@ class Context:
         self.study = study
         self.results = Path(out) if out is not None else study.folder / "results"
         self.machine = _set_up(machine or Machine(), study.settings.readout)
-        self.watcher = watcher or Silent()
+        self.watcher = watcher or SilentWatcher()
         self.records = Records(self.results)
         self.check_images: int | None = None
         self.reasons: dict[str, dict[str, str]] = {}
@@ -126,9 +126,9 @@ class Context:
             self._digests.pop(name, None)
 
     @cached_property
-    def photographs(self) -> Photographs:
+    def photographs(self) -> ImageFiles:
         """The image files of the rated images."""
-        return Photographs({image: self.study.path(image) for image in self.study.images[IMAGE]})
+        return ImageFiles({image: self.study.path(image) for image in self.study.images[IMAGE]})
 
     @cached_property
     def study_files(self) -> dict[str, str]:

@@ -194,7 +194,7 @@ REPORTED = (
     a.PLANNED,
     a.FIGURES,
     a.REPORT,
-    *(one for one in a.ARTIFACTS.values() if one.path.startswith(".kept")),
+    *(one for one in a.ARTIFACTS.values() if one.path.startswith(".cache")),
 )
 """What the report does not read: its own files, and what is kept for later runs."""
 

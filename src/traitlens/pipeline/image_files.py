@@ -12,7 +12,7 @@ MOST_BYTES = 256 * 2**20
 """Bytes of files that are kept in memory between two stages."""
 
 
-class Photographs:
+class ImageFiles:
     """Image files and their digests.
 
     Parameters

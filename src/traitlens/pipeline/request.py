@@ -8,13 +8,13 @@ from pathlib import Path
 from traitlens.computing.machine import Machine
 from traitlens.pipeline.context import Context
 from traitlens.problems import Problem, TraitlensError
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 from traitlens.study.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
 
 
 def _file(results: Path) -> Path:
-    return results / ".kept" / "origin"
+    return results / ".cache" / "origin"
 
 
 def write_request(context: Context) -> None:
@@ -37,7 +37,7 @@ def write_request(context: Context) -> None:
     }
     text, file = json.dumps(found), _file(context.results)
     if not file.exists() or file.read_text(encoding="utf-8") != text:
-        with write_whole(file) as temporary:
+        with atomic_write(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 

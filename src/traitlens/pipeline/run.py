@@ -17,7 +17,7 @@ from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import plan_stage
 from traitlens.pipeline.request import write_request
 from traitlens.pipeline.stage import Stage
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import Record
 
@@ -85,7 +85,7 @@ class Runner:
             self._disk_faults(stage.label),
             context.watcher.stage(stage.label, stage.steps(context)) as advance,
         ):
-            work = Work(context, stage, self.engine, advance)
+            work = StageIO(context, stage, self.engine, advance)
             stage.load()(work)
             outputs = [output.path for output in stage.outputs_of(context)]
             context.forget(*outputs, "given_landmarks" if stage.name == "landmarks" else "")
@@ -163,7 +163,7 @@ class Runner:
 def _refuse_other_files(results: Path) -> None:
     """Refuse a folder that holds files and is no results folder: a run removes and replaces results."""
     try:
-        ours = not results.exists() or (results / ".kept").is_dir() or not any(results.iterdir())
+        ours = not results.exists() or (results / ".cache").is_dir() or not any(results.iterdir())
     except OSError as error:
         advice = "choose another --out"
         raise TraitlensError(

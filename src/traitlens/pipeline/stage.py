@@ -115,7 +115,7 @@ class Stage:
         Returns
         -------
         callable
-            The function; takes a Work.
+            The function; takes a :class:`~traitlens.pipeline.stage_io.StageIO`.
         """
         module, _, function = self.make.rpartition(".")
         loaded: Callable[[Any], None] = getattr(

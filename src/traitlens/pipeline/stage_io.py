@@ -14,13 +14,13 @@ from traitlens.digests import digest
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Input, Stage
 from traitlens.progress import Advance
-from traitlens.storage import Blocks, write_json, write_table
+from traitlens.storage import BlockStore, write_json, write_table
 
 if TYPE_CHECKING:
     from traitlens.features.backbone import Backbone
 
 
-class Work:
+class StageIO:
     """The inputs and outputs of one stage; whatever the stage did not declare is refused.
 
     Parameters
@@ -157,10 +157,10 @@ class Work:
         write(artifact.of(self.results), value)
 
     @cached_property
-    def blocks(self) -> Blocks:
+    def blocks(self) -> BlockStore:
         """The blocks that a killed run left of the same inputs, or none."""
         stage = self._stage
         inputs = [(str(one), self._context.digest(one)) for one in stage.inputs]
-        blocks = Blocks(self.results, stage.name, digest(stage.version, inputs))
+        blocks = BlockStore(self.results, stage.name, digest(stage.version, inputs))
         blocks.remove_others()
         return blocks

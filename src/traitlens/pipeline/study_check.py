@@ -9,7 +9,7 @@ from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_unknown_points
 from traitlens.features.backbone_catalogue import describe_backbone
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
-from traitlens.progress import Silent, Watcher
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.fit_results import lay_out_targets
 from traitlens.readouts.folds import assign_folds
@@ -43,7 +43,7 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
     folder = Path(folder)
     study, problems = check_tables(folder)
     files = find_images(folder) if folder.is_dir() else []
-    with (watcher or Silent()).stage("Checking images", len(files)) as advance:
+    with (watcher or SilentWatcher()).stage("Checking images", len(files)) as advance:
         problems += check_images(
             [folder / "images" / file for file in files], [f"images/{file}" for file in files], advance
         )

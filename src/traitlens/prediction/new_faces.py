@@ -22,7 +22,7 @@ from traitlens.readouts.trait_models import TraitModels
 from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.regional_maps import RegionalExplainer
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 LARGEST = 2048
 """Side in pixels beyond which no prepared image is believed to be meant."""
@@ -286,10 +286,10 @@ def write_new_maps(
         for place, (group, name) in enumerate(zip(groups, file_names(groups), strict=True)):
             numbers[f"{trait}, {group}"] = exact[place].to_numpy()
             files.append(Path(out) / f"{number + 1:02d}_{in_name[trait]}_{name}.png")
-            with write_whole(files[-1]) as temporary:
+            with atomic_write(files[-1]) as temporary:
                 Image.fromarray(lay_over(pixels, colour(maps[place], limit))).save(temporary, "PNG")
         progress(1)
     files.append(Path(out) / "maps.npz")
-    with write_whole(files[-1]) as temporary, temporary.open("wb") as stream:
+    with atomic_write(files[-1]) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **numbers)  # type: ignore[arg-type]
     return files

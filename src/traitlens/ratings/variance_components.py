@@ -9,7 +9,7 @@ from traitlens.ratings.rating_matrix import RatingMatrix
 
 
 @dataclass(frozen=True)
-class Components:
+class VarianceComponents:
     """Variance of ratings, parted by crossed random effects of images and raters.
 
     Parameters
@@ -64,7 +64,7 @@ class Interval:
     high: float
 
 
-def estimate_components(matrix: RatingMatrix) -> Components:
+def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
     """Estimate the variance of images, raters and residual.
 
     Mean squares where the design is complete (unbiased, may be negative); restricted maximum likelihood of
@@ -78,7 +78,7 @@ def estimate_components(matrix: RatingMatrix) -> Components:
 
     Returns
     -------
-    Components
+    VarianceComponents
         The variances.
 
     Examples
@@ -93,7 +93,7 @@ def estimate_components(matrix: RatingMatrix) -> Components:
         return _fit_reml(matrix.ratings)
     images, raters, residual = mean_squares(matrix.ratings)
     k, n = matrix.ratings.shape
-    return Components((images - residual) / k, (raters - residual) / n, residual, None, "anova")
+    return VarianceComponents((images - residual) / k, (raters - residual) / n, residual, None, "anova")
 
 
 def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
@@ -120,7 +120,7 @@ def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def icc_intervals(
-    matrix: RatingMatrix, components: Components, seed: int = 0, level: float = 0.95
+    matrix: RatingMatrix, components: VarianceComponents, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
     """Intraclass correlations with intervals.
 
@@ -128,7 +128,7 @@ def icc_intervals(
     ----------
     matrix : RatingMatrix
         Ratings of one group and trait.
-    components : Components
+    components : VarianceComponents
         Their variances, of `estimate_components`.
     seed : int, default 0
         Seed of the draws where ratings are missing.
@@ -200,7 +200,7 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
 
 
 def _drawn_intervals(
-    components: Components, kinds: dict[str, tuple[float, bool]], seed: int, level: float
+    components: VarianceComponents, kinds: dict[str, tuple[float, bool]], seed: int, level: float
 ) -> dict[str, tuple[float, float]]:
     """Percentiles over variances drawn from their sampling law."""
     variances = np.array([components.image, components.rater, components.residual])
@@ -218,14 +218,14 @@ def _drawn_intervals(
     return bounds
 
 
-def _fit_reml(values: np.ndarray) -> Components:
+def _fit_reml(values: np.ndarray) -> VarianceComponents:
     """Fit crossed random effects by REML, the larger side's effects absorbed."""
     if values.shape[0] < values.shape[1]:
         swapped = _fit_reml(values.T)
         covariance = swapped.covariance
         if covariance is not None:
             covariance = covariance[np.ix_([1, 0, 2], [1, 0, 2])]
-        return Components(swapped.rater, swapped.image, swapped.residual, covariance, "reml")
+        return VarianceComponents(swapped.rater, swapped.image, swapped.residual, covariance, "reml")
     deviance = _Deviance(values)
     start = np.log(np.array([0.5, 0.5]))
     found = optimize.minimize(
@@ -237,7 +237,7 @@ def _fit_reml(values: np.ndarray) -> Components:
     if found.x.min() > -12:  # else a variance is zero, and its logarithm has no normal law
         covariance = 2 * linalg.pinvh(_second_derivatives(deviance.full, logs))
     ratio_image, ratio_rater = np.where(found.x > -12, np.exp(found.x), 0.0)
-    return Components(residual * ratio_image, residual * ratio_rater, residual, covariance, "reml")
+    return VarianceComponents(residual * ratio_image, residual * ratio_rater, residual, covariance, "reml")
 
 
 class _Deviance:

@@ -5,10 +5,10 @@ from .finetune import fit_finetune as fit_finetune
 from .fit_results import FittedReadouts as FittedReadouts
 from .folds import assign_folds as assign_folds
 from .readout import DenseReadout as DenseReadout
+from .readout import FinetunedReadout as FinetunedReadout
 from .readout import LinearPart as LinearPart
 from .readout import LinearReadout as LinearReadout
 from .readout import Readout as Readout
-from .readout import TunedReadout as TunedReadout
 from .regional import Cues as Cues
 from .regional import cross_fit_cues as cross_fit_cues
 from .regional import fit_regional as fit_regional

@@ -21,9 +21,9 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.fit_results import FittedReadouts, lay_out_targets, tabulate_predictions
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.readout import Tail, TunedReadout
+from traitlens.readouts.readout import FinetunedReadout, Tail
 from traitlens.readouts.ridge import check_counts
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ def fit_finetune(
             averages = tail.averages(values[inside])
             for place, column in enumerate(columns):
                 trait = matrix.names[column][1]
-                readout = TunedReadout(
+                readout = FinetunedReadout(
                     str(group), trait, fold, tail, (weight[place] * spreads[place]).astype(np.float32),
                     reference, float(means[place]), space,
                 )  # fmt: skip
@@ -190,7 +190,7 @@ def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, in
         return Tail(names, tensors), weight, int(epochs), float(error)
     except (OSError, KeyError, SafetensorError):  # not there, or damaged: trained again
         tail, weight, epochs, error = _choose_and_train(work)
-    with write_whole(file) as temporary:
+    with atomic_write(file) as temporary:
         kept = {**tail.tensors, "head": weight, "choice": np.array([epochs, error])}
         save_file({name: np.ascontiguousarray(values) for name, values in kept.items()}, temporary)
     return tail, weight, epochs, error

@@ -16,7 +16,7 @@ from traitlens.features.weights import OFFLINE_VARIABLE, cache_folder
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.manifest import CARD, LARGEST_MANIFEST, MANIFEST, TENSORS, plain_file
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.storage import remove, write_whole
+from traitlens.storage import atomic_write, remove
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -149,7 +149,7 @@ def fetch(
         folder = kept / found.sha
         if not folder.is_dir():
             announce(f"Fetching {name} once ({_size(sum(sizes[file] for file in LARGEST))})")
-            with write_whole(folder) as temporary:
+            with atomic_write(folder) as temporary:
                 for file in LARGEST:
                     hub.hf_hub_download(repository, file, revision=found.sha, local_dir=temporary)
                 remove(temporary / ".cache")  # the hub's own notes

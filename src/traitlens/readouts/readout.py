@@ -1,7 +1,7 @@
 """Fitted readouts: plain arrays that predict one group's ratings of one trait.
 
 All kinds share the interface :class:`Readout`: :class:`LinearReadout` (a ridge regression on taps),
-:class:`DenseReadout` (the head of Cao et al. 2023) and :class:`TunedReadout` (the network's last blocks,
+:class:`DenseReadout` (the head of Cao et al. 2023) and :class:`FinetunedReadout` (the network's last blocks,
 fine-tuned, with a linear readout of their output). They explain the deviation from `mean`, the mean rating of
 the images that they were fitted on.
 """
@@ -509,7 +509,7 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
-class TunedReadout(Readout):
+class FinetunedReadout(Readout):
     r"""A linear readout of layers that were trained on: :math:`f(x) = m + w (\bar a(x) - \bar z)`.
 
     Parameters

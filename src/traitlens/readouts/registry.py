@@ -14,7 +14,7 @@ from traitlens.features.taps import Tap
 from traitlens.features.views import FACE_VIEWS, WHOLE
 from traitlens.problems import unknown_choice
 from traitlens.readouts.methods_text import CAO2023_TEXT, DENSE_TEXT, finetune_text, ridge_text
-from traitlens.readouts.readout import END_OF_VGG16, DenseReadout, LinearReadout, Readout, TunedReadout
+from traitlens.readouts.readout import END_OF_VGG16, DenseReadout, FinetunedReadout, LinearReadout, Readout
 from traitlens.study.settings import ReadoutSettings
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ _METHODS = (
     ),
     ReadoutMethod(
         "finetune",
-        TunedReadout,
+        FinetunedReadout,
         "traitlens.readouts.finetune:fit_finetune",
         finetune_text,
         _finetune_spaces,

@@ -43,7 +43,7 @@ from traitlens.readouts.manifest import (
 )  # fmt: skip
 from traitlens.readouts.model_card import write_card
 from traitlens.readouts.readout import Readout, Tail
-from traitlens.storage import refuse_other_files, write_whole
+from traitlens.storage import atomic_write, refuse_other_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,7 +328,7 @@ class TraitModels:
 
         spaces, tails = self.spaces, _tails(self.readouts)
         refuse_other_files(Path(folder), (TENSORS, MANIFEST, CARD))
-        with write_whole(Path(folder)) as temporary:
+        with atomic_write(Path(folder)) as temporary:
             temporary.mkdir()
             tensors = _tensors(self.readouts)
             if self.faces is not None:

@@ -7,12 +7,12 @@ import numpy as np
 
 from traitlens.columns import FOLD, GROUP, IMAGE, READOUT, RELEVANCE, TRAIT, X, Y
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.features.feature_spaces import Picture, Pictures
+from traitlens.features.feature_spaces import NetworkInput, NetworkInputs
 from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.initial_relevance import Entered, Reference, enter
+from traitlens.relevance.initial_relevance import InitialRelevance, Reference, enter
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
-from traitlens.relevance.propagation import Passage, propagator
+from traitlens.relevance.propagation import ForwardPass, propagator
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class Explainer:
         self.reference = reference
         self._propagator = propagator(self.backbone, self.method)
         spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
-        self._pictures = Pictures(spaces, views)
+        self._pictures = NetworkInputs(spaces, views)
 
     def explain(self, image: np.ndarray) -> "xarray.Dataset":
         """Explain one image.
@@ -71,7 +71,7 @@ class Explainer:
         Returns
         -------
         Dataset
-            See :func:`explain_with_ledger`, without the dimension image.
+            See :func:`explain_with_conservation`, without the dimension image.
         """
         maps, entered = None, None
         for inputs, weight in self._samples(image):
@@ -88,7 +88,7 @@ class Explainer:
         assert entered is not None
         return self._dataset(maps, entered)
 
-    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[Picture, "torch.Tensor"], float]]:
+    def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[NetworkInput, "torch.Tensor"], float]]:
         """Give network inputs and weights; one, unless the method averages over several."""
         pictures = self._pictures
         inputs = {one: self.backbone.input(pictures.cut(image[None], one)) for one in pictures.taps}
@@ -101,7 +101,7 @@ class Explainer:
             yield values, together[0][1]
 
     def _to_pixels(
-        self, image: np.ndarray, passages: Mapping[Picture, Passage], entered: Entered
+        self, image: np.ndarray, passages: Mapping[NetworkInput, ForwardPass], entered: InitialRelevance
     ) -> np.ndarray:
         """Send relevance to the pixels of every picture and add up in the prepared image."""
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
@@ -110,7 +110,7 @@ class Explainer:
             total += self._pictures.to_image(maps, picture, (image.shape[0], image.shape[1]))
         return total
 
-    def _dataset(self, maps: np.ndarray, entered: Entered) -> "xarray.Dataset":
+    def _dataset(self, maps: np.ndarray, entered: InitialRelevance) -> "xarray.Dataset":
         """Bind maps and ledger together."""
         import xarray
 
@@ -138,7 +138,7 @@ class Explainer:
         )
 
 
-def explain_with_ledger(
+def explain_with_conservation(
     backbone: Backbone | str,
     readouts: Sequence[Readout],
     images: np.ndarray,

@@ -14,7 +14,7 @@ ELEMENTS_AT_ONCE = 4_000_000
 
 
 @dataclass(eq=False)
-class Step:
+class LayerStep:
     """One convolution and the pooling behind it, for one image.
 
     `factors` hold, per share, what arriving values are multiplied by; after a pooling they are laid out
@@ -36,7 +36,7 @@ def single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
     return given[0] if len(given) == 1 else None
 
 
-def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[str]) -> Step:
+def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[str]) -> LayerStep:
     """Compute a step's factors."""
     prepared = waiting.prepared
     is_tap = prepared.top in taps
@@ -64,7 +64,7 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
             there = None if total is None else _pick(total, maxima)
             factor = share.factor(there, largest > 0, numerator).to(convolved.dtype)
             factors.append(_in_windows(factor, maxima))
-    return Step(
+    return LayerStep(
         prepared,
         is_tap,
         carries,
@@ -114,7 +114,7 @@ def _in_windows(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.
 
 
 def step_back(
-    step: Step, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
+    step: LayerStep, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
 ) -> "torch.Tensor":
     """Take relevance through a pooling and a convolution."""
     entering = relevance.get(step.prepared.top)
@@ -145,7 +145,7 @@ def step_back(
 
 
 def _multiply(
-    step: Step,
+    step: LayerStep,
     share: int,
     carried: "torch.Tensor | None",
     plain: "torch.Tensor | None",
@@ -178,14 +178,14 @@ def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
     return some + more
 
 
-def to_pixels(first: Step, carried: "torch.Tensor") -> "torch.Tensor":
+def to_pixels(first: LayerStep, carried: "torch.Tensor") -> "torch.Tensor":
     """Apply the input's factor and sum over colour."""
     given = single(first.given)
     values = carried if given is None else carried * given
     return values.float().sum(1)
 
 
-def from_pixels(first: Step, regions: "torch.Tensor") -> "torch.Tensor":
+def from_pixels(first: LayerStep, regions: "torch.Tensor") -> "torch.Tensor":
     """Spread regions over what arrives at the pixels: the transpose of :func:`to_pixels`."""
     import torch
 
@@ -196,7 +196,7 @@ def from_pixels(first: Step, regions: "torch.Tensor") -> "torch.Tensor":
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
+def groups_forth(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"]:
     """Take values forward through a step's convolutions: what reaches each share."""
     import torch
 
@@ -213,7 +213,7 @@ def groups_forth(step: Step, values: "torch.Tensor") -> list["torch.Tensor"]:
     return [part for part in sent if part is not None]
 
 
-def factors_forth(step: Step, sent: list["torch.Tensor"]) -> "torch.Tensor":
+def factors_forth(step: LayerStep, sent: list["torch.Tensor"]) -> "torch.Tensor":
     """Multiply by the factors and, behind a pooling, sum every window."""
     import torch
 
@@ -238,7 +238,7 @@ def sum_of_products(some: list["torch.Tensor"], others: list["torch.Tensor"]) ->
     return total
 
 
-def maps_at_once(step: Step) -> int:
+def maps_at_once(step: LayerStep) -> int:
     """Find how many maps a step takes at a time."""
     assert step.prepared.layer.weight is not None
     per_map = max(step.prepared.layer.weight.shape[:2]) * step.size[0] * step.size[1]

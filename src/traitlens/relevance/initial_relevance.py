@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from traitlens.features.feature_spaces import FeatureSpace, Picture
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInput
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.readouts.readout import DenseLayer, LinearPart, Readout, Tail
 from traitlens.relevance.methods import Method
-from traitlens.relevance.propagation import Passage, Propagator
+from traitlens.relevance.propagation import ForwardPass, Propagator
 from traitlens.relevance.rules import Rule
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ Reference = str | float | Sequence[float]
 
 
 @dataclass(eq=False)
-class Entered:
+class InitialRelevance:
     """Relevance at the taps of one image, and what it should add up to.
 
     Parameters
     ----------
-    relevance : dict of Picture to dict of str to Tensor
+    relevance : dict of NetworkInput to dict of str to Tensor
         (readout, channel, row, column) by layer.
     prediction : ndarray
         (readout,), rating units.
@@ -44,14 +44,14 @@ class Entered:
         (readout,): sum of relevance over all taps.
     """
 
-    relevance: dict[Picture, dict[str, "torch.Tensor"]]
+    relevance: dict[NetworkInput, dict[str, "torch.Tensor"]]
     prediction: np.ndarray
     reference: np.ndarray
     constant: np.ndarray
     entered: np.ndarray
 
 
-class Cells:
+class CellGrid:
     """A feature space's grid over one image's activations.
 
     Parameters
@@ -118,17 +118,17 @@ def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
 
 def enter(
     readouts: Sequence[Readout],
-    activations: Mapping[Picture, Mapping[str, "torch.Tensor"]],
+    activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]],
     method: Method,
     reference: Reference = "mean",
-) -> Entered:
+) -> InitialRelevance:
     """Compute the relevance at the taps for one image.
 
     Parameters
     ----------
     readouts : sequence of Readout
         What is explained.
-    activations : mapping of Picture to mapping of str to Tensor
+    activations : mapping of NetworkInput to mapping of str to Tensor
         (1, channel, row, column) by layer.
     method : Method
         Its rules for dense layers, and whether relevance or gradients are asked for.
@@ -139,18 +139,18 @@ def enter(
 
     Returns
     -------
-    Entered
+    InitialRelevance
         Relevance and what it should add up to.
     """
     import torch
 
     if isinstance(reference, str) and reference not in ("mean", "zero"):
         reference = _means_of(reference, readouts)
-    cells: dict[FeatureSpace, Cells] = {}
+    cells: dict[FeatureSpace, CellGrid] = {}
     for space in dict.fromkeys(space for readout in readouts for space in readout.spaces):
         seen = [activations[picture][space.tap.layer][0].float() for picture in space.pictures]
-        cells[space] = Cells(space, seen)
-    relevance: dict[Picture, dict[str, torch.Tensor]] = {}
+        cells[space] = CellGrid(space, seen)
+    relevance: dict[NetworkInput, dict[str, torch.Tensor]] = {}
     prediction = np.zeros(len(readouts))
     constant = np.zeros(len(readouts))
     for space, grid in cells.items():
@@ -193,10 +193,10 @@ def enter(
     for taps in relevance.values():
         for layer, values in taps.items():
             taps[layer] = values.to(_dtype(activations, layer)).contiguous(memory_format=torch.channels_last)
-    return Entered(relevance, prediction, references, constant, np.asarray(entered))
+    return InitialRelevance(relevance, prediction, references, constant, np.asarray(entered))
 
 
-def _dtype(activations: Mapping[Picture, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
+def _dtype(activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
     """Find the precision of a layer's activations."""
     return next(values[layer].dtype for values in activations.values() if layer in values)
 
@@ -226,7 +226,7 @@ def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
 
 
-def _scale(relevance: Mapping[Picture, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
+def _scale(relevance: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
     """Multiply the relevance of each readout, in place."""
     for taps in relevance.values():
         for values in taps.values():
@@ -234,7 +234,7 @@ def _scale(relevance: Mapping[Picture, Mapping[str, "torch.Tensor"]], factors: n
 
 
 def _per_cell(
-    readout: Readout, space: FeatureSpace, grid: Cells, method: Method, reference: Reference
+    readout: Readout, space: FeatureSpace, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Return, per cell, what units get by activation and evenly; then the deviation and the constant."""
     if readout.tail is not None:
@@ -246,7 +246,7 @@ def _per_cell(
 
 
 def _linear_per_cell(
-    part: LinearPart, grid: Cells, method: Method, reference: Reference
+    part: LinearPart, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Split a linear readout's deviation."""
     import torch
@@ -262,21 +262,21 @@ def _linear_per_cell(
 
 
 def _through_tail(
-    readout: Readout, tail: Tail, grid: Cells, method: Method, reference: Reference
+    readout: Readout, tail: Tail, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Split a readout's deviation at the end of its fine-tuned layers, and propagate it through these."""
     import torch
 
     passage, end = _run_tail(tail, grid, method)
     (part,) = readout.linear_parts()
-    cells = Cells(part.space, [passage.activations[end][0].float()])
+    cells = CellGrid(part.space, [passage.activations[end][0].float()])
     shared, even, deviation, constant = _linear_per_cell(part, cells, method, reference)
     units = cells.per_unit(shared) * cells.activations[0] + cells.per_unit(even)
     relevance = passage.back_to_input({end: units[None]})[0]
     return torch.zeros_like(relevance), relevance, deviation, constant
 
 
-def _run_tail(tail: Tail, grid: Cells, method: Method) -> tuple[Passage, str]:
+def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, str]:
     """Run one image through a tail, whose prepared layers are cached."""
     of_tail = _tails.setdefault(tail, {})
     if method.name not in of_tail:
@@ -291,7 +291,7 @@ _tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
 
 
 def _dense_per_cell(
-    layers: Sequence[DenseLayer], grid: Cells, method: Method
+    layers: Sequence[DenseLayer], grid: CellGrid, method: Method
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
     """Propagate the output of dense layers to the averaged activations."""
     import torch

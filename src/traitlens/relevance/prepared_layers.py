@@ -17,7 +17,7 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 @dataclass(eq=False)
-class Group:
+class TermGroup:
     """Terms that share what is given: one convolution, backwards for maps and forwards for regions.
 
     `forth` holds the weights from inputs to outputs (output, input, 3, 3), `back` those of the transposed
@@ -69,7 +69,7 @@ class PreparedLayer:
     is_first: bool
     pool: str | None = None
     sums: dict[tuple[Given, Modify], "torch.Tensor"] = field(default_factory=dict)
-    groups: list[Group] = field(default_factory=list)
+    groups: list[TermGroup] = field(default_factory=list)
     of_ones: dict[Any, "torch.Tensor"] = field(default_factory=dict)
 
     @property
@@ -110,7 +110,7 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
         weight = torch.cat(list(by_share.values()))
         if is_first and given == "one":
             weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
-        prepared.groups.append(Group(given, tuple(by_share), _channels_last(weight)))
+        prepared.groups.append(TermGroup(given, tuple(by_share), _channels_last(weight)))
     return prepared
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone
 from traitlens.relevance.backward_steps import (
-    Step,
+    LayerStep,
     complete,
     factors_forth,
     from_pixels,
@@ -77,13 +77,13 @@ class Propagator:
             found.append(self._prepared[index])
         return found
 
-    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "Passage":
+    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ForwardPass":
         """Run one preprocessed image (1, channel, row, column) up to the taps, where relevance will enter."""
         import torch
 
         depth = max(len(self.backbone.up_to(tap)) for tap in taps)
         with torch.inference_mode():
-            return Passage(self, values, frozenset(taps), self.prepared(depth))
+            return ForwardPass(self, values, frozenset(taps), self.prepared(depth))
 
 
 def propagator(backbone: Backbone, method: Method) -> Propagator:
@@ -99,7 +99,7 @@ _latest = lru_cache(maxsize=1)(Propagator)
 _asking = Lock()
 
 
-class Passage:
+class ForwardPass:
     """One image in the network: what its relevance needs, and `activations` at the taps."""
 
     def __init__(
@@ -112,7 +112,7 @@ class Passage:
         self.activations: dict[str, torch.Tensor] = {}
         self.shape = (values.shape[2], values.shape[3])
         self.is_linear = propagator.method.is_linear
-        self._steps: list[Step] = []
+        self._steps: list[LayerStep] = []
         # The steps run from the pixels up; a step's factors need the given of the step above, so each
         # is completed when that one is known.
         waiting: Forward | None = None

@@ -15,10 +15,10 @@ import numpy as np
 
 from traitlens.columns import IMAGE, REGION
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.features.feature_spaces import FeatureSpace, Pictures
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInputs
 from traitlens.features.views import View
 from traitlens.readouts.readout import LinearPart, LinearReadout
-from traitlens.relevance.initial_relevance import Cells, Reference
+from traitlens.relevance.initial_relevance import CellGrid, Reference
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import propagator
 
@@ -31,7 +31,7 @@ AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class RegionOperator:
+class ImageRegionOperator:
     """What regions receive from the cells of feature spaces, for one image.
 
     Parameters
@@ -92,7 +92,7 @@ def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.asarray(array, np.float32).ravel() for array in arrays])
 
 
-class RegionOperators:
+class RegionPropagator:
     """Regions of images taken back to taps, one image after another.
 
     Parameters
@@ -113,7 +113,7 @@ class RegionOperators:
 
     Examples
     --------
-    >>> operators = RegionOperators("vgg16", [FeatureSpace(Tap("block4_pool", 7))])  # doctest: +SKIP
+    >>> operators = RegionPropagator("vgg16", [FeatureSpace(Tap("block4_pool", 7))])  # doctest: +SKIP
     >>> operators.of(image, masks).relevance(readouts)  # doctest: +SKIP
     """
 
@@ -131,10 +131,10 @@ class RegionOperators:
                 f"{self.method.name!r} hands on no shares of relevance, so it has no region operator"
             )
         self.spaces = tuple(dict.fromkeys(spaces))
-        self._pictures = Pictures(self.spaces, views)
+        self._pictures = NetworkInputs(self.spaces, views)
         self._propagator = propagator(self.backbone, self.method)
 
-    def of(self, image: np.ndarray, masks: np.ndarray) -> RegionOperator:
+    def of(self, image: np.ndarray, masks: np.ndarray) -> ImageRegionOperator:
         """Take an image's regions back to the cells of the feature spaces.
 
         Parameters
@@ -146,7 +146,7 @@ class RegionOperators:
 
         Returns
         -------
-        RegionOperator
+        ImageRegionOperator
             Region relevance of linear readouts as dot products.
         """
         import torch
@@ -162,7 +162,7 @@ class RegionOperators:
         by_feature, by_reference = {}, {}
         for space in self.spaces:
             pictures, layer = space.pictures, space.tap.layer
-            cells = Cells(space, [seen[picture][layer][0].float() for picture in pictures])
+            cells = CellGrid(space, [seen[picture][layer][0].float() for picture in pictures])
             active = even = cells.average.new_zeros(())
             for picture, activation in zip(pictures, cells.activations, strict=True):
                 share = shares[picture][layer].float()
@@ -170,11 +170,11 @@ class RegionOperators:
                 even = even + cells.per_cell(share)
             by_feature[space] = (active * cells.feature_per_activation).cpu().numpy()
             by_reference[space] = (even / cells.count).cpu().numpy()
-        return RegionOperator(by_feature, by_reference)
+        return ImageRegionOperator(by_feature, by_reference)
 
 
 def region_kernels(
-    operators: Sequence[RegionOperator],
+    operators: Sequence[ImageRegionOperator],
     space: FeatureSpace,
     features: np.ndarray,
     reference: np.ndarray,
@@ -187,7 +187,7 @@ def region_kernels(
 
     Parameters
     ----------
-    operators : sequence of RegionOperator
+    operators : sequence of ImageRegionOperator
         One per explained image.
     space : FeatureSpace
         The feature space.

@@ -15,22 +15,22 @@ import numpy as np
 
 from traitlens.columns import CUE, FOLD, GROUP, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.features.extraction import average_pictures
-from traitlens.features.feature_spaces import FeatureSpace, Picture, Pictures
+from traitlens.features.extraction import average_inputs
+from traitlens.features.feature_spaces import FeatureSpace, NetworkInput, NetworkInputs
 from traitlens.features.reference_pass import ReferencePass
 from traitlens.features.regional import RegionalFaces
 from traitlens.features.views import View
 from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.difference_propagation import DifferencePropagator
-from traitlens.relevance.initial_relevance import Cells
+from traitlens.relevance.initial_relevance import CellGrid
 from traitlens.relevance.methods import DEFAULT_METHOD, Method
 
 if TYPE_CHECKING:
     import torch
     import xarray
 
-Activations = Mapping[Picture, Mapping[str, "torch.Tensor"]]
+Activations = Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 
 
 class RegionalExplainer:
@@ -79,7 +79,7 @@ class RegionalExplainer:
         spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
         self.regions = tuple(dict.fromkeys(space.region for space in spaces))
         self._parts = {region: self._of_region(region) for region in self.regions}
-        self._pictures = Pictures([space for space in spaces if space.region], views)
+        self._pictures = NetworkInputs([space for space in spaces if space.region], views)
         self._passes = {
             picture: ReferencePass(self.backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
             for picture, layers in self._pictures.taps.items()
@@ -165,14 +165,14 @@ class RegionalExplainer:
         for readout in self._parts[region]:
             for space in readout.spaces:
                 if space not in features:
-                    now, base = (average_pictures(space, one) for one in (activations, self._base))
+                    now, base = (average_inputs(space, one) for one in (activations, self._base))
                     features[space] = now.astype(float) - base
             cues.append(float(sum(part[0] for part in readout.contributions(features).values())))
         return np.array(cues), maps
 
-    def _slopes(self, region: str, activations: Activations) -> dict[Picture, dict[str, "torch.Tensor"]]:
+    def _slopes(self, region: str, activations: Activations) -> dict[NetworkInput, dict[str, "torch.Tensor"]]:
         """Compute what each unit adds to the cues, divided by its difference from the average face."""
-        slopes: dict[Picture, dict[str, torch.Tensor]] = {}
+        slopes: dict[NetworkInput, dict[str, torch.Tensor]] = {}
         for number, readout in enumerate(self._parts[region]):
             for part in readout.parts:
                 layer = part.space.tap.layer
@@ -191,7 +191,7 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
 
     space = part.space
     now, before = (
-        Cells(space, [one[picture][space.tap.layer][0].float() for picture in space.pictures])
+        CellGrid(space, [one[picture][space.tap.layer][0].float() for picture in space.pictures])
         for one in (activations, base)
     )
     slope = torch.from_numpy(np.asarray(part.weight, np.float32)).to(now.average.device) / now.count

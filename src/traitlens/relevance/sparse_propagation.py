@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from traitlens.relevance.backward_steps import Step, parts
-from traitlens.relevance.prepared_layers import Group
+from traitlens.relevance.backward_steps import LayerStep, parts
+from traitlens.relevance.prepared_layers import TermGroup
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Level:
 class ActiveUnits:
     """The units that relevance passes through in one image, of steps for which :func:`can_list` is true."""
 
-    def __init__(self, steps: Sequence[Step]):
+    def __init__(self, steps: Sequence[LayerStep]):
         import torch
 
         self._steps = list(steps)
@@ -175,7 +175,7 @@ def cost_of_lists(count: int) -> int:
     return sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
 
 
-def can_list(steps: Sequence[Step]) -> bool:
+def can_list(steps: Sequence[LayerStep]) -> bool:
     """Return whether relevance can be propagated through listed units alone.
 
     It can for rules with one share and, except in the first layer, one kind of input, in single precision on
@@ -199,7 +199,7 @@ def _lanes(part: slice) -> int:
     return -(-(part.stop - part.start) // LANES) * LANES
 
 
-def _list_level(step: Step) -> Level:
+def _list_level(step: LayerStep) -> Level:
     """List the units whose factor is not zero."""
     from traitlens.relevance.sparse_kernels import list_active, list_pooled
 
@@ -217,7 +217,7 @@ def _list_level(step: Step) -> Level:
     return level
 
 
-def _as_rows(step: Step) -> np.ndarray:
+def _as_rows(step: LayerStep) -> np.ndarray:
     """Return a step's factors as (row, column, channel)."""
     factor = step.factors[0]
     if step.prepared.pool is None:
@@ -227,7 +227,7 @@ def _as_rows(step: Step) -> np.ndarray:
     return np.ascontiguousarray(np.pad(windows, [*missing, (0, 0)]))
 
 
-def _pixels(group: Group, size: tuple[int, int]) -> Level:
+def _pixels(group: TermGroup, size: tuple[int, int]) -> Level:
     """List all the inputs of the first convolution."""
     positions, inputs = size[0] * size[1], group.forth.shape[1]
     start = np.arange(positions + 1) * inputs
@@ -235,7 +235,9 @@ def _pixels(group: Group, size: tuple[int, int]) -> Level:
     return Level(units, units, np.arange(start[-1], dtype=np.int32), np.ones(start[-1], np.float32))
 
 
-def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, values: np.ndarray) -> None:
+def _enter(
+    relevance: Mapping[str, "torch.Tensor"], step: LayerStep, level: Level, values: np.ndarray
+) -> None:
     """Add the relevance that enters at a tap."""
     if not step.is_tap or step.prepared.top not in relevance:
         return
@@ -245,7 +247,7 @@ def _enter(relevance: Mapping[str, "torch.Tensor"], step: Step, level: Level, va
     values[level.place, : len(entering)] += here
 
 
-def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
+def _lay_out(values: np.ndarray, step: LayerStep, level: Level) -> "torch.Tensor":
     """Return the values of arriving units as a layer: (region, channel, row, column)."""
     import torch
 
@@ -255,7 +257,7 @@ def _lay_out(values: np.ndarray, step: Step, level: Level) -> "torch.Tensor":
     return torch.from_numpy(laid_out).permute(0, 3, 1, 2)
 
 
-def _reach(reached: np.ndarray, step: Step) -> np.ndarray:
+def _reach(reached: np.ndarray, step: LayerStep) -> np.ndarray:
     """Return the positions after a step that the positions before it reach."""
     reached = ndimage.maximum_filter(reached, 3, mode="constant")
     if step.prepared.pool is None:

@@ -18,7 +18,7 @@ from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import make_sections
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 MOST_ROWS = 10
 """Longer tables are folded up until they are opened, or printed."""
@@ -55,7 +55,7 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     out = read.folder / "report.html" if out is None else Path(out)
     drawings = draw_figures(read, read.folder / "figures")
     html = _render(read, drawings, _link(read.folder / "figures", out.parent))
-    with write_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
 

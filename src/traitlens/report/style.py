@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from traitlens.problems import unknown_choice
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 NARROW: Final = 89.0
 """Width of a figure in one journal column, in millimetres."""
@@ -200,7 +200,7 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("svg", "pn
         file = path.with_name(f"{path.name}.{ending}")
         # Without the date, the same results give the same file.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-        with write_whole(file) as temporary:
+        with atomic_write(file) as temporary:
             figure.savefig(temporary, format=ending, dpi=300, metadata=metadata)
         files.append(file)
     return files

@@ -20,7 +20,7 @@ from traitlens.comparison.calibration import (
 from traitlens.comparison.planted_faces import Condition, PlantedFaces, drawn_faces, faces_of_cues
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
-from traitlens.progress import Silent, Watcher
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.raters import TRAITS, RatingBehaviour
@@ -133,7 +133,7 @@ def _count_condition(
     files = [folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
     if not all(file.exists() for file in files):
         label = f"{name}, {', '.join(faces.traits)}: {condition.name}"
-        with (watcher or Silent()).stage(label, studies) as advance:
+        with (watcher or SilentWatcher()).stage(label, studies) as advance:
             found = calibrate(faces, [condition], studies, draws=DRAWS, seed=seed, progress=advance)
         for file, table in zip(files, (found.rates, found.places), strict=True):
             storage.write_table(file, table)
@@ -155,7 +155,7 @@ def _sets(
     for size in sizes:
         drawn = folder / f"faces_{size}"
         if not (drawn / "study.toml").exists():
-            with (watcher or Silent()).stage(
+            with (watcher or SilentWatcher()).stage(
                 f"Drawing faces of {size} pixels", identities * images
             ) as advance:
                 simulate_study(
@@ -222,7 +222,7 @@ def run_power(
         See :func:`traitlens.comparison.calibration.estimate_power`.
     """
     total = len(raters) * len(differences) * studies
-    with (watcher or Silent()).stage("Simulating studies", total) as advance:
+    with (watcher or SilentWatcher()).stage("Simulating studies", total) as advance:
         table = estimate_power(
             faces, differences, raters, behaviour, studies=studies, seed=seed, progress=advance
         )

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 FILE = "import.json"
 """Name of the account in a study's folder."""
@@ -227,7 +227,7 @@ def write_account(account: ImportAccount, folder: Path) -> None:
         The study's folder.
     """
     text = json.dumps(account.to_dict(), indent=1, ensure_ascii=False)
-    with write_whole(Path(folder) / FILE) as temporary:
+    with atomic_write(Path(folder) / FILE) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -10,8 +10,8 @@ from traitlens.artifacts import AVERAGE_MAPS, MAPS
 from traitlens.columns import GROUP, IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.digests import digest_file
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.progress import Silent, Watcher
-from traitlens.storage import refuse_other_files, write_json, write_whole
+from traitlens.progress import SilentWatcher, Watcher
+from traitlens.storage import atomic_write, refuse_other_files, write_json
 from traitlens.study.reading import Study
 from traitlens.study.writing import read_results, widen, write_maps, write_psych_ds, write_table_as
 
@@ -71,9 +71,9 @@ def export_study(
     if found is not None and not found.is_dir():
         raise TraitlensError(Problem("there is no such folder", "give a results folder", str(found)))
     refuse_other_files(out, _recorded(out))
-    with write_whole(out) as folder:
+    with atomic_write(out) as folder:
         folder.mkdir()
-        FORMS[form](study, folder, found, watcher or Silent())
+        FORMS[form](study, folder, found, watcher or SilentWatcher())
         written = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in written]
         digests = map(digest_file, written)

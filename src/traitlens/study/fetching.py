@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.progress import Silent, Watcher
-from traitlens.storage import write_whole
+from traitlens.progress import SilentWatcher, Watcher
+from traitlens.storage import atomic_write
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def fetch(
     copies = _index(Path(source)) if source is not None else None
     files = chosen.list_files()
     problems = []
-    with (watcher or Silent()).stage(f"Fetching {name}", len(files)) as advance:
+    with (watcher or SilentWatcher()).stage(f"Fetching {name}", len(files)) as advance:
         for file in files:
             target = out / file.name
             if not (target.exists() and matches(target, file.digest)):
@@ -153,7 +153,7 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
             found = copies.get(Path(file.name).name)
             what = "the copy differs from the published file" if found else "the copy lacks this file"
             return Problem(what, "fetch it without a copy", file.name)
-        with write_whole(target) as temporary:
+        with atomic_write(target) as temporary:
             shutil.copyfile(right[0], temporary)
         return None
     try:
@@ -163,7 +163,7 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
         return Problem(f"cannot be fetched ({error})", advice, file.name)
     if not _is_right(content, file.digest):
         return Problem("what was fetched is not the published file", "try again later", file.name)
-    with write_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     return None
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
-from traitlens.progress import Silent, Watcher
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.study.accounts import ImportAccount, write_account
 from traitlens.study.checking import FEWEST_IDENTITIES
 from traitlens.study.formats import read_cells
@@ -137,7 +137,7 @@ def import_table(
     ResponseId 7200
     """
     paths = [Path(file) for file in ([files] if isinstance(files, str | Path) else files)]
-    folder, out, watcher = Path(images), Path(out), watcher or Silent()
+    folder, out, watcher = Path(images), Path(out), watcher or SilentWatcher()
     notes = Notes()
     names = _list_images(folder, notes)
     known = {name: _normal_choice(value) for name, value in chosen.items() if value}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from traitlens.problems import Problem, TraitlensError
-from traitlens.progress import Silent, Watcher
-from traitlens.storage import write_whole
+from traitlens.progress import SilentWatcher, Watcher
+from traitlens.storage import atomic_write
 from traitlens.study.settings_file import to_toml
 
 
@@ -35,7 +35,7 @@ def new_study(out: Path) -> Iterator[Path]:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
-    with write_whole(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.mkdir()
         yield temporary
 
@@ -52,7 +52,7 @@ def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None
     watcher : Watcher, optional
         Is told of the progress.
     """
-    with (watcher or Silent()).stage("Copying images", len(files)) as advance:
+    with (watcher or SilentWatcher()).stage("Copying images", len(files)) as advance:
         for name, file in files.items():
             target = folder / "images" / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from traitlens.problems import Problem, TraitlensError, nearest
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 from traitlens.study.settings import Settings
 from traitlens.study.toml_file import read_toml
 
@@ -112,7 +112,7 @@ def begin_study(folder: Path) -> Path:
     if target.exists():
         raise TraitlensError(Problem("is there already", "edit it, or name a new folder", str(target)))
     (Path(folder) / "images").mkdir(parents=True, exist_ok=True)
-    with write_whole(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text(write_settings(Path(folder).resolve().name), encoding="utf-8")
     return target
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH, POINT, X, Y
 from traitlens.problems import Problem, TraitlensError
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 from traitlens.study.drawing.face import REGIONS, DrawnFace, draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
 from traitlens.study.raters import (
@@ -204,7 +204,7 @@ def simulate_study(
     weights = weigh_parts(TRAITS[:traits], list(PARTS), effect)
     scores = score_images(parts, weights)
     differences = find_differences(weights, REGIONS_OF)
-    with write_whole(folder) as temporary:
+    with atomic_write(folder) as temporary:
 
         def make(name: str) -> pd.DataFrame:
             """Draw and write one image; its landmarks are gathered later, in order."""

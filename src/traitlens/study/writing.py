@@ -15,7 +15,7 @@ from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, RATER, RATING
 from traitlens.problems import unknown_choice
 from traitlens.records import consistent_outputs
 from traitlens.spreadsheets import protect
-from traitlens.storage import read_table, refuse_other_files, write_whole
+from traitlens.storage import atomic_write, read_table, refuse_other_files
 from traitlens.study.reading import Study
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in WRITERS:
         raise unknown_choice("format", path.suffix, WRITERS)
-    with write_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         # The writers look at the suffix, which the temporary name lacks.
         named = temporary.with_name(f"{temporary.name}{path.suffix.lower()}")
         try:
@@ -253,7 +253,7 @@ def write_maps(maps: "xr.Dataset", path: str | Path) -> None:
         if not numeric:
             variables[str(name)] = array.astype(object)
         variables[f"{name}_dims"] = np.array([str(one) for one in values.dims], dtype=object)
-    with write_whole(Path(path)) as temporary, temporary.open("wb") as file:
+    with atomic_write(Path(path)) as temporary, temporary.open("wb") as file:
         savemat(file, variables, oned_as="column", do_compression=True, long_field_names=True)
 
 
@@ -315,7 +315,7 @@ def write_psych_ds(
         "variableMeasured": list(variables.values()),
     }
     refuse_other_files(Path(out), ())
-    with write_whole(Path(out)) as folder:
+    with atomic_write(Path(out)) as folder:
         (folder / "data").mkdir(parents=True)
         for name, table in tables.items():
             protect(table).to_csv(folder / "data" / f"{name}.csv", index=False)

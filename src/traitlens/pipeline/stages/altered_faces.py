@@ -17,7 +17,7 @@ from traitlens.faces.regions import REGIONS
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.readouts import read_readouts
 from traitlens.readouts.fit_results import FittedReadouts
 
@@ -57,19 +57,19 @@ class AlteredFeatureBlocks:
         return made
 
 
-def altered_faces(work: Work) -> None:
+def altered_faces(io: StageIO) -> None:
     """Write how well altered faces are predicted, by the same readouts and by refitted ones."""
-    (space,), seed = work.value("spaces"), work.value("settings.seed")
-    assert work.backbone
-    blocks = list(blocks_of(np.arange(work.read(PREPARED).sizes[IMAGE])))
-    make = AlteredFeatureBlocks(work.machine, space, work.file(PREPARED), work.file(REGION_LABELS), blocks)
-    make_blocks(work.engine, work.blocks, make, [len(block) for block in blocks], work.advance)
-    found = [work.blocks.read(number) for number in range(len(blocks))]
+    (space,), seed = io.value("spaces"), io.value("settings.seed")
+    assert io.backbone
+    blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))
+    make = AlteredFeatureBlocks(io.machine, space, io.file(PREPARED), io.file(REGION_LABELS), blocks)
+    make_blocks(io.engine, io.blocks, make, [len(block) for block in blocks], io.advance)
+    found = [io.blocks.read(number) for number in range(len(blocks))]
     altered = {name: {space: np.concatenate([block[name] for block in found])} for name in ALTERATIONS}
-    fitted = FittedReadouts(read_readouts(work), work.read(PREDICTIONS), pd.DataFrame())
-    sharing = work.value("settings.readout.sharing")
-    table = compare_cues(fitted, altered, work.read(TARGETS), work.value("folds"), sharing=sharing, seed=seed)
-    work.write(CUES, table)
+    fitted = FittedReadouts(read_readouts(io), io.read(PREDICTIONS), pd.DataFrame())
+    sharing = io.value("settings.readout.sharing")
+    table = compare_cues(fitted, altered, io.read(TARGETS), io.value("folds"), sharing=sharing, seed=seed)
+    io.write(CUES, table)
 
 
 def _neutral_colour(backbone: Backbone) -> np.ndarray:

@@ -28,32 +28,32 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_use import COLUMNS, by_question
 from traitlens.comparison.rater_tests import Options
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 
 
-def ratings(work: Work) -> None:
+def ratings(io: StageIO) -> None:
     """Write the differences of means, reliability and agreement, and of single images."""
-    table, options = work.value("ratings"), permutation_options(work)
-    covariates = work.value("settings.comparison.covariates")
-    work.write(IMAGE_TESTS, compare_images(table, **options))
-    work.write(MEANS, compare_means(table, covariates=covariates, **options))
-    work.write(RELIABILITY_TESTS, compare_reliability(table, **options))
-    work.write(MISSING_TESTS, compare_missing(table, **options))
-    reference = work.value("settings.comparison.reference")
-    work.write(AGREEMENT_TESTS, compare_agreement(table, reference, **options))
+    table, options = io.value("ratings"), permutation_options(io)
+    covariates = io.value("settings.comparison.covariates")
+    io.write(IMAGE_TESTS, compare_images(table, **options))
+    io.write(MEANS, compare_means(table, covariates=covariates, **options))
+    io.write(RELIABILITY_TESTS, compare_reliability(table, **options))
+    io.write(MISSING_TESTS, compare_missing(table, **options))
+    reference = io.value("settings.comparison.reference")
+    io.write(AGREEMENT_TESTS, compare_agreement(table, reference, **options))
 
 
-def trait_space(work: Work) -> None:
+def trait_space(io: StageIO) -> None:
     """Write the differences of correlations between traits."""
-    work.write(TRAIT_SPACE, compare_trait_space(work.value("ratings"), **permutation_options(work)))
+    io.write(TRAIT_SPACE, compare_trait_space(io.value("ratings"), **permutation_options(io)))
 
 
-def permutation_options(work: Work) -> Options:
+def permutation_options(io: StageIO) -> Options:
     """Return the options of every permutation test.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that compares groups.
 
     Returns
@@ -62,32 +62,32 @@ def permutation_options(work: Work) -> Options:
         within, permutations, seed.
     """
     return {
-        "within": work.value("settings.comparison.within"),
-        "permutations": work.value("settings.comparison.permutations"),
-        "seed": work.value("settings.seed"),
+        "within": io.value("settings.comparison.within"),
+        "permutations": io.value("settings.comparison.permutations"),
+        "seed": io.value("settings.seed"),
     }
 
 
-def transfer_groups(work: Work) -> None:
+def transfer_groups(io: StageIO) -> None:
     """Write how well readouts predict the ratings of other groups."""
-    _transfer(work, GROUP, TRANSFER_GROUPS)
+    _transfer(io, GROUP, TRANSFER_GROUPS)
 
 
-def transfer_traits(work: Work) -> None:
+def transfer_traits(io: StageIO) -> None:
     """Write how well readouts predict the ratings of other traits."""
-    _transfer(work, TRAIT, TRANSFER_TRAITS)
+    _transfer(io, TRAIT, TRANSFER_TRAITS)
 
 
-def _transfer(work: Work, across: str, artifact: Artifact) -> None:
-    ceilings = work.read(RELIABILITY) if RATER in work.value("ratings") else None
-    work.write(artifact, transfer_table(work.read(PREDICTIONS), across, ceilings))
+def _transfer(io: StageIO, across: str, artifact: Artifact) -> None:
+    ceilings = io.read(RELIABILITY) if RATER in io.value("ratings") else None
+    io.write(artifact, transfer_table(io.read(PREDICTIONS), across, ceilings))
 
 
-def answers(work: Work) -> None:
+def answers(io: StageIO) -> None:
     """Write the questions of the comparison and their answers."""
     from traitlens.pipeline.flow import ANSWERED
 
-    tables = {one.name: work.read(one) for one in ANSWERED if work.has(one)}
+    tables = {one.name: io.read(one) for one in ANSWERED if io.has(one)}
     tables |= by_question(tables.pop(USE_TESTS.name, pd.DataFrame(columns=list(COLUMNS))))
     tables = {name: tables[name] for name in (*QUESTIONS, *EXPLORATORY) if name in tables}
-    work.write(ANSWERS, answer_questions(tables, len(work.value("traits"))))
+    io.write(ANSWERS, answer_questions(tables, len(io.value("traits"))))

@@ -29,12 +29,12 @@ from traitlens.features.extraction import split_spaces
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.regional import RegionalExtractor, RegionalFaces
 from traitlens.features.views import FACE_VIEWS
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.ratings.targets import pool_groups
 from traitlens.readouts.kernels import linear_kernel
 from traitlens.readouts.regional import fit_regional
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 
 @dataclass(frozen=True)
@@ -77,47 +77,47 @@ class RegionalBlocks:
         return {"features": np.stack(rows)}
 
 
-def features(work: Work) -> None:
+def features(io: StageIO) -> None:
     """Write the average face, and what the network sees of each region of each face on it."""
-    assert work.backbone
-    prepared = work.read(PREPARED)
-    with write_whole(work.file(AVERAGE_FACE)) as temporary, temporary.open("wb") as stream:
+    assert io.backbone
+    prepared = io.read(PREPARED)
+    with atomic_write(io.file(AVERAGE_FACE)) as temporary, temporary.open("wb") as stream:
         np.save(stream, average_face(prepared))
     blocks = list(blocks_of(np.arange(prepared.sizes[IMAGE])))
     make = RegionalBlocks(
-        work.machine,
-        work.file(PREPARED),
+        io.machine,
+        io.file(PREPARED),
         blocks,
-        work.value("regional_spaces"),
-        work.file(AVERAGE_FACE),
-        dict(work.value("regions")),
+        io.value("regional_spaces"),
+        io.file(AVERAGE_FACE),
+        dict(io.value("regions")),
     )
-    make_blocks(work.engine, work.blocks, make, [len(block) for block in blocks], work.advance)
-    work.blocks.join(len(blocks), "features", work.file(REGIONAL_FEATURES))
+    make_blocks(io.engine, io.blocks, make, [len(block) for block in blocks], io.advance)
+    io.blocks.join(len(blocks), "features", io.file(REGIONAL_FEATURES))
 
 
-def kernels(work: Work) -> None:
+def kernels(io: StageIO) -> None:
     """Write the linear kernel of each regional feature space: (space, image, image)."""
-    spaces = work.value("regional_spaces")
-    read = split_spaces(work.read(REGIONAL_FEATURES), spaces, work.shapes)
-    number = len(work.read(REGIONAL_FEATURES))
+    spaces = io.value("regional_spaces")
+    read = split_spaces(io.read(REGIONAL_FEATURES), spaces, io.shapes)
+    number = len(io.read(REGIONAL_FEATURES))
     header = {"descr": "<f8", "fortran_order": False, "shape": (len(spaces), number, number)}
     # Written, not mapped: a disk that is full is then an error, and not the end of the process.
-    with write_whole(work.file(REGIONAL_KERNELS)) as temporary, temporary.open("wb") as stream:
+    with atomic_write(io.file(REGIONAL_KERNELS)) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for space in spaces:
             with threadpool_limits(2):
-                kernel = linear_kernel(read[space], work.results / ".kept")
+                kernel = linear_kernel(read[space], io.results / ".cache")
             stream.write(np.ascontiguousarray(kernel, "<f8").data)
-            work.advance(1)
+            io.advance(1)
 
 
-def read_kernels(work: Work) -> dict[FeatureSpace, np.ndarray]:
+def read_kernels(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
     """Read the kernels of the regional feature spaces.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads them and "regional_spaces".
 
     Returns
@@ -125,15 +125,15 @@ def read_kernels(work: Work) -> dict[FeatureSpace, np.ndarray]:
     dict of FeatureSpace to ndarray
         (image, image) each, mapped from disk.
     """
-    return dict(zip(work.value("regional_spaces"), work.read(REGIONAL_KERNELS), strict=True))
+    return dict(zip(io.value("regional_spaces"), io.read(REGIONAL_KERNELS), strict=True))
 
 
-def common_cues(work: Work) -> CommonCues:
+def common_cues(io: StageIO) -> CommonCues:
     """Return the cues of all groups together, groups weighing alike.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads the kernels, "regional_spaces", the targets, "folds" and "settings.seed".
 
     Returns
@@ -141,28 +141,28 @@ def common_cues(work: Work) -> CommonCues:
     CommonCues
         Fitted when they are asked for.
     """
-    targets = pool_groups(work.read(TARGETS)).pivot(index=IMAGE, columns=TRAIT, values=RATING)
-    return CommonCues(read_kernels(work), targets, work.value("folds"), seed=work.value("settings.seed"))
+    targets = pool_groups(io.read(TARGETS)).pivot(index=IMAGE, columns=TRAIT, values=RATING)
+    return CommonCues(read_kernels(io), targets, io.value("folds"), seed=io.value("settings.seed"))
 
 
-def fit(work: Work) -> None:
+def fit(io: StageIO) -> None:
     """Write regional readouts of each group, and the cues of these and of all groups together."""
-    read = split_spaces(work.read(REGIONAL_FEATURES), work.value("regional_spaces"), work.shapes)
-    targets, folds = work.read(TARGETS), work.value("folds")
+    read = split_spaces(io.read(REGIONAL_FEATURES), io.value("regional_spaces"), io.shapes)
+    targets, folds = io.read(TARGETS), io.value("folds")
     options = {
-        "sharing": work.value("settings.readout.sharing"),
-        "seed": work.value("settings.seed"),
-        "progress": work.advance,
-        "kernels": read_kernels(work),
+        "sharing": io.value("settings.readout.sharing"),
+        "seed": io.value("settings.seed"),
+        "progress": io.advance,
+        "kernels": read_kernels(io),
     }
     fitted = fit_regional(read, targets, folds, **options)
-    work.write(GROUP_CUES, fitted.cues)
-    rows = common_cues(work).array.rename(CUE).to_dataframe().reset_index()
-    work.write(IMAGE_CUES, rows[[IMAGE, TRAIT, REGION, CUE]])
-    work.write(REGIONAL_PREDICTIONS, fitted.predictions)
-    prepared = work.read(PREPARED)
+    io.write(GROUP_CUES, fitted.cues)
+    rows = common_cues(io).array.rename(CUE).to_dataframe().reset_index()
+    io.write(IMAGE_CUES, rows[[IMAGE, TRAIT, REGION, CUE]])
+    io.write(REGIONAL_PREDICTIONS, fitted.predictions)
+    prepared = io.read(PREPARED)
     views = {name: view for name, view in FACE_VIEWS.items() if name in {space.view for space in read}}
-    faces = RegionalFaces(np.array(work.read(AVERAGE_FACE)), dict(work.value("regions")))
+    faces = RegionalFaces(np.array(io.read(AVERAGE_FACE)), dict(io.value("regions")))
     described = {**prepared.attrs, "size": prepared.sizes[Y]}
-    models = TraitModels.of(fitted, work.backbone, views, described, faces=faces)
-    models.save(work.file(REGIONAL_MODEL))
+    models = TraitModels.of(fitted, io.backbone, views, described, faces=faces)
+    models.save(io.file(REGIONAL_MODEL))

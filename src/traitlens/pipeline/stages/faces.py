@@ -17,33 +17,33 @@ from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.prepared_faces import N_POINTS, choose_crop, read_points
 from traitlens.faces.regions import region_labels, region_names
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 
 NO_LABEL = 255
 """Label of every pixel of an image without landmarks."""
 
 
-def landmarks(work: Work) -> None:
+def landmarks(io: StageIO) -> None:
     """Write the given landmarks, completed by detected ones, and what was noticed about the faces."""
-    photographs, given = work.value("photographs"), work.value("given_landmarks")
-    found = find_landmarks(photographs.paths, given, progress=work.advance, read=photographs.read)
-    work.write(LANDMARKS, found.table)
+    photographs, given = io.value("photographs"), io.value("given_landmarks")
+    found = find_landmarks(photographs.paths, given, progress=io.advance, read=photographs.read)
+    io.write(LANDMARKS, found.table)
     with_landmarks = set(found.table[IMAGE].unique())
     faces = {
         "without_landmarks": [image for image in photographs.paths if image not in with_landmarks],
         "notices": list(map(str, found.notices)),
     }
-    work.write(FACES, faces)
+    io.write(FACES, faces)
 
 
-def prepare(work: Work) -> None:
+def prepare(io: StageIO) -> None:
     """Write every image as the square that the network reads, and its landmarks there.
 
     How each image was laid into its square is stored too: `to_prepared` is the affine matrix from pixels of
     the upright photograph, `photo_size` its width and height.
     """
-    photographs, faces = work.value("photographs"), work.value("frame")
-    points = read_points(work.file(LANDMARKS))
+    photographs, faces = io.value("photographs"), io.value("frame")
+    points = read_points(io.file(LANDMARKS))
     images = list(photographs.paths)
     crop = choose_crop(faces, has_points=set(images) <= set(points))
 
@@ -51,7 +51,7 @@ def prepare(work: Work) -> None:
         background = faces.background or BACKGROUND
         pixels = load_image(photographs.paths[image], background, photographs.read)
         done = prepare_image(pixels, faces.size, crop, points.get(image))
-        work.advance(1)
+        io.advance(1)
         there = points.get(image, np.full((N_POINTS, 2), np.nan))
         return {
             "pixels": done.pixels,
@@ -73,13 +73,13 @@ def prepare(work: Work) -> None:
     dataset["to_prepared"] = (IMAGE, "xy", "xy1"), np.full((number, 2, 3), np.nan)
     dataset["photo_size"] = (IMAGE, "xy"), np.zeros((number, 2), int)
     dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
-    with storage.write_whole(work.file(PREPARED)) as temporary:
+    with storage.atomic_write(io.file(PREPARED)) as temporary:
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
 
 
-def label_regions(work: Work) -> None:
+def label_regions(io: StageIO) -> None:
     """Label every pixel of every prepared image with its region, the study's own regions included."""
-    prepared, polygons = work.read(PREPARED), dict(work.value("regions"))
+    prepared, polygons = io.read(PREPARED), dict(io.value("regions"))
     images, size = prepared[IMAGE].to_numpy(), prepared.sizes[Y]
 
     def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
@@ -88,10 +88,10 @@ def label_regions(work: Work) -> None:
             for place, points in enumerate(prepared["points"][positions].to_numpy()):
                 if np.isfinite(points).all():
                     labels[place] = region_labels(points, size, polygons)
-            work.advance(len(positions))
+            io.advance(len(positions))
             yield positions, {"labels": labels}
 
     names = np.array(region_names(polygons), object)
     dataset = xr.Dataset(coords={IMAGE: images, "region": names, **map_coordinates(size)})
-    with storage.write_whole(work.file(REGION_LABELS)) as temporary:
+    with storage.atomic_write(io.file(REGION_LABELS)) as temporary:
         write_arrays(temporary, dataset, {"labels": ((IMAGE, Y, X), "u1")}, blocks())

@@ -13,7 +13,7 @@ from traitlens.computing.blocks import blocks_of, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.features.extraction import extract, split_spaces
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ class FeatureBlocks:
         return {"features": np.concatenate(flat, axis=1)}
 
 
-def features(work: Work) -> None:
+def features(io: StageIO) -> None:
     """Write what the readouts read of each image."""
-    assert work.backbone
-    blocks = list(blocks_of(np.arange(work.read(PREPARED).sizes[IMAGE])))
-    make = FeatureBlocks(work.machine, work.file(PREPARED), blocks, list(work.value("spaces")))
-    make_blocks(work.engine, work.blocks, make, [len(block) for block in blocks], work.advance)
-    work.blocks.join(len(blocks), "features", work.file(FEATURES))
+    assert io.backbone
+    blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))
+    make = FeatureBlocks(io.machine, io.file(PREPARED), blocks, list(io.value("spaces")))
+    make_blocks(io.engine, io.blocks, make, [len(block) for block in blocks], io.advance)
+    io.blocks.join(len(blocks), "features", io.file(FEATURES))
 
 
-def read_features(work: Work) -> dict[FeatureSpace, np.ndarray]:
+def read_features(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
     """Read the features by space.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads the features.
 
     Returns
@@ -69,4 +69,4 @@ def read_features(work: Work) -> dict[FeatureSpace, np.ndarray]:
     dict of FeatureSpace to ndarray
         (image, channel, row, column) each, mapped from disk.
     """
-    return split_spaces(work.read(FEATURES), list(work.value("spaces")), work.shapes)
+    return split_spaces(io.read(FEATURES), list(io.value("spaces")), io.shapes)

@@ -26,7 +26,7 @@ from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.prepared_faces import average_face
 from traitlens.pipeline.costs import SAMPLE
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.faces import NO_LABEL
 from traitlens.pipeline.stages.features import read_features
 from traitlens.pipeline.stages.readouts import read_readouts
@@ -128,41 +128,39 @@ class MapBlocks:
         return {name: values.reshape(*shape, *values.shape[1:]) for name, values in made.items()}
 
 
-def explain(work: Work) -> None:
+def explain(io: StageIO) -> None:
     """Write maps, average maps and the tables of regions."""
-    groups, traits, folds = work.value("groups"), work.value("traits"), work.value("folds")
-    prepared, readouts = work.read(PREPARED), read_readouts(work)
+    groups, traits, folds = io.value("groups"), io.value("traits"), io.value("folds")
+    prepared, readouts = io.read(PREPARED), read_readouts(io)
     blocks = list(blocks_by_fold(folds[FOLD].to_numpy()))
-    predicted = predict_out_of_fold(readouts, read_features(work), blocks, groups, traits)
-    written = choose_written(prepared.sizes[IMAGE], work.value("settings.run.keep_maps"))
+    predicted = predict_out_of_fold(readouts, read_features(io), blocks, groups, traits)
+    written = choose_written(prepared.sizes[IMAGE], io.value("settings.run.keep_maps"))
     make = MapBlocks(
-        work.machine,
-        work.file(PREPARED),
-        work.file(REGION_LABELS),
+        io.machine,
+        io.file(PREPARED),
+        io.file(REGION_LABELS),
         blocks,
         readouts,
         groups,
         traits,
-        work.value("settings.relevance.method"),
+        io.value("settings.relevance.method"),
         alignment(predicted),
         written,
     )
-    make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
-    regions = (
-        [str(name) for name in work.read(REGION_LABELS)[REGION].values] if work.has(REGION_LABELS) else []
-    )
+    make_blocks(io.engine, io.blocks, make, [len(positions) for _, positions in blocks], io.advance)
+    regions = [str(name) for name in io.read(REGION_LABELS)[REGION].values] if io.has(REGION_LABELS) else []
     totals = _Totals((len(groups), len(traits)), prepared.sizes[IMAGE], len(regions), prepared.sizes[Y])
-    parts = _add_up(work, blocks, totals, written)
+    parts = _add_up(io, blocks, totals, written)
     if written.any():
-        _write_maps(work, parts, prepared[IMAGE].to_numpy()[written])
+        _write_maps(io, parts, prepared[IMAGE].to_numpy()[written])
     else:
         for _ in parts:
             pass
-    _write_averages(work, totals, average_face(prepared))
+    _write_averages(io, totals, average_face(prepared))
     if regions:
         tables = RegionTables(totals.regions, prepared[IMAGE].to_numpy(), groups, traits, regions)
-        work.write(REGION_UNIONS, map(unite_regions, tables()))
-        work.write(REGION_TABLE, tables())
+        io.write(REGION_UNIONS, map(unite_regions, tables()))
+        io.write(REGION_TABLE, tables())
 
 
 class _Totals:
@@ -182,46 +180,46 @@ class _Totals:
 
 
 def _add_up(
-    work: Work, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
+    io: StageIO, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Add blocks to the totals, and yield the maps that are written with their positions among these."""
     for number, (_, positions) in enumerate(blocks):
-        arrays = work.blocks.read(number)
+        arrays = io.blocks.read(number)
         totals.add(positions, arrays)
         keep = np.flatnonzero(written[positions])
         sums = {name: arrays[name][:, :, keep] for name in SUMS}
         yield np.cumsum(written)[positions[keep]] - 1, {RELEVANCE: arrays[RELEVANCE], **sums}
 
 
-def _coordinates(work: Work, size: int) -> dict[str, np.ndarray]:
-    groups, traits = (np.array(work.value(name), object) for name in ("groups", "traits"))
+def _coordinates(io: StageIO, size: int) -> dict[str, np.ndarray]:
+    groups, traits = (np.array(io.value(name), object) for name in ("groups", "traits"))
     return {GROUP: groups, TRAIT: traits, **map_coordinates(size)}
 
 
 def _write_maps(
-    work: Work, parts: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]], images: np.ndarray
+    io: StageIO, parts: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]], images: np.ndarray
 ) -> None:
     """Write the maps block by block."""
-    size = work.read(PREPARED).sizes[Y]
-    coordinates = {**_coordinates(work, size), IMAGE: images}
+    size = io.read(PREPARED).sizes[Y]
+    coordinates = {**_coordinates(io, size), IMAGE: images}
     shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
     sums = {name: ((GROUP, TRAIT, IMAGE), np.full(shape, np.nan)) for name in SUMS}
-    attributes = {"method": work.value("settings.relevance.method"), "units": "rating points per pixel"}
+    attributes = {"method": io.value("settings.relevance.method"), "units": "rating points per pixel"}
     dataset = xr.Dataset(sums, coordinates, attributes)
     large = {RELEVANCE: ((GROUP, TRAIT, IMAGE, Y, X), "f2")}
-    with storage.write_whole(work.file(MAPS)) as temporary:
+    with storage.atomic_write(io.file(MAPS)) as temporary:
         write_arrays(temporary, dataset, large, parts, {RELEVANCE: MAP_SCALE})
 
 
-def _write_averages(work: Work, totals: _Totals, face: np.ndarray) -> None:
+def _write_averages(io: StageIO, totals: _Totals, face: np.ndarray) -> None:
     """Write the mean map, the mean aligned with the predictions, and the average face."""
-    dataset = xr.Dataset(coords=_coordinates(work, len(face)))
+    dataset = xr.Dataset(coords=_coordinates(io, len(face)))
     for name, total in (("aligned", totals.aligned), ("mean", totals.mean)):
         empty = np.full_like(total, np.nan)
         average = np.divide(total, totals.count, out=empty, where=totals.count > 0)
         dataset[name] = (GROUP, TRAIT, Y, X), average
     dataset["face"] = (Y, X, "colour"), face
-    with storage.write_whole(work.file(AVERAGE_MAPS)) as temporary:
+    with storage.atomic_write(io.file(AVERAGE_MAPS)) as temporary:
         write_arrays(temporary, dataset)
 
 

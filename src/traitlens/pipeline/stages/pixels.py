@@ -28,30 +28,30 @@ from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template, template_face
 from traitlens.pipeline.costs import COMPONENTS
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.refits import read_operator, read_penalties
 from traitlens.readouts.readout import LinearReadout
 from traitlens.relevance.attribution import Explainer
-from traitlens.storage import write_whole
+from traitlens.storage import atomic_write
 
 FACE_SCALE = 4
 """The average face under the maps of pixels has this many times more pixels along each side."""
 
 
-def pixels(work: Work) -> None:
+def pixels(io: StageIO) -> None:
     """Write tests of raters' maps on the template face, and their significant areas."""
-    operator, ratings = read_operator(work)
-    penalties = read_penalties(work)
-    maps = map_components(work, operator, ratings, penalties)
-    found, areas = compare_maps(work, maps, ratings, operator, penalties)
-    prepared = work.read(PREPARED)
+    operator, ratings = read_operator(io)
+    penalties = read_penalties(io)
+    maps = map_components(io, operator, ratings, penalties)
+    found, areas = compare_maps(io, maps, ratings, operator, penalties)
+    prepared = io.read(PREPARED)
     prepared = prepared.isel({IMAGE: np.flatnonzero(np.isin(prepared[IMAGE], list(operator.images)))})
     face = template_face(prepared, FACE_SCALE * found.sizes[Y])
     if face is not None:
         found["face"] = ("face_y", "face_x", "colour"), face
-    with write_whole(work.file(PIXEL_MAPS)) as temporary:
+    with atomic_write(io.file(PIXEL_MAPS)) as temporary:
         write_arrays(temporary, found)
-    work.write(PIXEL_TESTS, areas)
+    io.write(PIXEL_TESTS, areas)
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class ComponentBlocks:
 
 
 def map_components(
-    work: Work, operator: RegionOperator, ratings: pd.DataFrame, penalties: Mapping[str, float]
+    io: StageIO, operator: RegionOperator, ratings: pd.DataFrame, penalties: Mapping[str, float]
 ) -> MapOperator:
     """Map the components of each fold's readouts, and combine them.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         The stage.
     operator : RegionOperator
         Kernel and folds.
@@ -115,11 +115,11 @@ def map_components(
     MapOperator
         Linear operator from ratings to maps on the template.
     """
-    (space,), size = work.value("spaces"), work.value("settings.comparison.pixels")
-    images = work.read(PREPARED)[IMAGE].to_numpy()
+    (space,), size = io.value("spaces"), io.value("settings.comparison.pixels")
+    images = io.read(PREPARED)[IMAGE].to_numpy()
     among = pd.Index(images).get_indexer(list(operator.images))
-    assert work.backbone
-    features = work.read(FEATURES)[among]
+    assert io.backbone
+    features = io.read(FEATURES)[among]
     halves = halve_raters(ratings)
     groups = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP][halves.index].to_numpy()
     designs = make_designs(ratings, halves.index, operator, penalties)
@@ -133,19 +133,19 @@ def map_components(
     readouts = {fold: component_readouts(own, space, features, fold) for fold, own in components.items()}
     blocks = list(blocks_by_fold(operator.folds))
     there = [(fold, among[positions]) for fold, positions in blocks]
-    method = work.value("settings.relevance.method")
-    make = ComponentBlocks(work.machine, work.file(PREPARED), there, readouts, method, size)
-    make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
+    method = io.value("settings.relevance.method")
+    make = ComponentBlocks(io.machine, io.file(PREPARED), there, readouts, method, size)
+    make_blocks(io.engine, io.blocks, make, [len(positions) for _, positions in blocks], io.advance)
     sums = np.zeros((2, len(designs), len(folds), COMPONENTS, size, size))
     for number, (fold, positions) in enumerate(blocks):
-        maps, place = work.blocks.read(number)["maps"], int(np.searchsorted(folds, fold))
+        maps, place = io.blocks.read(number)["maps"], int(np.searchsorted(folds, fold))
         sums[:, :, place, : maps.shape[1]] += np.einsum("hti,ikyx->htkyx", directions[:, :, positions], maps)
     ordered = [components[int(fold)] for fold in folds]
     return combine_components(sums, ordered, len(operator.images), list(designs), halves)
 
 
 def compare_maps(
-    work: Work,
+    io: StageIO,
     maps: MapOperator,
     ratings: pd.DataFrame,
     operator: RegionOperator,
@@ -155,7 +155,7 @@ def compare_maps(
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         The stage.
     maps : MapOperator
         Linear operator from ratings to maps.
@@ -174,9 +174,9 @@ def compare_maps(
         The significant areas: group_1, group_2, trait and what `compare_pixels` returns, with p_family (over
         pixels and, by Bonferroni, traits).
     """
-    method = work.value("settings.comparison.pixel_test")
-    permutations, seed = work.value("settings.comparison.permutations"), work.value("settings.seed")
-    polygons: Mapping[str, Polygon] = dict(work.value("regions"))
+    method = io.value("settings.comparison.pixel_test")
+    permutations, seed = io.value("settings.comparison.permutations"), io.value("settings.seed")
+    polygons: Mapping[str, Polygon] = dict(io.value("regions"))
     size = maps.matrix.sizes[Y]
     points = Template.fixed(size).points_on_map
     mask = region_labels(points, size, polygons) != REGIONS.index("background")

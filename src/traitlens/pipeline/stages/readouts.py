@@ -19,7 +19,7 @@ from traitlens.artifacts import (
 from traitlens.columns import FOLD, GROUP, IMAGE, TRAIT, Y
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.views import FACE_VIEWS
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.features import read_features
 from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.performance import performance
@@ -29,27 +29,27 @@ from traitlens.readouts.registry import FitContext, find_readout
 from traitlens.readouts.trait_models import TraitModels
 
 
-def fit(work: Work) -> None:
+def fit(io: StageIO) -> None:
     """Write readouts, their out-of-fold predictions, and what the inner folds chose."""
-    settings, seed = work.value("settings.readout"), work.value("settings.seed")
-    features, folds = read_features(work), work.value("folds")
+    settings, seed = io.value("settings.readout"), io.value("settings.seed")
+    features, folds = read_features(io), io.value("folds")
     method = find_readout(settings.method)
-    context = FitContext(seed, work.backbone, work.machine.device, work.results / ".kept")
+    context = FitContext(seed, io.backbone, io.machine.device, io.results / ".cache")
     options = method.options(settings, context)
-    fitted = method.fit(features, work.read(TARGETS), folds, seed=seed, progress=work.advance, **options)
-    work.write(PREDICTIONS, fitted.predictions)
-    work.write(CHOICES, fitted.choices)
-    work.write(DUALS, _tabulate_duals(fitted, list(features)))
+    fitted = method.fit(features, io.read(TARGETS), folds, seed=seed, progress=io.advance, **options)
+    io.write(PREDICTIONS, fitted.predictions)
+    io.write(CHOICES, fitted.choices)
+    io.write(DUALS, _tabulate_duals(fitted, list(features)))
     views = {name: view for name, view in FACE_VIEWS.items() if name in {space.view for space in features}}
-    TraitModels.of(fitted, work.backbone, views).save(work.file(READOUTS))
+    TraitModels.of(fitted, io.backbone, views).save(io.file(READOUTS))
 
 
-def read_readouts(work: Work) -> tuple[Readout, ...]:
+def read_readouts(io: StageIO) -> tuple[Readout, ...]:
     """Read the readouts of every group, trait and fold.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads them.
 
     Returns
@@ -57,19 +57,19 @@ def read_readouts(work: Work) -> tuple[Readout, ...]:
     tuple of Readout
         In the order in which they were fitted.
     """
-    return TraitModels.load(work.file(READOUTS)).readouts
+    return TraitModels.load(io.file(READOUTS)).readouts
 
 
-def evaluate(work: Work) -> None:
+def evaluate(io: StageIO) -> None:
     """Write how well ratings are predicted, beside their noise ceilings."""
-    ceilings = work.read(RELIABILITY).reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
-    predictions, features = work.read(PREDICTIONS), read_features(work)
-    duals = _read_duals(work.read(DUALS), list(features))
+    ceilings = io.read(RELIABILITY).reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
+    predictions, features = io.read(PREDICTIONS), read_features(io)
+    duals = _read_duals(io.read(DUALS), list(features))
     refits = refit_of(
-        FittedReadouts((), predictions, pd.DataFrame(), duals), features, work.value("folds")[IMAGE]
+        FittedReadouts((), predictions, pd.DataFrame(), duals), features, io.value("folds")[IMAGE]
     )
-    table = performance(predictions, ceilings, seed=work.value("settings.seed"), refits=refits)
-    work.write(PERFORMANCE, table)
+    table = performance(predictions, ceilings, seed=io.value("settings.seed"), refits=refits)
+    io.write(PERFORMANCE, table)
 
 
 def _tabulate_duals(fitted: FittedReadouts, spaces: list[FeatureSpace]) -> pd.DataFrame:
@@ -105,12 +105,12 @@ def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, 
     )
 
 
-def save_models(work: Work) -> None:
+def save_models(io: StageIO) -> None:
     """Write the readouts with everything that is needed to use them on new images."""
-    prepared = work.read(PREPARED)
+    prepared = io.read(PREPARED)
     models = replace(
-        TraitModels.load(work.file(READOUTS)),
+        TraitModels.load(io.file(READOUTS)),
         prepared={**prepared.attrs, "size": prepared.sizes[Y]},
-        performance=work.read(PERFORMANCE),
+        performance=io.read(PERFORMANCE),
     )
-    models.save(work.file(MODELS))
+    models.save(io.file(MODELS))

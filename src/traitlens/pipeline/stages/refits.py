@@ -29,11 +29,11 @@ from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.comparisons import permutation_options
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.relevance.region_operators import RegionOperators, region_kernels
-from traitlens.storage import write_whole
+from traitlens.relevance.region_operators import RegionPropagator, region_kernels
+from traitlens.storage import atomic_write
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class RegionKernelBlocks:
         prepared, labels = open_arrays(self.prepared), open_arrays(self.labels)
         numbers = np.arange(labels.sizes[REGION])[:, None, None]
         features = np.load(self.features, mmap_mode="r", allow_pickle=False)
-        operators = RegionOperators(self.machine.backbone(), [self.space], self.method)
+        operators = RegionPropagator(self.machine.backbone(), [self.space], self.method)
         regions = []
         for position in positions:
             masks = labels["labels"][position].to_numpy() == numbers
@@ -82,37 +82,37 @@ class RegionKernelBlocks:
         return {"rows": rows.transpose("image", ...).to_numpy()}
 
 
-def compute_region_kernels(work: Work) -> None:
+def compute_region_kernels(io: StageIO) -> None:
     """Write what each training image contributes to the relevance of each region of each face."""
-    (space,), folds = work.value("spaces"), work.value("folds")[FOLD].to_numpy()
-    assert work.backbone
-    features = work.read(FEATURES)
+    (space,), folds = io.value("spaces"), io.value("folds")[FOLD].to_numpy()
+    assert io.backbone
+    features = io.read(FEATURES)
     blocks = list(blocks_by_fold(folds))
     make = RegionKernelBlocks(
-        work.machine,
+        io.machine,
         space,
-        work.file(FEATURES),
-        work.file(PREPARED),
-        work.file(REGION_LABELS),
+        io.file(FEATURES),
+        io.file(PREPARED),
+        io.file(REGION_LABELS),
         blocks,
         {int(fold): features[folds != fold].mean(0) for fold in np.unique(folds)},
-        work.value("settings.relevance.method"),
+        io.value("settings.relevance.method"),
     )
-    make_blocks(work.engine, work.blocks, make, [len(positions) for _, positions in blocks], work.advance)
-    regions = work.read(REGION_LABELS).sizes[REGION]
+    make_blocks(io.engine, io.blocks, make, [len(positions) for _, positions in blocks], io.advance)
+    regions = io.read(REGION_LABELS).sizes[REGION]
     kernels = np.zeros((regions, len(folds), len(folds)))
     for number, (_, positions) in enumerate(blocks):
-        kernels[:, positions] = work.blocks.read(number)["rows"].transpose(1, 0, 2)
-    with write_whole(work.file(REGION_KERNELS)) as temporary, temporary.open("wb") as stream:
+        kernels[:, positions] = io.blocks.read(number)["rows"].transpose(1, 0, 2)
+    with atomic_write(io.file(REGION_KERNELS)) as temporary, temporary.open("wb") as stream:
         np.save(stream, kernels)
 
 
-def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
+def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
     """Read what refits need, for the images that every group rated on every trait.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads features, region labels, region kernels, folds, traits and ratings.
 
     Returns
@@ -122,7 +122,7 @@ def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
     ratings : DataFrame
         Ratings of the same images.
     """
-    folds, labels, ratings = work.value("folds"), work.read(REGION_LABELS), work.value("ratings")
+    folds, labels, ratings = io.value("folds"), io.read(REGION_LABELS), io.value("ratings")
     names = tuple(str(name) for name in labels[REGION].to_numpy())
     areas = np.zeros(len(names))
     for own in labels["labels"].to_numpy():
@@ -131,8 +131,8 @@ def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
         tuple(labels[IMAGE].to_numpy()),
         names,
         folds[FOLD].to_numpy(),
-        linear_kernel(work.read(FEATURES)),
-        np.asarray(work.read(REGION_KERNELS)),
+        linear_kernel(io.read(FEATURES)),
+        np.asarray(io.read(REGION_KERNELS)),
         areas,
     )
     images, traits = shared_ratings(ratings)
@@ -140,12 +140,12 @@ def read_operator(work: Work) -> tuple[RegionOperator, pd.DataFrame]:
     return operator.take(set(images)), ratings[rated]
 
 
-def read_penalties(work: Work) -> dict[str, float]:
+def read_penalties(io: StageIO) -> dict[str, float]:
     """Read the ridge penalty of each trait.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads them.
 
     Returns
@@ -153,45 +153,43 @@ def read_penalties(work: Work) -> dict[str, float]:
     dict of str to float
         By trait.
     """
-    table = work.read(COMMON_PENALTIES)
+    table = io.read(COMMON_PENALTIES)
     return dict(zip(table[TRAIT], table["penalty"].astype(float), strict=True))
 
 
-def explain_raters(work: Work) -> None:
+def explain_raters(io: StageIO) -> None:
     """Write the relevance of regions by rater, and the ridge penalty of each trait."""
-    operator, ratings = read_operator(work)
-    identities = work.value("folds").set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
-    penalties = choose_common_penalties(ratings, operator, identities, work.value("settings.seed"))
+    operator, ratings = read_operator(io)
+    identities = io.value("folds").set_index(IMAGE)[IDENTITY][list(operator.images)].to_numpy()
+    penalties = choose_common_penalties(ratings, operator, identities, io.value("settings.seed"))
     table = pd.DataFrame({TRAIT: list(penalties), "penalty": list(penalties.values())})
-    work.write(COMMON_PENALTIES, table)
-    work.write(RATER_REGIONS, rater_regions(ratings, operator, penalties))
+    io.write(COMMON_PENALTIES, table)
+    io.write(RATER_REGIONS, rater_regions(ratings, operator, penalties))
 
 
-def performance(work: Work) -> None:
+def performance(io: StageIO) -> None:
     """Write the differences of performance, as they are and at equal reliability."""
-    operator, ratings = read_operator(work)
-    penalties = read_penalties(work)
-    work.write(
-        PERFORMANCE_TESTS, compare_performance(ratings, operator, penalties, **permutation_options(work))
-    )
+    operator, ratings = read_operator(io)
+    penalties = read_penalties(io)
+    io.write(PERFORMANCE_TESTS, compare_performance(ratings, operator, penalties, **permutation_options(io)))
     matched = [
-        match_reliability(ratings, operator, penalties, groups=pair, seed=work.value("settings.seed"))
+        match_reliability(ratings, operator, penalties, groups=pair, seed=io.value("settings.seed"))
         for pair in pairs_of_groups(ratings)
     ]
-    work.write(MATCHED_TESTS, pd.concat(matched, ignore_index=True))
+    io.write(MATCHED_TESTS, pd.concat(matched, ignore_index=True))
 
 
-def variables(work: Work) -> None:
+def variables(io: StageIO) -> None:
     """Write associations with variables of the raters."""
-    operator, ratings = read_operator(work)
-    penalties = read_penalties(work)
-    names = [*work.value("settings.comparison.variables"), *([GROUP] * (len(work.value("groups")) > 2))]
-    found = [compare_by_variable(ratings, name, operator, penalties, **_permutations(work)) for name in names]
-    work.write(VARIABLE_TESTS, pd.concat(found, ignore_index=True))
+    operator, ratings = read_operator(io)
+    penalties = read_penalties(io)
+    names = [*io.value("settings.comparison.variables"), *([GROUP] * (len(io.value("groups")) > 2))]
+    found = [compare_by_variable(ratings, name, operator, penalties, **_permutations(io)) for name in names]
+    io.write(VARIABLE_TESTS, pd.concat(found, ignore_index=True))
 
 
-def _permutations(work: Work) -> dict[str, Any]:
+def _permutations(io: StageIO) -> dict[str, Any]:
     return {
-        "permutations": work.value("settings.comparison.permutations"),
-        "seed": work.value("settings.seed"),
+        "permutations": io.value("settings.comparison.permutations"),
+        "seed": io.value("settings.seed"),
     }

@@ -5,7 +5,7 @@ from typing import Any
 from traitlens.artifacts import ARTIFACTS, FACES, PLAN, PLANNED, PREPARED, PROVENANCE, STUDY
 from traitlens.collecting.preregistration import compare_with_plan
 from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH, RATER
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.records import Records
 from traitlens.report.description import describe_software
 from traitlens.report.page import write_report
@@ -15,32 +15,32 @@ NO_TESTS = {"answers", "rater_regions"}
 """Tables of comparisons that hold no tests of their own."""
 
 
-def report(work: Work) -> None:
+def report(io: StageIO) -> None:
     """Write `study.json`, `provenance.json`, the frozen plan, the figures and the report."""
-    work.write(STUDY, describe_study(work))
-    work.write(PROVENANCE, describe_provenance(work))
-    plan = work.value("frozen_plan")
+    io.write(STUDY, describe_study(io))
+    io.write(PROVENANCE, describe_provenance(io))
+    plan = io.value("frozen_plan")
     if plan is not None:
-        settings = Settings.model_validate(work.value("description")["settings"])
+        settings = Settings.model_validate(io.value("description")["settings"])
         tests = sorted(
             one.name
             for one in ARTIFACTS.values()
             if one.path.startswith("comparisons/")
             and one.path.endswith(".csv")
             and one.name not in NO_TESTS
-            and work.has(one)
+            and io.has(one)
         )
-        work.write(PLAN, plan)
-        work.write(PLANNED, compare_with_plan(plan, settings, tests))
-    write_report(work.results)
+        io.write(PLAN, plan)
+        io.write(PLANNED, compare_with_plan(plan, settings, tests))
+    write_report(io.results)
 
 
-def describe_study(work: Work) -> dict[str, Any]:
+def describe_study(io: StageIO) -> dict[str, Any]:
     """Describe what was studied, so that the report can be made from the results alone.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         The report's stage.
 
     Returns
@@ -48,13 +48,13 @@ def describe_study(work: Work) -> dict[str, Any]:
     dict
         What `study.json` holds.
     """
-    described, ratings = work.value("description"), work.value("ratings")
+    described, ratings = io.value("description"), io.value("ratings")
     images, settings = described["images"], described["settings"]
     return {
         "name": settings["name"],
         "description": settings["description"],
-        "groups": work.value("groups"),
-        "traits": work.value("traits"),
+        "groups": io.value("groups"),
+        "traits": io.value("traits"),
         "scale": described["scale"],
         "n_images": len(images),
         "n_identities": int(images[IDENTITY].nunique()),
@@ -62,18 +62,18 @@ def describe_study(work: Work) -> dict[str, Any]:
         "n_ratings": len(ratings),
         "may_publish": dict(zip(images[IMAGE], map(bool, images[MAY_PUBLISH]), strict=True)),
         "identity": dict(zip(images[IMAGE], images[IDENTITY], strict=True)),
-        "settings": {**settings, "crop": work.read(PREPARED).attrs["crop"]},
-        "notices": [*described["notices"], *work.read(FACES)["notices"]],
-        "left_out": work.value("reasons"),
+        "settings": {**settings, "crop": io.read(PREPARED).attrs["crop"]},
+        "notices": [*described["notices"], *io.read(FACES)["notices"]],
+        "left_out": io.value("reasons"),
     }
 
 
-def describe_provenance(work: Work) -> dict[str, Any]:
+def describe_provenance(io: StageIO) -> dict[str, Any]:
     """Return with what the results were made.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         The report's stage.
 
     Returns
@@ -81,7 +81,7 @@ def describe_provenance(work: Work) -> dict[str, Any]:
     dict
         What `provenance.json` holds.
     """
-    backbone = work.backbone
+    backbone = io.backbone
     return {
         **describe_software(),
         "backbone": {
@@ -90,9 +90,9 @@ def describe_provenance(work: Work) -> dict[str, Any]:
             "weights_sha256": backbone.digest,
             "preprocessing": backbone.preprocessing.as_dict(),
         },
-        "device": work.machine.device,
-        "precision": work.machine.precision,
-        "seed": work.value("description")["settings"]["seed"],
-        "sha256": work.value("study_files"),
-        "seconds": {stage: record.seconds for stage, record in Records(work.results)},
+        "device": io.machine.device,
+        "precision": io.machine.precision,
+        "seed": io.value("description")["settings"]["seed"],
+        "sha256": io.value("study_files"),
+        "seconds": {stage: record.seconds for stage, record in Records(io.results)},
     }

@@ -29,7 +29,7 @@ from traitlens.comparison.utilisation import (
 )
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.masks import joined_name
-from traitlens.pipeline.stage_io import Work
+from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.cues import common_cues
 
 DRAWS = 2000
@@ -39,31 +39,31 @@ MOST_IMAGES_ANEW = 1500
 """Images up to which cues are learnt anew in each draw: the time grows with the cube of their number."""
 
 
-def utilisation(work: Work) -> None:
+def utilisation(io: StageIO) -> None:
     """Write which traits are predicted better than chance, each rater's utilisation, and shares."""
-    seed = work.value("settings.seed")
-    found = common_cues(work).predictability(seed=seed)
-    identities = work.value("folds").set_index(IMAGE)[IDENTITY]
-    design = make_design(work.value("ratings"), cue_array(work.read(IMAGE_CUES)), identities)
-    work.write(PREDICTABILITY, found)
-    work.write(UTILISATION, rater_utilisation(design))
-    work.write(RATER_FITS, rater_fits(design))
-    work.write(UTILISATION_MEANS, summarise_utilisation(design))
+    seed = io.value("settings.seed")
+    found = common_cues(io).predictability(seed=seed)
+    identities = io.value("folds").set_index(IMAGE)[IDENTITY]
+    design = make_design(io.value("ratings"), cue_array(io.read(IMAGE_CUES)), identities)
+    io.write(PREDICTABILITY, found)
+    io.write(UTILISATION, rater_utilisation(design))
+    io.write(RATER_FITS, rater_fits(design))
+    io.write(UTILISATION_MEANS, summarise_utilisation(design))
     predicted = {(group, trait) for group in design.groups for trait in predicted_traits(found)}
-    work.write(SHARES, tabulate_shares(design, region_areas(work), predicted, draws=DRAWS, seed=seed))
+    io.write(SHARES, tabulate_shares(design, region_areas(io), predicted, draws=DRAWS, seed=seed))
 
 
-def compare(work: Work) -> None:
+def compare(io: StageIO) -> None:
     """Write the tests of range, noise and use, and which regions cannot be told apart."""
-    traits = predicted_traits(work.read(PREDICTABILITY))
-    ratings, cues, within = work.value("ratings"), common_cues(work), work.value("settings.comparison.within")
-    array = cue_array(work.read(IMAGE_CUES))
-    learn = len(work.value("folds")) <= MOST_IMAGES_ANEW
+    traits = predicted_traits(io.read(PREDICTABILITY))
+    ratings, cues, within = io.value("ratings"), common_cues(io), io.value("settings.comparison.within")
+    array = cue_array(io.read(IMAGE_CUES))
+    learn = len(io.value("folds")) <= MOST_IMAGES_ANEW
     if not traits:
-        work.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
-        work.write(CONFUSIONS, pd.DataFrame(columns=["group_1", "group_2", "planted", REGION, "called"]))
+        io.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
+        io.write(CONFUSIONS, pd.DataFrame(columns=["group_1", "group_2", "planted", REGION, "called"]))
         return
-    identities = work.value("folds").set_index(IMAGE)[IDENTITY]
+    identities = io.value("folds").set_index(IMAGE)[IDENTITY]
     tests = compare_use(
         ratings[ratings[TRAIT].isin(traits)],
         array.sel({TRAIT: traits}),
@@ -72,12 +72,12 @@ def compare(work: Work) -> None:
         draws=DRAWS,
         relearn=cues.relearn if learn else None,
         draws_anew=DRAWS_ANEW,
-        seed=work.value("settings.seed"),
-        progress=work.advance,
+        seed=io.value("settings.seed"),
+        progress=io.advance,
     )
-    work.write(USE_TESTS, tests)
+    io.write(USE_TESTS, tests)
     pairs = pairs_of_groups(ratings) if learn else []
-    work.write(CONFUSIONS, pd.concat([_confuse(work, pair, tests, cues, traits) for pair in pairs]))
+    io.write(CONFUSIONS, pd.concat([_confuse(io, pair, tests, cues, traits) for pair in pairs]))
 
 
 def predicted_traits(predictability: pd.DataFrame) -> list[str]:
@@ -96,12 +96,12 @@ def predicted_traits(predictability: pd.DataFrame) -> list[str]:
     return [str(trait) for trait in predictability.loc[predictability["p"] <= ALPHA, TRAIT]]
 
 
-def region_areas(work: Work) -> pd.Series:
+def region_areas(io: StageIO) -> pd.Series:
     """Compute the mean share of the prepared images that each region covers, sides joined.
 
     Parameters
     ----------
-    work : Work
+    io : StageIO
         A stage that reads the labels of regions.
 
     Returns
@@ -109,7 +109,7 @@ def region_areas(work: Work) -> pd.Series:
     Series
         By region.
     """
-    labels = work.read(REGION_LABELS)
+    labels = io.read(REGION_LABELS)
     names = [str(name) for name in labels[REGION].values]
     counts = np.zeros(256)
     for positions in blocks_of(np.arange(labels.sizes[IMAGE])):
@@ -119,19 +119,19 @@ def region_areas(work: Work) -> pd.Series:
 
 
 def _confuse(
-    work: Work, pair: tuple[str, str], tests: pd.DataFrame, cues: CommonCues, traits: list[str]
+    io: StageIO, pair: tuple[str, str], tests: pd.DataFrame, cues: CommonCues, traits: list[str]
 ) -> pd.DataFrame:
     """Plant differences of the size that was found: of those that are called, else of all."""
     own = tests[(tests["group_1"] == pair[0]) & (tests["group_2"] == pair[1]) & (tests["question"] == "use")]
     found = own[own["called"]] if own["called"].any() else own
     table = confuse_regions(
-        work.value("ratings"),
+        io.value("ratings"),
         cues,
         pair,
         float(found["difference"].abs().median()),
-        work.value("folds").set_index(IMAGE)[IDENTITY],
+        io.value("folds").set_index(IMAGE)[IDENTITY],
         traits=traits,
         studies=PLANTED_STUDIES,
-        seed=work.value("settings.seed"),
+        seed=io.value("settings.seed"),
     )
     return table.assign(group_1=pair[0], group_2=pair[1])
