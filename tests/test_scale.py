@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from tests.tiny import add_backbone, make_study
 
 from traitlens import storage
 from traitlens.administration.status import examine_results
@@ -25,20 +26,16 @@ from traitlens.records import Records
 from traitlens.relevance.map_storage import MAP_SCALE, compress_maps
 from traitlens.storage import PARTIAL
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
-
-SETTINGS = """
-[comparison]
-permutations = 9
-pixels = 16
-"""
 
 
-def make_study(folder, settings=SETTINGS):
-    simulate_study(folder, identities=6, images=1, traits=2, raters=4, seed=3, size=64, seen_size=64)
-    written = (folder / "study.toml").read_text()
-    (folder / "study.toml").write_text(written.replace("number = 5", "number = 2") + settings)
-    return folder
+@pytest.fixture(scope="module", autouse=True)
+def tiny(tmp_path_factory):
+    """The tiny network, also for commands that are run as processes."""
+    folder = tmp_path_factory.mktemp("network")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
+        add_backbone(folder)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +100,6 @@ def test_threads_need_no_dask():
     assert found.stdout.split("\n")[0] == "[0, 1, 2, 3, 4] False"
 
 
-@pytest.mark.weights
 def test_a_run_that_goes_on_after_the_fit_reads_its_readouts(copied, monkeypatch):
     shutil.copytree(copied / "results", copied.parent / "before")
     forget(copied / "results", "maps")
@@ -120,7 +116,6 @@ def test_a_run_that_goes_on_after_the_fit_reads_its_readouts(copied, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 def test_without_maps_the_averages_and_regions_are_the_same(copied):
     before = tables(copied / "results")["regions.csv"]
     averages = open_arrays(copied / "results" / "average_maps.zarr").load()
@@ -131,7 +126,6 @@ def test_without_maps_the_averages_and_regions_are_the_same(copied):
     assert averages.equals(open_arrays(done.results / "average_maps.zarr").load())
 
 
-@pytest.mark.weights
 def test_the_status_tells_what_is_stale_and_makes_nothing(tmp_path):
     copied = make_study(tmp_path / "study")
     done = Run(Study.load(copied))
@@ -167,7 +161,6 @@ def forget(results, stage):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_disk_that_fails_at_a_stage_loses_nothing(whole, copied, monkeypatch, stage, number):
@@ -211,7 +204,6 @@ def fail_reading(patched, folder, number):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monkeypatch, stage):
@@ -235,7 +227,6 @@ def test_a_disk_that_cannot_be_read_at_a_stage_loses_nothing(whole, copied, monk
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
     results, real = copied / "results", storage.BlockStore.read
     forget(results, "maps")
@@ -256,7 +247,6 @@ def test_a_damaged_block_is_made_again(whole, copied, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root"
 )
@@ -323,7 +313,6 @@ def stop(*processes):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 def test_two_processes_and_a_cluster_give_the_same_bits(whole, tmp_path):
     study = Study.load(whole)
     for name, machine in (("two", Machine(workers=2)), ("cluster", None)):
@@ -342,7 +331,6 @@ def test_two_processes_and_a_cluster_give_the_same_bits(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.parametrize("victim", ["worker", "scheduler"])
 def test_a_killed_worker_or_scheduler_loses_nothing(whole, tmp_path, victim):
     scheduler, others, address = cluster_of(tmp_path)
@@ -369,7 +357,6 @@ def test_a_killed_worker_or_scheduler_loses_nothing(whole, tmp_path, victim):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(os.name == "nt", reason="kills with SIGKILL")
 def test_kills_at_random_moments_change_nothing(whole, tmp_path):
@@ -399,7 +386,6 @@ def test_kills_at_random_moments_change_nothing(whole, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]])
 def test_an_interrupted_run_ends_with_130_and_one_line(whole, tmp_path, options):
     out = tmp_path / "results"

@@ -4,7 +4,8 @@ The rates are rough and were measured on single images; one forward pass is time
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,14 @@ ACTIVE = 0.15
 PRODUCT = 1e-10
 """Seconds that a product of two numbers takes in a kernel."""
 
-LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.25, 0.05, 0.02
+LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.1, 0.03, 0.005
 """Seconds for each image on one core."""
+
+DRAW_SECONDS = 1.2e-3
+"""Seconds for each draw of the test of use and each trait."""
+
+FIGURE_SECONDS = 0.5
+"""Seconds for each figure of the report; each trait has three and the report has ten more."""
 
 
 def _count(context: Context) -> tuple[int, int]:
@@ -38,30 +45,19 @@ def _pairs(context: Context) -> int:
     return len(context.study.groups) * len(context.study.traits)
 
 
-def _width(context: Context) -> int:
-    """Return the number of features of an image."""
+def _width(context: Context, spaces: Iterable[Any]) -> int:
+    """Return the number of features of an image in some spaces."""
     side = context.study.settings.faces.size
     width = 0
-    for space in context.spaces:
+    for space in spaces:
         channels, shrink = context.backbone_facts.shapes[space.tap.layer]
         grid = space.tap.grid or max(side // shrink, 1)
         width += channels * math.prod(np.broadcast_to(grid, 2).tolist())
     return width
 
 
-def passes_back(maps: int) -> float:
-    """Return how many forward passes it takes to propagate maps back: one by one, or along active units.
-
-    Parameters
-    ----------
-    maps : int
-        Number of maps of an image.
-
-    Returns
-    -------
-    float
-        Forward passes.
-    """
+def _passes_back(maps: int) -> float:
+    """Return how many forward passes it takes to propagate some maps of an image back."""
     from traitlens.relevance.sparse_propagation import cost_of_lists
 
     return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
@@ -87,13 +83,15 @@ def features(context: Context) -> Cost:
     """Estimate the features."""
     n, _ = _count(context)
     views = len({(space.view, flip) for space in context.spaces for flip in (False, space.mirror)})
-    return Cost(views * n, disk=n * _width(context) * 4.0, advice="set readout.grid lower")
+    return Cost(views * n, disk=n * _width(context, context.spaces) * 4.0, advice="set readout.grid lower")
 
 
 def fit(context: Context) -> Cost:
     """Estimate the readouts, as their method says."""
     folds, readout = context.value("folds")["fold"].nunique(), context.study.settings.readout
-    found = find_readout(readout.method).cost(readout, _count(context)[0], folds, _width(context))
+    found = find_readout(readout.method).cost(
+        readout, _count(context)[0], folds, _width(context, context.spaces)
+    )
     return Cost(seconds=found.seconds, memory=found.memory, disk=found.disk, advice=found.advice)
 
 
@@ -105,44 +103,41 @@ def maps(context: Context) -> Cost:
     blocks = math.ceil(n / 8) + context.value("folds")["fold"].nunique()
     disk = kept * _pairs(context) * side**2 * 2.0 + blocks * _pairs(context) * side**2 * 8.0
     advice = 'set run.keep_maps = "sample" or "none"'
-    return Cost((2 + passes_back(_pairs(context))) * n, disk=disk, advice=advice)
-
-
-def _regional_width(context: Context) -> int:
-    """Return the number of regional features of an image."""
-    width = 0
-    for space in context.regional_spaces:
-        channels, _ = context.backbone_facts.shapes[space.tap.layer]
-        width += channels * math.prod(np.broadcast_to(space.tap.grid, 2).tolist())
-    return width
+    return Cost((2 + _passes_back(_pairs(context))) * n, disk=disk, advice=advice)
 
 
 def regional_features(context: Context) -> Cost:
-    """Estimate the regional features: all regions of a picture cost about 3.4 passes."""
+    """Estimate the regional features: all regions of a picture cost about 4 passes."""
     n, _ = _count(context)
     pictures = len({picture for space in context.regional_spaces for picture in space.pictures})
-    return Cost(3.4 * pictures * n, disk=n * _regional_width(context) * 4.0, advice="set readout.grid lower")
+    return Cost(
+        4.0 * pictures * n,
+        disk=n * _width(context, context.regional_spaces) * 4.0,
+        advice="set readout.grid lower",
+    )
 
 
 def regional_kernels(context: Context) -> Cost:
     """Estimate the kernels of regional features."""
     n, _ = _count(context)
     disk = len(context.regional_spaces) * 8.0 * n**2
-    seconds = PRODUCT * n**2 * _regional_width(context)
+    seconds = PRODUCT * n**2 * _width(context, context.regional_spaces)
     return Cost(seconds=seconds, memory=8.0 * n**2, disk=disk, advice="set readout.grid lower")
 
 
 def cues(context: Context) -> Cost:
     """Estimate the regional readouts of each group and of all together."""
     folds, readout = context.value("folds")["fold"].nunique(), context.study.settings.readout
-    found = find_readout("ridge").cost(readout, _count(context)[0], folds, _width(context))
+    found = find_readout("ridge").cost(readout, _count(context)[0], folds, _width(context, context.spaces))
     return Cost(seconds=2 * found.seconds, memory=found.memory, advice=found.advice)
 
 
 def altered_faces(context: Context) -> Cost:
     """Estimate the prediction of altered faces."""
     n, _ = _count(context)
-    return Cost(3.0 * n, memory=4 * n * _width(context) * 4.0, advice="set comparison.cues = false")
+    return Cost(
+        3.0 * n, memory=4 * n * _width(context, context.spaces) * 4.0, advice="set comparison.cues = false"
+    )
 
 
 def region_kernels(context: Context) -> Cost:
@@ -150,7 +145,7 @@ def region_kernels(context: Context) -> Cost:
     (n, _), regions = _count(context), len(region_names(dict(context.value("regions"))))
     kernels = regions * n**2 * 8.0
     advice = "set comparison.regions = false"
-    return Cost((2 + passes_back(regions)) * n, memory=kernels, disk=2 * kernels, advice=advice)
+    return Cost((2 + _passes_back(regions)) * n, memory=kernels, disk=2 * kernels, advice=advice)
 
 
 def refit(context: Context) -> Cost:
@@ -164,7 +159,7 @@ def pixels(context: Context) -> Cost:
     (n, _), side = _count(context), context.study.settings.comparison.pixels
     regions = len(region_names(dict(context.value("regions"))))
     return Cost(
-        (2 + passes_back(COMPONENTS)) * n,
+        (2 + _passes_back(COMPONENTS)) * n,
         memory=regions * n**2 * 16.0,
         disk=n * COMPONENTS * side**2 * 4.0,
         advice="set comparison.pixels = 0",
@@ -174,15 +169,6 @@ def pixels(context: Context) -> Cost:
 def check_steps(passes: int) -> Callable[[Context], int]:
     """Return a function that computes the number of steps of a check of maps.
 
-    Parameters
-    ----------
-    passes : int
-        How often each image is explained.
-
-    Returns
-    -------
-    callable
-        Returns the number of steps.
     """
     return lambda context: passes * (context.check_images or 0)
 
@@ -191,3 +177,13 @@ def draws_of_use(context: Context) -> int:
     """Return the number of draws of the test of use, over pairs of groups."""
     groups = len(context.study.groups)
     return groups * (groups - 1) // 2 * 2700
+
+
+def use(context: Context) -> Cost:
+    """Estimate the test of use."""
+    return Cost(seconds=DRAW_SECONDS * draws_of_use(context) * len(context.study.traits))
+
+
+def report(context: Context) -> Cost:
+    """Estimate the drawing of the report's figures."""
+    return Cost(seconds=FIGURE_SECONDS * (10 + 3 * len(context.study.traits)))

@@ -373,6 +373,7 @@ FLOW: tuple[Stage, ...] = (
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.PREDICTABILITY, WITHIN),
         (a.USE_TESTS, a.CONFUSIONS),
         unless(no_raters, one_group, no_permutations, faceless),
+        cost=costs.use,
         steps=costs.draws_of_use,
     ),
     Stage(
@@ -563,6 +564,7 @@ FLOW: tuple[Stage, ...] = (
             *(one for one in a.ARTIFACTS.values() if one not in REPORTED),
         ),
         _report,
+        cost=costs.report,
     ),
 )
 """The stages in order."""
