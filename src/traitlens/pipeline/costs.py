@@ -167,9 +167,7 @@ def pixels(context: Context) -> Cost:
 
 
 def check_steps(passes: int) -> Callable[[Context], int]:
-    """Return a function that computes the number of steps of a check of maps.
-
-    """
+    """Return a function that computes the number of steps of a check of maps, from its passes per image."""
     return lambda context: passes * (context.check_images or 0)
 
 
