@@ -133,8 +133,8 @@ def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) ->
     of_fold = [readout for readout in readouts if readout.fold == 0][::12]
     missing = {}
     for rule in ("lrp.alpha_1_beta_0_ignore_bias", "lrp.sequential_preset_a_flat"):
-        ledger = explain_with_conservation(load_backbone("vgg16"), of_fold, images, rule, views=FACE_VIEWS)
-        table = conservation(ledger)
+        account = explain_with_conservation(load_backbone("vgg16"), of_fold, images, rule, views=FACE_VIEWS)
+        table = conservation(account)
         gap = (table["explained"] - table["constant"] - table["pixels"]).abs().max()
         missing[rule] = float(gap / table["explained"].abs().max())
     return missing

@@ -1,26 +1,62 @@
-"""Names of files: different ones for different groups, on every file system."""
+"""Names of modules and classes: one name for one thing."""
 
-import re
+import ast
+from collections import defaultdict
+from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import traitlens
 
-from traitlens.naming import file_names
+ROOT = Path(traitlens.__file__).parent
+
+STAGES = "pipeline/stages/"
+"""Modules of stages are named for the package whose functions they call."""
+
+SHARED_MODULES = {
+    "map_checks": "report/map_checks.py describes what the package map_checks computes",
+    "regional": "the same method at three levels: features, readouts and cues of regions",
+    "error_rates": "comparison/ counts the errors of one study, simulation/ those of many",
+    "answers": "comparison/ computes the answers, report/ writes them",
+    "simulation": "study/simulation.py simulates one study, the package simulation many of them",
+    "tables": "study/ reads tables, report/ writes them",
+}
+"""Modules that share a name, and why."""
+
+SHARED_CLASSES: dict[str, str] = {}
+"""Public classes that share a name, and why."""
 
 
-@given(st.lists(st.text(max_size=80), max_size=12, unique=True))
-def test_names_are_plain_and_differ(names):
-    written = file_names(names)
-    assert len({name.casefold() for name in written}) == len(names)
-    assert all(re.fullmatch(r"[\w-]{1,61}", name) for name in written)
-    assert not {name.casefold() for name in written} & {"con", "nul", "com1", "lpt9"}
+def modules():
+    """Paths of all modules below the package; a package counts by the name of its folder."""
+    for path in sorted(ROOT.rglob("*.py")):
+        inner = path.relative_to(ROOT)
+        if path.name != "__init__.py":
+            yield path, inner, path.stem
+        elif inner.parent != Path():
+            yield path, inner, path.parent.name
 
 
-def test_groups_of_signs_and_of_other_scripts_differ():
-    assert file_names(["ADHD+", "ADHD-", "男性", "女性", "ADHD+"]) == [
-        "ADHD",
-        "ADHD-2",
-        "男性",
-        "女性",
-        "ADHD",
-    ]
+def shared(named):
+    return {name: places for name, places in named.items() if len(places) > 1}
+
+
+def test_no_two_modules_share_a_name():
+    named = defaultdict(list)
+    for _, inner, name in modules():
+        if not inner.as_posix().startswith(STAGES) and not name.startswith("__"):
+            named[name].append(inner.as_posix())
+    found = shared(named)
+    assert set(found) == set(SHARED_MODULES), {
+        name: found.get(name) for name in found.keys() ^ SHARED_MODULES
+    }
+
+
+def test_no_two_public_classes_share_a_name():
+    named = defaultdict(list)
+    for path, inner, _ in modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                named[node.name].append(inner.as_posix())
+    found = shared(named)
+    assert set(found) == set(SHARED_CLASSES), {
+        name: found.get(name) for name in found.keys() ^ SHARED_CLASSES
+    }

@@ -25,12 +25,12 @@ figure = plot_performance(models.performance)
 
 # %%
 # Maps are in rating points per pixel: over a face they sum to the deviation of its prediction from the mean
-# rating, but for what leaks into the network's biases.
+# rating, except for what the network's biases absorb.
 
 maps = tl.explain(models, study)
-ledger = maps[["prediction", "reference", "pixel_sum"]].isel(group=0, trait=0).to_dataframe()
-ledger["deviation"] = ledger["prediction"] - ledger["reference"]
-ledger[["deviation", "pixel_sum"]].describe().round(3)
+account = maps[["prediction", "reference", "pixel_sum"]].isel(group=0, trait=0).to_dataframe()
+account["deviation"] = account["prediction"] - account["reference"]
+account[["deviation", "pixel_sum"]].describe().round(3)
 
 # %%
 # Maps of single faces are positive for some and negative for others, so that their plain mean is nearly zero. Average

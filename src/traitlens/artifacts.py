@@ -129,7 +129,7 @@ PIXEL_TESTS = Artifact("comparisons/pixels.csv", "significant areas of raters' m
 ANSWERS = Artifact("comparisons/answers.csv", "the questions of the comparison and their answers")
 
 CUES = Artifact("checks/cues.csv", "prediction of altered faces")
-LEDGER = Artifact("checks/ledger.csv", "how the maps add up to the predictions")
+CONSERVATION = Artifact("checks/conservation.csv", "how the maps add up to the predictions")
 NULL_MAPS = Artifact("checks/null_maps.csv", "similarity with maps of scrambled models")
 FLIPPING = Artifact("checks/flipping.csv", "effect of replacing patches in the order of relevance")
 METHODS = Artifact("checks/methods.csv", "correlation of maps by several methods")

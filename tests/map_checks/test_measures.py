@@ -41,10 +41,10 @@ def test_conservation_accounts_for_everything(backbone, linear, dense, images):
 
 def test_predictions_are_those_of_the_ledger(backbone, make_linear, dense, images):
     readouts = [make_linear(POOL, MIDDLE, channels=[7, 5], shapes=[(1, 1), (3, 3)]), dense()]
-    ledger = explain_with_conservation(backbone, readouts, images)
+    account = explain_with_conservation(backbone, readouts, images)
     features = extract(backbone, [POOL, MIDDLE], images)
     got = np.transpose([readout.predict(features) for readout in readouts])
-    np.testing.assert_allclose(got, ledger.prediction, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got, account.prediction, rtol=1e-5, atol=1e-5)
 
 
 def test_random_readouts_keep_their_weights_in_another_order(linear, dense):

@@ -154,11 +154,11 @@ def test_maps_are_those_of_the_network_with_the_trained_layers(method, fitted, s
 
 
 def test_relevance_is_conserved_where_the_rule_ignores_biases(fitted, backbone, images):
-    ledger = explain_with_conservation(
+    account = explain_with_conservation(
         backbone, fitted.readouts[:2], images[0][:4], "lrp.alpha_1_beta_0_ignore_bias"
     )
-    explained = (ledger["prediction"] - ledger["reference"]).to_numpy()
-    np.testing.assert_allclose(ledger["pixels"], explained, atol=1e-3 * np.abs(explained).max())
+    explained = (account["prediction"] - account["reference"]).to_numpy()
+    np.testing.assert_allclose(account["pixels"], explained, atol=1e-3 * np.abs(explained).max())
 
 
 def test_a_saved_model_predicts_the_same_to_the_bit(fitted, backbone, images, tmp_path):

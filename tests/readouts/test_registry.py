@@ -66,11 +66,11 @@ def test_it_is_saved_and_loaded(fitted, backbone, pixels, tmp_path):
 
 
 def test_it_is_explained_and_checked(fitted, backbone, pixels):
-    ledger = explain_with_conservation(
+    account = explain_with_conservation(
         backbone, fitted.readouts, pixels[:2], "lrp.alpha_1_beta_0_ignore_bias"
     )
-    explained = ledger["prediction"] - ledger["reference"]
-    np.testing.assert_allclose(ledger["pixels"], explained, rtol=0, atol=1e-3 * np.abs(explained).max())
+    explained = account["prediction"] - account["reference"]
+    np.testing.assert_allclose(account["pixels"], explained, rtol=0, atol=1e-3 * np.abs(explained).max())
     maps = analyze(backbone, fitted.readouts, pixels[:2])
     null = analyze(backbone, random_readouts(fitted.readouts, 0), pixels[:2])
     assert np.abs(maps - null).max() > 0.1 * np.abs(maps).max()

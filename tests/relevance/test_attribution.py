@@ -52,12 +52,12 @@ def features_of(backbone, image, space, views=None):
 def test_linear_readout_is_explained_whole(backbone, make_linear, images, space, reference):
     shape = features_of(backbone, images[0], space).shape[1:]
     readout = make_linear(space, channels=[shape[0]], shapes=[shape[1:]])
-    ledger = explain_with_conservation(backbone, [readout], images, "lrp.z_plus", reference)
+    account = explain_with_conservation(backbone, [readout], images, "lrp.z_plus", reference)
     part = readout.parts[0]
     for place, image in enumerate(images):
         features = {space: features_of(backbone, image, space)}
         predicted = readout.predict(features)[0]
-        one = ledger.isel(image=place, readout=0)
+        one = account.isel(image=place, readout=0)
         np.testing.assert_allclose(one.prediction, predicted, rtol=1e-5, atol=1e-5)
         if reference == "mean":
             np.testing.assert_allclose(one.reference, readout.mean, rtol=0, atol=0)
@@ -65,16 +65,16 @@ def test_linear_readout_is_explained_whole(backbone, make_linear, images, space,
         else:
             constant = readout.mean - (part.weight * part.reference).sum()
             np.testing.assert_allclose(one.constant, constant, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(one.leaked_in_readout, 0, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(one.absorbed_in_readout, 0, rtol=0, atol=1e-4)
 
 
 def test_ledger_adds_up(backbone, make_linear, dense, images):
     linear = make_linear(POOL, MIDDLE, channels=[7, 5], shapes=[(1, 1), (3, 3)])
     for reference in ("mean", "zero", 3.5, [3.0, 4.0]):
-        ledger = explain_with_conservation(backbone, [linear, dense()], images, reference=reference)
-        parts = ledger.constant + ledger.pixels + ledger.leaked_in_readout + ledger.leaked_in_backbone
-        np.testing.assert_allclose(ledger.prediction - ledger.reference, parts, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(ledger.relevance.sum(["x", "y"]), ledger.pixels, rtol=1e-4, atol=1e-4)
+        account = explain_with_conservation(backbone, [linear, dense()], images, reference=reference)
+        parts = account.constant + account.pixels + account.absorbed_in_readout + account.absorbed_in_backbone
+        np.testing.assert_allclose(account.prediction - account.reference, parts, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(account.relevance.sum(["x", "y"]), account.pixels, rtol=1e-4, atol=1e-4)
 
 
 def test_another_reference_rating_moves_the_constant_alone(backbone, linear, images):
@@ -203,18 +203,18 @@ def test_dense_readout_without_bias_is_conserved_by_z_plus(backbone, dense, imag
         np.abs(readout.fc1_weight), 0 * readout.fc1_bias, np.abs(readout.fc2_weight), 0 * readout.fc2_bias
     )
     plain = replace(plain, space=POOL)
-    ledger = explain_with_conservation(backbone, [plain], images, "lrp.z_plus")
-    np.testing.assert_allclose(ledger.pixels, ledger.prediction, rtol=1e-4, atol=1e-5)
+    account = explain_with_conservation(backbone, [plain], images, "lrp.z_plus")
+    np.testing.assert_allclose(account.pixels, account.prediction, rtol=1e-4, atol=1e-5)
 
 
 def test_a_group_as_the_reference(backbone, linear, images):
     other = replace(linear, group="b", mean=3.2)
-    ledger = explain_with_conservation(backbone, [linear, other], images, reference="b")
-    np.testing.assert_allclose(ledger.reference, 3.2, rtol=1e-12)
-    np.testing.assert_allclose(ledger.constant[:, 0], linear.mean - 3.2, rtol=1e-9)
-    np.testing.assert_allclose(ledger.constant[:, 1], 0, atol=1e-12)
+    account = explain_with_conservation(backbone, [linear, other], images, reference="b")
+    np.testing.assert_allclose(account.reference, 3.2, rtol=1e-12)
+    np.testing.assert_allclose(account.constant[:, 0], linear.mean - 3.2, rtol=1e-9)
+    np.testing.assert_allclose(account.constant[:, 1], 0, atol=1e-12)
     plain = explain_with_conservation(backbone, [linear, other], images)
-    np.testing.assert_array_equal(ledger.relevance, plain.relevance)
+    np.testing.assert_array_equal(account.relevance, plain.relevance)
 
 
 def test_references_that_cannot_be(backbone, linear, images):

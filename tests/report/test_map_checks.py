@@ -33,11 +33,11 @@ def checks():
         "flipping": table(
             "order", ORDERS, lambda number: {"gain": 0.3 - 0.2 * number, "standard_error": 0.05}
         ),
-        "ledger": pd.DataFrame(
+        "conservation": pd.DataFrame(
             {
                 "explained": [0.5, -0.4],
-                "leaked_in_readout": [0.0, 0.0],
-                "leaked_in_backbone": [0.1, 0.2],
+                "absorbed_in_readout": [0.0, 0.0],
+                "absorbed_in_backbone": [0.1, 0.2],
                 "unaccounted": [0.0, 1e-12],
             }
         ),

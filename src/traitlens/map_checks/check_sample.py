@@ -119,7 +119,7 @@ def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
 
 
 def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
-    """Account for every prediction.
+    """Compute how much of each prediction reached the pixels.
 
     Parameters
     ----------
@@ -131,12 +131,12 @@ def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As :func:`traitlens.map_checks.measures.conservation` has it, with the images' names.
+        As :func:`traitlens.map_checks.measures.conservation` returns it, with the images' names.
     """
-    ledger = explain_with_conservation(
+    account = explain_with_conservation(
         sample.backbone, sample.readouts, sample.pixels, sample.method, progress=advance
     )
-    return conservation(ledger.assign_coords({IMAGE: np.array(sample.images, object)}))
+    return conservation(account.assign_coords({IMAGE: np.array(sample.images, object)}))
 
 
 def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Advance) -> pd.DataFrame:

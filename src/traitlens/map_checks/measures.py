@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     import xarray
 
 
-def conservation(ledger: "xarray.Dataset") -> pd.DataFrame:
-    """Account for every prediction: what reached the pixels, and what leaked on the way.
+def conservation(explained: "xarray.Dataset") -> pd.DataFrame:
+    """Return how much of each prediction reached the pixels, and how much biases and stabilisers absorbed.
 
     Parameters
     ----------
-    ledger : Dataset
+    explained : Dataset
         From :func:`traitlens.relevance.attribution.explain_with_conservation`.
 
     Returns
     -------
     DataFrame
         One row per image and readout: explained (prediction minus reference), constant, pixels,
-        leaked_in_readout, leaked_in_backbone, and ``unaccounted``, which is zero but for rounding.
+        absorbed_in_readout, absorbed_in_backbone, and ``unaccounted``, which is zero but for rounding.
     """
-    parts = ["constant", "pixels", "leaked_in_readout", "leaked_in_backbone"]
-    table = ledger[["prediction", "reference", *parts]].to_dataframe().reset_index()
+    parts = ["constant", "pixels", "absorbed_in_readout", "absorbed_in_backbone"]
+    table = explained[["prediction", "reference", *parts]].to_dataframe().reset_index()
     table["explained"] = table["prediction"] - table["reference"]
     table["unaccounted"] = table["explained"] - table[parts].sum(axis=1)
     return table

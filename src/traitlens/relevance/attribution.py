@@ -111,24 +111,24 @@ class Explainer:
         return total
 
     def _dataset(self, maps: np.ndarray, entered: InitialRelevance) -> "xarray.Dataset":
-        """Bind maps and ledger together."""
+        """Return the maps with the terms that add up to the prediction."""
         import xarray
 
         explained = entered.prediction - entered.reference
         pixels = maps.astype(np.float64).sum((1, 2))
-        leaks = self.method.starts_with == "deviation" and not self.method.gradients
+        conserves = self.method.starts_with == "deviation" and not self.method.gradients
         unknown = np.full_like(pixels, np.nan)
-        ledger = {
+        terms = {
             "prediction": entered.prediction,
             "reference": entered.reference,
             "constant": entered.constant,
             "pixels": pixels,
-            "leaked_in_readout": explained - entered.constant - entered.entered if leaks else unknown,
-            "leaked_in_backbone": entered.entered - pixels if leaks else unknown,
+            "absorbed_in_readout": explained - entered.constant - entered.entered if conserves else unknown,
+            "absorbed_in_backbone": entered.entered - pixels if conserves else unknown,
         }
         return xarray.Dataset(
             {RELEVANCE: ((READOUT, Y, X), maps)}
-            | {name: ((READOUT,), values) for name, values in ledger.items()},
+            | {name: ((READOUT,), values) for name, values in terms.items()},
             coords=_coordinates(self.readouts),
             attrs={
                 "method": self.method.name,
@@ -147,7 +147,7 @@ def explain_with_conservation(
     views: Mapping[str, View] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> "xarray.Dataset":
-    """Compute relevance maps and the account of where the prediction went.
+    """Compute relevance maps and the terms that add up to each prediction.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ def explain_with_conservation(
     Dataset
         ``relevance`` (image, readout, y, x), and per image and readout ``prediction``, ``reference``,
         ``constant`` (the part of prediction minus reference that is the same for every image), ``pixels``
-        (sum of the map), ``leaked_in_readout`` and ``leaked_in_backbone`` (biases and stabilisers; not a
-        number for gradients). prediction - reference = constant + pixels + both leaks.
+        (sum of the map), ``absorbed_in_readout`` and ``absorbed_in_backbone`` (by biases and stabilisers; NaN
+        for gradients). prediction - reference = constant + pixels + both absorbed terms.
     """
     import xarray
 

@@ -212,7 +212,7 @@ CHECKS = {
 }  # fmt: skip
 """Tables of `checks/`, in the order of the report."""
 
-NOT_PRINTED = ("answers", "rater_regions", "transfer_traits", "ledger")
+NOT_PRINTED = ("answers", "rater_regions", "transfer_traits", "conservation")
 """Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
 
 

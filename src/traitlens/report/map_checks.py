@@ -66,12 +66,12 @@ or from the middle outwards for 1 of 1 groups and traits.']
             "Flipping: replacing patches in the order of the map moved the prediction further than in random "
             f"order or from the middle outwards for {better} of {len(wide)} groups and traits."
         )
-    if "ledger" in checks:
-        table = checks["ledger"]
+    if "conservation" in checks:
+        table = checks["conservation"]
         size = table["explained"].abs().sum()
         readout, backbone, lost = (
             f"{100 * table[name].abs().sum() / size:.1f}%" if size else "–"
-            for name in ("leaked_in_readout", "leaked_in_backbone", "unaccounted")
+            for name in ("absorbed_in_readout", "absorbed_in_backbone", "unaccounted")
         )
         found.append(
             f"Ledger: of what was to be explained, {readout} leak into the readout’s and {backbone} into the "

@@ -8,9 +8,9 @@ import numpy as np
 from traitlens.artifacts import (
     ASSOCIATION,
     CHOICES,
+    CONSERVATION,
     FEATURES,
     FLIPPING,
-    LEDGER,
     METHODS,
     NULL_MAPS,
     PREPARED,
@@ -39,9 +39,9 @@ from traitlens.readouts.readout import Readout
 from traitlens.readouts.ridge import fit_ridge
 
 
-def ledger(io: StageIO) -> None:
+def conservation(io: StageIO) -> None:
     """Write how the maps add up to the predictions."""
-    io.write(LEDGER, check_conservation(read_sample(io), io.advance))
+    io.write(CONSERVATION, check_conservation(read_sample(io), io.advance))
 
 
 def null_maps(io: StageIO) -> None:
