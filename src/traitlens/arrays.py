@@ -97,11 +97,6 @@ def open_arrays(path: Path) -> xr.Dataset:
     path : Path
         A store that :func:`write_arrays` wrote.
 
-    Returns
-    -------
-    Dataset
-        The dataset.
-
     Raises
     ------
     TraitlensError
@@ -114,11 +109,6 @@ def open_arrays(path: Path) -> xr.Dataset:
 
 def check_metadata(path: Path) -> None:
     """Check that opening a store runs no code and allocates no more than a chunk should hold.
-
-    Parameters
-    ----------
-    path : Path
-        The store.
 
     Raises
     ------
@@ -172,11 +162,6 @@ def _find_fault(array: Mapping[str, Any]) -> str:
 
 def map_coordinates(size: int) -> dict[str, np.ndarray]:
     """Give the coordinates of a square image's pixels: their centres.
-
-    Parameters
-    ----------
-    size : int
-        Rows and columns.
 
     Returns
     -------

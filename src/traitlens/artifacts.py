@@ -18,8 +18,6 @@ class Artifact:
 
     Parameters
     ----------
-    path : str
-        Where, with forward slashes.
     meaning : str
         What it holds, in a line.
 
@@ -40,11 +38,6 @@ class Artifact:
     def of(self, results: Path) -> Path:
         """Return the file of a results folder.
 
-        Parameters
-        ----------
-        results : Path
-            The results folder.
-
         Returns
         -------
         Path
@@ -54,11 +47,6 @@ class Artifact:
 
     def read(self, results: Path) -> Any:
         """Read the file of a results folder.
-
-        Parameters
-        ----------
-        results : Path
-            The results folder.
 
         Returns
         -------

@@ -106,11 +106,6 @@ def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
 def digest_file(path: Path) -> str:
     """Digest a file's bytes.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     str

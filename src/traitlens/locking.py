@@ -96,11 +96,6 @@ class Lock:
 def read_lock(folder: Path) -> dict[str, Any] | None:
     """Read who works in a folder.
 
-    Parameters
-    ----------
-    folder : Path
-        The results folder.
-
     Returns
     -------
     dict or None

@@ -51,13 +51,7 @@ class Problem:
 
 
 class TraitlensError(Exception):
-    """An error that the user can mend; carries every problem that was found.
-
-    Parameters
-    ----------
-    problems : Problem, str or sequence of Problem
-        What was found.
-    """
+    """An error that the user can mend; carries every problem that was found."""
 
     def __init__(self, problems: Problem | str | Sequence[Problem]):
         if isinstance(problems, str):
@@ -83,10 +77,6 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
 
     Parameters
     ----------
-    name : str
-        What was written.
-    choices : iterable of str
-        What would have been accepted.
     count : int, default 3
         How many to return at most.
 
@@ -112,10 +102,6 @@ def unknown_choice(what: str, got: str, choices: Iterable[str]) -> TraitlensErro
     ----------
     what : str
         What is being chosen ("readout", "method").
-    got : str
-        The name that was given.
-    choices : iterable of str
-        The names that are accepted.
 
     Returns
     -------

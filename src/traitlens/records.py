@@ -17,14 +17,10 @@ class Record:
 
     Parameters
     ----------
-    version : int
-        Version of the stage.
     inputs : mapping of str to str
         Digest of each input by name or path.
     outputs : mapping of str to str
         Digest of each file by path.
-    seconds : float
-        Time that it took.
     made : float
         When it was finished, in seconds since 1970.
     """
@@ -38,11 +34,6 @@ class Record:
 
 class Records:
     """The records of a results folder, one file for each stage.
-
-    Parameters
-    ----------
-    results : Path
-        The results folder.
 
     Examples
     --------
@@ -62,11 +53,6 @@ class Records:
     def read(self, stage: str) -> Record | None:
         """Read the record of a stage.
 
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-
         Returns
         -------
         Record or None
@@ -84,25 +70,11 @@ class Records:
             return None
 
     def write(self, stage: str, record: Record) -> None:
-        """Write the record of a stage.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-        record : Record
-            Its record.
-        """
+        """Write the record of a stage."""
         write_json(self._file(stage), asdict(record))
 
     def remove(self, stage: str) -> None:
-        """Remove the record of a stage, if there is one.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-        """
+        """Remove the record of a stage, if there is one."""
         remove(self._file(stage))
 
     def __iter__(self) -> Iterator[tuple[str, Record]]:
@@ -114,11 +86,6 @@ class Records:
 
 def digest_output(path: Path) -> str:
     """Digest a file, or a folder with the names of all its files.
-
-    Parameters
-    ----------
-    path : Path
-        The file or folder.
 
     Returns
     -------
@@ -141,11 +108,6 @@ def consistent_outputs(results: Path) -> set[str] | None:
 
     A record counts if each of its inputs has the digest that the newest record of that input has, and each
     file that it read is the one that was written last.
-
-    Parameters
-    ----------
-    results : Path
-        The results folder.
 
     Returns
     -------

@@ -12,11 +12,6 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 def protect(table: pd.DataFrame) -> pd.DataFrame:
     """Put an apostrophe before text that a spreadsheet program would run as a formula.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-
     Returns
     -------
     DataFrame
@@ -37,11 +32,6 @@ def protect(table: pd.DataFrame) -> pd.DataFrame:
 
 def unprotect(table: pd.DataFrame) -> pd.DataFrame:
     """Take the apostrophes away that :func:`protect` put.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
 
     Returns
     -------

@@ -68,15 +68,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file or folder to its name, replacing what was there.
-
-    Parameters
-    ----------
-    temporary : Path
-        The finished file or folder.
-    path : Path
-        Its name.
-    """
+    """Rename a finished temporary file or folder to its name, replacing what was there."""
     if temporary.is_dir() and path.exists():
         # A folder cannot be replaced in one step: the old one steps aside first.
         aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
@@ -128,13 +120,7 @@ def refuse_other_files(folder: Path, ours: Container[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there.
-
-    Parameters
-    ----------
-    path : Path
-        Which.
-    """
+    """Remove a file or folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -158,8 +144,6 @@ def write_json(path: Path, value: Any) -> None:
 
     Parameters
     ----------
-    path : Path
-        The file.
     value : any
         What the json module can write.
     """
@@ -172,8 +156,6 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protec
 
     Parameters
     ----------
-    path : Path
-        The file.
     table : DataFrame or iterable of DataFrame
         The table, or its parts one after the other; the index is not written.
     protected : bool, default True
@@ -188,11 +170,6 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protec
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table that :func:`write_table` wrote; names such as "NA" or "1" stay names.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
 
     Returns
     -------
@@ -229,8 +206,6 @@ class BlockStore:
 
     Parameters
     ----------
-    folder : Path
-        The results folder.
     stage : str
         Name of the stage that makes them.
     key : str
@@ -261,11 +236,6 @@ class BlockStore:
     def holds(self, number: int) -> bool:
         """Return whether a block was written and is not damaged.
 
-        Parameters
-        ----------
-        number : int
-            Which block.
-
         Returns
         -------
         bool
@@ -281,16 +251,6 @@ class BlockStore:
 
     def read(self, number: int) -> dict[str, np.ndarray]:
         """Read a block.
-
-        Parameters
-        ----------
-        number : int
-            Which block.
-
-        Returns
-        -------
-        dict of str to ndarray
-            The arrays by name.
 
         Raises
         ------
@@ -308,15 +268,7 @@ class BlockStore:
             ) from error
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a block.
-
-        Parameters
-        ----------
-        number : int
-            Which block.
-        arrays : mapping of str to ndarray
-            The arrays by name.
-        """
+        """Keep a block."""
         with atomic_write(self._file(number)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -325,10 +277,6 @@ class BlockStore:
 
         Parameters
         ----------
-        number : int
-            Number of blocks.
-        name : str
-            Name of the array.
         file : Path
             The file to write, of NumPy's format.
         """

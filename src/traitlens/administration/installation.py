@@ -34,8 +34,6 @@ class InstallationCheck:
 
     Parameters
     ----------
-    what : str
-        What was looked at.
     state : {"good", "missing", "bad"}
         "missing": something that can be done without; "bad": traitlens cannot work like this.
     told : str

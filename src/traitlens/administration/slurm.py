@@ -13,12 +13,6 @@ def write_sbatch(study: str, nodes: int, cores: int, hours: int) -> str:
     ----------
     study : str
         The study's folder, on a disk that all computers see under the same path.
-    nodes : int
-        Computers.
-    cores : int
-        Workers on each.
-    hours : int
-        Longest time.
 
     Returns
     -------

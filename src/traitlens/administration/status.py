@@ -18,16 +18,10 @@ class StageStatus:
 
     Parameters
     ----------
-    name : str
-        Name of the stage.
     state : {"current", "stale", "missing", "left out"}
         "stale": made from other inputs or settings than the study has now.
     reason : str
         What changed, or why it is left out.
-    seconds : float
-        Time that it took.
-    bytes : int
-        Disk that its files take.
     """
 
     name: str
@@ -69,11 +63,6 @@ def examine_results(results: str | Path) -> Status:
     ----------
     results : str or Path
         The results folder; only read. Needs neither the network's weights nor a connection.
-
-    Returns
-    -------
-    Status
-        Its state.
 
     Raises
     ------

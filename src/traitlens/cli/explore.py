@@ -53,11 +53,6 @@ def private_page(address: str) -> Iterator[Path]:
 
     The address holds a token, and other users of the computer can see the command line of a browser.
 
-    Parameters
-    ----------
-    address : str
-        The address.
-
     Yields
     ------
     Path

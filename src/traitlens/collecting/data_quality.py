@@ -35,8 +35,6 @@ def tabulate_quality(
         rater, group, trait, rating and further columns of a study.
     left_out : DataFrame or None
         The ratings that cleaning left out, with the rule in the column step.
-    rules : CleaningSettings
-        The rules of the study.
 
     Returns
     -------
@@ -83,11 +81,6 @@ def tabulate_quality(
 def find_poor_answers(study: Study) -> pd.DataFrame:
     """List the signs of poor data quality in a study.
 
-    Parameters
-    ----------
-    study : Study
-        The study.
-
     Returns
     -------
     DataFrame
@@ -119,11 +112,6 @@ def longest_run(answers: pd.Series) -> int:
     ----------
     answers : Series
         Answers in the order they were given.
-
-    Returns
-    -------
-    int
-        Its length.
 
     Examples
     --------

@@ -76,8 +76,6 @@ class Participant:
         The secret that opens the session.
     group : str or None
         The group; None before it is known.
-    position : int
-        How many steps are done.
     begun : bool
         Whether the session has been laid out.
     seen : str
@@ -98,8 +96,6 @@ class Answer:
 
     Parameters
     ----------
-    rating : float
-        The rating.
     rt : float
         Response time in milliseconds.
     moved : bool or None
@@ -225,8 +221,6 @@ class AnswerDatabase:
 
         Parameters
         ----------
-        number : int
-            How many.
         group : str, optional
             Their group, where it is known before they come.
 
@@ -254,11 +248,6 @@ class AnswerDatabase:
         participant : str
             The pseudonym; it is not given again.
 
-        Returns
-        -------
-        int
-            How many answers were deleted.
-
         Raises
         ------
         TraitlensError
@@ -285,17 +274,8 @@ class AnswerDatabase:
 
         Parameters
         ----------
-        name : str
-            Its name.
-        value : str
-            What is true now.
         replace : bool, default False
             Whether what was true before is forgotten.
-
-        Returns
-        -------
-        str
-            What was true first.
         """
         query = "SELECT value FROM facts WHERE name = ?"
         row = self._reading.execute(query, (name,)).fetchone()
@@ -317,11 +297,6 @@ class AnswerDatabase:
     def find(self, token: str) -> Participant | None:
         """Find whose token this is.
 
-        Parameters
-        ----------
-        token : str
-            What was given.
-
         Returns
         -------
         Participant or None
@@ -332,11 +307,6 @@ class AnswerDatabase:
 
     def steps(self, participant: str) -> tuple[SessionStep, ...] | None:
         """Give the session that was laid out for a participant.
-
-        Parameters
-        ----------
-        participant : str
-            Who.
 
         Returns
         -------
@@ -379,8 +349,6 @@ class AnswerDatabase:
 
         Parameters
         ----------
-        participant : str
-            Who.
         count : int, default 20
             How many.
 
@@ -413,8 +381,6 @@ def move_on(participant: str, step: int) -> Job[None]:
 
     Parameters
     ----------
-    participant : str
-        Who.
     step : int
         The number of the step, from 0; it must be the present one.
 
@@ -442,12 +408,8 @@ def join_group(
 
     Parameters
     ----------
-    participant : str
-        Who.
     step : int
         The number of the present step; it is done when the job is.
-    group : str
-        The group.
     lay_out : callable
         Is given the participant's place in the group, 0 for the first; gives the steps.
 
@@ -475,14 +437,8 @@ def give_answer(participant: str, number: int, step: SessionStep, answer: Answer
 
     Parameters
     ----------
-    participant : str
-        Who.
     number : int
         The number of the step, from 0; it must be the present one.
-    step : SessionStep
-        What was asked.
-    answer : Answer
-        What was answered.
 
     Returns
     -------

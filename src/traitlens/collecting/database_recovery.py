@@ -16,11 +16,6 @@ TABLES = {"participants": "rowid", "answers": "participant, step", "facts": "row
 def is_damaged(path: Path) -> bool:
     """Return whether a file of answers is damaged.
 
-    Parameters
-    ----------
-    path : Path
-        The SQLite file.
-
     Returns
     -------
     bool
@@ -37,11 +32,6 @@ def is_damaged(path: Path) -> bool:
 
 def rescue(path: Path) -> Problem:
     """Copy a damaged file aside, and replace it by one that holds all rows that can be read.
-
-    Parameters
-    ----------
-    path : Path
-        The SQLite file.
 
     Returns
     -------

@@ -51,8 +51,6 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     -------
     design : SessionDesign
         What every session has in common.
-    settings : Settings
-        All settings of the study.
 
     Raises
     ------
@@ -128,11 +126,6 @@ def _practice_files(folder: Path) -> list[Path]:
 def describe_scale(design: SessionDesign) -> dict[str, Any]:
     """Describe what a page needs to know of the scale and of the groups.
 
-    Parameters
-    ----------
-    design : SessionDesign
-        The design.
-
     Returns
     -------
     dict
@@ -167,11 +160,6 @@ class Stimuli:
     def number(self, name: str) -> int:
         """Give the number of an image.
 
-        Parameters
-        ----------
-        name : str
-            Its name.
-
         Returns
         -------
         int
@@ -187,15 +175,8 @@ def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None
     ----------
     folder : Path
         The study's folder; the files lie in `collected/shown`, and are made where they are missing.
-    design : SessionDesign
-        Which images.
     watcher : Watcher, optional
         Who is told of the progress.
-
-    Returns
-    -------
-    Stimuli
-        The faces.
 
     Raises
     ------

@@ -56,8 +56,6 @@ def write_experiment(
 
     Parameters
     ----------
-    folder : Path
-        The study's folder.
     out : Path
         The folder to make; must not exist, or be empty.
     scripts : Path, optional

@@ -33,8 +33,6 @@ def read_experiment(
         Files (JSON or CSV), or folders of them.
     design : SessionDesign
         The design that the answers must agree with.
-    languages : collection of str
-        The languages of the study.
     taken : collection of str
         Pseudonyms of participants of the server, which no participant of the experiment may have.
 

@@ -29,8 +29,6 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
     Returns
     -------
-    plan : dict
-        The plan.
     differences : DataFrame
         what, planned, now, mark: each part of the plan and whether it still holds.
 
@@ -62,11 +60,6 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 def read_plan(folder: Path) -> dict[str, Any] | None:
     """Read a study's frozen plan.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
 
     Returns
     -------
@@ -123,10 +116,6 @@ def compare_with_plan(
 
     Parameters
     ----------
-    plan : mapping
-        The frozen plan.
-    settings : Settings
-        The settings now.
     tests : list of str, optional
         Names of the comparisons that were made; where missing, tests are held against the settings.
 

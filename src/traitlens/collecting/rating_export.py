@@ -72,8 +72,6 @@ def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFram
 
     Parameters
     ----------
-    folder : Path
-        The study's folder.
     further : sequence of Path
         Data of the jsPsych experiment to be added: files, or folders of them.
 
@@ -113,21 +111,12 @@ def export_ratings(
 
     Parameters
     ----------
-    folder : Path
-        The study's folder.
     out : Path, optional
         Another file than the study's `ratings.csv`.
     further : sequence of Path
         Data of the jsPsych experiment to be added: files, or folders of them.
     replace : bool, default False
         Whether a file that is there may be replaced.
-
-    Returns
-    -------
-    path : Path
-        The file.
-    ratings : DataFrame
-        What it holds.
 
     Raises
     ------
@@ -145,11 +134,6 @@ def export_ratings(
 
 def tabulate_participants(folder: Path) -> pd.DataFrame:
     """Describe where each participant is.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
 
     Returns
     -------
@@ -173,18 +157,6 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
 
 def withdraw_participant(folder: Path, participant: str) -> int:
     """Delete a participant's answers and session; that someone withdrew is logged, not who.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    participant : str
-        The pseudonym.
-
-    Returns
-    -------
-    int
-        How many answers were deleted.
 
     Raises
     ------

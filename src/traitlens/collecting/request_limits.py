@@ -13,13 +13,7 @@ KEPT_FILES = 64
 
 
 def most_connections() -> int:
-    """Return how many connections are held at once, after asking the system for as many files as it allows.
-
-    Returns
-    -------
-    int
-        The number.
-    """
+    """Return the limit of simultaneous connections, after raising the limit of open files."""
     try:
         import resource
     except ImportError:  # Windows limits handles by memory
@@ -35,13 +29,7 @@ def most_connections() -> int:
 
 
 class LimitedProtocol(H11Protocol):  # type: ignore[misc]
-    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed.
-
-    Parameters
-    ----------
-    config, server_state, app_state, _loop : object
-        As uvicorn gives them.
-    """
+    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed."""
 
     most = MOST_CONNECTIONS
 
@@ -89,15 +77,7 @@ class LimitedProtocol(H11Protocol):  # type: ignore[misc]
 
 
 class Guard:
-    """An ASGI application that refuses odd requests and answers an unexpected error in one line.
-
-    Parameters
-    ----------
-    app : ASGI application
-        What it guards.
-    log : logging.Logger
-        Is told of errors.
-    """
+    """An ASGI application that refuses odd requests and answers an unexpected error in one line."""
 
     def __init__(self, app: Any, log: Any):
         self.app, self.log = app, log

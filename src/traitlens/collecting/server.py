@@ -52,11 +52,6 @@ def make_app(sessions: SessionManager) -> "Starlette":
     ----------
     sessions : SessionManager
         What its answers are made of.
-
-    Returns
-    -------
-    Starlette
-        The application.
     """
     import asyncio
 

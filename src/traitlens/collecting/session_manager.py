@@ -44,10 +44,6 @@ class RequestRefused(Exception):
 
     Parameters
     ----------
-    status : int
-        The status of its answer.
-    reason : str
-        Why it is refused.
     state : dict, optional
         Where the participant is, for a page that went another way.
     """
@@ -67,12 +63,6 @@ class SessionManager:
     ----------
     design : SessionDesign
         What every session has in common.
-    texts : dict
-        Language -> texts.
-    faces : Stimuli
-        The faces that are shown.
-    store : AnswerDatabase
-        The answers.
     log : Logger
         Is told of every refused request.
     """
@@ -86,11 +76,6 @@ class SessionManager:
     def steps(self, participant: Participant) -> tuple[SessionStep, ...]:
         """Give a participant's steps.
 
-        Parameters
-        ----------
-        participant : Participant
-            Who.
-
         Returns
         -------
         tuple of SessionStep
@@ -100,11 +85,6 @@ class SessionManager:
 
     def state(self, participant: Participant) -> dict[str, Any]:
         """Describe where a participant is, and what comes next.
-
-        Parameters
-        ----------
-        participant : Participant
-            Who.
 
         Returns
         -------
@@ -146,18 +126,6 @@ class SessionManager:
 
     def job(self, participant: Participant, body: Mapping[str, Any]) -> Job[None]:
         """Turn what was sent for the present step into what is written.
-
-        Parameters
-        ----------
-        participant : Participant
-            Who.
-        body : mapping
-            What was sent.
-
-        Returns
-        -------
-        callable
-            For the store.
 
         Raises
         ------
@@ -290,17 +258,10 @@ def invite(sessions: SessionManager, number: int, group: str | None = None) -> l
 
     Parameters
     ----------
-    sessions : SessionManager
-        The sessions.
     number : int
         How many there shall be in all.
     group : str, optional
         The group of those who are added.
-
-    Returns
-    -------
-    list of Participant
-        All participants.
 
     Raises
     ------

@@ -26,15 +26,8 @@ def read_texts(
     folder : Path
         The study's folder; its `texts/LANGUAGE.toml` needs only what it changes, unless traitlens does not
         have the language.
-    languages : sequence of str
-        Codes of the languages.
     groups, traits : sequence of str
         Every one gets its words: `groups` by name, `traits` by name with question, definition, low and high.
-
-    Returns
-    -------
-    dict
-        Language -> its texts.
 
     Raises
     ------
@@ -84,17 +77,8 @@ def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> l
 
     Parameters
     ----------
-    texts : mapping
-        The texts of one language.
-    file : str
-        Their file, for messages.
     traits : sequence of str
         The traits, whose parts may hold question, definition, low and high.
-
-    Returns
-    -------
-    list of Problem
-        Every difference.
     """
     pattern = _read(OURS / "en.toml")
     own_traits = texts.get("traits", {})
@@ -155,18 +139,6 @@ def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Tex
 
 def fill(text: str, **values: object) -> str:
     """Fill a text's places; braces that name nothing stay as they are.
-
-    Parameters
-    ----------
-    text : str
-        The text.
-    **values
-        What to fill in.
-
-    Returns
-    -------
-    str
-        The text.
 
     Examples
     --------

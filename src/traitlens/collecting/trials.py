@@ -28,8 +28,6 @@ class SessionDesign:
 
     Parameters
     ----------
-    groups, traits, images : tuple of str
-        Their names.
     low, high, step : float
         The ends of the scale, and the distance of two answers.
     answer : {"buttons", "slider"}
@@ -42,8 +40,6 @@ class SessionDesign:
         Share of the trials that come twice.
     practice, checks, pause_after : int
         Number of practice trials and attention checks; trials between pauses (0: no pause).
-    seed : int
-        Seed of every order.
     practice_images : tuple of str
         Names of the images for practice; no practice where there are none.
     """
@@ -71,8 +67,6 @@ class SessionStep:
 
     Parameters
     ----------
-    kind : str
-        What it asks for.
     traits : tuple of str
         The trait of a trial; those of a block.
     image : str or None
@@ -95,8 +89,6 @@ def opening(design: SessionDesign, known: str | None = None) -> tuple[SessionSte
 
     Parameters
     ----------
-    design : SessionDesign
-        The design.
     known : str, optional
         The participant's group, where it is known beforehand.
 
@@ -116,10 +108,6 @@ def make_steps(
 
     Parameters
     ----------
-    design : SessionDesign
-        The design.
-    group : str
-        The participant's group.
     place : int
         How many participants of the group began before; it chooses the row of the counterbalancing square.
     known : str, optional
@@ -231,8 +219,6 @@ def counterbalanced(count: int, place: int) -> list[int]:
 
     Parameters
     ----------
-    count : int
-        Number of conditions.
     place : int
         Number of the row; rows begin anew after `count` (`2 * count` where that is odd).
 
@@ -261,11 +247,6 @@ def counterbalanced(count: int, place: int) -> list[int]:
 def scale_values(design: SessionDesign) -> list[float]:
     """List the answers that the scale offers.
 
-    Parameters
-    ----------
-    design : SessionDesign
-        The design.
-
     Returns
     -------
     list of float
@@ -279,8 +260,6 @@ def find_fault(design: SessionDesign, rating: object, rt: object, moved: object)
 
     Parameters
     ----------
-    design : SessionDesign
-        The design.
     rating, rt, moved : object
         What was sent: the rating, the response time in milliseconds, and whether the slider was moved.
 
@@ -312,11 +291,6 @@ def find_fault(design: SessionDesign, rating: object, rt: object, moved: object)
 def is_device(text: object) -> TypeGuard[str]:
     """Return whether a text describes a device as the page does: what points, and the size of the window.
 
-    Parameters
-    ----------
-    text : object
-        What was sent.
-
     Returns
     -------
     bool
@@ -330,15 +304,8 @@ def nearest_answer(design: SessionDesign, rating: float) -> float:
 
     Parameters
     ----------
-    design : SessionDesign
-        The design.
     rating : float
         A rating in which :func:`find_fault` finds none.
-
-    Returns
-    -------
-    float
-        The answer.
 
     Examples
     --------
@@ -363,8 +330,6 @@ def passes_check(design: SessionDesign, rating: float, wanted: float) -> bool:
 
     Parameters
     ----------
-    design : SessionDesign
-        The design.
     rating, wanted : float
         The answer, and what was asked for.
 
@@ -380,13 +345,6 @@ def passes_check(design: SessionDesign, rating: float, wanted: float) -> bool:
 def progress(steps: Sequence[SessionStep], position: int) -> tuple[int, int]:
     """Count trials.
 
-    Parameters
-    ----------
-    steps : sequence of SessionStep
-        The session.
-    position : int
-        How many steps are done.
-
     Returns
     -------
     done, total : int
@@ -401,17 +359,8 @@ def upcoming_images(steps: Sequence[SessionStep], position: int, count: int = 2)
 
     Parameters
     ----------
-    steps : sequence of SessionStep
-        The session.
-    position : int
-        How many steps are done.
     count : int, default 2
         How many steps to look ahead.
-
-    Yields
-    ------
-    str
-        Names of images.
     """
     for step in steps[position + 1 : position + 1 + count]:
         if step.image is not None:

@@ -43,13 +43,6 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     folds : ndarray (image,)
         The fold of each image.
 
-    Yields
-    ------
-    fold : int
-        The fold.
-    positions : ndarray
-        Positions of a block's images.
-
     Examples
     --------
     >>> [(int(fold), block.tolist()) for fold, block in blocks_by_fold(np.array([1, 0, 1]))]
@@ -66,8 +59,6 @@ class ComputeBlock:
 
     Parameters
     ----------
-    blocks : BlockStore
-        Where they are kept.
     make : callable
         Makes the arrays of the block of a number.
     """
@@ -92,16 +83,8 @@ def make_blocks(
 
     Parameters
     ----------
-    engine : Engine
-        Who makes them.
-    blocks : BlockStore
-        Where they are kept.
     make : callable
         Makes the arrays of the block of a number; travels to other processes.
-    sizes : sequence of int
-        Images in each block.
-    advance : callable
-        Told of images done.
     """
     missing = [number for number in range(len(sizes)) if not blocks.holds(number)]
     advance(sum(sizes) - sum(sizes[number] for number in missing))

@@ -19,13 +19,7 @@ ENVIRONMENT = {name: str(value) for name, value in VARIABLES.items()} | dict.fro
 
 
 def can_fork() -> bool:
-    """Return whether workers can be forked from a process of their own.
-
-    Returns
-    -------
-    bool
-        False on Windows.
-    """
+    """Return whether workers can be forked from a process of their own."""
     return "forkserver" in multiprocessing.get_all_start_methods()
 
 

@@ -82,8 +82,6 @@ def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
         Where and how the network is run.
     size : int
         Side of the image in pixels.
-    layers : collection of str
-        The layers that are read.
 
     Returns
     -------

@@ -45,12 +45,8 @@ class TokenGate:
 
     Parameters
     ----------
-    app : ASGI application
-        The explorer.
     port : int
         The port that it listens on.
-    token : str
-        The secret in the address.
     """
 
     def __init__(self, app: Any, port: int, token: str):

@@ -33,8 +33,6 @@ class ExplorerData:
 
     Parameters
     ----------
-    results : Results
-        The results.
     models : TraitModels or None
         The readouts; without them only the faces and maps that are there can be shown.
     machine : Machine or None
@@ -87,11 +85,6 @@ class ExplorerData:
     def face(self, image: str) -> ShownFace:
         """Take a face of the study.
 
-        Parameters
-        ----------
-        image : str
-            Its name.
-
         Returns
         -------
         ShownFace
@@ -111,8 +104,6 @@ class ExplorerData:
         ----------
         path : Path
             An image file; any bytes at all are survived.
-        name : str
-            What to call it.
 
         Returns
         -------
@@ -135,15 +126,6 @@ class ExplorerData:
 
     def maps(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
         """Give the maps of a face, from the results where they are there, else from the network.
-
-        Parameters
-        ----------
-        face : ShownFace
-            The face.
-        trait : str
-            The trait.
-        method : str
-            Name of the relevance method.
 
         Returns
         -------
@@ -189,17 +171,8 @@ class ExplorerData:
 
         Parameters
         ----------
-        trait : str
-            The trait.
-        method : str
-            Name of the relevance method.
         maps : dict of str to ndarray
             The maps that are shown; they alone fix the scale where the results hold none of this method.
-
-        Returns
-        -------
-        float
-            In rating points per pixel.
         """
         stored = None if self.results.maps is None else self.results.maps[RELEVANCE]
         if stored is None or method != self.own_method or trait not in stored[TRAIT].values:
@@ -212,15 +185,6 @@ class ExplorerData:
 
     def look(self, face: ShownFace, trait: str, method: str) -> FaceView:
         """Gather all that is to be seen of a face.
-
-        Parameters
-        ----------
-        face : ShownFace
-            The face.
-        trait : str
-            The trait.
-        method : str
-            Name of the relevance method.
 
         Returns
         -------
@@ -247,8 +211,6 @@ class ExplorerData:
 
         Parameters
         ----------
-        face : ShownFace
-            The face.
         count : int, default 4
             How many to find at most.
 
@@ -266,11 +228,6 @@ class ExplorerData:
 
     def may_publish(self, face: ShownFace) -> bool:
         """Return whether a face may appear in print.
-
-        Parameters
-        ----------
-        face : ShownFace
-            The face.
 
         Returns
         -------
@@ -290,11 +247,6 @@ def open_explorer_data(folder: Path, machine: Machine | None = None) -> Explorer
         What a run wrote, or the study whose results it are.
     machine : Machine or None
         Where the network is run.
-
-    Returns
-    -------
-    ExplorerData
-        Its faces.
 
     Raises
     ------

@@ -36,13 +36,7 @@ NEAREST: Final = "Alike over all groups and traits, in standard deviations of th
 
 
 class Page:
-    """What one browser looks at.
-
-    Parameters
-    ----------
-    data : ExplorerData
-        The study's faces.
-    """
+    """What one browser looks at."""
 
     def __init__(self, data: ExplorerData):
         self.data = data

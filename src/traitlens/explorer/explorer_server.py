@@ -55,18 +55,7 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
 
 
 def make_app(data: ExplorerData) -> Any:
-    """Make the web application, not yet behind its gate.
-
-    Parameters
-    ----------
-    data : ExplorerData
-        What it shows.
-
-    Returns
-    -------
-    FastAPI
-        The application.
-    """
+    """Make the web application, not yet behind its gate."""
     from fastapi import FastAPI, HTTPException
     from fastapi.responses import FileResponse
     from nicegui import ui

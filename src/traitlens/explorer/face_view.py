@@ -15,8 +15,6 @@ class ShownFace:
 
     Parameters
     ----------
-    name : str
-        The image's name.
     pixels : ndarray of uint8 (y, x, colour)
         What the network sees.
     impressions : DataFrame
@@ -37,8 +35,6 @@ class ShownFace:
         ----------
         column : {"observed", "predicted"}
             Which rating.
-        group, trait : str
-            Whose, on what.
 
         Returns
         -------
@@ -57,10 +53,6 @@ class FaceView:
 
     Parameters
     ----------
-    face : ShownFace
-        The face.
-    trait : str
-        The trait.
     maps : dict of str to ndarray (y, x)
         Relevance in rating points per pixel, by group.
     limit : float
@@ -90,8 +82,6 @@ def draw_map(
         The face.
     relevance : ndarray (y, x)
         Rating points per pixel.
-    limit : float
-        Where the colours end.
     opacity : float, default 0.5
         How much of the face shines through, from 0 to 1.
     threshold : float, default 0

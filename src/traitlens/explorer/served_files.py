@@ -26,11 +26,6 @@ POLICY = (
 def list_files(results: Path) -> list[str]:
     """List the files that the page links to.
 
-    Parameters
-    ----------
-    results : Path
-        The results folder.
-
     Returns
     -------
     list of str
@@ -44,8 +39,6 @@ def find_file(results: Path, name: str) -> Path | None:
 
     Parameters
     ----------
-    results : Path
-        The results folder.
     name : str
         Its path below the folder, as a stranger may have written it.
 

@@ -81,11 +81,6 @@ class Crop:
         ----------
         values : mapping
             The fields by name; others are passed over.
-
-        Returns
-        -------
-        Crop
-            The crop.
         """
         colour = values.get("background")
         background = None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2]))
@@ -256,8 +251,6 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
     ----------
     pixels : ndarray (row, column, 3) of uint8
         The upright image.
-    frame : Frame
-        What to draw.
     background : (int, int, int) or None
         Colour outside the image; where None, its outermost pixels go on.
     samples : int, default 3

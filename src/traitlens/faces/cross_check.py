@@ -34,8 +34,6 @@ def cross_check(
 
     Parameters
     ----------
-    paths : mapping of str to Path
-        The files by image name.
     landmarks : Landmarks
         What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
     progress : callable, optional

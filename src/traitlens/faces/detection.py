@@ -52,8 +52,6 @@ class Detection:
         The detector's certainty, 0 to 1.
     face_flag : float
         The mesh's certainty that it lies on a face, 0 to 1.
-    n_faces : int
-        How many faces were found.
     pose : float
         Sideways shift of the nose tip in units of the distance between the pupils; positive to the right.
     notices : tuple of str

@@ -24,10 +24,6 @@ class FaceCheck:
 
     Parameters
     ----------
-    sheet : FaceSheet
-        The files that were written.
-    unreadable : tuple of Problem
-        Images that cannot be used.
     notices : tuple of Problem
         What a person should look at.
     """
@@ -48,8 +44,6 @@ def check_faces(
 
     Parameters
     ----------
-    folder : str or Path
-        The study's folder.
     out : str or Path, optional
         Where to write the sheets, average faces, `landmarks.csv` and `notices.csv`; `faces` in the study's
         folder if not given.
@@ -59,11 +53,6 @@ def check_faces(
         Whether to compare the landmarks with dlib's.
     watcher : Watcher, optional
         Is told of the progress.
-
-    Returns
-    -------
-    FaceCheck
-        Files and notices.
 
     Raises
     ------

@@ -105,11 +105,6 @@ def load_network(name: str) -> Network:
     ----------
     name : str
         :data:`DETECTOR` or :data:`MESH`.
-
-    Returns
-    -------
-    Network
-        The network.
     """
     return Network(name)
 

@@ -59,13 +59,6 @@ class FaceSheet:
 def face_deviations(landmarks: Landmarks, template: Template) -> pd.Series:
     """Measure how far each face's shape is from the template.
 
-    Parameters
-    ----------
-    landmarks : Landmarks
-        The meshes.
-    template : Template
-        What is usual.
-
     Returns
     -------
     Series of float
@@ -95,8 +88,6 @@ def make_face_sheet(
 
     Parameters
     ----------
-    paths : mapping of str to Path
-        The files by image name.
     landmarks : Landmarks
         What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
     folder : Path

@@ -110,13 +110,7 @@ class Frame:
         return np.asarray((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
 
     def to_json(self) -> dict[str, Any]:
-        """Make a mapping that the json module can write.
-
-        Returns
-        -------
-        dict
-            The fields by name.
-        """
+        """Make a mapping that the json module can write."""
         return {
             "to_prepared": [list(row) for row in self.to_prepared],
             "size": self.size,
@@ -126,18 +120,7 @@ class Frame:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Frame":
-        """Make a frame from what :meth:`to_json` gave.
-
-        Parameters
-        ----------
-        values : mapping
-            The fields by name.
-
-        Returns
-        -------
-        Frame
-            The frame.
-        """
+        """Make a frame from what :meth:`to_json` gave."""
         width, height = values["image_size"]
         return make_frame(
             np.array(values["to_prepared"]), int(values["size"]), values["crop"], (int(width), int(height))
@@ -153,15 +136,8 @@ def make_frame(matrix: np.ndarray, size: int, crop: str, image_size: tuple[int, 
         Affine matrix from the upright image to the prepared one.
     size : int
         Side of the prepared image in pixels.
-    crop : str
-        Name of the crop.
     image_size : (int, int)
         Width and height of the upright image.
-
-    Returns
-    -------
-    Frame
-        The frame.
     """
     (a, b, c), (d, e, f) = np.asarray(matrix, dtype=float).tolist()
     return Frame(((a, b, c), (d, e, f)), size, crop, image_size)

@@ -223,8 +223,6 @@ def check_images(
 
     Parameters
     ----------
-    paths : sequence of Path
-        The files.
     names : sequence of str, optional
         What to call them in messages; their paths where missing.
     progress : callable, optional

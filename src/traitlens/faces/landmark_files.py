@@ -112,11 +112,6 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
         An XML file with `image`, `box` and `part` elements, 68 parts to a box; the first pixel's centre is
         at (0, 0). Of several boxes in an image the largest counts.
 
-    Returns
-    -------
-    DataFrame
-        image, point, x, y.
-
     Raises
     ------
     TraitlensError

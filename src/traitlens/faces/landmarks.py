@@ -54,11 +54,6 @@ class Landmarks:
     def points(self, image: str) -> np.ndarray | None:
         """Get an image's mesh.
 
-        Parameters
-        ----------
-        image : str
-            Its name.
-
         Returns
         -------
         ndarray (478, 2) or None
@@ -77,15 +72,8 @@ def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
 
     Parameters
     ----------
-    image : str
-        The image's name.
     points : ndarray (478, 2)
         x and y.
-
-    Returns
-    -------
-    DataFrame
-        image, point, x, y.
     """
     names = [str(index) for index in range(len(points))]
     return pd.DataFrame({IMAGE: image, POINT: names, X: points[:, 0], Y: points[:, 1]})
@@ -243,18 +231,7 @@ class _Found:
 
 
 def find_unknown_points(given: pd.DataFrame) -> list[Problem]:
-    """Find points that the face mesh does not have.
-
-    Parameters
-    ----------
-    given : DataFrame
-        image, point, x, y.
-
-    Returns
-    -------
-    list of Problem
-        One fault, or none.
-    """
+    """Find points that the face mesh does not have."""
     known = {str(index) for index in range(MESH_POINTS)}
     unknown = sorted(set(given[POINT].astype(str)) - known)
     if not unknown:

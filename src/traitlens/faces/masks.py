@@ -55,8 +55,6 @@ def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tup
 
     Parameters
     ----------
-    names : sequence of str
-        Names of the regions.
     join_sides : bool, default True
         Whether regions of the left and the right become one.
 
@@ -75,13 +73,6 @@ def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tup
 
 def joined_name(name: str, names: Sequence[str]) -> str:
     """Return the name that a region shares with that of the other side: "eyes" for "left eye".
-
-    Parameters
-    ----------
-    name : str
-        A region.
-    names : sequence of str
-        Names of all regions.
 
     Returns
     -------

@@ -18,20 +18,7 @@ ROWS_AT_ONCE = 100_000
 
 
 def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
-    """Choose what is kept of the images of a study.
-
-    Parameters
-    ----------
-    faces : FaceSettings
-        What the study says.
-    has_points : bool
-        Whether every image has landmarks.
-
-    Returns
-    -------
-    Crop
-        The crop.
-    """
+    """Choose what is kept of the images of a study."""
     name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
     return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
 
@@ -58,11 +45,6 @@ def average_face(prepared: xr.Dataset) -> np.ndarray:
 
 def read_points(path: Path) -> dict[str, np.ndarray]:
     """Read `landmarks.csv` as one array per image.
-
-    Parameters
-    ----------
-    path : Path
-        image, point, x, y.
 
     Returns
     -------

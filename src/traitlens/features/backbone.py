@@ -278,16 +278,10 @@ def build_backbone(
 
     Parameters
     ----------
-    name : str
-        What to call it.
     tensors : dict of str to ndarray
         ``blockB_convC.weight`` and ``.bias``, in the order of the layers.
     preprocessing : Preprocessing
         How pixels become its input.
-    digest : str
-        Of the weights.
-    source : str
-        Where they came from.
 
     Returns
     -------

@@ -145,24 +145,12 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
 
 
 def custom_backbones_folder() -> Path:
-    """Return the folder of the networks that were added.
-
-    Returns
-    -------
-    Path
-        It need not exist.
-    """
+    """Return the folder of the networks that were added."""
     return cache_folder() / "backbones"
 
 
 def list_custom_backbones() -> dict[str, Path]:
-    """List the networks that were added.
-
-    Returns
-    -------
-    dict of str to Path
-        File of each name.
-    """
+    """List the networks that were added."""
     return {file.stem: file for file in sorted(custom_backbones_folder().glob("*.safetensors"))}
 
 

@@ -40,14 +40,10 @@ class CustomBackbone:
 
     Parameters
     ----------
-    name : str
-        What to call it.
     tensors : dict of str to ndarray
         ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
     preprocessing : Preprocessing
         How pixels become its input.
-    source : str
-        Where its weights came from.
     """
 
     name: str
@@ -284,16 +280,6 @@ def add_backbone(
 
 def load_custom_backbone(path: Path) -> CustomBackbone:
     """Load a network as :func:`add_backbone` kept it, checking everything and running nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    CustomBackbone
-        The network.
 
     Raises
     ------

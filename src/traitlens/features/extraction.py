@@ -64,8 +64,6 @@ def average_inputs(
 
     Parameters
     ----------
-    space : FeatureSpace
-        What is read.
     activations : mapping of NetworkInput to mapping of str to Tensor
         (image, channel, row, column) by layer.
 

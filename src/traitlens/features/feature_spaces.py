@@ -78,8 +78,6 @@ class NetworkInputs:
 
     Parameters
     ----------
-    spaces : iterable of FeatureSpace
-        What is read.
     views : mapping of str to View or None
         The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
         None.
@@ -111,8 +109,6 @@ class NetworkInputs:
         ----------
         images : ndarray
             uint8 RGB (image, row, column, 3).
-        picture : NetworkInput
-            What is wanted of them.
 
         Returns
         -------
@@ -130,8 +126,6 @@ class NetworkInputs:
         ----------
         maps : ndarray
             (map, row, column) of the picture.
-        picture : NetworkInput
-            What they are maps of.
         size : (int, int)
             Rows and columns of the prepared image.
 
@@ -150,8 +144,6 @@ class NetworkInputs:
         ----------
         masks : ndarray
             (mask, row, column) of the prepared image.
-        picture : NetworkInput
-            Where they are wanted.
         size : (int, int)
             Rows and columns of the picture.
 

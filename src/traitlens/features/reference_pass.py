@@ -19,8 +19,6 @@ class LocalStep:
 
     Parameters
     ----------
-    layer : Layer
-        The layer.
     corner : (int, int)
         Row and column where `below` starts; -1 where it starts with the padding.
     below, base_below : Tensor
@@ -48,8 +46,6 @@ class ReferencePass:
 
     Parameters
     ----------
-    backbone : Backbone
-        The network.
     pixels : ndarray
         uint8 RGB (row, column, 3), the reference.
     layers : collection of str

@@ -105,8 +105,6 @@ def vgg16_weights(
     -------
     tensors : dict of str to ndarray
         ``NAME.weight`` float32 (out, in, row, column) and ``NAME.bias`` (out,).
-    source : str
-        Where they came from.
 
     Raises
     ------

@@ -43,8 +43,6 @@ class CheckSample:
 
     Parameters
     ----------
-    backbone : Backbone
-        The network.
     readouts : tuple of Readout
         Of one fold: one for each group and trait.
     images : list of str
@@ -98,15 +96,6 @@ def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
     ----------
     folds : ndarray (image,)
         The fold of each image.
-    count : int
-        How many images at most.
-
-    Returns
-    -------
-    fold : int
-        The fold.
-    positions : ndarray
-        Positions of the images.
 
     Examples
     --------
@@ -120,13 +109,6 @@ def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
 
 def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     """Compute how much of each prediction reached the pixels.
-
-    Parameters
-    ----------
-    sample : CheckSample
-        The images.
-    advance : callable
-        Told of images done.
 
     Returns
     -------
@@ -144,12 +126,8 @@ def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Ad
 
     Parameters
     ----------
-    sample : CheckSample
-        The images.
     refit : callable or None
         Fits readouts to permuted ratings; None leaves these out.
-    advance : callable
-        Told of images done.
 
     Returns
     -------
@@ -183,8 +161,6 @@ def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
     Parameters
     ----------
-    sample : CheckSample
-        The images.
     advance : callable
         Told of images done, which each count twice: once for their maps.
 
@@ -210,8 +186,6 @@ def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
     Parameters
     ----------
-    sample : CheckSample
-        The images.
     advance : callable
         Told of images done, once for every method.
 
@@ -229,18 +203,7 @@ def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
 
 def methods_compared(method: str) -> list[str]:
-    """List the methods that are compared: the study's first.
-
-    Parameters
-    ----------
-    method : str
-        Name of the study's method.
-
-    Returns
-    -------
-    list of str
-        Names, each once.
-    """
+    """List the methods that are compared: the study's first."""
     return list(dict.fromkeys([method, *COMPARED]))
 
 
@@ -257,14 +220,6 @@ def associate_regions(
     ----------
     activation : ndarray (image, region, channel)
         Features averaged over the cells of each region.
-    regions : sequence of str
-        Names of the regions.
-    images : ndarray of str
-        Names of the images.
-    targets : DataFrame
-        group, trait, image, rating.
-    relevance : DataFrame
-        group, trait, region, share.
 
     Returns
     -------
@@ -297,8 +252,6 @@ def average_by_region(features: np.ndarray, labels: np.ndarray, number: int) -> 
         What the readouts read of one image.
     labels : ndarray of int (y, x)
         Region of each pixel.
-    number : int
-        Number of regions.
 
     Returns
     -------

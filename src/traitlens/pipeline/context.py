@@ -33,8 +33,6 @@ class Context:
 
     Parameters
     ----------
-    study : Study
-        Images, ratings and settings.
     out : str, Path or None
         The results folder; `results` in the study's folder where None.
     machine : Machine or None
@@ -67,11 +65,6 @@ class Context:
         ----------
         name : str
             A name of :data:`INPUTS`, or a setting ("settings.seed").
-
-        Returns
-        -------
-        any
-            The value.
         """
         if name not in self._values:
             self._values[name] = self._setting(name) if "." in name else INPUTS[name](self)
@@ -79,11 +72,6 @@ class Context:
 
     def digest(self, one: str | Artifact) -> str:
         """Digest an input once: of the study, or a file of the results.
-
-        Parameters
-        ----------
-        one : str or Artifact
-            The input.
 
         Returns
         -------

@@ -27,8 +27,6 @@ class Estimate:
     ----------
     costs : dict of Stage to Cost
         Of the stages that it makes.
-    seconds : float
-        Time.
     memory, disk : float
         Bytes.
     """
@@ -52,11 +50,6 @@ def estimate(context: Context) -> Estimate:
     ----------
     context : Context
         Study, settings and results; only read. The network is loaded to time a forward pass.
-
-    Returns
-    -------
-    Estimate
-        Time, memory and disk.
 
     Raises
     ------
@@ -84,13 +77,6 @@ def _time_forward(context: Context) -> float:
 
 def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:
     """Refuse a run that would end in a full memory or disk.
-
-    Parameters
-    ----------
-    estimate : Estimate
-        What it will take.
-    results : Path
-        Where it will write.
 
     Raises
     ------

@@ -13,13 +13,7 @@ MOST_BYTES = 256 * 2**20
 
 
 class ImageFiles:
-    """Image files and their digests.
-
-    Parameters
-    ----------
-    paths : mapping of str to Path
-        The file of each image.
-    """
+    """Image files and their digests."""
 
     def __init__(self, paths: Mapping[str, Path]):
         self.paths = dict(paths)
@@ -30,11 +24,6 @@ class ImageFiles:
 
     def read(self, path: Path) -> bytes:
         """Read an image file.
-
-        Parameters
-        ----------
-        path : Path
-            One of the files.
 
         Returns
         -------

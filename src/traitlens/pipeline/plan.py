@@ -18,8 +18,6 @@ class Planned:
 
     Parameters
     ----------
-    stage : Stage
-        The stage.
     state : {"current", "stale", "missing", "left out"}
         "stale": made from other inputs or settings, or its files were changed since.
     reason : str
@@ -42,13 +40,6 @@ class Planned:
 def plan(context: Context, flow: Sequence[Stage] = FLOW) -> Iterator[Planned]:
     """Compute the state of every stage, in order.
 
-    Parameters
-    ----------
-    context : Context
-        Study, settings and results.
-    flow : sequence of Stage
-        The stages.
-
     Yields
     ------
     Planned
@@ -70,17 +61,8 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
 
     Parameters
     ----------
-    context : Context
-        Study, settings and results.
-    stage : Stage
-        The stage.
     awaited : collection of str
         Paths of files that earlier stages are still to make, or that will be removed.
-
-    Returns
-    -------
-    Planned
-        Its state.
     """
     planned = _compare(context, stage, awaited)
     if stage.on_request and context.check_images is None and planned.is_to_be_made:

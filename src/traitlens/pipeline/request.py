@@ -18,13 +18,7 @@ def _file(results: Path) -> Path:
 
 
 def write_request(context: Context) -> None:
-    """Note of which study the results are, and what the command asked for.
-
-    Parameters
-    ----------
-    context : Context
-        Study, settings and results.
-    """
+    """Note of which study the results are, and what the command asked for."""
     settings, results = context.study.settings, context.results.resolve()
     study = context.study.folder.resolve()
     # Results inside their study stay with it when the study is copied or moved.
@@ -43,11 +37,6 @@ def write_request(context: Context) -> None:
 
 def read_request(results: Path) -> Context:
     """Read of which study a results folder is, and how it was asked for.
-
-    Parameters
-    ----------
-    results : Path
-        The results folder.
 
     Returns
     -------

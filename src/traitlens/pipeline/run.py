@@ -25,11 +25,6 @@ from traitlens.records import Record
 class Runner:
     """A results folder, held by this process, and those who compute.
 
-    Parameters
-    ----------
-    context : Context
-        Study, settings and results.
-
     Raises
     ------
     TraitlensError
@@ -138,13 +133,7 @@ class Runner:
             ) from error
 
     def engine(self) -> Engine:
-        """Return who computes blocks of images, started when first needed.
-
-        Returns
-        -------
-        Engine
-            Threads or processes.
-        """
+        """Return who computes blocks of images, started when first needed."""
         if self._engine is None:
             self._engine = open_engine(self.context.machine)
         return self._engine

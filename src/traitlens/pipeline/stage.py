@@ -57,8 +57,6 @@ class Stage:
     ----------
     name : str
         Its row of ``traitlens status``.
-    label : str
-        Its progress bar.
     make : str
         Function of :mod:`traitlens.pipeline.stages` that writes the outputs, as "module.function"; imported
         when the stage is run, so that the plan loads neither torch nor plotting.
@@ -68,8 +66,6 @@ class Stage:
         The files that it writes, all of them and no others; of a context where settings decide.
     left_out : callable
         Returns why the stage is left out, or None where it is wanted.
-    cost : callable
-        Returns what the stage takes.
     steps : callable
         Returns the length of the progress bar.
     version : int, default 1
@@ -90,18 +86,7 @@ class Stage:
     on_request: bool = False
 
     def outputs_of(self, context: Context) -> tuple[Artifact, ...]:
-        """Return the files that the stage writes.
-
-        Parameters
-        ----------
-        context : Context
-            Study, settings and results.
-
-        Returns
-        -------
-        tuple of Artifact
-            The files.
-        """
+        """Return the files that the stage writes."""
         return self.outputs(context) if callable(self.outputs) else self.outputs
 
     @property

@@ -25,10 +25,6 @@ class StageIO:
 
     Parameters
     ----------
-    context : Context
-        Study, settings and results.
-    stage : Stage
-        The stage.
     engine : callable
         Returns who computes blocks of images.
     advance : callable
@@ -82,22 +78,12 @@ class StageIO:
         ----------
         name : str
             A name of :data:`traitlens.pipeline.context.INPUTS`, or a setting ("settings.seed").
-
-        Returns
-        -------
-        any
-            The value.
         """
         self._declared(name)
         return self._context.value(name)
 
     def has(self, artifact: Artifact) -> bool:
         """Return whether a file of an earlier stage exists.
-
-        Parameters
-        ----------
-        artifact : Artifact
-            The file.
 
         Returns
         -------
@@ -109,11 +95,6 @@ class StageIO:
     def read(self, artifact: Artifact) -> Any:
         """Read a file of an earlier stage.
 
-        Parameters
-        ----------
-        artifact : Artifact
-            The file.
-
         Returns
         -------
         any
@@ -124,11 +105,6 @@ class StageIO:
 
     def file(self, artifact: Artifact) -> Path:
         """Return the path of a file, to be read in blocks by workers or written.
-
-        Parameters
-        ----------
-        artifact : Artifact
-            A declared input or output.
 
         Returns
         -------
@@ -146,8 +122,6 @@ class StageIO:
 
         Parameters
         ----------
-        artifact : Artifact
-            An output.
         value : DataFrame, iterable of DataFrame or dict
             The table, its parts, or the object.
         """

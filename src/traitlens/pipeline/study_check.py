@@ -79,17 +79,10 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
 def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
     """Read a study and find the faults of its tables and of the names in its settings.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-
     Returns
     -------
     study : Study or None
         None where too much is missing.
-    problems : list of Problem
-        The faults.
     """
     study, problems = read_study(folder)
     if study is not None:
@@ -99,11 +92,6 @@ def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
 
 def check_names(settings: Settings) -> list[Problem]:
     """Find names in the settings that no stage will know.
-
-    Parameters
-    ----------
-    settings : Settings
-        The settings of a study.
 
     Returns
     -------

@@ -132,10 +132,6 @@ def predict_new_faces(
 
     Parameters
     ----------
-    models : TraitModels
-        The readouts.
-    backbone : Backbone
-        The network that they read.
     paths : mapping of str to Path
         Image files by what they are called.
     progress : callable or None
@@ -254,16 +250,8 @@ def write_new_maps(
 
     Parameters
     ----------
-    models : TraitModels
-        The readouts.
-    backbone : Backbone
-        The network that they read.
-    path : Path
-        An image file.
     out : Path
         Folder for the pictures; `maps.npz` beside them holds the numbers, in rating points per pixel.
-    method : str
-        Name of the relevance method.
     progress : callable
         Called with 1 after each trait.
 

@@ -19,8 +19,6 @@ class RatingMatrix:
     ----------
     ratings : ndarray of shape (rater, image)
         Ratings; NaN where a rater did not rate an image. Repeats are averaged.
-    raters, images : Index
-        Names of rows and columns.
 
     Examples
     --------
@@ -46,18 +44,7 @@ class RatingMatrix:
 
 
 def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
-    """Arrange the ratings of one group and trait, repeats of a rater averaged.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, image, rating.
-
-    Returns
-    -------
-    RatingMatrix
-        Raters by images, both sorted.
-    """
+    """Arrange the ratings of one group and trait, repeats of a rater averaged."""
     row, raters = pd.factorize(ratings[RATER], sort=True)
     column, images = pd.factorize(ratings[IMAGE], sort=True)
     rating = ratings[RATING].to_numpy(float, na_value=np.nan)
@@ -105,8 +92,6 @@ def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
 
     Parameters
     ----------
-    matrix : RatingMatrix
-        Ratings of one trait.
     raters : ndarray of bool, shape (rater,)
         The raters.
 

@@ -35,8 +35,6 @@ class SplitHalf:
         95 % interval.
     half_correlation : float
         The correlation of two halves before the step up.
-    n_splits : int
-        Number of random splits.
     """
 
     reliability: float
@@ -68,11 +66,6 @@ def split_half(
         What the interval generalises to: other raters of these images, or other raters and other images.
     level : float, default 0.95
         Coverage of the interval.
-
-    Returns
-    -------
-    SplitHalf
-        Reliability and interval.
 
     Notes
     -----

@@ -18,8 +18,6 @@ class VarianceComponents:
         Variances in squared rating units; the residual holds the taste of single raters and noise.
     covariance : ndarray of shape (3, 3) or None
         Sampling covariance of the logarithms of the three, where they were fitted by REML.
-    method : str
-        "anova" or "reml".
     """
 
     image: float
@@ -76,11 +74,6 @@ def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
     matrix : RatingMatrix
         Ratings of one group and trait.
 
-    Returns
-    -------
-    VarianceComponents
-        The variances.
-
     Examples
     --------
     >>> import pandas as pd
@@ -103,11 +96,6 @@ def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
     ----------
     values : ndarray of shape (rater, image)
         Ratings without gaps.
-
-    Returns
-    -------
-    images, raters, residual : float
-        Mean squares.
     """
     k, n = values.shape
     by_image, by_rater = values.mean(axis=0), values.mean(axis=1)

@@ -33,12 +33,6 @@ class PlainTraining:
 
     Parameters
     ----------
-    hidden : int
-        Units of the first layer.
-    rate : float
-        Learning rate.
-    batch : int
-        Images in a step.
     epochs : int
         How often every image is seen.
     """
@@ -117,14 +111,10 @@ def train_plainly(
 
     Parameters
     ----------
-    heads : Heads
-        As they start.
     inputs : Tensor
         (image, channel).
     wanted : Tensor
         (image, head), missing where not rated.
-    training : PlainTraining
-        How.
     seed : int
         Seed of the order of images, drawn anew for every epoch and the same for all heads.
 

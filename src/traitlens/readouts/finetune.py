@@ -39,10 +39,6 @@ class Tuning:
         Learning rate of the layers (AdamW; Loshchilov and Hutter 2019).
     head_rate : float
         Learning rate of the linear readout.
-    decay : float
-        Weight decay.
-    batch : int
-        Images in a step.
     most_epochs : int
         The inner fold chooses among 1 to this many.
     shift : int
@@ -305,11 +301,6 @@ def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
 
 def computes_bfloat16(device: str) -> bool:
     """Return whether a device computes in bfloat16 itself.
-
-    Parameters
-    ----------
-    device : str
-        "cpu", "cuda" or "mps".
 
     Returns
     -------

@@ -20,8 +20,6 @@ class Dual:
 
     Parameters
     ----------
-    group, trait : str
-        Whose ratings of what.
     fold : int
         The fold that it did not see.
     rows : ndarray
@@ -169,12 +167,8 @@ def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd
 
     Parameters
     ----------
-    targets : TargetMatrix
-        What was observed.
     predicted : ndarray
         (image, group and trait), missing where nothing was predicted.
-    folds : DataFrame
-        image, identity, fold.
 
     Returns
     -------

@@ -25,12 +25,8 @@ class Training:
 
     Parameters
     ----------
-    hidden : int
-        Units of the first layer.
     rate : float
         Learning rate of Adam (Kingma and Ba 2015).
-    batch : int
-        Images in a step.
     most_epochs : int
         The inner folds choose among 1 to this many epochs.
     """
@@ -47,14 +43,8 @@ class HeadStudy:
 
     Parameters
     ----------
-    space : FeatureSpace
-        What is read.
     values : ndarray
         (image, channel).
-    matrix : TargetMatrix
-        The targets laid out.
-    folds : DataFrame
-        image, identity, fold.
     """
 
     space: FeatureSpace
@@ -72,15 +62,6 @@ class HeadStudy:
         ----------
         features : mapping of FeatureSpace to ndarray
             (image, channel, 1, 1).
-        targets : DataFrame
-            group, trait, image, rating.
-        folds : DataFrame
-            image, identity, fold.
-
-        Returns
-        -------
-        HeadStudy
-            What is fitted to.
 
         Raises
         ------
@@ -146,8 +127,6 @@ def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace,
 
     Returns
     -------
-    space : FeatureSpace
-        The space.
     values : ndarray
         (image, channel).
 
@@ -195,15 +174,8 @@ class Heads:
         names : list of (str, str)
             Group and trait of each head. The start depends on the trait and not on the group, so that
             groups differ by their ratings alone.
-        channels, hidden : int
-            Sizes of the layers.
         seed, fold : int
             What else the start depends on.
-
-        Returns
-        -------
-        Heads
-            Untrained heads.
         """
         import torch
 
@@ -237,23 +209,14 @@ class Heads:
 
         Parameters
         ----------
-        place : int
-            Which head.
         name : (str, str)
             Group and trait.
         fold : int
             The fold that it did not see.
-        space : FeatureSpace
-            What it reads.
         scale : float, default 1
             What features were divided by.
         spread, mean : float
             What ratings were divided by, after this was subtracted.
-
-        Returns
-        -------
-        DenseReadout
-            The readout.
         """
         group, trait = name
         return DenseReadout(
@@ -351,8 +314,6 @@ class Heads:
             (image, channel).
         wanted : Tensor
             (image, head), missing where not rated.
-        training : Training
-            How.
         epochs : int
             How often every image is seen.
         seed : int

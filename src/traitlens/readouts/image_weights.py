@@ -27,8 +27,6 @@ def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix)
         group, trait, image, rating, n (number of raters) and sd (their standard deviation).
     images : Series
         The images in the order of `matrix`.
-    matrix : TargetMatrix
-        The targets laid out.
 
     Returns
     -------

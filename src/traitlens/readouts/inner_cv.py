@@ -272,8 +272,6 @@ def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.n
     ----------
     counts : ndarray or None
         (image, target), how much each image counts; all the same where None.
-    number : int
-        Number of targets.
 
     Returns
     -------
@@ -293,8 +291,6 @@ def random_mixes(spaces: Sequence[FeatureSpace], number: int, seed: int = 0) -> 
 
     Parameters
     ----------
-    spaces : sequence of FeatureSpace
-        The feature spaces.
     number : int
         How many weightings; equal weights come first and count among them.
     seed : int, default 0

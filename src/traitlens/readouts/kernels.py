@@ -172,11 +172,6 @@ def _allocate(file: IO[bytes], count: int) -> None:
 def columns_at_once(images: int) -> int:
     """Tell how many features are worked on at once, so that memory stays the same for any number of images.
 
-    Parameters
-    ----------
-    images : int
-        Number of images.
-
     Returns
     -------
     int
@@ -190,15 +185,8 @@ def pieces(length: int, size: int) -> Iterator[slice]:
 
     Parameters
     ----------
-    length : int
-        Length of the range.
     size : int
         Length of a piece; the last may be shorter.
-
-    Yields
-    ------
-    slice
-        One piece after the other.
 
     Examples
     --------
@@ -254,8 +242,6 @@ def centred_kernel(
     ----------
     kernels : mapping of FeatureSpace to ndarray
         (image, image) each.
-    factors : mapping of FeatureSpace to float
-        By what each is multiplied.
     training : ndarray
         (training image,) int.
     counts : ndarray or None
@@ -301,8 +287,6 @@ def apply_centred(
     ----------
     kernels : mapping of FeatureSpace to ndarray
         (image, image) each.
-    factors : mapping of FeatureSpace to float
-        By what each is multiplied.
     images : ndarray
         (image,) int, whose rows.
     training : ndarray

@@ -51,13 +51,7 @@ class SpaceEntry(Checked):
     region: Name = ""
 
     def space(self) -> FeatureSpace:
-        """Make the feature space.
-
-        Returns
-        -------
-        FeatureSpace
-            What the entry describes.
-        """
+        """Make the feature space."""
         return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror, self.region)
 
 
@@ -162,16 +156,6 @@ def plain_file(folder: Path, name: str, largest: int | None = None) -> Path:
 def read_manifest(folder: Path) -> Manifest:
     """Read and check the manifest.
 
-    Parameters
-    ----------
-    folder : Path
-        The model's folder.
-
-    Returns
-    -------
-    Manifest
-        Checked.
-
     Raises
     ------
     ModelError
@@ -231,8 +215,6 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    folder : Path
-        The model's folder.
     manifest : Manifest
         What the arrays must agree with.
 
@@ -280,13 +262,6 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
 def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tuple[Readout, ...]:
     """Build the readouts of a model, checking shapes.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        What the model holds.
-    tensors : mapping of str to ndarray
-        All arrays of the model.
-
     Returns
     -------
     tuple of Readout
@@ -322,13 +297,6 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
 
 def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> RegionalFaces | None:
     """Build what regional faces of new images are made from.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What the model holds.
-    tensors : mapping of str to ndarray
-        All arrays of the model.
 
     Returns
     -------

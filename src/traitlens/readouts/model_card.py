@@ -60,18 +60,7 @@ no code from this folder.
 
 
 def write_card(models: "TraitModels") -> str:
-    """Write the model card in the form of the Hugging Face hub.
-
-    Parameters
-    ----------
-    models : TraitModels
-        The model.
-
-    Returns
-    -------
-    str
-        Markdown with a YAML head.
-    """
+    """Write the model card in the form of the Hugging Face hub."""
     preprocessing = models.preprocessing
     return _CARD.format(
         traits=_one_line(", ".join(models.traits)),

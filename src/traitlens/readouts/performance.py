@@ -127,8 +127,6 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
     ----------
     observed : ndarray of shape (image,)
         Ratings.
-    refit : Refit
-        The readouts.
     level : float, default 0.95
         Coverage.
 
@@ -273,14 +271,8 @@ def permutation_p_of_r(
     ----------
     observed : ndarray of shape (image,)
         Ratings, sorted by identity: blocks of them change places, images of one person stay together.
-    refit : Refit
-        The readouts.
     r : float
         Observed correlation of ratings and predictions.
-    rng : Generator
-        Random numbers.
-    samples : int
-        Number of permutations.
 
     Returns
     -------

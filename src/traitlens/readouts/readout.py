@@ -62,8 +62,6 @@ class Stored:
 
     Parameters
     ----------
-    group, trait : str
-        Whose ratings of what.
     fold : int
         The fold that it did not see; -1 where it saw every image.
     mean : float

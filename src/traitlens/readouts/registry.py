@@ -31,14 +31,10 @@ class FitContext:
 
     Parameters
     ----------
-    seed : int
-        The study's seed.
     backbone : Backbone
         The network that features were computed with.
     device : str
         Where networks run: "cpu", "cuda", "mps" or "auto".
-    folder : Path
-        Folder for large intermediate files.
     """
 
     seed: int
@@ -55,8 +51,6 @@ class FitCost:
     ----------
     memory, disk : float
         Bytes.
-    seconds : float
-        Time on one core.
     advice : str
         What to change where it is too much.
     """
@@ -280,11 +274,5 @@ def find_readout(name: str) -> ReadoutMethod:
 
 
 def readout_kinds() -> dict[str, type[Readout]]:
-    """Return the classes of readouts by the names of their kinds.
-
-    Returns
-    -------
-    dict of str to type
-        What saved models may hold.
-    """
+    """Return the classes of readouts by the names of their kinds."""
     return {method.readout.kind: method.readout for method in METHODS.values()}

@@ -369,8 +369,6 @@ def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd
         Group and trait of each column.
     values : ndarray
         (image, target), missing where not rated.
-    folds : DataFrame
-        image, identity, fold.
 
     Raises
     ------

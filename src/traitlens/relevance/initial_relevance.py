@@ -56,8 +56,6 @@ class CellGrid:
 
     Parameters
     ----------
-    space : FeatureSpace
-        What is read.
     activations : sequence of Tensor
         (channel, row, column) of each picture of the space.
     """
@@ -126,8 +124,6 @@ def enter(
 
     Parameters
     ----------
-    readouts : sequence of Readout
-        What is explained.
     activations : mapping of NetworkInput to mapping of str to Tensor
         (1, channel, row, column) by layer.
     method : Method

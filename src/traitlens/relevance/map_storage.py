@@ -12,11 +12,6 @@ MAP_SCALE = 2.0**-14
 def compress_maps(maps: np.ndarray) -> np.ndarray:
     """Put maps into half the space.
 
-    Parameters
-    ----------
-    maps : ndarray
-        Rating points per pixel.
-
     Returns
     -------
     ndarray of float16

@@ -187,10 +187,6 @@ def region_kernels(
 
     Parameters
     ----------
-    operators : sequence of ImageRegionOperator
-        One per explained image.
-    space : FeatureSpace
-        The feature space.
     features : ndarray
         (training image, channel, row, column), transformed.
     reference : ndarray

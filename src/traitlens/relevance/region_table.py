@@ -25,8 +25,6 @@ def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray
         Rating points per pixel.
     labels : ndarray of int (y, x)
         Which region each pixel belongs to.
-    number : int
-        How many regions there are.
 
     Returns
     -------
@@ -56,8 +54,6 @@ def tabulate_sums(
     ----------
     sums : ndarray (group, trait, image, region, 2)
         What :func:`sum_regions` gave.
-    images, groups, traits, regions : sequence of str
-        Names.
 
     Returns
     -------
@@ -90,10 +86,6 @@ class RegionTables:
     ----------
     sums : ndarray (group, trait, image, region, 2)
         Sums of relevance and of its absolute values.
-    images : ndarray of str
-        Names of the images.
-    groups, traits, regions : list of str
-        Names.
     """
 
     sums: np.ndarray

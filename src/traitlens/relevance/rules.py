@@ -82,8 +82,6 @@ class Share:
 
     Parameters
     ----------
-    terms : tuple of Term
-        What is summed.
     coefficient : float, default 1
         Factor of the share.
     epsilon : float, default 0

@@ -30,12 +30,8 @@ class AlteredFeatureBlocks:
     ----------
     machine : Machine
         Where and how the network is run.
-    space : FeatureSpace
-        What the readouts read.
     prepared, labels : Path
         The prepared images and their region labels.
-    blocks : list of ndarray
-        Positions of each block's images.
     """
 
     machine: Machine

@@ -49,18 +49,7 @@ def trait_space(io: StageIO) -> None:
 
 
 def permutation_options(io: StageIO) -> Options:
-    """Return the options of every permutation test.
-
-    Parameters
-    ----------
-    io : StageIO
-        A stage that compares groups.
-
-    Returns
-    -------
-    Options
-        within, permutations, seed.
-    """
+    """Return the options of every permutation test."""
     return {
         "within": io.value("settings.comparison.within"),
         "permutations": io.value("settings.comparison.permutations"),

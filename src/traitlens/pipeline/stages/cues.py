@@ -47,14 +47,6 @@ class RegionalBlocks:
         Where and how the network is run.
     prepared : Path
         The prepared images, all with landmarks.
-    blocks : list of ndarray
-        Positions of each block's images.
-    spaces : sequence of FeatureSpace
-        What is read.
-    average : Path
-        The average face.
-    polygons : mapping of str to sequence
-        The study's own regions.
     """
 
     machine: Machine

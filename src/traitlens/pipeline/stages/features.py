@@ -24,12 +24,6 @@ class FeatureBlocks:
     ----------
     machine : Machine
         Where and how the network is run.
-    prepared : Path
-        The prepared images.
-    blocks : list of ndarray
-        Positions of each block's images.
-    spaces : sequence of FeatureSpace
-        What is read.
     """
 
     machine: Machine

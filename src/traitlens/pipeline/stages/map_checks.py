@@ -80,18 +80,7 @@ def association(io: StageIO) -> None:
 
 
 def read_sample(io: StageIO) -> CheckSample:
-    """Read the images on which maps are checked, and the readouts that did not see them.
-
-    Parameters
-    ----------
-    io : StageIO
-        A check of maps.
-
-    Returns
-    -------
-    CheckSample
-        Images of one fold.
-    """
+    """Read the images on which maps are checked, and the readouts that did not see them."""
     prepared = io.read(PREPARED)
     fold, chosen = choose_images(io.value("folds")[FOLD].to_numpy(), io.value("check_images"))
     return CheckSample(

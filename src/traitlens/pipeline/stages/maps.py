@@ -56,8 +56,6 @@ class MapBlocks:
         Of every group, trait and fold.
     groups, traits : list of str
         In the order of the maps.
-    method : str
-        Name of the relevance method.
     weights : ndarray (group, trait, image)
         How much each map counts in the aligned average.
     written : ndarray of bool (image,)
@@ -77,11 +75,6 @@ class MapBlocks:
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
         """Compute a block.
-
-        Parameters
-        ----------
-        number : int
-            Which.
 
         Returns
         -------
@@ -228,8 +221,6 @@ def choose_written(number: int, keep: str) -> np.ndarray:
 
     Parameters
     ----------
-    number : int
-        Images in the study.
     keep : {"all", "sample", "none"}
         "sample": at most :data:`SAMPLE`, evenly spread over the study.
 

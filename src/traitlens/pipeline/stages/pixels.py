@@ -68,8 +68,6 @@ class ComponentBlocks:
         Fold of each block, and positions of its images among the prepared ones.
     readouts : dict of int to list of LinearReadout
         The components of each fold, as readouts.
-    method : str
-        Name of the relevance method.
     size : int
         Side of the template's maps in pixels.
     """
@@ -98,17 +96,6 @@ def map_components(
     io: StageIO, operator: RegionOperator, ratings: pd.DataFrame, penalties: Mapping[str, float]
 ) -> MapOperator:
     """Map the components of each fold's readouts, and combine them.
-
-    Parameters
-    ----------
-    io : StageIO
-        The stage.
-    operator : RegionOperator
-        Kernel and folds.
-    ratings : DataFrame
-        rater, group, image, trait, rating.
-    penalties : mapping of str to float
-        Ridge penalty by trait.
 
     Returns
     -------
@@ -155,16 +142,8 @@ def compare_maps(
 
     Parameters
     ----------
-    io : StageIO
-        The stage.
     maps : MapOperator
         Linear operator from ratings to maps.
-    ratings : DataFrame
-        rater, group, image, trait, rating.
-    operator : RegionOperator
-        Kernel and folds.
-    penalties : mapping of str to float
-        Ridge penalty by trait.
 
     Returns
     -------

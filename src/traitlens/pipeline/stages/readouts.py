@@ -47,11 +47,6 @@ def fit(io: StageIO) -> None:
 def read_readouts(io: StageIO) -> tuple[Readout, ...]:
     """Read the readouts of every group, trait and fold.
 
-    Parameters
-    ----------
-    io : StageIO
-        A stage that reads them.
-
     Returns
     -------
     tuple of Readout

@@ -44,8 +44,6 @@ class RegionKernelBlocks:
     ----------
     machine : Machine
         Where and how the network is run.
-    space : FeatureSpace
-        What the readouts read.
     features : Path
         What they read of each image: an array (image, channel, row, column).
     prepared, labels : Path
@@ -54,8 +52,6 @@ class RegionKernelBlocks:
         Fold and positions of each block's images.
     references : dict of int to ndarray
         Mean features of the images outside each fold.
-    method : str
-        Name of the relevance method.
     """
 
     machine: Machine
@@ -114,13 +110,6 @@ def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
     ----------
     io : StageIO
         A stage that reads features, region labels, region kernels, folds, traits and ratings.
-
-    Returns
-    -------
-    operator : RegionOperator
-        Kernels and folds.
-    ratings : DataFrame
-        Ratings of the same images.
     """
     folds, labels, ratings = io.value("folds"), io.read(REGION_LABELS), io.value("ratings")
     names = tuple(str(name) for name in labels[REGION].to_numpy())
@@ -141,18 +130,7 @@ def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
 
 
 def read_penalties(io: StageIO) -> dict[str, float]:
-    """Read the ridge penalty of each trait.
-
-    Parameters
-    ----------
-    io : StageIO
-        A stage that reads them.
-
-    Returns
-    -------
-    dict of str to float
-        By trait.
-    """
+    """Read the ridge penalty of each trait."""
     table = io.read(COMMON_PENALTIES)
     return dict(zip(table[TRAIT], table["penalty"].astype(float), strict=True))
 

@@ -38,11 +38,6 @@ def report(io: StageIO) -> None:
 def describe_study(io: StageIO) -> dict[str, Any]:
     """Describe what was studied, so that the report can be made from the results alone.
 
-    Parameters
-    ----------
-    io : StageIO
-        The report's stage.
-
     Returns
     -------
     dict
@@ -70,11 +65,6 @@ def describe_study(io: StageIO) -> dict[str, Any]:
 
 def describe_provenance(io: StageIO) -> dict[str, Any]:
     """Return with what the results were made.
-
-    Parameters
-    ----------
-    io : StageIO
-        The report's stage.
 
     Returns
     -------

@@ -83,11 +83,6 @@ def compare(io: StageIO) -> None:
 def predicted_traits(predictability: pd.DataFrame) -> list[str]:
     """Return the traits that are predicted better than chance.
 
-    Parameters
-    ----------
-    predictability : DataFrame
-        trait, p.
-
     Returns
     -------
     list of str
@@ -103,11 +98,6 @@ def region_areas(io: StageIO) -> pd.Series:
     ----------
     io : StageIO
         A stage that reads the labels of regions.
-
-    Returns
-    -------
-    Series
-        By region.
     """
     labels = io.read(REGION_LABELS)
     names = [str(name) for name in labels[REGION].values]
