@@ -10,7 +10,7 @@ import pytest
 from traitlens.explorer.explorer_data import open_explorer_data
 from traitlens.explorer.face_view import draw_map
 from traitlens.problems import TraitlensError
-from traitlens.report.colouring import smooth
+from traitlens.report.colouring import PERCENTILE, smooth
 
 _path = Path(__file__).parents[1] / "report" / "results_folder.py"
 _spec = importlib.util.spec_from_file_location("results_folder_of_the_report", _path)
@@ -62,7 +62,7 @@ def test_the_nearest_faces_are_those_of_the_smallest_distance(album):
 def test_all_groups_share_the_scale_of_a_trait(album):
     view = album.look(album.face(album.images[0]), "warm", album.own_method)
     maps = smooth(album.results.maps["relevance"].sel(trait="warm").values)
-    assert view.limit == view.near_limit == pytest.approx(np.percentile(np.abs(maps), 99.5), rel=1e-6)
+    assert view.limit == view.near_limit == pytest.approx(np.percentile(np.abs(maps), PERCENTILE), rel=1e-6)
     assert len(view.near) == 4
     assert set(view.near[0][1]) == set(album.results.groups)
 

@@ -132,6 +132,13 @@ def test_limits_stand_before_every_result(report):
     assert "relative to the mean rating of the training images" in report
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Write pages without their figures, which take nearly all of the time."""
+    monkeypatch.setattr("traitlens.report.page.draw_figures", lambda *_arguments: {})
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_methods_text_is_true_to_the_settings(page, results_folder, tmp_path):
     text = " ".join(page.texts)
     assert "ridge regression (Hoerl & Kennard, 1970)" in text
@@ -164,6 +171,7 @@ def test_numbers_are_those_of_the_tables(page, results_folder):
         assert any(text.strip() == f"{r:.2f}".replace("0.", ".", 1) for text in page.texts)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_tests_that_such_readouts_cannot_have_are_named_with_the_reason(results_folder, tmp_path):
     other = tmp_path / "several"
     shutil.copytree(results_folder, other, ignore=shutil.ignore_patterns("*.zarr", "figures", "regions.csv"))

@@ -15,7 +15,7 @@ from traitlens.explorer.face_view import FaceView, ShownFace, draw_map
 from traitlens.explorer.served_files import list_files
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import colour, data_uri
-from traitlens.report.picture_rows import UNIT
+from traitlens.report.picture_rows import UNIT, per_percent
 from traitlens.report.wording import LIMITS
 
 ALL: Final = ""
@@ -183,7 +183,7 @@ class Page:
                 for group in shown:
                     self._draw_group(view, group)
             if view.maps:
-                _draw_ramp(view.limit)
+                _draw_ramp(float(per_percent(np.full(view.face.pixels.shape[:2], view.limit))[0, 0]))
             self._draw_nearest(view, shown)
 
     def _draw_group(self, view: FaceView, group: str) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitlens.columns import GROUP, OBSERVED, PREDICTED, TRAIT
+from traitlens.report.numbers import bounded
 from traitlens.report.style import (
     FAINT,
     INK,
@@ -22,6 +23,9 @@ from traitlens.report.style import (
     shorten,
     styled,
 )
+
+ZOOM_FROM = 0.5
+"""Where every correlation is at least this, the axis does not begin at zero."""
 
 
 def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> list[str]:
@@ -80,8 +84,33 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    for edge in range(1, len(names)):
-        axes.axhline(edge - 0.5, color="#dddddd", linewidth=0.5, zorder=0)
+    edges = [edge - 0.5 for edge in range(1, len(names))]
+    axes.hlines(edges, 0, 1, color="#dddddd", linewidth=0.5, zorder=0, transform=axes.get_yaxis_transform())
+
+
+def draw_intervals(
+    axes: Axes, values: pd.DataFrame, colour: str, marker: str, size: float = 4.5, **style: Any
+) -> None:
+    """Draw dots with their intervals; all of one colour at once, since each artist costs time.
+
+    Parameters
+    ----------
+    axes : Axes
+        The axes.
+    values : DataFrame
+        y, value, low, high; cells may be missing.
+    colour, marker : str
+        Colour and marker.
+    size : float, default 4.5
+        Size of the marker in points.
+    **style
+        Further properties of the dots.
+    """
+    lines = values.dropna(subset=["low", "high"])
+    axes.hlines(lines["y"], lines["low"], lines["high"], color=colour, linewidth=1.2)
+    axes.plot(
+        values["value"], values["y"], linestyle="none", color=colour, marker=marker, markersize=size, **style
+    )
 
 
 def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
@@ -133,31 +162,43 @@ def _dots_by_trait(
     height = 14 + max(4.2 * len(groups) + 2.5, 8) * len(traits) + 6
     figure = Figure(figsize=(inches(width), inches(height)), layout="constrained")
     axes = figure.subplots()
-    name_rows(axes, traits, 26 if width > 120 else 14)
+    name_rows(axes, traits, 26 if width > 120 else 20)
     step = 0.7 / max(len(groups), 1)
-    value, low, high, ceiling = columns
-    smallest, any_ceiling = 0.0, False
-    for row in table.to_dict("records"):
-        if str(row[GROUP]) not in groups or str(row[TRAIT]) not in traits:
-            continue
-        group = str(row[GROUP])
-        y = traits.index(str(row[TRAIT])) + (groups.index(group) - (len(groups) - 1) / 2) * step
-        ends = [number_in(row, low), number_in(row, high)]
-        axes.plot(ends, [y, y], color=colours[group], linewidth=1.3)
-        axes.plot(number_in(row, value), y, color=colours[group], marker=markers[group], markersize=4.5)
-        top = number_in(row, ceiling) if ceiling else math.nan
-        if math.isfinite(top):
-            any_ceiling = True
-            axes.plot([top, top], [y - step * 0.42, y + step * 0.42], color=colours[group], linewidth=2)
-        smallest = min([smallest, *(v for v in [number_in(row, value), *ends] if math.isfinite(v))])
-    axes.set_xlim(max(smallest - 0.05, -1), 1.02)
-    if smallest < 0:
-        axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
-    axes.set_xlabel(label)
+    names = dict(zip(("value", "low", "high", "ceiling"), columns, strict=True))
+    shown = pd.DataFrame({key: table.get(column, math.nan) for key, column in names.items()}, table.index)
+    shown = shown.astype(float)
+    for place, group in enumerate(groups):
+        rows = shown[(table[GROUP].astype(str) == group) & table[TRAIT].astype(str).isin(traits)]
+        of_trait = table.loc[rows.index, TRAIT].astype(str).map(traits.index)
+        rows = rows.assign(y=of_trait + (place - (len(groups) - 1) / 2) * step)
+        draw_intervals(axes, rows, colours[group], markers[group])
+        axes.vlines(
+            rows["ceiling"],
+            rows["y"] - 0.42 * step,
+            rows["y"] + 0.42 * step,
+            color=colours[group],
+            linewidth=2,
+        )
+    _zoom(axes, shown.to_numpy(), label)
     bar = Line2D([], [], color=FAINT, marker="|", markersize=7, markeredgewidth=2, linestyle="none")
     bar.set_label("noise ceiling")
-    add_legend(figure, groups, [bar] if any_ceiling else [])
+    add_legend(figure, groups, [bar] if shown["ceiling"].notna().any() else [])
     return figure
+
+
+def _zoom(axes: Axes, values: np.ndarray, label: str) -> None:
+    """Set the axis of correlations: from zero, or, where all values are high, from below the lowest."""
+    finite = values[np.isfinite(values)]
+    lowest = float(finite.min(initial=1.0))
+    start = 0.0
+    if lowest < 0:
+        start = max(lowest - 0.05, -1)
+        axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+    elif lowest >= ZOOM_FROM:
+        start = math.floor(20 * lowest - 0.2) / 20
+        label = f"{label}\nThe axis begins at {bounded(start)}"
+    axes.set_xlim(start - 0.02 * (1 - start), 1 + 0.02 * (1 - start))
+    axes.set_xlabel(label)
 
 
 @styled

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from traitlens.report.style import MAP_COLOURS
 
-PERCENTILE: Final = 99.5
+PERCENTILE: Final = 99.9
 SMOOTHING: Final = 2.0
 OPACITY: Final = 0.5
 
@@ -44,7 +44,7 @@ def symmetric_limit(*maps: np.ndarray, percentile: float = PERCENTILE) -> float:
     ----------
     *maps : arrays
         All the maps that share the scale; values that are not finite are left out.
-    percentile : float, default 99.5
+    percentile : float, default 99.9
         Percentile of the absolute values that the scale ends at; what lies beyond has the end's colour.
 
     Returns

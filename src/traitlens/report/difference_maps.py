@@ -9,10 +9,9 @@ from scipy.ndimage import zoom
 
 from traitlens.columns import TRAIT, Y
 from traitlens.report.colouring import OPACITY, colour, lay_over, symmetric_limit
-from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.picture_rows import Panel, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
-UNIT = "rating points per cell of the template"
 MOST_BESIDE = 5
 """Traits beside each other at full width."""
 
@@ -41,7 +40,7 @@ def plot_pixel_differences(
     traits : sequence of str, optional
         Which, in which order; all by default.
     alpha : float, default 0.05
-        Areas with a corrected p of at most this are outlined.
+        Areas with a p of at most this, corrected over pixels and traits, are outlined.
     opacity : float, default 0.5
         How strongly the average face shows beneath, from 0 to 1.
     percentile : float, default 100
@@ -67,7 +66,7 @@ def plot_pixel_differences(
     comparison = comparison or str(tests["comparison"].values[0])
     traits = list(map(str, tests[TRAIT].values)) if traits is None else list(traits)
     shown = tests.sel(comparison=comparison)
-    estimates = np.stack([shown["estimate"].sel({TRAIT: trait}).values for trait in traits])
+    estimates = per_percent(np.stack([shown["estimate"].sel({TRAIT: trait}).values for trait in traits]))
     end = limit or symmetric_limit(estimates, percentile=percentile)
     factor = tests.sizes["face_y"] // tests.sizes[Y] if "face" in tests else 4
     side = factor * tests.sizes[Y]
@@ -75,14 +74,17 @@ def plot_pixel_differences(
     panels = []
     for trait, estimate in zip(traits, estimates, strict=True):
         fine = zoom(np.nan_to_num(estimate), factor, order=1, grid_mode=True, mode="nearest")
-        found = shown["p_corrected"].sel({TRAIT: trait}).values <= alpha
+        # Corrected over pixels by the test, and over traits here (Bonferroni), as areas are listed.
+        found = shown["p_corrected"].sel({TRAIT: trait}).values * tests.sizes[TRAIT] <= alpha
         outline = np.kron(found, np.ones((factor, factor), bool))
         panels.append(Panel(lay_over(face, colour(fine, end), opacity), trait, outline=outline))
     beside = MOST_BESIDE if width > 120 else 2
     lines = [panels[i : i + beside] for i in range(0, len(panels), beside)]
-    title = " − ".join(shorten(group, 30) for group in comparison.split(" - ", 1))
+    pair = comparison.split(" - ", 1)
+    title = " − ".join(shorten(group, 30) for group in pair)
+    ends = (f"more in {pair[-1]}", f"more in {pair[0]}")
     rows = [
-        Row(line, end if line is lines[-1] else None, "" if i else title, UNIT)
+        Row(line, end if line is lines[-1] else None, "" if i else title, ends=ends)
         for i, line in enumerate(lines)
     ]
     return draw_rows(rows, width, clipped=limit is not None or percentile < 100)

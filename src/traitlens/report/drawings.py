@@ -1,10 +1,12 @@
 """Every figure of the report, drawn at both journal widths and written to `figures/`."""
 
 import base64
+import gc
 import io
 import json
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -60,6 +62,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
         Drawings by family ("performance", "average_maps", ...); a family that could not be drawn is missing.
     """
     drawn: dict[str, list[Drawing]] = {}
+    gc.freeze()  # figures are full of cycles: their collection need not look at all that was there before
     for family, kind in FIGURES.items():
         if _is_spared(family, drawn, results):
             continue
@@ -70,13 +73,15 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
             except TraitlensError:  # what it shows is not there
                 continue
             drawn.setdefault(family, []).append(drawing)
+    gc.unfreeze()
     _remove_stale(folder, {drawing.name for family in drawn.values() for drawing in family})
     return drawn
 
 
 def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
-    """Return whether the report needs no figure: single traits need no overview, faces no averages."""
-    return (family == "extremes" and "faces" in drawn) or (family == "overview" and len(results.traits) < 2)
+    """Return whether another figure of the report shows the same."""
+    shown_by = {"extremes": "faces", "average_maps": "overview", "reliability": "performance"}
+    return shown_by.get(family) in drawn or (family == "overview" and len(results.traits) < 2)
 
 
 def _draw(results: Results, family: str, about: str, name: str, folder: Path) -> Drawing:
@@ -85,7 +90,8 @@ def _draw(results: Results, family: str, about: str, name: str, folder: Path) ->
     found, panels = {}, {}
     for key, width, ending in (("wide", WIDE, ""), ("narrow", NARROW, "_89mm")):
         figure = draw_figure(results, family, traits=traits, width=width)
-        svg = save_figure(figure, folder / f"{name}{ending}")[0]
+        formats = ("svg", "png") if key == "wide" else ("svg",)
+        svg = save_figure(figure, folder / f"{name}{ending}", formats)[0]
         found[key] = _address(svg.read_text(encoding="utf-8"))
         panels[key] = _panels(figure)
     return Drawing(name, about, found["wide"], found["narrow"], panels if panels["wide"] else {})
@@ -93,15 +99,16 @@ def _draw(results: Results, family: str, about: str, name: str, folder: Path) ->
 
 def _address(svg: str) -> str:
     """Put a figure into a `data:` address, its pictures as JPEG so that the page stays small."""
-
-    def compress(picture: re.Match[str]) -> str:
-        """Compress one picture, unless it is partly transparent."""
-        with Image.open(io.BytesIO(base64.b64decode(picture[1]))) as image:
-            colours = np.asarray(image.convert("RGBA"))
-        return data_uri(colours[..., :3], quality=85) if (colours[..., 3] == 255).all() else picture[0]
-
-    small = re.sub(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)", compress, svg)
+    small = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=\s]+", lambda found: _compress(found[0]), svg)
     return "data:image/svg+xml," + quote(small, safe="/+=:;,-_.!*()")
+
+
+@lru_cache(maxsize=256)
+def _compress(picture: str) -> str:
+    """Compress a picture of a figure, unless it is partly transparent; both widths hold the same ones."""
+    with Image.open(io.BytesIO(base64.b64decode(picture.split(",", 1)[1]))) as image:
+        colours = np.asarray(image.convert("RGBA"))
+    return data_uri(colours[..., :3], quality=85) if (colours[..., 3] == 255).all() else picture
 
 
 def _panels(figure: Figure) -> list[dict[str, Any]]:

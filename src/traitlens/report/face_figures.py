@@ -18,7 +18,7 @@ from traitlens.report.colouring import (
     smooth,
     symmetric_limit,
 )
-from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.picture_rows import Panel, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 
@@ -54,7 +54,7 @@ def plot_faces(
     groups : sequence of str, optional
         Which, in which order; all by default.
     limit : float or None
-        End of the scale in rating points per pixel; None chooses it by `percentile`.
+        End of the scale in rating points per 1% of the picture; None chooses it by `percentile`.
     opacity, smoothing, percentile, width : float
         As in :func:`traitlens.report.map_figures.plot_average_maps`.
 
@@ -74,7 +74,7 @@ def plot_faces(
     groups = list(map(str, maps[GROUP].values)) if groups is None else list(groups)
     faces = [pixels.sel({IMAGE: image}).values for image in images]
     shown = maps.sel({TRAIT: trait, IMAGE: list(images), GROUP: groups})
-    relevance = smooth(np.nan_to_num(shown["relevance"].values), smoothing)
+    relevance = per_percent(smooth(np.nan_to_num(shown["relevance"].values), smoothing))
     clipped = limit is not None or percentile < 100
     limit = limit or symmetric_limit(relevance, percentile=percentile)
     predicted = shown["prediction"].values
@@ -151,7 +151,8 @@ def plot_extreme_averages(
         for name, chosen in (("lowest", order[:number]), ("highest", order[-number:])):
             images = maps[IMAGE].values[sorted(chosen)]
             face = pixels.sel({IMAGE: images}).values.mean(0).astype(np.uint8)
-            relevance = smooth(of_group["relevance"].isel({IMAGE: sorted(chosen)}).values.mean(0), smoothing)
+            average = of_group["relevance"].isel({IMAGE: sorted(chosen)}).values.mean(0)
+            relevance = per_percent(smooth(average, smoothing))
             drawn.append(relevance)
             panels.append((face, relevance, f"{shorten(group, 18)}\n{name} {number}"))
     clipped = limit is not None or percentile < 100

@@ -217,7 +217,11 @@ def _scatter(results: Results, order: Order, _options: dict[str, Any]) -> Figure
 @_figure("all average maps at once: a column for each trait, a row for each group", LOOKS)
 def _overview(results: Results, order: Order, options: dict[str, Any]) -> Figure:
     averages = _need(results.averages, a.AVERAGE_MAPS.path)
-    return plot_overview(averages, **_among(averages, order), **options)
+    table = results.reliability
+    raters = None
+    if table is not None and "n_raters" in table:
+        raters = table.groupby(GROUP)["n_raters"].max().astype(int).to_dict()
+    return plot_overview(averages, raters=raters, **_among(averages, order), **options)
 
 
 @_figure("a trait's average maps of each group and their difference", LOOKS, each_trait=True)

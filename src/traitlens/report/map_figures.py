@@ -1,6 +1,6 @@
 """Figures of average maps: of groups side by side, of all traits at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,7 +17,7 @@ from traitlens.report.colouring import (
     smooth,
     symmetric_limit,
 )
-from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.picture_rows import SIGNS, Panel, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 
@@ -51,10 +51,10 @@ def plot_average_maps(
         How strongly the average face shows beneath, from 0 to 1.
     smoothing : float, default 2.0
         Standard deviation of a Gaussian in pixels.
-    percentile : float, default 99.5
+    percentile : float, default 99.9
         Percentile of the absolute values of a trait's maps at which its scale ends.
     limit : float or None
-        End of every scale in rating points per pixel; None chooses it by `percentile`.
+        End of every scale in rating points per 1% of the picture; None chooses it by `percentile`.
     width : float, default 183
         Width in millimetres.
 
@@ -84,7 +84,8 @@ def plot_average_maps(
         end = limit or symmetric_limit(*maps.values(), percentile=percentile)
         panels = [Panel(lay_over(face, colour(one, end), opacity), title) for title, one in maps.items()]
         rows.append(Row(panels, end, trait))
-    return draw_rows(rows, width, clipped=limit is not None or percentile < 100)
+    clipped = limit is not None or percentile < 100
+    return draw_rows(rows, width, clipped=clipped, letters=len(rows) > 1)
 
 
 def _choose(
@@ -103,10 +104,13 @@ def _maps_of(
     averages: xr.Dataset, kind: str, trait: str, groups: Sequence[str], difference: bool, smoothing: float
 ) -> dict[str, np.ndarray]:
     """Smooth each group's map of a trait, by what is written above it; the difference comes last."""
-    maps = {g: smooth(averages[kind].sel({GROUP: g, TRAIT: trait}).values, smoothing) for g in groups}
+    maps = {
+        group: per_percent(smooth(averages[kind].sel({GROUP: group, TRAIT: trait}).values, smoothing))
+        for group in groups
+    }
     if difference and len(groups) == 2:
         first, second = groups
-        maps[f"{shorten(first, 14)} −\n{shorten(second, 14)}"] = maps[first] - maps[second]
+        maps[f"{shorten(first, 20)} −\n{shorten(second, 20)}"] = maps[first] - maps[second]
     return maps
 
 
@@ -117,6 +121,7 @@ def plot_overview(
     kind: str = "aligned",
     groups: Sequence[str] | None = None,
     traits: Sequence[str] | None = None,
+    raters: Mapping[str, int] | None = None,
     difference: bool = True,
     opacity: float = OPACITY,
     smoothing: float = SMOOTHING,
@@ -132,7 +137,9 @@ def plot_overview(
         `average_maps.zarr`: aligned and mean (group, trait, y, x) and face (y, x, colour).
     kind, groups, traits, difference, opacity, smoothing
         As in :func:`plot_average_maps`.
-    percentile : float, default 99.5
+    raters : mapping of str to int, optional
+        Number of raters by group, for the headings.
+    percentile : float, default 99.9
         Percentile of the absolute values of all maps at which the scale ends.
     limit, width : float
         As in :func:`plot_average_maps`.
@@ -140,8 +147,8 @@ def plot_overview(
     Returns
     -------
     Figure
-        All maps on one symmetric scale; the last row is the difference of two groups. Traits that do not
-        fit beside each other go on below.
+        All maps on one symmetric scale; the last row, with a bar of its own on the same scale, is the
+        difference of two groups. Traits that do not fit beside each other go on below.
 
     Raises
     ------
@@ -154,27 +161,29 @@ def plot_overview(
     ...     {"aligned": (("group", "trait", "y", "x"), np.ones((2, 3, 4, 4)))},
     ...     {"group": ["a", "b"], "trait": ["warm", "strong", "calm"]},
     ... )
-    >>> len(plot_overview(maps).axes)  # nine maps and one bar
-    10
+    >>> len(plot_overview(maps).axes)  # the maps and their two bars
+    3
     """
     groups, traits, face = _choose(averages, kind, groups, traits)
     maps = {trait: _maps_of(averages, kind, trait, groups, difference, smoothing) for trait in traits}
     every = [one for of_trait in maps.values() for one in of_trait.values()]
     end = limit or symmetric_limit(*every, percentile=percentile)
-    most = 8 if width > 120 else 4
-    lines = -(-len(traits) // most)
-    per_line = -(-len(traits) // lines)
+    per_line = -(-len(traits) // -(-len(traits) // (8 if width > 120 else 4)))
+    titles = [f"{group} (n = {raters[group]} raters)" if raters else group for group in groups]
     rows = []
     for start in range(0, len(traits), per_line):
         of_line = traits[start : start + per_line]
-        for place, title in enumerate(maps[traits[0]]):
+        for place, name in enumerate(maps[traits[0]]):
             panels = [
-                Panel(
-                    lay_over(face, colour(list(maps[trait].values())[place], end), opacity),
-                    "" if place else trait,
-                )
+                Panel(lay_over(face, colour(list(maps[trait].values())[place], end), opacity), trait)
                 for trait in of_line
             ]
-            rows.append(Row(panels, None, title.replace("\n", " ")))
-    rows[-1] = Row(rows[-1].panels, end, rows[-1].label)
-    return draw_rows(rows, width, clipped=limit is not None or percentile < 100)
+            if place:
+                panels = [Panel(panel.pixels) for panel in panels]
+            is_difference = place == len(groups)
+            ends = (f"more in {groups[1]}", f"more in {groups[0]}") if is_difference else SIGNS
+            title = name.replace("\n", " ") if is_difference else titles[place]
+            last_of_kind = place >= len(groups) - 1 and start + per_line >= len(traits)
+            rows.append(Row(panels, end if last_of_kind else None, title, ends=ends))
+    clipped = limit is not None or percentile < 100
+    return draw_rows(rows, width, clipped=clipped, letters=len(rows) > 1)

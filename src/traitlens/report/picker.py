@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
+from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT, X, Y
 from traitlens.report.colouring import PERCENTILE, SMOOTHING, colour, data_uri, smooth, symmetric_limit
 from traitlens.report.results import Results
 
@@ -25,9 +25,9 @@ def make_picker(results: Results) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        groups, traits, images (name, face, cells), limits by trait, and the numbers shown and left out; a
-        cell holds the observed and predicted rating and the coloured map, by group and trait in order. None
-        where no face may be shown or there is no prediction.
+        groups, traits, images (name, face, cells), limits by trait (per 1% of the picture), and the numbers
+        shown and left out; a cell holds the observed and predicted rating and the coloured map, by group and
+        trait in order. None where no face may be shown or there is no prediction.
     """
     if results.pixels is None or results.predictions is None or not results.publishable:
         return None
@@ -52,12 +52,13 @@ def make_picker(results: Results) -> dict[str, Any] | None:
         images.append(
             {"name": image, "face": data_uri(pixels, FACE_SIDE), "map": image in shown, "cells": cells}
         )
+    n_pixels = results.pixels.sizes[Y] * results.pixels.sizes[X]
     ramp = colour(np.repeat(np.linspace(-1, 1, 256)[None], 4, axis=0), 1.0)
     return {
         "groups": results.groups,
         "traits": results.traits,
         "images": images,
-        "limits": [limits.get(trait) for trait in results.traits],
+        "limits": [limits[trait] * n_pixels / 100 if trait in limits else None for trait in results.traits],
         "ramp": data_uri(ramp, quality=95),
         "n_faces": len(faces),
         "n_maps": len(with_maps),

@@ -12,9 +12,36 @@ from matplotlib.figure import Figure
 
 from traitlens.report.style import MAP_COLOURS, inches, shorten, styled
 
-UNIT = "rating points per pixel"
-# Millimetres between pictures, at the edge, for the bar with its numbers and unit; a picture's largest width.
-_GAP, _EDGE, _BAR, _LARGEST = 2.0, 1.0, 12.0, 46.0
+UNIT = "rating points per 1% of the picture"
+"""Unit of every map that is shown; see :func:`per_percent`."""
+SIGNS = ("lowers the rating", "raises the rating")
+"""What the ends of the scale of a map mean."""
+
+# Millimetres: between pictures, at the edge, for a bar with its numbers and unit, for the words at its
+# ends; a picture's largest width, the longest bar.
+_GAP, _EDGE, _BAR, _ENDS, _LARGEST, _LONGEST = 2.0, 1.0, 12.0, 3.2, 46.0, 70.0
+
+
+def per_percent(maps: np.ndarray) -> np.ndarray:
+    """Convert maps to rating points per 1% of the picture, which no longer depends on the resolution.
+
+    Parameters
+    ----------
+    maps : array (..., y, x)
+        Maps in rating points per pixel.
+
+    Returns
+    -------
+    array (..., y, x)
+        Each value times the number of pixels in 1% of the picture.
+
+    Examples
+    --------
+    >>> float(per_percent(np.full((10, 20), 0.5))[0, 0])
+    1.0
+    """
+    height, width = maps.shape[-2:]
+    return np.asarray(maps * (height * width / 100))
 
 
 @dataclass(frozen=True)
@@ -46,62 +73,24 @@ class Row:
     panels : sequence of Panel
         The pictures.
     limit : float or None
-        End of the scale that is drawn below the row; None draws none.
+        End of the scale that is drawn below the row, in `unit`; None draws none.
     label : str
         The row's heading.
     unit : str
         Unit of the scale.
+    ends : (str, str)
+        What the low and the high end of the scale mean.
     """
 
     panels: Sequence[Panel]
     limit: float | None
     label: str = ""
     unit: str = UNIT
-
-
-def _place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Add axes at a place counted in millimetres from the figure's upper left corner."""
-    whole_width, whole_height = figure.get_size_inches() * 25.4
-    return figure.add_axes(
-        (left / whole_width, 1 - (top + height) / whole_height, width / whole_width, height / whole_height)
-    )
-
-
-def _power(limit: float) -> tuple[float, str]:
-    """Choose the factor that lets the scale's numbers be read, and how the unit says it."""
-    exponent = 3 * math.floor(math.log10(limit) / 3) if limit > 0 else 0
-    digits = str(abs(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return 10.0**exponent, "" if exponent == 0 else f"10{'⁻' if exponent < 0 else ''}{digits} "
-
-
-def _bar(figure: Figure, row: Row, left: float, top: float, width: float, clipped: bool) -> None:
-    """Draw the row's colour bar below it, zero in the middle, the unit beneath."""
-    assert row.limit is not None
-    factor, written = _power(row.limit)
-    axes = _place(figure, left, top, width, 2.2)
-    scale = ScalarMappable(Normalize(-row.limit / factor, row.limit / factor), MAP_COLOURS)
-    bar = figure.colorbar(
-        scale, cax=axes, orientation="horizontal", extend="both" if clipped else "neither", extendfrac=0.03
-    )
-    end = row.limit / factor
-    digits = max(0, 2 - math.floor(math.log10(end)) - 1) if end else 1
-    bar.set_ticks([-end, 0, end], labels=[f"−{end:.{digits}f}", "0", f"+{end:.{digits}f}"])
-    bar.outline.set_linewidth(0.5)
-    axes.tick_params(length=2, pad=1.5)
-    axes.set_xlabel(f"{written}{row.unit}", labelpad=1)
-
-
-def _heights(row: Row, picture: float) -> tuple[float, float, float]:
-    """Millimetres above a row's pictures, below them, and in all."""
-    label = 5.0 if row.label else 0.0
-    lines = max(panel.above.count("\n") + 1 if panel.above else 0 for panel in row.panels)
-    above = label + 3.4 * lines + 1.0
-    below = 4.5 if any(panel.below for panel in row.panels) else 1.0
-    return above, below, above + picture + below + (_BAR if row.limit is not None else 0.0)
+    ends: tuple[str, str] = SIGNS
 
 
 @styled
-def draw_rows(rows: Sequence[Row], width: float, clipped: bool) -> Figure:
+def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = False) -> Figure:
     """Lay out rows of pictures with a bar below each row that has a scale of its own.
 
     Parameters
@@ -112,11 +101,13 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool) -> Figure:
         Width of the figure in millimetres.
     clipped : bool
         Whether values beyond the ends of the scales have the ends' colours, which the bars then show.
+    letters : bool, default False
+        Whether rows with a heading are lettered A, B, C ...
 
     Returns
     -------
     Figure
-        The figure.
+        The figure. Its first axes cover it, with millimetres from the upper left corner as coordinates.
     """
     widest = max(len(row.panels) for row in rows)
     tall, broad = rows[0].panels[0].pixels.shape[:2]
@@ -125,38 +116,88 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool) -> Figure:
     heights = [_heights(row, picture) for row in rows]
     whole = sum(height for _, _, height in heights) + _EDGE
     figure = Figure(figsize=(inches(width), inches(whole)))
+    # One pair of axes for all pictures: each costs as much time as several pictures.
+    page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(whole, 0))
+    page.set_axis_off()
     block = widest * panel + (widest - 1) * _GAP
     left, top = (width - block) / 2, 0.0
-    letters = max(8, int(panel / 1.45))
+    most, lettered = max(8, int(panel / 1.45)), 0
     for row, (above, below, height) in zip(rows, heights, strict=True):
         if row.label:
-            y = 1 - (top + 4.2) / whole
-            figure.text(left / width, y, shorten(row.label, int(block / 1.6)), fontsize=8, fontweight="bold")
+            name = shorten(row.label, int((width - left) / 1.8))
+            letter = f"{chr(ord('A') + lettered)}   " if letters else ""
+            page.text(left, top + 4.2, f"{letter}{name}", fontsize=8, fontweight="bold")
+            lettered += 1
+        y = top + above
         for place, shown in enumerate(row.panels):
-            axes = _place(figure, left + place * (panel + _GAP), top + above, panel, picture)
-            axes.imshow(shown.pixels, interpolation="none")
-            axes.set_axis_off()
+            x = left + place * (panel + _GAP)
+            page.imshow(
+                shown.pixels, interpolation="none", aspect="auto", extent=(x, x + panel, y + picture, y)
+            )
             if shown.outline is not None and shown.outline.any():
-                _outline(axes, shown.outline)
-            for text, y, side in ((shown.above, 1.02, "bottom"), (shown.below, -0.02, "top")):
-                axes.text(0.5, y, _wrap(text, letters), transform=axes.transAxes, ha="center", va=side)
+                _draw_outline(page, shown.outline, (x, y, panel, picture))
+            page.text(x + panel / 2, y - 0.8, _wrap(shown.above, most), ha="center", va="bottom")
+            page.text(x + panel / 2, y + picture + 0.8, _wrap(shown.below, most), ha="center", va="top")
         if row.limit is not None:
-            length = min(block, 70.0)
-            _bar(figure, row, (width - length) / 2, top + above + picture + below + 1, length, clipped)
+            length = min(width - 8, _LONGEST)
+            _draw_bar(figure, row, (width - length) / 2, y + picture + below + 1, length, clipped)
         top += height
     return figure
 
 
-def _outline(axes: Axes, area: np.ndarray) -> None:
+def _heights(row: Row, picture: float) -> tuple[float, float, float]:
+    """Return the millimetres above a row's pictures, below them, and in all."""
+    label = 5.0 if row.label else 0.0
+    lines = max(panel.above.count("\n") + 1 if panel.above else 0 for panel in row.panels)
+    above = label + 3.4 * lines + 1.0
+    below = 4.5 if any(panel.below for panel in row.panels) else 1.0
+    bar = 0.0 if row.limit is None else _BAR + _ENDS * any(row.ends)
+    return above, below, above + picture + below + bar
+
+
+def _draw_outline(page: Axes, area: np.ndarray, box: tuple[float, float, float, float]) -> None:
     """Draw the border of an area: black with a white seam, so that it shows on every colour."""
-    # A rim of zeros closes borders that run along the picture's edge.
+    left, top, broad, tall = box
     height, width = area.shape
-    values = np.pad(area.astype(float), 1)
-    x, y = np.arange(-1, width + 1), np.arange(-1, height + 1)
+    values = np.pad(area.astype(float), 1)  # closes borders that run along the picture's edge
+    x = left + (np.arange(-1, width + 1) + 0.5) * broad / width
+    y = top + (np.arange(-1, height + 1) + 0.5) * tall / height
     for colour, thickness in (("white", 1.8), ("black", 0.8)):
-        axes.contour(x, y, values, levels=[0.5], colors=colour, linewidths=thickness)
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
+        page.contour(x, y, values, levels=[0.5], colors=colour, linewidths=thickness)
+
+
+def _draw_bar(figure: Figure, row: Row, left: float, top: float, length: float, clipped: bool) -> None:
+    """Draw a colour bar with zero in the middle, what its ends mean, and its unit."""
+    assert row.limit is not None
+    width, height = figure.get_size_inches() * 25.4
+    axes = figure.add_axes((left / width, 1 - (top + 2.2) / height, length / width, 2.2 / height))
+    exponent = _exponent(row.limit)
+    end = row.limit / 10.0**exponent
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(-end, end), MAP_COLOURS),
+        cax=axes,
+        orientation="horizontal",
+        extend="both" if clipped else "neither",
+        extendfrac=0.03,
+    )
+    digits = max(0, 1 - math.floor(math.log10(end)))
+    bar.set_ticks([-end, 0, end], labels=[f"−{end:.{digits}f}", "0", f"+{end:.{digits}f}"])
+    bar.outline.set_linewidth(0.5)
+    axes.tick_params(length=2, pad=1.5)
+    axes.set_xlabel(f"{_power(exponent)}{row.unit}", labelpad=10 if any(row.ends) else 1)
+    for x, text, side in ((left, row.ends[0], "left"), (left + length, row.ends[1], "right")):
+        figure.axes[0].text(x, top + 8.6, shorten(text, int(length / 2.6)), ha=side)
+
+
+def _exponent(limit: float) -> int:
+    """Choose a power of ten, in threes, with which the numbers of a scale can be read; 0 if possible."""
+    return 0 if 0.01 <= limit < 1000 else 3 * math.floor(math.log10(limit) / 3)
+
+
+def _power(exponent: int) -> str:
+    """Write the power of ten before the unit."""
+    digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{digits} " if exponent else ""
 
 
 def _wrap(text: str, letters: int) -> str:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
-from traitlens.report.charts import add_legend, in_order, name_rows, number_in
-from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, shorten, styled
+from traitlens.report.charts import add_legend, draw_intervals, in_order, name_rows
+from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, markers_of, shorten, styled
 
 
 def _panels_by_trait(
@@ -71,22 +71,19 @@ def plot_region_shares(
     groups, traits = in_order(shares, GROUP, groups), in_order(shares, TRAIT, traits)
     regions, colours = in_order(shares, REGION, None), colours_of(groups)
     figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
-    step = 0.8 / len(groups)
+    step, areas = 0.8 / len(groups), _areas(shares)
     for trait, axes in zip(traits, panels, strict=True):
-        for row in shares[shares[TRAIT] == trait].to_dict("records"):
-            if row[GROUP] not in groups:
-                continue
-            place = groups.index(row[GROUP])
-            y = regions.index(row[REGION]) + (place - (len(groups) - 1) / 2) * step
-            axes.barh(y, 100 * row[SHARE], height=step * 0.9, color=colours[row[GROUP]], alpha=0.75)
-            axes.plot([100 * row["ci_low"], 100 * row["ci_high"]], [y, y], color=INK, linewidth=0.9)
+        for place, group in enumerate(groups):
+            rows = shares[(shares[TRAIT] == trait) & (shares[GROUP] == group)]
+            y = rows[REGION].map(regions.index) + (place - (len(groups) - 1) / 2) * step
+            axes.barh(y, 100 * rows[SHARE], height=step * 0.9, color=colours[group], alpha=0.75)
+            axes.hlines(y, 100 * rows["ci_low"], 100 * rows["ci_high"], color=INK, linewidth=0.9)
         axes.axvline(0, color=INK, linewidth=0.6)
-        for region, area in _areas(shares).items():
-            y = regions.index(region)
-            axes.plot([100 * area] * 2, [y - 0.45, y + 0.45], color=FAINT, linewidth=1.2)
+        at = areas.index.map(regions.index).to_numpy(float)
+        axes.vlines(100 * areas.to_numpy(), at - 0.45, at + 0.45, color=FAINT, linewidth=1.2)
     figure.supxlabel("Share of the explained variance (%)", fontsize=7.5)
     mark = Line2D([], [], color=FAINT, linewidth=1.2, label="area of the region (%)")
-    add_legend(figure, groups, [mark] if len(_areas(shares)) else [])
+    add_legend(figure, groups, [mark] if len(areas) else [])
     return figure
 
 
@@ -135,15 +132,13 @@ def plot_utilisation(
     groups, traits = in_order(utilisation, GROUP, groups), in_order(utilisation, TRAIT, traits)
     regions, colours = in_order(utilisation, REGION, None), colours_of(groups)
     figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
-    step = 0.6 / len(groups)
+    step, markers = 0.6 / len(groups), markers_of(groups)
+    named = utilisation.rename(columns={"utilisation": "value"})
     for trait, axes in zip(traits, panels, strict=True):
-        for row in utilisation[utilisation[TRAIT] == trait].to_dict("records"):
-            if row[GROUP] not in groups:
-                continue
-            place, colour = groups.index(row[GROUP]), colours[row[GROUP]]
-            y = regions.index(row[REGION]) + (place - (len(groups) - 1) / 2) * step
-            axes.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.2)
-            axes.plot(row["utilisation"], y, marker="o", markersize=3.5, color=colour)
+        for place, group in enumerate(groups):
+            rows = named[(named[TRAIT] == trait) & (named[GROUP] == group)]
+            y = rows[REGION].map(regions.index) + (place - (len(groups) - 1) / 2) * step
+            draw_intervals(axes, rows.assign(y=y), colours[group], markers[group], 3.5)
         for region in regions:
             if (trait, region) in differing:
                 y = regions.index(region)
@@ -189,14 +184,14 @@ def plot_region_differences(
     """
     traits, regions = in_order(differences, TRAIT, traits), in_order(differences, REGION, None)
     figure, panels = _panels_by_trait(traits, regions, 4.5, width)
+    shown = differences.rename(columns={"estimate": "value", "ci_low": "low", "ci_high": "high"})
+    shown = shown.reindex(columns=list(dict.fromkeys([*shown.columns, "low", "high"])))
     for trait, axes in zip(traits, panels, strict=True):
-        for row in differences[differences[TRAIT] == trait].to_dict("records"):
-            y, found = regions.index(row[REGION]), number_in(row, "p_corrected") < 0.05
-            axes.plot([number_in(row, "ci_low"), number_in(row, "ci_high")], [y, y], color=INK, linewidth=1)
-            face = INK if found else "white"
-            axes.plot(
-                number_in(row, "estimate"), y, marker="o", markersize=4, color=INK, markerfacecolor=face
-            )
+        rows = shown[shown[TRAIT] == trait]
+        rows = rows.assign(y=rows[REGION].map(regions.index).astype(float))
+        found = rows["p_corrected"] < 0.05
+        draw_intervals(axes, rows[found], INK, "o", 4)
+        draw_intervals(axes, rows[~found], INK, "o", 4, markerfacecolor="white")
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
     first, second = (shorten(group, 18) for group in [*groups, "first group", "second group"][:2])
     figure.supxlabel(f"Rating points per SD of the cue ({first} − {second}), 95% interval", fontsize=7.5)

@@ -8,9 +8,6 @@
   const minus = (text) => String(text).replace("-", "\u2212");
   const write = (value) => (value === null || value === undefined ? "\u2013" : minus(value.toFixed(2)));
 
-  const raised = (power) => String(power).replace(/./g, (sign) => "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"["-0123456789".indexOf(sign)]);
-  const scientific = (value) => value.toExponential(1).replace(/e[+]?(.+)$/, (_, power) => ` \u00d7 10${raised(power)}`);
-
   function fill(select, names) {
     select.replaceChildren(...names.map(([value, name]) => {
       const option = document.createElement("option");
@@ -60,8 +57,8 @@
     }
     const limit = picker.limits[+trait.value];
     document.querySelector(".scale").hidden = !map;
-    byId("scale-low").textContent = limit ? "\u2212" + scientific(limit) : "";
-    byId("scale-high").textContent = limit ? "+" + scientific(limit) : "";
+    byId("scale-low").textContent = limit ? "\u2212" + limit.toPrecision(2) : "";
+    byId("scale-high").textContent = limit ? "+" + limit.toPrecision(2) : "";
     byId("pick-name").textContent = `Ratings of ${chosen.name} on ${picker.traits[+trait.value]}`;
     byId("pick-ratings").replaceChildren(...picker.groups.map((name, g) => {
       const row = document.createElement("tr"), values = chosen.cells[g][+trait.value] || [];
