@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow test-processors lint format docs bench clean
+.PHONY: help demo test test-slow test-processors lint format docs bench wheel sbom audit clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -47,5 +47,25 @@ bench: $(READY)  ## speed and agreement beside the published tools
 	$(BIN)/python benchmarks/relevance.py
 	$(BIN)/python benchmarks/one_million_impressions.py
 
+$(VENV)/.release: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
+wheel: $(VENV)/.release  ## build wheel and source archive into dist/, check them, and install the wheel elsewhere
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	rm -rf $(VENV)-wheel
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	$(VENV)-wheel/bin/traitlens --version
+	$(VENV)-wheel/bin/traitlens demo --help
+
+sbom: wheel  ## list what is installed with the wheel, as CycloneDX: sbom.json
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)-wheel
+
+audit: $(VENV)/.release  ## look the pinned versions up among known vulnerabilities
+	$(BIN)/pip-audit --local --skip-editable
+
 clean:  ## remove the virtual environments and caches
-	rm -rf docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist sbom.json docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
