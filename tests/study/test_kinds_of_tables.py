@@ -145,7 +145,7 @@ def test_a_slip_of_the_hand_is_noted(place, study_folder):
     table = long()
     table.loc[7, "rating"] = 44
     done = take(place, table)
-    assert "44 (1 of the ratings) is far from all others, 1 to 7" in done.account.notices
+    assert "ratings far from all others, 1 to 7: 44 (1)" in done.account.notices
     ratings = pd.read_csv(study_folder / "ratings.csv")
     ratings.loc[4, "rating"] = 333
     ratings.to_csv(study_folder / "ratings.csv", index=False)
@@ -244,7 +244,7 @@ def test_identifiers_have_one_form(place):
     assert ("rater", "3.0", "3") in done.account.changed
     table = long()
     table.loc[3, "group"] = "A"
-    with pytest.raises(StudyError, match="'A' and 'a' differ in upper and lower case only"):
+    with pytest.raises(StudyError, match="'A' and 'a' differ in upper and lower case or leading zeros only"):
         import_table(_csv(place, table), place / "other", place / "images")
 
 
@@ -277,7 +277,7 @@ def test_identities_are_checked(study_folder):
     table.to_csv(study_folder / "images.csv", index=False)
     text = "\n".join(map(str, read_study(study_folder)[1]))
     assert "images.csv, row 4, column 'identity': is empty" in text
-    assert "identities 'P0' and 'p0' differ in upper and lower case only" in text
+    assert "identities 'P0' and 'p0' differ in upper and lower case or leading zeros only" in text
 
 
 def workbook(place, sheets, hidden=()):

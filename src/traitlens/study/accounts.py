@@ -96,6 +96,8 @@ class ImportAccount:
         The ratings that occur, and how often; at most 20 of them.
     lowest, highest : float
         Range of the ratings.
+    ranges : dict of str to (float, float)
+        Range of the ratings of each trait.
     matched : dict of str to int
         How the names of images were matched, and how many.
     pairs : dict of str to str
@@ -125,6 +127,7 @@ class ImportAccount:
     values: Mapping[str, int] = field(default_factory=dict)
     lowest: float | None = None
     highest: float | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     matched: Mapping[str, int] = field(default_factory=dict)
     pairs: Mapping[str, str] = field(default_factory=dict)
     unrated: tuple[str, ...] = ()
@@ -160,6 +163,9 @@ class ImportAccount:
         if self.lowest is not None and self.highest is not None:
             counts = ", ".join(f"{value}: {number}" for value, number in self.values.items())
             lines.append(f"ratings: {self.lowest:g} to {self.highest:g}{f' ({counts})' if counts else ''}")
+        if len(set(self.ranges.values())) > 1:
+            told = [f"{trait} {low:g} to {high:g}" for trait, (low, high) in self.ranges.items()]
+            lines += _listed("ratings of each trait", told, most)
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
         lines.append(f"names of images matched: {ways or 'none'}")
         lines += _listed("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
@@ -258,6 +264,7 @@ def read_account(folder: str | Path) -> ImportAccount | None:
         )
         stored["left_out"] = tuple(LeftOut(**one) for one in stored["left_out"])
         stored["changed"] = tuple((kind, old, new) for kind, old, new in stored["changed"])
+        stored["ranges"] = {trait: (low, high) for trait, (low, high) in stored.get("ranges", {}).items()}
         for name in ("unrated", "decided", "notices"):
             stored[name] = tuple(stored[name])
         return ImportAccount(**stored)

@@ -37,7 +37,7 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
     problems, notices = [], []
     for word in (GROUP, TRAIT, RATER):
         for several in find_spellings(table[word].unique()).values() if word in table else ():
-            told = f"{' and '.join(map(repr, several))} differ in upper and lower case only"
+            told = f"{' and '.join(map(repr, several))} differ in upper and lower case or leading zeros only"
             if word == RATER:
                 notices.append(Problem(f"raters {told}, and are different people", file=file, column=word))
             else:

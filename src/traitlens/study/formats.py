@@ -1,12 +1,13 @@
-"""Tables in any format that ratings arrive in, read as text so that nothing is guessed away.
+"""Read tables of ratings of any usual format as text, so that no cell is changed by a guess of its type.
 
-Known: CSV and its kin (any usual encoding and separator), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS
-(.sav, .zsav, .por), MATLAB (.mat, old and new), and the JSON that jsPsych writes.
+Formats: separated text (any usual encoding and separator), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS
+(.sav, .zsav, .por), Stata (.dta), MATLAB (.mat, all versions), and the JSON that jsPsych writes.
 """
 
 import json
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import pandas as pd
 
 from traitlens.problems import Problem, StudyError
 from traitlens.study.identifiers import normal_text
+from traitlens.study.layouts import share_of_numbers
 from traitlens.study.matlab_files import read_matlab
 from traitlens.study.tables import MOST_LINES, as_text, check_columns, texts
 from traitlens.study.text_files import Sheet, decode, find_header, read_text
 from traitlens.study.unpacked import check_parquet, check_workbook
+from traitlens.study.vocabulary import NO_RATING_ENDINGS, NO_RATINGS, SYNONYMS, fold_name
 
 MOST_BYTES = 2**29
 """The largest text or unpacked workbook that is read, in bytes: half a gigabyte."""
@@ -130,13 +133,31 @@ def _tidy(sheet: Sheet, file: str) -> Sheet:
     cells = cells[kept]
     cells.columns = [names[number] for number in kept]
     cells = cells.loc[(cells != "").any(axis=1)] if len(kept) else cells
-    twice = sorted({name for name in cells.columns if list(cells.columns).count(name) > 1})[:5]
-    if twice and not cells.empty and sheet.visible:
-        named = ", ".join(repr(name) for name in twice)
+    notes = list(sheet.notes)
+    counts = Counter(cells.columns)
+    twice = [name for name, number in counts.items() if number > 1] if not cells.empty else []
+    rated = [name for name in twice if _may_hold_ratings(str(name), cells[name])]
+    if rated and sheet.visible:
+        named = ", ".join(map(repr, rated[:5]))
         raise StudyError(Problem(f"names columns twice: {named}", "give each its own name", file, 1))
+    if twice:
+        cells.columns = [
+            f"{name} (column {number + 1})" if name in twice else name
+            for name, number in zip(cells.columns, kept, strict=True)
+        ]
+        notes.append(f"columns named twice: {', '.join(map(repr, twice[:5]))}")
     cells = _unpack_answers(cells)
     labels = {normal_text(name): codes for name, codes in sheet.labels.items()}
-    return Sheet(cells, sheet.name, labels, sheet.notes, sheet.visible)
+    return Sheet(cells, sheet.name, labels, tuple(notes), sheet.visible)
+
+
+def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
+    """Return whether columns of one name hold numbers, or are called like columns that are needed."""
+    plain = fold_name(name)
+    if plain in NO_RATINGS or plain in SYNONYMS["time"] or plain.endswith(NO_RATING_ENDINGS):
+        return False
+    known = any(plain in SYNONYMS[word] for word in ("rater", "group", "image", "trait", "rating"))
+    return known or any(share_of_numbers(columns.iloc[:, one]) > 0 for one in range(columns.shape[1]))
 
 
 def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
@@ -297,11 +318,11 @@ def _check_formulas(path: Path, names: set[str]) -> None:
 
 
 def _read_spss(path: Path) -> list[Sheet]:
-    """Read an SPSS file as codes, with the labels beside them; user-missing values are empty."""
+    """Read a file of SPSS or Stata as codes, with their labels; values declared as missing are empty."""
     import pyreadstat
 
-    read = pyreadstat.read_por if path.suffix.lower() == ".por" else pyreadstat.read_sav
-    table, described = read(str(path))
+    readers = {".por": pyreadstat.read_por, ".dta": pyreadstat.read_dta}
+    table, described = readers.get(path.suffix.lower(), pyreadstat.read_sav)(str(path))
     labels = {
         column: {as_text(code): as_text(label) for code, label in codes.items() if as_text(label)}
         for column, codes in described.variable_value_labels.items()
@@ -348,7 +369,7 @@ READERS: dict[str, Callable[..., list[Sheet]]] = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".tab"), _read_separated),
     **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".xlsx", ".xls", ".xlsb", ".xlsm", ".ods"), _read_excel),
-    **dict.fromkeys((".sav", ".zsav", ".por"), _read_spss),
+    **dict.fromkeys((".sav", ".zsav", ".por", ".dta"), _read_spss),
     ".mat": _read_matlab,
     ".json": _read_json,
 }

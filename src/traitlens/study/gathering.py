@@ -13,20 +13,16 @@ from traitlens.study.accounts import ImportAccount, LeftOut, ReadTable
 from traitlens.study.guessing import filter_rows, reasons_against
 from traitlens.study.identifiers import find_spellings, normal_identifiers
 from traitlens.study.layouts import COLUMN, WORDS, data_rows, is_missing, spread_columns, to_long
-from traitlens.study.matching import ImageNames, count_ways, match_images
+from traitlens.study.matching import ImageNames, count_ways, find_shared, match_images
 from traitlens.study.outliers import find_far_values, is_code
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.sources import Source
-from traitlens.study.tables import MOST_LINES, as_text, cell_problems, numbers
+from traitlens.study.summaries import find_summaries
+from traitlens.study.tables import MOST_LINES, THOUSANDS, as_text, cell_problems, numbers
+from traitlens.study.vocabulary import NO_ANSWER
 
 SOURCE = "source of the rating"
 """Name of the column with the number of the table that a rating comes from."""
-
-_NO_ANSWER = re.compile(
-    r"(?i)missing|no answer|not answered|no response|unanswered|refus|don'?t know|not applicable|"
-    r"keine angabe|wei(ß|ss) nicht|sans r[ée]ponse|\bn/?a\b"
-)
-"""Labels of values that mean that no rating was given."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +122,7 @@ def gather(
     if table.empty:
         raise StudyError(notes.problems or Problem("holds no rating", "check the columns", sources[0].place))
     table = _match(table, sources, mapping, images, notes)
+    table = _leave_out_summaries(table, sources, notes)
     if scale is not None:
         off = table[(table[RATING] < scale[0]) | (table[RATING] > scale[1])]
         what = f"{{:g}} is off the scale {scale[0]:g} to {scale[1]:g}"
@@ -233,6 +230,8 @@ def _parse(
     empty = values.isna() & unreadable.isna() & ~left
     wrong = unreadable.notna() & ~left
     advice = "correct it, leave it empty, or name it with --missing if it means no rating"
+    if unreadable[wrong].astype(str).str.fullmatch(THOUSANDS).any():
+        advice = "write thousands without a comma, and decimals with a point"
     notes.problems += _by_cell(unreadable[wrong], table[wrong], sources, "{!r} is not a number", advice)
     notes.read, notes.empty = len(table), int(empty.sum())
     notes.empty_as = {str(cell): int(number) for cell, number in written[empty].value_counts().items()}
@@ -272,7 +271,7 @@ def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
     found = pd.Series(pd.NA, index=range(len(table)), dtype=object)
     for number, source in enumerate(sources):
         for column, codes in source.sheet.labels.items():
-            words = {code: label for code, label in codes.items() if _NO_ANSWER.search(label)}
+            words = {code: label for code, label in codes.items() if NO_ANSWER.search(label)}
             if words:
                 here = ((table[SOURCE] == number) & (table[COLUMN] == column)).to_numpy()
                 found[here] = table[RATING][here].map(words).to_numpy()
@@ -302,6 +301,12 @@ def _match(
     known = ImageNames(images)
     by_number = mapping.by_number and known.numbers_agree(written)
     notes.matched, notes.pairs = count_ways(written, known, by_number)
+    shared = find_shared(written, known, by_number)
+    for image, several in list(shared.items())[:1]:
+        what = f"names in several folders mean one image: {' and '.join(several)} are {image}"
+        more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+        option = "keep the images in folders of these names, or write the folders alike"
+        notes.decisions.append(Decision(what + more, option, "they are taken so"))
     parts = []
     if mapping.absent_images == "leave out":
         known_names = {name for name in written if known.find(name, by_number)}
@@ -327,18 +332,58 @@ def _name_format(problem: Problem, unread: Sequence[str]) -> Problem:
     return problem
 
 
+_MOST_CELLS = 2 * 10**7
+"""The largest table of raters and judged items in which summaries are looked for."""
+
+
+def _leave_out_summaries(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> pd.DataFrame:
+    """Leave out rows and columns that hold the mean of the raters, or another summary."""
+    keys = [word for word in (GROUP, IMAGE, TRAIT, REPEAT) if word in table and word != GROUP]
+    if RATER not in table or table[RATER].nunique() * len(table.drop_duplicates(keys)) > _MOST_CELLS:
+        return table
+    once = table.drop_duplicates([RATER, *keys])
+    found = find_summaries(once.pivot_table(index=keys, columns=RATER, values=RATING))
+    for name, what in found.items():
+        rows = table[(table[RATER] == name).to_numpy()]
+        source, row = sources[rows[SOURCE].iloc[0]], int(rows.index[0]) + 2
+        why = f"is the {what} of the others" if what else "is called like a summary of raters"
+        notes.left_out.append(LeftOut("rater", name, why, len(rows), source.place, row))
+        notes.left_out_cells += len(rows)
+        option = "remove or rename it"
+        notes.decisions.append(
+            Decision(f"{name!r} {why} and is left out", option, "" if what else "it is left out")
+        )
+    return table[~table[RATER].isin(found).to_numpy()]
+
+
 def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
     """Ask about ratings that look like codes for missing ones; note other values far from all."""
-    far = find_far_values(table[RATING])
-    rest = table[RATING][~table[RATING].isin(far)]
-    for value, number in far.items():
-        span = f"{rest.min():g} to {rest.max():g}"
-        if is_code(value):
-            what = f"{value:g} ({number} of the ratings) looks like a code for no rating; others are {span}"
-            option = f"say --missing {value:g}, or --scale LOWEST HIGHEST if it is a rating"
-            notes.decisions.append(Decision(what, option, "it is taken as missing", code=value))
+    by_trait = dict(list(table.groupby(TRAIT, sort=False)[RATING]))
+    far = {trait: find_far_values(ratings) for trait, ratings in by_trait.items()}
+    codes = sorted({value for values in far.values() for value in values if is_code(value)})
+    for code in codes:
+        traits = [trait for trait, values in far.items() if code in values]
+        rest = table[RATING][table[TRAIT].isin(traits).to_numpy() & ~table[RATING].isin(codes).to_numpy()]
+        number = sum(far[trait][code] for trait in traits)
+        elsewhere = [trait for trait in far if trait not in traits and (by_trait[trait] == code).any()]
+        of = "" if len(far) == 1 else f" of {', '.join(map(str, traits[:4]))}"
+        what = f"{code:g} ({number} of the ratings{of}) looks like a code for no rating; others are "
+        what += f"{rest.min():g} to {rest.max():g}"
+        if elsewhere:
+            option = f"empty these cells in the table: {code:g} is also a rating of {elsewhere[0]}"
+            notes.decisions.append(Decision(what, option, "it is kept as a rating"))
         else:
-            notes.notices.append(f"{value:g} ({number} of the ratings) is far from all others, {span}")
+            option = f"say --missing {code:g}, or --scale LOWEST HIGHEST if it is a rating"
+            notes.decisions.append(Decision(what, option, "it is taken as missing", code=code))
+    for trait, values in far.items():
+        slips = {value: number for value, number in values.items() if not is_code(value)}
+        if slips:
+            rest = by_trait[trait][~by_trait[trait].isin(values)]
+            told = ", ".join(f"{value:g} ({number})" for value, number in list(slips.items())[:8])
+            more = f" and {len(slips) - 8} more" if len(slips) > 8 else ""
+            of = "" if len(far) == 1 else f" of {trait}"
+            span = f"{rest.min():g} to {rest.max():g}"
+            notes.notices.append(f"ratings{of} far from all others, {span}: {told}{more}")
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
@@ -361,6 +406,8 @@ def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             pairs.setdefault(key, (str(later[IMAGE]), 0))
             pairs[key] = (pairs[key][0], pairs[key][1] + 1)
     advice = "remove one, name the column that numbers judgements 'repeat', or say --number-repeats"
+    if RATER not in table:
+        advice = "name the column of the raters (--rater)"
     for (place, row, before, row_before), (image, count) in list(pairs.items())[:MOST_LINES]:
         where = f"row {row_before}" if before == place else f"{before}, row {row_before}"
         named = " and ".join(key for key in keys if key != REPEAT)
@@ -455,7 +502,7 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             if word == RATER:
                 notes.notices.append(f"{told} are different raters")
             else:
-                what = f"{told} differ in upper and lower case only"
+                what = f"{told} differ in upper and lower case or leading zeros only"
                 notes.problems.append(Problem(what, f"write each {word} in one way", sources[0].file))
     if RATER in table and GROUP in table:
         first = table.drop_duplicates([RATER, GROUP])
@@ -509,6 +556,10 @@ def make_account(
         values={f"{value:g}": int(number) for value, number in values.items()} if len(values) <= 20 else {},
         lowest=float(table[RATING].min()),
         highest=float(table[RATING].max()),
+        ranges={
+            str(trait): (float(ratings.min()), float(ratings.max()))
+            for trait, ratings in table.groupby(TRAIT, sort=False)[RATING]
+        },
         matched=notes.matched,
         pairs=notes.pairs,
         unrated=tuple(sorted(set(images) - set(table[IMAGE]))),

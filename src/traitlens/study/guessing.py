@@ -1,4 +1,4 @@
-"""Guessing which columns of a strange table hold the rater, group, image, trait and rating."""
+"""Guess which columns of an unknown table hold the rater, group, image, trait and rating."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,60 +8,21 @@ from typing import cast
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.study.dividing import divide_columns
 from traitlens.study.formats import apply_labels
 from traitlens.study.layouts import data_rows, share_of_numbers, spread_columns
-from traitlens.study.matching import EXACT, NUMBER, PART, ImageNames, split_number
+from traitlens.study.matching import EXACT, NUMBER, ImageNames, split_number
 from traitlens.study.settings import RatingsSettings
+from traitlens.study.summaries import find_summaries
 from traitlens.study.tables import numbers
-
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    word: tuple(names.split())
-    for word, names in {
-        "rater": "rater raterid participant participantid participantprivateid participantpublicid "
-        "subject subjectid sub subj responseid respondent prolificid prolificpid workerid userid runid vp "
-        "versuchsperson proband teilnehmer juge observateur case code pid id",
-        "group": "group condition diagnosis cohort population sample ratergroup gruppe groupe grupo diagnose",
-        "trait": "trait attribute question item scale dimension adjective judgment judgement eigenschaft "
-        "merkmal frage",
-        "rating": "rating ratings response score value answer judgment judgement slider.response "
-        "ratingresponse urteil bewertung antwort",
-        "image": "image stimulus face picture img file imagefile stim photo spreadsheetimage faceimage bild "
-        "gesicht foto visage imagen imagename filename stimulusname stimfile",
-        "repeat": "repeat repetition session wiederholung",
-        "time": "rt reactiontime responsetime latency rtms slider.rt ratingrt",
-        "kind of row": "trialtype zonetype responsetype componentname screenname display task phase part",
-    }.items()
-}
-"""What experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and people call them, plainest first."""
-
-ENDINGS = {"rating": (".response", ".keys", ".resp"), "time": (".rt",)}
-"""How PsychoPy and E-Prime end the names of columns that hold them, after the name of the slider."""
-
-NO_RATINGS = frozenset(
-    str.split(
-        "age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block blocknumber "
-        "session run row rowid rownumber index order position number nr no progress duration "
-        "durationinseconds finished status date time timestamp year sex gender education attempt correct "
-        "eventindex trialorder presentationorder displayorder do"
-    )
+from traitlens.study.vocabulary import (
+    ENDINGS,
+    NO_RATING_ENDINGS,
+    NO_RATINGS,
+    SUMMARIES,
+    SYNONYMS,
+    fold_name,
 )
-"""Numeric columns that describe a trial, a rater or the export, and never hold ratings of a trait."""
-
-SUMMARIES = frozenset(str.split("mean sd average avg median n total sum min max std se var count mittelwert"))
-"""Columns that summarise raters and are no rater."""
-
-NO_RATING_ENDINGS = str.split(
-    ".rt .thisn .thisrepn .thistrialn .thisindex .started .stopped firstclick lastclick pagesubmit clickcount"
-)
-
-NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
-"""Endings of columns of images that describe the answer and name no trait."""
-
-DIVISIONS = (
-    r"(?P<trait>.*?)\s*\[(?P<image>[^\[\]]+)\]",
-    r"(?P<image>[^\[\]]+)\s*\[(?P<trait>[^\[\]]+)\]",
-)
-"""How survey software writes a question and its item: Google Forms, LimeSurvey."""
 
 _LEAST_RATED = 0.3
 """Share of the filled cells of a column of ratings that must be numbers; words among them are faults."""
@@ -180,12 +141,17 @@ def _guess(
     free = [name for name in map(str, cells.columns) if name not in taken]
     as_images = [name for name in free if len(names.find(name)) == 1 and _has_numbers(cells[name])]
     image = cast("str | None", known.get("image")) or find_image_column(words, names)
+    if image is not None and names.find_with_way(image)[1] == EXACT:
+        what = f"the first line holds data ({image!r}), not the headings of columns"
+        raise StudyError(Problem(what, "add a line with the names of the columns", file))
     in_cells = _count_images(words[image], names) if image is not None else 0
     divided = divide_columns(cells[free], names)
     chosen = known.get("columns")
     most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
     if chosen in (None, "images") and "image" not in known:
-        if len(as_images) >= max(2, most):
+        # Raters that are called 1, 2, 3 look like images that are, but a column of full names decides.
+        counted = in_cells > 1 and all(re.fullmatch(r"X?\d+", name) for name in as_images)
+        if len(as_images) >= max(2, most) and not counted:
             # Words in a column of an image are told as faults, also where nothing else stands there.
             as_images = [name for name in free if name in as_images or len(names.find(name)) == 1]
             return _columns_of_images(cells, _with_alike(free, as_images, cells), known)
@@ -258,7 +224,7 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
             continue
         sample = values if len(values) < 2000 else values.sample(2000, random_state=0)
         share = float(sample.map(lambda name: len(names.find(name)) == 1).mean())
-        called = _plain(column) in SYNONYMS["image"]
+        called = fold_name(column) in SYNONYMS["image"]
         if share_of_numbers(values) > 0.99 and not called:  # numbers may name images, but rather do not
             share = 0.0
         like_files = _looks_like_files(values)
@@ -280,7 +246,7 @@ def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
     for synonym in SYNONYMS["image"]:
         for column in cells.columns:
             values = [value for value in cells[column].unique() if value]
-            if _plain(column) == synonym and names.numbers_agree(values):
+            if fold_name(column) == synonym and names.numbers_agree(values):
                 found = sum(names.find_with_way(value, True)[1] == NUMBER for value in values)
                 if found > len(values) / 2:
                     return str(column)
@@ -290,81 +256,6 @@ def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
 def _count_images(values: pd.Series, names: ImageNames) -> int:
     """Count the images that cells name in full."""
     return sum(len(names.find(value)) == 1 for value in values.unique())
-
-
-def divide_columns(
-    cells: pd.DataFrame, names: ImageNames, by_number: bool = False
-) -> tuple[str, list[str]] | None:
-    """Find the columns whose names hold an image and a trait, and the pattern that divides them.
-
-    Parameters
-    ----------
-    cells : DataFrame of str
-        The table.
-    names : ImageNames
-        The images.
-    by_number : bool, default False
-        Whether images may be told by their numbers.
-
-    Returns
-    -------
-    pattern : str
-        Regular expression with the groups image and trait.
-    columns : list of str
-        The columns that it divides.
-    """
-    parts = {str(name): _divide(str(name), names, by_number) for name in cells.columns}
-    parts = {
-        name: [one for one in ways if _plain(one[2]) not in NO_TRAITS] if _has_numbers(cells[name]) else []
-        for name, ways in parts.items()
-    }
-    best: tuple[str, list[str]] | None = None
-    most = (1, 0)
-    for form in ("brackets", "image first", "trait first"):
-        fitting = {name: way for name, ways in parts.items() for way in ways if way[0] == form}
-        images = {way[1] for way in fitting.values()}
-        if by_number and not names.numbers_agree(images):
-            continue
-        if (len(images), len(fitting)) > most and len(images) > 1:
-            most = (len(images), len(fitting))
-            best = (_pattern(form, {way[2] for way in fitting.values()}), list(fitting))
-    return best
-
-
-def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, str, str]]:
-    """List the ways to divide a name into an image and a trait: form, image, trait."""
-
-    def is_image(part: str) -> bool:
-        found, way = names.find_with_way(part, by_number)
-        # A bare number in the name of a column may count the rows of a loop.
-        return len(found) == 1 and (by_number or way in (EXACT, PART) or not part.isdigit())
-
-    ways = []
-    match = re.fullmatch(DIVISIONS[0], name)
-    if match and is_image(match["image"]):
-        ways.append(("brackets", match["image"], match["trait"]))
-    for sign in re.finditer(r"[_. \-]+", name):
-        left, right = name[: sign.start()], name[sign.end() :]
-        if left and right and is_image(left):
-            ways.append(("image first", left, right))
-        if left and right and is_image(right):
-            ways.append(("trait first", right, left))
-    # Of several divisions the one with the longest image counts, for each form.
-    longest: dict[str, tuple[str, str, str]] = {}
-    for way in ways:
-        if way[0] not in longest or len(way[1]) > len(longest[way[0]][1]):
-            longest[way[0]] = way
-    return list(longest.values())
-
-
-def _pattern(form: str, traits: set[str]) -> str:
-    """Write the regular expression that divides names with these traits."""
-    listed = "|".join(re.escape(trait) for trait in sorted(traits, key=lambda one: (-len(one), one)))
-    if form == "brackets":
-        return rf"^(?P<trait>{listed})\s*\[(?P<image>[^\[\]]+)\]$"
-    if form == "image first":
-        return rf"^(?P<image>.+?)[_. \-]+(?P<trait>{listed})$"
-    return rf"^(?P<trait>{listed})[_. \-]+(?P<image>.+)$"
 
 
 def _chosen_columns(
@@ -386,49 +277,6 @@ def _chosen_columns(
         guess["rater"] = None
     by_number = not _count_images(words[str(image)], names)
     return guess | {"layout": "wide", "columns": columns, "image": image, "by_number": by_number}
-
-
-def describe_mapping(mapping: RatingsSettings) -> str:
-    """Say a mapping in words, a line for each part.
-
-    Parameters
-    ----------
-    mapping : RatingsSettings
-        The mapping.
-
-    Returns
-    -------
-    str
-        Text for the terminal.
-    """
-    spread = mapping.spread
-    shown = ", ".join(spread) if len(spread) < 13 else f"{spread[0]} ... {spread[-1]} ({len(spread)} columns)"
-    lines = ["a row for each judgement"]
-    if mapping.layout == "wide":
-        lines = [f"a column for each of the {mapping.columns}: {shown}"]
-    if mapping.files_are is not None:
-        each = {"traits": "a trait", "groups": "a group", "raters": "a rater", "parts": "a part of one table"}
-        what = "sheet" if mapping.sheets else "file"
-        lines.append(f"each {what} is {each[mapping.files_are]}")
-    for word in ("rater", "group", "image", "trait", "rating", "repeat"):
-        column = getattr(mapping, word)
-        if column is not None:
-            lines.append(f"{word}: column {column!r}")
-    if mapping.trait_name is not None:
-        lines.append(f"trait: {mapping.trait_name!r} throughout")
-    if mapping.pattern is not None:
-        lines.append(f"divided by: {mapping.pattern!r}")
-    if mapping.group_pattern is not None:
-        lines.append(f"group: {mapping.group_pattern!r} in the rater's name")
-    if mapping.by_number:
-        lines.append("images: matched by the numbers in their names")
-    for column, values in mapping.only.items():
-        lines.append(f"rows with {column!r}: {', '.join(values)}")
-    if mapping.missing:
-        lines.append(f"no rating: {', '.join(mapping.missing)}")
-    if mapping.keep:
-        lines.append(f"kept besides: {', '.join(mapping.keep)}")
-    return "\n".join(lines)
 
 
 def _columns_of_images(
@@ -485,7 +333,7 @@ def _rows_of_images(
     cells = cells.loc[:, (cells != "").any()]
     others = [name for name in free if name in cells and name not in only]
     found = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "trait", "repeat")}
-    if not known.get("trait") and _plain(str(found["trait"])) in ("item", "scale"):
+    if not known.get("trait") and fold_name(str(found["trait"])) in ("item", "scale"):
         numbered = share_of_numbers(cells[str(found["trait"])]) > 0.9
         found["trait"] = None if numbered else found["trait"]  # a numbered item is no trait
     if known.get("trait_name") and not known.get("trait"):
@@ -504,7 +352,8 @@ def _rows_of_images(
     if not columns:
         columns = _traits_or_raters(candidates, found, known, raters)
     if columns == "raters":
-        candidates = [name for name in candidates if _plain(name) not in SUMMARIES]
+        summaries = find_summaries(cells[candidates].apply(lambda column: numbers(column)[0]))
+        candidates = [name for name in candidates if name not in summaries]
         prefixes = None if found["group"] is not None else _prefixes(candidates)
         return guess | {
             "layout": "wide",
@@ -536,7 +385,7 @@ def _traits_or_raters(
         return "raters"
     if known.get("trait_name") or found["trait"] is not None:
         return "raters" if len(candidates) > 1 else "traits"
-    people = [name for name in candidates if _plain(name) not in SUMMARIES]
+    people = [name for name in candidates if not SUMMARIES & {fold_name(name)}]
     numbered = [name for name in people if re.search(r"\d", name)]
     return "raters" if len(numbered) > len(people) / 2 and len(people) > 1 else "traits"
 
@@ -575,7 +424,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
     for name in columns:
         values = cells[name][cells[name] != ""]
         share = share_of_numbers(values)
-        plain = _plain(name)
+        plain = fold_name(name)
         if share == 0:
             reasons[name] = "holds no numbers"
         elif share < _LEAST_RATED:
@@ -583,7 +432,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         elif (
             plain in NO_RATINGS
             or plain in SYNONYMS["repeat"]
-            or plain.endswith(tuple(NO_RATING_ENDINGS))
+            or plain.endswith(NO_RATING_ENDINGS)
             or plain in SYNONYMS["time"]
         ):
             reasons[name] = "describes a trial or rater"
@@ -602,16 +451,19 @@ def _constant_in_raters(values: pd.Series, raters: pd.Series) -> bool:
 
 
 def _counts(values: pd.Series, raters: pd.Series | None) -> bool:
-    """Return whether a column counts rows: 0, 1, 2 ... over the table, or within each rater."""
+    """Return whether a column counts rows: over the table, or within each rater in any order."""
     parsed = numbers(values)[0]
-    if parsed.isna().any() or len(parsed) < 5:
+    if parsed.isna().any() or len(parsed) < 5 or bool((parsed != parsed.round()).any()):
         return False
-    steps = parsed.diff().iloc[1:]
-    if raters is not None and raters.nunique() > 1:
-        steps = parsed.groupby(raters).diff().dropna()
-        if len(steps) < 4:
-            return False
-    return bool((steps > 0).all()) and bool((parsed == parsed.round()).all())
+    if raters is None or raters.nunique() < 2:
+        return bool((parsed.diff().iloc[1:] > 0).all())
+    by_rater = parsed.groupby(raters)
+    span = by_rater.max() - by_rater.min() + 1
+    steps = by_rater.diff().dropna()
+    if len(steps) < 4:
+        return False
+    permuted = (by_rater.nunique() == by_rater.size()) & (span == by_rater.size()) & (by_rater.min() <= 1)
+    return bool((steps > 0).all()) or bool(permuted.all() and (by_rater.size() >= 5).all())
 
 
 def _find_kind(
@@ -623,7 +475,7 @@ def _find_kind(
     rest = filled & ~rated
     for kind in SYNONYMS["kind of row"] if rest.any() else ():
         for column in cells.columns:
-            if _plain(column) == kind:
+            if fold_name(column) == kind:
                 inside, outside = set(cells[column][rated]), set(cells[column][rest])
                 if inside.isdisjoint(outside) and "" not in inside and 0 < len(inside) <= 5:
                     return {column: tuple(sorted(inside))}
@@ -648,17 +500,12 @@ def _has_numbers(values: pd.Series) -> bool:
 
 def _called(columns: Sequence[str], word: str) -> str | None:
     """Find the column that is called by a word's best synonym, else the only one with such an ending."""
-    plain = {_plain(column): column for column in reversed(columns)}
+    plain = {fold_name(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
         if synonym in plain:
             return plain[synonym]
     ended = [column for name, column in plain.items() if name.endswith(ENDINGS.get(word, ("\0",)))]
     return ended[0] if len(ended) == 1 else None
-
-
-def _plain(name: str) -> str:
-    """Reduce a column's name to its letters, digits and points."""
-    return re.sub(r"[^a-z0-9.]", "", str(name).lower())
 
 
 def _check_chosen(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:

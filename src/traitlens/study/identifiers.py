@@ -9,6 +9,7 @@ import pandas as pd
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"))
 _JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts, but not at their ends
+_LEADING_ZEROS = re.compile(r"(?<!\d)(?<!\d[.,])0+(?=\d)")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -84,7 +85,7 @@ def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
 
 
 def find_spellings(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """Find names that differ in upper and lower case only.
+    """Find names that differ in upper and lower case, or in leading zeros, only.
 
     Parameters
     ----------
@@ -94,14 +95,16 @@ def find_spellings(names: Iterable[str]) -> Mapping[str, list[str]]:
     Returns
     -------
     mapping of str to list of str
-        Lower-case form -> the spellings, where there are several.
+        Form in lower case without leading zeros -> the spellings, where there are several.
 
     Examples
     --------
     >>> find_spellings(["Female", "male", "female"])
     {'female': ['Female', 'female']}
+    >>> find_spellings(["P01", "P1"])
+    {'p1': ['P01', 'P1']}
     """
     spellings: dict[str, list[str]] = {}
     for name in sorted(set(names)):
-        spellings.setdefault(name.casefold(), []).append(name)
+        spellings.setdefault(_LEADING_ZEROS.sub("", name.casefold()), []).append(name)
     return {lower: several for lower, several in spellings.items() if len(several) > 1}

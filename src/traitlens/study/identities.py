@@ -9,24 +9,7 @@ import pandas as pd
 from traitlens.columns import IMAGE
 from traitlens.problems import Problem, StudyError
 from traitlens.study.identifiers import normal_identifier
-
-_KINDS = frozenset(
-    str.split(
-        "f m w b a l o h female male women men woman man girl girls boy boys wf wm bf bm af am lf lm mf "
-        "mm if im asian black white latino latina indian mixed young old adult child children front "
-        "frontal"
-    )
-)
-"""Words for kinds of people, not for pictures of one person."""
-
-_CONDITIONS = frozenset(
-    str.split(
-        "happy sad angry anger fear fearful afraid neutral disgust disgusted surprise surprised smile "
-        "smiling open closed left right front frontal profile happiness sadness natural edited original "
-        "morphed set1 set2 a b day1 day2 train test images photos faces stimuli"
-    )
-)
-"""Words that distinguish pictures of one person."""
+from traitlens.study.vocabulary import CONDITIONS, IMAGE_FOLDERS, KINDS, fold_name
 
 WAYS = ("image", "folder", "name")
 """Words for --identity: each image its own, its folder, or its name whatever the folder."""
@@ -119,11 +102,11 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
     if sum(map(len, shared)) > len(images) / 2:
         return "image", f"images of one name lie in several folders ({' and '.join(shared[0][:2])})"
     if len(folders) > 1:
-        words = {part.casefold() for folder in folders for part in PurePosixPath(folder).parts}
+        words = {fold_name(part) for folder in folders for part in PurePosixPath(folder).parts}
         told = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"
         if len(folders) == len(images):
             return "image", ""
-        if len(folders) < 10 or words & (_KINDS | _CONDITIONS):
+        if len(folders) < 10 or words & (KINDS | CONDITIONS | IMAGE_FOLDERS):
             return "image", f"{told}, which may be persons or kinds of images"
         return "folder", ""
     pair = _find_pair([path.stem for path in paths])
@@ -134,17 +117,23 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
 
 
 def _find_pair(stems: Sequence[str]) -> tuple[int, int] | None:
-    """Find two names that differ in one word only, where most names have such a partner."""
+    """Find two names that differ in one word only, where most names have such a partner.
+
+    A last number or letter behind another number counts as well, as in 01_1 and 01_2 or in 01a and 01b.
+    """
     tokens = [re.findall(r"[^\W\d_]+|\d+", stem.casefold()) for stem in stems]
     for place in range(-1, -1 - max(map(len, tokens), default=0), -1):
         groups: dict[tuple[str, ...], dict[str, int]] = {}
         for number, parts in enumerate(tokens):
-            if len(parts) > 1 and len(parts) >= -place and not parts[place].isdigit():
+            if len(parts) > 1 and len(parts) >= -place and (place == -1 or not parts[place].isdigit()):
                 rest = tuple(parts[:place] + (parts[place:][1:]))
                 groups.setdefault(rest, {}).setdefault(parts[place], number)
         shared = [words for words in groups.values() if len(words) > 1]
         found = {word for words in shared for word in words}
-        if sum(map(len, shared)) >= len(stems) / 2 and 2 <= len(found) <= 10 and not found <= _KINDS:
+        if sum(map(len, shared)) < len(stems) / 2 or not 2 <= len(found) <= 10:
+            continue
+        counted = len(shared) > 2 and (all(map(str.isdigit, found)) or found <= {"a", "b", "c", "d", "e"})
+        if counted or not (found <= KINDS or any(map(str.isdigit, found))):
             first = list(shared[0].values())
             return first[0], first[1]
     return None

@@ -15,6 +15,7 @@ from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.progress import SilentWatcher, Watcher
 from traitlens.study.accounts import ImportAccount, write_account
 from traitlens.study.checking import FEWEST_IDENTITIES
+from traitlens.study.describing import describe_mapping
 from traitlens.study.formats import read_cells
 from traitlens.study.gathering import (
     SOURCE,
@@ -26,7 +27,6 @@ from traitlens.study.gathering import (
     leave_out_cells,
     make_account,
 )
-from traitlens.study.guessing import describe_mapping
 from traitlens.study.identifiers import find_spellings, normal_identifier, normal_text
 from traitlens.study.identities import guess_identities, name_identities
 from traitlens.study.layouts import COLUMN, WORDS, data_rows
@@ -35,9 +35,10 @@ from traitlens.study.new_study import copy_images, new_study, settings_text, wri
 from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.settings_file import to_toml
-from traitlens.study.sources import Source, guess_files_are, guess_sources, read_sources
+from traitlens.study.sources import Source, find_alike, guess_files_are, guess_sources, read_sources
 from traitlens.study.tables import numbers, read_table
 from traitlens.study.toml_file import read_toml
+from traitlens.study.vocabulary import is_trait_name
 
 MAPPING_FILE = "mapping.toml"
 """Name of the mapping in a study's folder."""
@@ -193,7 +194,8 @@ def import_table(
                 raise StudyError(_at_origin(error.problems, table, sources)) from None
     except StudyError:
         watcher.say("The table was understood so:")
-        for line in describe_mapping(mapping).splitlines():
+        read = [f"{source.place}: {note}" for source in sources for note in source.sheet.notes]
+        for line in [*describe_mapping(mapping).splitlines(), *read[:8]]:
             watcher.say(f"  {line}")
         raise
     return ImportedTable(study, mapping, account)
@@ -423,16 +425,24 @@ def _complete(
     if sheets or mapping.sheets:
         changes["sheets"] = sheets or mapping.sheets
     if mapping.files_are is None:
-        changes["files_are"] = guess_files_are(sources, mapping)
+        changes["files_are"], sure = guess_files_are(sources, mapping)
         if changes["files_are"] is not None:
             tables = f"{len(sources)} {'sheets' if sheets else 'files'}"
             each = "parts of one table" if changes["files_are"] == "parts" else changes["files_are"]
             what = f"the {tables} are {each}: {', '.join(source.label for source in sources[:8])}"
             option = "say --files-are traits, groups, raters or parts"
-            plain = changes["files_are"] == "traits" and any(source.is_plainly_named for source in sources)
             if sheets:
                 option += ", or --sheet NAME for those to read"
-            notes.decisions.append(Decision(what, option, "they are taken so" if sheets and plain else ""))
+            notes.decisions.append(Decision(what, option, "" if sure else "they are taken so"))
+    alike = find_alike(sources)
+    if alike:
+        what = f"{' and '.join(alike)} hold the same cells"
+        notes.decisions.append(Decision(what, "name one of them only", "both are taken"))
+    if _may_be_raters(mapping, chosen):
+        named = ", ".join(mapping.spread[:8])
+        what = f"no column names the raters, and {named} are taken for traits with mean ratings"
+        option = "say --columns raters or --columns traits"
+        notes.decisions.append(Decision(what, option, "they are taken so"))
     if mapping.by_number and not chosen.get("by_number"):
         loops = mapping.pattern is not None
         what = "images are matched by the numbers in their names alone"
@@ -452,6 +462,14 @@ def _complete(
     return mapping.model_copy(update=changes)
 
 
+def _may_be_raters(mapping: RatingsSettings, chosen: Mapping[str, object]) -> bool:
+    """Return whether columns taken for traits may be raters who are called by names."""
+    wide = mapping.layout == "wide" and mapping.columns == "traits"
+    told = mapping.rater or mapping.files_are == "raters" or {"columns", "spread", "files_are"} & set(chosen)
+    traits = sum(map(is_trait_name, mapping.spread))
+    return wide and not told and len(mapping.spread) > 1 and traits <= len(mapping.spread) / 2
+
+
 def _find_identities(
     table: pd.DataFrame, mapping: RatingsSettings, notes: Notes
 ) -> tuple[dict[str, str], RatingsSettings]:
@@ -463,7 +481,9 @@ def _find_identities(
         for several in find_spellings(identities.values()).values():
             told = " and ".join(map(repr, several))
             notes.problems.append(
-                Problem(f"identities {told} differ in upper and lower case only", "write one way")
+                Problem(
+                    f"identities {told} differ in upper and lower case or leading zeros only", "write one way"
+                )
             )
         return identities, mapping
     way, doubt = guess_identities(used)

@@ -1,4 +1,4 @@
-"""Image names in tables matched to image files, and how each was matched."""
+"""Match the names of images in tables to image files, and record how each was matched."""
 
 import re
 import unicodedata
@@ -13,6 +13,7 @@ import pandas as pd
 from traitlens.columns import IMAGE
 from traitlens.problems import Problem, nearest
 from traitlens.study.tables import MOST_LINES
+from traitlens.study.vocabulary import CONDITIONS, name_words
 
 EXACT, PART, SPELLING, NUMBER = "exact", "without folder or extension", "spelling", "number"
 """How a name may be matched: as written, without folder or extension, by letters and numbers only (upper and
@@ -149,16 +150,17 @@ class ImageNames:
         stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
         if found := self._written.get(path.as_posix()):
             return found, EXACT
+        folders = _conditions(path.parent)
         for part in (path.as_posix(), path.name, stem):
             if found := self._parts.get(part):
-                return found, PART
+                return {file for file in found if _agree(folders, file)}, PART
         for part in (path.as_posix(), path.name, stem):
             runs = _runs(part)
             # R writes X before names that begin with a digit.
             without_x = runs[1:] if runs[:1] == ("x",) and len(runs) > 1 else ()
             for spelling in (runs, without_x):
                 if spelling and (found := self._spelled.get(spelling)):
-                    return found, SPELLING
+                    return {file for file in found if _agree(folders, file)}, SPELLING
         number = split_number(stem)[1]
         if by_number and number and (found := self._numbered.get(number)):
             return found, NUMBER
@@ -187,6 +189,32 @@ class ImageNames:
         if any(not number for _, number in forms) or len(prefixes) != 1 or len(self._prefixes) != 1:
             return False
         return "" in prefixes or "" in self._prefixes or prefixes == self._prefixes
+
+
+def find_shared(written: Sequence[str], names: ImageNames, by_number: bool) -> dict[str, list[str]]:
+    """Find images that names in several folders mean, such as happy/01.jpg and sad/01.jpg.
+
+    Parameters
+    ----------
+    written : sequence of str
+        The different names of a table.
+    names : ImageNames
+        The images.
+    by_number : bool
+        Whether numbers were allowed to decide.
+
+    Returns
+    -------
+    dict of str to list of str
+        Image -> one name of each folder, where there are several.
+    """
+    meant: dict[str, dict[str, str]] = {}
+    for name in written:
+        found = names.find(name, by_number)
+        folder = PurePosixPath(_normal(_source_of(name))).parent.name
+        if len(found) == 1 and folder:
+            meant.setdefault(next(iter(found)), {}).setdefault(folder, name)
+    return {image: list(several.values()) for image, several in meant.items() if len(several) > 1}
 
 
 def count_ways(
@@ -230,6 +258,17 @@ def _source_of(name: str) -> str:
     if "<" in name and (source := _SOURCE.search(name)):
         return next(part for part in source.groups() if part is not None)
     return name
+
+
+def _conditions(folder: PurePosixPath) -> set[str]:
+    """Return the words of a folder that distinguish pictures of one person, such as happy."""
+    return {word for part in folder.parts for word in name_words(part)} & CONDITIONS
+
+
+def _agree(conditions: set[str], file: str) -> bool:
+    """Return whether a file does not lie in a folder of another condition than a name says."""
+    there = _conditions(PurePosixPath(_normal(file)).parent)
+    return not conditions or not there or bool(conditions & there)
 
 
 def _normal(name: str) -> str:

@@ -1,4 +1,4 @@
-"""MATLAB files as tables: variables, structs, and matrices whose rows and columns other variables name."""
+"""Read MATLAB files as tables: variables, structs, and matrices with variables that name rows and columns."""
 
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,13 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
             used.add(names[0])
             headings = [as_text(cell) for cell in vectors[names[0]]]
             notes.append(f"{names[0]} names the columns of {name}")
-        columns |= {heading: value[:, number] for number, heading in enumerate(headings)}
-        if len(columns) != len(set(columns)) or len(set(headings)) != len(headings):
+        if len(set(headings)) != len(headings):
             raise StudyError(Problem(f"{names[0] if names else name} names columns twice", "", path.name))
+        if shared := set(headings) & set(columns):
+            what = f"several matrices have the same columns ({', '.join(sorted(shared)[:3])} ...)"
+            advice = "save each matrix with its names in a file of its own, and import the files together"
+            raise StudyError(Problem(what, advice, path.name))
+        columns |= {heading: value[:, number] for number, heading in enumerate(headings)}
     left = {name: cells for name, cells in vectors.items() if name not in used}
     wrong = [name for name, cells in left.items() if len(cells) not in (rows, 1)]
     if wrong:

@@ -3,22 +3,27 @@
 import numpy as np
 import pandas as pd
 
-CODES = frozenset(
-    (-1, -2, -7, -8, -9, -77, -88, -97, -98, -99, -999, -9999, 77, 88, 97, 98, 99, 888, 998, 999, 9999)
-)
+_NEGATIVE = (1, 2, 7, 8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 999, 9999)
+_POSITIVE = (66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9998, 9999)
+
+CODES = frozenset((*(-code for code in _NEGATIVE), *_POSITIVE))
 """Numbers by which survey software and people write that there is no answer."""
+
+_RARE = 0.05
+"""Share of the ratings below which a value is rare."""
 
 
 def find_far_values(ratings: pd.Series) -> dict[float, int]:
-    """Find values that are farther from all others than these are from one another.
+    """Find values that are farther from all others than these are from one another, and likely codes.
 
-    A value counts as far where it belongs to a third of the ratings at most, beyond a gap that is wider than
-    the range of the rest. A single negative number that is a usual code is far from ratings above 0.
+    A value is far where it belongs to a third of the ratings at most, beyond a gap that is wider than the
+    range of the rest. Numbers that are common codes count however often they occur, and so do negative ones
+    below a scale without negative values.
 
     Parameters
     ----------
     ratings : Series of float
-        The ratings.
+        The ratings of one trait.
 
     Returns
     -------
@@ -31,11 +36,11 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
     {-99.0: 1, 55.0: 1}
     """
     counts = ratings.dropna().astype(float).value_counts().sort_index()
+    codes = _find_codes(counts)
+    counts = counts[~counts.index.isin(codes)]
     values, numbers = counts.index.to_numpy(float), counts.to_numpy()
     total, low, high = int(numbers.sum()), 0, len(values)
-    if total < 10:
-        return {}
-    while high - low > 2:
+    while total >= 10 and high - low > 2:
         gaps = np.diff(values[low:high])
         place = int(np.argmax(gaps))
         left, right = slice(low, low + place + 1), slice(low + place + 1, high)
@@ -46,10 +51,35 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
             break
         low, high = rest.start, rest.stop
     far = {float(values[place]): int(numbers[place]) for place in (*range(low), *range(high, len(values)))}
-    negative = [place for place in range(low, high) if values[place] < 0]
-    if len(negative) == 1 and values[negative[0]] in CODES and 0 not in values and high - low > 2:
-        far[float(values[negative[0]])] = int(numbers[negative[0]])
-    return far
+    return dict(sorted((codes | far).items()))
+
+
+def _find_codes(counts: pd.Series) -> dict[float, int]:
+    """Find the common codes outside of the scale that the other values span."""
+    values = counts.index.to_numpy(float)
+    others = np.array([value for value in values if value not in CODES])
+    if len(others) < 2:
+        return {}
+    lowest, highest = others.min(), others.max()
+    plain = counts[(values < 0) | ~np.isin(values, list(CODES))]
+    found = {}
+    for value in values[np.isin(values, list(CODES))]:
+        gap = max(value - highest, lowest - value)
+        if value < 0 and _may_be_negative(plain):
+            continue
+        if gap > highest - lowest or (value < 0 and lowest >= 0):
+            found[float(value)] = int(counts[value])
+    return found
+
+
+def _may_be_negative(counts: pd.Series) -> bool:
+    """Return whether a scale with negative values explains them: from -2 to 2, say, not from -9 to 7."""
+    deepest, highest = -counts.index.min(), counts.index.max()
+    if highest > 10:
+        return False
+    mirrored = highest <= deepest if 0 in counts.index else highest == deepest
+    rare = counts[counts.index < 0].sum() < _RARE * counts.sum() < counts[highest]
+    return bool(mirrored and not rare)
 
 
 def is_code(value: float) -> bool:

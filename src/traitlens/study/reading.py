@@ -411,7 +411,8 @@ def read_images(
         table[IDENTITY][table[IDENTITY] == ""], "is empty", "name who is shown", path.name, IDENTITY
     )
     for several in find_spellings(table[IDENTITY]).values():
-        what = f"identities {' and '.join(map(repr, several))} differ in upper and lower case only"
+        told = " and ".join(map(repr, several))
+        what = f"identities {told} differ in upper and lower case or leading zeros only"
         problems.append(Problem(what, "write each in one way", path.name, column=IDENTITY))
     if problems:
         return None, problems

@@ -2,39 +2,23 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from traitlens.columns import GROUP, RATER
 from traitlens.problems import Problem, StudyError
 from traitlens.study.accounts import LeftOut
+from traitlens.study.dividing import divide_columns
 from traitlens.study.formats import apply_labels, read_sheets
-from traitlens.study.guessing import divide_columns, guess_mapping
+from traitlens.study.guessing import guess_mapping
 from traitlens.study.identifiers import normal_text
 from traitlens.study.layouts import WORDS
 from traitlens.study.matching import ImageNames
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.text_files import Sheet
-
-GROUP_WORDS = frozenset(
-    str.split(
-        "group groups autistic autism asd asc td nt neurotypical nonautistic control controls patient "
-        "patients clinical healthy adhd schizophrenia male female males females men women man woman young "
-        "old younger older adults children students experts novices"
-    )
-)
-"""Words in the names of files and sheets that denote groups of raters, not traits."""
-
-
-PLAIN_WORDS = frozenset(
-    str.split(
-        "data daten sheet tabelle table tab feuil feuille hoja blad foglio more other new old raw clean "
-        "cleaned copy final export ratings rating results responses antworten backup test pilot part version "
-        "v v1 v2 main all export1 wave session day"
-    )
-)
-"""Words in the names of sheets that denote no trait."""
+from traitlens.study.vocabulary import GROUP_WORDS, PLAIN_WORDS, is_trait_name, name_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +43,6 @@ class Source:
     def label(self) -> str:
         """What the source is called: its sheet where there are several, else its file."""
         return normal_text(self.sheet.name if self.several_sheets else Path(self.file).stem)
-
-    @property
-    def is_plainly_named(self) -> bool:
-        """Whether the name says nothing of what the table is about."""
-        words = re.findall(r"[^\W\d_]+", self.label.casefold())
-        return not words or bool(PLAIN_WORDS & set(words))
 
     @property
     def place(self) -> str:
@@ -200,8 +178,34 @@ def guess_sources(
             left_out.append(LeftOut("sheet", source.sheet.name, why, file=source.file))
     other = {entry.name for entry in left_out if entry.file == first.file}
     guesses = [one for one in guesses if one[0].file != first.file or one[0].sheet.name not in other]
+    guesses = [guesses[0], *(_rename_columns(*one, *guesses[0]) for one in guesses[1:])]
     kept = [source for source, _ in guesses]
     return kept, left_out, _unite(guesses, ImageNames(images))
+
+
+def _rename_columns(
+    source: Source, guess: RatingsSettings, first: Source, mapping: RatingsSettings
+) -> tuple[Source, RatingsSettings]:
+    """Rename the columns of a table as the first one has them, where both hold the same."""
+    renamed = {}
+    for word in WORDS:
+        wanted, found = getattr(mapping, word), getattr(guess, word)
+        if (wanted is None) != (found is None) and word in (RATER, GROUP):
+            without, having = (source, first) if found is None else (first, source)
+            what = f"names no {word}s, but {having.place} does (column {wanted or found!r})"
+            raise StudyError(Problem(what, "add the column, or import the tables one by one", without.place))
+        if wanted is not None and found is not None and wanted != found and wanted not in source.sheet.cells:
+            renamed[found] = wanted
+    if not renamed:
+        return source, guess
+    sheet = replace(
+        source.sheet,
+        cells=source.sheet.cells.rename(columns=renamed),
+        labels={renamed.get(name, name): codes for name, codes in source.sheet.labels.items()},
+        notes=(*source.sheet.notes, *(f"column {old!r} is called {new!r}" for old, new in renamed.items())),
+    )
+    words = {word: renamed[found] for word in WORDS if (found := getattr(guess, word)) in renamed}
+    return replace(source, sheet=sheet), guess.model_copy(update=words)
 
 
 def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames) -> RatingsSettings:
@@ -234,7 +238,7 @@ def _form(mapping: RatingsSettings) -> str:
     return "a row for each judgement" if mapping.layout == "long" else f"columns of {mapping.columns}"
 
 
-def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> str | None:
+def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tuple[str | None, bool]:
     """Guess what each of several tables holds: a trait, a group, a rater or a part.
 
     Parameters
@@ -246,14 +250,16 @@ def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> str 
 
     Returns
     -------
-    str or None
+    files_are : str or None
         "traits", "groups", "raters" or "parts"; None for one table.
+    sure : bool
+        Whether the columns or names of the tables leave no doubt.
     """
     if len(sources) < 2:
-        return None
+        return None, True
     columns = {word: getattr(mapping, word) or word for word in WORDS}
     there = {word: all(columns[word] in source.sheet.cells for source in sources) for word in WORDS}
-    tells_trait = (
+    tells_trait = bool(
         there["trait"]
         or mapping.trait_name
         or mapping.pattern
@@ -261,17 +267,52 @@ def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> str 
     )
     tells_rater = there["rater"] or (mapping.layout == "wide" and mapping.columns == "raters")
     labels = [source.label for source in sources]
-    words = [set(re.findall(r"[^\W\d_]+", label.casefold())) for label in labels]
-    if all(one & GROUP_WORDS for one in words) and not there["group"] and not mapping.group_pattern:
-        return "groups"
+    of_groups = all(GROUP_WORDS & set(name_words(label)) for label in labels)
+    of_traits = all(is_trait_name(label) for label in labels)
+    if of_groups and not there["group"] and not mapping.group_pattern:
+        return "groups", not of_traits or tells_trait
     numbered = [re.sub(r"\d+", "#", label) for label in labels]
     alike = len(set(numbered)) == 1 and "#" in numbered[0]
     if mapping.columns == "images" and mapping.layout == "wide" and not there["rater"]:
-        return "parts" if tells_trait or alike else "traits"
+        parts = tells_trait or alike
+        return ("parts", True) if parts else ("traits", of_traits)
     if not tells_rater and alike:
-        return "raters"
+        return "raters", True
     if there["rater"]:
         people = [set(source.sheet.cells[columns["rater"]]) - {""} for source in sources]
         if all(len(one) == 1 for one in people) and len(set.union(*people)) > 1:
-            return "parts"
-    return "parts" if tells_trait or alike else "traits"
+            return "parts", True
+    if tells_trait:
+        plain = all(PLAIN_WORDS & set(name_words(label)) or alike for label in labels)
+        return "parts", tells_rater and (there["group"] or plain)
+    if alike:
+        return "parts", True
+    # Names that are neither of groups nor of traits may be those of people.
+    return "traits", of_traits and not any(_is_copy(label) for label in labels)
+
+
+def _is_copy(label: str) -> bool:
+    """Return whether a name says that the table is another state of one: a copy, an old or a new one."""
+    return bool({"copy", "kopie", "copie", "copia", "old", "new", "backup", "final"} & set(name_words(label)))
+
+
+def find_alike(sources: Sequence[Source]) -> list[str]:
+    """Find two tables that hold the same cells.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The tables.
+
+    Returns
+    -------
+    list of str
+        Places of the first two, or nothing.
+    """
+    seen: dict[int, Source] = {}
+    for source in sources:
+        content = hash(tuple(pd.util.hash_pandas_object(source.sheet.cells, index=False)))
+        other = seen.setdefault(content, source)
+        if other is not source and other.sheet.cells.equals(source.sheet.cells):
+            return [other.place, source.place]
+    return []

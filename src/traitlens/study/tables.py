@@ -1,6 +1,7 @@
 """Tables read from disk as text and checked, so that every message can name file, row and column."""
 
 import csv
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from pandas.api.types import union_categoricals
 from traitlens.problems import Problem, StudyError
 from traitlens.spreadsheets import unprotect
 from traitlens.study.unpacked import check_parquet
+
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""A number whose comma may mark thousands or decimals."""
 
 MOST_LINES = 20
 """How many faults of one kind are listed before they are only counted."""
@@ -210,6 +214,9 @@ def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) 
 def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Turn text into numbers; a decimal comma counts as a point.
 
+    Cells such as "1,500" are refused where whole numbers from 100 on stand beside them, and none with another
+    comma: the comma may then mark thousands.
+
     Parameters
     ----------
     values : Series of str or numbers
@@ -236,6 +243,12 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     empty = values.isna() | text.str.upper().isin(NO_VALUE)
     parsed = pd.to_numeric(text.str.replace(",", "."), errors="coerce").astype(float)
     parsed = parsed.where(np.isfinite(parsed))
+    with_comma = text.str.contains(",", regex=False)
+    if with_comma.any():
+        thousands = text.str.fullmatch(THOUSANDS)
+        hundreds = text.str.fullmatch(r"[+-]?[1-9]\d{2,}")
+        if hundreds.any() and bool(thousands[with_comma & ~empty].all()):
+            parsed = parsed.mask(thousands)
     return parsed, text.where(parsed.isna() & ~empty)
 
 

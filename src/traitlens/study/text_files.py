@@ -338,7 +338,7 @@ def find_separator(lines: Sequence[str]) -> str:
     Returns
     -------
     str
-        Comma, semicolon, tab or bar.
+        Comma, semicolon, tab or bar; a space where none of these occurs equally often in all lines.
 
     Examples
     --------
@@ -353,4 +353,9 @@ def find_separator(lines: Sequence[str]) -> str:
         number, lines_with = max(counts.items(), key=lambda item: (item[0] > 0, item[1], item[0]))
         return number > 0, lines_with / max(len(bare), 1), number
 
-    return max("\t;|,", key=fitness)
+    best = max("\t;|,", key=fitness)
+    words = [len(re.sub(r'"[^"]*"', "word", line).split()) for line in lines if line.strip()]
+    # R's write.table divides by spaces and gives the row names no heading: the first line has a word less.
+    spaced = len(words) > 2 and len(set(words[1:])) == 1 and words[1] > 2 and words[1] - words[0] in (0, 1)
+    divided = {line.count(best) for line in bare[1:]}
+    return " " if spaced and (len(divided) > 1 or divided == {0}) else best
