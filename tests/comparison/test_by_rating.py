@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pingouin
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
@@ -51,6 +52,17 @@ def test_means_agree_with_scipy(rng):
         assert_allclose(row["estimate"], levels["a"].mean() - levels["b"].mean(), rtol=1e-9)
     assert (table["p_corrected"] <= 0.01).all()
     assert (table["crossed_se"] > 0).all()
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.9])
+def test_equivalence_is_that_of_two_one_sided_tests(rng, margin):
+    ratings = simulate(rng, level=0.1)
+    table = compare_means(ratings, margin=margin, permutations=19)
+    for row in table.to_dict("records"):
+        levels = ratings[ratings["trait"] == row["trait"]].groupby(["group", "rater"])["rating"].mean()
+        expected = pingouin.tost(levels["a"], levels["b"], bound=margin, correction=True)
+        assert_allclose(row["equivalence_p"], expected["pval"].iloc[0], rtol=1e-6)
+    assert "equivalence_p" not in compare_means(ratings, permutations=19)
 
 
 def test_crossed_errors_are_those_of_the_mixed_model(rng):

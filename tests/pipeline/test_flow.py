@@ -243,6 +243,10 @@ CHANGES = {
         {"compare_pixels", "answers", "report"},
     ),
     "comparison.cues": (setting(("pixels = 16", "pixels = 16\ncues = false")), {"report"}),
+    "comparison.margin": (
+        setting(("pixels = 16", "pixels = 16\nmargin = 0.5")),
+        {"compare_ratings", "answers", "report"},
+    ),
     "comparison.reference": (
         setting(("pixels = 16", 'pixels = 16\nreference = "autistic"')),
         {"agreement", "compare_ratings", "answers", "report"},

@@ -78,6 +78,7 @@ def compare_means(
     groups: tuple[str, str] | None = None,
     within: Sequence[str] = (),
     covariates: Sequence[str] = (),
+    margin: float | None = None,
     permutations: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -94,6 +95,8 @@ def compare_means(
         equal values, and labels are permuted among these.
     covariates : sequence of str, default ()
         Columns with a number for each rater, such as age, that levels are adjusted for.
+    margin : float, optional
+        Smallest difference that matters, in rating points, for the equivalence test.
     permutations : int, default 10000
         Number of permutations; all labellings where there are fewer.
     seed : int, default 0
@@ -106,7 +109,8 @@ def compare_means(
         ci_high, statistic (t with unequal variances over raters), df, p (permutation), p_corrected
         (family-wise over traits), detectable (see `traitlens.comparison.rater_tests.compare_cells`),
         cohens_d with cohens_d_low and cohens_d_high (Hedges' correction), n_1, n_2, n_permutations,
-        smallest_p; and, generalising to such images too: crossed_se, crossed_df, crossed_low, crossed_high,
+        smallest_p; with a margin, margin and equivalence_p (two one-sided tests, Schuirmann 1987: small where
+        the difference lies within plus and minus the margin); and, generalising to such images too: crossed_se, crossed_df, crossed_low, crossed_high,
         crossed_p.
 
     Notes
@@ -134,6 +138,9 @@ def compare_means(
             )
         ]
         table = pd.concat([table, pd.DataFrame(described)], axis=1)
+        if margin is not None:
+            inside = (margin - table["estimate"].abs()) / table["standard_error"]
+            table["margin"], table["equivalence_p"] = margin, stats.t.sf(inside, table["df"])
         tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
     columns = ["group_1", "group_2", TRAIT]
     found = pd.concat(tables, ignore_index=True)

@@ -29,7 +29,7 @@ HEADINGS = {
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
     "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
     "p_anew": "p (cues learnt anew)", "crossed_p": "p, raters and images",
-    "detectable": "Found with 80% power", "expected": "Due to numbers",
+    "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Due to numbers",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
     "statistic": "Statistic", "p": "p",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
@@ -94,7 +94,7 @@ COMPARISONS = {
         "raters of these images. The interval and p over raters and images are for other "
         "images of this kind, too.",
         (PAIR, TRAIT),
-        ("mean_1", "mean_2", *_TEST, "detectable", "cohens_d", CROSSED, "crossed_p"),
+        ("mean_1", "mean_2", *_TEST, "detectable", "equivalence_p", "cohens_d", CROSSED, "crossed_p"),
     ),
     "reliability": Known(
         "ratings",

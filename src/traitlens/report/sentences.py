@@ -247,4 +247,10 @@ def _say_limits(table: pd.DataFrame, question: Question, alpha: float) -> str:
         sizes = [question.size(value) for value in (table["detectable"].min(), table["detectable"].max())]
         between = sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]} to {sizes[1]} (depending on the trait)"
         text += f" With 80% power, {between} would have been found."
+    if "equivalence_p" in table and table["equivalence_p"].notna().any():
+        within = int((table["equivalence_p"] <= alpha).sum())
+        text += (
+            f" Differences of {decimal(table['margin'].iloc[0])} points or more are ruled out for {within} of "
+            f"{len(table)} {question.unit} (largest {p_value(table['equivalence_p'].max())}, not corrected)."
+        )
     return text

@@ -172,6 +172,10 @@ class ComparisonSettings(_Section):
         among raters with equal values.
     covariates : tuple of str
         Columns with a number for each rater, such as age, that mean ratings are adjusted for.
+    margin : float or None
+        Smallest difference of mean ratings that matters, in rating points: where none is found, the report
+        says whether larger ones are ruled out (equivalence test). Choose it before looking, and freeze it
+        with ``traitlens plan``.
     """
 
     permutations: int = Field(5000, ge=0, le=1_000_000)
@@ -183,6 +187,7 @@ class ComparisonSettings(_Section):
     reference: str | None = None
     within: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    margin: float | None = Field(None, gt=0)
 
 
 class RatingsSettings(_Section):
