@@ -110,8 +110,8 @@ def compare_means(
         (family-wise over traits), detectable (see `traitlens.comparison.rater_tests.compare_cells`),
         cohens_d with cohens_d_low and cohens_d_high (Hedges' correction), n_1, n_2, n_permutations,
         smallest_p; with a margin, margin and equivalence_p (two one-sided tests, Schuirmann 1987: small where
-        the difference lies within plus and minus the margin); and, generalising to such images too: crossed_se, crossed_df, crossed_low, crossed_high,
-        crossed_p.
+        the difference lies within plus and minus the margin); and, generalising to such images too:
+        crossed_se, crossed_df, crossed_low, crossed_high, crossed_p.
 
     Notes
     -----

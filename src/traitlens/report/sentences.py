@@ -249,8 +249,9 @@ def _say_limits(table: pd.DataFrame, question: Question, alpha: float) -> str:
         text += f" With 80% power, {between} would have been found."
     if "equivalence_p" in table and table["equivalence_p"].notna().any():
         within = int((table["equivalence_p"] <= alpha).sum())
+        largest = p_value(table["equivalence_p"].max())
         text += (
-            f" Differences of {decimal(table['margin'].iloc[0])} points or more are ruled out for {within} of "
-            f"{len(table)} {question.unit} (largest {p_value(table['equivalence_p'].max())}, not corrected)."
+            f" Differences of {decimal(table['margin'].iloc[0])} points or more are ruled out for {within} "
+            f"of {len(table)} {question.unit} (largest {largest}, not corrected)."
         )
     return text
