@@ -1,8 +1,8 @@
-"""From face images and ratings to maps of what carried the impressions, compared between groups.
+"""Explain impressions of faces by the pixels that carried them, and compare groups of raters.
 
 Predictions are impressions that raters would form, never facts about the person shown.
 
-The public verbs are loaded when they are first used, so that importing the package is quick:
+Public functions are imported on first use, so that importing the package is fast:
 
 >>> import traitlens as tl
 >>> study = tl.Study.load("mystudy")  # doctest: +SKIP

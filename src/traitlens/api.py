@@ -1,4 +1,4 @@
-"""The public face of the flow: run a study, or take it a step further in a notebook."""
+"""Functions for notebooks: run a whole study, or fit, explain, compare and report step by step."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -113,7 +113,7 @@ class Run:
         self.make("answers")
 
     def report(self) -> Path:
-        """Make everything, the report last.
+        """Make all stages, ending with the report.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class Run:
 
     @property
     def features(self) -> "dict[FeatureSpace, np.ndarray]":
-        """What the readouts read of each image, (image, channel, row, column) by feature space."""
+        """Features of each image, (image, channel, row, column) by feature space."""
         from traitlens.features.extraction import split_spaces
 
         spaces, shapes = list(self.context.spaces), self.context.backbone_facts.shapes
@@ -197,7 +197,7 @@ def run(
     protocol: str = "default",
     keep_maps: str | None = None,
 ) -> Run:
-    """Take a study from its folder to a report.
+    """Run all stages of a study, from its folder to the report.
 
     Parameters
     ----------
@@ -212,7 +212,7 @@ def run(
     protocol : str, default "default"
         "cao2023" for the readout of Cao et al. (2023), whose results have a folder of their own.
     keep_maps : {"all", "sample", "none"} or None
-        Of which images the maps are written; as `study.toml` says where None.
+        Images whose maps are written; as in `study.toml` where None.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def run(
     Raises
     ------
     TraitlensError
-        If the study has faults, the weights cannot be had, or memory or disk will not do.
+        If the study has faults, the weights cannot be loaded, or memory or disk do not suffice.
     """
     study, problems = check_tables(Path(folder))
     if problems or study is None:
@@ -409,7 +409,7 @@ def write_report(
     from traitlens.report.page import write_report as write_page
 
     if compare(models, maps, study).keys() != difference.keys():
-        raise TraitlensError("this comparison is of other models; compare these models again")
+        raise TraitlensError("this comparison was made with other models; compare these models again")
     models.report()
     return write_page(models.results, Path(out))
 
@@ -427,4 +427,4 @@ def _own_maps(models: Run, maps: xr.Dataset) -> None:
     """Refuse maps that are not of these models' images, groups and traits."""
     own = MAPS.read(models.results)
     if any(list(own[name].values) != list(maps[name].values) for name in ("group", "trait", "image")):
-        raise TraitlensError("these maps are of other images, groups or traits; explain these models again")
+        raise TraitlensError("these maps have other images, groups or traits; explain these models again")

@@ -1,7 +1,7 @@
-"""Labelled arrays on disk: an xarray Dataset in zarr, written image by image, read when used.
+"""Labelled arrays on disk: an xarray Dataset in zarr, written image by image and read lazily.
 
-The store is zarr format 2 with text coordinates as objects, which every reader of zarr opens without a
-warning. Variables with rows and columns are chunked by image.
+The store has zarr format 2 with text coordinates as objects, which every zarr reader opens without a warning.
+Variables with rows and columns are chunked by image.
 """
 
 import json
@@ -32,12 +32,12 @@ def write_arrays(
     blocks: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]] = (),
     scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Write a dataset, its large variables block by block, so that memory holds one block only.
+    """Write a dataset; large variables are written block by block to bound memory.
 
     Parameters
     ----------
     path : Path
-        The store; must not be there yet.
+        The store; must not exist.
     dataset : Dataset
         Coordinates and small variables; those with a dimension image are filled by the blocks too.
     large : mapping of str to (dimensions, type)
@@ -46,7 +46,7 @@ def write_arrays(
         Positions of a block's images, and its arrays by name of variable, in the order of the variable's
         dimensions.
     scales : mapping of str to float
-        What the blocks' values of a large variable are divided by already; readers multiply by it.
+        Factors by which the blocks' values of large variables have been divided; readers multiply by them.
 
     Examples
     --------
@@ -70,8 +70,8 @@ def write_arrays(
     for name, (dims, kind) in (large or {}).items():
         shape = tuple(dataset.sizes[dim] for dim in dims)
         chunks = tuple(1 if dim == IMAGE else n for dim, n in zip(dims, shape, strict=True))
-        # 0 would be read as missing; and beside a value for missing ones, xarray would compute scaled values
-        # in the precision of the store.
+        # With a fill value, 0 would be read as missing, and xarray would compute scaled values in the
+        # precision of the store.
         scaled = name in (scales or {})
         empty: Any = np.nan if np.dtype(kind).kind == "f" and not scaled else None
         array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
@@ -108,7 +108,7 @@ def open_arrays(path: Path) -> xr.Dataset:
 
 
 def check_metadata(path: Path) -> None:
-    """Check that opening a store runs no code and allocates no more than a chunk should hold.
+    """Check that opening a store runs no code and allocates no more than a chunk.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def check_metadata(path: Path) -> None:
             raise ValueError("it is nested too deeply")
         entries = json.loads(text)["metadata"]
         faults = [
-            Problem(fault, "do not use this folder; have its author make it again", f"{path}, {key}")
+            Problem(fault, "do not use this folder; ask its author for a new one", f"{path}, {key}")
             for key, value in entries.items()
             if key.rpartition("/")[2] not in (".zattrs", ".zgroup") and (fault := _find_fault(value))
         ]
@@ -143,7 +143,7 @@ def _depth(text: str) -> int:
 
 
 def _find_fault(array: Mapping[str, Any]) -> str:
-    """Return what an array's metadata ask for that no store of ours has; empty if nothing."""
+    """Return what is not allowed in an array's metadata, or an empty string."""
     codecs = [array["compressor"], *(array["filters"] or ())]
     for codec in codecs:
         if codec is not None and codec["id"] not in CODECS:
@@ -161,7 +161,7 @@ def _find_fault(array: Mapping[str, Any]) -> str:
 
 
 def map_coordinates(size: int) -> dict[str, np.ndarray]:
-    """Give the coordinates of a square image's pixels: their centres.
+    """Return the coordinates of a square image's pixel centres.
 
     Returns
     -------

@@ -1,11 +1,11 @@
-"""The field's words, once: names of columns and of array dimensions.
+"""Names of table columns and array dimensions.
 
-Every table and array of traitlens uses these names and no synonyms.
+All tables and arrays use these names and no synonyms.
 """
 
 from typing import Final
 
-# Who and what
+# Study
 IMAGE: Final = "image"
 IDENTITY: Final = "identity"
 RATER: Final = "rater"

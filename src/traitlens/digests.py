@@ -1,4 +1,4 @@
-"""Digests of values and files: what results are kept under, the same on every machine."""
+"""Digests of values and files, which are the same on every machine."""
 
 import dataclasses
 import hashlib
@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 FEW = 1_000
-"""Texts up to which a table is digested cell by cell."""
+"""Number of texts up to which a table is digested cell by cell."""
 
 ITEMS_AT_ONCE = 100_000
-"""Texts of a table that are digested at once."""
+"""Number of texts of a table that are digested at once."""
 
 
 def digest(*values: Any) -> str:
-    """Digest values into 64 hexadecimal characters that are the same on every machine.
+    """Return the SHA-256 digest of values, the same on every machine.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def digest(*values: Any) -> str:
 
 
 def _feed(hasher: Any, value: Any) -> None:
-    """Feed one value with its type, so that 1, 1.0 and "1" differ."""
+    """Update the hash with a value and its type, so that 1, 1.0 and "1" differ."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, pd.Series):
@@ -90,7 +90,7 @@ def _feed(hasher: Any, value: Any) -> None:
 
 
 def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
-    """Feed texts by their different values and codes, which is fast; others one by one, some at a time."""
+    """Update the hash with texts as unique values and codes (fast), other values one by one."""
     if len(values) > FEW and pd.api.types.infer_dtype(values, skipna=True) == "string":
         codes, texts = pd.factorize(np.asarray(values, object))
         hasher.update(b"texts:")
@@ -104,7 +104,7 @@ def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
 
 
 def digest_file(path: Path) -> str:
-    """Digest a file's bytes.
+    """Return the SHA-256 digest of a file.
 
     Returns
     -------

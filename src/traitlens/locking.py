@@ -1,8 +1,8 @@
-"""One run at a time in a results folder.
+"""Locks that allow one run at a time in a results folder.
 
-The lock is a file that names its holder and whose time the holder renews. The lock of a process that has
-ended is taken over at once where the process can be looked up: on the same machine and in the same container.
-Elsewhere it is taken over when it was not renewed for :data:`LEASE` seconds.
+The lock is a file that names its holder, who renews its modification time. The lock of a process that has
+ended is taken over at once on the same machine and in the same container. Elsewhere it is taken over after
+:data:`LEASE` seconds without renewal.
 """
 
 import json
@@ -23,7 +23,7 @@ HEARTBEAT = 15.0
 LEASE = 300.0
 """Seconds without renewal after which a lock of another machine or container is taken over."""
 
-_held: dict[Path, int] = {}  # how often this process holds each lock
+_held: dict[Path, int] = {}  # how many times this process holds each lock
 _own: dict[Path, str] = {}  # what this process wrote into each lock that it holds
 _guard = threading.Lock()
 _renewing: threading.Thread | None = None
@@ -63,7 +63,7 @@ class Lock:
             _start_renewing()
 
     def is_held(self) -> bool:
-        """Return whether the lock still is this process's: nobody took it over or deleted it.
+        """Return whether this process still holds the lock: nobody took it over or deleted it.
 
         Returns
         -------
@@ -73,7 +73,7 @@ class Lock:
         return self._is_held and (_read(self.file) or {}).get("id") == _own.get(self.file)
 
     def release(self) -> None:
-        """Remove the lock if it still is this process's; again does nothing."""
+        """Remove the lock if this process still holds it; further calls do nothing."""
         with _guard:
             if not self._is_held:
                 return
@@ -94,13 +94,13 @@ class Lock:
 
 
 def read_lock(folder: Path) -> dict[str, Any] | None:
-    """Read who works in a folder.
+    """Return the process that holds the lock of a folder.
 
     Returns
     -------
     dict or None
-        host, process, started (as the system counts it), since (ISO time); None where nobody does, or
-        where the process has ended.
+        host, process, started (system time), since (ISO time); None if there is no lock, or its process has
+        ended.
     """
     file = Path(folder) / ".cache" / "lock"
     holder = _read(file)
@@ -116,7 +116,7 @@ def _start_renewing() -> None:
 
 
 def _renew() -> None:
-    """Renew every lock that is still this process's, while there is one."""
+    """Renew the locks of this process until it holds none."""
     while True:
         time.sleep(HEARTBEAT)
         with _guard:
@@ -129,7 +129,7 @@ def _renew() -> None:
 
 
 def _acquire(file: Path, folder: Path) -> str:
-    """Make the lock file; a link either succeeds or finds another's, also on network disks."""
+    """Create the lock file by a hard link, which is atomic also on network disks."""
     file.parent.mkdir(parents=True, exist_ok=True)
     own = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     me = {
@@ -149,7 +149,7 @@ def _acquire(file: Path, folder: Path) -> str:
             except FileExistsError:
                 holder = _read(file)
             if holder is None:
-                continue  # given back between the two looks
+                continue  # released meanwhile
             if not _is_gone(file, holder):
                 break
             _step_aside(file, holder)
@@ -159,7 +159,7 @@ def _acquire(file: Path, folder: Path) -> str:
 
 
 def _step_aside(file: Path, holder: dict[str, Any]) -> None:
-    """Remove a dead process's lock, unless a third process has just replaced it by its own."""
+    """Remove the lock of a dead process, unless a third process has just replaced it."""
     aside = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     try:
         file.rename(aside)
@@ -172,7 +172,7 @@ def _step_aside(file: Path, holder: dict[str, Any]) -> None:
 
 
 def _taken(file: Path, folder: Path) -> Problem:
-    """Say who holds the lock and what can be done."""
+    """Return the error that names the holder of the lock and what can be done."""
     holder = _read(file) or {}
     who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
     return Problem(
@@ -184,7 +184,7 @@ def _taken(file: Path, folder: Path) -> Problem:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """Read a lock file; one that cannot be understood counts as held by somebody unknown."""
+    """Read a lock file; an unreadable one counts as held by an unknown process."""
     try:
         holder = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -195,7 +195,7 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
-    """Return whether a lock's holder has ended: its number may have gone to another process."""
+    """Return whether the process that holds a lock has ended; its number may have been reused."""
     same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
     if not same or not isinstance(holder.get("process"), int):
         return _age(file) > LEASE
@@ -209,7 +209,7 @@ def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
 
 
 def _place() -> str | None:
-    """Return what tells this start of the machine, and this container, from others with the same name."""
+    """Return an identifier of this boot of the machine and of this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 (no path)
@@ -218,12 +218,12 @@ def _place() -> str | None:
 
 
 def _age(file: Path) -> float:
-    """Return the seconds since a lock was renewed, by the clock of its disk."""
+    """Return the seconds since a lock was renewed, by the file system's clock."""
     now = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     try:
         now.touch()
         return now.stat().st_mtime - file.stat().st_mtime
-    except OSError:  # given back, or a folder that cannot be written to
+    except OSError:  # released, or the folder cannot be written to
         return 0.0
     finally:
         with suppress(OSError):
@@ -231,7 +231,7 @@ def _age(file: Path) -> float:
 
 
 def _link(own: Path, file: Path) -> None:
-    """Link a file to a second name, which no other file has; some disks (exFAT) know none."""
+    """Create a hard link under an unused name; file systems without links (exFAT) get a new file."""
     try:
         os.link(own, file)
     except FileExistsError:
@@ -242,7 +242,7 @@ def _link(own: Path, file: Path) -> None:
 
 
 def _started(process: int) -> str | None:
-    """Read when a process started, where the system tells; a zombie has ended."""
+    """Return when a process started, or None if the system does not say; zombies have ended."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:

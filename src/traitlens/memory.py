@@ -1,4 +1,4 @@
-"""Memory and disk: what is free, and memory that large arrays take again and again."""
+"""Free memory and disk, and reuse of the memory of large arrays."""
 
 import ctypes
 import gc
@@ -12,26 +12,25 @@ VARIABLES = {
     "MALLOC_MMAP_THRESHOLD_": 2**28,
     "MALLOC_TRIM_THRESHOLD_": 2**29,
 }
-"""What a process that starts is told by its environment (glibc; bytes). Arrays of 2**28 bytes and more are
-still given back to the system when they go."""
+"""Environment variables for new processes (glibc; bytes). Arrays of 2**28 bytes and more are still returned
+to the system when they are freed."""
 
 _NUMBERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
 """The same settings in glibc's malloc.h."""
 
 
 def keep_memory() -> bool:
-    """Let the C library keep what large arrays leave, for the next ones, in the whole process.
+    """Let the C library reuse the memory of large arrays, in the whole process.
 
-    glibc gives pages of large arrays back to the system and takes them again at each layer of a network, and
-    the system fills them with zeros each time: an eighth of the time that features take. All threads share
-    one arena, so that what one leaves another finds; those that already have their own keep it, and would
-    lose by it. So this is for the first thread, before others work; processes that others start
-    get :data:`VARIABLES`.
+    By default glibc returns the pages of large arrays to the system and requests them again at each layer of
+    a network, and the system fills them with zeros: an eighth of the time of features. All threads share one
+    arena, so that one reuses what another freed. Threads that already have an arena keep it and would be
+    slower, so call this in the first thread, before others start. New processes get :data:`VARIABLES`.
 
     Returns
     -------
     bool
-        Whether this is the first thread, and the C library one that can be told so (glibc on Linux).
+        Whether it had an effect: in the first thread, with glibc on Linux.
 
     References
     ----------
@@ -47,7 +46,7 @@ def keep_memory() -> bool:
 
 
 def give_memory_back() -> None:
-    """Give the system what is kept of arrays and tables that are gone (of the C library's on Linux only)."""
+    """Return freed memory of arrays and tables to the system (that of the C library on Linux only)."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
@@ -55,12 +54,12 @@ def give_memory_back() -> None:
 
 
 def free_memory() -> float | None:
-    """Find how much memory is free.
+    """Return the free memory.
 
     Returns
     -------
     float or None
-        Bytes; None where the system does not tell.
+        Bytes; None if the system does not say.
     """
     found = []
     try:
@@ -68,14 +67,14 @@ def free_memory() -> float | None:
         found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         pass
-    try:  # what a container, or a job on a cluster, may take
+    try:  # limit of a container or a cluster job
         most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
         now = Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8")
         parts = dict(
             line.split()
             for line in Path("/sys/fs/cgroup/memory.stat").read_text(encoding="utf-8").splitlines()
         )
-        if most != "max":  # what files take in it is given back when asked for
+        if most != "max":  # memory of cached files is released on demand
             found.append(float(most) - float(now) + float(parts["file"]))
     except (OSError, ValueError, KeyError):
         pass
@@ -83,12 +82,12 @@ def free_memory() -> float | None:
 
 
 def free_disk(results: Path) -> float:
-    """Find how much disk is free.
+    """Return the free disk space.
 
     Parameters
     ----------
     results : Path
-        Where; need not be there yet.
+        A folder, which need not exist.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Names of files made of the names of groups, traits and images."""
+"""File names from the names of groups, traits and images."""
 
 import re
 import unicodedata
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
 )
-"""Names that Windows keeps for devices."""
+"""Names that Windows reserves for devices."""
 
 
 def file_names(names: Iterable[str], longest: int = 60) -> list[str]:
-    """Return names for files that every file system takes and tells apart.
+    """Return file names that are valid and distinct on every file system.
 
     Parameters
     ----------
     names : iterable of str
         Any texts; the same text gets the same name.
     longest : int, default 60
-        Most characters.
+        Maximum number of characters.
 
     Returns
     -------
     list of str
-        Letters, digits, "_" and "-", in the order of `names`; they differ in more than upper and lower case.
+        Letters, digits, "_" and "-", in the order of `names`; distinct also on file systems that ignore case.
 
     Examples
     --------

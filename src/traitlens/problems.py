@@ -1,8 +1,8 @@
-"""Errors and warnings in one voice: what is wrong, where, what was found, what to do.
+"""Errors and warnings: what is wrong, where, and what to do.
 
-A check collects :class:`Problem` objects and raises them together, so that a researcher mends a study
-in one go. Every error that a user can cause is a :class:`TraitlensError`; the command line prints its
-problems, one line each, and exits with code 2.
+A check collects :class:`Problem` objects and raises them together, so that a researcher can fix all of them
+at once. Every error that a user can cause is a :class:`TraitlensError`; the command line prints its problems,
+one line each, and exits with code 2.
 """
 
 import difflib
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault, told so that the reader can mend it.
+    """One fault, with what the user can do about it.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Problem:
 
 
 class TraitlensError(Exception):
-    """An error that the user can mend; carries every problem that was found."""
+    """An error that the user can fix; holds every problem found."""
 
     def __init__(self, problems: Problem | str | Sequence[Problem]):
         if isinstance(problems, str):
@@ -65,20 +65,20 @@ class StudyError(TraitlensError):
 
 
 class WeightsError(TraitlensError):
-    """The backbone's weights cannot be had or are not the right ones."""
+    """The backbone's weights are not available or not the right ones."""
 
 
 class ModelError(TraitlensError):
-    """A saved model cannot be trusted or read."""
+    """A saved model cannot be read or is not safe to use."""
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
-    """Find the choices that look most like a name.
+    """Return the choices most similar to a name.
 
     Parameters
     ----------
     count : int, default 3
-        How many to return at most.
+        Maximum number of choices.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_choice(what: str, got: str, choices: Iterable[str]) -> TraitlensError:
-    """Make the error for a name that is not among the choices.
+    """Return the error for a name that is not among the choices.
 
     Parameters
     ----------

@@ -1,29 +1,29 @@
-"""Who is told how far the work is: the terminal, a log, or nobody."""
+"""Progress of long work, shown by the terminal, a log, or not at all."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 Advance = Callable[[int], None]
-"""Told how many more steps are done."""
+"""Called with the number of further steps done."""
 
 
 class Watcher(Protocol):
-    """Who is told how far the work is."""
+    """An object that shows the progress of long work."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a stage of so many steps; the context gives a function that is told of steps done."""
+        """Begin a stage; the context returns a function to be called with the number of steps done."""
 
     def say(self, text: str) -> None:
-        """Take a line of text."""
+        """Show a line of text."""
 
 
 class SilentWatcher:
-    """A watcher that tells nobody."""
+    """A watcher that shows nothing."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:  # noqa: ARG002
-        """Pass over a stage."""
+        """Ignore a stage."""
         return nullcontext(lambda steps: None)
 
     def say(self, text: str) -> None:
-        """Pass over a line of text."""
+        """Ignore a line of text."""

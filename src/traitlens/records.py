@@ -1,4 +1,4 @@
-"""What is recorded of each stage: digests of what it read and wrote."""
+"""Records of stages: digests of their inputs and outputs."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from traitlens.storage import remove, write_json
 
 @dataclass(frozen=True)
 class Record:
-    """What a stage was made from.
+    """Digests of the inputs and outputs of a stage.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class Record:
     outputs : mapping of str to str
         Digest of each file by path.
     made : float
-        When it was finished, in seconds since 1970.
+        Time when it was finished, in seconds since 1970.
     """
 
     version: int
@@ -56,7 +56,7 @@ class Records:
         Returns
         -------
         Record or None
-            None where there is none that can be read.
+            None if it is missing or cannot be read.
         """
         try:
             found = json.loads(self._file(stage).read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ class Records:
 
 
 def digest_output(path: Path) -> str:
-    """Digest a file, or a folder with the names of all its files.
+    """Return the digest of a file, or of a folder with the names of its files.
 
     Returns
     -------
@@ -104,10 +104,10 @@ def digest_output(path: Path) -> str:
 
 
 def consistent_outputs(results: Path) -> set[str] | None:
-    """List the files of a results folder that were made from the same inputs.
+    """Return the files of a results folder that were made from the same inputs.
 
-    A record counts if each of its inputs has the digest that the newest record of that input has, and each
-    file that it read is the one that was written last.
+    A record is consistent if each input has the digest of the newest record of that input, and each file that
+    it read is the one last written.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Text that spreadsheet programs would take for formulas, and how it is kept from them."""
+"""Protection of text that spreadsheet programs would run as formulas."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def protect(table: pd.DataFrame) -> pd.DataFrame:
-    """Put an apostrophe before text that a spreadsheet program would run as a formula.
+    """Prefix an apostrophe to text that a spreadsheet program would run as a formula.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def protect(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def unprotect(table: pd.DataFrame) -> pd.DataFrame:
-    """Take the apostrophes away that :func:`protect` put.
+    """Remove the apostrophes that :func:`protect` added.
 
     Returns
     -------
@@ -48,12 +48,12 @@ def unprotect(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_number(text: str) -> bool:
-    """Return whether a spreadsheet program shows the text unchanged."""
+    """Return whether the text is a number, which spreadsheet programs show unchanged."""
     return _NUMBER.fullmatch(text) is not None
 
 
 def _change(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """Change every text and every name of a column; only columns that change are copied."""
+    """Apply a function to all text and column names; only columns that change are copied."""
     changed = table.copy(deep=False)
     for place, dtype in enumerate(table.dtypes):
         if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):

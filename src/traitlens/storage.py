@@ -1,8 +1,6 @@
-"""Results written whole and kept under digests; knows nothing of faces.
+"""Atomic writes of files, and blocks of arrays that are stored under a digest.
 
-Comes in: any folder. Goes out: files that appear whole or not at all, blocks of long work, and a ledger of
-which stage's output belongs to which inputs. A run that is killed leaves only temporary names
-(``.NAME.partial-*``), which the next run removes.
+A killed run leaves only files with temporary names (``.NAME.partial-*``), which the next run removes.
 """
 
 import errno
@@ -27,23 +25,23 @@ PARTIAL = ".partial-"
 
 _READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
 EXACT: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
-"""Options with which pandas reads the very numbers that were written."""
+"""Options with which pandas reads back exactly the numbers that were written."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Write a file or folder so that it appears whole or not at all.
+    """Write a file or folder atomically.
 
     Parameters
     ----------
     path : Path
-        Where the result shall be; what was there is replaced.
+        The file or folder, which is replaced if it exists.
 
     Yields
     ------
     Path
-        A temporary name beside the target. Make a file or a folder of that name; it is synced and
-        renamed when the block ends, and removed when the block fails.
+        A temporary path beside the target, to be created in the block; it is synced and renamed at the end,
+        or removed if the block fails.
 
     Examples
     --------
@@ -68,9 +66,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file or folder to its name, replacing what was there."""
+    """Rename a finished temporary file or folder, replacing an existing one."""
     if temporary.is_dir() and path.exists():
-        # A folder cannot be replaced in one step: the old one steps aside first.
+        # A folder cannot be replaced in one step: the old one is renamed first.
         aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
         path.rename(aside)
         temporary.rename(path)
@@ -81,7 +79,7 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file's (or, where the system can, a folder's) content to the disk."""
+    """Sync a file (or, where the system can, a folder) to the disk."""
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -97,7 +95,7 @@ def refuse_other_files(folder: Path, ours: Container[str]) -> None:
     Parameters
     ----------
     folder : Path
-        The folder that shall be replaced; may be missing.
+        The folder to be replaced; may be missing.
     ours : container of str
         Paths of the files that may be deleted, relative to the folder, with slashes.
 
@@ -120,7 +118,7 @@ def refuse_other_files(folder: Path, ours: Container[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there."""
+    """Remove a file or folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -128,7 +126,7 @@ def remove(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what a killed run left under temporary names.
+    """Remove temporary files of killed runs.
 
     Parameters
     ----------
@@ -140,26 +138,26 @@ def remove_partial(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, whole or not at all.
+    """Write a value as JSON, atomically.
 
     Parameters
     ----------
     value : any
-        What the json module can write.
+        Any value that the json module can write.
     """
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protected: bool = True) -> None:
-    """Write a table as CSV (UTF-8, comma, point), whole or not at all.
+    """Write a table as CSV (UTF-8, comma, point), atomically.
 
     Parameters
     ----------
     table : DataFrame or iterable of DataFrame
-        The table, or its parts one after the other; the index is not written.
+        The table, or an iterable of its parts; the index is not written.
     protected : bool, default True
-        Whether text is kept from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
+        Whether to protect text from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
     """
     parts = [table] if isinstance(table, pd.DataFrame) else table
     with atomic_write(path) as temporary:
@@ -174,7 +172,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The table; a name that is missing is "".
+        The table; missing names are "".
     """
     texts = dict.fromkeys(NAMES, str)
     numbers = dict.fromkeys((OBSERVED, PREDICTED), float)
@@ -185,12 +183,12 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def size_of(path: Path) -> int:
-    """Add up the bytes of a file, or of all files of a folder.
+    """Return the size of a file, or of all files of a folder.
 
     Parameters
     ----------
     path : Path
-        Which; nothing where it is missing.
+        The file or folder; 0 bytes if missing.
 
     Returns
     -------
@@ -221,7 +219,9 @@ class BlockStore:
     """
 
     def __init__(self, folder: Path, stage: str, key: str):
-        parent = Path(folder).resolve() / ".cache" / stage  # resolved: other processes may stand elsewhere
+        parent = (
+            Path(folder).resolve() / ".cache" / stage
+        )  # resolved, since other processes may have another working folder
         self.folder = parent / key[:16]
 
     def remove_others(self) -> None:
@@ -255,7 +255,7 @@ class BlockStore:
         Raises
         ------
         OSError
-            If the file is damaged; it is removed, so that another run makes it again.
+            If the file is damaged; it is removed, so that the next run computes it again.
         """
         file = self._file(number)
         try:
@@ -268,7 +268,7 @@ class BlockStore:
             ) from error
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep a block."""
+        """Write a block."""
         with atomic_write(self._file(number)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -287,7 +287,7 @@ class BlockStore:
             "fortran_order": False,
             "shape": (sum(lengths), *first.shape[1:]),
         }
-        # Written, not mapped: a disk that is full is then an error, and not the end of the process.
+        # Written, not mapped: a full disk is then an error instead of a crash.
         with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for block in range(number):

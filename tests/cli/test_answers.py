@@ -126,7 +126,7 @@ def test_doctor_fails_where_the_weights_are_wrong(traitlens, tmp_path, monkeypat
     code, out, _ = traitlens("doctor", tmp_path)
     assert code == 2
     assert "✗ weights" in out
-    assert "mend: weights" in out
+    assert "fix: weights" in out
 
 
 def test_doctor_fails_where_nothing_can_be_written(traitlens, tmp_path, monkeypatch):
@@ -176,5 +176,5 @@ def test_a_disk_that_fails_is_told_in_one_line(traitlens, monkeypatch, tmp_path)
     monkeypatch.setattr("traitlens.pipeline.study_check.check", fail)
     code, out, err = traitlens("check", tmp_path)
     assert (code, out) == (2, "")
-    assert err.startswith(f"✗ {tmp_path / 'a.png'}: {os.strerror(errno.EIO)}; what was finished is kept")
+    assert err.startswith(f"✗ {tmp_path / 'a.png'}: {os.strerror(errno.EIO)}; finished work is kept")
     assert err.count("\n") == 1

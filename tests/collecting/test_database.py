@@ -107,8 +107,8 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
     script = f"""
 import os, signal
 from pathlib import Path
-from traitlens.collecting.database import Store, move_on
-store = Store(Path({str(tmp_path)!r}) / "answers.sqlite")
+from traitlens.collecting.database import AnswerDatabase, move_on
+store = AnswerDatabase(Path({str(tmp_path)!r}) / "answers.sqlite")
 store.invite(1)
 store.submit(move_on("P001", 0)).result()
 os.kill(os.getpid(), signal.SIGKILL)

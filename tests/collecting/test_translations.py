@@ -2,7 +2,7 @@
 
 import pytest
 
-from traitlens.collecting.translations import OURS, check_texts, fill, read_texts
+from traitlens.collecting.translations import OURS, check_texts, fill, find_untranslated, read_texts
 from traitlens.problems import StudyError
 
 
@@ -47,6 +47,15 @@ def test_every_fault_of_a_studys_texts_is_told(tmp_path):
         "texts/xx.toml: is missing",
     ):
         assert words in told
+
+
+def test_names_without_words_in_a_further_language_are_found(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "de.toml").write_text(
+        '[groups]\na = "Ich bin autistisch."\n[traits.strong]\nquestion = "Wie stark sieht sie aus?"\n'
+    )
+    texts = read_texts(tmp_path, ["en", "de"], ["a", "b"], ["strong", "warm"])
+    assert find_untranslated(texts) == {"de": ["warm", "b"]}
 
 
 def test_braces_that_name_nothing_stay():

@@ -1,1 +1,1 @@
-"""Installation and clusters: what is in place, and batch scripts."""
+"""Checks of the installation, state of results folders, and batch scripts."""

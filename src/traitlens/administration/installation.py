@@ -1,4 +1,4 @@
-"""Whether an installation can do its work: versions, device, weights, folders that can be written, extras."""
+"""Check the installation: versions, device, weights, writable folders, extras."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ EXTRAS = {
     "app": ("the explorer", ("nicegui",)),
     "hub": ("models to and from the Hugging Face hub", ("huggingface_hub",)),
 }
-"""Extras by name: what they are for, and the modules that they bring."""
+"""Extras by name: their purpose and the modules that they install."""
 
 ROOM = 2 * 10**9
 """Free bytes that a small study needs."""
@@ -30,14 +30,14 @@ ROOM = 2 * 10**9
 
 @dataclass(frozen=True)
 class InstallationCheck:
-    """One thing that was looked at.
+    """Result of one check.
 
     Parameters
     ----------
     state : {"good", "missing", "bad"}
-        "missing": something that can be done without; "bad": traitlens cannot work like this.
+        "missing" if it is optional, "bad" if traitlens cannot work without it.
     told : str
-        What was found, and what to do where it is not good.
+        What was found, and what to do about it.
     """
 
     what: str
@@ -46,7 +46,7 @@ class InstallationCheck:
 
 
 def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
-    """Look at everything that a study needs, without changing anything.
+    """Check everything that a run needs, without changing anything.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
     Returns
     -------
     list of InstallationCheck
-        In the order in which they matter.
+        In order of importance.
     """
     return [
         *_versions(),
@@ -69,7 +69,7 @@ def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
 
 
 def _versions() -> Iterator[InstallationCheck]:
-    """Tell the versions of what numbers depend on."""
+    """Check the versions of packages that results depend on."""
     system = platform.platform(terse=True)
     yield InstallationCheck(
         "traitlens", "good", f"{traitlens.__version__} on Python {platform.python_version()}, {system}"
@@ -84,7 +84,7 @@ def _versions() -> Iterator[InstallationCheck]:
 
 
 def _device() -> InstallationCheck:
-    """Tell where the network would be run."""
+    """Check on which device the network would run."""
     best = find_device("auto")
     told = f"{best}, {os.cpu_count()} processor cores"
     return InstallationCheck(
@@ -93,12 +93,12 @@ def _device() -> InstallationCheck:
 
 
 def _weights() -> InstallationCheck:
-    """Return whether the network's weights are at hand, and whole."""
+    """Check that the network's weights are present and undamaged."""
     named = os.environ.get(FILE_VARIABLE)
     file = Path(named) if named else cached_weights()
     if not named and not file.exists():
         return InstallationCheck(
-            "weights", "missing", "VGG16 is not here yet; 58 MB are fetched when first needed"
+            "weights", "missing", "VGG16 is not here yet; 58 MB are downloaded when first needed"
         )
     try:
         vgg16_weights(file)
@@ -109,7 +109,7 @@ def _weights() -> InstallationCheck:
 
 
 def _can_write(what: str, folder: Path) -> InstallationCheck:
-    """Return whether files can be written, by writing one where the folder or its nearest parent is."""
+    """Check that files can be written, by writing one into the folder or its nearest parent."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
@@ -125,7 +125,7 @@ def _can_write(what: str, folder: Path) -> InstallationCheck:
 
 
 def _extras() -> Iterator[InstallationCheck]:
-    """Tell which optional parts are installed."""
+    """Check which extras are installed."""
     for name, (purpose, modules) in EXTRAS.items():
         if all(find_spec(module) for module in modules):
             yield InstallationCheck(name, "good", f"{purpose}: installed")

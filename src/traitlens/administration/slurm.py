@@ -3,7 +3,7 @@
 import shlex
 
 MEMORY_GB = 2
-"""Memory of a worker; one takes about 1 GB with images of 224 pixels."""
+"""Memory of a worker in GB; it needs about 1 GB with images of 224 pixels."""
 
 
 def write_sbatch(study: str, nodes: int, cores: int, hours: int) -> str:
@@ -12,12 +12,12 @@ def write_sbatch(study: str, nodes: int, cores: int, hours: int) -> str:
     Parameters
     ----------
     study : str
-        The study's folder, on a disk that all computers see under the same path.
+        The study's folder, on a disk that all nodes mount under the same path.
 
     Returns
     -------
     str
-        The script. A job that was stopped is handed in again as it is, and goes on where it was.
+        The script. A job that was stopped can be submitted again and resumes.
 
     Examples
     --------

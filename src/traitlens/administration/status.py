@@ -1,4 +1,4 @@
-"""What a results folder holds, whether it is still right, and what it cost."""
+"""State of a results folder: stages, whether they are current, and what they cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ class StageStatus:
     Parameters
     ----------
     state : {"current", "stale", "missing", "left out"}
-        "stale": made from other inputs or settings than the study has now.
+        "stale" if it was made from other inputs or settings than the study has now.
     reason : str
         What changed, or why it is left out.
     """
@@ -38,15 +38,15 @@ class Status:
     Parameters
     ----------
     study : Path
-        The study that the results are of.
+        The study of the results.
     stages : tuple of StageStatus
-        In the order in which they are made.
+        In the order of the flow.
     unfinished : dict of str to int
-        Blocks of images that a stage has finished before it was stopped.
+        Number of finished blocks of images of each stage that was stopped.
     bytes : int
         Disk that the whole folder takes.
     holder : dict or None
-        The process that works in it now.
+        The process that holds the lock.
     """
 
     study: Path
@@ -57,17 +57,17 @@ class Status:
 
 
 def examine_results(results: str | Path) -> Status:
-    """Examine a results folder, and whether the command that made it would make it again.
+    """Return the state of a results folder.
 
     Parameters
     ----------
     results : str or Path
-        The results folder; only read. Needs neither the network's weights nor a connection.
+        The results folder, which is not changed; neither weights nor a network connection are needed.
 
     Raises
     ------
     TraitlensError
-        If it is no results folder, or its study cannot be read.
+        If it is not a results folder, or its study cannot be read.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """The command line: arguments in, pipeline called, messages out.
 
-Each module holds the commands of one topic; :data:`COMMANDS` says under which heading of the help they stand.
+Each module holds the commands of one topic; :data:`COMMANDS` groups them by the headings of the help.
 """
 
 import io
@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Share": (models.share, analysis.export, admin.cite),
     "This installation": (admin.doctor, admin.status),
 }
-"""The commands in the order of work, by the heading they stand under in the help."""
+"""The commands in the order of an analysis, by headings of the help."""
 
 JSON = "--json"
 DEBUG = "--debug"
@@ -53,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
-        "From face images and ratings to maps of what carried the impressions, compared between groups.\n\n"
+        "Explain impressions of faces by the pixels that carried them, and compare groups of raters.\n\n"
         "Predictions are impressions that raters would form, never facts about the person shown.\n\n"
         "Example: traitlens demo"
     ),
@@ -78,22 +78,25 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option(JSON, help="Answer as one JSON object, for scripts; works with every command.")
+        bool,
+        typer.Option(
+            JSON, help="Print the result as one JSON object, for scripts; works with every command."
+        ),
     ] = False,
     debug: Annotated[  # noqa: ARG001 (read before the arguments are parsed)
         bool, typer.Option(DEBUG, help="Show the traceback of an unexpected error.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options before the command."""
     answer_as_json(as_json)
 
 
 def main() -> None:
-    """Run the command line; any error ends in one line with code 2, an interruption with 130."""
-    for stream in (sys.stdout, sys.stderr):  # consoles and pipes may know fewer signs than we print
+    """Run the command line; errors end with code 2, interruptions with 130."""
+    for stream in (sys.stdout, sys.stderr):  # consoles and pipes may have other encodings
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    # `--json` and `--debug` may also stand behind the command.
+    # `--json` and `--debug` may also follow the command.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
     answer_as_json(JSON in arguments)
     try:
@@ -105,23 +108,23 @@ def main() -> None:
         code = FAULT
     except OSError as error:
         file = None if error.filename is None else str(error.filename)
-        advice = "what was finished is kept; the same command goes on from there"
+        advice = "finished work is kept; run the same command to continue"
         refuse((Problem(error.strerror or str(error), advice, file),))
         code = FAULT
     except Exception as error:
         problem = _misuse(error) or _unexpected(error, DEBUG in arguments)
-        if problem.what:  # without a command the help was printed, and there is nothing to add
+        if problem.what:  # without a command the help has been printed
             refuse((problem,))
         code = FAULT
     if code == INTERRUPTED:
-        messages.print("Stopped. What was finished is kept; the same command goes on from there.")
+        messages.print("Stopped. Finished work is kept; run the same command to continue.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _unexpected(error: Exception, debug: bool) -> Problem:
-    """Report any other error in one line; print its traceback or write it to a file."""
+    """Report an unexpected error in one line; print its traceback or write it to a file."""
     lines = traceback.format_exception(error)
-    advice = "what was finished is kept. Please report it with the traceback"
+    advice = "finished work is kept. Please report it with the traceback"
     if debug:
         messages.print("".join(lines), markup=False, soft_wrap=True)
     else:
@@ -138,8 +141,8 @@ def _unexpected(error: Exception, debug: bool) -> Problem:
 
 
 def _misuse(error: Exception) -> Problem | None:
-    """Put an error about the command line itself into one line; None where it is another error."""
-    tell = getattr(error, "format_message", None)  # what the parser's errors have in common
+    """Return an error of the command line's usage as one line; None for other errors."""
+    tell = getattr(error, "format_message", None)  # attributes of the parser's errors
     if tell is None:
         return None
     context = getattr(error, "ctx", None)

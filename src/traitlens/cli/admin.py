@@ -1,4 +1,4 @@
-"""Commands about traitlens itself: whether it is well installed, and how it is cited."""
+"""Commands about the installation, citation, the state of results, and clusters."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,9 @@ MARKS = {"good": "[green]✓[/green]", "missing": "[yellow]–[/yellow]", "bad":
 
 
 def doctor(
-    folder: Annotated[Path, typer.Argument(help="Where you want to work.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="The folder you want to work in.")] = Path(),
 ) -> None:
-    """Look whether everything is in place: versions, device, weights, folders that can be written.
+    """Check the installation: versions, device, weights, writable folders.
 
     Example: traitlens doctor
     """
@@ -28,7 +28,9 @@ def doctor(
         for finding in findings
     ]
     bad = [finding.what for finding in findings if finding.state == "bad"]
-    verdict = f"traitlens cannot work like this; mend: {', '.join(bad)}" if bad else "traitlens can work."
+    verdict = (
+        f"The installation is incomplete; fix: {', '.join(bad)}" if bad else "The installation is complete."
+    )
     answer({"works": not bad, "findings": [vars(finding) for finding in findings]}, *lines, verdict)
     if bad:
         raise typer.Exit(FAULT)
@@ -52,7 +54,7 @@ def cite(
 def status(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder.")],
 ) -> None:
-    """Describe what a results folder holds, what is stale, and what it cost in seconds and disk.
+    """List the stages of a results folder: current, stale or missing, with time and disk use.
 
     Example: traitlens status mystudy/results
     """
@@ -85,7 +87,7 @@ def slurm(
     cores: Annotated[int, typer.Option(min=1, help="Workers on each.")] = 16,
     hours: Annotated[int, typer.Option(min=1, help="Longest time.")] = 24,
 ) -> None:
-    """Print a commented sbatch script: scheduler, workers and the run inside one allocation.
+    """Print a commented sbatch script that runs scheduler, workers and analysis in one allocation.
 
     Example: traitlens cluster slurm mystudy --nodes 4 > run.sbatch
     """

@@ -1,4 +1,4 @@
-"""Commands that take a study to its results and the results elsewhere."""
+"""Commands that check, analyse and export a study."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,12 +57,15 @@ def run(
     scheduler: Scheduler = None,
     keep_maps: KeepMaps = None,
     protocol: Annotated[
-        str, typer.Option(help="default, or cao2023: the published scripts, in STUDY/results-cao2023.")
+        str,
+        typer.Option(
+            help="default, or cao2023: as in the published scripts, with results in STUDY/results-cao2023."
+        ),
     ] = "default",
 ) -> None:
-    """Take a study to a report: check, features, fit, explain, compare, report.
+    """Run the whole analysis: check, features, fit, explain, compare, report.
 
-    Stopped half-way, the same command goes on where it was.
+    If it is stopped, run the same command to continue.
 
     Example: traitlens run mystudy --out results
     """
@@ -83,15 +86,15 @@ def run(
 def sanity(
     study: StudyFolder,
     out: ResultsFolder = None,
-    images: Annotated[int, typer.Option(min=2, help="On how many images; each takes about a minute.")] = 4,
+    images: Annotated[int, typer.Option(min=2, help="Number of images; each takes about a minute.")] = 4,
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
 ) -> None:
-    """Check the maps as a reviewer would, and write the answers into the report.
+    """Run sanity checks of the maps, and add them to the report.
 
-    Do maps change where ratings or network are scrambled? Do predictions follow what the maps point at? Do
-    maps add up, and do methods agree?
+    Do maps change if ratings or network are randomised? Do predictions change if the pixels with the highest
+    relevance are replaced? Do maps sum to the predictions, and do methods agree?
 
     Example: traitlens sanity mystudy
     """
@@ -117,15 +120,15 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="psych-ds (a dataset), csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with the maps).",
+            help="psych-ds, csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with maps).",
             autocompletion=lambda: ["psych-ds", "csv-long", "csv-wide", "sav", "mat"],
         ),
     ] = "psych-ds",
     results: Annotated[
-        Path | None, typer.Option(help="A results folder; STUDY/results, where it is there, if not given.")
+        Path | None, typer.Option(help="A results folder; STUDY/results by default, if it exists.")
     ] = None,
 ) -> None:
-    """Write a study and its results for other programs, without the images.
+    """Export a study and its results for other programs, without the images.
 
     Example: traitlens export mystudy for_spss --format sav
     """
@@ -145,14 +148,14 @@ def _machine(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> Any:
-    """Put the options of a machine together."""
+    """Return the machine of the options."""
     from traitlens.computing import Machine
 
     return Machine(device, precision, weights, workers, scheduler)
 
 
 def _performance(performance: Any) -> tuple[str, Table]:
-    """Lay the performance table out for the terminal."""
+    """Format the performance table for the terminal."""
     table = Table("group", "trait", "images", "r", "95 % interval", "R²", "RMSE", "ceiling of r", box=None)
     for row in performance.itertuples():
         ceiling = getattr(row, "ceiling_r", float("nan"))
@@ -166,11 +169,11 @@ def _performance(performance: Any) -> tuple[str, Table]:
             f"{row.rmse:.2f}",
             f"{ceiling:.2f}" if ceiling == ceiling else "-",
         )
-    return "How well each group's ratings are predicted, for identities that the readout did not see:", table
+    return "Out-of-fold performance of each group and trait (identities that the readout did not see):", table
 
 
 def _quality(signs: Any) -> list[str]:
-    """Describe which answers are worth a look; nothing is left out but by the rules of study.toml."""
+    """Describe raters with signs of poor data quality; only the rules of study.toml leave ratings out."""
     return [
         f"Worth a look: {row.n_raters} raters, {row.sign} ({row.raters})"
         + (f"; rule: {row.rule}" if row.rule else "")
@@ -179,6 +182,6 @@ def _quality(signs: Any) -> list[str]:
 
 
 def _print_notices(study: Any) -> None:
-    """Print what the reader should know but need not mend."""
+    """Print notices that need no fix."""
     for notice in study.notices:
         messages.print(f"Note: {escape(str(notice))}")

@@ -1,4 +1,4 @@
-"""Commands that simulate studies: whether tests can be trusted, how many raters a difference needs."""
+"""Commands that simulate studies: error rates of tests, and power."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,23 +12,23 @@ from traitlens.problems import Problem, TraitlensError
 
 
 def validate(
-    folder: Annotated[Path, typer.Argument(help="Where faces and results are stored.")] = Path("validation"),
+    folder: Annotated[Path, typer.Argument(help="Folder for faces and results.")] = Path("validation"),
     null_studies: Annotated[
         int, typer.Option(min=1, help="Studies without a difference, for each condition and three traits.")
     ] = 100,
     studies: Annotated[int, typer.Option(min=0, help="Studies with a difference, likewise.")] = 50,
     study: Annotated[
-        Path | None, typer.Option(help="A study of real faces, whose cues are taken as the truth.")
+        Path | None, typer.Option(help="A study of real faces, whose cues are used as the ground truth.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same studies.")] = 1,
     statistics: Annotated[
-        bool, typer.Option("--statistics", help="Check every test and interval of the report instead.")
+        bool, typer.Option("--statistics", help="Check all tests and intervals of the report instead.")
     ] = False,
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
 ) -> None:
-    """Count on simulated studies how often the test of use errs, and whether it finds what was planted.
+    """Estimate the false positive rate and the power of the test of use on simulated studies.
 
     Example: traitlens validate validation --study mystudy
     """
@@ -49,22 +49,20 @@ def validate(
 
 
 def power(
-    folder: Annotated[Path, typer.Argument(help="Where the table and the figure are written.")] = Path(
-        "power"
-    ),
+    folder: Annotated[Path, typer.Argument(help="Folder for the table and the figure.")] = Path("power"),
     raters: Annotated[str, typer.Option(help="Numbers of raters in each group.")] = "10,20,40,80",
     differences: Annotated[
-        str, typer.Option(help="Differences of the weights of regions, whose squares sum to 1.")
+        str, typer.Option(help="Differences between the groups' region weights (unit vectors).")
     ] = "0.2,0.4,0.6",
     images: Annotated[int, typer.Option(min=10, help="Number of faces.")] = 80,
     traits: Annotated[int, typer.Option(min=1, help="Number of traits.")] = 3,
     pilot: Annotated[
-        Path | None, typer.Option(help="A study whose raters tell noise and levels of the simulated ones.")
+        Path | None, typer.Option(help="A pilot study from whose raters noise and mean levels are taken.")
     ] = None,
     studies: Annotated[int, typer.Option(min=1, help="Simulated studies for each number of raters.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same studies.")] = 1,
 ) -> None:
-    """Tell how often a difference between two groups would be found, before data are collected.
+    """Estimate the power to find a difference between two groups, before data are collected.
 
     Example: traitlens power plan --raters 20,40,80 --differences 0.2,0.4 --pilot mypilot
     """
@@ -92,7 +90,7 @@ def power(
 
 
 def _numbers(text: str, option: str, lowest: float) -> list[float]:
-    """Read numbers between commas."""
+    """Read a list of numbers separated by commas."""
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
@@ -105,7 +103,7 @@ def _numbers(text: str, option: str, lowest: float) -> list[float]:
 
 
 def _rates(rates: Any) -> Table:
-    """Lay rates out for the terminal."""
+    """Format rates for the terminal."""
     table = Table("faces", "condition", "measure", "studies", "%", "95 % interval", box=None)
     for row in rates.to_dict("records"):
         table.add_row(

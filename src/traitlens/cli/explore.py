@@ -1,4 +1,4 @@
-"""`traitlens explore`: look at the results in a browser."""
+"""`traitlens explore`: browse results."""
 
 import html
 from collections.abc import Iterator
@@ -14,15 +14,15 @@ from traitlens.cli.terminal import answer, messages
 
 
 def explore(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder, or its study.")],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder, or a study folder.")],
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
 ) -> None:
-    """Look at faces and maps in the browser, and drop in a new face; ends with Ctrl-C.
+    """Browse faces and maps, and add new faces; stop with Ctrl-C.
 
-    The page is served to this computer only.
+    The page is available on this computer only.
 
     Example: traitlens explore mystudy/results
     """
@@ -33,7 +33,7 @@ def explore(
         answer(
             {"address": address},
             f"Explorer: {address}",
-            "It is served to this computer only; Ctrl-C ends it.",
+            "It is available on this computer only; stop with Ctrl-C.",
         )
         if browser:
             import webbrowser

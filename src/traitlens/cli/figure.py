@@ -1,4 +1,4 @@
-"""Commands that draw: one figure again, otherwise than the report has it."""
+"""The command that draws a single figure with other options."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +9,14 @@ from traitlens.cli.terminal import answer
 
 
 def _figures() -> list[str]:
-    """Complete the names of figures in a shell."""
+    """Return the names of figures for shell completion."""
     from traitlens.report.figures import FIGURES
 
     return list(FIGURES)
 
 
 def _formats() -> list[str]:
-    """Complete the names of formats in a shell."""
+    """Return the file formats for shell completion."""
     from traitlens.report.style import FORMATS
 
     return list(FORMATS)
@@ -24,26 +24,30 @@ def _formats() -> list[str]:
 
 def figure(
     name: Annotated[
-        str, typer.Argument(help="Which figure, or `list` to list them.", autocompletion=_figures)
+        str, typer.Argument(help="Name of a figure, or `list` to list them.", autocompletion=_figures)
     ],
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")] = Path("results"),
-    trait: Annotated[list[str] | None, typer.Option(help="A trait; again for more.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="A group; again for more.")] = None,
-    image: Annotated[list[str] | None, typer.Option(help="For `faces`: an image; again for more.")] = None,
+    trait: Annotated[list[str] | None, typer.Option(help="Trait to show; repeat for several.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Group to show; repeat for several.")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="For `faces`: image to show; repeat for several.")
+    ] = None,
     width: Annotated[float, typer.Option(help="Width in mm: 89 is one column of a journal, 183 two.")] = 183,
-    opacity: Annotated[float | None, typer.Option(help="Face under a map, from 0 to 1.")] = None,
+    opacity: Annotated[float | None, typer.Option(help="Opacity of the face under a map, 0 to 1.")] = None,
     scale: Annotated[float | None, typer.Option(help="End of the colour scale, in its bar's unit.")] = None,
-    smoothing: Annotated[float | None, typer.Option(help="SD of the maps' smoothing, in pixels.")] = None,
+    smoothing: Annotated[
+        float | None, typer.Option(help="SD of the Gaussian that smooths maps, in pixels.")
+    ] = None,
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="svg, png, pdf, eps or tif; again for more. Default: svg and png.",
+            help="svg, png, pdf, eps or tif; repeat for several. Default: svg and png.",
             autocompletion=_formats,
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The file, without ending; ./NAME if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File name without ending; ./NAME by default.")] = None,
 ) -> None:
-    """Draw one figure of the report again, with other traits, groups, width, opacity or scale.
+    """Draw a figure of the report with other traits, groups, width, opacity or scale.
 
     Example: traitlens figure average_maps mystudy/results --trait warm --width 89 --opacity 0.3
     """

@@ -1,4 +1,4 @@
-"""Commands to begin with: a demonstration, drawn studies, public sets."""
+"""Commands to get started: demonstration, new and simulated studies, public datasets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from traitlens.cli.terminal import Terminal, answer, confirm
 
 DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
 DEMO_SIZE = 128
-"""Side of what the network sees in the demonstration: small, so that it takes minutes on a laptop."""
+"""Image size in the demonstration: small, so that it takes minutes on a laptop."""
 
 DEMO_SETTINGS = """
 # The test of regions refits the readouts under every exchange of raters; true takes some minutes more.
@@ -21,12 +21,12 @@ regions = false
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to make the study.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder of the study.")] = Path("demo"),
     device: Device = "cpu",
     precision: Precision = "float32",
     weights: Weights = None,
 ) -> None:
-    """Simulate a small study of drawn faces and take it to a report.
+    """Simulate a small study of drawn faces and analyse it.
 
     Example: traitlens demo
     """
@@ -41,9 +41,9 @@ def demo(
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder; made where missing.")],
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder; created if missing.")],
 ) -> None:
-    """Begin a study of your own: write a study.toml in which every setting is explained.
+    """Create a new study: write a study.toml in which every setting is explained.
 
     Example: traitlens init mystudy
     """
@@ -64,10 +64,12 @@ def simulate(
     images: Annotated[int, typer.Option(help="Images of each identity.")] = 5,
     traits: Annotated[int, typer.Option(help="Number of traits, at most six.")] = 3,
     raters: Annotated[int, typer.Option(help="Raters in each group.")] = 20,
-    effect: Annotated[float, typer.Option(help="How far the groups part; 0: alike in truth.")] = 0.6,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same study.")] = 1,
+    effect: Annotated[
+        float, typer.Option(help="Size of the true difference between groups; 0 for none.")
+    ] = 0.6,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same study.")] = 1,
 ) -> None:
-    """Draw faces and simulate two groups of raters whose truth is known (written to OUT/truth).
+    """Simulate a study of drawn faces and two groups of raters; the ground truth is written to OUT/truth.
 
     Example: traitlens simulate mystudy --identities 50 --images 10 --effect 0.6 --seed 1
     """
@@ -82,11 +84,11 @@ def fetch(
     name: Annotated[
         str, typer.Argument(help="3dsk, omi or london.", autocompletion=lambda: ["3dsk", "omi", "london"])
     ],
-    out: Annotated[Path, typer.Argument(help="Where to put the set.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the dataset.")],
     source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
 ) -> None:
-    """Fetch a public set of faces and ratings, after showing its licence.
+    """Download a public dataset of faces and ratings, after showing its licence.
 
     Example: traitlens fetch 3dsk downloads/3dsk
     """

@@ -1,4 +1,4 @@
-"""`traitlens import`: turn data from elsewhere into a study."""
+"""`traitlens import`: convert data from other sources to a study."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from traitlens.problems import Problem, TraitlensError
 importing = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Turn data from elsewhere into a study.\n\n"
+        "Convert data from other sources to a study.\n\n"
         "Example: traitlens import table ratings.xlsx mystudy --images photos"
     ),
 )
@@ -24,7 +24,7 @@ def import_3dsk(
     source: Annotated[Path, typer.Argument(help="The folder with ratings.csv, female/ and male/.")],
     out: Annotated[Path, typer.Argument(help="The study to make.")],
 ) -> None:
-    """Make a study of the 3DSK faces (DeBruine and Jones 2020), groups by the raters' gender.
+    """Create a study of the 3DSK faces (DeBruine and Jones 2020), grouped by raters' gender.
 
     Example: traitlens import 3dsk downloads/3dsk mystudy
     """
@@ -36,13 +36,13 @@ def import_3dsk(
 
 @importing.command("table")
 def import_table(
-    files: Annotated[list[Path], typer.Argument(help="Tables of ratings in any usual format, then OUT.")],
+    files: Annotated[list[Path], typer.Argument(help="Tables of ratings in any common format, then OUT.")],
     images: Annotated[Path, typer.Option(help="The folder of the images.")],
-    group: Annotated[str | None, typer.Option(help="The column that tells the raters' group.")] = None,
-    trait: Annotated[str | None, typer.Option(help="The trait, where the table is about one.")] = None,
-    rater: Annotated[str | None, typer.Option(help="The column that names the rater.")] = None,
-    image: Annotated[str | None, typer.Option(help="The column that names the image.")] = None,
-    rating: Annotated[str | None, typer.Option(help="The column that holds the rating.")] = None,
+    group: Annotated[str | None, typer.Option(help="The column with the raters' group.")] = None,
+    trait: Annotated[str | None, typer.Option(help="The trait, if the table holds only one.")] = None,
+    rater: Annotated[str | None, typer.Option(help="The column with the rater.")] = None,
+    image: Annotated[str | None, typer.Option(help="The column with the image.")] = None,
+    rating: Annotated[str | None, typer.Option(help="The column with the rating.")] = None,
     traits: Annotated[
         list[str] | None,
         typer.Option(help="A column of ratings, one for each trait; repeat it."),
@@ -50,12 +50,12 @@ def import_table(
     columns: Annotated[
         str | None,
         typer.Option(
-            help="What a wide table has columns for: images, raters or traits.",
+            help="What the columns of a wide table stand for: images, raters or traits.",
             autocompletion=lambda: ["images", "raters", "traits"],
         ),
     ] = None,
     sheet: Annotated[
-        list[str] | None, typer.Option(help="A sheet to read; all visible ones if none.")
+        list[str] | None, typer.Option(help="A sheet to read; all visible sheets by default.")
     ] = None,
     files_are: Annotated[
         str | None,
@@ -65,41 +65,45 @@ def import_table(
         ),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="COLUMN=VALUE: take only the rows with that value.")
+        list[str] | None, typer.Option(help="COLUMN=VALUE: keep only rows with that value.")
     ] = None,
     missing: Annotated[
-        list[str] | None, typer.Option(help="A cell that means no rating, such as -99; repeat it.")
+        list[str] | None,
+        typer.Option(help="A value that means a missing rating, such as -99; repeat for several."),
     ] = None,
     keep: Annotated[
-        list[str] | None, typer.Option(help="A further column to keep, such as the raters' age.")
+        list[str] | None, typer.Option(help="Another column to keep, such as the raters' age.")
     ] = None,
     raters: Annotated[Path | None, typer.Option(help="A table with the columns rater and group.")] = None,
     scale: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest rating.")] = None,
     identity: Annotated[
         str | None,
-        typer.Option(help="Who is shown: image, folder, name, a column, or an expression for the path."),
+        typer.Option(
+            help="Identity of the person shown: image, folder, name, a column, or a "
+            "regular expression for the path."
+        ),
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Number of folds; 5 if there are enough faces.")
+        int | None, typer.Option(min=2, help="Number of folds; 5 by default if there are enough faces.")
     ] = None,
     by_number: Annotated[
         bool, typer.Option("--by-number", help="Match images by the numbers in their names alone.")
     ] = False,
     number_repeats: Annotated[
-        bool, typer.Option("--number-repeats", help="Number judgements that stand twice in their order.")
+        bool, typer.Option("--number-repeats", help="Number repeated judgements in their order.")
     ] = False,
     leave_out_absent: Annotated[
-        bool, typer.Option("--leave-out-absent", help="Leave out ratings of images that are not there.")
+        bool, typer.Option("--leave-out-absent", help="Leave out ratings of missing images.")
     ] = False,
     loop: Annotated[Path | None, typer.Option(help="The loop & merge table of Qualtrics.")] = None,
-    first_line: Annotated[int | None, typer.Option(min=1, help="The line of the headings.")] = None,
+    first_line: Annotated[int | None, typer.Option(min=1, help="The line of the header.")] = None,
     encoding: Annotated[str | None, typer.Option(help="Encoding of text files, such as mac_roman.")] = None,
     mapping: Annotated[
         Path | None, typer.Option(help="A mapping.toml that an earlier import wrote into its study.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
 ) -> None:
-    """Make a study of a table: guess what its columns hold, show it, ask, and write it down.
+    """Create a study from tables: guess the meaning of the columns, show it, and ask for confirmation.
 
     Example: traitlens import table ratings.xlsx mystudy --images photos --group sex
     """
@@ -140,15 +144,15 @@ def import_table(
 
 
 def _refuse(text: str) -> bool:
-    """Show what would be asked, where nobody can answer."""
+    """Raise an error with the question, where nobody can answer it."""
     messages.print(escape(text), soft_wrap=True)
     raise TraitlensError(
-        Problem("nobody can be asked here whether the table is understood right", "say --yes if it is")
+        Problem("the guessed mapping cannot be confirmed without a terminal", "say --yes if it is")
     )
 
 
 def _by_column(conditions: list[str]) -> dict[str, list[str]]:
-    """Gather conditions of the form COLUMN=VALUE by column."""
+    """Group conditions of the form COLUMN=VALUE by column."""
     gathered: dict[str, list[str]] = {}
     for condition in conditions:
         column, sign, value = condition.partition("=")
@@ -160,10 +164,12 @@ def _by_column(conditions: list[str]) -> dict[str, list[str]]:
 
 @importing.command("cao2023")
 def import_cao2023(
-    root: Annotated[Path, typer.Argument(help="Holds rateASD/, rateNT/, faces_cropped*/, 5-fold_list/.")],
+    root: Annotated[
+        Path, typer.Argument(help="The folder with rateASD/, rateNT/, faces_cropped*/, 5-fold_list/.")
+    ],
     out: Annotated[Path, typer.Argument(help="The study to make.")],
 ) -> None:
-    """Make a study of the layout that Cao et al. (2023) published, with their folds.
+    """Create a study from the data of Cao et al. (2023), with their folds.
 
     Example: traitlens import cao2023 downloads/face_social_trait mystudy
     """

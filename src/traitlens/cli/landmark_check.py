@@ -1,4 +1,4 @@
-"""The command that shows what was found in the images."""
+"""The command that draws landmarks and regions for inspection."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +12,17 @@ from traitlens.cli.terminal import FAULT, Terminal, answer, messages
 
 def faces(
     study: StudyFolder,
-    out: Annotated[Path | None, typer.Option(help="Where to write; STUDY/faces if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; STUDY/faces by default.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="The column of images.csv that groups identities: an average for each.")
+        str | None, typer.Option(help="The column of images.csv that groups faces for averages.")
     ] = None,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Compare the landmarks with dlib's (needs an extra).")
     ] = False,
 ) -> None:
-    """Draw every face with its landmarks and regions, doubtful ones first, and the average faces.
+    """Draw all faces with landmarks and regions, doubtful ones first, and average faces.
 
-    What was found wrongly is corrected in the landmarks.csv that is written: save it in the study's folder.
+    To correct landmarks, edit the landmarks.csv that is written and save it in the study's folder.
 
     Example: traitlens faces mystudy --by face_gender
     """

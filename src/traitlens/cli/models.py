@@ -1,4 +1,4 @@
-"""Commands that use what was fitted on faces of no study, share it, and tell what there is to fit on."""
+"""Commands that apply and share fitted models, and list networks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ IMPRESSIONS = "Impressions that raters would form, not facts about the person sh
 def predict(
     model: Model,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
-    csv: Annotated[Path | None, typer.Option(help="Write the table here.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file for the table.")] = None,
     weights: Weights = None,
 ) -> None:
     """Predict the impressions that raters would form of new faces.
@@ -68,13 +68,11 @@ def explain(
 
 def share(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of readouts: RESULTS/models.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="What to call it on the hub.")],
-    public: Annotated[
-        bool, typer.Option("--public", help="Let everyone see it; else it is private.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Share without asking.")] = False,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name on the hub.")],
+    public: Annotated[bool, typer.Option("--public", help="Make it public; private by default.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Share without confirmation.")] = False,
 ) -> None:
-    """Share a model on the Hugging Face hub, after showing what goes there; never pictures or ratings.
+    """Share a model on the Hugging Face hub, after listing the files; images and ratings are never sent.
 
     Example: traitlens share mystudy/results/models owner/name
     """
@@ -89,7 +87,7 @@ def share(
 
 
 def backbones() -> None:
-    """List the networks that readouts can read, and where their weights come from.
+    """List the available networks and the source of their weights.
 
     Example: traitlens backbones
     """
@@ -98,7 +96,7 @@ def backbones() -> None:
     known = [backbone.as_dict() for backbone in describe_backbones()]
     shown = Table("name", "convolutions", "weights", "source", "here", box=None)
     for entry in known:
-        here = "yes" if entry["here"] else "fetched when first used"
+        here = "yes" if entry["here"] else "downloaded when first used"
         cells = (
             entry["name"],
             str(entry["convolutions"]),
@@ -112,12 +110,12 @@ def backbones() -> None:
 
 def add_backbone(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict: safetensors, or torch's own.")],
-    name: Annotated[str, typer.Option(help="What to call it in study.toml.")],
+    name: Annotated[str, typer.Option(help="Name in study.toml.")],
     preprocessing: Annotated[
         str,
         typer.Option("--input", help="What it was trained on: caffe, torchvision, vgg_face or vgg_face_bgr."),
     ],
-    source: Annotated[str, typer.Option(help="Where it came from, for reports and model cards.")] = "",
+    source: Annotated[str, typer.Option(help="Source, for reports and model cards.")] = "",
 ) -> None:
     """Add a network built like VGG, for `backbone` in the section `readout` of study.toml.
 

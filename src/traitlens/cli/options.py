@@ -7,36 +7,36 @@ import typer
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")]
 ResultsFolder = Annotated[
-    Path | None, typer.Option("--out", metavar="RESULTS", help="Results folder; STUDY/results if not given.")
+    Path | None, typer.Option("--out", metavar="RESULTS", help="Results folder; STUDY/results by default.")
 ]
 Device = Annotated[
     str,
     typer.Option(
-        help="cpu, cuda, mps, or auto for the best that is there.",
+        help="cpu, cuda, mps, or auto for the best available.",
         autocompletion=lambda: ["cpu", "cuda", "mps", "auto"],
     ),
 ]
 Precision = Annotated[
     str,
     typer.Option(
-        help="float32, or bf16 where the processor has it.", autocompletion=lambda: ["float32", "bf16"]
+        help="float32, or bf16 if the processor supports it.", autocompletion=lambda: ["float32", "bf16"]
     ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option(help="A file with the network's weights; found or fetched if not given.")
+    Path | None, typer.Option(help="A file with the network's weights; found or downloaded by default.")
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Share the work among so many processes (Dask); threads if not given."),
+    typer.Option(min=1, help="Number of worker processes (Dask); threads by default."),
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(help="Share the work among a Dask scheduler's workers: tcp://HOST:8786."),
+    typer.Option(help="Address of a Dask scheduler: tcp://HOST:8786."),
 ]
 KeepMaps = Annotated[
     str | None,
     typer.Option(
-        help="Whose maps are kept: all, sample (200 images) or none; as study.toml says if not given.",
+        help="Images whose maps are kept: all, sample (200 images) or none; as in study.toml by default.",
         autocompletion=lambda: ["all", "sample", "none"],
     ),
 ]

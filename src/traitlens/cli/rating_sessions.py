@@ -1,4 +1,4 @@
-"""`traitlens rate`: collect ratings from participants; `traitlens plan`: freeze what shall be tested."""
+"""`traitlens rate`: collect ratings from participants; `traitlens plan`: preregister the analysis."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,46 +20,53 @@ rate = typer.Typer(
 def serve(
     study: StudyFolder,
     participants: Annotated[
-        int, typer.Option(help="How many participants there shall be in all; missing ones are added.")
+        int, typer.Option(help="Total number of participants; missing ones are created.")
     ] = 0,
     group: Annotated[
         str | None,
-        typer.Option(help="The group of those who are added, where it is known; else they are asked."),
+        typer.Option(help="Group of the created participants, if known; otherwise they are asked."),
     ] = None,
     host: Annotated[
         str,
-        typer.Option(help="The address to listen at; others than this computer reach it only if you say so."),
+        typer.Option(help="Address to listen at; by default only this computer can connect."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port.")] = 8080,
 ) -> None:
-    """Let participants rate in a browser; stopped at any time, the same command goes on where it was.
+    """Serve rating sessions in the browser; can be stopped and continued at any time.
 
     Example: traitlens rate serve mystudy --participants 20
     """
     from traitlens.collecting.server import LOOPBACK
     from traitlens.collecting.server import serve as answer_requests
     from traitlens.collecting.session_manager import invite, open_sessions
+    from traitlens.collecting.translations import find_untranslated
 
     sessions = open_sessions(study, Terminal())
+    for language, names in find_untranslated(sessions.texts).items():
+        messages.print(
+            f"[yellow]![/yellow] texts/{language}.toml has no words for {escape(', '.join(names))}: "
+            "participants would read these names as they are in study.toml.",
+            soft_wrap=True,
+        )
     everybody = invite(sessions, participants, group)
     shown = "localhost" if host in LOOPBACK else host
     links = {one.id: f"http://{shown}:{port}/#{one.token}" for one in everybody}
     if host not in LOOPBACK:
         messages.print(
-            f"[yellow]![/yellow] Everyone who reaches {escape(host)} and has a link can take part, and what "
-            "is sent can be read on the way. Use a network that you trust, or put TLS before it.",
+            f"[yellow]![/yellow] Everyone who reaches {escape(host)} and has a link can take part, "
+            f"and the connection is not encrypted. Use a network that you trust, or a TLS proxy.",
             soft_wrap=True,
         )
     lines = [f"{name}  {link}" for name, link in links.items()]
     if not lines:
-        lines = ["There is no participant yet: add them with --participants NUMBER."]
-    answer({"links": links}, *lines, "Give each participant a link of their own. Stop with Ctrl-C.")
+        lines = ["There are no participants yet: create them with --participants NUMBER."]
+    answer({"links": links}, *lines, "Give each participant one link. Stop with Ctrl-C.")
     answer_requests(sessions, host, port)
 
 
 @rate.command()
 def status(study: StudyFolder) -> None:
-    """Show where each participant is.
+    """Show the progress of each participant.
 
     Example: traitlens rate status mystudy
     """
@@ -82,7 +89,7 @@ def withdraw(
     study: StudyFolder,
     participant: Annotated[str, typer.Argument(help="The pseudonym, such as P003.")],
 ) -> None:
-    """Delete a participant's answers and session for good, as when consent is withdrawn.
+    """Delete a participant's answers and session permanently, for example after withdrawal of consent.
 
     Example: traitlens rate withdraw mystudy P003
     """
@@ -91,21 +98,21 @@ def withdraw(
     deleted = withdraw_participant(study, participant)
     answer(
         {"answers": deleted},
-        f"Deleted: {participant} and {deleted} answers. The pseudonym is not given again.",
-        "Tables that were exported before still hold the answers: export them again.",
+        f"Deleted: {participant} and {deleted} answers. The pseudonym will not be used again.",
+        "Tables that were exported earlier still hold the answers: export them again.",
     )
 
 
 @rate.command("export")
 def export_collected(
     study: StudyFolder,
-    out: Annotated[Path | None, typer.Option(help="The file; STUDY/ratings.csv if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file; STUDY/ratings.csv by default.")] = None,
     jspsych: Annotated[
         list[Path] | None, typer.Option(help="Data that the jsPsych experiment saved: a file or a folder.")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a file that is there.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write the ratings that were collected as the study's ratings.csv, under pseudonyms only.
+    """Export the collected ratings as the study's ratings.csv, with pseudonyms only.
 
     Example: traitlens rate export mystudy
     """
@@ -120,13 +127,13 @@ def export_collected(
 @rate.command("jspsych")
 def make_experiment(
     study: StudyFolder,
-    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    out: Annotated[Path, typer.Argument(help="The folder to create.")],
     scripts: Annotated[
         Path | None,
-        typer.Option(help="A copy of the npm package jspsych (version 8), to be put beside the experiment."),
+        typer.Option(help="Folder of the npm package jspsych (version 8), copied beside the experiment."),
     ] = None,
     cdn: Annotated[
-        str | None, typer.Option(help="Where the page loads jsPsych from instead, as a web address.")
+        str | None, typer.Option(help="Web address from which the page loads jsPsych instead.")
     ] = None,
     save: Annotated[
         str,
@@ -134,9 +141,9 @@ def make_experiment(
             help="download (a file at the end) or jatos.", autocompletion=lambda: ["download", "jatos"]
         ),
     ] = "download",
-    orders: Annotated[int, typer.Option(help="How many counterbalanced orders for each group.")] = 40,
+    orders: Annotated[int, typer.Option(help="Number of counterbalanced orders for each group.")] = 40,
 ) -> None:
-    """Make the same session as a static jsPsych 8 experiment, for any web space or JATOS.
+    """Write the session as a static jsPsych 8 experiment, for any web server or JATOS.
 
     Example: traitlens rate jspsych mystudy experiment --scripts node_modules/jspsych
     """
@@ -149,7 +156,7 @@ def make_experiment(
 
 
 def plan(study: StudyFolder) -> None:
-    """Freeze hypotheses, exclusions, regions, tests and seeds with a digest; later, show what has changed.
+    """Freeze the analysis plan (hypotheses, exclusions, tests, seeds); later, show what has changed.
 
     Example: traitlens plan mystudy
     """

@@ -1,4 +1,4 @@
-"""What the command line says: answers on standard output, messages and progress beside it."""
+"""Output of the command line: results on standard output, messages and progress on standard error."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +12,14 @@ from rich.markup import escape
 from traitlens.problems import Problem
 
 FAULT = 2
-"""Exit code where the user can mend something."""
+"""Exit code for errors that the user can fix."""
 
 output = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 
 
 def answer(facts: Mapping[str, Any], *text: RenderableType) -> None:
-    """Give a command's answer: the text to people, the facts as one JSON object to scripts (`--json`)."""
+    """Print a command's result: as text, or as one JSON object with `--json`."""
     if output.quiet:
         print(json.dumps(facts, ensure_ascii=False, default=_plain), flush=True)
     for part in text:
@@ -27,24 +27,24 @@ def answer(facts: Mapping[str, Any], *text: RenderableType) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Turn a table into a list of rows whose missing numbers are null, and anything else into text."""
+    """Convert a table to a list of rows (missing numbers are null), and anything else to text."""
     if hasattr(value, "to_json"):
         return json.loads(value.to_json(orient="records", double_precision=12))
     return str(value)
 
 
 def refuse(problems: tuple[Problem, ...]) -> None:
-    """Tell what the user can mend: one line for each problem, and as JSON to scripts."""
+    """Print errors that the user can fix, one line for each problem, or as JSON."""
     for problem in problems:
         messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
     if len(problems) > 1:
-        messages.print(f"{len(problems)} faults in all. Mend them and run the command again.")
+        messages.print(f"{len(problems)} faults in all. Fix them and run the command again.")
     if output.quiet:
         answer({"problems": [vars(problem) for problem in problems]})
 
 
 def answer_as_json(wanted: bool) -> None:
-    """Keep standard output free for JSON."""
+    """Print messages elsewhere, so that standard output holds only JSON."""
     output.quiet = wanted
 
 
@@ -99,6 +99,6 @@ class Terminal:
 
 
 def confirm(text: str) -> bool:
-    """Show a text and ask whether to go on."""
+    """Show a text and ask for confirmation."""
     messages.print(escape(text))
     return typer.confirm("Go on?", err=True)

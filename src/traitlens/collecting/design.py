@@ -129,7 +129,7 @@ def describe_scale(design: SessionDesign) -> dict[str, Any]:
     Returns
     -------
     dict
-        answer, low, high, step, confirm, practice (whether there is some), groups.
+        answer, low, high, step, confirm, groups, and whether there are practice trials, repeats and checks.
     """
     return {
         "answer": design.answer,
@@ -138,6 +138,8 @@ def describe_scale(design: SessionDesign) -> dict[str, Any]:
         "step": design.step,
         "confirm": design.confirm or design.answer == "slider",
         "practice": bool(design.practice_images),
+        "repeats": design.repeats > 0 or len(design.traits) > 1,
+        "checks": design.checks > 0,
         "groups": list(design.groups),
     }
 

@@ -137,6 +137,30 @@ def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Tex
     }
 
 
+def find_untranslated(texts: Mapping[str, Texts]) -> dict[str, list[str]]:
+    """Return names of traits and groups that participants would read untranslated, by language.
+
+    The names in `study.toml` are taken to be in the first language.
+
+    Examples
+    --------
+    >>> texts = {"groups": {"autistic": "autistic"}, "traits": {"warm": {"question": "Wie warm?"}}}
+    >>> find_untranslated({"en": texts, "de": texts})
+    {'de': ['warm', 'autistic']}
+    """
+    found = {}
+    for language, text in list(texts.items())[1:]:
+        traits = [
+            name
+            for name, words in text["traits"].items()
+            if re.search(rf"\b{re.escape(name)}\b", words["question"])
+        ]
+        groups = [name for name, words in text["groups"].items() if words == name]
+        if traits or groups:
+            found[language] = traits + groups
+    return found
+
+
 def fill(text: str, **values: object) -> str:
     """Fill a text's places; braces that name nothing stay as they are.
 

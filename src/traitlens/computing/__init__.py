@@ -1,4 +1,4 @@
-"""Where and how the network is run: device, threads, processes or a cluster, and blocks of images."""
+"""Execution of the network: device, threads, processes or a cluster, and blocks of images."""
 
 from traitlens.computing.machine import Machine
 

@@ -1,4 +1,4 @@
-"""Images that are worked on together: a block bounds memory, and what a killed run loses."""
+"""Blocks of images, which bound memory and what a killed run loses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def blocks_of(positions: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Split images into blocks that lie in one fold each, for what depends on the fold's readouts.
+    """Split images into blocks within folds, for results that depend on the fold's readouts.
 
     Parameters
     ----------
@@ -55,19 +55,19 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 @dataclass(frozen=True)
 class ComputeBlock:
-    """Work whose blocks are kept; where it is done, only the block's number comes back.
+    """Computes a block, stores it and returns its number only.
 
     Parameters
     ----------
     make : callable
-        Makes the arrays of the block of a number.
+        Computes the arrays of a block, given its number.
     """
 
     blocks: BlockStore
     make: Callable[[int], Mapping[str, np.ndarray]]
 
     def __call__(self, number: int) -> int:
-        """Make a block and keep it."""
+        """Compute and store a block."""
         self.blocks.write(number, self.make(number))
         return number
 
@@ -79,12 +79,12 @@ def make_blocks(
     sizes: Sequence[int],
     advance: Advance,
 ) -> None:
-    """Make the blocks that are not there.
+    """Compute the missing blocks.
 
     Parameters
     ----------
     make : callable
-        Makes the arrays of the block of a number; travels to other processes.
+        Computes the arrays of a block, given its number; must be picklable.
     """
     missing = [number for number in range(len(sizes)) if not blocks.holds(number)]
     advance(sum(sizes) - sum(sizes[number] for number in missing))

@@ -1,7 +1,7 @@
-"""Who works on the blocks: threads of this process, processes of this machine, or a cluster.
+"""Parallel computation of blocks: by threads, processes of this machine, or a cluster.
 
-Every block is worked on by one thread, by the same operations in the same order, so that results agree to the
-bit however many blocks are worked on at once, and where.
+Every block is computed by one thread, by the same operations in the same order, so that results are identical
+for any number of workers.
 """
 
 import logging
@@ -23,36 +23,36 @@ _WATCH_LESS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
 }
-"""What Dask would look at up to a hundred times a second, for nobody to see."""
+"""Settings that turn off Dask's frequent monitoring, which nobody looks at."""
 
 Work = Callable[[int], int]
-"""Makes the block of a number, keeps it, and gives the number back; travels to other processes."""
+"""Computes and stores the block of a number and returns the number; must be picklable."""
 
 
 class Engine(Protocol):
-    """Who works on the blocks."""
+    """Computes blocks in parallel."""
 
     def each(self, work: Work, numbers: Sequence[int]) -> Iterator[int]:
-        """Do the work for each number; give each number when it is done, in any order."""
+        """Compute the block of each number; yield each number when it is done, in any order."""
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
 
 
 class Threads:
-    """Threads of this process.
+    """Engine with threads of this process.
 
     Parameters
     ----------
     number : int
-        How many blocks are worked on at once.
+        Number of blocks computed at once.
     """
 
     def __init__(self, number: int):
         self.number = number
 
     def each(self, work: Work, numbers: Sequence[int]) -> Iterator[int]:
-        """Do the work for each number; give each number when it is done, in any order."""
+        """Compute the block of each number; yield each number when it is done, in any order."""
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
         import torch
@@ -69,16 +69,16 @@ class Threads:
             torch.set_num_threads(before)
 
     def close(self) -> None:
-        """Do nothing: threads end with their work."""
+        """Do nothing: threads end by themselves."""
 
 
 class Cluster:
-    """Dask workers: processes of this machine, or those of any scheduler.
+    """Engine with Dask workers: processes of this machine, or those of a given scheduler.
 
     Parameters
     ----------
     workers : int
-        How many processes to start on this machine, where no scheduler is given.
+        Number of processes to start on this machine, if no scheduler is given.
     scheduler : str or None
         Address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; its workers must see the results folder
         under the same path.
@@ -99,7 +99,7 @@ class Cluster:
                 Problem("several processes need Dask", 'install it: pip install "traitlens[cluster]"')
             ) from error
         self._closing = ExitStack()
-        # Dask logs a lost scheduler with its whole history; what the user can do is said below.
+        # Dask would log a lost scheduler at length; the error below says what to do.
         self._closing.enter_context(distributed.utils.silence_logging_cmgr(logging.CRITICAL))
         try:
             address: Any = scheduler
@@ -115,11 +115,11 @@ class Cluster:
                         threads_per_worker=1,
                         memory_limit=0,
                         host="127.0.0.1",
-                        # Only who holds the key of this run can connect: other users of the computer cannot.
+                        # Only holders of this run's key can connect, not other users of the computer.
                         protocol="tls",
                         security=distributed.Security.temporary(),
                         dashboard_address=None,
-                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a port that is free
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # a free port
                         local_directory=folder,
                         silence_logs=logging.CRITICAL,
                     )
@@ -135,12 +135,12 @@ class Cluster:
             ) from error
 
     def each(self, work: Work, numbers: Sequence[int]) -> Iterator[int]:
-        """Do the work for each number; give each number when it is done, in any order."""
+        """Compute the block of each number; yield each number when it is done, in any order."""
         from concurrent.futures import CancelledError
 
         from distributed import KilledWorker, as_completed
 
-        # As a task, what the work needs reaches each worker once, and is made again if a worker is lost.
+        # As a task, shared data reach each worker once, and are recomputed if a worker is lost.
         shared = self._client.submit(_hand_on, work, pure=False)
         futures = [self._client.submit(_alone, shared, number, pure=False) for number in numbers]
         try:
@@ -148,38 +148,40 @@ class Cluster:
                 yield future.result()
         except KilledWorker as error:
             raise TraitlensError(
-                Problem("workers were killed over the same images", "give each more memory, or use fewer")
+                Problem(
+                    "workers were killed repeatedly by the same images", "give each more memory, or use fewer"
+                )
             ) from error
         except (CancelledError, OSError) as error:
             if isinstance(error, OSError) and self._client.status == "running":
-                raise  # the work's own: a disk that is full, a file that is gone
+                raise  # errors of the computation itself: full disk, missing file
             raise TraitlensError(
-                Problem("the Dask scheduler is lost", "what was finished is kept; run the same command again")
+                Problem("the Dask scheduler is lost", "finished work is kept; run the same command again")
             ) from error
         finally:
             self._client.cancel([*futures, shared], force=True)
 
     def close(self) -> None:
-        """Let the workers go; those of a scheduler that was given live on."""
+        """Stop the workers, except those of a given scheduler."""
         self._closing.close()
 
 
 def _settings() -> dict[str, Any]:
-    """Choose how Dask starts workers, what it tells them, and what it leaves alone."""
+    """Return Dask's settings."""
     told = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
     start = {"distributed.worker.multiprocessing-method": "forkserver" if can_fork() else "spawn"}
-    # Pages about the work would be open to every user of the computer.
+    # Dask's dashboard would be open to every user of the computer.
     pages: dict[str, Any] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
     return {**told, **start, **pages, **_WATCH_LESS}
 
 
 def _hand_on(work: Work) -> Work:
-    """Give what was given."""
+    """Return the argument."""
     return work
 
 
 def _alone(work: Work, number: int) -> int:
-    """Do the work for a number with one thread."""
+    """Compute the block of a number with one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -188,7 +190,7 @@ def _alone(work: Work, number: int) -> int:
 
 
 def open_engine(machine: Machine) -> Engine:
-    """Find who works on the blocks.
+    """Return the engine for a machine.
 
     Parameters
     ----------
@@ -198,12 +200,12 @@ def open_engine(machine: Machine) -> Engine:
     Returns
     -------
     Engine
-        A cluster where workers or a scheduler are asked for; else threads, one for each core.
+        A cluster if workers or a scheduler are requested; otherwise threads, one for each core.
 
     Raises
     ------
     TraitlensError
-        If a cluster is asked for and cannot be had.
+        If a requested cluster is not available.
     """
     if machine.workers is not None or machine.scheduler is not None:
         return Cluster(machine.workers or 1, machine.scheduler)
@@ -211,7 +213,7 @@ def open_engine(machine: Machine) -> Engine:
 
 
 def cores() -> int:
-    """Count the processor cores that this process may use.
+    """Return the number of processor cores that this process may use.
 
     Returns
     -------

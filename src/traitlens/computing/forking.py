@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it has loaded the program, so that each of them need not."""
+"""A server process from which workers are forked, with the program already imported."""
 
 import multiprocessing
 import os
@@ -10,23 +10,23 @@ from multiprocessing import resource_tracker
 from traitlens.memory import VARIABLES
 
 LOADED = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
-"""Modules that it loads."""
+"""Modules that it imports."""
 
 ENVIRONMENT = {name: str(value) for name, value in VARIABLES.items()} | dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
-"""What it is told: each worker has one thread, and keeps memory."""
+"""Its environment: one thread for each worker, and reuse of memory."""
 
 
 def can_fork() -> bool:
-    """Return whether workers can be forked from a process of their own."""
+    """Return whether workers can be forked from a server process."""
     return "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def load_ahead() -> None:
-    """Start the process that workers are forked from, which loads the program while this one goes on.
+    """Start the server process, which imports the program in the background.
 
-    Does nothing where it is there already, or cannot be.
+    Does nothing if it runs already or is not supported.
     """
     if not can_fork():
         return
@@ -48,9 +48,9 @@ def load_ahead() -> None:
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all its processes, from those that are started here.
+    """Keep Ctrl-C, which a terminal sends to all its processes, from processes started in this context.
 
-    Workers end when this process lets them go. A Ctrl-C that comes meanwhile is heard at the end.
+    This process stops its workers. A Ctrl-C in the meantime is delivered at the end.
 
     Yields
     ------
@@ -60,7 +60,7 @@ def interrupts_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it lets interrupts through again when it starts
+    resource_tracker.ensure_running()  # the server resets signal handling when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

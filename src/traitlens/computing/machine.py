@@ -1,4 +1,4 @@
-"""Where and how the network is run."""
+"""Device, precision and parallelism of the network."""
 
 import time
 from collections.abc import Callable, Collection
@@ -12,7 +12,7 @@ from traitlens.features.backbone import Backbone, load_backbone
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how the network is run; numbers agree between machines within a stated tolerance.
+    """Device, precision and parallelism of the network.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class Machine:
     weights : Path or None
         A file with the backbone's weights.
     workers : int or None
-        Processes of this machine that share the work (needs Dask); threads of one process where None.
+        Number of worker processes on this machine (needs Dask); threads of one process if None.
     scheduler : str or None
-        Address of a Dask scheduler whose workers share the work, such as "tcp://10.0.0.1:8786".
+        Address of a Dask scheduler, such as "tcp://10.0.0.1:8786".
     divide_by : float, default 1
         The network's input is divided by this; 255 in the protocol of Cao et al. (2023).
     backbone_name : str, default "vgg16"
@@ -41,7 +41,7 @@ class Machine:
     backbone_name: str = "vgg16"
 
     def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
-        """Load the frozen network, once in each process.
+        """Return the network, loaded once in each process.
 
         Parameters
         ----------
@@ -51,16 +51,16 @@ class Machine:
         Returns
         -------
         Backbone
-            On the device, in the precision.
+            The network on this device and in this precision.
 
         Raises
         ------
         TraitlensError
-            If the weights cannot be had, or the device or precision is not there.
+            If the weights, the device or the precision are not available.
         """
         key = (self.backbone_name, self.device, self.precision, self.weights, self.divide_by)
         if key not in _loaded:
-            _loaded.clear()  # one at a time: it may fill a graphics card
+            _loaded.clear()  # one network at a time: it may fill a graphics card
             backbone = load_backbone(self.backbone_name, self.weights, announce)
             backbone = backbone.to(self.device, self.precision)
             if self.divide_by != 1:
@@ -74,7 +74,7 @@ _loaded: dict[tuple[str, str, str, Path | None, float], Backbone] = {}
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
-    """Time a forward pass of one image by one thread.
+    """Measure the time of a forward pass of one image by one thread.
 
     Parameters
     ----------

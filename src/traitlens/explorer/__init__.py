@@ -1,6 +1,6 @@
-"""The explorer: a local page to look at a study's maps, and to see a new face as its groups of raters would.
+"""The explorer: a local web page that shows the maps of a study and predicts impressions of new faces.
 
-Comes in: a results folder. Goes out: pages to a browser on the same computer, and to nobody else: the server
-listens on the loopback address only, behind a token (:mod:`traitlens.explorer.access`). It writes nothing and
-sends nothing anywhere.
+Input: a results folder. Output: pages for a browser on the same computer. The server listens on the loopback
+address only and requires a token (:mod:`traitlens.explorer.access`). It writes no files and sends nothing
+elsewhere.
 """

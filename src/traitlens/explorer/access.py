@@ -1,8 +1,8 @@
-"""Who may speak to the explorer: the browser that was given the token, and no page from elsewhere.
+"""Access control of the explorer by a token.
 
-Other programs and users of the computer can reach a loopback port, and so can any page that the browser has
-open. So each request must carry the token (in the first address, then in a cookie), name this server as its
-host (which stops DNS rebinding), come from no other origin, and be of bounded size.
+Other programs and users of the computer can reach a loopback port, and so can any page that is open in the
+browser. Therefore each request must carry the token (first in the address, then in a cookie), name this
+server as its host (against DNS rebinding), come from no other origin, and be of bounded size.
 """
 
 import html
@@ -12,23 +12,23 @@ from typing import Any
 from urllib.parse import parse_qs
 
 LARGEST_REQUEST = 32 * 2**20
-"""Bytes of a request's body: a photograph and a little more."""
+"""Maximum size of a request in bytes: a photograph and a little more."""
 
 OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/")
-"""The paths that exist, beside the page itself."""
+"""The valid paths, beside the page itself."""
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' {sockets}; object-src 'none'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page may load and reach nothing but this server."""
+"""Content security policy: the page may only connect to this server."""
 
 WELCOME = (
     '<!doctype html><title>traitlens</title><link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0;url=/">'
 )
-"""The page that leads on to the explorer."""
+"""The page that redirects to the explorer."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -41,12 +41,12 @@ HEADERS = {
 
 
 class TokenGate:
-    """An ASGI application that lets through what may speak to the one behind it.
+    """ASGI application that forwards only requests with the token.
 
     Parameters
     ----------
     port : int
-        The port that it listens on.
+        The port of the server.
     """
 
     def __init__(self, app: Any, port: int, token: str):
@@ -59,7 +59,7 @@ class TokenGate:
         self.headers = {"content-security-policy": POLICY.format(sockets=sockets), **HEADERS}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Answer a request, or pass it on."""
+        """Answer a request, or forward it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -74,7 +74,7 @@ class TokenGate:
             await self.app(scope, _bounded(receive), self._with_headers(send))
 
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str], told: str) -> tuple[int, str] | None:
-        """Describe why a request is refused; None where it is not."""
+        """Return why a request is refused, or None."""
         if headers.get("host", "") not in self.hosts:
             return 421, "This server answers to its own address only."
         origin = headers.get("origin")
@@ -99,17 +99,17 @@ class TokenGate:
         return found.value if found else ""
 
     def _knows_token(self, told: str) -> bool:
-        """Compare in constant time."""
+        """Return whether a request has the token, in constant time."""
         return secrets.compare_digest(told.encode(), self.token.encode())
 
     async def _welcome(self, send: Any) -> None:
-        """Keep the token as a cookie and go on to the page, whose address has no token."""
+        """Set the token as a cookie and redirect to the page, whose address has no token."""
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-        # Not a redirect: a strict cookie is sent only where this server's own page leads on.
+        # Not an HTTP redirect: a strict cookie is sent only after a page of this server.
         await _answer(send, 200, WELCOME, {**self.headers, "set-cookie": cookie})
 
     def _with_headers(self, send: Any) -> Any:
-        """Add the headers to what the application answers, where it has none of its own."""
+        """Add the headers that the application's responses lack."""
 
         async def sending(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -122,7 +122,7 @@ class TokenGate:
 
 
 def _bounded(receive: Any) -> Any:
-    """Cut off a body that grows beyond the largest, whatever length its header told."""
+    """Limit the size of a request's body, whatever length its header states."""
     seen = 0
 
     async def receiving() -> Any:
@@ -135,7 +135,7 @@ def _bounded(receive: Any) -> Any:
 
 
 async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, told: str) -> None:
-    """Refuse a request in one sentence; a web socket before it opens."""
+    """Refuse a request with one sentence; a web socket before it opens."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
@@ -144,7 +144,7 @@ async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, t
 
 
 async def _answer(send: Any, status: int, body: str, headers: dict[str, str]) -> None:
-    """Send one short page."""
+    """Send a short page."""
     content = body.encode()
     sent = {"content-type": "text/html; charset=utf-8", "content-length": str(len(content)), **headers}
     pairs = [(name.encode(), value.encode()) for name, value in sent.items()]

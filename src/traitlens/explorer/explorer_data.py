@@ -1,4 +1,4 @@
-"""What the explorer shows of a study: its faces, their ratings and maps, and new faces beside them."""
+"""Data of the explorer: faces, ratings and maps of a study, and of new faces."""
 
 import threading
 from collections import OrderedDict
@@ -23,20 +23,20 @@ from traitlens.report.colouring import smooth, symmetric_limit
 from traitlens.report.results import Results, read_results
 
 KEPT_MAPS: Final = 64
-"""Faces, traits and methods whose computed maps are kept in memory."""
+"""Number of computed maps (by face, trait and method) kept in memory."""
 SAMPLED_FACES: Final = 40
-"""Faces whose maps fix the scale of a trait: a percentile of their pixels needs no more."""
+"""Number of faces whose maps determine the colour scale of a trait by a percentile of their pixels."""
 
 
 class ExplorerData:
-    """The faces of a results folder, and what the network makes of new ones.
+    """Faces of a results folder, and predictions and maps of new faces.
 
     Parameters
     ----------
     models : TraitModels or None
-        The readouts; without them only the faces and maps that are there can be shown.
+        The readouts; without them only stored faces and maps can be shown.
     machine : Machine or None
-        Where the network is run.
+        Device and precision of the network.
 
     Examples
     --------
@@ -69,26 +69,26 @@ class ExplorerData:
 
     @property
     def methods(self) -> list[str]:
-        """The methods to choose from, the study's own first; the others need the readouts."""
+        """The available methods, the study's own first; the others need the readouts."""
         first = [] if self.own_method is None else [self.own_method]
         others = [] if self.models is None else [DEFAULT_METHOD, *METHODS]
         return list(dict.fromkeys([*first, *others]))
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The network, loaded when it is first needed."""
+        """The network, loaded when first needed."""
         assert self.models is not None
         backbone = load_backbone(self.models.backbone_name, self.machine.weights)
         backbone = replace(backbone, preprocessing=self.models.preprocessing)
         return backbone.to(self.machine.device, self.machine.precision)
 
     def face(self, image: str) -> ShownFace:
-        """Take a face of the study.
+        """Return a face of the study.
 
         Returns
         -------
         ShownFace
-            With ratings as observed, and as predicted by readouts that did not see its identity.
+            With observed ratings and out-of-fold predictions.
         """
         assert self.results.pixels is not None
         assert self.results.predictions is not None
@@ -98,17 +98,17 @@ class ExplorerData:
         return ShownFace(image, self.results.pixels.sel({IMAGE: image}).to_numpy(), own, fold)
 
     def see(self, path: Path, name: str) -> ShownFace:
-        """Predict the impressions that each group would form of a face that the study does not hold.
+        """Predict each group's impressions of a new face.
 
         Parameters
         ----------
         path : Path
-            An image file; any bytes at all are survived.
+            An image file, which may be invalid.
 
         Returns
         -------
         ShownFace
-            The face as the network sees it, and the same numbers as `traitlens predict` gives.
+            The prepared face with the same predictions as `traitlens predict`.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class ExplorerData:
             return ShownFace(name, pixels, self.models.predict(self.backbone, [pixels], [name]))
 
     def maps(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
-        """Give the maps of a face, from the results where they are there, else from the network.
+        """Return the maps of a face, from the results if stored, otherwise computed.
 
         Returns
         -------
@@ -167,12 +167,12 @@ class ExplorerData:
         return {str(group): maps.sel({GROUP: group}).to_numpy() for group in maps[GROUP].values}
 
     def limit(self, trait: str, method: str, maps: dict[str, np.ndarray]) -> float:
-        """Find where the scale of a trait's maps ends, the same for all groups.
+        """Return the limit of the colour scale of a trait's maps, the same for all groups.
 
         Parameters
         ----------
         maps : dict of str to ndarray
-            The maps that are shown; they alone fix the scale where the results hold none of this method.
+            The maps that are shown; they determine the scale if the results hold none of this method.
         """
         stored = None if self.results.maps is None else self.results.maps[RELEVANCE]
         if stored is None or method != self.own_method or trait not in stored[TRAIT].values:
@@ -184,12 +184,12 @@ class ExplorerData:
         return self._limits[trait]
 
     def look(self, face: ShownFace, trait: str, method: str) -> FaceView:
-        """Gather all that is to be seen of a face.
+        """Return what is shown of a face.
 
         Returns
         -------
         FaceView
-            Its maps, and the faces most alike with theirs.
+            Its maps, and the most similar faces with theirs.
         """
         maps = self.maps(face, trait, method)
         own = self.own_method or ""
@@ -202,23 +202,23 @@ class ExplorerData:
 
     @cached_property
     def _profiles(self) -> pd.DataFrame:
-        """Predicted impressions of the study's faces: a row for each, a column for each group and trait."""
+        """Predicted impressions of the study's faces: (face, group and trait)."""
         assert self.results.predictions is not None
         return self.results.predictions.pivot_table(index=IMAGE, columns=[GROUP, TRAIT], values=PREDICTED)
 
     def nearest(self, face: ShownFace, count: int = 4) -> list[str]:
-        """Find the faces of the study whose predicted impressions are most like a face's.
+        """Return the faces of the study with the most similar predicted impressions.
 
         Parameters
         ----------
         count : int, default 4
-            How many to find at most.
+            Maximum number of faces.
 
         Returns
         -------
         list of str
-            Names of images, the nearest first. The distance is the root mean square over groups and traits
-            of the difference in standard deviations of the study's predictions.
+            Names of images, the nearest first. The distance is the root mean square, over groups and traits,
+            of differences in standard deviations of the study's predictions.
         """
         profiles = self._profiles.drop(index=face.name if face.fold is not None else [], errors="ignore")
         own = face.impressions.set_index([GROUP, TRAIT])[PREDICTED].reindex(profiles.columns)
@@ -239,19 +239,19 @@ class ExplorerData:
 
 
 def open_explorer_data(folder: Path, machine: Machine | None = None) -> ExplorerData:
-    """Open a results folder to look at.
+    """Open a results folder for the explorer.
 
     Parameters
     ----------
     folder : Path
-        What a run wrote, or the study whose results it are.
+        A results folder, or a study folder.
     machine : Machine or None
-        Where the network is run.
+        Device and precision of the network.
 
     Raises
     ------
     TraitlensError
-        If there are no results, or they are too incomplete to look at.
+        If there are no results, or they are incomplete.
     """
     folder = Path(folder)
     if not (folder / "study.json").exists() and (folder / "results" / "study.json").exists():

@@ -105,7 +105,7 @@
     } }, words.file.save);
     view.state = state;
     view.again = () => finish(saved);
-    view.frame("text", words.end.title, paragraphs([words.file.saved, ...(saved ? words.end.text : [])], {}),
+    view.frame("text", words.end.title, paragraphs([words.file.saved, ...(saved ? [words.file.done] : [])], {}),
       { progress: state, go: [file] });
   }
 

@@ -119,6 +119,9 @@ const TraitlensView = (() => {
       if (step.kind === "group") return this.drawGroup(words, about, done);
       let content = words.text ? paragraphs(words.text, values) : [];
       if (step.kind === "instructions") {
+        for (const part of ["repeats", "checks"]) {
+          if (this.scale[part]) content.push(...paragraphs([words[part]], values));
+        }
         content.push(...paragraphs([words[this.scale.answer]], values));
         if (this.scale.confirm) content.push(...paragraphs([words.confirm], values));
         if (this.scale.practice) content.push(...paragraphs([words.practice], values));
