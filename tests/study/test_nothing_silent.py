@@ -28,10 +28,10 @@ IMAGES = {
     ],
     "database": [f"CFD-WF-{number:03d}.png" for number in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233)],
 }
-RATERS = {"p": "p{}", "R": "R{}", "long": "R_3h{}xYz", "words": "rater {}"}
+RATERS = {"p": "p{}", "R": "R{}", "long": "R_3h{}xYz", "words": "rater {}", "numbers": "{}"}
 LAYOUTS = ("long", "images", "raters", "traits", "image_trait")
-FORMATS = ("csv", "semicolon", "tsv", "xlsx", "parquet", "json", "sav", "mat")
-TEXT = ("csv", "semicolon", "tsv")
+FORMATS = ("csv", "semicolon", "tsv", "spaces", "xlsx", "parquet", "json", "sav", "mat")
+TEXT = ("csv", "semicolon", "tsv", "spaces")
 DISTURBANCES = (
     "none",
     "extra cell",
@@ -58,6 +58,7 @@ DISTURBANCES = (
     "decimal commas",
     "further numbers",
     "rater without group",
+    "summary",
 )
 IN_TEXT = frozenset(
     ("extra cell", "cell less", "title", "short header", "header too long", "CRLF", "CR", "BOM", "UTF-16")
@@ -72,6 +73,7 @@ class Written:
     layout: str
     form: str
     disturbance: str
+    highest: int
     images: list
     table: pd.DataFrame
 
@@ -90,6 +92,7 @@ def written_studies(draw, disturbances=DISTURBANCES):
         ["warm"] if layout in ("images", "raters") else ["warm", "very strong"][: draw(st.integers(1, 2))]
     )
     seed, gaps = draw(st.integers(0, 2**31)), draw(st.sampled_from([0.0, 0.05, 0.2]))
+    lowest, highest = draw(st.sampled_from([(1, 7), (0, 100)]))
     rng = np.random.default_rng(seed)
     truth = {}
     for rater in range(1, draw(st.integers(2, 4)) * len(groups) + 1):
@@ -97,9 +100,9 @@ def written_studies(draw, disturbances=DISTURBANCES):
             for image in images:
                 if rng.random() >= gaps:
                     key = (called.format(rater), groups[rater % len(groups)], image, trait)
-                    truth[key] = int(rng.integers(1, 8))
+                    truth[key] = int(rng.integers(lowest, highest + 1))
     table = lay_out(truth, layout)
-    study = Written(truth, layout, form, disturbance, images, table)
+    study = Written(truth, layout, form, disturbance, highest, images, table)
     disturb_cells(study, rng)
     return study
 
@@ -136,7 +139,8 @@ def disturb_cells(study, rng) -> None:
     table, kind = study.table, study.disturbance
     row, column = int(rng.integers(len(table))), str(rng.choice(rating_columns(study)))
     if kind == "missing code":
-        table.loc[row, column] = int(rng.choice([-99, -9, 99, 999]))
+        codes = [-99, -9, -1, 999] if study.highest > 10 else [-99, -9, 99, 999]
+        table.loc[row, column] = int(rng.choice(codes))
     elif kind == "word":
         table.loc[row, column] = str(rng.choice(["skip", "don't know", "?"]))
     elif kind == "id with a space" and "rater" in table:
@@ -163,6 +167,15 @@ def disturb_cells(study, rng) -> None:
     elif kind == "rater without group" and "group" in table and "rater" in table:
         rater = table.loc[row, "rater"]
         table.loc[table["rater"] == rater, "group"] = ""
+
+    elif kind == "summary":
+        ratings = table[rating_columns(study)].replace("", np.nan).astype(float)
+        if study.layout == "raters":
+            table["Mean"] = ratings.mean(axis=1).round(2)
+        elif study.layout in ("images", "image_trait"):
+            means = dict.fromkeys(table, "") | ratings.mean().round(2).to_dict()
+            summary = pd.DataFrame([means | {"rater": "Mean", "group": table.loc[0, "group"]}])
+            study.table = pd.concat([table, summary], ignore_index=True)
 
 
 def write(study, folder) -> Path:
@@ -227,7 +240,7 @@ def plain(values) -> pd.Series:
 def as_text(study) -> bytes:
     """Write separated text with the disturbances of text."""
     kind = study.disturbance
-    separator = {"csv": ",", "semicolon": ";", "tsv": "\t"}[study.form]
+    separator = {"csv": ",", "semicolon": ";", "tsv": "\t", "spaces": " "}[study.form]
     rows = [list(map(str, study.table.columns)), *study.table.astype(str).to_numpy().tolist()]
     place = len(rows) // 2
     if kind == "extra cell":
@@ -269,6 +282,8 @@ def applies(study) -> bool:
         return False
     if study.disturbance in ("second sheet", "hidden sheet") and study.form != "xlsx":
         return False
+    if study.form == "spaces" and study.disturbance == "title":
+        return False
     if study.disturbance == "NFD" and study.form in ("sav", "mat"):
         return False
     odd = any(not name.isascii() for name in study.images) or "\u200b" in "".join(
@@ -297,7 +312,8 @@ def check(study, folder) -> str:
     except TraitlensError as error:
         refusal = str(error)
     if done is None:
-        assert study.disturbance in REFUSED, refusal
+        gaps = len(study.truth) < len(study.table) * len(rating_columns(study))
+        assert study.disturbance in REFUSED or (study.form == "spaces" and gaps), refusal
         assert not (folder / "study").exists()
         return "refused"
     account = read_account(folder / "study")
@@ -334,8 +350,10 @@ def trait_as_read(study, trait) -> str:
 
 
 def rater_as_read(study, rater) -> str:
-    """SPSS and MATLAB have no spaces in names of columns."""
-    return rater.replace(" ", "_") if study.layout == "raters" and study.form in ("sav", "mat") else rater
+    """SPSS and MATLAB have no spaces in names of columns, which begin with a letter."""
+    if study.layout != "raters" or study.form not in ("sav", "mat"):
+        return rater
+    return rater.replace(" ", "_") if rater[0].isalpha() else f"X{rater}"
 
 
 def is_named(key, account, study) -> bool:

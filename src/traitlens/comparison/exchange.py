@@ -346,8 +346,12 @@ def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]
     return [str(trait) for trait in groups.index if groups[trait] == 2 and images[trait] >= 3]
 
 
-def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Find what all groups have in common.
+FEWEST_SHARED = 6
+"""Images that groups must have rated in common to be refitted together."""
+
+
+def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
+    """Find the largest set of groups that rated the same images on the same traits.
 
     Parameters
     ----------
@@ -356,17 +360,46 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str]]:
 
     Returns
     -------
+    groups : list of str
+        All groups, or the most of them that share :data:`FEWEST_SHARED` images; of equally many those that
+        share the most images.
     images : list of str
-        Images that every group rated on each of these traits.
+        Images that each of these groups rated on each of these traits.
     traits : list of str
-        Traits that every group rated.
+        Traits that each of these groups rated.
+
+    Examples
+    --------
+    >>> rows = [(g, i, "warm") for g in "ab" for i in range(6)] + [("c", i, "warm") for i in range(9, 15)]
+    >>> table = pd.DataFrame(rows, columns=["group", "image", "trait"])
+    >>> shared_ratings(table)
+    (['a', 'b'], [0, 1, 2, 3, 4, 5], ['warm'])
     """
-    number = ratings[GROUP].nunique()
-    groups = ratings.groupby(TRAIT, observed=True)[GROUP].nunique()
-    traits = list(groups.index[groups == number])
-    rated = ratings.loc[ratings[TRAIT].isin(traits), [GROUP, IMAGE, TRAIT]].drop_duplicates()
-    counts = rated.groupby(IMAGE, observed=True).size()
-    return list(counts.index[counts == number * len(traits)]), traits
+    rated = ratings[[GROUP, TRAIT, IMAGE]].drop_duplicates().astype({GROUP: str, TRAIT: str})
+    by_group = rated.assign(rated=True).pivot_table(
+        index=IMAGE, columns=[GROUP, TRAIT], values="rated", fill_value=False, observed=True
+    )
+    names = sorted(rated[GROUP].unique())
+
+    def share(groups: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
+        """Find the images and traits that some groups have in common."""
+        traits = sorted(set.intersection(*(set(by_group[group].columns) for group in groups)))
+        columns = [(group, trait) for group in groups for trait in traits]
+        every = by_group[columns].astype(bool).all(axis=1)
+        return list(groups), list(by_group.index[every]) if columns else [], traits
+
+    everything = share(tuple(names))
+    if len(everything[1]) >= FEWEST_SHARED or len(names) > MOST_GROUPS:
+        return everything
+    for number in range(len(names) - 1, 1, -1):
+        best = max((share(one) for one in combinations(names, number)), key=lambda one: len(one[1]))
+        if len(best[1]) >= FEWEST_SHARED:
+            return best
+    return everything
+
+
+MOST_GROUPS = 12
+"""Groups of which all subsets are tried."""
 
 
 def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.preregistration import read_plan
 from traitlens.columns import IMAGE
+from traitlens.comparison.exchange import shared_ratings
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
@@ -21,6 +22,7 @@ from traitlens.progress import SilentWatcher, Watcher
 from traitlens.readouts.folds import assign_folds
 from traitlens.readouts.registry import find_readout
 from traitlens.records import Records, digest_output
+from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
 
@@ -193,12 +195,24 @@ def _cleaned(context: Context) -> Any:
     return None if cleaning is None else {"steps": cleaning.steps, "left_out": cleaning.left_out}
 
 
+def _name_groups_left_out(study: Study) -> list[str]:
+    """Name the groups whose readouts are not refitted with those of the others."""
+    shared = shared_ratings(study.ratings)[0]
+    rest = sorted({*study.groups} - {*shared})
+    if not rest:
+        return []
+    tests = "tests of performance, pixels and variables that refit readouts"
+    return [f"{tests} leave out {', '.join(rest)}, who rated other images than {', '.join(shared)}"]
+
+
 def _description(context: Context) -> Any:
     study = context.study
+    account = read_account(study.folder)
     return {
+        "imported": [] if account is None else account.summary(),
         "images": study.images,
         "settings": study.settings.model_dump(mode="json"),
-        "notices": list(map(str, study.notices)),
+        "notices": [*map(str, study.notices), *_name_groups_left_out(study)],
         "scale": list(study.scale),
     }
 

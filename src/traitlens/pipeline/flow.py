@@ -44,14 +44,14 @@ def nothing_comparable(context: Context) -> str | None:
 
 def too_little_shared(context: Context) -> str | None:
     """Return why readouts of groups cannot be refitted: too few images were rated by all."""
-    images, _ = shared_ratings(context.study.ratings)
+    _, images, _ = shared_ratings(context.study.ratings)
     folds = context.value("folds").set_index(IMAGE).loc[images]
     outside = [
         folds[IDENTITY][folds[FOLD] != fold].nunique() for fold in context.value("folds")[FOLD].unique()
     ]
     if min(outside) >= 3:
         return None
-    return "it needs images that every group rated on every trait, and there are too few"
+    return "it needs images that two groups rated on every trait, and there are too few"
 
 
 def one_trait(context: Context) -> str | None:

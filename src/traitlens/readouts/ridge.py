@@ -373,18 +373,19 @@ def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd
     Raises
     ------
     TraitlensError
-        If the images outside some fold show fewer than two identities, or all have the same rating.
+        If the images outside some fold show fewer than three identities (two to learn from in each inner
+        fold, and one to test), or all have the same rating.
     """
     problems = []
     for column, (group, trait) in enumerate(names):
         rated = np.isfinite(values[:, column])
         for fold in sorted(folds[FOLD].unique()):
             training = rated & (folds[FOLD] != fold).to_numpy()
-            if folds.loc[training, IDENTITY].nunique() < 2 or np.ptp(values[training, column]) == 0:
+            if folds.loc[training, IDENTITY].nunique() < 3 or np.ptp(values[training, column]) == 0:
                 problems.append(
                     Problem(
                         f"group {group!r}, trait {trait!r}: the ratings outside fold {fold} show fewer than "
-                        "two identities, or are all the same",
+                        "three identities, or are all the same",
                         "leave the trait out, or bring more ratings",
                     )
                 )

@@ -16,7 +16,7 @@ from traitlens.report.known_tables import print_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
-from traitlens.report.tables import Table, leave_out_empty, tabulate_ratings
+from traitlens.report.tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
 from traitlens.report.wording import describe_signs
 
 
@@ -163,7 +163,7 @@ def _ratings(results: Results, drawings: Drawings) -> Section:
     section.tables += print_tables(results, "ratings")
     told, tables = tell_quality(results)
     section.paragraphs += told
-    section.tables += tables
+    section.tables += tables + tabulate_import(results)
     return section
 
 

@@ -24,12 +24,26 @@ class Table:
         Cells as text.
     n_names : int
         How many columns from the left hold names and not numbers.
+    folded : bool
+        Whether it is folded up however short it is.
     """
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
     n_names: int = 2
+    folded: bool = False
+
+
+def tabulate_import(results: Results) -> list[Table]:
+    """List what the import of the ratings read and left out; nothing where they were not imported."""
+    rows = results.study.get("imported")
+    pairs = [row for row in rows if isinstance(row, list) and len(row) == 2] if isinstance(rows, list) else []
+    if not pairs:
+        return []
+    cells = [[str(what), str(numbers)] for what, numbers in pairs]
+    caption = "Import of the ratings; the study’s import.json names every cell and rater."
+    return [Table(caption, ["What", "Account"], cells, folded=True)]
 
 
 def leave_out_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:

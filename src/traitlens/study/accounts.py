@@ -186,6 +186,38 @@ class ImportAccount:
         lines += [f"worth a look: {notice}" for notice in self.notices]
         return lines
 
+    def summary(self) -> list[tuple[str, str]]:
+        """Summarise the account without names of raters, for a report that others read.
+
+        Returns
+        -------
+        list of (str, str)
+            What is told, and the numbers.
+        """
+        rows = [("Table", str(table)) for table in self.tables[:_MOST]]
+        if len(self.tables) > _MOST:
+            rows.append(("Table", f"{len(self.tables) - _MOST} more"))
+        cells = f"{self.read} read, {self.used} used, {self.empty} empty, {self.left_out_cells} left out"
+        rows.append(("Cells of ratings", cells))
+        if self.lowest is not None and self.highest is not None:
+            rows.append(("Ratings", f"{self.lowest:g} to {self.highest:g}"))
+        ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
+        rows.append(("Names of images matched", ways or "none"))
+        if self.unrated:
+            rows.append(("Images that nobody rated", f"{len(self.unrated)}, left out"))
+        reasons: dict[tuple[str, str], list[int]] = {}
+        for entry in self.left_out:
+            reasons.setdefault((entry.what, entry.why), []).append(entry.ratings)
+        for (what, why), lost in reasons.items():
+            several = (
+                f"{len(lost)} {what}s" if len(lost) > 1 and not what.endswith("s") else f"{len(lost)} {what}"
+            )
+            unit = "numbers" if what == "column" else "ratings"
+            rows.append(("Left out", f"{several}: {why}{f' ({sum(lost)} {unit})' if sum(lost) else ''}"))
+        if self.landmarks:
+            rows.append(("Landmark files taken along", str(self.landmarks)))
+        return rows
+
     def __str__(self) -> str:
         return "\n".join(self.lines())
 

@@ -104,7 +104,7 @@ def compute_region_kernels(io: StageIO) -> None:
 
 
 def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
-    """Read what refits need, for the images that every group rated on every trait.
+    """Read what refits need, for the groups and images of :func:`shared_ratings`.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
         np.asarray(io.read(REGION_KERNELS)),
         areas,
     )
-    images, traits = shared_ratings(ratings)
-    rated = ratings[IMAGE].isin(images) & ratings[TRAIT].isin(traits)
+    groups, images, traits = shared_ratings(ratings)
+    rated = ratings[IMAGE].isin(images) & ratings[TRAIT].isin(traits) & ratings[GROUP].isin(groups)
     return operator.take(set(images)), ratings[rated]
 
 

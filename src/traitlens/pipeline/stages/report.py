@@ -59,6 +59,7 @@ def describe_study(io: StageIO) -> dict[str, Any]:
         "identity": dict(zip(images[IMAGE], images[IDENTITY], strict=True)),
         "settings": {**settings, "crop": io.read(PREPARED).attrs["crop"]},
         "notices": [*described["notices"], *io.read(FACES)["notices"]],
+        "imported": described["imported"],
         "left_out": io.value("reasons"),
     }
 
