@@ -128,5 +128,5 @@ def test_a_step_without_a_face_is_kept_too(store):
 
 def test_a_file_that_is_no_store_is_refused(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"no database" * 100)
-    with pytest.raises(TraitlensError, match="nothing in it can be read"):
+    with pytest.raises(TraitlensError, match="cannot be read"):
         AnswerDatabase(tmp_path / "answers.sqlite")

@@ -72,7 +72,7 @@ def test_a_plan_that_was_changed_is_refused(study):
 def test_no_plan_after_the_comparison(study):
     (study / "results" / "comparisons").mkdir(parents=True)
     (study / "results" / "comparisons" / "means.csv").write_text("a\n")
-    with pytest.raises(TraitlensError, match="groups were compared already"):
+    with pytest.raises(TraitlensError, match="groups have already been compared"):
         freeze_plan(study)
     assert not (study / "plan.json").exists()
 

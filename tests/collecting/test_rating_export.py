@@ -71,7 +71,7 @@ def test_the_table_is_the_studys(study):
 
 def test_a_table_that_is_there_is_kept_unless_it_may_be_replaced(study):
     (study / "ratings.csv").write_text("mine\n")
-    with pytest.raises(TraitlensError, match="is there already; say --replace"):
+    with pytest.raises(TraitlensError, match="is there already; use --replace"):
         export_ratings(study)
     assert (study / "ratings.csv").read_text() == "mine\n"
     export_ratings(study, replace=True)
@@ -122,7 +122,7 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
         "row 4: trait 'tall' is none of the study",
         "row 5: group 'none' is none of the study",
         "row 6: one of step, repeat, rating, rt and wanted is not a number",
-        "was answered differently elsewhere",
+        "has another answer elsewhere",
     ):
         assert words in told
     (tmp_path / "data.json").write_text('[{"rt": 5, "response": 3}]')
@@ -201,7 +201,7 @@ def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
     file.write_bytes(damaged)
     code, _, told = traitlens("rate", "status", study)
     assert code == 2
-    assert "was damaged; it now holds what could be read (4 participants" in " ".join(told.split())
+    assert "was damaged; it now holds all readable rows (4 participants" in " ".join(told.split())
     [kept] = file.parent.glob("answers.damaged-*.sqlite")
     assert kept.read_bytes() == bytes(damaged)
     assert traitlens("rate", "status", study)[0] == 0
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
     file.write_bytes(b"no database at all" * 1000)
     code, _, told = traitlens("rate", "export", study)
     assert code == 2
-    assert "nothing in it can be read" in " ".join(told.split())
+    assert "cannot be read" in " ".join(told.split())
 
 
 @pytest.mark.parametrize("steps", ["[", "5", '[{"kind": "trial"}, {}]', "[" * 100_000])
@@ -248,7 +248,7 @@ def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study)
 
 
 def test_nothing_collected_is_told(make_study):
-    with pytest.raises(StudyError, match="no rating was collected yet"):
+    with pytest.raises(StudyError, match="no ratings were collected yet"):
         collected_ratings(make_study(name="empty"))
 
 
@@ -291,8 +291,8 @@ def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
     assert not (tmp_path / "a" / "jspsych").exists()
     old = a_package(tmp_path / "old", "7.3.4")
     for given, told in (
-        ({}, "it must be said where jsPsych comes from"),
-        ({"cdn": "http://scripts.example/a.js"}, "is no address of a script"),
+        ({}, "the source of jsPsych is missing"),
+        ({"cdn": "http://scripts.example/a.js"}, "is not the address of a script"),
         ({"scripts": old}, "holds no jsPsych 8"),
         ({"scripts": tmp_path}, "holds no jsPsych 8"),
         ({"cdn": address, "save": "mail"}, "unknown way to save 'mail'"),

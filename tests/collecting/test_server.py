@@ -102,10 +102,10 @@ HOSTILE = [
     (422, {"body": {"step": None, **ANSWER, "language": "../en"}}, "language"),
     (409, {"body": {"step": 0, **ANSWER}}, "step 0 while at"),
     (409, {"body": {"step": 900, **ANSWER}}, "step 900 while at"),
-    (400, {"body": b"\x00\xff" * 100}, "no JSON"),
-    (400, {"body": b"[" * 4000}, "no JSON"),
-    (400, {"body": b"[1, 2]"}, "no JSON object"),
-    (413, {"body": b"x" * 10_000_000}, "more was sent"),
+    (400, {"body": b"\x00\xff" * 100}, "not JSON"),
+    (400, {"body": b"[" * 4000}, "not JSON"),
+    (400, {"body": b"[1, 2]"}, "not a JSON object"),
+    (413, {"body": b"x" * 10_000_000}, "the request is larger"),
 ]
 
 
@@ -204,7 +204,9 @@ def test_sessions_that_the_study_no_longer_fits_are_told(ask, room, tmp_path):
     to_first_trial(ask)
     room.store.close()
     (tmp_path / "study" / "images" / "03.png").unlink()
-    with pytest.raises(StudyError, match=r"images/03\.png is missing, and sessions that have begun show it"):
+    with pytest.raises(
+        StudyError, match=r"images/03\.png is missing, but is part of sessions that have begun"
+    ):
         open_sessions(tmp_path / "study")
 
 

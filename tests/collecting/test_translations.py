@@ -41,8 +41,8 @@ def test_every_fault_of_a_studys_texts_is_told(tmp_path):
     for words in (
         "texts/en.toml: unknown text 'consnt'; did you mean 'consent'?",
         "unknown text 'end.titel'; did you mean 'title'?",
-        "'end.text' is no list of texts",
-        "traits.wram is no trait of the study; traits: warm",
+        "'end.text' is not a list of texts",
+        "traits.wram is not a trait of the study; traits: warm",
         "texts/fr.toml: text 'consent' is missing",
         "texts/xx.toml: is missing",
     ):

@@ -32,7 +32,7 @@ def test_detector_answers_as_the_tflite_interpreter_did():
 
 def test_damaged_networks_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(face_networks, "SHA256", {MESH: "0" * 64})
-    with pytest.raises(ModelError, match="is damaged; install traitlens anew"):
+    with pytest.raises(ModelError, match="is damaged; reinstall traitlens"):
         face_networks.Network(MESH)
 
 

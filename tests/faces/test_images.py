@@ -155,7 +155,7 @@ def faulty_files(folder: Path, picture: np.ndarray) -> dict[str, str]:
         "vast.png": "more than 50 million pixels",
         "bomb.png": "more than 50 million pixels",
         "float.tif": "stores values other than 8 or 16 bits",
-        "missing.jpg": "there is no such file",
+        "missing.jpg": "file not found",
     }
 
 

@@ -123,7 +123,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     torch.save(make(), tmp_path / "whole.pth")
     (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 20)
     for name in ("evil.pth", "worse.pth", "whole.pth", "cut.safetensors"):
-        with pytest.raises(WeightsError, match="holds no plain tensors"):
+        with pytest.raises(WeightsError, match="does not contain plain tensors"):
             read_custom_backbone(tmp_path / name)
     assert not (tmp_path / "was-run").exists()
 
@@ -137,7 +137,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
         ),
         (
             lambda s: s.update({"features.0.weight": torch.zeros(4, 3, 5, 5)}),
-            "no 3x3 convolution of 3 channels",
+            "not a 3x3 convolution of 3 channels",
         ),
         (
             lambda s: s.update({"features.2.weight": torch.zeros(5, 9, 3, 3)}),
@@ -149,7 +149,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
             lambda s: s.update({"features.17.weight": torch.zeros(8, 8, 3, 3)}),
             "before features.17 is neither",
         ),
-        (lambda s: s.clear(), "no plain stack of convolutions"),
+        (lambda s: s.clear(), "not a sequence of convolutions"),
         (lambda s: s.update(epoch=3), "more than named tensors"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_kept_network_that_was_altered_is_refused(fault, tmp_path):
     changes[fault]()
     tensors = {name: torch.from_numpy(values.copy()) for name, values in stack.tensors.items()}
     save_file(tensors, custom_backbones_folder() / "mine.safetensors", {"traitlens": json.dumps(facts)})
-    with pytest.raises(WeightsError, match=r"mine\.safetensors: is no network that traitlens keeps"):
+    with pytest.raises(WeightsError, match=r"mine\.safetensors: is not a network added by traitlens"):
         load_backbone("mine")
 
 

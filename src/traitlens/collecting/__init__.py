@@ -1,7 +1,7 @@
-"""Ratings collected from participants.
+"""Collection of ratings from participants.
 
-Comes in: a study's images and settings, texts in the participants' languages. Goes out: `ratings.csv` in the
-study's form, the quality of its answers, and the plan that was frozen before groups were compared. The order
-of a session (:mod:`.session`) is pure and seeded; what was answered lies in one SQLite file (:mod:`.store`);
-the web front (:mod:`.serving`) and the jsPsych experiment (:mod:`.jspsych`) show the same pages.
+Input: images and settings of a study, and texts in the participants' languages. Output: `ratings.csv`, data
+quality, and the analysis plan frozen before groups were compared. The order of a session (:mod:`.trials`) is
+deterministic and seeded; answers are stored in one SQLite file (:mod:`.database`); the web server
+(:mod:`.server`) and the jsPsych experiment (:mod:`.jspsych`) show the same pages.
 """

@@ -1,4 +1,4 @@
-"""How good the answers are, rater by rater. Nothing is left out here: the rules of `study.toml` do that."""
+"""Data quality by rater. No ratings are excluded here, but by the rules of `study.toml`."""
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,19 @@ from traitlens.study.reading import Study
 from traitlens.study.settings import CleaningSettings
 
 FASTEST = 200.0
-"""Milliseconds below which an answer is called too fast where the study names no limit of its own."""
+"""Response time in milliseconds below which an answer counts as too fast, unless the study sets a limit."""
 
 LONG_RUN = 10
-"""So many equal answers in a row are called a long run."""
+"""Number of equal answers in a row that counts as a long run."""
 
 TIME = "time"
-"""The column that tells when an answer was given."""
+"""Column with the time of the answer."""
 
 
 def tabulate_quality(
     ratings: pd.DataFrame, left_out: pd.DataFrame | None, rules: CleaningSettings
 ) -> pd.DataFrame:
-    """Describe the answers of every rater, those that cleaning left out included.
+    """Compute data quality by rater, including ratings that cleaning left out.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ def tabulate_quality(
     -------
     DataFrame
         rater, group, n_ratings, n_untouched (sliders that were not moved), n_one_value (traits with one value
-        throughout, three ratings at least), longest_run (equal answers in a row), n_too_fast, median_time
-        (in the unit of the column), retest (correlation of repeated ratings), agreement (correlation with the
+        throughout, three ratings at least), longest_run (equal answers in a row), n_too_fast, median_time (in
+        the unit of the column), retest (correlation of repeated ratings), agreement (correlation with the
         mean of the group's others, averaged over traits), checks_passed (share), n_left_out and left_out_by
-        (the rules of `study.toml` that took them), signs (of poor answers, in words). Missing where the
-        ratings do not tell.
+        (the rules of `study.toml`), signs (of poor data quality, in words). Missing where the ratings lack
+        the information.
     """
     if left_out is None:
         left_out = ratings.iloc[:0].assign(step="")
@@ -79,12 +79,12 @@ def tabulate_quality(
 
 
 def find_poor_answers(study: Study) -> pd.DataFrame:
-    """List the signs of poor data quality in a study.
+    """Return the signs of poor data quality in a study.
 
     Returns
     -------
     DataFrame
-        sign, n_raters, raters, rule: see :func:`find_signs`; no row where the study has no raters.
+        sign, n_raters, raters, rule: see :func:`find_signs`; no rows if the study has no raters.
     """
     if not study.has_raters:
         return pd.DataFrame(columns=["sign", "n_raters", "raters", "rule"])
@@ -94,24 +94,24 @@ def find_poor_answers(study: Study) -> pd.DataFrame:
 
 
 def _count(ratings: pd.DataFrame, mask: pd.Series) -> pd.Series:
-    """Count the marked ratings of each rater."""
+    """Return the number of marked ratings of each rater."""
     return mask.groupby(ratings[RATER]).sum().astype(int)
 
 
 def _one_value(ratings: pd.DataFrame) -> pd.Series:
-    """Count the traits in which a rater gave one value throughout."""
+    """Return the number of traits on which a rater gave the same rating throughout."""
     parts = ratings.groupby([RATER, TRAIT])[RATING]
     straight = (parts.nunique() == 1) & (parts.size() >= 3)
     return straight.groupby(level=RATER).sum().astype(int)
 
 
 def longest_run(answers: pd.Series) -> int:
-    """Count the longest run of equal answers.
+    """Return the length of the longest run of equal answers.
 
     Parameters
     ----------
     answers : Series
-        Answers in the order they were given.
+        Answers in the order in which they were given.
 
     Examples
     --------
@@ -123,19 +123,19 @@ def longest_run(answers: pd.Series) -> int:
 
 
 def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
-    """Count the raters whose answers are worth a look, and name the rule that would leave them out.
+    """Return signs of poor data quality, the raters that show them, and the rule that would exclude them.
 
     Parameters
     ----------
     table : DataFrame
-        As :func:`tabulate_quality` makes it.
+        From :func:`tabulate_quality`.
     rules : CleaningSettings
-        The rules of the study; usual limits stand in for those that it does not name.
+        The rules of the study, with usual limits where it sets none.
 
     Returns
     -------
     DataFrame
-        sign, n_raters, raters (the first five), rule; signs that nobody shows are left out.
+        sign, n_raters, raters (the first five), rule; only signs that occur.
     """
     rows = []
     for sign, shown, rule in _find(table, rules):
@@ -147,7 +147,7 @@ def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
 
 
 def _find(table: pd.DataFrame, rules: CleaningSettings) -> list[tuple[str, pd.Series, str]]:
-    """List the signs of poor answers: in words, which raters show them, the rule that would take them."""
+    """Yield signs of poor data quality, the raters that show them, and the excluding rule."""
     share_fast = table["n_too_fast"] / table["n_ratings"]
     most_fast = rules.most_too_fast if rules.most_too_fast is not None else 0.1
     lowest_retest = rules.lowest_retest if rules.lowest_retest is not None else 0.2

@@ -1,7 +1,7 @@
-"""What participants answered, in one SQLite file: an answer is on the disk before it is acknowledged.
+"""Answers of participants in one SQLite file; an answer is on disk before it is acknowledged.
 
-Writes go through one thread that gathers what is waiting into one transaction, so that two hundred
-participants do not wait for two hundred synchronisations of the disk.
+One thread writes and combines waiting writes into one transaction, so that two hundred participants do not
+wait for two hundred disk syncs.
 """
 
 import json
@@ -22,7 +22,7 @@ from traitlens.collecting.trials import SessionStep
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-"""Letters and digits that cannot be mistaken for one another."""
+"""Letters and digits that cannot be confused with one another."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS participants (
@@ -56,9 +56,9 @@ CREATE TABLE IF NOT EXISTS facts (
 ) STRICT;
 """
 ISSUED = "last pseudonym"
-"""The fact that numbers go on from, so that no pseudonym is given twice."""
+"""The fact that holds the last number issued, so that no pseudonym is used twice."""
 MOST_TOGETHER = 256
-"""How many writes share a transaction at most."""
+"""Maximum number of writes in a transaction."""
 
 _Result = TypeVar("_Result")
 Job = Callable[[sqlite3.Connection], _Result]
@@ -66,20 +66,20 @@ Job = Callable[[sqlite3.Connection], _Result]
 
 @dataclass(frozen=True)
 class Participant:
-    """One participant, and how far the session is.
+    """A participant and the progress of the session.
 
     Parameters
     ----------
     id : str
         The pseudonym: P001, P002 ...
     token : str
-        The secret that opens the session.
+        The secret of the participant's link.
     group : str or None
         The group; None before it is known.
     begun : bool
-        Whether the session has been laid out.
+        Whether the session has been created.
     seen : str
-        When something was last written, UTC; empty before the first time.
+        Time of the last write, UTC; empty before the first.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Participant:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered at one step.
+    """The answer at one step.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Answer:
     moved : bool or None
         Whether the slider was moved; None for buttons.
     device, language : str
-        With what, and in which language it was given.
+        Device and language of the participant.
     """
 
     rating: float
@@ -112,7 +112,7 @@ class Answer:
 
 
 class OutOfTurn(Exception):
-    """The step is not the one that the participant is at; nothing was changed."""
+    """The step is not the participant's current one; nothing was changed."""
 
 
 class AnswerDatabase:
@@ -121,7 +121,7 @@ class AnswerDatabase:
     Parameters
     ----------
     path : Path
-        The SQLite file; made where missing.
+        The SQLite file; created if missing.
 
     Examples
     --------
@@ -157,31 +157,31 @@ class AnswerDatabase:
         self.close()
 
     def close(self) -> None:
-        """Finish what is waiting and close the file."""
+        """Finish waiting writes and close the file."""
         self._jobs.put(None)
         self._writer.join()
         self._reading.close()
         self._writing.close()
 
     def submit(self, job: Job[_Result]) -> "Future[_Result]":
-        """Have a job done within a transaction.
+        """Run a job within a transaction.
 
         Parameters
         ----------
         job : callable
-            Is given the connection; what it raises undoes what it did, and nothing else.
+            Called with the connection; an exception rolls back this job only.
 
         Returns
         -------
         Future
-            Its result, once it is on the disk.
+            Its result, available once it is on disk.
         """
         future: Future[_Result] = Future()
         self._jobs.put((job, future))
         return future
 
     def _write(self) -> None:
-        """Do what is waiting, many jobs to a transaction."""
+        """Run waiting jobs, many in a transaction."""
         while (first := self._jobs.get()) is not None:
             waiting = [first]
             while len(waiting) < MOST_TOGETHER and not self._jobs.empty():
@@ -193,7 +193,7 @@ class AnswerDatabase:
             self._do(waiting)
 
     def _do(self, waiting: Sequence[tuple[Job, Future]]) -> None:
-        """Do some jobs in one transaction; tell their results when it is on the disk."""
+        """Run jobs in one transaction; set their results when it is on disk."""
         outcomes: list[tuple[Any, Exception | None]] = []
         try:
             self._writing.execute("BEGIN IMMEDIATE")
@@ -201,7 +201,7 @@ class AnswerDatabase:
                 self._writing.execute("SAVEPOINT job")
                 try:
                     outcomes.append((job(self._writing), None))
-                except Exception as error:  # the caller is told; the other jobs go on
+                except Exception as error:  # the caller gets the exception; other jobs continue
                     self._writing.execute("ROLLBACK TO job")
                     outcomes.append((None, error))
                 self._writing.execute("RELEASE job")
@@ -222,12 +222,12 @@ class AnswerDatabase:
         Parameters
         ----------
         group : str, optional
-            Their group, where it is known before they come.
+            Their group, if known beforehand.
 
         Returns
         -------
         list of Participant
-            The new participants, each with a token of their own.
+            The new participants, each with a token.
         """
 
         def job(connection: sqlite3.Connection) -> None:
@@ -241,12 +241,12 @@ class AnswerDatabase:
         return [one for one in self.participants() if one.id not in before]
 
     def withdraw(self, participant: str) -> int:
-        """Delete a participant and every answer, so that nothing of them is left in the file.
+        """Delete a participant and all answers from the file.
 
         Parameters
         ----------
         participant : str
-            The pseudonym; it is not given again.
+            The pseudonym, which will not be used again.
 
         Raises
         ------
@@ -264,18 +264,18 @@ class AnswerDatabase:
 
         deleted = self.submit(job).result()
         self._sessions.pop(participant, None)
-        # Pages that are free and the log of changes would still hold what was deleted.
+        # Free pages and the write-ahead log would still hold the deleted data.
         self._writing.execute("VACUUM")
         self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return deleted
 
     def fact(self, name: str, value: str, replace: bool = False) -> str:
-        """Return a fact of the collection; the value that is given is kept if there is none.
+        """Return a stored fact; store the given value if there is none.
 
         Parameters
         ----------
         replace : bool, default False
-            Whether what was true before is forgotten.
+            Whether to replace an existing value.
         """
         query = "SELECT value FROM facts WHERE name = ?"
         row = self._reading.execute(query, (name,)).fetchone()
@@ -285,28 +285,28 @@ class AnswerDatabase:
         return value
 
     def participants(self) -> list[Participant]:
-        """List the participants.
+        """Return the participants.
 
         Returns
         -------
         list of Participant
-            In the order of their numbers.
+            Ordered by number.
         """
         return [_participant(row) for row in self._reading.execute(f"{_SELECT} ORDER BY rowid")]
 
     def find(self, token: str) -> Participant | None:
-        """Find whose token this is.
+        """Return the participant with a token.
 
         Returns
         -------
         Participant or None
-            None where it is nobody's.
+            None if the token is unknown.
         """
         row = self._reading.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
         return None if row is None else _participant(row)
 
     def steps(self, participant: str) -> tuple[SessionStep, ...] | None:
-        """Give the session that was laid out for a participant.
+        """Return the steps of a participant's session.
 
         Returns
         -------
@@ -329,12 +329,12 @@ class AnswerDatabase:
         return self._sessions[participant]
 
     def answers(self) -> list[dict[str, Any]]:
-        """List every answer.
+        """Return all answers.
 
         Returns
         -------
         list of dict
-            The columns of the answers and the participant's group, in the order of participants and steps.
+            Columns of the answers and the participant's group, ordered by participant and step.
         """
         query = (
             'SELECT answers.*, "group" FROM answers JOIN participants ON participants.id = participant '
@@ -345,7 +345,7 @@ class AnswerDatabase:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def recent_times(self, participant: str, count: int = 20) -> list[float]:
-        """List a participant's latest response times.
+        """Return a participant's latest response times.
 
         Parameters
         ----------
@@ -362,7 +362,7 @@ class AnswerDatabase:
 
 
 def _last_issued(connection: sqlite3.Connection) -> int:
-    """Return the largest number that was given to a participant, also to one who withdrew."""
+    """Return the largest number of any participant, including those who withdrew."""
     (kept,) = connection.execute("SELECT max(value) FROM facts WHERE name = ?", (ISSUED,)).fetchone()
     numbers = [int(kept or 0)]
     for (name,) in connection.execute("SELECT id FROM participants"):
@@ -377,17 +377,17 @@ def _keep_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
 
 
 def move_on(participant: str, step: int) -> Job[None]:
-    """Make the job that marks a step without an answer as done.
+    """Return the job that marks a step without an answer as done.
 
     Parameters
     ----------
     step : int
-        The number of the step, from 0; it must be the present one.
+        Number of the step, from 0; must be the current one.
 
     Returns
     -------
     callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
     """
 
     def job(connection: sqlite3.Connection) -> None:
@@ -404,19 +404,19 @@ def move_on(participant: str, step: int) -> Job[None]:
 def join_group(
     participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
 ) -> Job[None]:
-    """Make the job that lays out a participant's session, once the group is known.
+    """Return the job that stores a participant's session, once the group is known.
 
     Parameters
     ----------
     step : int
-        The number of the present step; it is done when the job is.
+        Number of the current step, which the job marks as done.
     lay_out : callable
-        Is given the participant's place in the group, 0 for the first; gives the steps.
+        Called with the participant's number in the group, from 0; returns the steps.
 
     Returns
     -------
     callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
     """
 
     def job(connection: sqlite3.Connection) -> None:
@@ -433,17 +433,17 @@ def join_group(
 
 
 def give_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
-    """Make the job that keeps an answer and marks its step as done.
+    """Return the job that stores an answer and marks its step as done.
 
     Parameters
     ----------
     number : int
-        The number of the step, from 0; it must be the present one.
+        Number of the step, from 0; must be the current one.
 
     Returns
     -------
     callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` where it is another step's turn.
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
     """
 
     def job(connection: sqlite3.Connection) -> None:
@@ -458,7 +458,7 @@ def give_answer(participant: str, number: int, step: SessionStep, answer: Answer
 
 
 def new_token() -> str:
-    """Make a token that can be read aloud and typed.
+    """Return a random token that can be read aloud and typed.
 
     Returns
     -------
@@ -470,7 +470,7 @@ def new_token() -> str:
 
 
 def now() -> str:
-    """Tell the time.
+    """Return the current time.
 
     Returns
     -------
@@ -484,13 +484,13 @@ _SELECT = 'SELECT id, token, "group", position, steps IS NOT NULL, seen FROM par
 
 
 def _participant(row: Sequence[Any]) -> Participant:
-    """Read one row."""
+    """Return the participant of a row."""
     identity, token, group, position, begun, seen = row
     return Participant(identity, token, group, position, bool(begun), seen or "")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file: every transaction is on the disk when it ends."""
+    """Open the file so that every transaction is on disk when it ends."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

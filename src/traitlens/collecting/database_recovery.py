@@ -1,4 +1,4 @@
-"""A damaged file of answers: copied aside, and what can be read put into a new one."""
+"""Recovery of a damaged file of answers."""
 
 import shutil
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 from traitlens.problems import Problem
 
 TABLES = {"participants": "rowid", "answers": "participant, step", "facts": "rowid"}
-"""The tables, and the order in which they are read."""
+"""The tables, in the order in which they are read."""
 
 
 def is_damaged(path: Path) -> bool:
@@ -19,24 +19,24 @@ def is_damaged(path: Path) -> bool:
     Returns
     -------
     bool
-        False also for a file that is empty.
+        False also for an empty file.
     """
     try:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
-    except sqlite3.OperationalError:  # locked, or no permission: opening it will say so
+    except sqlite3.OperationalError:  # locked, or no permission: reported when it is opened
         return False
     except sqlite3.DatabaseError:
         return True
 
 
 def rescue(path: Path) -> Problem:
-    """Copy a damaged file aside, and replace it by one that holds all rows that can be read.
+    """Back up a damaged file, and replace it by one with all readable rows.
 
     Returns
     -------
     Problem
-        What was done; the file is left as it is if nothing can be read.
+        What was done; the file is not changed if nothing can be read.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     copy = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
@@ -55,24 +55,24 @@ def rescue(path: Path) -> Problem:
         whole.commit()
     if not counts["participants"]:
         new.unlink()
-        what = f"is damaged, and nothing in it can be read (a copy is {copy.name})"
-        return Problem(what, "put a backup in its place", str(path))
+        what = f"is damaged and cannot be read (a copy is {copy.name})"
+        return Problem(what, "replace it by a backup", str(path))
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     new.replace(path)
     what = (
-        f"was damaged; it now holds what could be read ({counts['participants']} participants, "
+        f"was damaged; it now holds all readable rows ({counts['participants']} participants, "
         f"{counts['answers']} answers), and the damaged file is kept as {copy.name}"
     )
     return Problem(what, "compare with `traitlens rate status`, then run the command again", str(path))
 
 
 def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: str, order: str) -> int:
-    """Copy the rows of a table that can be read: from its beginning and from its end."""
+    """Copy the readable rows of a table, from its beginning and from its end."""
     try:
         (schema,) = damaged.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
         whole.execute(schema)
-    except (sqlite3.DatabaseError, TypeError):  # the table is not there, or not readable
+    except (sqlite3.DatabaseError, TypeError):  # the table is missing or not readable
         return 0
     count = 0
     for direction in ("ASC", "DESC"):
@@ -87,7 +87,7 @@ def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: s
 
 
 def _rows(damaged: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
-    """Yield rows until one cannot be read."""
+    """Yield rows up to the first unreadable one."""
     try:
         yield from damaged.execute(query)
     except sqlite3.DatabaseError:

@@ -1,4 +1,4 @@
-"""What a study's sessions have in common, and the faces as participants see them."""
+"""Design of a study's sessions, and the stimuli as shown to participants."""
 
 import re
 from dataclasses import dataclass
@@ -20,37 +20,37 @@ from traitlens.study.settings import Settings
 from traitlens.study.settings_file import read_settings
 
 COLLECTED = "collected"
-"""The study's folder for what is collected."""
+"""Subfolder of the study for collected data."""
 
 EVERYONE = "all"
-"""The group of a study that names none."""
+"""The group of a study without groups."""
 
 MOST_BUTTONS = 9
 MOST_STEPS = 100_000
-"""One button for each number key."""
+"""Maximum number of buttons: one for each number key."""
 
 LONGEST_SIDE = 1000
-"""Faces are shown with this many pixels on their longer side at most."""
+"""Maximum number of pixels on the longer side of a shown face."""
 
 PRACTICE, DRAWN = "*practice/", "*drawn/"
-"""What the names of practice images begin with: the study's own, and drawn ones."""
+"""Prefixes of the names of practice images: the study's own, and drawn ones."""
 
 PRACTICE_SEED = 271828
-"""Seed of the faces that are drawn for practice."""
+"""Seed of the drawn practice faces."""
 
 
 def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
-    """Read from a study how its sessions shall be.
+    """Read the design of a study's sessions.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; it needs images, and groups, traits and the scale in `study.toml`.
+        The study's folder with images, and groups, traits and scale in `study.toml`.
 
     Returns
     -------
     design : SessionDesign
-        What every session has in common.
+        The design of all sessions.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
 
 
 def _check_scale(settings: Settings) -> list[Problem]:
-    """Refuse a scale that the answers cannot lie on."""
+    """Return the problems of a scale that does not fit the answer format."""
     if settings.scale is None:
         return [Problem("scale is missing", "say scale = [1, 7]", "study.toml")]
     low, high = settings.scale
@@ -107,7 +107,7 @@ def _check_scale(settings: Settings) -> list[Problem]:
     if asked.answer == "buttons":
         if not (low.is_integer() and high.is_integer() and high - low < MOST_BUTTONS):
             what = f"buttons need whole numbers, {MOST_BUTTONS} at most; the scale is {low:g} to {high:g}"
-            return [Problem(what, 'change scale, or say answer = "slider" in [collecting]', "study.toml")]
+            return [Problem(what, 'change scale, or set answer = "slider" in [collecting]', "study.toml")]
     elif (high - low) / asked.step > MOST_STEPS:
         what = f"the slider's step {asked.step:g} gives more than {MOST_STEPS:,} answers"
         return [Problem(what, "change step in [collecting]", "study.toml")]
@@ -118,13 +118,13 @@ def _check_scale(settings: Settings) -> list[Problem]:
 
 
 def _practice_files(folder: Path) -> list[Path]:
-    """List the images that the study has for practice."""
+    """Return the study's practice images."""
     found = (folder / "practice").glob("*")
     return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def describe_scale(design: SessionDesign) -> dict[str, Any]:
-    """Describe what a page needs to know of the scale and of the groups.
+    """Return what a page needs to know of the scale, the groups and the session.
 
     Returns
     -------
@@ -146,12 +146,12 @@ def describe_scale(design: SessionDesign) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Stimuli:
-    """The faces as participants see them, by number.
+    """The faces as shown to participants, by number.
 
     Parameters
     ----------
     names : tuple of str
-        Names of the images: those of the study, then those for practice.
+        Names of the study's images, then of the practice images.
     files : tuple of Path
         The JPEG files that are shown.
     """
@@ -160,23 +160,23 @@ class Stimuli:
     files: tuple[Path, ...]
 
     def number(self, name: str) -> int:
-        """Give the number of an image.
+        """Return the number of an image.
 
         Returns
         -------
         int
-            Its place among the names, from 0.
+            Index of the name, from 0.
         """
         return self.names.index(name)
 
 
 def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None = None) -> Stimuli:
-    """Make the files that are shown: upright, in sRGB, no larger than a screen needs, without metadata.
+    """Write the shown files: upright, in sRGB, no larger than a screen, without metadata.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; the files lie in `collected/shown`, and are made where they are missing.
+        The study's folder; missing files are written to `collected/shown`.
     watcher : Watcher, optional
         Who is told of the progress.
 
@@ -202,7 +202,7 @@ def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None
 
 
 def _show(folder: Path, shown: Path, name: str) -> Path:
-    """Make the file of one face."""
+    """Write the file of one face."""
     if name.startswith(DRAWN):
         target = shown / f"drawn-{name.removeprefix(DRAWN)}.jpg"
         if not target.exists():

@@ -1,7 +1,7 @@
-"""The same session as a static jsPsych 8 experiment, for JATOS or any web space.
+"""The same session as a static jsPsych 8 experiment, for JATOS or any web server.
 
-The pages are those of the session with a server (`view.js`), shown by a plugin of jsPsych; the orders are
-made beforehand by :mod:`.session`, so that nothing about a session is decided twice.
+The pages are those of the server (`view.js`), shown by a jsPsych plugin; the orders are computed in advance
+by :mod:`.trials`.
 """
 
 import html
@@ -20,7 +20,7 @@ from traitlens.storage import atomic_write
 
 PAGES = Path(__file__).parent / "pages"
 SCRIPT = "dist/index.browser.min.js"
-"""The script within jsPsych's npm package that a page loads."""
+"""Path of the script within jsPsych's npm package."""
 
 SAVES = ("download", "jatos")
 MOST_ORDERS = 500
@@ -52,27 +52,27 @@ def write_experiment(
     orders: int = 40,
     watcher: Watcher | None = None,
 ) -> None:
-    """Write a study's session as a folder that any web server can give out.
+    """Write a study's session as a folder for any web server.
 
     Parameters
     ----------
     out : Path
-        The folder to make; must not exist, or be empty.
+        The folder to create; must be empty if it exists.
     scripts : Path, optional
         A copy of the npm package `jspsych`, version 8; its script is copied beside the page.
     cdn : str, optional
-        The web address that the page loads jsPsych's script from instead.
+        Web address from which the page loads jsPsych's script instead.
     save : {"download", "jatos"}, default "download"
         "download": at the end the participant saves a file; "jatos": JATOS takes the data.
     orders : int, default 40
-        How many orders are made for each group; a participant gets one of them.
+        Number of orders for each group; a participant gets one of them.
     watcher : Watcher, optional
         Who is told of the progress.
 
     Raises
     ------
     TraitlensError
-        If the study has faults, or jsPsych's script is not where it was said to be.
+        If the study has faults, or jsPsych's script is missing.
     """
     folder, out = Path(folder), Path(out)
     script, origin = _find_script(scripts, cdn)
@@ -117,15 +117,15 @@ def write_experiment(
 
 
 def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, str]:
-    """Find jsPsych's script: the file to copy, or the origin of its address."""
+    """Return jsPsych's script: the file to copy, or the origin of its address."""
     if (scripts is None) == (cdn is None):
         advice = "name a copy of its npm package with --scripts, or a web address with --cdn"
-        raise TraitlensError(Problem("it must be said where jsPsych comes from", advice))
+        raise TraitlensError(Problem("the source of jsPsych is missing", advice))
     if cdn is not None:
         parts = urlsplit(cdn)
         if parts.scheme != "https" or not parts.netloc or not parts.path.endswith(".js"):
             advice = f"give the https address of jsPsych's {SCRIPT}"
-            raise TraitlensError(Problem(f"{cdn!r} is no address of a script", advice))
+            raise TraitlensError(Problem(f"{cdn!r} is not the address of a script", advice))
         return None, f"https://{parts.netloc}"
     assert scripts is not None
     package = Path(scripts) / "package.json"
@@ -141,13 +141,13 @@ def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, st
 
 
 def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
-    """Write a step as numbers: kind, traits, image, repeat, wanted."""
+    """Return a step as numbers: kind, traits, image, repeat, wanted."""
     image = None if step.image is None else images.index(step.image)
     return [step.kind, [design.traits.index(trait) for trait in step.traits], image, step.repeat, step.wanted]
 
 
 def _page(cdn: str | None, origin: str, save: str) -> str:
-    """Write the page; outside JATOS, which adds scripts of its own, it allows its own scripts only."""
+    """Return the page; except in JATOS, which adds scripts, it allows only its own scripts."""
     sources = f"'self' {origin}".strip()
     policy = (
         "default-src 'none'; img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; "

@@ -1,4 +1,4 @@
-"""Data of the jsPsych experiment read back: the same answers as a session with a server gives."""
+"""Reader of the data of the jsPsych experiment."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -16,25 +16,25 @@ SUFFIXES = (".json", ".csv")
 TEXTS = ("participant", "group", "kind", "trait", "image", "time", "device", "language")
 NUMBERS = ("step", "repeat", "rating", "rt")
 NEEDED = (*TEXTS, *NUMBERS, "wanted", "moved")
-"""The columns of the data, beside jsPsych's own."""
+"""Required columns, beside jsPsych's own."""
 PARTICIPANT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-"""How participants are named; nothing that a spreadsheet program runs."""
+"""Pattern of participants' names, which exclude spreadsheet formulas."""
 MOST_STEPS = 100_000
 
 
 def read_experiment(
     files: Sequence[Path], design: SessionDesign, languages: Collection[str], taken: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Read what the jsPsych experiment saved.
+    """Read data that the jsPsych experiment saved.
 
     Parameters
     ----------
     files : sequence of Path
         Files (JSON or CSV), or folders of them.
     design : SessionDesign
-        The design that the answers must agree with.
+        The design, which the answers must match.
     taken : collection of str
-        Pseudonyms of participants of the server, which no participant of the experiment may have.
+        Pseudonyms of the server's participants, which must not occur.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def read_experiment(
     ------
     StudyError
         With every fault: columns that are missing, images or traits of another study, answers off the scale,
-        texts that the experiment does not write, two different answers for one step.
+        unknown texts, two different answers for one step.
     """
     paths = [path for given in files for path in _list(Path(given))]
     answers: dict[tuple[str, int], dict[str, Any]] = {}
@@ -55,10 +55,10 @@ def read_experiment(
         for row, answer in _read(path, design, languages, problems):
             if answer["participant"] in taken:
                 what = f"participant {answer['participant']!r} is one of the server's"
-                problems.append(Problem(what, "give the participant another name", path.name, row))
+                problems.append(Problem(what, "rename the participant", path.name, row))
             key = (answer["participant"], answer["step"])
             if answers.setdefault(key, answer) != answer:
-                what = f"step {key[1]} of participant {key[0]!r} was answered differently elsewhere"
+                what = f"step {key[1]} of participant {key[0]!r} has another answer elsewhere"
                 problems.append(Problem(what, "remove one of the two", path.name, row))
     if problems:
         raise StudyError(problems)
@@ -66,12 +66,12 @@ def read_experiment(
 
 
 def _list(given: Path) -> list[Path]:
-    """List the files that are meant."""
+    """Return the files, including those of folders."""
     if given.is_dir():
         found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not found:
             raise StudyError(
-                Problem("holds no JSON or CSV file", "name the folder with the data", str(given))
+                Problem("contains no JSON or CSV file", "name the folder with the data", str(given))
             )
         return found
     if not given.is_file():
@@ -86,7 +86,7 @@ def _read(
     cells = read_cells(path).astype(str)
     missing = [name for name in NEEDED if name not in cells]
     if missing:
-        advice = "name data of the experiment that traitlens wrote"
+        advice = "give data of the experiment that traitlens wrote"
         problems.append(Problem(f"columns are missing: {', '.join(missing)}", advice, path.name))
         return []
     answers = []
@@ -118,13 +118,13 @@ def _answer(
     if not re.fullmatch(PARTICIPANT, answer["participant"]):
         return {}, "the participant is not named by letters, digits, _, - and ., 64 at most"
     if not is_device(answer["device"]):
-        return {}, "the device is not described as the experiment does"
+        return {}, "the device has an unknown form"
     if answer["language"] not in languages:
-        return {}, "there is no such language"
+        return {}, "unknown language"
     if not _is_time(answer["time"]):
         return {}, "the time is not a date and time"
     if wanted is not None and not design.low <= wanted <= design.high:
-        return {}, "what the check wanted is off the scale"
+        return {}, "the answer that the check asked for is off the scale"
     if row["kind"] == "trial" and answer["image"] not in design.images:
         return {}, f"image {answer['image']!r} is none of the study"
     if answer["trait"] not in design.traits:

@@ -1,4 +1,4 @@
-"""What was planned before groups were compared: frozen with a digest, and held against what was done."""
+"""Analysis plan: frozen with a digest before groups are compared, and compared with the analysis."""
 
 import json
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ PLANNED, ADDED, CHANGED, NOT_DONE = "planned", "added", "changed", "planned, not
 
 
 def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Freeze a study's plan, or hold the frozen one against the settings.
+    """Freeze a study's analysis plan, or compare the frozen one with the settings.
 
     Parameters
     ----------
     folder : Path
-        The study's folder. The plan is kept as `plan.json`, with the time and a digest of its content; once
-        it is there it stays.
+        The study's folder. The plan is written to `plan.json`, with the time and a digest of its content, and
+        never replaced.
 
     Returns
     -------
     differences : DataFrame
-        what, planned, now, mark: each part of the plan and whether it still holds.
+        what, planned, now, mark: each part of the plan and whether it has changed.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
             advice = "write hypotheses and tests into [plan]"
             raise TraitlensError(Problem("there is nothing to freeze", advice, "study.toml"))
         if list((folder / "results" / "comparisons").glob("*.csv")):
-            what = "groups were compared already, so that this would be no plan"
+            what = "groups have already been compared, so that it is too late for a plan"
             raise TraitlensError(Problem(what, "report the tests as exploratory", "results/comparisons"))
         content = _content(settings)
         plan = {"frozen": now(), "digest": digest(content), "content": content}
@@ -64,7 +64,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        frozen (time, UTC), digest and content; None where nothing was frozen.
+        frozen (time, UTC), digest and content; None if no plan was frozen.
 
     Raises
     ------
@@ -78,16 +78,16 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
         plan = json.loads(path.read_text(encoding="utf-8"))
         whole = plan["digest"] == digest(plan["content"]) and isinstance(plan["frozen"], str)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = Problem(f"cannot be read ({error})", "bring back the file that was frozen", PLAN)
+        problem = Problem(f"cannot be read ({error})", "restore the frozen file", PLAN)
         raise TraitlensError(problem) from error
     if not whole:
-        what = "was changed after it was frozen: its digest does not fit"
-        raise TraitlensError(Problem(what, "bring back the file that was frozen", PLAN))
+        what = "was changed after it was frozen: its digest does not match"
+        raise TraitlensError(Problem(what, "restore the frozen file", PLAN))
     return dict(plan)
 
 
 def _content(settings: Settings) -> dict[str, Any]:
-    """Gather what a plan holds: everything that decides what is tested, and on which data."""
+    """Return the content of a plan: all settings that determine the tests and their data."""
     return json.loads(
         json.dumps(
             {
@@ -112,12 +112,12 @@ def _content(settings: Settings) -> dict[str, Any]:
 def compare_with_plan(
     plan: Mapping[str, Any], settings: Settings, tests: list[str] | None = None
 ) -> pd.DataFrame:
-    """Hold a plan against settings, and against the tests that were made.
+    """Compare a plan with the settings and the tests that were made.
 
     Parameters
     ----------
     tests : list of str, optional
-        Names of the comparisons that were made; where missing, tests are held against the settings.
+        Names of the comparisons that were made; if None, tests are compared with the settings.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def compare_with_plan(
         "planned, not done".
     """
     planned, present = _flatten(plan["content"]), _flatten(_content(settings))
-    # A setting that came with a later version and stands at its default changes nothing.
+    # A setting of a later version at its default is no change.
     new = {
         what
         for what, text in _flatten(_content(Settings())).items()
@@ -149,7 +149,7 @@ def compare_with_plan(
 
 
 def _flatten(value: Any, before: str = "") -> dict[str, str]:
-    """Write nested settings as dotted names and text."""
+    """Return nested settings as dotted names and text."""
     if isinstance(value, dict):
         return {
             name: text

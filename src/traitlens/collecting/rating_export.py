@@ -1,4 +1,4 @@
-"""Answers as the study's table of ratings, and where each participant is."""
+"""Export of answers as the study's table of ratings, and the progress of participants."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,25 +18,25 @@ from traitlens.study.cleaning import CHECKS, MOVED
 
 RT, TIME, DEVICE, LANGUAGE = "rt", "time", "device", "language"
 COLUMNS = [RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT, RT, MOVED, TIME, DEVICE, LANGUAGE, CHECKS]
-"""The columns of ratings that were collected: `rt` in milliseconds, `time` in UTC."""
+"""Columns of collected ratings: `rt` in milliseconds, `time` in UTC."""
 
 
 def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign) -> pd.DataFrame:
-    """Lay answers out as a table of ratings.
+    """Return answers as a table of ratings.
 
     Parameters
     ----------
     answers : sequence of mapping
         participant, group, kind, trait, image, repeat, wanted, rating, moved, rt, time, device, language.
-        Practice is left out; attention checks become the column `checks_passed`.
+        Practice trials are left out; attention checks become the column `checks_passed`.
     design : SessionDesign
-        The design that they were given under.
+        The design of the sessions.
 
     Returns
     -------
     DataFrame
         One row per judgement, with :data:`COLUMNS`; `checks_passed` is the share of the rater's attention
-        checks that were answered as asked, missing where there was none.
+        checks that were passed; missing if there were none.
     """
     table = pd.DataFrame(
         list(answers),
@@ -68,12 +68,12 @@ def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign
 
 
 def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFrame:
-    """Gather what a study's participants answered.
+    """Return the ratings of a study's participants.
 
     Parameters
     ----------
     further : sequence of Path
-        Data of the jsPsych experiment to be added: files, or folders of them.
+        Further data from the jsPsych experiment: files or folders.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFram
     Raises
     ------
     StudyError
-        With every fault of the data; if there is no answer.
+        With every fault of the data, or if there are no answers.
     """
     from traitlens.collecting.jspsych_data import read_experiment
 
@@ -100,40 +100,40 @@ def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFram
     answers += read_experiment(further, design, languages, taken)
     ratings = tabulate_answers(answers, design)
     if ratings.empty:
-        raise StudyError(Problem("no rating was collected yet", "see traitlens rate serve", str(folder)))
+        raise StudyError(Problem("no ratings were collected yet", "see traitlens rate serve", str(folder)))
     return ratings
 
 
 def export_ratings(
     folder: Path, out: Path | None = None, further: Sequence[Path] = (), replace: bool = False
 ) -> tuple[Path, pd.DataFrame]:
-    """Write what was collected as the study's `ratings.csv`.
+    """Write the collected ratings to the study's `ratings.csv`.
 
     Parameters
     ----------
     out : Path, optional
-        Another file than the study's `ratings.csv`.
+        The file, instead of the study's `ratings.csv`.
     further : sequence of Path
-        Data of the jsPsych experiment to be added: files, or folders of them.
+        Further data from the jsPsych experiment: files or folders.
     replace : bool, default False
-        Whether a file that is there may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     TraitlensError
-        If the file is there and may not be replaced, or the data have faults.
+        If the file exists and may not be replaced, or the data have faults.
     """
     target = Path(out) if out is not None else Path(folder) / "ratings.csv"
     if target.exists() and not replace:
-        raise TraitlensError(Problem("is there already", "say --replace, or name another --out", str(target)))
+        raise TraitlensError(Problem("is there already", "use --replace, or another --out", str(target)))
     ratings = collected_ratings(folder, further)
-    # The study's names stay as they are, and what participants sent was checked.
+    # Not protected against formulas: the study's names must not change, and answers were checked.
     write_table(target, ratings, protected=False)
     return target, ratings
 
 
 def tabulate_participants(folder: Path) -> pd.DataFrame:
-    """Describe where each participant is.
+    """Return the progress of each participant.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
 
 
 def withdraw_participant(folder: Path, participant: str) -> int:
-    """Delete a participant's answers and session; that someone withdrew is logged, not who.
+    """Delete a participant's answers and session; the log says that one withdrew, not who.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Limits of a server on the internet: time of a request, connections in all, one plain answer to errors."""
+"""Limits of a public server: duration of requests, number of connections, short answers to errors."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LONGEST_REQUEST = 20.0
-"""Seconds from the first byte of a request, or from an open connection, to the end of its answer."""
+"""Maximum seconds from the first byte of a request (or the connection) to the end of its answer."""
 MOST_CONNECTIONS = 1000
 KEPT_FILES = 64
 """File descriptors reserved for the database, the faces and the log."""
@@ -29,12 +29,12 @@ def most_connections() -> int:
 
 
 class LimitedProtocol(H11Protocol):  # type: ignore[misc]
-    """HTTP whose requests must end in time; if connections run out, the one idle longest is closed."""
+    """HTTP protocol that limits the time of requests and the number of connections."""
 
     most = MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to count the time; make room for the connection."""
+        """Start the timer, and close the longest idle connection at the limit."""
         super().connection_made(transport)
         self.since = self.loop.time()
         self.deadline = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
@@ -53,37 +53,37 @@ class LimitedProtocol(H11Protocol):  # type: ignore[misc]
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def data_received(self, data: bytes) -> None:
-        """Begin to count the time of a further request."""
+        """Start the timer of a further request."""
         if self.deadline is None:
             self.deadline = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
         super().data_received(data)
 
     def on_response_complete(self) -> None:
-        """Stop counting."""
+        """Stop the timer."""
         self.since = self.loop.time()
         self._stop()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop counting."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
     def _stop(self) -> None:
-        """Stop counting the time of the present request."""
+        """Stop the timer of the current request."""
         if self.deadline is not None:
             self.deadline.cancel()
             self.deadline = None
 
 
 class Guard:
-    """An ASGI application that refuses odd requests and answers an unexpected error in one line."""
+    """ASGI application that refuses malformed requests and answers unexpected errors in one line."""
 
     def __init__(self, app: Any, log: Any):
         self.app, self.log = app, log
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on."""
+        """Forward a request."""
         if scope["type"] != "http":
             return
         started = False
@@ -95,7 +95,7 @@ class Guard:
 
         hosts = sum(name == b"host" for name, _ in scope["headers"])
         if hosts != 1:
-            await _answer(send, 400, f"a request names one host, not {hosts}")
+            await _answer(send, 400, f"a request must have one Host header, not {hosts}")
             return
         try:
             await self.app(scope, receive, sending)

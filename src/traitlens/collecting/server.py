@@ -1,7 +1,7 @@
-"""The web front of a session: a few addresses, each of which checks everything that it is sent.
+"""Web server of rating sessions: a few routes that validate all input.
 
-Plain routes of Starlette, on which NiceGUI is built: NiceGUI's own pages keep their state in the server's
-memory and a socket, which a killed server loses; here the state is the participant's position in the store.
+These are plain Starlette routes: NiceGUI's pages keep their state in memory and a socket, which a killed
+server loses; here the state is the participant's position in the database.
 """
 
 import json
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LONGEST_BODY = 4096
-"""Bytes that an answer may have."""
+"""Maximum size of an answer in bytes."""
 LONGEST_HEAD = 8192
-"""Bytes that the headers of a request may have."""
+"""Maximum size of a request's headers in bytes."""
 
 PAGES = {
     "/": ("session.html", "text/html; charset=utf-8"),
@@ -46,7 +46,7 @@ HEADERS = {
 
 
 def make_app(sessions: SessionManager) -> "Starlette":
-    """Make the web application of a room.
+    """Return the web application.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def make_app(sessions: SessionManager) -> "Starlette":
     from starlette.routing import Route
 
     def who(request: "Request") -> Participant:
-        """Find whose token was sent."""
+        """Return the participant whose token was sent."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         found = sessions.store.find(token.strip().lower()) if kind == "Bearer" and len(token) < 40 else None
         if found is None:
@@ -98,10 +98,10 @@ def make_app(sessions: SessionManager) -> "Starlette":
         return JSONResponse(sessions.state(who(request)))
 
     async def refuse(request: "Request", error: Exception) -> "Response":
-        """Refuse, say so in the log, and tell where the participant is."""
+        """Refuse a request, log it, and return the participant's state."""
         assert isinstance(error, RequestRefused)
         client = request.client.host if request.client else "?"
-        # Escaped, so that no request can inject lines or control codes into the log.
+        # Escaped, so that requests cannot inject lines or control codes into the log.
         told = (request.method[:16], request.url.path[:80], client, error.reason)
         sessions.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
         content = {"refused": error.reason, "state": error.state}
@@ -110,7 +110,7 @@ def make_app(sessions: SessionManager) -> "Starlette":
         )
 
     async def refuse_address(request: "Request", error: Exception) -> "Response":
-        """Refuse an address or a method that there is none of."""
+        """Refuse an unknown address or method."""
         assert isinstance(error, HTTPException)
         return await refuse(request, RequestRefused(error.status_code, error.detail))
 
@@ -127,7 +127,7 @@ def make_app(sessions: SessionManager) -> "Starlette":
 
 
 class _SafeHeaders:
-    """Adds the headers that keep a page to itself."""
+    """ASGI application that adds security headers."""
 
     def __init__(self, app: Any):
         self.app = app
@@ -148,20 +148,20 @@ def _page(name: str) -> bytes:
 
 
 async def _read_body(request: "Request") -> bytes:
-    """Read what was sent, but no more than an answer may have."""
+    """Read the body of a request up to the maximum size."""
     from starlette.requests import ClientDisconnect
 
     length = request.headers.get("content-length", "0")
     if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
-        raise RequestRefused(413, "more was sent than an answer may have")
+        raise RequestRefused(413, "the request is larger than an answer can be")
     body = b""
     try:
         async for part in request.stream():
             body += part
             if len(body) > LONGEST_BODY:
-                raise RequestRefused(413, "more was sent than an answer may have")
+                raise RequestRefused(413, "the request is larger than an answer can be")
     except ClientDisconnect:
-        raise RequestRefused(400, "the connection ended before the answer did") from None
+        raise RequestRefused(400, "the connection ended before the request was complete") from None
     return body
 
 
@@ -170,9 +170,9 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise RequestRefused(400, "what was sent is no JSON") from None
+        raise RequestRefused(400, "the request is not JSON") from None
     if not isinstance(value, dict):
-        raise RequestRefused(400, "what was sent is no JSON object")
+        raise RequestRefused(400, "the request is not a JSON object")
     return value
 
 
@@ -182,7 +182,7 @@ def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -
     Parameters
     ----------
     sessions : SessionManager
-        What the answers are made of; its store is closed at the end.
+        The sessions; their database is closed at the end.
     host : str, default "127.0.0.1"
         The address to listen at; only this computer reaches the default one.
     port : int, default 8080
@@ -205,7 +205,7 @@ def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -
         raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
     app = make_app(sessions)
     if host in LOOPBACK:
-        # Pages of other sites must not reach a session by a name that leads here.
+        # The Host header is checked, so that other sites cannot reach a session by DNS rebinding.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

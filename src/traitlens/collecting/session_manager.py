@@ -1,4 +1,4 @@
-"""The room that sessions take place in: where each participant is, and what becomes of an answer."""
+"""State of the sessions: the progress of participants, and what happens to their answers."""
 
 import logging
 import math
@@ -36,7 +36,7 @@ from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choi
 from traitlens.progress import Watcher
 
 USUAL_SECONDS = 6.0
-"""How long a trial takes before it is known of a participant."""
+"""Seconds of a trial, used before a participant's own times are known."""
 
 
 class RequestRefused(Exception):
@@ -45,7 +45,7 @@ class RequestRefused(Exception):
     Parameters
     ----------
     state : dict, optional
-        Where the participant is, for a page that went another way.
+        The participant's state, for pages that are out of step.
     """
 
     def __init__(self, status: int, reason: str, state: dict[str, Any] | None = None):
@@ -57,7 +57,7 @@ class RequestRefused(Exception):
 
 @dataclass(frozen=True)
 class SessionManager:
-    """Everything that the answers to requests are made of.
+    """Computes the responses to requests.
 
     Parameters
     ----------
@@ -74,17 +74,17 @@ class SessionManager:
     log: logging.Logger
 
     def steps(self, participant: Participant) -> tuple[SessionStep, ...]:
-        """Give a participant's steps.
+        """Return a participant's steps.
 
         Returns
         -------
         tuple of SessionStep
-            The whole session; before the group is known, its opening.
+            The whole session; only its opening before the group is known.
         """
         return self.store.steps(participant.id) or opening(self.design, participant.group)
 
     def state(self, participant: Participant) -> dict[str, Any]:
-        """Describe where a participant is, and what comes next.
+        """Return a participant's progress and next step.
 
         Returns
         -------
@@ -118,19 +118,19 @@ class SessionManager:
         }
 
     def _minutes_left(self, participant: Participant, steps: tuple[SessionStep, ...]) -> int:
-        """Estimate the minutes left from how long the latest answers took."""
+        """Estimate the remaining minutes from the latest response times."""
         left = sum(step.kind in RATED for step in steps[participant.position :])
         times = self.store.recent_times(participant.id) if participant.begun else []
         seconds = median(times) / 1000 + 1.5 if len(times) >= 5 else USUAL_SECONDS
         return math.ceil(left * seconds / 60)
 
     def job(self, participant: Participant, body: Mapping[str, Any]) -> Job[None]:
-        """Turn what was sent for the present step into what is written.
+        """Return the database job for an answer to the current step.
 
         Raises
         ------
         RequestRefused
-            If the step is over or yet to come, or the answer does not count.
+            If the step is not the current one, or the answer is not valid.
         """
         steps, position = self.steps(participant), participant.position
         number = body.get("step")
@@ -153,7 +153,7 @@ class SessionManager:
         )
 
     def _group(self, step: SessionStep, body: Mapping[str, Any]) -> str:
-        """Read the group that was chosen, or the only one that there is."""
+        """Return the chosen group, or the only one."""
         if step.kind != "group":
             return self.design.groups[0] if self.design.groups else EVERYONE
         group = body.get("group")
@@ -162,13 +162,13 @@ class SessionManager:
         return group
 
     def _answer(self, body: Mapping[str, Any]) -> Answer:
-        """Check an answer."""
+        """Return a validated answer."""
         moved, device, language = body.get("moved"), body.get("device"), body.get("language")
         fault = find_fault(self.design, body.get("rating"), body.get("rt"), moved)
         if fault is not None:
             raise RequestRefused(422, fault)
         if not is_device(device):
-            raise RequestRefused(422, "the device is not described")
+            raise RequestRefused(422, "the device is missing")
         if not isinstance(language, str) or language not in self.texts:
             raise RequestRefused(422, "there is no such language")
         moved = moved if self.design.answer == "slider" else None
@@ -177,12 +177,12 @@ class SessionManager:
 
 
 def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManager:
-    """Prepare everything for a study's sessions.
+    """Open a study's sessions.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; answers, faces as shown and the log of refused requests lie in its `collected/`.
+        The study's folder; answers, shown faces and the log of refused requests are in its `collected/`.
     watcher : Watcher, optional
         Who is told of the progress.
 
@@ -194,7 +194,7 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
     Raises
     ------
     StudyError
-        With every fault of settings, texts and images, and every session that no longer fits the study.
+        With every fault of settings, texts and images, and every session that no longer matches the study.
     """
     folder = Path(folder)
     design, settings = read_design(folder)
@@ -214,7 +214,7 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
 def _sessions_that_no_longer_fit(
     store: AnswerDatabase, design: SessionDesign, faces: Stimuli
 ) -> list[Problem]:
-    """Find sessions that were begun and show what the study no longer has."""
+    """Return problems of sessions that show images or traits which the study no longer has."""
     images, traits = set(faces.names), set(design.traits)
     missing: set[str] = set()
     lost: list[Problem] = []
@@ -227,25 +227,25 @@ def _sessions_that_no_longer_fit(
             missing |= {f"images/{step.image}"} if step.image not in images | {None} else set()
             missing |= {f"trait {trait!r}" for trait in step.traits if trait not in traits}
     return lost + [
-        Problem(f"{what} is missing, and sessions that have begun show it", "put it back", "study.toml")
+        Problem(f"{what} is missing, but is part of sessions that have begun", "put it back", "study.toml")
         for what in sorted(missing)
     ]
 
 
 def _changed_questions(store: AnswerDatabase, design: SessionDesign) -> list[Problem]:
-    """Find out whether the scale is another than when sessions began: answers would mean different things."""
+    """Return a problem if the scale has changed since sessions began."""
     now = f"{design.low:g} to {design.high:g} in steps of {design.step:g} by {design.answer}"
     begun = any(participant.begun for participant in store.participants())
     first = store.fact("scale", now, replace=not begun)
     if first == now:
         return []
-    advice = f"put it back, or move {COLLECTED}/ away and collect anew"
+    advice = f"put it back, or move {COLLECTED}/ away and start again"
     what = f"the scale is now {now}; sessions have begun with {first}"
     return [Problem(what, advice, "study.toml", column="scale")]
 
 
 def _open_log(path: Path) -> logging.Logger:
-    """Open the log of refused requests, which cannot fill the disk."""
+    """Open the log of refused requests, whose size is limited."""
     log = logging.Logger(f"traitlens.collecting.{path}")
     handler = RotatingFileHandler(path, maxBytes=10**6, backupCount=3, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -254,14 +254,14 @@ def _open_log(path: Path) -> logging.Logger:
 
 
 def invite(sessions: SessionManager, number: int, group: str | None = None) -> list[Participant]:
-    """See to it that there are so many participants.
+    """Create participants up to a total number.
 
     Parameters
     ----------
     number : int
-        How many there shall be in all.
+        Total number of participants.
     group : str, optional
-        The group of those who are added.
+        Group of the new participants.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What participants read: one file per language, of which a study may change every part."""
+"""Texts for participants: one file per language, which a study can override."""
 
 import re
 import tomllib
@@ -11,7 +11,7 @@ from traitlens.study.toml_file import read_toml
 
 OURS = Path(__file__).parent / "texts"
 FREE = ("groups", "traits")
-"""The parts whose keys are the study's own names."""
+"""Sections whose keys are names of the study."""
 
 Texts = dict[str, Any]
 
@@ -19,20 +19,19 @@ Texts = dict[str, Any]
 def read_texts(
     folder: Path, languages: Sequence[str], groups: Sequence[str], traits: Sequence[str]
 ) -> dict[str, Texts]:
-    """Read the texts of a study's languages, completed by those of traitlens.
+    """Read the texts of a study's languages, completed by the built-in ones.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; its `texts/LANGUAGE.toml` needs only what it changes, unless traitlens does not
-        have the language.
+        The study's folder; its `texts/LANGUAGE.toml` needs only the changes, if the language is built in.
     groups, traits : sequence of str
-        Every one gets its words: `groups` by name, `traits` by name with question, definition, low and high.
+        Names of the groups and traits; each trait has question, definition, low and high.
 
     Raises
     ------
     StudyError
-        With every text that is missing, unknown or of another kind.
+        With every text that is missing, unknown or of the wrong type.
     """
     texts, problems = {}, []
     for language in languages:
@@ -48,7 +47,7 @@ def read_texts(
                 continue
         elif not base:
             known = ", ".join(sorted(path.stem for path in OURS.glob("*.toml")))
-            advice = f"write it, after the pattern of one of {known}"
+            advice = f"write it, following the example of {known}"
             problems.append(Problem("is missing", advice, f"texts/{own.name}"))
             continue
         merged = _merge(base, changes)
@@ -64,7 +63,7 @@ def _read(path: Path) -> Texts:
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:
-    """Lay a study's texts over ours, part by part."""
+    """Override built-in texts by those of a study."""
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -73,17 +72,17 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:
 
 
 def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> list[Problem]:
-    """Compare texts with the English ones: the same keys, and the same kinds of value.
+    """Compare keys and types of texts with the English ones.
 
     Parameters
     ----------
     traits : sequence of str
-        The traits, whose parts may hold question, definition, low and high.
+        The traits, whose sections can have question, definition, low and high.
     """
     pattern = _read(OURS / "en.toml")
     own_traits = texts.get("traits", {})
     problems = [
-        Problem(f"traits.{name} is no trait of the study", f"traits: {', '.join(traits)}", file)
+        Problem(f"traits.{name} is not a trait of the study", f"traits: {', '.join(traits)}", file)
         for name in own_traits
         if name not in traits
     ]
@@ -98,9 +97,9 @@ def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> l
 def _compare(
     texts: Any, pattern: Mapping[str, Any], place: str, file: str, whole: bool = False
 ) -> list[Problem]:
-    """List unknown and (in whole texts) missing keys, and values of another kind."""
+    """Return unknown and (in complete texts) missing keys, and values of the wrong type."""
     if not isinstance(texts, Mapping):
-        return [Problem(f"{place or 'it'} is no part with texts", "write [part] above it", file)]
+        return [Problem(f"{place or 'it'} is not a section with texts", "write [part] above it", file)]
     problems = []
     for key, value in texts.items():
         name = f"{place}.{key}" if place else key
@@ -112,7 +111,7 @@ def _compare(
             problems += _compare(value, pattern[key], name, file, whole)
         elif isinstance(pattern[key], list):
             if not (isinstance(value, list) and all(isinstance(line, str) for line in value)):
-                problems.append(Problem(f"{name!r} is no list of texts", "write [...]", file))
+                problems.append(Problem(f"{name!r} is not a list of texts", "write [...]", file))
         elif not isinstance(value, str):
             problems.append(Problem(f"{name!r} is no text", "put it into quotes", file))
     missing = [key for key in pattern if whole and key not in texts]
@@ -123,7 +122,7 @@ def _compare(
 
 
 def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Texts:
-    """Give every group and trait its words."""
+    """Return texts with words for every group and trait."""
     own = texts.get("traits", {})
     return {
         **{key: value for key, value in texts.items() if key != "trait"},
@@ -162,7 +161,7 @@ def find_untranslated(texts: Mapping[str, Texts]) -> dict[str, list[str]]:
 
 
 def fill(text: str, **values: object) -> str:
-    """Fill a text's places; braces that name nothing stay as they are.
+    """Fill in the placeholders of a text; unknown ones are not changed.
 
     Examples
     --------

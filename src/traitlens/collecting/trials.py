@@ -1,6 +1,7 @@
-"""The order of a session: what a participant sees, step by step, and which answers count.
+"""Steps of a session: their order, and which answers are valid.
 
-Everything here is pure: the same design, group and place in the group give the same steps on every machine.
+All functions are deterministic: the same design, group and number in the group give the same steps on every
+machine.
 """
 
 import math
@@ -12,36 +13,36 @@ from typing import Literal, TypeGuard
 import numpy as np
 
 Kind = Literal["consent", "group", "instructions", "practice", "block", "trial", "check", "pause", "end"]
-"""What a step asks for; practice, trial and check ask for a rating."""
+"""Kinds of steps; practice, trial and check ask for a rating."""
 
 RATED: tuple[Kind, ...] = ("practice", "trial", "check")
 LONGEST_TIME = 24 * 60 * 60 * 1000.0
-"""The longest response time in milliseconds that can be true."""
+"""The longest plausible response time in milliseconds."""
 
 NEAR = 0.05
-"""How far beside the wanted end of a slider an attention check may be answered, as a share of the scale."""
+"""Tolerance of an attention check with a slider, as a share of the scale."""
 
 
 @dataclass(frozen=True)
 class SessionDesign:
-    """What every session of a study has in common.
+    """Design of all sessions of a study.
 
     Parameters
     ----------
     low, high, step : float
-        The ends of the scale, and the distance of two answers.
+        The ends of the scale, and the distance between answers.
     answer : {"buttons", "slider"}
         How answers are given.
     confirm : bool
-        Whether a button's answer can be changed until it is confirmed.
+        Whether an answer by button must be confirmed.
     order : {"blocked", "interleaved"}
-        Whether traits come one after the other, or mixed.
+        Whether traits are rated one after the other, or mixed.
     repeats : float
-        Share of the trials that come twice.
+        Share of repeated trials.
     practice, checks, pause_after : int
         Number of practice trials and attention checks; trials between pauses (0: no pause).
     practice_images : tuple of str
-        Names of the images for practice; no practice where there are none.
+        Names of the practice images; no practice if empty.
     """
 
     groups: tuple[str, ...]
@@ -85,17 +86,17 @@ class SessionStep:
 
 
 def opening(design: SessionDesign, known: str | None = None) -> tuple[SessionStep, ...]:
-    """List the steps before the session is laid out.
+    """Return the steps before the session is created.
 
     Parameters
     ----------
     known : str, optional
-        The participant's group, where it is known beforehand.
+        The participant's group, if known beforehand.
 
     Returns
     -------
     tuple of SessionStep
-        Consent, and the question for the group where it must be asked.
+        Consent, and the question for the group if it is unknown.
     """
     asks = known is None and len(design.groups) > 1
     return (SessionStep("consent"), SessionStep("group")) if asks else (SessionStep("consent"),)
@@ -104,14 +105,14 @@ def opening(design: SessionDesign, known: str | None = None) -> tuple[SessionSte
 def make_steps(
     design: SessionDesign, group: str = "", place: int = 0, known: str | None = None
 ) -> tuple[SessionStep, ...]:
-    """Lay out the whole session of one participant.
+    """Return all steps of one participant's session.
 
     Parameters
     ----------
     place : int
-        How many participants of the group began before; it chooses the row of the counterbalancing square.
+        Number of participants of the group who began earlier; it selects the row of the Latin square.
     known : str, optional
-        The group, where it is known beforehand and not asked for.
+        The group, if it is known beforehand and not asked.
 
     Returns
     -------
@@ -143,12 +144,12 @@ def make_steps(
 
 
 def _pauses(pause_after: int, index: int, total: int) -> bool:
-    """Offer a pause after every so many trials, unless the block is nearly over."""
+    """Return whether a pause follows a trial: at regular intervals, but not near the end of a block."""
     return pause_after > 0 and index % pause_after == 0 and total - index > pause_after // 4
 
 
 def _blocks(design: SessionDesign, place: int, rng: np.random.Generator) -> list[list[SessionStep]]:
-    """Order traits and faces: each block begins with its own page."""
+    """Return the blocks of trials; each begins with a page about its questions."""
     if design.order == "blocked":
         row = counterbalanced(len(design.traits), place)
         return [
@@ -163,12 +164,12 @@ def _blocks(design: SessionDesign, place: int, rng: np.random.Generator) -> list
 
 
 def _in_random_order(design: SessionDesign, trait: str, rng: np.random.Generator) -> list[SessionStep]:
-    """Show every face once, on one trait."""
+    """Return trials of one trait with each face once."""
     return [SessionStep("trial", (trait,), design.images[i]) for i in rng.permutation(len(design.images))]
 
 
 def _in_rounds(design: SessionDesign, rng: np.random.Generator) -> list[SessionStep]:
-    """Mix the traits: in each round every face comes once, each time on another trait."""
+    """Return trials with mixed traits: in each round every face occurs once, each time on another trait."""
     traits = np.array([rng.permutation(len(design.traits)) for _ in design.images])
     steps: list[SessionStep] = []
     for number in range(len(design.traits)):
@@ -180,14 +181,14 @@ def _in_rounds(design: SessionDesign, rng: np.random.Generator) -> list[SessionS
 
 
 def _with_repeats(trials: Sequence[SessionStep], share: float, rng: np.random.Generator) -> list[SessionStep]:
-    """Show the first of the trials again at the end, in a new order: as far from the first time as can be."""
+    """Append repeats of the first trials in a new order, as late as possible."""
     count = round(share * len(trials))
     again = [replace(trials[i], repeat=2) for i in rng.permutation(count)]
     return [*trials, *again]
 
 
 def _practice(design: SessionDesign, rng: np.random.Generator) -> list[SessionStep]:
-    """Practise on faces that are not rated, trait after trait."""
+    """Return practice trials, which cycle through the traits."""
     images = design.practice_images
     if not images:
         return []
@@ -201,7 +202,7 @@ def _practice(design: SessionDesign, rng: np.random.Generator) -> list[SessionSt
 def _spread_checks(
     design: SessionDesign, trials: int, rng: np.random.Generator
 ) -> dict[int, list[SessionStep]]:
-    """Put one attention check into each of equal stretches of the trials: trials done -> checks."""
+    """Return attention checks by the number of trials before them, one in each of equal stretches."""
     checks: dict[int, list[SessionStep]] = {}
     for number in range(design.checks):
         first, last = trials * number // design.checks + 1, max(trials * (number + 1) // design.checks, 1)
@@ -215,12 +216,12 @@ def _spread_checks(
 def counterbalanced(count: int, place: int) -> list[int]:
     """Order conditions by a row of Williams's square.
 
-    Over all rows every condition stands at every place equally often, and follows every other equally often.
+    Over all rows every condition has every position equally often, and follows every other equally often.
 
     Parameters
     ----------
     place : int
-        Number of the row; rows begin anew after `count` (`2 * count` where that is odd).
+        Number of the row; rows repeat after `count` (`2 * count` where that is odd).
 
     Returns
     -------
@@ -245,7 +246,7 @@ def counterbalanced(count: int, place: int) -> list[int]:
 
 
 def scale_values(design: SessionDesign) -> list[float]:
-    """List the answers that the scale offers.
+    """Return the possible answers.
 
     Returns
     -------
@@ -256,17 +257,17 @@ def scale_values(design: SessionDesign) -> list[float]:
 
 
 def find_fault(design: SessionDesign, rating: object, rt: object, moved: object) -> str | None:
-    """Describe why an answer does not count.
+    """Return why an answer is not valid.
 
     Parameters
     ----------
     rating, rt, moved : object
-        What was sent: the rating, the response time in milliseconds, and whether the slider was moved.
+        The rating, the response time in milliseconds, and whether the slider was moved.
 
     Returns
     -------
     str or None
-        The reason; None where the answer counts.
+        The reason; None if it is valid.
 
     Examples
     --------
@@ -282,14 +283,14 @@ def find_fault(design: SessionDesign, rating: object, rt: object, moved: object)
     if abs(steps - round(steps)) > 1e-6:
         return "the rating is not one of the answers"
     if not _is_number(rt) or not 0 <= rt <= LONGEST_TIME:
-        return "the response time cannot be true"
+        return "the response time is not plausible"
     if design.answer == "slider" and moved is not True:
         return "the slider was not moved"
     return None
 
 
 def is_device(text: object) -> TypeGuard[str]:
-    """Return whether a text describes a device as the page does: what points, and the size of the window.
+    """Return whether a text describes a device: pointer and window size.
 
     Returns
     -------
@@ -300,12 +301,12 @@ def is_device(text: object) -> TypeGuard[str]:
 
 
 def nearest_answer(design: SessionDesign, rating: float) -> float:
-    """Return the answer of the scale that a rating means: numbers that are sent may be rounded.
+    """Return the answer of the scale nearest to a rating, which may be rounded.
 
     Parameters
     ----------
     rating : float
-        A rating in which :func:`find_fault` finds none.
+        A valid rating, see :func:`find_fault`.
 
     Examples
     --------
@@ -316,51 +317,51 @@ def nearest_answer(design: SessionDesign, rating: float) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value that was sent is a finite number."""
+    """Return whether a value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # an integer too large for a float
         return False
 
 
 def passes_check(design: SessionDesign, rating: float, wanted: float) -> bool:
-    """Return whether an attention check was answered as it asked.
+    """Return whether an attention check was passed.
 
     Parameters
     ----------
     rating, wanted : float
-        The answer, and what was asked for.
+        The answer, and the requested one.
 
     Returns
     -------
     bool
-        True where they agree; on a slider, nearly.
+        True if they agree (on a slider, nearly).
     """
     allowed = NEAR * (design.high - design.low) if design.answer == "slider" else 1e-9
     return abs(rating - wanted) <= allowed
 
 
 def progress(steps: Sequence[SessionStep], position: int) -> tuple[int, int]:
-    """Count trials.
+    """Return the progress in trials.
 
     Returns
     -------
     done, total : int
-        Trials (without practice) done, and in all.
+        Number of trials done and in total, without practice.
     """
     counts = [step.kind == "trial" for step in steps]
     return sum(counts[:position]), sum(counts)
 
 
 def upcoming_images(steps: Sequence[SessionStep], position: int, count: int = 2) -> Iterator[str]:
-    """List the faces that come next, so that a page can load them before they are shown.
+    """Yield the next faces, so that a page can load them in advance.
 
     Parameters
     ----------
     count : int, default 2
-        How many steps to look ahead.
+        Number of steps to look ahead.
     """
     for step in steps[position + 1 : position + 1 + count]:
         if step.image is not None:

@@ -1,4 +1,4 @@
-"""The page: choices above, the face and each group's map below, then the faces most alike."""
+"""The explorer's page: controls, the face with each group's map, and the most similar faces."""
 
 import tempfile
 from functools import cache
@@ -23,20 +23,20 @@ ALL: Final = ""
 LARGEST_FILE: Final = 30 * 2**20
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
 PRIVATE: Final = (
-    "This page shows every face of the study, also those that may not be published. It is served to this "
-    "computer only; nothing leaves it, and faces that you drop here are not kept."
+    "This page shows every face of the study, also those that may not be published. It is available "
+    "on this computer only; nothing is sent elsewhere, and faces that you add are not stored."
 )
-DROP: Final = "Drop a photograph of one face here, or choose it with +"
-NO_READOUTS: Final = "New faces cannot be predicted: these results hold no readouts; run the study again"
+DROP: Final = "Drop a photograph of one face here, or choose a file with +"
+NO_READOUTS: Final = "New faces cannot be predicted: these results contain no readouts; run the study again"
 NEW_FACE: Final = (
-    "A new face: each group's prediction is the mean over the study's readouts. The more the picture is like "
-    "the study's in pose, light and framing, the more it can be relied on."
+    "A new face: each group's prediction is the mean over the study's readouts. It is more reliable "
+    "the more the picture resembles those of the study in pose, light and framing."
 )
-NEAREST: Final = "Alike over all groups and traits, in standard deviations of the predictions."
+NEAREST: Final = "Similar over all groups and traits, in standard deviations of the predictions."
 
 
 class Page:
-    """What one browser looks at."""
+    """The page in one browser."""
 
     def __init__(self, data: ExplorerData):
         self.data = data
@@ -49,7 +49,7 @@ class Page:
         self.turn = 0
 
     def build(self) -> None:
-        """Lay the page out; the first face follows when the browser is connected."""
+        """Build the page; the first face is drawn when the browser is connected."""
         ui.add_css(_style())
         ui.colors(primary="#0072b2")
         with ui.element("main").classes("page"):
@@ -67,7 +67,7 @@ class Page:
         ui.timer(0, self.show, once=True)
 
     def _build_controls(self) -> None:
-        """Lay out what can be chosen."""
+        """Build the controls."""
         data, groups = self.data, self.data.results.groups
         with ui.element("section").classes("controls").props('aria-label="What to show"'):
             self.faces = ui.select(
@@ -91,7 +91,7 @@ class Page:
                 drop.set_enabled(data.models is not None)
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:
-        """Lay out a slider for a share in per cent."""
+        """Build a slider for a percentage."""
         with ui.element("div").classes("slide"):
             told = _text("span", f"{label}: {getattr(self, name)} %{unit}").classes("faint")
 
@@ -101,10 +101,10 @@ class Page:
 
             slider = ui.slider(min=0, max=100, step=5, value=getattr(self, name), on_change=move)
             slider.props["aria-label"] = label
-            slider.on("change", self._draw)  # when it is let go
+            slider.on("change", self._draw)  # when the slider is released
 
     def _build_files(self) -> None:
-        """Lay out links to the results' files."""
+        """Build links to the results' files."""
         names = list_files(self.data.results.folder)
         if names:
             _text("h2", "Files")
@@ -113,7 +113,7 @@ class Page:
                     ui.link(name, f"/results/{name}", new_tab=True)
 
     def _choose(self, name: str) -> Any:
-        """Make the handler of a choice."""
+        """Return the handler of a choice."""
 
         async def choose(event: Any) -> None:
             setattr(self, name, event.value)
@@ -128,7 +128,7 @@ class Page:
             await self.show()
 
     async def _drop(self, event: Any) -> None:
-        """Show a face that the study does not hold; its file is gone when it has been read."""
+        """Show a new face; its file is deleted after reading."""
         name = Path(event.file.name.replace("\\", "/")).name or "photograph"
         with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
             path = Path(folder) / "photograph"
@@ -148,7 +148,7 @@ class Page:
             await self.show()
 
     async def show(self) -> None:
-        """Look at what is chosen, and draw it unless another choice has been made meanwhile."""
+        """Compute and draw the selection; discard it if the selection has changed meanwhile."""
         self.turn += 1
         turn = self.turn
         self.busy.text = "Computing maps …"
@@ -163,7 +163,7 @@ class Page:
             self._draw()
 
     def _draw(self) -> None:
-        """Draw the face, each group's map and the faces most alike."""
+        """Draw the face, each group's map and the most similar faces."""
         if self.view is None:
             return
         view, groups = self.view, self.data.results.groups
@@ -206,11 +206,11 @@ class Page:
             _draw_scale(self.data.results.study.get("scale"), predicted, observed)
 
     def _lay_over(self, face: ShownFace, relevance: np.ndarray, limit: float) -> np.ndarray:
-        """Draw a map over its face as the sliders say."""
+        """Draw a map over its face with the sliders' settings."""
         return draw_map(face.pixels, relevance, limit, self.opacity / 100, self.threshold / 100)
 
     def _draw_nearest(self, view: FaceView, shown: list[str]) -> None:
-        """Draw the faces of the study that are most alike in their predicted impressions."""
+        """Draw the faces of the study with the most similar predicted impressions."""
         _text("h2", "Faces of the study with the most similar predicted impressions")
         _text("p", NEAREST).classes("faint")
         with ui.element("div").classes("near"):
@@ -230,7 +230,7 @@ class Page:
 
 
 def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> None:
-    """Draw where on the rating scale an impression lies; the numbers stand beside it."""
+    """Draw an impression on the rating scale, with its number."""
     if not scale:
         return
     low, high = map(float, scale)
@@ -244,7 +244,7 @@ def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> 
 
 
 def _draw_ramp(limit: float) -> None:
-    """Draw the scale of the colours."""
+    """Draw the colour scale."""
     with ui.element("div").classes("ramp"):
         _image(_ramp(), "Colours from blue, lowered, over white to red, raised")
         with ui.element("div"):
@@ -254,35 +254,35 @@ def _draw_ramp(limit: float) -> None:
 
 
 def _text(tag: str, text: str) -> Any:
-    """Put a text onto the page; it is never read as HTML."""
+    """Add a text, which is never parsed as HTML."""
     from nicegui.elements.mixins.text_element import TextElement
 
     return TextElement(tag=tag, text=text)
 
 
 def _image(address: str, alternative: str) -> None:
-    """Put an image onto the page."""
+    """Add an image."""
     image = ui.element("img")
     image.props["src"], image.props["alt"] = address, alternative
 
 
 def _picture(pixels: np.ndarray, alternative: str, side: int | None = None) -> None:
-    """Put pixels onto the page; pictures of fixed size are kept at twice it, for fine screens."""
+    """Add an image from pixels; images of fixed size have twice the resolution, for dense screens."""
     _image(data_uri(pixels, None if side is None else 2 * side, quality=90), alternative)
 
 
 def _warn(text: str) -> None:
-    """Tell what is wrong."""
+    """Show an error."""
     ui.notify(text, type="negative", position="top", multi_line=True, timeout=10_000, close_button="Close")
 
 
 @cache
 def _style() -> str:
-    """Read the page's style."""
+    """Return the style sheet."""
     return (files("traitlens.explorer") / "page.css").read_text("utf-8")
 
 
 @cache
 def _ramp() -> str:
-    """Draw the colours from the lowest to the highest relevance."""
+    """Return an image of the colours from the lowest to the highest relevance."""
     return data_uri(colour(np.repeat(np.linspace(-1, 1, 256)[None], 8, axis=0), 1.0), quality=95)

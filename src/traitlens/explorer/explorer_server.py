@@ -1,4 +1,4 @@
-"""The explorer's server: on the loopback address, on a free port, behind a token."""
+"""The explorer's server: on the loopback address, at a free port, protected by a token."""
 
 import secrets
 import socket
@@ -17,16 +17,16 @@ LOOPBACK = "127.0.0.1"
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
-    """Serve a page to look at a results folder, until interrupted.
+    """Serve the explorer of a results folder until interrupted.
 
     Parameters
     ----------
     results : Path
-        What a run wrote, or the study whose results it are.
+        A results folder, or a study folder.
     machine : Machine or None
-        Where the network is run for new faces and other methods.
+        Device and precision of the network, for new faces and other methods.
     announce : callable
-        Told the page's address once it can be opened.
+        Called with the page's address when it can be opened.
 
     Raises
     ------
@@ -49,13 +49,13 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
         config = uvicorn.Config(
             gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
         )
-        # Whoever opens the address before the server is up waits in the socket's queue.
+        # Requests before the server has started wait in the socket's queue.
         announce(f"http://{LOOPBACK}:{port}/?token={token}")
         uvicorn.Server(config).run(sockets=[listening])
 
 
 def make_app(data: ExplorerData) -> Any:
-    """Make the web application, not yet behind its gate."""
+    """Return the web application, without access control."""
     from fastapi import FastAPI, HTTPException
     from fastapi.responses import FileResponse
     from nicegui import ui
@@ -67,7 +67,7 @@ def make_app(data: ExplorerData) -> Any:
     def hand_out(name: str) -> Any:
         file = find_file(data.results.folder, name)
         if file is None:
-            raise HTTPException(404, "There is no such file.")
+            raise HTTPException(404, "File not found.")
         return FileResponse(
             file, media_type=KINDS[file.suffix.lower()], headers={"content-security-policy": POLICY}
         )

@@ -1,4 +1,4 @@
-"""A face to look at, all that is to be seen of it, and how its map is drawn."""
+"""A displayed face with its maps, and the drawing of maps."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from traitlens.report.colouring import colour, lay_over, smooth
 
 @dataclass(frozen=True, eq=False)
 class ShownFace:
-    """A face to look at.
+    """A displayed face.
 
     Parameters
     ----------
     pixels : ndarray of uint8 (y, x, colour)
-        What the network sees.
+        The prepared image.
     impressions : DataFrame
         group, trait, predicted, and for faces of the study observed.
     fold : int or None
-        The fold that the face is in; None for a face that the study does not hold.
+        The face's fold; None for a new face.
     """
 
     name: str
@@ -29,7 +29,7 @@ class ShownFace:
     fold: int | None = None
 
     def rating(self, column: str, group: str, trait: str) -> float | None:
-        """Look a rating up.
+        """Return a rating of the face.
 
         Parameters
         ----------
@@ -49,18 +49,18 @@ class ShownFace:
 
 @dataclass(frozen=True, eq=False)
 class FaceView:
-    """All that is to be seen of a face for one trait.
+    """What is displayed of a face for one trait.
 
     Parameters
     ----------
     maps : dict of str to ndarray (y, x)
         Relevance in rating points per pixel, by group.
     limit : float
-        Where the scale of these maps ends.
+        Limit of the colour scale of these maps.
     near : list of (ShownFace, maps)
-        The faces of the study most alike, the nearest first, with the maps in the results.
+        The most similar faces of the study, the nearest first, with their maps.
     near_limit : float
-        Where the scale of their maps ends.
+        Limit of the colour scale of their maps.
     """
 
     face: ShownFace
@@ -83,9 +83,9 @@ def draw_map(
     relevance : ndarray (y, x)
         Rating points per pixel.
     opacity : float, default 0.5
-        How much of the face shines through, from 0 to 1.
+        Opacity of the face, 0 to 1.
     threshold : float, default 0
-        Relevance of less than this share of the limit is left white.
+        Relevance below this share of the limit is white.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The files of the results that the explorer hands out: a few kinds, and only from inside the folder."""
+"""Result files that the explorer serves: certain types, inside the results folder only."""
 
 from pathlib import Path
 
@@ -11,20 +11,20 @@ KINDS = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-"""What is handed out, by ending."""
+"""Content types of served files, by ending."""
 
 LINKED = tuple(one.path for one in (a.REPORT, a.PERFORMANCE, a.PREDICTIONS, a.REGION_TABLE, a.PROVENANCE))
-"""What the page links to where it is there."""
+"""Files that the page links to, if they exist."""
 
 POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
-"""A report opens as a page of no origin: whatever is in it, it cannot reach the explorer."""
+"""Content security policy: a report has an opaque origin, so that its scripts cannot reach the explorer."""
 
 
 def list_files(results: Path) -> list[str]:
-    """List the files that the page links to.
+    """Return the files that the page links to.
 
     Returns
     -------
@@ -35,17 +35,17 @@ def list_files(results: Path) -> list[str]:
 
 
 def find_file(results: Path, name: str) -> Path | None:
-    """Find a file of the results.
+    """Return a file of the results.
 
     Parameters
     ----------
     name : str
-        Its path below the folder, as a stranger may have written it.
+        Its path below the folder, from an untrusted source.
 
     Returns
     -------
     Path or None
-        The file; None where it is not there, of another kind, hidden, or outside the folder, also by a link.
+        The file; None if it is missing, of another type, hidden, or outside the folder (also by a link).
 
     Examples
     --------
@@ -59,6 +59,6 @@ def find_file(results: Path, name: str) -> Path | None:
     try:
         file = inside.joinpath(*parts).resolve()
         known = file.suffix.lower() in KINDS and file.is_relative_to(inside) and file.is_file()
-    except OSError:  # a name that is too long, or a loop of links
+    except OSError:  # the name is too long, or links form a loop
         return None
     return file if known else None

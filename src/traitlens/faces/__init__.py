@@ -1,4 +1,4 @@
-"""What they saw: images as upright RGB pixels, landmarks, the template and its regions.
+"""Images of faces: pixels, landmarks, crops, regions and the template.
 
-Comes in: image files. Goes out: pixels, points and region labels in one frame.
+Input: image files. Output: pixels, points and region labels of prepared images.
 """

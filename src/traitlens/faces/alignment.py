@@ -1,4 +1,4 @@
-"""How the pixels of one image lie on the template: shares of areas, by which maps keep their sums."""
+"""Alignment of one image with the template by shares of pixel areas, so that warped maps keep their sums."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,12 +7,12 @@ import numpy as np
 from scipy import sparse
 
 LEAST_COVERED: Final = 0.5
-"""A pixel less covered than this has no value of its own."""
+"""Minimum covered share of a pixel; pixels below it are NaN."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How one face's pixels lie on the template.
+    """Correspondence of one face's pixels and those of the template.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class Alignment:
     pose : float
         See :func:`~traitlens.faces.detection.head_pose`.
     folded : float
-        Share of the face's area whose triangles are turned over.
+        Share of the face's area whose triangles are inverted.
     piecewise : bool
-        False where only the similarity was used, since the head is turned too far.
+        False if only the similarity was used, because the head is turned too far.
     """
 
     shares: sparse.csr_array
@@ -41,16 +41,16 @@ class Alignment:
     piecewise: bool
 
     def warp(self, maps: Any, conserve: bool = True) -> np.ndarray:
-        """Bring maps of the image to the template.
+        """Warp maps of the image to the template.
 
         Parameters
         ----------
         maps : array_like (..., y, x)
             Maps in the image.
         conserve : bool, default True
-            True for amounts, such as relevance: what lies in the frame keeps its sum, and what lies outside
-            is left out. False for intensities, such as grey values: they keep their height, and are NaN
-            where the image has no pixels.
+            True for amounts, such as relevance: sums within the frame are kept, and the rest is left out.
+            False for intensities, such as grey values: they are averaged, and NaN where the image has no
+            pixels.
 
         Returns
         -------
@@ -66,14 +66,14 @@ class Alignment:
         return _unflatten(moved, maps, (self.size, self.size))
 
     def warp_back(self, maps: Any, conserve: bool = True) -> np.ndarray:
-        """Bring maps of the template to the image.
+        """Warp maps of the template to the image.
 
         Parameters
         ----------
         maps : array_like (..., size, size)
             Maps on the template.
         conserve : bool, default True
-            As in :meth:`warp`; intensities are NaN beside the template's frame.
+            As in :meth:`warp`; intensities are NaN outside the template's frame.
 
         Returns
         -------
@@ -91,7 +91,7 @@ class Alignment:
 
 
 def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Give maps as columns of pixels."""
+    """Return maps as columns of pixels."""
     maps = np.asarray(maps, dtype=float)
     if maps.shape[-2:] != shape:
         raise ValueError(f"maps of {maps.shape[-2:]} pixels do not fit {shape}")
@@ -100,12 +100,12 @@ def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _unflatten(moved: np.ndarray, maps: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Give columns of pixels as maps."""
+    """Return columns of pixels as maps."""
     return np.ascontiguousarray(moved.T).reshape(*np.shape(maps)[:-2], *shape)
 
 
 def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Average values by shares; NaN where too little is covered."""
+    """Average values weighted by shares; NaN where too little is covered."""
     covered = shares.sum(axis=1)
     seen = covered > np.maximum(LEAST_COVERED * whole, 1e-12)
     mean: np.ndarray = (shares @ values) / np.where(seen, covered, 1.0)[:, None]
@@ -116,12 +116,12 @@ def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np
 def share_out(
     places: np.ndarray, area: np.ndarray, shape: tuple[int, int], size: int, samples: int
 ) -> tuple[sparse.csr_array, np.ndarray]:
-    """Give each sample's area to the four image pixels around it, and collect samples by template pixel.
+    """Distribute each sample's area over the four image pixels around it, and sum samples by template pixel.
 
     Parameters
     ----------
     places : ndarray (samples, 2)
-        x and y of each sample in the image; samples are counted row by row on the finer template.
+        x and y of each sample in the image; samples are ordered by rows of the finer template.
     area : ndarray (samples,)
         Area of each sample in image pixels.
     shape : (int, int)
@@ -129,7 +129,7 @@ def share_out(
     size : int
         Side of the template in pixels.
     samples : int
-        Samples to a side of a template pixel.
+        Number of samples per side of a template pixel.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def share_out(
     reach = np.bincount(pixel, area, minlength=size * size)
     x, y = places.T
     inside = (x >= 0) & (x <= columns) & (y >= 0) & (y <= rows) & (area > 0)
-    # Beyond the outermost centres the outermost pixel is all there is.
+    # Beyond the outermost pixel centres, the outermost pixel gets everything.
     x = np.clip(x[inside] - 0.5, 0, columns - 1)
     y = np.clip(y[inside] - 0.5, 0, rows - 1)
     left = np.minimum(x.astype(int), max(columns - 2, 0))

@@ -1,4 +1,4 @@
-"""The canonical mesh: the mean face that stands in where nothing else is known, and its mirror twins."""
+"""The canonical mesh: a mean face, with the mirror counterpart of each point."""
 
 import functools
 import io
@@ -17,7 +17,7 @@ class CanonicalMesh:
     points : ndarray (478, 2)
         x and y in the canonical frame of 512 x 512 pixels.
     twins : ndarray (478,) of int
-        The point that lies at each point's place in the mirror.
+        Index of each point's mirror counterpart.
     """
 
     points: np.ndarray
@@ -31,7 +31,7 @@ def canonical_mesh() -> CanonicalMesh:
     Returns
     -------
     CanonicalMesh
-        Points and twins; not to be written to.
+        Points and mirror counterparts; read-only.
 
     Examples
     --------

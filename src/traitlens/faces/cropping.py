@@ -1,4 +1,4 @@
-"""Images laid into squares for the network: what part of a photograph is kept, and what lies beside it."""
+"""Crops of photographs to squares for the network."""
 
 import math
 from collections.abc import Mapping
@@ -23,28 +23,28 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 CROPS: Final = ("full", "face", "reference")
 """Names of the crops."""
 FARTHEST: Final = 100
-"""How many times as large as the image the area may be that holds both the image and what is cut out."""
+"""Maximum area of image and crop together, relative to the image."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """What part of an image is kept.
+    """Settings of a crop.
 
     Parameters
     ----------
     name : {"full", "face", "reference"}
         "full" keeps the whole image, padded to a square. "face" rotates, scales and shifts it so that pupils
-        and mouth lie at the places of the canonical frame. "reference" is the crop of Cao et al. 2023
+        and mouth are at their canonical positions. "reference" is the crop of Cao et al. 2023
         (`larger30_shiftup15`): the box around the face, made square, enlarged and shifted up.
     larger : float, default 0.3
-        By what share of its side "reference" enlarges the box.
+        Share of its side by which "reference" enlarges the box.
     up : float, default 0.15
-        By what share of the face's height "reference" shifts the box up.
+        Share of the face's height by which "reference" shifts the box up.
     rotate : bool, default False
-        Whether "reference" turns the image until the pupils lie level.
+        Whether "reference" rotates the image so that the pupils are level.
     background : (int, int, int) or None
-        Colour beside the photograph; where None, mid-grey for "full", and else the photograph's outermost
-        pixels go on.
+        Colour outside the photograph; if None, mid-grey for "full", otherwise the photograph's outermost
+        pixels are repeated.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Crop:
             raise unknown_choice("crop", self.name, CROPS)
 
     def to_json(self) -> dict[str, Any]:
-        """Make a mapping that the json module can write.
+        """Return a mapping for JSON.
 
         Returns
         -------
@@ -75,12 +75,12 @@ class Crop:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Crop":
-        """Make a crop from what :meth:`to_json` gave; what is missing takes its default.
+        """Return a crop from the mapping of :meth:`to_json`; missing fields have their defaults.
 
         Parameters
         ----------
         values : mapping
-            The fields by name; others are passed over.
+            The fields by name; others are ignored.
         """
         colour = values.get("background")
         background = None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2]))
@@ -90,14 +90,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image as the network will see it.
+    """A prepared image.
 
     Parameters
     ----------
     pixels : ndarray (size, size, 3) of uint8
         sRGB; row, column, channel.
     frame : Frame
-        How it came from its file.
+        Its position in the file's image.
     """
 
     pixels: np.ndarray
@@ -107,7 +107,7 @@ class PreparedImage:
 def prepare_image(
     pixels: np.ndarray, size: int = 224, crop: str | Crop = "full", points: np.ndarray | None = None
 ) -> PreparedImage:
-    """Lay an image into a square.
+    """Crop and resize an image to a square.
 
     Parameters
     ----------
@@ -116,19 +116,19 @@ def prepare_image(
     size : int, default 224
         Side of the square in pixels.
     crop : Crop or str, default "full"
-        What to keep; a name takes the crop's defaults.
+        The crop, or its name for default settings.
     points : ndarray (478, 2), optional
         The face's mesh in pixels of the image; needed for all crops but "full".
 
     Returns
     -------
     PreparedImage
-        The square and how it came about.
+        The square and its frame.
 
     Raises
     ------
     TraitlensError
-        Where the crop is unknown or lacks points.
+        If the crop is unknown or lacks points.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def prepare_image(
 def find_frame(
     image_size: tuple[int, int], size: int = 224, crop: str | Crop = "full", points: np.ndarray | None = None
 ) -> Frame:
-    """Find what part of an image a crop shows, without drawing it.
+    """Return the frame of a crop, without drawing it.
 
     Parameters
     ----------
@@ -163,12 +163,12 @@ def find_frame(
     Returns
     -------
     Frame
-        How the prepared image comes from the upright one.
+        Mapping from the upright image to the prepared one.
 
     Raises
     ------
     TraitlensError
-        Where the crop is unknown, lacks points, or lies far beyond the image.
+        If the crop is unknown, lacks points, or lies far outside the image.
     """
     crop = Crop(crop) if isinstance(crop, str) else crop
     if crop.name == "full":
@@ -184,20 +184,20 @@ def find_frame(
     frame = make_frame(matrix, size, crop.name, image_size)
     corners = frame.map_back([[0, 0], [size, 0], [size, size], [0, size]])
     spans = np.maximum(corners.max(axis=0), image_size) - np.minimum(corners.min(axis=0), 0)
-    # Also what is not a number fails this comparison.
+    # NaN also fails this comparison.
     if crop.name != "full" and not spans.prod() <= FARTHEST * image_size[0] * image_size[1]:
         raise _far_beyond()
     return frame
 
 
 def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
-    """Map an upright square of the image to the prepared one."""
+    """Return the matrix from an upright square of the image to the prepared image."""
     scale = size / side
     return np.array([[scale, 0.0, -scale * left], [0.0, scale, -scale * top]])
 
 
 def _box_matrix(points: np.ndarray, size: int, crop: Crop) -> np.ndarray:
-    """Frame the box around the face, enlarged and shifted up; upright, or level with the pupils."""
+    """Return the matrix of the enlarged and shifted box around the face, upright or level with the pupils."""
     turn = np.eye(2)
     if crop.rotate:
         along = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
@@ -213,7 +213,7 @@ def _box_matrix(points: np.ndarray, size: int, crop: Crop) -> np.ndarray:
 
 
 def edge_colour(pixels: np.ndarray) -> Colour:
-    """Average the outermost pixels of an image.
+    """Return the mean colour of the outermost pixels of an image.
 
     Parameters
     ----------
@@ -242,19 +242,19 @@ def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.nd
 
 
 def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, samples: int = 3) -> np.ndarray:
-    """Draw the part of an image that a frame shows, without false patterns where it shrinks.
+    """Resample the part of an image that a frame shows, without aliasing.
 
-    Shrinking is done by averages over whole pixels first, then over up to `samples` squared bilinear samples
-    to a pixel of the frame.
+    Downsampling averages whole pixels first, then up to `samples` squared bilinear samples per pixel of the
+    frame.
 
     Parameters
     ----------
     pixels : ndarray (row, column, 3) of uint8
         The upright image.
     background : (int, int, int) or None
-        Colour outside the image; where None, its outermost pixels go on.
+        Colour outside the image; if None, its outermost pixels are repeated.
     samples : int, default 3
-        How finely to sample; 1 is quick and a little coarser.
+        Samples per side of a pixel; 1 is fast and slightly coarser.
 
     Returns
     -------
@@ -280,13 +280,13 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
 
 
 def _far_beyond() -> TraitlensError:
-    """Make the error for a square that is mostly beside the image."""
-    what = "the square that is cut out reaches far beyond the image"
+    """Return the error for a square that is mostly outside the image."""
+    what = "the crop reaches far beyond the image"
     return TraitlensError(Problem(what, "check its landmarks, and larger and up in [faces]"))
 
 
 def _continue_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:
-    """Repeat an image's outermost pixels as far as a square reaches beyond them."""
+    """Pad an image with its outermost pixels as far as a square reaches."""
     corners = apply_affine(to_image, np.array([[0, 0], [side, 0], [0, side], [side, side]]))
     beyond = np.ceil([-corners.min(axis=0), corners.max(axis=0) - image.size]).astype(int) + 2
     (left, top), (right, bottom) = np.maximum(beyond, 2)

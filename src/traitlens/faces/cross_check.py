@@ -1,4 +1,4 @@
-"""Landmarks checked by an independent method: dlib's 68 points (Kazemi and Sullivan 2014).
+"""Check of landmarks against dlib's 68 points (Kazemi and Sullivan 2014).
 
 It needs the extra `cross-check`. dlib's model was trained on iBUG 300-W, whose images may not be used
 commercially; traitlens does not ship it.
@@ -21,10 +21,10 @@ from traitlens.faces.landmarks import Landmarks
 from traitlens.problems import Problem, TraitlensError
 
 MOST_APART: Final = 15.0
-"""Median distance of both methods' points, in % of the distance between the pupils, that calls for a look."""
+"""Median distance between both methods' points, in % of the pupil distance, above which a notice is made."""
 
 LONG_SIDE: Final = 800
-"""dlib looks at images of this size: it finds faces of 80 pixels and more."""
+"""Images are scaled to this size: dlib finds faces of 80 pixels and more."""
 
 
 def cross_check(
@@ -35,22 +35,22 @@ def cross_check(
     Parameters
     ----------
     landmarks : Landmarks
-        What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
+        From :func:`~traitlens.faces.landmarks.find_landmarks`.
     progress : callable, optional
-        Is told how many more images are done.
+        Called with the number of images done.
 
     Returns
     -------
     table : DataFrame
-        image, apart: median distance of the points that both methods have, in % of the distance between the
-        pupils; missing where one of them found no face.
+        image, apart: median distance of the points that both methods have, in % of the pupil distance;
+        missing if one of them found no face.
     notices : list of Problem
         The images on which they disagree.
 
     Raises
     ------
     TraitlensError
-        Where dlib is not installed.
+        If dlib is not installed.
 
     Examples
     --------
@@ -69,10 +69,10 @@ def cross_check(
         rows.append((image, apart))
         if (mesh is None) != (points is None):
             what = f"only {'dlib' if mesh is None else 'the mesh'} found a face"
-            notices.append(Problem(what, "look at the face sheet", image))
+            notices.append(Problem(what, "check the face sheet", image))
         elif apart > MOST_APART:
-            what = f"dlib's landmarks lie elsewhere (by {apart:.0f} % of the distance between the pupils)"
-            notices.append(Problem(what, "look at the face sheet", image))
+            what = f"dlib's landmarks differ (by {apart:.0f} % of the distance between the pupils)"
+            notices.append(Problem(what, "check the face sheet", image))
         if progress is not None:
             progress(1)
     return pd.DataFrame(rows, columns=[IMAGE, "apart"]), notices
@@ -92,7 +92,7 @@ def _load_dlib() -> tuple[Any, Any]:
 
 
 def _find_68_points(pixels: np.ndarray, detector: Any, predictor: Any) -> np.ndarray | None:
-    """Find dlib's points of the largest face, in pixels of the image."""
+    """Return dlib's points of the largest face, in pixels of the image."""
     shrink = max(max(pixels.shape[:2]) / LONG_SIDE, 1.0)
     size = (round(pixels.shape[1] / shrink), round(pixels.shape[0] / shrink))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)) if shrink > 1 else pixels

@@ -1,6 +1,6 @@
-"""Faces found in images, and the 478 points of their mesh.
+"""Detection of faces and of the 478 points of the face mesh.
 
-A detector finds faces and their eyes in the whole image; the mesh is then read from an upright square around
+A detector finds faces and their eyes in the whole image; the mesh network then reads an upright square around
 the largest central face.
 """
 
@@ -19,20 +19,22 @@ MESH_POINTS: Final = 478
 NOSE_TIP: Final = 1
 
 LOWEST_SCORE: Final = 0.65
-"""Detections below are no faces: at 0.65 none of 18 landscapes held one, and no studio face was missed."""
+"""Detections with lower scores are ignored: at 0.65 there were none in 18 landscapes, and no studio face was
+missed."""
 
 CLEAR_SCORE: Final = 0.9
 CLEARER: Final = 0.05
-"""Below a score of 0.9, a face is tried upside down, and found so where the score is higher by 0.05."""
+"""Below a score of 0.9, the image is also tried upside down, and the face counts as upside down if that score
+is higher by 0.05."""
 
 LOWEST_FACE_FLAG: Final = 0.9
-"""Where the mesh's own judgement is below, there is no face."""
+"""Minimum face score of the mesh network."""
 
 DOUBTFUL_POSE: Final = 0.2
-"""Sideways shift of the nose tip, in distances between the pupils, above which a head counts as turned."""
+"""Lateral shift of the nose tip, in pupil distances, above which a head counts as turned."""
 
 PROFILE_POSE: Final = 0.4
-"""The same above which a face cannot be laid on the template."""
+"""The same, above which a face cannot be warped to the template."""
 
 DETECTOR_SIZE: Final = 128
 MESH_SIZE: Final = 192
@@ -42,20 +44,20 @@ MOST_OVERLAP: Final = 0.3
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found in one image.
+    """Landmarks of one image.
 
     Parameters
     ----------
     points : ndarray (478, 2) or None
-        x and y of the mesh in pixels of the upright image; None where there is no face.
+        x and y of the mesh in pixels of the upright image; None if no face was found.
     score : float
-        The detector's certainty, 0 to 1.
+        Score of the detector, 0 to 1.
     face_flag : float
-        The mesh's certainty that it lies on a face, 0 to 1.
+        Score of the mesh network that there is a face, 0 to 1.
     pose : float
-        Sideways shift of the nose tip in units of the distance between the pupils; positive to the right.
+        Lateral shift of the nose tip in pupil distances; positive to the right.
     notices : tuple of str
-        What a person should look at, as full clauses.
+        What should be checked by eye, as full clauses.
     """
 
     points: np.ndarray | None
@@ -68,7 +70,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class _Box:
-    """A face that the detector found: its box and eyes in pixels of the image."""
+    """A detected face: its box and eyes in pixels of the image."""
 
     score: float
     centre: np.ndarray
@@ -76,7 +78,7 @@ class _Box:
     eyes: np.ndarray
 
     def overlap(self, other: "_Box") -> float:
-        """Share of the union that is common to both boxes."""
+        """Return the intersection over union of two boxes."""
         low = np.maximum(self.centre - self.size / 2, other.centre - other.size / 2)
         high = np.minimum(self.centre + self.size / 2, other.centre + other.size / 2)
         common = float(np.prod(np.clip(high - low, 0, None)))
@@ -84,7 +86,7 @@ class _Box:
 
 
 def detect_landmarks(pixels: np.ndarray) -> Detection:
-    """Find the largest central face of an image and the points of its mesh.
+    """Detect the largest central face of an image and the points of its mesh.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
     Returns
     -------
     Detection
-        The points, or why there are none.
+        The points, or the reason why there are none.
 
     Examples
     --------
@@ -112,7 +114,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
 
 
 def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
-    """Return whether the face is clearer upside down: the detector takes some of those for upright."""
+    """Return whether a face is upside down, since the detector takes some of these for upright."""
     if score > CLEAR_SCORE:
         return False
     turned = _find_boxes(np.rot90(pixels, 2))
@@ -120,13 +122,13 @@ def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
 
 
 def _read_largest(pixels: np.ndarray) -> Detection | None:
-    """Read the mesh of the largest central face, if there is one."""
+    """Return the mesh of the largest central face, if there is one."""
     boxes = _find_boxes(pixels)
     height, width = pixels.shape[:2]
     centre, reach = np.array([width, height]) / 2, math.hypot(width, height) / 2
 
     def weight(box: _Box) -> float:
-        """Judge how large and central a face is."""
+        """Return a weight for size and central position."""
         return float(np.prod(box.size)) * (1 - 0.5 * float(np.linalg.norm(box.centre - centre)) / reach)
 
     faces = []
@@ -150,7 +152,7 @@ def _read_largest(pixels: np.ndarray) -> Detection | None:
 
 
 def head_pose(points: np.ndarray) -> float:
-    """Measure how far the nose tip lies beside the middle between the pupils.
+    """Compute the lateral shift of the nose tip from the midpoint of the pupils.
 
     Parameters
     ----------
@@ -160,8 +162,8 @@ def head_pose(points: np.ndarray) -> float:
     Returns
     -------
     float
-        In units of the distance between the pupils, along the line through them; 0 from the front,
-        positive to the right of the image.
+        In pupil distances, along the line through the pupils; 0 for frontal faces, positive to the right of
+        the image.
     """
     across = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
     middle = (points[RIGHT_PUPIL] + points[LEFT_PUPIL]) / 2
@@ -189,7 +191,7 @@ def _find_boxes(pixels: np.ndarray) -> list[_Box]:
 
 @functools.cache
 def _anchors() -> np.ndarray:
-    """List the middles of the detector's cells as shares of the image: 16 x 16 twice, 8 x 8 six times."""
+    """Return the centres of the detector's cells as shares of the image: 16 x 16 twice, 8 x 8 six times."""
     grids = []
     for cells, repeats in ((16, 2), (8, 6)):
         middles = (np.arange(cells) + 0.5) / cells
@@ -200,7 +202,7 @@ def _anchors() -> np.ndarray:
 
 @functools.cache
 def _refined() -> dict[str, list[int]]:
-    """Name the outputs that are more exact than the whole mesh, and their points."""
+    """Return the names of outputs that are more exact than the whole mesh, with their points."""
     lips, left_eye, right_eye = load_network(MESH).crops
     return {
         "output_lips": lips,
@@ -212,7 +214,7 @@ def _refined() -> dict[str, list[int]]:
 
 
 def _read_mesh(pixels: np.ndarray, box: _Box) -> tuple[np.ndarray, float]:
-    """Read the mesh from an upright square around a box."""
+    """Return the mesh of an upright square around a box."""
     along = box.eyes[1] - box.eyes[0]
     along = along / np.linalg.norm(along)
     half = MARGIN * float(box.size.max()) / 2

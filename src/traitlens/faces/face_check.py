@@ -1,4 +1,4 @@
-"""The faces of a study looked at: what was found in every image, drawn on sheets for a person to correct."""
+"""Check of the faces of a study: landmarks of all images, drawn on sheets for manual correction."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ from traitlens.study.settings_file import read_settings
 
 @dataclass(frozen=True)
 class FaceCheck:
-    """What was found in the images of a study.
+    """Results of the check of a study's faces.
 
     Parameters
     ----------
     notices : tuple of Problem
-        What a person should look at.
+        What should be checked by eye.
     """
 
     sheet: FaceSheet
@@ -40,19 +40,19 @@ def check_faces(
     check_with_dlib: bool = False,
     watcher: Watcher | None = None,
 ) -> FaceCheck:
-    """Find the landmarks of every image, and draw them; ratings need not be there yet.
+    """Find the landmarks of every image and draw them; no ratings are needed.
 
     Parameters
     ----------
     out : str or Path, optional
-        Where to write the sheets, average faces, `landmarks.csv` and `notices.csv`; `faces` in the study's
-        folder if not given.
+        Folder for the sheets, average faces, `landmarks.csv` and `notices.csv`; `faces` in the study's folder
+        if None.
     by : str, optional
-        The column of `images.csv` that groups identities, for an average face of each group.
+        Column of `images.csv` that groups identities, for an average face of each group.
     check_with_dlib : bool, default False
         Whether to compare the landmarks with dlib's.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The two face networks that come with the package, run in torch.
+"""The two face networks shipped with the package, run in torch.
 
 They are BlazeFace short range (Bazarevsky et al. 2019, arXiv:1907.05047) and the attention mesh
 (Grishchenko et al. 2020, arXiv:2006.10962) of MediaPipe 0.10.21, converted by
@@ -47,7 +47,7 @@ class Network:
     Raises
     ------
     ModelError
-        Where the file is not the one that was shipped.
+        If the file is not the one that was shipped.
     """
 
     def __init__(self, name: str):
@@ -56,7 +56,7 @@ class Network:
         file = resources.files("traitlens.faces") / "models" / f"{name}.npz"
         content = file.read_bytes()
         if hashlib.sha256(content).hexdigest() != SHA256[name]:
-            raise ModelError(Problem("is damaged", "install traitlens anew", f"{name}.npz"))
+            raise ModelError(Problem("is damaged", "reinstall traitlens", f"{name}.npz"))
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             graph = json.loads(arrays["graph"].tobytes())
             self._constants = {
@@ -70,7 +70,7 @@ class Network:
 
     @property
     def crops(self) -> list[list[int]]:
-        """Points of the mesh around which the network looks closer: lips, left eye, right eye."""
+        """Points of the mesh around which the network crops details: lips, left eye, right eye."""
         return [operation["around"] for operation in self._operations if operation["do"] == "find_crop"]
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,7 +99,7 @@ class Network:
 
 @functools.cache
 def load_network(name: str) -> Network:
-    """Load a network once.
+    """Return a network, loaded once.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def load_network(name: str) -> Network:
 
 
 class _Threads:
-    """Counts who asked for a single thread, so that the last to leave puts the number back."""
+    """Counts users of a single thread, so that the last one restores the number."""
 
     lock = threading.Lock()
     users = 0
@@ -119,12 +119,12 @@ class _Threads:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Let torch use one thread: layers this small only lose time by sharing them out.
+    """Let torch use one thread, which is faster for layers this small.
 
     Yields
     ------
     None
-        The number of threads is put back at the end, whatever happened.
+        The number of threads is restored at the end, also after an error.
     """
     import torch
 
@@ -145,7 +145,7 @@ def single_thread() -> Iterator[None]:
 def _pad_same(
     values: "torch.Tensor", size: list[int], stride: list[int], fill: float = 0.0
 ) -> "torch.Tensor":
-    """Pad as "same" demands: the output has one value per stride, the odd pixel goes right and below."""
+    """Pad for "same" convolutions: one output per stride; an odd pixel is added at the right and below."""
     import torch
 
     by: list[int] = []
@@ -202,7 +202,7 @@ def _pad(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.
 
 
 def _reshape(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Reshape; images are counted row, column, channel, as the file does."""
+    """Reshape with the order row, column, channel of the file."""
     values = inputs[0].permute(0, 2, 3, 1) if inputs[0].dim() == 4 else inputs[0]
     return values.reshape(operation["shape"])
 
@@ -214,7 +214,7 @@ def _concatenate(inputs: Tensors, operation: Operation, constants: Constants) ->
 
 
 def _find_crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Find the matrix from a crop around some points, upright on the line between two, to the image."""
+    """Return the matrix from a crop around some points, level with the line between two, to the image."""
     import torch
 
     points = inputs[0][0, :, :2]
@@ -232,7 +232,7 @@ def _find_crop(inputs: Tensors, operation: Operation, constants: Constants) -> "
 
 
 def _crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Cut a crop out of features, bilinear between the pixels' centres; zero outside."""
+    """Crop features by bilinear interpolation between pixel centres; zero outside."""
     import torch
 
     features, matrix = inputs[0], inputs[1][0]
@@ -244,7 +244,7 @@ def _crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch
 
 
 def _move_points(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Bring points of a crop back to the image."""
+    """Map points of a crop to the image."""
     points, matrix = inputs[0], inputs[1][0]
     return points @ matrix[:2, :2].T + matrix[:2, 3]
 
@@ -263,4 +263,4 @@ OPERATIONS: Final[Mapping[str, Callable[[Tensors, Operation, Constants], "torch.
     "crop": _crop,
     "move_points": _move_points,
 }
-"""What the networks' files may ask for."""
+"""Operations of the networks' files."""

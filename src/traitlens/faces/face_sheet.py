@@ -1,6 +1,6 @@
-"""The face sheet: every face with its landmarks and regions, the doubtful ones first, and average faces.
+"""Contact sheets of all faces with landmarks and regions, doubtful ones first, and average faces.
 
-It is a working paper for the researcher, who may see the faces; it is no figure for publication.
+They are for the researcher only and must not be published.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from traitlens.problems import Problem
 from traitlens.storage import atomic_write, write_table
 
 KEY_POINTS: Final = (*(468, 473, 33, 133, 362, 263, 61, 291, 0, 17, 2, 129, 358, 152, 70, 107, 336, 300),)
-"""The points that are written for editing: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
+"""Points written for editing: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
 
 TILE: Final = 224
 CAPTION: Final = 30
@@ -36,7 +36,7 @@ MARK: Final = (0, 200, 255)
 
 @dataclass(frozen=True)
 class FaceSheet:
-    """What was written.
+    """Files of a face sheet.
 
     Parameters
     ----------
@@ -57,13 +57,13 @@ class FaceSheet:
 
 
 def face_deviations(landmarks: Landmarks, template: Template) -> pd.Series:
-    """Measure how far each face's shape is from the template.
+    """Compute the distance of each face's shape from the template.
 
     Returns
     -------
     Series of float
         By image: root mean square distance of the mesh, fitted by rotation, scale and shift, in pixels of the
-        canonical frame of 512 x 512 (Procrustes distance); infinite where there is no face.
+        canonical frame of 512 x 512 (Procrustes distance); infinite if there is no face.
     """
     deviations = {}
     for image in landmarks.found[IMAGE]:
@@ -91,16 +91,16 @@ def make_face_sheet(
     landmarks : Landmarks
         What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
     folder : Path
-        Where to write `faces_01.png` and so on, `photos_01.png` (what was cut out of each photograph),
+        Folder for `faces_01.png` and so on, `photos_01.png` (the crop of each photograph),
         `average_GROUP.png` and `landmarks.csv`.
     groups : mapping of str to str, optional
-        A group of identities for each image; one average of all where missing.
+        Group of each image; one average of all if None.
     notices : sequence of Problem, optional
-        What to say of images; the landmarks' notices if not given.
+        Notices about images; those of the landmarks if None.
     polygons : mapping of str to sequence, optional
         The study's own regions.
     progress : callable, optional
-        Is told how many more images are done.
+        Called with the number of images done.
 
     Returns
     -------
@@ -160,26 +160,26 @@ class _Average:
         self._count += known
 
     def picture(self) -> Image.Image:
-        """Draw the average, twice as large; grey where no face reaches."""
+        """Draw the average at double size; grey where there is no face."""
         mean = np.where(self._count > 0, self._sum / np.maximum(self._count, 1), 128)
         picture = Image.fromarray(np.rint(mean).clip(0, 255).astype(np.uint8))
         return picture.resize((2 * TILE, 2 * TILE), Image.Resampling.LANCZOS)
 
 
 def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
-    """Draw on a photograph what was cut out of it.
+    """Draw the outline of the crop on a photograph.
 
     Parameters
     ----------
     pixels : ndarray (row, column, 3) of uint8
         The upright photograph.
     frame : Frame
-        How it was laid into its square.
+        The crop.
 
     Returns
     -------
     Image
-        The photograph with the square's outline, which may reach over its edge; its upper side is thicker.
+        The photograph with the outline of the crop, whose upper side is thicker.
     """
     corners = frame.map_back([[0, 0], [frame.size, 0], [frame.size, frame.size], [0, frame.size]])
     width, height = frame.image_size
@@ -196,7 +196,7 @@ def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
 
 
 def _draw_photo(pixels: np.ndarray, points: np.ndarray | None, name: str) -> Image.Image:
-    """Draw one photograph with the square that was cut out of it."""
+    """Draw one photograph with the outline of its crop."""
     height, width = pixels.shape[:2]
     frame = find_frame((width, height), TILE, "full" if points is None else "face", points)
     photo = draw_frame(pixels, frame)
@@ -253,7 +253,7 @@ def _save_pages(folder: Path, name: str, tiles: list[Image.Image]) -> list[Path]
 
 
 def _lay_out(tiles: list[Image.Image]) -> Image.Image:
-    """Lay tiles in rows."""
+    """Arrange tiles in rows."""
     rows = -(-len(tiles) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
     for number, tile in enumerate(tiles):
@@ -262,6 +262,6 @@ def _lay_out(tiles: list[Image.Image]) -> Image.Image:
 
 
 def _save(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG, atomically."""
     with atomic_write(path) as temporary:
         picture.save(temporary, format="png")

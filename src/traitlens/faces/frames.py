@@ -1,6 +1,6 @@
-"""Where a prepared image's pixels lie in its file, and the canonical frame that faces are laid into.
+"""Frames: the mapping of prepared images to their files, and the canonical frame of faces.
 
-Coordinates are pixel-corner coordinates (x, y): the first pixel reaches from 0 to 1, its centre is at 0.5.
+Coordinates are pixel-corner coordinates (x, y): the first pixel extends from 0 to 1, its centre is at 0.5.
 "Left" is the left of the image, the shown person's right.
 """
 
@@ -28,7 +28,7 @@ Row = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Frame:
-    """How a prepared image came from its file.
+    """Mapping from an upright image to its prepared image.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ class Frame:
         return apply_affine(invert_affine(self.matrix), points)
 
     def covered(self) -> np.ndarray:
-        """Tell which pixels of the prepared image lie inside the photograph.
+        """Return which pixels of the prepared image lie inside the photograph.
 
         Returns
         -------
         ndarray (size, size) of bool
-            False where the prepared image was filled up.
+            False where the prepared image was padded.
         """
         centres = np.stack(np.meshgrid(*[np.arange(self.size) + 0.5] * 2), axis=-1)
         inside = self.map_back(centres)
@@ -110,7 +110,7 @@ class Frame:
         return np.asarray((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
 
     def to_json(self) -> dict[str, Any]:
-        """Make a mapping that the json module can write."""
+        """Return a mapping for JSON."""
         return {
             "to_prepared": [list(row) for row in self.to_prepared],
             "size": self.size,
@@ -120,7 +120,7 @@ class Frame:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Frame":
-        """Make a frame from what :meth:`to_json` gave."""
+        """Return a frame from the mapping of :meth:`to_json`."""
         width, height = values["image_size"]
         return make_frame(
             np.array(values["to_prepared"]), int(values["size"]), values["crop"], (int(width), int(height))
@@ -128,7 +128,7 @@ class Frame:
 
 
 def make_frame(matrix: np.ndarray, size: int, crop: str, image_size: tuple[int, int]) -> Frame:
-    """Make a frame from an array.
+    """Return a frame from a matrix.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def invert_affine(matrix: np.ndarray) -> np.ndarray:
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fit the rotation, scale and shift that bring points onto others with the least squared distance.
+    """Fit the rotation, scale and shift from points to others by least squares.
 
     Points are complex numbers z = x + iy; the similarity is z -> a z + b with complex a and b, and a is
     the least-squares slope of the centred points.
@@ -188,7 +188,7 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     source, target : ndarray (n, 2)
-        At least two points and where they shall go.
+        At least two points, and their targets.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def face_anchors(points: np.ndarray) -> np.ndarray:
-    """Pick the three points that place a face: both pupils and the middle between the mouth corners.
+    """Return the three points that align a face: both pupils and the midpoint of the mouth corners.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def face_anchors(points: np.ndarray) -> np.ndarray:
 
 
 def pupil_distance(points: np.ndarray) -> float:
-    """Measure the distance between the pupils.
+    """Return the distance between the pupils.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ def pupil_distance(points: np.ndarray) -> float:
 
 
 def to_canonical(points: np.ndarray, size: int = CANONICAL_SIZE) -> np.ndarray:
-    """Find the similarity that lays a face into the canonical frame.
+    """Return the similarity from a face to the canonical frame.
 
     Parameters
     ----------

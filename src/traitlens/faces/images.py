@@ -1,7 +1,7 @@
-"""Image files read as upright sRGB pixels.
+"""Reader of image files as upright sRGB pixels.
 
-Images are hostile input: only JPEG, PNG, TIFF and WebP are decoded, whatever the file's name says, the
-number of pixels is limited, and every fault becomes one problem that names the file.
+Images are untrusted input: only JPEG, PNG, TIFF and WebP are decoded, whatever the file's name, the number of
+pixels is limited, and every fault becomes one problem that names the file.
 """
 
 import io
@@ -21,17 +21,17 @@ from traitlens.problems import Problem, TraitlensError
 Colour = tuple[int, int, int]
 
 BACKGROUND: Final[Colour] = (128, 128, 128)
-"""The colour behind transparent pixels and beside images that are not square."""
+"""Colour behind transparent pixels and beside images that are not square."""
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 50_000_000
 FEWEST_PIXELS: Final = 32
 PIXELS_AT_ONCE: Final = MOST_PIXELS
-"""Pixels that all threads of a process decode at the same time; a pixel takes up to 16 bytes meanwhile."""
+"""Maximum number of pixels that all threads of a process decode at once; a pixel takes up to 16 bytes."""
 STRIP_PIXELS: Final = 2**20
-"""Pixels that are computed with in double precision at the same time."""
+"""Number of pixels converted at once in double precision."""
 THREADS: Final = min(os.cpu_count() or 1, 8)
-"""Threads that read images: each holds an image of up to 150 MB."""
+"""Number of threads that read images: each holds an image of up to 150 MB."""
 
 
 def load_image(
@@ -39,8 +39,8 @@ def load_image(
 ) -> np.ndarray:
     """Read an image file as upright sRGB pixels.
 
-    The orientation in the EXIF data is applied, colours are brought to sRGB by the embedded profile,
-    16-bit values are scaled to 8 bits, and transparent pixels are laid on the background colour.
+    The orientation in the EXIF data is applied, colours are converted to sRGB by the embedded profile, 16-bit
+    values are scaled to 8 bits, and transparent pixels are blended with the background colour.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def load_image(
     background : (int, int, int), default mid-grey
         sRGB colour behind transparent pixels.
     read : callable or None
-        Reads the file's content; opens the file where None.
+        Reads the file's content; opens the file if None.
 
     Returns
     -------
@@ -79,21 +79,21 @@ def load_image(
     except _Refused as refused:
         raise TraitlensError(Problem(refused.what, refused.advice, str(path))) from None
     except FileNotFoundError:
-        raise TraitlensError(Problem("there is no such file", "check the path", str(path))) from None
+        raise TraitlensError(Problem("file not found", "check the path", str(path))) from None
     except UnidentifiedImageError:
         what = "is empty" if path.stat().st_size == 0 else "is not a JPEG, PNG, TIFF or WebP image"
-        raise TraitlensError(Problem(what, "save the image anew as PNG or JPEG", str(path))) from None
+        raise TraitlensError(Problem(what, "save the image again as PNG or JPEG", str(path))) from None
     except Image.DecompressionBombError:
         bomb = _too_large()
         raise TraitlensError(Problem(bomb.what, bomb.advice, str(path))) from None
-    except Exception as error:  # decoders fail on damaged files in every way there is
+    except Exception as error:  # decoders raise all kinds of errors for damaged files
         reason = str(error).split("\n")[0] or type(error).__name__
         what = f"is damaged and cannot be decoded ({reason})"
         raise TraitlensError(Problem(what, "replace the file", str(path))) from None
 
 
 class _Refused(Exception):
-    """An image that could be decoded but is not wanted."""
+    """An image that can be decoded but is not accepted."""
 
     def __init__(self, what: str, advice: str):
         super().__init__(what)
@@ -112,10 +112,10 @@ def _decode(source: Path | io.BytesIO, background: Colour) -> np.ndarray:
         width, height = image.size
         if width * height > MOST_PIXELS:
             raise _too_large()
-        # A JPEG of several pictures (MPO) holds the photograph first and previews or a second eye after it.
+        # A JPEG of several pictures (MPO) holds the photograph first, then previews or a stereo image.
         if getattr(image, "is_animated", False) and image.format != "MPO":
             pages = f"holds {getattr(image, 'n_frames', 'several')} pictures (animation or pages)"
-            raise _Refused(pages, "save one of them as an image of its own")
+            raise _Refused(pages, "save one of them as a separate image")
         if min(width, height) < FEWEST_PIXELS:
             raise _Refused(f"is only {width} x {height} pixels", "use a larger image of the face")
         with _budget.reserve(width * height):
@@ -178,7 +178,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Part colours and transparency."""
+    """Split colours and transparency."""
     if not image.has_transparency_data:
         return (image.convert("RGB") if image.mode in {"P", "1"} else image), None
     if image.mode in {"LA", "La"}:
@@ -189,12 +189,12 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Convert to a mode, without a copy where the image has it already."""
+    """Convert to a mode, without a copy if the image has it already."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Bring colours to sRGB; without a profile, or with a broken one, they count as sRGB already."""
+    """Convert colours to sRGB; without a valid profile they are taken as sRGB."""
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -204,12 +204,12 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 if transformed is not None:
                     return transformed
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # also a profile for another number of channels
+            pass  # such as a profile for another number of channels
     return _convert(image, "RGB")
 
 
 def _lay_on(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.ndarray:
-    """Lay pixels on a colour by their opacity, in place."""
+    """Blend pixels with a colour by their opacity, in place."""
     for rows in _strips(*alpha.shape):
         opacity = alpha[rows, :, None] / 255.0
         pixels[rows] = np.rint(pixels[rows] * opacity + np.array(background) * (1 - opacity))
@@ -224,19 +224,19 @@ def check_images(
     Parameters
     ----------
     names : sequence of str, optional
-        What to call them in messages; their paths where missing.
+        Names in messages; their paths if None.
     progress : callable, optional
-        Is told how many more are done.
+        Called with the number of images done.
 
     Returns
     -------
     list of Problem
-        One for each image that cannot be used, in the order of the paths; empty where all is well.
+        One for each image that cannot be used, in the order of the paths; empty if there are none.
     """
     names = [str(path) for path in paths] if names is None else names
 
     def check(path: Path, name: str) -> list[Problem]:
-        """Name the faults of one image."""
+        """Return the faults of one image."""
         try:
             load_image(path)
         except TraitlensError as error:
@@ -244,7 +244,7 @@ def check_images(
         return []
 
     faults: list[Problem] = []
-    # Decoders release the interpreter's lock, so threads share the work.
+    # Decoders release the GIL, so threads run in parallel.
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         for found in pool.map(check, paths, names):
             faults += found

@@ -1,4 +1,4 @@
-"""Landmarks that other programs wrote, read in the numbering of the face mesh.
+"""Readers of landmarks from other programs, numbered as the face mesh.
 
 `point` is the index of a point of the 478-point mesh as text, "0" to "477". Other programs' points that
 have no counterpart in the mesh are left out. Coordinates are pixel-corner coordinates of the upright image.
@@ -27,7 +27,7 @@ TEM_TO_MESH: Final[Mapping[int, int]] = {
     **{96: 13, 101: 14, 104: 91, 105: 84, 106: 17, 107: 314, 108: 321},  # lip line and lower lip
     **{125: 58, 127: 150, 128: 176, 129: 152, 130: 400, 131: 379, 133: 288},  # jaw and chin
 }
-"""Points of WebMorph's 189-point template and the points of the mesh at the same places."""
+"""Points of WebMorph's 189-point template and the corresponding points of the mesh."""
 
 DLIB_TO_MESH: Final[Mapping[int, int]] = {
     **{0: 127, 1: 234, 2: 93, 3: 132, 4: 58, 5: 136, 6: 150, 7: 176, 8: 152},  # jaw, left to chin
@@ -39,7 +39,7 @@ DLIB_TO_MESH: Final[Mapping[int, int]] = {
     **{48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269, 54: 291, 55: 405, 56: 314, 57: 17, 58: 84, 59: 181},
     **{60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87},  # inner lips
 }
-"""Points of the 68-point scheme of iBUG 300-W and dlib (counted from 0) and those of the mesh."""
+"""Points of the 68-point scheme of iBUG 300-W and dlib (from 0) and the corresponding points of the mesh."""
 
 TEM_POINTS: Final = 189
 DLIB_POINTS: Final = 68
@@ -51,18 +51,17 @@ def read_tem(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        A `.tem` file: the number of points, then x and y in each line, then lines between points, which
-        are not read.
+        A `.tem` file: number of points, x and y in each line, then connections of points, which are ignored.
 
     Returns
     -------
     DataFrame
-        point, x, y: the points that have a counterpart in the mesh.
+        point, x, y: the points with a counterpart in the mesh.
 
     Raises
     ------
     TraitlensError
-        Where the file cannot be read or has another number of points.
+        If the file cannot be read or has another number of points.
 
     Examples
     --------
@@ -89,33 +88,33 @@ def read_pts(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        point, x, y: the points that have a counterpart in the mesh.
+        point, x, y: the points with a counterpart in the mesh.
 
     Raises
     ------
     TraitlensError
-        Where the file cannot be read or has another number of points.
+        If the file cannot be read or has another number of points.
     """
     lines = [line.strip() for line in _read_lines(path)]
     if "{" not in lines or "}" not in lines:
-        raise _fault(path, "holds no points between curly brackets")
+        raise _fault(path, "contains no points between curly brackets")
     points = _read_points(path, lines[lines.index("{") + 1 : lines.index("}")], DLIB_POINTS)
     return _in_mesh(points - 0.5, DLIB_TO_MESH)
 
 
 def read_dlib_xml(path: Path) -> pd.DataFrame:
-    """Read landmarks of many images as dlib's imglab writes them.
+    """Read landmarks of many images in the format of dlib's imglab.
 
     Parameters
     ----------
     path : Path
-        An XML file with `image`, `box` and `part` elements, 68 parts to a box; the first pixel's centre is
-        at (0, 0). Of several boxes in an image the largest counts.
+        An XML file with `image`, `box` and `part` elements, 68 parts to a box; the first pixel's centre is at
+        (0, 0). If an image has several boxes, the largest is used.
 
     Raises
     ------
     TraitlensError
-        Where the file cannot be read, or with each image that has another number of points.
+        If the file cannot be read, or with each image that has another number of points.
     """
     text = "\n".join(_read_lines(path))
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -145,21 +144,21 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
 def read_given(
     folder: Path, paths: Mapping[str, Path], table: pd.DataFrame | None = None
 ) -> pd.DataFrame | None:
-    """Gather the landmarks that a study brings: its table, and files of other programs.
+    """Read the given landmarks of a study: its table, and files of other programs.
 
     Parameters
     ----------
     folder : Path
         The study's folder, which may hold dlib's `landmarks.xml`.
     paths : mapping of str to Path
-        The images by name; a `.tem` or `.pts` file of the same name may lie beside each.
+        The images by name; a `.tem` or `.pts` file of the same name may be beside each.
     table : DataFrame, optional
-        image, point, x, y of `landmarks.csv`, which wins over the files of an image.
+        image, point, x, y of `landmarks.csv`, which overrides the files of an image.
 
     Returns
     -------
     DataFrame or None
-        image, point, x, y; None where nothing is given.
+        image, point, x, y; None if none are given.
 
     Raises
     ------
@@ -196,7 +195,7 @@ def read_given(
 
 
 def _area(box: ElementTree.Element) -> float:
-    """Measure a box; one without sides is the smallest."""
+    """Return the area of a box; 0 if it has no size."""
     try:
         return float(box.get("width", "0")) * float(box.get("height", "0"))
     except ValueError:
@@ -204,7 +203,7 @@ def _area(box: ElementTree.Element) -> float:
 
 
 def _part_name(part: ElementTree.Element) -> str:
-    """Name a part so that names sort like their numbers."""
+    """Return a part's name, padded so that names sort like numbers."""
     return part.get("name", "").zfill(4)
 
 
@@ -223,14 +222,14 @@ def _read_points(path: Path, lines: list[str], count: int, where: str = "") -> n
     try:
         points = np.array([[float(number) for number in line.split()] for line in lines])
     except ValueError:
-        raise _fault(path, f"{where}holds points that are not numbers") from None
+        raise _fault(path, f"{where}contains points that are not numbers") from None
     if points.shape != (count, 2) or not np.isfinite(points).all():
-        raise _fault(path, f"{where}holds lines other than x and y")
+        raise _fault(path, f"{where}contains lines other than x and y")
     return points
 
 
 def _in_mesh(points: np.ndarray, to_mesh: Mapping[int, int]) -> pd.DataFrame:
-    """Number points as the mesh does."""
+    """Return points with the numbers of the mesh."""
     table = pd.DataFrame(points[list(to_mesh)], columns=[X, Y])
     table.insert(0, POINT, [str(index) for index in to_mesh.values()])
     return table

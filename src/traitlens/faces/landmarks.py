@@ -1,4 +1,4 @@
-"""The 478 landmarks of every face of a study: given ones win, the rest is found or fitted.
+"""The 478 landmarks of every face of a study: given, detected or fitted.
 
 `point` is the index of a point of the mesh as text, "0" to "477"; 468 and 473 are the pupils ("left" is the
 left of the image). Coordinates are pixel-corner coordinates (x, y) of the upright image.
@@ -26,10 +26,10 @@ from traitlens.problems import Problem, TraitlensError
 __all__ = ["Detection", "Landmarks", "bend_mesh", "detect_landmarks", "find_landmarks", "to_table"]
 
 REACH: Final = 0.4
-"""How far a given point pulls its neighbours along, in distances between the pupils."""
+"""Length scale of the influence of a given point on its neighbours, in pupil distances."""
 
 FOREIGN: Final = 0.5
-"""Given points this far from the detected ones (same unit, median) belong to another face."""
+"""Median distance (same unit) of given from detected points above which they belong to different faces."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Landmarks:
     Parameters
     ----------
     table : DataFrame
-        image, point, x, y: 478 rows for each image that has landmarks.
+        image, point, x, y: 478 rows for each image with landmarks.
     found : DataFrame
         One row per image: image, source ("given", "detected", "given and detected", "given and mean face" or
         "none"), score, face_flag, n_faces, pose.
     notices : tuple of Problem
-        What a person should look at, one line per image and matter.
+        What should be checked by eye, one line per image and notice.
     """
 
     table: pd.DataFrame
@@ -52,12 +52,12 @@ class Landmarks:
     notices: tuple[Problem, ...]
 
     def points(self, image: str) -> np.ndarray | None:
-        """Get an image's mesh.
+        """Return the mesh of an image.
 
         Returns
         -------
         ndarray (478, 2) or None
-            x and y in pixels of the upright image; None where the image has no landmarks.
+            x and y in pixels of the upright image; None if the image has no landmarks.
         """
         rows = self.table[self.table[IMAGE] == image]
         if rows.empty:
@@ -68,7 +68,7 @@ class Landmarks:
 
 
 def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
-    """Write a mesh as a table.
+    """Return a mesh as a table.
 
     Parameters
     ----------
@@ -80,25 +80,25 @@ def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
 
 
 def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.ndarray:
-    r"""Bend a mesh smoothly so that it passes through given points.
+    r"""Deform a mesh smoothly so that it passes through given points.
 
     Each given point's shift fades with the distance r by (1 + a r) exp(-a r), a = sqrt(3) / (0.4 pupil
-    distances), the Matérn covariance of order 3/2: what is interpolated is the most likely smooth field of
-    shifts (kriging; Stein 1999, *Interpolation of Spatial Data*).
+    distances), the Matérn covariance of order 3/2: this interpolates the most likely smooth displacement
+    field (kriging; Stein 1999, *Interpolation of Spatial Data*).
 
     Parameters
     ----------
     mesh : ndarray (478, 2)
         The mesh.
     indices : ndarray (n,) of int
-        Which of its points are given.
+        Indices of the given points.
     places : ndarray (n, 2)
-        Where they are.
+        Their positions.
 
     Returns
     -------
     ndarray (478, 2)
-        The mesh through the given points; far from them it stays as it was.
+        The mesh through the given points; far from them it is unchanged.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.n
     rate = math.sqrt(3) / (REACH * pupil_distance(mesh))
 
     def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Tell how alike the shifts of two sets of points are."""
+        """Return the covariance of the shifts of two sets of points."""
         distance = rate * np.linalg.norm(first[:, None] - second[None], axis=-1)
         alike: np.ndarray = (1 + distance) * np.exp(-distance)
         return alike
@@ -131,8 +131,8 @@ def find_landmarks(
 ) -> Landmarks:
     """Find the landmarks of many images.
 
-    Where all 478 points of an image are given, they are taken as they are. Where some are given, the detected
-    mesh (else the mean face, fitted by rotation, scale and shift) is bent to pass through them.
+    If all 478 points of an image are given, they are used as they are. If some are given, the detected mesh
+    (otherwise the mean face, fitted by rotation, scale and shift) is deformed to pass through them.
 
     Parameters
     ----------
@@ -141,22 +141,22 @@ def find_landmarks(
     given : DataFrame, optional
         image, point, x, y, as in `landmarks.csv`.
     detect : bool, default True
-        Whether to look for faces at all.
+        Whether to detect faces.
     progress : callable, optional
         Is told how many more images are done.
     read : callable or None
-        Reads a file's content; opens the file where None. Every image is decoded, so that files that cannot
-        be used are found here.
+        Reads a file's content; opens the file if None. Every image is decoded, so that unusable files are
+        found here.
 
     Returns
     -------
     Landmarks
-        Points, where they came from, and what to look at. Images without a face have a notice and no points.
+        Points, their source, and notices. Images without a face have a notice and no points.
 
     Raises
     ------
     TraitlensError
-        With every fault of the given points and of images that cannot be read.
+        With every fault of the given points and every image that cannot be read.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def find_landmarks(
     by_image = _group_given(given)
 
     def find(name: str) -> _Found | list[Problem]:
-        """Find one image's landmarks, or name its faults."""
+        """Return one image's landmarks, or its faults."""
         try:
             pixels = load_image(paths[name], read=read)
             return _find_one(name, pixels, by_image.get(name), detect)
@@ -177,8 +177,8 @@ def find_landmarks(
             if progress is not None:
                 progress(1)
 
-    # torch keeps the number of threads per thread: the one that will be asked for it must set it. Linear
-    # algebra that several threads ask for at once rounds as it comes, unless each call has one thread.
+    # torch stores the number of threads per thread, so that each worker must set it. Linear algebra called
+    # from several threads rounds differently each time, unless each call has one thread.
     with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=THREADS) as pool:
         results = list(pool.map(find, paths))
     faults = [fault for result in results if isinstance(result, list) for fault in result]
@@ -194,7 +194,7 @@ def find_landmarks(
 
 
 def _tabulate(meshes: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Write meshes as one table; names as numbers of names, of which there are 478 for each image."""
+    """Return meshes as one table with categorical names, 478 rows for each image."""
     points = np.concatenate([np.empty((0, 2)), *meshes.values()])
     names = [str(index) for index in range(MESH_POINTS)]
     return pd.DataFrame(
@@ -218,7 +218,7 @@ class _Found:
     notices: tuple[Problem, ...]
 
     def row(self) -> dict[str, object]:
-        """Tell where the landmarks came from."""
+        """Return the source of the landmarks."""
         seen = self.detection or Detection(None, math.nan, math.nan)
         return {
             IMAGE: self.image,
@@ -231,7 +231,7 @@ class _Found:
 
 
 def find_unknown_points(given: pd.DataFrame) -> list[Problem]:
-    """Find points that the face mesh does not have."""
+    """Return points that the face mesh does not have."""
     known = {str(index) for index in range(MESH_POINTS)}
     unknown = sorted(set(given[POINT].astype(str)) - known)
     if not unknown:
@@ -242,7 +242,7 @@ def find_unknown_points(given: pd.DataFrame) -> list[Problem]:
 
 
 def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """Check the given points and part them by image."""
+    """Check the given points and group them by image."""
     if given is None or given.empty:
         return {}
     if unknown := find_unknown_points(given):
@@ -253,7 +253,7 @@ def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
 
 
 def _find_one(name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect: bool) -> _Found:
-    """Find one image's landmarks."""
+    """Return one image's landmarks."""
     if given is None:
         detection = detect_landmarks(pixels) if detect else Detection(None)
         source = "none" if detection.points is None else "detected"
@@ -284,11 +284,11 @@ def _same_face(points: np.ndarray, indices: np.ndarray, places: np.ndarray) -> b
 
 
 def _pose_notices(points: np.ndarray) -> list[str]:
-    """Describe where a head is turned."""
+    """Return notices about a turned head."""
     return ["the head is turned"] if abs(head_pose(points)) > DOUBTFUL_POSE else []
 
 
 def _problems(image: str, notices: list[str]) -> tuple[Problem, ...]:
-    """Put an image's notices into one voice."""
-    advice = "look at the face sheet; correct landmarks.csv or leave the image out"
+    """Return an image's notices as problems."""
+    advice = "check the face sheet; correct landmarks.csv or remove the image"
     return tuple(Problem(notice, advice, image) for notice in notices)

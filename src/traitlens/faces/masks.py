@@ -1,4 +1,4 @@
-"""Feathered masks of the regions of a face: how much each region counts in each pixel."""
+"""Feathered masks of the regions of a face: the weight of each region in each pixel."""
 
 from collections.abc import Sequence
 
@@ -25,13 +25,13 @@ def feathered_masks(
     names : sequence of str
         Names in the order of the labels.
     join_sides : bool, default True
-        Whether regions of the left and the right become one, such as "left eye" and "right eye" "eyes".
+        Whether left and right regions are joined, such as "left eye" and "right eye" to "eyes".
 
     Returns
     -------
     DataArray of float32 (region, y, x)
-        0 to 1. In every pixel they add up to exactly 1; further than two pixels from a region its mask is 0,
-        and further than two pixels inside it 1.
+        0 to 1. They sum to exactly 1 in every pixel; more than two pixels outside a region its mask is 0,
+        more than two pixels inside it is 1.
 
     Examples
     --------
@@ -51,12 +51,12 @@ def feathered_masks(
 
 
 def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tuple[str, ...]:
-    """Return the names of the regions that :func:`feathered_masks` has masks of.
+    """Return the names of the masks of :func:`feathered_masks`.
 
     Parameters
     ----------
     join_sides : bool, default True
-        Whether regions of the left and the right become one.
+        Whether left and right regions are joined.
 
     Returns
     -------
@@ -72,12 +72,12 @@ def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tup
 
 
 def joined_name(name: str, names: Sequence[str]) -> str:
-    """Return the name that a region shares with that of the other side: "eyes" for "left eye".
+    """Return the joined name of a region and its counterpart: "eyes" for "left eye".
 
     Returns
     -------
     str
-        The name itself where the other side has no region of its own.
+        The name itself if it has no counterpart.
     """
     side, _, part = name.partition(" ")
     if side in ("left", "right") and {f"left {part}", f"right {part}"} <= set(names):

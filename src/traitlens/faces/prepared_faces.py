@@ -1,4 +1,4 @@
-"""Prepared images: how they are cropped, their landmarks and their average."""
+"""Crop, landmarks and average of the prepared images of a study."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ N_POINTS = 478
 """Points of the face mesh."""
 
 ROWS_AT_ONCE = 100_000
-"""Rows of `landmarks.csv` that are read at a time."""
+"""Number of rows of `landmarks.csv` that are read at once."""
 
 
 def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
-    """Choose what is kept of the images of a study."""
+    """Return the crop of a study's images."""
     name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
     return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
 
@@ -49,7 +49,7 @@ def read_points(path: Path) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        (478, 2) by image, for the images that have every point.
+        (478, 2) by image, for images with all points.
     """
     pieces: dict[str, list[np.ndarray]] = {}
     for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):

@@ -1,7 +1,7 @@
-"""A face cut into regions: every pixel belongs to exactly one.
+"""Regions of a face: every pixel belongs to exactly one.
 
-Regions are painted one over the other from the mesh: the eyes win over the brows, these over the mouth and
-so on. Widths are in distances between the pupils. "Left" is the left of the image.
+Regions are drawn over one another from the mesh: the eyes over the brows, these over the mouth and so on.
+Widths are in pupil distances. "Left" is the left of the image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ REGIONS: Final = (
     "jaw",
     "background",
 )
-"""Names in the order of the labels; "jaw" is jaw and chin, "background" is hair and background."""
+"""Names in the order of the labels; "jaw" includes the chin, "background" the hair."""
 
 UNIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "eye region": ("left eye", "right eye", "left brow", "right brow"),
@@ -65,13 +65,13 @@ EYES: Final = (
 NOSE_MARGIN, LIPS_MARGIN, BROW_MARGIN, EYE_MARGIN = 0.02, 0.06, 0.06, 0.07
 
 HAIRLINE: Final = -1.15
-"""Height of the hairline below (here: above) the pupils; the mesh ends lower and is stretched up to it."""
+"""Vertical position of the hairline relative to the pupils; the mesh ends lower and is stretched up to it."""
 
 STRETCHED_ABOVE: Final = -0.30
-"""Height above which the mesh's outline is stretched."""
+"""Vertical position above which the mesh's outline is stretched."""
 
 FINEST: Final = 3
-"""Polygons are drawn on a raster this many times finer, and read in the middle of each pixel."""
+"""Factor by which the raster of polygons is finer; it is read at the centre of each pixel."""
 
 Polygon = Sequence[int] | Sequence[tuple[float, float]]
 
@@ -86,8 +86,8 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     size : int
         Side of the prepared image in pixels.
     polygons : mapping of str to sequence, optional
-        Regions of one's own, painted over the others in their order: indices of mesh points, or (x, y) in the
-        canonical frame of 512 x 512 pixels. A name of :data:`REGIONS` adds to that region.
+        Custom regions, drawn over the others in this order: indices of mesh points, or (x, y) in the
+        canonical frame of 512 x 512 pixels. A name of :data:`REGIONS` extends that region.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     Raises
     ------
     TraitlensError
-        Where a polygon has fewer than three points or names unknown ones.
+        If a polygon has fewer than three points, or unknown ones.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     labels = np.full((fine, fine), names.index("background"), np.int8)
 
     def paint(name: str, mask: np.ndarray) -> None:
-        """Give a region the pixels of a mask."""
+        """Assign the pixels of a mask to a region."""
         labels[mask] = names.index(name)
 
     face = canvas.fill(_outline(canvas.mesh))
@@ -137,25 +137,25 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
 
 
 def region_names(polygons: Mapping[str, Polygon] | None = None) -> tuple[str, ...]:
-    """Name the regions in the order of their labels.
+    """Return the names of the regions in the order of their labels.
 
     Parameters
     ----------
     polygons : mapping of str to sequence, optional
-        Regions of one's own.
+        Custom regions.
 
     Returns
     -------
     tuple of str
-        :data:`REGIONS`, then one's own.
+        :data:`REGIONS`, then custom regions.
     """
     return (*REGIONS, *(name for name in polygons or {} if name not in REGIONS))
 
 
 class _Canvas:
-    """Draws polygons of the canonical frame into a prepared image, on a finer raster.
+    """Draws polygons of the canonical frame on a prepared image, at a finer resolution.
 
-    The polygons are those of this very face: its mesh is only turned, scaled and shifted into the frame.
+    The polygons follow this face: its mesh is only rotated, scaled and shifted to the frame.
     """
 
     def __init__(self, points: np.ndarray, size: int):
@@ -166,8 +166,8 @@ class _Canvas:
         self._width = CANONICAL_PUPIL_DISTANCE * float(np.sqrt(np.linalg.det(self._to_fine[:, :2])))
 
     def fill(self, corners: np.ndarray, margin: float = 0.0) -> np.ndarray:
-        """Draw a filled polygon, made wider by a margin in distances between the pupils."""
-        # Pillow counts from the first pixel's centre.
+        """Draw a filled polygon, widened by a margin in pupil distances."""
+        # Pillow's origin is the first pixel's centre.
         drawn = [(float(x), float(y)) for x, y in apply_affine(self._to_fine, corners) - 0.5]
         image = Image.new("1", (self._side, self._side))
         draw = ImageDraw.Draw(image)
@@ -181,7 +181,7 @@ class _Canvas:
 
 
 def _outline(mesh: np.ndarray) -> np.ndarray:
-    """Outline the face up to the hairline, in the canonical frame."""
+    """Return the outline of the face up to the hairline, in the canonical frame."""
     outline = mesh[list(OVAL)].copy()
     pupils = CANONICAL_ANCHORS[0][1]
     start = pupils + STRETCHED_ABOVE * CANONICAL_PUPIL_DISTANCE
@@ -194,14 +194,14 @@ def _outline(mesh: np.ndarray) -> np.ndarray:
 
 
 def _above(line: np.ndarray) -> np.ndarray:
-    """Enclose everything above a line that is prolonged to both sides."""
+    """Return the polygon above a line that is extended to both sides."""
     far = 8.0 * CANONICAL_SIZE
     (left, right) = (line[0, 1], line[-1, 1])
     return np.vstack([[-far, left], line, [far, right], [far, -far], [-far, -far]])
 
 
 def _corners(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
-    """Turn a polygon of one's own into places in the canonical frame."""
+    """Return a custom polygon as points in the canonical frame."""
     try:
         values = np.asarray(polygon, dtype=float)
         if values.ndim == 1 and len(values) >= 3 and set(values.tolist()) <= set(range(len(mesh))):

@@ -1,8 +1,8 @@
-"""The template: one common face shape that faces and maps are laid on, pixel by pixel.
+"""The template: a common face shape to which faces and maps are warped.
 
-A face is brought to the template by a similarity (pupils and mouth) and, inside the face, by an affine map
-for each triangle between landmarks. Points around the frame follow the similarity alone, so that hair and
-background are not bent.
+A face is warped to the template by a similarity transform (pupils and mouth) and, inside the face, by an
+affine map for each triangle of landmarks. Points around the frame follow the similarity only, so that hair
+and background are not distorted.
 """
 
 import functools
@@ -43,11 +43,11 @@ ANCHORS: Final = tuple(
         | {index for outline in (*BROWS, *EYES) for index in outline}
     )
 )
-"""The points of the mesh between which triangles are laid."""
+"""The points of the mesh that are vertices of triangles."""
 
 FRAME_POINTS_PER_SIDE: Final = 8
 MOST_FOLDED: Final = 0.1
-"""Share of the face's triangles (by area) that may be turned over; above, only the similarity is used."""
+"""Maximum share of inverted triangles (by area) of a face; above, only the similarity is used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Template:
 
     @classmethod
     def fixed(cls, size: int = 224) -> "Template":
-        """Take the shape that comes with the package.
+        """Return the template shipped with the package.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class Template:
 
     @classmethod
     def mean(cls, meshes: Any, size: int = 224, symmetric: bool = True) -> "Template":
-        """Average shapes by generalised Procrustes analysis (Gower 1975, doi:10.1007/BF02291478).
+        """Compute the mean shape by generalised Procrustes analysis (Gower 1975, doi:10.1007/BF02291478).
 
         Parameters
         ----------
@@ -99,19 +99,19 @@ class Template:
         size : int, default 224
             Side of the template's maps in pixels.
         symmetric : bool, default True
-            Whether to average the shape with its mirror image, which averages of left and right need.
+            Whether to average the shape with its mirror image, as required by averages of left and right.
 
         Returns
         -------
         Template
-            The mean shape, pupils and mouth at the places of the canonical frame.
+            The mean shape, with pupils and mouth at their canonical positions.
         """
         meshes = np.asarray(meshes, dtype=float)
         mean = canonical_mesh().points
         for _ in range(20):
             aligned = [apply_affine(fit_similarity(mesh, mean), mesh) for mesh in meshes]
             before, mean = mean, np.mean(aligned, axis=0)
-            mean = apply_affine(to_canonical(mean), mean)  # else the mean shrinks a little each time
+            mean = apply_affine(to_canonical(mean), mean)  # otherwise the mean would shrink in each iteration
             if np.abs(mean - before).max() < 1e-4:
                 break
         if symmetric:
@@ -120,24 +120,24 @@ class Template:
         return cls(mean, size)
 
     def align(self, points: np.ndarray, shape: tuple[int, int]) -> Alignment:
-        """Find how one face's pixels lie on the template.
+        """Compute the alignment of one face with the template.
 
         Parameters
         ----------
         points : ndarray (478, 2)
-            The face's mesh in pixels of the image (or map) that shall be warped.
+            The face's mesh in pixels of the image (or map) to be warped.
         shape : (int, int)
             Rows and columns of that image.
 
         Returns
         -------
         Alignment
-            To be used for all maps of the image. Heads turned too far get the similarity only.
+            The alignment of all maps of the image; only a similarity if the head is turned too far.
 
         Raises
         ------
         TraitlensError
-            Where points are missing.
+            If points are missing.
         """
         points = np.asarray(points, dtype=float)
         if points.shape != self.points.shape or not np.isfinite(points).all():
@@ -159,7 +159,7 @@ class Template:
         return Alignment(shares, reach, self.size, shape, pose, folded, piecewise)
 
     def warp(self, maps: Any, points: np.ndarray, conserve: bool = True) -> np.ndarray:
-        """Bring maps of one image to the template.
+        """Warp maps of one image to the template.
 
         Parameters
         ----------
@@ -181,7 +181,7 @@ class Template:
     def warp_back(
         self, maps: Any, points: np.ndarray, shape: tuple[int, int], conserve: bool = True
     ) -> np.ndarray:
-        """Bring maps of the template to one image.
+        """Warp maps of the template to one image.
 
         Parameters
         ----------
@@ -216,14 +216,14 @@ class Template:
         return Delaunay(self._nodes)
 
     def _areas(self, nodes: np.ndarray) -> np.ndarray:
-        """Measure the triangles; those that are turned over have negative areas."""
+        """Return the areas of the triangles, negative for inverted ones."""
         a, b, c = (nodes[self._triangles.simplices[:, corner]] for corner in range(3))
         (u, v) = (b - a, c - a)
         doubled: np.ndarray = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
         return doubled / 2
 
     def _folded(self, nodes: np.ndarray) -> float:
-        """Measure the share of the face whose triangles are turned over."""
+        """Return the share of the face whose triangles are inverted."""
         inside = (self._triangles.simplices < len(ANCHORS)).all(axis=1)
         own = self._areas(self._nodes)
         turned = self._areas(nodes) / own <= 0
@@ -231,7 +231,7 @@ class Template:
         return float(area[inside & turned].sum() / area[inside].sum())
 
     def _rasters(self, samples: int) -> tuple[sparse.csr_array, np.ndarray]:
-        """Write every sample as a mixture of triangle corners, once for each fineness."""
+        """Return the barycentric coordinates of every sample, once for each resolution."""
         kept = self.__dict__.setdefault("_kept_rasters", {})
         if samples not in kept:
             fine = self.size * samples
@@ -251,7 +251,7 @@ class Template:
 
 
 def _frame_points() -> np.ndarray:
-    """Place points around the canonical frame, clockwise from the upper left."""
+    """Return points around the canonical frame, clockwise from the upper left."""
     steps = np.linspace(0, CANONICAL_SIZE, FRAME_POINTS_PER_SIDE, endpoint=False)
     zero, far = np.zeros_like(steps), np.full_like(steps, CANONICAL_SIZE)
     sides = ((steps, zero), (far, steps), (far - steps, far), (zero, far - steps))
@@ -259,7 +259,7 @@ def _frame_points() -> np.ndarray:
 
 
 FEWEST_FACES = 8
-"""Fewest faces that are averaged; in an average of fewer, single faces could be recognised."""
+"""Minimum number of faces of an average; with fewer, single faces could be recognised."""
 
 
 def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
@@ -275,7 +275,7 @@ def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
     Returns
     -------
     ndarray of uint8 (size, size, 3) or None
-        None where there are too few faces for an average.
+        None if there are too few faces.
     """
     count = prepared.sizes[IMAGE]
     if count < FEWEST_FACES:

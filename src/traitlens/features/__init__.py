@@ -1,6 +1,6 @@
-"""What the network computes of an image: weights, preprocessing, backbone, taps and features.
+"""The network: weights, preprocessing, backbone, taps and features.
 
-Comes in: RGB pixels. Goes out: features of the taps.
+Input: RGB pixels. Output: features of the taps.
 """
 
 import lazy_loader

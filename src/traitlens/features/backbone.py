@@ -1,4 +1,4 @@
-"""The frozen network: a plain stack of convolutions and poolings, as data that other rooms can walk."""
+"""The frozen network: a sequence of convolutions and poolings."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One step of a backbone.
+    """A layer of a backbone.
 
     Parameters
     ----------
     name : str
-        The name by which a tap finds it.
+        Its name, used by taps.
     kind : {"convolution", "max_pool"}
         A 3x3 convolution with padding 1 followed by ReLU, or a 2x2 maximum with stride 2.
     weight : Tensor or None
@@ -58,15 +58,15 @@ class Backbone:
     Parameters
     ----------
     name : str
-        What to call it ("vgg16").
+        Its name ("vgg16").
     layers : tuple of Layer
         First to last.
     preprocessing : Preprocessing
-        How pixels become its input.
+        Preprocessing of its input.
     digest : str
-        Of its weights.
+        Digest of its weights.
     source : str
-        Where the weights came from.
+        Source of the weights.
     """
 
     name: str
@@ -77,12 +77,12 @@ class Backbone:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers that can be read out."""
+        """Names of the layers."""
         return tuple(layer.name for layer in self.layers)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """Channels of each layer, and by how much its rows and columns are fewer than the input's."""
+        """Channels and stride of each layer; the stride is relative to the input."""
         shapes, channels, shrink = {}, 3, 1
         for layer in self.layers:
             if layer.weight is not None:
@@ -93,7 +93,7 @@ class Backbone:
         return shapes
 
     def up_to(self, tap: str) -> tuple[Layer, ...]:
-        """Give the layers from the input to a tap.
+        """Return the layers from the input to a tap.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Backbone:
         Returns
         -------
         tuple of Layer
-            The layers, that of the tap last.
+            The layers, ending with the tap's.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Backbone:
         return self.layers[: self.taps.index(tap) + 1]
 
     def activations(self, pixels: np.ndarray, taps: Collection[str]) -> dict[str, "torch.Tensor"]:
-        """Run images through the network and keep what the taps see.
+        """Run images through the network and return the activations of taps.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Backbone:
         return kept
 
     def input(self, pixels: np.ndarray) -> "torch.Tensor":
-        """Preprocess pixels and bring them to the backbone's device and precision.
+        """Preprocess pixels on the backbone's device and in its precision.
 
         Parameters
         ----------
@@ -164,24 +164,24 @@ class Backbone:
         return values.to(weight.device, weight.dtype, memory_format=torch.channels_last)
 
     def to(self, device: str = "cpu", precision: str = "float32") -> "Backbone":
-        """Give the same backbone on another device or in another precision.
+        """Return the backbone on another device or in another precision.
 
         Parameters
         ----------
         device : str, default "cpu"
-            "cpu", "cuda", "mps", or "auto" for the best that is there.
+            "cpu", "cuda", "mps", or "auto" for the best available.
         precision : {"float32", "bf16", "float64"}
-            Of weights and activations; "float64" tells rounding from errors, and is slow.
+            Precision of weights and activations; "float64" is slow and helps to tell rounding from errors.
 
         Returns
         -------
         Backbone
-            A copy; the original stays as it is.
+            A copy.
 
         Raises
         ------
         TraitlensError
-            If the device is not there or the precision is unknown.
+            If the device is not available or the precision is unknown.
         """
         import torch
 
@@ -203,12 +203,12 @@ class Backbone:
 
 
 def find_device(device: str = "auto") -> str:
-    """Find the device to compute on.
+    """Return the device to compute on.
 
     Parameters
     ----------
     device : str, default "auto"
-        "auto": CUDA where there is one, else Apple's, else the processor.
+        "auto": CUDA if available, otherwise Apple's GPU, otherwise the processor.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def find_device(device: str = "auto") -> str:
     Raises
     ------
     TraitlensError
-        If the device that was asked for is not there.
+        If the requested device is not available.
     """
     import torch
 
@@ -242,7 +242,8 @@ def load_backbone(
     name : str, default "vgg16"
         "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
     weights : Path or None
-        A file with its weights; None finds them (see :mod:`traitlens.features.weights`).
+        A file with its weights; if None, they are found or downloaded (see
+        :mod:`traitlens.features.weights`).
     announce : callable
         Called with a line of text before anything slow.
 
@@ -254,7 +255,7 @@ def load_backbone(
     Raises
     ------
     TraitlensError
-        If there is no such backbone, or its weights cannot be had.
+        If the name is unknown, or its weights are not available.
 
     Examples
     --------
@@ -266,7 +267,7 @@ def load_backbone(
     if name == "vgg16":
         tensors, source = vgg16_weights(weights, announce)
         return build_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
-    describe_backbone(name, weights)  # raises an error unless there is one of that name
+    describe_backbone(name, weights)  # raises an error if the name is unknown
     stack = load_custom_backbone(weights or list_custom_backbones()[name])
     return build_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
 
@@ -274,14 +275,14 @@ def load_backbone(
 def build_backbone(
     name: str, tensors: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str, source: str = ""
 ) -> Backbone:
-    """Stack convolutions named ``blockB_convC`` into a backbone with a maximum pooling after each block.
+    """Build a backbone from convolutions named ``blockB_convC``, with a maximum pooling after each block.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
         ``blockB_convC.weight`` and ``.bias``, in the order of the layers.
     preprocessing : Preprocessing
-        How pixels become its input.
+        Preprocessing of its input.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What is known of each backbone without loading its weights: layers, shapes, preprocessing and digest."""
+"""Descriptions of backbones without their weights: layers, shapes, preprocessing and digest."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -23,14 +23,13 @@ class BackboneDescription:
     name : str
         Its name in `study.toml`.
     shapes : mapping of str to (int, int)
-        Channels and stride of each layer, first to last; the stride is by how much rows and columns are fewer
-        than the image's.
+        Channels and stride of each layer, first to last; the stride is relative to the image.
     preprocessing : Preprocessing
-        How pixels become its input.
+        Preprocessing of its input.
     digest : str
         SHA-256 of its weights.
     source : str
-        Where its weights came from.
+        Source of its weights.
     here : bool
         Whether the weights are on this computer.
     """
@@ -44,7 +43,7 @@ class BackboneDescription:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers that can be read out."""
+        """Names of the layers."""
         return tuple(self.shapes)
 
     @property
@@ -71,14 +70,14 @@ class BackboneDescription:
 
 
 def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescription:
-    """Describe a backbone from its metadata; no weights are read, fetched or needed.
+    """Describe a backbone from its metadata; no weights are needed.
 
     Parameters
     ----------
     name : str
         "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
     weights : Path or None
-        A file with its weights, where the user named one.
+        A file with its weights, if the user gave one.
 
     Returns
     -------
@@ -88,7 +87,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
     Raises
     ------
     TraitlensError
-        If there is no such backbone, or its file is damaged.
+        If the name is unknown, or its file is damaged.
 
     Examples
     --------
@@ -109,7 +108,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
 
 
 def describe_backbones() -> list[BackboneDescription]:
-    """Describe the backbones that can be loaded by name.
+    """Describe all available backbones.
 
     Returns
     -------
@@ -145,12 +144,12 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
 
 
 def custom_backbones_folder() -> Path:
-    """Return the folder of the networks that were added."""
+    """Return the folder of added networks."""
     return cache_folder() / "backbones"
 
 
 def list_custom_backbones() -> dict[str, Path]:
-    """List the networks that were added."""
+    """Return the files of added networks by name."""
     return {file.stem: file for file in sorted(custom_backbones_folder().glob("*.safetensors"))}
 
 
@@ -165,14 +164,14 @@ def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, st
     Returns
     -------
     preprocessing : Preprocessing
-        How pixels become the network's input.
+        Preprocessing of the network's input.
     source, digest : str
-        Where the weights came from, and their SHA-256.
+        Source and SHA-256 of the weights.
 
     Raises
     ------
     ValueError
-        If the metadata are not those that :func:`traitlens.features.custom_backbones.add_backbone` writes.
+        If the metadata were not written by :func:`traitlens.features.custom_backbones.add_backbone`.
     """
     try:
         facts = json.loads((header or {})[METADATA])
@@ -186,7 +185,7 @@ def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, st
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("no metadata of traitlens") from error
     if not preprocessing.is_sound:
-        raise ValueError("not a preprocessing that can be done")
+        raise ValueError("invalid preprocessing")
     return preprocessing, source, digest
 
 
@@ -202,13 +201,13 @@ def _read_header(name: str, path: Path) -> BackboneDescription:
         order = sorted(channels, key=_place)
     except (OSError, SafetensorError, ValueError, IndexError):
         advice = "add it again with traitlens add-backbone"
-        problem = Problem("is no network that traitlens keeps, or is damaged", advice, str(path))
+        problem = Problem("is not a network added by traitlens, or is damaged", advice, str(path))
         raise WeightsError(problem) from None
     shapes = shapes_of((layer, channels[layer]) for layer in order)
     return BackboneDescription(name, shapes, preprocessing, digest, source, here=True)
 
 
 def _place(layer: str) -> tuple[int, int]:
-    """Return block and place of a convolution named ``blockB_convC``."""
+    """Return block and number of a convolution named ``blockB_convC``."""
     block, place = layer.removeprefix("block").split("_conv")
     return int(block), int(place)

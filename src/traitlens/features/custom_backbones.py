@@ -1,8 +1,9 @@
-"""Plain stacks of convolutions that a user brings: read from a state dict, checked, kept with their input.
+"""Networks added by the user: read from a state dict, checked and stored with their preprocessing.
 
-A state dict holds tensors and their names, but neither strides nor poolings. So only what is built like VGG
-(Simonyan and Zisserman 2015) is taken: 3x3 convolutions of stride 1 and padding 1, each with a bias and a
-ReLU, and a 2x2 maximum after each block. Blocks are told by the names, and dense layers are left out.
+A state dict holds tensors and their names, but neither strides nor poolings. Therefore only networks built
+like VGG (Simonyan and Zisserman 2015) are accepted: 3x3 convolutions of stride 1 and padding 1, each with a
+bias and a ReLU, and a 2x2 maximum pooling after each block. Blocks are inferred from the names, and dense
+layers are left out.
 """
 
 import json
@@ -36,14 +37,14 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, eq=False)
 class CustomBackbone:
-    """A plain stack of convolutions with what its input must be.
+    """A sequence of convolutions with its preprocessing.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
         ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
     preprocessing : Preprocessing
-        How pixels become its input.
+        Preprocessing of its input.
     """
 
     name: str
@@ -58,14 +59,14 @@ class CustomBackbone:
 
 
 def read_custom_backbone(path: Path) -> Tensors:
-    """Read a plain stack of convolutions from a state dict; nothing in the file is run.
+    """Read a sequence of convolutions from a state dict; no code in the file is run.
 
     Parameters
     ----------
     path : Path
-        Safetensors, or a file that ``torch.save`` wrote, of which only tensors are taken. Names as
-        torchvision has them (``features.0.weight``; batch normalisation is folded into the convolutions), as
-        VGG-Face has them (``conv1_1.weight``), or ``block1_conv1.weight``.
+        Safetensors, or a file of ``torch.save``, of which only tensors are read. Names as in torchvision
+        (``features.0.weight``; batch normalisation is folded into the convolutions), as in VGG-Face
+        (``conv1_1.weight``), or ``block1_conv1.weight``.
 
     Returns
     -------
@@ -75,7 +76,7 @@ def read_custom_backbone(path: Path) -> Tensors:
     Raises
     ------
     WeightsError
-        If the file cannot be read so, or holds anything but a plain stack and dense layers.
+        If the file cannot be read, or holds other layers than convolutions and dense layers.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def read_custom_backbone(path: Path) -> Tensors:
             strange.append(name)
     if strange or bool(numbered) == bool(named):
         some = f" (it holds {', '.join(map(repr, strange[:3]))})" if strange else ""
-        raise _no_stack(f"this is no plain stack of convolutions{some}", path)
+        raise _no_stack(f"this is not a sequence of convolutions{some}", path)
     blocks = _split_blocks(_fold(numbered, path), path) if numbered else _count_on(named)
     _check(blocks, path)
     return {
@@ -109,14 +110,14 @@ def read_custom_backbone(path: Path) -> Tensors:
 
 
 def _no_stack(what: str, path: Path) -> WeightsError:
-    """Make the error for networks of another kind."""
+    """Return the error for networks of another architecture."""
     return WeightsError(
         Problem(what, "only networks built like VGG (VGG11 to VGG19, VGG-Face) can be read out", str(path))
     )
 
 
 def _read_state(path: Path) -> dict[str, np.ndarray]:
-    """Read names and tensors, float32."""
+    """Read names and tensors as float32."""
     import torch
 
     try:
@@ -129,20 +130,22 @@ def _read_state(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged or hostile file may raise anything from the library that reads it
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = "save the state dict alone: torch.save(network.state_dict(), file), or safetensors"
-        raise WeightsError(Problem(f"holds no plain tensors ({first[:120]})", advice, str(path))) from None
+        raise WeightsError(
+            Problem(f"does not contain plain tensors ({first[:120]})", advice, str(path))
+        ) from None
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     is_state = isinstance(found, Mapping) and all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in found.items()
     )
     if not is_state:
-        raise WeightsError(Problem("is no state dict: it holds more than named tensors", "", str(path)))
+        raise WeightsError(Problem("is not a state dict: it holds more than named tensors", "", str(path)))
     _check_tensors(found, path)
     return {name: np.asarray(tensor.detach().float().numpy()) for name, tensor in found.items()}
 
 
 def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
-    """Refuse tensors that are no plain arrays in the file, before memory is taken for them."""
+    """Raise an error for tensors that are not plain arrays in the file, before memory is allocated."""
     import torch
 
     most = path.stat().st_size
@@ -150,15 +153,15 @@ def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
     for name, tensor in state.items():
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain or tensor.is_complex():
-            faults.append(f"{name[:80]!r} is no plain tensor")
-        elif tensor.numel() * tensor.element_size() > most:  # one number that stands for many
+            faults.append(f"{name[:80]!r} is not a plain tensor")
+        elif tensor.numel() * tensor.element_size() > most:  # one number expanded to many
             faults.append(f"{name[:80]!r} is larger than the file")
     if faults:
         raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
 
 
 def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int, dict[str, np.ndarray]]:
-    """Fold each batch normalisation into the convolution before it, which it only scales and shifts."""
+    """Fold each batch normalisation into the convolution before it."""
     folded = {}
     for place, parts in numbered.items():
         if "running_mean" in parts:
@@ -170,7 +173,7 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int
                 any(name not in norm or norm[name].shape != length for name in _BATCH_NORM)
                 or not (norm["running_var"] >= 0).all()
             ):
-                what = f"features.{place + 1} is no batch normalisation of features.{place}"
+                what = f"features.{place + 1} is not a batch normalisation of features.{place}"
                 raise _no_stack(what, path)
             scale = norm["weight"] / np.sqrt(norm["running_var"] + _BATCH_NORM_EPSILON)
             weight = parts["weight"] * scale.reshape(-1, 1, 1, 1)
@@ -186,7 +189,7 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int
 def _split_blocks(
     numbered: Mapping[int, dict[str, np.ndarray]], path: Path
 ) -> dict[tuple[int, int], dict[str, np.ndarray]]:
-    """Tell blocks by the numbers that poolings took: a convolution and its ReLU take one each."""
+    """Split layers into blocks by gaps in their numbers, which poolings leave."""
     blocks, block, place = {}, 1, 0
     expected = 0
     for number in sorted(numbered):
@@ -213,7 +216,7 @@ def _count_on(
 
 
 def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Path) -> None:
-    """Refuse layers that are no 3x3 convolutions with a bias, one fitting the next."""
+    """Raise an error unless all layers are 3x3 convolutions with a bias and matching channels."""
     faults = []
     channels = 3
     for (block, place), parts in sorted(blocks.items()):
@@ -224,7 +227,7 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
             continue
         if weight.ndim != 4 or weight.shape[1:] != (channels, 3, 3) or bias.shape != weight.shape[:1]:
             shapes = f"shapes {weight.shape} and {bias.shape}"
-            faults.append(f"{name}: {shapes} are no 3x3 convolution of {channels} channels")
+            faults.append(f"{name}: {shapes} are not a 3x3 convolution of {channels} channels")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             faults.append(f"{name}: it holds infinite numbers")
         channels = weight.shape[0] if weight.ndim else 0
@@ -235,28 +238,28 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
 def add_backbone(
     path: Path, name: str, preprocessing: str | Preprocessing, source: str = ""
 ) -> CustomBackbone:
-    """Keep a network for use by name: its convolutions, its preprocessing and where it came from in one file.
+    """Store a network for use by name: convolutions, preprocessing and source in one file.
 
     Parameters
     ----------
     path : Path
         A state dict; see :func:`read_custom_backbone`.
     name : str
-        What to call it: small letters, digits, "-" and "_".
+        Its name: lower-case letters, digits, "-" and "_".
     preprocessing : str or Preprocessing
-        How pixels become its input: one of :data:`traitlens.features.preprocessing.PREPROCESSINGS`.
+        Preprocessing of its input: one of :data:`traitlens.features.preprocessing.PREPROCESSINGS`.
     source : str
-        Where it came from; the name of the file where empty.
+        Its source; the name of the file if empty.
 
     Returns
     -------
     CustomBackbone
-        As it is kept.
+        The stored network.
 
     Raises
     ------
     TraitlensError
-        If the file holds no plain stack, or name or preprocessing cannot be.
+        If the file, name or preprocessing is invalid.
 
     Examples
     --------
@@ -265,7 +268,7 @@ def add_backbone(
     from safetensors.numpy import save_file
 
     if not _NAME.fullmatch(name) or name == "vgg16":
-        advice = "use small letters, digits, - and _; vgg16 is taken"
+        advice = "use lower-case letters, digits, - and _; vgg16 is reserved"
         raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
     if isinstance(preprocessing, str):
         if preprocessing not in PREPROCESSINGS:
@@ -279,7 +282,7 @@ def add_backbone(
 
 
 def load_custom_backbone(path: Path) -> CustomBackbone:
-    """Load a network as :func:`add_backbone` kept it, checking everything and running nothing.
+    """Load a network stored by :func:`add_backbone`; everything is checked and no code is run.
 
     Raises
     ------

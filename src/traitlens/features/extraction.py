@@ -1,4 +1,4 @@
-"""From pixels to features."""
+"""Extraction of features from pixels."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,19 +20,18 @@ def extract(
     pixels: np.ndarray,
     views: Mapping[str, View] | None = None,
 ) -> dict[FeatureSpace, np.ndarray]:
-    """Compute feature spaces of a few images; each picture of an image goes through the network once.
+    """Compute feature spaces of images; each network input goes through the network once.
 
     Parameters
     ----------
     backbone : Backbone
         The network.
     spaces : iterable of FeatureSpace
-        What is read. The `region` of a space is not looked at: the images show it.
+        The feature spaces. Their `region` is ignored: the images show it.
     pixels : ndarray of uint8 (image, y, x, colour)
         Prepared images, RGB.
     views : mapping of str to View or None
-        The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
-        None.
+        Views by name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def extract(
 def average_inputs(
     space: FeatureSpace, activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 ) -> np.ndarray:
-    """Compute a feature space from the activations of its pictures.
+    """Compute a feature space from the activations of its network inputs.
 
     Parameters
     ----------

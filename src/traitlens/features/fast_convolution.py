@@ -1,7 +1,7 @@
-"""Convolutions as fast as an ordinary processor allows.
+"""Fast convolutions on ordinary processors.
 
-Processors without 512-bit registers gain by Winograd's minimal filtering (Lavin and Gray 2016), which torch
-has in NNPACK: a forward pass of VGG16 takes 0.6 of the time (measured). Results differ from direct
+On processors without 512-bit registers, Winograd's minimal filtering (Lavin and Gray 2016), which torch has
+in NNPACK, is faster: a forward pass of VGG16 takes 0.6 of the time (measured). Results differ from direct
 convolution by rounding (about 1e-5 of the largest value).
 """
 
@@ -12,36 +12,38 @@ if TYPE_CHECKING:
     import torch
 
 MANY_CHANNELS = 64
-"""Inputs and outputs from which on Winograd's transforms cost less than they save."""
+"""Number of input and output channels from which Winograd's transforms save time."""
 
 MANY_PIXELS = 20 * 20
-"""Pixels from which on transforming the weights, too, costs less than it saves."""
+"""Number of pixels from which transforming the weights saves time, too."""
 
 
 @cache
 def has_winograd() -> bool:
-    """Return whether Winograd's convolution is there and is the faster one on this processor.
+    """Return whether Winograd's convolution is available and faster on this processor.
 
     Returns
     -------
     bool
-        True on processors with AVX2 and nothing wider, where torch was built with NNPACK.
+        True on processors with AVX2 but without AVX-512, if torch was built with NNPACK.
     """
     import torch
 
     if torch.backends.cpu.get_cpu_capability() != "AVX2":
         return False
-    # Not part of torch's public interface: a version may be without them.
+    # Not part of torch's public interface: may be missing in some versions.
     available, convolution = (
         getattr(torch, name, None) for name in ("_nnpack_available", "_nnpack_spatial_convolution")
     )
-    return bool(convolution is not None and available is not None and available())  # asking also prepares it
+    return bool(
+        convolution is not None and available is not None and available()
+    )  # asking also initialises it
 
 
 def convolve(
     values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor | None", padding: int = 1
 ) -> "torch.Tensor":
-    """Convolve by 3x3, by Winograd's method where that is faster; without gradients.
+    """Compute a 3x3 convolution, by Winograd's method where that is faster; without gradients.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def convolve(
     bias : Tensor or None
         (out,).
     padding : int, default 1
-        Rows and columns of zeros that are added on each side.
+        Rows and columns of zeros on each side.
 
     Returns
     -------
@@ -64,21 +66,21 @@ def convolve(
     conv2d = torch.nn.functional.conv2d
     if values.device.type != "cpu" or values.dtype != torch.float32 or not has_winograd():
         return conv2d(values, weight, bias, padding=padding)
-    values, weight = values.contiguous(), weight.contiguous()  # one layout: changing it takes long
+    values, weight = values.contiguous(), weight.contiguous()  # one memory layout, since conversion is slow
     if min(weight.shape[:2]) < MANY_CHANNELS or values.shape[2] * values.shape[3] < MANY_PIXELS:
         return conv2d(values, weight, bias, padding=padding)
-    # One image at a time: NNPACK takes another, slower way with several.
+    # One image at a time: NNPACK is slower for several.
     images = [torch._nnpack_spatial_convolution(image[None], weight, bias, padding, 1) for image in values]
     return torch.cat(images) if len(images) > 1 else images[0]
 
 
 def max_pool(values: "torch.Tensor") -> "torch.Tensor":
-    """Take the largest of two by two values, several times as fast as torch's own on ordinary processors.
+    """Compute a 2x2 maximum pooling, several times as fast as torch's on ordinary processors.
 
     Parameters
     ----------
     values : Tensor
-        (image, channel, row, column); a last odd row or column is left out.
+        (image, channel, row, column); an odd last row or column is left out.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Feature spaces: what readouts read of an image, and the pictures of it that the network sees for that."""
+"""Feature spaces of readouts, and the network inputs that they need."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from traitlens.problems import unknown_choice
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A picture that the network sees: a view of the prepared image, or the mirror image of one.
+    """An input of the network: a view of the prepared image, possibly mirrored.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class NetworkInput:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """One view of the image as a readout sees it: crop, tap and transform.
+    """Features that a readout reads: tap, view and transform.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class FeatureSpace:
     transform : {"none", "sqrt"}
         Applied to the averaged activation, elementwise.
     mirror : bool, default False
-        Whether the feature is the mean over the view and its mirror image.
+        Whether features are averaged over the view and its mirror image.
     region : str, default ""
-        The region of the face that is read, on the average face; the whole face where empty.
+        Region of the face on the average face; the whole face if empty.
     """
 
     tap: Tap
@@ -53,7 +53,7 @@ class FeatureSpace:
 
     @property
     def pictures(self) -> tuple[NetworkInput, ...]:
-        """The pictures whose features are averaged: the view, and its mirror image if `mirror`."""
+        """The network inputs whose features are averaged: the view, and its mirror image if `mirror`."""
         plain = NetworkInput(self.view, mirrored=False)
         return (plain, NetworkInput(self.view, mirrored=True)) if self.mirror else (plain,)
 
@@ -74,18 +74,17 @@ class FeatureSpace:
 
 
 class NetworkInputs:
-    """The pictures that some feature spaces need of an image, and the way back from them to the image.
+    """Network inputs of feature spaces, with the mapping to the prepared image and back.
 
     Parameters
     ----------
     views : mapping of str to View or None
-        The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
-        None.
+        Views by name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Attributes
     ----------
     taps : dict of NetworkInput to set of str
-        The layers that are read of each picture.
+        Layers read from each network input.
 
     Raises
     ------
@@ -103,7 +102,7 @@ class NetworkInputs:
                 self.taps.setdefault(picture, set()).add(space.tap.layer)
 
     def cut(self, images: np.ndarray, picture: NetworkInput) -> np.ndarray:
-        """Cut a picture out of prepared images.
+        """Return a network input of prepared images.
 
         Parameters
         ----------
@@ -120,12 +119,12 @@ class NetworkInputs:
         return images[:, :, ::-1] if picture.mirrored else images
 
     def to_image(self, maps: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
-        """Bring maps of a picture back to the prepared image; their sums stay the same.
+        """Map relevance of a network input to the prepared image, keeping its sum.
 
         Parameters
         ----------
         maps : ndarray
-            (map, row, column) of the picture.
+            (map, row, column) of the network input.
         size : (int, int)
             Rows and columns of the prepared image.
 
@@ -138,19 +137,19 @@ class NetworkInputs:
         return maps if picture.view == WHOLE else self.views[picture.view].spread(maps, size)
 
     def from_image(self, masks: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
-        """Bring masks of the prepared image to a picture: the transpose of :meth:`to_image`.
+        """Map masks of the prepared image to a network input: the transpose of :meth:`to_image`.
 
         Parameters
         ----------
         masks : ndarray
             (mask, row, column) of the prepared image.
         size : (int, int)
-            Rows and columns of the picture.
+            Rows and columns of the network input.
 
         Returns
         -------
         ndarray
-            float32 (mask, row, column) of the picture.
+            float32 (mask, row, column) of the network input.
         """
         masks = np.asarray(masks, np.float32)
         if picture.view != WHOLE:

@@ -1,4 +1,4 @@
-"""The one road from pixels to network input; its settings are stored with every model."""
+"""Preprocessing of pixels to network input; its settings are stored with every model."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How RGB pixels become network input: reorder channels, subtract the mean, divide.
+    """Preprocessing of RGB pixels: reorder channels, subtract the mean, divide.
 
     Parameters
     ----------
     channels : {"BGR", "RGB"}
-        Order of the channels that the network was trained on.
+        Order of the network's input channels.
     mean : (float, float, float)
-        Subtracted from the channels, in that order, on the scale 0 to 255.
+        Mean of each channel, in that order, 0 to 255.
     divide_by : (float, float, float)
-        The difference is divided by these.
+        Divisor of each channel.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Preprocessing:
     divide_by: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def to_input(self, pixels: np.ndarray) -> "torch.Tensor":
-        """Turn pixels into network input.
+        """Return the network input of pixels.
 
         Parameters
         ----------
@@ -67,12 +67,12 @@ class Preprocessing:
         return values.contiguous(memory_format=torch.channels_last)
 
     def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Give the lowest and highest input of each channel.
+        """Return the lowest and highest input of each channel.
 
         Returns
         -------
         low, high : (float, float, float)
-            What black and white become.
+            Inputs of black and of white.
         """
         pairs = list(zip(self.mean, self.divide_by, strict=True))
         low = tuple(-mean / by for mean, by in pairs)
@@ -81,7 +81,7 @@ class Preprocessing:
 
     @property
     def is_sound(self) -> bool:
-        """Whether this is a preprocessing that can be done: known channels, three finite numbers each."""
+        """Whether channels are known and each setting has three finite numbers."""
         numbers = (*self.mean, *self.divide_by)
         return (
             self.channels in ("BGR", "RGB")
@@ -91,7 +91,7 @@ class Preprocessing:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the settings as plain values, for JSON.
+        """Return the settings for JSON.
 
         Returns
         -------
@@ -102,7 +102,7 @@ class Preprocessing:
 
 
 VGG_CAFFE = Preprocessing()
-"""What Oxford trained VGG16 with: BGR minus the mean of ImageNet, no division."""
+"""Preprocessing of Oxford's VGG16: BGR minus the mean of ImageNet, no division."""
 
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": VGG_CAFFE,
@@ -110,5 +110,5 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
     "vgg_face": Preprocessing("RGB", (129.1863, 104.7624, 93.5940)),
     "vgg_face_bgr": Preprocessing("BGR", (93.5940, 104.7624, 129.1863)),
 }
-"""The input of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's
+"""Preprocessings of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's
 (Parkhi et al. 2015) with its channels in either order."""

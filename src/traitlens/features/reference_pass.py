@@ -1,4 +1,4 @@
-"""Passes through the network that compute only what differs from a reference image."""
+"""Forward passes that compute only the difference from a reference image."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class LocalStep:
     corner : (int, int)
         Row and column where `below` starts; -1 where it starts with the padding.
     below, base_below : Tensor
-        (1, channel, row, column): all input of the box, of the image and of the reference.
+        (1, channel, row, column): the input of the box, of the image and of the reference.
     box : list of slice
         Rows and columns of the layer's output that may differ.
     values, base : Tensor
@@ -39,17 +39,17 @@ class LocalStep:
 
 
 class ReferencePass:
-    """Activations of a reference image, and of images that differ from it in a part of their pixels.
+    """Activations of a reference image, and of images that differ from it in some pixels.
 
-    A pixel changes only the units whose receptive field holds it; layers are computed in the box that holds
-    these units, and have the activations of the reference elsewhere.
+    A pixel changes only the units whose receptive field contains it; layers are computed in the box of these
+    units, and have the activations of the reference elsewhere.
 
     Parameters
     ----------
     pixels : ndarray
         uint8 RGB (row, column, 3), the reference.
     layers : collection of str
-        Names of the layers whose activations are wanted.
+        Names of the layers whose activations are returned.
     """
 
     def __init__(self, backbone: Backbone, pixels: np.ndarray, layers: Collection[str]):
@@ -62,7 +62,7 @@ class ReferencePass:
         self._layers = backbone.layers[:depth]
         self._activations = backbone.activations(pixels[None], [layer.name for layer in self._layers])
         inputs = [backbone.input(pixels[None]), *(self._activations[layer.name] for layer in self._layers)]
-        # Padded with zeros, so that convolutions need not know the edges of the image.
+        # Padded with zeros, so that edges of the image need no special case.
         self._padded = [torch.nn.functional.pad(values, (1, 1, 1, 1)) for values in inputs[:-1]]
 
     def activations(self, pixels: np.ndarray) -> dict[str, "torch.Tensor"]:
@@ -77,7 +77,8 @@ class ReferencePass:
         -------
         dict of str to Tensor
             float (1, channel, row, column) by layer: those of :meth:`Backbone.activations` within rounding.
-            Units that no changed pixel reaches have the activations of the reference to the bit.
+            Units outside the receptive fields of changed pixels have exactly the activations of the
+            reference.
         """
         import torch
 
@@ -85,7 +86,7 @@ class ReferencePass:
             return self.collect(self.steps(pixels))
 
     def collect(self, steps: Iterable["LocalStep"]) -> dict[str, "torch.Tensor"]:
-        """Lay the layers that are wanted over those of the reference.
+        """Return the requested activations: those of the reference, updated by the steps.
 
         Parameters
         ----------
@@ -106,7 +107,7 @@ class ReferencePass:
         return found
 
     def steps(self, pixels: np.ndarray) -> Iterator["LocalStep"]:
-        """Compute one layer after the other where the image changes it.
+        """Compute layer after layer where the image changes it.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class ReferencePass:
         Yields
         ------
         LocalStep
-            From the first layer to the deepest that is wanted, as long as anything changes.
+            From the first layer to the deepest requested, as long as anything changes.
         """
         box = _changed(pixels, self.pixels)
         values = self.backbone.input(pixels[None, *box])
@@ -138,14 +139,14 @@ class ReferencePass:
 
 
 def _changed(pixels: np.ndarray, reference: np.ndarray) -> list[slice]:
-    """Find the rows and columns of the box that holds all pixels that differ; it may be empty."""
+    """Return the rows and columns of the box of all pixels that differ, which may be empty."""
     differs = (pixels != reference).any(axis=2)
     sides = [np.flatnonzero(differs.any(axis=axis)) for axis in (1, 0)]
     return [slice(int(side[0]), int(side[-1]) + 1) if len(side) else slice(0, 0) for side in sides]
 
 
 def _reached(side: slice, padded: int, pools: bool) -> slice:
-    """Find the rows (or columns) of a layer's output that depend on some of its input."""
+    """Return the rows (or columns) of a layer's output that depend on some rows of its input."""
     length = padded - 2
     if pools:
         return slice(side.start // 2, min(-(-side.stop // 2), length // 2))
@@ -153,7 +154,7 @@ def _reached(side: slice, padded: int, pools: bool) -> slice:
 
 
 def _needed(side: slice, padded: int, pools: bool) -> slice:
-    """Find the rows of a layer's padded input from which the rows that are reached are computed."""
+    """Return the rows of a layer's padded input that some rows of its output need."""
     reached = _reached(side, padded, pools)
     if pools:
         return slice(2 * reached.start + 1, 2 * reached.stop + 1)
@@ -163,7 +164,7 @@ def _needed(side: slice, padded: int, pools: bool) -> slice:
 def _patch(
     padded: "torch.Tensor", needed: Sequence[slice], values: "torch.Tensor", box: Sequence[slice]
 ) -> "torch.Tensor":
-    """Copy a part of a layer's padded input, with new values in a box of it."""
+    """Return a part of a layer's padded input with new values in a box."""
     patch = padded[:, :, *needed].clone()
     rows, columns = (
         slice(side.start + 1 - part.start, side.stop + 1 - part.start)

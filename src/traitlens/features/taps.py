@@ -1,4 +1,4 @@
-"""Taps: the layers that readouts read, averaged on a grid."""
+"""Taps: layers of the network that readouts read, averaged on a grid."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,8 +16,7 @@ class Tap:
     layer : str
         Name of a layer.
     grid : int, (int, int) or None
-        Rows and columns to average to; one number stands for both; 1 is the global average; None keeps the
-        layer as it is.
+        Rows and columns of the grid, or one number for both; 1 is the global average; None keeps all units.
 
     Examples
     --------

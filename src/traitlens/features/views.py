@@ -1,4 +1,4 @@
-"""Views: named crops of the prepared image, each enlarged to the size at which the network sees it."""
+"""Views: named crops of the prepared image, resized for the network."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ class View:
     Parameters
     ----------
     name : str
-        What feature spaces call it.
+        Its name in feature spaces.
     box : (float, float, float, float)
         Left, top, right and bottom edge, as shares of the prepared image's width and height.
     size : (int, int)
-        Width and height in pixels that the crop is resampled to (Lanczos).
+        Width and height in pixels after resampling (Lanczos).
 
     Examples
     --------
@@ -29,7 +29,7 @@ class View:
     size: tuple[int, int] = (224, 224)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """Cut the view out of a prepared image.
+        """Return the view of a prepared image.
 
         Parameters
         ----------
@@ -47,12 +47,12 @@ class View:
         if self.box == (0.0, 0.0, 1.0, 1.0) and self.size == (width, height):
             return image
         (top, bottom), (left, right) = self._edges(height, width)
-        # The crop comes first, so that the edge does not mix with pixels that the view does not show.
+        # Cropped before resizing, so that the edge does not mix with pixels outside the view.
         cut = Image.fromarray(image).crop((left, top, right, bottom))
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
 
     def spread(self, maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Bring maps of the view back to the prepared image; their sums stay the same.
+        """Map relevance of the view to the prepared image, keeping its sum.
 
         Parameters
         ----------
@@ -70,14 +70,14 @@ class View:
         return np.asarray(rows @ maps @ columns.T)
 
     def gather(self, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Bring masks of the prepared image to the view: the transpose of :meth:`spread`.
+        """Map masks of the prepared image to the view: the transpose of :meth:`spread`.
 
         Parameters
         ----------
         masks : ndarray
             (mask, row, column) of the prepared image.
         size : (int, int)
-            Rows and columns of the view as the network sees it.
+            Rows and columns of the resized view.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class View:
     def _overlaps(
         self, image_size: tuple[int, int], view_size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Share rows and columns of the view among those of the image that they cover.
+        """Return the overlap of rows and columns of the view with those of the image.
 
         Returns (image row, view row) and (image column, view column); the shares of a view's row sum to 1.
         """
@@ -109,7 +109,7 @@ class View:
         return found[0], found[1]
 
     def grid(self, rows: int) -> tuple[int, int]:
-        """Divide the view into cells that are about as wide as high.
+        """Return a grid of nearly square cells for the view.
 
         Parameters
         ----------
@@ -131,11 +131,11 @@ class View:
 
 
 WHOLE = "image"
-"""Name of the view that is the prepared image itself."""
+"""Name of the view of the whole prepared image."""
 
 FACE_VIEWS: dict[str, View] = {
     "face": View("face", (160 / 1024, 200 / 1024, 864 / 1024, 904 / 1024), (448, 448)),
     "full": View("full", (0.0, 0.0, 1.0, 1.0), (336, 336)),
     "eyes": View("eyes", (224 / 1024, 340 / 1024, 800 / 1024, 628 / 1024), (448, 224)),
 }
-"""Views for portraits aligned as in the FFHQ data set, where they were found to predict best together."""
+"""Views for portraits aligned as in the FFHQ dataset, which together predicted best there."""

