@@ -164,6 +164,7 @@ def make_results(
             "relevance": {"method": "lrp.sequential_preset_a_flat"},
         },
         "notices": ["2 images have no rating and were left out"],
+        "planted": [{"trait": traits[0], "region": one, "difference": 0.2} for one in ("left eye", "mouth")],
     }  # fmt: skip
     (folder / "study.json").write_text(json.dumps(study), encoding="utf-8")
     provenance = {

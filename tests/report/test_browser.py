@@ -95,8 +95,14 @@ def test_picker_shows_what_was_chosen(opened, results_folder):
         " (", 1
     )[0]
     assert name == f"Ratings of {image} on {HOSTILE_TRAIT}"
-    assert page.locator("#pane-over").get_attribute("src") == page.locator("#pane-face").get_attribute("src")
-    assert page.locator("#pane-map").get_attribute("src").startswith("data:image/jpeg;base64,")
+    panes = page.locator("#panes figure")
+    told = [panes.nth(place).locator("figcaption").inner_text() for place in range(panes.count())]
+    assert told == ["Face", "autistic", "non-autistic", "autistic − non-autistic"]
+    face = panes.nth(0).locator("img").get_attribute("src")
+    assert {panes.nth(place).locator(".over").get_attribute("src") for place in (1, 2, 3)} == {face}
+    maps = [panes.nth(place).locator("img").first.get_attribute("src") for place in (1, 2, 3)]
+    assert len(set(maps)) == 3
+    assert f'--trait "{HOSTILE_TRAIT}" --image "{image}"' in page.locator("#pick-command").inner_text()
     predicted = page.evaluate(
         "[...document.querySelectorAll('#pick-image option')].map((o) => o.textContent)"
     )
@@ -105,9 +111,69 @@ def test_picker_shows_what_was_chosen(opened, results_folder):
     page.locator("#pick-on").click()
     assert page.locator("#strip button[aria-selected=true]").get_attribute("data-image") != "0"
     page.locator("#pick-opacity").fill("0")
-    assert page.evaluate("getComputedStyle(document.getElementById('pane-over')).opacity") == "0"
+    assert page.evaluate("getComputedStyle(document.querySelector('.over')).opacity") == "0"
     assert any(HOSTILE_IMAGE in text for text in predicted)
     assert [note for note in page.noted if not note.startswith("data:image/")] == []
+
+
+def test_the_answer_stands_on_the_first_screen(opened):
+    page = opened(1440)
+    tops = page.locator(".headlines li").evaluate_all(
+        "(all) => all.map((one) => one.getBoundingClientRect())"
+    )
+    assert tops[0]["top"] < 200
+    assert page.locator(".lead figure img").bounding_box()["y"] < 400
+    assert page.locator(".caution").bounding_box()["y"] < 850
+
+
+def test_faces_are_one_stop_of_the_keyboard(opened):
+    page = opened(1440)
+    selected = page.locator("#strip [aria-selected=true]")
+    assert page.locator("#strip [tabindex='0']").count() == selected.count() == 1
+    selected.focus()
+    last = selected.get_attribute("data-image")
+    page.keyboard.press("Home")
+    first = page.evaluate("document.activeElement.dataset.image")
+    page.keyboard.press("ArrowRight")
+    second = page.evaluate("document.activeElement.dataset.image")
+    page.keyboard.press("End")
+    assert page.evaluate("document.activeElement.dataset.image") == last
+    assert len({first, second, last}) == 3
+
+
+def test_a_moved_page_still_gives_its_files(browser, report, tmp_path):
+    alone = tmp_path / "sent.html"
+    alone.write_text(report, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1440, "height": 850})
+    page.goto(alone.as_uri())
+    figure = page.locator("figure[data-name=performance]")
+    saved = {}
+    for name in ("SVG, 183 mm", "PNG, 89 mm"):
+        with page.expect_download() as begun:
+            figure.get_by_role("button", name=name).click()
+        saved[begun.value.suggested_filename] = Path(begun.value.path()).read_bytes()
+    assert saved["performance_183mm.svg"].rstrip().endswith(b"</svg>")
+    assert int.from_bytes(saved["performance_89mm.png"][16:20], "big") == round(89 / 25.4 * 600)
+    fold = page.locator("details", has_text="Out-of-sample performance").first
+    fold.locator("summary").click()
+    with page.expect_download() as begun:
+        fold.get_by_role("button", name="Download CSV").click()
+    lines = Path(begun.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0].startswith("Trait,Group,Images")
+    assert len(lines) == 5
+    page.close()
+
+
+def test_dark_scheme_keeps_the_text_legible(browser, results_folder, report):
+    page = browser.new_page(color_scheme="dark")
+    page.goto((Path(results_folder) / "report.html").as_uri())
+    colours = page.evaluate(
+        "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    )
+    light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in colours)
+    assert light > 600
+    assert dark < 100
+    page.close()
 
 
 def test_hovering_over_a_dot_shows_its_face(opened):

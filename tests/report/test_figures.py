@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.text import Text
 from PIL import Image
+from results_folder import make_results
 
 from traitlens.problems import TraitlensError
 from traitlens.report.charts import plot_performance
@@ -111,6 +112,33 @@ def test_text_is_legible_inside_and_apart(figures):
                 overlap_x = min(box.x1, second.x1) - max(box.x0, second.x0)
                 overlap_y = min(box.y1, second.y1) - max(box.y0, second.y0)
                 assert overlap_x < 1.5 or overlap_y < 1.5, (name, text, other)
+
+
+LONG_TRAITS = tuple(
+    f"{name:a<20}" for name in ("warm", "kind", "bold", "calm", "wise", "rude", "neat", "odd")
+)
+LONG_GROUPS = ("autistic adults", "non-autistic a.", "first-degree r.", "clinicians")
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Results of eight traits of twenty letters and four groups."""
+    folder = make_results(
+        tmp_path_factory.mktemp("crowded"), groups=LONG_GROUPS, traits=LONG_TRAITS, n_images=4
+    )
+    return read_results(folder)
+
+
+@pytest.mark.parametrize("width", [NARROW, pytest.param(WIDE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"faces", "extremes", "planted"}))
+def test_no_label_is_cut(crowded, name, width):
+    figure = draw_figure(crowded, name, width=width)
+    frame = figure.bbox
+    for text in drawn_texts(figure):
+        assert "…" not in text.get_text(), text.get_text()
+        box = text.get_window_extent()
+        assert box.x0 >= frame.x0 - 2, text.get_text()
+        assert box.x1 <= frame.x1 + 2, text.get_text()
 
 
 def test_map_scales_are_symmetric_with_their_unit(figures, results):

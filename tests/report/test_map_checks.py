@@ -65,5 +65,5 @@ def test_the_figure_has_a_dot_for_each_number(checks):
     dots = [line for line in right.lines if len(line.get_xdata()) == 1]
     assert len(dots) == 4 * 3
     assert [text.get_text() for text in left.get_yticklabels()] == [
-        "warm, a", "warm, b", "strong, a", "strong, b",
+        "warm\na", "warm\nb", "strong\na", "strong\nb",
     ]  # fmt: skip

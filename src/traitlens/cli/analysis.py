@@ -19,6 +19,9 @@ from traitlens.cli.options import (
 )
 from traitlens.cli.terminal import Terminal, answer, messages
 
+MARKS = {"found": "●", "not found": "○", "exploratory": "? exploratory:", "about": "●"}
+"""Signs before the sentences with which a run ends: whether a difference was found."""
+
 
 def check(study: StudyFolder) -> None:
     """Check a study's tables and images, and list every fault.
@@ -74,13 +77,30 @@ def run(
 
         load_ahead()
     from traitlens.api import run as run_study
+    from traitlens.report.headlines import CAUTION, summarise_study
+    from traitlens.report.results import read_results
 
     machine = _machine(device, precision, weights, workers, scheduler)
     done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
     _print_notices(done.study)
     report = done.results / "report.html"
-    facts = {"results": done.results, "report": report, "performance": done.performance}
-    answer(facts, *_performance(done.performance), f"Report: {report}")
+    results = read_results(done.results)
+    headlines = summarise_study(results)
+    facts = {
+        "results": done.results,
+        "report": report,
+        "performance": done.performance,
+        "headlines": [headline.text for headline in headlines],
+    }
+    said = [f"{MARKS[headline.kind]} {headline.text}" for headline in headlines]
+    answer(
+        facts,
+        *_performance(done.performance, results),
+        *said,
+        CAUTION,
+        f"Report: {report}",
+        f"Next: open the report, or look at faces one by one with: traitlens explore {done.results}",
+    )
 
 
 def sanity(
@@ -154,19 +174,18 @@ def _machine(
     return Machine(device, precision, weights, workers, scheduler)
 
 
-def _performance(performance: Any) -> tuple[str, Table]:
-    """Format the performance table for the terminal."""
-    table = Table("group", "trait", "images", "r", "95 % interval", "R²", "RMSE", "ceiling of r", box=None)
-    for row in performance.itertuples():
+def _performance(performance: Any, results: Any) -> tuple[str, Table]:
+    """Format the performance table for the terminal, in the order of the study."""
+    table = Table("trait", "group", "r", "95 % interval", "ceiling", box=None)
+    rows = {(row.trait, row.group): row for row in performance.itertuples()}
+    order = [(trait, group) for trait in results.traits for group in results.groups]
+    for row in (rows[key] for key in order if key in rows):
         ceiling = getattr(row, "ceiling_r", float("nan"))
         table.add_row(
-            escape(str(row.group)),
             escape(str(row.trait)),
-            str(row.n_images),
+            escape(str(row.group)),
             f"{row.r:.2f}",
             f"{row.ci_low:.2f} to {row.ci_high:.2f}",
-            f"{row.r2:.2f}",
-            f"{row.rmse:.2f}",
             f"{ceiling:.2f}" if ceiling == ceiling else "-",
         )
     return "Out-of-fold performance of each group and trait (identities that the readout did not see):", table

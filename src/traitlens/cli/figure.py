@@ -45,6 +45,9 @@ def figure(
             autocompletion=_formats,
         ),
     ] = None,
+    dpi: Annotated[
+        float, typer.Option(min=72, max=2400, help="Dots per inch of png and tif; for line art 600 to 1200.")
+    ] = 300,
     out: Annotated[Path | None, typer.Option(help="File name without ending; ./NAME by default.")] = None,
 ) -> None:
     """Draw a figure of the report with other traits, groups, width, opacity or scale.
@@ -61,5 +64,5 @@ def figure(
     options: dict[str, Any] = {"opacity": opacity, "limit": scale, "smoothing": smoothing, "images": image}
     given = {option: value for option, value in options.items() if value not in (None, [])}
     drawn = draw_figure(results, name, groups=group, traits=trait, width=width, **given)
-    files = save_figure(drawn, out or Path(name), format or ("svg", "png"))
+    files = save_figure(drawn, out or Path(name), format or ("svg", "png"), dpi)
     answer({"files": files}, *(f"Figure: {file}" for file in files))

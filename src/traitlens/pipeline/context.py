@@ -25,6 +25,7 @@ from traitlens.records import Records, digest_output
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
+from traitlens.study.simulation import read_planted
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
 """Endings of the files of a study that provenance names."""
@@ -214,6 +215,7 @@ def _description(context: Context) -> Any:
         "settings": study.settings.model_dump(mode="json"),
         "notices": [*map(str, study.notices), *_name_groups_left_out(study)],
         "scale": list(study.scale),
+        "planted": read_planted(study.folder),
     }
 
 

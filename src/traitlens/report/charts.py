@@ -280,6 +280,7 @@ def plot_scatter(
     *,
     groups: Sequence[str] | None = None,
     traits: Sequence[str] | None = None,
+    scale: Sequence[float] | None = None,
     width: float = WIDE,
 ) -> Figure:
     """Draw observed against predicted ratings, one panel for each group and trait.
@@ -290,14 +291,16 @@ def plot_scatter(
         `predictions.csv`: image, group, trait, observed, predicted.
     groups, traits : sequence of str, optional
         Which, in which order; all as they come by default.
+    scale : (float, float), optional
+        Lowest and highest possible rating, the limits of all axes; those of the data by default.
     width : float, default 183
         Width in millimetres.
 
     Returns
     -------
     Figure
-        Panels of one trait share their axes; the dashed line is where both are equal. The label of each
-        panel's axes is the JSON list of group and trait, which lets a page find the panels again.
+        All panels have the same axes, and r in a corner; the dashed line is where both are equal. The label
+        of each panel's axes is the JSON list of group and trait, which lets a page find the panels again.
 
     Examples
     --------
@@ -312,6 +315,11 @@ def plot_scatter(
     per_row = min(per_row, len(cells), 6 if width > 120 else 2)
     n_rows = math.ceil(len(cells) / per_row)
     side = min(width / per_row, 70)
+    both = predictions[[OBSERVED, PREDICTED]].to_numpy(float)
+    ends = both[np.isfinite(both)] if scale is None else np.array([*scale, *both[np.isfinite(both)]])
+    low, high = float(ends.min(initial=np.inf)), float(ends.max(initial=-np.inf))
+    margin = 0.04 * (high - low or 1)
+    limits = (low - margin, high + margin)
     figure = Figure(figsize=(inches(width), inches((side + 7) * n_rows + 8)), layout="constrained")
     grid = figure.subplots(n_rows, per_row, squeeze=False)
     for place, axes in enumerate(grid.ravel()):
@@ -319,12 +327,7 @@ def plot_scatter(
             axes.remove()
             continue
         group, trait = cells[place]
-        of_trait = predictions[predictions[TRAIT] == trait]
-        part = of_trait[of_trait[GROUP] == group]
-        both = of_trait[[OBSERVED, PREDICTED]].to_numpy(float)
-        low, high = float(np.nanmin(both)), float(np.nanmax(both))
-        margin = 0.06 * (high - low or 1)
-        limits = (low - margin, high + margin)
+        part = predictions[(predictions[TRAIT] == trait) & (predictions[GROUP] == group)]
         axes.plot(limits, limits, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)), zorder=0)
         axes.plot(
             part[PREDICTED],
@@ -338,8 +341,18 @@ def plot_scatter(
         )
         axes.set(xlim=limits, ylim=limits, aspect="equal", label=json.dumps([group, trait]))
         axes.locator_params(nbins=4)
-        letters = 22 if side > 35 else 15
+        axes.tick_params(labelleft=place % per_row == 0, labelbottom=place + per_row >= len(cells))
+        axes.text(0.04, 0.96, f"r = {bounded(_correlate(part))}", transform=axes.transAxes, va="top")
+        letters = int(side / 1.35)
         axes.set_title(f"{shorten(trait, letters)}\n{shorten(group, letters)}", color=INK)
     figure.supxlabel("Predicted rating", fontsize=7.5)
     figure.supylabel("Observed rating", fontsize=7.5)
     return figure
+
+
+def _correlate(table: pd.DataFrame) -> float:
+    """Correlate predicted with observed ratings."""
+    both = table[[OBSERVED, PREDICTED]].dropna()
+    if len(both) < 3 or (both.nunique() < 2).any():
+        return math.nan
+    return float(both.corr().iloc[0, 1])

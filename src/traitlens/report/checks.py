@@ -67,7 +67,7 @@ def check_folds(predictions: pd.DataFrame) -> str:
     )
 
 
-def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) -> list[Balance] | None:
+def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[str]) -> list[Balance] | None:
     """Compare what the pixels carry with what was predicted.
 
     Parameters
@@ -80,7 +80,7 @@ def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) 
     Returns
     -------
     list of Balance or None
-        One for each trait and group that has maps; None where the ledger is missing.
+        One for each trait and group that has maps; None where the conservation is missing.
     """
     if maps is None or not {"prediction", "reference", "pixel_sum"} <= set(maps.data_vars):
         return None
@@ -111,13 +111,13 @@ def check_ledger(maps: xr.Dataset | None, traits: list[str], groups: list[str]) 
     return balances
 
 
-def tabulate_ledger(ledger: list[Balance]) -> Table:
+def tabulate_conservation(conservation: list[Balance]) -> Table:
     """Print how the maps add up.
 
     Parameters
     ----------
-    ledger : list of Balance
-        As :func:`check_ledger` gives it.
+    conservation : list of Balance
+        As :func:`check_conservation` gives it.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def tabulate_ledger(ledger: list[Balance]) -> Table:
     columns = ["Trait", "Group", "Maps", "r of pixel sums with predictions", "Pixels’ share", "Typical leak"]
     rows = [
         [row.trait, row.group, count(row.n), bounded(row.r, 3), decimal(row.slope, 3), decimal(row.leak, 3)]
-        for row in ledger
+        for row in conservation
     ]
     caption = (
         "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: slope of the "

@@ -80,7 +80,9 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
 
 def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
     """Return whether another figure of the report shows the same."""
-    shown_by = {"extremes": "faces", "average_maps": "overview", "reliability": "performance"}
+    if family == "reliability":  # ceilings stand in the figure of performance
+        return results.performance is not None and "ceiling_r" in results.performance
+    shown_by = {"extremes": "faces", "average_maps": "overview"}
     return shown_by.get(family) in drawn or (family == "overview" and len(results.traits) < 2)
 
 
@@ -141,5 +143,5 @@ def _remove_stale(folder: Path, names: set[str]) -> None:
     pattern = re.compile(rf"({'|'.join(FIGURES)})(_\d\d[a-z0-9_-]*)?")
     for path in folder.glob("*.*"):
         base = path.stem.removesuffix("_89mm")
-        if path.suffix in (".svg", ".png") and base not in names and pattern.fullmatch(base):
+        if path.suffix in (".svg", ".png", ".txt") and base not in names and pattern.fullmatch(base):
             path.unlink()

@@ -14,10 +14,16 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
+from traitlens.report.headlines import compare_with_planted
 from traitlens.report.map_checks import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
-from traitlens.report.region_charts import plot_region_differences, plot_region_shares, plot_utilisation
+from traitlens.report.region_charts import (
+    plot_planted,
+    plot_region_differences,
+    plot_region_shares,
+    plot_utilisation,
+)
 from traitlens.report.results import Results, read_results
 from traitlens.report.style import WIDE
 
@@ -182,12 +188,10 @@ def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[st
     return list(wanted) if wanted else known
 
 
-def _need(part: _Part | None, name: str) -> _Part:
+def _need(part: _Part | None, name: str, remedy: str = "run the study, or choose another figure") -> _Part:
     """Give a part of the results, or say which file is missing."""
     if part is None:
-        raise TraitlensError(
-            Problem(f"the results hold no {name}", "run the study, or choose another figure")
-        )
+        raise TraitlensError(Problem(f"the results hold no {name}", remedy))
     return part
 
 
@@ -211,7 +215,8 @@ def _performance(results: Results, order: Order, _options: dict[str, Any]) -> Fi
 
 @_figure("observed against predicted ratings")
 def _scatter(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    return plot_scatter(_need(results.predictions, a.PREDICTIONS.path), **order.as_options())
+    table = _need(results.predictions, a.PREDICTIONS.path)
+    return plot_scatter(table, scale=results.study.get("scale"), **order.as_options())
 
 
 @_figure("all average maps at once: a column for each trait, a row for each group", LOOKS)
@@ -306,11 +311,16 @@ def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> 
 
 @_figure("how the groups differ in the use of each region, beyond range and noise")
 def _region_differences(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
-    table = _need(results.comparisons.get("use"), a.USE_TESTS.path)
-    pair = results.compared
+    table, pair = _need(results.comparisons.get("use"), a.USE_TESTS.path), results.compared
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
     return plot_region_differences(table, **{**order.as_options(), "groups": pair})
+
+
+@_figure("what was planted in a simulated study, beside what was found")
+def _planted(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(compare_with_planted(results), "truth of a simulated study")
+    return plot_planted(table, groups=results.compared, width=order.width)
 
 
 @_figure("where the groups' maps differ, with an outline round what is significant", LOOKS[:1] + LOOKS[2:])
@@ -323,7 +333,8 @@ def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) 
 @_figure("how alike maps are to maps that know nothing, and how far predictions follow them")
 def _map_checks(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     needed = {
-        name: _need(results.checks.get(name), f"checks/{name}.csv") for name in ("null_maps", "flipping")
+        name: _need(results.checks.get(name), f"checks/{name}.csv", "run `traitlens sanity` on the study")
+        for name in ("null_maps", "flipping")
     }
     return plot_map_checks(needed, **order.as_options())
 

@@ -13,6 +13,14 @@ from traitlens.report.sentences import TESTS, answer_sentence
 CONFUSED = 0.1
 """Share of planted differences from which a region counts as mistaken for another one."""
 
+NOT_TESTED = {
+    "performance": "This was not tested. regions = true below [comparison] in study.toml adds the test, "
+    "which takes up to three times as long as the maps.",
+    "pixels": "This was not tested. regions = true below [comparison] in study.toml, with pixels above 0, "
+    "adds the test, which takes several times as long as the maps.",
+}
+"""What is said where a question was not asked, and how it is."""
+
 MOST_PARTS = 2
 """Regions that are named for each trait."""
 MOST_SENTENCES = 12
@@ -39,10 +47,13 @@ class Finding:
     ----------
     question, answer : str
         Sentences.
+    key : str
+        Name of the question: "prediction", "shares" or one of `QUESTIONS`.
     """
 
     question: str
     answer: str
+    key: str = ""
 
 
 def list_findings(results: Results) -> list[Finding]:
@@ -61,10 +72,11 @@ def list_findings(results: Results) -> list[Finding]:
     findings = []
     if results.performance is not None:
         answer = " ".join(_performance_of(group, results) for group in results.groups)
-        findings.append(Finding("How well are the ratings predicted from the pictures?", answer.strip()))
+        question = "How well are the ratings predicted from the pictures?"
+        findings.append(Finding(question, answer.strip(), "prediction"))
     if "shares" in results.use:
         question = "Which parts of the face do the ratings rest on?"
-        findings.append(Finding(question, _parts_of_face(results)))
+        findings.append(Finding(question, _parts_of_face(results), "shares"))
     return [finding for finding in findings if finding.answer] + _differences(results)
 
 
@@ -206,12 +218,12 @@ def _differences(results: Results) -> list[Finding]:
         about = f"{first} and {second}: " if len(pairs) > 1 else ""
         for name, question in QUESTIONS.items():
             asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
-            answer = "This was not tested (see [comparison] in study.toml)."
+            answer = NOT_TESTED.get(name, "This was not tested.")
             if name == "use" and name not in given and _nothing_predicted(results):
                 answer = "This was not asked: no trait was predicted better than chance."
             if name in given:
                 answer = answer_sentence(given[name], _rows_of_pair(results, name, first, second), ALPHA)
-            findings.append(Finding(asked, answer))
+            findings.append(Finding(asked, answer, name))
     return findings
 
 
@@ -239,11 +251,11 @@ def explain_findings(results: Results) -> str:
     if "answers" not in results.comparisons:
         return ""
     return (
-        f"Of two numbers, the first belongs to the group that comes first among {several(results.groups)}. "
-        "Tests take raters as the sample: they generalise to other raters of these faces. p values are "
-        "corrected for the number of tests of each question; yes is said where a difference remains "
-        "significant with the number of questions corrected for, too. All other tests of this report are "
-        "exploratory."
+        "Points per SD: how many rating points a group’s ratings move when what a region says about the "
+        "trait, to raters of all groups, rises by one standard deviation. Tests take raters as a random "
+        "factor. p values are corrected for all tests of a question; below, yes is said where a difference "
+        "remains significant with the number of questions corrected for, too. All other tests of this "
+        "report are exploratory."
     )
 
 

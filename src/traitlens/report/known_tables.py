@@ -1,14 +1,15 @@
 """Tables of tests and checks as the report prints them: which part they belong to, and what they say."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from traitlens.columns import GROUP, REGION, TRAIT
-from traitlens.comparison.answers import EXPLORATORY
+from traitlens.comparison.answers import ALPHA, EXPLORATORY
+from traitlens.comparison.by_use import QUESTIONS as USE_QUESTIONS
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate
@@ -47,10 +48,10 @@ _BOUNDED = {
     "r", "r_1", "r_2", "r_own", "r_original", "ratings_r", "ratings_r_corrected", "reliability_1",
     "reliability_2", "explained", "congruence", "loading", "similarity", "null_low", "null_high",
     "edge_correlation", "null_edge_correlation", "correlation", "agreement", "share", "association",
-    "by_chance",
+    "by_chance", "share_of_ceiling",
 }  # fmt: skip
 _TWO_DECIMALS = {
-    "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size", "share_of_ceiling",
+    "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size",
 }  # fmt: skip
 _ENDS = {INTERVAL: ("ci_low", "ci_high"), CROSSED: ("crossed_low", "crossed_high")}
 _COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
@@ -78,57 +79,59 @@ class Known:
 
 _TEST = ("estimate", INTERVAL, "p", "p_corrected")
 _REFITTED = "Readouts were fitted and explained again under each permutation of raters."
-EXPLORATORY_TEXT = "Exploratory: not in the family of the tests that “In short” answers. "
+EXPLORATORY_TEXT = " Exploratory: not in the family of tests that the summary counts."
 
 COMPARISONS = {
     "missing": Known(
         "ratings",
-        "Missing ratings: the share of images that raters left out, and by how much the images that they "
+        "Missing ratings. The share of images that raters left out, and by how much the images that they "
         "rated are rated higher than all images. Where groups differ in this, other differences may come "
         "from it.",
         (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
     ),
     "means": Known(
         "ratings",
-        "Mean ratings of the groups’ raters; p by permutation of raters, corrected over traits: for other "
-        "raters of these images. The interval and p over raters and images are for other "
-        "images of this kind, too.",
+        "Mean ratings of the groups’ raters. p by permutation test of raters, corrected over traits: for "
+        "other raters of these images. The interval and p over raters and images are for other images of "
+        "this kind, too.",
         (PAIR, TRAIT),
         ("mean_1", "mean_2", *_TEST, "detectable", "equivalence_p", "cohens_d", CROSSED, "crossed_p"),
     ),
     "reliability": Known(
         "ratings",
-        "Reliability of the groups’ mean ratings of equally many raters; p by permutation of raters, "
+        "Reliability of the groups’ mean ratings of equally many raters. p by permutation test of raters, "
         "corrected over traits. Found with 80% power: the ratio of the noise shares of means.",
         (PAIR, TRAIT), ("raters_compared", "reliability_1", "reliability_2", *_TEST, "detectable"),
     ),
     "agreement": Known(
         "ratings",
-        "How far pairs of raters agree (agreement, mean correlation) and how far raters tell "
-        "faces apart (spread, rating points); p by permutation of raters, corrected over traits.",
+        "Agreement and spread of single raters. How far pairs of raters agree (agreement, mean correlation) "
+        "and how far raters tell faces apart (spread, rating points); p by permutation test of raters, "
+        "corrected over traits.",
         (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
     ),
     "trait_space": Known(
         "ratings",
-        "Correlations between traits in the two groups; differences of Fisher’s z beyond "
+        "Correlations between traits in the groups. Differences of Fisher’s z beyond "
         "what the numbers of raters make, p by permutation of raters.",
         (PAIR, "trait_1", "trait_2"), ("r_1", "r_2", "expected", *_TEST),
     ),
     "performance": Known(
         "prediction",
-        "How well the groups’ ratings are predicted; differences of Fisher’s z beyond what the numbers of "
-        "raters make. " + _REFITTED,
+        "How well the groups’ ratings are predicted. Differences of Fisher’s z beyond what the numbers of "
+        "raters make. " + _REFITTED + " The test needs one penalty for both groups, so that its r may differ "
+        "a little from those of the table above.",
         (PAIR, TRAIT), ("r_1", "r_2", "expected", *_TEST, "detectable"),
     ),
     "performance_matched": Known(
         "prediction",
-        "The same with raters of the better group drawn until both groups are equally reliable, with the "
-        "range of 95% of the draws; no test.",
+        "The same at equal reliability. Raters of the better group were drawn until both groups are equally "
+        "reliable, with the range of 95% of the draws; no test.",
         (PAIR, TRAIT), ("r_1", "r_2", "n_1", "n_2", "estimate", "draws_low", "draws_high"),
     ),
     "transfer_groups": Known(
         "comparison",
-        "Transfer between groups: how well the readout of one group predicts the ratings of the other, "
+        "Transfer between groups. How well the readout of one group predicts the ratings of the other, "
         "beside its own. The correlation of the two mean ratings bounds it; corrected for attenuation and "
         "near 1, what is lost is reliability and not content.",
         (TRAIT, "fitted_on", "predicting"),
@@ -136,32 +139,32 @@ COMPARISONS = {
     ),
     "use": Known(
         "comparison",
-        "Use of each region beyond range and noise, first group − second: rating points per standard "
-        "deviation of the cue, both groups at their mean range. Interval and p over raters and faces, by a "
+        "Use of each region beyond range and noise. In rating points per standard deviation of the cue, both "
+        "groups at their mean range. Interval and p over raters and faces, by a "
         "bootstrap of both; corrected over regions and traits. Last: p with cues learnt anew in each draw.",
         (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "p_anew", "hedges_g"),
     ),
     "range": Known(
         "comparison",
-        "Range of the scale: standard deviation of the ratings that both groups’ shared use of the face "
+        "Range of the scale. Standard deviation of the ratings that both groups’ shared use of the face "
         "predicts, rating points; over raters and faces, corrected over traits.",
         (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
     ),
     "noise": Known(
         "comparison",
-        "Noise: standard deviation of single ratings about the rater’s own use of the face and what the "
-        "group shares beyond it, rating points; over raters and faces, corrected over traits.",
+        "Noise of single ratings. Standard deviation of single ratings about the rater’s own use of the face "
+        "and what the group shares beyond it, rating points; over raters and faces, corrected over traits.",
         (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
     ),
     "pixels": Known(
         "comparison",
-        "Significant areas of the maps on the template, for these faces and other raters. The test tells "
+        "Significant areas of the maps on the template. For these faces and other raters. The test tells "
         "that the maps differ; it locates neither border nor peak.",
         (PAIR, TRAIT), ("n_pixels", "estimate", "statistic", "p_family", "effect_size", "n"),
     ),
     "variables": Known(
         "comparison",
-        "What goes with other variables of the raters, for mean ratings and for relevance by region: change "
+        "What goes with other variables of the raters. For mean ratings and for relevance by region: change "
         "with one unit of the variable; p by permutation, corrected over the rows of each of the two.",
         ("variable", TRAIT, REGION),
         ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
@@ -171,9 +174,9 @@ COMPARISONS = {
 
 COMPONENTS = Known(
     "ratings",
-    "Components of the traits in each group, turned to those of the first group in the alphabet; one for "
-    "every three traits. Tucker’s congruence above .95 says that a component is the same only where it is "
-    "rare with the traits of one group permuted (p).",
+    "Components of the traits in each group. Rotated (Procrustes) to those of the first group in the "
+    "alphabet; one for every three traits. Tucker’s congruence above .95 says that a component is the same "
+    "only where it is rare with the traits of one group permuted (p).",
     (TRAIT, GROUP, "component"),
     ("loading", "explained", "congruence", "congruence_p"),
 )
@@ -216,36 +219,62 @@ NOT_PRINTED = ("answers", "rater_regions", "transfer_traits", "conservation")
 """Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
 
 
-def print_tables(results: Results, section: str) -> list[Table]:
-    """Print the tables of tests and checks that belong to a part of the report.
+def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
+    """Print tables of tests and checks by name.
 
     Parameters
     ----------
     results : Results
         The results.
-    section : str
-        Key of the part.
+    names : sequence of str
+        Which tables; those that the results lack are left out.
 
     Returns
     -------
     list of Table
-        The tables; those of unknown names as they are, in the parts "comparison" and "checks".
+        The tables, in this order.
     """
     printed = []
-    if section == COMPONENTS.section and results.components is not None:
-        printed.append(print_table(results.components, COMPONENTS, results))
-    for tables, known, rest in (
-        (results.comparisons, COMPARISONS, "comparison"),
-        (results.checks, CHECKS, "checks"),
-    ):
-        for name, how in known.items():
-            if how.section == section and name in tables:
-                begin = EXPLORATORY_TEXT if tables is results.comparisons and name in EXPLORATORY else ""
-                printed.append(print_table(tables[name], replace(how, caption=begin + how.caption), results))
-        if section == rest:
-            others = [name for name in tables if name not in known and name not in NOT_PRINTED]
-            printed += [tabulate(name, tables[name]) for name in others]
+    for name in names:
+        if name == "components" and results.components is not None:
+            made = print_table(results.components, COMPONENTS, results)
+            printed.append(replace(made, file="ratings/trait_components.csv"))
+        elif name in CHECKS and name in results.checks:
+            made = print_table(results.checks[name], CHECKS[name], results)
+            printed.append(replace(made, file=f"checks/{name}.csv"))
+        elif name in COMPARISONS and name in results.comparisons:
+            begin, how = EXPLORATORY_TEXT * (name in EXPLORATORY), COMPARISONS[name]
+            table = results.comparisons[name]
+            if name == "pixels":
+                table = table[table["p_family"] <= ALPHA]
+            if len(table):
+                made = print_table(table, replace(how, caption=how.caption + begin), results)
+                file = "cues/tests.csv" if name in USE_QUESTIONS else f"comparisons/{name}.csv"
+                printed.append(replace(made, file=file))
     return printed
+
+
+def print_unknown_tables(results: Results, part: str) -> list[Table]:
+    """Print the tables of a part that the report does not know, as they are.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    part : {"comparison", "checks"}
+        The part.
+
+    Returns
+    -------
+    list of Table
+        The tables.
+    """
+    tables, known = {
+        "comparison": (results.comparisons, COMPARISONS),
+        "checks": (results.checks, CHECKS),
+    }[part]
+    others = [name for name in tables if name not in known and name not in NOT_PRINTED]
+    return [tabulate(name, tables[name]) for name in others]
 
 
 def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
@@ -279,9 +308,19 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     caption += _say_permutations(table)
     if len(table) > MOST_ROWS:
         caption += f" (The first {MOST_ROWS} of {count(len(table))} rows.)"
-    if "Groups" not in [HEADINGS[name] for name in names] and "group_1" in table and len(table):
-        caption += f" First: {table['group_1'].iloc[0]}; second: {table['group_2'].iloc[0]}."
-    return leave_out_empty(caption, [HEADINGS[name] for name in (*names, *values)], rows, len(names))
+    headings = [HEADINGS[name] for name in (*names, *values)]
+    if PAIR not in names and "group_1" in table and len(table):
+        headings = [_name_groups(heading, table.iloc[0]) for heading in headings]
+    return leave_out_empty(caption, headings, rows, len(names))
+
+
+def _name_groups(heading: str, row: Any) -> str:
+    """Write the groups' names into a heading that speaks of the first and the second one."""
+    for place, column in (("first", "group_1"), ("second", "group_2")):
+        if heading.lower() == place:
+            return str(row[column])
+        heading = heading.replace(f", {place}", f", {row[column]}")
+    return f"{heading} ({row['group_1']} − {row['group_2']})" if heading == "Difference" else heading
 
 
 def _say_permutations(table: pd.DataFrame) -> str:

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from traitlens.columns import GROUP, TRAIT
 from traitlens.report.charts import in_order, name_rows
 from traitlens.report.numbers import bounded
-from traitlens.report.style import FAINT, GROUP_COLOURS, GROUP_MARKERS, WIDE, inches, styled
+from traitlens.report.style import FAINT, GROUP_COLOURS, GROUP_MARKERS, WIDE, inches, shorten, styled
 
 Checks = Mapping[str, pd.DataFrame]
 
@@ -28,8 +28,8 @@ def summarise(checks: Checks) -> list[str]:
     Parameters
     ----------
     checks : mapping of str to DataFrame
-        The tables of `checks/`: ledger, null_maps, flipping, methods and, where known, association. What is
-        missing is passed over.
+        The tables of `checks/`: conservation, null_maps, flipping, methods and, where known, association.
+        What is missing is passed over.
 
     Returns
     -------
@@ -74,8 +74,8 @@ or from the middle outwards for 1 of 1 groups and traits.']
             for name in ("absorbed_in_readout", "absorbed_in_backbone", "unaccounted")
         )
         found.append(
-            f"Ledger: of what was to be explained, {readout} leak into the readout’s and {backbone} into the "
-            f"network’s biases and stabilisers; {lost} are unaccounted for."
+            f"Conservation: of what was to be explained, {readout} leak into the readout’s and {backbone} "
+            f"into the network’s biases and stabilisers; {lost} are unaccounted for."
         )
     if "methods" in checks:
         table = checks["methods"]
@@ -116,10 +116,13 @@ def plot_map_checks(
     null_maps, flipping = checks["null_maps"], checks["flipping"]
     groups, traits = in_order(null_maps, GROUP, groups), in_order(null_maps, TRAIT, traits)
     pairs = [(trait, group) for trait in traits for group in groups]
-    figure = Figure(figsize=(inches(width), inches(24 + 5.2 * len(pairs))), layout="constrained")
+    height = 24 + (7.5 if len(groups) > 1 else 5.2) * len(pairs)
+    figure = Figure(figsize=(inches(width), inches(height)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    names = [f"{trait}, {group}" if len(groups) > 1 else trait for trait, group in pairs]
-    name_rows(left, names, 30 if width > 120 else 20)
+    name_rows(left, [trait for trait, _ in pairs], 22)
+    if len(groups) > 1:
+        names = [f"{shorten(trait, 22)}\n{shorten(group, 22)}" for trait, group in pairs]
+        left.set_yticks(range(len(pairs)), names)
     right.tick_params(axis="y", length=0)
     right.spines["left"].set_visible(False)
     _dots(left, null_maps, "null", "similarity", in_order(null_maps, "null", KINDS), pairs)

@@ -168,7 +168,10 @@ def plot_overview(
     maps = {trait: _maps_of(averages, kind, trait, groups, difference, smoothing) for trait in traits}
     every = [one for of_trait in maps.values() for one in of_trait.values()]
     end = limit or symmetric_limit(*every, percentile=percentile)
-    per_line = -(-len(traits) // -(-len(traits) // (8 if width > 120 else 4)))
+    # Pictures are as wide as the longest name, so that none is cut.
+    longest = max(9, min(max(map(len, traits)), 24))
+    most = min(8 if width > 120 else 4, int(width / (1.45 * longest + 2)))
+    per_line = -(-len(traits) // -(-len(traits) // most))
     titles = [f"{group} (n = {raters[group]} raters)" if raters else group for group in groups]
     rows = []
     for start in range(0, len(traits), per_line):

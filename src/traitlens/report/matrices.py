@@ -16,8 +16,8 @@ from traitlens.report.numbers import bounded
 from traitlens.report.style import INK, MAP_COLOURS, WIDE, inches, shorten, styled
 
 # Millimetres: the smallest cell that holds a number, the largest cell, room for names.
-_READABLE, _LARGEST, _NAMES = 6.5, 11.0, 21.0
-_LETTERS = 14
+_READABLE, _LARGEST, _NAMES = 6.2, 11.0, 28.0
+_LETTERS = 22
 
 
 @styled

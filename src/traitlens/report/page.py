@@ -2,26 +2,23 @@
 
 import base64
 import hashlib
-import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from traitlens.report.drawings import draw_figures
-from traitlens.report.findings import explain_findings, list_findings
+from traitlens.report.findings import explain_findings
+from traitlens.report.headlines import CAUTION, NO_PLAN, count_results, say_planted, summarise_study
 from traitlens.report.picker import make_picker
 from traitlens.report.picture_rows import UNIT
 from traitlens.report.results import Results, read_results
-from traitlens.report.sections import make_sections
+from traitlens.report.sections import Section, Shown, make_sections
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
 from traitlens.storage import atomic_write
-
-MOST_ROWS = 10
-"""Longer tables are folded up until they are opened, or printed."""
 
 
 def write_report(results: Path, out: Path | None = None) -> Path:
@@ -32,7 +29,8 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     Parameters
     ----------
     results : Path
-        A folder that a run has written. Figures are written to its `figures` folder as SVG and PNG.
+        A folder that a run has written. Figures are written to its `figures` folder as SVG and PNG, each
+        with its caption as text.
     out : Path or None
         The page; `report.html` in the results folder by default.
 
@@ -54,33 +52,48 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     read = read_results(Path(results))
     out = read.folder / "report.html" if out is None else Path(out)
     drawings = draw_figures(read, read.folder / "figures")
-    html = _render(read, drawings, _link(read.folder / "figures", out.parent))
+    sections = make_sections(read, drawings)
+    _write_captions(sections, read.folder / "figures")
+    html = _render(read, drawings, sections)
     with atomic_write(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
 
 
-def _render(results: Results, drawings: dict[str, Any], figures: str) -> str:
+def _write_captions(sections: list[Section], folder: Path) -> None:
+    """Write each figure's caption beside it."""
+    for shown in (shown for section in sections for block in section.blocks for shown in block.figures):
+        with atomic_write(folder / f"{shown.drawing.name}.txt") as temporary:
+            temporary.write_text(f"Figure {shown.number}. {shown.caption}\n", encoding="utf-8")
+
+
+def _render(results: Results, drawings: dict[str, Any], sections: list[Section]) -> str:
     """Fill the template."""
     style, script = _asset("style.css"), _asset("page.js")
     picker = make_picker(results)
     scatter = drawings["scatter"][0].panels if "scatter" in drawings else {}
+    planless = results.plan is None and "answers" in results.comparisons
     return _environment().get_template("report.html.j2").render(
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
+        date=str(results.provenance.get("date", ""))[:10],
+        headlines=summarise_study(results),
+        tiles=count_results(results),
+        caution=f"{CAUTION} {NO_PLAN}" if planless else CAUTION,
+        cover=_choose_cover(sections),
+        cover_about=_describe_cover(results),
+        planted=say_planted(results),
         design=describe_design(results),
-        findings=list_findings(results),
         how_to_read=explain_findings(results),
         limits=describe_limits(results),
-        sections=make_sections(results, drawings),
+        sections=sections,
         methods=describe_methods(results),
+        origin=_describe_origin(results.provenance),
         provenance=_flat(results.provenance),
         settings=[(key, text) for key, text in _flat(results.study.get("settings", {})) if text != "–"],
         picker=picker,
         data={"picker": picker, "scatter": scatter} if picker else {},
         unit=UNIT,
-        figures=figures,
-        most_rows=MOST_ROWS,
         # The page's own text; nothing from the study is in it.
         style=Markup(style),
         script=Markup(script),
@@ -90,16 +103,63 @@ def _render(results: Results, drawings: dict[str, Any], figures: str) -> str:
     )  # fmt: skip
 
 
+def _choose_cover(sections: list[Section]) -> Shown | None:
+    """Choose the figure of the summary: the maps of all traits, else what comes nearest to them."""
+    shown = [shown for section in sections for block in section.blocks for shown in block.figures]
+    for begin in ("overview", "average_maps", "region_differences", "utilisation", "performance"):
+        for one in shown:
+            if one.drawing.name.startswith(begin):
+                return one
+    return None
+
+
+def _describe_cover(results: Results) -> str:
+    """Say what the figure of the summary shows."""
+    if results.averages is None:
+        return "See"
+    if len(results.groups) != 2:
+        return "Where in the picture the predictions come from: red raised, blue lowered them."
+    first, second = results.groups
+    return (
+        "Where in the picture the predictions come from. In the last row, red means more in the group "
+        f"{first}, blue more in the group {second}. Maps locate; the tests decide."
+    )
+
+
+def _describe_origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    """List what identifies a run: date, version, seed, inputs, time."""
+    inputs = provenance.get("sha256", {})
+    together = hashlib.sha256("".join(f"{key}{inputs[key]}" for key in sorted(inputs)).encode()).hexdigest()
+    seconds = sum(float(value) for value in (provenance.get("seconds") or {}).values())
+    return [
+        ("Made on", str(provenance.get("date", "not recorded"))),
+        ("Version", f"traitlens {provenance.get('traitlens', '?')}, Python {provenance.get('python', '?')}"),
+        ("Command", "traitlens run STUDY; the same inputs, settings and seed give the same numbers"),
+        ("Seed", str(provenance.get("seed", "–"))),
+        ("Inputs", f"{len(inputs)} files, digest {together[:16]}" if inputs else "not recorded"),
+        ("Time", f"{seconds / 60:.0f} minutes of computing" if seconds >= 90 else f"{seconds:.0f} seconds"),
+    ]
+
+
+def _italicise(text: str) -> Markup:
+    """Set the symbols of statistics in italics, and keep them on the line of their numbers."""
+    escaped = str(escape(text))
+    pieces = re.sub(r"(?<![\w&])([prdtgqFk]|R²)( )(=|&lt;|&gt;|≥|≤)( )", "<i>\\1</i>\u00a0\\3\u00a0", escaped)
+    return Markup(pieces)  # what was not a symbol was escaped
+
+
 @cache
 def _environment() -> Environment:
     """Set up jinja2: everything is escaped, and a missing value is an error."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("traitlens.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["apa"] = _italicise
+    return environment
 
 
 @cache
@@ -112,15 +172,6 @@ def _asset(name: str) -> str:
 def _digest(text: str) -> str:
     """Digest inline text as a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _link(target: Path, start: Path) -> str:
-    """Write the address of a folder relative to the page's."""
-    try:
-        relative = os.path.relpath(target.resolve(), start.resolve())
-    except ValueError:  # on another drive
-        return target.resolve().as_uri()
-    return quote(Path(relative).as_posix())
 
 
 def _flat(values: Any, before: str = "") -> list[tuple[str, str]]:

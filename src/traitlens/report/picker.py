@@ -11,7 +11,7 @@ from traitlens.report.results import Results
 MOST_FACES: Final = 500
 MOST_MAPS: Final = 1000
 FACE_SIDE: Final = 160
-MAP_SIDE: Final = 160
+MAP_SIDE: Final = 112
 
 
 def make_picker(results: Results) -> dict[str, Any] | None:
@@ -35,7 +35,8 @@ def make_picker(results: Results) -> dict[str, Any] | None:
     with_maps: list[str] = []
     if results.maps is not None:
         present = set(results.maps[IMAGE].values)
-        number = max(8, MOST_MAPS // (len(results.groups) * len(results.traits)))
+        of_image = (len(results.groups) + (len(results.groups) == 2)) * len(results.traits)
+        number = max(8, MOST_MAPS // of_image)
         with_maps = _sample([f for f in faces if f in present], _extremes(results), number)
     limits = _limits(results, with_maps)
     shown = set(with_maps)
@@ -46,12 +47,10 @@ def make_picker(results: Results) -> dict[str, Any] | None:
             [_cell(ratings.get((group, trait, image))) for trait in results.traits]
             for group in results.groups
         ]
-        if image in shown:
-            _add_maps(results, image, cells, limits)
-        pixels = results.pixels.sel({IMAGE: image}).values
-        images.append(
-            {"name": image, "face": data_uri(pixels, FACE_SIDE), "map": image in shown, "cells": cells}
-        )
+        differences = _add_maps(results, image, cells, limits) if image in shown else []
+        face = data_uri(results.pixels.sel({IMAGE: image}).values, FACE_SIDE)
+        entry = {"name": image, "face": face, "map": image in shown, "cells": cells}
+        images.append(entry | ({"differences": differences} if any(differences) else {}))
     n_pixels = results.pixels.sizes[Y] * results.pixels.sizes[X]
     ramp = colour(np.repeat(np.linspace(-1, 1, 256)[None], 4, axis=0), 1.0)
     return {
@@ -117,15 +116,28 @@ def _limits(results: Results, images: list[str]) -> dict[str, float]:
     return limits
 
 
-def _add_maps(results: Results, image: str, cells: list[list[Any]], limits: dict[str, float]) -> None:
-    """Append the coloured map to each of an image's cells."""
+def _add_maps(
+    results: Results, image: str, cells: list[list[Any]], limits: dict[str, float]
+) -> list[str | None]:
+    """Append the coloured map to each of an image's cells; return the difference of two groups by trait."""
     assert results.maps is not None
     known = list(results.maps[GROUP].values)
     of_image = results.maps["relevance"].sel({IMAGE: image}).load()
-    for g, group in enumerate(results.groups):
-        for t, trait in enumerate(results.traits):
+    differences: list[str | None] = []
+    for t, trait in enumerate(results.traits):
+        maps = []
+        for g, group in enumerate(results.groups):
             if cells[g][t] is None or group not in known or trait not in limits:
                 continue
             one = of_image.sel({GROUP: group, TRAIT: trait}).values
             if np.isfinite(one).all():
-                cells[g][t].append(data_uri(colour(smooth(one, SMOOTHING), limits[trait]), MAP_SIDE, 75))
+                maps.append(smooth(one, SMOOTHING))
+                cells[g][t].append(_compress(maps[-1], limits[trait]))
+        two = len(maps) == len(results.groups) == 2
+        differences.append(_compress(maps[0] - maps[1], limits[trait]) if two else None)
+    return differences
+
+
+def _compress(one: np.ndarray, limit: float) -> str:
+    """Colour a map and compress it."""
+    return data_uri(colour(one, limit), MAP_SIDE, 70)

@@ -1,6 +1,7 @@
 """Rows of pictures with one colour bar for each scale: the layout of every figure of maps."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,7 +114,8 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     tall, broad = rows[0].panels[0].pixels.shape[:2]
     panel = min((width - 2 * _EDGE - (widest - 1) * _GAP) / widest, _LARGEST)
     picture = panel * tall / broad
-    heights = [_heights(row, picture) for row in rows]
+    most = max(8, int(panel / 1.45))
+    heights = [_heights(row, picture, most) for row in rows]
     whole = sum(height for _, _, height in heights) + _EDGE
     figure = Figure(figsize=(inches(width), inches(whole)))
     # One pair of axes for all pictures: each costs as much time as several pictures.
@@ -121,7 +123,7 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     page.set_axis_off()
     block = widest * panel + (widest - 1) * _GAP
     left, top = (width - block) / 2, 0.0
-    most, lettered = max(8, int(panel / 1.45)), 0
+    lettered = 0
     for row, (above, below, height) in zip(rows, heights, strict=True):
         if row.label:
             name = shorten(row.label, int((width - left) / 1.8))
@@ -145,10 +147,10 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     return figure
 
 
-def _heights(row: Row, picture: float) -> tuple[float, float, float]:
+def _heights(row: Row, picture: float, letters: int) -> tuple[float, float, float]:
     """Return the millimetres above a row's pictures, below them, and in all."""
     label = 5.0 if row.label else 0.0
-    lines = max(panel.above.count("\n") + 1 if panel.above else 0 for panel in row.panels)
+    lines = max(_wrap(panel.above, letters).count("\n") + bool(panel.above) for panel in row.panels)
     above = label + 3.4 * lines + 1.0
     below = 4.5 if any(panel.below for panel in row.panels) else 1.0
     bar = 0.0 if row.limit is None else _BAR + _ENDS * any(row.ends)
@@ -201,5 +203,8 @@ def _power(exponent: int) -> str:
 
 
 def _wrap(text: str, letters: int) -> str:
-    """Shorten each line to a picture's width."""
-    return "\n".join(shorten(line, letters) for line in text.splitlines())
+    """Break each line at words so that it fits a picture's width; shorten what is still too long."""
+    lines = [
+        part for line in text.splitlines() for part in textwrap.wrap(line, letters, break_long_words=False)
+    ]
+    return "\n".join(shorten(line, letters) for line in lines)

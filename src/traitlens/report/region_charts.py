@@ -12,12 +12,25 @@ from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.report.charts import add_legend, draw_intervals, in_order, name_rows
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, markers_of, shorten, styled
 
+SIGNIFICANCE = [
+    Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text)
+    for fill, text in ((INK, "p (corrected) < .05"), ("white", "not significant"))
+]
+"""Signs of the legend: what is significant is filled."""
+
+
+def _by_size(table: pd.DataFrame, column: str) -> list[str]:
+    """List the regions, the one with the largest value of any trait or group first."""
+    sizes = table[column].abs().groupby(table[REGION], sort=False).max()
+    return list(sizes.sort_values(ascending=False, kind="stable").index.astype(str))
+
 
 def _panels_by_trait(
     traits: Sequence[str], rows: Sequence[str], millimetres_per_row: float, width: float
 ) -> tuple[Figure, list[Axes]]:
     """Set up one panel per trait with the regions down the left side."""
-    per_line = min(3 if width > 120 else 2, len(traits))
+    beside = 3 if width > 120 else 2 if max(map(len, traits)) <= 17 else 1  # long names take a line each
+    per_line = min(beside, len(traits))
     lines = math.ceil(len(traits) / per_line)
     height = (millimetres_per_row * len(rows) + 12) * lines + 10
     figure = Figure(figsize=(inches(width), inches(height)), layout="constrained")
@@ -29,7 +42,9 @@ def _panels_by_trait(
             continue
         name_rows(axes, rows, 20)
         axes.locator_params(axis="x", nbins=5 if width > 120 else 3)
-        axes.set_title(shorten(traits[place], 32 if width > 120 else 18), loc="left", fontweight="bold")
+        letter = f"{chr(ord('A') + place)}   " if len(traits) > 1 else ""
+        name = shorten(traits[place], 32 if width > 120 else 22)
+        axes.set_title(f"{letter}{name}", loc="left", fontweight="bold")
         axes.tick_params(axis="x", labelbottom=True)
         if place % per_line:
             axes.tick_params(axis="y", labelleft=False)
@@ -69,7 +84,7 @@ def plot_region_shares(
     1
     """
     groups, traits = in_order(shares, GROUP, groups), in_order(shares, TRAIT, traits)
-    regions, colours = in_order(shares, REGION, None), colours_of(groups)
+    regions, colours = _by_size(shares, SHARE), colours_of(groups)
     figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, areas = 0.8 / len(groups), _areas(shares)
     for trait, axes in zip(traits, panels, strict=True):
@@ -130,7 +145,7 @@ def plot_utilisation(
     1
     """
     groups, traits = in_order(utilisation, GROUP, groups), in_order(utilisation, TRAIT, traits)
-    regions, colours = in_order(utilisation, REGION, None), colours_of(groups)
+    regions, colours = _by_size(utilisation, "utilisation"), colours_of(groups)
     figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, markers = 0.6 / len(groups), markers_of(groups)
     named = utilisation.rename(columns={"utilisation": "value"})
@@ -182,7 +197,7 @@ def plot_region_differences(
     >>> len(plot_region_differences(table).axes)
     1
     """
-    traits, regions = in_order(differences, TRAIT, traits), in_order(differences, REGION, None)
+    traits, regions = in_order(differences, TRAIT, traits), _by_size(differences, "estimate")
     figure, panels = _panels_by_trait(traits, regions, 4.5, width)
     shown = differences.rename(columns={"estimate": "value", "ci_low": "low", "ci_high": "high"})
     shown = shown.reindex(columns=list(dict.fromkeys([*shown.columns, "low", "high"])))
@@ -193,13 +208,65 @@ def plot_region_differences(
         draw_intervals(axes, rows[found], INK, "o", 4)
         draw_intervals(axes, rows[~found], INK, "o", 4, markerfacecolor="white")
         axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
-    first, second = (shorten(group, 18) for group in [*groups, "first group", "second group"][:2])
-    figure.supxlabel(f"Rating points per SD of the cue ({first} − {second}), 95% interval", fontsize=7.5)
-    marks = [
-        Line2D(
-            [], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text
-        )
-        for fill, text in ((INK, "p (corrected) < .05"), ("white", "not significant"))
-    ]
-    add_legend(figure, [], marks)
+    figure.supxlabel(_directions(groups), fontsize=7.5)
+    add_legend(figure, [], SIGNIFICANCE)
+    return figure
+
+
+def _directions(groups: Sequence[str]) -> str:
+    """Write what either side of zero means, and the unit."""
+    first, second = (shorten(group, 20) for group in [*groups, "first group", "second group"][:2])
+    sides = f"used more by {second} ←   → used more by {first}"
+    return f"{sides}\nRating points per SD of the cue, 95% interval"
+
+
+@styled
+def plot_planted(table: pd.DataFrame, *, groups: Sequence[str] = (), width: float = WIDE) -> Figure:
+    """Draw what was planted in a simulated study beside what was found.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `headlines.compare_with_planted` returns it: trait, region, planted, estimate, ci_low, ci_high,
+        p_corrected.
+    groups : sequence of str, optional
+        The two groups; differences are the first one's value minus the second one's.
+    width : float, default 183
+        Width in millimetres.
+
+    Returns
+    -------
+    Figure
+        A row for each pair of region and trait: a bar, the planted difference of weights, and a dot with its
+        interval, the difference that was found.
+
+    Examples
+    --------
+    >>> row = {"trait": "warm", "region": ["eyes"], "planted": 0.5, "estimate": 0.4, "p_corrected": 0.01}
+    >>> len(plot_planted(pd.DataFrame(row).assign(ci_low=0.2, ci_high=0.6)).axes)
+    2
+    """
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, "ci_low", "ci_high"])))
+    table = table.rename(columns={"estimate": "value", "ci_low": "low", "ci_high": "high"})
+    table = table.sort_values("planted", key=lambda sizes: -sizes.abs(), kind="stable")
+    table = table.assign(y=range(len(table)))
+    figure = Figure(figsize=(inches(width), inches(3.6 * len(table) + 22)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    name_rows(left, [f"{row[REGION]}, {row[TRAIT]}" for row in table.to_dict("records")], 34)
+    right.tick_params(axis="y", length=0)
+    right.spines["left"].set_visible(False)
+    left.barh(table["y"], table["planted"], height=0.6, color=FAINT)
+    found = table["p_corrected"] < 0.05
+    draw_intervals(right, table[found], INK, "o", 4)
+    draw_intervals(right, table[~found], INK, "o", 4, markerfacecolor="white")
+    for axes in (left, right):
+        axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+        axes.locator_params(axis="x", nbins=5 if width > 120 else 3)
+    left.set_title("A   Planted", loc="left", fontweight="bold")
+    right.set_title("B   Found", loc="left", fontweight="bold")
+    left.set_xlabel("Weight")
+    right.set_xlabel("Points per SD" if width < 120 else "Rating points per SD of the cue, 95% interval")
+    first, second = (shorten(group, 20) for group in [*groups, "first group", "second group"][:2])
+    figure.supxlabel(f"more in {second} ←   → more in {first}", fontsize=7.5)
+    add_legend(figure, [], SIGNIFICANCE)
     return figure

@@ -1,18 +1,19 @@
 """The report's sections: tables as text, figures with captions, and why a part is missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
 from traitlens.columns import GROUP, TRAIT
 from traitlens.report.answers import tell_plan, tell_quality
-from traitlens.report.checks import check_folds, check_ledger, tabulate_ledger
+from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
-from traitlens.report.findings import not_predicted, say_confusions, say_in_apa_style
-from traitlens.report.known_tables import print_tables
+from traitlens.report.findings import Finding, list_findings, not_predicted, say_confusions, say_in_apa_style
+from traitlens.report.headlines import say_planted
+from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
@@ -32,11 +33,42 @@ class Shown:
         What it shows and how to read it.
     alt : str
         What it shows, for those who cannot see it.
+    number : int
+        Its number on the page.
     """
 
     drawing: Drawing
     caption: str
     alt: str
+    number: int = 0
+
+
+@dataclass
+class Block:
+    """A question of a part of the report: its answer, its figures, its tables.
+
+    Parameters
+    ----------
+    key, heading : str
+        Its anchor and its heading.
+    paragraphs, notes : list of str
+        The answer and what is needed to read it; what is missing.
+    figures : list of Shown
+        Figures.
+    tables : list of Table
+        Tables, which the page folds up.
+    """
+
+    key: str
+    heading: str
+    paragraphs: list[str] = field(default_factory=list)
+    figures: list[Shown] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing below the heading."""
+        return not (self.paragraphs or self.figures or self.tables or self.notes)
 
 
 @dataclass
@@ -45,25 +77,19 @@ class Section:
 
     Parameters
     ----------
-    key : str
-        Its anchor.
-    title : str
-        Its heading.
-    paragraphs, notes : list of str
-        Text before its figures; sentences about what is missing.
-    figures : list of Shown
-        Figures.
-    tables : list of Table
-        Tables.
+    key, title : str
+        Its anchor and its heading.
+    blocks : list of Block
+        Its questions, in order.
+    notes : list of str
+        What is missing.
     apa : list of str
         Its tests as sentences for a paper.
     """
 
     key: str
     title: str
-    paragraphs: list[str] = field(default_factory=list)
-    figures: list[Shown] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     apa: list[str] = field(default_factory=list)
 
@@ -84,20 +110,35 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
     Returns
     -------
     list of Section
-        Ratings, prediction, relevance, comparison, checks.
+        Ratings, prediction, use of the face, maps, checks; figures are numbered through.
     """
+    answers = list_findings(results)
     sections = [
-        _ratings(results, drawings),
-        _prediction(results, drawings),
+        _ratings(results, drawings, answers),
+        _prediction(results, drawings, answers),
+        _comparison(results, drawings, answers),
         _relevance(results, drawings),
-        _comparison(results, drawings),
         _checks(results, drawings),
     ]
+    number = 0
     for section in sections:
+        section.blocks = [block for block in section.blocks if not block.is_empty()]
         if section.key in STAGES:
             section.notes += explain_missing(results, section.key)
         section.apa = say_in_apa_style(results, section.key)
+        for block in section.blocks:
+            block.figures = [replace(shown, number=number + i) for i, shown in enumerate(block.figures, 1)]
+            number += len(block.figures)
     return sections
+
+
+def _ask(answers: Sequence[Finding], key: str, heading: str = "") -> Block:
+    """Begin a block with the answer to a question; a heading of its own where nothing was asked."""
+    own = [finding for finding in answers if finding.key == key]
+    several_pairs = len(own) > 1
+    texts = [f"{one.question} {one.answer}" if several_pairs else one.answer for one in own]
+    question = own[0].question if len(own) == 1 else heading
+    return Block(f"question-{key}", question or heading, texts)
 
 
 def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
@@ -115,74 +156,89 @@ def _rows(table: pd.DataFrame, results: Results) -> list[dict[Any, Any]]:
     return sorted(rows, key=lambda row: order.get((row[TRAIT], row[GROUP]), (len(order), 0)))
 
 
-def _ratings(results: Results, drawings: Drawings) -> Section:
+def _ratings(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
     """How reliable the ratings are, and how the groups' ratings differ."""
     section = Section("ratings", "Ratings")
-    table = results.reliability
-    if table is None:
+    agreement = Block("agreement", "How far do the raters agree?")
+    means = _ask(answers, "means", "What do they rate?")
+    reliability = _ask(answers, "reliability", "Do groups differ in how reliable their ratings are?")
+    space = Block("trait-space", "How do the traits hang together?")
+    quality = Block("quality", "How good are the answers?")
+    section.blocks = [agreement, means, reliability, space, quality]
+    if results.reliability is None:
         section.notes.append(
             "Reliability and noise ceilings are left out: they need the ratings of single raters, and these "
             "results hold none."
         )
     else:
-        section.paragraphs.append(
+        agreement.paragraphs.append(
             "The noise ceiling is the highest correlation that a perfect model could reach, given how far "
             "the raters of a group agree. It is the square root of the split-half reliability "
             "(Spearman–Brown); the reliability itself is the ceiling of R²."
         )
-        section.figures += _show(
-            drawings,
-            "reliability",
-            "Noise ceiling of r for each trait and group, with 95% intervals.",
-            "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table "
-            "below.",
-        )
-        rows = [
-            [
-                row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
-                bounded(row.get("ceiling_r2")), bounded(row.get("ceiling_r")),
-                interval(row.get("ceiling_r_low"), row.get("ceiling_r_high")),
-                bounded(row.get("icc_2_1")), bounded(row.get("icc_2_k")), bounded(row.get("alpha")),
-            ]
-            for row in _rows(table, results)
-        ]  # fmt: skip
-        columns = ["Trait", "Group", "Raters", "Images", "Reliability (ceiling of R²)", "Ceiling of r",
-                   "95% interval", "ICC(2,1)", "ICC(2,k)", "Cronbach’s α"]  # fmt: skip
-        section.tables.append(leave_out_empty("Agreement of the raters.", columns, rows))
+        agreement.tables.append(_tabulate_agreement(results.reliability, results))
+    agreement.figures += _show(
+        drawings,
+        "reliability",
+        "Noise ceiling of r for each trait and group, with 95% intervals.",
+        "Dots with intervals: noise ceiling for each trait and group; the numbers are in the table below.",
+    )
     if results.targets is None:
         section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
     else:
-        section.tables.append(tabulate_ratings(results.targets, results))
-    section.figures += _show(
+        means.tables.append(tabulate_ratings(results.targets, results))
+    means.tables += print_tables(results, ("means", "missing"))
+    reliability.tables += print_tables(results, ("reliability", "agreement"))
+    space.figures += _show(
         drawings,
         "trait_space",
         "Trait space: how the traits’ mean ratings correlate over images in each group. Red: images rated "
         "high on one are rated high on the other; blue: low.",
         "Matrices of correlations between traits, one for each group.",
     )
-    section.tables += print_tables(results, "ratings")
-    told, tables = tell_quality(results)
-    section.paragraphs += told
-    section.tables += tables + tabulate_import(results)
+    space.tables += print_tables(results, ("trait_space", "components"))
+    quality.paragraphs, quality.tables = tell_quality(results)
+    quality.tables += tabulate_import(results)
     return section
 
 
-def _prediction(results: Results, drawings: Drawings) -> Section:
+def _tabulate_agreement(table: pd.DataFrame, results: Results) -> Table:
+    """Print the reliability of each trait and group."""
+    rows = [
+        [
+            row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
+            bounded(row.get("ceiling_r2")), bounded(row.get("ceiling_r")),
+            interval(row.get("ceiling_r_low"), row.get("ceiling_r_high")),
+            bounded(row.get("icc_2_1")), bounded(row.get("icc_2_k")), bounded(row.get("alpha")),
+        ]
+        for row in _rows(table, results)
+    ]  # fmt: skip
+    columns = ["Trait", "Group", "Raters", "Images", "Reliability (ceiling of R²)", "Ceiling of r",
+               "95% interval", "ICC(2,1)", "ICC(2,k)", "Cronbach’s α"]  # fmt: skip
+    made = leave_out_empty("Agreement of the raters.", columns, rows)
+    return replace(made, file="ratings/reliability.csv")
+
+
+def _prediction(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
     """How well the readouts predict."""
     section = Section("prediction", "Prediction")
     if results.performance is None:
         section.notes.append("This part is left out: the results hold no performance.csv yet.")
         return section
-    section.paragraphs.append(
+    how_well = _ask(answers, "prediction", "How well are the ratings predicted from the pictures?")
+    compared = _ask(answers, "performance", "Do groups differ in how predictable their ratings are?")
+    section.blocks = [how_well, compared]
+    how_well.paragraphs.append(
         "Every prediction is out of sample: it was made by a model that saw no image of the same identity. "
         "Where the groups’ raters agree to different degrees, their ceilings differ, and so does what can "
         "be reached."
     )
-    section.figures += _show(
+    how_well.figures += _show(
         drawings,
         "performance",
         "Correlation of predicted and observed mean ratings (dots) with 95% intervals (lines) and noise "
-        "ceilings (bars), for each trait and group.",
+        "ceilings (bars), for each trait and group. The nearer a dot is to its bar, the less is left to "
+        "explain.",
         "Dots with intervals and ceilings for each trait and group; the numbers are in the table below.",
     )
     rows = [
@@ -196,21 +252,18 @@ def _prediction(results: Results, drawings: Drawings) -> Section:
     ]  # fmt: skip
     columns = ["Trait", "Group", "Images", "Identities", "r", "95% interval", "p", "p (corrected)", "R²",
                "RMSE", "Ceiling of r", "r / ceiling"]  # fmt: skip
-    section.tables.append(
-        leave_out_empty(
-            f"Out-of-sample performance. RMSE is in rating points. {_say_intervals(results)}", columns, rows
-        )
-    )
+    caption = f"Out-of-sample performance. RMSE is in rating points. {_say_intervals(results)}"
+    how_well.tables.append(replace(leave_out_empty(caption, columns, rows), file="performance.csv"))
     if "ceiling_r" not in results.performance or results.performance["ceiling_r"].isna().all():
         section.notes.append("Noise ceilings are left out: they need the ratings of single raters.")
-    caption = (
+    how_well.figures += _show(
+        drawings,
+        "scatter",
         "Observed against predicted mean ratings, one dot per image; on the dashed line both are equal. "
-        "Predictions lie closer together than ratings because a model that is unsure stays near the mean."
+        "Predictions lie closer together than ratings because a model that is unsure stays near the mean.",
+        "Scatter plots of observed against predicted ratings.",
     )
-    section.figures += _show(
-        drawings, "scatter", caption, "Scatter plots of observed against predicted ratings."
-    )
-    section.tables += print_tables(results, "prediction")
+    compared.tables += print_tables(results, ("performance", "performance_matched"))
     return section
 
 
@@ -233,48 +286,53 @@ def _reached(row: Mapping[Any, Any]) -> str:
     r, ceiling = row.get("r"), row.get("ceiling_r")
     if not (is_number(r) and is_number(ceiling)) or not (float(ceiling or 0) > 0 and float(r or 0) > 0):
         return "–"
-    return f"{100 * float(r or 0) / float(ceiling or 1):.0f}%".replace("-", "−")
+    return bounded(float(r or 0) / float(ceiling or 1))
 
 
 _SCALE = (
-    f"All maps of one figure share one scale, symmetric around zero; it ends at the {PERCENTILE:g}th "
-    "percentile of their absolute values, and what lies beyond has the end’s colour. Maps were smoothed "
-    f"(Gaussian, SD = {SMOOTHING:g} pixels). Colours of different figures must not be compared: read the "
-    "numbers at their bars."
+    f"The scale of a figure is symmetric around zero and ends at the {PERCENTILE:g}th percentile of the "
+    "absolute values; what lies beyond has the end’s colour. Maps were smoothed (Gaussian, SD = "
+    f"{SMOOTHING:g} pixels). Compare numbers between figures, not colours."
 )
 
 
 def _relevance(results: Results, drawings: Drawings) -> Section:
     """Which pixels carried the predictions."""
-    section = Section("relevance", "Relevance")
+    section = Section("relevance", "Relevance maps")
     if results.averages is None and results.maps is None:
         section.notes.append("This part is left out: the results hold no relevance maps.")
         return section
-    section.paragraphs += [describe_signs(results), _SCALE]
+    average = Block("average-maps", "Where in the picture do the predictions come from?")
+    single = Block("single-faces", "Single faces")
+    section.blocks = [average, single]
+    average.paragraphs += [describe_signs(results), _SCALE]
     missed = not_predicted(results)
     if missed:
-        section.notes.append(
+        average.notes.append(
             f"Maps of {several(missed)} show readouts that predict no better than chance: nothing about "
             "the face follows from them."
         )
-    if "average_maps" in drawings:
-        section.paragraphs.append(
-            "In average maps relevance runs along the prediction: red pixels raised the prediction where "
-            "it was high and lowered it where it was low; blue pixels did the opposite. A group’s average "
-            "map sums to about the standard deviation of its predictions."
+    difference = ""
+    if len(results.groups) == 2:
+        first, second = results.groups
+        difference = (
+            f" In the difference, red means more in the group {first}, blue more in the group {second}; "
+            "whether groups differ is for the tests to say, not for the colours."
         )
-    section.figures += _show(
+    average.figures += _show(
         drawings,
         "overview",
-        "All average maps on one scale: a column for each trait, a row for each group"
-        f"{', and their difference' * (len(results.groups) == 2)}, as Cao et al. (2023) arrange them.",
+        "Average maps of all traits on one scale: a column for each trait, a row for each group, as Cao et "
+        "al. (2023) arrange them. Red pixels raised the prediction where it was high and lowered it where "
+        "it was low; blue pixels did the opposite. A group’s average map sums to about the standard "
+        f"deviation of its predictions.{difference}",
         "Average relevance maps of all traits and groups over the average face.",
     )
-    section.figures += _show(
+    average.figures += _show(
         drawings,
         "average_maps",
-        f"{{about}}: average maps over the average "
-        f"face{', and their difference' * (len(results.groups) == 2)}.",
+        "{about}: average maps over the average face. Red pixels raised the prediction where it was high "
+        f"and lowered it where it was low; blue pixels did the opposite.{difference}",
         "Average relevance maps of {about} over the average face.",
     )
     if results.averages is None:
@@ -282,21 +340,21 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     if results.maps is None:
         section.notes.append("Maps of single images are left out: they were not kept in these results.")
         return section
-    faces = _show(
+    single.figures += _show(
         drawings,
         "faces",
         "{about}: the faces with the lowest (left) and the highest (right) predicted ratings, averaged "
-        "over groups, and each group’s maps.",
+        "over groups, and each group’s maps. Red pixels raised, blue pixels lowered the rating predicted "
+        "for this face.",
         "Faces with the lowest and highest predictions of {about}, and their relevance maps.",
     )
-    averages = _show(
+    single.figures += _show(
         drawings,
         "extremes",
         "{about}: averages over the images with the lowest and with the highest predicted ratings, and "
-        "over their maps.",
+        "over their maps. Red pixels raised, blue pixels lowered the predicted ratings.",
         "Averages of the images with the lowest and highest predictions of {about}, with average maps.",
     )
-    section.figures += faces + averages
     if not results.publishable:
         section.notes.append(
             "Single faces are left out: no image of this study is marked as may_publish. Only averages "
@@ -305,19 +363,44 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     return section
 
 
-def _comparison(results: Results, drawings: Drawings) -> Section:
+def _comparison(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
     """Whether the groups use faces differently."""
-    section = Section("comparison", "Comparison of groups")
+    section = Section("comparison", "Use of the face")
+    plan = Block("plan", "What was planned")
+    shares = _ask(answers, "shares", "Which parts of the face do the ratings rest on?")
+    use = _ask(answers, "use", "Do they use the face differently?")
+    planted = Block("planted", "What was planted, and what was found")
+    strength = Block("range-and-noise", "Do they differ in range and noise?")
+    pixels = _ask(answers, "pixels", "Do their maps of the face differ?")
+    transfer = Block("transfer", "Do models of one group or trait predict another?")
+    others = Block("other-tests", "Other tests")
+    section.blocks = [shares, use, planted, strength, pixels, transfer, others, plan]
     if results.comparisons:
-        told, tables = tell_plan(results)
-        section.paragraphs += told
-        section.tables += tables
+        plan.paragraphs, plan.tables = tell_plan(results)
     if "shares" not in results.use:
         section.notes.append(
             "The use of regions is left out: it needs single raters, and landmarks of every face."
         )
-    section.paragraphs += say_confusions(results)
-    section.figures += _show(
+    shares.figures += _show(
+        drawings,
+        "region_shares",
+        "Share of each region in the variance of a group’s mean ratings that all regions explain (product "
+        "measure), with 95% intervals over identities; lines: the region’s area. A bar that passes its line "
+        "says that the region counts for more than its size. Traits that are not predicted better than "
+        "chance are left out.",
+        "Bars with intervals: share of the explained variance by region, trait and group.",
+    )
+    first, second = [*results.compared, "first group", "second group"][:2]
+    use.figures += _show(
+        drawings,
+        "region_differences",
+        f"Difference between the groups ({first} − {second}) in the use of each region at the same range of "
+        f"ratings, with 95% intervals over raters and faces; right of zero: used more by {first}; left: by "
+        f"{second}. Filled dots are significant after correction; regions are ordered by the size of their "
+        "differences.",
+        "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
+    )
+    use.figures += _show(
         drawings,
         "utilisation",
         "Cue utilisation: how many rating points each group’s ratings move with one standard deviation of "
@@ -325,38 +408,43 @@ def _comparison(results: Results, drawings: Drawings) -> Section:
         "groups use the region differently, beyond range and noise.",
         "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
     )
-    section.figures += _show(
+    use.tables += print_tables(results, ("use",))
+    use.paragraphs += say_confusions(results)
+    told = say_planted(results)
+    planted.paragraphs += [told] if told else []
+    planted.figures += _show(
         drawings,
-        "region_shares",
-        "Share of each region in the variance of a group’s mean ratings that all regions explain (product "
-        "measure), with 95% intervals over identities; lines: the region’s area. Traits that are not "
-        "predicted better than chance are left out.",
-        "Bars with intervals: share of the explained variance by region, trait and group.",
+        "planted",
+        "What was planted in this simulated study (left: difference of the groups’ weights) beside what was "
+        "found (right: difference in use, with 95% intervals over raters and faces). Filled: significant "
+        "after correction. Signs should agree; units differ.",
+        "Bars of planted differences beside dots of found differences, for each pair of region and trait.",
     )
-    section.figures += _show(
-        drawings,
-        "region_differences",
-        f"Difference between the groups ({' − '.join(results.compared)}) in the use of each region at the "
-        "same range of ratings, with 95% intervals over raters and faces; filled dots are significant "
-        "after correction.",
-        "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
-    )
-    section.figures += _show(
+    strength.tables += print_tables(results, ("range", "noise"))
+    if strength.tables:
+        strength.paragraphs.append(
+            "Exploratory. Raters who use more of the scale, or whose single ratings vary more, would else "
+            "look as if they used every region differently."
+        )
+    pixels.figures += _show(
         drawings,
         "pixel_differences",
-        "Differences between the groups’ maps on the template face. Outlined: significant areas (p ≤ .05, "
-        "corrected over pixels) where raters were exchanged between groups. The test tells that the maps "
-        "differ; it locates neither border nor peak. Hair and background were not tested.",
+        f"Differences between the groups’ maps on the template face; red: more in the group {first}, blue: "
+        f"more in the group {second}. Outlined: significant areas (p ≤ .05, permutation test of raters, "
+        "corrected over pixels and traits). The test tells that the maps differ; it locates neither border "
+        "nor peak. Hair and background were not tested.",
         "Maps of differences by trait, with outlines round significant areas.",
     )
-    section.figures += _show(
+    pixels.tables += print_tables(results, ("pixels",))
+    transfer.figures += _show(
         drawings,
         "transfer",
         "Transfer between traits: how well the readout of one trait (rows) predicts the ratings of another "
         "(columns), out of fold; on the diagonal, its own.",
         "Matrices of correlations of readouts with the ratings of other traits, one for each group.",
     )
-    section.tables += print_tables(results, "comparison")
+    transfer.tables += print_tables(results, ("transfer_groups",))
+    others.tables += print_tables(results, ("variables",)) + print_unknown_tables(results, "comparison")
     return section
 
 
@@ -404,21 +492,25 @@ def explain_missing(results: Results, part: str) -> list[str]:
 def _checks(results: Results, drawings: Drawings) -> Section:
     """Whether the results add up."""
     section = Section("checks", "Checks")
+    sums = Block("sums", "Do folds and maps add up?")
+    maps = Block("map-checks", "Do the maps show the ratings, and not only the faces?")
+    reading = Block("reading", "What was noticed when the study was read")
+    section.blocks = [sums, maps, reading]
     if results.predictions is not None:
-        section.paragraphs.append(check_folds(results.predictions))
-    ledger = check_ledger(results.maps, results.traits, results.groups)
-    if ledger is None:
-        section.notes.append("The ledger of the maps is left out: no maps of single images were kept.")
+        sums.paragraphs.append(check_folds(results.predictions))
+    conservation = check_conservation(results.maps, results.traits, results.groups)
+    if conservation is None:
+        section.notes.append("Conservation is left out: no maps of single images were kept.")
     else:
-        section.paragraphs.append(
-            "Ledger of the maps: the prediction’s deviation from the mean rating of the training images is "
-            "what the pixels carry plus what leaks into the network’s biases. The nearer the leak is to "
-            "nothing, the more fully the maps account for the predictions."
+        sums.paragraphs.append(
+            "Conservation: the prediction’s deviation from the mean rating of the training images is what "
+            "the pixels carry plus what leaks into the network’s biases. The nearer the leak is to nothing, "
+            "the more fully the maps account for the predictions."
         )
-        section.tables.append(tabulate_ledger(ledger))
+        sums.tables.append(tabulate_conservation(conservation))
     if "null_maps" in results.checks:
-        section.paragraphs += summarise(results.checks)
-        section.figures += _show(
+        maps.paragraphs += summarise(results.checks)
+        maps.figures += _show(
             drawings,
             "map_checks",
             "Left: how alike the maps are to maps of the same faces by readouts fitted on permuted ratings, "
@@ -432,8 +524,6 @@ def _checks(results: Results, drawings: Drawings) -> Section:
         section.notes.append(
             "Null maps, flipping of patches and other methods are left out; “traitlens sanity” adds them."
         )
-    section.tables += print_tables(results, "checks")
-    notices = [str(notice) for notice in results.study.get("notices", [])]
-    if notices:
-        section.paragraphs.append(f"When the study was read: {several(notices)}.")
+    maps.tables += print_tables(results, tuple(CHECKS)) + print_unknown_tables(results, "checks")
+    reading.paragraphs += [str(notice) for notice in results.study.get("notices", [])]
     return section

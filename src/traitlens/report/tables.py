@@ -24,15 +24,25 @@ class Table:
         Cells as text.
     n_names : int
         How many columns from the left hold names and not numbers.
-    folded : bool
-        Whether it is folded up however short it is.
+    file : str
+        Its file in the results folder; empty where it was put together from several.
     """
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
     n_names: int = 2
-    folded: bool = False
+    file: str = ""
+
+    @property
+    def title(self) -> str:
+        """The first sentence of the caption, without its full stop."""
+        return self.caption.split(". ")[0].removesuffix(".")
+
+    @property
+    def about(self) -> str:
+        """What the caption says after its first sentence."""
+        return self.caption.partition(". ")[2]
 
 
 def tabulate_import(results: Results) -> list[Table]:
@@ -42,8 +52,8 @@ def tabulate_import(results: Results) -> list[Table]:
     if not pairs:
         return []
     cells = [[str(what), str(numbers)] for what, numbers in pairs]
-    caption = "Import of the ratings; the study’s import.json names every cell and rater."
-    return [Table(caption, ["What", "Account"], cells, folded=True)]
+    caption = "Import of the ratings. The study’s import.json names every cell and rater."
+    return [Table(caption, ["What", "Account"], cells)]
 
 
 def leave_out_empty(caption: str, columns: list[str], rows: list[list[str]], n_names: int = 2) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -125,6 +126,27 @@ class SimulatedTruth:
             for trait, rows in different.groupby("trait", sort=False)
         ]
         return "Where the groups differ in truth:\n" + "\n".join(lines)
+
+
+def read_planted(folder: str | Path) -> list[dict[str, Any]]:
+    """Read the differences between groups that were planted in a simulated study.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The study's folder.
+
+    Returns
+    -------
+    list of dict
+        trait, region, difference; nothing for a real study.
+    """
+    path = Path(folder) / "truth" / "differences.csv"
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    columns = ["trait", "region", "difference"]
+    return table[columns].to_dict("records") if set(columns) <= set(table) else []
 
 
 def simulate_study(

@@ -1,5 +1,6 @@
 """The report, its figures, and what was studied and with what."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from traitlens.artifacts import ARTIFACTS, FACES, PLAN, PLANNED, PREPARED, PROVENANCE, STUDY
@@ -61,6 +62,7 @@ def describe_study(io: StageIO) -> dict[str, Any]:
         "notices": [*described["notices"], *io.read(FACES)["notices"]],
         "imported": described["imported"],
         "left_out": io.value("reasons"),
+        "planted": described["planted"],
     }
 
 
@@ -74,6 +76,7 @@ def describe_provenance(io: StageIO) -> dict[str, Any]:
     """
     backbone = io.backbone
     return {
+        "date": datetime.now(UTC).isoformat(" ", "minutes"),
         **describe_software(),
         "backbone": {
             "name": backbone.name,
