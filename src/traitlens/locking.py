@@ -8,6 +8,7 @@ ended is taken over at once on the same machine and in the same container. Elsew
 import json
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -22,6 +23,8 @@ HEARTBEAT = 15.0
 """Seconds after which a holder renews its lock."""
 LEASE = 300.0
 """Seconds without renewal after which a lock of another machine or container is taken over."""
+
+ENDED = "ended"
 
 _held: dict[Path, int] = {}  # how many times this process holds each lock
 _own: dict[Path, str] = {}  # what this process wrote into each lock that it holds
@@ -199,13 +202,23 @@ def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
     same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
     if not same or not isinstance(holder.get("process"), int):
         return _age(file) > LEASE
-    try:
-        os.kill(holder["process"], 0)
-    except ProcessLookupError:
+    if not _is_running(holder["process"]):
         return True
-    except OSError:
-        return os.name == "nt"
-    return _started(holder["process"]) != holder.get("started")
+    started = _started(holder["process"])
+    return started != holder.get("started") if started else _age(file) > LEASE
+
+
+def _is_running(process: int) -> bool:
+    """Return whether there is a process of that number."""
+    if sys.platform == "win32":  # there, os.kill would stop it
+        return _windows_start(process) is not None
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return _started(process) != ENDED
 
 
 def _place() -> str | None:
@@ -242,9 +255,38 @@ def _link(own: Path, file: Path) -> None:
 
 
 def _started(process: int) -> str | None:
-    """Return when a process started, or None if the system does not say; zombies have ended."""
+    """Return when a process started, where the system says; ENDED for a zombie."""
+    if sys.platform == "win32":
+        return _windows_start(process)
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] == "Z" else fields[19]
+    return ENDED if fields[0] == "Z" else fields[19]
+
+
+def _windows_start(process: int) -> str | None:
+    """Return when a process started; None where it has ended, "" where it is another user's."""
+    if sys.platform == "win32":
+        import ctypes
+        from ctypes import byref, wintypes
+
+        limited_information, access_denied, still_active = 0x1000, 5, 259
+        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+        kernel.OpenProcess.argtypes = (wintypes.DWORD, wintypes.BOOL, wintypes.DWORD)
+        kernel.OpenProcess.restype = wintypes.HANDLE
+        kernel.GetExitCodeProcess.argtypes = (wintypes.HANDLE, ctypes.c_void_p)
+        kernel.GetProcessTimes.argtypes = (wintypes.HANDLE, *[ctypes.c_void_p] * 4)
+        kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
+        handle = kernel.OpenProcess(limited_information, False, process)
+        if not handle:
+            return "" if ctypes.get_last_error() == access_denied else None
+        try:
+            code, times = wintypes.DWORD(), [wintypes.FILETIME() for _ in range(4)]
+            if not kernel.GetExitCodeProcess(handle, byref(code)) or code.value != still_active:
+                return None
+            kernel.GetProcessTimes(handle, *map(byref, times))
+            return str(times[0].dwHighDateTime << 32 | times[0].dwLowDateTime)
+        finally:
+            kernel.CloseHandle(handle)
+    return None

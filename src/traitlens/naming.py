@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _RESERVED = frozenset(
-    ["con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))]
+    ["con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789¹²³")]
 )
 """Names that Windows reserves for devices."""
 

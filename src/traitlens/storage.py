@@ -146,7 +146,9 @@ def write_json(path: Path, value: Any) -> None:
         Any value that the json module can write.
     """
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protected: bool = True) -> None:
@@ -163,7 +165,7 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protec
     with atomic_write(path) as temporary:
         for number, part in enumerate(parts):
             shown = protect(part) if protected else part
-            shown.to_csv(temporary, index=False, header=number == 0, mode="a")
+            shown.to_csv(temporary, index=False, header=number == 0, mode="a", lineterminator="\n")
 
 
 def read_table(path: Path) -> pd.DataFrame:
