@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -254,13 +255,17 @@ def _is_title(row: Sequence[str]) -> bool:
 def _is_data(rows: Sequence[Sequence[str]], place: int) -> bool:
     """Return whether a row holds numbers, or texts that the rows below repeat, and so is no header."""
     filled = {column: cell for column, cell in enumerate(rows[place]) if cell}
-    numeric = sum(bool(re.fullmatch(r"[+-]?\d+([.,]\d+)?", cell)) for cell in filled.values())
+    is_number = re.compile(r"[+-]?\d+([.,]\d+)?").fullmatch
+    texts = {column: cell for column, cell in filled.items() if not is_number(cell)}
+    numeric = [cell for cell in filled.values() if is_number(cell)]
+    # Raters or images may be called 1, 2, 3.
+    counted = texts and all(map(str.isdigit, numeric)) and numeric == sorted(set(numeric), key=int)
     repeated = any(
         column < len(row) and row[column] == cell
         for row in rows[place + 1 :]
-        for column, cell in filled.items()
+        for column, cell in (texts if counted else filled).items()
     )
-    return repeated or 2 * numeric >= len(filled)
+    return repeated or (2 * len(numeric) >= len(filled) and not counted)
 
 
 def _join_headings(upper: Sequence[str], names: Sequence[str]) -> list[str] | None:
