@@ -277,7 +277,7 @@ def test_identities_are_checked(study_folder):
     table.to_csv(study_folder / "images.csv", index=False)
     text = "\n".join(map(str, read_study(study_folder)[1]))
     assert "images.csv, row 4, column 'identity': is empty" in text
-    assert "identities 'P0' and 'p0' differ in upper and lower case or leading zeros only" in text
+    assert "identities 'P0' and 'p0' differ in upper and lower case only" in text
 
 
 def workbook(place, sheets, hidden=()):

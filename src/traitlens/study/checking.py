@@ -36,7 +36,9 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
     """Groups and traits must differ in more than upper and lower case; raters that do not are noted."""
     problems, notices = [], []
     for word in (GROUP, TRAIT, RATER):
-        for several in find_spellings(table[word].unique()).values() if word in table else ():
+        for several in (
+            find_spellings(table[word].unique(), leading_zeros=True).values() if word in table else ()
+        ):
             told = f"{' and '.join(map(repr, several))} differ in upper and lower case or leading zeros only"
             if word == RATER:
                 notices.append(Problem(f"raters {told}, and are different people", file=file, column=word))

@@ -497,7 +497,7 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
         ]
         if len(rows) > MOST_LINES:
             notes.problems.append(Problem(f"{len(rows) - MOST_LINES} further rows have this fault"))
-        for several in find_spellings(table[word].unique()).values():
+        for several in find_spellings(table[word].unique(), leading_zeros=True).values():
             told = " and ".join(map(repr, several))
             if word == RATER:
                 notes.notices.append(f"{told} are different raters")

@@ -84,27 +84,30 @@ def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
     return result, changed
 
 
-def find_spellings(names: Iterable[str]) -> Mapping[str, list[str]]:
-    """Find names that differ in upper and lower case, or in leading zeros, only.
+def find_spellings(names: Iterable[str], leading_zeros: bool = False) -> Mapping[str, list[str]]:
+    """Find names that differ in upper and lower case only.
 
     Parameters
     ----------
     names : iterable of str
         Names in normal form.
+    leading_zeros : bool, default False
+        Whether names that differ in leading zeros count as well.
 
     Returns
     -------
     mapping of str to list of str
-        Form in lower case without leading zeros -> the spellings, where there are several.
+        Form in lower case -> the spellings, where there are several.
 
     Examples
     --------
     >>> find_spellings(["Female", "male", "female"])
     {'female': ['Female', 'female']}
-    >>> find_spellings(["P01", "P1"])
+    >>> find_spellings(["P01", "P1"], leading_zeros=True)
     {'p1': ['P01', 'P1']}
     """
     spellings: dict[str, list[str]] = {}
     for name in sorted(set(names)):
-        spellings.setdefault(_LEADING_ZEROS.sub("", name.casefold()), []).append(name)
+        form = name.casefold()
+        spellings.setdefault(_LEADING_ZEROS.sub("", form) if leading_zeros else form, []).append(name)
     return {lower: several for lower, several in spellings.items() if len(several) > 1}

@@ -481,9 +481,7 @@ def _find_identities(
         for several in find_spellings(identities.values()).values():
             told = " and ".join(map(repr, several))
             notes.problems.append(
-                Problem(
-                    f"identities {told} differ in upper and lower case or leading zeros only", "write one way"
-                )
+                Problem(f"identities {told} differ in upper and lower case only", "write one way")
             )
         return identities, mapping
     way, doubt = guess_identities(used)

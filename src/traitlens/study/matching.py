@@ -100,14 +100,14 @@ class ImageNames:
         self._spelled: dict[tuple[str, ...], set[str]] = {}
         self._numbered: dict[str, set[str]] = {}
         self._prefixes: set[str] = set()
-        for file in files:
+        numbered = _number_stems([PurePosixPath(_normal(file)).stem for file in files])
+        for file, (prefix, number) in zip(files, numbered, strict=True):
             path = PurePosixPath(_normal(file))
             self._written.setdefault(path.as_posix(), set()).add(file)
             for part in {path.with_suffix("").as_posix(), path.name, path.stem}:
                 self._parts.setdefault(part, set()).add(file)
             for part in {path.with_suffix("").as_posix(), path.as_posix(), path.name, path.stem}:
                 self._spelled.setdefault(_runs(part), set()).add(file)
-            prefix, number = split_number(path.stem)
             self._prefixes.add(prefix)
             self._numbered.setdefault(number, set()).add(file)
 
@@ -281,6 +281,20 @@ def _runs(name: str) -> tuple[str, ...]:
     """Split a name into its runs of letters and of digits, without signs, case and leading zeros."""
     runs = re.findall(r"[^\W\d_]+|\d+", name.casefold())
     return tuple(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)
+
+
+def _number_stems(stems: Sequence[str]) -> list[tuple[str, str]]:
+    """Split names into letters and number: the number is what varies where the rest is the same.
+
+    So 001_03 and 002_03 are numbers 1 and 2; other names are split by :func:`split_number`.
+    """
+    runs = [_runs(stem) for stem in stems]
+    if len({len(one) for one in runs}) == 1 and len(runs) > 1:
+        varying = [place for place, parts in enumerate(zip(*runs, strict=True)) if len(set(parts)) > 1]
+        if len(varying) == 1 and all(one[varying[0]].isdigit() for one in runs):
+            letters = "".join(part for part in runs[0] if not part.isdigit())
+            return [(letters, one[varying[0]]) for one in runs]
+    return [split_number(stem) for stem in stems]
 
 
 def split_number(name: str) -> tuple[str, str]:

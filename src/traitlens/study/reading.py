@@ -412,7 +412,7 @@ def read_images(
     )
     for several in find_spellings(table[IDENTITY]).values():
         told = " and ".join(map(repr, several))
-        what = f"identities {told} differ in upper and lower case or leading zeros only"
+        what = f"identities {told} differ in upper and lower case only"
         problems.append(Problem(what, "write each in one way", path.name, column=IDENTITY))
     if problems:
         return None, problems

@@ -1,5 +1,6 @@
 """Rows and columns of a table that summarise the raters, such as their mean, and are no rater."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -7,21 +8,11 @@ import pandas as pd
 
 from traitlens.study.vocabulary import SUMMARIES, fold_name, name_words
 
-_COUNTS = frozenset(("n", "count", "anzahl", "min", "max", "se", "sem", "var"))
-"""Short names that may also be those of people: they count only where the numbers are such a summary."""
+_SHORT_NAMES = frozenset(("n", "count", "anzahl", "min", "max", "se", "sem", "var"))
+"""Names that may also be those of people: they count only where the numbers are such a summary."""
 
-_FUNCTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "mean": lambda others: others.mean(axis=1),
-    "median": lambda others: others.median(axis=1),
-    "sum": lambda others: others.sum(axis=1),
-    "standard deviation": lambda others: others.std(axis=1),
-    "standard deviation (population)": lambda others: others.std(axis=1, ddof=0),
-    "standard error": lambda others: others.sem(axis=1),
-    "variance": lambda others: others.var(axis=1),
-    "number": lambda others: others.count(axis=1).astype(float),
-    "smallest": lambda others: others.min(axis=1),
-    "largest": lambda others: others.max(axis=1),
-}
+_LEAST_FILLED = 0.9
+"""Share of the judged items for which a summary must be given."""
 
 
 def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
@@ -43,38 +34,60 @@ def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
     >>> find_summaries(table.assign(M=table.mean(axis=1).round(2), Max=[3, 1, 4.0]))
     {'M': 'mean'}
     """
-    whole = (ratings.isna() | (ratings == ratings.round())).all()
-    mostly_whole = whole.mean() > 0.5
-    named = {name for name in ratings if SUMMARIES & {fold_name(name), *name_words(name)}}
-    short = {name for name in ratings if fold_name(name) in _COUNTS}
-    odd = {name for name in ratings if mostly_whole and not whole[name]}
-    large = set(ratings.columns[ratings.min() > ratings.max().median()])
-    suspects = [name for name in ratings if name in named | short | odd | large]
-    others = ratings.drop(columns=suspects)
-    if not suspects or others.shape[1] < 2:
-        return {str(name): "" for name in suspects if name in named}
-    disagree = others.nunique(axis=1) > 1
-    found = {}
-    for name in suspects:
-        what = _function_of(ratings[name], others) if disagree.sum() >= min(3, len(others)) else ""
-        if what or name in named:
-            found[str(name)] = what
-    return found
+    values = ratings.to_numpy(float)
+    judged = np.isfinite(values).any(axis=1)
+    values = values[judged]
+    names = [str(name) for name in ratings.columns]
+    whole = (np.isnan(values) | (values == np.round(values))).all(axis=0)
+    named = np.array([bool(SUMMARIES & {fold_name(name), *name_words(name)}) for name in names], bool)
+    short = np.array([fold_name(name) in _SHORT_NAMES for name in names], bool)
+    odd = ~whole & (whole.mean() > 0.5) if len(names) else whole
+    filled = np.isfinite(values).mean(axis=0) >= _LEAST_FILLED if len(values) else whole
+    large = filled & (_over(np.nanmin, values, 0) > np.median(_over(np.nanmax, values, 0)))
+    suspects = named | short | (odd & filled) | large
+    others = values[:, ~suspects]
+    found = {name: "" for name, is_named in zip(names, named, strict=True) if is_named}
+    if others.shape[1] < 2 or (_over(np.nanstd, others, 1) > 0).sum() < min(3, len(others)):
+        return found
+    summaries = _summarise(others)
+    for place in np.flatnonzero(suspects & filled):
+        decimals = max(map(_decimals, values[np.isfinite(values[:, place]), place]))
+        for what, summary in summaries.items():
+            difference = np.abs(summary - values[:, place])
+            # Whole numbers can be near the mean by chance.
+            fitting = decimals > 0 or named[place] or short[place] or what == "sum"
+            if fitting and np.nanmax(difference) <= 0.51 * 10.0**-decimals + 1e-9:
+                found[names[place]] = what
+                break
+    return {name: found[name] for name in names if name in found}
 
 
-def _function_of(column: pd.Series, others: pd.DataFrame) -> str:
-    """Return which summary of other columns a column is; "" if none."""
-    filled = column.notna()
-    if filled.sum() < 3:
-        return ""
-    decimals = max(_decimals(value) for value in column[filled])
-    for what, compute in _FUNCTIONS.items():
-        difference = (compute(others[filled]) - column[filled]).abs().to_numpy(float)
-        alike = np.isfinite(difference).all() and bool((difference <= 0.51 * 10.0**-decimals + 1e-9).all())
-        # Whole numbers can be near the mean by chance.
-        if alike and (decimals or what in ("sum", "number", "smallest", "largest", "median")):
-            return what
-    return ""
+def _over(function: Callable[..., np.ndarray], values: np.ndarray, axis: int) -> np.ndarray:
+    """Compute a summary along an axis; NaN where every value is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(function(values, axis=axis)) if values.size else np.zeros(values.shape[1 - axis])
+
+
+def _summarise(others: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the usual summaries of raters for each item."""
+    number = np.isfinite(others).sum(axis=1).astype(float)
+    population = _over(np.nanstd, others, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviation = population * np.sqrt(number / (number - 1))
+        error = deviation / np.sqrt(number)
+    return {
+        "mean": _over(np.nanmean, others, 1),
+        "median": _over(np.nanmedian, others, 1),
+        "sum": _over(np.nansum, others, 1),
+        "standard deviation": deviation,
+        "standard deviation (population)": population,
+        "standard error": error,
+        "variance": deviation**2,
+        "number": number,
+        "smallest": _over(np.nanmin, others, 1),
+        "largest": _over(np.nanmax, others, 1),
+    }
 
 
 def _decimals(value: float) -> int:
