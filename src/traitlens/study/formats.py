@@ -249,6 +249,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
         _check_bytes(path.stat().st_size, path.name)
     check_workbook(path)
     workbook = CalamineWorkbook.from_path(path)
+    errors = _find_errors(path)
     sheets = []
     for described in workbook.sheets_metadata:
         if described.typ != SheetTypeEnum.WorkSheet:
@@ -266,6 +267,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
             filled, path.name, None if first_line is None else first_line - above
         )
         notes += [f"{merged} merged areas were filled with their first cell"] if merged else []
+        notes += [errors[described.name]] if described.name in errors else []
         index = range(start + above, start + above + len(rows) - start - 1)
         table = pd.DataFrame(filled[start + 1 :], columns=names, index=index, dtype=object)
         visible = described.visible == SheetVisibleEnum.Visible
@@ -291,14 +293,35 @@ def _fill_merged(
     return filled, count
 
 
-def _check_formulas(path: Path, names: set[str]) -> None:
-    """Refuse formulas without a stored value: their cells would look empty."""
+def _sheets_hold(path: Path, *marks: bytes) -> bool:
+    """Return whether the XML of a workbook's sheets holds one of several marks."""
     if path.suffix.lower() not in (".xlsx", ".xlsm") or not zipfile.is_zipfile(path):
-        return
+        return False
     with zipfile.ZipFile(path) as archive:
         parts = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
-        if not any(b"<f>" in (xml := archive.read(part)) or b"<f " in xml for part in parts):
-            return
+        return any(mark in xml for part in parts for xml in (archive.read(part),) for mark in marks)
+
+
+def _find_errors(path: Path) -> dict[str, str]:
+    """Find cells with errors such as #DIV/0!, which are read as empty: sheet -> a note that names them."""
+    if not _sheets_hold(path, b't="e"'):
+        return {}
+    import openpyxl
+
+    notes = {}
+    for sheet in openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets:
+        cells = [cell for row in sheet.iter_rows() for cell in row if cell.data_type == "e"]
+        if cells:
+            named = ", ".join(f"{cell.coordinate} {cell.value}" for cell in cells[:MOST_LINES])
+            more = f" and {len(cells) - MOST_LINES} more" if len(cells) > MOST_LINES else ""
+            notes[sheet.title] = f"cells with errors were read as empty: {named}{more}"
+    return notes
+
+
+def _check_formulas(path: Path, names: set[str]) -> None:
+    """Refuse formulas without a stored value: their cells would look empty."""
+    if not _sheets_hold(path, b"<f>", b"<f "):
+        return
     import openpyxl
 
     formulas = openpyxl.load_workbook(path, read_only=True)
