@@ -95,11 +95,12 @@ def as_windows(folder, *arguments):
     options = ["-X", "warn_default_encoding"]
     return subprocess.run(
         [sys.executable, *options, str(Path(__file__).with_name("windows.py")), *map(str, arguments)],
-        cwd=folder, env=environment, capture_output=True, timeout=280, check=False,
+        cwd=folder, env=environment, capture_output=True, timeout=400, check=False,
     )  # fmt: skip
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc to see which files are open")
 def test_a_study_is_run_changed_and_run_again(tmp_path, monkeypatch):
     home = tmp_path / "Jörg Müller" / "Meine Studien"

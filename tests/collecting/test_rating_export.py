@@ -1,5 +1,7 @@
 """What was answered becomes the study's table, from the server and from jsPsych alike."""
 
+import base64
+import hashlib
 import json
 import os
 import sqlite3
@@ -9,7 +11,7 @@ import pytest
 
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import read_design
-from traitlens.collecting.jspsych import write_experiment
+from traitlens.collecting.jspsych import SCRIPT, write_experiment
 from traitlens.collecting.jspsych_data import read_experiment
 from traitlens.collecting.rating_export import (
     COLUMNS,
@@ -284,19 +286,23 @@ def test_the_experiment_holds_every_order_and_face(study, tmp_path):
 
 def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
     address = "https://scripts.example/jspsych@8.3.0/dist/index.browser.min.js"
-    write_experiment(study, tmp_path / "a", cdn=address, orders=1, save="jatos")
+    package = a_package(tmp_path / "jspsych")
+    write_experiment(study, tmp_path / "a", package, cdn=address, orders=1, save="jatos")
     page = (tmp_path / "a" / "index.html").read_text()
-    assert f'src="{address}"' in page
+    digest = hashlib.sha384((package / SCRIPT).read_bytes()).digest()
+    integrity = f"sha384-{base64.b64encode(digest).decode()}"
+    assert f'src="{address}" integrity="{integrity}" crossorigin="anonymous"' in page
     assert 'src="jatos.js"' in page
     assert not (tmp_path / "a" / "jspsych").exists()
     old = a_package(tmp_path / "old", "7.3.4")
     for given, told in (
         ({}, "the source of jsPsych is missing"),
-        ({"cdn": "http://scripts.example/a.js"}, "is not the address of a script"),
+        ({"cdn": address}, "the source of jsPsych is missing"),
+        ({"scripts": package, "cdn": "http://scripts.example/a.js"}, "is not the address of a script"),
         ({"scripts": old}, "holds no jsPsych 8"),
         ({"scripts": tmp_path}, "holds no jsPsych 8"),
-        ({"cdn": address, "save": "mail"}, "unknown way to save 'mail'"),
-        ({"cdn": address, "orders": 0}, "orders is 0"),
+        ({"scripts": package, "cdn": address, "save": "mail"}, "unknown way to save 'mail'"),
+        ({"scripts": package, "cdn": address, "orders": 0}, "orders is 0"),
     ):
         with pytest.raises(TraitlensError, match=told):
             write_experiment(study, tmp_path / "b", **given)

@@ -133,7 +133,8 @@ def make_experiment(
         typer.Option(help="Folder of the npm package jspsych (version 8), copied beside the experiment."),
     ] = None,
     cdn: Annotated[
-        str | None, typer.Option(help="Web address from which the page loads jsPsych instead.")
+        str | None,
+        typer.Option(help="Web address from which the page loads that script of --scripts instead."),
     ] = None,
     save: Annotated[
         str,

@@ -4,6 +4,8 @@ The pages are those of the server (`view.js`), shown by a jsPsych plugin; the or
 by :mod:`.trials`.
 """
 
+import base64
+import hashlib
 import html
 import json
 import shutil
@@ -58,10 +60,11 @@ def write_experiment(
     ----------
     out : Path
         The folder to create; must be empty if it exists.
-    scripts : Path, optional
+    scripts : Path
         A copy of the npm package `jspsych`, version 8; its script is copied beside the page.
     cdn : str, optional
-        Web address from which the page loads jsPsych's script instead.
+        Web address from which the page loads jsPsych's script instead. Browsers run it only if it is the very
+        script of `scripts`.
     save : {"download", "jatos"}, default "download"
         "download": at the end the participant saves a file; "jatos": JATOS takes the data.
     orders : int, default 40
@@ -75,7 +78,8 @@ def write_experiment(
         If the study has faults, or jsPsych's script is missing.
     """
     folder, out = Path(folder), Path(out)
-    script, origin = _find_script(scripts, cdn)
+    script = _find_script(scripts)
+    origin = "" if cdn is None else _origin(cdn)
     if save not in SAVES:
         raise unknown_choice("way to save", save, SAVES)
     if not 1 <= orders <= MOST_ORDERS:
@@ -108,26 +112,21 @@ def write_experiment(
             shutil.copyfile(path, temporary / "faces" / f"{number}.jpg")
         for name in ("style.css", "view.js", "experiment.js"):
             shutil.copyfile(PAGES / name, temporary / name)
-        if script is not None:
+        if cdn is None:
             (temporary / "jspsych").mkdir()
             shutil.copyfile(script, temporary / "jspsych" / Path(SCRIPT).name)
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         (temporary / "design.js").write_text(f"const TRAITLENS = {text};\n", encoding="utf-8")
-        (temporary / "index.html").write_text(_page(cdn, origin, save), encoding="utf-8")
+        (temporary / "index.html").write_text(_page(script, cdn, origin, save), encoding="utf-8")
 
 
-def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, str]:
-    """Return jsPsych's script: the file to copy, or the origin of its address."""
-    if (scripts is None) == (cdn is None):
-        advice = "name a copy of its npm package with --scripts, or a web address with --cdn"
+def _find_script(scripts: Path | None) -> Path:
+    """Return jsPsych's script within a copy of its package."""
+    if scripts is None:
+        advice = (
+            "name a copy of its npm package with --scripts; with --cdn, the page's script is compared with it"
+        )
         raise TraitlensError(Problem("the source of jsPsych is missing", advice))
-    if cdn is not None:
-        parts = urlsplit(cdn)
-        if parts.scheme != "https" or not parts.netloc or not parts.path.endswith(".js"):
-            advice = f"give the https address of jsPsych's {SCRIPT}"
-            raise TraitlensError(Problem(f"{cdn!r} is not the address of a script", advice))
-        return None, f"https://{parts.netloc}"
-    assert scripts is not None
     package = Path(scripts) / "package.json"
     try:
         about = json.loads(package.read_text(encoding="utf-8"))
@@ -137,7 +136,16 @@ def _find_script(scripts: Path | None, cdn: str | None) -> tuple[Path | None, st
     if not version.startswith("8.") or not (Path(scripts) / SCRIPT).is_file():
         advice = "npm install jspsych@8, and name node_modules/jspsych"
         raise TraitlensError(Problem("holds no jsPsych 8", advice, str(scripts)))
-    return Path(scripts) / SCRIPT, ""
+    return Path(scripts) / SCRIPT
+
+
+def _origin(cdn: str) -> str:
+    """Return the origin of a script's web address."""
+    parts = urlsplit(cdn)
+    if parts.scheme != "https" or not parts.netloc or not parts.path.endswith(".js"):
+        advice = f"give the https address of jsPsych's {SCRIPT}"
+        raise TraitlensError(Problem(f"{cdn!r} is not the address of a script", advice))
+    return f"https://{parts.netloc}"
 
 
 def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
@@ -146,7 +154,7 @@ def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> 
     return [step.kind, [design.traits.index(trait) for trait in step.traits], image, step.repeat, step.wanted]
 
 
-def _page(cdn: str | None, origin: str, save: str) -> str:
+def _page(script: Path, cdn: str | None, origin: str, save: str) -> str:
     """Return the page; except in JATOS, which adds scripts, it allows only its own scripts."""
     sources = f"'self' {origin}".strip()
     policy = (
@@ -154,7 +162,15 @@ def _page(cdn: str | None, origin: str, save: str) -> str:
         f"script-src {sources}"
     )
     meta = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
-    first = html.escape(cdn) if cdn is not None else f"jspsych/{Path(SCRIPT).name}"
-    files = [*(["jatos.js"] if save == "jatos" else []), first, "view.js", "design.js", "experiment.js"]
-    scripts = "\n".join(f'<script src="{file}"></script>' for file in files)
-    return PAGE.format(policy="" if save == "jatos" else meta, scripts=scripts)
+    own = [*(["jatos.js"] if save == "jatos" else []), "view.js", "design.js", "experiment.js"]
+    tags = [f'<script src="{file}"></script>' for file in own]
+    if cdn is None:
+        jspsych = f'<script src="jspsych/{script.name}"></script>'
+    else:
+        digest_of_script = base64.b64encode(hashlib.sha384(script.read_bytes()).digest()).decode()
+        jspsych = (
+            f'<script src="{html.escape(cdn)}" integrity="sha384-{digest_of_script}" '
+            'crossorigin="anonymous"></script>'
+        )
+    tags.insert(len(own) - 3, jspsych)
+    return PAGE.format(policy="" if save == "jatos" else meta, scripts="\n".join(tags))

@@ -82,6 +82,7 @@ class Runner:
         ):
             work = StageIO(context, stage, self.engine, advance)
             stage.load()(work)
+            self._refuse_lost_lock()
             outputs = [output.path for output in stage.outputs_of(context)]
             context.forget(*outputs, "given_landmarks" if stage.name == "landmarks" else "")
             record = Record(
@@ -99,6 +100,13 @@ class Runner:
             context.records.write(stage.name, record)
         if stage.name == "landmarks":
             give_memory_back()  # decoded photographs
+
+    def _refuse_lost_lock(self) -> None:
+        """Raise an error if another run took this folder over, or somebody deleted the lock."""
+        if not self._lock.is_held():
+            advice = "wait until no other run works here, then run the same command again"
+            what = "stopped: another run took over this results folder, or its lock was deleted"
+            raise TraitlensError(Problem(what, advice, str(self.context.results)))
 
     def _remove(self, stage: Stage, but: frozenset[str] | set[str] = frozenset()) -> None:
         """Remove a stage's record, and the files that it wrote before and shall not write now."""
