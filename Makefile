@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow test-processors lint format docs bench wheel sbom audit clean
+.PHONY: help demo test test-slow test-processors lint format docs bench wheel sbom audit lock clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,7 +65,10 @@ sbom: wheel  ## list what is installed with the wheel, as CycloneDX: sbom.json
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)-wheel
 
 audit: $(VENV)/.release  ## look the pinned versions up among known vulnerabilities
-	$(BIN)/pip-audit --local --skip-editable
+	$(BIN)/pip-audit --requirement requirements.txt --require-hashes --disable-pip
+
+lock: $(VENV)/.release  ## pin every package: constraints.txt, and requirements.txt with hashes (NEWER=1 for newer versions)
+	$(BIN)/python scripts/lock.py $(if $(NEWER),--newer)
 
 clean:  ## remove the virtual environments and caches
 	rm -rf dist sbom.json docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
