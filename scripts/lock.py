@@ -1,7 +1,7 @@
-"""Pin every package that traitlens and its development need, for Python 3.11 to 3.14 on Linux, macOS and Windows.
+"""Pin every package that is needed, for Python 3.11 to 3.14 on Linux, macOS and Windows.
 
-Writes requirements.txt, with the hash of every file, for `pip install --require-hashes`, and constraints.txt, the
-same versions without hashes, which `make` installs by.
+Writes requirements.txt, with the hash of every file, for `pip install --require-hashes`, and constraints.txt,
+the same versions without hashes, which `make` installs by.
 
 Usage: python scripts/lock.py [--newer]
 """
