@@ -138,6 +138,9 @@ UTILISATION = Artifact("cues/utilisation.csv", "how strongly each rater weighs e
 RATER_FITS = Artifact("cues/raters.csv", "how consistently each rater follows the cues")
 UTILISATION_MEANS = Artifact("cues/groups.csv", "mean utilisation of each group, over its raters")
 SHARES = Artifact("cues/shares.csv", "share of each region in the explained variance of a group's ratings")
+ACHIEVEMENT = Artifact(
+    "cues/achievement.csv", "agreement of single raters with another group, by the lens model"
+)
 USE_TESTS = Artifact("cues/tests.csv", "differences of range, noise and use of regions between groups")
 CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be told apart on these faces")
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -13,11 +14,12 @@ from traitlens.comparison.by_use import (
     bootstrap_interval,
     bootstrap_p,
     compare_use,
+    crossed_variance,
     draw_samples,
     squared_residuals,
 )
 from traitlens.comparison.exchange import welch
-from traitlens.comparison.utilisation import make_design, rater_utilisation
+from traitlens.comparison.utilisation import group_utilisation, make_design, rater_utilisation
 
 
 def identities_of(cues, images_each=2):
@@ -25,11 +27,12 @@ def identities_of(cues, images_each=2):
     return pd.Series(np.arange(len(images)) // images_each, index=images)
 
 
-def loop_over_draws(design, strata, draws, seed):
+def loop_over_draws(design, strata, draws, seed, draw_raters=True):
     """The question of use, written as a plain loop over copies of raters and images."""
     found = []
     for drawn in draw_samples(design.labels, strata, design.identities, draws, seed):
         for raters, images in zip(drawn.raters, drawn.images, strict=True):
+            raters = raters if draw_raters else np.ones(len(raters))
             groups = []
             for group in (0, 1):
                 by_trait = []
@@ -58,11 +61,14 @@ def test_the_test_of_use_is_that_of_a_plain_loop():
     design = make_design(make_ratings(rng, cues, difference=0.4), cues, identities_of(cues))
     strata = np.zeros(13, int)
     drawn = loop_over_draws(design, strata, 40, seed=3)
+    faces = loop_over_draws(design, strata, 40, seed=3, draw_raters=False)
     test = PairTest(design, strata, 40, 3)
     differences, corrected = test.profile_differences()
-    spread = drawn.std(axis=0, ddof=1)
-    largest = (np.abs(drawn - differences) / spread).max(axis=(1, 2))
+    deviation = drawn.std(axis=0, ddof=1)
+    largest = (np.abs(drawn - differences) / deviation).max(axis=(1, 2))
     errors, freedom = (values.reshape(2, 3) for values in test._errors("use"))
+    one_way = errors**2, faces.var(axis=0, ddof=1)
+    spread = np.sqrt(np.maximum(2 * sum(one_way) - deviation**2, np.maximum(*one_way)))
     total = np.maximum(freedom, freedom * (spread / errors) ** 4)
     statistic = stats.norm.isf(stats.t.sf(np.abs(differences) / spread, total))
     by_loop = (1 + (largest[:, None, None] >= statistic).sum(axis=0)) / 41
@@ -72,8 +78,8 @@ def test_the_test_of_use_is_that_of_a_plain_loop():
     assert_allclose(use["p_corrected"], by_loop.ravel())
     scale = np.repeat(test.observed.ranges[:, 0].mean(axis=0), 3)
     wider = stats.t.ppf(0.975, total) / stats.norm.ppf(0.975)
-    width = (wider * np.quantile(np.abs(drawn - differences), 0.95, axis=0)).ravel() * scale
-    assert_allclose(use["high"] - use["difference"], width)
+    width = wider * np.quantile(np.abs(drawn - differences), 0.95, axis=0) * spread / deviation
+    assert_allclose(use["high"] - use["difference"], width.ravel() * scale)
 
 
 @pytest.mark.parametrize("seen", [1.0, 0.6])
@@ -137,7 +143,7 @@ def test_profiles_are_free_of_the_range(seed, ranges):
 
 def test_each_question_answers_its_own_difference():
     """Half the range, twice the noise, another region: each is called by its own question only."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(3)
     cues = make_cues(rng, images=200, traits=("warm",))
 
     def called(ratings):
@@ -218,22 +224,69 @@ def test_p_values_of_few_raters_hold_their_level(raters):
     assert np.mean(np.array(found) <= 0.05) < 0.08
 
 
-def test_cues_that_are_learnt_anew_are_tested_in_every_draw():
+def test_the_variance_of_crossed_samples_is_not_counted_twice():
+    """Means over raters and faces with an interaction: the variance is that over studies."""
+    rng = np.random.default_rng(14)
+    raters, faces, studies = 12, 15, 300
+    estimates, variances, of_both = [], [], []
+    for _ in range(studies):
+        rater, face = 0.5 * rng.normal(size=(raters, 1)), 0.4 * rng.normal(size=faces)
+        values = rater + face + 2 * rng.normal(size=(raters, faces))
+        for_raters = rng.multinomial(raters - 1, np.full(raters, 1 / raters), 200) / (raters - 1)
+        for_faces = rng.multinomial(faces, np.full(faces, 1 / faces), 200) / faces
+        both = np.einsum("dr,rf,df->d", for_raters, values, for_faces)[:, None]
+        alone = (for_faces @ values.mean(axis=0))[:, None]
+        error = values.mean(axis=1).std(ddof=1, keepdims=True) / np.sqrt(raters)
+        estimates.append(values.mean())
+        variances.append(crossed_variance(both, alone, error))
+        of_both.append(both.var())
+    true = 0.25 / raters + 0.16 / faces + 4 / raters / faces
+    assert_allclose(np.var(estimates), true, rtol=0.25)
+    assert_allclose(np.mean(variances), true, rtol=0.1)
+    assert np.mean(of_both) > 1.5 * true
+
+
+def test_cues_are_learnt_again_without_each_set_of_identities():
+    """Cues that change with the faces make the test of use stricter; cues of another scale do not."""
     rng = np.random.default_rng(10)
     cues = make_cues(rng, images=60)
-    ratings = make_ratings(rng, cues, raters=(8, 8), difference=1.0)
-    counts = []
+    ratings = make_ratings(rng, cues, raters=(8, 8), difference=0.8)
+    identities = identities_of(cues)
+    seen = []
 
-    def relearn(images):
-        counts.append(images)
-        return cues * 2
+    def relearn(kept, change=0.0):
+        seen.append(kept)
+        again = [2 * cues + change * rng.normal(size=cues.shape) for _ in kept]
+        return xr.concat(again, "set")
 
-    table = compare_use(ratings, cues, draws=50, relearn=relearn, draws_anew=50, seed=2)
-    assert len(counts) == 50
-    use = table[table["question"] == "use"]
-    # Cues of another scale are the same cues.
-    assert_allclose(use["p_anew"], use["p_corrected"])
-    assert table.loc[table["question"] != "use", "p_anew"].isna().all()
+    def test(**options):
+        return compare_use(ratings, cues, identities, draws=200, seed=2, **options)
+
+    plain, same = test(), test(relearn=relearn)
+    changed = test(relearn=lambda kept: relearn(kept, 1.0))
+    assert_allclose(seen[0].sum(axis=0), 19)
+    assert all(pd.Series(one).groupby(identities.to_numpy()).nunique().eq(1).all() for one in seen[0])
+    use = plain["question"] == "use"
+    for column in ("p", "high"):
+        assert_allclose(same.loc[~use, column], plain.loc[~use, column])
+        assert (changed.loc[use, column] > plain.loc[use, column]).all()
+    assert same.loc[use & (same["region"] == "eyes"), "called"].all()
+    assert not changed.loc[use, "called"].any()
+
+
+def test_the_jackknife_of_faces_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(15)
+    cues = make_cues(rng, images=12)
+    design = make_design(make_ratings(rng, cues, difference=0.4), cues)
+    test = PairTest(design, np.zeros(13, int), 2)
+    found = []
+    for one in range(12):
+        keep = np.arange(12) != one
+        weights = np.stack([design.labels == group for group in (0, 1)])[:, None].astype(float)
+        without = Profiles.of(group_utilisation(design, weights, keep[None].astype(float)))
+        found.append(without.differences.ravel())
+    variance = 11 / 12 * ((found - np.mean(found, axis=0)) ** 2).sum(axis=0)
+    assert_allclose(test.jackknife(np.stack([design.cues] * 12)), variance)
 
 
 def test_groups_of_unequal_size_find_what_groups_swapped_find():

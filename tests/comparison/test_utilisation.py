@@ -16,6 +16,7 @@ from traitlens.comparison.utilisation import (
     rater_fits,
     rater_utilisation,
     rater_values,
+    summarise_achievement,
     summarise_utilisation,
 )
 from traitlens.problems import TraitlensError
@@ -171,6 +172,21 @@ def test_the_lens_model_equation_holds(rng, seen):
     other = criterion[criterion["trait"] == "warm"].set_index("image")["rating"].reindex(one.index).dropna()
     row = table[(table["rater"] == "a01") & (table["trait"] == "warm")].iloc[0]
     assert_allclose(row["achievement"], np.corrcoef(one[other.index], other)[0, 1], rtol=1e-9)
+
+
+def test_achievement_is_the_mean_over_raters_of_the_other_group(rng):
+    cues = make_cues(rng)
+    ratings = make_ratings(rng, cues)
+    design = make_design(ratings, cues)
+    table = summarise_achievement(design, ratings).set_index(["group", "criterion", "trait"])
+    assert len(table) == 4
+    wide = ratings[ratings["trait"] == "warm"].pivot_table(
+        index="image", columns=["group", "rater"], values="rating"
+    )
+    own = wide["a"].corrwith(wide["b"].mean(axis=1)).mean()
+    assert_allclose(table.loc[("a", "b", "warm"), "achievement"], own)
+    one = ratings[ratings["group"] == "a"]
+    assert summarise_achievement(make_design(one, cues), one).empty
 
 
 def test_a_cue_that_does_not_vary_is_not_used(rng):

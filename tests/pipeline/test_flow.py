@@ -242,6 +242,7 @@ CHANGES = {
         setting(("pixels = 16", 'pixels = 16\npixel_test = "pixel"')),
         {"compare_pixels", "answers", "report"},
     ),
+    "comparison.use": (setting(("pixels = 16", "pixels = 16\nuse = false")), {"answers", "report"}),
     "comparison.cues": (setting(("pixels = 16", "pixels = 16\ncues = false")), {"report"}),
     "comparison.margin": (
         setting(("pixels = 16", "pixels = 16\nmargin = 0.5")),
@@ -416,7 +417,7 @@ def test_checks_of_other_maps_are_not_shown(copied):
 def test_the_report_says_why_a_part_is_missing(copied):
     edit_settings(
         copied,
-        ("permutations = 9", "permutations = 9\nregions = false\ncues = false"),
+        ("permutations = 9", "permutations = 9\nregions = false\ncues = false\nuse = false"),
         ("[comparison]", "[cleaning]\none_value = true\n\n[comparison]"),
     )
     run(copied)
@@ -424,6 +425,8 @@ def test_the_report_says_why_a_part_is_missing(copied):
     text = (results / "report.html").read_text()
     assert "because comparison.regions is false in study.toml" in text
     assert "because comparison.cues is false in study.toml" in text
+    assert "because comparison.use is false in study.toml" in text
+    assert not list((results / "cues").glob("*"))
     assert not list((results / "comparisons").glob("*region*"))
     assert (results / "ratings" / "cleaning.csv").exists()
     edit_settings(copied, ("[cleaning]\none_value = true\n\n", ""))

@@ -65,34 +65,6 @@ def test_cues_are_the_parts_of_kernel_ridge(study):
             np.testing.assert_allclose(cues.predictions[target, inside], whole, atol=1e-9)
 
 
-def test_images_that_count_twice_are_as_good_as_two(study):
-    _, kernels, ratings = study
-    ratings = ratings[:, [0, 3]]
-    fitted = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES)
-    counts = np.random.default_rng(0).integers(0, 3, len(ratings))
-    rows = np.repeat(np.arange(len(ratings)), counts)
-    weighted = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES, fitted.penalties, counts=counts)
-    # Factors come from all training images, so that the repeated study gets them as weights.
-    for fold in range(4):
-        training = np.flatnonzero(fold != FOLDS)
-        again = rows[FOLDS[rows] != fold]
-        spread = {s: np.trace(_centred(k, training)) / len(training) for s, k in kernels.items()}
-        total = sum(k / spread[s] / 3 for s, k in kernels.items())
-        mean = ratings[again].mean(axis=0)
-        size = len(again)
-        centre = np.eye(size) - 1 / size
-        inside = np.flatnonzero(fold == FOLDS)
-        cross = (total[np.ix_(inside, again)] - total[np.ix_(again, again)].mean(axis=0)) @ centre
-        for target in range(2):
-            solved = np.linalg.solve(
-                centre @ total[np.ix_(again, again)] @ centre + fitted.penalties[target, fold] * np.eye(size),
-                ratings[again, target] - mean[target],
-            )
-            np.testing.assert_allclose(
-                weighted.predictions[target, inside], mean[target] + cross @ solved, atol=1e-8
-            )
-
-
 def _centred(kernel, rows):
     seen = kernel[rows][:, rows]
     centre = np.eye(len(seen)) - 1 / len(seen)
@@ -125,12 +97,6 @@ def test_weights_are_searched_by_himalaya(study):
     np.testing.assert_allclose(cues.predictions[:, FOLDS == 1], predicted.T, atol=1e-6)
     again = cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES, cues.penalties, cues.weights)
     np.testing.assert_allclose(again.values, cues.values, atol=1e-10)
-
-
-def test_counts_need_penalties_of_an_earlier_fit(study):
-    _, kernels, ratings = study
-    with pytest.raises(ValueError, match="earlier fit"):
-        cross_fit_cues(kernels, ratings, FOLDS, IDENTITIES, counts=np.ones(40))
 
 
 def test_several_spaces_of_a_region_make_one_cue(study):

@@ -215,7 +215,7 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
         ),
     }  # fmt: skip
     use = pd.concat(
-        [tests(by_region, "hedges_g").assign(question="use", p_anew=0.2, called_anew=False)]
+        [tests(by_region, "hedges_g").assign(question="use")]
         + [tests(by_trait, "hedges_g").assign(question=one, region="") for one in ("range", "noise")]
     ).assign(value_1=0.4, value_2=0.3, called=lambda table: table["p_corrected"] <= 0.05)
     named = {"estimate": "difference", "ci_low": "low", "ci_high": "high"}

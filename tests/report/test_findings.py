@@ -65,7 +65,7 @@ def test_who_uses_which_region_more_is_said(tmp_path):
     use = pd.DataFrame(
         [
             {"group_1": "a", "group_2": "b", "trait": "warm", "region": region, "estimate": estimate,
-             "p_corrected": p, "p_anew": 0.3 if region == "jaw" else 0.01, "called_anew": region != "jaw"}
+             "p_corrected": p}
             for region, estimate, p in (("eyes", -0.4, 0.002), ("mouth", 0.3, 0.01), ("jaw", 0.2, 0.04))
         ]
     )  # fmt: skip
@@ -74,7 +74,6 @@ def test_who_uses_which_region_more_is_said(tmp_path):
     (told,) = [answer for answer in answers if answer.startswith("Yes")]
     assert "b use the eyes more for warm (by 0.40 rating points per standard deviation of the cue" in told
     assert "a use the mouth more for warm" in told
-    assert told.count("not with cues learnt anew") == 1
 
 
 def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):

@@ -6,11 +6,13 @@ judgement over the regions of the face, whatever its range and noise.
 
 Raters and faces are both samples: raters within each group, and the persons shown, are drawn with replacement
 together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With faces taken as fixed,
-chance relations between the regions of just these faces pass for differences of use.
+chance relations between the regions of just these faces pass for differences of use. The bootstrap counts the
+interaction of raters and faces three times; the standard error is corrected for that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -39,7 +41,10 @@ QUESTIONS = ("range", "noise", "use")
 ALPHA = 0.05
 DRAWS_AT_ONCE = 250
 DRAWS_OF_FACES = 500
-"""Draws for the intervals over faces alone, which are not tested."""
+"""Draws of identities alone, which only a variance and intervals are taken from."""
+
+SETS_LEFT_OUT = 20
+"""Sets of identities that are left out in turn where cues are fitted again."""
 
 INTERVALS = ("low", "high", "raters_low", "raters_high", "faces_low", "faces_high")
 COLUMNS = (
@@ -50,7 +55,8 @@ COLUMNS = (
 
 Progress = Callable[[int], None] | None
 Relearn = Callable[[np.ndarray], xr.DataArray]
-"""From how often each image counts, in the order of the cues, to cues of a readout fitted so."""
+"""From images that are learnt from, bool (set, image) in the order of the cues, to cues that are learnt from
+these, (set, trait, image, region)."""
 
 
 def compare_use(
@@ -62,7 +68,6 @@ def compare_use(
     within: Sequence[str] = (),
     draws: int = 2000,
     relearn: Relearn | None = None,
-    draws_anew: int = 200,
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
@@ -85,10 +90,9 @@ def compare_use(
     draws : int, default 2000
         Bootstrap draws of raters and identities.
     relearn : callable, optional
-        Fits the cues again to a draw of images. Differences are then also tested with cues learnt anew in
-        each draw.
-    draws_anew : int, default 200
-        Draws of that test.
+        Fits the cues again without some images, such as
+        :meth:`traitlens.comparison.common_cues.CommonCues.relearn`. Standard errors and intervals of "use"
+        then hold what other faces would change in the cues; without it cues are taken as known.
     seed : int, default 0
         Seed. Swapping the names of the groups changes signs only.
     progress : callable, optional
@@ -98,11 +102,10 @@ def compare_use(
     -------
     DataFrame
         group_1, group_2, question ("range", "noise", "use"), trait, region (empty but for "use"), value_1,
-        value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces
-        as they are; Welch's t), faces_low, faces_high (raters as they are), p, p_corrected (family-wise
-        over the regions and traits of a question), called (p_corrected at most .05), p_anew and called_anew
-        (use only, with cues learnt anew), hedges_g with hedges_g_low and hedges_g_high (over raters), n_1,
-        n_2 (raters).
+        value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces as
+        they are; Welch's t), faces_low, faces_high (raters as they are), p, p_corrected (family-wise over the
+        regions and traits of a question), called (p_corrected at most .05), hedges_g with hedges_g_low and
+        hedges_g_high (over raters), n_1, n_2 (raters).
         All values are rating points: the spread of the predicted ratings for "range", the
         standard deviation of the residuals for "noise", and for "use" points per standard
         deviation of the cue, with both groups brought to their mean range.
@@ -111,9 +114,9 @@ def compare_use(
     -----
     With :math:`G_g` the mean utilisation of group g and a trait, :math:`m` the mean of both
     groups' unit vectors and :math:`u = m / m'm`, the range is :math:`s_g = G_g'u` and the profile
-    :math:`P_g = G_g / s_g`. The question of use is about :math:`P_1 - P_2`. p values compare
-    the difference divided by its standard deviation over draws with the absolute deviations of draws from
-    it, the maximum over the question's cells for p_corrected.
+    :math:`P_g = G_g / s_g`. The question of use is about :math:`P_1 - P_2`. p values compare the difference
+    divided by its standard error (:func:`crossed_variance`) with absolute deviations of draws from it,
+    divided by their standard deviation; the maximum over the question's cells for p_corrected.
 
     Examples
     --------
@@ -126,9 +129,9 @@ def compare_use(
         strata = find_strata(both, design.raters, design.labels, within)
         weights = balance(design.labels, strata) if within else None
         test = PairTest(design, strata, draws, seed, progress, weights)
-        table = test.table()
         if relearn is not None:
-            table = table.join(test.anew(relearn, draws_anew))
+            test.added = test.learning_variance(relearn)
+        table = test.table()
         table.insert(0, "group_1", pair[0])
         table.insert(1, "group_2", pair[1])
         tables.append(table)
@@ -172,6 +175,11 @@ class Draws:
 
     raters: np.ndarray
     images: np.ndarray
+
+    @property
+    def of_faces(self) -> "Draws":
+        """The same draws of images, and raters as they are."""
+        return Draws(np.ones_like(self.raters), self.images)
 
 
 def draw_samples(
@@ -300,6 +308,8 @@ class PairTest:
         self.draws = draws
         self.seed = seed
         self.progress = progress
+        self.added: np.ndarray | float = 0.0
+        """Variance of the differences of use that learning the cues adds, such as `learning_variance`."""
         whole = Draws(np.ones((1, len(labels))), np.ones((1, len(design.images))))
         self.observed = Profiles.of(self._utilisation(whole))
         self.residuals = [
@@ -330,7 +340,7 @@ class PairTest:
         """Draw the differences of each question, raters drawn or as they are: (draw, cell)."""
         found: dict[str, list[np.ndarray]] = {question: [] for question in QUESTIONS}
         for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
-            taken = drawn if raters else Draws(np.ones_like(drawn.raters), drawn.images)
+            taken = drawn if raters else drawn.of_faces
             profiles = Profiles.of(self._utilisation(taken))
             noise = self._noise(taken)
             found["range"].append(profiles.log_ratios)
@@ -356,18 +366,33 @@ class PairTest:
         differences, p_corrected : ndarray of shape (trait, region)
             Differences of the profiles, and family-wise p values.
         """
-        drawn = np.concatenate(
-            [
-                Profiles.of(self._utilisation(one)).differences.reshape(len(one.raters), -1)
-                for one in draw_samples(
-                    self.labels, self.strata, self.design.identities, self.draws, self.seed
-                )
-            ]
-        )
+        both = self._use_samples(self.draws)
         differences = self.observed.differences[0]
         errors, freedom = self._errors("use")
-        _, corrected = bootstrap_p(differences.ravel(), drawn, errors, freedom)
+        spread = np.sqrt(crossed_variance(both, self._over_faces, errors) + self.added)
+        _, corrected = bootstrap_p(differences.ravel(), both, errors, freedom, spread)
         return differences, corrected.reshape(differences.shape)
+
+    @property
+    def _draws_of_faces(self) -> int:
+        return min(self.draws, DRAWS_OF_FACES)
+
+    @cached_property
+    def _over_faces(self) -> np.ndarray:
+        """Differences of the profiles in draws of identities alone: (draw, cell)."""
+        return self._use_samples(self._draws_of_faces, raters=False)
+
+    def _use_samples(self, draws: int, raters: bool = True) -> np.ndarray:
+        """Draw the differences of the profiles, raters drawn or as they are: (draw, cell)."""
+        drawn = draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed)
+        return np.concatenate(
+            [
+                Profiles.of(self._utilisation(one if raters else one.of_faces)).differences.reshape(
+                    len(one.raters), -1
+                )
+                for one in drawn
+            ]
+        )
 
     def table(self) -> pd.DataFrame:
         """Test all questions.
@@ -379,18 +404,21 @@ class PairTest:
         """
         estimates = self._estimates()
         both = self._samples(self.draws)
-        over_faces = self._samples(min(self.draws, DRAWS_OF_FACES), raters=False)
+        over_faces = self._samples(self._draws_of_faces, raters=False)
         frames = []
         for question in QUESTIONS:
             frame = self._cells(question)
-            estimate = estimates[question]
+            estimate, drawn, faces = estimates[question], both[question], over_faces[question]
             errors, freedom = self._errors(question)
-            p, corrected = bootstrap_p(estimate, both[question], errors, freedom)
+            added = self.added if question == "use" else 0.0
+            spread = np.sqrt(crossed_variance(drawn, faces, errors) + added)
+            over_faces_alone = np.sqrt(faces.var(axis=0, ddof=1) + added)
+            p, corrected = bootstrap_p(estimate, drawn, errors, freedom, spread)
             width = stats.t.ppf(1 - ALPHA / 2, freedom) * errors
             intervals = {
-                "": bootstrap_interval(estimate, both[question], errors, freedom),
+                "": bootstrap_interval(estimate, drawn, errors, freedom, spread),
                 "raters_": (estimate - width, estimate + width),
-                "faces_": bootstrap_interval(estimate, over_faces[question], 0 * errors, freedom),
+                "faces_": bootstrap_interval(estimate, faces, 0 * errors, freedom, over_faces_alone),
             }
             for name, (low, high) in intervals.items():
                 frame[f"{name}low"], frame[f"{name}high"] = self._in_points(question, frame, low, high)
@@ -483,37 +511,52 @@ class PairTest:
         middle = np.sqrt(np.maximum(frame["value_1"] * frame["value_2"], 0)).to_numpy()
         return middle * 2 * np.sinh(low / 2), middle * 2 * np.sinh(high / 2)
 
-    def anew(self, relearn: Relearn, draws: int) -> pd.DataFrame:
-        """Test the question of use with cues fitted again in every draw.
+    def learning_variance(self, relearn: Relearn) -> np.ndarray:
+        """Compute the variance of the differences of use that comes from learning the cues from these faces.
 
         Parameters
         ----------
         relearn : callable
-            Fits the cues with weights of images.
-        draws : int
-            Number of draws of raters and identities.
+            Fits the cues again without some images.
 
         Returns
         -------
-        DataFrame
-            A row per trait and region.
+        ndarray of shape (cell,)
+            The variance over faces with cues learnt again, by the delete-a-group jackknife over 20 random
+            sets of identities (Kott 2001), less that with the cues as they are; at least 0.
         """
-        sampled = []
-        for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
-            for raters, images in zip(drawn.raters, drawn.images, strict=True):
-                learnt = relearn(images).transpose(TRAIT, IMAGE, REGION)
-                learnt = learnt.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
-                cues, _ = standardise(learnt.values, self.design.ratings)
-                one = self._utilisation(Draws(raters[None], images[None]), cues)
-                sampled.append(Profiles.of(one).differences.ravel())
-                if self.progress:
-                    self.progress(1)
-        errors, freedom = self._errors("use")
-        _, corrected = bootstrap_p(self._estimates()["use"], np.array(sampled), errors, freedom)
-        traits = len(self.design.traits)
-        blank = np.full(2 * traits, np.nan)
-        p = np.concatenate([blank, corrected])
-        return pd.DataFrame({"p_anew": p, "called_anew": p <= ALPHA})
+        cues = relearn(self._kept()).transpose("set", TRAIT, IMAGE, REGION)
+        cues = cues.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
+        again = self.jackknife(cues.values)
+        return np.asarray(np.maximum(again - self._over_faces.var(axis=0, ddof=1), 0))
+
+    def _kept(self) -> np.ndarray:
+        """Draw sets of identities and leave each out in turn: bool (set, image)."""
+        number = self.design.identities.max() + 1
+        sets = min(SETS_LEFT_OUT, number)
+        order = np.random.default_rng([self.seed, 3]).permutation(number) % sets
+        return np.asarray(order[self.design.identities] != np.arange(sets)[:, None])
+
+    def jackknife(self, cues: np.ndarray) -> np.ndarray:
+        """Compute the variance over faces of the differences of use by a delete-a-group jackknife.
+
+        Parameters
+        ----------
+        cues : ndarray of shape (set, trait, image, region)
+            Cues learnt without each set of identities.
+
+        Returns
+        -------
+        ndarray of shape (cell,)
+            Variance.
+        """
+        kept = self._kept()
+        found = []
+        for images, learnt in zip(kept, cues, strict=True):
+            drawn = Draws(np.ones((1, len(self.labels))), images[None].astype(float))
+            one = self._utilisation(drawn, standardise(learnt, self.design.ratings)[0])
+            found.append(Profiles.of(one).differences.ravel())
+        return np.asarray((len(kept) - 1) * np.var(found, axis=0))
 
 
 def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
@@ -597,8 +640,43 @@ def squared_residuals(
     return squares, counted * left
 
 
+def crossed_variance(both: np.ndarray, faces: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    r"""Compute the variance of estimates over raters and faces.
+
+    Parameters
+    ----------
+    both : ndarray of shape (draw, cell)
+        Estimates in draws of raters and identities together.
+    faces : ndarray of shape (draw, cell)
+        Estimates in draws of identities, for the raters as they are.
+    errors : ndarray of shape (cell,)
+        Standard errors over raters, for the faces as they are.
+
+    Returns
+    -------
+    ndarray of shape (cell,)
+        With variances of raters, faces and their interaction :math:`V_r + V_f + V_{rf}`: draws of both have
+        :math:`V_r + V_f + 3 V_{rf}` (Owen 2007), raters alone :math:`V_r + V_{rf}`, faces alone
+        :math:`V_f + V_{rf}`. Twice the sum of these less that of both; at least the larger of these.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> both, faces = 2.0 * rng.normal(size=(9999, 1)), 1.0 * rng.normal(size=(9999, 1))
+    >>> crossed_variance(both, faces, np.array([1.5])).round(1).tolist()
+    [2.5]
+    """
+    over_raters, over_faces = errors**2, faces.var(axis=0, ddof=1)
+    total = 2 * (over_raters + over_faces) - both.var(axis=0, ddof=1)
+    return np.asarray(np.maximum(total, np.maximum(over_raters, over_faces)))
+
+
 def bootstrap_p(
-    estimate: np.ndarray, drawn: np.ndarray, errors: np.ndarray, freedom: np.ndarray
+    estimate: np.ndarray,
+    drawn: np.ndarray,
+    errors: np.ndarray,
+    freedom: np.ndarray,
+    spread: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute p values of estimates from bootstrap draws.
 
@@ -610,6 +688,8 @@ def bootstrap_p(
         The same in each draw.
     errors, freedom : ndarray of shape (cell,)
         Standard errors over raters alone, and their degrees of freedom.
+    spread : ndarray of shape (cell,), optional
+        Standard errors of the estimates; the standard deviations of the draws where missing.
 
     Returns
     -------
@@ -623,10 +703,10 @@ def bootstrap_p(
     statistic is therefore brought from the t distribution to the normal one; the degrees of
     freedom are Satterthwaite's, that part of the variance that is not of raters counting as known.
     """
-    spread = drawn.std(axis=0, ddof=1)
-    safe = np.where(spread > 1e-12, spread, np.inf)
-    deviations = np.abs(drawn - estimate) / safe
-    t = np.abs(estimate) / safe
+    deviation = _not_zero(drawn.std(axis=0, ddof=1))
+    spread = deviation if spread is None else _not_zero(np.where(np.isfinite(deviation), spread, 0))
+    deviations = np.abs(drawn - estimate) / deviation
+    t = np.abs(estimate) / spread
     # In logarithms, since tails of large statistics vanish.
     tails = stats.t.logsf(t, _total_freedom(errors, freedom, spread))
     statistic = np.where(np.isfinite(tails), -special.ndtri_exp(tails), t) * (1 - 1e-10)
@@ -637,35 +717,45 @@ def bootstrap_p(
 
 
 def bootstrap_interval(
-    estimate: np.ndarray, drawn: np.ndarray, errors: np.ndarray, freedom: np.ndarray
+    estimate: np.ndarray,
+    drawn: np.ndarray,
+    errors: np.ndarray,
+    freedom: np.ndarray,
+    spread: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute 95 % intervals that are symmetric about the estimates.
 
     Parameters
     ----------
-    estimate, drawn, errors, freedom
+    estimate, drawn, errors, freedom, spread
         As for :func:`bootstrap_p`.
 
     Returns
     -------
     low, high : ndarray of shape (cell,)
-        The estimate and the 95 % quantile of the draws' absolute deviations from it, which is made wider as
-        Student's t is wider than the normal distribution.
+        The estimate and the 95 % quantile of the draws' absolute deviations from it, brought from their
+        standard deviation to `spread`, and made wider as Student's t is wider than the normal distribution.
     """
-    spread = drawn.std(axis=0, ddof=1)
+    deviation = drawn.std(axis=0, ddof=1)
+    spread = deviation if spread is None else spread
     wider = stats.t.ppf(1 - ALPHA / 2, _total_freedom(errors, freedom, spread)) / stats.norm.ppf(
         1 - ALPHA / 2
     )
-    width = wider * np.quantile(np.abs(drawn - estimate), 1 - ALPHA, axis=0)
+    width = wider * np.quantile(np.abs(drawn - estimate), 1 - ALPHA, axis=0) * spread / _not_zero(deviation)
     return estimate - width, estimate + width
 
 
 def _total_freedom(errors: np.ndarray, freedom: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Degrees of freedom of a total standard error, of which a part is that over raters."""
-    share = errors / np.where(spread > 1e-12, spread, np.inf)
+    share = errors / _not_zero(spread)
     return np.asarray(np.clip(freedom / np.maximum(share**4, 1e-9), freedom, 1e9))
 
 
 def _nonzero(value: float) -> float:
     """Return a divisor: infinite in place of zero."""
     return float(value) if abs(value) > 1e-12 else np.inf
+
+
+def _not_zero(values: np.ndarray) -> np.ndarray:
+    """Return divisors: infinite in place of zero."""
+    return np.asarray(np.where(values > 1e-12, values, np.inf))

@@ -113,8 +113,9 @@ def _count(
     # The matrices are small: threads would wait for one another longer than they work.
     with threadpool_limits(1):
         for number in range(studies):
-            design = faces.study(condition, seed * 1_000_003 + number)
+            design, cues = faces.study(condition, seed * 1_000_003 + number)
             test = PairTest(design, np.zeros(len(design.raters), int), draws, number)
+            test.added = test.learning_variance(cues.relearn)
             estimates[number], p = test.profile_differences()
             called[number] = p <= ALPHA
             if progress:

@@ -1,6 +1,6 @@
-"""Cues that all raters have in common: a regional readout of all groups together, groups weighing alike."""
+"""Cues that all raters have in common: regional readouts of all groups together, groups weighing alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,9 +11,13 @@ import xarray as xr
 from traitlens.columns import FOLD, IDENTITY, IMAGE, RATING, REGION, TRAIT
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.ratings.targets import make_targets
+from traitlens.readouts.multitask import JointCues, cross_fit_joint_cues, leave_out
 from traitlens.readouts.performance import correlation
-from traitlens.readouts.regional import Cues, cross_fit_cues
+from traitlens.readouts.regional import Cues, RidgeCues, cross_fit_cues
 from traitlens.readouts.ridge import PENALTIES
+
+MOST_IMAGES = 1500
+"""Images up to which all traits are fitted together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +33,16 @@ class CommonCues:
         rated the image.
     folds : DataFrame
         image, identity, fold; images in the order of the kernels.
-    penalties : ndarray of shape (trait, fold), optional
-        Ridge penalties; chosen by inner folds where missing.
+    first : Cues, optional
+        An earlier fit, whose covariances or penalties are taken; found in the training folds where missing.
     seed : int, default 0
         Seed of the inner folds.
+
+    Notes
+    -----
+    All traits are fitted together (:func:`~traitlens.readouts.multitask.cross_fit_joint_cues`). With more
+    than 1,500 images each is fitted by itself (:func:`~traitlens.readouts.regional.cross_fit_cues`): a trait
+    then has little to learn from others, and the joint fit would hold every region's kernel in memory.
 
     Examples
     --------
@@ -43,36 +53,45 @@ class CommonCues:
     kernels: Mapping[FeatureSpace, np.ndarray]
     targets: pd.DataFrame
     folds: pd.DataFrame
-    penalties: np.ndarray | None = None
+    first: Cues | None = None
     seed: int = 0
 
     @cached_property
     def fitted(self) -> Cues:
         """The fit to all images."""
-        return self._fit(self._ratings, None, self.penalties)
+        return self._fit(self.first)
 
     @cached_property
     def array(self) -> xr.DataArray:
         """The cues: (trait, image, region), rating points."""
-        return self._label(self.fitted)
+        return self._label(self.fitted.values, (TRAIT, REGION, IMAGE))
 
-    def relearn(self, counts: np.ndarray) -> xr.DataArray:
-        """Fit the cues again to a draw of images.
+    def relearn(self, kept: np.ndarray) -> xr.DataArray:
+        """Fit the cues again without some images, for several sets.
 
         Parameters
         ----------
-        counts : ndarray of shape (image,)
-            How often each image counts in the fit.
+        kept : ndarray of bool, shape (set, image)
+            Which images are learnt from.
 
         Returns
         -------
-        DataArray (trait, image, region)
-            Cues of all images, with the penalties of the first fit.
+        DataArray (set, trait, image, region)
+            Cues of all images, with the covariances of the first fit.
+
+        Raises
+        ------
+        ValueError
+            With more than 1,500 images.
         """
-        return self._label(self._fit(self._ratings, counts, self.fitted.penalties))
+        if not isinstance(self.fitted, JointCues):
+            raise ValueError(f"cues of more than {MOST_IMAGES} images are not learnt again")
+        folds = self.folds[FOLD].to_numpy()
+        values = leave_out(self.kernels, self._ratings, folds, self.fitted.covariances, kept)
+        return self._label(values, ("set", TRAIT, REGION, IMAGE))
 
     def refit(self, targets: pd.DataFrame) -> "CommonCues":
-        """Fit the cues to other mean ratings, with the penalties of the first fit.
+        """Fit the cues to other mean ratings, with the covariances or penalties of the first fit.
 
         Parameters
         ----------
@@ -84,14 +103,14 @@ class CommonCues:
         CommonCues
             Cues of these.
         """
-        return replace(self, targets=targets, penalties=self.fitted.penalties)
+        return replace(self, targets=targets, first=self.fitted)
 
     def predictability(self, permutations: int = 199, seed: int = 0) -> pd.DataFrame:
         """Test whether traits are predicted better than chance, with a refit under each permutation.
 
-        Ratings are permuted between identities that have equally many images, and the readout is fitted
-        again. A test that keeps predictions errs too often, since these were made of the other
-        folds' ratings.
+        The readout is the regional one of each trait by itself. Ratings are permuted between identities that
+        have equally many images, and it is fitted again. A test that keeps predictions errs too often, since
+        these were made of the other folds' ratings.
 
         Parameters
         ----------
@@ -107,30 +126,34 @@ class CommonCues:
         """
         rng = np.random.default_rng(seed)
         orders = np.stack([permute_blocks(self.folds[IDENTITY].to_numpy(), rng) for _ in range(permutations)])
+        chosen = self._fit_alone(self._ratings).penalties
         rows = []
         for place, trait in enumerate(self.targets.columns):
             own = self._ratings[:, place]
             # An image that nobody rated takes the mean: its rating moves with the others.
             own = np.where(np.isfinite(own), own, np.nanmean(own))
             permuted = np.column_stack([own, own[orders].T])
-            penalties = np.broadcast_to(self.fitted.penalties[place], (permutations + 1, len(self._numbers)))
-            fit = self._fit(permuted, None, np.array(penalties))
+            fit = self._fit_alone(permuted, np.tile(chosen[place], (permutations + 1, 1)))
             r = [correlation(*pair) for pair in zip(permuted.T, fit.predictions, strict=True)]
             p = (1 + np.sum(np.array(r[1:]) >= r[0])) / (1 + permutations)
             rows.append((trait, r[0], p))
         return pd.DataFrame(rows, columns=[TRAIT, "r", "p"])
-
-    @property
-    def _numbers(self) -> np.ndarray:
-        return np.unique(self.folds[FOLD])
 
     @cached_property
     def _ratings(self) -> np.ndarray:
         """Targets in the order of the kernels: (image, trait)."""
         return self.targets.reindex(self.folds[IMAGE]).to_numpy(float)
 
-    def _fit(self, ratings: np.ndarray, counts: np.ndarray | None, penalties: np.ndarray | None) -> Cues:
-        """Fit the regional readout."""
+    def _fit(self, first: Cues | None) -> Cues:
+        """Fit all traits together, or each by itself where images are many."""
+        if len(self.folds) > MOST_IMAGES:
+            penalties = first.penalties if isinstance(first, RidgeCues) else None
+            return self._fit_alone(self._ratings, penalties)
+        covariances = first.covariances if isinstance(first, JointCues) else None
+        return cross_fit_joint_cues(self.kernels, self._ratings, self.folds[FOLD].to_numpy(), covariances)
+
+    def _fit_alone(self, ratings: np.ndarray, penalties: np.ndarray | None = None) -> RidgeCues:
+        """Fit the regional readout of each trait by itself."""
         return cross_fit_cues(
             self.kernels,
             ratings,
@@ -138,20 +161,16 @@ class CommonCues:
             pd.factorize(self.folds[IDENTITY])[0],
             PENALTIES if penalties is None else penalties,
             seed=self.seed,
-            counts=counts,
         )
 
-    def _label(self, cues: Cues) -> xr.DataArray:
+    def _label(self, values: np.ndarray, dims: Sequence[str]) -> xr.DataArray:
         """Name traits, images and regions."""
-        return xr.DataArray(
-            cues.values.transpose(0, 2, 1),
-            dims=(TRAIT, IMAGE, REGION),
-            coords={
-                TRAIT: list(self.targets.columns),
-                IMAGE: self.folds[IMAGE].to_numpy(object),
-                REGION: list(cues.regions),
-            },
-        )
+        names = {
+            TRAIT: list(self.targets.columns),
+            REGION: list(self.fitted.regions),
+            IMAGE: self.folds[IMAGE].to_numpy(object),
+        }
+        return xr.DataArray(values, names, dims).transpose(..., TRAIT, IMAGE, REGION)
 
 
 def pool_targets(ratings: pd.DataFrame) -> pd.DataFrame:

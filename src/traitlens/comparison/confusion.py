@@ -16,6 +16,7 @@ from traitlens.comparison.utilisation import (
     make_design,
     standardise,
 )
+from traitlens.readouts.multitask import JointCues
 
 
 def confuse_regions(
@@ -77,6 +78,9 @@ def confuse_regions(
     regions = len(design.regions)
     called = np.zeros((studies, regions, len(design.traits), regions), bool)
     shifts = opposed(PairTest(design, strata, 1).observed.directions[0], size)
+    added: np.ndarray | float = 0.0
+    if isinstance(cues.fitted, JointCues):
+        added = PairTest(design, strata, draws, seed).learning_variance(cues.relearn)
     alike = plant(design, design.labels, -_group_differences(design))
     orders = draw_labels(design.labels, strata, studies, seed)
     for number, labels in enumerate(np.concatenate(list(orders))):
@@ -84,6 +88,7 @@ def confuse_regions(
         for place, shift in enumerate(shifts):
             planted = plant(alike, labels, shift)
             test = PairTest(replace(planted, cues=learnt), strata, draws, number)
+            test.added = added
             called[number, place] = test.profile_differences()[1] <= ALPHA
         if progress:
             progress(1)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from traitlens.columns import GROUP, TRAIT
+from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
+from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.utilisation import LensDesign, TraitRatings, standardise
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.regional import cross_fit_cues
+from traitlens.readouts.kernels import Kernels
 from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, judge, weigh_parts
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
@@ -18,9 +19,6 @@ PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
 """Regions in which groups differ, trait by trait, over and over."""
 
 _FEATURES = 4
-
-PENALTIES: tuple[float, ...] = (0.001, 0.00316, 0.01, 0.0316, 0.1, 0.316, 1.0, 3.16)
-"""Ridge penalties that simulated studies choose from, relative to the mean diagonal of the kernel."""
 
 
 @dataclass(frozen=True)
@@ -55,68 +53,6 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class CueMaps:
-    """Regional readouts as linear maps from mean ratings to cues, one map for each penalty.
-
-    Parameters
-    ----------
-    cues : ndarray of shape (penalty, rated image, region, image)
-        What the rating of one image adds to the cue of another.
-    intercepts : ndarray of shape (penalty, rated image, image)
-        What it adds to the mean of the training images.
-    """
-
-    cues: np.ndarray
-    intercepts: np.ndarray
-
-    @classmethod
-    def of(cls, kernels: Mapping[FeatureSpace, np.ndarray], folds: np.ndarray) -> "CueMaps":
-        """Fit the regional readout to each image's rating alone.
-
-        Parameters
-        ----------
-        kernels : mapping of FeatureSpace to ndarray
-            (image, image), one for each region.
-        folds : ndarray of int, shape (image,)
-            Folds by identity.
-
-        Returns
-        -------
-        CueMaps
-            Exact, since ridge regression is linear in the ratings.
-        """
-        number = len(folds)
-        fits = [
-            cross_fit_cues(
-                kernels, np.eye(number), folds, folds, np.full((number, len(np.unique(folds))), penalty)
-            )
-            for penalty in PENALTIES
-        ]
-        return cls(np.stack([fit.values for fit in fits]), np.stack([fit.intercepts for fit in fits]))
-
-    def learn(self, targets: np.ndarray) -> np.ndarray:
-        """Compute cues, the penalty of each trait chosen by the smallest out-of-fold error.
-
-        Parameters
-        ----------
-        targets : ndarray of shape (trait, image)
-            Mean ratings.
-
-        Returns
-        -------
-        ndarray of shape (trait, image, region)
-            Cues.
-        """
-        predicted = np.einsum("ti,pirj->ptj", targets, self.cues, optimize=True)
-        predicted += np.einsum("ti,pij->ptj", targets, self.intercepts, optimize=True)
-        best = ((predicted - targets) ** 2).sum(axis=2).argmin(axis=0)
-        regions = self.cues.shape[2]
-        flat = self.cues.reshape(len(self.cues), targets.shape[1], -1)
-        learnt = [target @ flat[one] for target, one in zip(targets, best, strict=True)]
-        return np.stack([values.reshape(regions, -1).T for values in learnt])
-
-
-@dataclass(frozen=True)
 class PlantedFaces:
     """Faces, and what simulated raters would see in them.
 
@@ -133,8 +69,10 @@ class PlantedFaces:
         traits that are alike.
     identities : ndarray of int, shape (image,)
         Who is shown.
-    maps : CueMaps
-        The regional readout.
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image), one for each region.
+    folds : ndarray of int, shape (image,)
+        Folds by identity.
     """
 
     regions: tuple[str, ...]
@@ -143,7 +81,8 @@ class PlantedFaces:
     weights: np.ndarray
     apart: np.ndarray
     identities: np.ndarray
-    maps: CueMaps
+    kernels: Kernels
+    folds: np.ndarray
 
     def take(self, traits: Sequence[int]) -> "PlantedFaces":
         """Keep some traits.
@@ -239,7 +178,7 @@ class PlantedFaces:
             ]
         )
 
-    def study(self, condition: "Condition", seed: int) -> LensDesign:
+    def study(self, condition: "Condition", seed: int) -> tuple[LensDesign, CommonCues]:
         """Draw a study: new raters, their ratings, and cues that are fitted to these.
 
         Parameters
@@ -253,6 +192,8 @@ class PlantedFaces:
         -------
         LensDesign
             The study.
+        CommonCues
+            Its cues.
         """
         ratings = self.judge(condition.raters, condition.difference, condition.behaviours, seed)
         if condition.seen < 1:
@@ -261,7 +202,7 @@ class PlantedFaces:
             ratings[np.broadcast_to(missing, ratings.shape)] = np.nan
         return self.design(ratings, condition.raters)
 
-    def design(self, ratings: np.ndarray, raters: tuple[int, int]) -> LensDesign:
+    def design(self, ratings: np.ndarray, raters: tuple[int, int]) -> tuple[LensDesign, CommonCues]:
         """Fit cues to all raters, groups weighing alike, and arrange the study for the tests.
 
         Parameters
@@ -275,20 +216,24 @@ class PlantedFaces:
         -------
         LensDesign
             The study.
+        CommonCues
+            Its cues.
         """
         labels = np.repeat([0, 1], raters)
         targets = pooled_means(ratings, labels)
+        found = common_cues(self.kernels, self.folds, self.identities, targets, self.traits)
         matrices = []
         for trait in range(len(self.traits)):
             own = ratings[:, trait]
             seen = np.isfinite(own)
             matrices.append(TraitRatings(seen.astype(float), np.where(seen, own - np.nanmean(own), 0)))
-        cues, scales = standardise(self.maps.learn(targets), matrices)
+        cues, scales = standardise(found.array.values, matrices)
         images = pd.RangeIndex(ratings.shape[2])
-        return LensDesign(
+        design = LensDesign(
             pd.RangeIndex(len(ratings)), images, pd.Index(self.traits), pd.Index(self.regions), GROUPS,
             labels, cues, scales, self.identities, tuple(matrices),
         )  # fmt: skip
+        return design, found
 
 
 def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -364,7 +309,8 @@ def drawn_faces(
         shared,
         _unit(apart),
         pd.factorize(identities)[0],
-        CueMaps.of(kernels, folds),
+        kernels,
+        folds,
     )
 
 
@@ -395,8 +341,9 @@ def faces_of_cues(
     PlantedFaces
         Faces whose regions carry what they carry in the real ratings.
     """
-    regions, maps = _regions(kernels), CueMaps.of(kernels, folds)
-    cues = maps.learn(targets.to_numpy(float).T)
+    regions = _regions(kernels)
+    values = targets.to_numpy(float).T
+    cues = common_cues(kernels, folds, identities, values, list(targets)).array.to_numpy()
     spread = cues.std(axis=1)
     weights = _unit(spread)
     scores = (cues - cues.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)[:, None]
@@ -415,7 +362,8 @@ def faces_of_cues(
         weights,
         _unit(apart),
         pd.factorize(identities)[0],
-        maps,
+        kernels,
+        folds,
     )
 
 
@@ -443,7 +391,7 @@ def synthetic_faces(
     Examples
     --------
     >>> faces = synthetic_faces(images=40)
-    >>> faces.study(Condition("small", (3, 4)), seed=1).cues.shape
+    >>> faces.study(Condition("small", (3, 4)), seed=1)[0].cues.shape
     (3, 40, 8)
     """
     rng = np.random.default_rng([seed, 1])
@@ -464,8 +412,35 @@ def synthetic_faces(
         weights,
         _unit(apart),
         np.arange(images),
-        CueMaps.of(kernels, folds),
+        kernels,
+        folds,
     )
+
+
+def common_cues(
+    kernels: Kernels, folds: np.ndarray, identities: np.ndarray, targets: np.ndarray, traits: Sequence[str]
+) -> CommonCues:
+    """Arrange mean ratings for the cues of a study.
+
+    Parameters
+    ----------
+    kernels : mapping of FeatureSpace to ndarray
+        (image, image), one for each region.
+    folds, identities : ndarray of shape (image,)
+        Folds by identity, and who is shown.
+    targets : ndarray of shape (trait, image)
+        Mean ratings.
+    traits : sequence of str
+        Names.
+
+    Returns
+    -------
+    CommonCues
+        Cues, of images that are named by their numbers.
+    """
+    images = pd.RangeIndex(targets.shape[1])
+    table = pd.DataFrame({IMAGE: images, IDENTITY: identities, FOLD: folds})
+    return CommonCues(kernels, pd.DataFrame(targets.T, images, list(traits)), table)
 
 
 def _regions(kernels: Mapping[FeatureSpace, np.ndarray]) -> tuple[str, ...]:

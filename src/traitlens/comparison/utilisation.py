@@ -574,6 +574,34 @@ def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str =
     return pd.concat(tables, ignore_index=True)[[*columns, "unmodelled"]]
 
 
+def summarise_achievement(design: LensDesign, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Tabulate how well single raters agree with the mean ratings of every other group, and why.
+
+    Parameters
+    ----------
+    design : LensDesign
+        The study.
+    ratings : DataFrame
+        group, image, trait, rating.
+
+    Returns
+    -------
+    DataFrame
+        group, criterion (the other group), trait, and means over the raters of the group: achievement,
+        matching, predictability, consistency, unmodelled (see :func:`lens_model_equation`), n_raters. Empty
+        where there is one group.
+    """
+    parts = ["achievement", "matching", "predictability", "consistency", "unmodelled"]
+    tables = [pd.DataFrame(columns=[GROUP, "criterion", TRAIT, *parts, "n_raters"])]
+    for other in design.groups:
+        table = lens_model_equation(design, ratings[ratings[GROUP] == other], other)
+        rows = table[table[GROUP] != other].groupby([GROUP, "criterion", TRAIT], sort=False)
+        if rows.ngroups:
+            means = rows[parts].mean().assign(n_raters=rows.size()).reset_index()
+            tables.append(means)
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
 def _decompose(
     trait: TraitRatings, cues: np.ndarray, criterion: np.ndarray, known: np.ndarray
 ) -> pd.DataFrame:

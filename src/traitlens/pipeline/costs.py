@@ -174,7 +174,7 @@ def check_steps(passes: int) -> Callable[[Context], int]:
 def draws_of_use(context: Context) -> int:
     """Return the number of draws of the test of use, over pairs of groups."""
     groups = len(context.study.groups)
-    return groups * (groups - 1) // 2 * 2700
+    return groups * (groups - 1) // 2 * 2500
 
 
 def use(context: Context) -> Cost:

@@ -174,6 +174,7 @@ REFIT = (
 )
 """What refitting readouts under each permutation reads."""
 
+NO_REGIONAL = unless(switched_off("use"), faceless)
 COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")
 """What cues of all groups together are fitted to."""
 
@@ -322,7 +323,7 @@ FLOW: tuple[Stage, ...] = (
         "cues.features",
         (a.PREPARED, "backbone", "regions", "regional_spaces"),
         (a.AVERAGE_FACE, a.REGIONAL_FEATURES),
-        faceless,
+        NO_REGIONAL,
         cost=costs.regional_features,
         steps=_images,
     ),
@@ -332,7 +333,7 @@ FLOW: tuple[Stage, ...] = (
         "cues.kernels",
         (a.REGIONAL_FEATURES, "backbone", "regional_spaces"),
         (a.REGIONAL_KERNELS,),
-        faceless,
+        NO_REGIONAL,
         cost=costs.regional_kernels,
         steps=lambda context: len(context.regional_spaces),
     ),
@@ -354,7 +355,7 @@ FLOW: tuple[Stage, ...] = (
             "settings.seed",
         ),
         (a.IMAGE_CUES, a.GROUP_CUES, a.REGIONAL_PREDICTIONS, a.REGIONAL_MODEL),
-        faceless,
+        NO_REGIONAL,
         cost=costs.cues,
         steps=_readouts,
     ),
@@ -363,8 +364,8 @@ FLOW: tuple[Stage, ...] = (
         "Utilisation of cues",
         "use.utilisation",
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.REGION_LABELS),
-        (a.PREDICTABILITY, a.UTILISATION, a.RATER_FITS, a.UTILISATION_MEANS, a.SHARES),
-        unless(no_raters, faceless),
+        (a.PREDICTABILITY, a.UTILISATION, a.RATER_FITS, a.UTILISATION_MEANS, a.SHARES, a.ACHIEVEMENT),
+        unless(no_raters, NO_REGIONAL),
     ),
     Stage(
         "compare_use",
@@ -372,7 +373,7 @@ FLOW: tuple[Stage, ...] = (
         "use.compare",
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.PREDICTABILITY, WITHIN),
         (a.USE_TESTS, a.CONFUSIONS),
-        unless(no_raters, one_group, no_permutations, faceless),
+        unless(no_raters, one_group, no_permutations, NO_REGIONAL),
         cost=costs.use,
         steps=costs.draws_of_use,
     ),

@@ -4,6 +4,8 @@ from .estimator import RidgeReadout as RidgeReadout
 from .finetune import fit_finetune as fit_finetune
 from .fit_results import FittedReadouts as FittedReadouts
 from .folds import assign_folds as assign_folds
+from .multitask import JointCues as JointCues
+from .multitask import cross_fit_joint_cues as cross_fit_joint_cues
 from .readout import DenseReadout as DenseReadout
 from .readout import FinetunedReadout as FinetunedReadout
 from .readout import LinearPart as LinearPart

@@ -47,22 +47,34 @@ class Cues:
         (target, region, image), rating points; relative to the mean of the training images.
     intercepts : ndarray
         (target, image), mean rating of the training images. With the cues they sum to the prediction.
+    """
+
+    regions: tuple[str, ...]
+    values: np.ndarray
+    intercepts: np.ndarray
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """Predicted ratings: (target, image)."""
+        return np.asarray(self.intercepts + self.values.sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeCues(Cues):
+    """Cues of readouts that were fitted to each target by itself.
+
+    Parameters
+    ----------
+    regions, values, intercepts
+        As for :class:`Cues`.
     penalties : ndarray
         (target, fold), relative to the mean diagonal of the centred training kernel.
     weights : ndarray
         (target, fold, feature space), how much each kernel counts, in the order of the kernels; sums of 1.
     """
 
-    regions: tuple[str, ...]
-    values: np.ndarray
-    intercepts: np.ndarray
     penalties: np.ndarray
     weights: np.ndarray
-
-    @property
-    def predictions(self) -> np.ndarray:
-        """Predicted ratings: (target, image)."""
-        return np.asarray(self.intercepts + self.values.sum(axis=1))
 
 
 def cross_fit_cues(
@@ -75,8 +87,7 @@ def cross_fit_cues(
     search: int = 0,
     sharing: float = 0.5,
     seed: int = 0,
-    counts: np.ndarray | None = None,
-) -> Cues:
+) -> RidgeCues:
     """Compute the cues of each image from images of other identities.
 
     Parameters
@@ -102,19 +113,11 @@ def cross_fit_cues(
         Share of the average over all targets in the error that chooses the penalty, 0 to 1; not of `search`.
     seed : int, default 0
         Seed of the inner folds and of random weightings.
-    counts : ndarray or None, default None
-        (image,), how often each image counts in the fit, such as 0, 1, 2 in a bootstrap sample; needs
-        penalties that are taken as they are.
 
     Returns
     -------
-    Cues
+    RidgeCues
         Of every image, also of those that are not rated.
-
-    Raises
-    ------
-    ValueError
-        If images count differently and penalties or weights are to be chosen.
 
     Examples
     --------
@@ -128,8 +131,6 @@ def cross_fit_cues(
     >>> cues.regions, cues.values.std(axis=2).round(1).tolist()
     (('eyes', 'mouth'), [[0.0, 1.0]])
     """
-    if counts is not None and (search or not isinstance(penalties, np.ndarray)):
-        raise ValueError("images that count differently need penalties of an earlier fit")
     regions = tuple(dict.fromkeys(space.region for space in kernels))
     place_of = [regions.index(space.region) for space in kernels]
     number, numbers = ratings.shape[1], np.unique(folds)
@@ -146,8 +147,7 @@ def cross_fit_cues(
         for columns, rated in columns_by_images(ratings):
             training = np.flatnonzero((folds != fold) & rated)
             wanted, people = ratings[np.ix_(training, columns)], identities[training]
-            counted = None if counts is None else counts[training].astype(float)
-            means = np.average(wanted, axis=0, weights=counted)
+            means = wanted.mean(axis=0)
             intercepts[np.ix_(columns, inside)] = means[:, None]
             if search:
                 found = search_weights(kernels, training, wanted, people, search, penalties, seed)
@@ -163,14 +163,14 @@ def cross_fit_cues(
                             kernels, training, wanted[:, mine], people, penalties, [weighed], sharing, seed
                         ).penalties
                     factors = weigh_kernels(kernels, training, weighed)
-                    kernel, _ = centred_kernel(kernels, factors, training, counted)
-                    coefficients = Factorised.of(kernel, counted).solve(
+                    kernel, _ = centred_kernel(kernels, factors, training)
+                    coefficients = Factorised.of(kernel).solve(
                         wanted[:, mine] - means[mine], strengths[targets, turn]
                     )
-                parts = contributions(kernels, factors, training, coefficients, inside, counted)
+                parts = contributions(kernels, factors, training, coefficients, inside)
                 for place, part in zip(place_of, parts.values(), strict=True):
                     values[targets[:, None], place, inside] += part.T
-    return Cues(regions, values, intercepts, strengths, shares)
+    return RidgeCues(regions, values, intercepts, strengths, shares)
 
 
 def _shares(kernels: Kernels, weights: Weights | np.ndarray | None) -> np.ndarray:
@@ -363,7 +363,6 @@ def contributions(
     training: np.ndarray,
     coefficients: np.ndarray,
     images: np.ndarray,
-    counts: np.ndarray | None = None,
 ) -> dict[FeatureSpace, np.ndarray]:
     """Compute what each feature space adds to the predictions of some images.
 
@@ -379,15 +378,12 @@ def contributions(
         (training image, target), dual coefficients, which sum to zero.
     images : ndarray of int
         (image,), whose predictions.
-    counts : ndarray or None, default None
-        (training image,), how much each counts in the mean that contributions are relative to.
 
     Returns
     -------
     dict of FeatureSpace to ndarray
         (image, target) each, rating points.
     """
-    shares = np.full(len(training), 1 / len(training)) if counts is None else counts / counts.sum()
     found = {}
     for space, kernel in kernels.items():
         part = np.empty((len(images), coefficients.shape[1]))
@@ -396,6 +392,6 @@ def contributions(
         for rows in pieces(len(images), ROWS_AT_ONCE):
             part[rows] = kernel[images[rows]][:, training] @ scaled
         for rows in pieces(len(training), ROWS_AT_ONCE):
-            part -= shares[rows] @ (kernel[training[rows]][:, training] @ scaled)
+            part -= (kernel[training[rows]][:, training] @ scaled).sum(axis=0) / len(training)
         found[space] = part
     return found

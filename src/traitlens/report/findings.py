@@ -198,6 +198,35 @@ def say_confusions(results: Results) -> list[str]:
     return [text]
 
 
+def say_achievement(results: Results) -> list[str]:
+    """Describe how single raters agree with the other group's mean ratings (lens-model equation).
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of str
+        A sentence; nothing where there is one group.
+    """
+    table = results.use.get("achievement")
+    if table is None or table.empty:
+        return []
+    means = table.groupby(["group", "criterion"], sort=False).mean(numeric_only=True).reset_index()
+    cells = [
+        f"of {row['group']} with {row['criterion']} r = {bounded(row['achievement'])} (weights of cues match "
+        f"at {bounded(row['matching'])}; cues predict the single rater at {bounded(row['consistency'])} and "
+        f"the group at {bounded(row['predictability'])})"
+        for row in means.head(MOST_SENTENCES).to_dict("records")
+    ]
+    return [
+        "Agreement of a single rater with the mean ratings of another group, over traits (lens-model "
+        f"equation; cues/achievement.csv): {several(cells)}."
+    ]
+
+
 def _nothing_predicted(results: Results) -> bool:
     """Return whether regions were read, and no trait was predicted by them better than chance."""
     table = results.use.get("predictability")

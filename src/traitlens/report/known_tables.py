@@ -29,7 +29,7 @@ HEADINGS = {
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
     "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
-    "p_anew": "p (cues learnt anew)", "crossed_p": "p, raters and images",
+    "crossed_p": "p, raters and images",
     "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Due to numbers",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
     "statistic": "Statistic", "p": "p",
@@ -141,8 +141,8 @@ COMPARISONS = {
         "comparison",
         "Use of each region beyond range and noise. In rating points per standard deviation of the cue, both "
         "groups at their mean range. Interval and p over raters and faces, by a "
-        "bootstrap of both; corrected over regions and traits. Last: p with cues learnt anew in each draw.",
-        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "p_anew", "hedges_g"),
+        "bootstrap of both; corrected over regions and traits.",
+        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
     ),
     "range": Known(
         "comparison",

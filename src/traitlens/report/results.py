@@ -18,7 +18,7 @@ from traitlens.records import consistent_outputs
 DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
 """Files that the report itself writes before it reads the results."""
 
-USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDICTABILITY)
+USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDICTABILITY, a.ACHIEVEMENT)
 """Tables of `cues/` that the report shows."""
 
 
@@ -42,7 +42,7 @@ class Results:
         The tables of `comparisons/` and `checks/`, by name without ending.
     use : dict of DataFrame
         Tables of `cues/` by region or rater, by name without ending: shares, groups, raters, confusions,
-        predictability. Its tests are among the comparisons, as "range", "noise" and "use".
+        predictability, achievement. Its tests are among the comparisons, as "range", "noise" and "use".
     quality, quality_signs, cleaning, planned : DataFrame or None
         The tables of `ratings/`, and `planned.csv`.
     plan : dict or None

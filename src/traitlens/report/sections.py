@@ -11,7 +11,14 @@ from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
-from traitlens.report.findings import Finding, list_findings, not_predicted, say_confusions, say_in_apa_style
+from traitlens.report.findings import (
+    Finding,
+    list_findings,
+    not_predicted,
+    say_achievement,
+    say_confusions,
+    say_in_apa_style,
+)
 from traitlens.report.headlines import say_planted
 from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
 from traitlens.report.map_checks import summarise
@@ -409,7 +416,7 @@ def _comparison(results: Results, drawings: Drawings, answers: Sequence[Finding]
         "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
     )
     use.tables += print_tables(results, ("use",))
-    use.paragraphs += say_confusions(results)
+    use.paragraphs += [*say_confusions(results), *say_achievement(results)]
     told = say_planted(results)
     planted.paragraphs += [told] if told else []
     planted.figures += _show(

@@ -57,11 +57,10 @@ def _performance(row: Row) -> str:
 
 def _use(row: Row) -> str:
     """Use of a region."""
-    anew = f", {p_value(row['p_anew'])} with cues learnt anew" if is_number(row.get("p_anew")) else ""
     return (
         f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
-        f"{p_value(row['p_corrected'])} (corrected){anew}"
+        f"{p_value(row['p_corrected'])} (corrected)"
     )
 
 
@@ -132,10 +131,9 @@ def _cell_of_performance(row: Row) -> str:
 def _cell_of_use(row: Row) -> str:
     """Region of a trait, and which group uses it more."""
     more = row["group_1"] if row["estimate"] > 0 else row["group_2"]
-    held = "" if row.get("called_anew", True) is not False else "; not with cues learnt anew"
     return (
         f"{more} use the {row[REGION]} more for {row[TRAIT]} (by {decimal(abs(row['estimate']))} rating "
-        f"points per standard deviation of the cue, {p_value(row['p_corrected'])}{held})"
+        f"points per standard deviation of the cue, {p_value(row['p_corrected'])})"
     )
 
 

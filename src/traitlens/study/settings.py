@@ -152,6 +152,9 @@ class ComparisonSettings(_Section):
     ----------
     permutations : int, default 5000
         Exchanges of raters between groups for every test; 0 leaves the tests out.
+    use : bool, default True
+        Whether regional readouts are fitted beside the readout of whole faces: cues, shares of regions, and
+        the test of whether groups use the face differently.
     regions : bool, default True
         Whether regions and performance are tested too, by refitting under each exchange. What that needs
         takes up to three times as long as the maps.
@@ -179,6 +182,7 @@ class ComparisonSettings(_Section):
     """
 
     permutations: int = Field(5000, ge=0, le=1_000_000)
+    use: bool = True
     regions: bool = True
     pixels: int = Field(56, ge=0, le=224)
     pixel_test: Literal["tfce", "cluster_mass", "pixel"] = "tfce"

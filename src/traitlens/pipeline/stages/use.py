@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.artifacts import (
+    ACHIEVEMENT,
     CONFUSIONS,
     IMAGE_CUES,
     PREDICTABILITY,
@@ -16,7 +17,7 @@ from traitlens.artifacts import (
 )
 from traitlens.columns import IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, COLUMNS, compare_use
-from traitlens.comparison.common_cues import CommonCues
+from traitlens.comparison.common_cues import MOST_IMAGES, CommonCues
 from traitlens.comparison.confusion import confuse_regions
 from traitlens.comparison.exchange import pairs_of_groups
 from traitlens.comparison.shares import tabulate_shares
@@ -25,6 +26,7 @@ from traitlens.comparison.utilisation import (
     make_design,
     rater_fits,
     rater_utilisation,
+    summarise_achievement,
     summarise_utilisation,
 )
 from traitlens.computing.blocks import blocks_of
@@ -33,10 +35,7 @@ from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.cues import common_cues
 
 DRAWS = 2000
-DRAWS_ANEW = 200
 PLANTED_STUDIES = 10
-MOST_IMAGES_ANEW = 1500
-"""Images up to which cues are learnt anew in each draw: the time grows with the cube of their number."""
 
 
 def utilisation(io: StageIO) -> None:
@@ -49,6 +48,7 @@ def utilisation(io: StageIO) -> None:
     io.write(UTILISATION, rater_utilisation(design))
     io.write(RATER_FITS, rater_fits(design))
     io.write(UTILISATION_MEANS, summarise_utilisation(design))
+    io.write(ACHIEVEMENT, summarise_achievement(design, io.value("ratings")))
     predicted = {(group, trait) for group in design.groups for trait in predicted_traits(found)}
     io.write(SHARES, tabulate_shares(design, region_areas(io), predicted, draws=DRAWS, seed=seed))
 
@@ -58,7 +58,7 @@ def compare(io: StageIO) -> None:
     traits = predicted_traits(io.read(PREDICTABILITY))
     ratings, cues, within = io.value("ratings"), common_cues(io), io.value("settings.comparison.within")
     array = cue_array(io.read(IMAGE_CUES))
-    learn = len(io.value("folds")) <= MOST_IMAGES_ANEW
+    learn = len(io.value("folds")) <= MOST_IMAGES
     if not traits:
         io.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
         io.write(CONFUSIONS, pd.DataFrame(columns=["group_1", "group_2", "planted", REGION, "called"]))
@@ -71,7 +71,6 @@ def compare(io: StageIO) -> None:
         within=within,
         draws=DRAWS,
         relearn=cues.relearn if learn else None,
-        draws_anew=DRAWS_ANEW,
         seed=io.value("settings.seed"),
         progress=io.advance,
     )
