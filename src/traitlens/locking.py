@@ -202,14 +202,25 @@ def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
     same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
     if not same or not isinstance(holder.get("process"), int):
         return _age(file) > LEASE
-    if not _is_running(holder["process"]):
+    if not is_running(holder["process"]):
         return True
     started = _started(holder["process"])
     return started != holder.get("started") if started else _age(file) > LEASE
 
 
-def _is_running(process: int) -> bool:
-    """Return whether there is a process of that number."""
+def is_running(process: int) -> bool:
+    """Return whether there is a process of that number.
+
+    Parameters
+    ----------
+    process : int
+        The number.
+
+    Returns
+    -------
+    bool
+        True also for a process of another user.
+    """
     if sys.platform == "win32":  # there, os.kill would stop it
         return _windows_start(process) is not None
     try:

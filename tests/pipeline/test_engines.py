@@ -1,19 +1,36 @@
 """Workers of this computer: nobody else reaches them."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from functools import partial
 
 import pytest
 
-from traitlens.computing.engines import Cluster
+from traitlens.computing.engines import Cluster, _remove_leftovers
 
 distributed = pytest.importorskip("distributed")
 
 
 def give(offset, number):
     return os.getpid() * 0 + number + offset
+
+
+def test_folders_that_killed_runs_left_are_removed(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True
+    )
+    for name in (f"traitlens-{int(ended.stdout)}-ab", f"traitlens-{os.getpid()}-cd", "traitlens-error-ef"):
+        (tmp_path / name).mkdir()
+    _remove_leftovers()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"traitlens-{os.getpid()}-cd",
+        "traitlens-error-ef",
+    ]
 
 
 def test_only_who_holds_the_key_of_a_run_reaches_its_workers():

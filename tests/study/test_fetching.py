@@ -112,7 +112,6 @@ def test_refusals(tmp_path, fetched):
 def test_digests_of_every_kind(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"hello\n")
-    assert matches(path, "git:ce013625030ba8dba906f756967f9e9ca394464a")  # git hash-object
     assert matches(path, "md5:b1946ac92492d2347c6235b4d2611184")
     assert not matches(path, "sha256:" + "0" * 64)
 
@@ -121,6 +120,30 @@ def test_the_registry_of_3dsk_lists_all_faces():
     names = [file.name for file in SETS["3dsk"].list_files()]
     assert len(names) == len(set(names)) == 201
     assert sum(name.endswith(".jpg") for name in names) == 100
+
+
+def test_the_registry_of_one_million_impressions_lists_all_faces_and_their_ratings():
+    files = {file.name: file for file in SETS["omi"].list_files()}
+    assert len(files) == 1006
+    assert sum(name.startswith("images/") for name in files) == 1004
+    assert all(file.digest.startswith("sha256:") for file in files.values())
+    assert files["attribute_means.csv"].url.endswith("/attribute_means.csv")
+
+
+@pytest.mark.skipif(not (DATA / "omi").exists(), reason="One Million Impressions is not on this machine")
+def test_the_ratings_of_one_million_impressions_are_the_registered_ones():
+    [means] = [file for file in SETS["omi"].list_files() if file.name == "attribute_means.csv"]
+    assert matches(DATA / "omi" / means.name, means.digest)
+
+
+@pytest.mark.parametrize("name", ["../../x", "london_faces/../../x", "/etc/x", "london_faces\\x"])
+def test_no_listing_of_a_server_names_files_outside_of_the_folder(monkeypatch, name):
+    entries = [
+        {"name": one, "download_url": "https://home/x", "computed_md5": "0"}
+        for one in (name, "london_faces.zip")
+    ]
+    monkeypatch.setattr(fetching, "_download_json", lambda url: {"files": entries})
+    assert [file.name for file in SETS["london"].list_files()] == ["london_faces.zip"]
 
 
 @pytest.mark.skipif(not (DATA / "3dsk").exists(), reason="the 3DSK set is not on this machine")

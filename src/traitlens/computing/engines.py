@@ -6,15 +6,18 @@ for any number of workers.
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
 from traitlens.computing.forking import ENVIRONMENT, can_fork, interrupts_held, load_ahead
 from traitlens.computing.machine import Machine
+from traitlens.locking import is_running
 from traitlens.problems import Problem, TraitlensError
 
 _WATCH_LESS: dict[str, Any] = {
@@ -104,8 +107,11 @@ class Cluster:
         try:
             address: Any = scheduler
             if scheduler is None:
+                _remove_leftovers()
                 folder = self._closing.enter_context(
-                    tempfile.TemporaryDirectory(prefix="traitlens-", ignore_cleanup_errors=True)
+                    tempfile.TemporaryDirectory(
+                        prefix=f"traitlens-{os.getpid()}-", ignore_cleanup_errors=True
+                    )
                 )
                 self._closing.enter_context(dask.config.set(_settings()))
                 load_ahead()
@@ -164,6 +170,14 @@ class Cluster:
     def close(self) -> None:
         """Stop the workers, except those of a given scheduler."""
         self._closing.close()
+
+
+def _remove_leftovers() -> None:
+    """Remove the folders for temporary files of runs that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob("traitlens-*-*"):
+        process = folder.name.split("-")[1]
+        if process.isdecimal() and not is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _settings() -> dict[str, Any]:

@@ -87,18 +87,23 @@ def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:
     memory = free_memory()
     if memory is not None and estimate.memory > memory:
         worst, cost = max(estimate.costs.items(), key=lambda item: item[1].memory)
-        needed = f"the run needs about {estimate.memory / GIGA:.1f} GB of memory"
-        what = f"{needed}, but {memory / GIGA:.1f} GB are free"
+        needed = f"the run needs about {_size(estimate.memory)} of memory"
+        what = f"{needed}, but {_size(memory)} are free"
         mostly = cost.memory > estimate.memory / 2
         most = f" (most of it for: {worst.label.lower()})" if mostly else ""
         problems.append(Problem(what + most, cost.advice if mostly else "use fewer --workers"))
     disk = free_disk(results)
     if estimate.disk > disk:
         cost = max(estimate.costs.values(), key=lambda cost: cost.disk)
-        what = f"the run needs about {estimate.disk / GIGA:.1f} GB of disk, but {disk / GIGA:.1f} GB are free"
+        what = f"the run needs about {_size(estimate.disk)} of disk, but {_size(disk)} are free"
         problems.append(Problem(what, f"choose another --out, or {cost.advice}", str(results)))
     if problems:
         raise TraitlensError(problems)
+
+
+def _size(number: float) -> str:
+    """Write a number of bytes roughly."""
+    return f"{number / GIGA:.1f} GB" if number >= 0.1 * GIGA else f"{number / 1e6:.1f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from typing import Any
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.progress import SilentWatcher, Watcher
 from traitlens.storage import atomic_write
+
+MOST_BYTES = 2**31
+"""Maximum size of a file that is fetched."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class PublicFile:
     url : str
         Where it comes from.
     digest : str
-        "sha256:...", "md5:..." or "git:..." (SHA-1 of git's blob) and hexadecimal digits.
+        "sha256:..." or "md5:..." and hexadecimal digits.
     """
 
     name: str
@@ -140,8 +144,6 @@ def matches(path: Path, digest: str) -> bool:
 def _is_right(content: bytes, digest: str) -> bool:
     """Return whether a content has the digest."""
     kind, _, expected = digest.partition(":")
-    if kind == "git":
-        kind, content = "sha1", b"blob %d\0" % len(content) + content
     return hashlib.new(kind, content, usedforsecurity=False).hexdigest() == expected
 
 
@@ -185,7 +187,10 @@ def _download(url: str) -> bytes:
         raise ValueError("only https is fetched")
     request = urllib.request.Request(url, headers={"User-Agent": "traitlens"})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return bytes(answer.read())
+        content = bytes(answer.read(MOST_BYTES + 1))
+    if len(content) > MOST_BYTES:
+        raise ValueError("it is larger than 2 GiB")
+    return content
 
 
 def _download_json(url: str) -> Any:
@@ -198,26 +203,25 @@ def _download_json(url: str) -> Any:
         ) from error
 
 
+def _list_registered(name: str, home: str) -> list[PublicFile]:
+    """List the files of a registry: name, SHA-256 and, where it is another one, path below the home."""
+    text = resources.files("traitlens.study").joinpath(f"registries/{name}.txt").read_text("utf-8")
+    rows = [line.split() for line in text.splitlines()]
+    return [
+        PublicFile(row[0], f"{home}/{row[-1 if len(row) > 2 else 0]}", f"sha256:{row[1]}") for row in rows
+    ]
+
+
 def _list_3dsk() -> list[PublicFile]:
     """List the 3DSK set as the package webmorphR.stim publishes it, at one commit."""
-    home = (
-        "https://raw.githubusercontent.com/debruine/webmorphR.stim/d2416d93cbe2ef9965a840a344359df13ad9a688"
-    )
-    text = resources.files("traitlens.study").joinpath("registries/3dsk.txt").read_text("utf-8")
-    rows = [line.split() for line in text.splitlines()]
-    return [PublicFile(name, f"{home}/{path}", f"sha256:{digest}") for name, digest, path in rows]
+    commit = "d2416d93cbe2ef9965a840a344359df13ad9a688"
+    return _list_registered("3dsk", f"https://raw.githubusercontent.com/debruine/webmorphR.stim/{commit}")
 
 
 def _list_omi() -> list[PublicFile]:
-    """List the faces and mean ratings of One Million Impressions by git's own digests."""
-    listing = _download_json("https://api.github.com/repos/jcpeterson/omi/git/trees/main?recursive=1")
-    home = "https://raw.githubusercontent.com/jcpeterson/omi/main"
-    return [
-        PublicFile(entry["path"], f"{home}/{entry['path']}", f"git:{entry['sha']}")
-        for entry in listing["tree"]
-        if entry["type"] == "blob"
-        and (entry["path"].startswith("images/") or entry["path"] in ("attribute_ratings.csv", "LICENSE.txt"))
-    ]
+    """List the faces and mean ratings of One Million Impressions, at one commit."""
+    commit = "53bb3c13113afc3ae67aa6ede4ac9dfe33f306af"
+    return _list_registered("omi", f"https://raw.githubusercontent.com/jcpeterson/omi/{commit}")
 
 
 def _list_london() -> list[PublicFile]:
@@ -226,7 +230,7 @@ def _list_london() -> list[PublicFile]:
     return [
         PublicFile(entry["name"], entry["download_url"], f"md5:{entry['computed_md5']}")
         for entry in listing["files"]
-        if entry["name"].startswith(("neutral_front", "smiling_front", "london_faces"))
+        if re.fullmatch(r"(neutral_front|smiling_front|london_faces)[\w.-]*", entry["name"])
     ]
 
 
