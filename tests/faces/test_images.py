@@ -78,6 +78,30 @@ def test_orientation_is_applied(tmp_path: Path, picture: np.ndarray, suffix: str
     np.testing.assert_allclose(load_image(path).astype(int), picture.astype(int), rtol=0, atol=6)
 
 
+def test_12_bits_in_16_are_refused(tmp_path: Path, picture: np.ndarray):
+    grey = picture[:, :, 0].astype(np.uint16)
+    for name in ("twelve.tif", "twelve.png"):
+        Image.fromarray(grey * 16).save(tmp_path / name)
+        with pytest.raises(TraitlensError, match=r"nearly black: the largest of its 16-bit values .* by 16"):
+            load_image(tmp_path / name)
+
+
+def test_formats_that_are_not_read_are_named(tmp_path: Path, picture: np.ndarray):
+    Image.fromarray(picture).save(tmp_path / "face.jpg", format="BMP")
+    with pytest.raises(TraitlensError, match="is a BMP file, which is not read; save the image again"):
+        load_image(tmp_path / "face.jpg")
+    (tmp_path / "face.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    with pytest.raises(TraitlensError, match=r"face\.heic"):
+        load_image(tmp_path / "face.heic")
+
+
+def test_photographs_of_telephones(tmp_path: Path, picture: np.ndarray):
+    heif = pytest.importorskip("pillow_heif")
+    large = np.kron(picture, np.ones((4, 4, 1), np.uint8))
+    heif.from_pillow(Image.fromarray(large)).save(tmp_path / "face.heic", quality=-1)
+    assert np.abs(load_image(tmp_path / "face.heic").astype(int) - large).mean() < 4
+
+
 def test_grey_16_bit_and_palette(tmp_path: Path, picture: np.ndarray):
     grey = np.asarray(Image.fromarray(picture).convert("L"))
     Image.fromarray(grey).save(tmp_path / "grey.png")
@@ -148,7 +172,7 @@ def faulty_files(folder: Path, picture: np.ndarray) -> dict[str, str]:
         "cut.png": "damaged",
         "text.jpg": "is not a JPEG, PNG, TIFF or WebP image",
         "empty.png": "is empty",
-        "gif.png": "is not a JPEG, PNG, TIFF or WebP image",
+        "gif.png": "is a GIF file, which is not read",
         "moves.png": "holds 2 pictures",
         "pages.tif": "holds 2 pictures",
         "narrow.png": "is only 20 x 300 pixels",

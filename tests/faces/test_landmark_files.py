@@ -46,6 +46,23 @@ def test_pts_counts_pixels_from_one(tmp_path: Path):
     assert table.loc["152"].tolist() == [8.5, 17.5]
 
 
+@pytest.mark.parametrize("form", ["{ %s }", "version: 1\n\n{\n\n%s\n}\n", "n_points: 68 {\n%s\n\n}"])
+def test_pts_with_brackets_anywhere(tmp_path: Path, form: str):
+    path = tmp_path / "a.pts"
+    path.write_text(form % "\n".join(f"{k} {2 * k}" for k in range(1, 69)))
+    assert read_pts(path).set_index("point").loc["127"].tolist() == [0.5, 1.5]
+
+
+def test_dlib_xml_in_its_own_encoding_with_an_image_that_was_not_annotated(tmp_path: Path):
+    parts = "".join(f"<part name='{k:02d}' x='{k}' y='{k}'/>" for k in range(68))
+    text = (
+        f"<?xml version='1.0' encoding='ISO-8859-1'?><dataset><images><image file='b\u00e4r.jpg'><box>{parts}"
+    )
+    text += "</box></image><image file='c.jpg'><box top='1'/></image></images></dataset>"
+    (tmp_path / "a.xml").write_bytes(text.encode("latin-1"))
+    assert set(read_dlib_xml(tmp_path / "a.xml")["image"]) == {"b\u00e4r.jpg"}
+
+
 def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
     def parts(shift: int) -> str:
         return "".join(
@@ -77,8 +94,12 @@ def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
         (read_pts, "{\n1 2\n}", "holds 1 points, not 68"),
         (read_dlib_xml, "<a", "is no XML"),
         (read_dlib_xml, "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "entities"),
-        (read_dlib_xml, "<a/>", "holds no image"),
-        (read_dlib_xml, "<a><image file='f.jpg'/></a>", "image 'f.jpg' holds 0 points"),
+        (read_dlib_xml, "<a><image file='f.jpg'/></a>", "holds no annotated image"),
+        (
+            read_dlib_xml,
+            "<a><image file='f.jpg'><box><part name='00' x='1' y='1'/></box></image></a>",
+            "image 'f.jpg' holds 1 points",
+        ),
     ],
 )
 def test_faulty_files_are_named(tmp_path: Path, reader, text: str, words: str):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from traitlens.problems import StudyError
-from traitlens.study.reading import Study
+from traitlens.study.reading import Study, read_study
 
 
 def told(folder) -> str:
@@ -155,3 +155,18 @@ def test_hand_written_tables_are_understood(study_folder, make_ratings):
     assert study.ratings["rating"].tolist() == rows["rating"].astype(float).tolist()[1:]
     assert study.ratings["image"].tolist() == rows["image"].tolist()[1:]
     assert "empty ratings were left out: 1" in str(study.notices[0])
+
+
+def test_images_that_are_not_read_are_told(study_folder, tmp_path):
+    (study_folder / "images" / "photo.heic").write_bytes(b"x")
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(next((study_folder / "images").glob("*.png")).read_bytes())
+    (study_folder / "images" / "linked.png").symlink_to(outside)
+    notices = "\n".join(map(str, Study.load(study_folder).notices))
+    assert "1 links to images outside of the study are not followed; copy them there" in notices
+    for file in (study_folder / "images").glob("*.png"):
+        file.unlink()
+    (study_folder / "images" / "old.bmp").write_bytes(b"x")
+    problems = "\n".join(map(str, read_study(study_folder)[1]))
+    assert "holds no image" in problems
+    assert "not read; save as PNG or JPEG" in problems

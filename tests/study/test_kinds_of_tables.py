@@ -546,7 +546,7 @@ def test_formats_that_are_not_read_are_named(place):
     """F25."""
     (place / "heic").mkdir()
     (place / "heic" / "stim01.HEIC").write_bytes(b"x")
-    refused(place, long(), images="heic", match="holds 1 HEIC files, which are not read; save them as PNG")
+    refused(place, long(), images="heic", match="1 HEIC file is not read; save as PNG")
     (place / "images" / "stim13.bmp").write_bytes(b"x")
     (place / "images" / ".thumbnails").mkdir()
     (place / "images" / ".thumbnails" / "stim01.png").write_bytes(b"x")

@@ -301,3 +301,19 @@ def test_errors_of_a_workbook_are_named(place):
     book.save(place / "book.xlsx")
     done = take(place, "book.xlsx")
     assert "errors were read as empty: C9 #DIV/0!" in str(done.account)
+
+
+def test_a_cell_too_many_before_empty_ones(place):
+    """F1: the row is wider than the others, though its last cell is empty."""
+    table = wide().astype(object)
+    table[FACES[10:]] = ""
+    lines = table.to_csv(index=False).splitlines()
+    lines[2] = "4," + lines[2]
+    (place / "warm.csv").write_text("\n".join(lines))
+    refused(place, "warm.csv", match="row 3: has 14 cells, but the header names 13 columns")
+    (place / "ends.csv").write_text("\n".join(line + ("," if row else "") for row, line in enumerate(lines)))
+    with pytest.raises(Exception, match=r"ends\.csv, row 3: has 15 cells"):
+        import_table(place / "ends.csv", place / "ends", place / "images")
+    del lines[2]
+    (place / "good.csv").write_text("\n".join(line + ("," if row else "") for row, line in enumerate(lines)))
+    assert len(import_table(place / "good.csv", place / "good", place / "images").study.ratings) == 50

@@ -20,6 +20,7 @@ from traitlens.report.description import PACKAGES
 EXTRAS = {
     "tables": ("Excel and SPSS tables", ("python_calamine", "openpyxl", "pyreadstat")),
     "app": ("the explorer", ("nicegui",)),
+    "heic": ("photographs of telephones (HEIC)", ("pillow_heif",)),
     "hub": ("models to and from the Hugging Face hub", ("huggingface_hub",)),
 }
 """Extras by name: their purpose and the modules that they install."""

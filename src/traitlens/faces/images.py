@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ def load_image(
     Parameters
     ----------
     path : Path
-        A JPEG, PNG, TIFF or WebP file of any name.
+        A JPEG, PNG, TIFF or WebP file of any name; HEIC with the extra heic.
     background : (int, int, int), default mid-grey
         sRGB colour behind transparent pixels.
     read : callable or None
@@ -82,7 +83,11 @@ def load_image(
         raise TraitlensError(Problem("file not found", "check the path", str(path))) from None
     except UnidentifiedImageError:
         what = "is empty" if path.stat().st_size == 0 else "is not a JPEG, PNG, TIFF or WebP image"
-        raise TraitlensError(Problem(what, "save the image again as PNG or JPEG", str(path))) from None
+        kind = _name_format(path.read_bytes()[:16])
+        what = f"is a {kind} file, which is not read" if kind else what
+        advice = "save the image again as PNG or JPEG"
+        advice += ', or install its reader: pip install "traitlens[heic]"' if kind == "HEIC" else ""
+        raise TraitlensError(Problem(what, advice, str(path))) from None
     except Image.DecompressionBombError:
         bomb = _too_large()
         raise TraitlensError(Problem(bomb.what, bomb.advice, str(path))) from None
@@ -90,6 +95,34 @@ def load_image(
         reason = str(error).split("\n")[0] or type(error).__name__
         what = f"is damaged and cannot be decoded ({reason})"
         raise TraitlensError(Problem(what, "replace the file", str(path))) from None
+
+
+_STARTS: Final = {
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"\0\0\0\x0cjP": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+}
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
+
+
+def _name_format(start: bytes) -> str:
+    """Name the format of a file that is not read by its first bytes; "" if unknown."""
+    if start[4:8] == b"ftyp":
+        return "HEIC" if start[8:12] in _HEIC_BRANDS else "AVIF" if start[8:12] == b"avif" else "video"
+    return next((name for first, name in _STARTS.items() if start.startswith(first)), "")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that can be decoded; HEIC if its reader is installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return (*FORMATS, "HEIF")
 
 
 class _Refused(Exception):
@@ -108,12 +141,12 @@ def _too_large() -> _Refused:
 def _decode(source: Path | io.BytesIO, background: Colour) -> np.ndarray:
     """Decode a file; any exception means that it cannot be used."""
     opened = source.open("rb") if isinstance(source, Path) else source
-    with opened as file, Image.open(file, formats=FORMATS) as image:
+    with opened as file, Image.open(file, formats=_formats()) as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
             raise _too_large()
         # A JPEG of several pictures (MPO) holds the photograph first, then previews or a stereo image.
-        if getattr(image, "is_animated", False) and image.format != "MPO":
+        if getattr(image, "is_animated", False) and image.format not in ("MPO", "HEIF"):
             pages = f"holds {getattr(image, 'n_frames', 'several')} pictures (animation or pages)"
             raise _Refused(pages, "save one of them as a separate image")
         if min(width, height) < FEWEST_PIXELS:
@@ -171,10 +204,22 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise _Refused("stores values other than 8 or 16 bits", "save it with 8 bits per channel")
+    bits = _bits(image)
+    if bits == 16 and values.max() < 2**12:
+        raise _Refused(
+            f"is nearly black: the largest of its 16-bit values is {values.max()}, as if they had 12 bits",
+            "multiply the values by 16, or save it with 8 bits",
+        )
     small = np.empty(values.shape, np.uint8)
     for rows in _strips(*values.shape):
-        small[rows] = np.rint(values[rows] / 257)
+        small[rows] = np.rint(values[rows] * (255 / (2**bits - 1)))
     return Image.fromarray(small)
+
+
+def _bits(image: Image.Image) -> int:
+    """Return the bits of a grey value: 10, 12 or 14 where a TIFF says so, else 16."""
+    described = getattr(image, "tag_v2", {}).get(258, (16,))
+    return int(described[0]) if described[0] in (10, 12, 14) else 16
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

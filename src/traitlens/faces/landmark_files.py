@@ -95,10 +95,12 @@ def read_pts(path: Path) -> pd.DataFrame:
     TraitlensError
         If the file cannot be read or has another number of points.
     """
-    lines = [line.strip() for line in _read_lines(path)]
-    if "{" not in lines or "}" not in lines:
+    _, opened, rest = "\n".join(_read_lines(path)).partition("{")
+    inside, closed, _ = rest.partition("}")
+    if not opened or not closed:
         raise _fault(path, "contains no points between curly brackets")
-    points = _read_points(path, lines[lines.index("{") + 1 : lines.index("}")], DLIB_POINTS)
+    lines = [line.strip() for line in inside.splitlines() if line.strip()]
+    points = _read_points(path, lines, DLIB_POINTS)
     return _in_mesh(points - 0.5, DLIB_TO_MESH)
 
 
@@ -114,13 +116,18 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
     Raises
     ------
     TraitlensError
-        If the file cannot be read, or with each image that has another number of points.
+        If the file cannot be read, or with each image that has another number of points. Images without any
+        point are passed over: they were not annotated.
     """
-    text = "\n".join(_read_lines(path))
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _fault(path, f"cannot be read ({error.strerror})") from None
+    codes = ("ascii", "utf-16-le", "utf-16-be")
+    if any(mark.encode(code) in content for mark in ("<!DOCTYPE", "<!ENTITY") for code in codes):
         raise _fault(path, "defines entities, which landmarks need not")
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(content)  # the file says its encoding, often ISO-8859-1
     except ElementTree.ParseError as error:
         raise _fault(path, f"is no XML ({error})") from None
     tables: list[pd.DataFrame] = []
@@ -129,6 +136,8 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
         name = image.get("file", "")
         boxes = sorted(image.findall("box"), key=_area)
         parts = boxes[-1].findall("part") if boxes else []
+        if not parts:
+            continue
         lines = [f"{part.get('x')} {part.get('y')}" for part in sorted(parts, key=_part_name)]
         try:
             points = _read_points(path, lines, DLIB_POINTS, f"image {name!r} ")
@@ -137,7 +146,7 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
             continue
         tables.append(_in_mesh(points + 0.5, DLIB_TO_MESH).assign(**{IMAGE: name}))
     if problems or not tables:
-        raise TraitlensError(problems or Problem("holds no image", "check the file", str(path)))
+        raise TraitlensError(problems or Problem("holds no annotated image", "check the file", str(path)))
     return pd.concat(tables, ignore_index=True)[[IMAGE, POINT, X, Y]]
 
 

@@ -32,7 +32,7 @@ from traitlens.study.identities import guess_identities, name_identities
 from traitlens.study.layouts import COLUMN, WORDS, data_rows
 from traitlens.study.matching import ImageNames
 from traitlens.study.new_study import copy_images, new_study, settings_text, write_tables
-from traitlens.study.reading import IMAGE_SUFFIXES, Study
+from traitlens.study.reading import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Study, describe_unread
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.settings_file import to_toml
 from traitlens.study.sources import Source, find_alike, guess_files_are, guess_sources, read_sources
@@ -45,9 +45,6 @@ MAPPING_FILE = "mapping.toml"
 
 LANDMARK_SUFFIXES = (".tem", ".pts")
 """Suffixes of landmark files that lie beside an image."""
-
-_UNREAD = frozenset(str.split(".bmp .heic .heif .gif .avif .jfif .jpe .jp2 .raw .dng .svg"))
-"""Suffixes of image formats that are not read."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,8 @@ def import_table(
         account = make_account(table, notes, sources, _written(mapping), names, 0)
         with new_study(out) as temporary:
             copy_images(temporary, {name: folder / name for name in used}, watcher)
-            account = replace(account, landmarks=_copy_landmarks(temporary, folder, used))
+            landmarks = _copy_landmarks(temporary, folder, used, notes.notices)
+            account = replace(account, landmarks=landmarks, notices=tuple(notes.notices))
             listed = {IMAGE: used, IDENTITY: [identities[name] for name in used], MAY_PUBLISH: False}
             ratings = table.drop(columns=[COLUMN, SOURCE])
             write_tables(temporary, {"images": pd.DataFrame(listed), "ratings": ratings})
@@ -313,7 +311,7 @@ def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequen
     return list(dict.fromkeys(moved))
 
 
-def _copy_landmarks(study: Path, folder: Path, images: Sequence[str]) -> int:
+def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: list[str]) -> int:
     """Copy the landmark files of images into a study; count them."""
     number = 0
     for image in images:
@@ -335,10 +333,18 @@ def _copy_landmarks(study: Path, folder: Path, images: Sequence[str]) -> int:
             number += 1
     xml = folder / "landmarks.xml"
     if xml.is_file():
-        named = re.findall(r"file=[\"']([^\"']+)", xml.read_text(encoding="utf-8", errors="replace"))
-        if named and all(ImageNames(images).find(name) for name in named):
+        content = xml.read_bytes()
+        known_codes = rb"utf-8|utf-16|iso-8859-\d+|windows-\d+"
+        declared = re.match(rb"<\?xml[^>]*encoding=[\"'](" + known_codes + rb")[\"']", content, re.IGNORECASE)
+        text = content.decode(declared.group(1).decode() if declared else "utf-8", errors="replace")
+        named = re.findall(r"file=[\"']([^\"']+)", text)
+        unknown = [name for name in named if not ImageNames(images).find(name)]
+        if named and not unknown:
             shutil.copyfile(xml, study / xml.name)
             number += 1
+        else:
+            told = f"it names {', '.join(unknown[:3])}, not in the study" if named else "it names no image"
+            notices.append(f"landmarks.xml was not taken along: {told}")
     return number
 
 
@@ -358,18 +364,16 @@ def _list_images(folder: Path, notes: Notes) -> list[str]:
         and path.is_file()
     ]
     found = sorted(path.as_posix() for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    unread = sorted(path.as_posix() for path in files if path.suffix.lower() in _UNREAD)
-    kinds = sorted({Path(name).suffix.lower().removeprefix(".").upper() for name in unread})
+    unread = sorted(path.as_posix() for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
     if not found:
         if unread:
-            what = f"holds {len(unread)} {' and '.join(kinds)} files, which are not read"
-            raise StudyError(Problem(what, "save them as PNG or JPEG", str(folder)))
+            what, _, advice = describe_unread(unread).partition("; ")
+            raise StudyError(Problem(f"holds no image that can be read: {what}", advice, str(folder)))
         advice = "name the folder of the images (JPEG, PNG, TIFF or WebP)"
         raise StudyError(Problem("holds no image", advice, str(folder)))
     notes.unread = unread
     if unread:
-        told = f"{' and '.join(kinds)} files of {folder.name} are not read"
-        notes.notices.append(f"{len(unread)} {told}: {', '.join(unread[:5])}")
+        notes.notices.append(f"{describe_unread(unread)}: {', '.join(unread[:5])}")
     return found
 
 

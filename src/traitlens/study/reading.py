@@ -1,7 +1,8 @@
 """A study read from its folder: tables joined to images, every fault found in one go."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,17 @@ from traitlens.study.tables import (
 )
 from traitlens.study.variables import parse_variables
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}) | (
+    HEIC_SUFFIXES if find_spec("pillow_heif") else frozenset()
+)
+"""Suffixes of images that can be read; photographs of telephones (HEIC) need the extra heic."""
+
+UNREAD_SUFFIXES = (
+    frozenset(str.split(".bmp .gif .avif .jfif .jpe .jp2 .raw .dng .svg")) | HEIC_SUFFIXES
+) - IMAGE_SUFFIXES
+"""Suffixes of images that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +186,17 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
         return None, [Problem("there is no such folder", "give the study's folder", str(folder))]
     settings, problems = read_settings(folder / "study.toml")
     files = find_images(folder)
+    unread = describe_unread(_list_files(folder, UNREAD_SUFFIXES))
+    outside = len(_list_files(folder, IMAGE_SUFFIXES)) - len(files)
+    linked = f"{outside} links to images outside of the study are not followed" if outside else ""
     if not files:
-        problems.append(
-            Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there, at any depth", "images/")
-        )
+        advice = "put JPEG, PNG, TIFF or WebP files there, at any depth"
+        rest = "; ".join(filter(None, [linked, unread]))
+        problems.append(Problem(f"holds no image{f' ({rest})' if rest else ''}", advice, "images/"))
     ratings, notices, ratings_problems = _read_ratings(folder, settings, files)
+    if files:
+        notices += [Problem(what, "copy them there", "images/") for what in (linked,) if what]
+        notices += [Problem(what, file="images/") for what in (unread,) if what]
     images, images_problems = read_images(folder, files, settings)
     landmarks_problems = read_landmarks(folder, files)[1]
     pyarrow.default_memory_pool().release_unused()  # no other tables are as large
@@ -218,16 +235,51 @@ def find_images(folder: Path) -> list[str]:
         Paths below `images/`, sorted, with forward slashes. Hidden files, and links that leave the
         folder, are passed over.
     """
+    inside = (folder / "images").resolve()
+    return [
+        name
+        for name in _list_files(folder, IMAGE_SUFFIXES)
+        if (folder / "images" / name).resolve().is_relative_to(inside)
+    ]
+
+
+def _list_files(folder: Path, suffixes: Collection[str]) -> list[str]:
+    """List the files of a study's images that are not hidden and have one of some suffixes."""
     root = folder / "images"
-    inside = root.resolve()
     return sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in suffixes
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
-        and path.resolve().is_relative_to(inside)
     )
+
+
+def describe_unread(names: Sequence[str]) -> str:
+    """Say which images are in formats that cannot be read.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Their names.
+
+    Returns
+    -------
+    str
+        A clause; "" where there are none.
+
+    Examples
+    --------
+    >>> describe_unread(["a.bmp", "b.BMP"])
+    '2 BMP files are not read; save as PNG or JPEG'
+    """
+    if not names:
+        return ""
+    kinds = sorted({Path(name).suffix.lower().removeprefix(".").upper() for name in names})
+    heic = HEIC_SUFFIXES & {Path(name).suffix.lower() for name in names}
+    also = ', or install their reader: pip install "traitlens[heic]"' if heic else ""
+    files = f"{' and '.join(kinds)} {'file is' if len(names) == 1 else 'files are'}"
+    return f"{len(names)} {files} not read; save as PNG or JPEG{also}"
 
 
 def _find_ratings(folder: Path, settings: Settings) -> Path | None:

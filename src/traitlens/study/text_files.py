@@ -133,6 +133,16 @@ def _fit_names(
     filled = [(place, row) for place, row in enumerate(body) if any(row)]
     wider = [(place, row) for place, row in filled if any(cell.strip() for cell in row[number:])]
     if not wider:
+        # A cell too many moves the rest, also where the last one is empty; separators behind all rows do not.
+        several = [(place, row) for place, row in filled if sum(map(bool, row)) > 1]
+        lengths = Counter(len(row) for _, row in several)
+        usual = max(lengths, key=lambda length: lengths[length], default=number)
+        wider = [
+            (place, row)
+            for place, row in several
+            if len(row) > max(number, usual) or number <= len(row) < usual
+        ]
+    if not wider:
         return names, _check_shorter(names, filled, start, file)
     first = [row[0].strip() for _, row in filled]
     if len(wider) == len(filled) and all(len(row) == number + 1 for _, row in wider):
