@@ -17,6 +17,7 @@ import traitlens
 from traitlens.cli import (
     admin,
     analysis,
+    app_page,
     error_rates_and_power,
     explore,
     figure,
@@ -26,14 +27,20 @@ from traitlens.cli import (
 )
 from traitlens.cli.importing import importing
 from traitlens.cli.rating_sessions import plan, rate
-from traitlens.cli.terminal import FAULT, answer, answer_as_json, messages, refuse
+from traitlens.cli.terminal import FAULT, answer, answer_as_json, confirm, messages, refuse
 from traitlens.problems import Problem, TraitlensError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells expect it."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
-    "Begin": (getting_started.demo, getting_started.init, getting_started.simulate, getting_started.fetch),
+    "Begin": (
+        app_page.app,
+        getting_started.demo,
+        getting_started.init,
+        getting_started.simulate,
+        getting_started.fetch,
+    ),
     "Plan": (error_rates_and_power.power, error_rates_and_power.validate),
     "Collect": (plan,),
     "Analyse": (analysis.check, landmark_check.faces, analysis.run, analysis.sanity),
@@ -99,6 +106,8 @@ def main() -> None:
     # `--json` and `--debug` may also follow the command.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
     answer_as_json(JSON in arguments)
+    if not arguments and app_page.is_offered() and confirm("The app opens in the browser."):
+        arguments = ["app"]
     try:
         code = app(arguments, prog_name="traitlens", standalone_mode=False)
     except typer.Abort:

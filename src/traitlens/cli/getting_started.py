@@ -9,16 +9,6 @@ from traitlens.cli.analysis import run
 from traitlens.cli.options import Device, Precision, Weights
 from traitlens.cli.terminal import Terminal, answer, confirm
 
-DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
-DEMO_SIZE = 128
-"""Image size in the demonstration: small, so that it takes minutes on a laptop."""
-
-DEMO_SETTINGS = """
-# The test of regions refits the readouts under every exchange of raters; true takes some minutes more.
-[comparison]
-regions = false
-"""
-
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Folder of the study.")] = Path("demo"),
@@ -30,13 +20,10 @@ def demo(
 
     Example: traitlens demo
     """
-    from traitlens.study.simulation import simulate_study
+    from traitlens.study.simulation import simulate_demo
 
     if not (folder / "study.toml").exists():
-        with Terminal().stage(f"Drawing {folder.name}", DEMO_IMAGES * DEMO_IDENTITIES) as advance:
-            simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
-        with (folder / "study.toml").open("a", encoding="utf-8") as settings:
-            settings.write(DEMO_SETTINGS)
+        simulate_demo(folder, Terminal())
     run(folder, None, device, precision, weights)
 
 

@@ -47,11 +47,24 @@ class TokenGate:
     ----------
     port : int
         The port of the server.
+    paths : tuple of str
+        Beginnings of the paths that exist, beside the page itself.
+    largest : int
+        Bytes of a request's body at most.
     """
 
-    def __init__(self, app: Any, port: int, token: str):
+    def __init__(
+        self,
+        app: Any,
+        port: int,
+        token: str,
+        paths: tuple[str, ...] = OPEN,
+        largest: int = LARGEST_REQUEST,
+    ):
         self.app = app
         self.token = token
+        self.paths = paths
+        self.largest = largest
         self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         # Cookies are shared by all ports of a host, so the name tells them apart.
         self.cookie = f"traitlens_{port}"
@@ -71,7 +84,7 @@ class TokenGate:
         elif told:
             await self._welcome(send)
         else:
-            await self.app(scope, _bounded(receive), self._with_headers(send))
+            await self.app(scope, _bounded(receive, self.largest), self._with_headers(send))
 
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str], told: str) -> tuple[int, str] | None:
         """Return why a request is refused, or None."""
@@ -81,13 +94,13 @@ class TokenGate:
         if origin is not None and origin.removeprefix("http://") not in self.hosts:
             return 403, "Requests from other pages are refused."
         if not self._knows_token(told or self._cookie_of(headers)):
-            return 403, "Open the whole address that traitlens explore printed: it holds a token."
+            return 403, "Open the whole address that traitlens printed: it holds a token."
         path = scope["path"]
-        if ".." in path.split("/") or "\\" in path or not (path == "/" or path.startswith(OPEN)):
+        if ".." in path.split("/") or "\\" in path or not (path == "/" or path.startswith(self.paths)):
             return 404, "There is no such page."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LARGEST_REQUEST:
-            return 413, f"Files of more than {LARGEST_REQUEST // 2**20} MB are refused."
+        if not length.isdecimal() or int(length) > self.largest:
+            return 413, f"Files of more than {self.largest // 2**20} MB are refused."
         return None
 
     def _cookie_of(self, headers: dict[str, str]) -> str:
@@ -121,7 +134,7 @@ class TokenGate:
         return sending
 
 
-def _bounded(receive: Any) -> Any:
+def _bounded(receive: Any, largest: int) -> Any:
     """Limit the size of a request's body, whatever length its header states."""
     seen = 0
 
@@ -129,7 +142,7 @@ def _bounded(receive: Any) -> Any:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
-        return {"type": "http.disconnect"} if seen > LARGEST_REQUEST else message
+        return {"type": "http.disconnect"} if seen > largest else message
 
     return receiving
 

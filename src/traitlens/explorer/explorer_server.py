@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.computing.machine import Machine
-from traitlens.explorer.access import TokenGate
+from traitlens.explorer.access import LARGEST_REQUEST, OPEN, TokenGate
 from traitlens.explorer.explorer_data import ExplorerData, open_explorer_data
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
@@ -37,15 +37,34 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
         raise TraitlensError(
             Problem("the explorer needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
         )
+    serve_on_loopback(make_app(open_explorer_data(results, machine)), announce)
+
+
+def serve_on_loopback(
+    app: Any,
+    announce: Callable[[str], None],
+    paths: tuple[str, ...] = OPEN,
+    largest: int = LARGEST_REQUEST,
+) -> None:
+    """Serve an application to this computer only, behind a token, until interrupted.
+
+    Parameters
+    ----------
+    app : ASGI application
+        The application.
+    announce : callable
+        Told the page's address once it can be opened.
+    paths, largest : optional
+        See :class:`~traitlens.explorer.access.TokenGate`.
+    """
     import uvicorn
 
-    data = open_explorer_data(results, machine)
     token = secrets.token_urlsafe(32)
     with socket.socket() as listening:
         listening.bind((LOOPBACK, 0))
         listening.listen()
         port = listening.getsockname()[1]
-        gate = TokenGate(make_app(data), port, token)
+        gate = TokenGate(app, port, token, paths, largest)
         config = uvicorn.Config(
             gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
         )

@@ -1,5 +1,6 @@
 """Result files that the explorer serves: certain types, inside the results folder only."""
 
+from collections.abc import Container
 from pathlib import Path
 
 from traitlens import artifacts as a
@@ -34,13 +35,15 @@ def list_files(results: Path) -> list[str]:
     return [name for name in LINKED if find_file(results, name) is not None]
 
 
-def find_file(results: Path, name: str) -> Path | None:
+def find_file(results: Path, name: str, kinds: Container[str] = KINDS) -> Path | None:
     """Return a file of the results.
 
     Parameters
     ----------
     name : str
         Its path below the folder, from an untrusted source.
+    kinds : container of str
+        Endings of files that may be handed out.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def find_file(results: Path, name: str) -> Path | None:
     inside = Path(results).resolve()
     try:
         file = inside.joinpath(*parts).resolve()
-        known = file.suffix.lower() in KINDS and file.is_relative_to(inside) and file.is_file()
+        known = file.suffix.lower() in kinds and file.is_relative_to(inside) and file.is_file()
     except OSError:  # the name is too long, or links form a loop
         return None
     return file if known else None

@@ -12,6 +12,7 @@ from PIL import Image
 
 from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH, POINT, X, Y
 from traitlens.problems import Problem, TraitlensError
+from traitlens.progress import SilentWatcher, Watcher
 from traitlens.storage import atomic_write
 from traitlens.study.drawing.face import REGIONS, DrawnFace, draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
@@ -35,6 +36,16 @@ REGIONS_OF: dict[str, tuple[str, ...]] = {
     "jaw": ("jaw",),
 }
 """The regions that show each part; the forehead, hair and background show none."""
+
+DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
+DEMO_SIZE = 128
+"""Image size in the demonstration: small, so that it takes minutes on a laptop."""
+
+DEMO_SETTINGS = """
+# The test of regions refits the readouts under every exchange of raters; true takes some minutes more.
+[comparison]
+regions = false
+"""
 
 _SETTINGS = """\
 # A simulated study: drawn faces, simulated raters. The folder truth/ says what was planted.
@@ -266,6 +277,22 @@ def simulate_study(
         )
         (temporary / "study.toml").write_text(settings, encoding="utf-8")
     return SimulatedTruth(folder, weights, scores, differences)
+
+
+def simulate_demo(folder: Path, watcher: Watcher | None = None) -> None:
+    """Simulate the study of the demonstration.
+
+    Parameters
+    ----------
+    folder : Path
+        The study to make; must not exist, or be empty.
+    watcher : Watcher, optional
+        Is told of the progress.
+    """
+    with (watcher or SilentWatcher()).stage("Drawing faces", DEMO_IDENTITIES * DEMO_IMAGES) as advance:
+        simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
+    with (folder / "study.toml").open("a", encoding="utf-8") as settings:
+        settings.write(DEMO_SETTINGS)
 
 
 def _check(folder: Path, **numbers: int) -> None:

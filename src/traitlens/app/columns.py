@@ -1,0 +1,270 @@
+"""What each column of a table of ratings holds: chosen from a drop-down, checked against the pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
+from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.study.layouts import spread_columns, to_long
+from traitlens.study.matching import ImageNames
+from traitlens.study.settings import RatingsSettings
+from traitlens.study.sources import Source, guess_sources, read_sources
+
+IGNORE, KEEP = "ignore", "keep"
+SPREAD = {"of rater": "raters", "of picture": "images", "of trait": "traits"}
+"""Roles of columns of which there is one for each rater, picture or trait, and the setting that they mean."""
+
+ROLES = {
+    RATER: "who rated",
+    GROUP: "group of the rater",
+    IMAGE: "picture",
+    TRAIT: "trait",
+    RATING: "rating",
+    REPEAT: "first or second time",
+    "of rater": "ratings: one rater",
+    "of picture": "ratings: one picture",
+    "of trait": "ratings: one trait",
+    KEEP: "keep (such as age)",
+    IGNORE: "leave out",
+}
+"""What a column may hold, and how the drop-down says it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table of ratings that was read, and what its columns seem to hold.
+
+    Parameters
+    ----------
+    sources : tuple of Source
+        Its sheets with ratings.
+    guess : RatingsSettings
+        What the columns seem to hold.
+    doubt : str
+        Why nothing could be guessed; "" where it could.
+    """
+
+    sources: tuple[Source, ...]
+    guess: RatingsSettings
+    doubt: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns, in the order of the sheets."""
+        return list(dict.fromkeys(str(name) for one in self.sources for name in one.sheet.cells.columns))
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """The cells of the first sheet."""
+        return self.sources[0].sheet.cells
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a table fits the pictures.
+
+    Parameters
+    ----------
+    found : int
+        Pictures that the table rates.
+    pictures : int
+        Pictures in the study.
+    unknown : tuple of str
+        Names in the table that are no picture.
+    raters, ratings : int
+        How many there are; raters is 0 where they have no names.
+    groups, traits : tuple of str
+        Their names.
+    """
+
+    found: int
+    pictures: int
+    unknown: tuple[str, ...]
+    raters: int
+    ratings: int
+    groups: tuple[str, ...]
+    traits: tuple[str, ...]
+
+
+def open_table(file: Path, pictures: Sequence[str]) -> Table:
+    """Read a table, and guess what its columns hold.
+
+    Parameters
+    ----------
+    file : Path
+        The table, in any known format.
+    pictures : sequence of str
+        The pictures' paths.
+
+    Returns
+    -------
+    Table
+        The table.
+
+    Raises
+    ------
+    StudyError
+        If it cannot be read.
+    """
+    sources, _ = read_sources([file])
+    try:
+        kept, _, guess = guess_sources(sources, pictures, (), (), {})
+        return Table(tuple(kept), guess)
+    except StudyError as error:
+        doubt = "; ".join(problem.what for problem in error.problems)
+        return Table(tuple(sources), RatingsSettings(), doubt)
+
+
+def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]:
+    """Return what each column holds by a mapping.
+
+    Parameters
+    ----------
+    mapping : RatingsSettings
+        The mapping.
+    columns : sequence of str
+        The table's columns.
+
+    Returns
+    -------
+    dict of str to str
+        Column -> role.
+
+    Examples
+    --------
+    >>> mapping = RatingsSettings(layout="wide", columns="raters", image="face", spread=("p1", "p2"))
+    >>> roles_of(mapping, ["face", "p1", "p2", "note"])
+    {'face': 'image', 'p1': 'of rater', 'p2': 'of rater', 'note': 'ignore'}
+    """
+    roles = dict.fromkeys(columns, IGNORE)
+    roles |= {name: KEEP for name in mapping.keep if name in roles}
+    if mapping.layout == "wide":
+        spread = next(role for role, kind in SPREAD.items() if kind == mapping.columns)
+        roles |= dict.fromkeys(spread_columns(columns, mapping.spread), spread)
+    for word in (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT):
+        column = getattr(mapping, word)
+        if column in roles:
+            roles[column] = word
+    return roles
+
+
+def mapping_of(
+    roles: Mapping[str, str], guess: RatingsSettings, trait: str = "", groups_from_names: bool = False
+) -> RatingsSettings:
+    """Make a mapping of what was chosen for the columns.
+
+    Parameters
+    ----------
+    roles : mapping of str to str
+        Column -> role.
+    guess : RatingsSettings
+        What was guessed; how names are divided and matched is taken from it.
+    trait : str
+        The trait, where the table is about one.
+    groups_from_names : bool
+        Whether the letters before the number of a rater's name are the group.
+
+    Returns
+    -------
+    RatingsSettings
+        The mapping.
+
+    Raises
+    ------
+    StudyError
+        With everything that does not go together.
+
+    Examples
+    --------
+    >>> mapping_of({"face": "image", "p1": "of rater", "p2": "of rater"}, RatingsSettings(), "warm").spread
+    ('p1', 'p2')
+    """
+    by_role: dict[str, list[str]] = {}
+    for column, role in roles.items():
+        by_role.setdefault(role, []).append(column)
+    spread = {role: by_role[role] for role in SPREAD if role in by_role}
+    problems = [
+        Problem(f"several columns hold “{ROLES[word]}”: {', '.join(by_role[word])}", "choose one of them")
+        for word in (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
+        if len(by_role.get(word, [])) > 1
+    ]
+    if len(spread) > 1:
+        kinds = " and ".join(f"“{ROLES[role]}”" for role in spread)
+        problems.append(Problem(f"columns hold {kinds}", "a table has only one kind of them"))
+    if not spread and RATING not in by_role:
+        problems.append(Problem("no column holds ratings", "choose the column or columns of the ratings"))
+    if IMAGE not in by_role and "of picture" not in by_role:
+        problems.append(Problem("no column names the picture", "choose the column of the pictures"))
+    if problems:
+        raise StudyError(problems)
+    changes: dict[str, object] = {
+        word: by_role.get(word, [None])[0] for word in (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
+    }
+    changes |= {"keep": tuple(by_role.get(KEEP, ())), "layout": "wide" if spread else "long"}
+    if spread:
+        role, columns = next(iter(spread.items()))
+        changes |= {"columns": SPREAD[role], "spread": tuple(columns)}
+        changes |= {"pattern": guess.pattern if guess.columns == SPREAD[role] else None}
+    else:
+        changes |= {"spread": (), "pattern": None}
+    tells_trait = TRAIT in by_role or "of trait" in by_role or "(?P<trait>" in str(changes["pattern"])
+    changes |= {"trait_name": trait.strip() or None if not tells_trait else None}
+    pattern = guess.group_pattern or "^[^\\W\\d_]+"
+    changes |= {"group_pattern": pattern if groups_from_names and GROUP not in by_role else None}
+    changes |= {"only": {name: one for name, one in guess.only.items() if roles.get(name) == IGNORE}}
+    return guess.model_copy(update=changes)
+
+
+def match_pictures(table: Table, mapping: RatingsSettings, pictures: Sequence[str]) -> Match:
+    """Count the pictures that a table rates.
+
+    Parameters
+    ----------
+    table : Table
+        The table.
+    mapping : RatingsSettings
+        What its columns hold.
+    pictures : sequence of str
+        The pictures' paths.
+
+    Returns
+    -------
+    Match
+        The counts.
+
+    Raises
+    ------
+    TraitlensError
+        If the mapping does not fit the table.
+    """
+    labelled = [getattr(mapping, word) for word in (RATER, GROUP, IMAGE, TRAIT)]
+    named = [name for name in labelled if name]
+    long = pd.concat([to_long(one.words(named), mapping, one.place) for one in table.sources])
+    long = long[long[RATING] != ""]
+    names = ImageNames(pictures)
+    if IMAGE not in long:
+        raise TraitlensError("no column names the picture")
+    found: set[str] = set()
+    unknown = []
+    for name in long[IMAGE].unique():
+        images = names.find(str(name), mapping.by_number)
+        if len(images) == 1:
+            found |= images
+        else:
+            unknown.append(str(name))
+
+    def different(word: str) -> tuple[str, ...]:
+        return tuple(sorted({str(one) for one in long[word].unique()} - {""})) if word in long else ()
+
+    return Match(
+        len(found),
+        len(pictures),
+        tuple(unknown),
+        len(different(RATER)),
+        len(long),
+        different(GROUP),
+        different(TRAIT),
+    )

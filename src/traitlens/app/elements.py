@@ -1,0 +1,137 @@
+"""Parts of the page: the browser's own buttons, fields and lists, which every keyboard and reader knows."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+
+from traitlens.problems import Problem
+
+Handler = Callable[[Any], Awaitable[None] | None]
+
+UPLOAD = """async (event) => {
+  const chosen = [...event.target.files], input = event.target;
+  if (!chosen.length) return;
+  let kept = 0, refused = [];
+  for (const [number, file] of chosen.entries()) {
+    const name = (file.webkitRelativePath || file.name).split('/').slice(FROM).join('/') || file.name;
+    emit({done: number, total: chosen.length});
+    try {
+      const answer = await fetch('ADDRESS?name=' + encodeURIComponent(name), {method: 'POST', body: file});
+      if (answer.ok) kept += await answer.json(); else refused.push(name + ': ' + await answer.text());
+    } catch (error) { refused.push(name + ': was refused (is it larger than 200 MB?)'); }
+  }
+  input.value = '';
+  emit({done: chosen.length, total: chosen.length, kept, refused, finished: true});
+}"""
+"""Sends chosen files one after the other, and tells how far it is."""
+
+
+def text(tag: str, content: str, classes: str = "") -> Any:
+    """Put a text onto the page; it is never read as HTML."""
+    element = TextElement(tag=tag, text=content)
+    return element.classes(classes) if classes else element
+
+
+def button(label: str, on_click: Callable[[], Awaitable[None] | None], classes: str = "") -> Any:
+    """Put a button onto the page."""
+    element = text("button", label, classes)
+    element.props["type"] = "button"
+    return element.on("click", lambda _event: on_click())
+
+
+def link(label: str, address: str, download: bool = False) -> Any:
+    """Put a link onto the page, which opens beside it, or downloads a file."""
+    element = text("a", label)
+    element.props["href"] = address
+    if download:
+        element.props["download"] = True
+    else:
+        element.props["target"] = "_blank"
+    return element
+
+
+def choice(
+    label: str,
+    options: Mapping[str, str],
+    value: str,
+    on_change: Callable[[str], Awaitable[None] | None],
+    show_label: bool = True,
+) -> Any:
+    """Put a drop-down list with its label onto the page."""
+    with ui.element("label").classes("field"):
+        text("span", label, "" if show_label else "unseen")
+        select = ui.element("select")
+        with select:
+            for name, shown in options.items():
+                option = text("option", shown)
+                option.props["value"] = name
+                if name == value:
+                    option.props["selected"] = True
+    return select.on(
+        "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
+    )
+
+
+def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | None], size: int = 30) -> Any:
+    """Put a field for text with its label onto the page."""
+    with ui.element("label").classes("field"):
+        text("span", label)
+        element = ui.element("input")
+        element.props["value"], element.props["size"], element.props["autocomplete"] = value, size, "off"
+    return element.on(
+        "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
+    )
+
+
+def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | None]) -> Any:
+    """Put a box to tick with its label onto the page."""
+    with ui.element("label").classes("tick"):
+        element = ui.element("input")
+        element.props["type"] = "checkbox"
+        if value:
+            element.props["checked"] = True
+        text("span", label)
+    return element.on(
+        "change",
+        lambda event: on_change(bool(event.args)),
+        js_handler="(event) => emit(event.target.checked)",
+    )
+
+
+def files(label: str, address: str, on_event: Handler, accept: str = "", folder: bool = False) -> Any:
+    """Put a button onto the page that opens the browser's dialogue to choose files or a folder."""
+    with ui.element("label").classes("field"):
+        text("span", label)
+        element = ui.element("input")
+        element.props["type"] = "file"
+        if accept:
+            element.props["accept"] = accept
+        if folder:
+            element.props["webkitdirectory"] = True
+            element.props["multiple"] = True
+    handler = UPLOAD.replace("ADDRESS", address).replace("FROM", "1" if folder else "-1")
+    return element.on("change", on_event, js_handler=handler)
+
+
+def faults(problems: list[Problem], classes: str = "faults") -> None:
+    """List faults: where each is, what it is, and what to do."""
+    with ui.element("ul").classes(classes):
+        for problem in problems:
+            with ui.element("li"):
+                place = [problem.file or "", "" if problem.row is None else f"row {problem.row}"]
+                place.append("" if problem.column is None else f"column “{problem.column}”")
+                where = ", ".join(part for part in place if part)
+                if where:
+                    text("span", where, "where")
+                text("span", sentence(problem.what))
+                if problem.advice:
+                    text("span", sentence(problem.advice), "advice")
+
+
+def sentence(clause: str) -> str:
+    """Return a clause as a sentence."""
+    clause = clause.strip()
+    end = "" if clause.endswith((".", "!", "?")) else "."
+    return clause[:1].upper() + clause[1:] + end if clause else ""

@@ -1,0 +1,101 @@
+"""The chosen table brought into the study: asked where in doubt, and put in place only when it is whole."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from traitlens.app.columns import mapping_of, open_table
+from traitlens.app.workspace import Workspace
+from traitlens.columns import MAY_PUBLISH
+from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import move_into_place
+from traitlens.study.accounts import FILE as ACCOUNT_FILE
+from traitlens.study.accounts import ImportAccount
+from traitlens.study.import_table import MAPPING_FILE, import_table
+from traitlens.study.new_study import write_tables
+from traitlens.study.tables import read_table
+
+WRITTEN = (ACCOUNT_FILE, MAPPING_FILE, "images.csv", "ratings.csv", "landmarks.csv", "study.toml")
+"""Files that an import writes, the settings last: a study without them was not imported to the end."""
+
+
+class Doubt(TraitlensError):
+    """Something about the table that a person has to decide."""
+
+
+def bring_in(workspace: Workspace) -> ImportAccount:
+    """Import the chosen table into its study, in place of an earlier import.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The study.
+
+    Returns
+    -------
+    ImportAccount
+        What was read, used, left out and changed.
+
+    Raises
+    ------
+    Doubt
+        With the question that must be answered first.
+    StudyError
+        With every fault; the study stays as it was.
+    """
+    choices = workspace.choices
+    if workspace.table is None:
+        raise TraitlensError(Problem("there is no table of ratings", "choose one in the step Ratings"))
+    table = open_table(workspace.table, workspace.pictures)
+    mapping = mapping_of(choices.roles, table.guess, choices.trait, choices.groups_from_names)
+    mapping = mapping.model_copy(update={"identity": choices.identity or None})
+    new = workspace.private / workspace.folder.name
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        done = import_table(
+            workspace.table,
+            new,
+            workspace.folder / "images",
+            mapping=mapping,
+            scale=choices.scale,
+            confirm=_Answers(choices.agreed),
+        )
+        _allow_printing(new, choices.may_publish)
+        _put_in_place(new, workspace.folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    return done.account
+
+
+class _Answers:
+    """Answer the questions of an import: the first shows the mapping, which was chosen; others are doubts."""
+
+    def __init__(self, agreed: list[str]):
+        self._agreed, self._is_first = agreed, True
+
+    def __call__(self, text: str) -> bool:
+        """Return whether to go on."""
+        if self._is_first:
+            self._is_first = False
+            return True
+        if text not in self._agreed:
+            raise Doubt(text)
+        return True
+
+
+def _allow_printing(study: Path, may_publish: bool) -> None:
+    """Write for every picture whether it may be printed."""
+    images, problems = read_table(study / "images.csv")
+    if images is None:
+        raise TraitlensError(problems)
+    write_tables(study, {"images": pd.DataFrame(images).assign(**{MAY_PUBLISH: may_publish})})
+
+
+def _put_in_place(new: Path, study: Path) -> None:
+    """Move the files of an import into the study."""
+    (study / "study.toml").unlink(missing_ok=True)
+    for name in WRITTEN:
+        (study / name).unlink(missing_ok=True)
+        if (new / name).exists():
+            move_into_place(new / name, study / name)

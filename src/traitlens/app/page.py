@@ -1,0 +1,174 @@
+"""The page: a rail of six steps, and the step that is worked on."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from nicegui import run, ui
+
+from traitlens.app.elements import button, faults, text
+from traitlens.app.steps import begin, check, pictures, ratings, read, running
+from traitlens.app.workspace import Step, Workspace
+from traitlens.problems import Problem, TraitlensError
+
+if TYPE_CHECKING:
+    from traitlens.app.server import Session
+
+STEPS: Final[dict[Step, tuple[str, Callable[["Page"], None]]]] = {
+    "begin": ("Begin", begin.draw),
+    "pictures": ("Pictures", pictures.draw),
+    "ratings": ("Ratings", ratings.draw),
+    "check": ("Check", check.draw),
+    "run": ("Run", running.draw),
+    "read": ("Read", read.draw),
+}
+"""The steps, in their order: what the rail calls them, and what draws them."""
+
+IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
+PRIVATE: Final = "This page is served to this computer only. Nothing is sent anywhere."
+
+
+class Page:
+    """What one browser shows.
+
+    Parameters
+    ----------
+    session : Session
+        The study that is open.
+    """
+
+    def __init__(self, session: "Session"):
+        self.session = session
+        self.exported: Any = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The study that is open."""
+        assert self.session.workspace is not None
+        return self.session.workspace
+
+    @property
+    def step(self) -> Step:
+        """The step that is shown."""
+        return "begin" if self.session.workspace is None else self.session.workspace.choices.step
+
+    def build(self) -> None:
+        """Lay the page out."""
+        ui.add_css(_style())
+        ui.add_head_html('<meta name="color-scheme" content="light dark">')
+        ui.run_javascript("document.documentElement.lang = 'en'")
+        with ui.element("div").classes("frame"):
+            self.rail = ui.element("nav").classes("rail").props('aria-label="Steps"')
+            self.main = ui.element("main").classes("step").props("id=step")
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the rail and the step that is worked on."""
+        self.draw_rail()
+        self.main.clear()
+        with self.main:
+            name, draw = STEPS[self.step]
+            number = list(STEPS).index(self.step)
+            text("h1", f"{number}. {name}" if number else "traitlens").props('tabindex="-1"')
+            self.messages = ui.element("div").props('role="alert"')
+            draw(self)
+            with ui.element("footer"):
+                text("p", f"{IMPRESSIONS} {PRIVATE}", "faint")
+
+    def draw_rail(self) -> None:
+        """Draw the steps, which of them are done, and the one that is shown."""
+        workspace = self.session.workspace
+        self.rail.clear()
+        with self.rail:
+            text("p", "traitlens" if workspace is None else workspace.folder.name, "study")
+        with self.rail, ui.element("ol"):
+            for step, (name, _) in STEPS.items():
+                is_done = workspace is not None and is_step_done(workspace, step)
+                with ui.element("li"):
+                    one = button("", partial(self.go, step))
+                    with one:
+                        text("span", "✓" if is_done else str(list(STEPS).index(step)), "mark").props(
+                            "aria-hidden=true"
+                        )
+                        text("span", name)
+                        if is_done:
+                            text("span", " (done)", "unseen")
+                    if step == self.step:
+                        one.props["aria-current"] = "step"
+                    if workspace is None and step != "begin":
+                        one.props["disabled"] = True
+
+    def go(self, step: Step) -> None:
+        """Show another step, and remember it."""
+        if step == "begin":
+            self.session.close()
+        else:
+            self.workspace.change(step=step)
+        self.draw()
+        ui.run_javascript("document.querySelector('#step h1').focus(); window.scrollTo(0, 0)")
+
+    def refuse(self, error: TraitlensError) -> None:
+        """Show what is wrong."""
+        self.messages.clear()
+        with self.messages:
+            faults(list(error.problems))
+
+    async def attempt(self, work: Callable[..., object], *arguments: object) -> object:
+        """Do something that takes a moment, and show what is wrong where it fails.
+
+        Parameters
+        ----------
+        work : callable
+            What to do.
+        *arguments
+            What it is given.
+
+        Returns
+        -------
+        any
+            What it returned; None where it failed.
+        """
+        self.messages.clear()
+        self.main.props["aria-busy"] = "true"
+        try:
+            return await run.io_bound(work, *arguments)
+        except TraitlensError as error:
+            self.refuse(error)
+        except OSError as error:
+            self.refuse(TraitlensError(Problem(error.strerror or str(error), "", error.filename)))
+        finally:
+            self.main.props.pop("aria-busy", None)
+        return None
+
+
+def is_step_done(workspace: Workspace, step: Step) -> bool:
+    """Return whether a step needs nothing more.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The study.
+    step : str
+        The step.
+
+    Returns
+    -------
+    bool
+        Whether the rail marks it as done.
+    """
+    has_ratings = (workspace.folder / "study.toml").exists() or bool(workspace.choices.roles)
+    return {
+        "begin": True,
+        "pictures": bool(workspace.pictures),
+        "ratings": bool(workspace.pictures) and has_ratings,
+        "check": workspace.choices.checked,
+        "run": workspace.report.exists(),
+        "read": False,
+    }[step]
+
+
+@cache
+def _style() -> str:
+    """Read the page's style."""
+    return (files("traitlens.app") / "page.css").read_text("utf-8")

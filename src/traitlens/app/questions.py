@@ -1,0 +1,260 @@
+"""Six questions in place of settings: each answer is written to `study.toml`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import atomic_write
+from traitlens.study.settings_file import read_settings, to_toml
+from traitlens.study.toml_file import read_toml
+
+Setting = tuple[str, str]
+"""Section and name of a setting."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a question.
+
+    Parameters
+    ----------
+    name : str
+        Its short name.
+    label : str
+        What the page shows.
+    settings : mapping
+        (section, setting) -> value that it means.
+    """
+
+    name: str
+    label: str
+    settings: Mapping[Setting, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, and its answers; the first is the default.
+
+    Parameters
+    ----------
+    name : str
+        Its short name.
+    text : str
+        The question.
+    help : str
+        What depends on it.
+    answers : tuple of Answer
+        The answers.
+    """
+
+    name: str
+    text: str
+    help: str
+    answers: tuple[Answer, ...]
+
+
+QUESTIONS: Final = (
+    Question(
+        "purpose",
+        "What is this run for?",
+        "Tests shuffle the raters between the groups many times. More shuffles give finer p values and take "
+        "longer.",
+        (
+            Answer("paper", "For a paper (5,000 shuffles)", {("comparison", "permutations"): 5000}),
+            Answer("look", "A first look (200 shuffles)", {("comparison", "permutations"): 200}),
+            Answer("none", "No tests, only predictions and maps", {("comparison", "permutations"): 0}),
+        ),
+    ),
+    Question(
+        "where",
+        "How closely should the groups of raters be compared?",
+        "Tests of face regions and of single places take most of the time.",
+        (
+            Answer(
+                "pixels",
+                "Ratings, face regions and single places on the face",
+                {("comparison", "regions"): True, ("comparison", "pixels"): 56},
+            ),
+            Answer(
+                "regions",
+                "Ratings and face regions",
+                {("comparison", "regions"): True, ("comparison", "pixels"): 0},
+            ),
+            Answer(
+                "ratings",
+                "Ratings only",
+                {("comparison", "regions"): False, ("comparison", "pixels"): 0},
+            ),
+        ),
+    ),
+    Question(
+        "detail",
+        "How finely should the network see the pictures?",
+        "Smaller pictures take about a third of the time and give coarser maps.",
+        (
+            Answer(
+                "fine",
+                "Fine (224 × 224 pixels, as the network was trained)",
+                {("faces", "size"): 224, ("readout", "grid"): 7},
+            ),
+            Answer("coarse", "Coarse (128 × 128 pixels)", {("faces", "size"): 128, ("readout", "grid"): 4}),
+        ),
+    ),
+    Question(
+        "few",
+        "Do you have fewer than about 150 pictures?",
+        "With few pictures, each picture's mirror image is used too. This predicts a little better and takes "
+        "twice the time.",
+        (
+            Answer("no", "No", {("readout", "mirror"): False}),
+            Answer("yes", "Yes: use the mirror images too", {("readout", "mirror"): True}),
+        ),
+    ),
+    Question(
+        "raters",
+        "Should raters be left out who do not seem to have rated in earnest?",
+        "Decide this before you look at results. The report says who was left out and why.",
+        (
+            Answer(
+                "no",
+                "No, use all raters",
+                {("cleaning", "one_value"): False, ("cleaning", "lowest_agreement"): None},
+            ),
+            Answer(
+                "yes",
+                "Leave out who always gave the same rating, or rated against all others of their group",
+                {("cleaning", "one_value"): True, ("cleaning", "lowest_agreement"): 0.0},
+            ),
+        ),
+    ),
+    Question(
+        "keep",
+        "Of which pictures should the maps be kept?",
+        "Averages and regions use all pictures in any case. Maps of all pictures take the most disk space.",
+        (
+            Answer("all", "All pictures", {("run", "keep_maps"): "all"}),
+            Answer("sample", "200 pictures", {("run", "keep_maps"): "sample"}),
+            Answer("none", "None", {("run", "keep_maps"): "none"}),
+        ),
+    ),
+)
+"""The questions, in the order of the page."""
+
+
+def read_answers(folder: Path) -> dict[str, str]:
+    """Read from `study.toml` how the questions are answered.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+
+    Returns
+    -------
+    dict of str to str
+        Question -> answer; "" where the settings are none of its answers.
+    """
+    settings = read_settings(folder / "study.toml")[0]
+
+    def holds(answer: Answer) -> bool:
+        return all(
+            getattr(getattr(settings, section), name) == value
+            for (section, name), value in answer.settings.items()
+        )
+
+    return {
+        question.name: next((answer.name for answer in question.answers if holds(answer)), "")
+        for question in QUESTIONS
+    }
+
+
+def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
+    """Write answers to `study.toml`; everything else in it stays as it is.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    answers : mapping of str to str
+        Question -> answer.
+
+    Raises
+    ------
+    TraitlensError
+        If the file is written in a way that cannot be changed safely.
+    """
+    settings: dict[Setting, Any] = {}
+    for question in QUESTIONS:
+        for answer in question.answers:
+            if answers.get(question.name) == answer.name:
+                settings |= answer.settings
+    file = folder / "study.toml"
+    if settings and file.exists():
+        _write_settings(file, settings)
+
+
+def _write_settings(file: Path, settings: Mapping[Setting, Any]) -> None:
+    """Change settings in a file line by line, and make sure that nothing else changed."""
+    wanted = read_toml(file)
+    text = file.read_text(encoding="utf-8-sig")
+    for (section, name), value in settings.items():
+        text = change_setting(text, section, name, value)
+        part = wanted.setdefault(section, {})
+        part.pop(name, None)
+        if value is not None:
+            part[name] = value
+    with atomic_write(file) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        found = read_toml(temporary)
+        if _filled(found) != _filled(wanted):
+            what = "is written in a way that the app cannot change"
+            raise TraitlensError(Problem(what, "change the settings in the file itself", file.name))
+
+
+def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings without empty sections."""
+    return {name: value for name, value in values.items() if value != {}}
+
+
+def change_setting(text: str, section: str, name: str, value: Any) -> str:
+    r"""Change one setting in the text of a TOML file.
+
+    Parameters
+    ----------
+    text : str
+        The file's text.
+    section : str
+        The section, added at the end where it is missing.
+    name : str
+        The setting.
+    value : any
+        Its value; None removes it.
+
+    Returns
+    -------
+    str
+        The changed text.
+
+    Examples
+    --------
+    >>> change_setting("seed = 1\n\n[run]\nkeep_maps = 'all'\n", "run", "keep_maps", "none")
+    'seed = 1\n\n[run]\nkeep_maps = "none"\n'
+    """
+    lines = text.splitlines()
+    heads = [number for number, line in enumerate(lines) if re.match(r"\s*\[", line)]
+    head = next((n for n in heads if re.match(rf"\s*\[\s*{re.escape(section)}\s*\]", lines[n])), None)
+    if head is None:
+        if value is None:
+            return text
+        return "\n".join([*lines, "", f"[{section}]", f"{name} = {to_toml(value)}"]) + "\n"
+    end = next((number for number in heads if number > head), len(lines))
+    place = next((n for n in range(head + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[n])), None)
+    new = [] if value is None else [f"{name} = {to_toml(value)}"]
+    if place is None:
+        lines[head + 1 : head + 1] = new
+    else:
+        lines[place : place + 1] = new
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,195 @@
+"""The app's server: its page, what is uploaded to it, and the files that it shows."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from traitlens.app.workspace import Workspace, is_inside, list_recent, remember
+from traitlens.explorer.explorer_server import serve_on_loopback
+from traitlens.explorer.served_files import KINDS, POLICY, find_file
+from traitlens.problems import Problem, TraitlensError
+
+LARGEST_UPLOAD = 200 * 2**20
+"""Bytes of a file that is uploaded."""
+PATHS = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/exports/", "/upload/")
+"""Beginnings of the paths that exist, beside the page itself."""
+SENT = {**KINDS, ".zip": "application/zip", ".eps": "application/postscript", ".tif": "image/tiff"}
+"""Kinds of files that are handed out."""
+
+
+class Session:
+    """What the server works on: the study that is open, if any.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The study to open.
+    """
+
+    def __init__(self, folder: Path | None = None):
+        self.workspace: Workspace | None = None
+        self._explorers: list[subprocess.Popen[str]] = []
+        if folder is not None:
+            self.open(folder)
+
+    def open(self, folder: Path) -> None:
+        """Open a study.
+
+        Parameters
+        ----------
+        folder : Path
+            Its folder, made where it is missing.
+
+        Raises
+        ------
+        TraitlensError
+            If the folder cannot be made or written.
+        """
+        try:
+            workspace = Workspace(folder)
+            workspace.change(step=workspace.choices.step)
+        except OSError as error:
+            advice = "choose another folder"
+            raise TraitlensError(
+                Problem(f"cannot be written ({error.strerror})", advice, str(folder))
+            ) from error
+        self.workspace = workspace
+        remember(workspace.folder)
+
+    def close(self) -> None:
+        """Go back to the list of studies."""
+        self.workspace = None
+
+    def explorer(self, results: Path) -> str:
+        """Start the explorer of a results folder in a process of its own, which ends with this one.
+
+        Parameters
+        ----------
+        results : Path
+            The results folder.
+
+        Returns
+        -------
+        str
+            The address of its page.
+
+        Raises
+        ------
+        TraitlensError
+            If it does not start.
+        """
+        command = [sys.executable, "-m", "traitlens.cli", "--json", "explore", str(results), "--no-browser"]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        self._explorers.append(process)
+        assert process.stdout is not None
+        try:
+            return str(json.loads(process.stdout.readline())["address"])
+        except (ValueError, KeyError) as error:
+            process.terminate()
+            raise TraitlensError(Problem("the explorer did not start", "run the study again")) from error
+
+    def end(self) -> None:
+        """End the explorers that were started."""
+        for process in self._explorers:
+            process.terminate()
+
+
+def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -> None:
+    """Serve the app to this computer, until interrupted.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The study to open; the one that was opened last where None.
+    announce : callable
+        Told the page's address once it can be opened.
+
+    Raises
+    ------
+    TraitlensError
+        If NiceGUI is not installed, or the folder cannot be written.
+    """
+    if not find_spec("nicegui"):
+        raise TraitlensError(
+            Problem("the app needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
+        )
+    recent = list_recent()
+    session = Session(folder if folder is not None else recent[0] if recent else None)
+    try:
+        serve_on_loopback(make_app(session), announce, PATHS, LARGEST_UPLOAD)
+    finally:
+        session.end()
+
+
+def make_app(session: Session) -> Any:
+    """Make the web application, not yet behind its gate.
+
+    Parameters
+    ----------
+    session : Session
+        What it works on.
+
+    Returns
+    -------
+    FastAPI
+        The application.
+    """
+    from fastapi import FastAPI, HTTPException, Request
+    from fastapi.responses import FileResponse, PlainTextResponse
+    from nicegui import ui
+
+    from traitlens.app.page import Page
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    def send(folder: str, name: str) -> Any:
+        workspace = session.workspace
+        file = None if workspace is None else find_file(workspace.folder / folder, name, SENT)
+        if file is None:
+            raise HTTPException(404, "There is no such file.")
+        headers = {"content-security-policy": POLICY, "x-frame-options": "SAMEORIGIN"}
+        return FileResponse(file, media_type=SENT[file.suffix.lower()], headers=headers)
+
+    app.get("/results/{name:path}")(lambda name: send("results", name))
+    app.get("/faces/{name:path}")(lambda name: send("faces", name))
+    app.get("/exports/{name:path}")(lambda name: send("exports", name))
+
+    async def take(kind: str, name: str, request: Request) -> Any:
+        workspace = session.workspace
+        if workspace is None or not is_inside(name) or kind not in ("table", "picture"):
+            return PlainTextResponse("this name cannot be used for a file", 400)
+        folder = Path(tempfile.mkdtemp(prefix="upload-", dir=workspace.private))
+        try:
+            size = 0
+            with (folder / "file").open("wb") as file:
+                async for part in request.stream():
+                    size += len(part)
+                    file.write(part)
+            if size != int(request.headers.get("content-length", size)):
+                return PlainTextResponse("did not arrive whole", 400)
+            if kind == "table":
+                workspace.save_table(name, folder / "file")
+                return True
+            return workspace.save_picture(name, folder / "file")
+        except OSError as error:
+            return PlainTextResponse(f"cannot be kept ({error.strerror})", 507)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # Types of local functions are looked up by name, which the module does not know.
+    take.__annotations__ = {"kind": str, "name": str, "request": Request}
+    app.post("/upload/{kind}")(take)
+
+    def show_page() -> None:
+        Page(session).build()
+
+    ui.run_with(
+        app, root=show_page, title="traitlens", favicon="data:,", tailwind=False, show_welcome_message=False
+    )
+    return app

@@ -1,0 +1,135 @@
+"""The step Begin: earlier studies, a new one, the demonstration, and whether everything is in place."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from nicegui import ui
+
+from traitlens.administration.installation import InstallationCheck, check_installation
+from traitlens.app import background
+from traitlens.app.elements import button, field, text
+from traitlens.app.workspace import default_parent, is_inside, list_recent
+from traitlens.problems import Problem, TraitlensError
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+LIGHTS: Final = {"good": "ready", "missing": "can be done without", "bad": "must be put right"}
+WELCOME: Final = (
+    "You bring pictures of faces and a table in which people rated them. traitlens shows which parts of the "
+    "faces went with the ratings, and whether two groups of raters differ in this."
+)
+NEEDED: Final = (
+    "You need the pictures (JPEG, PNG, TIFF or WebP) in a folder, and the ratings as Excel, CSV, SPSS or as "
+    "your experiment software saved them. Nothing that you choose here changes your own files: copies are "
+    "made in the study's folder."
+)
+
+
+def draw(page: "Page") -> None:
+    """Draw the step."""
+    text("p", WELCOME)
+    text("p", NEEDED)
+    recent = list_recent()
+    if recent:
+        text("h2", "Go on with a study")
+        with ui.element("ul").classes("list"):
+            for folder in recent:
+                with ui.element("li"):
+                    button(folder.name, partial(_open, page, folder), "link")
+                    text("span", str(folder.parent), "faint")
+    text("h2", "Begin a new study")
+    place = {"name": "", "parent": str(default_parent())}
+    with ui.element("div").classes("row"):
+        field("Name of the study", "", lambda value: place.update(name=value))
+        field("In the folder", place["parent"], lambda value: place.update(parent=value), 50)
+    with ui.element("div").classes("row"):
+        button("Begin", lambda: _begin(page, place), "main")
+        button("Try the demonstration", lambda: _demonstrate(page, place))
+    text(
+        "p",
+        "The demonstration draws 200 faces and simulates two groups of raters whose differences are known.",
+        "faint",
+    )
+    with ui.element("details"):
+        text("summary", "Open a study in another folder")
+        other = {"folder": ""}
+        field("Folder of the study", "", lambda value: other.update(folder=value), 50)
+        button("Open", lambda: _open_other(page, other["folder"]))
+    _draw_installation()
+
+
+def _draw_installation() -> None:
+    """Draw whether everything is in place, as a traffic light."""
+    found = check_installation(default_parent())
+    worst = "bad" if any(one.state == "bad" for one in found) else "good"
+    text("h2", "Is everything in place?")
+    with ui.element("p").classes(f"light {worst}"):
+        text("span", "Yes, traitlens can work." if worst == "good" else "No: see the points marked red.")
+    with ui.element("details"):
+        text("summary", "What was looked at")
+        with ui.element("ul").classes("lights"):
+            for one in found:
+                _draw_light(one)
+
+
+def _draw_light(one: InstallationCheck) -> None:
+    """Draw one point."""
+    with ui.element("li").classes(f"light {one.state}"):
+        text("strong", f"{one.what} ({LIGHTS[one.state]}): ")
+        text("span", one.told)
+
+
+def _open(page: "Page", folder: Path) -> None:
+    """Open a study."""
+    try:
+        page.session.open(folder)
+    except TraitlensError as error:
+        page.refuse(error)
+        return
+    page.go(page.workspace.choices.step)
+
+
+def _open_other(page: "Page", folder: str) -> None:
+    """Open a study whose folder was written down."""
+    path = Path(folder.strip().strip('"')).expanduser()
+    if not folder.strip() or not path.is_dir():
+        page.refuse(TraitlensError(Problem("there is no such folder", "write its whole path", folder)))
+        return
+    _open(page, path)
+
+
+def _begin(page: "Page", place: dict[str, str]) -> None:
+    """Begin a new study."""
+    folder = _new_folder(page, place["name"], place["parent"])
+    if folder is not None:
+        _open(page, folder)
+
+
+def _demonstrate(page: "Page", place: dict[str, str]) -> None:
+    """Draw the demonstration study in the background, and go to its first step."""
+    folder = _new_folder(page, place["name"] or "Demonstration", place["parent"])
+    if folder is not None:
+        _open(page, folder)
+        background.start(folder, "demo")
+        page.go("pictures")
+
+
+def _new_folder(page: "Page", name: str, parent: str) -> Path | None:
+    """Return the folder of a new study; None, with the reason on the page, where it cannot be used."""
+    name = name.strip()
+    folder = Path(parent.strip().strip('"')).expanduser() / name
+    problem = None
+    if not name:
+        problem = Problem("the study has no name", "write one, such as “Warmth 2026”")
+    elif "/" in name or not is_inside(name):
+        problem = Problem("the name cannot be used for a folder", "leave out signs such as / \\ : * ?", name)
+    elif folder.exists() and any(folder.iterdir()):
+        problem = Problem(
+            "this folder is there already", "choose another name, or open it above", str(folder)
+        )
+    if problem is None:
+        return folder
+    page.refuse(TraitlensError(problem))
+    return None

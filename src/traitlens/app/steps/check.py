@@ -1,0 +1,120 @@
+"""The step Check: bring the table in, ask what is in doubt, list every fault with its cell."""
+
+from typing import TYPE_CHECKING
+
+from nicegui import run, ui
+
+from traitlens.app.elements import button, faults, sentence, text
+from traitlens.app.importing import Doubt, bring_in
+from traitlens.app.questions import write_answers
+from traitlens.app.workspace import Workspace
+from traitlens.pipeline.study_check import check
+from traitlens.problems import Problem, TraitlensError
+from traitlens.study.accounts import read_account
+from traitlens.study.reading import Study
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+
+def draw(page: "Page") -> None:
+    """Draw the step; what was changed since the last check is checked at once."""
+    workspace = page.workspace
+    if not workspace.pictures:
+        text("p", "There are no pictures yet.")
+        button("Go to Pictures", lambda: page.go("pictures"), "main")
+        return
+    if workspace.table is None and not (workspace.folder / "study.toml").exists():
+        text("p", "There is no table of ratings yet.")
+        button("Go to Ratings", lambda: page.go("ratings"), "main")
+        return
+    waiting = text("p", "Checking ratings and pictures …").props('role="status"')
+    box = ui.element("div")
+
+    async def look() -> None:
+        found = await run.io_bound(check_workspace, workspace)
+        if not box.is_deleted:
+            waiting.delete()
+            page.draw_rail()
+            with box:
+                _draw_found(page, found)
+
+    ui.timer(0, look, once=True)
+
+
+def check_workspace(workspace: Workspace) -> Study | TraitlensError:
+    """Bring the chosen table into the study, where it changed since, and look for every fault.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The study.
+
+    Returns
+    -------
+    Study or TraitlensError
+        The study, or its faults, or a doubt.
+    """
+    try:
+        if workspace.table is not None and not workspace.choices.checked:
+            bring_in(workspace)
+            write_answers(workspace.folder, workspace.choices.answers)
+        study = check(workspace.folder)
+        workspace.change(checked=True)
+        return study
+    except TraitlensError as error:
+        workspace.change(checked=False)
+        return error
+    except OSError as error:
+        workspace.change(checked=False)
+        return TraitlensError(Problem(error.strerror or str(error), "check the disk", error.filename))
+
+
+def _draw_found(page: "Page", found: Study | TraitlensError) -> None:
+    """Draw what a check found."""
+    if isinstance(found, Doubt):
+        _ask(page, found)
+    elif isinstance(found, TraitlensError):
+        number = len(found.problems)
+        text("p", f"{number} {'fault was' if number == 1 else 'faults were'} found.", "big bad")
+        text(
+            "p",
+            "Correct your table and choose it again, or change what the columns hold. Nothing is lost.",
+        )
+        with ui.element("div").classes("row"):
+            button("Mend: back to the table", lambda: page.go("ratings"), "main")
+            button("Check again", lambda: page.draw())
+        faults(list(found.problems))
+    else:
+        text("p", "No fault was found.", "big good")
+        text("p", str(found))
+        with ui.element("div").classes("row"):
+            button("Next: run", lambda: page.go("run"), "main")
+            button("Check again", lambda: page.draw())
+        if found.notices:
+            text("h2", "Worth knowing")
+            with ui.element("ul"):
+                for notice in found.notices:
+                    text("li", sentence(str(notice)))
+    account = read_account(page.workspace.folder)
+    if account is not None and not isinstance(found, TraitlensError):
+        text("h2", "What became of the table")
+        with ui.element("ul").props("id=account"):
+            for line in account.lines():
+                text("li", sentence(line))
+
+
+def _ask(page: "Page", doubt: Doubt) -> None:
+    """Ask what only the researcher can decide."""
+    workspace = page.workspace
+    question = str(doubt.problems[0].what)
+
+    def agree() -> None:
+        workspace.change(agreed=[*workspace.choices.agreed, question])
+        page.draw()
+
+    text("p", "Please decide:", "big")
+    text("p", sentence(question))
+    with ui.element("div").classes("row"):
+        button("Yes, this is right", lambda: agree(), "main")
+        button("No, back to the table", lambda: page.go("ratings"))

@@ -1,0 +1,145 @@
+"""The step Pictures: choose a folder, see which faces were found and which are doubtful, say who is shown."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+from nicegui import ui
+
+from traitlens.app import background
+from traitlens.app.elements import button, choice, faults, files, text, tick
+from traitlens.app.steps.working import begin, draw_progress
+from traitlens.storage import read_table
+from traitlens.study.identities import guess_identities
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+CHOOSE: Final = "Choose the folder of your pictures"
+WHO: Final = {
+    "": "choose …",
+    "image": "another person in each picture",
+    "folder": "one person in each sub-folder",
+    "name": "the same person where the file's name begins alike (anna_1, anna_2)",
+}
+WHY_WHO: Final = (
+    "A model must never be tested on a person whom it has learned from. So traitlens has to know which "
+    "pictures show the same person."
+)
+
+
+def draw(page: "Page") -> None:
+    """Draw the step."""
+    workspace = page.workspace
+    demo = background.read_progress(workspace.folder, "demo")
+    if demo.state == "working":
+        text("p", "The faces of the demonstration are being drawn.")
+        draw_progress(page, "demo")
+        return
+    pictures = workspace.pictures
+    if pictures:
+        text("p", f"{len(pictures)} pictures are in the study.").props("id=pictures")
+        with ui.element("div").classes("row"):
+            button("Next: ratings", lambda: page.go("ratings"), "main")
+    else:
+        text("p", "Choose the folder that holds your pictures, also those in folders below it.")
+    state = text("p", "", "faint").props('role="status"')
+
+    def show(event: Any) -> None:
+        told = event.args
+        if not told.get("finished"):
+            state.text = f"{told['done']} of {told['total']} files copied"
+            return
+        workspace.change(checked=False)
+        left_out = told["total"] - told["kept"] - len(told["refused"])
+        page.draw()
+        with page.messages:
+            if left_out:
+                text("p", f"{left_out} files are neither pictures nor landmarks and were left out.", "note")
+            for one in told["refused"][:20]:
+                text("p", one, "note")
+
+    label = "Add pictures of another folder" if pictures else CHOOSE
+    files(label, "/upload/picture", show, folder=True)
+    if not pictures:
+        return
+    _draw_people(page, pictures)
+    text("h2", "May the pictures be printed?")
+    tick(
+        "Single pictures may be shown in a report or paper: those shown, or the owner of the rights, agree",
+        workspace.choices.may_publish,
+        lambda value: workspace.change(may_publish=value, checked=False),
+    )
+    _draw_faces(page)
+    with ui.element("details"):
+        text("summary", "Take the pictures out of the study")
+        text("p", "Their copies in the study are removed; your own files stay.", "faint")
+        button("Remove all pictures from the study", partial(_remove, page))
+
+
+def _remove(page: "Page") -> None:
+    """Take the pictures out of the study."""
+    page.workspace.remove_pictures()
+    page.draw()
+
+
+def _draw_people(page: "Page", pictures: list[str]) -> None:
+    """Ask who is shown."""
+    workspace = page.workspace
+    text("h2", "Who is shown?")
+    text("p", WHY_WHO)
+    if not workspace.choices.identity:
+        way, doubt = guess_identities(pictures)
+        if not doubt:
+            workspace.change(identity=way)
+        else:
+            text("p", f"Please choose: {doubt}.", "note")
+    choice(
+        "The pictures show",
+        WHO if not workspace.choices.identity else {k: v for k, v in WHO.items() if k},
+        workspace.choices.identity,
+        lambda value: workspace.change(identity=value, checked=False, agreed=[]),
+    )
+
+
+def _draw_faces(page: "Page") -> None:
+    """Draw what was found in the pictures, the doubtful ones first."""
+    workspace = page.workspace
+    text("h2", "Were the faces found?")
+    progress = background.read_progress(workspace.folder, "faces")
+    if progress.state == "working":
+        draw_progress(page, "faces")
+        return
+    if progress.state == "failed":
+        faults(progress.problems)
+    sheets = sorted((workspace.folder / "faces").glob("faces_*.png"))
+    if progress.state == "done" and sheets:
+        notices = _read_notices(page)
+        if len(notices):
+            text("p", f"{len(notices)} pictures should be looked at; they come first on the sheet:")
+            with ui.element("ul").classes("faults"):
+                for row in notices.head(20).itertuples():
+                    with ui.element("li"):
+                        text("span", str(row.image), "where")
+                        text("span", f"{row.notice}; {row.advice}")
+        else:
+            text("p", "A face was found in every picture, and none looks unusual.")
+        for sheet in sheets:
+            image = ui.element("img").classes("sheet")
+            image.props["src"] = f"/faces/{sheet.name}?{int(sheet.stat().st_mtime)}"
+            image.props["alt"] = "Every face with its landmarks and regions, the doubtful ones first"
+    else:
+        text(
+            "p",
+            "The face sheet shows every face with what was found in it. It takes about a second a picture.",
+        )
+    button(
+        "Draw the face sheet again" if sheets else "Draw the face sheet",
+        partial(begin, page, "faces"),
+    )
+
+
+def _read_notices(page: "Page") -> pd.DataFrame:
+    """Read what should be looked at."""
+    file = page.workspace.folder / "faces" / "notices.csv"
+    return read_table(file).fillna("") if file.exists() else pd.DataFrame()

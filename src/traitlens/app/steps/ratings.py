@@ -1,0 +1,267 @@
+"""The step Ratings: upload a table, say what its columns hold, see at once how it fits the pictures."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from nicegui import run, ui
+
+from traitlens.app.columns import (
+    ROLES,
+    SPREAD,
+    Match,
+    Table,
+    mapping_of,
+    match_pictures,
+    open_table,
+    roles_of,
+)
+from traitlens.app.elements import button, choice, faults, field, files, text, tick
+from traitlens.columns import GROUP, RATER, TRAIT
+from traitlens.problems import Problem, TraitlensError
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+ACCEPT: Final = ".xlsx,.xls,.xlsb,.ods,.csv,.tsv,.txt,.sav,.zsav,.por,.parquet,.mat,.json"
+ROWS: Final = 8
+"""Rows of the table that are shown."""
+MOST_NAMES: Final = 8
+"""Names that are listed before they are only counted."""
+HOW: Final = (
+    "For every column, choose what it holds. traitlens has made a guess; please look whether it is right. "
+    "“Ratings: one rater” means that a column holds the ratings that one person gave to all pictures."
+)
+
+
+def draw(page: "Page") -> None:
+    """Draw the step."""
+    workspace = page.workspace
+    table = workspace.table
+    if table is None:
+        if (workspace.folder / "study.toml").exists():
+            text("p", "The ratings are in the study's folder already. Another table would replace them.")
+            button("Next: check", lambda: page.go("check"), "main")
+        else:
+            text("p", "Choose the table of ratings, as your software saved it. It is copied, not changed.")
+    else:
+        text("p", f"Table: {table.name}")
+
+    def show(event: Any) -> None:
+        if event.args.get("finished"):
+            page.draw()
+            if event.args["refused"]:
+                page.refuse(TraitlensError([Problem(one) for one in event.args["refused"]]))
+
+    label = "Choose the table of ratings" if table is None else "Take another table, or a corrected one"
+    files(label, "/upload/table", show, ACCEPT)
+    if table is not None:
+        waiting = text("p", "Reading the table …").props('role="status"')
+        box = ui.element("div")
+
+        async def load() -> None:
+            found = await page.attempt(open_table, table, workspace.pictures)
+            if not box.is_deleted:
+                waiting.delete()
+                if isinstance(found, Table):
+                    with box:
+                        _Grid(page, found).draw()
+
+        ui.timer(0, load, once=True)
+
+
+class _Grid:
+    """The first rows of a table with a drop-down list on each column, and what follows from them."""
+
+    def __init__(self, page: "Page", table: Table):
+        self.page, self.table = page, table
+        self.workspace = page.workspace
+        self.first = self.last = table.columns[0]
+        self.ends: list[float | None] = list(self.workspace.choices.scale or (None, None))
+        if not self.workspace.choices.roles:
+            guess = table.guess
+            stem = "" if self.workspace.table is None else self.workspace.table.stem
+            self.workspace.change(
+                roles=roles_of(guess, table.columns),
+                trait=guess.trait_name or stem,
+                groups_from_names=guess.group_pattern is not None,
+            )
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """What each column holds."""
+        return {name: self.workspace.choices.roles.get(name, "ignore") for name in self.table.columns}
+
+    def draw(self) -> None:
+        """Draw counts, fields and the grid."""
+        if self.table.doubt:
+            text("p", f"What the columns hold could not be guessed: {self.table.doubt}.", "note")
+        self.counts = ui.element("div").classes("counts").props('role="status"')
+        with ui.element("div").classes("row"):
+            button("Next: check", lambda: self.page.go("check"), "main")
+        self.fields = ui.element("div")
+        text("h2", "What the columns hold")
+        text("p", HOW)
+        self.several = ui.element("div").classes("row")
+        self.grid = (
+            ui.element("div")
+            .classes("grid")
+            .props('tabindex="0" role="region" aria-label="First rows of the table"')
+        )
+        self._draw_fields()
+        self._draw_several()
+        self._draw_grid()
+        ui.timer(0, self.count, once=True)
+
+    def _draw_fields(self) -> None:
+        """Draw what is asked beside the columns."""
+        choices, held = self.workspace.choices, set(self.roles.values())
+        self.fields.clear()
+        with self.fields, ui.element("div").classes("row"):
+            tells_trait = TRAIT in held or "of trait" in held or "(?P<trait>" in str(self.table.guess.pattern)
+            if not tells_trait:
+                field("Trait that was rated", choices.trait, self._changing("trait"), 20)
+            if GROUP not in held and (RATER in held or "of rater" in held):
+                tick(
+                    "Raters' names begin with their group (ASD_1, NT_2)",
+                    choices.groups_from_names,
+                    self._changing("groups_from_names"),
+                )
+            low, high = self.ends
+            field("Lowest possible rating", "" if low is None else f"{low:g}", self._scale(0), 6)
+            field("Highest possible rating", "" if high is None else f"{high:g}", self._scale(1), 6)
+
+    def _changing(self, name: str) -> Any:
+        """Make the handler of a field."""
+
+        async def change(value: Any) -> None:
+            self.workspace.change(**{name: value}, checked=False, agreed=[])
+            await self.count()
+
+        return change
+
+    def _scale(self, place: int) -> Any:
+        """Make the handler of one end of the scale; the scale counts when both are there."""
+
+        async def change(value: str) -> None:
+            try:
+                self.ends[place] = float(value.replace(",", ".")) if value.strip() else None
+            except ValueError:
+                self.page.refuse(
+                    TraitlensError(Problem(f"{value!r} is not a number", "write one, such as 7"))
+                )
+                return
+            low, high = self.ends
+            self.page.messages.clear()
+            if low is not None and high is not None and not low < high:
+                self.page.refuse(TraitlensError("the lowest rating must be below the highest"))
+                return
+            scale = (low, high) if low is not None and high is not None else None
+            self.workspace.change(scale=scale, checked=False, agreed=[])
+            await self.count()
+
+        return change
+
+    def _draw_several(self) -> None:
+        """Draw the lists with which a run of columns is set at once; also the short way by keyboard."""
+        names = {name: name for name in self.table.columns}
+        self.several.clear()
+        with self.several:
+
+            def begin(value: str) -> None:
+                self.first = self.last = value
+                self._draw_several()
+                ui.run_javascript("document.querySelector('.to select').focus()")
+
+            choice("From column", names, self.first, begin)
+            with ui.element("div").classes("to"):
+                choice("to column", names, self.last, lambda value: setattr(self, "last", value))
+            choice("holds", {"": "choose …"} | ROLES, "", self._set_several)
+
+    async def _set_several(self, role: str) -> None:
+        """Set a run of columns."""
+        columns = self.table.columns
+        first, last = sorted((columns.index(self.first), columns.index(self.last)))
+        if role:
+            await self._set(dict.fromkeys(columns[first : last + 1], role))
+            self._draw_grid()
+
+    async def _set_one(self, column: str, role: str) -> None:
+        """Set one column."""
+        await self._set({column: role})
+        self._draw_several()
+
+    async def _set(self, roles: dict[str, str]) -> None:
+        """Remember what columns hold, and count again."""
+        self.workspace.change(roles=self.roles | roles, checked=False, agreed=[])
+        self._draw_fields()
+        await self.count()
+
+    def _draw_grid(self) -> None:
+        """Draw the first rows."""
+        roles = self.roles
+        self.grid.clear()
+        with self.grid, ui.element("table"):
+            with ui.element("thead"), ui.element("tr"):
+                text("td", "")
+                for name in self.table.columns:
+                    with ui.element("th").props('scope="col"').classes(_kind(roles[name])):
+                        text("div", name, "name")
+                        choice(
+                            f"Column {name} holds",
+                            ROLES,
+                            roles[name],
+                            partial(self._set_one, name),
+                            show_label=False,
+                        )
+            with ui.element("tbody"):
+                for index, row in self.table.cells.head(ROWS).iterrows():
+                    with ui.element("tr"):
+                        text("th", str(int(str(index)) + 2)).props('scope="row"')
+                        for name in self.table.columns:
+                            text("td", str(row.get(name, "")))
+        hidden = len(self.table.cells) - ROWS
+        if hidden > 0:
+            with self.grid:
+                text("p", f"… and {hidden} more rows", "faint")
+
+    async def count(self) -> None:
+        """Count what the table gives, and show it."""
+        choices = self.workspace.choices
+        try:
+            mapping = mapping_of(self.roles, self.table.guess, choices.trait, choices.groups_from_names)
+            match: Match | None = await run.io_bound(
+                match_pictures, self.table, mapping, self.workspace.pictures
+            )
+            problems = []
+        except TraitlensError as error:
+            match, problems = None, list(error.problems)
+        if self.counts.is_deleted:
+            return
+        self.counts.clear()
+        with self.counts:
+            faults(problems)
+            if match is not None:
+                _draw_match(match)
+
+
+def _draw_match(match: Match) -> None:
+    """Show how a table fits the pictures."""
+    fits = match.found == match.pictures and not match.unknown
+    text("p", f"{match.found} of {match.pictures} pictures found", "big good" if fits else "big bad")
+    parts = [f"{match.ratings:,} ratings"]
+    parts.append(f"{match.raters} raters" if match.raters else "raters without names")
+    parts.append(f"groups: {', '.join(match.groups[:6])}" if match.groups else "one group of raters")
+    parts.append(f"traits: {', '.join(match.traits[:8])}" if match.traits else "one trait")
+    text("p", " · ".join(parts))
+    if match.unknown:
+        shown = ", ".join(f"“{name}”" for name in match.unknown[:MOST_NAMES])
+        more = len(match.unknown) - MOST_NAMES
+        shown += f" and {more} more" if more > 0 else ""
+        text("p", f"In the table, but no picture ({len(match.unknown)}): {shown}", "note")
+    if match.found < match.pictures:
+        text("p", f"{match.pictures - match.found} pictures are not rated; they are left out.", "note")
+
+
+def _kind(role: str) -> str:
+    """Return the class of a column, by what it holds."""
+    return "ratings" if role in SPREAD or role == "rating" else "ignored" if role == "ignore" else "names"

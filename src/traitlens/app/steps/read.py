@@ -1,0 +1,101 @@
+"""The step Read: the report, the explorer, the figures, the methods text, and everything as a zip file."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from nicegui import ui
+
+from traitlens.app.elements import button, link, text
+from traitlens.app.export import FORMS, make_zip
+from traitlens.problems import TraitlensError
+from traitlens.report.results import read_results
+from traitlens.report.wording import describe_methods
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+COPY: Final = """() => {
+  navigator.clipboard.writeText(document.getElementById('methods').innerText)
+  document.getElementById('copied').textContent = 'Copied.' }"""
+
+
+def draw(page: "Page") -> None:
+    """Draw the step."""
+    workspace = page.workspace
+    if not workspace.report.exists():
+        text("p", "There is no report yet.")
+        button("Go to Run", lambda: page.go("run"), "main")
+        return
+    with ui.element("div").classes("row"):
+        link("Open the report in a tab of its own", "/results/report.html")
+        button("Open the explorer", lambda: _explore(page))
+    frame = ui.element("iframe").classes("report")
+    frame.props["src"], frame.props["title"] = "/results/report.html", "The report"
+    text("h2", "Take everything with you")
+    text(
+        "p", "Ratings and results for other programs, with the report and the figures, without the pictures."
+    )
+    with ui.element("div").classes("row"):
+        for form, name in FORMS.items():
+            button(f"Zip file for {name}", partial(_export, page, form))
+    page.exported = ui.element("div").props('role="status"')
+    with page.exported:
+        _list_exports(page)
+    _draw_methods(page)
+    _draw_figures(page)
+
+
+async def _export(page: "Page", form: str) -> None:
+    """Write a zip file and offer it."""
+    file = await page.attempt(make_zip, page.workspace, form)
+    if file is not None:
+        page.exported.clear()
+        with page.exported:
+            _list_exports(page)
+
+
+def _list_exports(page: "Page") -> None:
+    """List the zip files that were written."""
+    for file in sorted((page.workspace.folder / "exports").glob("*.zip")):
+        with ui.element("p"):
+            link(f"Download {file.name} ({file.stat().st_size / 1e6:.1f} MB)", f"/exports/{file.name}", True)
+
+
+def _draw_methods(page: "Page") -> None:
+    """Draw the methods text, to be copied."""
+    text("h2", "Methods text")
+    try:
+        methods = describe_methods(read_results(page.workspace.results))
+    except (TraitlensError, OSError, KeyError, ValueError):
+        text("p", "The methods text stands in the report.")
+        return
+    with ui.element("div").classes("row"):
+        copy = text("button", "Copy the methods text").props("type=button")
+        copy.on("click", js_handler=COPY)
+        text("span", "").props('id="copied" role="status"')
+    with ui.element("div").classes("paper").props("id=methods"):
+        for paragraph in [*methods.paragraphs, "References", *methods.references]:
+            text("p", paragraph)
+
+
+def _draw_figures(page: "Page") -> None:
+    """Draw links to the figures."""
+    figures = page.workspace.results / "figures"
+    names = sorted({file.stem for file in figures.glob("*.svg")})
+    if not names:
+        return
+    text("h2", "Figures")
+    with ui.element("ul").classes("list").props("id=figures"):
+        for name in names:
+            with ui.element("li"):
+                text("span", name.replace("_", " "))
+                for suffix in ("svg", "png"):
+                    if (figures / f"{name}.{suffix}").exists():
+                        link(suffix.upper(), f"/results/figures/{name}.{suffix}", True)
+
+
+async def _explore(page: "Page") -> None:
+    """Start the explorer in a process of its own, and open its page."""
+    address = await page.attempt(page.session.explorer, page.workspace.results)
+    if address:
+        ui.navigate.to(str(address), new_tab=True)

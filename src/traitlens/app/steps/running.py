@@ -1,0 +1,125 @@
+"""The step Run: six questions, what the run will take, and how far it is."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from traitlens.app import background
+from traitlens.app.elements import button, choice, faults, text
+from traitlens.app.questions import QUESTIONS, Question, read_answers, write_answers
+from traitlens.app.steps.working import begin, draw_progress
+from traitlens.collecting.preregistration import freeze_plan, read_plan
+from traitlens.problems import TraitlensError
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
+
+
+def draw(page: "Page") -> None:
+    """Draw the step."""
+    workspace = page.workspace
+    if not workspace.choices.checked:
+        text("p", "The study has to be checked first.")
+        button("Go to Check", lambda: page.go("check"), "main")
+        return
+    progress = background.read_progress(workspace.folder, "run")
+    if progress.state == "working":
+        text("p", CLOSE)
+        draw_progress(page, "run")
+        return
+    if progress.state == "done" and workspace.report.exists():
+        text("p", "The run is finished.", "big good")
+        button("Next: read the report", lambda: page.go("read"), "main")
+    elif progress.state == "stopped":
+        text("p", "The run was stopped. What was finished is kept.", "big")
+    elif progress.state == "failed":
+        text("p", "The run could not be finished. What was finished is kept.", "big bad")
+        faults(progress.problems)
+    with ui.element("div").classes("row"):
+        begun = progress.state in ("stopped", "failed")
+        label = "Go on" if begun else "Run again" if progress.state == "done" else "Start the run"
+        button(label, partial(begin, page, "run"), "main" if progress.state != "done" else "")
+    _draw_estimate(page)
+    text("h2", "Six questions")
+    answers = read_answers(workspace.folder)
+    for question in QUESTIONS:
+        _draw_question(page, question, answers[question.name])
+    _draw_plan(page)
+
+
+def _draw_estimate(page: "Page") -> None:
+    """Draw what the run will take; it is estimated in the background when it is not known."""
+    folder = page.workspace.folder
+    box = text("p", "").props('role="status" id="estimate"')
+    progress = background.read_progress(folder, "estimate")
+    settings = folder / "study.toml"
+    is_old = not settings.exists() or settings.stat().st_mtime > progress.started
+    if progress.state != "working" and (progress.state == "nothing" or is_old):
+        background.start(folder, "estimate")
+
+    def update() -> None:
+        now = background.read_progress(folder, "estimate")
+        if now.state == "working":
+            box.text = "Estimating time and memory …"
+            return
+        timer.cancel()
+        told = background.read_estimate(folder) or "Time and memory could not be estimated."
+        box.text = " ".join([told, *(str(problem) for problem in now.problems)])
+
+    timer = ui.timer(1.0, update)
+    update()
+
+
+def _draw_question(page: "Page", question: Question, given: str) -> None:
+    """Draw a question with its answers."""
+    workspace = page.workspace
+    options = {answer.name: answer.label for answer in question.answers}
+    if not given:
+        options = {"": "as study.toml says"} | options
+
+    def change(value: str) -> None:
+        try:
+            write_answers(workspace.folder, {question.name: value})
+        except TraitlensError as error:
+            page.refuse(error)
+            return
+        workspace.change(answers=workspace.choices.answers | {question.name: value})
+        page.draw()
+        ui.run_javascript(f"document.querySelector('#question-{question.name} select').focus()")
+
+    with ui.element("div").classes("question").props(f"id=question-{question.name}"):
+        choice(question.text, options, given, change)
+        text("p", question.help, "faint")
+
+
+def _draw_plan(page: "Page") -> None:
+    """Draw the frozen plan, or the button that freezes it."""
+    folder = page.workspace.folder
+    text("h2", "The plan")
+    try:
+        plan = read_plan(folder)
+    except TraitlensError as error:
+        faults(list(error.problems))
+        return
+    if plan is not None:
+        text("p", f"The plan was frozen on {str(plan['frozen'])[:16].replace('T', ' ')} (UTC). ")
+        text("p", "The report says for every test whether it was planned.", "faint")
+        return
+    text(
+        "p",
+        "Freeze your answers before you look at results: the report then says for every test whether it was "
+        "planned. Without a frozen plan all tests are exploratory.",
+    )
+
+    def freeze() -> None:
+        try:
+            freeze_plan(folder)
+        except TraitlensError as error:
+            page.refuse(error)
+            return
+        page.draw()
+
+    button("Freeze the plan", lambda: freeze())

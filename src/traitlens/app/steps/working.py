@@ -1,0 +1,75 @@
+"""How far work in the background is."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nicegui import ui
+
+from traitlens.app import background
+from traitlens.app.background import Progress, Work
+from traitlens.app.elements import button, text
+
+if TYPE_CHECKING:
+    from traitlens.app.page import Page
+
+
+def draw_progress(page: "Page", work: Work) -> None:
+    """Draw how far work is, and draw the step again when it ends."""
+    folder = page.workspace.folder
+    box = ui.element("div").classes("progress").props('role="status"')
+    shown: list[object] = []
+
+    def update() -> None:
+        progress = background.read_progress(folder, work)
+        if progress.state != "working":
+            timer.cancel()
+            page.draw()
+            return
+        present = [progress.stages, progress.said, progress.planned]
+        if present != shown:
+            shown[:] = present
+            box.clear()
+            with box:
+                draw_stages(progress)
+
+    with box:
+        draw_stages(background.read_progress(folder, work))
+    if background.is_stopping(folder, work):
+        text("p", "Stopping after this step …").props('role="status"')
+    else:
+        button("Stop", partial(_stop, page, work))
+    timer = ui.timer(1.0, update)
+
+
+def begin(page: "Page", work: Work) -> None:
+    """Start work in the background, and show it."""
+    background.start(page.workspace.folder, work)
+    page.draw()
+
+
+def _stop(page: "Page", work: Work) -> None:
+    """Ask work to stop, and say so."""
+    background.stop(page.workspace.folder, work)
+    page.draw()
+
+
+def draw_stages(progress: Progress) -> None:
+    """Draw the stages: done, at work, and to come."""
+    begun = {name for name, _, _ in progress.stages}
+    if not progress.stages:
+        text("p", "Starting …")
+    with ui.element("ol").classes("stages"):
+        for number, (name, done, total) in enumerate(progress.stages):
+            is_last = number == len(progress.stages) - 1
+            with ui.element("li").classes("now" if is_last else "done"):
+                text("span", name)
+                if is_last and total > 1:
+                    bar = ui.element("progress")
+                    bar.props["max"], bar.props["value"] = total, done
+                    bar.props["aria-label"] = name
+                    text("span", f"{done} of {total}", "faint")
+                elif not is_last:
+                    text("span", "done", "faint")
+        for name in progress.planned:
+            if name not in begun:
+                text("li", name, "later")

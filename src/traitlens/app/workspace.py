@@ -1,0 +1,277 @@
+"""What was chosen in the app for a study: kept in the study's folder, written whole at every change."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import atomic_write
+from traitlens.study.reading import IMAGE_SUFFIXES, find_images
+
+FOLDER = ".app"
+"""Folder inside a study that holds what was chosen and how far the work is."""
+TABLES = "original"
+"""Folder inside a study that holds the tables as they were uploaded."""
+LANDMARKS = (".tem", ".pts")
+"""Suffixes of landmark files that may lie beside the pictures."""
+MOST_RECENT = 8
+"""Studies that are listed as recent."""
+
+Step = Literal["begin", "pictures", "ratings", "check", "run", "read"]
+
+
+class Choices(BaseModel):
+    """What was chosen in the six steps.
+
+    Parameters
+    ----------
+    step : str
+        The step that was looked at last.
+    identity : str
+        Who is shown in each picture: "image" (another person in each), "folder", "name"; "" if not chosen.
+    may_publish : bool
+        Whether the pictures may be printed.
+    table : str
+        Name of the table of ratings; "" before one was chosen.
+    roles : dict of str to str
+        Column of the table -> what it holds.
+    trait : str
+        The trait, where the table is about one.
+    groups_from_names : bool
+        Whether the letters before the number of a rater's name are the group.
+    scale : (float, float) or None
+        Lowest and highest possible rating.
+    agreed : list of str
+        Doubts about the import that were answered with yes.
+    answers : dict of str to str
+        Question -> answer.
+    checked : bool
+        Whether no fault was found since the last change.
+    """
+
+    model_config = ConfigDict(extra="ignore", validate_assignment=True)
+
+    step: Step = "pictures"
+    identity: str = ""
+    may_publish: bool = False
+    table: str = ""
+    roles: dict[str, str] = Field(default_factory=dict)
+    trait: str = ""
+    groups_from_names: bool = False
+    scale: tuple[Annotated[float, Field(allow_inf_nan=False)], float] | None = None
+    agreed: list[str] = Field(default_factory=list)
+    answers: dict[str, str] = Field(default_factory=dict)
+    checked: bool = False
+
+
+class Workspace:
+    """A study's folder, and what was chosen for it in the app.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder; made where it is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "faces"
+    >>> Workspace(folder).change(trait="warm")
+    >>> Workspace(folder).choices.trait
+    'warm'
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.choices = self._read()
+
+    @property
+    def private(self) -> Path:
+        """The app's own folder inside the study."""
+        return self.folder / FOLDER
+
+    @property
+    def results(self) -> Path:
+        """The results folder."""
+        return self.folder / "results"
+
+    @property
+    def report(self) -> Path:
+        """The report, which may not be there yet."""
+        return self.results / "report.html"
+
+    @property
+    def table(self) -> Path | None:
+        """The table of ratings that was uploaded."""
+        file = self.folder / TABLES / self.choices.table
+        return file if self.choices.table and file.is_file() else None
+
+    @property
+    def pictures(self) -> list[str]:
+        """The pictures' paths below `images/`."""
+        return find_images(self.folder)
+
+    def _read(self) -> Choices:
+        """Read the choices; a file that cannot be read is put aside, and the study begins at its pictures."""
+        file = self.private / "choices.json"
+        try:
+            return Choices.model_validate_json(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return Choices()
+        except (OSError, ValidationError, ValueError):
+            with suppress(OSError):
+                file.replace(file.with_suffix(".unreadable"))
+            return Choices()
+
+    def change(self, **changes: object) -> None:
+        """Change choices and write them.
+
+        Parameters
+        ----------
+        **changes
+            Names of :class:`Choices` and their new values.
+        """
+        self.choices = self.choices.model_copy(update=changes)
+        with atomic_write(self.private / "choices.json") as temporary:
+            temporary.write_text(self.choices.model_dump_json(indent=1), encoding="utf-8")
+
+    def save_picture(self, name: str, temporary: Path) -> bool:
+        """Move an uploaded file among the pictures.
+
+        Parameters
+        ----------
+        name : str
+            Its path below the folder that was chosen, with forward slashes.
+        temporary : Path
+            The file.
+
+        Returns
+        -------
+        bool
+            False where it is neither a picture nor landmarks; it is then left out.
+
+        Raises
+        ------
+        TraitlensError
+            If the path leads out of the study.
+        """
+        path = PurePosixPath(name)
+        if not is_inside(name):
+            raise TraitlensError(
+                Problem("is no path below the chosen folder", "choose the folder again", name)
+            )
+        known = {*IMAGE_SUFFIXES, *LANDMARKS}
+        if path.suffix.lower() not in known and path.name not in ("landmarks.csv", "landmarks.xml"):
+            return False
+        target = self.folder / "images" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+        return True
+
+    def save_table(self, name: str, temporary: Path) -> None:
+        """Keep an uploaded table, and forget what was chosen for the one before.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        temporary : Path
+            The file.
+
+        Raises
+        ------
+        TraitlensError
+            If the name is no name of a file.
+        """
+        if not is_inside(name) or "/" in name:
+            raise TraitlensError(Problem("is no name of a file", "choose the table again", name))
+        target = self.folder / TABLES / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.replace(target)
+        self.change(table=name, roles={}, agreed=[], checked=False)
+
+    def remove_pictures(self) -> None:
+        """Remove the copies of the pictures from the study; the originals stay where they are."""
+        shutil.rmtree(self.folder / "images", ignore_errors=True)
+        self.change(checked=False)
+
+
+def is_inside(name: str) -> bool:
+    """Return whether a relative path stays below its folder, has no hidden part and no odd character.
+
+    Parameters
+    ----------
+    name : str
+        The path, with forward slashes, as a stranger may have written it.
+
+    Returns
+    -------
+    bool
+        Whether it may be used.
+
+    Examples
+    --------
+    >>> is_inside("faces/001.jpg"), is_inside("../study.toml"), is_inside("C:/a.jpg")
+    (True, False, False)
+    """
+    parts = name.split("/")
+    return (
+        len(name) < 1000
+        and not any(character in name for character in '\0\\:*?"<>|\n\r')
+        and all(part and not part.startswith(".") and part == part.strip() for part in parts)
+    )
+
+
+def list_recent() -> list[Path]:
+    """List the studies that were opened last, the latest first.
+
+    Returns
+    -------
+    list of Path
+        Their folders, as far as they are still there.
+    """
+    try:
+        found = json.loads(_recent_file().read_text(encoding="utf-8"))
+        return [path for one in found if (path := Path(one)).is_dir()]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(folder: Path) -> None:
+    """Write a study to the head of the recent ones.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    """
+    _write_recent([folder, *(one for one in list_recent() if one != folder)][:MOST_RECENT])
+
+
+def _write_recent(folders: Iterable[Path]) -> None:
+    """Write the list of recent studies."""
+    with suppress(OSError), atomic_write(_recent_file()) as temporary:
+        temporary.write_text(json.dumps([str(one) for one in folders]), encoding="utf-8")
+
+
+def _recent_file() -> Path:
+    """Locate the list of recent studies."""
+    return Path(platformdirs.user_config_dir("traitlens", appauthor=False)) / "recent.json"
+
+
+def default_parent() -> Path:
+    """Return the folder in which new studies are proposed.
+
+    Returns
+    -------
+    Path
+        A folder in the user's documents.
+    """
+    return Path(platformdirs.user_documents_dir()) / "traitlens studies"
