@@ -60,9 +60,10 @@ def choice(
     show_label: bool = True,
 ) -> Any:
     """Put a drop-down list with its label onto the page."""
-    with ui.element("label").classes("field"):
-        text("span", label, "" if show_label else "unseen")
+    with ui.element("div").classes("field"):
+        named = text("label", label, "" if show_label else "unseen")
         select = ui.element("select")
+        named.props["for"] = select.html_id
         with select:
             for name, shown in options.items():
                 option = text("option", shown)
@@ -76,10 +77,12 @@ def choice(
 
 def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | None], size: int = 30) -> Any:
     """Put a field for text with its label onto the page."""
-    with ui.element("label").classes("field"):
-        text("span", label)
+    with ui.element("div").classes("field"):
+        named = text("label", label)
         element = ui.element("input")
-        element.props["value"], element.props["size"], element.props["autocomplete"] = value, size, "off"
+        named.props["for"] = element.html_id
+        # As an attribute: what is being typed is not overwritten when another part of the page changes.
+        element.props["^value"], element.props["size"], element.props["autocomplete"] = value, size, "off"
     return element.on(
         "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
     )
@@ -87,12 +90,12 @@ def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | N
 
 def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | None]) -> Any:
     """Put a box to tick with its label onto the page."""
-    with ui.element("label").classes("tick"):
+    with ui.element("div").classes("tick"):
         element = ui.element("input")
         element.props["type"] = "checkbox"
         if value:
             element.props["checked"] = True
-        text("span", label)
+        text("label", label).props["for"] = element.html_id
     return element.on(
         "change",
         lambda event: on_change(bool(event.args)),
@@ -102,9 +105,10 @@ def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | 
 
 def files(label: str, address: str, on_event: Handler, accept: str = "", folder: bool = False) -> Any:
     """Put a button onto the page that opens the browser's dialogue to choose files or a folder."""
-    with ui.element("label").classes("field"):
-        text("span", label)
+    with ui.element("div").classes("field"):
+        named = text("label", label)
         element = ui.element("input")
+        named.props["for"] = element.html_id
         element.props["type"] = "file"
         if accept:
             element.props["accept"] = accept

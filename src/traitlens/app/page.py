@@ -57,10 +57,11 @@ class Page:
         """Lay the page out."""
         ui.add_css(_style())
         ui.add_head_html('<meta name="color-scheme" content="light dark">')
-        ui.run_javascript("document.documentElement.lang = 'en'")
+        self._client = ui.context.client
+        self._client.run_javascript("document.documentElement.lang = 'en'")
         with ui.element("div").classes("frame"):
             self.rail = ui.element("nav").classes("rail").props('aria-label="Steps"')
-            self.main = ui.element("main").classes("step").props("id=step")
+            self.main = ui.element("section").classes("step").props("id=step")
         self.draw()
 
     def draw(self) -> None:
@@ -106,7 +107,12 @@ class Page:
         else:
             self.workspace.change(step=step)
         self.draw()
-        ui.run_javascript("document.querySelector('#step h1').focus(); window.scrollTo(0, 0)")
+        self.focus("#step h1")
+        self._client.run_javascript("window.scrollTo(0, 0)")
+
+    def focus(self, selector: str) -> None:
+        """Move the focus to an element, which may have been drawn just now."""
+        self._client.run_javascript(f"document.querySelector('{selector}').focus()")
 
     def refuse(self, error: TraitlensError) -> None:
         """Show what is wrong."""

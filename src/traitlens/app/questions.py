@@ -1,6 +1,7 @@
 """Six questions in place of settings: each answer is written to `study.toml`."""
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,13 +192,26 @@ def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
         for answer in question.answers:
             if answers.get(question.name) == answer.name:
                 settings |= answer.settings
+    if settings and (folder / "study.toml").exists():
+        write_settings(folder, settings)
+
+
+def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
+    """Change settings in `study.toml` line by line, and make sure that nothing else changed.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    settings : mapping
+        (section, setting) -> value; None removes it.
+
+    Raises
+    ------
+    TraitlensError
+        If the file is written in a way that cannot be changed safely.
+    """
     file = folder / "study.toml"
-    if settings and file.exists():
-        _write_settings(file, settings)
-
-
-def _write_settings(file: Path, settings: Mapping[Setting, Any]) -> None:
-    """Change settings in a file line by line, and make sure that nothing else changed."""
     wanted = read_toml(file)
     text = file.read_text(encoding="utf-8-sig")
     for (section, name), value in settings.items():
@@ -208,10 +222,17 @@ def _write_settings(file: Path, settings: Mapping[Setting, Any]) -> None:
             part[name] = value
     with atomic_write(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        found = read_toml(temporary)
-        if _filled(found) != _filled(wanted):
+        if not _holds(temporary, wanted):
             what = "is written in a way that the app cannot change"
             raise TraitlensError(Problem(what, "change the settings in the file itself", file.name))
+
+
+def _holds(file: Path, wanted: Mapping[str, Any]) -> bool:
+    """Return whether a file holds these settings and no others."""
+    try:
+        return _filled(read_toml(file)) == _filled(wanted)
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _filled(values: Mapping[str, Any]) -> dict[str, Any]:

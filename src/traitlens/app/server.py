@@ -177,6 +177,8 @@ def make_app(session: Session) -> Any:
                 workspace.save_table(name, folder / "file")
                 return True
             return workspace.save_picture(name, folder / "file")
+        except TraitlensError as error:
+            return PlainTextResponse(error.problems[0].what, 400)
         except OSError as error:
             return PlainTextResponse(f"cannot be kept ({error.strerror})", 507)
         finally:
@@ -190,6 +192,12 @@ def make_app(session: Session) -> Any:
         Page(session).build()
 
     ui.run_with(
-        app, root=show_page, title="traitlens", favicon="data:,", tailwind=False, show_welcome_message=False
+        app,
+        root=show_page,
+        title="traitlens",
+        favicon="data:,",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
     )
     return app

@@ -170,7 +170,7 @@ class _Grid:
             def begin(value: str) -> None:
                 self.first = self.last = value
                 self._draw_several()
-                ui.run_javascript("document.querySelector('.to select').focus()")
+                self.page.focus(".to select")
 
             choice("From column", names, self.first, begin)
             with ui.element("div").classes("to"):

@@ -1,19 +1,28 @@
 """The step Run: six questions, what the run will take, and how far it is."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nicegui import ui
 
 from traitlens.app import background
-from traitlens.app.elements import button, choice, faults, text
-from traitlens.app.questions import QUESTIONS, Question, read_answers, write_answers
+from traitlens.app.elements import button, choice, faults, field, text, tick
+from traitlens.app.questions import QUESTIONS, Question, read_answers, write_answers, write_settings
 from traitlens.app.steps.working import begin, draw_progress
 from traitlens.collecting.preregistration import freeze_plan, read_plan
-from traitlens.problems import TraitlensError
+from traitlens.problems import Problem, TraitlensError
+from traitlens.study.settings_file import read_settings
 
 if TYPE_CHECKING:
     from traitlens.app.page import Page
+
+TESTS: Final = {
+    "means": "Do the groups give different ratings?",
+    "performance": "Can the groups' ratings be predicted equally well?",
+    "use": "Do the groups use different parts of the face?",
+    "pixels": "Do the groups' maps differ at single places?",
+}
+"""Tests that can be planned here, by the names of their tables."""
 
 CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
 
@@ -38,16 +47,17 @@ def draw(page: "Page") -> None:
     elif progress.state == "failed":
         text("p", "The run could not be finished. What was finished is kept.", "big bad")
         faults(progress.problems)
-    with ui.element("div").classes("row"):
-        begun = progress.state in ("stopped", "failed")
-        label = "Go on" if begun else "Run again" if progress.state == "done" else "Start the run"
-        button(label, partial(begin, page, "run"), "main" if progress.state != "done" else "")
-    _draw_estimate(page)
     text("h2", "Six questions")
     answers = read_answers(workspace.folder)
     for question in QUESTIONS:
         _draw_question(page, question, answers[question.name])
     _draw_plan(page)
+    text("h2", "Start")
+    _draw_estimate(page)
+    with ui.element("div").classes("row"):
+        begun = progress.state in ("stopped", "failed")
+        label = "Go on" if begun else "Run again" if progress.state == "done" else "Start the run"
+        button(label, partial(begin, page, "run"), "main" if progress.state != "done" else "")
 
 
 def _draw_estimate(page: "Page") -> None:
@@ -88,11 +98,16 @@ def _draw_question(page: "Page", question: Question, given: str) -> None:
             return
         workspace.change(answers=workspace.choices.answers | {question.name: value})
         page.draw()
-        ui.run_javascript(f"document.querySelector('#question-{question.name} select').focus()")
+        page.focus(f"#question-{question.name} select")
 
     with ui.element("div").classes("question").props(f"id=question-{question.name}"):
         choice(question.text, options, given, change)
         text("p", question.help, "faint")
+
+
+def _plan_test(tests: set[str], name: str, is_planned: bool) -> None:
+    """Add a test to the plan, or take it out."""
+    (tests.add if is_planned else tests.discard)(name)
 
 
 def _draw_plan(page: "Page") -> None:
@@ -110,12 +125,26 @@ def _draw_plan(page: "Page") -> None:
         return
     text(
         "p",
-        "Freeze your answers before you look at results: the report then says for every test whether it was "
-        "planned. Without a frozen plan all tests are exploratory.",
+        "Write what you expect, and freeze it with your answers before you look at results: the report then "
+        "says for every test whether it was planned. Without a frozen plan all tests are exploratory.",
     )
+    planned = read_settings(folder / "study.toml")[0].plan
+    tests = set(planned.tests)
+    expected = {"text": " ".join(planned.hypotheses)}
+    field("What do you expect?", expected["text"], lambda value: expected.update(text=value), 60)
+    with ui.element("fieldset"):
+        text("legend", "Planned tests")
+        for name, label in TESTS.items():
+            tick(label, name in tests, partial(_plan_test, tests, name))
 
     def freeze() -> None:
+        hypotheses = [expected["text"].strip()] if expected["text"].strip() else []
+        if not hypotheses and not tests:
+            page.refuse(TraitlensError(Problem("there is nothing to freeze", "write what you expect")))
+            return
         try:
+            plan = {("plan", "hypotheses"): hypotheses, ("plan", "tests"): sorted(tests)}
+            write_settings(folder, plan)
             freeze_plan(folder)
         except TraitlensError as error:
             page.refuse(error)

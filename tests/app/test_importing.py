@@ -1,0 +1,70 @@
+"""The chosen table becomes the study's; faults leave the study as it was, doubts are asked."""
+
+import pandas as pd
+import pytest
+
+from traitlens.app.importing import Doubt, bring_in
+from traitlens.app.questions import write_answers
+from traitlens.app.steps.check import check_workspace
+from traitlens.problems import StudyError, TraitlensError
+from traitlens.study.accounts import read_account
+from traitlens.study.reading import Study
+
+
+def test_a_wrong_column_is_told_by_its_cells_and_mended_by_its_list(workspace, roles):
+    workspace.change(roles=roles | {"years": "of rater"}, trait="warm", scale=(1.0, 9.0))
+    found = check_workspace(workspace)
+    assert isinstance(found, StudyError)
+    assert {problem.column for problem in found.problems if problem.column} == {"years"}
+    assert all("warm.xlsx" in str(problem.file) for problem in found.problems if problem.file)
+    assert not (workspace.folder / "study.toml").exists()
+    workspace.change(roles=roles, groups_from_names=True)
+    study = check_workspace(workspace)
+    assert isinstance(study, Study)
+    assert workspace.choices.checked
+    assert (study.groups, study.traits, len(study.images)) == (["AUT", "NON"], ["warm"], 24)
+    assert study.settings.scale == (1, 9)
+    assert read_account(workspace.folder).used == 288
+    assert not (workspace.private / workspace.folder.name).exists()
+
+
+def test_another_import_replaces_the_first_and_a_faulty_one_does_not(workspace, roles):
+    workspace.change(roles=roles, trait="warm", groups_from_names=True)
+    bring_in(workspace)
+    workspace.change(trait="kind", may_publish=True)
+    bring_in(workspace)
+    study = Study.load(workspace.folder)
+    assert study.traits == ["kind"]
+    assert study.images["may_publish"].all()
+    workspace.change(scale=(1.0, 2.0))
+    with pytest.raises(StudyError):
+        bring_in(workspace)
+    assert Study.load(workspace.folder).traits == ["kind"]
+
+
+def test_what_is_in_doubt_is_asked_and_the_answer_remembered(workspace, roles, tmp_path):
+    table = pd.read_excel(workspace.table, engine="calamine")
+    table.loc[[2, 5], "AUT_01"] = -99
+    table.to_excel(tmp_path / "file.xlsx", index=False)
+    workspace.save_table("warm.xlsx", tmp_path / "file.xlsx")
+    workspace.change(roles=roles, trait="warm", groups_from_names=True)
+    with pytest.raises(Doubt, match="-99") as doubt:
+        bring_in(workspace)
+    workspace.change(agreed=[doubt.value.problems[0].what])
+    assert bring_in(workspace).left_out_cells == 2
+
+
+def test_answers_stay_when_the_table_is_imported_again(workspace, roles):
+    workspace.change(roles=roles, trait="warm", groups_from_names=True, answers={"keep": "none"})
+    check_workspace(workspace)
+    assert Study.load(workspace.folder).settings.run.keep_maps == "none"
+    write_answers(workspace.folder, {"keep": "all"})
+    workspace.change(answers={"keep": "sample"}, checked=False)
+    check_workspace(workspace)
+    assert Study.load(workspace.folder).settings.run.keep_maps == "sample"
+
+
+def test_without_a_table_there_is_an_error_that_says_where_to_choose_one(workspace):
+    workspace.change(table="")
+    with pytest.raises(TraitlensError, match="choose one in the step Ratings"):
+        bring_in(workspace)
