@@ -20,7 +20,8 @@ def main() -> None:
     """Run the test, and write the pictures into docs/images."""
     target = Path(__file__).parents[1] / "docs" / "images"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", "-k", "Mouse", "tests/app/test_browser.py"]
+        test = ["tests/app/test_browser.py", "-k", "Mouse"]
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow", *test]
         subprocess.run(command, env=os.environ | {"TRAITLENS_SCREENSHOTS": folder}, check=True)
         for step, name in STEPS.items():
             keep(Path(folder) / f"{step}_1440.png", target / f"app_{name}.png")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traitlens.app.columns import ROLES, mapping_of, match_pictures, open_table, roles_of
+from traitlens.app.column_roles import ROLES, mapping_of, match_pictures, open_table, roles_of
 from traitlens.problems import StudyError
 from traitlens.study.settings import RatingsSettings
 

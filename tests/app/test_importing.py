@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from traitlens.app.importing import Doubt, bring_in
+from traitlens.app.import_upload import Doubt, bring_in
 from traitlens.app.questions import write_answers
-from traitlens.app.steps.check import check_workspace
+from traitlens.app.steps.check_step import check_workspace
 from traitlens.problems import StudyError, TraitlensError
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study

@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from traitlens.app.server import LARGEST_UPLOAD
+from traitlens.app.app_server import LARGEST_UPLOAD
 
 pytest.importorskip("nicegui")
 
@@ -132,12 +133,16 @@ def test_an_upload_that_hides_its_size_is_cut_off(served):
     except (OSError, http.client.HTTPException):
         status = 0
     assert status != 200
-    assert not (study / "original").exists()
+    for _ in range(100):
+        if not list((study / ".app").glob("upload-*")):
+            break
+        time.sleep(0.1)
     assert not list((study / ".app").glob("upload-*"))
+    assert not (study / "original").exists()
 
 
 def test_without_nicegui_the_command_to_install_it_is_told(monkeypatch):
-    from traitlens.app import server
+    from traitlens.app import app_server as server
     from traitlens.problems import TraitlensError
 
     monkeypatch.setattr(server, "find_spec", lambda name: None)

@@ -17,7 +17,7 @@ Setting = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Answer:
+class RunAnswer:
     """An answer to a question.
 
     Parameters
@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Question:
+class RunQuestion:
     """A question, and its answers; the first is the default.
 
     Parameters
@@ -47,98 +47,100 @@ class Question:
         The question.
     help : str
         What depends on it.
-    answers : tuple of Answer
+    answers : tuple of RunAnswer
         The answers.
     """
 
     name: str
     text: str
     help: str
-    answers: tuple[Answer, ...]
+    answers: tuple[RunAnswer, ...]
 
 
 QUESTIONS: Final = (
-    Question(
+    RunQuestion(
         "purpose",
         "What is this run for?",
         "Tests shuffle the raters between the groups many times. More shuffles give finer p values and take "
         "longer.",
         (
-            Answer("paper", "For a paper (5,000 shuffles)", {("comparison", "permutations"): 5000}),
-            Answer("look", "A first look (200 shuffles)", {("comparison", "permutations"): 200}),
-            Answer("none", "No tests, only predictions and maps", {("comparison", "permutations"): 0}),
+            RunAnswer("paper", "For a paper (5,000 shuffles)", {("comparison", "permutations"): 5000}),
+            RunAnswer("look", "A first look (200 shuffles)", {("comparison", "permutations"): 200}),
+            RunAnswer("none", "No tests, only predictions and maps", {("comparison", "permutations"): 0}),
         ),
     ),
-    Question(
+    RunQuestion(
         "where",
         "How closely should the groups of raters be compared?",
         "Tests of face regions and of single places take most of the time.",
         (
-            Answer(
+            RunAnswer(
                 "pixels",
                 "Ratings, face regions and single places on the face",
                 {("comparison", "regions"): True, ("comparison", "pixels"): 56},
             ),
-            Answer(
+            RunAnswer(
                 "regions",
                 "Ratings and face regions",
                 {("comparison", "regions"): True, ("comparison", "pixels"): 0},
             ),
-            Answer(
+            RunAnswer(
                 "ratings",
                 "Ratings only",
                 {("comparison", "regions"): False, ("comparison", "pixels"): 0},
             ),
         ),
     ),
-    Question(
+    RunQuestion(
         "detail",
         "How finely should the network see the pictures?",
         "Smaller pictures take about a third of the time and give coarser maps.",
         (
-            Answer(
+            RunAnswer(
                 "fine",
                 "Fine (224 × 224 pixels, as the network was trained)",
                 {("faces", "size"): 224, ("readout", "grid"): 7},
             ),
-            Answer("coarse", "Coarse (128 × 128 pixels)", {("faces", "size"): 128, ("readout", "grid"): 4}),
+            RunAnswer(
+                "coarse", "Coarse (128 × 128 pixels)", {("faces", "size"): 128, ("readout", "grid"): 4}
+            ),
         ),
     ),
-    Question(
+    RunQuestion(
         "few",
         "Do you have fewer than about 150 pictures?",
         "With few pictures, each picture's mirror image is used too. This predicts a little better and takes "
         "twice the time.",
         (
-            Answer("no", "No", {("readout", "mirror"): False}),
-            Answer("yes", "Yes: use the mirror images too", {("readout", "mirror"): True}),
+            RunAnswer("no", "No", {("readout", "mirror"): False}),
+            RunAnswer("yes", "Yes: use the mirror images too", {("readout", "mirror"): True}),
         ),
     ),
-    Question(
+    RunQuestion(
         "raters",
         "Should raters be left out who do not seem to have rated in earnest?",
         "Decide this before you look at results. The report says who was left out and why.",
         (
-            Answer(
+            RunAnswer(
                 "no",
                 "No, use all raters",
                 {("cleaning", "one_value"): False, ("cleaning", "lowest_agreement"): None},
             ),
-            Answer(
+            RunAnswer(
                 "yes",
                 "Leave out who always gave the same rating, or rated against all others of their group",
                 {("cleaning", "one_value"): True, ("cleaning", "lowest_agreement"): 0.0},
             ),
         ),
     ),
-    Question(
+    RunQuestion(
         "keep",
         "Of which pictures should the maps be kept?",
         "Averages and regions use all pictures in any case. Maps of all pictures take the most disk space.",
         (
-            Answer("all", "All pictures", {("run", "keep_maps"): "all"}),
-            Answer("sample", "200 pictures", {("run", "keep_maps"): "sample"}),
-            Answer("none", "None", {("run", "keep_maps"): "none"}),
+            RunAnswer("all", "All pictures", {("run", "keep_maps"): "all"}),
+            RunAnswer("sample", "200 pictures", {("run", "keep_maps"): "sample"}),
+            RunAnswer("none", "None", {("run", "keep_maps"): "none"}),
         ),
     ),
 )
@@ -156,11 +158,11 @@ def read_answers(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Question -> answer; "" where the settings are none of its answers.
+        RunQuestion -> answer; "" where the settings are none of its answers.
     """
     settings = read_settings(folder / "study.toml")[0]
 
-    def holds(answer: Answer) -> bool:
+    def holds(answer: RunAnswer) -> bool:
         return all(
             getattr(getattr(settings, section), name) == value
             for (section, name), value in answer.settings.items()
@@ -180,7 +182,7 @@ def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
     folder : Path
         The study's folder.
     answers : mapping of str to str
-        Question -> answer.
+        RunQuestion -> answer.
 
     Raises
     ------

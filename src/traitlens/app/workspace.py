@@ -50,7 +50,7 @@ class Choices(BaseModel):
     agreed : list of str
         Doubts about the import that were answered with yes.
     answers : dict of str to str
-        Question -> answer.
+        RunQuestion -> answer.
     checked : bool
         Whether no fault was found since the last change.
     """

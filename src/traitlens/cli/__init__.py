@@ -17,13 +17,13 @@ import traitlens
 from traitlens.cli import (
     admin,
     analysis,
-    app_page,
     error_rates_and_power,
     explore,
     figure,
     getting_started,
     landmark_check,
     models,
+    open_app,
 )
 from traitlens.cli.importing import importing
 from traitlens.cli.rating_sessions import plan, rate
@@ -35,7 +35,7 @@ INTERRUPTED = 130
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (
-        app_page.app,
+        open_app.app,
         getting_started.demo,
         getting_started.init,
         getting_started.simulate,
@@ -106,7 +106,7 @@ def main() -> None:
     # `--json` and `--debug` may also follow the command.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
     answer_as_json(JSON in arguments)
-    if not arguments and app_page.is_offered() and confirm("The app opens in the browser."):
+    if not arguments and open_app.is_offered() and confirm("The app opens in the browser."):
         arguments = ["app"]
     try:
         code = app(arguments, prog_name="traitlens", standalone_mode=False)

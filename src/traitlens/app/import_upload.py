@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from traitlens.app.columns import mapping_of, open_table
+from traitlens.app.column_roles import mapping_of, open_table
 from traitlens.app.workspace import Workspace
 from traitlens.columns import MAY_PUBLISH
 from traitlens.problems import Problem, TraitlensError

@@ -10,10 +10,10 @@ from traitlens.app.background import Progress, Work
 from traitlens.app.elements import button, text
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 
-def draw_progress(page: "Page", work: Work) -> None:
+def draw_progress(page: "AppPage", work: Work) -> None:
     """Draw how far work is, and draw the step again when it ends."""
     folder = page.workspace.folder
     box = ui.element("div").classes("progress").props('role="status"')
@@ -41,13 +41,13 @@ def draw_progress(page: "Page", work: Work) -> None:
     timer = ui.timer(1.0, update)
 
 
-def begin(page: "Page", work: Work) -> None:
+def begin(page: "AppPage", work: Work) -> None:
     """Start work in the background, and show it."""
     background.start(page.workspace.folder, work)
     page.draw()
 
 
-def _stop(page: "Page", work: Work) -> None:
+def _stop(page: "AppPage", work: Work) -> None:
     """Ask work to stop, and say so."""
     background.stop(page.workspace.folder, work)
     page.draw()

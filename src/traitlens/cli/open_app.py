@@ -26,7 +26,7 @@ def app(
 
     Example: traitlens app
     """
-    from traitlens.app.server import serve
+    from traitlens.app.app_server import serve
 
     def announce(address: str) -> None:
         answer(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from nicegui import run, ui
 
 from traitlens.app.elements import button, faults, sentence, text
-from traitlens.app.importing import Doubt, bring_in
+from traitlens.app.import_upload import Doubt, bring_in
 from traitlens.app.questions import write_answers
 from traitlens.app.workspace import Workspace
 from traitlens.pipeline.study_check import check
@@ -14,10 +14,10 @@ from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step; what was changed since the last check is checked at once."""
     workspace = page.workspace
     if not workspace.pictures:
@@ -70,7 +70,7 @@ def check_workspace(workspace: Workspace) -> Study | TraitlensError:
         return TraitlensError(Problem(error.strerror or str(error), "check the disk", error.filename))
 
 
-def _draw_found(page: "Page", found: Study | TraitlensError) -> None:
+def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
     """Draw what a check found."""
     if isinstance(found, Doubt):
         _ask(page, found)
@@ -104,7 +104,7 @@ def _draw_found(page: "Page", found: Study | TraitlensError) -> None:
                 text("li", sentence(line))
 
 
-def _ask(page: "Page", doubt: Doubt) -> None:
+def _ask(page: "AppPage", doubt: Doubt) -> None:
     """Ask what only the researcher can decide."""
     workspace = page.workspace
     question = str(doubt.problems[0].what)

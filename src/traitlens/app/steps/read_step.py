@@ -12,14 +12,14 @@ from traitlens.report.results import read_results
 from traitlens.report.wording import describe_methods
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 COPY: Final = """() => {
   navigator.clipboard.writeText(document.getElementById('methods').innerText)
   document.getElementById('copied').textContent = 'Copied.' }"""
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step."""
     workspace = page.workspace
     if not workspace.report.exists():
@@ -45,7 +45,7 @@ def draw(page: "Page") -> None:
     _draw_figures(page)
 
 
-async def _export(page: "Page", form: str) -> None:
+async def _export(page: "AppPage", form: str) -> None:
     """Write a zip file and offer it."""
     file = await page.attempt(make_zip, page.workspace, form)
     if file is not None:
@@ -54,14 +54,14 @@ async def _export(page: "Page", form: str) -> None:
             _list_exports(page)
 
 
-def _list_exports(page: "Page") -> None:
+def _list_exports(page: "AppPage") -> None:
     """List the zip files that were written."""
     for file in sorted((page.workspace.folder / "exports").glob("*.zip")):
         with ui.element("p"):
             link(f"Download {file.name} ({file.stat().st_size / 1e6:.1f} MB)", f"/exports/{file.name}", True)
 
 
-def _draw_methods(page: "Page") -> None:
+def _draw_methods(page: "AppPage") -> None:
     """Draw the methods text, to be copied."""
     text("h2", "Methods text")
     try:
@@ -78,7 +78,7 @@ def _draw_methods(page: "Page") -> None:
             text("p", paragraph)
 
 
-def _draw_figures(page: "Page") -> None:
+def _draw_figures(page: "AppPage") -> None:
     """Draw links to the figures."""
     figures = page.workspace.results / "figures"
     names = sorted({file.stem for file in figures.glob("*.svg")})
@@ -94,7 +94,7 @@ def _draw_figures(page: "Page") -> None:
                         link(suffix.upper(), f"/results/figures/{name}.{suffix}", True)
 
 
-async def _explore(page: "Page") -> None:
+async def _explore(page: "AppPage") -> None:
     """Start the explorer in a process of its own, and open its page."""
     address = await page.attempt(page.session.explorer, page.workspace.results)
     if address:

@@ -13,7 +13,7 @@ from traitlens.app.workspace import default_parent, is_inside, list_recent
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 LIGHTS: Final = {"good": "ready", "missing": "can be done without", "bad": "must be put right"}
 WELCOME: Final = (
@@ -27,7 +27,7 @@ NEEDED: Final = (
 )
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step."""
     text("p", WELCOME)
     text("p", NEEDED)
@@ -81,7 +81,7 @@ def _draw_light(one: InstallationCheck) -> None:
         text("span", one.told)
 
 
-def _open(page: "Page", folder: Path) -> None:
+def _open(page: "AppPage", folder: Path) -> None:
     """Open a study."""
     try:
         page.session.open(folder)
@@ -91,7 +91,7 @@ def _open(page: "Page", folder: Path) -> None:
     page.go(page.workspace.choices.step)
 
 
-def _open_other(page: "Page", folder: str) -> None:
+def _open_other(page: "AppPage", folder: str) -> None:
     """Open a study whose folder was written down."""
     path = Path(folder.strip().strip('"')).expanduser()
     if not folder.strip() or not path.is_dir():
@@ -100,14 +100,14 @@ def _open_other(page: "Page", folder: str) -> None:
     _open(page, path)
 
 
-def _begin(page: "Page", place: dict[str, str]) -> None:
+def _begin(page: "AppPage", place: dict[str, str]) -> None:
     """Begin a new study."""
     folder = _new_folder(page, place["name"], place["parent"])
     if folder is not None:
         _open(page, folder)
 
 
-def _demonstrate(page: "Page", place: dict[str, str]) -> None:
+def _demonstrate(page: "AppPage", place: dict[str, str]) -> None:
     """Draw the demonstration study in the background, and go to its first step."""
     folder = _new_folder(page, place["name"] or "Demonstration", place["parent"])
     if folder is not None:
@@ -116,7 +116,7 @@ def _demonstrate(page: "Page", place: dict[str, str]) -> None:
         page.go("pictures")
 
 
-def _new_folder(page: "Page", name: str, parent: str) -> Path | None:
+def _new_folder(page: "AppPage", name: str, parent: str) -> Path | None:
     """Return the folder of a new study; None, with the reason on the page, where it cannot be used."""
     name = name.strip()
     folder = Path(parent.strip().strip('"')).expanduser() / name

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import run, ui
 
-from traitlens.app.columns import (
+from traitlens.app.column_roles import (
     ROLES,
     SPREAD,
     Match,
-    Table,
+    UploadedTable,
     mapping_of,
     match_pictures,
     open_table,
@@ -20,7 +20,7 @@ from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 ACCEPT: Final = ".xlsx,.xls,.xlsb,.ods,.csv,.tsv,.txt,.sav,.zsav,.por,.parquet,.mat,.json"
 ROWS: Final = 8
@@ -33,7 +33,7 @@ HOW: Final = (
 )
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step."""
     workspace = page.workspace
     table = workspace.table
@@ -62,7 +62,7 @@ def draw(page: "Page") -> None:
             found = await page.attempt(open_table, table, workspace.pictures)
             if not box.is_deleted:
                 waiting.delete()
-                if isinstance(found, Table):
+                if isinstance(found, UploadedTable):
                     with box:
                         _Grid(page, found).draw()
 
@@ -72,7 +72,7 @@ def draw(page: "Page") -> None:
 class _Grid:
     """The first rows of a table with a drop-down list on each column, and what follows from them."""
 
-    def __init__(self, page: "Page", table: Table):
+    def __init__(self, page: "AppPage", table: UploadedTable):
         self.page, self.table = page, table
         self.workspace = page.workspace
         self.first = self.last = table.columns[0]

@@ -143,8 +143,9 @@ def make_app(session: Session) -> Any:
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, PlainTextResponse
     from nicegui import ui
+    from starlette.requests import ClientDisconnect
 
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
@@ -177,6 +178,8 @@ def make_app(session: Session) -> Any:
                 workspace.save_table(name, folder / "file")
                 return True
             return workspace.save_picture(name, folder / "file")
+        except ClientDisconnect:
+            return PlainTextResponse("did not arrive whole", 400)
         except TraitlensError as error:
             return PlainTextResponse(error.problems[0].what, 400)
         except OSError as error:
@@ -189,7 +192,7 @@ def make_app(session: Session) -> Any:
     app.post("/upload/{kind}")(take)
 
     def show_page() -> None:
-        Page(session).build()
+        AppPage(session).build()
 
     ui.run_with(
         app,

@@ -7,14 +7,14 @@ from nicegui import ui
 
 from traitlens.app import background
 from traitlens.app.elements import button, choice, faults, field, text, tick
-from traitlens.app.questions import QUESTIONS, Question, read_answers, write_answers, write_settings
-from traitlens.app.steps.working import begin, draw_progress
+from traitlens.app.questions import QUESTIONS, RunQuestion, read_answers, write_answers, write_settings
+from traitlens.app.steps.progress_view import begin, draw_progress
 from traitlens.collecting.preregistration import freeze_plan, read_plan
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings_file import read_settings
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 TESTS: Final = {
     "means": "Do the groups give different ratings?",
@@ -27,7 +27,7 @@ TESTS: Final = {
 CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step."""
     workspace = page.workspace
     if not workspace.choices.checked:
@@ -60,7 +60,7 @@ def draw(page: "Page") -> None:
         button(label, partial(begin, page, "run"), "main" if progress.state != "done" else "")
 
 
-def _draw_estimate(page: "Page") -> None:
+def _draw_estimate(page: "AppPage") -> None:
     """Draw what the run will take; it is estimated in the background when it is not known."""
     folder = page.workspace.folder
     box = text("p", "").props('role="status" id="estimate"')
@@ -83,7 +83,7 @@ def _draw_estimate(page: "Page") -> None:
     update()
 
 
-def _draw_question(page: "Page", question: Question, given: str) -> None:
+def _draw_question(page: "AppPage", question: RunQuestion, given: str) -> None:
     """Draw a question with its answers."""
     workspace = page.workspace
     options = {answer.name: answer.label for answer in question.answers}
@@ -110,7 +110,7 @@ def _plan_test(tests: set[str], name: str, is_planned: bool) -> None:
     (tests.add if is_planned else tests.discard)(name)
 
 
-def _draw_plan(page: "Page") -> None:
+def _draw_plan(page: "AppPage") -> None:
     """Draw the frozen plan, or the button that freezes it."""
     folder = page.workspace.folder
     text("h2", "The plan")

@@ -8,12 +8,12 @@ from nicegui import ui
 
 from traitlens.app import background
 from traitlens.app.elements import button, choice, faults, files, text, tick
-from traitlens.app.steps.working import begin, draw_progress
+from traitlens.app.steps.progress_view import begin, draw_progress
 from traitlens.storage import read_table
 from traitlens.study.identities import guess_identities
 
 if TYPE_CHECKING:
-    from traitlens.app.page import Page
+    from traitlens.app.app_page import AppPage
 
 CHOOSE: Final = "Choose the folder of your pictures"
 WHO: Final = {
@@ -28,7 +28,7 @@ WHY_WHO: Final = (
 )
 
 
-def draw(page: "Page") -> None:
+def draw(page: "AppPage") -> None:
     """Draw the step."""
     workspace = page.workspace
     demo = background.read_progress(workspace.folder, "demo")
@@ -77,13 +77,13 @@ def draw(page: "Page") -> None:
         button("Remove all pictures from the study", partial(_remove, page))
 
 
-def _remove(page: "Page") -> None:
+def _remove(page: "AppPage") -> None:
     """Take the pictures out of the study."""
     page.workspace.remove_pictures()
     page.draw()
 
 
-def _draw_people(page: "Page", pictures: list[str]) -> None:
+def _draw_people(page: "AppPage", pictures: list[str]) -> None:
     """Ask who is shown."""
     workspace = page.workspace
     text("h2", "Who is shown?")
@@ -102,7 +102,7 @@ def _draw_people(page: "Page", pictures: list[str]) -> None:
     )
 
 
-def _draw_faces(page: "Page") -> None:
+def _draw_faces(page: "AppPage") -> None:
     """Draw what was found in the pictures, the doubtful ones first."""
     workspace = page.workspace
     text("h2", "Were the faces found?")
@@ -139,7 +139,7 @@ def _draw_faces(page: "Page") -> None:
     )
 
 
-def _read_notices(page: "Page") -> pd.DataFrame:
+def _read_notices(page: "AppPage") -> pd.DataFrame:
     """Read what should be looked at."""
     file = page.workspace.folder / "faces" / "notices.csv"
     return read_table(file).fillna("") if file.exists() else pd.DataFrame()

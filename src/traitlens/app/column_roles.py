@@ -34,7 +34,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class UploadedTable:
     """A table of ratings that was read, and what its columns seem to hold.
 
     Parameters
@@ -89,7 +89,7 @@ class Match:
     traits: tuple[str, ...]
 
 
-def open_table(file: Path, pictures: Sequence[str]) -> Table:
+def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
     """Read a table, and guess what its columns hold.
 
     Parameters
@@ -101,7 +101,7 @@ def open_table(file: Path, pictures: Sequence[str]) -> Table:
 
     Returns
     -------
-    Table
+    UploadedTable
         The table.
 
     Raises
@@ -112,10 +112,10 @@ def open_table(file: Path, pictures: Sequence[str]) -> Table:
     sources, _ = read_sources([file])
     try:
         kept, _, guess = guess_sources(sources, pictures, (), (), {})
-        return Table(tuple(kept), guess)
+        return UploadedTable(tuple(kept), guess)
     except StudyError as error:
         doubt = "; ".join(problem.what for problem in error.problems)
-        return Table(tuple(sources), RatingsSettings(), doubt)
+        return UploadedTable(tuple(sources), RatingsSettings(), doubt)
 
 
 def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]:
@@ -218,12 +218,12 @@ def mapping_of(
     return guess.model_copy(update=changes)
 
 
-def match_pictures(table: Table, mapping: RatingsSettings, pictures: Sequence[str]) -> Match:
+def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Sequence[str]) -> Match:
     """Count the pictures that a table rates.
 
     Parameters
     ----------
-    table : Table
+    table : UploadedTable
         The table.
     mapping : RatingsSettings
         What its columns hold.

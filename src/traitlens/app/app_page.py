@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any, Final
 from nicegui import run, ui
 
 from traitlens.app.elements import button, faults, text
-from traitlens.app.steps import begin, check, pictures, ratings, read, running
+from traitlens.app.steps import begin_step, check_step, pictures_step, ratings_step, read_step, run_step
 from traitlens.app.workspace import Step, Workspace
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
-    from traitlens.app.server import Session
+    from traitlens.app.app_server import Session
 
-STEPS: Final[dict[Step, tuple[str, Callable[["Page"], None]]]] = {
-    "begin": ("Begin", begin.draw),
-    "pictures": ("Pictures", pictures.draw),
-    "ratings": ("Ratings", ratings.draw),
-    "check": ("Check", check.draw),
-    "run": ("Run", running.draw),
-    "read": ("Read", read.draw),
+STEPS: Final[dict[Step, tuple[str, Callable[["AppPage"], None]]]] = {
+    "begin": ("Begin", begin_step.draw),
+    "pictures": ("Pictures", pictures_step.draw),
+    "ratings": ("Ratings", ratings_step.draw),
+    "check": ("Check", check_step.draw),
+    "run": ("Run", run_step.draw),
+    "read": ("Read", read_step.draw),
 }
 """The steps, in their order: what the rail calls them, and what draws them."""
 
@@ -29,7 +29,7 @@ IMPRESSIONS: Final = "Predictions are impressions that raters would form, never 
 PRIVATE: Final = "This page is served to this computer only. Nothing is sent anywhere."
 
 
-class Page:
+class AppPage:
     """What one browser shows.
 
     Parameters
