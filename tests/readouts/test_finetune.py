@@ -174,10 +174,10 @@ def test_a_saved_model_predicts_the_same_to_the_bit(fitted, backbone, images, tm
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m["readouts"][0].update(tail=9), "its layers are not there"),
-        (lambda m: m["readouts"][0].update(tail=None), "its layers are not there"),
+        (lambda m: m["readouts"][0].update(tail=9), "its layers are missing"),
+        (lambda m: m["readouts"][0].update(tail=None), "its layers are missing"),
         (lambda m: m["tails"][0].update(layers=["../x"]), "tails.0.layers.0"),
-        (lambda m: m["tails"][0].update(layers=["block2_pool"]), "hold no convolution"),
+        (lambda m: m["tails"][0].update(layers=["block2_pool"]), "contain no convolution"),
         (lambda m: m["tails"][0]["layers"].reverse(), "has shape"),
     ],
 )

@@ -247,7 +247,7 @@ def test_each_commit_is_fetched_once_and_then_needs_no_network(server, folder, m
     server.asked.clear()
     monkeypatch.setenv("TRAITLENS_OFFLINE", "1")
     assert find_models(f"hf://owner/name@{first.name}") == first
-    with refused("downloads are switched off", "name a commit that was fetched before"):
+    with refused("downloads are switched off", "use a commit that was downloaded before"):
         fetch("owner/name")
     assert server.asked == []
 
@@ -256,11 +256,11 @@ def test_a_file_that_was_tampered_with_is_refused(server, folder):
     tensors = (folder / "readouts.safetensors").read_bytes()
     share(folder, "owner/name")
     server.repositories["owner/name"].commit({"readouts.safetensors": tensors[:-1] + b"\x00"})
-    with refused("its digest is not the one in the manifest", "fetch both again"):
+    with refused("its digest differs from the manifest", "download both again"):
         TraitModels.load(fetch("owner/name"))
     (folder / "readouts.safetensors").write_bytes(tensors[:-1] + b"\x00")
     server.asked.clear()
-    with refused("its digest is not the one in the manifest"):
+    with refused("its digest differs from the manifest"):
         share(folder, "owner/other")
     assert server.asked == []
 
@@ -291,11 +291,11 @@ def test_what_is_no_model_is_refused_before_it_is_fetched(server, folder):
 
 def test_other_files_are_refused_in_the_folder_and_in_the_repository(server, folder):
     server.repositories["owner/name"] = Repository(True, {"model.bin": b"somebody's work"})
-    with refused("hf://owner/name: it holds what is no part of a model: model.bin", "a place of its own"):
+    with refused("hf://owner/name: it holds files that are not part of a model: model.bin", "a separate folder"):
         share(folder, "owner/name")
     (folder / "face.jpg").write_bytes(b"a face")
     (folder / "ratings.csv").write_text("ratings")
-    with refused("it holds what is no part of a model: face.jpg, ratings.csv", "a place of its own"):
+    with refused("it holds files that are not part of a model: face.jpg, ratings.csv", "a separate folder"):
         share(folder, "owner/other")
     assert list(server.repositories) == ["owner/name"]
     assert len(server.repositories["owner/name"].commits) == 1
@@ -305,7 +305,7 @@ def test_a_link_in_place_of_the_card_is_refused(server, folder, tmp_path):
     (tmp_path / "secret.txt").write_text("not to be shared")
     (folder / "README.md").unlink()
     (folder / "README.md").symlink_to(tmp_path / "secret.txt")
-    with refused("there is no plain file README.md"):
+    with refused("there is no regular file README.md"):
         share(folder, "owner/name")
     assert server.asked == []
 
@@ -314,7 +314,7 @@ def test_a_link_in_place_of_the_card_is_refused(server, folder, tmp_path):
 def test_nothing_goes_where_more_or_fewer_people_see_it_than_was_meant(server, folder, private):
     server.repositories["owner/name"] = Repository(not private)
     now, other = ("public", "private") if private else ("private", "public")
-    with refused(f"it is there and is {now}, not {other}", "on its page"):
+    with refused(f"it exists and is {now}, not {other}", "on its page"):
         share(folder, "owner/name", private=private)
     assert len(server.repositories["owner/name"].commits) == 1
 
@@ -324,23 +324,23 @@ def test_nothing_goes_where_more_or_fewer_people_see_it_than_was_meant(server, f
 )
 def test_what_is_no_name_is_refused(server, folder, name):
     for use in (lambda: share(folder, name), lambda: fetch(name)):
-        with refused("is no name on the hub; write it as owner/name"):
+        with refused("is not a name on the hub; write it as owner/name"):
             use()
     assert server.asked == []
 
 
 def test_what_the_hub_refuses_is_told_in_one_line(server, folder, monkeypatch):
-    with refused("hf://owner/nothing: there is no such repository", "check the name"):
+    with refused("hf://owner/nothing: it does not exist", "check the name"):
         fetch("owner/nothing")
-    with refused("you may not do this there", "as owner"):
+    with refused("you have no permission", "as owner"):
         share(folder, "somebody/name")
     share(folder, "owner/name")
     with refused("it has no such revision"):
         fetch("owner/name", "first")
     monkeypatch.delenv("HF_TOKEN")
-    with refused("the hub does not know you", "hf auth login"):
+    with refused("you are not logged in to the hub", "hf auth login"):
         share(folder, "owner/another")
-    with refused("there is no such repository, or it is closed to you", "hf auth login"):
+    with refused("it does not exist, or you have no access", "hf auth login"):
         fetch("owner/name")
     assert fetch("owner/name", token=TOKEN).is_dir()
 

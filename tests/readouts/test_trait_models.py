@@ -121,16 +121,16 @@ def test_another_backbone_is_refused(models, images, backbone):
         (lambda m: m["spaces"][0].update(layer="../../etc/passwd"), "spaces.0.layer"),
         (lambda m: m["spaces"][0].update(grid=10**9), "grid 1000000000 is not between"),
         (lambda m: m["spaces"][1].update(view="nose"), "view 'nose' is named but not described"),
-        (lambda m: m["views"][0].update(box=[-1, 0, 1, 1]), "the box leaves the image"),
+        (lambda m: m["views"][0].update(box=[-1, 0, 1, 1]), "the box exceeds the image"),
         (lambda m: m["views"][0].update(size=[10**6, 16]), "is absurd"),
-        (lambda m: m["readouts"][0].update(spaces=[0, 7]), "a space that is not there"),
+        (lambda m: m["readouts"][0].update(spaces=[0, 7]), "an unknown space"),
         (lambda m: m["readouts"][0].update(spaces=[0, 0]), "it reads a space twice"),
         (lambda m: m["readouts"][0].update(mean="4"), "readouts.0.mean"),
         (lambda m: m["readouts"][0].update(mean=float("nan")), "readouts.0.mean"),
         (lambda m: m["readouts"].pop(), "00002.fc1_bias belongs to no readout"),
         (lambda m: m["readouts"][0].update(kind="quantum"), "unknown kind of readout 'quantum'"),
         (lambda m: m["spaces"][0].update(grid=3), "has shape \\(4, 2, 2\\), not \\(any, 3, 3\\)"),
-        (lambda m: m.update(tensors="0" * 64), "its digest is not the one in the manifest"),
+        (lambda m: m.update(tensors="0" * 64), "its digest differs from the manifest"),
         (lambda m: m.pop("backbone"), "backbone: Field required"),
         (lambda m: m["prepared"].update(background=[1]), "prepared.background"),
         (lambda m: m["prepared"].update(crop=["full"]), "prepared.crop"),
@@ -170,7 +170,7 @@ def test_altered_tensors_are_refused_even_if_the_digest_was_altered_too(folder, 
         {name: np.ascontiguousarray(value) for name, value in tensors.items()},
         folder / "readouts.safetensors",
     )
-    with pytest.raises(ModelError, match="its digest is not"):
+    with pytest.raises(ModelError, match="its digest differs"):
         TraitModels.load(folder)
     alter(folder, lambda manifest: None, sign=True)
     with pytest.raises(ModelError, match=message):
@@ -192,12 +192,12 @@ def test_a_huge_header_a_cut_file_and_a_flipped_bit_are_refused(folder):
 def test_links_that_leave_the_folder_and_missing_files_are_refused(folder, tmp_path):
     outside = tmp_path / "outside.safetensors"
     (folder / "readouts.safetensors").rename(outside)
-    with pytest.raises(ModelError, match=r"no plain file readouts\.safetensors"):
+    with pytest.raises(ModelError, match=r"no regular file readouts\.safetensors"):
         TraitModels.load(folder)
     (folder / "readouts.safetensors").symlink_to(outside)
-    with pytest.raises(ModelError, match="no plain file"):
+    with pytest.raises(ModelError, match="no regular file"):
         TraitModels.load(folder)
-    with pytest.raises(ModelError, match=r"no plain file manifest\.json"):
+    with pytest.raises(ModelError, match=r"no regular file manifest\.json"):
         TraitModels.load(tmp_path / "nowhere")
     (folder / "manifest.json").write_text("{" * 100_000)
     with pytest.raises(ModelError, match="Invalid JSON"):
@@ -288,8 +288,8 @@ def test_an_average_face_that_is_no_image_is_refused(regional, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m["spaces"][0].update(layer="block2_pool"), "does not fit the features"),
-        (lambda m: m["spaces"][2].update(layer="block1_pool"), "does not fit the features"),
+        (lambda m: m["spaces"][0].update(layer="block2_pool"), "does not match the features"),
+        (lambda m: m["spaces"][2].update(layer="block1_pool"), "does not match the features"),
         (lambda m: m["spaces"][0].update(layer="block9_pool"), "layer block9_pool, which tiny does not have"),
     ],
 )
@@ -304,5 +304,5 @@ def test_predictions_that_are_no_ratings_are_errors(folder, backbone, images):
     tensors["00000.0.weight"] = np.full_like(tensors["00000.0.weight"], 3e38)
     save_file(tensors, folder / "readouts.safetensors")
     alter(folder, lambda manifest: None, sign=True)
-    with pytest.raises(ModelError, match="predicts what is no rating"):
+    with pytest.raises(ModelError, match="predicts a value that cannot be a rating"):
         TraitModels.load(folder).predict(backbone, images)

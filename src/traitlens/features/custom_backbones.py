@@ -302,5 +302,5 @@ def load_custom_backbone(path: Path) -> CustomBackbone:
         sound = False
     if not sound:
         advice = "add it again with traitlens add-backbone"
-        raise WeightsError(Problem("is no network that traitlens keeps, or is damaged", advice, str(path)))
+        raise WeightsError(Problem("is not a network added by traitlens, or is damaged", advice, str(path)))
     return stack

@@ -1,4 +1,4 @@
-"""What people said: targets for the readouts, reliability, noise ceilings, differences between groups.
+"""Ratings: targets of the readouts, reliability, noise ceilings and trait space.
 
-Comes in: the ratings table of a study. Goes out: tidy tables.
+Input: the ratings table of a study. Output: tidy tables.
 """

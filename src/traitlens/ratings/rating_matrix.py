@@ -1,4 +1,4 @@
-"""Ratings of one group and trait as a matrix of raters by images, and who saw the same images."""
+"""Ratings of one group and trait as a matrix of raters by images."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from traitlens.columns import IMAGE, RATER, RATING
 
 @dataclass(frozen=True)
 class RatingMatrix:
-    """Ratings of one trait, a row per rater.
+    """Ratings of one trait: one row per rater.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class RatingMatrix:
 
 
 def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
-    """Arrange the ratings of one group and trait, repeats of a rater averaged."""
+    """Return the ratings of one group and trait as a matrix; repeats of a rater are averaged."""
     row, raters = pd.factorize(ratings[RATER], sort=True)
     column, images = pd.factorize(ratings[IMAGE], sort=True)
     rating = ratings[RATING].to_numpy(float, na_value=np.nan)
@@ -63,7 +63,7 @@ def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
 
 
 def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell which raters saw the same images.
+    """Group raters by the images that they rated.
 
     Parameters
     ----------
@@ -73,9 +73,10 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     component : ndarray of int, shape (rater,)
-        Raters of one component are linked by images they share; raters of two components share none.
+        Connected component: raters of one component are linked by shared images; raters of different
+        components share none.
     pattern : ndarray of int, shape (rater,)
-        Raters of one pattern saw exactly the same images.
+        Raters with the same pattern rated exactly the same images.
     """
     links = csr_matrix(seen)
     _, component = connected_components(links @ links.T, directed=False)
@@ -84,11 +85,11 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 FEWEST_LINKED = 4
-"""Raters who share images with so few others leave no interval for what raters have in common."""
+"""Minimum number of raters linked by shared images; with fewer, intervals cannot be computed."""
 
 
 def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
-    """Return whether all of some raters are linked by images that they share with three others at least.
+    """Return whether each rater is linked by shared images to at least three others.
 
     Parameters
     ----------
@@ -98,17 +99,17 @@ def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
     Returns
     -------
     bool
-        False where a set of linked raters has fewer than four.
+        False if a component has fewer than four raters.
     """
     component = find_blocks(~np.isnan(matrix.ratings[raters]))[0]
     return bool(np.bincount(component).min() >= FEWEST_LINKED)
 
 
 def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""Fit levels of raters and images by least squares.
+    r"""Fit effects of raters and images by least squares.
 
     Minimises :math:`\sum (y_{ri} - a_r - b_i)^2` over the known ratings, so that a rater's level does not
-    depend on which images the rater saw. With a complete design levels are deviations of means.
+    depend on which images the rater rated. With a complete design levels are deviations of means.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     raters : ndarray of shape (rater,)
         Levels :math:`a_r`; their mean is zero over raters that are linked by images they share.
     images : ndarray of shape (image,)
-        Means of images :math:`b_i`, as these raters would give on average had all of them rated it.
+        Means of images :math:`b_i`, estimated as if all raters had rated each image.
     """
     seen = ~np.isnan(values)
     component = find_blocks(seen)[0]
@@ -133,7 +134,7 @@ def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         share = own / own.sum(axis=0)  # images are eliminated from the normal equations
         normal = np.diag(own.sum(axis=1)) - share @ own.T
         right = filled.sum(axis=1) - share @ filled.sum(axis=0)
-        # The constant, which the equations leave open, is set to zero.
+        # The constant, which is not identified, is set to zero.
         normal += np.full_like(normal, own.sum() / len(members) ** 2)
         raters[members] = linalg.solve(normal, right, assume_a="pos")
         images[rated] = (filled - own * raters[members, None]).sum(axis=0) / own.sum(axis=0)

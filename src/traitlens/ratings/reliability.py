@@ -1,7 +1,7 @@
-"""How far raters agree: split-half reliability, noise ceilings and intraclass correlations.
+"""Reliability of ratings: split-half reliability, noise ceilings and intraclass correlations.
 
-The split-half reliability with Spearman-Brown is the part of a mean rating's variance over images that
-other raters of the same kind would reproduce. It bounds R²; its square root bounds r.
+The split-half reliability with Spearman-Brown is the share of the variance of mean ratings over images that
+other raters of the same population would reproduce. It bounds R²; its square root bounds r.
 """
 
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from traitlens.study.cleaning import retest_correlations
 Images = Literal["fixed", "random"]
 _CEILING = ("ceiling_r2", "ceiling_r2_low", "ceiling_r2_high", "ceiling_r", "ceiling_r_low", "ceiling_r_high")
 _COLUMNS = ("split_half", *_CEILING, "icc_2_1", "icc_2_k", "icc_3_1", "icc_3_k", "alpha")
-_AVERAGED = "ratings are averages: what needs single raters is left out"
+_AVERAGED = "ratings are averages: analyses of single raters are left out"
 
 
 @dataclass(frozen=True)
 class SplitHalf:
-    """Reliability of the mean rating, from random halves of the raters.
+    """Reliability of mean ratings, from random halves of the raters.
 
     Parameters
     ----------
     reliability : float
-        Correlation of the means of two halves, averaged over splits and stepped up to all raters. The
-        ceiling of R²; may be negative where raters do not agree at all.
+        Correlation of the means of two halves, averaged over splits and stepped up to all raters. The ceiling
+        of R²; may be negative if raters do not agree.
     ci_low, ci_high : float
         95 % interval.
     half_correlation : float
@@ -49,10 +49,10 @@ def split_half(
 ) -> SplitHalf:
     r"""Estimate the reliability of mean ratings from many random halves of the raters.
 
-    With :math:`\bar r` the mean correlation of two halves of :math:`m` raters, the reliability of the mean
-    of all :math:`k` is :math:`f \bar r / (1 + (f - 1) \bar r)` with :math:`f = k/m` (Spearman 1910, Brown
-    1910). Raters who saw the same images are parted evenly, so that every image stays in both halves; the
-    design may have gaps, and raters may be nested in sets of images.
+    With :math:`\bar r` the mean correlation of two halves of :math:`m` raters, the reliability of the mean of
+    all :math:`k` is :math:`f \bar r / (1 + (f - 1) \bar r)` with :math:`f = k/m` (Spearman 1910, Brown 1910).
+    Raters who rated the same images are split evenly, so that every image is in both halves; ratings may be
+    missing, and raters may be nested in sets of images.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def split_half(
     half_correlation, deleted_rater, deleted_image = _half_correlations(values, halves, images == "random")
     raters = len(values)
     reliability = _step_up(half_correlation, 2 * raters / np.sum(halves != 0, axis=1).mean())
-    # Without one rater the halves hold fewer: stepped up to the same full number.
+    # Without one rater the halves are smaller, but are stepped up to the same full number.
     sizes = (np.sum(halves != 0, axis=1)[:, None] - (halves != 0)).mean(axis=0)
     theta = np.log1p(-np.minimum(_step_up(deleted_rater, 2 * raters / np.maximum(sizes, 1)), 1 - 1e-9))
     by_rater, freedom = 0.0, 0
@@ -100,7 +100,7 @@ def split_half(
     n = values.shape[1]
     unexplained = max(1 - max(float(reliability), 0.0), 1e-9)
     # Agreement is a mean over pairs of raters, and a jackknife counts the noise of pairs twice (Efron and
-    # Stein 1981). With normal noise and raters alike the delta method gives the variance:
+    # Stein 1981). With normal noise and exchangeable raters the delta method gives the variance:
     pairs = 2 * unexplained**2 / (n - 1)
     residual = pairs + (4 * unexplained * (1 - unexplained) + 2 / (raters - 1)) / (n - 1)
     variance = by_rater * residual / (residual + pairs)
@@ -124,10 +124,10 @@ def split_half(
 def _draw_halves(
     component: np.ndarray, pattern: np.ndarray, splits: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Part raters in two, pair by pair; (split, rater) of +1, -1, and 0 for the odd one out."""
+    """Split raters in two, pair by pair; (split, rater) of +1, -1, and 0 for an unpaired rater."""
     raters = len(component)
     pairs = raters // 2
-    # A pair saw the same images where it can; the order of patterns is drawn too.
+    # Pairs rated the same images where possible; the order of patterns is random, too.
     shuffled = rng.random((splits, pattern.max() + 1))[:, pattern]
     within = rng.random((splits, raters))
     order = np.lexsort((within, shuffled, np.broadcast_to(component, within.shape)), axis=1)
@@ -139,7 +139,7 @@ def _draw_halves(
 
 
 def _step_up(correlation: np.ndarray | float, factor: np.ndarray | float) -> np.ndarray:
-    """Step a correlation of means up to `factor` times as many raters (Spearman-Brown)."""
+    """Step up a correlation of means to `factor` times as many raters (Spearman-Brown)."""
     correlation = np.asarray(correlation)
     denominator = np.maximum(1 + (np.asarray(factor) - 1) * correlation, 1e-6)
     stepped: np.ndarray = np.asarray(factor) * correlation / denominator
@@ -149,7 +149,7 @@ def _step_up(correlation: np.ndarray | float, factor: np.ndarray | float) -> np.
 def _half_correlations(
     values: np.ndarray, halves: np.ndarray, by_image: bool
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean correlation of two halves: with all, without each rater, without each image."""
+    """Return the mean correlation of two halves: with all, without each rater, without each image."""
     if not np.isnan(values).any():
         full, without_rater = _complete_correlations(values, halves)
     else:
@@ -163,26 +163,26 @@ def _half_correlations(
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is known; NaN where nothing is."""
+    """Return the mean over the first axis without missing values; NaN if all are missing."""
     count = (~np.isnan(values)).sum(axis=0)
     mean: np.ndarray = np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
     return mean
 
 
 def _variance(values: np.ndarray) -> float:
-    """Variance of what is known; NaN where nothing is, as without one of two raters."""
+    """Return the variance without missing values; NaN if all are missing, as without one of two raters."""
     known = values[~np.isnan(values)]
     return float(np.var(known)) if len(known) else np.nan
 
 
 def _half_means(values: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Mean ratings of halves; (split, image)."""
+    """Return mean ratings of halves: (split, image)."""
     members = members.astype(float)
     return _divide(members @ np.nan_to_num(values), members @ (~np.isnan(values)))
 
 
 def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per split, the correlation with all raters and without each, from covariances of raters alone."""
+    """Return correlations by split with all raters and without each, from covariances of raters."""
     centred = values - values.mean(axis=1, keepdims=True)
     covariance = centred @ centred.T
     first, second = (halves == 1).astype(float), (halves == -1).astype(float)
@@ -199,7 +199,7 @@ def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.n
 
 
 def _gappy_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per split, the same over the images that both halves rated."""
+    """Return the same over the images that both halves rated."""
     seen = (~np.isnan(values)).astype(float)
     filled = np.nan_to_num(values)
     full = np.zeros(len(halves))
@@ -218,12 +218,12 @@ def _gappy_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndar
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Mean; NaN where there is nothing."""
+    """Return the quotient; NaN for a zero denominator."""
     return np.where(count > 0.5, total / np.maximum(count, 1), np.nan)
 
 
 def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlate rows over the columns that both have; NaN where a row has no variance."""
+    """Correlate rows over the columns that both have; NaN if a row has no variance."""
     both = ~(np.isnan(first) | np.isnan(second))
     n = both.sum(axis=1, keepdims=True)
     x = np.where(both, first, 0.0)
@@ -235,7 +235,7 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _correlate_without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Correlation without each image in turn, by taking its terms off the sums."""
+    """Return the correlation without each image in turn, by subtracting its terms from the sums."""
     both = ~(np.isnan(x) | np.isnan(y))
     if both.sum() < 3:
         return np.full(len(x), np.nan)
@@ -255,12 +255,12 @@ def _correlate_without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def reliability_table(
     ratings: pd.DataFrame, splits: int = 1000, seed: int = 0, images: Images = "fixed"
 ) -> pd.DataFrame:
-    """Report reliability and noise ceilings per group and trait.
+    """Compute reliability and noise ceilings by group and trait.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, trait, image, rating. Without `rater` only the number of images can be told.
+        rater, group, trait, image, rating. Without `rater` only the number of images is computed.
     splits : int, default 1000
         Random halves of the raters.
     seed : int, default 0
@@ -299,7 +299,7 @@ def reliability_table(
 
 
 def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images) -> dict[str, object]:
-    """One row of the table."""
+    """Return one row of the table."""
     missing: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan)
     if RATER not in part:
         return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED}
@@ -330,7 +330,7 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
 
 
 def _retest(part: pd.DataFrame) -> tuple[float, int]:
-    """Mean correlation of first and second ratings, and the number of raters."""
+    """Return the mean correlation of first and second ratings, and the number of raters."""
     if REPEAT not in part or part[REPEAT].nunique() < 2:
         return np.nan, 0
     found = retest_correlations(part)

@@ -1,4 +1,4 @@
-"""Targets for the readouts: the mean rating of each image in each group and trait."""
+"""Targets of the readouts: the mean rating of each image by group and trait."""
 
 import numpy as np
 import pandas as pd
@@ -12,15 +12,15 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     ratings : DataFrame
-        group, trait, image, rating, and rater (absent where the ratings are averages already; a column
-        `n` then tells how many raters each average holds). Repeats of a rater are averaged first, so
-        that every rater counts once.
+        group, trait, image, rating, and rater (absent if the ratings are averages; a column `n` then holds
+        the number of raters of each average). Repeats of a rater are averaged first, so that every rater
+        counts once.
 
     Returns
     -------
     DataFrame
         group, trait, image, rating (mean over raters), n (number of raters), sd (standard deviation over
-        raters, n - 1; missing where it cannot be known); sorted by group, trait, image.
+        raters, n - 1; missing if unknown); sorted by group, trait, image.
 
     Examples
     --------
@@ -33,10 +33,10 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     keys = [GROUP, TRAIT, IMAGE]
     if RATER in ratings:
         once = ratings.groupby([*keys, RATER], observed=True)[RATING].mean()
-        # Sorted, so that the result does not depend on who gave which rating.
+        # Sorted, so that sums do not depend on the order of the raters.
         cells = once.sort_values().groupby(keys, observed=True)
         return pd.DataFrame({RATING: cells.mean(), N: cells.size(), "sd": cells.std()}).reset_index()
-    # Averages: rows of one image are joined by the number of raters behind them, if that is told.
+    # Averages: rows of one image are averaged with weights by their number of raters, if known.
     weight = ratings[N].astype(float) if N in ratings else pd.Series(1.0, index=ratings.index)
     table = ratings[keys].assign(total=ratings[RATING] * weight, weight=weight)
     sums = table.groupby(keys, observed=True)[["total", "weight"]].sum().reset_index()
@@ -47,17 +47,17 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def pool_groups(targets: pd.DataFrame, name: str = "all") -> pd.DataFrame:
-    r"""Average targets over groups, groups weighing alike.
+    r"""Average targets over groups with equal weights.
 
-    Images that some group did not rate are brought to the level of the others by least squares: the rating of
-    image i by group g is :math:`u_i + v_g` with :math:`\sum_g v_g = 0`, fitted to each trait.
+    Images that some group did not rate are adjusted by least squares: the rating of image i by group g is
+    :math:`u_i + v_g` with :math:`\sum_g v_g = 0`, fitted to each trait.
 
     Parameters
     ----------
     targets : DataFrame
         group, trait, image, rating, as :func:`make_targets` returns them.
     name : str, default "all"
-        What to call the groups together.
+        Name of the pooled group.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def pool_groups(targets: pd.DataFrame, name: str = "all") -> pd.DataFrame:
 
 
 def _levels(ratings: np.ndarray) -> np.ndarray:
-    """Fit the levels of groups to ratings (image, group) by least squares, beside those of images."""
+    """Fit effects of groups and images to ratings (image, group) by least squares; return those of groups."""
     rated = np.isfinite(ratings)
     count = rated.sum(axis=1, keepdims=True)
     means = np.nansum(ratings, axis=1, keepdims=True) / count

@@ -1,4 +1,4 @@
-"""How traits hang together in each group: correlations, components, and their likeness."""
+"""Trait space of each group: correlations, principal components, and their congruence."""
 
 import itertools
 from collections.abc import Mapping
@@ -49,32 +49,32 @@ def find_components(
     permutations: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Find principal components of the traits per group, turned to those of a reference group.
+    """Compute principal components of the traits by group, rotated to those of a reference group.
 
     Parameters
     ----------
     targets : DataFrame
         group, trait, image, rating.
     reference : str, optional
-        Group whose components the others are turned to (orthogonal Procrustes, Schönemann 1966); the first
-        in the alphabet where missing.
+        Group to whose components the others are rotated (orthogonal Procrustes, Schönemann 1966); the
+        alphabetically first if None.
     number : int, default 3
-        Components, at most one for every three traits: of more, any two trait spaces can be turned alike.
+        Number of components, at most one for every three traits: with more, any two trait spaces can be
+        rotated to match.
     permutations : int, default 2000
-        Permutations of the traits for `congruence_p`; all where there are fewer.
+        Permutations of the traits for `congruence_p`; all if there are fewer.
     seed : int, default 0
         Seed.
 
     Returns
     -------
     DataFrame
-        group, component (1, 2, ...), trait, loading (correlation of trait and component, after turning),
-        explained (part of the variance before turning), congruence (Tucker's coefficient with the
+        group, component (1, 2, ...), trait, loading (correlation of trait and component, after rotation),
+        explained (share of the variance before rotation), congruence (Tucker's coefficient with the
         reference's component; above .95 equal, .85 to .94 alike, Lorenzo-Seva and ten Berge 2006),
         congruence_p (share of permutations of the group's traits that give a congruence as large, turned
         again: unrelated trait spaces can be congruent where traits are few). Traits that a group did not
-        rate, or on no image that it rated on another trait, are left out. Empty with fewer than three
-        traits.
+        rate, or on no image that it rated on another trait, are left out. Empty with fewer than three traits.
     """
     correlations = {
         str(group): part.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True).corr()
@@ -90,7 +90,7 @@ def find_components(
         values, vectors = linalg.eigh(correlation.loc[traits, traits].to_numpy())
         order = np.argsort(values)[::-1][:number]
         found = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
-        # A component points to where most of its traits point.
+        # The sign of a component is that of most of its loadings.
         loadings[group] = found * np.where(found.sum(axis=0) < 0, -1, 1)
         explained[group] = values[order] / len(traits)
     reference = reference or min(loadings)
@@ -111,7 +111,7 @@ def find_components(
 
 
 def _traits_in_all(traits: list[str], correlations: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Select the traits whose correlations are known in every group; the least known are left out first."""
+    """Select traits whose correlations are known in every group, dropping those with most missing first."""
     while traits:
         tables = [table.reindex(index=traits, columns=traits) for table in correlations.values()]
         unknown = np.sum([table.isna().to_numpy().sum(axis=0) for table in tables], axis=0)
@@ -122,14 +122,14 @@ def _traits_in_all(traits: list[str], correlations: Mapping[str, pd.DataFrame]) 
 
 
 def _turn(loadings: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn loadings to a target, and compute Tucker's coefficients."""
+    """Rotate loadings to a target, and compute Tucker's coefficients."""
     turned = loadings @ linalg.orthogonal_procrustes(loadings, target)[0]
     scale = np.sqrt((turned**2).sum(axis=0) * (target**2).sum(axis=0))
     return turned, (turned * target).sum(axis=0) / np.where(scale > 0, scale, np.nan)
 
 
 def _orders(traits: int, permutations: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """List orders of the traits other than the given one: all of them, or a random selection."""
+    """Return permutations of the traits other than the identity: all, or a random selection."""
     if factorial(traits) <= permutations + 1:
         return [np.array(order) for order in itertools.permutations(range(traits))][1:]
     return [rng.permutation(traits) for _ in range(permutations)]

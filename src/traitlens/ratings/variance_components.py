@@ -1,4 +1,4 @@
-"""Variance components of ratings and the intraclass correlations made of them."""
+"""Variance components of ratings and intraclass correlations."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from traitlens.ratings.rating_matrix import RatingMatrix
 
 @dataclass(frozen=True)
 class VarianceComponents:
-    """Variance of ratings, parted by crossed random effects of images and raters.
+    """Variance components of ratings: crossed random effects of images and raters.
 
     Parameters
     ----------
     image, rater, residual : float
-        Variances in squared rating units; the residual holds the taste of single raters and noise.
+        Variances in squared rating units; the residual contains private taste and noise.
     covariance : ndarray of shape (3, 3) or None
-        Sampling covariance of the logarithms of the three, where they were fitted by REML.
+        Sampling covariance of the logarithms of the three, if they were fitted by REML.
     """
 
     image: float
@@ -27,20 +27,20 @@ class VarianceComponents:
     method: str
 
     def icc(self, raters: float = 1, absolute: bool = True) -> float:
-        """Intraclass correlation of the mean of several raters.
+        """Compute the intraclass correlation of the mean of several raters.
 
         Parameters
         ----------
         raters : float, default 1
             Number of raters averaged.
         absolute : bool, default True
-            Whether raters must agree in level (ICC(2,k), McGraw and Wong's ICC(A,k)) or in order and
-            distance only (ICC(3,k), ICC(C,k), Cronbach's alpha).
+            Absolute agreement (ICC(2,k), McGraw and Wong's ICC(A,k)) or consistency (ICC(3,k), ICC(C,k),
+            Cronbach's alpha).
 
         Returns
         -------
         float
-            Share of the variance of the mean that is the images'.
+            Share of the variance of the mean that is due to images.
         """
         noise = self.residual + (self.rater if absolute else 0.0)
         total = self.image + noise / raters
@@ -54,7 +54,7 @@ class Interval:
     Parameters
     ----------
     estimate, low, high : float
-        The estimate and the ends of its interval.
+        The estimate and its bounds.
     """
 
     estimate: float
@@ -65,9 +65,9 @@ class Interval:
 def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
     """Estimate the variance of images, raters and residual.
 
-    Mean squares where the design is complete (unbiased, may be negative); restricted maximum likelihood of
-    the crossed random effects model, the same as R's `lmer(rating ~ 1 + (1|image) + (1|rater))`, where
-    ratings are missing.
+    Uses mean squares for complete designs (unbiased, may be negative); restricted maximum likelihood of the
+    crossed random effects model, the same as R's `lmer(rating ~ 1 + (1|image) + (1|rater))`, if ratings are
+    missing.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
 
 
 def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean squares of images, raters and residual of a complete design.
+    """Compute mean squares of images, raters and residual of a complete design.
 
     Parameters
     ----------
     values : ndarray of shape (rater, image)
-        Ratings without gaps.
+        Ratings without missing values.
     """
     k, n = values.shape
     by_image, by_rater = values.mean(axis=0), values.mean(axis=1)
@@ -110,16 +110,16 @@ def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
 def icc_intervals(
     matrix: RatingMatrix, components: VarianceComponents, seed: int = 0, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Intraclass correlations with intervals.
+    """Compute intraclass correlations with intervals.
 
     Parameters
     ----------
     matrix : RatingMatrix
         Ratings of one group and trait.
     components : VarianceComponents
-        Their variances, of `estimate_components`.
+        Their variance components, see :func:`estimate_components`.
     seed : int, default 0
-        Seed of the draws where ratings are missing.
+        Seed of the draws if ratings are missing.
     level : float, default 0.95
         Coverage.
 
@@ -127,9 +127,9 @@ def icc_intervals(
     -------
     dict of str to Interval
         "icc_2_1", "icc_2_k" (absolute agreement) and "icc_3_1", "icc_3_k" (consistency; the latter is
-        Cronbach's alpha), k being the number of raters per image. Complete designs: F intervals of McGraw
-        and Wong (1996), table 7. Gaps: percentiles of 4,000 draws from the normal law of the logarithms of
-        the variances (Monte Carlo intervals as of ten Hove et al. 2022).
+        Cronbach's alpha), k being the number of raters per image. Complete designs: F intervals of McGraw and
+        Wong (1996), table 7. Otherwise: percentiles of 4,000 draws from the normal distribution of the
+        logarithms of the variances (Monte Carlo intervals, ten Hove et al. 2022).
     """
     number = matrix.raters_per_image
     kinds = {
@@ -147,11 +147,11 @@ def icc_intervals(
 
 
 def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, float]]:
-    """Intervals of McGraw and Wong (1996), table 7, cases 2A, 3."""
+    """Compute the intervals of McGraw and Wong (1996), table 7, cases 2A and 3."""
     k, n = values.shape
     images, raters, residual = mean_squares(values)
     upper = 0.5 + level / 2
-    if residual <= 1e-12 * images:  # raters agree exactly, but perhaps for their levels
+    if residual <= 1e-12 * images:  # raters agree exactly, perhaps except for their levels
         exact = {f"icc_3_{many}": (1.0, 1.0) for many in ("1", "k")}
         same_levels = raters <= 1e-12 * images
         bounds = (1.0, 1.0) if same_levels else (np.nan, np.nan)
@@ -175,7 +175,7 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
     )
 
     def mean_of_all(bounds: tuple[float, ...]) -> tuple[float, float]:
-        """Step bounds up to the mean of all raters."""
+        """Step up bounds to the mean of all raters."""
         low, high = (k * bound / (1 + (k - 1) * bound) for bound in bounds)
         return low, high
 
@@ -190,13 +190,13 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
 def _drawn_intervals(
     components: VarianceComponents, kinds: dict[str, tuple[float, bool]], seed: int, level: float
 ) -> dict[str, tuple[float, float]]:
-    """Percentiles over variances drawn from their sampling law."""
+    """Return percentiles over variances drawn from their sampling distribution."""
     variances = np.array([components.image, components.rater, components.residual])
     if components.covariance is None or variances.min() <= 0:
         return dict.fromkeys(kinds, (np.nan, np.nan))
     rng = np.random.default_rng(seed)
     logarithms = rng.multivariate_normal(np.log(variances), components.covariance, size=4000, method="eigh")
-    drawn = np.exp(np.clip(logarithms, -300, 300))  # a variance that is hardly known is drawn from anywhere
+    drawn = np.exp(np.clip(logarithms, -300, 300))  # a very uncertain variance may overflow
     tails = [(1 - level) / 2, (1 + level) / 2]
     bounds = {}
     for name, (raters, absolute) in kinds.items():
@@ -207,7 +207,7 @@ def _drawn_intervals(
 
 
 def _fit_reml(values: np.ndarray) -> VarianceComponents:
-    """Fit crossed random effects by REML, the larger side's effects absorbed."""
+    """Fit crossed random effects by REML, absorbing the effects of the larger factor."""
     if values.shape[0] < values.shape[1]:
         swapped = _fit_reml(values.T)
         covariance = swapped.covariance
@@ -222,17 +222,17 @@ def _fit_reml(values: np.ndarray) -> VarianceComponents:
     residual = deviance.residual(found.x)
     logs = np.append(found.x + np.log(residual), np.log(residual))
     covariance = None
-    if found.x.min() > -12:  # else a variance is zero, and its logarithm has no normal law
+    if found.x.min() > -12:  # otherwise a variance is zero, and its logarithm has no normal distribution
         covariance = 2 * linalg.pinvh(_second_derivatives(deviance.full, logs))
     ratio_image, ratio_rater = np.where(found.x > -12, np.exp(found.x), 0.0)
     return VarianceComponents(residual * ratio_image, residual * ratio_rater, residual, covariance, "reml")
 
 
 class _Deviance:
-    """-2 log restricted likelihood of rows (raters) and columns (images) crossed, gaps allowed.
+    """-2 log restricted likelihood of crossed rows (raters) and columns (images), with missing values.
 
-    With variance ratios d = image / residual and g = rater / residual, rows are absorbed: their block of
-    the mixed model equations is diagonal, so that what is inverted has the size of the columns plus one.
+    With variance ratios d = image / residual and g = rater / residual, rows are absorbed: their block of the
+    mixed model equations is diagonal, so that the inverted matrix has the size of the columns plus one.
     """
 
     def __init__(self, values: np.ndarray):
@@ -245,10 +245,10 @@ class _Deviance:
         self.number = int(self.seen.sum())
 
     def _solve(self, logs: np.ndarray) -> tuple[float, float]:
-        """Quadratic form of the residuals in units of the residual variance, and log determinants."""
+        """Return the quadratic form of the residuals (in residual variances), and log determinants."""
         image, rater = np.exp(np.clip(logs, -25, 25))
         rows = self.by_row + 1 / rater
-        # Columns and the mean, after the rows are swept out.
+        # Columns and the mean, after absorbing the rows.
         design = np.column_stack([self.seen, self.by_row])
         normal = np.empty((design.shape[1], design.shape[1]))
         normal[:-1, :-1] = np.diag(self.by_column + 1 / image)
@@ -264,22 +264,22 @@ class _Deviance:
         return form, float(determinant)
 
     def residual(self, logs: np.ndarray) -> float:
-        """Residual variance that maximises the likelihood, given the ratios' logarithms."""
+        """Return the residual variance that maximises the likelihood, given the ratios' logarithms."""
         return float(self._solve(logs)[0] / (self.number - 1))
 
     def profiled(self, logs: np.ndarray) -> float:
-        """Deviance over the ratios' logarithms, the residual at its best."""
+        """Return the deviance of the ratios' logarithms, profiled over the residual variance."""
         form, determinant = self._solve(logs)
         return float((self.number - 1) * np.log(form) + determinant)
 
     def full(self, logs: np.ndarray) -> float:
-        """Deviance over the logarithms of the variances of image, rater and residual."""
+        """Return the deviance of the logarithms of the variances of image, rater and residual."""
         form, determinant = self._solve(logs[:2] - logs[2])
         return float((self.number - 1) * logs[2] + form / np.exp(logs[2]) + determinant)
 
 
 def _second_derivatives(function, point: np.ndarray, step: float = 1e-2) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Matrix of second derivatives by central differences."""
+    """Compute the Hessian by central differences."""
     size = len(point)
     unit = np.eye(size) * step
     matrix = np.empty((size, size))

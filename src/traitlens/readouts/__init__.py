@@ -1,6 +1,6 @@
-"""Features to ratings: folds by identity, ridge and dense readouts, performance, saved models.
+"""Readouts: regression of ratings on features, folds, performance and saved models.
 
-Comes in: features of images and targets of raters. Goes out: readouts and out-of-fold predictions.
+Input: features of images and mean ratings. Output: readouts and out-of-fold predictions.
 """
 
 import lazy_loader

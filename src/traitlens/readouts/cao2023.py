@@ -1,9 +1,9 @@
-r"""Dense readouts trained to the letter of Cao et al. (2023): plain gradient descent on ratings as they are.
+r"""Dense readouts trained exactly as in Cao et al. (2023): plain gradient descent on raw ratings.
 
-Rate 0.01, four images in a step, 450 epochs, the same for every group. Every step is done as the scripts do
-it, but a block of steps reads and writes the first layer's weights once: within a block the change of the
-weights is kept as :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times features), so that later
-steps need inner products of features only, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
+Learning rate 0.01, batches of four images, 450 epochs, the same for every group. Steps equal those of the
+published scripts, but a block of steps reads and writes the first layer's weights once: within a block the
+change of the weights is stored as :math:`-\eta \sum_j b_j x_j^T` (backpropagated errors times features), so
+that later steps need inner products of features only, :math:`W x = W_0 x - \eta \sum_j b_j (x_j^T x)`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     import torch
 
 STEPS_TOGETHER = 16
-"""Steps between two updates of the first layer in memory."""
+"""Number of steps between two updates of the first layer in memory."""
 HEADS_TOGETHER = 11
-"""Networks trained side by side."""
+"""Number of networks trained in parallel."""
 
 
 @dataclass(frozen=True)
 class PlainTraining:
-    """How heads are trained.
+    """Settings of the training.
 
     Parameters
     ----------
     epochs : int
-        How often every image is seen.
+        Number of epochs.
     """
 
     hidden: int = 1024
@@ -61,15 +61,15 @@ def fit_cao2023(
     features : mapping of FeatureSpace to ndarray
         One space, averaged to one cell: (image, channel, 1, 1), images in the order of `folds`.
     targets : DataFrame
-        group, trait, image, rating. A step passes over images that a group did not rate.
+        group, trait, image, rating. Images that a group did not rate are skipped.
     folds : DataFrame
         image, identity, fold.
     seed : int, default 0
         Seed of initial weights and order of images.
     training : PlainTraining
-        How the heads are trained.
+        Settings of the training.
     progress : callable or None
-        Called with the number of readouts that were fitted since the last call.
+        Called with the number of readouts fitted since the last call.
 
     Returns
     -------
@@ -121,13 +121,13 @@ def train_plainly(
     Returns
     -------
     ndarray
-        (epoch, head), mean over images of the squared error before the step that the image was in.
+        (epoch, head), mean over images of the squared error before each image's step.
     """
     import torch
 
     rng = np.random.default_rng(seed)
     count, units, channels = heads.fc1_weight.shape
-    # The bias is the weight of a feature that is always one.
+    # The bias is the weight of a constant feature.
     first = torch.cat([heads.fc1_weight, heads.fc1_bias[:, :, None]], dim=2).view(count * units, channels + 1)
     seen = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
     losses = np.zeros((training.epochs, count))
@@ -151,7 +151,7 @@ def _steps(
     wanted: "torch.Tensor",
     training: PlainTraining,
 ) -> "torch.Tensor":
-    """Make the steps of one block; give the sum of squared errors by head."""
+    """Run the steps of one block; return the sum of squared errors by head."""
     import torch
 
     count, units = heads.fc2_weight.shape

@@ -1,8 +1,8 @@
-r"""Traits that help one another: each prediction is mended by the group's other predictions.
+r"""Multi-trait shrinkage: each prediction is improved by the group's predictions of other traits.
 
-Ratings of traits are correlated, so that what predicts one says something of the others (Breiman and Friedman
-1997, "curds and whey"). For targets and inner predictions in standard deviations of the ratings,
-:math:`m_t = \arg\min_m |y_t - X m|^2 + \lambda n |m - e_t|^2` draws the mixture towards the target's own
+Ratings of traits are correlated, so that a prediction of one is informative about the others (Breiman and
+Friedman 1997, "curds and whey"). For targets and inner predictions in standard deviations of the ratings,
+:math:`m_t = \arg\min_m |y_t - X m|^2 + \lambda n |m - e_t|^2` shrinks the mixture towards the target's own
 prediction :math:`e_t`; :math:`\lambda` is chosen in folds by identity. Linear readouts stay linear.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from traitlens.readouts.folds import inner_folds
 
 STRENGTHS: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-3, 1.5, 10))
-"""Penalties on leaving the own prediction that the folds choose from, per image."""
+"""Penalties on deviations from the target's own prediction, per image, among which the folds choose."""
 
 
 def mixture(
@@ -24,18 +24,18 @@ def mixture(
     sharing: float = 0.5,
     seed: int = 0,
 ) -> np.ndarray:
-    """Find how each target's prediction gains from the other predictions of the same group.
+    """Fit the weights with which a group's predictions are mixed.
 
     Parameters
     ----------
     predicted : ndarray
-        (training image, target), by readouts that did not see the image's identity.
+        (training image, target), out-of-fold predictions.
     values : ndarray
         (training image, target), ratings.
     identities : ndarray
         (training image,).
     groups : sequence of str
-        (target,), the group of raters; groups never borrow from one another.
+        (target,), the group of raters; groups are never mixed.
     sharing : float, default 0.5
         Share of the average over the group's targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
@@ -44,8 +44,8 @@ def mixture(
     Returns
     -------
     ndarray
-        (target, target): row t says what to multiply the deviations of all predictions from their mean
-        ratings by, and add up, to get the deviation of target t. The unit matrix where nothing is gained.
+        (target, target): row t holds the weights of the deviations of all predictions from their mean
+        ratings, which sum to the deviation of target t. The unit matrix if mixing does not help.
     """
     names = np.asarray(groups)
     mixed = np.eye(values.shape[1])
@@ -60,13 +60,13 @@ def mixture(
 def _of_group(
     predicted: np.ndarray, values: np.ndarray, identities: np.ndarray, sharing: float, seed: int
 ) -> np.ndarray:
-    """Find the mixture of one group's traits."""
+    """Fit the mixture of one group's traits."""
     means, spreads = values.mean(axis=0), values.std(axis=0)
     x, y = (predicted - means) / spreads, (values - means) / spreads
-    # The seed differs from that of the folds that made the predictions.
+    # The seed differs from that of the folds of the predictions.
     folds = inner_folds(identities, seed=seed + 1)
     errors = np.zeros((len(STRENGTHS) + 1, y.shape[1]))
-    errors[-1] = ((y - x) ** 2).sum(axis=0)  # every target by its own prediction
+    errors[-1] = ((y - x) ** 2).sum(axis=0)  # each target from its own prediction
     for fold in range(folds.max() + 1):
         inside, training = folds == fold, folds != fold
         for place, strength in enumerate(STRENGTHS):
@@ -78,7 +78,7 @@ def _of_group(
 
 
 def _solve(x: np.ndarray, y: np.ndarray, strengths: np.ndarray) -> np.ndarray:
-    """Solve for the mixtures of standardised targets: (target mixed, target gained)."""
+    """Solve for the mixtures of standardised targets: (source target, mixed target)."""
     squares, vectors = np.linalg.eigh(x.T @ x)
     missing = vectors.T @ (x.T @ (y - x))
     return np.eye(x.shape[1]) + vectors @ (missing / (squares[:, None] + strengths * len(x)))

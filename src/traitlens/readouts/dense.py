@@ -1,8 +1,8 @@
 """Dense readouts: the head of Cao et al. (2023) on cached features, all groups and traits of a fold at once.
 
 The head is Dense 1024 with ReLU, then Dense 1, on the global average of block 5. The convolutions are frozen,
-so that their output is computed once; the heads of all groups and traits see the same batches of images in
-the same order and are trained side by side.
+so that their output is computed once; the heads of all groups and traits are trained in parallel on the same
+batches of images in the same order.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,17 +28,17 @@ def fit_dense(
 ) -> FittedReadouts:
     """Fit one dense readout per group, trait and fold.
 
-    Ratings are centred and scaled by their training images; the readouts predict in rating units. One rule
-    stops all of them: in each fold, a fifth of the training identities is set aside, and the number of epochs
-    with the smallest squared error there, on average over all groups and traits (each error as a share of the
-    trait's variance), is used for every group and trait of that fold.
+    Ratings are centred and scaled by their training images; the readouts predict in rating units. All have
+    the same stopping rule: in each fold, a fifth of the training identities is set aside, and the number of
+    epochs with the smallest squared error there, on average over all groups and traits (each error as a share
+    of the trait's variance), is used for every group and trait of that fold.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
         One space, averaged to one cell: (image, channel, 1, 1), images in the order of `folds`.
     targets : DataFrame
-        group, trait, image, rating. A group need not have rated every image.
+        group, trait, image, rating. Ratings may be missing.
     folds : DataFrame
         image, identity, fold.
     seed : int, default 0
@@ -65,7 +65,7 @@ def fit_dense(
     identities = folds[IDENTITY].to_numpy()
 
     def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:
-        # One number brings the features to a mean square of one; afterwards it is folded into the weights.
+        # Features are scaled to a mean square of one; the factor is then folded into the weights.
         scale = float(np.sqrt((study.values[rows].astype(np.float64) ** 2).mean())) or 1.0
         ratings = study.matrix.ratings[rows]
         means, spreads = np.nanmean(ratings, axis=0), np.nanstd(ratings, axis=0)

@@ -1,4 +1,4 @@
-"""The ridge readout as a scikit-learn estimator, for pipelines and searches of one's own."""
+"""The ridge readout as a scikit-learn estimator."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -16,12 +16,12 @@ _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel t
 
 
 class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Ridge regression whose penalty is chosen in inner folds that never split an identity.
+    """Ridge regression whose penalty is chosen in inner folds by identity.
 
     Parameters
     ----------
     penalties : sequence of float or None
-        To choose from, relative to the mean squared length of the centred features;
+        Candidate penalties, relative to the mean squared length of the centred features;
         :data:`traitlens.readouts.ridge.PENALTIES` where None.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
@@ -35,7 +35,7 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     intercept_ : float or ndarray
         Prediction where every feature is zero.
     penalty_ : ndarray
-        (target,), what was chosen.
+        (target,), the chosen penalties.
 
     Examples
     --------

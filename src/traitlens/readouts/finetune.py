@@ -1,8 +1,8 @@
-"""Tuned readouts: the network's last blocks are trained too, one network per group and fold for all traits.
+"""Fine-tuned readouts: the network's last blocks are trained, one network per group and fold for all traits.
 
-Frozen layers are computed once. What they gave is mirrored and shifted by a cell at random in training
-(augmentation in the space of features, which costs nothing), and trained layers start as the network has
-them. One rule stops all networks: the number of epochs with the smallest error on a fifth of the training
+Frozen layers are computed once. Their output is randomly mirrored and shifted by a cell in training
+(augmentation of features, at no cost), and trained layers start from the pretrained weights. All networks
+have the same stopping rule: the number of epochs with the smallest error on a fifth of the training
 identities.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the last layers are trained.
+    """Settings of the fine-tuning.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class Tuning:
     head_rate : float
         Learning rate of the linear readout.
     most_epochs : int
-        The inner fold chooses among 1 to this many.
+        Maximum number of epochs, among which the inner fold chooses.
     shift : int
-        Features are shifted by up to so many cells.
+        Maximum shift of features in cells.
     """
 
     rate: float = 1e-4
@@ -64,12 +64,12 @@ def fit_finetune(
     folder: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FittedReadouts:
-    """Train the last layers of a network and read their end, for each group and fold.
+    """Fine-tune the last layers of a network with a linear readout, for each group and fold.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        One space without a grid: what the last frozen layer gives, images in the order of `folds`.
+        One space without a grid: the output of the last frozen layer, images in the order of `folds`.
     targets : DataFrame
         group, trait, image, rating. A group need not have rated every image.
     folds : DataFrame
@@ -81,10 +81,10 @@ def fit_finetune(
     tuning : Tuning
         How layers are trained.
     device : str, default "cpu"
-        Where. Steps are made in bfloat16 where the device computes in it.
+        The device. Steps are computed in bfloat16 if the device supports it.
     folder : Path or None
-        Where trained networks are kept, so that a run that was stopped goes on; those of earlier fits to
-        other data are removed. Nothing is kept where None.
+        Folder for trained networks, so that a stopped run resumes; those of earlier fits to other data are
+        removed. Nothing is kept where None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 
@@ -148,7 +148,7 @@ def fit_finetune(
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """What one network is trained on."""
+    """Training data and settings of one network."""
 
     values: np.ndarray
     rows: np.ndarray
@@ -160,7 +160,7 @@ class _Work:
     held: np.ndarray
 
     def digest(self) -> str:
-        """Digest everything that the result depends on."""
+        """Return the digest of everything that the result depends on."""
         layers = [
             (
                 layer.name,
@@ -184,7 +184,7 @@ def _read_or_train(file: Path | None, work: _Work) -> tuple[Tail, np.ndarray, in
         tensors = load_file(file)
         weight, (epochs, error) = tensors.pop("head"), tensors.pop("choice")
         return Tail(names, tensors), weight, int(epochs), float(error)
-    except (OSError, KeyError, SafetensorError):  # not there, or damaged: trained again
+    except (OSError, KeyError, SafetensorError):  # missing or damaged: trained again
         tail, weight, epochs, error = _choose_and_train(work)
     with atomic_write(file) as temporary:
         kept = {**tail.tensors, "head": weight, "choice": np.array([epochs, error])}
@@ -200,7 +200,7 @@ def _remove_others(folder: Path, files: Collection[Path | None]) -> None:
 
 
 def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
-    """Choose the number of epochs on identities that were set aside, then train on all of them."""
+    """Choose the number of epochs on held-out identities, then train on all."""
     held = work.held
     errors = _train(work, np.flatnonzero(~held), work.tuning.most_epochs, np.flatnonzero(held))[2]
     epochs = int(np.argmin(errors)) + 1
@@ -211,7 +211,7 @@ def _choose_and_train(work: _Work) -> tuple[Tail, np.ndarray, int, float]:
 def _train(
     work: _Work, rows: np.ndarray, epochs: int, held: np.ndarray | None = None
 ) -> tuple[Tail, np.ndarray, list[float]]:
-    """Train layers and linear readout; give the error on what was set aside after each epoch."""
+    """Train layers and linear readout; return the held-out error after each epoch."""
     import torch
 
     tuning, device = work.tuning, work.device
@@ -272,7 +272,7 @@ def _train(
 
 
 def _apply(parts: "list[torch.Tensor] | None", values: "torch.Tensor") -> "torch.Tensor":
-    """Apply a convolution, of which weight and bias are given, or a pooling."""
+    """Apply a convolution with weight and bias, or a pooling."""
     from torch.nn import functional
 
     if parts is None:
@@ -281,7 +281,7 @@ def _apply(parts: "list[torch.Tensor] | None", values: "torch.Tensor") -> "torch
 
 
 def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "torch.Tensor":
-    """Mirror each image's features by chance, and shift all of them by up to so many cells."""
+    """Randomly mirror each image's features, and shift all of them."""
     import torch
     from torch.nn import functional
 
@@ -294,18 +294,18 @@ def _augment(values: "torch.Tensor", shift: int, random: "torch.Generator") -> "
 
 
 def _error(predicted: "torch.Tensor", wanted: "torch.Tensor") -> "torch.Tensor":
-    """Average the squared error over what was rated."""
-    rated = wanted.isfinite()  # chosen first: the gradient of a missing rating would be missing too
+    """Return the mean squared error over rated images."""
+    rated = wanted.isfinite()  # selected first: the gradient of a missing rating would be NaN
     return ((predicted[rated] - wanted[rated]) ** 2).mean()
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Return whether a device computes in bfloat16 itself.
+    """Return whether a device supports bfloat16.
 
     Returns
     -------
     bool
-        True on graphics cards and processors that have the instructions.
+        True on graphics cards and processors with these instructions.
     """
     import torch
 

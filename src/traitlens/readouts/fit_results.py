@@ -1,4 +1,4 @@
-"""What a fit returns: readouts, their predictions for identities that they did not see, and their duals."""
+"""Results of a fit: readouts, out-of-fold predictions and dual coefficients."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ PREDICTION_COLUMNS = [IMAGE, IDENTITY, GROUP, TRAIT, FOLD, OBSERVED, PREDICTED]
 
 @dataclass(frozen=True, eq=False)
 class Dual:
-    r"""A ridge readout told by its training images: :math:`f(x) = m + \sum_i a_i \tilde k(x, x_i)`.
+    r"""A ridge readout in dual form: :math:`f(x) = m + \sum_i a_i \tilde k(x, x_i)`.
 
     Parameters
     ----------
     fold : int
-        The fold that it did not see.
+        The held-out fold.
     rows : ndarray
         (training image,) int, rows of the features.
     coefficients : ndarray
@@ -29,8 +29,8 @@ class Dual:
     penalty : float
         Penalty, relative to the mean diagonal of the centred training kernel.
     factors : mapping of FeatureSpace to float
-        By what the linear kernel of each feature space was multiplied before they were summed. With one
-        space, `penalty / factors[space]` is the penalty that scikit-learn would be told.
+        Factor of the linear kernel of each feature space in the sum. With one space, `penalty /
+        factors[space]` is the penalty in scikit-learn's units.
     mean : float
         Mean rating of the training images.
     """
@@ -52,10 +52,9 @@ class FittedReadouts:
     Parameters
     ----------
     readouts : tuple of Readout
-        One per group, trait and fold; the readout of a fold did not see that fold's identities.
+        One per group, trait and fold; a fold's readout did not see its identities.
     predictions : DataFrame
-        image, identity, group, trait, fold, observed, predicted: each image as predicted by the readout
-        that did not see its identity.
+        image, identity, group, trait, fold, observed, predicted: the out-of-fold prediction of each image.
     choices : DataFrame
         group, trait, fold and what the inner folds chose (penalty, epochs, inner error).
     duals : tuple of Dual
@@ -63,8 +62,8 @@ class FittedReadouts:
     method : str
         Name of the readout's method.
     cues : DataFrame
-        image, group, trait, region, cue: what each region adds to the prediction, in rating points, as the
-        readout says that did not see the image's identity. Of regional readouts; empty for others.
+        image, group, trait, region, cue: what each region adds to the out-of-fold prediction, in rating
+        points. Of regional readouts; empty for others.
     """
 
     readouts: tuple[Readout, ...]
@@ -81,14 +80,14 @@ class FittedReadouts:
         return len(self.readouts)
 
     def find(self, group: str, trait: str, fold: int) -> Readout:
-        """Find one readout.
+        """Return one readout.
 
         Parameters
         ----------
         group, trait : str
-            Whose ratings of what.
+            Group and trait.
         fold : int
-            The fold that it did not see.
+            The held-out fold.
 
         Returns
         -------
@@ -119,7 +118,7 @@ class FittedReadouts:
 
 @dataclass(frozen=True, eq=False)
 class TargetMatrix:
-    """Targets laid out by image.
+    """Targets as a matrix.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ class TargetMatrix:
 
 
 def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
-    """Lay targets out by image.
+    """Return targets as a matrix (image, group and trait).
 
     Parameters
     ----------
@@ -163,12 +162,12 @@ def lay_out_targets(targets: pd.DataFrame, images: pd.Series) -> TargetMatrix:
 
 
 def tabulate_predictions(targets: TargetMatrix, predicted: np.ndarray, folds: pd.DataFrame) -> pd.DataFrame:
-    """Lay predictions out as a table with one row per rated image, group and trait.
+    """Return predictions as a table with one row per rated image, group and trait.
 
     Parameters
     ----------
     predicted : ndarray
-        (image, group and trait), missing where nothing was predicted.
+        (image, group and trait), missing where not predicted.
 
     Returns
     -------
@@ -193,7 +192,7 @@ def predict_out_of_fold(
     groups: list[str],
     traits: list[str],
 ) -> np.ndarray:
-    """Predict every image by the readouts of its fold, also where a group did not rate it.
+    """Predict every image by the readouts of its fold, including images that a group did not rate.
 
     Parameters
     ----------
@@ -209,7 +208,7 @@ def predict_out_of_fold(
     Returns
     -------
     ndarray (group, trait, image)
-        Rating units; not a number where a group has no readout of a trait.
+        Rating units; NaN where a group has no readout of a trait.
     """
     count = sum(len(positions) for _, positions in blocks)
     predicted = np.full((len(groups), len(traits), count), np.nan)

@@ -1,4 +1,4 @@
-"""Folds by identity: no readout is tested on a person whom it was fitted on."""
+"""Folds by identity: readouts are never tested on identities of their training images."""
 
 import numpy as np
 import pandas as pd
@@ -12,19 +12,19 @@ def assign_folds(
 ) -> pd.DataFrame:
     """Assign every image to a fold, all images of one identity to the same one.
 
-    Identities are shuffled, then handed out from the one with most images to the one with fewest, each to
-    the fold that holds the fewest images so far; folds differ by at most the images of one identity.
+    Identities are shuffled, then assigned in order of their number of images, each to the fold with the
+    fewest images so far; folds differ by at most the images of one identity.
 
     Parameters
     ----------
     images : DataFrame
-        image, identity, and the column of given folds if one is named. Its order does not matter.
+        image, identity, and the column of given folds, if any. The order of rows does not matter.
     number : int, default 5
-        Number of folds; not looked at where folds are given.
+        Number of folds; ignored if folds are given.
     seed : int, default 0
         Seed of the shuffle.
     column : str or None
-        Column that holds given folds (any values); they are numbered in sorted order.
+        Column with given folds (any values), which are numbered in sorted order.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def assign_folds(
         raise StudyError(
             Problem(
                 f"{len(counts)} identities cannot be split into {number} folds",
-                "ask for fewer folds (at least two) or bring more identities",
+                "use fewer folds (at least two) or more identities",
             )
         )
     order = np.random.default_rng(seed).permutation(len(counts))
@@ -65,7 +65,7 @@ def assign_folds(
 
 
 def _given_folds(images: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Take the folds that the researcher gave."""
+    """Return the given folds."""
     if column not in images:
         raise unknown_choice("column of folds", column, images.columns)
     values = images[column]
@@ -79,7 +79,7 @@ def _given_folds(images: pd.DataFrame, column: str) -> pd.DataFrame:
         for name, count in number[number > 1].items()
     ]
     if values.nunique() < 2:
-        problems.append(Problem("there is one fold only", "give at least two", "images.csv", column=column))
+        problems.append(Problem("there is only one fold", "give at least two", "images.csv", column=column))
     if problems:
         raise StudyError(problems)
     numbers = {value: place for place, value in enumerate(sorted(values.unique()))}
@@ -87,7 +87,7 @@ def _given_folds(images: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _table(images: pd.DataFrame, fold: pd.Series) -> pd.DataFrame:
-    """Lay out the answer."""
+    """Return the table of folds."""
     return pd.DataFrame(
         {
             IMAGE: images[IMAGE].to_numpy(),
@@ -105,7 +105,7 @@ def inner_folds(identities: np.ndarray, number: int = 5, seed: int = 0) -> np.nd
     identities : ndarray
         (image,), the person shown in each training image.
     number : int, default 5
-        Number of folds; fewer where there are fewer identities.
+        Number of folds; fewer if there are fewer identities.
     seed : int, default 0
         Seed of the shuffle.
 
@@ -117,7 +117,7 @@ def inner_folds(identities: np.ndarray, number: int = 5, seed: int = 0) -> np.nd
     Raises
     ------
     TraitlensError
-        If there is one identity only.
+        If there is only one identity.
     """
     images = pd.DataFrame({IMAGE: np.arange(len(identities)), IDENTITY: identities})
     number = min(number, max(2, images[IDENTITY].nunique()))

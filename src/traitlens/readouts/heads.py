@@ -1,4 +1,4 @@
-"""Heads on cached features: Dense with ReLU, then Dense 1, those of all groups and traits side by side."""
+"""Heads on cached features (Dense with ReLU, then Dense 1), trained in parallel for all groups and traits."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ class Training:
     rate : float
         Learning rate of Adam (Kingma and Ba 2015).
     most_epochs : int
-        The inner folds choose among 1 to this many epochs.
+        Maximum number of epochs, among which the inner folds choose.
     """
 
     hidden: int = 1024
@@ -39,7 +39,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class HeadStudy:
-    """What heads are fitted to.
+    """Features and targets of heads.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class HeadStudy:
     def of(
         cls, features: Mapping[FeatureSpace, np.ndarray], targets: pd.DataFrame, folds: pd.DataFrame
     ) -> "HeadStudy":
-        """Check and lay out features and targets.
+        """Return checked features and targets.
 
         Parameters
         ----------
@@ -79,14 +79,14 @@ class HeadStudy:
         fit: "Callable[[int, np.ndarray], Iterator[tuple[int, DenseReadout, dict[str, float]]]]",
         progress: Callable[[int], None] | None,
     ) -> FittedReadouts:
-        """Fit every fold, predict what it did not see, and gather.
+        """Fit all folds and predict their held-out images.
 
         Parameters
         ----------
         method : str
             Name of the readout.
         fit : callable
-            Is given a fold and the rows outside it; gives targets' columns, readouts and what was chosen.
+            Called with a fold and its training rows; yields columns of targets, readouts and choices.
         progress : callable or None
             Called with 1 after each readout.
 
@@ -118,7 +118,7 @@ class HeadStudy:
 
 
 def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace, np.ndarray]:
-    """Take the one space that a dense readout reads.
+    """Return the single space that a dense readout reads.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace,
     shapes = {str(space.tap): np.shape(values) for space, values in features.items()}
     if len(features) != 1 or next(iter(shapes.values()))[2:] != (1, 1):
         raise TraitlensError(
-            Problem(f"a dense readout reads one tap averaged to 1x1, but was given {shapes}", "name one tap")
+            Problem(f"a dense readout reads one tap averaged to 1x1, but got {shapes}", "name one tap")
         )
     space, values = next(iter(features.items()))
     return space, values[:, :, 0, 0]
@@ -146,7 +146,7 @@ def one_cell(features: Mapping[FeatureSpace, np.ndarray]) -> tuple[FeatureSpace,
 
 @dataclass(eq=False)
 class Heads:
-    """The heads of all groups and traits of one fold, side by side.
+    """The heads of all groups and traits of one fold.
 
     Parameters
     ----------
@@ -172,10 +172,10 @@ class Heads:
         Parameters
         ----------
         names : list of (str, str)
-            Group and trait of each head. The start depends on the trait and not on the group, so that
-            groups differ by their ratings alone.
+            Group and trait of each head. Initial weights depend on the trait and not on the group, so that
+            groups differ by their ratings only.
         seed, fold : int
-            What else the start depends on.
+            Initial weights depend on these, too.
         """
         import torch
 
@@ -205,7 +205,7 @@ class Heads:
         spread: float = 1.0,
         mean: float = 0.0,
     ) -> DenseReadout:
-        """Give one head as a readout in rating units.
+        """Return one head as a readout in rating units.
 
         Parameters
         ----------
@@ -214,9 +214,9 @@ class Heads:
         fold : int
             The fold that it did not see.
         scale : float, default 1
-            What features were divided by.
+            Scale of the features.
         spread, mean : float
-            What ratings were divided by, after this was subtracted.
+            Standard deviation and mean by which ratings were standardised.
         """
         group, trait = name
         return DenseReadout(
@@ -232,7 +232,7 @@ class Heads:
         )
 
     def parameters(self) -> "list[torch.Tensor]":
-        """List the tensors that are trained.
+        """Return the trained tensors.
 
         Returns
         -------
@@ -319,12 +319,12 @@ class Heads:
         seed : int
             Seed of the order of images.
         held : (Tensor, Tensor) or None
-            Inputs and ratings that were set aside.
+            Held-out inputs and ratings.
 
         Returns
         -------
         ndarray
-            (epoch,) mean over heads of the squared error on what was set aside; empty without it.
+            (epoch,) mean over heads of the held-out squared error; empty without held-out data.
         """
         import torch
 

@@ -1,8 +1,8 @@
-"""Models to and from the Hugging Face hub: the three files of a checked model, and nothing else.
+"""Upload and download of models on the Hugging Face hub.
 
-Sharing is private unless said otherwise. Pictures and ratings go nowhere: what is no file of a model is
-refused, in the folder as in the repository. What is fetched lies in the cache as plain files
-under its commit, and is believed as little as any folder: :meth:`TraitModels.load` checks everything.
+Only the three files of a checked model are shared, privately by default. Images and ratings are never
+uploaded: folders and repositories with other files are refused. Downloaded models are cached as plain files
+under their commit, and are not trusted: :meth:`TraitModels.load` checks everything.
 """
 
 import os
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 ADDRESS = "hf://"
-"""What the name of a model on the hub begins with: `hf://owner/name`, or `hf://owner/name@revision`."""
+"""Prefix of the name of a model on the hub: `hf://owner/name`, or `hf://owner/name@revision`."""
 
 LARGEST = {MANIFEST: LARGEST_MANIFEST, TENSORS: 8 * 2**30, CARD: 2**20}
-"""The files of a model, and the most bytes of each that are shared or fetched."""
+"""The files of a model, and the maximum size of each in bytes."""
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 _NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_][A-Za-z0-9_.-]{0,95}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WELCOME = {".gitattributes", "LICENSE"}  # of the hub itself, and of whoever shares a model
+_WELCOME = {".gitattributes", "LICENSE"}  # files of the hub itself, and of the owner
 
 
 def share(
@@ -41,25 +41,25 @@ def share(
     token: str | None = None,
     confirm: Callable[[str], bool] | None = None,
 ) -> str:
-    """Share a model on the Hugging Face hub, after every check that loading makes.
+    """Share a model on the Hugging Face hub, after all checks of loading.
 
     Parameters
     ----------
     folder : str or Path
-        What :meth:`TraitModels.save` wrote: `results/models` of a run.
+        A folder written by :meth:`TraitModels.save`: `results/models` of a run.
     repository : str
-        "owner/name"; made where it is missing.
+        "owner/name"; created if missing.
     private : bool, default True
-        Whether only its owner sees it. A repository that is there must be as private as this says.
+        Whether only its owner can see it. An existing repository must have the same visibility.
     token : str or None
-        A token that may write; that of `hf auth login` or of the variable HF_TOKEN where None.
+        A token with write access; that of `hf auth login` or of the variable HF_TOKEN if None.
     confirm : callable or None
-        Is shown what would be shared; returns whether to go on.
+        Called with a description of what will be shared; returns whether to continue.
 
     Returns
     -------
     str
-        The address of its page.
+        The URL of its page.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def share(
     files = {name: plain_file(folder, name, largest) for name, largest in LARGEST.items()}
     _refuse_foreign({path.name for path in folder.iterdir()}, str(folder))
     if confirm is not None and not confirm(_describe(models, files, repository, private)):
-        raise ModelError(Problem("nothing was shared", "it must be confirmed"))
+        raise ModelError(Problem("nothing was shared", "it was not confirmed"))
     with _reach(repository, token) as hub:
         from huggingface_hub import CommitOperationAdd
 
@@ -87,8 +87,8 @@ def share(
             is_now, other = ("private", "public") if found.private else ("public", "private")
             raise ModelError(
                 Problem(
-                    f"it is there and is {is_now}, not {other}",
-                    f"share it as {is_now}, make it {other} on its page, or give another name",
+                    f"it exists and is {is_now}, not {other}",
+                    f"share it as {is_now}, make it {other} on its page, or use another name",
                     ADDRESS + repository,
                 )
             )
@@ -106,17 +106,16 @@ def fetch(
     token: str | None = None,
     announce: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Fetch a model from the Hugging Face hub, once for each of its commits.
+    """Download a model from the Hugging Face hub, once for each commit.
 
     Parameters
     ----------
     repository : str
         "owner/name".
     revision : str or None
-        A branch, a tag or a commit; the newest commit where None. A commit that was fetched before needs no
-        network.
+        A branch, a tag or a commit; the newest commit if None. A cached commit needs no network.
     token : str or None
-        A token that may read; that of `hf auth login` or of the variable HF_TOKEN where None.
+        A token with read access; that of `hf auth login` or of the variable HF_TOKEN if None.
     announce : callable
         Called with a line of text before anything slow.
 
@@ -128,7 +127,7 @@ def fetch(
     Raises
     ------
     ModelError
-        If there is no model there, a file of it is too large, or the hub cannot be reached.
+        If there is no model, a file is too large, or the hub cannot be reached.
 
     Examples
     --------
@@ -141,7 +140,7 @@ def fetch(
     name = ADDRESS + repository
     if os.environ.get(OFFLINE_VARIABLE):
         fault = f"downloads are switched off ({OFFLINE_VARIABLE})"
-        raise ModelError(Problem(fault, "name a commit that was fetched before, or unset it", name))
+        raise ModelError(Problem(fault, "use a commit that was downloaded before, or unset it", name))
     with _reach(repository, token) as hub:
         found = hub.model_info(repository, revision=revision, files_metadata=True)
         sizes = {file.rfilename: file.size for file in found.siblings or ()}
@@ -152,12 +151,12 @@ def fetch(
             with atomic_write(folder) as temporary:
                 for file in LARGEST:
                     hub.hf_hub_download(repository, file, revision=found.sha, local_dir=temporary)
-                remove(temporary / ".cache")  # the hub's own notes
+                remove(temporary / ".cache")  # metadata of the hub
     return folder
 
 
 def find_models(name: str | Path, announce: Callable[[str], None] = lambda text: None) -> Path:
-    """Find the folder of a model by what a user calls it.
+    """Return the folder of a model by its name.
 
     Parameters
     ----------
@@ -169,12 +168,12 @@ def find_models(name: str | Path, announce: Callable[[str], None] = lambda text:
     Returns
     -------
     Path
-        The folder; a model on the hub is fetched.
+        The folder; models on the hub are downloaded.
 
     Raises
     ------
     ModelError
-        As :func:`fetch` raises it.
+        See :func:`fetch`.
 
     Examples
     --------
@@ -188,15 +187,15 @@ def find_models(name: str | Path, announce: Callable[[str], None] = lambda text:
 
 
 def _check_name(repository: str) -> None:
-    """Refuse what is no name of a repository."""
+    """Raise an error for an invalid name of a repository."""
     if not _NAME.fullmatch(repository):
-        raise ModelError(Problem(f"{repository!r} is no name on the hub", "write it as owner/name"))
+        raise ModelError(Problem(f"{repository!r} is not a name on the hub", "write it as owner/name"))
 
 
 def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: str) -> None:
-    """Refuse what is no model, or too large for one, before a byte of it is fetched."""
+    """Raise an error for files that are not a model, or too large, before downloading."""
     problems = [
-        Problem(f"it holds no {file}", "give the name of a model that traitlens shared", name)
+        Problem(f"it holds no {file}", "use the name of a model that was shared by traitlens", name)
         for file in LARGEST
         if file not in sizes
     ]
@@ -204,28 +203,28 @@ def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: st
         size = sizes.get(file, 0)
         if size is None or not 0 <= size <= largest:
             told = (
-                "its size is not told"
+                "its size is unknown"
                 if size is None
                 else f"it has {_size(size)}, at most {_size(largest)} are fetched"
             )
             problems.append(Problem(told, "ask whoever shared it", f"{name}/{file}"))
     if not _COMMIT.fullmatch(commit or ""):
-        problems.append(Problem("the hub does not say which commit it is", "try again later", name))
+        problems.append(Problem("the hub does not return its commit", "try again later", name))
     if problems:
         raise ModelError(problems)
 
 
 def _refuse_foreign(names: set[str], where: str) -> None:
-    """Refuse a place that holds anything but the files of a model."""
+    """Raise an error if there are other files than those of a model."""
     foreign = sorted(names - set(LARGEST))
     if foreign:
         more = f" and {len(foreign) - 5} more" if len(foreign) > 5 else ""
-        fault = f"it holds what is no part of a model: {', '.join(foreign[:5])}{more}"
-        raise ModelError(Problem(fault, "keep a model in a place of its own", where))
+        fault = f"it holds files that are not part of a model: {', '.join(foreign[:5])}{more}"
+        raise ModelError(Problem(fault, "use a separate folder or repository for a model", where))
 
 
 def _describe(models: TraitModels, files: Mapping[str, Path], repository: str, private: bool) -> str:
-    """Tell what would be shared, and what to think of before."""
+    """Describe what will be shared, and what to consider."""
     owner, source = repository.partition("/")[0], models.backbone_source or "unknown"
     seen = f"private: only {owner} can see it" if private else "PUBLIC: everyone can see it"
     lines = [
@@ -241,13 +240,13 @@ def _describe(models: TraitModels, files: Mapping[str, Path], repository: str, p
 
 
 def _size(number: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes."""
     return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
 
 
 @contextmanager
 def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
-    """Speak with the hub; whatever goes wrong there is told in one line."""
+    """Turn errors of the hub's client into one line."""
     name = ADDRESS + repository
 
     def told(what: str, advice: str) -> ModelError:
@@ -262,25 +261,25 @@ def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
     try:
         yield HfApi(token=token, library_name="traitlens")
     except errors.GatedRepoError:
-        raise told("its owner admits people one by one", f"ask on its page, then {LOG_IN}") from None
+        raise told("its owner must grant you access", f"request access on its page, then {LOG_IN}") from None
     except errors.RevisionNotFoundError:
-        raise told("it has no such revision", "name a branch, a tag or a commit of it") from None
+        raise told("it has no such revision", "use one of its branches, tags or commits") from None
     except errors.RepositoryNotFoundError:
         advice = f"check the name, and {LOG_IN}"
-        raise told("there is no such repository, or it is closed to you", advice) from None
+        raise told("it does not exist, or you have no access", advice) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status == 401:
-            raise told("the hub does not know you", LOG_IN) from None
+            raise told("you are not logged in to the hub", LOG_IN) from None
         if status == 403:
-            advice = "name yourself or an organisation of yours as owner, and use a token that may write"
-            raise told("you may not do this there", advice) from None
+            advice = "use yourself or your organisation as owner, and a token with write access"
+            raise told("you have no permission", advice) from None
         said = " ".join((error.server_message or error.response.reason_phrase).split())
-        raise told(f"the hub refuses ({status}: {said})", "mend that, or try again later") from None
+        raise told(f"the hub refuses ({status}: {said})", "fix this, or try again later") from None
     except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         fault = f"the hub cannot be reached ({type(error).__name__})"
         raise told(fault, "check the network and its proxy settings, and try again") from None
     except (ValueError, RuntimeError) as error:
-        # A card that is not as the hub wants it, or a transfer that broke.
+        # An invalid card, or an interrupted transfer.
         said = " ".join(str(error).split())[:160]
-        raise told(f"the hub's client refuses ({said})", "mend that, or try again later") from None
+        raise told(f"the hub's client refuses ({said})", "fix this, or try again later") from None

@@ -1,8 +1,7 @@
-r"""How much each image counts: mean ratings of few raters, or of raters who disagree, are less certain.
+r"""Inverse-variance weights of images: mean ratings of few or disagreeing raters are less reliable.
 
-The mean of :math:`n` ratings misses the true one by the variance :math:`s^2 / n`, and a readout misses the
-true one by some :math:`\tau^2`. Weighted least squares weighs an image by :math:`1 / (\tau^2 + s^2 / n)`
-(Aitken 1936).
+The mean of :math:`n` ratings has the error variance :math:`s^2 / n`, and a readout some error variance
+:math:`\tau^2`. Weighted least squares gives an image the weight :math:`1 / (\tau^2 + s^2 / n)` (Aitken 1936).
 """
 
 import numpy as np
@@ -12,14 +11,14 @@ from traitlens.columns import RATING, N
 from traitlens.readouts.fit_results import TargetMatrix, lay_out_targets
 
 PRIOR = 20
-"""Degrees of freedom with which the trait's spread stands beside an image's own, which few raters tell."""
+"""Degrees of freedom of the trait's variance, towards which the uncertain variance of an image is shrunk."""
 
 
 def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix) -> np.ndarray:
-    """Weigh images by the number and spread of their raters.
+    """Compute weights of images from the number and spread of their ratings.
 
-    Each image's spread is drawn towards the trait's. What a readout misses is taken as half of the variance
-    of true mean ratings.
+    The variance of each image is shrunk towards the trait's. The error variance of a readout is taken as half
+    of the variance of true mean ratings.
 
     Parameters
     ----------
@@ -31,8 +30,8 @@ def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix)
     Returns
     -------
     ndarray
-        (image, target), mean 1 over the rated images of each target; 1 for images that are not rated, and
-        everywhere where numbers or spreads are not known.
+        (image, target), mean 1 over the rated images of each target; 1 for images that are not rated, and for
+        all if numbers or spreads are unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Choices made in inner folds by identity: the penalty, and how much each feature space counts.
+r"""Cross-validation in inner folds by identity: choice of the penalty and of the weights of feature spaces.
 
 For training images with centred kernel :math:`K` and centred ratings :math:`y` the dual coefficients are
 :math:`a = (K + \lambda I)^{-1} y` (Saunders, Gammerman and Vovk 1998). One factorisation per set of training
@@ -16,27 +16,27 @@ from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, weigh_kernels
 
 Weights = Mapping[FeatureSpace, float]
-"""How much each feature space counts in the sum of the kernels; 1 where missing."""
+"""Weight of each feature space in the sum of the kernels; 1 if missing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Factorised:
-    r"""A centred training kernel, brought to tridiagonal form once for any number of targets and penalties.
+    r"""A centred training kernel in tridiagonal form, for any number of targets and penalties.
 
     :math:`K = Q T Q^T`, so that :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`, where a
-    tridiagonal system is solved in a few operations an image (Eldén 1977). Beside the kernel itself, whose
-    place :math:`Q` takes, no matrix is needed.
+    tridiagonal system takes a few operations per image (Eldén 1977). :math:`Q` is stored in place of the
+    kernel, so that no other matrix is needed.
 
     Parameters
     ----------
     diagonal, beside : ndarray
-        (training image,) and one less: the elements of T on the diagonal and beside it.
+        (training image,) and one fewer: the diagonal and off-diagonal elements of T.
     reflectors : ndarray
         (training image, training image - 1), Householder vectors whose product is Q.
     scales : ndarray
-        (training image - 1,), how far each reflects.
+        (training image - 1,), scale of each reflection.
     roots : ndarray or None
-        (training image,), roots of how much each counts; 1 where None.
+        (training image,), square roots of the weights; 1 where None.
     """
 
     diagonal: np.ndarray
@@ -55,12 +55,12 @@ class Factorised:
             (training image, training image), float64, symmetric, positive semidefinite, in C order; it is
             overwritten.
         counts : ndarray or None
-            (training image,), how much the squared error of each counts; 1 where None.
+            (training image,), weights of squared errors; 1 if None.
 
         Returns
         -------
         Factorised
-            What :meth:`solve` needs.
+            The factorisation.
         """
         from scipy.linalg import lapack
 
@@ -71,9 +71,9 @@ class Factorised:
             kernel *= roots[:, None]
         work, _ = lapack.dsytrd_lwork(size, lower=1)
         packed, diagonal, beside, scales, _ = lapack.dsytrd(kernel.T, lower=1, lwork=int(work), overwrite_a=1)
-        # The reflectors are the columns below the diagonal, and act on all rows but the first. Read from its
-        # second element on, the same memory holds them from the first row on; what was the first row of the
-        # next column now ends each of them, and is made zero.
+        # SciPy has no wrapper of LAPACK's dormtr, so dormqr is used: the reflectors are the columns below the
+        # diagonal and act on all rows but the first. Read from its second element, the same memory holds them
+        # from the first row; the first row of the next column is then at the end of each and is set to zero.
         packed[0, 1:] = 0
         flat = packed.reshape(-1, order="F")
         reflectors = flat[1 : 1 + size * (size - 1)].reshape(size, size - 1, order="F")
@@ -87,7 +87,7 @@ class Factorised:
         targets : ndarray
             (training image, target), centred.
         penalties : ndarray
-            (target,) one for each target, or (1,) for all of them; positive.
+            (target,) one for each target, or (1,) for all; positive.
 
         Returns
         -------
@@ -120,18 +120,18 @@ class Factorised:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What the inner folds chose for each target.
+    """Choices of the inner folds for each target.
 
     Parameters
     ----------
     penalties : ndarray
         (target,).
     mixes : ndarray
-        (target,) int, which of the weightings of feature spaces.
+        (target,) int, index of the weighting of feature spaces.
     errors : ndarray
-        (target,), squared error in the inner folds at these, as a share of the target's variance.
+        (target,), squared error in the inner folds, as a share of the target's variance.
     predictions : ndarray
-        (training image, target), each from the inner fold that did not see the identity.
+        (training image, target), inner out-of-fold predictions.
     """
 
     penalties: np.ndarray
@@ -165,17 +165,17 @@ def choose(
     identities : ndarray
         (training image,).
     penalties : sequence of float
-        To choose from, relative to the mean diagonal of the centred training kernel.
+        Candidate penalties, relative to the mean diagonal of the centred training kernel.
     mixes : sequence of mapping of FeatureSpace to float
-        Weights of the feature spaces to choose from.
+        Candidate weightings of the feature spaces.
     sharing : float, default 0.5
-        Share of the average over all targets in the error that chooses, 0 to 1.
+        Share of the average over all targets in the criterion, 0 to 1.
     seed : int, default 0
         Seed of the inner folds.
     counts : ndarray or None
-        (training image, target), how much each image counts; 1 where None.
+        (training image, target), weights of images; 1 if None.
     scratch : Path or None
-        A folder for kernels that are large; they are kept in memory where None.
+        A folder for large kernels; they are kept in memory if None.
 
     Returns
     -------
@@ -216,14 +216,14 @@ def inner_predictions(
     counts: np.ndarray | None = None,
     scratch: Path | None = None,
 ) -> np.ndarray:
-    """Predict every training image from the inner folds that did not see its identity.
+    """Compute out-of-fold predictions of the training images in inner folds.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
         (image, image) each.
     factors : mapping of FeatureSpace to float
-        By what each is multiplied; their sum is centred anew for each inner fold, its mean diagonal 1.
+        Factor of each kernel; the sum is centred for each inner fold and scaled to a mean diagonal of 1.
     training : ndarray
         (training image,) int.
     values : ndarray
@@ -233,9 +233,9 @@ def inner_predictions(
     penalties : ndarray
         (penalty,).
     counts : ndarray or None
-        (training image, target), how much each image counts; 1 where None.
+        (training image, target), weights of images; 1 if None.
     scratch : Path or None
-        A folder for kernels that are large; they are kept in memory where None.
+        A folder for large kernels; they are kept in memory if None.
 
     Returns
     -------
@@ -266,17 +266,17 @@ def inner_predictions(
 
 
 def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Join the targets in which images count alike: one factorisation serves all of them.
+    """Group targets with equal weights of images, which share one factorisation.
 
     Parameters
     ----------
     counts : ndarray or None
-        (image, target), how much each image counts; all the same where None.
+        (image, target), weights of images; equal if None.
 
     Returns
     -------
     list of (ndarray, ndarray or None)
-        Targets (int), and how much each image counts in them.
+        Targets (int), and their weights of images.
     """
     if counts is None:
         return [(np.arange(number), None)]
@@ -287,19 +287,19 @@ def columns_by_counts(counts: np.ndarray | None, number: int) -> list[tuple[np.n
 
 
 def random_mixes(spaces: Sequence[FeatureSpace], number: int, seed: int = 0) -> list[Weights]:
-    """Draw weights of feature spaces for the inner folds to choose from (Dupré la Tour et al. 2022).
+    """Draw random weights of feature spaces, among which the inner folds choose (Dupré la Tour et al. 2022).
 
     Parameters
     ----------
     number : int
-        How many weightings; equal weights come first and count among them.
+        Number of weightings, including equal weights, which come first.
     seed : int, default 0
         Seed of the draws.
 
     Returns
     -------
     list of mapping of FeatureSpace to float
-        Weights that sum to 1: half of them drawn evenly from the simplex, half near its corners.
+        Weights that sum to 1: half drawn uniformly from the simplex, half near its corners.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Kernels: similarities of images as feature spaces see them, computed once, shared by every readout.
+"""Kernels: inner products of images in feature spaces, computed once for all readouts.
 
-With 20,000 images a kernel takes 3.2 GB, and what a fold needs of it 2 GB. Both may therefore lie in files,
-whose pages the system takes back from memory when others need it, and are never copied whole.
+With 20,000 images a kernel takes 3.2 GB, and a fold's part of it 2 GB. Therefore both can be memory-mapped
+files, which the system can page out, and they are never copied as a whole.
 """
 
 import os
@@ -16,22 +16,23 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.storage import PARTIAL
 
 COLUMNS_AT_ONCE = 2048
-"""Features of up to :data:`IN_ONE_PIECE` images that are worked on at once; of more images fewer."""
+"""Number of features processed at once for up to :data:`IN_ONE_PIECE` images; fewer for more images."""
 
 ROWS_AT_ONCE = 512
-"""Rows of a kernel that are worked on at once."""
+"""Number of rows of a kernel processed at once."""
 
 IN_ONE_PIECE = 4096
-"""Kernels of up to so many images are computed in one piece, which takes twice their memory (0.3 GB)."""
+"""Number of images up to which kernels are computed in one piece, which takes twice their memory (0.3 GB)."""
 
 IN_MEMORY = 8192
-"""Kernels of more images than this lie in a file where there is a folder for it; they take 0.5 GB."""
+"""Number of images above which kernels are stored in a file, if there is a folder for it; they take 0.5
+GB."""
 
 Kernels = Mapping[FeatureSpace, np.ndarray]
 """(image, image) by feature space."""
 
 Factors = Mapping[FeatureSpace, float]
-"""By what the kernel of each feature space is multiplied before they are summed."""
+"""Factor of the kernel of each feature space in the sum."""
 
 
 def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarray:
@@ -42,7 +43,7 @@ def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarr
     features : ndarray
         (image, channel, row, column).
     scratch : Path or None
-        A folder for a kernel that is large; it is kept in memory where None.
+        A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
@@ -66,10 +67,10 @@ def linear_kernel(features: np.ndarray, scratch: Path | None = None) -> np.ndarr
 
 
 def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> np.ndarray:
-    r"""Learn from training images how to make channels uncorrelated and of equal spread.
+    r"""Fit a whitening of the channels to training images.
 
-    The covariance of the channels :math:`C = U e U^T` is pooled over training images and cells, each channel
-    and cell taken from its mean over the training images, and drawn towards a multiple of the unit matrix.
+    The covariance of the channels :math:`C = U e U^T` is pooled over training images and cells, with each
+    channel and cell centred on its training mean, and shrunk towards a multiple of the unit matrix.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> n
     training : ndarray
         (training image,) int.
     shrinkage : float
-        Added to every eigenvalue, as a share of their mean; 0.1 serves well.
+        Added to every eigenvalue, as a share of their mean; 0.1 works well.
 
     Returns
     -------
@@ -99,18 +100,18 @@ def whitening(features: np.ndarray, training: np.ndarray, shrinkage: float) -> n
 def whitened_kernel(
     features: np.ndarray, training: np.ndarray, whitened: np.ndarray, scratch: Path | None = None
 ) -> np.ndarray:
-    """Compute the inner products of images whose channels were whitened in every cell.
+    """Compute the inner products of images with whitened channels.
 
     Parameters
     ----------
     features : ndarray
         (image, channel, row, column).
     training : ndarray
-        (training image,) int; features are taken from the mean over these.
+        (training image,) int; features are centred on their mean over these.
     whitened : ndarray
         (channel, whitened channel), of :func:`whitening`.
     scratch : Path or None
-        A folder for a kernel that is large; it is kept in memory where None.
+        A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def whitened_kernel(
 
 
 def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
-    """Give the features a row of cells at a time: float32 (image, column, channel)."""
+    """Yield the features by rows of cells: float32 (image, column, channel)."""
     for row in range(features.shape[2]):
         yield np.ascontiguousarray(features[:, :, row].transpose(0, 2, 1), np.float32)
 
@@ -140,7 +141,7 @@ def _cells(features: np.ndarray) -> Iterator[np.ndarray]:
 def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Path | None) -> np.ndarray:
     """Sum the inner products of images over parts of their features: (image, image)."""
     kernel = _room(count, scratch)
-    # In one piece every part is made once, and only half of each symmetric product is computed.
+    # In one piece, each part is computed once, and only half of each symmetric product.
     for rows in pieces(count, count if count <= IN_ONE_PIECE else ROWS_AT_ONCE):
         kernel[rows] = 0
         for part in parts():
@@ -149,7 +150,7 @@ def _products(count: int, parts: Callable[[], Iterable[np.ndarray]], scratch: Pa
 
 
 def _room(count: int, scratch: Path | None) -> np.ndarray:
-    """Make room for a kernel, in a file without a name that is gone when nobody reads it any more."""
+    """Allocate a kernel, in an unnamed file that is deleted when it is closed."""
     if scratch is None or count <= IN_MEMORY:
         return np.empty((count, count))
     with tempfile.TemporaryFile(dir=scratch, prefix=f".kernel{PARTIAL}") as file:
@@ -158,7 +159,7 @@ def _room(count: int, scratch: Path | None) -> np.ndarray:
 
 
 def _allocate(file: IO[bytes], count: int) -> None:
-    """Take the disk's room first: a disk that is full is then an error, and not the end of the process."""
+    """Allocate disk space first: a full disk is then an error instead of a crash."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, 8 * count**2)
         return
@@ -170,7 +171,7 @@ def _allocate(file: IO[bytes], count: int) -> None:
 
 
 def columns_at_once(images: int) -> int:
-    """Tell how many features are worked on at once, so that memory stays the same for any number of images.
+    """Return the number of features processed at once, fewer for more images to bound memory.
 
     Returns
     -------
@@ -181,7 +182,7 @@ def columns_at_once(images: int) -> int:
 
 
 def pieces(length: int, size: int) -> Iterator[slice]:
-    """Part a range into pieces.
+    """Split a range into pieces.
 
     Parameters
     ----------
@@ -200,7 +201,7 @@ def pieces(length: int, size: int) -> Iterator[slice]:
 def weigh_kernels(
     kernels: Kernels, training: np.ndarray, weights: Mapping[FeatureSpace, float]
 ) -> dict[FeatureSpace, float]:
-    """Find by what kernels are multiplied so that each counts by its weight, whatever its units.
+    """Compute factors of kernels so that each counts by its weight, whatever its units.
 
     Each kernel is divided by its mean diagonal once centred on the training images.
 
@@ -236,7 +237,7 @@ def centred_kernel(
     counts: np.ndarray | None = None,
     scratch: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum kernels over feature spaces, centred as if features had been centred on their training mean.
+    """Compute the sum of kernels over feature spaces, with features centred on their training mean.
 
     Parameters
     ----------
@@ -245,16 +246,16 @@ def centred_kernel(
     training : ndarray
         (training image,) int.
     counts : ndarray or None
-        (training image,), how much each counts in means; all the same where None.
+        (training image,), weights in means; equal if None.
     scratch : Path or None
-        A folder for a kernel that is large; it is kept in memory where None.
+        A folder for a large kernel; it is kept in memory if None.
 
     Returns
     -------
     kernel : ndarray
-        (training image, training image), new, so that it can be worked on in place.
+        (training image, training image), a new array, which can be overwritten.
     means : ndarray
-        (training image,), means of its columns before they were centred.
+        (training image,), means of its columns before centring.
 
     Raises
     ------
@@ -281,14 +282,14 @@ def apply_centred(
     coefficients: np.ndarray,
     counts: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Multiply rows of the centred kernel by dual coefficients: what these predict, less the mean.
+    """Multiply rows of the centred kernel by dual coefficients: predictions minus the mean.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
         (image, image) each.
     images : ndarray
-        (image,) int, whose rows.
+        (image,) int, rows of the kernel.
     training : ndarray
         (training image,) int.
     means : ndarray
@@ -296,7 +297,7 @@ def apply_centred(
     coefficients : ndarray
         (training image, target).
     counts : ndarray or None
-        (training image,), how much each counts in means; all the same where None.
+        (training image,), weights in means; equal if None.
 
     Returns
     -------
@@ -322,6 +323,6 @@ def _gather(kernels: Kernels, factors: Factors, images: np.ndarray, training: np
 
 
 def _split(images: np.ndarray) -> Iterator[np.ndarray]:
-    """Part positions of images into pieces."""
+    """Split positions of images into pieces."""
     for rows in pieces(len(images), ROWS_AT_ONCE):
         yield images[rows]

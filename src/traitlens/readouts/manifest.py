@@ -1,4 +1,4 @@
-"""What a saved model looks like on disk, and the checks that it must pass before a number of it is used."""
+"""Format of saved models, with validation before any number is used."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ LARGEST_HEADER = 64 * 2**20
 LARGEST_RATING = 1e6
 
 Name = Annotated[str, Field(pattern=r"^\P{Cc}*$", max_length=300)]
-"""A name without control characters, which terminals would obey."""
+"""A name without control characters, which terminals would interpret."""
 
 Shift = Annotated[float, Field(ge=-1e4, le=1e4)]
 Divisor = Annotated[float, Field(ge=1e-4, le=1e4)]
@@ -35,7 +35,7 @@ Take = Callable[[str, tuple[int | None, ...]], np.ndarray]
 
 
 class Checked(BaseModel):
-    """A part of the manifest: nothing unknown in it, no infinite numbers."""
+    """A section of the manifest, without unknown fields or infinite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -51,7 +51,7 @@ class SpaceEntry(Checked):
     region: Name = ""
 
     def space(self) -> FeatureSpace:
-        """Make the feature space."""
+        """Return the feature space."""
         return FeatureSpace(Tap(self.layer, self.grid), self.view, self.transform, self.mirror, self.region)
 
 
@@ -64,14 +64,14 @@ class ViewEntry(Checked):
 
 
 class RegionsEntry(Checked):
-    """How regional faces are made; the average face is among the arrays."""
+    """Settings of regional faces; the average face is among the arrays."""
 
     polygons: dict[Name, tuple[int, ...] | tuple[tuple[float, float], ...]]
     join_sides: bool
 
 
 class BackboneEntry(Checked):
-    """The network: by name and digest, and where its weights came from."""
+    """The network: name, digest and source of its weights."""
 
     name: Name
     source: Name = ""
@@ -79,7 +79,7 @@ class BackboneEntry(Checked):
 
 
 class PreprocessingEntry(Checked):
-    """How pixels become its input."""
+    """Preprocessing of its input."""
 
     channels: Literal["BGR", "RGB"]
     mean: tuple[Shift, Shift, Shift]
@@ -87,7 +87,7 @@ class PreprocessingEntry(Checked):
 
 
 class PreparedEntry(BaseModel):
-    """How images were prepared; further values are allowed."""
+    """Settings of image preparation; further values are allowed."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -100,7 +100,7 @@ class PreparedEntry(BaseModel):
 
 
 class ReadoutEntry(Checked):
-    """A readout; its arrays are named by its place in the list."""
+    """A readout; its arrays are named by its index."""
 
     kind: str
     group: Name
@@ -112,7 +112,7 @@ class ReadoutEntry(Checked):
 
 
 class TailEntry(Checked):
-    """Layers that were trained: their names, in order."""
+    """Names of fine-tuned layers, in order."""
 
     layers: tuple[Annotated[str, Field(pattern=r"^block[0-9]{1,2}_(conv[0-9]{1,2}|pool)$")], ...] = Field(
         min_length=1
@@ -142,14 +142,16 @@ class Manifest(Checked):
 
 
 def plain_file(folder: Path, name: str, largest: int | None = None) -> Path:
-    """Find a file of a model: a plain file inside the folder, not a link, not too large."""
+    """Return a file of a model: a regular file inside the folder, not a link, not too large."""
     path = folder / name
     if path.is_symlink() or not path.is_file():
         raise ModelError(
-            Problem(f"there is no plain file {name}", "point to a folder that traitlens saved", str(folder))
+            Problem(f"there is no regular file {name}", "use a folder that traitlens saved", str(folder))
         )
     if largest is not None and path.stat().st_size > largest:
-        raise ModelError(Problem(f"larger than {largest} bytes, which no model needs", "", str(path)))
+        raise ModelError(
+            Problem(f"larger than {largest} bytes, which is too large for a model", "", str(path))
+        )
     return path
 
 
@@ -159,7 +161,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     ModelError
-        If it is missing, too large or says what no model says.
+        If it is missing, too large or invalid.
     """
     path = plain_file(folder, MANIFEST, LARGEST_MANIFEST)
     try:
@@ -184,14 +186,12 @@ def read_manifest(folder: Path) -> Manifest:
     for view in manifest.views:
         left, top, right, bottom = view.box
         if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-            problems.append(Problem(f"view {view.name!r}: the box leaves the image", "", str(path)))
+            problems.append(Problem(f"view {view.name!r}: the box exceeds the image", "", str(path)))
         if not all(16 <= side <= 1024 for side in view.size):
             problems.append(Problem(f"view {view.name!r}: the size {view.size} is absurd", "", str(path)))
     for entry in manifest.readouts:
         if not all(0 <= place < len(manifest.spaces) for place in entry.spaces):
-            problems.append(
-                Problem(f"trait {entry.trait!r}: it reads a space that is not there", "", str(path))
-            )
+            problems.append(Problem(f"trait {entry.trait!r}: it reads an unknown space", "", str(path)))
         elif len({manifest.spaces[place].space() for place in entry.spaces}) < len(entry.spaces):
             problems.append(Problem(f"trait {entry.trait!r}: it reads a space twice", "", str(path)))
         kind = kinds.get(entry.kind)
@@ -204,7 +204,7 @@ def read_manifest(folder: Path) -> Manifest:
             problems.append(Problem(fault, "", str(path)))
         tails = range(len(manifest.tails)) if kind.has_tail else (None,)
         if entry.tail not in tails:
-            problems.append(Problem(f"trait {entry.trait!r}: its layers are not there", "", str(path)))
+            problems.append(Problem(f"trait {entry.trait!r}: its layers are missing", "", str(path)))
     if problems:
         raise ModelError(problems)
     return manifest
@@ -216,7 +216,7 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
     Parameters
     ----------
     manifest : Manifest
-        What the arrays must agree with.
+        The manifest, which the arrays must match.
 
     Returns
     -------
@@ -240,8 +240,8 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
         if digest_file(path) != manifest.tensors:
             raise ModelError(
                 Problem(
-                    "its digest is not the one in the manifest",
-                    "the file was damaged or altered: fetch both again from a source that you trust",
+                    "its digest differs from the manifest",
+                    "the file was damaged or altered: download both again from a source that you trust",
                     str(path),
                 )
             )
@@ -296,17 +296,17 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
 
 
 def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> RegionalFaces | None:
-    """Build what regional faces of new images are made from.
+    """Build the settings of regional faces of new images.
 
     Returns
     -------
     RegionalFaces or None
-        None where no readout reads regions.
+        None if no readout reads regions.
 
     Raises
     ------
     ModelError
-        If a readout reads a region that is not described, or if the average face is no image.
+        If a readout reads an unknown region, or if the average face is not an image.
     """
     read = {space.region for space in manifest.spaces} - {""}
     if manifest.regions is None:
@@ -315,7 +315,7 @@ def build_faces(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> Region
         return None
     average = _take(tensors, AVERAGE_FACE, (None, None, 3))
     if average.shape[0] != average.shape[1] or not np.isin(average, np.arange(256)).all():
-        raise ModelError(Problem("the average face is no square image", "", TENSORS))
+        raise ModelError(Problem("the average face is not a square image", "", TENSORS))
     faces = RegionalFaces(
         average.astype(np.uint8), dict(manifest.regions.polygons), manifest.regions.join_sides
     )
@@ -334,12 +334,12 @@ def _build_tail(entry: TailEntry, take: Take) -> Tail:
         found[f"{name}.weight"] = weight
         found[f"{name}.bias"] = take(f"{name}.bias", (channels,))
     if not found:
-        raise ModelError(Problem("fine-tuned layers hold no convolution", "", MANIFEST))
+        raise ModelError(Problem("fine-tuned layers contain no convolution", "", MANIFEST))
     return Tail(entry.layers, found)
 
 
 def _take(tensors: Mapping[str, np.ndarray], name: str, like: tuple[int | None, ...]) -> np.ndarray:
-    """Take an array that must have a shape; None stands for any length."""
+    """Return an array after checking its shape; None stands for any length."""
     tensor = tensors.get(name)
     if tensor is None:
         raise ModelError(Problem(f"the tensor {name} is missing", "", TENSORS))

@@ -9,12 +9,12 @@ Text = tuple[str, tuple[str, ...]]
 
 
 def ridge_text(settings: ReadoutSettings) -> Text:
-    """Describe ridge regression: what it read, and how its penalty was chosen."""
+    """Describe ridge regression: its features, and the choice of its penalty."""
     taps = settings.taps or (settings.tap,)
     crops = [view for view in settings.views if view != WHOLE]
     read = f"the {'layers' if len(taps) > 1 else 'layer'} {_listed(taps)}"
     if crops:
-        read += f", of the picture and of crops of it ({_listed(crops)})"
+        read += f", of the image and of crops of it ({_listed(crops)})"
     averaged = "square roots of averages over" if settings.transform == "sqrt" else "averaged to"
     text = (
         "For each group and trait, a ridge regression (Hoerl & Kennard, 1970) predicted the mean rating from "
@@ -31,17 +31,18 @@ def ridge_text(settings: ReadoutSettings) -> Text:
 
 
 DENSE_TEXT: Text = (
-    "For each group and trait, the activations of the last convolutional layer, averaged over the picture, "
-    "entered a dense layer of 1,024 rectified linear units and one linear unit that predicted the mean "
+    "For each group and trait, the activations of the last convolutional layer, averaged over the "
+    "image, entered a dense layer of 1,024 rectified linear units and one linear unit that "
+    "predicted the mean "
     "rating, as in Cao et al. (2023). ",
     ("cao",),
 )
 
 CAO2023_TEXT: Text = (
     "For each group and trait, the network of Cao et al. (2023) was trained as in their scripts: the "
-    "activations of the last convolutional layer, averaged over the picture, entered a dense layer of 1,024 "
+    "activations of the last convolutional layer, averaged over the image, entered a dense layer of 1,024 "
     "rectified linear units and one linear unit; plain gradient descent, rate 0.01, four images in a step, "
-    "450 epochs for every group, inputs divided by 255, ratings as they are. Unlike in the scripts, the "
+    "450 epochs for every group, inputs divided by 255, raw ratings. Unlike in the scripts, the "
     "inputs that were explained were divided too, and each image was explained by a network that was not "
     "trained on it. Maps explain the rating itself, not its deviation from the mean. ",
     ("cao",),
@@ -53,7 +54,7 @@ def finetune_text(settings: ReadoutSettings) -> Text:
     return (
         f"For each group and fold, the layers of the network above {settings.tap} were trained on for all "
         "traits together (AdamW; features mirrored and shifted at random; number of epochs chosen on a fifth "
-        "of the training identities), with a linear readout of the last layer averaged over the picture. "
+        "of the training identities), with a linear readout of the last layer averaged over the image. "
     ), ()
 
 

@@ -1,4 +1,4 @@
-"""The model card: what a model is for, what it was fitted on, how well it predicts, what it must not do."""
+"""The model card: intended use, training data, performance and limitations of a model."""
 
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def write_card(models: "TraitModels") -> str:
 
 
 def _say_spaces(models: "TraitModels") -> str:
-    """Describe what the readouts read."""
+    """Describe the features of the readouts."""
     text = ", ".join(dict.fromkeys(f"{space.tap} of the view '{space.view}'" for space in models.spaces))
     regions = ", ".join(dict.fromkeys(space.region for space in models.spaces if space.region))
     if not regions:
@@ -92,7 +92,7 @@ def _say_spaces(models: "TraitModels") -> str:
 
 
 def _say_weights(models: "TraitModels") -> str:
-    """Say whose the network's weights are."""
+    """Describe the source of the network's weights."""
     if models.backbone_digest == VGG16_DIGEST:
         return (
             "The weights of VGG16 are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, "
@@ -100,18 +100,18 @@ def _say_weights(models: "TraitModels") -> str:
         )
     source = _one_line(models.backbone_source) or "not recorded"
     return (
-        f"Where the weights came from: {source}. To use the readouts, add the network by this name with "
+        f"Source of the weights: {source}. To use the readouts, add the network by this name with "
         "`traitlens add-backbone`."
     )
 
 
 def _one_line(text: str) -> str:
-    """Keep names of a study from breaking the page."""
+    """Return a text as one line, so that names do not break the page."""
     return " ".join(text.replace("|", "/").replace("<", "‹").replace(">", "›").split())
 
 
 def _performance(table: pd.DataFrame) -> str:
-    """Lay the performance out as a Markdown table."""
+    """Format the performance as a Markdown table."""
     columns = [GROUP, TRAIT, "n_images", "r", "ci_low", "ci_high", "r2", "rmse", "ceiling_r", "ceiling_r2"]
     shown = [column for column in columns if column in table]
     if table.empty or not shown:

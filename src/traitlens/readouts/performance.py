@@ -1,4 +1,4 @@
-"""How well readouts predict identities that they did not see."""
+"""Out-of-fold performance of readouts."""
 
 from collections.abc import Callable
 
@@ -19,23 +19,23 @@ def performance(
     samples: int = 2000,
     refits: Callable[[str, str], Refit | None] | None = None,
 ) -> pd.DataFrame:
-    r"""Measure performance per group and trait, pooled over folds.
+    r"""Compute performance by group and trait, pooled over folds.
 
     :math:`R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - m)^2`, where :math:`m` is the mean rating outside the
-    image's fold: what a readout without features would predict.
+    image's fold: the prediction without features.
 
     Parameters
     ----------
     predictions : DataFrame
         identity, group, trait, fold, observed, predicted.
     ceiling : DataFrame or None
-        group, trait, ceiling_r, ceiling_r2: what the raters' agreement allows.
+        group, trait, ceiling_r, ceiling_r2: noise ceilings.
     seed : int, default 0
         Seed of bootstrap and permutation, the same for every group and trait.
     samples : int, default 2000
         Number of bootstrap samples and of permutations.
     refits : callable, optional
-        Of group and trait: the readouts to be refitted, or None (`traitlens.readouts.refit.refit_of`).
+        By group and trait: readouts to refit, or None (`traitlens.readouts.refit.refit_of`).
 
     Returns
     -------
@@ -80,7 +80,7 @@ def performance(
 
 def _holm(p: np.ndarray) -> np.ndarray:
     """Correct known p values family-wise (Holm 1979)."""
-    order = np.argsort(p)  # missing ones come last
+    order = np.argsort(p)  # missing values come last
     number = int(np.isfinite(p).sum())
     corrected = np.full(len(p), np.nan)
     stepped = np.maximum.accumulate((number - np.arange(number)) * p[order[:number]])
@@ -91,7 +91,7 @@ def _holm(p: np.ndarray) -> np.ndarray:
 def _measure(
     table: pd.DataFrame, refit: Refit | None, rng: np.random.Generator, samples: int
 ) -> dict[str, float | str]:
-    """Measure one group and trait."""
+    """Compute the performance of one group and trait."""
     table = table.sort_values(IDENTITY, kind="stable")
     observed, predicted = table[OBSERVED].to_numpy(float), table[PREDICTED].to_numpy(float)
     folds = table[FOLD].to_numpy()
@@ -137,8 +137,8 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
 
     Notes
     -----
-    An identity matters twice: it is predicted, and readouts of other folds are fitted to it. The derivative
-    of Fisher's z and of log(1 - R²) by its weight holds both; the sum of squared derivatives estimates the
+    An identity has two effects: it is predicted, and readouts of other folds are fitted to it. The derivative
+    of Fisher's z and of log(1 - R²) by its weight includes both; the sum of squared derivatives estimates the
     variance over new sets of faces (Jaeckel 1972; Efron and Tibshirani 1993, section 21).
     """
     predicted = refit.prediction @ observed
@@ -175,14 +175,14 @@ def jackknife_intervals(observed: np.ndarray, refit: Refit, level: float = 0.95)
 
 
 def _sum_by_identity(by_weight: np.ndarray, identities: np.ndarray) -> float:
-    """Compute a standard error from derivatives by the weights of images."""
+    """Compute a standard error from derivatives with respect to image weights."""
     by_identity = np.bincount(identities, by_weight)
     number = len(by_identity)
     return float(np.sqrt(number / (number - 1) * (by_identity**2).sum()))
 
 
 def outside_means(observed: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Give for each image the mean rating outside its fold.
+    """Return the mean rating outside each image's fold.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def outside_means(observed: np.ndarray, fold: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        (image,); the mean of all where there is one fold only.
+        (image,); the mean of all if there is only one fold.
     """
     numbers, _ = pd.factorize(fold)
     totals, counts = np.bincount(numbers, observed), np.bincount(numbers)
@@ -214,24 +214,24 @@ def correlation(observed: np.ndarray, predicted: np.ndarray) -> float:
     Returns
     -------
     float
-        r; missing where one of them does not vary.
+        r; NaN if one of them is constant.
     """
     first, second = observed - observed.mean(), predicted - predicted.mean()
     scale = np.sqrt((first**2).sum() * (second**2).sum())
-    # Below this the variation is rounding.
+    # Smaller variation is due to rounding.
     least = 1e-12 * len(observed) * max(1.0, np.abs(observed).max() * np.abs(predicted).max())
     return float((first * second).sum() / scale) if scale > least else float("nan")
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Take the middle 95 % of bootstrap samples."""
+    """Return the 95 % percentile interval of bootstrap samples."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, [2.5, 97.5]) if finite.size else (np.nan, np.nan)
     return float(low), float(high)
 
 
 def _portions(samples: int) -> list[int]:
-    """Part samples into portions that are drawn at once."""
+    """Split samples into portions that are drawn at once."""
     return [min(SAMPLES_AT_ONCE, samples - start) for start in range(0, samples, SAMPLES_AT_ONCE)]
 
 
@@ -244,8 +244,8 @@ def _bootstrap(
     rng: np.random.Generator,
     samples: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw identities with replacement; sums by identity make each draw a product of small matrices."""
-    # Centring changes neither r nor R² and keeps the sums of squares exact.
+    """Bootstrap identities; with sums by identity each draw is a product of small matrices."""
+    # Centring does not change r or R² and keeps the sums of squares exact.
     shift_observed, shift_predicted = observed.mean(), predicted.mean()
     first, second = observed - shift_observed, predicted - shift_predicted
     parts = [np.ones_like(first), first, second, first**2, second**2, first * second]
@@ -270,7 +270,7 @@ def permutation_p_of_r(
     Parameters
     ----------
     observed : ndarray of shape (image,)
-        Ratings, sorted by identity: blocks of them change places, images of one person stay together.
+        Ratings, sorted by identity: identities are permuted as blocks.
     r : float
         Observed correlation of ratings and predictions.
 
@@ -284,7 +284,7 @@ def permutation_p_of_r(
     blocks = refit.identities.max() + 1
     at_least = 0
     for count in _portions(samples):
-        # The place of each block among the permuted ones orders its images.
+        # Images are ordered by the position of their block.
         places = [np.argsort(rng.permutation(blocks)) for _ in range(count)]
         rows = np.stack([np.argsort(place[refit.identities], kind="stable") for place in places])
         ratings = observed[rows]

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LinearPart:
-    """The share of one feature space in a linear readout.
+    """The weights of one feature space in a linear readout.
 
     Parameters
     ----------
     space : FeatureSpace
-        What is read.
+        The feature space.
     weight : ndarray
         (channel, row, column), rating units per feature.
     reference : ndarray
@@ -58,12 +58,12 @@ class DenseLayer:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a saved model holds of one readout.
+    """Data of one readout in a saved model.
 
     Parameters
     ----------
     fold : int
-        The fold that it did not see; -1 where it saw every image.
+        The held-out fold; -1 if it was fitted to all images.
     mean : float
         Mean rating of the images that it was fitted on.
     spaces : tuple of FeatureSpace
@@ -85,7 +85,7 @@ class Stored:
 
 
 class Readout(ABC):
-    """One group's readout of one trait: what every kind can do.
+    """Interface of a readout of one group and trait.
 
     A new kind of readout defines the abstract members, and either `linear_parts` or `dense_layers`, from
     which relevance propagation starts. Registered with :func:`traitlens.readouts.registry.register`, it is
@@ -102,9 +102,9 @@ class Readout(ABC):
     has_tail : bool
         Whether readouts of this kind have fine-tuned layers.
     group, trait : str
-        Whose ratings of what.
+        Group and trait.
     fold : int
-        The fold that it did not see; -1 where it saw every image.
+        The held-out fold; -1 if it was fitted to all images.
     mean : float
         Mean rating of the images that it was fitted on.
     tail : Tail or None
@@ -127,12 +127,12 @@ class Readout(ABC):
         """The feature spaces that it reads."""
 
     def linear_parts(self) -> "tuple[LinearPart, ...]":
-        """Return weights and references by feature space (of the tail's output where there is one).
+        """Return weights and references by feature space (of the tail's output, if there is a tail).
 
         Returns
         -------
         tuple of LinearPart
-            Empty where the readout has dense layers.
+            Empty if the readout has dense layers.
         """
         return ()
 
@@ -142,7 +142,7 @@ class Readout(ABC):
         Returns
         -------
         tuple of DenseLayer
-            Empty where the readout is linear.
+            Empty if the readout is linear.
         """
         return ()
 
@@ -186,7 +186,7 @@ class Readout(ABC):
         Returns
         -------
         dict of str to ndarray
-            What :meth:`restore` takes.
+            Input of :meth:`restore`.
         """
 
     @classmethod
@@ -197,7 +197,7 @@ class Readout(ABC):
         Parameters
         ----------
         stored : Stored
-            What the model holds of it.
+            Its data in the model.
 
         Returns
         -------
@@ -238,9 +238,9 @@ class LinearReadout(Readout):
     Parameters
     ----------
     group, trait : str
-        Whose ratings of what.
+        Group and trait.
     fold : int
-        The fold that it did not see; -1 where it saw every image.
+        The held-out fold; -1 if it was fitted to all images.
     parts : tuple of LinearPart
         Weights and references by feature space.
     mean : float
@@ -249,7 +249,7 @@ class LinearReadout(Readout):
     Raises
     ------
     ValueError
-        If two parts read the same feature space: their weights belong into one.
+        If two parts read the same feature space, whose weights must be summed.
     """
 
     kind: ClassVar[str] = "linear"
@@ -263,7 +263,7 @@ class LinearReadout(Readout):
 
     def __post_init__(self) -> None:
         if len({part.space for part in self.parts}) < len(self.parts):
-            raise ValueError("two parts of a linear readout read the same feature space; make them one")
+            raise ValueError("two parts of a linear readout read the same feature space; sum their weights")
 
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
@@ -315,9 +315,9 @@ class DenseReadout(Readout):
     Parameters
     ----------
     group, trait : str
-        Whose ratings of what.
+        Group and trait.
     fold : int
-        The fold that it did not see; -1 where it saw every image.
+        The held-out fold; -1 if it was fitted to all images.
     fc1_weight : ndarray
         (hidden, channel).
     fc1_bias : ndarray
@@ -327,10 +327,9 @@ class DenseReadout(Readout):
     fc2_bias : ndarray
         (1,).
     mean : float
-        Added to the output: mean rating of the images that it was fitted on; 0 where it was trained on
-        ratings as they are.
+        Added to the output: mean rating of its training images; 0 if it was trained on raw ratings.
     space : FeatureSpace
-        What is read: the global average of block 5.
+        The feature space: the global average of block 5.
     """
 
     kind: ClassVar[str] = "dense"
@@ -357,7 +356,7 @@ class DenseReadout(Readout):
         fold: int = -1,
         mean: float = 0.0,
     ) -> "DenseReadout":
-        """Make a readout from plain arrays.
+        """Return a readout from plain arrays.
 
         Parameters
         ----------
@@ -384,12 +383,12 @@ class DenseReadout(Readout):
         Raises
         ------
         ValueError
-            If the shapes do not fit one another.
+            If the shapes do not match.
         """
         hidden, _ = np.shape(fc1_weight)
         if np.shape(fc1_bias) != (hidden,) or np.shape(fc2_weight) != (1, hidden):
             raise ValueError(
-                f"shapes do not fit: fc1_weight {np.shape(fc1_weight)}, fc1_bias {np.shape(fc1_bias)}, "
+                f"shapes do not match: fc1_weight {np.shape(fc1_weight)}, fc1_bias {np.shape(fc1_bias)}, "
                 f"fc2_weight {np.shape(fc2_weight)}"
             )
         return cls(
@@ -449,7 +448,7 @@ class DenseReadout(Readout):
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """The last layers of a network, trained on; readouts of one group and fold share them.
+    """Fine-tuned last layers of a network, shared by the readouts of one group and fold.
 
     Parameters
     ----------
@@ -464,7 +463,7 @@ class Tail:
 
     @cached_property
     def network(self) -> "Backbone":
-        """The layers as a network whose input is what the frozen layers gave."""
+        """The layers as a network whose input is the output of the frozen layers."""
         import torch
 
         from traitlens.features.backbone import Backbone, Layer
@@ -482,12 +481,12 @@ class Tail:
         return Backbone("tail", tuple(layers), VGG_CAFFE, "")
 
     def averages(self, features: np.ndarray) -> np.ndarray:
-        """Run the layers and average their end over the picture.
+        """Run the layers and average their output over space.
 
         Parameters
         ----------
         features : ndarray
-            (image, channel, row, column), what the frozen layers gave.
+            (image, channel, row, column), output of the frozen layers.
 
         Returns
         -------
@@ -508,14 +507,14 @@ class Tail:
 
 @dataclass(frozen=True, eq=False)
 class FinetunedReadout(Readout):
-    r"""A linear readout of layers that were trained on: :math:`f(x) = m + w (\bar a(x) - \bar z)`.
+    r"""A linear readout of fine-tuned layers: :math:`f(x) = m + w (\bar a(x) - \bar z)`.
 
     Parameters
     ----------
     group, trait : str
-        Whose ratings of what.
+        Group and trait.
     fold : int
-        The fold that it did not see; -1 where it saw every image.
+        The held-out fold; -1 if it was fitted to all images.
     tail : Tail
         The layers.
     weight : ndarray
@@ -525,7 +524,7 @@ class FinetunedReadout(Readout):
     mean : float
         Mean rating of the images that it was fitted on.
     space : FeatureSpace
-        What the layers are given: the last frozen layer as it is.
+        Input of the layers: all units of the last frozen layer.
     """
 
     kind: ClassVar[str] = "tuned"

@@ -1,6 +1,6 @@
-"""The readout methods by name: how each is fitted, what it reads, what it costs and how a paper describes it.
+"""Registry of readout methods: fit function, features, cost and description in a methods section.
 
-Loads neither torch nor SciPy; the functions that fit are imported when they are first asked for.
+Imports neither torch nor SciPy; fit functions are imported on first use.
 """
 
 import pkgutil
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from traitlens.readouts.fit_results import FittedReadouts
 
 FACTORISATION = 8e-11
-"""Seconds that the factorisation of a kernel takes, per cubed number of images."""
+"""Seconds of the factorisation of a kernel, per cubed number of images."""
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What options of a fit may depend on beside the settings.
+    """What the options of a fit can depend on, beside the settings.
 
     Parameters
     ----------
     backbone : Backbone
-        The network that features were computed with.
+        The network of the features.
     device : str
-        Where networks run: "cpu", "cuda", "mps" or "auto".
+        Device of networks: "cpu", "cuda", "mps" or "auto".
     """
 
     seed: int
@@ -45,14 +45,14 @@ class FitContext:
 
 @dataclass(frozen=True)
 class FitCost:
-    """What a fit takes.
+    """Cost of a fit.
 
     Parameters
     ----------
     memory, disk : float
         Bytes.
     advice : str
-        What to change where it is too much.
+        What to change if it is too much.
     """
 
     memory: float
@@ -68,23 +68,23 @@ def _cost_of_features(_settings: ReadoutSettings, images: int, _folds: int, widt
 
 @dataclass(frozen=True)
 class ReadoutMethod:
-    """A way to fit readouts, as the setting `readout.method` names it.
+    """A method to fit readouts, selected by the setting `readout.method`.
 
     Parameters
     ----------
     name : str
         Name in `study.toml`.
     readout : type of Readout
-        Kind of readout that it fits.
+        Class of the readouts.
     function : str or callable
         The function that fits, or "module:function". It takes features, targets, folds, `seed`, `progress`
         and the options, and returns :class:`~traitlens.readouts.fit_results.FittedReadouts`.
     methods_text : callable
-        Take the settings; return sentences for the methods section, and keys of what they cite.
+        Takes the settings; returns sentences for the methods section, and keys of references.
     spaces : callable
-        Take the settings; return how much each feature space that is read counts.
+        Takes the settings; returns the weight of each feature space.
     options : callable
-        Take the settings and a :class:`FitContext`; return further arguments of the function.
+        Takes the settings and a :class:`FitContext`; returns further arguments of the function.
     cost : callable
         Take the settings, numbers of images and folds, and features per image; return a :class:`FitCost`.
     reads_one_space : callable
@@ -157,7 +157,7 @@ def _ridge_options(settings: ReadoutSettings, context: FitContext) -> dict[str, 
 
 
 def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int) -> FitCost:
-    """Return the cost of kernels, of which large ones are in files, and of their factorisation."""
+    """Return the cost of kernels (large ones are in files) and of their factorisation."""
     from traitlens.readouts.kernels import IN_MEMORY, ROWS_AT_ONCE, columns_at_once
 
     fitted = (1 - 1 / folds) * images
@@ -165,7 +165,7 @@ def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int)
     memory = sum(8.0 * number**2 for number in kernels if number <= IN_MEMORY)
     memory += 16.0 * (columns_at_once(images) + ROWS_AT_ONCE) * images
     disk = sum(8.0 * number**2 for number in kernels if number > IN_MEMORY)
-    # Each fold factorises its own kernel and those of five inner folds, of four fifths of its images.
+    # Each fold factorises its kernel and those of five inner folds with four fifths of its images.
     seconds = FACTORISATION * folds * fitted**3 * (1 + settings.mixes * 5 * 0.8**3)
     return FitCost(memory, disk, seconds, 'set readout.method = "dense", or analyse fewer images')
 

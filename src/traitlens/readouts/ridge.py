@@ -1,8 +1,8 @@
-r"""Ridge readouts: linear in the features, solved in kernel form so that the cost grows with images.
+r"""Ridge readouts: linear in the features, solved in dual form.
 
 With dual coefficients :math:`a` (see :mod:`traitlens.readouts.inner_cv`) the weights of a feature space are
-:math:`w = Z^T a`; where its channels were whitened by :math:`W`, they are :math:`W W^T Z^T a`. Readouts are
-linear in the features as they are, whatever the kernel was.
+:math:`w = Z^T a`; with channels whitened by :math:`W`, they are :math:`W W^T Z^T a`. Stored weights always
+belong to the original features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ from traitlens.readouts.kernels import (
 from traitlens.readouts.readout import LinearPart, LinearReadout
 
 PENALTIES: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-5, 3, 17))
-"""Penalties that the inner folds choose from, relative to the mean diagonal of the kernel."""
+"""Candidate penalties, relative to the mean diagonal of the kernel."""
 
 
 def fit_ridge(
@@ -54,20 +54,20 @@ def fit_ridge(
 ) -> FittedReadouts:
     """Fit one ridge readout per group, trait and fold.
 
-    The penalty of each is the one with the smallest error in five inner folds by identity, where the error is
-    partly that of the target itself and partly the average over all targets with the same images: with few
-    images one target's own error is too rough a guide.
+    The penalty of each minimises the error in five inner folds by identity. This error is partly that of the
+    target itself and partly the average over all targets with the same images: with few images, a single
+    target's error is too noisy.
 
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
         (image, channel, row, column) each, transformed; images in the order of `folds`.
     targets : DataFrame
-        group, trait, image, rating. A group need not have rated every image.
+        group, trait, image, rating. Ratings may be missing.
     folds : DataFrame
         image, identity, fold.
     penalties : sequence of float
-        To choose from, relative to the mean diagonal of the centred training kernel.
+        Candidate penalties, relative to the mean diagonal of the centred training kernel.
     weights : mapping of FeatureSpace to float, sequence of these, or None
         How much each feature space counts in the sum of the kernels; 1 where missing. Where there are
         several, the inner folds choose among them too.
@@ -179,14 +179,14 @@ def fit_ridge(
 
 
 def _listed(weights: Weights | Sequence[Weights] | None) -> list[Weights]:
-    """Give the weightings of feature spaces as a list, one where there is no choice."""
+    """Return the weightings of feature spaces as a list."""
     if weights is None:
         return [{}]
     return [weights] if isinstance(weights, Mapping) else list(weights)
 
 
 class _Kernels:
-    """The kernels of the feature spaces: the same for every fold, unless channels are whitened.
+    """Kernels of the feature spaces: the same for every fold, unless channels are whitened.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ class _Kernels:
     scratch : Path or None
         A folder for the kernels of many images.
     plain : mapping of FeatureSpace to ndarray or None
-        Kernels without whitening; computed here where None.
+        Kernels without whitening; computed here if None.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class _Kernels:
                 self.plain = {space: linear_kernel(values, scratch) for space, values in features.items()}
 
     def of_fold(self, training: np.ndarray) -> dict[FeatureSpace, np.ndarray]:
-        """Give the kernels for these training images; whitening is learned from them, without ratings."""
+        """Return the kernels for these training images, to which the whitening is fitted."""
         if self.whiten is None:
             return self.plain
         kernels = {}
@@ -235,15 +235,15 @@ class _Solution:
     Parameters
     ----------
     coefficients : ndarray
-        (training image, target), the dual coefficients before any mixture.
+        (training image, target), dual coefficients before mixing.
     factors : list of dict of FeatureSpace to float
-        By target: by what each space's kernel was multiplied.
+        By target: factor of each space's kernel.
     means : ndarray
         (target,), mean ratings.
     deviations : ndarray
-        (image, target), predictions of all images, less the means.
+        (image, target), predictions of all images minus the means.
     mixture : ndarray
-        (target, target), how targets borrow from one another.
+        (target, target), weights with which targets are mixed.
     counts : ndarray or None
         (training image, target), how much each image counted.
     """
@@ -256,11 +256,11 @@ class _Solution:
     counts: np.ndarray | None = None
 
     def mixed(self, mixture: np.ndarray) -> "_Solution":
-        """Let targets borrow from one another."""
+        """Return the solution with mixed targets."""
         return replace(self, deviations=self.deviations @ mixture.T, mixture=mixture)
 
     def of_space(self, space: FeatureSpace) -> np.ndarray:
-        """Give the coefficients (training image, target) of the space's own features."""
+        """Return the coefficients (training image, target) of the space's own features."""
         factors = np.array([factors[space] for factors in self.factors])
         return np.asarray((self.coefficients * factors) @ self.mixture.T)
 
@@ -274,7 +274,7 @@ def _solve(
     counts: np.ndarray | None,
     scratch: Path | None,
 ) -> _Solution:
-    """Fit the readouts of one set of training images at what was chosen for each."""
+    """Fit the readouts of one set of training images with the chosen penalties and weights."""
     means = np.average(values, axis=0, weights=counts)
     coefficients = np.empty_like(values)
     factors: list[dict[FeatureSpace, float]] = [{} for _ in means]
@@ -296,7 +296,7 @@ def _solve(
 
 
 def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Join the targets that were rated on the same images: one factorisation serves all of them.
+    """Group targets that were rated on the same images, which share one factorisation.
 
     Parameters
     ----------
@@ -306,7 +306,7 @@ def columns_by_images(values: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]
     Returns
     -------
     list of (ndarray, ndarray)
-        Columns (int), and which images they have (image,) bool.
+        Columns (int), and their images (image,) bool.
     """
     groups: dict[bytes, list[int]] = {}
     rated = np.isfinite(values)
@@ -321,7 +321,7 @@ def _parts(
     solution: _Solution,
     whitenings: Mapping[FeatureSpace, np.ndarray],
 ) -> list[tuple[LinearPart, ...]]:
-    """Turn dual coefficients into weights of features: one tuple of parts per target."""
+    """Convert dual coefficients to weights of features: one tuple of parts per target."""
     parts: list[list[LinearPart]] = [[] for _ in solution.means]
     alike = columns_by_counts(solution.counts, len(parts))
     for space, values in features.items():
@@ -332,7 +332,7 @@ def _parts(
             seen = flat[:, features_of][training].astype(np.float64)
             for row, (_, counted) in enumerate(alike):
                 references[row, features_of] = np.average(seen, axis=0, weights=counted)
-            # The coefficients sum to zero, so that centring the features changes nothing but rounding.
+            # The coefficients sum to zero, so that centring the features only changes rounding.
             seen -= seen.mean(axis=0)
             weights[:, features_of] = coefficients @ seen
         weights = weights.reshape(-1, *values.shape[1:])
@@ -348,20 +348,20 @@ def _parts(
 
 
 def _check_lengths(features: Mapping[FeatureSpace, np.ndarray], folds: pd.DataFrame) -> None:
-    """Refuse features of other images than those of the folds."""
+    """Raise an error if features and folds have different images."""
     problems = [
         Problem(f"{space.tap}: features of {len(values)} images, but {len(folds)} images have folds")
         for space, values in features.items()
         if len(values) != len(folds)
     ]
     if not features:
-        problems.append(Problem("there are no features to read"))
+        problems.append(Problem("there are no features"))
     if problems:
         raise TraitlensError(problems)
 
 
 def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd.DataFrame) -> None:
-    """Refuse targets that were rated on too few identities to learn from.
+    """Raise an error for targets with too few rated identities.
 
     Parameters
     ----------
@@ -373,8 +373,8 @@ def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd
     Raises
     ------
     TraitlensError
-        If the images outside some fold show fewer than three identities (two to learn from in each inner
-        fold, and one to test), or all have the same rating.
+        If the images outside some fold show fewer than three identities (two to fit in each inner fold, and
+        one to test), or all have the same rating.
     """
     problems = []
     for column, (group, trait) in enumerate(names):
@@ -386,7 +386,7 @@ def check_counts(names: Sequence[tuple[str, str]], values: np.ndarray, folds: pd
                     Problem(
                         f"group {group!r}, trait {trait!r}: the ratings outside fold {fold} show fewer than "
                         "three identities, or are all the same",
-                        "leave the trait out, or bring more ratings",
+                        "remove the trait, or add ratings",
                     )
                 )
                 break

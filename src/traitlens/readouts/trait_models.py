@@ -1,13 +1,13 @@
-"""Models to keep and share: a folder with safetensors, a JSON manifest and a model card; no code, no pickle.
+"""Saved models: a folder with safetensors, a JSON manifest and a model card; no code, no pickle.
 
 ::
 
     model/
-      manifest.json         what it is: backbone, preprocessing, views, readouts, performance, digests
-      readouts.safetensors  the arrays of every readout
-      README.md             the model card, in the form of the Hugging Face hub
+      manifest.json         backbone, preprocessing, views, readouts, performance, digests
+      readouts.safetensors  the arrays of every readout README.md             the model card, in the form of
+      the Hugging Face hub
 
-Loading believes nothing: sizes, names, shapes, types and digests are checked before a number is used.
+Loading checks sizes, names, shapes, types and digests before any number is used.
 """
 
 import json
@@ -48,26 +48,26 @@ from traitlens.storage import atomic_write, refuse_other_files
 
 @dataclass(frozen=True, eq=False)
 class TraitModels:
-    """Readouts with everything that is needed to use them on new images.
+    """Readouts with everything needed to apply them to new images.
 
     Parameters
     ----------
     readouts : tuple of Readout
         Of any groups, traits and folds.
     backbone_name, backbone_digest : str
-        The network whose activations they read; its weights are not part of the model.
+        The network that they read; its weights are not part of the model.
     preprocessing : Preprocessing
-        How pixels become the network's input.
+        Preprocessing of the network's input.
     views : mapping of str to View
-        The crops that feature spaces name, apart from "image".
+        Views of the feature spaces, apart from "image".
     prepared : mapping
-        How images were prepared (crop, size); plain values.
+        Settings of image preparation (crop, size).
     performance : DataFrame
         As :func:`traitlens.readouts.performance.performance` returns it; may be empty.
     backbone_source : str
-        Where the network's weights came from.
+        Source of the network's weights.
     faces : RegionalFaces or None
-        How regional faces are made, where readouts read regions.
+        Settings of regional faces, if readouts read regions.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class TraitModels:
         performance: pd.DataFrame | None = None,
         faces: RegionalFaces | None = None,
     ) -> "TraitModels":
-        """Put readouts together with the backbone that they read.
+        """Return a model of readouts and their backbone.
 
         Parameters
         ----------
@@ -104,13 +104,13 @@ class TraitModels:
         backbone : Backbone
             The network.
         views : mapping of str to View or None
-            The crops that the feature spaces name.
+            Views of the feature spaces.
         prepared : mapping or None
-            How images were prepared; plain values.
+            Settings of image preparation.
         performance : DataFrame or None
-            How well the readouts predict.
+            Performance of the readouts.
         faces : RegionalFaces or None
-            How regional faces are made; needed where readouts read regions.
+            Settings of regional faces; needed if readouts read regions.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class TraitModels:
         progress: Callable[[int], None] | None = None,
         points: Iterable[np.ndarray] | None = None,
     ) -> dict[FeatureSpace, np.ndarray]:
-        """Compute what the readouts read.
+        """Compute the features of the readouts.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class TraitModels:
         progress : callable or None
             Called with 1 after each image.
         points : iterable of ndarray or None
-            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
+            (478, 2), landmarks of each image in pixels of the prepared image; needed if regions are read.
 
         Returns
         -------
@@ -181,8 +181,8 @@ class TraitModels:
             raise ModelError(
                 Problem(
                     f"the readouts were fitted on {self.backbone_name} ({self.backbone_digest[:12]}), not on "
-                    f"{backbone.name} ({backbone.digest[:12]}) as it is set up here",
-                    "load the backbone that the model names",
+                    f"{backbone.name} ({backbone.digest[:12]}) as loaded here",
+                    "load the model's backbone",
                 )
             )
         for space in self.spaces:
@@ -229,11 +229,11 @@ class TraitModels:
         images : iterable of ndarray
             Prepared images, uint8 RGB (row, column, 3).
         names : sequence of str or None
-            What to call the images; their numbers where None.
+            Names of the images; their numbers if None.
         progress : callable or None
             Called with 1 after each image.
         points : iterable of ndarray or None
-            (478, 2), landmarks of each image in pixels of the prepared image; needed where regions are read.
+            (478, 2), landmarks of each image in pixels of the prepared image; needed if regions are read.
 
         Returns
         -------
@@ -243,8 +243,8 @@ class TraitModels:
         Raises
         ------
         ModelError
-            If the backbone is another one, landmarks are missing, or a readout does not fit the backbone or
-            predicts what is no number.
+            If the backbone is another one, landmarks are missing, or a readout does not match the backbone or
+            predicts NaN.
         """
         labels, images = _names(images, names)
         features = self.features(backbone, images, progress, points)
@@ -272,7 +272,7 @@ class TraitModels:
         points : iterable of ndarray
             (478, 2), landmarks of each image in pixels of the prepared image.
         names : sequence of str or None
-            What to call the images; their numbers where None.
+            Names of the images; their numbers if None.
         progress : callable or None
             Called with 1 after each image.
 
@@ -302,7 +302,7 @@ class TraitModels:
         return self._mean_over_folds(tables)
 
     def _mean_over_folds(self, tables: Iterable[dict[str, Any]]) -> pd.DataFrame:
-        """Average the last column of tables over the readouts of all folds."""
+        """Average the last column of tables over folds."""
         table = pd.concat(pd.DataFrame(one) for one in tables)
         *keys, value = table.columns
         order = [GROUP, TRAIT, IMAGE, *keys[3:]]
@@ -310,12 +310,12 @@ class TraitModels:
         return means[[*keys, value]]
 
     def save(self, folder: Path) -> None:
-        """Write the model as a folder, whole or not at all.
+        """Write the model as a folder, atomically.
 
         Parameters
         ----------
         folder : Path
-            Where; a model that was there is replaced.
+            The folder; an existing model is replaced.
 
         Raises
         ------
@@ -381,17 +381,17 @@ class TraitModels:
 
     @classmethod
     def load(cls, folder: Path) -> "TraitModels":
-        """Read a model, checking everything and running nothing.
+        """Load a model; everything is checked and no code is run.
 
         Parameters
         ----------
         folder : Path
-            What :meth:`save` wrote, or :func:`~traitlens.readouts.hub.fetch` fetched from the hub.
+            A folder of :meth:`save`, or of :func:`~traitlens.readouts.hub.fetch`.
 
         Returns
         -------
         TraitModels
-            The model; it predicts the same to the bit as before it was saved.
+            The model, with predictions identical to those before saving.
 
         Raises
         ------
@@ -416,23 +416,23 @@ class TraitModels:
 
 
 def _predict(readout: Readout, features: Mapping[FeatureSpace, np.ndarray]) -> np.ndarray:
-    """Predict by one readout, whose arrays may be a stranger's."""
+    """Predict by one readout, whose arrays are not trusted."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             predicted = readout.predict(features)
-    except (ValueError, RuntimeError, IndexError) as error:  # what shapes that do not fit end in
-        what = f"the readout of trait {readout.trait!r} does not fit the features of the network"
-        raise ModelError(Problem(what, "fetch the model again from a source that you trust")) from error
+    except (ValueError, RuntimeError, IndexError) as error:  # errors of shapes that do not match
+        what = f"the readout of trait {readout.trait!r} does not match the features of the network"
+        raise ModelError(Problem(what, "download the model again from a source that you trust")) from error
     if not (np.abs(predicted) <= LARGEST_RATING).all():
-        what = f"the readout of trait {readout.trait!r} predicts what is no rating"
-        raise ModelError(Problem(what, "fetch the model again from a source that you trust"))
+        what = f"the readout of trait {readout.trait!r} predicts a value that cannot be a rating"
+        raise ModelError(Problem(what, "download the model again from a source that you trust"))
     return predicted
 
 
 def _names(
     images: Iterable[np.ndarray], names: Sequence[str] | None
 ) -> tuple[list[str], Iterable[np.ndarray]]:
-    """Return what images are called, and the images."""
+    """Return names of images, and the images."""
     if names is not None:
         return list(names), images
     images = list(images)
@@ -440,12 +440,12 @@ def _names(
 
 
 def _tails(readouts: Iterable[Readout]) -> list[Tail]:
-    """List the layers that were trained, each once."""
+    """Return all fine-tuned layers."""
     return list(dict.fromkeys(readout.tail for readout in readouts if readout.tail is not None))
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Turn a table into plain values; missing numbers become null."""
+    """Convert a table for JSON; missing numbers become null."""
     return [
         {
             str(name): None if isinstance(value, float) and not math.isfinite(value) else value
@@ -456,7 +456,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _tensors(readouts: Sequence[Readout]) -> dict[str, np.ndarray]:
-    """Name every array of every readout."""
+    """Return the arrays of all readouts by name."""
     tensors = {}
     for number, readout in enumerate(readouts):
         for name, values in readout.tensors().items():
