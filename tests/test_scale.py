@@ -141,7 +141,7 @@ def test_the_status_tells_what_is_stale_and_makes_nothing(tmp_path):
     assert states["prepare"] == states["fit"] == states["report"] == "missing"
     assert status.holder is None
     assert sorted(path for path in copied.rglob("*")) == before
-    with pytest.raises(TraitlensError, match="no results folder"):
+    with pytest.raises(TraitlensError, match="not a results folder"):
         examine_results(copied)
 
 

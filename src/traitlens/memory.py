@@ -41,8 +41,8 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    told = [mallopt(_NUMBERS[name], value) for name, value in VARIABLES.items()]
-    return all(told)
+    done = [mallopt(_NUMBERS[name], value) for name, value in VARIABLES.items()]
+    return all(done)
 
 
 def give_memory_back() -> None:

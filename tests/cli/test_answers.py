@@ -116,7 +116,7 @@ def test_doctor_tells_what_is_good_and_what_is_not(traitlens, tmp_path, monkeypa
     assert code == 0
     assert {"traitlens", "packages", "device", "weights", "cache", "folder"} <= set(findings)
     assert findings["weights"]["state"] == "missing"
-    assert "torch" in findings["packages"]["told"]
+    assert "torch" in findings["packages"]["message"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -291,7 +291,9 @@ def test_what_is_no_model_is_refused_before_it_is_fetched(server, folder):
 
 def test_other_files_are_refused_in_the_folder_and_in_the_repository(server, folder):
     server.repositories["owner/name"] = Repository(True, {"model.bin": b"somebody's work"})
-    with refused("hf://owner/name: it holds files that are not part of a model: model.bin", "a separate folder"):
+    with refused(
+        "hf://owner/name: it holds files that are not part of a model: model.bin", "a separate folder"
+    ):
         share(folder, "owner/name")
     (folder / "face.jpg").write_bytes(b"a face")
     (folder / "ratings.csv").write_text("ratings")

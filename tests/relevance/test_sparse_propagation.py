@@ -11,7 +11,7 @@ from tests.relevance.conftest import make_backbone
 from traitlens.relevance import sparse_kernels, sparse_propagation
 from traitlens.relevance.methods import METHODS, Method, find_method
 from traitlens.relevance.propagation import Propagator
-from traitlens.relevance.rules import Rule, Share, Term, positive, whole
+from traitlens.relevance.rules import Rule, Share, Term, identity, positive
 from traitlens.relevance.sparse_propagation import ActiveUnits, can_list
 from traitlens.relevance.unit_lists import Receivers, Units
 
@@ -185,7 +185,7 @@ def test_units_that_hardly_answer_do_not_disturb_others(dark, way, tap):
 
 def test_terms_with_the_same_input_are_summed():
     """Two terms of one input are the same rule as one term with the sum of their weights."""
-    twice = Share((Term("input", whole), Term("input", positive)), epsilon=1e-6)
+    twice = Share((Term("input", identity), Term("input", positive)), epsilon=1e-6)
     summed = Share((Term("input", lambda weight: weight + weight.clamp(min=0)),), epsilon=1e-6)
     maps = []
     for share in (twice, summed):

@@ -37,13 +37,13 @@ class InstallationCheck:
     ----------
     state : {"good", "missing", "bad"}
         "missing" if it is optional, "bad" if traitlens cannot work without it.
-    told : str
+    message : str
         What was found, and what to do about it.
     """
 
     what: str
     state: Literal["good", "missing", "bad"]
-    told: str
+    message: str
 
 
 def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
@@ -76,8 +76,8 @@ def _versions() -> Iterator[InstallationCheck]:
         "traitlens", "good", f"{traitlens.__version__} on Python {platform.python_version()}, {system}"
     )
     try:
-        told = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-        yield InstallationCheck("packages", "good", told)
+        message = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+        yield InstallationCheck("packages", "good", message)
     except metadata.PackageNotFoundError as error:
         yield InstallationCheck(
             "packages", "bad", f"{error.name} is missing: pip install --force-reinstall traitlens"
@@ -87,9 +87,9 @@ def _versions() -> Iterator[InstallationCheck]:
 def _device() -> InstallationCheck:
     """Check on which device the network would run."""
     best = find_device("auto")
-    told = f"{best}, {os.cpu_count()} processor cores"
+    message = f"{best}, {os.cpu_count()} processor cores"
     return InstallationCheck(
-        "device", "good", told if best == "cpu" else f"{told}; choose it with --device {best}"
+        "device", "good", message if best == "cpu" else f"{message}; choose it with --device {best}"
     )
 
 
@@ -119,9 +119,9 @@ def _can_write(what: str, folder: Path) -> InstallationCheck:
         return InstallationCheck(
             what, "bad", f"{folder} cannot be written ({error.strerror}); work elsewhere"
         )
-    told = f"{folder.absolute()} can be written, {free / 10**9:.1f} GB free"
+    message = f"{folder.absolute()} can be written, {free / 10**9:.1f} GB free"
     return InstallationCheck(
-        what, "good" if free > ROOM else "bad", told if free > ROOM else f"{told}; make room"
+        what, "good" if free > ROOM else "bad", message if free > ROOM else f"{message}; make room"
     )
 
 

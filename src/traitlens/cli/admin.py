@@ -24,7 +24,7 @@ def doctor(
 
     findings = check_installation(folder)
     lines = [
-        Text.from_markup(f"{MARKS[finding.state]} {finding.what}: {escape(finding.told)}")
+        Text.from_markup(f"{MARKS[finding.state]} {finding.what}: {escape(finding.message)}")
         for finding in findings
     ]
     bad = [finding.what for finding in findings if finding.state == "bad"]

@@ -80,8 +80,8 @@ def status(study: StudyFolder) -> None:
             row.participant, escape(row.group), row.state, trials, row.last_answer[:19].replace("T", " ")
         )
     counts = table["state"].value_counts()
-    told = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "under way", "not begun"))
-    answer({"participants": table.to_dict("records")}, shown, told)
+    text = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "under way", "not begun"))
+    answer({"participants": table.to_dict("records")}, shown, text)
 
 
 @rate.command()
@@ -120,8 +120,8 @@ def export_collected(
 
     path, ratings = export_ratings(study, out, jspsych or (), replace)
     facts = {"ratings": path, "rows": len(ratings), "raters": int(ratings["rater"].nunique())}
-    told = f"{facts['rows']} ratings of {facts['raters']} raters: {path}"
-    answer(facts, told, f"Next: traitlens check {study}")
+    text = f"{facts['rows']} ratings of {facts['raters']} raters: {path}"
+    answer(facts, text, f"Next: traitlens check {study}")
 
 
 @rate.command("jspsych")

@@ -102,8 +102,8 @@ def make_app(sessions: SessionManager) -> "Starlette":
         assert isinstance(error, RequestRefused)
         client = request.client.host if request.client else "?"
         # Escaped, so that requests cannot inject lines or control codes into the log.
-        told = (request.method[:16], request.url.path[:80], client, error.reason)
-        sessions.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in told))
+        details = (request.method[:16], request.url.path[:80], client, error.reason)
+        sessions.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in details))
         content = {"refused": error.reason, "state": error.state}
         return JSONResponse(
             content, error.status, headers={"Connection": "close"} if error.status == 413 else None

@@ -182,11 +182,13 @@ def _remove_leftovers() -> None:
 
 def _settings() -> dict[str, Any]:
     """Return Dask's settings."""
-    told = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()}
+    environment = {
+        f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()
+    }
     start = {"distributed.worker.multiprocessing-method": "forkserver" if can_fork() else "spawn"}
     # Dask's dashboard would be open to every user of the computer.
     pages: dict[str, Any] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
-    return {**told, **start, **pages, **_WATCH_LESS}
+    return {**environment, **start, **pages, **_WATCH_LESS}
 
 
 def _hand_on(work: Work) -> Work:

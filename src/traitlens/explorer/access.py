@@ -77,23 +77,23 @@ class TokenGate:
             await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        told = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        refusal = self._refusal(scope, headers, told)
+        token = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+        refusal = self._refusal(scope, headers, token)
         if refusal is not None:
             await _refuse(scope, receive, send, *refusal)
-        elif told:
+        elif token:
             await self._welcome(send)
         else:
             await self.app(scope, _bounded(receive, self.largest), self._with_headers(send))
 
-    def _refusal(self, scope: dict[str, Any], headers: dict[str, str], told: str) -> tuple[int, str] | None:
+    def _refusal(self, scope: dict[str, Any], headers: dict[str, str], token: str) -> tuple[int, str] | None:
         """Return why a request is refused, or None."""
         if headers.get("host", "") not in self.hosts:
             return 421, "This server answers to its own address only."
         origin = headers.get("origin")
         if origin is not None and origin.removeprefix("http://") not in self.hosts:
             return 403, "Requests from other pages are refused."
-        if not self._knows_token(told or self._cookie_of(headers)):
+        if not self._knows_token(token or self._cookie_of(headers)):
             return 403, "Open the whole address that traitlens printed: it holds a token."
         path = scope["path"]
         if ".." in path.split("/") or "\\" in path or not (path == "/" or path.startswith(self.paths)):
@@ -111,9 +111,9 @@ class TokenGate:
             return ""
         return found.value if found else ""
 
-    def _knows_token(self, told: str) -> bool:
+    def _knows_token(self, token: str) -> bool:
         """Return whether a request has the token, in constant time."""
-        return secrets.compare_digest(told.encode(), self.token.encode())
+        return secrets.compare_digest(token.encode(), self.token.encode())
 
     async def _welcome(self, send: Any) -> None:
         """Set the token as a cookie and redirect to the page, whose address has no token."""
@@ -147,13 +147,15 @@ def _bounded(receive: Any, largest: int) -> Any:
     return receiving
 
 
-async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, told: str) -> None:
+async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, reason: str) -> None:
     """Refuse a request with one sentence; a web socket before it opens."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
     else:
-        await _answer(send, status, f"<!doctype html><title>traitlens</title><p>{html.escape(told)}", HEADERS)
+        await _answer(
+            send, status, f"<!doctype html><title>traitlens</title><p>{html.escape(reason)}", HEADERS
+        )
 
 
 async def _answer(send: Any, status: int, body: str, headers: dict[str, str]) -> None:

@@ -64,8 +64,8 @@ class ExplorerData:
         """The method of the maps in the results."""
         if self.results.maps is None:
             return None
-        told = self.results.maps.attrs.get("method") or self.results.setting("relevance", "method")
-        return str(told or DEFAULT_METHOD)
+        method = self.results.maps.attrs.get("method") or self.results.setting("relevance", "method")
+        return str(method or DEFAULT_METHOD)
 
     @property
     def methods(self) -> list[str]:

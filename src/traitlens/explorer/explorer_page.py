@@ -93,11 +93,11 @@ class Page:
     def _slider(self, label: str, name: str, unit: str = "") -> None:
         """Build a slider for a percentage."""
         with ui.element("div").classes("slide"):
-            told = _text("span", f"{label}: {getattr(self, name)} %{unit}").classes("faint")
+            caption = _text("span", f"{label}: {getattr(self, name)} %{unit}").classes("faint")
 
             def move(event: Any) -> None:
                 setattr(self, name, int(event.value))
-                told.text = f"{label}: {event.value} %{unit}"
+                caption.text = f"{label}: {event.value} %{unit}"
 
             slider = ui.slider(min=0, max=100, step=5, value=getattr(self, name), on_change=move)
             slider.props["aria-label"] = label
@@ -199,8 +199,8 @@ class Page:
             with ui.element("figcaption"):
                 _text("div", group).classes("group")
                 if predicted is not None:
-                    told = _text("div", f"Predicted impression: {predicted:.2f}").classes("impression")
-                    told.props["data-value"] = repr(predicted)
+                    impression = _text("div", f"Predicted impression: {predicted:.2f}").classes("impression")
+                    impression.props["data-value"] = repr(predicted)
                 if observed is not None:
                     _text("div", f"Mean rating: {observed:.2f}").classes("faint")
             _draw_scale(self.data.results.study.get("scale"), predicted, observed)
@@ -216,7 +216,7 @@ class Page:
         with ui.element("div").classes("near"):
             for face, maps in view.near:
                 predicted = {group: face.rating(PREDICTED, group, view.trait) for group in shown}
-                told = [f"{group} {value:.2f}" for group, value in predicted.items() if value is not None]
+                texts = [f"{group} {value:.2f}" for group, value in predicted.items() if value is not None]
                 with ui.element("figure"):
                     with ui.element("div").classes("strip"):
                         _picture(face.pixels, f"The face {face.name}", 92)
@@ -226,7 +226,7 @@ class Page:
                     with ui.element("figcaption"):
                         choose = _text("button", face.name)
                         choose.on("click", lambda _event, name=face.name: self.faces.set_value(name))
-                        _text("div", f"Predicted: {', '.join(told)}").classes("faint")
+                        _text("div", f"Predicted: {', '.join(texts)}").classes("faint")
 
 
 def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> None:

@@ -134,10 +134,10 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
     listed = list(convolutions)
     shapes, stride = {}, 1
     blocks = [name.split("_")[0] for name, _ in listed]
-    for place, (name, channels) in enumerate(listed):
-        block = blocks[place]
+    for index, (name, channels) in enumerate(listed):
+        block = blocks[index]
         shapes[name] = (channels, stride)
-        if blocks[place + 1 :][:1] != [block]:
+        if blocks[index + 1 :][:1] != [block]:
             stride *= 2
             shapes[f"{block}_pool"] = (channels, stride)
     return shapes
@@ -209,5 +209,5 @@ def _read_header(name: str, path: Path) -> BackboneDescription:
 
 def _place(layer: str) -> tuple[int, int]:
     """Return block and number of a convolution named ``blockB_convC``."""
-    block, place = layer.removeprefix("block").split("_conv")
-    return int(block), int(place)
+    block, index = layer.removeprefix("block").split("_conv")
+    return int(block), int(index)

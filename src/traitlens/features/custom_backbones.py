@@ -103,8 +103,8 @@ def read_custom_backbone(path: Path) -> Tensors:
     blocks = _split_blocks(_fold(numbered, path), path) if numbered else _count_on(named)
     _check(blocks, path)
     return {
-        f"block{block}_conv{place}.{part}": np.ascontiguousarray(parts[part], "<f4")
-        for (block, place), parts in sorted(blocks.items())
+        f"block{block}_conv{index}.{part}": np.ascontiguousarray(parts[part], "<f4")
+        for (block, index), parts in sorted(blocks.items())
         for part in ("weight", "bias")
     }
 
@@ -163,17 +163,17 @@ def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
 def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int, dict[str, np.ndarray]]:
     """Fold each batch normalisation into the convolution before it."""
     folded = {}
-    for place, parts in numbered.items():
+    for index, parts in numbered.items():
         if "running_mean" in parts:
             continue
-        norm = numbered.get(place + 1, {})
+        norm = numbered.get(index + 1, {})
         if "running_mean" in norm and parts.keys() >= {"weight", "bias"}:
             length = parts["weight"].shape[:1]
             if (
                 any(name not in norm or norm[name].shape != length for name in _BATCH_NORM)
                 or not (norm["running_var"] >= 0).all()
             ):
-                what = f"features.{place + 1} is not a batch normalisation of features.{place}"
+                what = f"features.{index + 1} is not a batch normalisation of features.{index}"
                 raise _no_stack(what, path)
             scale = norm["weight"] / np.sqrt(norm["running_var"] + _BATCH_NORM_EPSILON)
             weight = parts["weight"] * scale.reshape(-1, 1, 1, 1)
@@ -182,7 +182,7 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int
                 "bias": (parts["bias"] - norm["running_mean"]) * scale + norm["bias"],
                 "normalised": scale,
             }
-        folded[place] = parts
+        folded[index] = parts
     return folded
 
 
@@ -190,15 +190,15 @@ def _split_blocks(
     numbered: Mapping[int, dict[str, np.ndarray]], path: Path
 ) -> dict[tuple[int, int], dict[str, np.ndarray]]:
     """Split layers into blocks by gaps in their numbers, which poolings leave."""
-    blocks, block, place = {}, 1, 0
+    blocks, block, index = {}, 1, 0
     expected = 0
     for number in sorted(numbered):
-        if number == expected + 1 and place:
-            block, place = block + 1, 0
+        if number == expected + 1 and index:
+            block, index = block + 1, 0
         elif number != expected:
             raise _no_stack(f"the layer before features.{number} is neither a ReLU nor a pooling", path)
-        place += 1
-        blocks[block, place] = numbered[number]
+        index += 1
+        blocks[block, index] = numbered[number]
         expected = number + 2 + ("normalised" in numbered[number])
     return blocks
 
@@ -209,9 +209,9 @@ def _count_on(
     """Number blocks and their convolutions from 1 without gaps."""
     numbers = {block: number for number, block in enumerate(sorted({block for block, _ in named}), 1)}
     found: dict[tuple[int, int], dict[str, np.ndarray]] = {}
-    for block, place in sorted(named):
+    for block, index in sorted(named):
         number = numbers[block]
-        found[number, 1 + sum(other == number for other, _ in found)] = named[block, place]
+        found[number, 1 + sum(other == number for other, _ in found)] = named[block, index]
     return found
 
 
@@ -219,8 +219,8 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
     """Raise an error unless all layers are 3x3 convolutions with a bias and matching channels."""
     faults = []
     channels = 3
-    for (block, place), parts in sorted(blocks.items()):
-        name = f"block {block}, convolution {place}"
+    for (block, index), parts in sorted(blocks.items()):
+        name = f"block {block}, convolution {index}"
         weight, bias = parts.get("weight"), parts.get("bias")
         if weight is None or bias is None:
             faults.append(f"{name}: it has no {'bias' if bias is None else 'weight'}")

@@ -1,7 +1,7 @@
-"""Checks of relevance maps that a reviewer asks for.
+"""Sanity checks of relevance maps.
 
-Do maps add up to the predictions, do they change with scrambled ratings and networks, do predictions follow
-what the maps point at, and do methods agree?
+Do maps sum to the predictions, do they change with randomised ratings and networks, do predictions change if
+relevant pixels are replaced, and do methods agree?
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Checks of the maps on some images of one fold: sums, scrambled models, pixel flipping, other methods."""
+"""Checks of the maps of some images of one fold: sums, randomised models, pixel flipping, other methods."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from traitlens.readouts.readout import Readout
 from traitlens.relevance.attribution import analyze, explain_with_conservation
 
 REPEATS = 3
-"""Null maps of each kind: enough for a band of what null maps have in common."""
+"""Number of null maps of each kind: enough for the correlations among null maps."""
 
 COMPARED = (
     "lrp.sequential_preset_a_flat",
@@ -39,18 +39,18 @@ Refit = Callable[[int], Sequence[Readout]]
 
 @dataclass(frozen=True, eq=False)
 class CheckSample:
-    """Some images with the readouts that did not see them.
+    """Some images with the readouts of their fold.
 
     Parameters
     ----------
     readouts : tuple of Readout
-        Of one fold: one for each group and trait.
+        Readouts of one fold: one for each group and trait.
     images : list of str
         Names of images of that fold.
     pixels : ndarray of uint8 (image, y, x, colour)
         The images.
     face : ndarray of uint8 (y, x, colour)
-        The average face, which takes the place of what is removed.
+        The average face, whose pixels replace removed ones.
     method : str
         Name of the study's relevance method.
     """
@@ -68,14 +68,14 @@ class CheckSample:
         readouts: Sequence[Readout] | None = None,
         backbone: Backbone | None = None,
     ) -> xr.DataArray:
-        """Explain the images, by the sample's readouts and network or by others.
+        """Explain the images, by default with the sample's readouts and network.
 
         Parameters
         ----------
         advance : callable
-            Told of images done.
+            Called with the number of images done.
         readouts : sequence of Readout or None
-            Others, in the order of the sample's.
+            Other readouts, in the order of the sample's.
         backbone : Backbone or None
             Another network.
 
@@ -122,12 +122,12 @@ def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
 
 def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Advance) -> pd.DataFrame:
-    """Compare the maps with those of readouts and networks that know nothing.
+    """Compare the maps with null maps.
 
     Parameters
     ----------
     refit : callable or None
-        Fits readouts to permuted ratings; None leaves these out.
+        Fits readouts to permuted ratings; if None, these are left out.
 
     Returns
     -------
@@ -162,12 +162,12 @@ def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     Parameters
     ----------
     advance : callable
-        Told of images done, which each count twice: once for their maps.
+        Called with the number of images done; each counts twice, once for its maps.
 
     Returns
     -------
     DataFrame
-        As :func:`traitlens.map_checks.pixel_flipping.flip_patches` has it.
+        As :func:`traitlens.map_checks.pixel_flipping.flip_patches` returns it.
     """
     return flip_patches(
         sample.backbone,
@@ -187,7 +187,7 @@ def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     Parameters
     ----------
     advance : callable
-        Told of images done, once for every method.
+        Called with the number of images done, once for every method.
 
     Returns
     -------
@@ -196,14 +196,14 @@ def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     """
     methods = methods_compared(sample.method)
     table = method_agreement(sample.backbone, sample.readouts, sample.pixels, methods, progress=advance)
-    pairs = [(one, other) for place, one in enumerate(methods) for other in methods[place:]]
+    pairs = [(one, other) for index, one in enumerate(methods) for other in methods[index:]]
     return pd.DataFrame(
         [{"method": one, "other": other, "correlation": table.loc[one, other]} for one, other in pairs]
     )
 
 
 def methods_compared(method: str) -> list[str]:
-    """List the methods that are compared: the study's first."""
+    """Return the compared methods: the study's first."""
     return list(dict.fromkeys([method, *COMPARED]))
 
 
@@ -214,7 +214,7 @@ def associate_regions(
     targets: pd.DataFrame,
     relevance: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compute each region's association with the ratings, and the relevance that it carries.
+    """Compute each region's association with the ratings, beside its relevance.
 
     Parameters
     ----------
@@ -244,12 +244,12 @@ def associate_regions(
 
 
 def average_by_region(features: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
-    """Average each channel over the cells of each region, weighted by how much of a cell lies in it.
+    """Average each channel over the cells of each region, weighted by their overlap.
 
     Parameters
     ----------
     features : ndarray (channel, row, column)
-        What the readouts read of one image.
+        Features of one image.
     labels : ndarray of int (y, x)
         Region of each pixel.
 

@@ -1,4 +1,4 @@
-"""Checks that a reviewer asks for: do maps depend on the data, add up, and point at what matters."""
+"""Measures of map checks: conservation, contours, agreement of methods, association."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ def conservation(explained: "xarray.Dataset") -> pd.DataFrame:
 
 
 def edge_energy(images: np.ndarray) -> np.ndarray:
-    """Compute how much contour there is at each pixel.
+    """Compute the strength of contours at each pixel.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def method_agreement(
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of Readout
-        What is explained.
+        The readouts to explain.
     images : ndarray
         uint8 RGB (image, row, column, 3).
     methods : sequence of str
@@ -107,7 +107,7 @@ def method_agreement(
     smooth : float, default 4
         Standard deviation in pixels of the Gaussian applied to all maps.
     views : mapping of str to View or None
-        The crops that the readouts name.
+        Views of the readouts.
     progress : callable or None
         Called with 1 after each image and method.
 
@@ -128,16 +128,16 @@ def method_agreement(
 
 
 def region_association(activation: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Correlate the activation of regions with ratings: association, beside what the model used.
+    """Correlate the activation of regions with ratings: association, independent of the model.
 
-    A region may carry relevance as a suppressor although it says nothing about the rating by itself, and the
-    other way round (Haufe et al. 2014; Wilming et al. 2023).
+    A region may have relevance as a suppressor although it is not associated with the ratings, and vice versa
+    (Haufe et al. 2014; Wilming et al. 2023).
 
     Parameters
     ----------
     activation : ndarray
-        (image, region, channel): mean activation of each channel at a tap; channels that are the same for
-        all images of a region are passed over.
+        (image, region, channel): mean activation of each channel at a tap; channels that are constant over
+        images are ignored.
     ratings : ndarray
         (image,).
 
@@ -173,7 +173,7 @@ def correlate(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        (...): Pearson; not a number where nothing varies.
+        (...): Pearson; NaN if one of them is constant.
     """
     some = some - some.mean(-1, keepdims=True, dtype=float)
     others = others - others.mean(-1, keepdims=True, dtype=float)
@@ -183,7 +183,7 @@ def correlate(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def name_readouts(maps: "xarray.DataArray") -> pd.DataFrame:
-    """Name the readouts of some maps.
+    """Return the readouts of maps as a table.
 
     Parameters
     ----------

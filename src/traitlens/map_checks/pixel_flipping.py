@@ -1,4 +1,4 @@
-"""Patches of a face replaced in the order of a map, to see whether the prediction follows."""
+"""Pixel flipping: patches of a face are replaced in the order of their relevance."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -43,7 +43,7 @@ def flip_patches(
     backbone : Backbone
         The frozen network.
     readouts : sequence of Readout
-        Whose maps are tried.
+        The readouts of the maps.
     images : ndarray
         uint8 RGB (image, row, column, 3).
     maps : ndarray
@@ -53,11 +53,11 @@ def flip_patches(
     patch : int, default 28
         Edge of the square patches, in pixels.
     steps : int, default 8
-        After how many even shares of all patches predictions are made.
+        Number of steps, at which equal shares of patches are replaced.
     seed : int, default 0
-        Of the random order.
+        Seed of the random order.
     views : mapping of str to View or None
-        The crops that the readouts name.
+        Views of the readouts.
     progress : callable or None
         Called with 1 after each image.
 
@@ -71,8 +71,8 @@ def flip_patches(
     """
     rng = np.random.default_rng(seed)
     gains: dict[str, list[np.ndarray]] = {"relevance": [], "random": [], "central": []}
-    for place, image in enumerate(images):
-        sums = np.stack([_patch_sums(np.asarray(one[place], float), patch) for one in maps])
+    for index, image in enumerate(images):
+        sums = np.stack([_patch_sums(np.asarray(one[index], float), patch) for one in maps])
 
         def gain(values: np.ndarray, mine: Sequence[Readout], image: np.ndarray = image) -> np.ndarray:
             """Replace patches from the highest and from the lowest value; mean difference by readout."""
@@ -85,7 +85,7 @@ def flip_patches(
         alone = [gain(one, [readout])[0] for one, readout in zip(sums, readouts, strict=True)]
         gains["relevance"].append(np.array(alone))
         gains["random"].append(gain(rng.normal(size=sums.shape[1:]), readouts))
-        # Whether the middle raises or lowers a prediction, the map's sum says.
+        # The sign of the central order is that of the map's sum.
         sign = np.where(np.sum(sums, (1, 2)) < 0, -1.0, 1.0)
         gains["central"].append(sign * gain(_centrality(sums.shape[1:]), readouts))
         if progress is not None:
@@ -113,7 +113,7 @@ def _replaced(
     """Replace the patches with the highest values first: an image per step."""
     order = np.argsort(-values.ravel(), kind="stable")
     made = []
-    for step in range(1, steps):  # at none and at all replaced, every order gives the same
+    for step in range(1, steps):  # with no or all patches replaced, every order gives the same
         gone = np.zeros(values.size, bool)
         gone[order[: round(step * len(order) / steps)]] = True
         mask = gone.reshape(values.shape).repeat(patch, 0).repeat(patch, 1)
@@ -123,7 +123,7 @@ def _replaced(
 
 
 def _centrality(shape: tuple[int, ...]) -> np.ndarray:
-    """Give patches a Gaussian round the middle of the image."""
+    """Return a Gaussian around the centre of the image as values of patches."""
     rows, columns = (np.linspace(-0.5, 0.5, count + 1)[:-1] + 0.5 / count for count in shape)
     distance: np.ndarray = rows[:, None] ** 2 + columns**2
     return np.exp(-distance / 0.08)

@@ -1,4 +1,4 @@
-"""Maps by readouts and networks that know nothing, and how far true maps differ from them."""
+"""Randomised readouts and networks, and the similarity of maps with those of randomised models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]:
-    """Shuffle the weights of readouts: same sizes, no meaning.
+    """Return readouts with shuffled weights.
 
     Parameters
     ----------
     readouts : sequence of Readout
         The fitted ones.
     seed : int, default 0
-        Of the shuffles.
+        Seed of the shuffles.
 
     Returns
     -------
@@ -36,19 +36,19 @@ def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]
 
 
 def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Give every image the ratings of another one: what readouts fitted on them show, no rating made.
+    """Permute ratings across images; what maps of readouts fitted to them show is not due to the ratings.
 
     Parameters
     ----------
     targets : DataFrame
         group, trait, image, rating.
     seed : int, default 0
-        Of the permutation, which is the same for all groups and traits.
+        Seed of the permutation, which is the same for all groups and traits.
 
     Returns
     -------
     DataFrame
-        The same with images exchanged; rows in order.
+        The same with permuted images.
     """
     images = list(dict.fromkeys(targets[IMAGE]))
     others = np.random.default_rng(seed).permutation(np.array(images, object))
@@ -56,20 +56,20 @@ def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def randomise_backbone(backbone: Backbone, seed: int = 0) -> Backbone:
-    """Shuffle the weights within each convolution (Adebayo et al. 2018).
+    """Return a backbone with weights shuffled within each convolution (Adebayo et al. 2018).
 
     Parameters
     ----------
     backbone : Backbone
-        Stays as it is.
+        The network, which is not changed.
     seed : int, default 0
-        Of the shuffles.
+        Seed of the shuffles.
 
     Returns
     -------
     Backbone
-        The same layers without what was learned. With it, do not rank methods (Binder et al. 2023): ask only
-        whether the map changes.
+        The same layers with random weights. Use it only to test whether maps change, not to rank methods
+        (Binder et al. 2023).
     """
     import torch
 
@@ -88,7 +88,7 @@ def randomise_backbone(backbone: Backbone, seed: int = 0) -> Backbone:
 
 
 def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataArray]") -> pd.DataFrame:
-    """Correlate maps with those of readouts or backbones that know nothing.
+    """Correlate maps with null maps.
 
     Parameters
     ----------
@@ -116,6 +116,6 @@ def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataAr
 
 
 def _flat(maps: "xarray.DataArray") -> np.ndarray:
-    """Lay maps out as (readout, image, pixel)."""
+    """Return maps as (readout, image, pixel)."""
     ordered = maps.transpose(READOUT, IMAGE, Y, X)
     return np.reshape(ordered.to_numpy(), (*ordered.shape[:2], -1))

@@ -1,9 +1,9 @@
 """The flow from a study to its report.
 
 :mod:`~traitlens.pipeline.flow` lists its stages; :mod:`~traitlens.pipeline.plan` computes which of them are
-current, stale, missing or left out; :mod:`~traitlens.pipeline.run` makes them; the functions that do so are
-in :mod:`traitlens.pipeline.stages`. What a stage reads and writes is recorded by digest, so that a second run
-resumes where the first one stopped, and a changed input makes again only what depends on it.
+current, stale, missing or left out; :mod:`~traitlens.pipeline.run` makes them; the functions of the stages
+are in :mod:`traitlens.pipeline.stages`. Inputs and outputs of stages are recorded by digest, so that a
+stopped run resumes, and after a change of an input only what depends on it is made again.
 """
 
 from traitlens.pipeline.context import Context

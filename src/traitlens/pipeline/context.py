@@ -1,4 +1,4 @@
-"""A study on its way to a results folder: what the plan, the stages and the estimate look at."""
+"""Context of an analysis: a study, its results folder and the machine."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ from traitlens.study.settings import ReadoutSettings
 from traitlens.study.simulation import read_planted
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
-"""Endings of the files of a study that provenance names."""
+"""Endings of the files of a study that are listed in the provenance."""
 
 
 class Context:
@@ -62,7 +62,7 @@ class Context:
         self._digests: dict[str, str] = {}
 
     def value(self, name: str) -> Any:
-        """Read an input of the study once.
+        """Return an input of the study, read once.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class Context:
         return self._values[name]
 
     def digest(self, one: str | Artifact) -> str:
-        """Digest an input once: of the study, or a file of the results.
+        """Return the digest of an input: of the study, or a file of the results.
 
         Returns
         -------
@@ -96,7 +96,7 @@ class Context:
         return value
 
     def _digest_value(self, name: str) -> str:
-        """Digest an input of the study."""
+        """Return the digest of an input of the study."""
         if name == "photographs":
             return digest(self.photographs.digests())
         value = self.value(name)
@@ -105,7 +105,7 @@ class Context:
         return digest(str(value) if name in ("spaces", "regional_spaces") else value)
 
     def forget(self, *names: str) -> None:
-        """Forget values and digests: of files that were written again, of tables that are needed no more.
+        """Drop cached values and digests, of files that were rewritten and tables that are no longer needed.
 
         Parameters
         ----------
@@ -134,7 +134,7 @@ class Context:
 
     @property
     def backbone_identity(self) -> dict[str, Any]:
-        """What features depend on: the network's weights, its input and its precision."""
+        """What features depend on: weights, preprocessing and precision of the network."""
         facts = self.backbone_facts
         return {
             "digest": facts.digest,
@@ -151,7 +151,7 @@ class Context:
 
     @cached_property
     def regional_spaces(self) -> list[Any]:
-        """The feature spaces of regional readouts: what a ridge readout reads, of each region."""
+        """The feature spaces of regional readouts: those of a ridge readout, for each region."""
         faces, readout = self.study.settings.faces, self.study.settings.readout
         read = find_readout("ridge").spaces(readout)
         regions = joined_names(region_names(faces.regions))
@@ -159,7 +159,7 @@ class Context:
 
     @property
     def faceless(self) -> list[str] | None:
-        """Images without landmarks; None before they were looked for."""
+        """Images without landmarks; None before detection."""
         if not FACES.of(self.results).exists():
             return None
         try:
@@ -169,14 +169,14 @@ class Context:
 
     @property
     def workers(self) -> int:
-        """Number of blocks that are computed at once."""
+        """Number of blocks computed at once."""
         if self.machine.workers is not None:
             return self.machine.workers
         return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
 
 
 def _set_up(machine: Machine, readout: ReadoutSettings) -> Machine:
-    """Set the network up as the readout wants it: Cao et al. (2023) divide its input by 255."""
+    """Set up the network for the readout: Cao et al. (2023) divide its input by 255."""
     divide_by = machine.divide_by * find_readout(readout.method).input_divisor
     return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)
 
@@ -239,4 +239,4 @@ INPUTS: Mapping[str, Callable[[Context], Any]] = {
     "description": _description,
     "reasons": lambda context: list(context.reasons.values()),
 }
-"""What stages read of a study beside its settings: names, and how each is read."""
+"""Inputs of stages beside settings, with the function that reads each."""

@@ -1,6 +1,6 @@
-"""What each stage takes: forward passes of the network, seconds, memory and disk.
+"""Cost of each stage: forward passes of the network, seconds, memory and disk.
 
-The rates are rough and were measured on single images; one forward pass is timed on the user's machine.
+The rates are rough and were measured on single images; a forward pass is timed on the user's machine.
 """
 
 import math
@@ -15,16 +15,16 @@ from traitlens.pipeline.stage import Cost
 from traitlens.readouts.registry import find_readout
 
 COMPONENTS = 24
-"""Components of a fold's readouts that are mapped for the test of pixels."""
+"""Number of components of a fold's readouts mapped for the test of pixels."""
 
 SAMPLE = 200
-"""Images whose maps are written where only a sample is."""
+"""Number of images whose maps are written if only a sample is."""
 
 ACTIVE = 0.15
-"""Share of the products of whole layers that is between active units, for photographs of faces."""
+"""Share of products between active units, relative to whole layers, for photographs of faces."""
 
 PRODUCT = 1e-10
-"""Seconds that a product of two numbers takes in a kernel."""
+"""Seconds of a product of two numbers in a kernel."""
 
 LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.1, 0.03, 0.005
 """Seconds for each image on one core."""
@@ -57,7 +57,7 @@ def _width(context: Context, spaces: Iterable[Any]) -> int:
 
 
 def _passes_back(maps: int) -> float:
-    """Return how many forward passes it takes to propagate some maps of an image back."""
+    """Return the cost of propagating maps of an image, in forward passes."""
     from traitlens.relevance.sparse_propagation import cost_of_lists
 
     return 1.1 * min(maps, ACTIVE * cost_of_lists(maps))
@@ -87,7 +87,7 @@ def features(context: Context) -> Cost:
 
 
 def fit(context: Context) -> Cost:
-    """Estimate the readouts, as their method says."""
+    """Estimate the readouts, by their method."""
     folds, readout = context.value("folds")["fold"].nunique(), context.study.settings.readout
     found = find_readout(readout.method).cost(
         readout, _count(context)[0], folds, _width(context, context.spaces)
@@ -107,7 +107,7 @@ def maps(context: Context) -> Cost:
 
 
 def regional_features(context: Context) -> Cost:
-    """Estimate the regional features: all regions of a picture cost about 4 passes."""
+    """Estimate the regional features: all regions of an image cost about 4 passes."""
     n, _ = _count(context)
     pictures = len({picture for space in context.regional_spaces for picture in space.pictures})
     return Cost(

@@ -1,4 +1,4 @@
-"""Time, memory and disk that a run will take; a run that cannot fit is refused with what to change."""
+"""Estimate of the time, memory and disk of a run; runs that cannot fit are refused."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,22 @@ from traitlens.pipeline.stage import Cost, Stage
 from traitlens.problems import Problem, TraitlensError
 
 BASE = 1.1e9
-"""Bytes of a process that has loaded everything and modified the network's weights."""
+"""Bytes of a process with the network and its modified weights."""
 
 PER_WORKER = 0.4e9
-"""Bytes that a block of images of 224 pixels takes while it is worked on; grows with the pixels."""
+"""Bytes of a block of images of 224 pixels during computation; proportional to the number of pixels."""
 
 GIGA = 1e9
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run will take.
+    """Estimated cost of a run.
 
     Parameters
     ----------
     costs : dict of Stage to Cost
-        Of the stages that it makes.
+        Costs of its stages.
     memory, disk : float
         Bytes.
     """
@@ -44,22 +44,22 @@ class Estimate:
 
 
 def estimate(context: Context) -> Estimate:
-    """Estimate what is still to be done.
+    """Estimate the cost of the remaining stages.
 
     Parameters
     ----------
     context : Context
-        Study, settings and results; only read. The network is loaded to time a forward pass.
+        Study, settings and results, which are not changed. The network is loaded to time a forward pass.
 
     Raises
     ------
     TraitlensError
-        If the weights cannot be had.
+        If the weights are not available.
     """
     wanted = [one.stage for one in plan(context) if one.is_to_be_made]
     costs = {stage: stage.cost(context) for stage in wanted}
     machine, size = context.machine, context.study.settings.faces.size
-    alive = context.workers if machine.workers is None else 0  # processes have their own share
+    alive = context.workers if machine.workers is None else 0  # each process has its own network
     each = PER_WORKER * (size / 224) ** 2
     memory = BASE + alive * each + (machine.workers or 0) * (BASE + each)
     passes = sum(cost.passes for cost in costs.values())
@@ -76,12 +76,12 @@ def _time_forward(context: Context) -> float:
 
 
 def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:
-    """Refuse a run that would end in a full memory or disk.
+    """Raise an error if a run would not fit into memory or disk.
 
     Raises
     ------
     TraitlensError
-        That says what to change.
+        With advice on what to change.
     """
     problems = []
     memory = free_memory()
@@ -107,7 +107,7 @@ def _size(number: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Write a duration roughly."""
+    """Format a duration roughly."""
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {name}"

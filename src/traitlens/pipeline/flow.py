@@ -1,4 +1,4 @@
-"""The whole flow from a study to its report, in order: run, status, estimate, check and report read it."""
+"""The stages of an analysis in order, used by run, status, estimate, check and report."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ Condition = Callable[[Context], str | None]
 
 
 def unless(*conditions: Condition) -> Condition:
-    """Combine reasons to leave a stage out: the first that holds."""
+    """Combine conditions to leave a stage out; the first reason counts."""
 
     def first(context: Context) -> str | None:
         """Return the first reason, or None."""
@@ -60,8 +60,8 @@ def one_trait(context: Context) -> str | None:
 
 
 def no_cleaning(context: Context) -> str | None:
-    """Return why nothing was cleaned."""
-    return None if context.study.cleaning is not None else "study.toml has no rules of cleaning"
+    """Return why no ratings were cleaned."""
+    return None if context.study.cleaning is not None else "study.toml has no cleaning rules"
 
 
 def no_permutations(context: Context) -> str | None:
@@ -86,8 +86,8 @@ def several_spaces(context: Context) -> str | None:
     if find_readout(readout.method).reads_one_space(readout):
         return None
     return (
-        "it needs a ridge regression on one tap of the prepared image, without whitening, weights of images "
-        "and borrowing between traits"
+        "it needs a ridge regression on one tap of the prepared image, without whitening, image "
+        "weights and mixing of traits"
     )
 
 
@@ -100,7 +100,7 @@ def not_linear(context: Context) -> str | None:
 
 
 def faceless(context: Context) -> str | None:
-    """Return why regions of the face cannot be compared; None before landmarks were looked for."""
+    """Return why regions of the face cannot be compared; None before detection of landmarks."""
     missing = context.faceless
     if not missing:
         return None
@@ -172,11 +172,11 @@ REFIT = (
     a.REGION_LABELS,
     a.REGION_KERNELS,
 )
-"""What refitting readouts under each permutation reads."""
+"""Inputs of refits under each permutation."""
 
 NO_REGIONAL = unless(switched_off("use"), faceless)
 COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")
-"""What cues of all groups together are fitted to."""
+"""Inputs of the cues of all groups together."""
 
 SAMPLE = (
     "check_images",
@@ -186,7 +186,7 @@ SAMPLE = (
     a.PREPARED,
     a.READOUTS,
 )
-"""What checks of maps read."""
+"""Inputs of checks of maps."""
 
 REPORTED = (
     a.STUDY,
@@ -197,7 +197,7 @@ REPORTED = (
     a.REPORT,
     *(one for one in a.ARTIFACTS.values() if one.path.startswith(".cache")),
 )
-"""What the report does not read: its own files, and what is kept for later runs."""
+"""Files that the report does not read: its own, and those for later runs."""
 
 FLOW: tuple[Stage, ...] = (
     Stage("means", "Mean ratings", "ratings.average", ("ratings",), (a.TARGETS,)),

@@ -1,4 +1,4 @@
-"""The photographs of a study, each read with its digest, so that what is analysed is what was digested."""
+"""Image files of a study, read with their digests, so that files replaced during a run are noticed."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,7 +9,7 @@ from threading import Lock
 from traitlens.problems import Problem, TraitlensError
 
 MOST_BYTES = 256 * 2**20
-"""Bytes of files that are kept in memory between two stages."""
+"""Maximum size of files kept in memory between two stages, in bytes."""
 
 
 class ImageFiles:
@@ -33,7 +33,7 @@ class ImageFiles:
         Raises
         ------
         TraitlensError
-            If it was changed since it was read first.
+            If it has changed since it was first read.
         """
         name = self._names[path]
         with self._lock:
@@ -43,7 +43,7 @@ class ImageFiles:
         found = hashlib.sha256(content).hexdigest()
         with self._lock:
             if self._digests.setdefault(name, found) != found:
-                advice = "run the same command again; what was finished is kept"
+                advice = "run the same command again; finished work is kept"
                 raise TraitlensError(Problem("was changed during the run", advice, f"images/{name}"))
             self._recent[name] = content
             while sum(map(len, self._recent.values())) > MOST_BYTES:
@@ -51,7 +51,7 @@ class ImageFiles:
         return content
 
     def digests(self) -> dict[str, str]:
-        """Digest every file.
+        """Return the digests of all files.
 
         Returns
         -------

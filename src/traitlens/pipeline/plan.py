@@ -1,4 +1,4 @@
-"""The state of every stage: current, stale, missing, or left out and why; loads no network."""
+"""State of all stages: current, stale, missing or left out, with the reason; loads no network."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Planned:
     Parameters
     ----------
     state : {"current", "stale", "missing", "left out"}
-        "stale": made from other inputs or settings, or its files were changed since.
+        "stale" if it was made from other inputs or settings, or its files have changed.
     reason : str
         What changed, or why it is left out.
     damaged : bool
-        Whether a file of it was changed after it was written.
+        Whether one of its files has changed since it was written.
     """
 
     stage: Stage
@@ -33,7 +33,7 @@ class Planned:
 
     @property
     def is_to_be_made(self) -> bool:
-        """Whether a run makes it."""
+        """Whether a run will make it."""
         return self.state in ("stale", "missing")
 
 
@@ -43,7 +43,7 @@ def plan(context: Context, flow: Sequence[Stage] = FLOW) -> Iterator[Planned]:
     Yields
     ------
     Planned
-        A stage and its state. A stage that reads what will be made again counts as stale.
+        A stage and its state. A stage is also stale if one of its inputs will be made again.
     """
     awaited: set[str] = set()
     for stage in flow:
@@ -62,11 +62,11 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
     Parameters
     ----------
     awaited : collection of str
-        Paths of files that earlier stages are still to make, or that will be removed.
+        Paths of files that earlier stages will make, or that will be removed.
     """
     planned = _compare(context, stage, awaited)
     if stage.on_request and context.check_images is None and planned.is_to_be_made:
-        planned = Planned(stage, "left out", "it is made on request, by `traitlens sanity`")
+        planned = Planned(stage, "left out", "made on request by `traitlens sanity`")
     context.reasons.pop(stage.name, None)
     context.forget("reasons")
     if planned.state == "left out":
@@ -79,7 +79,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
 
 
 def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planned:
-    """Compare what a stage was made from with the inputs as they are now."""
+    """Compare the recorded inputs of a stage with the current ones."""
     reason = stage.left_out(context)
     if reason is not None:
         return Planned(stage, "left out", reason)
@@ -88,7 +88,7 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
         return Planned(stage, "missing")
     remade = [one.path for one in stage.after if one.path in awaited]
     if remade:
-        return Planned(stage, "stale", f"to be made anew or removed: {', '.join(remade)}")
+        return Planned(stage, "stale", f"to be made again or removed: {', '.join(remade)}")
     changed = [_name(one) for one in stage.inputs if _differs(context, one, record.inputs)]
     changed += ["version"] * (record.version != stage.version)
     changed += ["inputs"] * ({_name(one) for one in stage.inputs} != set(record.inputs))
@@ -96,7 +96,7 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
         return Planned(stage, "stale", f"changed: {', '.join(dict.fromkeys(changed))}")
     wanted = {output.path: output for output in stage.outputs_of(context)}
     if set(wanted) != set(record.outputs):
-        return Planned(stage, "stale", "other files are wanted")
+        return Planned(stage, "stale", "other files are needed")
     damaged = [path for path, one in wanted.items() if context.digest(one) != record.outputs[path]]
     if damaged:
         return Planned(stage, "stale", f"changed after it was written: {', '.join(damaged)}", damaged=True)
@@ -108,7 +108,7 @@ def _name(one: str | Artifact) -> str:
 
 
 def _differs(context: Context, one: str | Artifact, recorded: Mapping[str, str]) -> bool:
-    """Return whether an input is another than the recorded one."""
+    """Return whether an input differs from the recorded one."""
     if one == "check_images" and context.check_images is None:
-        return False  # not asked for in this run
+        return False  # not requested in this run
     return _name(one) in recorded and context.digest(one) != recorded[_name(one)]

@@ -1,4 +1,4 @@
-"""What a command asked for beside the study's own settings, noted for those who examine the results."""
+"""Record of the options of the command that made results, for `traitlens status`."""
 
 import json
 import os
@@ -18,10 +18,10 @@ def _file(results: Path) -> Path:
 
 
 def write_request(context: Context) -> None:
-    """Note of which study the results are, and what the command asked for."""
+    """Write the study's path and the options of the command."""
     settings, results = context.study.settings, context.results.resolve()
     study = context.study.folder.resolve()
-    # Results inside their study stay with it when the study is copied or moved.
+    # A relative path, so that the study can be copied or moved with its results.
     inside = results.is_relative_to(study)
     found = {
         "study": Path(os.path.relpath(study, results)).as_posix() if inside else str(study),
@@ -36,24 +36,24 @@ def write_request(context: Context) -> None:
 
 
 def read_request(results: Path) -> Context:
-    """Read of which study a results folder is, and how it was asked for.
+    """Return the context of a results folder.
 
     Returns
     -------
     Context
-        The study as it is now, set up as by the command that made the results.
+        The current study, with the options of the command that made the results.
 
     Raises
     ------
     TraitlensError
-        If it is no results folder, or its study cannot be read.
+        If it is not a results folder, or its study cannot be read.
     """
     try:
         found = json.loads(_file(results).read_text(encoding="utf-8"))
         folder, precision = results / found["study"], str(found["precision"])
         keep, protocol = str(found["keep_maps"]), str(found.get("protocol", "default"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        advice = "give the folder that `traitlens run` wrote"
-        raise TraitlensError(Problem("is no results folder of traitlens", advice, str(results))) from error
+        advice = "use a folder written by `traitlens run`"
+        raise TraitlensError(Problem("is not a results folder of traitlens", advice, str(results))) from error
     study = follow_protocol(with_maps_kept(Study.load(folder.resolve()), keep), protocol)
     return Context(study, results, replace(Machine(), precision=precision))

@@ -1,4 +1,4 @@
-"""Make what is stale or missing, in the order of the flow."""
+"""Execution of stages that are stale or missing, in the order of the flow."""
 
 import errno
 import time
@@ -23,7 +23,7 @@ from traitlens.records import Record
 
 
 class Runner:
-    """A results folder, held by this process, and those who compute.
+    """Runs stages in a results folder that this process has locked.
 
     Raises
     ------
@@ -49,17 +49,17 @@ class Runner:
             raise TraitlensError(problem) from error
 
     def make(self, until: str | None = None) -> None:
-        """Make what is stale or missing, and remove the files of stages that are left out.
+        """Make stages that are stale or missing, and remove the files of stages that are left out.
 
         Parameters
         ----------
         until : str or None
-            Name of the last stage; all of them where None.
+            Name of the last stage; all if None.
 
         Raises
         ------
         TraitlensError
-            If an input has faults, or memory or disk fail; what was finished is kept.
+            If an input has faults, or memory or disk do not suffice; finished work is kept.
         """
         for stage in FLOW:
             planned = plan_stage(self.context, stage)
@@ -73,7 +73,7 @@ class Runner:
                 break
 
     def _make(self, stage: Stage) -> None:
-        """Make one stage, and record what it was made from."""
+        """Make one stage, and record its inputs and outputs."""
         context, start = self.context, time.perf_counter()
         self._remove(stage, but={output.path for output in stage.outputs_of(context)})
         with (
@@ -109,7 +109,7 @@ class Runner:
             raise TraitlensError(Problem(what, advice, str(self.context.results)))
 
     def _remove(self, stage: Stage, but: frozenset[str] | set[str] = frozenset()) -> None:
-        """Remove a stage's record, and the files that it wrote before and shall not write now."""
+        """Remove a stage's record, and its previous files that are no longer outputs."""
         record = self.context.records.read(stage.name)
         self.context.records.remove(stage.name)
         for path in record.outputs if record is not None else {}:
@@ -118,7 +118,7 @@ class Runner:
                 self.context.forget(path)
 
     def _remove_unrecorded(self) -> None:
-        """Remove results that no record names: of a killed run, or of an earlier version."""
+        """Remove results without a record: of a killed run, or of an earlier version."""
         recorded = {path for _, record in self.context.records for path in record.outputs}
         for path, artifact in ARTIFACTS.items():
             if path not in recorded:
@@ -126,7 +126,7 @@ class Runner:
 
     @contextmanager
     def _disk_faults(self, label: str) -> Iterator[None]:
-        """Turn a fault of the disk into one line: which stage stopped, where, and what to do."""
+        """Convert disk errors to one line: the stage, the file, and what to do."""
         try:
             yield
         except OSError as error:
@@ -135,13 +135,13 @@ class Runner:
             raise TraitlensError(
                 Problem(
                     f"{label[:1].lower()}{label[1:]} stopped: {error.strerror or error}",
-                    f"{advice} and run the same command again; what was finished is kept",
+                    f"{advice} and run the same command again; finished work is kept",
                     str(error.filename or self.context.results),
                 )
             ) from error
 
     def engine(self) -> Engine:
-        """Return who computes blocks of images, started when first needed."""
+        """Return the engine, started when first needed."""
         if self._engine is None:
             self._engine = open_engine(self.context.machine)
         return self._engine
@@ -158,7 +158,7 @@ class Runner:
 
 
 def _refuse_other_files(results: Path) -> None:
-    """Refuse a folder that holds files and is no results folder: a run removes and replaces results."""
+    """Raise an error for a folder with other files, since a run removes and replaces results."""
     try:
         ours = not results.exists() or (results / ".cache").is_dir() or not any(results.iterdir())
     except OSError as error:
@@ -168,4 +168,4 @@ def _refuse_other_files(results: Path) -> None:
         ) from error
     if not ours:
         advice = "choose a new or empty folder for --out"
-        raise TraitlensError(Problem("holds other files than results", advice, str(results)))
+        raise TraitlensError(Problem("contains files that are not results", advice, str(results)))

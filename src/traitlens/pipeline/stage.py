@@ -1,4 +1,4 @@
-"""A stage of the flow as a value: what it reads, what it writes, when it is left out and what it costs."""
+"""Declaration of a stage: inputs, outputs, conditions and cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ Outputs = Callable[[Context], tuple[Artifact, ...]]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage takes.
+    """Cost of a stage.
 
     Parameters
     ----------
     passes : float, default 0
-        Work that is shared among workers, in forward passes of one image.
+        Work shared among workers, in forward passes of one image.
     seconds : float, default 0
         Other time.
     memory, disk : float, default 0
-        Bytes while it runs, and bytes that it leaves.
+        Bytes of memory while it runs, and bytes of its files.
     advice : str
-        What to change where memory or disk is too small.
+        What to change if memory or disk does not suffice.
     """
 
     passes: float = 0.0
@@ -51,7 +51,7 @@ def _one(_context: Context) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step from a study to its report.
+    """A stage of the analysis.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ class Stage:
         Its row of ``traitlens status``.
     make : str
         Function of :mod:`traitlens.pipeline.stages` that writes the outputs, as "module.function"; imported
-        when the stage is run, so that the plan loads neither torch nor plotting.
+        when the stage is run, so that the plan loads neither torch nor matplotlib.
     inputs : tuple
-        What the outputs depend on; the function can read nothing else.
+        Inputs of the outputs; the function cannot read anything else.
     outputs : tuple of Artifact, or callable
-        The files that it writes, all of them and no others; of a context where settings decide.
+        All files that it writes, or a function of the context if they depend on settings.
     left_out : callable
-        Returns why the stage is left out, or None where it is wanted.
+        Returns why the stage is left out, or None.
     steps : callable
         Returns the length of the progress bar.
     version : int, default 1
@@ -91,7 +91,7 @@ class Stage:
 
     @property
     def after(self) -> tuple[Artifact, ...]:
-        """The results of other stages that it reads."""
+        """Its inputs that are results of other stages."""
         return tuple(one for one in self.inputs if isinstance(one, Artifact))
 
     def load(self) -> Callable[[Any], None]:

@@ -1,4 +1,4 @@
-"""What the function of a stage is given: its declared inputs, where its outputs go, and who computes."""
+"""Access of stage functions to their declared inputs and outputs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class StageIO:
-    """The inputs and outputs of one stage; whatever the stage did not declare is refused.
+    """Inputs and outputs of one stage; undeclared ones raise an error.
 
     Parameters
     ----------
     engine : callable
-        Returns who computes blocks of images.
+        Returns the engine that computes blocks of images.
     advance : callable
         Called with the number of steps done.
     """
@@ -44,7 +44,7 @@ class StageIO:
 
     @property
     def machine(self) -> Machine:
-        """Where and how the network is run."""
+        """Device, precision and parallelism of the network."""
         return self._context.machine
 
     @cached_property
@@ -62,7 +62,7 @@ class StageIO:
 
     @cached_property
     def engine(self) -> Engine:
-        """Who computes blocks of images."""
+        """The engine that computes blocks of images."""
         engine: Engine = self._engine()
         return engine
 
@@ -72,7 +72,7 @@ class StageIO:
         self.read_inputs.add(one if isinstance(one, str) else one.path)
 
     def value(self, name: str) -> Any:
-        """Read an input of the study.
+        """Return an input of the study.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class StageIO:
         Returns
         -------
         bool
-            False where its stage was left out.
+            False if its stage was left out.
         """
         return self.file(artifact).exists()
 
@@ -104,12 +104,12 @@ class StageIO:
         return artifact.read(self.results)
 
     def file(self, artifact: Artifact) -> Path:
-        """Return the path of a file, to be read in blocks by workers or written.
+        """Return the path of a file, for workers that read or write it in blocks.
 
         Returns
         -------
         Path
-            Absolute: workers may have another current folder.
+            Absolute, since workers may have another working folder.
         """
         if artifact not in self._outputs:
             self._declared(artifact)
@@ -132,7 +132,7 @@ class StageIO:
 
     @cached_property
     def blocks(self) -> BlockStore:
-        """The blocks that a killed run left of the same inputs, or none."""
+        """Blocks of this stage, possibly left by a killed run with the same inputs."""
         stage = self._stage
         inputs = [(str(one), self._context.digest(one)) for one in stage.inputs]
         blocks = BlockStore(self.results, stage.name, digest(stage.version, inputs))

@@ -1,4 +1,4 @@
-"""Every fault of a study that can be found before any work: tables, images, and names in the settings."""
+"""Check of a study before the analysis: tables, images, and names in the settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from traitlens.study.settings import Settings
 
 
 def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
-    """Read a study and find every fault of its settings, tables and images.
+    """Read a study and report every fault of its settings, tables and images.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
     Returns
     -------
     Study
-        The study, without a fault.
+        The study, if it has no faults.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
 
 
 def _check_folds(study: Study) -> list[Problem]:
-    """Find groups and traits that leave a fold too little to learn from."""
+    """Return problems of groups and traits with too few ratings outside a fold."""
     settings = study.settings.folds
     try:
         folds = assign_folds(study.images, settings.number, study.settings.seed, settings.column)
@@ -66,7 +66,7 @@ def _check_folds(study: Study) -> list[Problem]:
 
 
 def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
-    """Find the faults of landmarks that the study brings, which would stop a run after its first stages."""
+    """Return the faults of given landmarks, which would stop a run after its first stages."""
     table, problems = read_landmarks(folder, files)
     problems = [] if problems else find_unknown_points(table) if table is not None else []
     try:
@@ -77,12 +77,12 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
 
 
 def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
-    """Read a study and find the faults of its tables and of the names in its settings.
+    """Read a study and return the faults of its tables and of names in its settings.
 
     Returns
     -------
     study : Study or None
-        None where too much is missing.
+        None if too much is missing.
     """
     study, problems = read_study(folder)
     if study is not None:
@@ -91,7 +91,7 @@ def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
 
 
 def check_names(settings: Settings) -> list[Problem]:
-    """Find names in the settings that no stage will know.
+    """Return unknown names in the settings.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Prediction and explanation of images that a study did not hold."""
+"""Prediction and explanation of new faces."""

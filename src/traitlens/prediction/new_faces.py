@@ -1,4 +1,4 @@
-"""Faces that a study did not hold: prepared as its images were, their impressions predicted and explained."""
+"""Prediction and explanation of new faces, prepared as the images of the study."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,27 +25,27 @@ from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.storage import atomic_write
 
 LARGEST = 2048
-"""Side in pixels beyond which no prepared image is believed to be meant."""
+"""Maximum side of a prepared image in pixels."""
 
 
 def load_models(
     name: str | Path, weights: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[TraitModels, Backbone]:
-    """Load readouts and the network that they read, set up as it was when they were fitted.
+    """Load readouts and their network, with the preprocessing of the fit.
 
     Parameters
     ----------
     name : str or Path
         `results/models` of a run, or `hf://owner/name` for a model on the Hugging Face hub.
     weights : Path or None
-        A file with the network's weights; found or fetched where None.
+        A file with the network's weights; found or downloaded if None.
     announce : callable
         Called with a line of text before anything slow.
 
     Returns
     -------
     models : TraitModels
-        The readouts; everything about them was checked.
+        The readouts, which have been checked.
     backbone : Backbone
         The network, with the preprocessing that is stored with the readouts.
 
@@ -67,42 +67,42 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
     path : Path
         A JPEG, PNG, TIFF or WebP file.
     models : TraitModels
-        Their `prepared` says how: crop and size.
+        The models, whose `prepared` has crop and size.
 
     Returns
     -------
     ndarray of uint8 (y, x, colour)
-        The square that the network sees.
+        The prepared image.
 
     Raises
     ------
     TraitlensError
-        If the file is no image that can be used, or holds no face where the crop needs one.
+        If the file is not a usable image, or has no face although the crop needs one.
     """
     return prepare_with_landmarks(path, models)[0]
 
 
 def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray, np.ndarray | None]:
-    """Prepare an image file, and find its landmarks where the models need them.
+    """Prepare an image file, and find its landmarks if the models need them.
 
     Parameters
     ----------
     path : Path
         A JPEG, PNG, TIFF or WebP file.
     models : TraitModels
-        Their `prepared` says how: crop and size.
+        The models, whose `prepared` has crop and size.
 
     Returns
     -------
     pixels : ndarray of uint8 (y, x, colour)
-        The square that the network sees.
+        The prepared image.
     points : ndarray (478, 2) or None
         Landmarks in pixels of the square; None where neither crop nor readouts need them.
 
     Raises
     ------
     TraitlensError
-        If the file is no image that can be used, or holds no face where one is needed.
+        If the file is not a usable image, or has no face although one is needed.
     """
     size = models.prepared.get("size")
     try:
@@ -110,7 +110,7 @@ def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray,
     except (KeyError, TypeError, ValueError, TraitlensError):
         crop = None
     if crop is None or not isinstance(size, int) or not 32 <= size <= LARGEST:
-        raise ModelError("the model does not say how its images were prepared; fit it again")
+        raise ModelError("the model lacks the settings of image preparation; fit it again")
     pixels = load_image(path, crop.background or BACKGROUND)
     points = None
     if crop.name != "full" or models.reads_regions:
@@ -133,15 +133,15 @@ def predict_new_faces(
     Parameters
     ----------
     paths : mapping of str to Path
-        Image files by what they are called.
+        Image files by name.
     progress : callable or None
         Called with 1 after each image.
 
     Returns
     -------
     DataFrame
-        image, group, trait, predicted (rating units; mean over folds). Where the readouts read regions, a
-        column with the cue of each region follows.
+        image, group, trait, predicted (rating units; mean over folds). If the readouts read regions, with a
+        column for the cue of each region.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def predict_new_faces(
 
 
 def _tabulate_cues(models: TraitModels, cues: pd.DataFrame) -> pd.DataFrame:
-    """Lay cues out with a column for each region, behind the prediction that they sum to."""
+    """Return cues with a column for each region, beside the prediction that they sum to."""
     wide = cues.pivot_table(CUE, [IMAGE, GROUP, TRAIT], REGION, sort=False)
     means = pd.DataFrame(
         [(one.group, one.trait, one.mean) for one in models.readouts], columns=[GROUP, TRAIT, PREDICTED]
@@ -191,19 +191,18 @@ def explain_face(
     method: str,
     points: np.ndarray | None = None,
 ) -> xr.DataArray:
-    """Explain what carried the predictions of one face, averaged over each group's readouts.
+    """Explain the predictions of one face, averaged over each group's readouts.
 
-    Predictions are averaged over folds, so maps are too: their sum belongs to the averaged prediction.
+    Predictions and maps are averaged over folds, so that maps sum to the averaged prediction.
 
     Parameters
     ----------
     backbone : Backbone
         The network that the readouts read.
     readouts : sequence of Readout
-        Readouts of one trait: those of all folds for a new face, of the fold that did not see it for a face
-        of the study.
+        Readouts of one trait: those of all folds for a new face, those of its fold for a face of the study.
     models : TraitModels
-        The model that they are of.
+        Their model.
     pixels : ndarray of uint8 (y, x, colour)
         The prepared face.
     method : str
@@ -224,7 +223,7 @@ def explain_face(
     """
     if models.reads_regions:
         if models.faces is None or points is None:
-            raise ModelError("the readouts read regions of the face, and this face has no landmarks")
+            raise ModelError("the readouts read regions of the face, but this face has no landmarks")
         linear = [one for one in readouts if isinstance(one, LinearReadout)]
         explainer = RegionalExplainer(backbone, linear, models.faces, models.views, method)
         explained = explainer.explain(pixels, models.faces.masks(points)).sum(REGION)
@@ -251,14 +250,14 @@ def write_new_maps(
     Parameters
     ----------
     out : Path
-        Folder for the pictures; `maps.npz` beside them holds the numbers, in rating points per pixel.
+        Folder for the pictures, and for `maps.npz` with rating points per pixel.
     progress : callable
         Called with 1 after each trait.
 
     Returns
     -------
     list of Path
-        The files. Pictures of one trait share their scale, so that groups can be compared.
+        The files. Pictures of one trait have the same scale, so that groups can be compared.
     """
     pixels, points = prepare_with_landmarks(path, models)
     numbers: dict[str, np.ndarray] = {}

@@ -97,9 +97,9 @@ def fit_cao2023(
             wanted = torch.from_numpy(study.matrix.ratings[rows][:, columns].astype(np.float32))
             heads = Heads.start(names, inputs.shape[1], training.hidden, seed, fold)
             losses = train_plainly(heads, inputs, wanted, training, seed)
-            for place, column in enumerate(columns):
-                chosen = {"epochs": training.epochs, "loss": float(losses[-1, place])}
-                yield column, heads.readout(place, names[place], fold, study.space), chosen
+            for index, column in enumerate(columns):
+                chosen = {"epochs": training.epochs, "loss": float(losses[-1, index])}
+                yield column, heads.readout(index, names[index], fold, study.space), chosen
 
     return study.fit("cao2023", fit, progress)
 

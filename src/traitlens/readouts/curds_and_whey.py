@@ -69,9 +69,9 @@ def _of_group(
     errors[-1] = ((y - x) ** 2).sum(axis=0)  # each target from its own prediction
     for fold in range(folds.max() + 1):
         inside, training = folds == fold, folds != fold
-        for place, strength in enumerate(STRENGTHS):
+        for index, strength in enumerate(STRENGTHS):
             own = x[inside] @ _solve(x[training], y[training], np.full(y.shape[1], strength))
-            errors[place] += ((y[inside] - own) ** 2).sum(axis=0)
+            errors[index] += ((y[inside] - own) ** 2).sum(axis=0)
     best = ((1 - sharing) * errors + sharing * errors.mean(axis=1, keepdims=True)).argmin(axis=0)
     strengths = np.array([*STRENGTHS, np.inf])[best]
     return (_solve(x, y, strengths).T * spreads[:, None]) / spreads

@@ -123,11 +123,11 @@ def fit_finetune(
             files.append(file)
             reference = tail.averages(values[rows]).mean(axis=0)
             averages = tail.averages(values[inside])
-            for place, column in enumerate(columns):
+            for index, column in enumerate(columns):
                 trait = matrix.names[column][1]
                 readout = FinetunedReadout(
-                    str(group), trait, fold, tail, (weight[place] * spreads[place]).astype(np.float32),
-                    reference, float(means[place]), space,
+                    str(group), trait, fold, tail, (weight[index] * spreads[index]).astype(np.float32),
+                    reference, float(means[index]), space,
                 )  # fmt: skip
                 predicted[inside, column] = readout.mean + (averages - reference) @ readout.weight
                 readouts[column, fold] = readout

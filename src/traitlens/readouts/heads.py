@@ -197,7 +197,7 @@ class Heads:
 
     def readout(
         self,
-        place: int,
+        index: int,
         name: tuple[str, str],
         fold: int,
         space: FeatureSpace,
@@ -223,10 +223,10 @@ class Heads:
             group,
             trait,
             fold,
-            self.fc1_weight[place].numpy() / np.float32(scale),
-            self.fc1_bias[place].numpy().copy(),
-            self.fc2_weight[place][None].numpy() * np.float32(spread),
-            self.fc2_bias[place][None].numpy() * np.float32(spread),
+            self.fc1_weight[index].numpy() / np.float32(scale),
+            self.fc1_bias[index].numpy().copy(),
+            self.fc2_weight[index][None].numpy() * np.float32(spread),
+            self.fc2_bias[index][None].numpy() * np.float32(spread),
             mean=float(mean),
             space=space,
         )

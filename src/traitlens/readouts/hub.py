@@ -202,12 +202,12 @@ def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: st
     for file, largest in LARGEST.items():
         size = sizes.get(file, 0)
         if size is None or not 0 <= size <= largest:
-            told = (
+            problem = (
                 "its size is unknown"
                 if size is None
                 else f"it has {_size(size)}, at most {_size(largest)} are fetched"
             )
-            problems.append(Problem(told, "ask whoever shared it", f"{name}/{file}"))
+            problems.append(Problem(problem, "ask whoever shared it", f"{name}/{file}"))
     if not _COMMIT.fullmatch(commit or ""):
         problems.append(Problem("the hub does not return its commit", "try again later", name))
     if problems:
@@ -249,7 +249,7 @@ def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
     """Turn errors of the hub's client into one line."""
     name = ADDRESS + repository
 
-    def told(what: str, advice: str) -> ModelError:
+    def fail(what: str, advice: str) -> ModelError:
         return ModelError(Problem(what, advice, name))
 
     try:
@@ -257,29 +257,29 @@ def _reach(repository: str, token: str | None) -> "Iterator[HfApi]":
         from huggingface_hub import HfApi, errors
     except ImportError as error:
         fault = f"the hub needs a package that is not installed ({error.name})"
-        raise told(fault, "pip install 'traitlens[hub]'") from None
+        raise fail(fault, "pip install 'traitlens[hub]'") from None
     try:
         yield HfApi(token=token, library_name="traitlens")
     except errors.GatedRepoError:
-        raise told("its owner must grant you access", f"request access on its page, then {LOG_IN}") from None
+        raise fail("its owner must grant you access", f"request access on its page, then {LOG_IN}") from None
     except errors.RevisionNotFoundError:
-        raise told("it has no such revision", "use one of its branches, tags or commits") from None
+        raise fail("it has no such revision", "use one of its branches, tags or commits") from None
     except errors.RepositoryNotFoundError:
         advice = f"check the name, and {LOG_IN}"
-        raise told("it does not exist, or you have no access", advice) from None
+        raise fail("it does not exist, or you have no access", advice) from None
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         if status == 401:
-            raise told("you are not logged in to the hub", LOG_IN) from None
+            raise fail("you are not logged in to the hub", LOG_IN) from None
         if status == 403:
             advice = "use yourself or your organisation as owner, and a token with write access"
-            raise told("you have no permission", advice) from None
+            raise fail("you have no permission", advice) from None
         said = " ".join((error.server_message or error.response.reason_phrase).split())
-        raise told(f"the hub refuses ({status}: {said})", "fix this, or try again later") from None
+        raise fail(f"the hub refuses ({status}: {said})", "fix this, or try again later") from None
     except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
         fault = f"the hub cannot be reached ({type(error).__name__})"
-        raise told(fault, "check the network and its proxy settings, and try again") from None
+        raise fail(fault, "check the network and its proxy settings, and try again") from None
     except (ValueError, RuntimeError) as error:
         # An invalid card, or an interrupted transfer.
         said = " ".join(str(error).split())[:160]
-        raise told(f"the hub's client refuses ({said})", "fix this, or try again later") from None
+        raise fail(f"the hub's client refuses ({said})", "fix this, or try again later") from None

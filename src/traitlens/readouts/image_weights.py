@@ -50,11 +50,11 @@ def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix)
     for column, ratings in enumerate(matrix.ratings.T):
         rated = np.isfinite(ratings)
         n, variance = numbers[rated, column], spreads[rated, column] ** 2
-        told = np.isfinite(variance) & (n > 1)
-        if not told.any() or not np.isfinite(n).all():
+        known = np.isfinite(variance) & (n > 1)
+        if not known.any() or not np.isfinite(n).all():
             continue
-        freedom = np.where(told, n - 1, 0.0)
-        own = np.where(told, variance, 0.0)
+        freedom = np.where(known, n - 1, 0.0)
+        own = np.where(known, variance, 0.0)
         common = (freedom * own).sum() / freedom.sum()
         uncertain = (freedom * own + PRIOR * common) / (freedom + PRIOR) / n
         missed = max(ratings[rated].var() - uncertain.mean(), 0.0) / 2

@@ -190,9 +190,9 @@ def read_manifest(folder: Path) -> Manifest:
         if not all(16 <= side <= 1024 for side in view.size):
             problems.append(Problem(f"view {view.name!r}: the size {view.size} is absurd", "", str(path)))
     for entry in manifest.readouts:
-        if not all(0 <= place < len(manifest.spaces) for place in entry.spaces):
+        if not all(0 <= index < len(manifest.spaces) for index in entry.spaces):
             problems.append(Problem(f"trait {entry.trait!r}: it reads an unknown space", "", str(path)))
-        elif len({manifest.spaces[place].space() for place in entry.spaces}) < len(entry.spaces):
+        elif len({manifest.spaces[index].space() for index in entry.spaces}) < len(entry.spaces):
             problems.append(Problem(f"trait {entry.trait!r}: it reads a space twice", "", str(path)))
         kind = kinds.get(entry.kind)
         if kind is None:
@@ -285,7 +285,7 @@ def build_readouts(manifest: Manifest, tensors: Mapping[str, np.ndarray]) -> tup
     tails = [_build_tail(entry, taking(f"tail{number}.")) for number, entry in enumerate(manifest.tails)]
     readouts = []
     for number, entry in enumerate(manifest.readouts):
-        read = tuple(spaces[place] for place in entry.spaces)
+        read = tuple(spaces[index] for index in entry.spaces)
         tail = None if entry.tail is None else tails[entry.tail]
         take = taking(f"{number:05d}.")
         stored = Stored(entry.group, entry.trait, entry.fold, entry.mean, read, tail, take)

@@ -286,7 +286,7 @@ def permutation_p_of_r(
     for count in _portions(samples):
         # Images are ordered by the position of their block.
         places = [np.argsort(rng.permutation(blocks)) for _ in range(count)]
-        rows = np.stack([np.argsort(place[refit.identities], kind="stable") for place in places])
+        rows = np.stack([np.argsort(index[refit.identities], kind="stable") for index in places])
         ratings = observed[rows]
         predicted = ratings @ refit.prediction.T
         ratings = ratings - ratings.mean(axis=1, keepdims=True)

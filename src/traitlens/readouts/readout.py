@@ -281,20 +281,20 @@ class LinearReadout(Readout):
     def tensors(self) -> dict[str, np.ndarray]:
         """Return weight and reference of each part."""
         arrays = {}
-        for place, part in enumerate(self.parts):
-            arrays[f"{place}.weight"] = part.weight
-            arrays[f"{place}.reference"] = part.reference
+        for index, part in enumerate(self.parts):
+            arrays[f"{index}.weight"] = part.weight
+            arrays[f"{index}.reference"] = part.reference
         return arrays
 
     @classmethod
     def restore(cls, stored: Stored) -> Self:
         """Build a readout from a saved model."""
         parts = []
-        for place, space in enumerate(stored.spaces):
+        for index, space in enumerate(stored.spaces):
             grid = space.tap.grid
             sides = grid if isinstance(grid, tuple) else (grid, grid)
-            weight = stored.take(f"{place}.weight", (None, *sides))
-            parts.append(LinearPart(space, weight, stored.take(f"{place}.reference", weight.shape)))
+            weight = stored.take(f"{index}.weight", (None, *sides))
+            parts.append(LinearPart(space, weight, stored.take(f"{index}.reference", weight.shape)))
         return cls(stored.group, stored.trait, stored.fold, tuple(parts), stored.mean)
 
     def shuffled(self, rng: np.random.Generator) -> Self:

@@ -151,20 +151,20 @@ def fit_ridge(
                     )
             predicted[np.ix_(inside, columns)] = solution.means + solution.deviations[inside]
             parts = _parts(features, training, solution, of_spaces.whitenings)
-            for place, column in enumerate(columns):
+            for index, column in enumerate(columns):
                 group, trait = matrix.names[column]
-                penalty, mean = float(choice.penalties[place]), float(solution.means[place])
+                penalty, mean = float(choice.penalties[index]), float(solution.means[index])
                 dual = Dual(
-                    group, trait, int(fold), training, solution.coefficients[:, place], penalty,
-                    solution.factors[place], mean,
+                    group, trait, int(fold), training, solution.coefficients[:, index], penalty,
+                    solution.factors[index], mean,
                 )  # fmt: skip
-                readout = LinearReadout(group, trait, int(fold), parts[place], mean)
+                readout = LinearReadout(group, trait, int(fold), parts[index], mean)
                 chosen = {
                     GROUP: group, TRAIT: trait, FOLD: int(fold), "penalty": penalty,
-                    "inner_error": float(choice.errors[place]),
+                    "inner_error": float(choice.errors[index]),
                 }  # fmt: skip
                 if len(mixes) > 1:
-                    chosen["mix"] = int(choice.mixes[place])
+                    chosen["mix"] = int(choice.mixes[index])
                 fitted[column, int(fold)] = readout, dual, chosen
             if progress is not None:
                 progress(len(columns))
@@ -290,8 +290,8 @@ def _solve(
             del kernel, factorised
             coefficients[:, mine] = solved
             deviations[:, mine] = apply_centred(kernels, shared, everyone, training, columns, solved, counted)
-            for place in mine:
-                factors[place] = shared
+            for index in mine:
+                factors[index] = shared
     return _Solution(coefficients, factors, means, deviations, np.eye(len(means)), counts)
 
 
@@ -342,8 +342,8 @@ def _parts(
         weights = weights.astype(np.float32)
         references = references.reshape(-1, *values.shape[1:])
         for (places, _), reference in zip(alike, references, strict=True):
-            for place in places:
-                parts[place].append(LinearPart(space, weights[place], reference))
+            for index in places:
+                parts[index].append(LinearPart(space, weights[index], reference))
     return [tuple(part) for part in parts]
 
 

@@ -1,6 +1,6 @@
 """Relevance of pixels: rules, methods, and propagation.
 
-Comes in: a backbone, readouts and images. Goes out: relevance maps in rating units.
+Input: a backbone, readouts and images. Output: relevance maps in rating units.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Maps of what carried each prediction: the room's front door."""
+"""Relevance maps of images: which pixels carried each prediction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 
 class Explainer:
-    """Readouts on a backbone, ready to explain one image after another in bounded memory.
+    """Explains readouts on a backbone, one image after another in bounded memory.
 
     Parameters
     ----------
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of Readout
-        What is explained.
+        The readouts to explain.
     method : str or Method
         A name from :data:`traitlens.relevance.methods.METHODS`, or a method.
     reference : {"mean", "zero"}, str, float or sequence of float
-        What predictions are compared with; see :func:`analyze`.
+        Reference of the predictions; see :func:`analyze`.
     views : mapping of str to View or None
-        The crops that the readouts name, beside "image".
+        Views of the readouts, beside "image".
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Explainer:
         self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.readouts = list(readouts)
         if not self.readouts:
-            raise ValueError("there is no readout to explain")
+            raise ValueError("there are no readouts to explain")
         self.method = find_method(method)
         self.reference = reference
         self._propagator = propagator(self.backbone, self.method)
@@ -89,7 +89,7 @@ class Explainer:
         return self._dataset(maps, entered)
 
     def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[NetworkInput, "torch.Tensor"], float]]:
-        """Give network inputs and weights; one, unless the method averages over several."""
+        """Yield network inputs and weights; one, unless the method averages over several."""
         pictures = self._pictures
         inputs = {one: self.backbone.input(pictures.cut(image[None], one)) for one in pictures.taps}
         if self.method.samples is None:
@@ -103,7 +103,7 @@ class Explainer:
     def _to_pixels(
         self, image: np.ndarray, passages: Mapping[NetworkInput, ForwardPass], entered: InitialRelevance
     ) -> np.ndarray:
-        """Send relevance to the pixels of every picture and add up in the prepared image."""
+        """Propagate relevance to the pixels of every network input and sum them in the prepared image."""
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
         for picture, passage in passages.items():
             maps = passage.back(entered.relevance[picture]).cpu().numpy()
@@ -154,7 +154,7 @@ def explain_with_conservation(
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of Readout
-        What is explained.
+        The readouts to explain.
     images : ndarray
         uint8 RGB (image, row, column, 3).
     method : str or Method
@@ -201,17 +201,17 @@ def analyze(
     backbone : Backbone or str
         The frozen network, or its name ("vgg16"); its device and precision are used.
     readouts : sequence of Readout
-        What is explained; the forward pass is shared by all.
+        The readouts to explain, which share the forward pass.
     images : ndarray
         uint8 RGB (image, row, column, 3).
     method : str or Method, default "lrp.sequential_preset_a_flat"
-        A name from :data:`traitlens.relevance.methods.METHODS`, or a method of your own.
+        A name from :data:`traitlens.relevance.methods.METHODS`, or a custom method.
     reference : {"mean", "zero"}, str, float or sequence of float, default "mean"
-        What predictions are compared with (Letzgus et al. 2022): the mean rating that each readout was
-        fitted on, nothing, the mean rating of the same trait in a group (its name), or a rating (one for all
-        readouts or one for each).
+        Reference of the predictions (Letzgus et al. 2022): the mean rating of the training images, zero, the
+        mean rating of the same trait in a group (its name), or a rating (one for all readouts or one for
+        each).
     views : mapping of str to View or None
-        The crops that the readouts name, beside "image".
+        Views of the readouts, beside "image".
     progress : callable or None
         Called with 1 after each image.
 
@@ -237,8 +237,8 @@ def analyze(
     images = np.asarray(images)
     explainer = Explainer(backbone, readouts, method, reference, views)
     maps = np.empty((len(explainer.readouts), *images.shape[:3]), np.float32)
-    for place, image in enumerate(images):
-        maps[:, place] = explainer.explain(image)[RELEVANCE].values
+    for index, image in enumerate(images):
+        maps[:, index] = explainer.explain(image)[RELEVANCE].values
         if progress is not None:
             progress(1)
     return xarray.DataArray(
@@ -251,7 +251,7 @@ def analyze(
 
 
 def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
-    """Describe what each readout is."""
+    """Return the coordinates of readouts: group, trait and fold."""
     return {
         GROUP: (READOUT, np.array([readout.group for readout in readouts], dtype=object)),
         TRAIT: (READOUT, np.array([readout.trait for readout in readouts], dtype=object)),

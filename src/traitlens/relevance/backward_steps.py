@@ -1,4 +1,4 @@
-"""One step back: through a pooling and a convolution, for all maps of an image at once."""
+"""Backward steps through a pooling and a convolution, for all maps of an image at once."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     import torch
 
 ELEMENTS_AT_ONCE = 4_000_000
-"""How many relevance values one convolution hands on at a time; bounds memory and keeps caches warm."""
+"""Number of relevance values processed at once; bounds memory and fits caches."""
 
 
 @dataclass(eq=False)
 class LayerStep:
-    """One convolution and the pooling behind it, for one image.
+    """One convolution and the pooling after it, for one image.
 
-    `factors` hold, per share, what arriving values are multiplied by; after a pooling they are laid out
-    (row, 2, column, 2, channel) with zeros off the maxima. `carries` is the output's factor in the
-    relevance that arrives; None where it is one.
+    `factors` are, per share, the multipliers of incoming values; after a pooling they have the layout (row,
+    2, column, 2, channel) with zeros except at the maxima. `carries` is the output's factor in the incoming
+    relevance; None if it is one.
     """
 
     prepared: PreparedLayer
@@ -32,22 +32,22 @@ class LayerStep:
 
 
 def single(given: list["torch.Tensor | None"]) -> "torch.Tensor | None":
-    """Give the factor that a step leaves to the one below; None where it has been applied or is one."""
+    """Return the factor that a step leaves to the one below; None if it has been applied or is one."""
     return given[0] if len(given) == 1 else None
 
 
 def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[str]) -> LayerStep:
-    """Compute a step's factors."""
+    """Compute the factors of a step."""
     prepared = waiting.prepared
     is_tap = prepared.top in taps
     plain_tap = prepared.pool is not None and prepared.layer.name in taps
     convolved = waiting.activations[prepared.layer.name]
-    # At a tap, and below rules that ignore the input, relevance may stand at units that are off. Their
-    # denominators go without the bias: with it they could be anything near zero.
+    # At a tap, and below rules that ignore the input, inactive units can have relevance. Their denominators
+    # have no bias, which could bring them arbitrarily close to zero.
     bare = is_tap or plain_tap or carries is None
     numerator = None if is_tap else carries
     pooled = None if prepared.pool is None else _maxima(convolved)
-    active = waiting.convolved > 0 if bare or pooled is None else None  # pooled: `largest` tells
+    active = waiting.convolved > 0 if bare or pooled is None else None  # pooled: see `largest`
     factors, plain = [], []
     for share, total in zip(prepared.rule.shares, waiting.totals, strict=True):
         assert prepared.layer.bias is not None
@@ -76,13 +76,13 @@ def complete(waiting: Forward, carries: "torch.Tensor | None", taps: Collection[
 
 
 def _corners(values: "torch.Tensor") -> list["torch.Tensor"]:
-    """Give the four values of each 2x2 window: (1, channel, row, column) for each corner."""
+    """Return the four values of each 2x2 window: (1, channel, row, column) for each corner."""
     whole = values[:, :, : values.shape[2] // 2 * 2, : values.shape[3] // 2 * 2]
     return [whole[:, :, row::2, column::2] for row in range(2) for column in range(2)]
 
 
 def _maxima(values: "torch.Tensor") -> "tuple[torch.Tensor, list[torch.Tensor]]":
-    """Find the maximum of each 2x2 window, and at which corner it stands first."""
+    """Return the maximum of each 2x2 window, and its first corner."""
     import torch
 
     corners = _corners(values)
@@ -96,7 +96,7 @@ def _maxima(values: "torch.Tensor") -> "tuple[torch.Tensor, list[torch.Tensor]]"
 
 
 def _pick(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor":
-    """Give the values where the maxima are."""
+    """Return the values at the maxima."""
     corners = _corners(values)
     picked = corners[3]
     for corner, here in zip(corners[:3], maxima[:3], strict=True):
@@ -105,7 +105,7 @@ def _pick(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor
 
 
 def _in_windows(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.Tensor":
-    """Put each window's value where its maximum is: (row, 2, column, 2, channel), zeros elsewhere."""
+    """Place each window's value at its maximum: (row, 2, column, 2, channel), zeros elsewhere."""
     _, channels, rows, columns = values.shape
     windows = values.new_empty(rows, 2, columns, 2, channels)
     for number, here in enumerate(maxima):
@@ -116,7 +116,7 @@ def _in_windows(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.
 def step_back(
     step: LayerStep, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
 ) -> "torch.Tensor":
-    """Take relevance through a pooling and a convolution."""
+    """Propagate relevance through a pooling and a convolution."""
     entering = relevance.get(step.prepared.top)
     if step.is_tap:
         if carried is not None and step.carries is not None:
@@ -151,7 +151,7 @@ def _multiply(
     plain: "torch.Tensor | None",
     out: "torch.Tensor",
 ) -> None:
-    """Multiply what arrives by a share's factor, from a pooling to what it pooled."""
+    """Multiply incoming values by a share's factor, and unpool them."""
     import torch
 
     if carried is None:
@@ -162,7 +162,7 @@ def _multiply(
         factor = step.factors[share]
         rows, columns = factor.shape[0] * 2, factor.shape[2] * 2
         if (rows, columns) != step.size:
-            out.zero_()  # rows and columns left over are in no window
+            out.zero_()  # odd last rows and columns are in no window
         last = out.permute(0, 2, 3, 1)[:, :rows, :columns]
         windows = last.view(len(out), rows // 2, 2, columns // 2, 2, -1)
         torch.mul(carried.permute(0, 2, 3, 1)[:, :, None, :, None], factor, out=windows)
@@ -172,7 +172,7 @@ def _multiply(
 
 
 def _plus(some: "torch.Tensor", more: "torch.Tensor") -> "torch.Tensor":
-    """Add values of which one side may already be summed over colour."""
+    """Add two tensors; if only one is summed over colour, sum the other first."""
     if some.shape[1] != more.shape[1]:
         some, more = some.sum(1, keepdim=True), more.sum(1, keepdim=True)
     return some + more
@@ -186,7 +186,7 @@ def to_pixels(first: LayerStep, carried: "torch.Tensor") -> "torch.Tensor":
 
 
 def from_pixels(first: LayerStep, regions: "torch.Tensor") -> "torch.Tensor":
-    """Spread regions over what arrives at the pixels: the transpose of :func:`to_pixels`."""
+    """Expand regions of pixels: the transpose of :func:`to_pixels`."""
     import torch
 
     values = regions[:, None].to(first.factors[0].dtype)
@@ -197,7 +197,7 @@ def from_pixels(first: LayerStep, regions: "torch.Tensor") -> "torch.Tensor":
 
 
 def groups_forth(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"]:
-    """Take values forward through a step's convolutions: what reaches each share."""
+    """Propagate values forward through a step's convolutions, for each share."""
     import torch
 
     sent: list[torch.Tensor | None] = [None] * len(step.factors)
@@ -214,7 +214,7 @@ def groups_forth(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"
 
 
 def factors_forth(step: LayerStep, sent: list["torch.Tensor"]) -> "torch.Tensor":
-    """Multiply by the factors and, behind a pooling, sum every window."""
+    """Multiply by the factors and, after a pooling, sum each window."""
     import torch
 
     if not step.prepared.pool:
@@ -231,7 +231,7 @@ def factors_forth(step: LayerStep, sent: list["torch.Tensor"]) -> "torch.Tensor"
 
 
 def sum_of_products(some: list["torch.Tensor"], others: list["torch.Tensor"]) -> "torch.Tensor":
-    """Multiply pairwise and add."""
+    """Return the sum of pairwise products."""
     total = some[0] * others[0]
     for one, other in zip(some[1:], others[1:], strict=True):
         total = total + one * other
@@ -239,14 +239,14 @@ def sum_of_products(some: list["torch.Tensor"], others: list["torch.Tensor"]) ->
 
 
 def maps_at_once(step: LayerStep) -> int:
-    """Find how many maps a step takes at a time."""
+    """Return the number of maps that a step processes at once."""
     assert step.prepared.layer.weight is not None
     per_map = max(step.prepared.layer.weight.shape[:2]) * step.size[0] * step.size[1]
     return max(1, ELEMENTS_AT_ONCE // per_map)
 
 
 def parts(count: int, at_once: int) -> Iterator[slice]:
-    """Cut a range into even parts."""
+    """Split a range into even parts."""
     number = -(-count // at_once)
     for part in range(number):
         yield slice(part * count // number, (part + 1) * count // number)

@@ -1,8 +1,8 @@
-r"""Relevance of what differs from a reference image: it goes only where an image differs.
+r"""Propagation of differences from a reference image, to pixels that differ only.
 
-A unit's change :math:`\Delta a_k` against the reference is handed to the units below in proportion to their
-part in it. Where the change is positive, only what raises the unit takes part, and where it is negative only
-what lowers it,
+The relevance of a unit's change :math:`\Delta a_k` from the reference is distributed over the units below in
+proportion to their contributions to it: for positive changes only positive contributions count, for negative
+changes only negative ones,
 
 .. math:: R_j = \sum_k \frac{(w_{jk} \Delta a_j)^\pm}{\sum_i (w_{ik} \Delta a_i)^\pm} R_k,
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import torch
 
 ELEMENTS_AT_ONCE = 16_000_000
-"""Relevance values of the largest layer that are propagated at a time; bounds memory."""
+"""Number of relevance values of the largest layer propagated at once; bounds memory."""
 
 
 class DifferencePropagator:
-    """Propagates relevance of differences from a reference image to pixels; keeps modified weights."""
+    """Propagates relevance of differences from a reference image to pixels; caches modified weights."""
 
     def __init__(self) -> None:
         self._weights: dict[str, torch.Tensor] = {}
@@ -40,7 +40,7 @@ class DifferencePropagator:
         Parameters
         ----------
         steps : sequence of LocalStep
-            The image in the network, of :meth:`ReferencePass.steps`.
+            Layers of the image, from :meth:`ReferencePass.steps`.
         slopes : mapping of str to Tensor
             (map, channel, row, column) by layer: relevance of each unit, divided by its difference from the
             reference.
@@ -50,7 +50,7 @@ class DifferencePropagator:
         Returns
         -------
         Tensor
-            float32 (map, row, column), summed over colour; zero where the pixels are those of the reference.
+            float32 (map, row, column), summed over colour; zero at pixels that equal the reference.
         """
         import torch
 
@@ -71,10 +71,11 @@ class DifferencePropagator:
         return maps
 
     def _ratio(self, step: LocalStep) -> "torch.Tensor":
-        """Compute by what slopes are multiplied on their way through a layer, 0 to 1.
+        """Compute the multipliers of slopes through a layer, 0 to 1.
 
-        Of a convolution (1, channel, row, column): the change of each unit divided by the sum of what takes
-        part in it. Of a pooling: the change of the maximum divided by that of the unit that hands it on.
+        For a convolution (1, channel, row, column): the change of each unit divided by the sum of
+        contributions that count. For a pooling: the change of the maximum divided by that of the unit that
+        passes it on.
         """
         from torch.nn import functional
 
@@ -103,7 +104,7 @@ class DifferencePropagator:
         ratios: Sequence["torch.Tensor"],
         slopes: Mapping[str, "torch.Tensor"],
     ) -> "torch.Tensor":
-        """Take slopes from their layers down to the input of the first: (map, colour, row, column)."""
+        """Propagate slopes from their layers to the input: (map, colour, row, column)."""
         from torch.nn import functional
 
         carried, corner = None, (0, 0)
@@ -138,7 +139,7 @@ def _by_sign(values: "torch.Tensor", positive: "torch.Tensor") -> "torch.Tensor"
 
 
 def _ratio_of_maxima(step: LocalStep, change: "torch.Tensor", below: "torch.Tensor") -> "torch.Tensor":
-    """Find the unit of each window that hands on the change of the maximum, as a share of its own change."""
+    """Return the share of each unit's change that passes on to the maximum of its window."""
     grew = _first_maxima(step.below)
     shrank = _first_maxima(step.base_below)
     rises = (change > 0).repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -161,7 +162,7 @@ def _first_maxima(values: "torch.Tensor") -> "torch.Tensor":
 def _lay(
     values: "torch.Tensor", corner: tuple[int, int], to: tuple[int, int], size: Sequence[int]
 ) -> "torch.Tensor":
-    """Cut or pad with zeros to rows and columns of another corner and size."""
+    """Crop or zero-pad values to another corner and size."""
     from torch.nn import functional
 
     top, left = corner[0] - to[0], corner[1] - to[1]

@@ -1,9 +1,9 @@
-r"""Initial relevance: from readouts to the units of their taps.
+r"""Initial relevance of the units of taps, computed from readouts.
 
-A linear readout distributes its deviation from the mean rating over its features exactly,
-:math:`w (t(Z) - \bar z)`, and each feature over the units that it averages: the part :math:`w t(Z)` in
-proportion to their activations, the part :math:`-w \bar z` evenly. Dense layers follow the method's rules for
-dense layers. Fine-tuned layers follow its rule for convolutions, with the readout proper at their end.
+A linear readout distributes its deviation from the mean rating over its features exactly, :math:`w (t(Z) -
+\bar z)`, and each feature over the units that it averages: the part :math:`w t(Z)` in proportion to their
+activations, the part :math:`-w \bar z` evenly. Dense layers follow the method's rules for dense layers.
+Fine-tuned layers follow its rule for convolutions, followed by the linear readout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ Reference = str | float | Sequence[float]
 
 @dataclass(eq=False)
 class InitialRelevance:
-    """Relevance at the taps of one image, and what it should add up to.
+    """Relevance at the taps of one image, and the terms of its sum.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class InitialRelevance:
     prediction : ndarray
         (readout,), rating units.
     reference : ndarray
-        (readout,): what predictions are compared with.
+        (readout,): reference of the prediction.
     constant : ndarray
         (readout,): the part of prediction minus reference that is the same for every image.
     entered : ndarray
@@ -57,7 +57,7 @@ class CellGrid:
     Parameters
     ----------
     activations : sequence of Tensor
-        (channel, row, column) of each picture of the space.
+        (channel, row, column) of each network input of the space.
     """
 
     def __init__(self, space: FeatureSpace, activations: "Sequence[torch.Tensor]"):
@@ -97,20 +97,20 @@ class CellGrid:
 
     @property
     def slope(self) -> "torch.Tensor":
-        """Derivative of the feature by each of its units; zero where there is none."""
+        """Derivative of the feature by each of its units; zero where undefined."""
         if not self.root:
             return (1 / self.count).expand_as(self.sum)
         return (0.5 / (self.feature * self.count)).nan_to_num(0, 0, 0)
 
 
 def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
-    """Mark the units of each cell as adaptive average pooling defines them: (cell, unit)."""
+    """Return a mask of the units of each cell, as in adaptive average pooling: (cell, unit)."""
     import torch
 
     starts = [cell * units // cells for cell in range(cells)]
     ends = [-(-(cell + 1) * units // cells) for cell in range(cells)]
-    place = torch.arange(units)
-    rows = [(place >= start) & (place < end) for start, end in zip(starts, ends, strict=True)]
+    index = torch.arange(units)
+    rows = [(index >= start) & (index < end) for start, end in zip(starts, ends, strict=True)]
     return torch.stack(rows).to(like.device, torch.float32)
 
 
@@ -127,16 +127,16 @@ def enter(
     activations : mapping of NetworkInput to mapping of str to Tensor
         (1, channel, row, column) by layer.
     method : Method
-        Its rules for dense layers, and whether relevance or gradients are asked for.
+        The relevance method.
     reference : {"mean", "zero"}, str, float or sequence of float
-        What predictions are compared with: the mean rating that each readout was fitted on, nothing, the
-        mean rating of a group (its name), or a rating (one per readout). Another rating than the mean changes
-        the map by nothing and the constant by the difference.
+        Reference of the predictions: the mean rating of the training images, zero, the mean rating of a group
+        (its name), or a rating (one per readout). Other ratings than the mean change the constant only, not
+        the map.
 
     Returns
     -------
     InitialRelevance
-        Relevance and what it should add up to.
+        Relevance and the terms of its sum.
     """
     import torch
 
@@ -150,15 +150,15 @@ def enter(
     prediction = np.zeros(len(readouts))
     constant = np.zeros(len(readouts))
     for space, grid in cells.items():
-        mine = [place for place, readout in enumerate(readouts) if space in readout.spaces]
+        mine = [index for index, readout in enumerate(readouts) if space in readout.spaces]
         shared = torch.zeros(len(mine), *grid.average.shape, device=grid.average.device)
         even = torch.zeros_like(shared)
-        for row, place in enumerate(mine):
+        for row, index in enumerate(mine):
             shared[row], even[row], deviation, fixed = _per_cell(
-                readouts[place], space, grid, method, reference
+                readouts[index], space, grid, method, reference
             )
-            prediction[place] += deviation
-            constant[place] += fixed
+            prediction[index] += deviation
+            constant[index] += fixed
         for picture, values in zip(space.pictures, grid.activations, strict=True):
             units = grid.per_unit(shared) * values + grid.per_unit(even)
             taps = relevance.setdefault(picture, {})
@@ -193,7 +193,7 @@ def enter(
 
 
 def _dtype(activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
-    """Find the precision of a layer's activations."""
+    """Return the precision of a layer's activations."""
     return next(values[layer].dtype for values in activations.values() if layer in values)
 
 
@@ -205,7 +205,7 @@ def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
         groups = dict.fromkeys(readout.group for readout in readouts)
         raise unknown_choice("reference", group, ["mean", "zero", *groups])
     if missing:
-        advice = "explain its readouts too, or give ratings as the reference"
+        advice = "explain its readouts too, or use ratings as the reference"
         raise TraitlensError(
             [
                 Problem(f"no readout of group {group!r} for {one.trait!r}, fold {one.fold}", advice)
@@ -232,7 +232,7 @@ def _scale(relevance: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], facto
 def _per_cell(
     readout: Readout, space: FeatureSpace, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Return, per cell, what units get by activation and evenly; then the deviation and the constant."""
+    """Return, per cell, relevance distributed by activation and evenly; then deviation and constant."""
     if readout.tail is not None:
         return _through_tail(readout, readout.tail, grid, method, reference)
     if layers := readout.dense_layers():
@@ -244,7 +244,7 @@ def _per_cell(
 def _linear_per_cell(
     part: LinearPart, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Split a linear readout's deviation."""
+    """Distribute the deviation of a linear readout over cells."""
     import torch
 
     weight = torch.from_numpy(np.asarray(part.weight, np.float32)).to(grid.average.device)
@@ -260,7 +260,7 @@ def _linear_per_cell(
 def _through_tail(
     readout: Readout, tail: Tail, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Split a readout's deviation at the end of its fine-tuned layers, and propagate it through these."""
+    """Distribute the deviation over the last fine-tuned layer, and propagate it through these layers."""
     import torch
 
     passage, end = _run_tail(tail, grid, method)
@@ -273,7 +273,7 @@ def _through_tail(
 
 
 def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, str]:
-    """Run one image through a tail, whose prepared layers are cached."""
+    """Run one image through fine-tuned layers, which are prepared once."""
     of_tail = _tails.setdefault(tail, {})
     if method.name not in of_tail:
         network = tail.network.to(str(grid.average.device))
@@ -283,7 +283,7 @@ def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, 
 
 
 _tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
-"""The prepared layers of tuned readouts, as long as these are in use."""
+"""Prepared layers of fine-tuned readouts, as long as these are in use."""
 
 
 def _dense_per_cell(
@@ -325,7 +325,7 @@ def through_dense(
     relevance: "torch.Tensor",
     rectified: bool,
 ) -> "torch.Tensor":
-    """Propagate relevance (output,) through a dense layer to its input (input,), which is not negative.
+    """Propagate relevance (output,) through a dense layer to its nonnegative input (input,).
 
     `weight` is (output, input), `bias` (output,); `rectified` says whether a ReLU follows the layer.
     """

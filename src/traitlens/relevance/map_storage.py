@@ -1,16 +1,16 @@
-"""Relevance maps in half the space, and how they are weighed in an average."""
+"""Half-precision storage of relevance maps, and their weights in averages."""
 
 import numpy as np
 
 from traitlens.problems import Problem, TraitlensError
 
 MAP_SCALE = 2.0**-14
-"""Maps are kept as half-precision numbers times this: from 4e-9 to 4 rating points per pixel within 2^-11
-(0.05 %), smaller ones within 2e-12."""
+"""Scale of maps in half precision: from 4e-9 to 4 rating points per pixel within 2^-11 (0.05 %), smaller ones
+within 2e-12."""
 
 
 def compress_maps(maps: np.ndarray) -> np.ndarray:
-    """Put maps into half the space.
+    """Convert maps to half precision.
 
     Returns
     -------
@@ -20,7 +20,7 @@ def compress_maps(maps: np.ndarray) -> np.ndarray:
     Raises
     ------
     TraitlensError
-        If a value lies beyond 4 rating points per pixel.
+        If a value exceeds 4 rating points per pixel.
 
     Examples
     --------
@@ -32,16 +32,16 @@ def compress_maps(maps: np.ndarray) -> np.ndarray:
         small = (np.asarray(maps) / MAP_SCALE).astype(np.float16)
     if np.isinf(small).any():
         raise TraitlensError(
-            Problem("maps hold more than 4 rating points in a pixel", "choose another relevance.method")
+            Problem("maps have more than 4 rating points in a pixel", "choose another relevance.method")
         )
     return small
 
 
 def alignment(predictions: np.ndarray) -> np.ndarray:
-    r"""Weigh each map by how far its prediction lies from the mean prediction, in standard deviations.
+    r"""Compute weights of maps: the standardised predictions.
 
     The plain mean of maps that explain deviations from the mean rating is near zero, because deviations
-    cancel. The aligned average weighs each map,
+    cancel. The aligned average is
 
     .. math:: A = \frac{1}{n} \sum_i R_i \frac{f_i - \bar f}{s_f},
 
@@ -56,7 +56,7 @@ def alignment(predictions: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray (..., image)
-        Weights; 0 where there is no prediction, or where all are the same.
+        Weights; 0 if there is no prediction, or if all are equal.
 
     Examples
     --------

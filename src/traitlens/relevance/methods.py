@@ -1,4 +1,4 @@
-"""Methods: which rule for which layer, by the names that users of iNNvestigate and zennit know."""
+"""Methods: rules of all layers, with the names of iNNvestigate and zennit."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -32,28 +32,28 @@ Samples = Callable[["torch.Tensor"], Iterable[tuple["torch.Tensor", float]]]
 
 @dataclass(frozen=True)
 class Method:
-    """Which rule for which kind of layer.
+    """A relevance method: the rule of each kind of layer.
 
     Parameters
     ----------
     name : str
-        What users ask for.
+        Name of the method.
     convolution : Rule
-        For convolutions.
+        Rule of convolutions.
     dense : Rule
-        For the hidden layer of a dense readout, and for its last layer unless `last` is given.
+        Rule of the hidden layer of a dense readout, and of its last layer unless `last` is given.
     first : Rule or None
-        For the first convolutions; None treats them as the others.
+        Rule of the first convolutions; that of the others if None.
     first_count : int, default 1
-        How many convolutions count as first.
+        Number of first convolutions.
     last : Rule or None
-        For the last layer of a dense readout.
+        Rule of the last layer of a dense readout.
     average : {"proportional", "even"}
-        How an average hands relevance to what it averaged: by its values (the z rule) or evenly.
+        Rule of averages: in proportion to values (z rule) or evenly.
     starts_with : {"deviation", "one", "positive_deviation"}
-        What is handed back: the explained deviation (its positive part only), or one.
+        Initial relevance: the explained deviation (or its positive part), or one.
     gradients : bool, default False
-        Whether a linear readout hands on its slopes instead of its features' shares.
+        Whether a linear readout starts with slopes instead of relevance.
     samples : callable or None
         Makes inputs and weights from an input; the map is the weighted sum of theirs.
 
@@ -82,7 +82,7 @@ class Method:
         Parameters
         ----------
         convolution : int
-            Its place among the convolutions, from 0.
+            Index among the convolutions, from 0.
 
         Returns
         -------
@@ -99,15 +99,15 @@ class Method:
 
 
 def _path_from_grey(values: "torch.Tensor", steps: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
-    """Walk from the zero input to the input; Riemann sum with the midpoints of the steps."""
+    """Yield inputs on the path from zero to the input; Riemann sum with midpoints."""
     for step in range(steps):
         share = (step + 0.5) / steps
-        # The first layer's rule multiplies by the shrunken input; dividing gives the whole one back.
+        # The first layer's rule multiplies by the scaled input; the division compensates for the scale.
         yield values * share, 1 / (share * steps)
 
 
 def _noisy_copies(values: "torch.Tensor", copies: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
-    """Add normal noise with a standard deviation of 15 % of the input's range (Smilkov et al. 2017)."""
+    """Yield inputs with normal noise of 15 % of the input's range (SD; Smilkov et al. 2017)."""
     import torch
 
     random = torch.Generator().manual_seed(0)
@@ -128,7 +128,7 @@ _DEEP_TAYLOR = Method("deep_taylor", Z_PLUS, Z_PLUS, average="even", starts_with
 
 
 def _kept_positive(alpha: float, beta: float) -> Rule:
-    """Make the alpha-beta rule as zennit has it: each denominator has the bias of its own sign."""
+    """Return zennit's alpha-beta rule: each denominator has the bias of its own sign."""
     supporting = (Term("positive", positive, positive), Term("negative", negative))
     opposing = (Term("positive", negative, negative), Term("negative", positive))
     shares = [Share(supporting, alpha, 1e-6), Share(opposing, -beta, 1e-6)]
@@ -181,23 +181,23 @@ DEFAULT_METHOD = "lrp.sequential_preset_a_flat"
 
 
 def register(method: Method) -> None:
-    """Add a method under its name.
+    """Register a method under its name.
 
     Parameters
     ----------
     method : Method
-        The method; a method of the same name is replaced.
+        The method, which replaces one of the same name.
     """
     METHODS[method.name] = method
 
 
 def find_method(method: "str | Method") -> Method:
-    """Find a method by its name.
+    """Return a method by its name.
 
     Parameters
     ----------
     method : str or Method
-        A name from :data:`METHODS`, or a method, which is given back.
+        A name from :data:`METHODS`, or a method, which is returned.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def find_method(method: "str | Method") -> Method:
     Raises
     ------
     TraitlensError
-        If there is no method of that name.
+        If the name is unknown.
     """
     if isinstance(method, Method):
         return method

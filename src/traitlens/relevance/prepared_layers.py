@@ -1,4 +1,4 @@
-"""Convolutions made ready for a rule: modified weights once per network, denominators once per image."""
+"""Convolutions prepared for a rule: modified weights once per network, denominators once per image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from traitlens.features.backbone import Layer
-from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, whole
+from traitlens.relevance.rules import Given, Modify, Rule, Share, Term, identity
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +18,7 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(eq=False)
 class TermGroup:
-    """Terms that share what is given: one convolution, backwards for maps and forwards for regions.
+    """Terms with the same input: one convolution, backward for maps and forward for regions.
 
     `forth` holds the weights from inputs to outputs (output, input, 3, 3), `back` those of the transposed
     convolution.
@@ -47,14 +47,14 @@ class TermGroup:
 
 
 def convolve(values: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
-    """Convolve by 3x3 with padding 1 and without a bias."""
+    """Compute a 3x3 convolution with padding 1 and without a bias."""
     from torch.nn import functional
 
     return functional.conv2d(_channels_last(values), weight, padding=1)
 
 
 def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
-    """Lay values out with the channels of a position side by side, in which convolutions are fastest."""
+    """Return values in the memory layout channels-last, in which convolutions are fastest."""
     import torch
 
     return values.contiguous(memory_format=torch.channels_last)
@@ -80,7 +80,7 @@ class PreparedLayer:
 
 @dataclass(eq=False)
 class Forward:
-    """A convolution that has been run forward; its factors wait for the given of the step above."""
+    """A convolution after its forward pass; its factors need the step above."""
 
     prepared: PreparedLayer
     given: list["torch.Tensor | None"]
@@ -91,7 +91,7 @@ class Forward:
 
 
 def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
-    """Modify a layer's weights as its rule asks, once."""
+    """Compute the modified weights of a layer's rule."""
     import torch
 
     assert layer.weight is not None
@@ -99,7 +99,7 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
     terms = [(number, term) for number, share in enumerate(rule.shares) for term in _terms(share, is_first)]
     for number, term in terms:
         key = (term.given, term.weight)
-        if rule.shares[number].divide and key not in prepared.sums and key != ("input", whole):
+        if rule.shares[number].divide and key not in prepared.sums and key != ("input", identity):
             prepared.sums[key] = _channels_last(term.weight(layer.weight))
     for given in dict.fromkeys(term.given for _, term in terms):
         by_share: dict[int, torch.Tensor] = {}
@@ -109,13 +109,13 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
                 by_share[number] = by_share[number] + weight if number in by_share else weight
         weight = torch.cat(list(by_share.values()))
         if is_first and given == "one":
-            weight = weight.sum(1, keepdim=True)  # colours are summed in the end: sum them here
+            weight = weight.sum(1, keepdim=True)  # colours are summed in the end, so sum them here
         prepared.groups.append(TermGroup(given, tuple(by_share), _channels_last(weight)))
     return prepared
 
 
 def _terms(share: Share, is_first: bool) -> list[Term]:
-    """Give the terms that can be other than zero: behind a ReLU no input is negative."""
+    """Return the terms that can be nonzero: after a ReLU no input is negative."""
     if is_first:
         return list(share.terms)
     if any(term.given in ("low", "high") for term in share.terms):
@@ -128,7 +128,7 @@ def _terms(share: Share, is_first: bool) -> list[Term]:
 
 
 def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds) -> Forward:
-    """Run a convolution and its rule's denominators."""
+    """Run a convolution and compute its rule's denominators."""
     import torch
     from torch.nn import functional
 
@@ -137,9 +137,9 @@ def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds)
     assert layer.bias is not None
     kinds = dict.fromkeys([kind for kind, _ in prepared.sums] + [group.given for group in prepared.groups])
     given = {kind: _given(kind, values, bounds) for kind in kinds}
-    # The bias goes in with the convolution: one pass less, and the same rounding as a plain forward pass.
+    # The bias is added by the convolution: one operation less, and the same rounding as a plain forward pass.
     sums: dict[tuple[Given, Modify], torch.Tensor] = {}
-    sums["input", whole] = functional.conv2d(values, layer.weight, layer.bias, padding=1)
+    sums["input", identity] = functional.conv2d(values, layer.weight, layer.bias, padding=1)
     for (kind, modify), weight in prepared.sums.items():
         here = given[kind]
         if kind not in ("one", "low", "high"):
@@ -152,7 +152,7 @@ def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds)
             prepared.of_ones[key] = convolve(filled, weight)
         sums[kind, modify] = prepared.of_ones[key]
     bias = layer.bias.view(1, -1, 1, 1)
-    convolved = sums["input", whole]
+    convolved = sums["input", identity]
     totals: list[torch.Tensor | None] = []
     for share in rule.shares:
         if not share.divide:
@@ -179,12 +179,12 @@ def _term_sum(
     bias: "torch.Tensor",
     is_first: bool,
 ) -> "torch.Tensor | None":
-    """Give a term's part of the denominator with its bias; behind a ReLU only the bias may be left."""
+    """Return a term's part of the denominator with its bias; after a ReLU it may be the bias only."""
     if is_first or term.given != "negative":
         given: Given = "input" if term.given == "positive" and not is_first else term.given
         convolved = sums[given, term.weight]
-        if given == "input" and term.weight is whole:  # comes with the bias
-            if term.bias is whole:
+        if given == "input" and term.weight is identity:  # includes the bias
+            if term.bias is identity:
                 return convolved
             convolved = convolved - bias
         return convolved if term.bias is None else convolved + term.bias(bias)
@@ -192,7 +192,7 @@ def _term_sum(
 
 
 def _given(kind: Given, values: "torch.Tensor", bounds: Bounds) -> "torch.Tensor | None":
-    """Give what a term's weights meet; None stands for ones."""
+    """Return the input of a term's weights; None stands for ones."""
     if kind == "one":
         return None
     if kind == "positive":

@@ -1,11 +1,11 @@
-r"""Propagation of relevance from taps to pixels, and of regions of pixels back to taps.
+r"""Propagation of relevance from taps to pixels, and of regions of pixels to taps.
 
-What depends on the image alone (activations, denominators) is computed once per image, and the relevance of
-all readouts goes back as one batch. Two identities make it quick. Relevance that arrives at a layer is
-:math:`R = a \odot u`, where :math:`a` is the layer's output and :math:`u` what the convolution above gave;
-the next layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a factor kept per image
-lies between two convolutions. And relevance passes a maximum pooling by enlarging it and multiplying by that
-factor, set to zero wherever the maximum was not.
+What depends only on the image (activations, denominators) is computed once per image, and the relevance of
+all readouts is propagated as one batch. Two identities make this fast. Relevance at a layer is :math:`R = a
+\odot u`, where :math:`a` is the layer's output and :math:`u` the result of the convolution above; the next
+layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a cached factor lies between two
+convolutions. A maximum pooling is passed by upsampling and multiplying by that factor, which is zero except
+at the maxima.
 """
 
 import os
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
 
 FEWEST = 3
-"""Number of maps from which on active units may be the faster way."""
+"""Number of maps from which propagation through active units may be faster."""
 
 WHOLE_LAYERS = "TRAITLENS_WHOLE_LAYERS"
-"""Environment variable; where it is set, relevance goes through whole layers whatever the number of maps."""
+"""Environment variable; if it is set, relevance is always propagated through whole layers."""
 
 
 class Propagator:
-    """A backbone and a method, ready for images.
+    """Propagates relevance through a backbone by a method.
 
-    Where `at_pixels` is false, the backbone continues another network, whose output is not negative.
+    If `at_pixels` is false, the input of the backbone is the nonnegative output of another network.
     """
 
     def __init__(self, backbone: Backbone, method: Method, at_pixels: bool = True):
@@ -78,7 +78,7 @@ class Propagator:
         return found
 
     def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ForwardPass":
-        """Run one preprocessed image (1, channel, row, column) up to the taps, where relevance will enter."""
+        """Run one preprocessed image (1, channel, row, column) up to the taps."""
         import torch
 
         depth = max(len(self.backbone.up_to(tap)) for tap in taps)
@@ -87,7 +87,7 @@ class Propagator:
 
 
 def propagator(backbone: Backbone, method: Method) -> Propagator:
-    """Return the propagator of a backbone and a method, cached until another one is asked for.
+    """Return the propagator of a backbone and a method, cached until another one is requested.
 
     Its modified weights (0.4 GB for VGG16) are computed once for any number of readouts, folds and threads.
     """
@@ -100,7 +100,7 @@ _asking = Lock()
 
 
 class ForwardPass:
-    """One image in the network: what its relevance needs, and `activations` at the taps."""
+    """Forward pass of one image: factors of its relevance, and `activations` at the taps."""
 
     def __init__(
         self,
@@ -113,8 +113,8 @@ class ForwardPass:
         self.shape = (values.shape[2], values.shape[3])
         self.is_linear = propagator.method.is_linear
         self._steps: list[LayerStep] = []
-        # The steps run from the pixels up; a step's factors need the given of the step above, so each
-        # is completed when that one is known.
+        # Steps are computed from the pixels up; a step's factors need the step above, so each is completed
+        # when that one is known.
         waiting: Forward | None = None
         for layer in prepared:
             now = run_forward(layer, values, propagator.bounds)
@@ -154,18 +154,18 @@ class ForwardPass:
         return maps
 
     def _choose_way(self, count: int) -> ActiveUnits | None:
-        """Return the active units where they are faster for this number of maps, else None: whole layers."""
+        """Return the active units if they are faster for this number of maps; None for whole layers."""
         if count < FEWEST or os.environ.get(WHOLE_LAYERS) or not can_list(self._steps):
             return None
         return self._active_units if self._active_units.pay(count) else None
 
     @cached_property
     def _active_units(self) -> ActiveUnits:
-        """The units that relevance passes."""
+        """The units with relevance."""
         return ActiveUnits(self._steps)
 
     def back_to_input(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Propagate relevance to the input of a network after another: (map, channel, row, column)."""
+        """Propagate relevance to the input of a network that follows another: (map, channel, row, column)."""
         import torch
 
         carried = None
@@ -183,7 +183,7 @@ class ForwardPass:
         relevance: Mapping[str, "torch.Tensor"],
         maps: "torch.Tensor",
     ) -> None:
-        """Propagate from a step to the pixels, in as many parts as fit into memory."""
+        """Propagate from a step to the pixels, split into parts that fit into memory."""
         for place in range(index, -1, -1):
             step = self._steps[place]
             at_once = maps_at_once(step)
@@ -202,13 +202,13 @@ class ForwardPass:
         Parameters
         ----------
         regions : Tensor
-            (region, row, column): how much each pixel counts.
+            (region, row, column): weight of each pixel.
 
         Returns
         -------
         dict of str to Tensor
-            (region, channel, row, column) by tap. For any relevance, the sum over taps of
-            ``(operator * relevance).sum()`` is the relevance that falls into the region.
+            (region, channel, row, column) by tap. For any relevance, the sum over taps of ``(operator *
+            relevance).sum()`` is the relevance in the region.
 
         Raises
         ------

@@ -1,10 +1,10 @@
-r"""Region shares without maps.
+r"""Relevance of regions without maps.
 
-For a given image, relevance runs from a tap to the pixels by a linear operator. Its transpose, applied to a
-region's mask, gives for every unit of the tap the share of its relevance that lands in the region. For
-linear readouts the shares shrink further, to the cells of the readout's grid: with weights :math:`w` and
-references :math:`\bar z`, the relevance in region g is :math:`\sum_c w_c (P_{gc} - \bar z_c Q_{gc})`. So the
-region shares of any number of readouts, folds and permutations are dot products.
+For a given image, relevance is a linear function of relevance at a tap. The transposed operator, applied to a
+region's mask, yields for each unit of the tap the share of its relevance that reaches the region. For linear
+readouts this reduces to the cells of the readout's grid: with weights :math:`w` and references :math:`\bar
+z`, the relevance in region g is :math:`\sum_c w_c (P_{gc} - \bar z_c Q_{gc})`. The region relevance of any
+number of readouts, folds and permutations is then a dot product.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 64
-"""How many readouts meet an operator at a time; bounds memory."""
+"""Number of readouts multiplied with an operator at once; bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRegionOperator:
-    """What regions receive from the cells of feature spaces, for one image.
+    """Linear operator from weights of readouts to the relevance of regions, for one image.
 
     Parameters
     ----------
     by_feature : dict of FeatureSpace to ndarray
         float32 (region, channel, row, column): relevance in the region per unit of weight.
     by_reference : dict of FeatureSpace to ndarray
-        float32 (region, channel, row, column): what is taken off per unit of weight and of reference.
+        float32 (region, channel, row, column): relevance subtracted per unit of weight and of reference.
     """
 
     by_feature: dict[FeatureSpace, np.ndarray]
@@ -51,8 +51,8 @@ class ImageRegionOperator:
         Parameters
         ----------
         readouts : sequence of LinearReadout
-            Any number; each costs one dot product per region, and two where those of a batch do not share
-            one reference, as readouts of one fit do.
+            Any number; each takes one dot product per region, or two if readouts of a batch have different
+            references.
         reference : {"mean", "zero"} or ratings
             As in :func:`traitlens.relevance.attribution.analyze`.
 
@@ -65,12 +65,12 @@ class ImageRegionOperator:
         total = np.zeros((regions, len(readouts)))
         for space in self.by_feature:
             mine = [
-                (place, part)
-                for place, readout in enumerate(readouts)
+                (index, part)
+                for index, readout in enumerate(readouts)
                 for part in readout.parts
                 if part.space == space
             ]
-            mine.sort(key=lambda one: id(one[1].reference))  # one fit's share theirs
+            mine.sort(key=lambda one: id(one[1].reference))  # readouts of one fit share theirs
             for start in range(0, len(mine), AT_ONCE):
                 places, some = zip(*mine[start : start + AT_ONCE], strict=True)
                 total[:, places] += self._part(space, some, reference != "zero")
@@ -88,23 +88,23 @@ class ImageRegionOperator:
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Lay arrays out as rows."""
+    """Return arrays as rows."""
     return np.stack([np.asarray(array, np.float32).ravel() for array in arrays])
 
 
 class RegionPropagator:
-    """Regions of images taken back to taps, one image after another.
+    """Propagates regions of images to taps, one image after another.
 
     Parameters
     ----------
     backbone : Backbone or str
         The frozen network, or its name.
     spaces : sequence of FeatureSpace
-        What readouts read.
+        Feature spaces of the readouts.
     method : str or Method
-        One that is linear in relevance.
+        A method that is linear in relevance.
     views : mapping of str to View or None
-        The crops that the spaces name, beside "image".
+        Views of the spaces, beside "image".
 
     Raises
     ------
@@ -127,27 +127,25 @@ class RegionPropagator:
         self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.method = find_method(method)
         if not self.method.is_linear or self.method.gradients:
-            raise ValueError(
-                f"{self.method.name!r} hands on no shares of relevance, so it has no region operator"
-            )
+            raise ValueError(f"{self.method.name!r} is not linear in relevance, so it has no region operator")
         self.spaces = tuple(dict.fromkeys(spaces))
         self._pictures = NetworkInputs(self.spaces, views)
         self._propagator = propagator(self.backbone, self.method)
 
     def of(self, image: np.ndarray, masks: np.ndarray) -> ImageRegionOperator:
-        """Take an image's regions back to the cells of the feature spaces.
+        """Propagate an image's regions to the cells of the feature spaces.
 
         Parameters
         ----------
         image : ndarray
             uint8 RGB (row, column, 3).
         masks : ndarray
-            (region, row, column): how much each pixel counts, 0 to 1.
+            (region, row, column): weight of each pixel, 0 to 1.
 
         Returns
         -------
         ImageRegionOperator
-            Region relevance of linear readouts as dot products.
+            Operator for the region relevance of linear readouts.
         """
         import torch
 
@@ -179,18 +177,18 @@ def region_kernels(
     features: np.ndarray,
     reference: np.ndarray,
 ) -> "xarray.DataArray":
-    r"""Compute what the dual weight of each training image contributes to the relevance of regions.
+    r"""Compute the contribution of each training image's dual weight to the relevance of regions.
 
-    A ridge readout's weights are :math:`w = \sum_j a_j (F_j - \bar F)`, so the relevance of region g of
-    image i is :math:`\sum_j K_{gij} a_j` with the kernel computed here. Readouts, folds with the same
-    reference, raters and permutations differ in :math:`a` alone.
+    A ridge readout's weights are :math:`w = \sum_j a_j (F_j - \bar F)`, so the relevance of region g of image
+    i is :math:`\sum_j K_{gij} a_j` with the kernel computed here. Only :math:`a` differs between readouts,
+    folds with the same reference, raters and permutations.
 
     Parameters
     ----------
     features : ndarray
         (training image, channel, row, column), transformed.
     reference : ndarray
-        (channel, row, column): mean feature of the images that the readouts are fitted on.
+        (channel, row, column): mean feature of the training images.
 
     Returns
     -------

@@ -13,7 +13,7 @@ REGION_COLUMNS = [IMAGE, GROUP, TRAIT, REGION, RELEVANCE, SHARE]
 """Columns of `regions.csv`."""
 
 IMAGES_AT_ONCE = 500
-"""Images whose rows are put together at a time."""
+"""Number of images whose rows are built at once."""
 
 
 def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray
     maps : ndarray (map, y, x)
         Rating points per pixel.
     labels : ndarray of int (y, x)
-        Which region each pixel belongs to.
+        Region of each pixel.
 
     Returns
     -------
@@ -48,19 +48,19 @@ def tabulate_sums(
     traits: Sequence[str],
     regions: Sequence[str],
 ) -> pd.DataFrame:
-    """Lay the regions' sums of several images out as a table.
+    """Return the regions' sums of several images as a table.
 
     Parameters
     ----------
     sums : ndarray (group, trait, image, region, 2)
-        What :func:`sum_regions` gave.
+        From :func:`sum_regions`.
 
     Returns
     -------
     DataFrame
-        image, group, trait, region, relevance (sum over the region's pixels, rating points) and share (of
-        the map's absolute relevance, 0 to 1, so that regions are compared whatever the prediction).
-        Maps that are missing give no row.
+        image, group, trait, region, relevance (sum over the region's pixels, rating points) and share (of the
+        map's absolute relevance, 0 to 1, so that regions can be compared whatever the prediction). Missing
+        maps have no rows.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def tabulate_sums(
 
 @dataclass(frozen=True)
 class RegionTables:
-    """The table of regions in the order of images, groups, traits and regions, some images at a time.
+    """Yields the table of regions by image, group, trait and region, some images at a time.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class RegionTables:
 
 
 def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """Sum the relevance of regions over the larger regions that they make up.
+    """Sum the relevance of regions over larger regions.
 
     Parameters
     ----------

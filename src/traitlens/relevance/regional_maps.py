@@ -1,10 +1,9 @@
-r"""Maps that add up: relevance of each region's part of a readout, inside that region.
+r"""Maps of regional readouts: the relevance of each cue, inside its region only.
 
 The part of region r is explained at the regional face :math:`x_r`, against the average face.
-:mod:`traitlens.relevance.difference_propagation` propagates :math:`w (\phi(x_r) - \phi(a))` to the
-pixels, where it is conserved and arrives inside the region only. The rest of the cue,
-:math:`-w \bar\phi_r`, is the same for every face; it is distributed in proportion to absolute relevance, so
-that a region's map sums to its cue.
+:mod:`traitlens.relevance.difference_propagation` propagates :math:`w (\phi(x_r) - \phi(a))` to the pixels,
+where it is conserved and stays inside the region. The rest of the cue, :math:`-w \bar\phi_r`, is the same for
+every face; it is distributed in proportion to absolute relevance, so that a region's map sums to its cue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,20 +33,20 @@ Activations = Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 
 
 class RegionalExplainer:
-    """Regional readouts on a backbone, ready to explain one image after another.
+    """Explains regional readouts on a backbone, one image after another.
 
     Parameters
     ----------
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of LinearReadout
-        What is explained, of :func:`traitlens.readouts.regional.fit_regional`.
+        The readouts to explain, of :func:`traitlens.readouts.regional.fit_regional`.
     faces : RegionalFaces
-        How regional faces are made.
+        Settings of regional faces.
     views : mapping of str to View or None
-        The crops that the readouts name, beside "image".
+        Views of the readouts, beside "image".
     method : str or Method
-        How the part of the whole face is explained, where it is read besides; see
+        Method for the part of the whole face, if the readouts read it; see
         :func:`traitlens.relevance.attribution.analyze`.
 
     Raises
@@ -55,7 +54,7 @@ class RegionalExplainer:
     TraitlensError
         If the backbone, a view or the method is not known.
     ValueError
-        If there is no readout.
+        If there are no readouts.
 
     Examples
     --------
@@ -74,7 +73,7 @@ class RegionalExplainer:
         self.backbone = load_backbone(backbone) if isinstance(backbone, str) else backbone
         self.readouts = list(readouts)
         if not self.readouts:
-            raise ValueError("there is no readout to explain")
+            raise ValueError("there are no readouts to explain")
         self.faces = faces
         spaces = dict.fromkeys(space for readout in self.readouts for space in readout.spaces)
         self.regions = tuple(dict.fromkeys(space.region for space in spaces))
@@ -111,24 +110,24 @@ class RegionalExplainer:
         -------
         Dataset
             ``relevance`` (readout, region, y, x), rating points, zero outside the region's mask; its sum over
-            the pixels is ``cue`` (readout, region). The whole face, where it is read besides, is "".
-            group, trait and fold are coordinates of readout.
+            the pixels is ``cue`` (readout, region). The whole face, if the readouts read it, is "". group,
+            trait and fold are coordinates of readout.
         """
         import xarray
 
         size = (image.shape[0], image.shape[1])
         maps = np.zeros((len(self.readouts), len(self.regions), *size), np.float32)
         cues = np.zeros((len(self.readouts), len(self.regions)))
-        for place, region in enumerate(self.regions):
+        for index, region in enumerate(self.regions):
             if region:
                 mask = masks.sel({REGION: region}).values
-                cues[:, place], raw = self._explain_region(self.faces.put_on(image, mask), region)
+                cues[:, index], raw = self._explain_region(self.faces.put_on(image, mask), region)
             else:
                 assert self._whole is not None
                 mask, whole = np.ones(size, np.float32), self._whole.explain(image)
-                cues[:, place] = whole["prediction"] - [one.mean for one in self.readouts]
+                cues[:, index] = whole["prediction"] - [one.mean for one in self.readouts]
                 raw = whole[RELEVANCE].values.astype(float)
-            maps[:, place] = _share_rest(raw * mask, cues[:, place], mask)
+            maps[:, index] = _share_rest(raw * mask, cues[:, index], mask)
         return xarray.Dataset(
             {
                 RELEVANCE: ((READOUT, REGION, Y, X), maps),
@@ -144,7 +143,7 @@ class RegionalExplainer:
         )
 
     def _explain_region(self, face: np.ndarray, region: str) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the cues (readout,) of a regional face, and maps of what differs from the average face."""
+        """Compute cues (readout,) and maps of the difference of a regional face from the average face."""
         import torch
 
         size = (face.shape[0], face.shape[1])
@@ -171,7 +170,7 @@ class RegionalExplainer:
         return np.array(cues), maps
 
     def _slopes(self, region: str, activations: Activations) -> dict[NetworkInput, dict[str, "torch.Tensor"]]:
-        """Compute what each unit adds to the cues, divided by its difference from the average face."""
+        """Compute each unit's contribution to the cues, divided by its difference from the average face."""
         slopes: dict[NetworkInput, dict[str, torch.Tensor]] = {}
         for number, readout in enumerate(self._parts[region]):
             for part in readout.parts:
@@ -195,16 +194,16 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
         for one in (activations, base)
     )
     slope = torch.from_numpy(np.asarray(part.weight, np.float32)).to(now.average.device) / now.count
-    if now.root:  # the difference of two roots is that of their squares, divided by their sum
+    if now.root:  # the difference of two square roots, computed without cancellation
         slope = (slope / (now.feature + before.feature)).nan_to_num(0.0, 0.0, 0.0)
     return now.per_unit(slope)
 
 
 def _share_rest(maps: np.ndarray, cues: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Add to maps what they lack of their cues, in proportion to absolute relevance."""
+    """Distribute the difference between cues and sums of maps in proportion to absolute relevance."""
     missing = cues - maps.sum(axis=(1, 2))
     size = np.abs(maps)
-    # Where no pixel differs from the average face, every pixel of the region gets the same.
+    # If no pixel differs from the average face, all pixels of the region get the same.
     size[size.sum(axis=(1, 2)) == 0] = mask
     total = size.sum(axis=(1, 2))
     share = np.divide(missing, total, out=np.zeros_like(missing), where=total > 0)

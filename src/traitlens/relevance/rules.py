@@ -1,13 +1,13 @@
 r"""Rules: how a layer distributes the relevance of its outputs over its inputs.
 
-Every rule of layer-wise relevance propagation here has one form (Bach et al. 2015; Montavon et al. 2019):
+All rules of layer-wise relevance propagation here have one form (Bach et al. 2015; Montavon et al. 2019):
 
 .. math:: R_i = \sum_s c_s \sum_{t \in s} a_{ti} \sum_j V_{tij} \frac{R_j}{z_{sj}}, \qquad
           z_{sj} = \sum_{t \in s} \big( \sum_i a_{ti} V_{tij} + b_{tj} \big)
 
-A rule is a sum of *shares* :math:`s`, each with a coefficient and a denominator of its own; a share is a sum
-of *terms*: which inputs :math:`a` (all, the positive ones, ones ...) are multiplied by which weights
-:math:`V` (all, the positive ones, squared ...).
+A rule is a sum of *shares* :math:`s`, each with its own coefficient and denominator; a share is a sum of
+*terms*: which inputs :math:`a` (all, the positive ones, ones ...) are multiplied by which weights :math:`V`
+(all, the positive ones, squared ...).
 """
 
 from collections.abc import Callable
@@ -21,54 +21,54 @@ Modify = Callable[["torch.Tensor"], "torch.Tensor"]
 Given = Literal["input", "positive", "negative", "one", "low", "high"]
 
 
-def whole(values: "torch.Tensor") -> "torch.Tensor":
-    """Keep weights as they are."""
+def identity(values: "torch.Tensor") -> "torch.Tensor":
+    """Return weights unchanged."""
     return values
 
 
 def positive(values: "torch.Tensor") -> "torch.Tensor":
-    """Keep the positive weights; the others become zero."""
+    """Return the positive weights; the others are set to zero."""
     return values.clamp(min=0)
 
 
 def negative(values: "torch.Tensor") -> "torch.Tensor":
-    """Keep the negative weights; the others become zero."""
+    """Return the negative weights; the others are set to zero."""
     return values.clamp(max=0)
 
 
 def squared(values: "torch.Tensor") -> "torch.Tensor":
-    """Square the weights."""
+    """Return the squared weights."""
     return values.square()
 
 
 def ones(values: "torch.Tensor") -> "torch.Tensor":
-    """Replace every weight by one."""
+    """Return ones instead of weights."""
     return values.new_ones(values.shape)
 
 
 def minus_positive(values: "torch.Tensor") -> "torch.Tensor":
-    """Keep the positive weights and turn their sign."""
+    """Return the negated positive weights."""
     return -values.clamp(min=0)
 
 
 def minus_negative(values: "torch.Tensor") -> "torch.Tensor":
-    """Keep the negative weights and turn their sign."""
+    """Return the negated negative weights."""
     return -values.clamp(max=0)
 
 
 @dataclass(frozen=True)
 class Term:
-    """Which inputs meet which weights.
+    """A product of inputs and weights.
 
     Parameters
     ----------
     given : {"input", "positive", "negative", "one", "low", "high"}
-        The layer's input, its positive or negative part, ones, or the lowest or highest input there can be
-        (first layer only).
+        The input: the layer's input, its positive or negative part, ones, or the lowest or highest possible
+        input (first layer only).
     weight : callable
-        Makes the weights of the term from those of the layer.
+        Computes the term's weights from those of the layer.
     bias : callable or None
-        Makes the term's bias in the denominator from that of the layer; None leaves it out.
+        Computes the term's bias in the denominator from that of the layer; no bias if None.
     """
 
     given: Given
@@ -85,12 +85,12 @@ class Share:
     coefficient : float, default 1
         Factor of the share.
     epsilon : float, default 0
-        Stabiliser: added to the denominator with its sign, zero counting as positive. At 0 only
+        Stabiliser: added to the denominator with its sign (zero counts as positive). With 0, only
         denominators of exactly zero are replaced, by 1e-7.
     divide : bool, default True
-        False passes relevance without a denominator, as a gradient.
+        If False, relevance has no denominator, as for a gradient.
     where : {"everywhere", "active", "inactive"}
-        Outputs that the share is for: all, those above zero before ReLU, or the others.
+        Outputs to which the share applies: all, those above zero before ReLU, or the others.
     """
 
     terms: tuple[Term, ...]
@@ -100,7 +100,7 @@ class Share:
     where: Literal["everywhere", "active", "inactive"] = "everywhere"
 
     def bias(self, bias: "torch.Tensor") -> "torch.Tensor | None":
-        """Return what of a layer's bias is in the denominator; None if nothing is."""
+        """Return the part of a layer's bias in the denominator, or None."""
         parts = [term.bias(bias) for term in self.terms if term.bias is not None]
         return sum(parts[1:], parts[0]) if parts else None
 
@@ -110,10 +110,10 @@ class Share:
         active: "torch.Tensor | None",
         numerator: "torch.Tensor | None" = None,
     ) -> "torch.Tensor":
-        """Compute numerator x coefficient / stabilised denominator, zero where the share does not hold.
+        """Compute numerator x coefficient / stabilised denominator, zero where the share does not apply.
 
-        `total` holds the denominators before stabilising (None for shares that do not divide), `active` where
-        outputs are above zero (None where the layer has no ReLU), `numerator` a further factor.
+        `total` are the denominators before stabilisation (None for shares without division), `active` says
+        where outputs are above zero (None if the layer has no ReLU), `numerator` is a further factor.
         """
         import torch
 
@@ -140,9 +140,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one layer distributes relevance: the sum of its shares.
+    """Rule of a layer: the sum of its shares.
 
-    `clip` drops negative relevance where it comes in from a ReLU (guided backpropagation).
+    `clip` sets negative relevance from a ReLU to zero (guided backpropagation).
     """
 
     name: str
@@ -151,7 +151,7 @@ class Rule:
 
     @property
     def is_linear(self) -> bool:
-        """Whether the sum of two relevances is handed on as the sum of both."""
+        """Whether propagated relevance is additive."""
         return not self.clip
 
 
@@ -164,13 +164,13 @@ def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
     `bias` says whether the bias is in the denominator.
     """
     name = f"epsilon {value:g}" if value else "z"
-    return Rule(name, (Share((Term("input", whole, whole if bias else None),), epsilon=value),))
+    return Rule(name, (Share((Term("input", identity, identity if bias else None),), epsilon=value),))
 
 
 def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
     """Return the alpha-beta rule (Bach et al. 2015, eq. 60), with the whole bias in both denominators.
 
-    `alpha` and `beta` weigh what speaks for and against the output; alpha - beta must be 1.
+    `alpha` and `beta` are the weights of positive and negative contributions; alpha - beta must be 1.
     """
     if abs(alpha - beta - 1) > 1e-9:
         raise ValueError(f"alpha - beta must be 1, but alpha is {alpha} and beta is {beta}")
@@ -186,8 +186,8 @@ def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
 def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
     """Return the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
 
-    Weights that speak for the output's sign are raised by the share `value`; `stabiliser` is added to the
-    denominators with their sign.
+    Weights of the output's sign are increased by the share `value`; `stabiliser` is added to the denominators
+    with their sign.
     """
 
     def up(values: "torch.Tensor") -> "torch.Tensor":
@@ -204,18 +204,18 @@ def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
 
 
 def z_box(stabiliser: float = 0.0) -> Rule:
-    """Return the rule for inputs in known bounds (Montavon et al. 2017, eq. 14), for the first layer."""
-    terms = (Term("input", whole), Term("low", minus_positive), Term("high", minus_negative))
+    """Return the rule for bounded inputs (Montavon et al. 2017, eq. 14), for the first layer."""
+    terms = (Term("input", identity), Term("low", minus_positive), Term("high", minus_negative))
     return Rule("z box", (Share(terms, epsilon=stabiliser),))
 
 
 def gradient(gate: bool = True, clip: bool = False, times_input: bool = False) -> Rule:
-    """Return the rule of gradients and their relatives.
+    """Return the rule of gradients and related methods.
 
-    `gate`: nothing passes a ReLU that is off; `clip`: negative values are dropped at a ReLU; `times_input`:
-    what arrives is multiplied by the layer's input.
+    `gate`: inactive ReLUs block relevance; `clip`: negative values are set to zero at a ReLU; `times_input`:
+    relevance is multiplied by the layer's input.
     """
-    term = Term("input" if times_input else "one", whole)
+    term = Term("input" if times_input else "one", identity)
     share = Share((term,), divide=False, where="active" if gate else "everywhere")
     return Rule("gradient", (share,), clip)
 

@@ -1,11 +1,11 @@
-"""Loops over active units, compiled for the processor at hand.
+"""Compiled loops over active units.
 
-A convolution visits, for every position and every receiving channel, the sending channels around it. The
-loop over these is as fast as a matrix product only if the numbers of several maps stay in vector registers.
-Numba's own loops do not keep them there (whole maps took 1.7 to 3.5 times as long; `benchmarks/kernel.py`),
-so the innermost loop is written in the intermediate language of LLVM, which numba compiles with the rest.
-Only :func:`send`, which checks its arrays, leads to it; where the environment variable
-`TRAITLENS_WHOLE_LAYERS` is set (see :mod:`traitlens.relevance.propagation`), nothing does.
+A convolution visits, for every position and every receiving channel, the sending channels around it. The loop
+over these is as fast as a matrix product only if the values of several maps stay in vector registers. Numba
+does not keep them there (maps took 1.7 to 3.5 times as long; `benchmarks/kernel.py`), so the innermost loop
+is written in LLVM's intermediate representation, which numba compiles with the rest. Only :func:`send`, which
+checks its arrays, calls it; it is not used if the environment variable `TRAITLENS_WHOLE_LAYERS` is set (see
+:mod:`traitlens.relevance.propagation`).
 """
 
 from collections.abc import Callable
@@ -21,25 +21,26 @@ from numba.extending import intrinsic
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 UNITS_AT_ONCE = (8, 5, 4)
-"""Sending units per pass, for one, two and three vectors of maps: as many as 16 registers hold (measured)."""
+"""Number of sending units per pass, for one, two and three vectors of maps: as many as fit 16 registers
+(measured)."""
 
 POSITIONS_AT_ONCE = 8
-"""Positions that share the weights of one row and column of the filter while these are in the cache."""
+"""Number of positions that reuse the weights of one row and column of the filter while these are cached."""
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile when first called, and keep the result on disk where that can be written to."""
+    """Compile on first call, and cache the result on disk if possible."""
     in_memory = njit(nogil=True)(function)
     try:
         kept = njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's
+    except RuntimeError:  # neither the package's nor the user's folder is writable
         return in_memory
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
         try:
             return kept(*arguments)
-        except OSError:  # no room left, say: the loops themselves touch no file
+        except OSError:  # for example a full disk; the loops themselves use no files
             return in_memory(*arguments)
 
     return call
@@ -47,9 +48,9 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_compile
 def list_active(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the units whose factor, float32 (position, channel), is not zero, position by position.
+    """List the units with a nonzero factor, float32 (position, channel), by position.
 
-    Returns where each position's units begin in the list (position + 1,), their channels (uint16), and their
+    Returns the start of each position's units in the list (position + 1,), their channels (uint16), and their
     factors.
     """
     positions, channels = factor.shape
@@ -75,7 +76,7 @@ def list_active(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def list_pooled(
     factor: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """List the outputs of a 2x2 maximum pooling whose maximum has a factor other than zero.
+    """List the outputs of a 2x2 maximum pooling whose maximum has a nonzero factor.
 
     `factor`, float32 (row, column, channel), belongs to the pooling's inputs, of which at most one in a
     window is not zero; `start` is from :func:`list_active` for the same factors. Returns the same as that
@@ -106,11 +107,11 @@ def list_pooled(
 
 
 def _adder(several: bool) -> Any:
-    """Make the innermost loop: add to many sums the products of a few units, all of them in registers.
+    """Return the innermost loop: it adds products of a few units to many sums, all in registers.
 
     Its arguments are the addresses of sums (receiver, map), of values (sender, map), of filters (sender's
-    channel, receiver's channel) and of the senders' channels; how many channels the receivers' layer has; the
-    address of the receivers' channels and how many there are; and one zero for each vector of maps.
+    channel, receiver's channel) and of the senders' channels; the number of channels of the receivers' layer;
+    the address and number of the receivers' channels; and one zero for each vector of maps.
     """
 
     @intrinsic
@@ -122,7 +123,7 @@ def _adder(several: bool) -> Any:
 
 
 def _generator(units: int, vectors: int) -> Callable[..., Any]:
-    """Write the innermost loop for so many units and vectors of maps."""
+    """Generate the innermost loop for a number of units and vectors of maps."""
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
         sums, values, filters, channels, width, asked, count, _ = arguments
@@ -175,7 +176,7 @@ _add_several, _add_one = _adder(several=True), _adder(several=False)
 
 @njit(nogil=True)
 def _add_all(sums, values, filters, channels, width, asked, count, units, vectors):  # type: ignore[no-untyped-def]
-    """Add the products of as many units as there are to the sums of one position; see :func:`_adder`."""
+    """Add the products of all units to the sums of one position; see :func:`_adder`."""
     several = UNITS_AT_ONCE[len(vectors) - 1]
     stride = len(vectors) * LANES * 4
     done = 0
@@ -236,14 +237,14 @@ def send(
     strip: tuple[int, int],
     sent: np.ndarray,
 ) -> None:
-    """Convolve by 3x3 with padding 1 from listed units to listed units, for the positions of some rows.
+    """Compute a 3x3 convolution with padding 1 from listed units to listed units, for some rows.
 
-    `weight` (row and column of the filter, sender's channel, receiver's channel) holds what a receiver gets
-    from the position one row and column further, down to that one row and column before; `values` (sender,
-    map) is what they send, and `reached` (row, column) where that may be other than zero. `strip` is the
-    first row and the end of the positions that receive; `sent` (receiver, map) is written.
+    `weight` (row and column of the filter, sender's channel, receiver's channel) has the weights from the
+    position one row and column further to those one row and column before; `values` (sender, map) are the
+    senders' values, and `reached` (row, column) says where they may be nonzero. `strip` is the range of
+    receiving rows; `sent` (receiver, map) is the output.
     """
-    # The compiled loop reads and writes by address: arrays of another form would take it out of bounds.
+    # The compiled loop reads and writes by address: other arrays would lead to access out of bounds.
     for array, rows in ((weight, 9), (values, senders.start[-1]), (sent, len(receivers.place))):
         if not (array.flags.c_contiguous and array.dtype == np.float32 and len(array) == rows):
             raise ValueError(f"expected {rows} contiguous rows of float32, got {array.dtype} {array.shape}")

@@ -1,11 +1,10 @@
-r"""Propagation through active units only: many maps of an image at once, without the zeros.
+r"""Propagation through active units only, for many maps of an image at once.
 
 After a ReLU most units are zero, and of the four inputs of a pooling one is the maximum: relevance passes
-through a twentieth to two thirds of a layer's units, the same units for all maps of an image. These are
-listed once per image, by position, and relevance is computed from list to list:
-:math:`v_i = \sum_j w_{ij} s_j` for the listed units :math:`i` over the listed units :math:`j` around them,
-then :math:`s_i = v_i f_i` with the factors of :mod:`traitlens.relevance.backward_steps`. The maps equal
-those of whole layers up to the order of addition.
+through 5 % to 67 % of a layer's units, the same for all maps of an image. These are listed once per image, by
+position, and relevance is computed for listed units only: :math:`v_i = \sum_j w_{ij} s_j` for the listed
+units :math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
+:mod:`traitlens.relevance.backward_steps`. The maps equal those of whole layers up to the order of addition.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,21 +30,21 @@ MOST_LANES = 24
 """Largest batch of maps."""
 
 APART = 0.6
-"""Regions are propagated in batches of eight, skipping positions that none of them reaches, where eight cover
-less than this share of the image on average; else in the batches of maps (measured)."""
+"""Regions are propagated in batches of eight, skipping positions that none reaches, if eight cover less than
+this share of the image on average; otherwise in batches as maps (measured)."""
 
 COST_OF_WEIGHT = 10
-"""What reading a weight costs, in products with one map; a product in whole layers costs about as much as one
-along lists (both measured)."""
+"""Cost of reading a weight, in products with one map; a product in whole layers costs about as much as one of
+listed units (both measured)."""
 
 
 @dataclass(eq=False)
 class Level:
     """The units of a layer that relevance passes through.
 
-    `units` send on downwards; `arriving` are the same after the pooling, where there is one, and `place`
-    (unit,) where each arriving unit is in `units`. Arriving relevance is multiplied by `factor` (unit,); at
-    taps, relevance from above is multiplied by `carries` (unit,) before that which enters is added.
+    `units` send downwards; `arriving` are the same after the pooling, if there is one, and `place` (unit,) is
+    the index of each arriving unit in `units`. Incoming relevance is multiplied by `factor` (unit,); at taps,
+    relevance from above is multiplied by `carries` (unit,) before the initial relevance is added.
     """
 
     units: Units
@@ -72,7 +71,7 @@ class Level:
 
 
 class ActiveUnits:
-    """The units that relevance passes through in one image, of steps for which :func:`can_list` is true."""
+    """The units with relevance in one image, of steps for which :func:`can_list` is true."""
 
     def __init__(self, steps: Sequence[LayerStep]):
         import torch
@@ -83,7 +82,7 @@ class ActiveUnits:
             self._levels = list(pool.map(_list_level, steps))
 
     def pay(self, count: int) -> bool:
-        """Return whether this number of maps takes less time than by convolutions of whole layers."""
+        """Return whether this number of maps is faster than by convolutions of whole layers."""
         listed = whole = 0.0
         below = self._pixels[0]
         for step, above in zip(self._steps, self._levels, strict=True):
@@ -123,7 +122,7 @@ class ActiveUnits:
         return total
 
     def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Propagate regions (region, row, column) up to the taps: the transpose of :meth:`back`.
+        """Propagate regions (region, row, column) to the taps: the transpose of :meth:`back`.
 
         Returns (region, channel, row, column) by tap.
         """
@@ -176,10 +175,10 @@ def cost_of_lists(count: int) -> int:
 
 
 def can_list(steps: Sequence[LayerStep]) -> bool:
-    """Return whether relevance can be propagated through listed units alone.
+    """Return whether relevance can be propagated through listed units only.
 
-    It can for rules with one share and, except in the first layer, one kind of input, in single precision on
-    the processor.
+    True for rules with one share and, except in the first layer, one kind of input, in single precision on
+    the CPU.
     """
     import torch
 
@@ -195,12 +194,12 @@ def can_list(steps: Sequence[LayerStep]) -> bool:
 
 
 def _lanes(part: slice) -> int:
-    """Return the lanes that a batch takes."""
+    """Return the number of lanes of a batch."""
     return -(-(part.stop - part.start) // LANES) * LANES
 
 
 def _list_level(step: LayerStep) -> Level:
-    """List the units whose factor is not zero."""
+    """List the units with a nonzero factor."""
     from traitlens.relevance.sparse_kernels import list_active, list_pooled
 
     factor = _as_rows(step)
@@ -238,7 +237,7 @@ def _pixels(group: TermGroup, size: tuple[int, int]) -> Level:
 def _enter(
     relevance: Mapping[str, "torch.Tensor"], step: LayerStep, level: Level, values: np.ndarray
 ) -> None:
-    """Add the relevance that enters at a tap."""
+    """Add the initial relevance at a tap."""
     if not step.is_tap or step.prepared.top not in relevance:
         return
     entering = relevance[step.prepared.top]
@@ -258,7 +257,7 @@ def _lay_out(values: np.ndarray, step: LayerStep, level: Level) -> "torch.Tensor
 
 
 def _reach(reached: np.ndarray, step: LayerStep) -> np.ndarray:
-    """Return the positions after a step that the positions before it reach."""
+    """Return the positions after a step that are reached from positions before it."""
     reached = ndimage.maximum_filter(reached, 3, mode="constant")
     if step.prepared.pool is None:
         return reached
@@ -276,7 +275,7 @@ def _send(
     *,
     reached: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Convolve from list to list, from all senders or from those at reached positions."""
+    """Convolve from listed to listed units, from all senders or from those at reached positions."""
     from traitlens.relevance.sparse_kernels import send
 
     reached = np.ones(senders.size, bool) if reached is None else reached
@@ -291,7 +290,7 @@ def _send(
 
 @contextmanager
 def _strips() -> Iterator[EachStrip]:
-    """Yield a function that does a work for all rows, strip by strip, with as many threads as torch uses."""
+    """Yield a function that processes all rows in strips, with as many threads as torch uses."""
     import torch
 
     threads = torch.get_num_threads()
@@ -301,7 +300,7 @@ def _strips() -> Iterator[EachStrip]:
     with ThreadPoolExecutor(threads) as pool:
 
         def each_strip(rows: int, work: Callable[[int, int], None]) -> None:
-            strips = parts(rows, -(-rows // (16 * threads)))  # enough for threads to end together
+            strips = parts(rows, -(-rows // (16 * threads)))  # enough strips for balanced threads
             for done in [pool.submit(work, strip.start, strip.stop) for strip in strips]:
                 done.result()
 

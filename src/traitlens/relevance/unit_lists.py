@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 LANES = 8
-"""Maps are propagated in batches of a multiple of this, the numbers of a vector register."""
+"""Size of a vector register; batches of maps are multiples of it."""
 
 
 @dataclass(eq=False)
 class Units:
-    """Listed units of a layer, position by position.
+    """Listed units of a layer, by position.
 
-    `size` holds the layer's rows and columns, `start` (position + 1,) where each position's units begin in
+    `size` holds the layer's rows and columns, `start` (position + 1,) the start of each position's units in
     the list, and `channel` (unit,) their channels as uint16.
     """
 
@@ -21,11 +21,11 @@ class Units:
     channel: np.ndarray
 
     def counts(self) -> np.ndarray:
-        """Count the units at each position: int (row, column)."""
+        """Return the number of units at each position: int (row, column)."""
         return np.diff(self.start).reshape(self.size)
 
     def places(self, channels: int) -> np.ndarray:
-        """Return the places of the units in a layer laid out as (row, column, channel): int (unit,)."""
+        """Return the indices of the units in a layer (row, column, channel): int (unit,)."""
         positions = np.arange(len(self.start) - 1)
         return np.repeat(positions, np.diff(self.start)) * channels + self.channel
 
@@ -34,7 +34,7 @@ class Units:
 class Receivers:
     """Units that a convolution sends to.
 
-    `factor` (unit,) is what their sums are multiplied by, `place` (unit,) the row they are written to.
+    `factor` (unit,) multiplies their sums, `place` (unit,) is the row they are written to.
     """
 
     units: Units

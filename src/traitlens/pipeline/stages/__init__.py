@@ -1,1 +1,1 @@
-"""The functions that make the stages of :data:`traitlens.pipeline.flow.FLOW`, by what they make."""
+"""Functions of the stages in :data:`traitlens.pipeline.flow.FLOW`."""

@@ -54,7 +54,7 @@ class AlteredFeatureBlocks:
 
 
 def altered_faces(io: StageIO) -> None:
-    """Write how well altered faces are predicted, by the same readouts and by refitted ones."""
+    """Write the performance on altered faces, of the same readouts and of refitted ones."""
     (space,), seed = io.value("spaces"), io.value("settings.seed")
     assert io.backbone
     blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))

@@ -1,4 +1,4 @@
-"""Comparisons of groups that need no network: ratings, and predictions of other ratings."""
+"""Comparisons of groups without the network: ratings, and transfer of predictions."""
 
 import pandas as pd
 
@@ -59,12 +59,12 @@ def permutation_options(io: StageIO) -> Options:
 
 
 def transfer_groups(io: StageIO) -> None:
-    """Write how well readouts predict the ratings of other groups."""
+    """Write the performance of readouts on the ratings of other groups."""
     _transfer(io, GROUP, TRANSFER_GROUPS)
 
 
 def transfer_traits(io: StageIO) -> None:
-    """Write how well readouts predict the ratings of other traits."""
+    """Write the performance of readouts on the ratings of other traits."""
     _transfer(io, TRAIT, TRANSFER_TRAITS)
 
 

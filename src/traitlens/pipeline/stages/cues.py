@@ -1,4 +1,4 @@
-"""Regional features, the readouts of them, and the cue of each region of each image."""
+"""Regional features, regional readouts, and cues of all images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class RegionalBlocks:
 
 
 def features(io: StageIO) -> None:
-    """Write the average face, and what the network sees of each region of each face on it."""
+    """Write the average face, and the regional features of all images."""
     assert io.backbone
     prepared = io.read(PREPARED)
     with atomic_write(io.file(AVERAGE_FACE)) as temporary, temporary.open("wb") as stream:
@@ -94,7 +94,7 @@ def kernels(io: StageIO) -> None:
     read = split_spaces(io.read(REGIONAL_FEATURES), spaces, io.shapes)
     number = len(io.read(REGIONAL_FEATURES))
     header = {"descr": "<f8", "fortran_order": False, "shape": (len(spaces), number, number)}
-    # Written, not mapped: a disk that is full is then an error, and not the end of the process.
+    # Written, not mapped: a full disk is then an error instead of a crash.
     with atomic_write(io.file(REGIONAL_KERNELS)) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for space in spaces:
@@ -115,13 +115,13 @@ def read_kernels(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
     Returns
     -------
     dict of FeatureSpace to ndarray
-        (image, image) each, mapped from disk.
+        (image, image) each, memory-mapped.
     """
     return dict(zip(io.value("regional_spaces"), io.read(REGIONAL_KERNELS), strict=True))
 
 
 def common_cues(io: StageIO) -> CommonCues:
-    """Return the cues of all groups together, groups weighing alike.
+    """Return the cues of all groups together, with equal weights of groups.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def common_cues(io: StageIO) -> CommonCues:
     Returns
     -------
     CommonCues
-        Fitted when they are asked for.
+        Fitted on first use.
     """
     targets = pool_groups(io.read(TARGETS)).pivot(index=IMAGE, columns=TRAIT, values=RATING)
     return CommonCues(read_kernels(io), targets, io.value("folds"), seed=io.value("settings.seed"))

@@ -24,7 +24,7 @@ NO_LABEL = 255
 
 
 def landmarks(io: StageIO) -> None:
-    """Write the given landmarks, completed by detected ones, and what was noticed about the faces."""
+    """Write the given and detected landmarks, and notices about the faces."""
     photographs, given = io.value("photographs"), io.value("given_landmarks")
     found = find_landmarks(photographs.paths, given, progress=io.advance, read=photographs.read)
     io.write(LANDMARKS, found.table)
@@ -37,10 +37,10 @@ def landmarks(io: StageIO) -> None:
 
 
 def prepare(io: StageIO) -> None:
-    """Write every image as the square that the network reads, and its landmarks there.
+    """Write the prepared images and their landmarks.
 
-    How each image was laid into its square is stored too: `to_prepared` is the affine matrix from pixels of
-    the upright photograph, `photo_size` its width and height.
+    The frame is stored too: `to_prepared` is the affine matrix from pixels of the upright photograph,
+    `photo_size` its width and height.
     """
     photographs, faces = io.value("photographs"), io.value("frame")
     points = read_points(io.file(LANDMARKS))
@@ -78,16 +78,16 @@ def prepare(io: StageIO) -> None:
 
 
 def label_regions(io: StageIO) -> None:
-    """Label every pixel of every prepared image with its region, the study's own regions included."""
+    """Write the region of every pixel of the prepared images, including custom regions."""
     prepared, polygons = io.read(PREPARED), dict(io.value("regions"))
     images, size = prepared[IMAGE].to_numpy(), prepared.sizes[Y]
 
     def blocks() -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         for positions in blocks_of(np.arange(len(images))):
             labels = np.full((len(positions), size, size), NO_LABEL, np.uint8)
-            for place, points in enumerate(prepared["points"][positions].to_numpy()):
+            for index, points in enumerate(prepared["points"][positions].to_numpy()):
                 if np.isfinite(points).all():
-                    labels[place] = region_labels(points, size, polygons)
+                    labels[index] = region_labels(points, size, polygons)
             io.advance(len(positions))
             yield positions, {"labels": labels}
 

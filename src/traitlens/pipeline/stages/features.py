@@ -1,4 +1,4 @@
-"""Features of the prepared images, a block of images at a time."""
+"""Features of the prepared images, computed in blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class FeatureBlocks:
 
 
 def features(io: StageIO) -> None:
-    """Write what the readouts read of each image."""
+    """Write the features of all images."""
     assert io.backbone
     blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))
     make = FeatureBlocks(io.machine, io.file(PREPARED), blocks, list(io.value("spaces")))
@@ -61,6 +61,6 @@ def read_features(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
     Returns
     -------
     dict of FeatureSpace to ndarray
-        (image, channel, row, column) each, mapped from disk.
+        (image, channel, row, column) each, memory-mapped.
     """
     return split_spaces(io.read(FEATURES), list(io.value("spaces")), io.shapes)

@@ -40,14 +40,14 @@ from traitlens.readouts.ridge import fit_ridge
 
 
 def conservation(io: StageIO) -> None:
-    """Write how the maps add up to the predictions."""
+    """Write how much of each prediction the maps explain."""
     io.write(CONSERVATION, check_conservation(read_sample(io), io.advance))
 
 
 def null_maps(io: StageIO) -> None:
-    """Write the similarity of the maps with those of scrambled readouts, networks and ratings."""
+    """Write the similarity of the maps with null maps."""
     sample = read_sample(io)
-    # Linear readouts of other methods than ridge regression choose no penalty to refit them with.
+    # Linear readouts of other methods than ridge regression have no penalty to refit them with.
     linear = all(readout.is_linear for readout in sample.readouts) and "penalty" in io.read(CHOICES)
     refit = partial(_refit, io, sample) if linear else None
     io.write(NULL_MAPS, compare_with_null_maps(sample, refit, io.advance))
@@ -80,7 +80,7 @@ def association(io: StageIO) -> None:
 
 
 def read_sample(io: StageIO) -> CheckSample:
-    """Read the images on which maps are checked, and the readouts that did not see them."""
+    """Return the images on which maps are checked, and the readouts of their fold."""
     prepared = io.read(PREPARED)
     fold, chosen = choose_images(io.value("folds")[FOLD].to_numpy(), io.value("check_images"))
     return CheckSample(
@@ -94,7 +94,7 @@ def read_sample(io: StageIO) -> CheckSample:
 
 
 def _refit(io: StageIO, sample: CheckSample, seed: int) -> Sequence[Readout]:
-    """Fit the sample's readouts to permuted ratings, with the median penalty of the true ones."""
+    """Fit the sample's readouts to permuted ratings, with the median penalty of the original readouts."""
     targets = permute_targets(io.read(TARGETS), seed)
     penalty = float(io.read(CHOICES)["penalty"].median())
     folds = io.value("folds")

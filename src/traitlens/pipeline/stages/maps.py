@@ -1,7 +1,7 @@
-"""Relevance maps, their averages and their sums over regions, a block of images at a time.
+"""Relevance maps, their averages and their sums over regions, computed in blocks.
 
-Each image is explained by the readouts of its fold, which did not see it. Averages and sums are computed
-while the maps are at hand, so that the maps themselves need not be written.
+Each image is explained by the readouts of its fold, which did not see it. Averages and sums are accumulated
+by block, so that the maps themselves need not be written.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ from traitlens.relevance.map_storage import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import RegionTables, sum_regions, unite_regions
 
 SUMS = ("prediction", "reference", "pixel_sum")
-"""Beside each map: what was predicted, the value it is explained against, and the sum over its pixels."""
+"""Variables of each map: prediction, reference and sum over pixels."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MapBlocks:
     machine : Machine
         Where and how the network is run.
     prepared, labels : Path
-        The prepared images, and their region labels where they have landmarks.
+        The prepared images, and their region labels if they have landmarks.
     blocks : list of (int, ndarray)
         Fold and positions of each block's images.
     readouts : sequence of Readout
@@ -57,7 +57,7 @@ class MapBlocks:
     groups, traits : list of str
         In the order of the maps.
     weights : ndarray (group, trait, image)
-        How much each map counts in the aligned average.
+        Weight of each map in the aligned average.
     written : ndarray of bool (image,)
         The images whose maps are written.
     """
@@ -80,9 +80,8 @@ class MapBlocks:
         -------
         dict of str to ndarray
             relevance (group, trait, written image, y, x), compressed; mean and aligned (group, trait, y, x),
-            summed over the images; :data:`SUMS` (group, trait, image); regions (group, trait, image,
-            region, 2): sums of relevance and of its absolute values. Not a number where a group has no
-            readout of a trait.
+            summed over the images; :data:`SUMS` (group, trait, image); regions (group, trait, image, region,
+            2): sums of relevance and of its absolute values. NaN where a group has no readout of a trait.
         """
         fold, positions = self.blocks[number]
         prepared = open_arrays(self.prepared)
@@ -175,7 +174,7 @@ class _Totals:
 def _add_up(
     io: StageIO, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Add blocks to the totals, and yield the maps that are written with their positions among these."""
+    """Add blocks to the totals, and yield the maps to write with their positions."""
     for number, (_, positions) in enumerate(blocks):
         arrays = io.blocks.read(number)
         totals.add(positions, arrays)
@@ -217,7 +216,7 @@ def _write_averages(io: StageIO, totals: _Totals, face: np.ndarray) -> None:
 
 
 def choose_written(number: int, keep: str) -> np.ndarray:
-    """Choose the images whose maps are written, whatever was rated or predicted.
+    """Choose the images whose maps are written, independent of ratings and predictions.
 
     Parameters
     ----------

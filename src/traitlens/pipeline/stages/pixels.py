@@ -1,4 +1,4 @@
-"""Tests of raters' maps pixel by pixel, from maps of the components that readouts are made of."""
+"""Tests of raters' maps by pixel, computed from maps of principal components of the readouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ from traitlens.relevance.attribution import Explainer
 from traitlens.storage import atomic_write
 
 FACE_SCALE = 4
-"""The average face under the maps of pixels has this many times more pixels along each side."""
+"""Factor by which the average face has more pixels per side than the maps."""
 
 
 def pixels(io: StageIO) -> None:
@@ -169,7 +169,7 @@ def compare_maps(
         for trait in traits:
             of_raters = maps.rater_maps(both, trait, operator, penalties[trait])
             names = of_raters[RATER].to_numpy()
-            # The alphabet orders what is compared: the first group of the pair less the second.
+            # Pairs are in alphabetical order: the first group minus the second.
             scores = pd.Series(np.where(of_raters[GROUP] == pair[0], "1", "2"), names)
             result = compare_pixels(
                 of_raters, scores, mask=mask, method=method, strata=strata[names].to_numpy(),

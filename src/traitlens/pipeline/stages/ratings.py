@@ -30,7 +30,7 @@ def reliability(io: StageIO) -> None:
 
 
 def cleaning(io: StageIO) -> None:
-    """Write what each rule of cleaning left out."""
+    """Write the ratings that each cleaning rule left out."""
     cleaned = io.value("cleaned")
     io.write(CLEANING, cleaned["steps"])
     io.write(LEFT_OUT, cleaned["left_out"])

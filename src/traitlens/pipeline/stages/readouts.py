@@ -30,7 +30,7 @@ from traitlens.readouts.trait_models import TraitModels
 
 
 def fit(io: StageIO) -> None:
-    """Write readouts, their out-of-fold predictions, and what the inner folds chose."""
+    """Write readouts, their out-of-fold predictions, and the choices of the inner folds."""
     settings, seed = io.value("settings.readout"), io.value("settings.seed")
     features, folds = read_features(io), io.value("folds")
     method = find_readout(settings.method)
@@ -50,13 +50,13 @@ def read_readouts(io: StageIO) -> tuple[Readout, ...]:
     Returns
     -------
     tuple of Readout
-        In the order in which they were fitted.
+        In the order of the fit.
     """
     return TraitModels.load(io.file(READOUTS)).readouts
 
 
 def evaluate(io: StageIO) -> None:
-    """Write how well ratings are predicted, beside their noise ceilings."""
+    """Write the performance of the readouts, beside noise ceilings."""
     ceilings = io.read(RELIABILITY).reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
     predictions, features = io.read(PREDICTIONS), read_features(io)
     duals = _read_duals(io.read(DUALS), list(features))
@@ -68,10 +68,10 @@ def evaluate(io: StageIO) -> None:
 
 
 def _tabulate_duals(fitted: FittedReadouts, spaces: list[FeatureSpace]) -> pd.DataFrame:
-    """Tabulate penalties and weights of kernels: what refitting a ridge readout takes beside the features."""
+    """Return penalties and kernel weights as a table, for refits of ridge readouts."""
     rows = [
         {GROUP: dual.group, TRAIT: dual.trait, FOLD: dual.fold, "penalty": dual.penalty}
-        | {f"kernel_{place}": dual.factors[space] for place, space in enumerate(spaces)}
+        | {f"kernel_{index}": dual.factors[space] for index, space in enumerate(spaces)}
         for dual in fitted.duals
         if set(dual.factors) == set(spaces)
     ]
@@ -79,11 +79,11 @@ def _tabulate_duals(fitted: FittedReadouts, spaces: list[FeatureSpace]) -> pd.Da
 
 
 def _kernels(spaces: list[FeatureSpace]) -> list[str]:
-    return [f"kernel_{place}" for place in range(len(spaces))]
+    return [f"kernel_{index}" for index in range(len(spaces))]
 
 
 def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, ...]:
-    """Restore what :func:`_tabulate_duals` wrote; coefficients are not needed for a refit."""
+    """Read the table of :func:`_tabulate_duals`; coefficients are not needed for a refit."""
     none = np.empty(0)
     return tuple(
         Dual(
@@ -101,7 +101,7 @@ def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, 
 
 
 def save_models(io: StageIO) -> None:
-    """Write the readouts with everything that is needed to use them on new images."""
+    """Write the readouts as a model for new images."""
     prepared = io.read(PREPARED)
     models = replace(
         TraitModels.load(io.file(READOUTS)),

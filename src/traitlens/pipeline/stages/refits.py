@@ -38,14 +38,14 @@ from traitlens.storage import atomic_write
 
 @dataclass(frozen=True)
 class RegionKernelBlocks:
-    """Compute blocks of what each training image contributes to each region of each face.
+    """Compute blocks of each training image's contribution to each region of each face.
 
     Parameters
     ----------
     machine : Machine
         Where and how the network is run.
     features : Path
-        What they read of each image: an array (image, channel, row, column).
+        Features of all images: an array (image, channel, row, column).
     prepared, labels : Path
         The prepared images and their region labels.
     blocks : list of (int, ndarray)
@@ -79,7 +79,7 @@ class RegionKernelBlocks:
 
 
 def compute_region_kernels(io: StageIO) -> None:
-    """Write what each training image contributes to the relevance of each region of each face."""
+    """Write each training image's contribution to the relevance of each region of each face."""
     (space,), folds = io.value("spaces"), io.value("folds")[FOLD].to_numpy()
     assert io.backbone
     features = io.read(FEATURES)
@@ -104,7 +104,7 @@ def compute_region_kernels(io: StageIO) -> None:
 
 
 def read_operator(io: StageIO) -> tuple[RegionOperator, pd.DataFrame]:
-    """Read what refits need, for the groups and images of :func:`shared_ratings`.
+    """Return the operator for refits, for the groups and images of :func:`shared_ratings`.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def explain_raters(io: StageIO) -> None:
 
 
 def performance(io: StageIO) -> None:
-    """Write the differences of performance, as they are and at equal reliability."""
+    """Write the differences of performance, also at equal reliability."""
     operator, ratings = read_operator(io)
     penalties = read_penalties(io)
     io.write(PERFORMANCE_TESTS, compare_performance(ratings, operator, penalties, **permutation_options(io)))

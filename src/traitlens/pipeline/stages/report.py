@@ -1,4 +1,4 @@
-"""The report, its figures, and what was studied and with what."""
+"""The report, its figures, the description of the study and provenance."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from traitlens.report.page import write_report
 from traitlens.study.settings import Settings
 
 NO_TESTS = {"answers", "rater_regions"}
-"""Tables of comparisons that hold no tests of their own."""
+"""Tables of comparisons without tests."""
 
 
 def report(io: StageIO) -> None:
@@ -37,12 +37,12 @@ def report(io: StageIO) -> None:
 
 
 def describe_study(io: StageIO) -> dict[str, Any]:
-    """Describe what was studied, so that the report can be made from the results alone.
+    """Return the description of the study, so that the report can be written from the results alone.
 
     Returns
     -------
     dict
-        What `study.json` holds.
+        Content of `study.json`.
     """
     described, ratings = io.value("description"), io.value("ratings")
     images, settings = described["images"], described["settings"]
@@ -67,12 +67,12 @@ def describe_study(io: StageIO) -> dict[str, Any]:
 
 
 def describe_provenance(io: StageIO) -> dict[str, Any]:
-    """Return with what the results were made.
+    """Return versions, digests, seeds and times of the results.
 
     Returns
     -------
     dict
-        What `provenance.json` holds.
+        Content of `provenance.json`.
     """
     backbone = io.backbone
     return {
