@@ -78,7 +78,7 @@ def _draw_light(one: InstallationCheck) -> None:
     """Draw one point."""
     with ui.element("li").classes(f"light {one.state}"):
         text("strong", f"{one.what} ({LIGHTS[one.state]}): ")
-        text("span", one.told)
+        text("span", one.message)
 
 
 def _open(page: "AppPage", folder: Path) -> None:
