@@ -9,6 +9,7 @@ import pandas as pd
 
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.dividing import divide_columns
+from traitlens.study.expressions import extract
 from traitlens.study.formats import apply_labels
 from traitlens.study.layouts import data_rows, share_of_numbers, spread_columns
 from traitlens.study.matching import EXACT, NUMBER, ImageNames, split_number
@@ -199,7 +200,7 @@ def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFra
 
 def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
     """Return whether a column that is not empty has a name that the pattern divides."""
-    return re.search(pattern, name) is not None and bool((cells[name] != "").any())
+    return extract(pattern, [name])[0] is not None and bool((cells[name] != "").any())
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from traitlens.columns import IMAGE
 from traitlens.problems import Problem, StudyError
+from traitlens.study.expressions import extract
 from traitlens.study.identifiers import normal_identifier
 from traitlens.study.vocabulary import CONDITIONS, IMAGE_FOLDERS, KINDS, fold_name
 
@@ -59,16 +60,15 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
             raise StudyError(problems)
         return {row[0]: normal_identifier(row[1]) for row in pairs.itertuples(index=False)}
     try:
-        pattern = re.compile(way)
-    except re.error as error:
-        what = f"--identity {way!r} is no column and no regular expression ({error})"
+        found = dict(zip(images, extract(way, images), strict=True))
+    except ValueError as error:
+        what = f"--identity {way!r} is no column and no regular expression that can be matched ({error})"
         raise StudyError(Problem(what, f"say {', '.join(WAYS)}, a column or an expression")) from None
-    found = {image: pattern.search(image) for image in images}
-    missing = [image for image, match in found.items() if match is None]
+    missing = [image for image, groups in found.items() if groups is None]
     if missing:
         what = f"--identity {way!r} is no column of the table, and as an expression it finds nothing in "
         raise StudyError(Problem(what + ", ".join(missing[:5]), "correct it"))
-    return {image: match.group(1 if pattern.groups else 0) for image, match in found.items() if match}
+    return {image: next(iter(groups.values())) for image, groups in found.items() if groups}
 
 
 def guess_identities(images: Sequence[str]) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 import fnmatch
 import math
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -11,6 +10,7 @@ import pandas as pd
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, nearest
+from traitlens.study.expressions import extract, group_names
 from traitlens.study.identifiers import normal_text
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import NO_VALUE, cell_problems, numbers
@@ -78,9 +78,8 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     elif RATING in table:
         table[COLUMN] = needed[RATING]
     if mapping.group_pattern is not None and GROUP not in table:
-        table[GROUP] = (
-            table[RATER].str.extract(f"({mapping.group_pattern})", flags=re.IGNORECASE)[0].fillna("")
-        )
+        groups = extract_column(f"(?P<{GROUP}>{mapping.group_pattern})", table[RATER], ignore_case=True)
+        table[GROUP] = groups[GROUP]
     if mapping.trait_name is not None:
         several = sorted(set(table[TRAIT])) if TRAIT in table else []
         if len(several) > 1:
@@ -163,14 +162,38 @@ def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings
     rows, columns = np.repeat(cells.index, len(spread)), np.tile(spread, len(cells))
     table = table.loc[rows].assign(**{RATING: cells[spread].to_numpy().ravel(), COLUMN: columns})
     if mapping.pattern is not None:
-        parts = table[COLUMN].str.extract(mapping.pattern)
-        for word in parts.columns:
-            table[word] = parts[word].fillna("")
+        parts = extract_column(mapping.pattern, table[COLUMN])
+        for word in parts:
+            table[word] = parts[word]
         if mapping.loop and IMAGE in parts:
             table[IMAGE] = table[IMAGE].map(lambda number: mapping.loop.get(number, number))
     else:
         table[{"images": IMAGE, "raters": RATER, "traits": TRAIT}[mapping.columns]] = table[COLUMN]
     return table
+
+
+def extract_column(pattern: str, texts: pd.Series, ignore_case: bool = False) -> pd.DataFrame:
+    """Find the groups of a regular expression in a column, each different text once.
+
+    Parameters
+    ----------
+    pattern : str
+        The expression, with named groups.
+    texts : Series of str
+        The column.
+    ignore_case : bool, default False
+        Whether upper and lower case are alike.
+
+    Returns
+    -------
+    DataFrame of str
+        A column for each group; "" where nothing matches.
+    """
+    codes, written = pd.factorize(texts.astype(object), use_na_sentinel=False)
+    found = extract(pattern, list(map(str, written)), ignore_case)
+    names = group_names(pattern)
+    cells = np.array([[one[name] if one else "" for name in names] for one in found], object)
+    return pd.DataFrame(cells.reshape(len(found), len(names))[codes], index=texts.index, columns=names)
 
 
 def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -1,9 +1,10 @@
 """The settings of a study, as `study.toml` holds them: every one optional, every one checked."""
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from traitlens.study.expressions import check_expression
 
 Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 Rating = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -281,9 +282,9 @@ class RatingsSettings(_Section):
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
             try:
-                re.compile(value)
-            except re.error as error:
-                raise ValueError(f"it is no regular expression ({error})") from error
+                check_expression(value)
+            except ValueError as error:
+                raise ValueError(f"it is no regular expression that can be matched ({error})") from error
         return value
 
 
