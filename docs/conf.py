@@ -34,11 +34,11 @@ html_theme = "pydata_sphinx_theme"
 html_title = "traitlens"
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"**": []}  # pages have no sub-pages
+html_sidebars = {"**": ["sidebar-nav-bs"], "index": []}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "footer_start": ["copyright"],
     "footer_end": [],
 }

@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,26 @@ def test_the_page_on_architecture_lists_every_file_of_a_results_folder():
     lines = ["| file | what it holds |", "|---|---|"]
     lines += [f"| `{one.path}` | {one.meaning} |" for one in ARTIFACTS.values()]
     assert between(page, "artifacts") == "\n".join(lines) + "\n"
+
+
+WITHOUT_PICTURE = {"api", "changes", "command_line", "glossary", "statistics"}
+"""Pages of words or signatures only."""
+
+
+def test_every_page_shows_a_picture_that_is_there():
+    for page in (ROOT / "docs").glob("*.md"):
+        shown = re.findall(r"images/[\w.-]+\.png", page.read_text(encoding="utf-8"))
+        assert shown or page.stem in WITHOUT_PICTURE, page.name
+        assert all((ROOT / "docs" / image).is_file() for image in shown), page.name
+
+
+@pytest.mark.skipif(shutil.which("Rscript") is None, reason="R is not installed")
+def test_the_script_for_r_reads_the_results(tmp_path):
+    from tests.report.results_folder import make_results
+
+    results = make_results(tmp_path / "results", hostile=False, traits=("warm", "strong"))
+    script, figure = ROOT / "docs" / "examples" / "results.R", tmp_path / "figure.pdf"
+    done = subprocess.run(["Rscript", script, results, figure], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Welch Two Sample t-test" in done.stdout
+    assert figure.read_bytes().startswith(b"%PDF")

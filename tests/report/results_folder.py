@@ -224,6 +224,10 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
     use.rename(columns=named).to_csv(cues / "tests.csv", index=False)
     by_group = pd.DataFrame([{"group": g, **cell} for g in groups for cell in by_region])
     by_group.assign(utilisation=0.4, low=0.3, high=0.5, n_raters=20).to_csv(cues / "groups.csv", index=False)
+    by_rater = pd.DataFrame([{"rater": f"{g}{i}", "group": g, **cell} for g in groups for i in range(20)
+                             for cell in by_region])  # fmt: skip
+    by_rater = by_rater.assign(utilisation=rng.normal(0.4, 0.2, len(by_rater)))
+    by_rater.to_csv(cues / "utilisation.csv", index=False)
     by_group.assign(share=0.3, low=0.2, high=0.4, area=0.1).to_csv(cues / "shares.csv", index=False)
     written["answers"] = answer_questions({"means": written["means"]}, len(traits))
     for name, table in written.items():

@@ -18,6 +18,7 @@ from traitlens.report.headlines import compare_with_planted
 from traitlens.report.map_checks import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
+from traitlens.report.method_figure import plot_method
 from traitlens.report.region_charts import (
     plot_planted,
     plot_region_differences,
@@ -193,6 +194,12 @@ def _need(part: _Part | None, name: str, remedy: str = "run the study, or choose
     if part is None:
         raise TraitlensError(Problem(f"the results hold no {name}", remedy))
     return part
+
+
+@_figure("the steps of the study's method, as its settings have them")
+def _method(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    _need(results.performance, a.PERFORMANCE.path)
+    return plot_method(results, width=order.width)
 
 
 @_figure("the raters' agreement as noise ceilings of r")

@@ -166,12 +166,22 @@ def _rows(table: pd.DataFrame, results: Results) -> list[dict[Any, Any]]:
 def _ratings(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
     """How reliable the ratings are, and how the groups' ratings differ."""
     section = Section("ratings", "Ratings")
+    method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
     means = _ask(answers, "means", "What do they rate?")
     reliability = _ask(answers, "reliability", "Do groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits hang together?")
     quality = Block("quality", "How good are the answers?")
-    section.blocks = [agreement, means, reliability, space, quality]
+    section.blocks = [method, agreement, means, reliability, space, quality]
+    method.figures += _show(
+        drawings,
+        "method",
+        "The method. Faces are rated by each group (B: distribution of the mean ratings of the first trait). "
+        "A network that was trained on photographs turns each face into numbers; a regression for each group "
+        "and trait predicts the ratings of persons that it has not seen (D). Relevance is propagated back to "
+        "the pixels (E). Groups are compared with raters as a random factor (F: schema).",
+        "Six steps from faces and ratings to maps and tests.",
+    )
     if results.reliability is None:
         section.notes.append(
             "Reliability and noise ceilings are left out: they need the ratings of single raters, and these "

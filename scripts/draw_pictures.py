@@ -1,0 +1,122 @@
+"""Draw the pictures of the documentation from the results of the built-in study.
+
+    traitlens demo --out demo
+    python scripts/draw_pictures.py demo docs/images
+
+Figures are drawn by traitlens itself. Where Chromium and playwright are installed, the report, the explorer
+and a rating session are photographed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from traitlens.report.figures import draw_figure
+from traitlens.report.results import read_results
+from traitlens.report.style import save_figure
+
+FIGURES = (
+    "method", "trait_space", "performance", "scatter", "overview", "utilisation", "region_shares",
+    "region_differences", "planted", "faces", "transfer",
+)  # fmt: skip
+"""Figures of the report that pages show."""
+
+SCREEN = {"width": 1280, "height": 800}
+
+
+def main() -> None:
+    """Draw every picture."""
+    study, images = Path(sys.argv[1]), Path(sys.argv[2])
+    results = read_results(study / "results")
+    for name in FIGURES:
+        save_figure(draw_figure(results, name), images / name, ("png",), dpi=110)
+        shrink(images / f"{name}.png")
+    draw_attributes(images.parent / "one_million_impressions.md", images / "attributes.png")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium:
+        photograph(study, images, chromium)
+
+
+def draw_attributes(page: Path, path: Path) -> None:
+    """Draw the table of attributes of the page on One Million Impressions."""
+    rows = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in page.read_text().splitlines()
+        if "|" in line
+    ]
+    shown = [row for row in rows if len(row) == 5 and re.fullmatch(r"0\.\d+", row[1]) and row[0] != "mean"]
+    figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(shown))
+    axes.plot([float(row[1]) for row in shown], places, "o", markersize=4, label="R² out of fold")
+    axes.plot(
+        [float(row[3]) for row in shown], places, "|", markersize=7, color="black", label="noise ceiling"
+    )
+    axes.set_yticks(places, [row[0] for row in shown], fontsize=7)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.grid(axis="x", linewidth=0.4)
+    figure.legend(loc="outside upper center", ncols=2)
+    figure.savefig(path, dpi=110)
+    shrink(path)
+
+
+def shrink(path: Path) -> None:
+    """Keep 256 colours, which is enough for a page."""
+    with Image.open(path) as image:
+        dithered = Image.Dither.FLOYDSTEINBERG
+        fewer = image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, dither=dithered)
+        fewer.save(path, optimize=True)
+
+
+def photograph(study: Path, images: Path, chromium: str) -> None:
+    """Photograph the report, the explorer and a session in a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium)
+        page = browser.new_page(viewport=SCREEN)
+        page.goto((study / "results" / "report.html").resolve().as_uri())
+        save(page, images / "report.png")
+        for name, command in (
+            ("explorer", ["explore", str(study / "results"), "--no-browser"]),
+            ("session", ["rate", "serve", str(study), "--participants", "1", "--port", "8765"]),
+        ):
+            with_server(page, command, images / f"{name}.png")
+        browser.close()
+
+
+def with_server(page, command: list[str], path: Path) -> None:
+    """Start a server of traitlens, photograph its page, and stop it."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "traitlens.cli", *command],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        for line in started.stdout:
+            if found := re.search(r"http://\S+", line):
+                page.wait_for_timeout(3000)  # the address is told before the server listens
+                page.goto(found[0])
+                page.wait_for_timeout(8000)  # the explorer computes what it shows
+                save(page, path)
+                return
+    finally:
+        started.terminate()
+        started.wait()
+
+
+def save(page, path: Path) -> None:
+    """Photograph what a screen shows."""
+    page.screenshot(path=path)
+    shrink(path)
+
+
+if __name__ == "__main__":
+    main()
