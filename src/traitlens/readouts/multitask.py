@@ -31,8 +31,8 @@ STEPS = 8
 EXPLAINED = 0.6
 """Part of the variance of mean ratings that features explain at the start."""
 
-_COARSE, _ROUGH, _FINE = 1e-3, 1e-4, 1e-8
-"""Relative residuals at which conjugate gradients stop: between steps, for a variance, and at the end."""
+_COARSE, _FINE = 1e-3, 1e-8
+"""Relative residuals at which conjugate gradients stop: between steps and for a variance, and at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,11 +126,10 @@ def leave_out(
     with threadpool_limits(1):
         for turn, fold in enumerate(np.unique(folds)):
             training, inside = _TrainingFold.of(kernels, ratings, folds != fold), folds == fold
-            whole = training.solve(covariances[turn], _COARSE)
-            for number, images in enumerate(kept):
-                fewer = training.take(images)
-                duals = fewer.solve(covariances[turn], _ROUGH, whole * fewer.seen)
-                values[number][:, :, inside] = fewer.cues(covariances[turn], duals, inside)
+            fewer = training.take(kept)
+            start = training.solve(covariances[turn], _COARSE) * fewer.seen
+            duals = fewer.solve(covariances[turn], _COARSE, start)
+            values[..., inside] = fewer.cues(covariances[turn], duals, inside)
     return values
 
 
@@ -144,9 +143,9 @@ class _TrainingFold:
         The training images that were rated.
     rows : ndarray of shape (region, image, training image)
         Kernels, centred on the training images, with a mean diagonal of 1.
-    ratings : ndarray of shape (trait, training image)
+    ratings : ndarray of shape (..., trait, training image)
         Standardised; 0 where not rated.
-    seen : ndarray of shape (trait, training image)
+    seen : ndarray of shape (..., trait, training image)
         1 where rated, else 0.
     means, scales : ndarray of shape (trait,)
         What was subtracted from the ratings and what they were divided by.
@@ -186,18 +185,17 @@ class _TrainingFold:
         """Kernels among training images: (region, training image, training image)."""
         return self.rows[:, self.training]
 
-    def take(self, images: np.ndarray) -> "_TrainingFold":
-        """Leave the ratings of images out that are not among these (bool); nothing else changes."""
-        fewer = replace(
-            self, ratings=self.ratings * images[self.training], seen=self.seen * images[self.training]
-        )
+    def take(self, kept: np.ndarray) -> "_TrainingFold":
+        """Leave out the ratings of images that sets (set, image) do not hold; nothing else changes."""
+        held = kept[:, None, self.training]
+        fewer = replace(self, ratings=self.ratings * held, seen=self.seen * held)
         fewer.__dict__["kernels"] = self.kernels
         return fewer
 
     def cues(self, covariances: np.ndarray, duals: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Compute the cues of images (bool): (trait, region, image)."""
-        cues = [c @ (duals @ rows[images].T) for c, rows in zip(covariances, self.rows, strict=False)]
-        return self.scales[:, None, None] * np.stack(cues, axis=1)
+        """Compute the cues of images (bool): (..., trait, region, image)."""
+        cues = [c @ _times(duals, rows[images].T) for c, rows in zip(covariances, self.rows, strict=False)]
+        return self.scales[:, None, None] * np.stack(cues, axis=-2)
 
     def estimate(self) -> tuple[np.ndarray, np.ndarray]:
         """Estimate the covariances: these (region + 1, trait, trait), and the solution with them."""
@@ -219,7 +217,7 @@ class _TrainingFold:
         return covariances, self.solve(covariances, _FINE, duals)
 
     def solve(self, covariances: np.ndarray, tolerance: float, start: np.ndarray | None = None) -> np.ndarray:
-        """Solve the joint normal equations by preconditioned conjugate gradients: (trait, image)."""
+        """Solve the joint normal equations by preconditioned conjugate gradients: (..., trait, image)."""
         blocks = self._inverse_blocks(covariances)
         found = np.zeros_like(self.ratings) if start is None else start
         residual = self.ratings - self._multiply(covariances, found)
@@ -242,7 +240,7 @@ class _TrainingFold:
         """Multiply by the covariance of the ratings."""
         total = covariances[-1] @ duals
         for covariance, kernel in zip(covariances, self.kernels, strict=False):
-            total += covariance @ (duals @ kernel)
+            total += covariance @ _times(duals, kernel)
         return np.asarray(self.seen * total)
 
     def _inverse_blocks(self, covariances: np.ndarray) -> np.ndarray:
@@ -251,8 +249,13 @@ class _TrainingFold:
 
     def _precondition(self, blocks: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """Multiply by the approximate inverse."""
-        turned = np.einsum("itu,ui->ti", blocks, residual @ self.basis)
-        return np.asarray(self.seen * (turned @ self.basis.T))
+        turned = np.einsum("itu,...ui->...ti", blocks, _times(residual, self.basis))
+        return np.asarray(self.seen * _times(turned, self.basis.T))
+
+
+def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Multiply rows (..., trait, image) by a matrix, in one product."""
+    return np.asarray(rows.reshape(-1, rows.shape[-1]) @ matrix).reshape(*rows.shape[:-1], -1)
 
 
 def _step(covariance: np.ndarray, product: np.ndarray, trace: np.ndarray) -> np.ndarray:

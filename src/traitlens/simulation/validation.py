@@ -1,6 +1,10 @@
 """Simulated studies end to end: faces seen by the network, raters drawn anew for each study."""
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +40,7 @@ DRAWS = 200
 
 def run_validation(
     folder: str | Path,
-    null_studies: int = 100,
+    null_studies: int = 40,
     studies: int = 50,
     study: str | Path | None = None,
     seed: int = 1,
@@ -56,7 +60,7 @@ def run_validation(
     ----------
     folder : str or Path
         Where the drawn faces and the results are stored; the same command continues where it stopped.
-    null_studies, studies : int, default 100 and 50
+    null_studies, studies : int, default 40 and 50
         Studies without and with a difference, for each condition, set of faces and three traits.
     study : str or Path, optional
         A study of real faces, whose cues are taken as the truth that simulated raters weigh.
@@ -78,17 +82,18 @@ def run_validation(
         traits for each set of faces. Also written to `validation.csv`, with
         `validation_places.csv` and a figure.
     """
-    folder = Path(folder)
+    folder, watcher = Path(folder), watcher or SilentWatcher()
+    numbers = [(one, null_studies) for one in NULL_CONDITIONS] if null_studies else []
+    numbers += [(one, studies) for one in PLANTED_CONDITIONS] if studies else []
     rates, places = [], []
-    for name, key, faces in _sets(folder, identities, images, sizes, study, seed, machine, watcher):
-        halves = [
-            range(start, min(start + TRAITS_AT_ONCE, len(faces.traits)))
-            for start in range(0, len(faces.traits), TRAITS_AT_ONCE)
-        ]
-        for half in halves:
-            found = _count(folder, name, key, faces.take(half), null_studies, studies, seed, watcher)
-            rates.append(found[0].assign(faces=name))
-            places.append(found[1].assign(faces=name))
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        counter = _Counter(pool, folder, numbers, seed, watcher)
+        for name, key, faces in _sets(folder, identities, images, sizes, study, seed, machine, watcher):
+            for start in range(0, len(faces.traits), TRAITS_AT_ONCE):
+                some = range(start, min(start + TRAITS_AT_ONCE, len(faces.traits)))
+                found = counter.count(name, key, faces.take(some))
+                rates.append(found[0].assign(faces=name))
+                places.append(found[1].assign(faces=name))
     together = pd.concat(rates, ignore_index=True)
     pooled = [pool_rates(part).assign(faces=name) for name, part in together.groupby("faces", sort=False)]
     table = pd.concat(pooled, ignore_index=True)
@@ -99,46 +104,53 @@ def run_validation(
     return table
 
 
-def _count(
-    folder: Path,
-    name: str,
-    key: str,
-    faces: PlantedFaces,
-    null_studies: int,
-    studies: int,
-    seed: int,
-    watcher: Watcher | None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count on one set of faces and traits, condition by condition; what was counted before is read."""
-    tables = []
-    for conditions, number in ((NULL_CONDITIONS, null_studies), (PLANTED_CONDITIONS, studies)):
-        for condition in conditions if number else ():
-            tables.append(_count_condition(folder, name, key, faces, condition, number, seed, watcher))
-    rates, places = zip(*tables, strict=True)
-    return pd.concat(rates, ignore_index=True), pd.concat(places, ignore_index=True)
+@dataclass(frozen=True)
+class _Counter:
+    """Counts under all conditions, side by side; what was counted before is read.
 
+    Parameters
+    ----------
+    pool : Executor
+        Processes.
+    folder : Path
+        Where the counts are stored.
+    numbers : list of (Condition, int)
+        Studies of each condition.
+    seed : int
+        Seed.
+    watcher : Watcher
+        Shows the progress.
+    """
 
-def _count_condition(
-    folder: Path,
-    name: str,
-    key: str,
-    faces: PlantedFaces,
-    condition: Condition,
-    studies: int,
-    seed: int,
-    watcher: Watcher | None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Count under one condition, or read what was counted."""
-    stem = digest(key, faces.traits, str(condition), studies, seed, DRAWS)[:12]
-    files = [folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
-    if not all(file.exists() for file in files):
-        label = f"{name}, {', '.join(faces.traits)}: {condition.name}"
-        with (watcher or SilentWatcher()).stage(label, studies) as advance:
-            found = calibrate(faces, [condition], studies, draws=DRAWS, seed=seed, progress=advance)
-        for file, table in zip(files, (found.rates, found.places), strict=True):
-            storage.write_table(file, table)
-    rates, places = (storage.read_table(file) for file in files)
-    return rates, places
+    pool: Executor
+    folder: Path
+    numbers: list[tuple[Condition, int]]
+    seed: int
+    watcher: Watcher
+
+    def count(self, name: str, key: str, faces: PlantedFaces) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Count on one set of faces and traits: rates and places."""
+        files = [self._files(key, faces, *one) for one in self.numbers]
+        missing = [place for place, pair in enumerate(files) if not all(file.exists() for file in pair)]
+        total = sum(self.numbers[place][1] for place in missing)
+        with self.watcher.stage(f"{name}, {', '.join(faces.traits)}", total) as advance:
+            running = {}
+            for place in missing:
+                condition, number = self.numbers[place]
+                job = self.pool.submit(calibrate, faces, [condition], number, draws=DRAWS, seed=self.seed)
+                running[job] = place
+            for job in as_completed(running):
+                found, place = job.result(), running[job]
+                for file, table in zip(files[place], (found.rates, found.places), strict=True):
+                    storage.write_table(file, table)
+                advance(self.numbers[place][1])
+        rates, places = zip(*([storage.read_table(file) for file in pair] for pair in files), strict=True)
+        return pd.concat(rates, ignore_index=True), pd.concat(places, ignore_index=True)
+
+    def _files(self, key: str, faces: PlantedFaces, condition: Condition, studies: int) -> list[Path]:
+        """Return the files of a condition's rates and places."""
+        stem = digest(key, faces.traits, str(condition), studies, self.seed, DRAWS)[:12]
+        return [self.folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
 
 
 def _sets(
@@ -149,15 +161,13 @@ def _sets(
     study: str | Path | None,
     seed: int,
     machine: Machine | None,
-    watcher: Watcher | None,
+    watcher: Watcher,
 ) -> Iterator[tuple[str, str, PlantedFaces]]:
     """Make the sets of faces one after the other: name, digest of the features, faces."""
     for size in sizes:
         drawn = folder / f"faces_{size}"
         if not (drawn / "study.toml").exists():
-            with (watcher or SilentWatcher()).stage(
-                f"Drawing faces of {size} pixels", identities * images
-            ) as advance:
+            with watcher.stage(f"Drawing faces of {size} pixels", identities * images) as advance:
                 simulate_study(
                     drawn, identities, images, len(TRAITS), 2, seed=seed, seen_size=size, progress=advance
                 )
