@@ -27,13 +27,14 @@ test-slow: $(READY)  ## run the slow tests too
 test-processors: $(READY)  ## run the numerical tests as other processors would
 	$(BIN)/python scripts/test_processors.py
 
-lint: $(READY)  ## format, style, types, layers, dependencies and dead code
+lint: $(READY)  ## format, style, types, layers, dependencies, dead code and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry src
 	$(BIN)/vulture
+	$(BIN)/codespell --dictionary - --dictionary scripts/plain_words.txt src docs scripts benchmarks README.md CHANGELOG.md
 
 format: $(READY)  ## put the code into its form
 	$(BIN)/ruff format .

@@ -250,7 +250,7 @@ def test_from_an_empty_folder_to_the_report(server, page, material, tmp_path, ha
 
     reload(page, "3. Check", "Is off the scale 1 to 9")
     look_at(page, "3_faults")
-    use.press("Mend: back to the table")
+    use.press("Fix: back to the table")
     if hand is Mouse:
         use.choose("Column years holds", "leave out")
     else:

@@ -75,7 +75,7 @@ def calibrate(
     Parameters
     ----------
     faces : PlantedFaces
-        The faces. Cues are fitted anew to the ratings of each study.
+        The faces. Cues are fitted to the ratings of each study.
     conditions : sequence of Condition
         What the studies are like.
     studies : int, default 100

@@ -116,7 +116,7 @@ def train_plainly(
     wanted : Tensor
         (image, head), missing where not rated.
     seed : int
-        Seed of the order of images, drawn anew for every epoch and the same for all heads.
+        Seed of the order of images, drawn for every epoch, the same for all heads.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Simulated studies end to end: faces seen by the network, raters drawn anew for each study."""
+"""Simulated studies end to end: faces seen by the network, new raters for each study."""
 
 import os
 from collections.abc import Iterator, Sequence

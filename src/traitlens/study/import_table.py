@@ -113,7 +113,7 @@ def import_table(
     loop : str or Path, optional
         Qualtrics' loop & merge table: the image of each row, with or without a column of numbers.
     **chosen
-        What the mapping shall hold in any case, by the names of
+        What the mapping must contain, by the names of
         :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
 
     Returns

@@ -69,7 +69,7 @@ class Study:
         One row per judgement: rater (absent in averaged studies), group, image, trait, rating, repeat, and
         further columns.
     notices : tuple of Problem
-        What the reader should know but need not mend.
+        What the reader should know but need not fix.
     cleaning : Cleaned or None
         What was left out by the rules of `study.toml`, step by step; None without such rules.
 

@@ -243,7 +243,7 @@ class _Variables:
         self.known: dict[int, tuple[int, int]] = {}
 
     def find_fault(self) -> str:
-        """Return why the file shall not be read; empty if it can be."""
+        """Return why the file must not be read; empty if it can be."""
         import h5py
 
         groups, seen = [self.file], set()

@@ -82,7 +82,7 @@ def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
             "Correct your table and choose it again, or change what the columns hold. Nothing is lost.",
         )
         with ui.element("div").classes("row"):
-            button("Mend: back to the table", lambda: page.go("ratings"), "main")
+            button("Fix: back to the table", lambda: page.go("ratings"), "main")
             button("Check again", lambda: page.draw())
         faults(list(found.problems))
     else:
