@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from traitlens.app.workspace import Choices
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.study.layouts import spread_columns, to_long
@@ -216,6 +217,38 @@ def mapping_of(
     changes |= {"group_pattern": pattern if groups_from_names and GROUP not in by_role else None}
     changes |= {"only": {name: one for name, one in guess.only.items() if roles.get(name) == IGNORE}}
     return guess.model_copy(update=changes)
+
+
+def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
+    """Make the mapping of everything that was chosen in the step Ratings.
+
+    Parameters
+    ----------
+    choices : Choices
+        What was chosen.
+    table : UploadedTable
+        The table.
+
+    Returns
+    -------
+    RatingsSettings
+        The mapping.
+
+    Raises
+    ------
+    StudyError
+        With everything that does not go together.
+    """
+    roles = {name: choices.roles.get(name, IGNORE) for name in table.columns}
+    mapping = mapping_of(roles, table.guess, choices.trait, choices.groups_from_names)
+    changes = {
+        "missing": tuple(code.strip() for code in choices.missing.split(",") if code.strip()),
+        "by_number": choices.by_number,
+        "number_repeats": choices.number_repeats,
+        "absent_images": "leave out" if choices.leave_out_absent else "refuse",
+        "identity": choices.identity or None,
+    }
+    return mapping.model_copy(update=changes)
 
 
 def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Sequence[str]) -> Match:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from traitlens.app.column_roles import mapping_of, open_table
+from traitlens.app.column_roles import chosen_mapping, open_table
+from traitlens.app.corrections import write_corrected
 from traitlens.app.workspace import Workspace
 from traitlens.columns import MAY_PUBLISH
-from traitlens.problems import Problem, TraitlensError
+from traitlens.problems import TraitlensError
 from traitlens.storage import move_into_place
 from traitlens.study.accounts import FILE as ACCOUNT_FILE
 from traitlens.study.accounts import ImportAccount
@@ -45,16 +46,13 @@ def bring_in(workspace: Workspace) -> ImportAccount:
         With every fault; the study stays as it was.
     """
     choices = workspace.choices
-    if workspace.table is None:
-        raise TraitlensError(Problem("there is no table of ratings", "choose one in the step Ratings"))
-    table = open_table(workspace.table, workspace.pictures)
-    mapping = mapping_of(choices.roles, table.guess, choices.trait, choices.groups_from_names)
-    mapping = mapping.model_copy(update={"identity": choices.identity or None})
+    file = write_corrected(workspace)
+    mapping = chosen_mapping(choices, open_table(file, workspace.pictures))
     new = workspace.private / workspace.folder.name
     shutil.rmtree(new, ignore_errors=True)
     try:
         done = import_table(
-            workspace.table,
+            file,
             new,
             workspace.folder / "images",
             mapping=mapping,

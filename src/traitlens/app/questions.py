@@ -158,7 +158,7 @@ def read_answers(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        RunQuestion -> answer; "" where the settings are none of its answers.
+        Question -> answer; "" where the settings are none of its answers.
     """
     settings = read_settings(folder / "study.toml")[0]
 

@@ -26,6 +26,35 @@ MOST_RECENT = 8
 Step = Literal["begin", "pictures", "ratings", "check", "run", "read"]
 
 
+class Correction(BaseModel):
+    """A cell of the uploaded table that was corrected.
+
+    Parameters
+    ----------
+    sheet : str
+        The sheet of a workbook; "" elsewhere.
+    row : int
+        Its row, as a spreadsheet counts it.
+    column : str
+        The heading of its column.
+    before, after : str
+        What it held, and what it shall hold.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sheet: str = ""
+    row: int
+    column: str
+    before: str
+    after: str
+
+    @property
+    def cell(self) -> tuple[str, int, str]:
+        """Where it is."""
+        return self.sheet, self.row, self.column
+
+
 class Choices(BaseModel):
     """What was chosen in the six steps.
 
@@ -47,6 +76,13 @@ class Choices(BaseModel):
         Whether the letters before the number of a rater's name are the group.
     scale : (float, float) or None
         Lowest and highest possible rating.
+    missing : str
+        Cells that mean no rating, separated by commas.
+    by_number, number_repeats, leave_out_absent : bool
+        Whether pictures are matched by number, ratings that come twice are repetitions, and ratings of
+        pictures that are not there are left out.
+    corrections : list of Correction
+        Cells that were corrected.
     agreed : list of str
         Doubts about the import that were answered with yes.
     answers : dict of str to str
@@ -65,6 +101,11 @@ class Choices(BaseModel):
     trait: str = ""
     groups_from_names: bool = False
     scale: tuple[Annotated[float, Field(allow_inf_nan=False)], float] | None = None
+    missing: str = ""
+    by_number: bool = False
+    number_repeats: bool = False
+    leave_out_absent: bool = False
+    corrections: list[Correction] = Field(default_factory=list)
     agreed: list[str] = Field(default_factory=list)
     answers: dict[str, str] = Field(default_factory=dict)
     checked: bool = False
@@ -195,7 +236,7 @@ class Workspace:
         target = self.folder / TABLES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)
-        self.change(table=name, roles={}, agreed=[], checked=False)
+        self.change(table=name, roles={}, agreed=[], corrections=[], checked=False)
 
     def remove_pictures(self) -> None:
         """Remove the copies of the pictures from the study; the originals stay where they are."""

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING
 
 from nicegui import run, ui
 
-from traitlens.app.elements import button, faults, sentence, text
+from traitlens.app.elements import button, sentence, text
 from traitlens.app.import_upload import Doubt, bring_in
+from traitlens.app.plain_words import in_app_words
 from traitlens.app.questions import write_answers
+from traitlens.app.steps.fault_list import draw_corrections, draw_faults
 from traitlens.app.workspace import Workspace
 from traitlens.pipeline.study_check import check
 from traitlens.problems import Problem, TraitlensError
@@ -84,7 +86,7 @@ def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
         with ui.element("div").classes("row"):
             button("Fix: back to the table", lambda: page.go("ratings"), "main")
             button("Check again", lambda: page.draw())
-        faults(list(found.problems))
+        draw_faults(page, list(found.problems))
     else:
         text("p", "No fault was found.", "big good")
         text("p", str(found))
@@ -95,13 +97,14 @@ def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
             text("h2", "Worth knowing")
             with ui.element("ul"):
                 for notice in found.notices:
-                    text("li", sentence(str(notice)))
+                    text("li", sentence(in_app_words(str(notice))))
+    draw_corrections(page)
     account = read_account(page.workspace.folder)
     if account is not None and not isinstance(found, TraitlensError):
         text("h2", "What became of the table")
         with ui.element("ul").props("id=account"):
             for line in account.lines():
-                text("li", sentence(line))
+                text("li", sentence(in_app_words(line)))
 
 
 def _ask(page: "AppPage", doubt: Doubt) -> None:
@@ -114,7 +117,7 @@ def _ask(page: "AppPage", doubt: Doubt) -> None:
         page.draw()
 
     text("p", "Please decide:", "big")
-    text("p", sentence(question))
+    text("p", sentence(in_app_words(question)))
     with ui.element("div").classes("row"):
         button("Yes, this is right", lambda: agree(), "main")
         button("No, back to the table", lambda: page.go("ratings"))

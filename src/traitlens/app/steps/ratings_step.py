@@ -10,12 +10,13 @@ from traitlens.app.column_roles import (
     SPREAD,
     Match,
     UploadedTable,
-    mapping_of,
+    chosen_mapping,
     match_pictures,
     open_table,
     roles_of,
 )
 from traitlens.app.elements import button, choice, faults, field, files, text, tick
+from traitlens.app.plain_words import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, in_app_words
 from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.problems import Problem, TraitlensError
 
@@ -84,6 +85,8 @@ class _Grid:
                 roles=roles_of(guess, table.columns),
                 trait=guess.trait_name or stem,
                 groups_from_names=guess.group_pattern is not None,
+                by_number=guess.by_number,
+                missing=", ".join(guess.missing),
             )
 
     @property
@@ -94,7 +97,9 @@ class _Grid:
     def draw(self) -> None:
         """Draw counts, fields and the grid."""
         if self.table.doubt:
-            text("p", f"What the columns hold could not be guessed: {self.table.doubt}.", "note")
+            text(
+                "p", f"What the columns hold could not be guessed: {in_app_words(self.table.doubt)}.", "note"
+            )
         self.counts = ui.element("div").classes("counts").props('role="status"')
         with ui.element("div").classes("row"):
             button("Next: check", lambda: self.page.go("check"), "main")
@@ -129,6 +134,12 @@ class _Grid:
             low, high = self.ends
             field("Lowest possible rating", "" if low is None else f"{low:g}", self._scale(0), 6)
             field("Highest possible rating", "" if high is None else f"{high:g}", self._scale(1), 6)
+        with self.fields, ui.element("details"):
+            text("summary", "More about this table")
+            field(f"{MISSING_FIELD} (such as -99, NA)", choices.missing, self._changing("missing"), 20)
+            ticks = {"by_number": NUMBER_TICK, "number_repeats": REPEAT_TICK, "leave_out_absent": ABSENT_TICK}
+            for name, label in ticks.items():
+                tick(label, getattr(choices, name), self._changing(name))
 
     def _changing(self, name: str) -> Any:
         """Make the handler of a field."""
@@ -228,7 +239,7 @@ class _Grid:
         """Count what the table gives, and show it."""
         choices = self.workspace.choices
         try:
-            mapping = mapping_of(self.roles, self.table.guess, choices.trait, choices.groups_from_names)
+            mapping = chosen_mapping(choices, self.table)
             match: Match | None = await run.io_bound(
                 match_pictures, self.table, mapping, self.workspace.pictures
             )

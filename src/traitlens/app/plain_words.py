@@ -1,0 +1,60 @@
+"""Messages of the import in the app's words: its fields and lists in place of options of the command line."""
+
+import re
+from typing import Final
+
+MISSING_FIELD: Final = "Cells that mean no rating"
+NUMBER_TICK: Final = "Match pictures by the numbers in their names"
+REPEAT_TICK: Final = "Ratings that come twice are repetitions, in their order"
+ABSENT_TICK: Final = "Leave out ratings of pictures that are not there"
+
+_WHO = "choose who is shown in the step Pictures"
+_FORMS: Final = (
+    (r"say --missing CODE", f"write it under “{MISSING_FIELD}”"),
+    (r"name it with --missing", f"write it under “{MISSING_FIELD}”"),
+    (
+        r"say --missing (\S+), or --scale LOWEST HIGHEST if it is a rating",
+        rf"write \1 under “{MISSING_FIELD}”, or the lowest and highest possible rating if it is a rating",
+    ),
+    (r"say --missing (\S+)", rf"write \1 under “{MISSING_FIELD}”"),
+    (r"\s*\(--missing\)", ""),
+    (r"say --number-repeats", f"tick “{REPEAT_TICK}”"),
+    (r"\s*\(--number-repeats\)", ""),
+    (r"say --by-number", f"tick “{NUMBER_TICK}”"),
+    (r"say --leave-out-absent", f"tick “{ABSENT_TICK}”"),
+    (r"say --identity .*", _WHO),
+    (r"identities by --identity image", "identities: another person in each picture"),
+    (r"identities by --identity folder", "identities: one person in each sub-folder"),
+    (r"identities by --identity name", "identities, by the beginning of the names"),
+    (r"\s*\(--(image|rater)\)", ""),
+    (r"say --(image|rater|group|trait|rating) COLUMN", r"choose the column that holds: \1"),
+    (r"say --columns raters or --columns traits", "choose whether each column is one rater or one trait"),
+    (r"name the columns yourself: --group, --rater \.\.\.", "choose what each column holds"),
+    (r"say --group, --raters, or --group-pattern", "choose the column of the group"),
+)
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+
+
+def in_app_words(text: str) -> str:
+    """Say a message of the import in the words of the app.
+
+    Parameters
+    ----------
+    text : str
+        The message, as the command line says it.
+
+    Returns
+    -------
+    str
+        The message with the app's fields; an option that the app does not have is named as such.
+
+    Examples
+    --------
+    >>> in_app_words("correct it, or say --missing CODE")
+    'correct it, or write it under “Cells that mean no rating”'
+    >>> in_app_words("another --encoding?")
+    'another --encoding (of the command “traitlens import table”)?'
+    """
+    for form, words in _FORMS:
+        text = re.sub(form, words, text)
+    return _OPTION.sub(r"--\1 (of the command “traitlens import table”)", text)
