@@ -338,7 +338,7 @@ def test_axe_finds_nothing_serious_on_any_page(server, page, workspace, roles, a
             page.evaluate(axe)
             rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
             for fault in page.evaluate(f"axe.run(document, {rules})")["violations"]:
-                where = [node["html"][:100] for node in fault["nodes"][:2]]
+                where = [fault["help"], *(node["html"][:100] for node in fault["nodes"][:2])]
                 found.append((step, scheme, fault["impact"], fault["id"], where))
     assert [fault for fault in found if fault[2] in ("serious", "critical")] == []
     assert found == []

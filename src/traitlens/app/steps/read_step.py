@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from nicegui import ui
 
-from traitlens.app.elements import button, link, text
+from traitlens.app.elements import button, choice, link, text
 from traitlens.app.export import FORMS, make_zip
 from traitlens.problems import TraitlensError
 from traitlens.report.results import read_results
@@ -14,6 +14,7 @@ from traitlens.report.wording import describe_methods
 if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage
 
+SUFFIXES: Final = ("svg", "png")
 COPY: Final = """() => {
   navigator.clipboard.writeText(document.getElementById('methods').innerText)
   document.getElementById('copied').textContent = 'Copied.' }"""
@@ -29,20 +30,21 @@ def draw(page: "AppPage") -> None:
     with ui.element("div").classes("row"):
         link("Open the report in a tab of its own", "/results/report.html")
         button("Open the explorer", lambda: _explore(page))
-    frame = ui.element("iframe").classes("report")
-    frame.props["src"], frame.props["title"] = "/results/report.html", "The report"
-    text("h2", "Take everything with you")
-    text(
-        "p", "Ratings and results for other programs, with the report and the figures, without the pictures."
-    )
+        copy = text("button", "Copy the methods text").props("type=button")
+        copy.on("click", js_handler=COPY)
+        text("span", "").props('id="copied" role="status"')
     with ui.element("div").classes("row"):
         for form, name in FORMS.items():
             button(f"Zip file for {name}", partial(_export, page, form))
+    text("p", "The zip file holds ratings, results, report and figures, without the pictures.", "faint")
     page.exported = ui.element("div").props('role="status"')
     with page.exported:
         _list_exports(page)
-    _draw_methods(page)
     _draw_figures(page)
+    text("h2", "Report")
+    frame = ui.element("iframe").classes("report")
+    frame.props["src"], frame.props["title"] = "/results/report.html", "The report"
+    _draw_methods(page)
 
 
 async def _export(page: "AppPage", form: str) -> None:
@@ -69,29 +71,33 @@ def _draw_methods(page: "AppPage") -> None:
     except (TraitlensError, OSError, KeyError, ValueError):
         text("p", "The methods text stands in the report.")
         return
-    with ui.element("div").classes("row"):
-        copy = text("button", "Copy the methods text").props("type=button")
-        copy.on("click", js_handler=COPY)
-        text("span", "").props('id="copied" role="status"')
-    with ui.element("div").classes("paper").props("id=methods"):
+    with ui.element("div").classes("paper").props('id="methods" tabindex="0" role="region"') as paper:
+        paper.props["aria-label"] = "Methods text"
         for paragraph in [*methods.paragraphs, "References", *methods.references]:
             text("p", paragraph)
 
 
 def _draw_figures(page: "AppPage") -> None:
-    """Draw links to the figures."""
+    """Draw a list of the figures, and links to the chosen one."""
     figures = page.workspace.results / "figures"
-    names = sorted({file.stem for file in figures.glob("*.svg")})
+    names = sorted({file.stem for file in figures.glob("*.svg") if not file.stem.endswith("_89mm")})
     if not names:
         return
     text("h2", "Figures")
-    with ui.element("ul").classes("list").props("id=figures"):
-        for name in names:
-            with ui.element("li"):
-                text("span", name.replace("_", " "))
-                for suffix in ("svg", "png"):
-                    if (figures / f"{name}.{suffix}").exists():
-                        link(suffix.upper(), f"/results/figures/{name}.{suffix}", True)
+    row = ui.element("div").classes("row")
+
+    def show(name: str) -> None:
+        shown.clear()
+        with shown:
+            for suffix in SUFFIXES:
+                for width, stem in (("", name), (", one column wide", f"{name}_89mm")):
+                    if (figures / f"{stem}.{suffix}").exists():
+                        link(f"{suffix.upper()}{width}", f"/results/figures/{stem}.{suffix}", True)
+
+    with row:
+        choice("Figure to download", {name: name.replace("_", " ") for name in names}, names[0], show)
+        shown = ui.element("div").classes("row links")
+    show(names[0])
 
 
 async def _explore(page: "AppPage") -> None:
