@@ -27,7 +27,7 @@ def correct_cell(workspace: Workspace, correction: Correction) -> None:
     workspace : Workspace
         The study.
     correction : Correction
-        The cell and what it shall hold.
+        The cell and what it is to hold.
     """
     others = [one for one in workspace.choices.corrections if one.cell != correction.cell]
     workspace.change(corrections=[*others, correction], checked=False)

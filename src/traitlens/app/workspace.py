@@ -38,7 +38,7 @@ class Correction(BaseModel):
     column : str
         The heading of its column.
     before, after : str
-        What it held, and what it shall hold.
+        What it held, and what it is to hold.
     """
 
     model_config = ConfigDict(frozen=True)
