@@ -69,7 +69,7 @@ def test_every_fault_is_told_at_once_with_file_and_row(broken):
 def test_run_refuses_a_broken_study_before_any_work(broken):
     done = traitlens("run", broken)
     assert done.returncode == 2
-    assert "faults in all" in done.stderr
+    assert "faults. Fix them" in done.stderr
     assert not (broken / "results").exists()
 
 

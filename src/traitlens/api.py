@@ -48,7 +48,7 @@ class Run:
     study : Study
         Images, ratings and settings.
     out : str, Path or None
-        The results folder; `results` in the study's folder where None.
+        The results folder; `results` in the study's folder if None.
     machine : Machine or None
         Device, precision, weights.
     watcher : Watcher or None
@@ -96,7 +96,7 @@ class Run:
         Parameters
         ----------
         until : str or None
-            Name of the last stage; all where None.
+            Name of the last stage; all if None.
         """
         self._runner.make(until)
 
@@ -204,15 +204,15 @@ def run(
     folder : str or Path
         The study's folder.
     out : str, Path or None
-        The results folder; `results` in the study's folder where None.
+        The results folder; `results` in the study's folder if None.
     machine : Machine or None
         Device, precision, weights.
     watcher : Watcher or None
         Shows the progress.
     protocol : str, default "default"
-        "cao2023" for the readout of Cao et al. (2023), whose results have a folder of their own.
+        "cao2023" for the readout of Cao et al. (2023), with a separate results folder.
     keep_maps : {"all", "sample", "none"} or None
-        Images whose maps are written; as in `study.toml` where None.
+        Images whose maps are written; as in `study.toml` if None.
 
     Returns
     -------
@@ -283,7 +283,7 @@ def fit(
     study : Study
         Images, ratings and settings.
     out : str, Path or None
-        The results folder; `results` in the study's folder where None.
+        The results folder; `results` in the study's folder if None.
     machine : Machine or None
         Device, precision, weights.
     watcher : Watcher or None

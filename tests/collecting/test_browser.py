@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from traitlens.collecting.collected_data import COLUMNS, collected_ratings
 from traitlens.collecting.jspsych import write_experiment
-from traitlens.collecting.rating_export import COLUMNS, collected_ratings
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 

@@ -214,7 +214,7 @@ def test_sessions_that_the_study_no_longer_fits_are_told(ask, room, tmp_path):
     ("settings", "told"),
     [
         ('answer = "slider"\nstep = 0.7\n', "does not divide the scale"),
-        ('languages = ["../x"]\n', "is no language"),
+        ('languages = ["../x"]\n', "is not a language code"),
         ('languages = ["fi"]\n', "texts/fi.toml: is missing"),
     ],
 )

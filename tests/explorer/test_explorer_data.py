@@ -69,7 +69,7 @@ def test_all_groups_share_the_scale_of_a_trait(album):
 
 def test_without_readouts_only_the_maps_that_are_there_can_be_chosen(album, tmp_path):
     assert album.methods == [album.own_method]
-    with pytest.raises(TraitlensError, match="hold no readouts"):
+    with pytest.raises(TraitlensError, match="contain no readouts"):
         album.see(tmp_path / "face.png", "face.png")
 
 

@@ -84,8 +84,8 @@ def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
 @pytest.mark.parametrize(
     ("reader", "text", "words"),
     [
-        (read_tem, "", "is no template of 189 points"),
-        (read_tem, "106\n1 2\n", "is no template of 189 points"),
+        (read_tem, "", "is not a template of 189 points"),
+        (read_tem, "106\n1 2\n", "is not a template of 189 points"),
         (read_tem, "189\n1 2\n", "holds 1 points, not 189"),
         (read_tem, "189\n" + "1 x\n" * 189, "not numbers"),
         (read_tem, "189\n" + "1 2 3\n" * 189, "other than x and y"),
@@ -94,7 +94,7 @@ def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
         (read_pts, "{\n1 2\n}", "holds 1 points, not 68"),
         (read_dlib_xml, "<a", "is no XML"),
         (read_dlib_xml, "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "entities"),
-        (read_dlib_xml, "<a><image file='f.jpg'/></a>", "holds no annotated image"),
+        (read_dlib_xml, "<a><image file='f.jpg'/></a>", "contains no annotated images"),
         (
             read_dlib_xml,
             "<a><image file='f.jpg'><box><part name='00' x='1' y='1'/></box></image></a>",

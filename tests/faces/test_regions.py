@@ -93,7 +93,7 @@ def test_own_regions():
     "polygon", [[1, 2], [1, 2, 478], [(0, 0), (1, 1)], [(0, 0, 0)] * 3, "abc", [0.5, 1, 2]]
 )
 def test_what_is_no_polygon_is_named(polygon):
-    with pytest.raises(TraitlensError, match="region 'mole' is no polygon"):
+    with pytest.raises(TraitlensError, match="region 'mole' is not a polygon"):
         region_labels(MESH, 64, {"mole": polygon})
 
 

@@ -74,7 +74,7 @@ def status(
             f"{found.holder.get('since')}."
         )
     facts = {**vars(found), "stages": [vars(stage) for stage in found.stages]}
-    answer(facts, f"Results of {found.study}:", table, *notes, f"Disk in all: {found.bytes / 1e6:.1f} MB")
+    answer(facts, f"Results of {found.study}:", table, *notes, f"Disk in total: {found.bytes / 1e6:.1f} MB")
 
 
 cluster = typer.Typer(no_args_is_help=True, help="Work on a cluster of computers.")

@@ -16,7 +16,9 @@ def validate(
     null_studies: Annotated[
         int, typer.Option(min=1, help="Studies without a difference, for each condition and three traits.")
     ] = 40,
-    studies: Annotated[int, typer.Option(min=0, help="Studies with a difference, likewise.")] = 50,
+    studies: Annotated[
+        int, typer.Option(min=0, help="Studies with a difference, for each condition and three traits.")
+    ] = 50,
     study: Annotated[
         Path | None, typer.Option(help="A study of real faces, whose cues are used as the ground truth.")
     ] = None,

@@ -144,7 +144,7 @@ def import_table(
 
 
 def _refuse(text: str) -> bool:
-    """Raise an error with the question, where nobody can answer it."""
+    """Raise an error with the question, if there is no terminal."""
     messages.print(escape(text), soft_wrap=True)
     raise TraitlensError(
         Problem("the guessed mapping cannot be confirmed without a terminal", "say --yes if it is")

@@ -70,7 +70,7 @@ def status(study: StudyFolder) -> None:
 
     Example: traitlens rate status mystudy
     """
-    from traitlens.collecting.rating_export import tabulate_participants
+    from traitlens.collecting.collected_data import tabulate_participants
 
     table = tabulate_participants(study)
     shown = Table("participant", "group", "state", "trials", "last answer (UTC)", box=None)
@@ -93,7 +93,7 @@ def withdraw(
 
     Example: traitlens rate withdraw mystudy P003
     """
-    from traitlens.collecting.rating_export import withdraw_participant
+    from traitlens.collecting.collected_data import withdraw_participant
 
     deleted = withdraw_participant(study, participant)
     answer(
@@ -116,7 +116,7 @@ def export_collected(
 
     Example: traitlens rate export mystudy
     """
-    from traitlens.collecting.rating_export import export_ratings
+    from traitlens.collecting.collected_data import export_ratings
 
     path, ratings = export_ratings(study, out, jspsych or (), replace)
     facts = {"ratings": path, "rows": len(ratings), "raters": int(ratings["rater"].nunique())}

@@ -38,7 +38,7 @@ def refuse(problems: tuple[Problem, ...]) -> None:
     for problem in problems:
         messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
     if len(problems) > 1:
-        messages.print(f"{len(problems)} faults in all. Fix them and run the command again.")
+        messages.print(f"{len(problems)} faults. Fix them and run the command again.")
     if output.quiet:
         answer({"problems": [vars(problem) for problem in problems]})
 

@@ -1,4 +1,4 @@
-"""Data quality by rater. No ratings are excluded here, but by the rules of `study.toml`."""
+"""Data quality by rater. No ratings are excluded here, only by the rules of `study.toml`."""
 
 import numpy as np
 import pandas as pd

@@ -63,13 +63,13 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     settings, problems = read_settings(folder / "study.toml")
     images = find_images(folder)
     if not images:
-        problems.append(Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there", "images/"))
+        problems.append(Problem("contains no images", "put JPEG, PNG, TIFF or WebP files there", "images/"))
     if not settings.traits:
         problems.append(Problem("traits are missing", "name them: traits = [...]", "study.toml"))
     problems += _check_scale(settings)
     wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
     problems += [
-        Problem(f"{name!r} is no language", "write a code such as en", "study.toml") for name in wrong
+        Problem(f"{name!r} is not a language code", "write a code such as en", "study.toml") for name in wrong
     ]
     if problems:
         raise StudyError(problems)

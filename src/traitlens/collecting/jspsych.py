@@ -85,7 +85,7 @@ def write_experiment(
     if not 1 <= orders <= MOST_ORDERS:
         raise TraitlensError(Problem(f"orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
+        raise TraitlensError(Problem("already exists", "name a new folder", str(out)))
     design, settings = read_design(folder)
     texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
     faces = prepare_stimuli(folder, design, watcher)
@@ -135,7 +135,7 @@ def _find_script(scripts: Path | None) -> Path:
         version = ""
     if not version.startswith("8.") or not (Path(scripts) / SCRIPT).is_file():
         advice = "npm install jspsych@8, and name node_modules/jspsych"
-        raise TraitlensError(Problem("holds no jsPsych 8", advice, str(scripts)))
+        raise TraitlensError(Problem("does not contain jsPsych 8", advice, str(scripts)))
     return Path(scripts) / SCRIPT
 
 

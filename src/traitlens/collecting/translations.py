@@ -113,7 +113,7 @@ def _compare(
             if not (isinstance(value, list) and all(isinstance(line, str) for line in value)):
                 problems.append(Problem(f"{name!r} is not a list of texts", "write [...]", file))
         elif not isinstance(value, str):
-            problems.append(Problem(f"{name!r} is no text", "put it into quotes", file))
+            problems.append(Problem(f"{name!r} is not a text", "put it into quotes", file))
     missing = [key for key in pattern if whole and key not in texts]
     problems += [
         Problem(f"text {f'{place}.{key}' if place else key!r} is missing", "add it", file) for key in missing

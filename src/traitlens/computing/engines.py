@@ -26,7 +26,7 @@ _WATCH_LESS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
 }
-"""Settings that turn off Dask's frequent monitoring, which nobody looks at."""
+"""Settings that turn off Dask's frequent monitoring, which is not used."""
 
 Work = Callable[[int], int]
 """Computes and stores the block of a number and returns the number; must be picklable."""

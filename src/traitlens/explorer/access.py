@@ -15,7 +15,7 @@ LARGEST_REQUEST = 32 * 2**20
 """Maximum size of a request in bytes: a photograph and a little more."""
 
 OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/")
-"""The valid paths, beside the page itself."""
+"""The valid paths, in addition to the page itself."""
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -48,7 +48,7 @@ class TokenGate:
     port : int
         The port of the server.
     paths : tuple of str
-        Beginnings of the paths that exist, beside the page itself.
+        Prefixes of valid paths, in addition to the page itself.
     largest : int
         Bytes of a request's body at most.
     """

@@ -116,7 +116,7 @@ class ExplorerData:
             If the file cannot be used, or there are no readouts.
         """
         if self.models is None:
-            raise TraitlensError("these results hold no readouts (models); run the study again")
+            raise TraitlensError("these results contain no readouts (models); run the study again")
         try:
             pixels = prepare_new_face(path, self.models)
         except TraitlensError as error:
@@ -258,6 +258,8 @@ def open_explorer_data(folder: Path, machine: Machine | None = None) -> Explorer
         folder = folder / "results"
     results = read_results(folder)
     if results.pixels is None or results.predictions is None:
-        raise TraitlensError(Problem("holds no prepared images or predictions", "run the study", str(folder)))
+        raise TraitlensError(
+            Problem("contains no prepared images or predictions", "run the study", str(folder))
+        )
     models = TraitModels.load(folder / "models") if (folder / "models").exists() else None
     return ExplorerData(results, models, machine)

@@ -30,7 +30,7 @@ def list_files(results: Path) -> list[str]:
     Returns
     -------
     list of str
-        Names of those that are there.
+        Names of existing files.
     """
     return [name for name in LINKED if find_file(results, name) is not None]
 

@@ -65,7 +65,7 @@ def check_faces(
     settings, problems = read_settings(folder / "study.toml")
     files = find_images(folder)
     if not files:
-        problems.append(Problem("holds no image", "put JPEG, PNG, TIFF or WebP files there", "images/"))
+        problems.append(Problem("contains no images", "put JPEG, PNG, TIFF or WebP files there", "images/"))
     images, faults = read_images(folder, files, settings)
     given, more = read_landmarks(folder, files)
     problems += faults + more

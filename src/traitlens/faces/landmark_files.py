@@ -73,7 +73,7 @@ def read_tem(path: Path) -> pd.DataFrame:
     lines = _read_lines(path)
     count = lines[0].strip() if lines else ""
     if count != str(TEM_POINTS):
-        raise _fault(path, f"is no template of {TEM_POINTS} points (its first line is {count[:20]!r})")
+        raise _fault(path, f"is not a template of {TEM_POINTS} points (its first line is {count[:20]!r})")
     return _in_mesh(_read_points(path, lines[1 : TEM_POINTS + 1], TEM_POINTS), TEM_TO_MESH)
 
 
@@ -146,7 +146,7 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
             continue
         tables.append(_in_mesh(points + 0.5, DLIB_TO_MESH).assign(**{IMAGE: name}))
     if problems or not tables:
-        raise TraitlensError(problems or Problem("holds no annotated image", "check the file", str(path)))
+        raise TraitlensError(problems or Problem("contains no annotated images", "check the file", str(path)))
     return pd.concat(tables, ignore_index=True)[[IMAGE, POINT, X, Y]]
 
 

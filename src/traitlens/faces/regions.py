@@ -211,4 +211,4 @@ def _corners(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError):
         pass
     advice = "give three or more mesh points (0 to 477) or (x, y) in the frame of 512 x 512 pixels"
-    raise TraitlensError(Problem(f"the region {name!r} is no polygon", advice))
+    raise TraitlensError(Problem(f"the region {name!r} is not a polygon", advice))

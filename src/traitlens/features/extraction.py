@@ -31,7 +31,7 @@ def extract(
     pixels : ndarray of uint8 (image, y, x, colour)
         Prepared images, RGB.
     views : mapping of str to View or None
-        Views by name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
+        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Returns
     -------

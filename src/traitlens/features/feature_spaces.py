@@ -79,7 +79,7 @@ class NetworkInputs:
     Parameters
     ----------
     views : mapping of str to View or None
-        Views by name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
+        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def conservation(explained: "xarray.Dataset") -> pd.DataFrame:
     -------
     DataFrame
         One row per image and readout: explained (prediction minus reference), constant, pixels,
-        absorbed_in_readout, absorbed_in_backbone, and ``unaccounted``, which is zero but for rounding.
+        absorbed_in_readout, absorbed_in_backbone, and ``unaccounted``, which is zero except for rounding.
     """
     parts = ["constant", "pixels", "absorbed_in_readout", "absorbed_in_backbone"]
     table = explained[["prediction", "reference", *parts]].to_dataframe().reset_index()

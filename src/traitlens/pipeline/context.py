@@ -37,7 +37,7 @@ class Context:
     Parameters
     ----------
     out : str, Path or None
-        The results folder; `results` in the study's folder where None.
+        The results folder; `results` in the study's folder if None.
     machine : Machine or None
         Device, precision, weights.
     watcher : Watcher or None

@@ -206,7 +206,7 @@ def explain_face(
     pixels : ndarray of uint8 (y, x, colour)
         The prepared face.
     method : str
-        Name of the relevance method; regions have a method of their own (see
+        Name of the relevance method; regions have their own method (see
         :mod:`traitlens.relevance.regional_maps`).
     points : ndarray (478, 2) or None
         Landmarks in pixels of the prepared face; needed where readouts read regions.

@@ -71,7 +71,7 @@ def find_components(
     DataFrame
         group, component (1, 2, ...), trait, loading (correlation of trait and component, after rotation),
         explained (share of the variance before rotation), congruence (Tucker's coefficient with the
-        reference's component; above .95 equal, .85 to .94 alike, Lorenzo-Seva and ten Berge 2006),
+        reference's component; above .95 equal, .85 to .94 similar, Lorenzo-Seva and ten Berge 2006),
         congruence_p (share of permutations of the group's traits that give a congruence as large, turned
         again: unrelated trait spaces can be congruent where traits are few). Traits that a group did not
         rate, or on no image that it rated on another trait, are left out. Empty with fewer than three traits.

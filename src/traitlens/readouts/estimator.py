@@ -22,7 +22,7 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
     ----------
     penalties : sequence of float or None
         Candidate penalties, relative to the mean squared length of the centred features;
-        :data:`traitlens.readouts.ridge.PENALTIES` where None.
+        :data:`traitlens.readouts.ridge.PENALTIES` if None.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
@@ -61,7 +61,7 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         y : array-like
             (image,) or (image, target), ratings.
         groups : array-like or None
-            (image,), the identity shown; every image is its own where None.
+            (image,), the identity shown; each image is a separate identity if None.
 
         Returns
         -------

@@ -84,7 +84,7 @@ def fit_finetune(
         The device. Steps are computed in bfloat16 if the device supports it.
     folder : Path or None
         Folder for trained networks, so that a stopped run resumes; those of earlier fits to other data are
-        removed. Nothing is kept where None.
+        removed. No files are written if None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 

@@ -315,7 +315,7 @@ class Heads:
         wanted : Tensor
             (image, head), missing where not rated.
         epochs : int
-            How often every image is seen.
+            Number of epochs.
         seed : int
             Seed of the order of images.
         held : (Tensor, Tensor) or None

@@ -195,7 +195,7 @@ def _check_name(repository: str) -> None:
 def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: str) -> None:
     """Raise an error for files that are not a model, or too large, before downloading."""
     problems = [
-        Problem(f"it holds no {file}", "use the name of a model that was shared by traitlens", name)
+        Problem(f"it does not contain {file}", "use the name of a model that was shared by traitlens", name)
         for file in LARGEST
         if file not in sizes
     ]

@@ -36,7 +36,7 @@ class Factorised:
     scales : ndarray
         (training image - 1,), scale of each reflection.
     roots : ndarray or None
-        (training image,), square roots of the weights; 1 where None.
+        (training image,), square roots of the weights; 1 if None.
     """
 
     diagonal: np.ndarray

@@ -212,7 +212,7 @@ def weigh_kernels(
     training : ndarray
         (training image,) int.
     weights : mapping of FeatureSpace to float
-        Weight of each space; 1 where missing.
+        Weight of each space; 1 if missing.
 
     Returns
     -------

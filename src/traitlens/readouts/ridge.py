@@ -69,7 +69,7 @@ def fit_ridge(
     penalties : sequence of float
         Candidate penalties, relative to the mean diagonal of the centred training kernel.
     weights : mapping of FeatureSpace to float, sequence of these, or None
-        How much each feature space counts in the sum of the kernels; 1 where missing. Where there are
+        How much each feature space counts in the sum of the kernels; 1 if missing. Where there are
         several, the inner folds choose among them too.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
@@ -85,7 +85,7 @@ def fit_ridge(
         Whether images count by the number and spread of their raters (see
         :mod:`traitlens.readouts.image_weights`); `targets` then has the columns n and sd.
     scratch : Path or None, default None
-        A folder for the kernels of many images; they are kept in memory where None.
+        A folder for the kernels of many images; they are kept in memory if None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None

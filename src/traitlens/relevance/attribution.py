@@ -33,7 +33,7 @@ class Explainer:
     reference : {"mean", "zero"}, str, float or sequence of float
         Reference of the predictions; see :func:`analyze`.
     views : mapping of str to View or None
-        Views of the readouts, beside "image".
+        Views of the readouts, in addition to "image".
 
     Examples
     --------
@@ -211,7 +211,7 @@ def analyze(
         mean rating of the same trait in a group (its name), or a rating (one for all readouts or one for
         each).
     views : mapping of str to View or None
-        Views of the readouts, beside "image".
+        Views of the readouts, in addition to "image".
     progress : callable or None
         Called with 1 after each image.
 

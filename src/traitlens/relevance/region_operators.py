@@ -104,7 +104,7 @@ class RegionPropagator:
     method : str or Method
         A method that is linear in relevance.
     views : mapping of str to View or None
-        Views of the spaces, beside "image".
+        Views of the spaces, in addition to "image".
 
     Raises
     ------

@@ -44,7 +44,7 @@ class RegionalExplainer:
     faces : RegionalFaces
         Settings of regional faces.
     views : mapping of str to View or None
-        Views of the readouts, beside "image".
+        Views of the readouts, in addition to "image".
     method : str or Method
         Method for the part of the whole face, if the readouts read it; see
         :func:`traitlens.relevance.attribution.analyze`.

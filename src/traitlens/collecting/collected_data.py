@@ -125,7 +125,7 @@ def export_ratings(
     """
     target = Path(out) if out is not None else Path(folder) / "ratings.csv"
     if target.exists() and not replace:
-        raise TraitlensError(Problem("is there already", "use --replace, or another --out", str(target)))
+        raise TraitlensError(Problem("already exists", "use --replace, or another --out", str(target)))
     ratings = collected_ratings(folder, further)
     # Not protected against formulas: the study's names must not change, and answers were checked.
     write_table(target, ratings, protected=False)

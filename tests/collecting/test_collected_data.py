@@ -9,17 +9,17 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from traitlens.collecting.database import AnswerDatabase
-from traitlens.collecting.design import read_design
-from traitlens.collecting.jspsych import SCRIPT, write_experiment
-from traitlens.collecting.jspsych_data import read_experiment
-from traitlens.collecting.rating_export import (
+from traitlens.collecting.collected_data import (
     COLUMNS,
     collected_ratings,
     export_ratings,
     tabulate_participants,
     withdraw_participant,
 )
+from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.design import read_design
+from traitlens.collecting.jspsych import SCRIPT, write_experiment
+from traitlens.collecting.jspsych_data import read_experiment
 from traitlens.collecting.session_manager import open_sessions
 from traitlens.collecting.trials import make_steps
 from traitlens.problems import StudyError, TraitlensError
@@ -73,7 +73,7 @@ def test_the_table_is_the_studys(study):
 
 def test_a_table_that_is_there_is_kept_unless_it_may_be_replaced(study):
     (study / "ratings.csv").write_text("mine\n")
-    with pytest.raises(TraitlensError, match="is there already; use --replace"):
+    with pytest.raises(TraitlensError, match="already exists; use --replace"):
         export_ratings(study)
     assert (study / "ratings.csv").read_text() == "mine\n"
     export_ratings(study, replace=True)
@@ -299,8 +299,8 @@ def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
         ({}, "the source of jsPsych is missing"),
         ({"cdn": address}, "the source of jsPsych is missing"),
         ({"scripts": package, "cdn": "http://scripts.example/a.js"}, "is not the address of a script"),
-        ({"scripts": old}, "holds no jsPsych 8"),
-        ({"scripts": tmp_path}, "holds no jsPsych 8"),
+        ({"scripts": old}, "does not contain jsPsych 8"),
+        ({"scripts": tmp_path}, "does not contain jsPsych 8"),
         ({"scripts": package, "cdn": address, "save": "mail"}, "unknown way to save 'mail'"),
         ({"scripts": package, "cdn": address, "orders": 0}, "orders is 0"),
     ):
