@@ -29,9 +29,14 @@ def test_nothing_is_found_in_nothing(tmp_path):
 
 def test_performance_is_told_with_and_without_ceilings(tmp_path):
     (told,) = list_findings(Results(tmp_path, STUDY, performance=performance()))
-    assert told.answer == "a: r from .30 (warm) to .60 (strong). b: r from .40 (warm) to .40 (strong)."
+    assert told.answer.splitlines() == [
+        "Among a raters: r from .30 (warm) to .60 (strong).",
+        "Among b raters: r from .40 (warm) to .40 (strong).",
+    ]
     (told,) = list_findings(Results(tmp_path, STUDY, performance=performance(ceiling_r=0.8)))
-    assert told.answer.startswith("a: r from .30 (warm) to .60 (strong), which is 38 to 75% of what")
+    assert told.answer.startswith(
+        "Among a raters: r from .30 (warm) to .60 (strong), which is 38 to 75% of what"
+    )
     assert "which is 50% of what" in told.answer
 
 
@@ -47,8 +52,8 @@ def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
     shares.loc[shares["trait"] == STUDY["traits"][1], "share"] = np.nan
     (told,) = list_findings(Results(tmp_path, STUDY, use={"shares": shares}))
     assert told.answer == (
-        "Largest shares of the variance that all regions explain. "
-        f"a, {STUDY['traits'][0]}: mouth (50%) and eyes (40%)."
+        "Largest shares of the variance that all regions explain:\n"
+        f"Among a raters, {STUDY['traits'][0]}: mouth (50%) and eyes (40%)."
     )
     nothing = shares.assign(share=np.nan)
     predictability = pd.DataFrame({"trait": STUDY["traits"], "p": 0.4})
@@ -72,8 +77,8 @@ def test_who_uses_which_region_more_is_said(tmp_path):
     tables = {"answers": answer_questions({"use": use}, 2), "use": use}
     answers = [f.answer for f in list_findings(Results(tmp_path, STUDY, comparisons=tables))]
     (told,) = [answer for answer in answers if answer.startswith("Yes")]
-    assert "b use the eyes more for warm (by 0.40 rating points per standard deviation of the cue" in told
-    assert "a use the mouth more for warm" in told
+    assert "eyes, warm: more by b raters (by 0.40 points per SD, p = .002)" in told
+    assert "mouth, warm: more by a raters" in told
 
 
 def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):
@@ -107,15 +112,15 @@ def test_each_group_and_test_has_its_paragraph(tmp_path):
     of_ratings = say_in_apa_style(results, "ratings")
     assert [text.split(":")[0] for text in of_ratings] == ["Mean ratings (autistic, non-autistic)"]
     first, second, tests = say_in_apa_style(results, "prediction")
-    assert first.startswith("Out-of-sample prediction of ratings (autistic): warm, r(10) = ")
+    assert first.startswith("Out-of-sample prediction of ratings (autistic):\nwarm, r = ")
     assert "(non-autistic)" in second
-    assert tests.startswith("Performance of the readouts (autistic, non-autistic): warm, r = .60 and .50, q")
+    assert tests.startswith("Performance of the readouts (autistic, non-autistic):\nwarm, r = .60 and .50, q")
     use, of_range, of_noise, pixels = say_in_apa_style(results, "comparison")
     assert use.count(" (corrected)") == 8
-    assert of_range.startswith("Range of the predicted ratings (autistic, non-autistic): warm, ")
+    assert of_range.startswith("Range of the predicted ratings (autistic, non-autistic):\nwarm, ")
     assert of_noise.count(" (corrected)") == 2
     assert pixels == (
-        "Maps on the template (autistic, non-autistic): warm, an area of 9 pixels, largest t = 4.20, "
+        "Maps on the template (autistic, non-autistic):\nwarm, an area of 9 cells, largest t = 4.20, "
         "p = .020 (corrected)."
     )
 
@@ -128,8 +133,8 @@ def test_of_many_tests_the_significant_ones_are_listed(tmp_path, n_significant):
     (told,) = say_in_apa_style(Results(tmp_path, STUDY, comparisons={"variables": table}), "comparison")
     assert told.count("r = .10") == min(n_significant, MOST_SENTENCES)
     if n_significant == 0:
-        assert told == "Variables of the raters: none of 20 tests was significant, corrected p ≥ .200."
+        assert told == "Variables of the raters:\nnone of 20 tests was significant, corrected p ≥ .200."
     elif n_significant == 3:
-        assert told.endswith("; all others, corrected p ≥ .200.")
+        assert told.endswith(";\nall others, corrected p ≥ .200.")
     else:
-        assert told.endswith("; and 8 more; all others, corrected p ≥ .200.")
+        assert told.endswith(";\nand 8 more;\nall others, corrected p ≥ .200.")

@@ -9,10 +9,10 @@ from traitlens.comparison.answers import answer_questions
 from traitlens.report.headlines import (
     compare_with_planted,
     count_results,
-    raters_of,
     say_planted,
     summarise_study,
 )
+from traitlens.report.numbers import raters_of
 from traitlens.report.results import Results
 
 STUDY = {"groups": ["autistic", "non-autistic"], "traits": ["warm", "strong"]}

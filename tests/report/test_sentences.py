@@ -17,6 +17,7 @@ from traitlens.report.sentences import TESTS
 TRAITS = ["St. Louis warmth", "a. b", "p = .5 (corrected)", "warm"]
 REGIONS = ("mouth", "nose")
 STUDY = {"groups": ["Mt. Sinai", "b. c"], "traits": TRAITS}
+ALONE = "Significant alone, but not after correction for all questions (p = .150), in "
 SECTIONS = ("ratings", "prediction", "comparison")
 
 
@@ -72,9 +73,12 @@ def test_answers_say_what_differs(tmp_path, p):
     tables = {name: make_table(name, [p] * 7) for name in names}
     tables["answers"] = answer_questions(tables, 7)
     findings = list_findings(Results(tmp_path, STUDY, comparisons=tables))
-    begin = {0.0001: "Yes, in ", 0.03: "Only as a question by itself, in "}.get(p, "No difference was found")
+    begin = {
+        0.0001: "Yes, in ",
+        0.03: ALONE,
+    }.get(p, "No difference was found")
     assert [finding.answer.startswith(begin) for finding in findings] == [True] * 5
-    said = {0.03: "Corrected for all questions, p = .150.", 1.0: "(smallest corrected p > .999)."}
+    said = {1.0: "(smallest corrected p > .999)."}
     assert all(said.get(p, ".") in finding.answer for finding in findings)
 
 
@@ -101,7 +105,7 @@ def test_traits_that_are_not_predicted_are_named(tmp_path):
     )  # fmt: skip
     told = list_findings(Results(tmp_path, STUDY, performance=performance))
     assert told[0].answer == (
-        "b. c: r = .50, which is 62% of what the raters’ agreement allows. "
+        "Among b. c raters: r = .50, which is 62% of what the raters’ agreement allows. "
         "Not better than chance: a. b (r = −.10)."
     )
     nothing = performance.assign(p_corrected=0.4)

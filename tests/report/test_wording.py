@@ -63,7 +63,7 @@ def test_comparison_is_described_as_it_was(test, said, cited):
     results = results_with(comparisons=("means", "use", "pixels"), comparison=comparison)
     methods = describe_methods(results)
     text = " ".join(methods.paragraphs)
-    assert "in mean ratings by exchanging raters" in text
+    assert "in mean ratings by permutation tests: raters were exchanged" in text
     assert "draws raters and the persons shown together" in text
     assert "5,000 times at random" in text
     assert said in text

@@ -1,12 +1,14 @@
 """What the results say, in sentences: answers for the head of the report, tests for a paper."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
-from traitlens.report.numbers import bounded, decimal, interval, p_value, several
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, raters_of, several
 from traitlens.report.results import Results
 from traitlens.report.sentences import TESTS, answer_sentence
 
@@ -71,7 +73,7 @@ def list_findings(results: Results) -> list[Finding]:
     """
     findings = []
     if results.performance is not None:
-        answer = " ".join(_performance_of(group, results) for group in results.groups)
+        answer = "\n".join(_performance_of(group, results) for group in results.groups)
         question = "How well are the ratings predicted from the pictures?"
         findings.append(Finding(question, answer.strip(), "prediction"))
     if "shares" in results.use:
@@ -83,6 +85,7 @@ def list_findings(results: Results) -> list[Finding]:
 def _performance_of(group: str, results: Results) -> str:
     """Say between which correlations the predictions of a group's ratings lie."""
     assert results.performance is not None
+    name = f"Among {raters_of(group)}"
     known = results.performance[results.performance[GROUP] == group].dropna(subset=["r"]).sort_values("r")
     better = better_than_chance(known)
     own, others = known[better], known[~better]
@@ -91,12 +94,12 @@ def _performance_of(group: str, results: Results) -> str:
         cells = [f"{row[TRAIT]} (r = {bounded(row['r'])})" for row in others.to_dict("records")]
         missed = f" Not better than chance: {several(cells)}."
     if own.empty:
-        return f"{group}: no trait was predicted better than chance.{missed}" if missed else ""
+        return f"{name}: no trait was predicted better than chance.{missed}" if missed else ""
     low, high = own.iloc[0], own.iloc[-1]
     if len(own) == 1:
-        text = f"{group}: r = {bounded(low['r'])}"
+        text = f"{name}: r = {bounded(low['r'])}"
     else:
-        text = f"{group}: r from {bounded(low['r'])} ({low[TRAIT]}) to {bounded(high['r'])} ({high[TRAIT]})"
+        text = f"{name}: r from {bounded(low['r'])} ({low[TRAIT]}) to {bounded(high['r'])} ({high[TRAIT]})"
     if "ceiling_r" in own and own["ceiling_r"].notna().all() and (own["ceiling_r"] > 0).all():
         share = (100 * own["r"] / own["ceiling_r"]).round().astype(int)
         between = f"{share.min()}%" if share.min() == share.max() else f"{share.min()} to {share.max()}%"
@@ -157,10 +160,11 @@ def _parts_of_face(results: Results) -> str:
                     f"{trait}: {several([f'{row[REGION]} ({100 * row[SHARE]:.0f}%)' for row in first])}"
                 )
         if cells:
-            told.append(f"{group}, {'; '.join(cells)}.")
+            told.append(f"Among {raters_of(group)}, {'; '.join(cells)}.")
     if not told:
         return "No trait was predicted better than chance, so that no part of the face is named."
-    return f"Largest shares of the variance that all regions explain. {' '.join(told)}"
+    lines = "\n".join(told)
+    return f"Largest shares of the variance that all regions explain:\n{lines}"
 
 
 def say_confusions(results: Results) -> list[str]:
@@ -310,6 +314,9 @@ def say_in_apa_style(results: Results, section: str) -> list[str]:
         table = results.comparisons.get(name)
         if part != section or table is None:
             continue
+        if TRAIT in table:
+            order = {trait: place for place, trait in enumerate(results.traits)}
+            table = table.sort_values(TRAIT, key=lambda one: one.map(order), kind="stable")
         if "group_1" not in table:
             paragraphs.append(_say_tests(begin, table, name))
             continue
@@ -321,13 +328,25 @@ def say_in_apa_style(results: Results, section: str) -> list[str]:
 def _say_performance(group: str, results: Results) -> str:
     """Write how well each trait's ratings by a group were predicted."""
     assert results.performance is not None
-    own = results.performance[results.performance[GROUP] == group].to_dict("records")
+    order = {trait: place for place, trait in enumerate(results.traits)}
+    own = results.performance[results.performance[GROUP] == group]
+    own = own.sort_values(TRAIT, key=lambda one: one.map(order), kind="stable").to_dict("records")
     cells = [
-        f"{row[TRAIT]}, r({row['n_images'] - 2}) = {bounded(row['r'])}, 95% CI "
-        f"{interval(row['ci_low'], row['ci_high'])}, {p_value(row['p'])}"
+        f"{row[TRAIT]}, r = {bounded(row['r'])}, 95% CI {interval(row['ci_low'], row['ci_high'])}, "
+        f"{p_value(row['p'])}{_count_identities(row)}"
         for row in own
     ]
-    return f"Out-of-sample prediction of ratings ({group}): {'; '.join(cells)}." if cells else ""
+    return _as_lines(f"Out-of-sample prediction of ratings ({group})", cells)
+
+
+def _count_identities(row: Mapping[Any, Any]) -> str:
+    """Write the number of persons that an interval of r rests on."""
+    return f", k = {count(row['n_identities'])} identities" if is_number(row.get("n_identities")) else ""
+
+
+def _as_lines(begin: str, cells: list[str]) -> str:
+    """Write tests one below the other."""
+    return ":\n".join([begin, ";\n".join(cells) + "."]) if cells else ""
 
 
 def _say_tests(begin: str, table: pd.DataFrame, name: str) -> str:
@@ -341,4 +360,4 @@ def _say_tests(begin: str, table: pd.DataFrame, name: str) -> str:
     if len(rest):
         others = "all others" if cells else f"none of {len(table)} tests was significant"
         cells.append(f"{others}, corrected {p_value(rest.min(), '≥')}")
-    return f"{begin}: {'; '.join(cells)}." if cells else ""
+    return _as_lines(begin, cells)

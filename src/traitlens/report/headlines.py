@@ -9,7 +9,7 @@ import pandas as pd
 from traitlens.columns import GROUP, REGION, TRAIT
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
 from traitlens.report.findings import better_than_chance
-from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, several
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, raters_of, several
 from traitlens.report.results import Results
 
 CAUTION = (
@@ -107,27 +107,6 @@ def _own(results: Results, name: str, first: str, second: str) -> pd.DataFrame |
     order = {trait: place for place, trait in enumerate(results.traits)}
     own = table[(table["group_1"] == first) & (table["group_2"] == second)]
     return own.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
-
-
-def raters_of(group: str) -> str:
-    """Name the raters of a group in a sentence.
-
-    Parameters
-    ----------
-    group : str
-        The group's name.
-
-    Returns
-    -------
-    str
-        The name itself if it is a plural, otherwise followed by "raters".
-
-    Examples
-    --------
-    >>> raters_of("autistic"), raters_of("controls")
-    ('autistic raters', 'controls')
-    """
-    return group if group.endswith("s") else f"{group} raters"
 
 
 def _use(table: pd.DataFrame, _results: Results) -> list[str]:

@@ -1,4 +1,4 @@
-"""Numbers as a paper writes them (APA style): no zero before the point where a value cannot pass 1."""
+"""Numbers and names as a paper writes them (APA style): no zero before the point of what cannot pass 1."""
 
 import math
 from collections.abc import Callable
@@ -199,3 +199,24 @@ def several(names: list[str]) -> str:
     'warm, critical and strong'
     """
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def raters_of(group: str) -> str:
+    """Name the raters of a group in a sentence.
+
+    Parameters
+    ----------
+    group : str
+        The group's name.
+
+    Returns
+    -------
+    str
+        The name itself if it is a plural, otherwise followed by "raters".
+
+    Examples
+    --------
+    >>> raters_of("autistic"), raters_of("controls")
+    ('autistic raters', 'controls')
+    """
+    return group if group.endswith("s") else f"{group} raters"

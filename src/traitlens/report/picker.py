@@ -9,7 +9,7 @@ from traitlens.report.colouring import PERCENTILE, SMOOTHING, colour, data_uri, 
 from traitlens.report.results import Results
 
 MOST_FACES: Final = 500
-MOST_MAPS: Final = 1000
+MOST_MAPS: Final = 750
 FACE_SIDE: Final = 160
 MAP_SIDE: Final = 112
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from traitlens.columns import REGION, TRAIT
 from traitlens.comparison.answers import corrected_p
-from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, raters_of
 
 Row = Mapping[Any, Any]
 _EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}
@@ -77,7 +77,7 @@ def _pixels(row: Row) -> str:
     """Area of a map."""
     symbol = _EFFECTS[row.get("test", "t")][0]
     return (
-        f"{row[TRAIT]}, an area of {count(row['n_pixels'])} pixels, largest {symbol} = "
+        f"{row[TRAIT]}, an area of {count(row['n_pixels'])} cells, largest {symbol} = "
         f"{decimal(row['statistic'])}, {p_value(row['p_family'])} (corrected)"
     )
 
@@ -130,16 +130,20 @@ def _cell_of_performance(row: Row) -> str:
 
 def _cell_of_use(row: Row) -> str:
     """Region of a trait, and which group uses it more."""
-    more = row["group_1"] if row["estimate"] > 0 else row["group_2"]
+    first, second = ("1", "2") if row["estimate"] > 0 else ("2", "1")
+    values = [row.get(f"value_{end}") for end in (first, second)]
+    size = f"by {decimal(abs(row['estimate']))}"
+    if all(map(is_number, values)):
+        size = f"{decimal(values[0])} v {decimal(values[1])}"
     return (
-        f"{more} use the {row[REGION]} more for {row[TRAIT]} (by {decimal(abs(row['estimate']))} rating "
-        f"points per standard deviation of the cue, {p_value(row['p_corrected'])})"
+        f"{row[REGION]}, {row[TRAIT]}: more by {raters_of(row[f'group_{first}'])} ({size} points per SD, "
+        f"{p_value(row['p_corrected'])})"
     )
 
 
 def _cell_of_pixels(row: Row) -> str:
     """Areas of a trait."""
-    return f"{row[TRAIT]} ({count(row['n_pixels'])} pixels of the template, {p_value(row['p_family'])})"
+    return f"{row[TRAIT]} ({count(row['n_pixels'])} cells of the template, {p_value(row['p_family'])})"
 
 
 def _points(value: Any) -> str:
@@ -224,7 +228,7 @@ def answer_sentence(answer: Row, table: pd.DataFrame, alpha: float = 0.05) -> st
     if answer["p_all_questions"] <= alpha:
         return f"Yes, {found}"
     corrected = p_value(answer["p_all_questions"])
-    return f"Only as a question by itself, {found} Corrected for all questions, {corrected}."
+    return f"Significant alone, but not after correction for all questions ({corrected}), {found}"
 
 
 def _say_limits(table: pd.DataFrame, question: Question, alpha: float) -> str:

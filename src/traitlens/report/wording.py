@@ -356,17 +356,17 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
     number = results.setting("comparison", "permutations")
     times = f"{count(number)} times " if number else ""
     text = (
-        f"Groups were compared in {several(tested)} by exchanging raters between the groups {times}at "
-        "random, which takes raters as the sample; p values count the exchanges with a difference at "
-        "least as large, the observed one included (Phipson & Smyth, 2010). The maximum over traits "
-        "controlled the family-wise error; corrected p values below .05 were called significant. "
+        f"Groups were compared in {several(tested)} by permutation tests: raters were exchanged between the "
+        f"groups {times}at random, which takes raters as a random factor; p values count the permutations "
+        "with a difference at least as large, the observed one included (Phipson & Smyth, 2010). The maximum "
+        "over traits controlled the family-wise error; corrected p values below .05 were called significant. "
     )
     cited = ["phipson"]
     if "answers" in results.comparisons:
         text += "The smallest p of each question was corrected for the number of questions (Holm, 1979). "
         cited.append("holm")
     if "performance" in results.comparisons:
-        text += "Readouts were fitted and explained again under each exchange, at the same penalties. "
+        text += "Readouts were fitted and explained again under each permutation, at the same penalties. "
     variables = list(results.setting("comparison", "variables") or [])
     if variables and "variables" in results.comparisons:
         text += (
