@@ -6,8 +6,9 @@ one line each, and exits with code 2.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,29 @@ class TraitlensError(Exception):
             problems = Problem(problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@contextmanager
+def naming_file(file: str) -> Iterator[None]:
+    """Name a file in the problems of an error that is raised inside.
+
+    Parameters
+    ----------
+    file : str
+        The file, for problems that name none.
+
+    Examples
+    --------
+    >>> with naming_file("a.jpg"):
+    ...     raise TraitlensError("it has no face")
+    Traceback (most recent call last):
+    traitlens.problems.TraitlensError: a.jpg: it has no face
+    """
+    try:
+        yield
+    except TraitlensError as error:
+        named = [replace(problem, file=problem.file or file) for problem in error.problems]
+        raise type(error)(named) from None
 
 
 class StudyError(TraitlensError):

@@ -62,6 +62,22 @@ def test_new_faces_are_predicted_and_the_table_is_written(monkeypatch, capsys, m
     assert float(lines[1].rsplit(",", 1)[1]) == pytest.approx(facts["predictions"][0]["predicted"])
 
 
+def test_folders_of_new_faces(monkeypatch, capsys, model, image, tmp_path):
+    (tmp_path / "faces" / "more").mkdir(parents=True)
+    for name in ("b.png", "a.PNG", "more/c.png", ".hidden.png"):
+        (tmp_path / "faces" / name).write_bytes(image.read_bytes())
+    (tmp_path / "faces" / "notes.txt").write_text("x")
+    code, facts, _ = ask(monkeypatch, capsys, "predict", model, tmp_path / "faces", image)
+    assert code == 0
+    names = list(dict.fromkeys(row["image"] for row in facts["predictions"]))
+    faces = [str(tmp_path / "faces" / name) for name in ("a.PNG", "b.png", "more/c.png")]
+    assert names == [*faces, str(image)]
+    (tmp_path / "none").mkdir()
+    code, facts, _ = ask(monkeypatch, capsys, "predict", model, tmp_path / "none")
+    assert code == 2
+    assert "holds no image" in facts["problems"][0]["what"]
+
+
 def test_a_new_face_is_explained_in_a_picture_for_each_group(monkeypatch, capsys, model, image, tmp_path):
     code, facts, _ = ask(monkeypatch, capsys, "explain", model, image, "--out", tmp_path / "maps")
     assert code == 0

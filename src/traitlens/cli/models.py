@@ -21,7 +21,7 @@ IMPRESSIONS = "Impressions that raters would form, not facts about the person sh
 
 def predict(
     model: Model,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.")],
     csv: Annotated[Path | None, typer.Option(help="CSV file for the table.")] = None,
     weights: Weights = None,
 ) -> None:
@@ -29,10 +29,11 @@ def predict(
 
     Example: traitlens predict mystudy/results/models face.jpg --csv predicted.csv
     """
-    from traitlens.prediction.new_faces import load_models, predict_new_faces
+    from traitlens.prediction.new_faces import list_faces, load_models, predict_new_faces
     from traitlens.storage import write_table
 
     models, backbone = load_models(model, weights, messages.print)
+    images = list_faces(images)
     with Terminal().stage("Predicting", len(images)) as advance:
         table = predict_new_faces(models, backbone, {str(path): path for path in images}, advance)
     if csv is not None:

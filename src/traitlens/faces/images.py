@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from traitlens.problems import Problem, TraitlensError
 
@@ -123,6 +123,28 @@ def _formats() -> tuple[str, ...]:
         return FORMATS
     pillow_heif.register_heif_opener(thumbnails=False)
     return (*FORMATS, "HEIF")
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Read width and height of an upright image from its header.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    (int, int)
+        Width and height; (0, 0) if the file cannot be read.
+    """
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            width, height = image.size
+            turned = image.format != "HEIF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+            return (height, width) if turned else (width, height)
+    except Exception:  # decoders raise all kinds of errors for damaged files
+        return 0, 0
 
 
 class _Refused(Exception):

@@ -1,10 +1,12 @@
 """Check of a study before the analysis: tables, images, and names in the settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from traitlens.columns import IMAGE
-from traitlens.faces.images import check_images
+import pandas as pd
+
+from traitlens.columns import IMAGE, POINT, X, Y
+from traitlens.faces.images import check_images, read_size
 from traitlens.faces.landmark_files import read_given
 from traitlens.faces.landmarks import find_unknown_points
 from traitlens.features.backbone_catalogue import describe_backbone
@@ -69,10 +71,25 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
     """Return the faults of given landmarks, which would stop a run after its first stages."""
     table, problems = read_landmarks(folder, files)
     problems = [] if problems else find_unknown_points(table) if table is not None else []
+    paths = {file: folder / "images" / file for file in files}
     try:
-        read_given(folder, {file: folder / "images" / file for file in files}, table)
+        given = read_given(folder, paths, table)
     except TraitlensError as error:
-        problems += error.problems
+        return [*problems, *error.problems]
+    return problems if given is None or problems else _find_far_points(given, paths)
+
+
+def _find_far_points(points: pd.DataFrame, paths: Mapping[str, Path]) -> list[Problem]:
+    """Return landmarks that are farther from their image than it is wide or high, one for each image."""
+    problems = []
+    for image, own in points.groupby(IMAGE, sort=False, observed=True):
+        width, height = read_size(paths[str(image)])
+        far = ((own[X] - width / 2).abs() > 1.5 * width) | ((own[Y] - height / 2).abs() > 1.5 * height)
+        if width and far.any():
+            first = own[far].iloc[0]
+            where = f"at {first[X]:g}, {first[Y]:g}, but the image has {width} x {height} pixels"
+            what = f"landmark {first[POINT]} is far outside of the image: {where}"
+            problems.append(Problem(what, "correct it", f"images/{image}"))
     return problems
 
 

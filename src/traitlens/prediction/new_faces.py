@@ -15,7 +15,7 @@ from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.naming import file_names
-from traitlens.problems import ModelError, Problem, TraitlensError
+from traitlens.problems import ModelError, Problem, TraitlensError, naming_file
 from traitlens.readouts.hub import find_models
 from traitlens.readouts.readout import LinearReadout, Readout
 from traitlens.readouts.trait_models import TraitModels
@@ -23,6 +23,7 @@ from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.regional_maps import RegionalExplainer
 from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.storage import atomic_write
+from traitlens.study.reading import IMAGE_SUFFIXES
 
 LARGEST = 2048
 """Maximum side of a prepared image in pixels."""
@@ -57,6 +58,40 @@ def load_models(
     models = TraitModels.load(find_models(name, announce))
     backbone = load_backbone(models.backbone_name, weights, announce)
     return models, replace(backbone, preprocessing=models.preprocessing)
+
+
+def list_faces(paths: Sequence[Path]) -> list[Path]:
+    """List image files, and those of folders at any depth.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files, and folders whose images are meant.
+
+    Returns
+    -------
+    list of Path
+        The files; those of a folder sorted by name, without hidden ones.
+
+    Raises
+    ------
+    TraitlensError
+        With every folder without an image.
+    """
+    files: list[Path] = []
+    problems = []
+    for path in paths:
+        found = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and not file.name.startswith(".")
+        ]
+        if path.is_dir() and not found:
+            problems.append(Problem("holds no image", "name JPEG, PNG, TIFF or WebP files", str(path)))
+        files += found if path.is_dir() else [path]
+    if problems:
+        raise TraitlensError(problems)
+    return files
 
 
 def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
@@ -118,7 +153,8 @@ def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray,
         points = found.points(path.name)
         if points is None:
             raise TraitlensError(found.notices or Problem("no face was found", "", path.name))
-    prepared = prepare_image(pixels, size, crop, points)
+    with naming_file(str(path)):
+        prepared = prepare_image(pixels, size, crop, points)
     return prepared.pixels, None if points is None else prepared.frame.map_points(points)
 
 

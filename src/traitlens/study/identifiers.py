@@ -10,7 +10,7 @@ import pandas as pd
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"))
 _JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts, but not at their ends
 _LEADING_ZEROS = re.compile(r"(?<!\d)(?<!\d[.,])0+(?=\d)")
-_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)[.,]0+")
 
 
 def normal_text(text: str) -> str:

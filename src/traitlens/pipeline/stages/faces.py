@@ -18,6 +18,7 @@ from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.prepared_faces import N_POINTS, choose_crop, read_points
 from traitlens.faces.regions import region_labels, region_names
 from traitlens.pipeline.stage_io import StageIO
+from traitlens.problems import naming_file
 
 NO_LABEL = 255
 """Label of every pixel of an image without landmarks."""
@@ -50,7 +51,8 @@ def prepare(io: StageIO) -> None:
     def prepared(image: str) -> dict[str, np.ndarray]:
         background = faces.background or BACKGROUND
         pixels = load_image(photographs.paths[image], background, photographs.read)
-        done = prepare_image(pixels, faces.size, crop, points.get(image))
+        with naming_file(f"images/{image}"):
+            done = prepare_image(pixels, faces.size, crop, points.get(image))
         io.advance(1)
         there = points.get(image, np.full((N_POINTS, 2), np.nan))
         return {
