@@ -317,3 +317,8 @@ def test_a_cell_too_many_before_empty_ones(place):
     del lines[2]
     (place / "good.csv").write_text("\n".join(line + ("," if row else "") for row, line in enumerate(lines)))
     assert len(import_table(place / "good.csv", place / "good", place / "images").study.ratings) == 50
+
+
+def test_nothing_to_summarise_gives_nothing():
+    assert find_summaries(pd.DataFrame(index=range(3))) == {}
+    assert find_summaries(pd.DataFrame({"mean": [np.nan] * 3})) == {}

@@ -132,7 +132,8 @@ def _find_pair(stems: Sequence[str]) -> tuple[int, int] | None:
         found = {word for words in shared for word in words}
         if sum(map(len, shared)) < len(stems) / 2 or not 2 <= len(found) <= 10:
             continue
-        counted = len(shared) > 2 and (all(map(str.isdigit, found)) or found <= {"a", "b", "c", "d", "e"})
+        several = len(shared) > max(2, len(found)) and all(any(map(str.isdigit, rest)) for rest in groups)
+        counted = several and (all(map(str.isdigit, found)) or found <= {"a", "b", "c", "d", "e"})
         if counted or not (found <= KINDS or any(map(str.isdigit, found))):
             first = list(shared[0].values())
             return first[0], first[1]

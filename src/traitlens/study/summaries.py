@@ -37,12 +37,14 @@ def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
     values = ratings.to_numpy(float)
     judged = np.isfinite(values).any(axis=1)
     values = values[judged]
+    if not values.size:
+        return {}
     names = [str(name) for name in ratings.columns]
     whole = (np.isnan(values) | (values == np.round(values))).all(axis=0)
     named = np.array([bool(SUMMARIES & {fold_name(name), *name_words(name)}) for name in names], bool)
     short = np.array([fold_name(name) in _SHORT_NAMES for name in names], bool)
-    odd = ~whole & (whole.mean() > 0.5) if len(names) else whole
-    filled = np.isfinite(values).mean(axis=0) >= _LEAST_FILLED if len(values) else whole
+    odd = ~whole & (whole.mean() > 0.5)
+    filled = np.isfinite(values).mean(axis=0) >= _LEAST_FILLED
     large = filled & (_over(np.nanmin, values, 0) > np.median(_over(np.nanmax, values, 0)))
     suspects = named | short | (odd & filled) | large
     others = values[:, ~suspects]
@@ -54,9 +56,10 @@ def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
         decimals = max(map(_decimals, values[np.isfinite(values[:, place]), place]))
         for what, summary in summaries.items():
             difference = np.abs(summary - values[:, place])
+            difference = difference[np.isfinite(difference)]
             # Whole numbers can be near the mean by chance.
             fitting = decimals > 0 or named[place] or short[place] or what == "sum"
-            if fitting and np.nanmax(difference) <= 0.51 * 10.0**-decimals + 1e-9:
+            if fitting and len(difference) > 2 and difference.max() <= 0.51 * 10.0**-decimals + 1e-9:
                 found[names[place]] = what
                 break
     return {name: found[name] for name in names if name in found}
