@@ -1,12 +1,14 @@
 """Any design that `check` accepts runs to a report, without a warning about numbers."""
 
+import json
+import re
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.tiny import add_backbone
+from tests.tiny import add_backbone, make_study
 
 from traitlens.api import run
 from traitlens.pipeline import check
@@ -131,3 +133,25 @@ def test_designs_that_check_accepts_run_to_a_report(tiny_backbone, tmp_path):
 def test_three_hundred_designs_run_to_a_report(tiny_backbone, tmp_path):
     outcomes = run_designs(tmp_path, 300, first=1000)
     assert set(SCHEMES) <= set(outcomes.values())
+
+
+@pytest.mark.slow
+def test_a_third_group_that_rated_other_faces_stops_no_refit(tiny_backbone, tmp_path):
+    folder = make_study(tmp_path / "st", identities=14, traits=1, raters=4)
+    settings = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(re.sub(r"(?m)^groups = .*$", "", settings))
+    ratings = pd.read_csv(folder / "ratings.csv")
+    groups, images = sorted(ratings["group"].unique()), sorted(ratings["image"].unique())
+    first = ratings["image"].isin(images[: len(images) * 4 // 7])
+    third = ratings[~first & (ratings["group"] == groups[0])]
+    third = third.assign(group="third", rater=["third " + name for name in third["rater"]])
+    pd.concat([ratings[first], third]).to_csv(folder / "ratings.csv", index=False)
+    done = run(folder)
+    try:
+        tests = pd.read_csv(done.results / "comparisons" / "performance.csv")
+        assert set(zip(tests["group_1"], tests["group_2"], strict=True)) == {tuple(groups)}
+        notices = json.loads((done.results / "study.json").read_text())["notices"]
+        told = f"leave out third, who rated other images than {', '.join(groups)}"
+        assert any(told in notice for notice in notices)
+    finally:
+        done.close()

@@ -376,8 +376,8 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[st
     (['a', 'b'], [0, 1, 2, 3, 4, 5], ['warm'])
     """
     rated = ratings[[GROUP, TRAIT, IMAGE]].drop_duplicates().astype({GROUP: str, TRAIT: str})
-    by_group = rated.assign(rated=True).pivot_table(
-        index=IMAGE, columns=[GROUP, TRAIT], values="rated", fill_value=False, observed=True
+    by_group = rated.assign(rated=1.0).pivot_table(
+        index=IMAGE, columns=[GROUP, TRAIT], values="rated", observed=True
     )
     names = sorted(rated[GROUP].unique())
 
@@ -385,7 +385,7 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[st
         """Find the images and traits that some groups have in common."""
         traits = sorted(set.intersection(*(set(by_group[group].columns) for group in groups)))
         columns = [(group, trait) for group in groups for trait in traits]
-        every = by_group[columns].astype(bool).all(axis=1)
+        every = by_group[columns].notna().all(axis=1)
         return list(groups), list(by_group.index[every]) if columns else [], traits
 
     everything = share(tuple(names))
