@@ -137,12 +137,12 @@ def test_three_hundred_designs_run_to_a_report(tiny_backbone, tmp_path):
 
 @pytest.mark.slow
 def test_a_third_group_that_rated_other_faces_stops_no_refit(tiny_backbone, tmp_path):
-    folder = make_study(tmp_path / "st", identities=14, traits=1, raters=4)
+    folder = make_study(tmp_path / "st", identities=20, traits=1, raters=3)
     settings = (folder / "study.toml").read_text()
     (folder / "study.toml").write_text(re.sub(r"(?m)^groups = .*$", "", settings))
     ratings = pd.read_csv(folder / "ratings.csv")
     groups, images = sorted(ratings["group"].unique()), sorted(ratings["image"].unique())
-    first = ratings["image"].isin(images[: len(images) * 4 // 7])
+    first = ratings["image"].isin(images[: len(images) * 3 // 5])
     third = ratings[~first & (ratings["group"] == groups[0])]
     third = third.assign(group="third", rater=["third " + name for name in third["rater"]])
     pd.concat([ratings[first], third]).to_csv(folder / "ratings.csv", index=False)

@@ -1,4 +1,4 @@
-"""The account of an import: what was read, used, left out and changed, and why."""
+"""Record of an import: what was read, used, left out and changed, and why."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -113,7 +113,7 @@ class ImportAccount:
     notices : tuple of str
         What is worth a look.
     landmarks : int
-        Landmark files that were taken along.
+        Landmark files that were copied.
     mapping : dict
         Which columns hold what, as in `mapping.toml`.
     """
@@ -178,10 +178,10 @@ class ImportAccount:
             if len(entries) > most:
                 lines.append(f"left out: {len(entries) - most} more of this kind, see {FILE}")
         lines += _listed(
-            "written otherwise", [f"{kind} {old!r} is {new!r}" for kind, old, new in self.changed], most
+            "normalised names", [f"{kind} {old!r} is {new!r}" for kind, old, new in self.changed], most
         )
         if self.landmarks:
-            lines.append(f"landmark files taken along: {self.landmarks}")
+            lines.append(f"landmark files copied: {self.landmarks}")
         lines += [f"decided: {entry}" for entry in self.decided]
         lines += [f"worth a look: {notice}" for notice in self.notices]
         return lines
@@ -192,7 +192,7 @@ class ImportAccount:
         Returns
         -------
         list of (str, str)
-            What is told, and the numbers.
+            Name and value of each entry.
         """
         rows = [("Table", str(table)) for table in self.tables[:_MOST]]
         if len(self.tables) > _MOST:
@@ -215,7 +215,7 @@ class ImportAccount:
             unit = "numbers" if what == "column" else "ratings"
             rows.append(("Left out", f"{several}: {why}{f' ({sum(lost)} {unit})' if sum(lost) else ''}"))
         if self.landmarks:
-            rows.append(("Landmark files taken along", str(self.landmarks)))
+            rows.append(("Landmark files copied", str(self.landmarks)))
         return rows
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Checks of a study as a whole: enough raters, enough variance, enough identities, names that agree."""
+"""Check a study as a whole: raters, variance, identities and spellings of names."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ FEWEST_IDENTITIES = 6
 
 
 def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
-    """Groups and traits that the settings name must occur."""
+    """Report groups and traits of the settings that do not occur."""
     problems = []
     for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
         present = set(table[column].unique())
@@ -33,7 +33,7 @@ def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Pr
 
 
 def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list[Problem]]:
-    """Groups and traits must differ in more than upper and lower case; raters that do not are noted."""
+    """Report groups and traits that differ in case or leading zeros only, and note such raters."""
     problems, notices = [], []
     for word in (GROUP, TRAIT, RATER):
         for several in (
@@ -48,7 +48,7 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
 
 
 def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Each group needs two raters for each trait, and each rater one group."""
+    """Report groups with one rater for a trait, and raters in two groups."""
     if RATER not in table:
         return []
     problems = []
@@ -81,7 +81,7 @@ def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
 
 
 def check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
-    """A trait that everybody rated alike cannot be predicted."""
+    """Report traits without variance in a group: they cannot be predicted."""
     problems = []
     for (group, trait), part in table.groupby([GROUP, TRAIT], sort=True):
         values = part[RATING].dropna()
@@ -99,7 +99,7 @@ def check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
 
 
 def check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings) -> list[Problem]:
-    """Every (group, trait) needs identities for all folds."""
+    """Report groups that rated too few identities on a trait for the folds."""
     identities = images.set_index(IMAGE)[IDENTITY]
     needed = max(2 * settings.folds.number, FEWEST_IDENTITIES)
     counts: Iterable = (
@@ -121,7 +121,7 @@ def check_enough(images: pd.DataFrame, ratings: pd.DataFrame, settings: Settings
 
 
 def check_listed(ratings: pd.DataFrame, images: pd.DataFrame) -> list[Problem]:
-    """Every rated image must be listed in `images.csv`."""
+    """Report rated images that `images.csv` does not list."""
     unlisted = sorted(set(ratings[IMAGE].unique()) - set(images[IMAGE]))
     return [
         Problem(f"image {name!r} is rated but not listed", "add it, or remove its ratings", "images.csv")

@@ -4,7 +4,7 @@ from traitlens.study.settings import RatingsSettings
 
 
 def describe_mapping(mapping: RatingsSettings) -> str:
-    """Say a mapping in words, a line for each part.
+    """Describe a mapping in words, a line for each part.
 
     Parameters
     ----------
@@ -42,5 +42,5 @@ def describe_mapping(mapping: RatingsSettings) -> str:
     if mapping.missing:
         lines.append(f"no rating: {', '.join(mapping.missing)}")
     if mapping.keep:
-        lines.append(f"kept besides: {', '.join(mapping.keep)}")
+        lines.append(f"further columns kept: {', '.join(mapping.keep)}")
     return "\n".join(lines)

@@ -47,7 +47,7 @@ def export_study(
     results : str or Path, optional
         A results folder, whose tables (and, for MATLAB, maps) are added.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
 
     Returns
     -------

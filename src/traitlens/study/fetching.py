@@ -86,7 +86,7 @@ def fetch(
     accept : callable, optional
         Is shown title, licence and citation; returns whether to go on.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The tables of an import brought into one, a row for each rating; what does not enter it is noted."""
+"""Combine the tables of an import into one with a row for each rating, and record what is left out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Decision:
 
 @dataclass
 class Notes:
-    """What an import gathers on its way.
+    """What an import records while it reads.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def gather(
     scale: tuple[float, float] | None,
     notes: Notes,
 ) -> pd.DataFrame:
-    """Bring all tables into one, a row for each rating.
+    """Combine all tables into one with a row for each rating.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def gather(
     scale : (float, float), optional
         Lowest and highest possible rating.
     notes : Notes
-        Takes what does not enter the table, and every fault.
+        Receives what is left out, and every fault.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def gather(
 def _lengthen(
     number: int, source: Source, mapping: RatingsSettings, trait: str, notes: Notes
 ) -> pd.DataFrame:
-    """Bring one table into rows of single ratings, and account for its columns and rows."""
+    """Reshape one table to a row for each rating, and record its unused columns and rows."""
     columns = [getattr(mapping, word) for word in WORDS if word != RATING]
     named = [name for name in [*columns, *mapping.keep, *mapping.only, *WORDS] if name and name != RATING]
     if mapping.layout == "wide":
@@ -254,7 +254,7 @@ def leave_out_cells(
     sources : sequence of Source
         The tables.
     notes : Notes
-        Takes the note.
+        Receives the note.
     """
     rows = table[mask.to_numpy()]
     notes.left_out_cells += len(rows)
@@ -441,7 +441,7 @@ def add_groups(
     sources : sequence of Source
         The tables of ratings.
     notes : Notes
-        Takes the raters that are left out, and every fault.
+        Receives the raters that are left out, and every fault.
 
     Returns
     -------
@@ -484,7 +484,7 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
     sources : sequence of Source
         The tables.
     notes : Notes
-        Takes every fault, and raters in two spellings as a notice.
+        Receives every fault, and raters in two spellings as a notice.
     """
     for word in (RATER, GROUP, TRAIT):
         if word not in table:
@@ -521,7 +521,7 @@ def make_account(
     images: Sequence[str],
     landmarks: int,
 ) -> ImportAccount:
-    """Write down what was read, used, left out and changed.
+    """Summarise what was read, used, left out and changed.
 
     Parameters
     ----------

@@ -56,12 +56,12 @@ def guess_mapping(
         Names of raters that are known.
     **chosen
         Settings that are known, by the names of :class:`~traitlens.study.settings.RatingsSettings`; they
-        are kept and help to guess the rest.
+        are used as they are.
 
     Returns
     -------
     RatingsSettings
-        The guess, to be looked at before it is believed.
+        The guess, to be confirmed by the user.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def guess_mapping(
 
 
 def filter_rows(cells: pd.DataFrame, only: Mapping[str, Sequence[str]], file: str) -> pd.DataFrame:
-    """Take the rows that hold certain values.
+    """Select the rows with certain values.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _guess(
         # Raters that are called 1, 2, 3 look like images that are, but a column of full names decides.
         counted = in_cells > 1 and all(re.fullmatch(r"X?\d+", name) for name in as_images)
         if len(as_images) >= max(2, most) and not counted:
-            # Words in a column of an image are told as faults, also where nothing else stands there.
+            # Words in the column of an image are reported, also if it holds nothing else.
             as_images = [name for name in free if name in as_images or len(names.find(name)) == 1]
             return _columns_of_images(cells, _with_alike(free, as_images, cells), known)
         if divided is not None and len(divided[1]) == most:

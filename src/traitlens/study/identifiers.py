@@ -60,7 +60,7 @@ def normal_identifier(text: str) -> str:
 
 
 def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """Bring a column of identifiers to the normal form.
+    """Normalise a column of identifiers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which images show the same person: by folder, by name, by a column, or each its own."""
+"""Find which images show the same person: by folder, by name, by a column, or each its own."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WAYS = ("image", "folder", "name")
 
 
 def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> dict[str, str]:
-    """Name the identity of each image in a way that was chosen.
+    """Return the identity of each image by the chosen rule.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
 
 
 def guess_identities(images: Sequence[str]) -> tuple[str, str]:
-    """Guess how identities can be told, and what makes the guess doubtful.
+    """Guess how to find identities, and what makes the guess doubtful.
 
     Parameters
     ----------

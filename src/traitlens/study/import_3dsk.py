@@ -72,7 +72,7 @@ def import_3dsk(
     groups : str, default "rater_gender"
         Column of the set's `ratings.csv` that tells the groups of raters apart.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
 
     Returns
     -------

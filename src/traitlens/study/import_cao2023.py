@@ -30,7 +30,7 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
     out : str or Path
         The study to make; must not exist, or be empty.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tables of ratings in any layout and format, with a folder of images, turned into a study."""
+"""Make a study of tables of ratings, in any layout and format, and a folder of images."""
 
 import re
 import shutil
@@ -83,7 +83,7 @@ def import_table(
     loop: str | Path | None = None,
     **chosen: object,
 ) -> ImportedTable:
-    """Turn tables of ratings, as experiment software left them, into a study.
+    """Make a study of tables of ratings as experiment software wrote them.
 
     What changes numbers is decided by an argument, or asked through `confirm`; where neither is given, the
     import is refused, or what was assumed stands in the account.
@@ -103,9 +103,10 @@ def import_table(
     scale : (float, float), optional
         Lowest and highest possible rating; those that occur where missing.
     confirm : callable, optional
-        Is shown the mapping, ten mapped rows and the account, then each doubt; returns whether to go on.
+        Called with the mapping, ten mapped rows and the account, then with each doubt; returns whether to
+        continue.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
     keep : sequence of str
         Further columns to keep, such as the raters' age.
     folds : int, optional
@@ -191,7 +192,7 @@ def import_table(
             except StudyError as error:
                 raise StudyError(_at_origin(error.problems, table, sources)) from None
     except StudyError:
-        watcher.say("The table was understood so:")
+        watcher.say("The table was read as follows:")
         read = [f"{source.place}: {note}" for source in sources for note in source.sheet.notes]
         for line in [*describe_mapping(mapping).splitlines(), *read[:8]]:
             watcher.say(f"  {line}")
@@ -276,7 +277,7 @@ def _decide(
     table: pd.DataFrame,
     confirm: Callable[[str], bool] | None,
 ) -> list[float]:
-    """Have everything decided that changes numbers; return the codes that mean no rating."""
+    """Ask for confirmation of what changes numbers; return the codes that mean no rating."""
     safe = [one for one in notes.decisions if not one.yes_means]
     doubts = [one for one in notes.decisions if one.yes_means]
     if confirm is None and doubts:
@@ -295,7 +296,7 @@ def _decide(
 
 
 def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequence[Source]) -> list[Problem]:
-    """Name the faults of `ratings.csv` by their cells in the tables that were imported."""
+    """Replace rows of `ratings.csv` in problems by the cells of the imported tables."""
     moved = []
     for problem in problems:
         if problem.file == "ratings.csv" and problem.row is not None and 2 <= problem.row < len(table) + 2:
@@ -349,7 +350,7 @@ def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: l
 
 
 def _normal_choice(value: object) -> object:
-    """Bring the names of columns that were chosen to their normal form."""
+    """Normalise the name of a chosen column."""
     return normal_text(value) if isinstance(value, str) else value
 
 
@@ -423,7 +424,7 @@ def _complete(
     chosen: Mapping[str, object],
     notes: Notes,
 ) -> RatingsSettings:
-    """Add what several files or sheets mean, and ask for what was guessed from numbers and files."""
+    """Add what several files or sheets hold, and record what was guessed for confirmation."""
     sheets = tuple(dict.fromkeys(source.sheet.name for source in sources if source.several_sheets))
     changes: dict[str, object] = {"imported_from": tuple(path.name for path in paths)}
     if sheets or mapping.sheets:
@@ -519,7 +520,7 @@ def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Not
 
 
 def _written(mapping: RatingsSettings) -> Mapping[str, object]:
-    """Keep what differs from the defaults, for `study.toml`."""
+    """Return the settings that differ from the defaults, for `study.toml`."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in mapping.model_dump(exclude_defaults=True).items()

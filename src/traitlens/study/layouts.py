@@ -1,4 +1,4 @@
-"""Layouts of ratings: from a table as it arrived to one row per judgement, by a mapping of its columns."""
+"""Reshape a table of ratings to one row per judgement by a mapping of its columns."""
 
 import fnmatch
 import math
@@ -23,7 +23,7 @@ WORDS = (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
 
 
 def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
-    """Bring a table of ratings into one row per judgement.
+    """Reshape a table of ratings to one row per judgement.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
 
 
 def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
-    """Give each cell of the spread columns a row of its own, in the order of the original rows."""
+    """Reshape the columns of ratings to rows, in the order of the original rows."""
     spread = spread_columns(list(map(str, cells.columns)), mapping.spread)
     if not spread:
         patterns = ", ".join(mapping.spread)
@@ -218,7 +218,7 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
 
 
 def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
-    """Pass over the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header.
+    """Remove the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None
 
 
 def share_of_numbers(values: pd.Series) -> float:
-    """Share of the cells with content that are numbers.
+    """Compute the share of the filled cells that are numbers.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def match_images(
 
 
 class ImageNames:
-    """Every way to write the images' names.
+    """Look up images by any way to write their names.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ class ImageNames:
         return set(), ""
 
     def numbers_agree(self, names: Iterable[str]) -> bool:
-        """Whether names may be matched to the images by their numbers.
+        """Return whether names may be matched to the images by their numbers.
 
         They may where all have the same letters before the number, where all images have, and where these
         do not contradict one another: "1" may be face_01.jpg and Face_1 may be 001.jpg, but happy_1 is not

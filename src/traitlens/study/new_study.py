@@ -50,7 +50,7 @@ def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None
     files : mapping
         Path below `images/` -> the file.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
     """
     with (watcher or SilentWatcher()).stage("Copying images", len(files)) as advance:
         for name, file in files.items():

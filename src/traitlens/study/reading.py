@@ -1,4 +1,4 @@
-"""A study read from its folder: tables joined to images, every fault found in one go."""
+"""Read a study from its folder: join its tables to the images and find all faults at once."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -378,7 +378,7 @@ def _read_ratings(
         advice = "correct it, or the scale in study.toml"
         problems += cell_problems(table[RATING][off], what, advice, file, columns[off])
     elif settings.scale is None:
-        notices += _note_far_values(table[RATING], file)
+        notices += _note_far_values(table, file)
     table, unmatched = match_images(table, files, file, settings.ratings.by_number)
     problems += unmatched
     spelled, noted = check_spellings(table, file)
@@ -395,15 +395,20 @@ def _read_ratings(
     return table.reset_index(drop=True), notices, problems
 
 
-def _note_far_values(ratings: pd.Series, file: str) -> list[Problem]:
-    """Note ratings that are far from all others."""
-    far = find_far_values(ratings)
-    if not far:
-        return []
-    rest = ratings[~ratings.isin(far)]
-    told = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
-    what = f"far from all other ratings ({rest.min():g} to {rest.max():g}): {told}"
-    return [Problem(what, "name codes for no rating in ratings.missing, or set scale in study.toml", file)]
+def _note_far_values(table: pd.DataFrame, file: str) -> list[Problem]:
+    """Note ratings that are far from all others of their trait."""
+    notices = []
+    traits = table[TRAIT].nunique()
+    for trait, ratings in table.groupby(TRAIT, sort=False, observed=True)[RATING]:
+        far = find_far_values(ratings)
+        if far:
+            rest = ratings[~ratings.isin(far)]
+            told = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
+            of = f" of {trait}" if traits > 1 else ""
+            what = f"far from all other ratings{of} ({rest.min():g} to {rest.max():g}): {told}"
+            advice = "name codes for no rating in ratings.missing, or set scale in study.toml"
+            notices.append(Problem(what, advice, file))
+    return notices
 
 
 def read_images(

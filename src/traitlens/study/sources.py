@@ -41,7 +41,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """What the source is called: its sheet where there are several, else its file."""
+        """Name of the sheet if there are several, else of the file."""
         return normal_text(self.sheet.name if self.several_sheets else Path(self.file).stem)
 
     @property

@@ -253,7 +253,7 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def as_text(cell: object) -> str:
-    """Write a cell as a spreadsheet shows it.
+    """Format a cell as a spreadsheet shows it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Separated text of any encoding, with a header that may follow a title; nothing is cut or shifted."""
+"""Read separated text of any encoding; the header may follow a title, and no cell is cut or shifted."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ _MARKS = (
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A table as text, and what was noticed when it was read.
+    """A table as text, and notes from reading it.
 
     Parameters
     ----------
@@ -342,7 +342,7 @@ def decode(content: bytes) -> str:
 
 
 def find_separator(lines: Sequence[str]) -> str:
-    """Find the mark that divides lines into the most, and equally many, cells.
+    """Find the separator that divides the lines into the most, and equally many, cells.
 
     Parameters
     ----------
