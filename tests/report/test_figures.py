@@ -1,4 +1,5 @@
 import io
+import json
 import re
 import warnings
 from dataclasses import replace
@@ -377,3 +378,27 @@ def test_groups_may_stand_in_any_order(results):
     assert turned.compared == results.compared
     first, second = (draw_figure(one, "region_differences") for one in (results, turned))
     assert [axes.get_xlabel() for axes in first.axes] == [axes.get_xlabel() for axes in second.axes]
+
+
+def test_the_method_is_drawn_from_the_settings(results):
+    texts = " ".join(
+        text.get_text().replace("\n", " ") for text in draw_figure(results, "method").axes[0].texts
+    )
+    for said in ("12 images of 6 persons", "40 raters in 2 groups", "block4_pool, averaged to 7 × 7 places"):
+        assert said in texts
+    assert "5 folds by person" in texts
+    hidden = replace(results, study={**results.study, "may_publish": {}})
+    face = draw_figure(hidden, "method").axes[0].get_images()[0].get_array()
+    np.testing.assert_array_equal(face, results.averages["face"].values)
+
+
+def test_scatter_plots_share_the_scale_and_say_r(results):
+    figure = draw_figure(results, "scatter")
+    table = results.predictions
+    for axes in figure.axes:
+        group, trait = json.loads(axes.get_label())
+        own = table[(table["group"] == group) & (table["trait"] == trait)]
+        r = np.corrcoef(own["observed"], own["predicted"])[0, 1]
+        assert axes.texts[0].get_text() == f"r = {r:.2f}".replace("0.", ".")
+        assert axes.get_xlim() == axes.get_ylim() == figure.axes[0].get_xlim()
+        assert axes.get_xlim()[0] < 1 < 7 < axes.get_xlim()[1]

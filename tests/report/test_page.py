@@ -11,6 +11,7 @@ from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT, make_results
 from traitlens.problems import TraitlensError
 from traitlens.report.figures import FIGURES
 from traitlens.report.page import write_report
+from traitlens.report.results import read_results
 
 
 class Page(HTMLParser):
@@ -260,3 +261,26 @@ def test_a_folder_without_results_is_refused(tmp_path):
     (tmp_path / "performance.csv").write_bytes(b"\xff\xfe,\n")
     with pytest.raises(TraitlensError, match=r"(?s)study\.json.*performance\.csv"):
         write_report(tmp_path)
+
+
+def test_faces_without_a_map_are_kept_small(small):
+    from traitlens.report import picker
+
+    results = read_results(small[0])
+    most = picker.MOST_MAPS
+    try:
+        picker.MOST_MAPS = 0  # eight images keep their maps
+        made = picker.make_picker(results)
+    finally:
+        picker.MOST_MAPS = most
+    with_map = [len(image["face"]) for image in made["images"] if image["map"]]
+    without = [len(image["face"]) for image in made["images"] if not image["map"]]
+    assert len(with_map) == made["n_maps"] == 8
+    assert max(without) < min(with_map)
+    assert {name for image in made["images"] for name in image} == {
+        "name",
+        "face",
+        "map",
+        "cells",
+        "differences",
+    }

@@ -24,6 +24,8 @@ from traitlens.report.style import (
     styled,
 )
 
+MOST_DOTS = 3000
+"""Of more dots in a scatter plot, vector formats hold a picture: a page with all of them would be slow."""
 ZOOM_FROM = 0.5
 """Where every correlation is at least this, the axis does not begin at zero."""
 
@@ -338,6 +340,7 @@ def plot_scatter(
             color=colours[group],
             alpha=0.7,
             markeredgewidth=0,
+            rasterized=len(predictions) > MOST_DOTS,
         )
         axes.set(xlim=limits, ylim=limits, aspect="equal", label=json.dumps([group, trait]))
         axes.locator_params(nbins=4)

@@ -110,7 +110,7 @@ def _compress(picture: str) -> str:
     """Compress a picture of a figure, unless it is partly transparent; both widths hold the same ones."""
     with Image.open(io.BytesIO(base64.b64decode(picture.split(",", 1)[1]))) as image:
         colours = np.asarray(image.convert("RGBA"))
-    return data_uri(colours[..., :3], quality=85) if (colours[..., 3] == 255).all() else picture
+    return data_uri(colours[..., :3], quality=80) if (colours[..., 3] == 255).all() else picture
 
 
 def _panels(figure: Figure) -> list[dict[str, Any]]:

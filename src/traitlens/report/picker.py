@@ -11,6 +11,8 @@ from traitlens.report.results import Results
 MOST_FACES: Final = 500
 MOST_MAPS: Final = 750
 FACE_SIDE: Final = 160
+HOVER_SIDE: Final = 80
+"""Side of faces that only the dots of the scatter plot show."""
 MAP_SIDE: Final = 112
 
 
@@ -48,7 +50,8 @@ def make_picker(results: Results) -> dict[str, Any] | None:
             for group in results.groups
         ]
         differences = _add_maps(results, image, cells, limits) if image in shown else []
-        face = data_uri(results.pixels.sel({IMAGE: image}).values, FACE_SIDE)
+        side = FACE_SIDE if image in shown or not shown else HOVER_SIDE
+        face = data_uri(results.pixels.sel({IMAGE: image}).values, side)
         entry = {"name": image, "face": face, "map": image in shown, "cells": cells}
         images.append(entry | ({"differences": differences} if any(differences) else {}))
     n_pixels = results.pixels.sizes[Y] * results.pixels.sizes[X]
