@@ -224,6 +224,23 @@ def test_p_values_of_few_raters_hold_their_level(raters):
     assert np.mean(np.array(found) <= 0.05) < 0.08
 
 
+def test_regions_that_add_nothing_are_not_asked_about():
+    rng = np.random.default_rng(16)
+    cues = make_cues(rng, images=120)
+    ratings = make_ratings(rng, cues, raters=(8, 8))
+    noise = cues.isel(region=[0]).assign_coords(region=["nose"]) * 0 + rng.normal(size=(2, 120, 1))
+    table = compare_use(ratings, xr.concat([cues, noise], "region"), draws=50)
+    use = table[table["question"] == "use"].set_index("region")
+    assert use.loc["nose", ["p", "p_corrected"]].isna().all(axis=None)
+    assert use.loc["nose", "difference"].notna().all()
+    assert not use.loc["nose", "called"].any()
+    assert use.loc[["eyes", "mouth", "jaw"], "p_corrected"].notna().all()
+    # Groups play no part in what is asked.
+    swapped = ratings.assign(group=ratings["group"].map({"a": "b", "b": "a"}))
+    again = compare_use(swapped, xr.concat([cues, noise], "region"), draws=50)
+    assert (again["p"].isna() == table["p"].isna()).all()
+
+
 def test_the_variance_of_crossed_samples_is_not_counted_twice():
     """Means over raters and faces with an interaction: the variance is that over studies."""
     rng = np.random.default_rng(14)

@@ -90,7 +90,7 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
             rows.append(
                 {"group_1": first, "group_2": second, "question": name}
                 | {"kind": "confirmatory" if name in QUESTIONS else "exploratory"}
-                | {"n_tests": traits if by_trait else len(own)}
+                | {"n_tests": traits if by_trait else int(p.notna().sum())}
                 | {"n_significant": significant[TRAIT].nunique() if by_trait else len(significant)}
                 | {"p_corrected": p.min()}
             )

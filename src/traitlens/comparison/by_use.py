@@ -27,8 +27,11 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
     welch,
 )
+from traitlens.comparison.shares import correlations, explained_shares, rated
 from traitlens.comparison.utilisation import (
+    DRAWS_AT_ONCE,
     LensDesign,
+    Progress,
     TraitRatings,
     group_utilisation,
     make_design,
@@ -39,7 +42,9 @@ from traitlens.comparison.utilisation import (
 
 QUESTIONS = ("range", "noise", "use")
 ALPHA = 0.05
-DRAWS_AT_ONCE = 250
+ADDS = 0.01
+"""Least part of the explained variance of all raters' means that a region adds, to be asked about."""
+
 DRAWS_OF_FACES = 500
 """Draws of identities alone, which only a variance and intervals are taken from."""
 
@@ -53,7 +58,6 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of a table of tests."""
 
-Progress = Callable[[int], None] | None
 Relearn = Callable[[np.ndarray], xr.DataArray]
 """From images that are learnt from, bool (set, image) in the order of the cues, to cues that are learnt from
 these, (set, trait, image, region)."""
@@ -104,8 +108,9 @@ def compare_use(
         group_1, group_2, question ("range", "noise", "use"), trait, region (empty but for "use"), value_1,
         value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces as
         they are; Welch's t), faces_low, faces_high (raters as they are), p, p_corrected (family-wise over the
-        regions and traits of a question), called (p_corrected at most .05), hedges_g with hedges_g_low and
-        hedges_g_high (over raters), n_1, n_2 (raters).
+        regions and traits of a question; missing for regions that add less than 1 % to what all cues explain
+        of both groups' mean ratings, which are not asked about), called (p_corrected at most .05), hedges_g
+        with hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters).
         All values are rating points: the spread of the predicted ratings for "range", the
         standard deviation of the residuals for "noise", and for "use" points per standard
         deviation of the cue, with both groups brought to their mean range.
@@ -364,14 +369,28 @@ class PairTest:
         Returns
         -------
         differences, p_corrected : ndarray of shape (trait, region)
-            Differences of the profiles, and family-wise p values.
+            Differences of the profiles, and family-wise p values; missing where a region is not asked about.
         """
         both = self._use_samples(self.draws)
         differences = self.observed.differences[0]
         errors, freedom = self._errors("use")
         spread = np.sqrt(crossed_variance(both, self._over_faces, errors) + self.added)
-        _, corrected = bootstrap_p(differences.ravel(), both, errors, freedom, spread)
+        asked = self.asked.ravel()
+        corrected = np.full(len(asked), np.nan)
+        cells = (values[..., asked] for values in (differences.ravel(), both, errors, freedom, spread))
+        corrected[asked] = bootstrap_p(*cells)[1]
         return differences, corrected.reshape(differences.shape)
+
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """Regions that add at least 1 % of what all cues explain to both groups' means: (trait, region)."""
+        whole = Draws(np.ones((1, len(self.labels))), np.ones((1, len(self.design.images))))
+        pooled = self._utilisation(whole).mean(axis=0)[0]
+        adds = [
+            explained_shares(weights[None], correlations(cues, whole.images * rated(cues)))[1, 0]
+            for weights, cues in zip(pooled, self.design.cues, strict=True)
+        ]
+        return np.nan_to_num(np.array(adds)) >= ADDS
 
     @property
     def _draws_of_faces(self) -> int:
@@ -413,7 +432,10 @@ class PairTest:
             added = self.added if question == "use" else 0.0
             spread = np.sqrt(crossed_variance(drawn, faces, errors) + added)
             over_faces_alone = np.sqrt(faces.var(axis=0, ddof=1) + added)
-            p, corrected = bootstrap_p(estimate, drawn, errors, freedom, spread)
+            asked = self.asked.ravel() if question == "use" else np.ones(len(estimate), bool)
+            p, corrected = np.full((2, len(estimate)), np.nan)
+            cells = (values[..., asked] for values in (estimate, drawn, errors, freedom, spread))
+            p[asked], corrected[asked] = bootstrap_p(*cells)
             width = stats.t.ppf(1 - ALPHA / 2, freedom) * errors
             intervals = {
                 "": bootstrap_interval(estimate, drawn, errors, freedom, spread),
@@ -711,7 +733,7 @@ def bootstrap_p(
     tails = stats.t.logsf(t, _total_freedom(errors, freedom, spread))
     statistic = np.where(np.isfinite(tails), -special.ndtri_exp(tails), t) * (1 - 1e-10)
     p = (1 + (deviations >= statistic).sum(axis=0)) / (1 + len(drawn))
-    largest = deviations.max(axis=1)
+    largest = deviations.max(axis=1, initial=0)
     corrected = (1 + (largest[:, None] >= statistic).sum(axis=0)) / (1 + len(drawn))
     return p, corrected
 

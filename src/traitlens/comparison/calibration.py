@@ -9,8 +9,9 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from traitlens.columns import REGION, TRAIT
-from traitlens.comparison.by_use import ALPHA, PairTest, Progress
+from traitlens.comparison.by_use import ALPHA, PairTest
 from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
+from traitlens.comparison.utilisation import Progress
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.raters import RatingBehaviour
 

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
-from traitlens.comparison.by_use import DRAWS_AT_ONCE, Progress
-from traitlens.comparison.utilisation import LensDesign, group_utilisation
+from traitlens.comparison.utilisation import DRAWS_AT_ONCE, LensDesign, Progress, group_utilisation
 
 
 def tabulate_shares(

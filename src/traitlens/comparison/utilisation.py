@@ -5,7 +5,7 @@ a weighted sum of cues. Here a cue is a region's part of a prediction that was f
 The weight of a cue in a rater's ratings is the rater's utilisation of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +21,12 @@ from traitlens.problems import Problem, TraitlensError
 
 UTILISATION = "utilisation"
 CUE = "cue"
+
+DRAWS_AT_ONCE = 250
+"""Bootstrap draws that are worked on at once."""
+
+Progress = Callable[[int], None] | None
+"""Called with how many further draws are done."""
 
 _DENSE = 0.2
 """Share of judgements present from which ratings are stored densely."""
