@@ -6,9 +6,16 @@ one line each, and exits with code 2.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+
+LONGEST_LINE = 4000
+"""Maximum number of characters of a printed problem."""
+
+_COMMANDING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, signs that change the direction of text, and halves of characters."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,13 @@ class Problem:
         ]
         place = ", ".join(part for part in where if part)
         text = f"{place}: {self.what}" if place else self.what
-        return f"{text}; {self.advice}" if self.advice else text
+        return _plain(f"{text}; {self.advice}" if self.advice else text)
+
+
+def _plain(text: str) -> str:
+    """Escape signs that break or turn a line or command a terminal: names may come from files of others."""
+    shown = _COMMANDING.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 4]} ..."
 
 
 class TraitlensError(Exception):

@@ -1,5 +1,6 @@
 """Damaged and hostile inputs, made from valid ones, and the rules that reading them must keep."""
 
+import copy
 import json
 import os
 import random
@@ -161,7 +162,7 @@ def _changed(value, chance):
         if kind == 0:
             del value[key]
         elif kind == 1 and isinstance(value, list):
-            value.insert(key, value[key])
+            value.insert(key, copy.deepcopy(value[key]))
         elif kind == 1:
             value[str(chance.choice(WORDS))] = value.pop(key)
         else:
@@ -169,7 +170,7 @@ def _changed(value, chance):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and chance.random() < 0.5:
         return chance.choice([-value, value + 1, value * 1000, value / 3, str(value), [value]])
-    return chance.choice(VALUES)
+    return copy.deepcopy(chance.choice(VALUES))
 
 
 _noted = {}

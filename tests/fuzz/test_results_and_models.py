@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -52,18 +53,28 @@ def look(folder: Path, figure: str | None) -> None:
     results = read_results(folder)
     for part in (results.maps, results.averages, results.pixel_tests, results.pixels):
         if part is not None:
-            part.isel({next(iter(part.dims)): slice(0, 1)}).load()
+            with suppress(RuntimeError):  # a damaged chunk; the command line says so in one line
+                part.isel({next(iter(part.dims)): slice(0, 1)}).load()
     if figure is not None:
         draw_figure(results, figure)
 
 
-@inputs(500)
-def test_study_json(results, number):
+@pytest.fixture(scope="module")
+def tables(results, tmp_path_factory):
+    """The results without arrays, which are read in less time."""
+    folder = tmp_path_factory.mktemp("tables") / "results"
+    shutil.copytree(results, folder, ignore=shutil.ignore_patterns("*.zarr"))
+    (folder.parent / SECRET).write_text("1")
+    return folder
+
+
+@inputs(600)
+def test_study_json(tables, number):
     chance = random_of(number)
-    file = results / chance.choice(["study.json", "study.json", "provenance.json"])
+    file = tables / chance.choice(["study.json", "study.json", "provenance.json"])
     content = damage_json(file.read_text(encoding="utf-8"), chance)
     figure = chance.choice(list(FIGURES)) if chance.random() < 0.15 else None
-    replaced(file, content, results, lambda: look(results, figure))
+    replaced(file, content, tables, lambda: look(tables, figure))
 
 
 @inputs(600)
@@ -106,10 +117,10 @@ def model(backbone, tmp_path_factory):
     ]
     table = pd.DataFrame({"group": ["a"], "trait": ["warm"], "r": [0.5], "n_images": [9]})
     folder = tmp_path_factory.mktemp("model") / "model"
-    models = TraitModels.of(readouts, backbone, {}, {"crop": "full", "size": 16}, table)
+    models = TraitModels.of(readouts, backbone, {}, {"crop": "full", "size": 32}, table)
     models.save(folder)
     (folder.parent / SECRET).write_text("1")
-    models.predict(backbone, [np.zeros((16, 16, 3), np.uint8)])
+    models.predict(backbone, [np.zeros((32, 32, 3), np.uint8)])
     return folder
 
 
@@ -146,7 +157,7 @@ def hostile_tensors(file: Path, chance) -> bytes:
 @inputs(600)
 def test_model_folders(model, backbone, number):
     chance = random_of(number)
-    pixels = [np.zeros((16, 16, 3), np.uint8)]
+    pixels = [np.zeros((32, 32, 3), np.uint8)]
     manifest, tensors = model / MANIFEST, model / TENSORS
     kept = {file: file.read_bytes() for file in (manifest, tensors)}
 

@@ -62,6 +62,6 @@ def find_file(results: Path, name: str, kinds: Container[str] = KINDS) -> Path |
     try:
         file = inside.joinpath(*parts).resolve()
         known = file.suffix.lower() in kinds and file.is_relative_to(inside) and file.is_file()
-    except OSError:  # the name is too long, or links form a loop
+    except (OSError, ValueError):  # too long, no name on this disk, or links that form a loop
         return None
     return file if known else None

@@ -163,7 +163,16 @@ def draw_figure(
     order = Order(
         _known("group", groups, results.groups), _known("trait", traits, results.traits), float(width)
     )
-    return kind.draw(results, order, options)
+    try:
+        return kind.draw(results, order, options)
+    except TraitlensError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # files of others
+        told = " ".join(str(error).split())[:120] or type(error).__name__
+        problem = Problem(
+            f"the figure {name!r} cannot be drawn ({told})", "run the study again", str(results.folder)
+        )
+        raise TraitlensError(problem) from error
 
 
 def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list[Problem]:

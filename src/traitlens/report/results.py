@@ -126,6 +126,7 @@ class Results:
 
 
 NEEDED = {
+    a.USE_TESTS.path: ("question", "difference", "low", "high"),
     a.PERFORMANCE.path: (GROUP, TRAIT, "r"),
     a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
 }
@@ -238,7 +239,7 @@ def _find_fault(artifact: Artifact, value: Any) -> str:
     for column in NEEDED.get(artifact.path, ()):
         if column not in value:
             return f"has no column {column!r}"
-        if column not in (GROUP, TRAIT) and not pd.api.types.is_numeric_dtype(value[column]):
+        if column not in (GROUP, TRAIT, "question") and not pd.api.types.is_numeric_dtype(value[column]):
             return f"holds text in the column {column!r}"
     return ""
 
