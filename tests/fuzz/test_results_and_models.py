@@ -73,7 +73,7 @@ def test_study_json(tables, number):
     chance = random_of(number)
     file = tables / chance.choice(["study.json", "study.json", "provenance.json"])
     content = damage_json(file.read_text(encoding="utf-8"), chance)
-    figure = chance.choice(list(FIGURES)) if chance.random() < 0.15 else None
+    figure = chance.choice(list(FIGURES)) if chance.random() < 0.03 else None
     replaced(file, content, tables, lambda: look(tables, figure))
 
 
@@ -87,7 +87,7 @@ def test_files_of_results(results, number):
     content = file.read_bytes()
     is_json = file.name in (".zarray", ".zattrs", ".zgroup", ".zmetadata") or file.suffix == ".json"
     hostile = damage_json(content.decode(), chance) if is_json else damage(content, chance)
-    figure = chance.choice(list(FIGURES)) if chance.random() < 0.15 else None
+    figure = chance.choice(list(FIGURES)) if chance.random() < 0.03 else None
     replaced(file, hostile, results, lambda: look(results, figure))
 
 
