@@ -90,8 +90,12 @@ def hostile_images(picture, side):
     ]:
         channels = {0: 1, 2: 3, 4: 2, 6: 4}[kind]
         content = rows[: (side * channels * depth // 8 + 1) * side]
-        yield f"{name}.png", png(side, side, content, depth=depth, kind=kind), False
-    yield "large.tiff", encoded(Image.new("I", (side, side), 60_000), "TIFF", compression="tiff_deflate"), False
+        yield f"{name}.png", png(side, side, content, depth=depth, kind=kind), None if depth == 16 else False
+    yield (
+        "large.tiff",
+        encoded(Image.new("I", (side, side), 60_000), "TIFF", compression="tiff_deflate"),
+        False,
+    )
     yield "lying_size.png", png(2_000_000_000, 2, b"\0" * 100), True
     yield "no_rows.png", png(64, 64), True
     yield "one.png", encoded(picture[:1, :1], "PNG"), True
