@@ -15,7 +15,6 @@ import platform
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -167,15 +166,9 @@ def main() -> None:
 
     import torch
 
-    from traitlens.faces.canonical_mesh import canonical_mesh
-    from traitlens.faces.frames import CANONICAL_SIZE
-    from traitlens.faces.regions import region_labels, region_names
     from traitlens.features.backbone import load_backbone
-    from traitlens.features.feature_spaces import FeatureSpace
-    from traitlens.features.taps import Tap
-    from traitlens.readouts.readout import DenseReadout, LinearPart, LinearReadout
+    from traitlens.readouts.readout import DenseReadout
     from traitlens.relevance.attribution import Explainer, analyze
-    from traitlens.relevance.region_operators import RegionPropagator
 
     torch.set_num_threads(options.threads)
     inputs = write_inputs(options.images)
@@ -234,34 +227,6 @@ def main() -> None:
         "correlation": float(np.corrcoef(exact.values.ravel(), bf16.values.ravel())[0, 1])
     }
 
-    space = FeatureSpace(Tap("block4_pool", 7))
-    operators = RegionPropagator(backbone, [space])
-    chin = {"chin": (148, 152, 377, 400, 421, 201)}
-    labels = region_labels(canonical_mesh().points * 224 / CANONICAL_SIZE, 224, chin)
-    regions = {
-        "12 regions of a face": labels == np.arange(len(region_names(chin)))[:, None, None],
-        "12 regions of half of all pixels": rng.random((12, 224, 224)) > 0.5,
-    }
-    parts = rng.normal(size=(1000, 512, 7, 7)).astype(np.float32)
-    zero = np.ones((512, 7, 7), np.float32)
-    linear = [LinearReadout("", "", -1, (LinearPart(space, part, zero),), 0.0) for part in parts]
-    explainer = Explainer(backbone, linear[:22])
-
-    def by_region(masks):
-        operators.of(images[0], masks).relevance(linear)
-
-    runs = {name: partial(by_region, masks) for name, masks in regions.items()}
-    runs["maps"] = lambda: explainer.explain(images[0])
-    for run in runs.values():
-        run()
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(12):
-        for name, run in runs.items():
-            taken[name].append(measure(run, clock))
-    maps_time = np.array(taken.pop("maps")) / 22 * 1000
-    # Of each round's ratio the median: both parts of a round meet about the same other work.
-    shares = {name: float(np.median(times / maps_time)) for name, times in taken.items()}
-
     all_, alone = best["traitlens, all readouts"], best["traitlens, one readout"]
     peak = 2 * 2048**3 / best["matrix product"]
     ratios = {
@@ -276,7 +241,6 @@ def main() -> None:
         "traitlens per map / forward pass": all_ / best["forward pass"],
         "backward pass, share of peak": multiply_add_count(backbone) / all_ / peak,
     }
-    ratios |= {f"region operator / maps (1,000 readouts, {name})": share for name, share in shares.items()}
     if "gradient" in best:
         ratios["traitlens per map / plain gradient"] = all_ / best["gradient"]
     result = {

@@ -63,7 +63,6 @@ def test_the_results_folder_holds_what_was_promised(done):
         "comparisons/transfer_groups.csv",
         "comparisons/performance.csv",
         "comparisons/missing.csv",
-        "comparisons/rater_regions.csv",
         "comparisons/pixels.csv",
         "comparisons/pixels.zarr",
         "comparisons/variables.csv",

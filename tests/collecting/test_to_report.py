@@ -31,11 +31,11 @@ grid = 2
 
 [comparison]
 permutations = 19
-regions = false
+performance = false
 
 [plan]
 hypotheses = ["The groups' mean ratings differ."]
-tests = ["means", "regions"]
+tests = ["means", "performance"]
 """
 
 
@@ -66,7 +66,7 @@ def test_what_was_collected_becomes_a_report(make_study, take_part):
     report = (folder / "results" / "report.html").read_text("utf-8")
     assert "Quality of the answers" in report
     assert plan["digest"] in report
-    assert "test regions (planned, not done)" in report
+    assert "test performance (planned, not done)" in report
     quality = pd.read_csv(folder / "results" / "ratings" / "quality.csv", keep_default_na=False)
     assert quality["left_out_by"].tolist() == [""] * 5 + ["one_value"]
     assert "P006" not in (folder / "results" / "ratings" / "left_out.csv").read_text().splitlines()[0]

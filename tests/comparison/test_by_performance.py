@@ -9,7 +9,7 @@ from traitlens.comparison.by_performance import (
     transfer_table,
 )
 from traitlens.comparison.exchange import holm
-from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.refitting import FeatureKernel
 
 
 @pytest.fixture
@@ -45,25 +45,23 @@ def test_holm():
 
 def make_rated(rng, noise_b):
     features = rng.normal(size=(60, 8))
-    kernel = features @ features.T
-    operator = RegionOperator(
-        tuple(f"{i:03d}" for i in range(60)), ("all",), np.arange(60) % 5, kernel, kernel[None]
-    )
+    names = tuple(f"{i:03d}" for i in range(60))
+    kernel = FeatureKernel(names, np.arange(60) % 5, features @ features.T)
     rows = []
     weights = rng.normal(size=8)
     for group, noise in (("a", 1.0), ("b", noise_b)):
         for rater in range(15):
             values = features @ weights + noise * 3 * rng.normal(size=60)
             rows += [(f"{group}{rater}", group, f"{i:03d}", "warm", v) for i, v in enumerate(values)]
-    return pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating"]), operator
+    return pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating"]), kernel
 
 
 def test_noisier_raters_are_predicted_worse_until_reliability_is_matched(rng):
-    ratings, operator = make_rated(rng, 4.0)
-    table = compare_performance(ratings, operator, 5.0, permutations=499)
+    ratings, kernel = make_rated(rng, 4.0)
+    table = compare_performance(ratings, kernel, 5.0, permutations=499)
     assert table.loc[0, "p_corrected"] < 0.01
     assert table.loc[0, "estimate"] > 0
-    matched = match_reliability(ratings, operator, 5.0, groups=("a", "b"))
+    matched = match_reliability(ratings, kernel, 5.0, groups=("a", "b"))
     assert matched.loc[0, "n_1"] < 6
     assert matched.loc[0, "n_2"] == 15
     assert abs(matched.loc[0, "estimate"]) < table.loc[0, "estimate"] / 2

@@ -1,13 +1,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.by_variable import compare_by_variable
-from traitlens.comparison.operator import RegionOperator, summarise
 from traitlens.comparison.penalty import choose_common_penalties
+from traitlens.comparison.refitting import FeatureKernel
+from traitlens.comparison.utilisation import make_design, rater_utilisation
 from traitlens.problems import TraitlensError
 
 IMAGES = tuple(f"i{number:02d}" for number in range(40))
@@ -18,17 +19,20 @@ def rng():
     return np.random.default_rng(4)
 
 
-def make_operator(rng):
-    blocks = rng.normal(size=(3, len(IMAGES), 4))
-    kernels = blocks @ blocks.transpose(0, 2, 1)
-    folds = np.arange(len(IMAGES)) % 4
-    return RegionOperator(IMAGES, ("eyes", "nose", "mouth"), folds, kernels.sum(axis=0), kernels), blocks
+def parts(rng):
+    """What each region adds to the true ratings: (region, image)."""
+    return np.einsum("gif,gf->gi", rng.normal(size=(3, len(IMAGES), 4)), rng.normal(size=(3, 4)))
 
 
-def make_ratings(rng, blocks, raters=30, slope=0.0):
+def use_of(ratings, by_region):
+    """Utilisation of each rater, whose cues are the true parts of the ratings."""
+    coordinates = {"trait": ["warm"], "image": list(IMAGES), "region": ["eyes", "nose", "mouth"]}
+    cues = xr.DataArray(by_region.T[None], coordinates, ("trait", "image", "region"))
+    return rater_utilisation(make_design(ratings, cues))
+
+
+def make_ratings(rng, by_region, raters=30, slope=0.0):
     """Older raters weigh the mouth more by `slope`."""
-    weights = rng.normal(size=(3, 4))
-    by_region = np.einsum("gif,gf->gi", blocks, weights)
     age = rng.uniform(20, 70, raters).round()
     rows = []
     for rater in range(raters):
@@ -43,8 +47,7 @@ def make_ratings(rng, blocks, raters=30, slope=0.0):
 
 
 def test_slopes_and_f_of_mean_ratings_agree_with_scipy(rng):
-    _, blocks = make_operator(rng)
-    ratings = make_ratings(rng, blocks)
+    ratings = make_ratings(rng, parts(rng))
     levels = ratings.groupby("rater").agg({"rating": "mean", "age": "first", "group": "first"})
     row = compare_by_variable(ratings, "age", permutations=99).iloc[0]
     fit = stats.linregress(levels["age"], levels["rating"])
@@ -58,31 +61,33 @@ def test_slopes_and_f_of_mean_ratings_agree_with_scipy(rng):
     assert abs(row["p"] - expected.pvalue) < 0.15
 
 
-def test_linear_summaries_equal_a_refit_for_each_rater(rng):
-    operator, blocks = make_operator(rng)
-    ratings = make_ratings(rng, blocks)
-    table = compare_by_variable(ratings, "age", operator, 5.0, summary="mean", permutations=9)
-    by_rater = ratings.groupby("rater")["age"].first()
-    design = make_designs(ratings, by_rater.index, operator, 5.0)["warm"]
-    alone = summarise(design.ratings, design.maps, "mean")
-    fits = [stats.linregress(by_rater, column) for column in alone.T]
-    assert_allclose(table["estimate"][1:], [fit.slope for fit in fits], rtol=1e-8)
-    assert_allclose(table["statistic"][1:], [fit.slope / fit.stderr for fit in fits], rtol=1e-8)
+def test_slopes_of_utilisation_agree_with_scipy(rng):
+    by_region = parts(rng)
+    ratings = make_ratings(rng, by_region)
+    use = use_of(ratings, by_region)
+    table = compare_by_variable(ratings, "age", use, permutations=9)
+    age = ratings.groupby("rater")["age"].first()
+    wide = use.pivot_table(index="rater", columns="region", values="utilisation")
+    for row in table[table["measure"] == "utilisation"].to_dict("records"):
+        fit = stats.linregress(age[wide.index], wide[row["region"]])
+        assert_allclose([row["estimate"], row["effect_size"]], [fit.slope, fit.rvalue], rtol=1e-8)
+    few = use[use["rater"] != "r00"]
+    assert (compare_by_variable(ratings, "age", few, permutations=9)["n"][1:] == 29).all()
 
 
 def test_a_slope_is_found_where_it_was_planted(rng):
-    operator, blocks = make_operator(rng)
-    table = compare_by_variable(
-        make_ratings(rng, blocks, slope=0.8), "age", operator, 5.0, permutations=299
-    ).set_index("region")
+    by_region = parts(rng)
+    ratings = make_ratings(rng, by_region, slope=0.8)
+    table = compare_by_variable(ratings, "age", use_of(ratings, by_region), permutations=299).set_index(
+        "region"
+    )
     assert table.loc["mouth", "p_corrected"] < 0.02
     assert table.loc["mouth", "effect_size"] > 0.5
     assert table["statistic"].abs().idxmax() == "mouth"
 
 
 def test_faults_are_told(rng):
-    _, blocks = make_operator(rng)
-    ratings = make_ratings(rng, blocks, raters=6)
+    ratings = make_ratings(rng, parts(rng), raters=6)
     with pytest.raises(TraitlensError, match="unknown variable of the raters 'agee'; did you mean 'age'"):
         compare_by_variable(ratings, "agee")
     ratings.loc[0, "age"] = -1.0
@@ -91,10 +96,11 @@ def test_faults_are_told(rng):
 
 
 def test_the_common_penalty_does_not_depend_on_groups(rng):
-    operator, blocks = make_operator(rng)
-    ratings = make_ratings(rng, blocks)
+    features = rng.normal(size=(len(IMAGES), 12))
+    kernel = FeatureKernel(IMAGES, np.arange(len(IMAGES)) % 4, features @ features.T)
+    ratings = make_ratings(rng, parts(rng))
     identities = np.arange(len(IMAGES))
-    penalties = choose_common_penalties(ratings, operator, identities)
+    penalties = choose_common_penalties(ratings, kernel, identities)
     shuffled = ratings.assign(group=rng.permutation(ratings["group"].to_numpy()))
-    assert choose_common_penalties(shuffled, operator, identities) == penalties
+    assert choose_common_penalties(shuffled, kernel, identities) == penalties
     assert penalties["warm"] > 0

@@ -81,11 +81,3 @@ def test_disk_of_features_is_what_a_run_writes(tmp_path, monkeypatch, change):
     estimated, written = costs.features(done.context).disk, FEATURES.of(done.results).stat().st_size - header
     done.close()
     assert estimated == pytest.approx(written, rel=0.1)
-
-
-def test_memory_grows_with_the_study_s_own_regions(study):
-    settings = study.settings
-    own = {f"own {number}": (10, 20, 30) for number in range(11)}
-    faces = settings.faces.model_copy(update={"regions": own})
-    more = replace(study, settings=settings.model_copy(update={"faces": faces}))
-    assert costs.region_kernels(Context(more)).memory > costs.region_kernels(Context(study)).memory * 1.9

@@ -92,13 +92,13 @@ def content(results):
 
 
 RATINGS = {"means", "reliability", "quality", "agreement", "compare_ratings", "compare_trait_space"}
-REFITS = {"rater_regions", "compare_performance", "compare_pixels"}
+REFITS = {"common_penalties", "compare_performance", "compare_pixels"}
 TRANSFERS = {"transfer_groups", "transfer_traits"}
 USE = {"cues", "utilisation", "compare_use"}
 READOUTS = {"fit", "performance", "models", "maps", "altered_faces", *USE, *TRANSFERS}
 REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
-REFITTED = {"region_kernels", *REFITS, "answers"}
+REFITTED = {*REFITS, "answers"}
 SEED = {"reliability", "performance", "models", "compare_ratings", "compare_trait_space"}
 
 
@@ -225,15 +225,15 @@ CHANGES = {
     ),
     "relevance.method": (
         setting(("[comparison]", '[relevance]\nmethod = "lrp.z"\n\n[comparison]')),
-        {"maps", "region_kernels", *REFITS, "answers", "report"},
+        {"maps", "compare_pixels", "answers", "report"},
     ),
     "comparison.permutations": (
         setting(("permutations = 9", "permutations = 19")),
-        {"compare_ratings", "compare_trait_space", *REFITS, "answers", "report"} - {"rater_regions"},
+        {"compare_ratings", "compare_trait_space", *REFITS, "answers", "report"} - {"common_penalties"},
     ),
     "comparison.permutations 0": (setting(("permutations = 9", "permutations = 0")), {"report"}),
-    "comparison.regions": (
-        setting(("permutations = 9", "permutations = 9\nregions = false")),
+    "comparison.performance": (
+        setting(("permutations = 9", "permutations = 9\nperformance = false")),
         {"answers", "report"},
     ),
     "comparison.pixels": (setting(("pixels = 16", "pixels = 20")), {"compare_pixels", "answers", "report"}),
@@ -417,17 +417,17 @@ def test_checks_of_other_maps_are_not_shown(copied):
 def test_the_report_says_why_a_part_is_missing(copied):
     edit_settings(
         copied,
-        ("permutations = 9", "permutations = 9\nregions = false\ncues = false\nuse = false"),
+        ("permutations = 9", "permutations = 9\nperformance = false\ncues = false\nuse = false"),
         ("[comparison]", "[cleaning]\none_value = true\n\n[comparison]"),
     )
     run(copied)
     results = copied / "results"
     text = (results / "report.html").read_text()
-    assert "because comparison.regions is false in study.toml" in text
+    assert "because comparison.performance is false in study.toml" in text
     assert "because comparison.cues is false in study.toml" in text
     assert "because comparison.use is false in study.toml" in text
     assert not list((results / "cues").glob("*"))
-    assert not list((results / "comparisons").glob("*region*"))
+    assert not list((results / "comparisons").glob("performance*"))
     assert (results / "ratings" / "cleaning.csv").exists()
     edit_settings(copied, ("[cleaning]\none_value = true\n\n", ""))
     run(copied)
@@ -439,7 +439,7 @@ def test_one_group_left_after_two_is_reported(copied):
     edit_settings(copied, ('groups = ["autistic", "non-autistic"]', 'groups = ["autistic"]'))
     run(copied)
     comparisons = {file.name for file in (copied / "results" / "comparisons").iterdir()}
-    assert comparisons == {"rater_regions.csv", "transfer_traits.csv"}
+    assert comparisons == {"transfer_traits.csv"}
     assert "the study has one group of raters" in (copied / "results" / "report.html").read_text()
 
 

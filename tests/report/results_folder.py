@@ -198,10 +198,6 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
             [{**t, "measure": m} for t in by_trait for m in ("agreement_z", "spread")], "hedges_g"
         ),
         "performance": tests(by_trait, "cohens_q").assign(r_1=0.6, r_2=0.5),
-        "rater_regions": pd.DataFrame(
-            [{"rater": f"r{i}", "group": g, **cell, "value": 0.1} for i in range(20) for g in groups
-             for cell in by_region]
-        ),
         "transfer_groups": pd.DataFrame(
             [{**t, "fitted_on": a, "predicting": b, "r": rng.uniform(0, 0.7), "n": 12, "r_own": 0.6,
               "predicts_other_better": False, "ratings_r": 0.7} for t in by_trait for a in groups

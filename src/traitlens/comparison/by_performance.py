@@ -1,6 +1,6 @@
 """How well each group's impressions are predicted, and whether groups differ in that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,6 @@ from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.by_region import Progress, TraitDesign, make_designs
 from traitlens.comparison.exchange import (
     center,
     familywise_p,
@@ -17,8 +16,8 @@ from traitlens.comparison.exchange import (
     permutation_p,
     ratings_of_pair,
 )
-from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_tests import detectable
+from traitlens.comparison.refitting import FeatureKernel, TraitDesign, make_designs
 from traitlens.ratings.rating_matrix import RatingMatrix
 from traitlens.ratings.reliability import split_half
 
@@ -27,14 +26,14 @@ _KEYS = [GROUP, TRAIT]
 
 def compare_performance(
     ratings: pd.DataFrame,
-    operator: RegionOperator,
+    kernel: FeatureKernel,
     penalties: float | Mapping[str, float],
     *,
     groups: tuple[str, str] | None = None,
     within: Sequence[str] = (),
     permutations: int = 10_000,
     seed: int = 0,
-    progress: Progress = None,
+    progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
     """Test whether two groups' ratings are predicted equally well, raters being the sample.
 
@@ -42,7 +41,7 @@ def compare_performance(
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
-    operator : RegionOperator
+    kernel : FeatureKernel
         Kernels and folds.
     penalties : float or mapping of str to float
         Ridge penalty of each trait.
@@ -75,7 +74,7 @@ def compare_performance(
     for pair in pairs_of_groups(ratings, groups):
         both = ratings_of_pair(ratings, pair)
         raters, sample = make_sample(both, pair, permutations, seed, within)
-        designs = make_designs(both, raters, operator, penalties)
+        designs = make_designs(both, raters, kernel, penalties)
         labels = sample.labels
 
         def differences(block: np.ndarray, designs: dict[str, TraitDesign] = designs) -> np.ndarray:
@@ -127,7 +126,7 @@ def _jackknife(design: TraitDesign, labels: np.ndarray) -> tuple[float, float]:
 def _fisher_z(design: TraitDesign, weights: np.ndarray) -> np.ndarray:
     """Compute Fisher's z of observed with predicted ratings, for each set of raters."""
     observed = design.targets(weights)
-    predicted = observed @ design.maps.prediction.T
+    predicted = observed @ design.prediction.T
     observed = observed - observed.mean(axis=1, keepdims=True)
     predicted = predicted - predicted.mean(axis=1, keepdims=True)
     scale = np.sqrt((observed**2).sum(axis=1) * (predicted**2).sum(axis=1))
@@ -138,7 +137,7 @@ def _fisher_z(design: TraitDesign, weights: np.ndarray) -> np.ndarray:
 
 def match_reliability(
     ratings: pd.DataFrame,
-    operator: RegionOperator,
+    kernel: FeatureKernel,
     penalties: float | Mapping[str, float],
     *,
     groups: tuple[str, str],
@@ -149,7 +148,7 @@ def match_reliability(
 
     Parameters
     ----------
-    ratings, operator, penalties
+    ratings, kernel, penalties
         As for `compare_performance`.
     groups : (str, str)
         The groups.
@@ -170,7 +169,7 @@ def match_reliability(
     raters, labels = label_raters(both, groups)
     rng = np.random.default_rng(seed)
     rows = []
-    for trait, design in make_designs(both, raters, operator, penalties).items():
+    for trait, design in make_designs(both, raters, kernel, penalties).items():
         members = [np.flatnonzero(labels[design.members] == group) for group in (0, 1)]
         blank = np.where(design.seen > 0, design.ratings, np.nan)
         reliability = [

@@ -1,10 +1,7 @@
 """Whether ratings and the use of the face go with a variable of the raters: several groups, age, a score.
 
-One value per rater and cell stands for what the rater adds to the mean of all raters; raters exchange the
-variable among themselves.
+Each rater has one value in each cell, and the variable is permuted among raters.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,9 +9,7 @@ from scipy import stats
 
 from traitlens.columns import RATER, REGION, TRAIT
 from traitlens.comparison.by_rating import rater_levels
-from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, permutation_p
-from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.rating_matrix import make_matrix
@@ -23,14 +18,12 @@ from traitlens.ratings.rating_matrix import make_matrix
 def compare_by_variable(
     ratings: pd.DataFrame,
     variable: str,
-    operator: RegionOperator | None = None,
-    penalties: float | Mapping[str, float] | None = None,
+    utilisation: pd.DataFrame | None = None,
     *,
-    summary: str = "aligned",
     permutations: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test whether mean ratings and relevance by region go with a variable of the raters.
+    """Test whether mean ratings and cue utilisation go with a variable of the raters.
 
     Parameters
     ----------
@@ -40,12 +33,9 @@ def compare_by_variable(
     variable : str
         Column of the ratings: names of groups (two: t, more: F), or numbers such as age or the score of a
         questionnaire (t of the slope).
-    operator : RegionOperator, optional
-        Kernels of all rated images; without it only the ratings' level is tested.
-    penalties : float or mapping of str to float, optional
-        Ridge penalty of each trait.
-    summary : {"aligned", "share", "mean"}, default "aligned"
-        See `traitlens.comparison.operator.summarise`.
+    utilisation : DataFrame, optional
+        rater, trait, region, utilisation, of `traitlens.comparison.utilisation.rater_utilisation`; without it
+        only mean ratings are tested.
     permutations : int, default 10000
         Exchanges of the variable between raters who did the same task.
     seed : int, default 0
@@ -54,7 +44,7 @@ def compare_by_variable(
     Returns
     -------
     DataFrame
-        variable, test ("t", "F", "slope"), measure ("level": mean rating; "relevance"), trait, region,
+        variable, test ("t", "F", "slope"), measure ("level": mean rating; "utilisation"), trait, region,
         estimate (difference of the first group and the second; largest difference between groups; change
         with one unit of the variable), statistic, p, p_corrected (family-wise over the rows of a measure),
         q (false discovery rate of the same rows), effect_size (Hedges' g, eta squared, r), ci_low, ci_high
@@ -62,9 +52,8 @@ def compare_by_variable(
 
     Notes
     -----
-    A rater's relevance is the linear expansion of the summary around the mean ratings of all raters. It is
-    what a refit gives where the summary is linear ("mean") and the design complete; else it is exact to
-    first order. The test is exact either way, because exchanging the variable leaves the values alone.
+    The cues come from all raters together, so that permuting the variable leaves the values of raters as
+    they are: the test is exact.
 
     Examples
     --------
@@ -95,12 +84,8 @@ def compare_by_variable(
     strata = find_strata(known, raters, halves)
     cells = _level_cells(known, raters)
     tables = [_test_cells(cells, labels, test, strata, permutations, seed)]
-    if operator is not None and penalties is not None:
-        cells = []
-        for trait, design in make_designs(known, raters, operator, penalties).items():
-            values = design.rater_values(np.ones(len(raters)), summary)
-            names = [{"measure": "relevance", TRAIT: trait, REGION: region} for region in operator.regions]
-            cells.append((design.members, values, names))
+    if utilisation is not None:
+        cells = _utilisation_cells(utilisation, raters)
         tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "variable", variable)
@@ -119,6 +104,16 @@ def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
         matrix = make_matrix(part)
         names = [{"measure": "level", TRAIT: str(trait), REGION: ""}]
         cells.append((raters.get_indexer(matrix.raters), rater_levels(matrix)[:, None], names))
+    return cells
+
+
+def _utilisation_cells(utilisation: pd.DataFrame, raters: pd.Index) -> _Cells:
+    """Raters' utilisation of each region's cue, trait by trait; raters without it are left out."""
+    cells: _Cells = []
+    for trait, part in utilisation[utilisation[RATER].isin(raters)].groupby(TRAIT, sort=True, observed=True):
+        wide = part.set_index([RATER, REGION])["utilisation"].unstack().dropna()  # noqa: PD010
+        names = [{"measure": "utilisation", TRAIT: str(trait), REGION: str(region)} for region in wide]
+        cells.append((raters.get_indexer(wide.index), wide.to_numpy(), names))
     return cells
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from scipy import ndimage, stats
 
-from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, X, Y
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT, X, Y
 from traitlens.comparison.by_agreement import compare_agreement
 from traitlens.comparison.by_image import compare_images
 from traitlens.comparison.by_missing import compare_missing
@@ -20,8 +20,9 @@ from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.exchange import find_strata
-from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_tests import Options
+from traitlens.comparison.refitting import FeatureKernel
+from traitlens.comparison.utilisation import make_design, rater_utilisation
 from traitlens.ratings.rating_matrix import make_matrix
 from traitlens.readouts.performance import (
     correlation,
@@ -148,13 +149,21 @@ class Faces:
         return cls(values, 0.9 * weights @ values.T + 0.45 * rng.normal(size=(traits, images)))
 
     @property
-    def operator(self) -> RegionOperator:
-        """Kernel and folds of the faces; four regions, whose features no other region has."""
-        parts = np.array_split(self.features, 4, axis=1)
-        kernels = np.array([part @ part.T for part in parts])
+    def kernel(self) -> FeatureKernel:
+        """Kernel and folds of the faces."""
         names = tuple(f"{number:03d}" for number in range(len(self.features)))
-        regions = tuple(f"region {number}" for number in range(len(parts)))
-        return RegionOperator(names, regions, np.arange(len(names)) % 5, kernels.sum(axis=0), kernels)
+        return FeatureKernel(names, np.arange(len(names)) % 5, self.features @ self.features.T)
+
+    @property
+    def cues(self) -> xr.DataArray:
+        """Cues of four regions, whose features no other region has: (trait, image, region)."""
+        weights = np.linalg.lstsq(self.features, self.truth.T, rcond=None)[0]
+        columns = np.array_split(np.arange(len(weights)), 4)
+        cues = np.stack([self.features[:, own] @ weights[own] for own in columns], axis=2)
+        regions = [f"region {number}" for number in range(len(columns))]
+        traits = [f"t{number}" for number in range(len(self.truth))]
+        coordinates = {TRAIT: traits, IMAGE: list(self.kernel.images), REGION: regions}
+        return xr.DataArray(cues.transpose(1, 0, 2), coordinates, (TRAIT, IMAGE, REGION))
 
 
 def draw_ratings(design: StudyDesign, faces: Faces, rng: np.random.Generator) -> pd.DataFrame:
@@ -261,12 +270,12 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
         "similarity": space.head(1).assign(p_corrected=space["similarity_p"]),
         "missing": compare_missing(ratings, **options),
     } | _of_common_images(ratings, lambda: {
-        "performance": compare_performance(ratings, faces.operator, PENALTY, **options)
+        "performance": compare_performance(ratings, faces.kernel, PENALTY, **options)
     })  # fmt: skip
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of relevance by pixel, and of a variable of the raters.
+    """Make the tests of pixels, and of a variable of the raters.
 
     Parameters
     ----------
@@ -281,15 +290,16 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
     names = ratings[RATER].drop_duplicates()
     age = dict(zip(names, np.random.default_rng(options["seed"]).normal(size=len(names)), strict=True))
     aged = ratings.assign(age=ratings[RATER].map(age))
-    operator, drawn = faces.operator, Drawn(permutations=options["permutations"], seed=options["seed"])
+    drawn = Drawn(permutations=options["permutations"], seed=options["seed"])
 
     def make() -> dict[str, pd.DataFrame]:
         """Make the tests."""
-        table = compare_by_variable(aged, "age", operator, PENALTY, **drawn)
+        utilisation = rater_utilisation(make_design(ratings, faces.cues))
+        table = compare_by_variable(aged, "age", utilisation, **drawn)
         level = table["measure"] == "level"
         return {
             "variables, mean ratings": table[level],
-            "variables, relevance": table[~level],
+            "variables, utilisation": table[~level],
             "pixels": _compare_maps(ratings, options),
         }
 
@@ -332,7 +342,7 @@ CALIBRATED = {
     "agreement": ("agreement", "spread"),
     "trait_space": ("trait_space", "similarity"),
     "performance": ("performance",),
-    "variables": ("variables, mean ratings", "variables, relevance"),
+    "variables": ("variables, mean ratings", "variables, utilisation"),
     "pixels": ("pixels",),
 }
 """By table of `comparisons`: the tests and intervals of it that are counted here."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import GROUP, IMAGE, RATING, TRAIT
-from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.refitting import FeatureKernel
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
@@ -16,7 +16,7 @@ _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel t
 
 
 def choose_common_penalties(
-    ratings: pd.DataFrame, operator: RegionOperator, identities: np.ndarray, seed: int = 0
+    ratings: pd.DataFrame, kernel: FeatureKernel, identities: np.ndarray, seed: int = 0
 ) -> dict[str, float]:
     """Choose the penalty of each trait from the mean ratings of all raters.
 
@@ -26,7 +26,7 @@ def choose_common_penalties(
     ----------
     ratings : DataFrame
         rater, image, trait, rating.
-    operator : RegionOperator
+    kernel : FeatureKernel
         Kernel and folds.
     identities : ndarray of shape (image,)
         Who is shown.
@@ -37,23 +37,23 @@ def choose_common_penalties(
     -------
     dict of str to float
         By trait: the median over folds of what the inner folds choose for all traits together, in units of
-        the operator's kernel.
+        the kernel.
     """
     targets = make_targets(ratings.assign(**{GROUP: "all"}))
     wide = targets.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True)
-    values = wide.reindex(list(operator.images)).to_numpy(float)
+    values = wide.reindex(list(kernel.images)).to_numpy(float)
     chosen: dict[str, list[float]] = {str(trait): [] for trait in wide.columns}
-    for fold in np.unique(operator.folds):
+    for fold in np.unique(kernel.folds):
         for columns, rated in columns_by_images(values):
-            training = np.flatnonzero((operator.folds != fold) & rated)
+            training = np.flatnonzero((kernel.folds != fold) & rated)
             if len(np.unique(identities[training])) < 2:
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            factors = weigh_kernels({_ONLY: operator.kernel}, training, {})
+            factors = weigh_kernels({_ONLY: kernel.values}, training, {})
             own = values[np.ix_(training, columns)]
             best = choose(
-                {_ONLY: operator.kernel},
+                {_ONLY: kernel.values},
                 training,
                 own,
                 identities[training],

@@ -19,8 +19,7 @@ import xarray as xr
 from scipy import linalg
 
 from traitlens.columns import GROUP, IMAGE, RATER, TRAIT, X, Y
-from traitlens.comparison.by_region import TraitDesign, make_designs
-from traitlens.comparison.operator import RegionOperator
+from traitlens.comparison.refitting import FeatureKernel, TraitDesign, make_designs
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.readout import LinearPart, LinearReadout
 
@@ -49,7 +48,7 @@ class Components:
 
 
 def leading_components(
-    operator: RegionOperator,
+    kernel: FeatureKernel,
     fold: int,
     designs: Mapping[str, TraitDesign],
     penalties: Mapping[str, float],
@@ -59,7 +58,7 @@ def leading_components(
 
     Parameters
     ----------
-    operator : RegionOperator
+    kernel : FeatureKernel
         Kernel and folds.
     fold : int
         The fold that the readouts did not see.
@@ -76,10 +75,10 @@ def leading_components(
         The components, those first in which predictions vary most: of all raters' mean ratings, and what
         half of the raters would add to these by chance.
     """
-    training = np.flatnonzero(operator.folds != fold)
+    training = np.flatnonzero(kernel.folds != fold)
     centring = np.eye(len(training)) - 1 / len(training)
-    kernel = centring @ operator.kernel[np.ix_(training, training)] @ centring
-    squares, vectors = linalg.eigh(kernel)
+    centred = centring @ kernel.values[np.ix_(training, training)] @ centring
+    squares, vectors = linalg.eigh(centred)
     sound = squares > squares[-1] * 1e-10
     squares, vectors = squares[sound], vectors[:, sound]
     length = np.sqrt(squares)
@@ -122,9 +121,9 @@ class MapOperator:
     halves: pd.Series
 
     def rater_maps(
-        self, ratings: pd.DataFrame, trait: str, operator: RegionOperator, penalty: float
+        self, ratings: pd.DataFrame, trait: str, kernel: FeatureKernel, penalty: float
     ) -> xr.DataArray:
-        """Give each rater a map, so that the mean over raters is the map of their mean ratings.
+        """Compute a map of each rater; the mean over raters is the map of their mean ratings.
 
         Parameters
         ----------
@@ -132,7 +131,7 @@ class MapOperator:
             rater, group, image, trait, rating.
         trait : str
             The trait.
-        operator : RegionOperator
+        kernel : FeatureKernel
             Kernels and folds.
         penalty : float
             Ridge penalty.
@@ -145,7 +144,7 @@ class MapOperator:
         """
         part = ratings[ratings[TRAIT] == trait]
         of_rater = part.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
-        design = make_designs(part, of_rater.index, operator, penalty)[trait]
+        design = make_designs(part, of_rater.index, kernel, penalty)[trait]
         own = self.matrix.sel({TRAIT: trait})
         matrices = own.transpose("half", IMAGE, Y, X).to_numpy().reshape(2, own.sizes[IMAGE], -1)
         values = design.pooled + design.deviations(design.pooled)
@@ -210,7 +209,7 @@ def common_directions(
                 own = (groups == group) & np.isin(np.arange(len(groups)), design.members)
                 others = own & (halves != half)
                 weights.append(others if others.any() else own)
-            predicted = design.maps.prediction @ design.targets(np.array(weights, float)).mean(axis=0)
+            predicted = design.prediction @ design.targets(np.array(weights, float)).mean(axis=0)
             deviation = predicted.std()
             directions.append((predicted - predicted.mean()) / (deviation if deviation > 0 else 1.0))
         found[trait] = np.array(directions)

@@ -135,23 +135,3 @@ class NetworkInputs:
         """
         maps = maps[:, :, ::-1] if picture.mirrored else maps
         return maps if picture.view == WHOLE else self.views[picture.view].spread(maps, size)
-
-    def from_image(self, masks: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
-        """Map masks of the prepared image to a network input: the transpose of :meth:`to_image`.
-
-        Parameters
-        ----------
-        masks : ndarray
-            (mask, row, column) of the prepared image.
-        size : (int, int)
-            Rows and columns of the network input.
-
-        Returns
-        -------
-        ndarray
-            float32 (mask, row, column) of the network input.
-        """
-        masks = np.asarray(masks, np.float32)
-        if picture.view != WHOLE:
-            masks = self.views[picture.view].gather(masks, size)
-        return np.ascontiguousarray(masks[:, :, ::-1] if picture.mirrored else masks)

@@ -69,24 +69,6 @@ class View:
         rows, columns = self._overlaps(size, (maps.shape[1], maps.shape[2]))
         return np.asarray(rows @ maps @ columns.T)
 
-    def gather(self, masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Map masks of the prepared image to the view: the transpose of :meth:`spread`.
-
-        Parameters
-        ----------
-        masks : ndarray
-            (mask, row, column) of the prepared image.
-        size : (int, int)
-            Rows and columns of the resized view.
-
-        Returns
-        -------
-        ndarray
-            (mask, row, column) of the view.
-        """
-        rows, columns = self._overlaps((masks.shape[1], masks.shape[2]), size)
-        return np.asarray(rows.T @ masks @ columns)
-
     def _edges(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return first and last edge of the rows, and of the columns, in pixels of the prepared image."""
         left, top, right, bottom = self.box

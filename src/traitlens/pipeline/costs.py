@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from traitlens.faces.regions import region_names
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Cost
 from traitlens.readouts.registry import find_readout
@@ -140,27 +139,11 @@ def altered_faces(context: Context) -> Cost:
     )
 
 
-def region_kernels(context: Context) -> Cost:
-    """Estimate the relevance of regions by training image."""
-    (n, _), regions = _count(context), len(region_names(dict(context.value("regions"))))
-    kernels = regions * n**2 * 8.0
-    advice = "set comparison.regions = false"
-    return Cost((2 + _passes_back(regions)) * n, memory=kernels, disk=2 * kernels, advice=advice)
-
-
-def refit(context: Context) -> Cost:
-    """Estimate a comparison that refits readouts under each permutation."""
-    (n, _), regions = _count(context), len(region_names(dict(context.value("regions"))))
-    return Cost(memory=regions * n**2 * 16.0, advice="set comparison.regions = false")
-
-
 def pixels(context: Context) -> Cost:
     """Estimate the test of pixels."""
     (n, _), side = _count(context), context.study.settings.comparison.pixels
-    regions = len(region_names(dict(context.value("regions"))))
     return Cost(
         (2 + _passes_back(COMPONENTS)) * n,
-        memory=regions * n**2 * 16.0,
         disk=n * COMPONENTS * side**2 * 4.0,
         advice="set comparison.pixels = 0",
     )

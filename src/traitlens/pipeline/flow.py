@@ -124,10 +124,7 @@ def no_variables(context: Context) -> str | None:
 REFITTED = unless(
     no_raters,
     no_permutations,
-    switched_off("regions"),
     several_spaces,
-    not_linear,
-    faceless,
     too_little_shared,
 )
 
@@ -165,14 +162,8 @@ ANSWERED = (
 
 PERMUTATIONS = ("settings.comparison.permutations", "settings.seed")
 WITHIN = "settings.comparison.within"
-REFIT = (
-    "ratings",
-    "folds",
-    a.FEATURES,
-    a.REGION_LABELS,
-    a.REGION_KERNELS,
-)
-"""Inputs of refits under each permutation."""
+REFIT = ("ratings", "folds", a.FEATURES)
+"""What refitting readouts under each permutation reads."""
 
 NO_REGIONAL = unless(switched_off("use"), faceless)
 COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")
@@ -438,31 +429,12 @@ FLOW: tuple[Stage, ...] = (
         steps=_images,
     ),
     Stage(
-        "region_kernels",
-        "Regions of features",
-        "refits.compute_region_kernels",
-        (
-            a.PREPARED,
-            a.REGION_LABELS,
-            a.FEATURES,
-            "backbone",
-            "spaces",
-            "folds",
-            "settings.relevance.method",
-        ),
-        (a.REGION_KERNELS,),
-        REFITTED,
-        cost=costs.region_kernels,
-        steps=_images,
-    ),
-    Stage(
-        "rater_regions",
-        "Regions by rater",
-        "refits.explain_raters",
+        "common_penalties",
+        "Penalties of all groups",
+        "refits.common_penalties",
         (*REFIT, "settings.seed"),
-        (a.COMMON_PENALTIES, a.RATER_REGIONS),
+        (a.COMMON_PENALTIES,),
         REFITTED,
-        cost=costs.refit,
     ),
     Stage(
         "compare_performance",
@@ -470,17 +442,15 @@ FLOW: tuple[Stage, ...] = (
         "refits.performance",
         (*REFIT, a.COMMON_PENALTIES, WITHIN, *PERMUTATIONS),
         (a.PERFORMANCE_TESTS, a.MATCHED_TESTS),
-        unless(one_group, REFITTED),
-        cost=costs.refit,
+        unless(one_group, switched_off("performance"), REFITTED),
     ),
     Stage(
         "compare_variables",
         "Variables of raters",
         "refits.variables",
-        (*REFIT, a.COMMON_PENALTIES, "groups", "settings.comparison.variables", *PERMUTATIONS),
+        ("ratings", "groups", a.UTILISATION, "settings.comparison.variables", *PERMUTATIONS),
         (a.VARIABLE_TESTS,),
-        unless(no_variables, REFITTED),
-        cost=costs.refit,
+        unless(no_raters, no_permutations, no_variables),
     ),
     Stage(
         "compare_pixels",
@@ -499,7 +469,7 @@ FLOW: tuple[Stage, ...] = (
             *PERMUTATIONS,
         ),
         (a.PIXEL_MAPS, a.PIXEL_TESTS),
-        unless(one_group, switched_off("pixels"), REFITTED),
+        unless(one_group, switched_off("pixels"), REFITTED, not_linear, faceless),
         cost=costs.pixels,
         steps=_images,
     ),

@@ -5,5 +5,4 @@ from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import find_method as find_method
 from .methods import register as register
-from .region_operators import RegionPropagator as RegionPropagator
 from .regional_maps import RegionalExplainer as RegionalExplainer

@@ -164,8 +164,9 @@ COMPARISONS = {
     ),
     "variables": Known(
         "comparison",
-        "What goes with other variables of the raters. For mean ratings and for relevance by region: change "
-        "with one unit of the variable; p by permutation, corrected over the rows of each of the two.",
+        "What goes with other variables of the raters, in mean ratings and in the use of each region (cue "
+        "utilisation): change with one unit of the variable; p by permutation, corrected over the rows of "
+        "each of the two.",
         ("variable", TRAIT, REGION),
         ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
     ),
@@ -215,7 +216,7 @@ CHECKS = {
 }  # fmt: skip
 """Tables of `checks/`, in the order of the report."""
 
-NOT_PRINTED = ("answers", "rater_regions", "transfer_traits", "conservation")
+NOT_PRINTED = ("answers", "transfer_traits", "conservation")
 """Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
 
 

@@ -471,7 +471,7 @@ STAGES = {
     "comparison": (
         "compare_ratings",
         "transfer_groups",
-        "rater_regions",
+        "common_penalties",
         "utilisation",
         "compare_use",
         "compare_performance",

@@ -366,12 +366,12 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
         text += "The smallest p of each question was corrected for the number of questions (Holm, 1979). "
         cited.append("holm")
     if "performance" in results.comparisons:
-        text += "Readouts were fitted and explained again under each permutation, at the same penalties. "
+        text += "Readouts were fitted again under each permutation, at the same penalties. "
     variables = list(results.setting("comparison", "variables") or [])
     if variables and "variables" in results.comparisons:
         text += (
-            f"Mean ratings and the relevance of regions were tested against {several(variables)} likewise: "
-            "raters exchanged their values. "
+            f"Mean ratings and cue utilisation were tested against {several(variables)} likewise: "
+            "their values were permuted among raters. "
         )
     if "use" in results.comparisons:
         text += (

@@ -156,12 +156,12 @@ class ComparisonSettings(_Section):
     use : bool, default True
         Whether regional readouts are fitted beside the readout of whole faces: cues, shares of regions, and
         the test of whether groups use the face differently.
-    regions : bool, default True
-        Whether regions and performance are tested too, by refitting under each exchange. What that needs
-        takes up to three times as long as the maps.
+    performance : bool, default True
+        Whether the prediction performance of the groups is compared, by refitting readouts under each
+        permutation.
     pixels : int, default 56
         Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 leaves that test
-        out. It needs `regions`, and takes about three times as long as these.
+        out. It takes up to three times as long as the maps.
     pixel_test : {"tfce", "cluster_mass", "pixel"}, default "tfce"
         Threshold-free cluster enhancement, the mass of areas past p = .01, or single pixels.
     cues : bool, default True
@@ -184,7 +184,7 @@ class ComparisonSettings(_Section):
 
     permutations: int = Field(5000, ge=0, le=1_000_000)
     use: bool = True
-    regions: bool = True
+    performance: bool = True
     pixels: int = Field(56, ge=0, le=224)
     pixel_test: Literal["tfce", "cluster_mass", "pixel"] = "tfce"
     cues: bool = True

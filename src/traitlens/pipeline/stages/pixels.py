@@ -12,9 +12,7 @@ from traitlens.arrays import open_arrays, write_arrays
 from traitlens.artifacts import FEATURES, PIXEL_MAPS, PIXEL_TESTS, PREPARED
 from traitlens.columns import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
-from traitlens.comparison.by_region import make_designs
 from traitlens.comparison.exchange import find_strata, label_raters, pairs_of_groups, ratings_of_pair
-from traitlens.comparison.operator import RegionOperator
 from traitlens.comparison.rater_maps import (
     MapOperator,
     combine_components,
@@ -23,13 +21,14 @@ from traitlens.comparison.rater_maps import (
     halve_raters,
     leading_components,
 )
+from traitlens.comparison.refitting import FeatureKernel, make_designs
 from traitlens.computing.blocks import blocks_by_fold, make_blocks
 from traitlens.computing.machine import Machine
 from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template, template_face
 from traitlens.pipeline.costs import COMPONENTS
 from traitlens.pipeline.stage_io import StageIO
-from traitlens.pipeline.stages.refits import read_operator, read_penalties
+from traitlens.pipeline.stages.refits import read_kernel, read_penalties
 from traitlens.readouts.readout import LinearReadout
 from traitlens.relevance.attribution import Explainer
 from traitlens.storage import atomic_write
@@ -40,12 +39,12 @@ FACE_SCALE = 4
 
 def pixels(io: StageIO) -> None:
     """Write tests of raters' maps on the template face, and their significant areas."""
-    operator, ratings = read_operator(io)
+    kernel, ratings = read_kernel(io)
     penalties = read_penalties(io)
-    maps = map_components(io, operator, ratings, penalties)
-    found, areas = compare_maps(io, maps, ratings, operator, penalties)
+    maps = map_components(io, kernel, ratings, penalties)
+    found, areas = compare_maps(io, maps, ratings, kernel, penalties)
     prepared = io.read(PREPARED)
-    prepared = prepared.isel({IMAGE: np.flatnonzero(np.isin(prepared[IMAGE], list(operator.images)))})
+    prepared = prepared.isel({IMAGE: np.flatnonzero(np.isin(prepared[IMAGE], list(kernel.images)))})
     face = template_face(prepared, FACE_SCALE * found.sizes[Y])
     if face is not None:
         found["face"] = ("face_y", "face_x", "colour"), face
@@ -93,7 +92,7 @@ class ComponentBlocks:
 
 
 def map_components(
-    io: StageIO, operator: RegionOperator, ratings: pd.DataFrame, penalties: Mapping[str, float]
+    io: StageIO, kernel: FeatureKernel, ratings: pd.DataFrame, penalties: Mapping[str, float]
 ) -> MapOperator:
     """Map the components of each fold's readouts, and combine them.
 
@@ -104,21 +103,21 @@ def map_components(
     """
     (space,), size = io.value("spaces"), io.value("settings.comparison.pixels")
     images = io.read(PREPARED)[IMAGE].to_numpy()
-    among = pd.Index(images).get_indexer(list(operator.images))
+    among = pd.Index(images).get_indexer(list(kernel.images))
     assert io.backbone
     features = io.read(FEATURES)[among]
     halves = halve_raters(ratings)
     groups = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP][halves.index].to_numpy()
-    designs = make_designs(ratings, halves.index, operator, penalties)
+    designs = make_designs(ratings, halves.index, kernel, penalties)
     directions = np.stack(
         list(common_directions(designs, groups, halves.to_numpy()).values()), axis=1
     )  # (half, trait, image)
-    folds = np.unique(operator.folds)
+    folds = np.unique(kernel.folds)
     components = {
-        int(fold): leading_components(operator, int(fold), designs, penalties, COMPONENTS) for fold in folds
+        int(fold): leading_components(kernel, int(fold), designs, penalties, COMPONENTS) for fold in folds
     }
     readouts = {fold: component_readouts(own, space, features, fold) for fold, own in components.items()}
-    blocks = list(blocks_by_fold(operator.folds))
+    blocks = list(blocks_by_fold(kernel.folds))
     there = [(fold, among[positions]) for fold, positions in blocks]
     method = io.value("settings.relevance.method")
     make = ComponentBlocks(io.machine, io.file(PREPARED), there, readouts, method, size)
@@ -128,14 +127,14 @@ def map_components(
         maps, place = io.blocks.read(number)["maps"], int(np.searchsorted(folds, fold))
         sums[:, :, place, : maps.shape[1]] += np.einsum("hti,ikyx->htkyx", directions[:, :, positions], maps)
     ordered = [components[int(fold)] for fold in folds]
-    return combine_components(sums, ordered, len(operator.images), list(designs), halves)
+    return combine_components(sums, ordered, len(kernel.images), list(designs), halves)
 
 
 def compare_maps(
     io: StageIO,
     maps: MapOperator,
     ratings: pd.DataFrame,
-    operator: RegionOperator,
+    kernel: FeatureKernel,
     penalties: Mapping[str, float],
 ) -> tuple[xr.Dataset, pd.DataFrame]:
     """Test every pair of groups and every trait pixel by pixel.
@@ -167,7 +166,7 @@ def compare_maps(
         strata = pd.Series(find_strata(both, raters, labels), raters)
         found = []
         for trait in traits:
-            of_raters = maps.rater_maps(both, trait, operator, penalties[trait])
+            of_raters = maps.rater_maps(both, trait, kernel, penalties[trait])
             names = of_raters[RATER].to_numpy()
             # Pairs are in alphabetical order: the first group minus the second.
             scores = pd.Series(np.where(of_raters[GROUP] == pair[0], "1", "2"), names)

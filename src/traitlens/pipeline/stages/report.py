@@ -12,8 +12,8 @@ from traitlens.report.description import describe_software
 from traitlens.report.page import write_report
 from traitlens.study.settings import Settings
 
-NO_TESTS = {"answers", "rater_regions"}
-"""Tables of comparisons without tests."""
+NO_TESTS = {"answers"}
+"""Tables of comparisons that hold no tests of their own."""
 
 
 def report(io: StageIO) -> None:
