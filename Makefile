@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow test-processors lint format docs bench wheel sbom audit lock clean
+.PHONY: help demo test test-slow test-processors lint format docs bench bundle wheel sbom audit lock clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -71,5 +71,8 @@ audit: $(VENV)/.release  ## look the pinned versions up among known vulnerabilit
 lock: $(VENV)/.release  ## pin every package: constraints.txt, and requirements.txt with hashes (NEWER=1 for newer versions)
 	$(BIN)/python scripts/lock.py $(if $(NEWER),--newer)
 
+bundle: $(READY)  ## everything that an installation without a connection needs: bundle/
+	$(BIN)/python scripts/make_bundle.py bundle
+
 clean:  ## remove the virtual environments and caches
-	rm -rf dist sbom.json docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist bundle sbom.json docs/_build docs/auto_examples docs/generated $(VENV) .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

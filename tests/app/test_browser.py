@@ -172,6 +172,7 @@ class Keyboard:
     def reach(self, target):
         """Go to an element with Tab, from the page's heading or from its beginning."""
         target.wait_for()
+        self.page.wait_for_timeout(500)  # a new step takes the focus to its heading
         self.page.evaluate("document.querySelector('#step h1').focus()")
         handle = target.element_handle()
         for presses in range(1, MOST_PRESSES + 1):

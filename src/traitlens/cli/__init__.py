@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Use": (models.predict, models.explain, models.backbones, models.add_backbone),
     "Look": (explore.explore, figure.figure),
     "Share": (models.share, analysis.export, admin.cite),
-    "This installation": (admin.doctor, admin.status),
+    "This installation": (admin.doctor, admin.launcher, admin.status),
 }
 """The commands in the order of an analysis, by headings of the help."""
 

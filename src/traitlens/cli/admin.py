@@ -36,6 +36,20 @@ def doctor(
         raise typer.Exit(FAULT)
 
 
+def launcher(
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the icon.")] = False,
+) -> None:
+    """Write an icon that opens the app: in the Start menu, in Applications, or among the programs.
+
+    Example: traitlens launcher
+    """
+    from traitlens.administration.launcher import remove_launcher, write_launcher
+
+    file = remove_launcher() if remove else write_launcher()
+    told = "There was no icon." if file is None else f"{'Removed' if remove else 'Written'}: {file}"
+    answer({"launcher": file}, told)
+
+
 def cite(
     results: Annotated[
         Path | None, typer.Argument(metavar="[RESULTS]", help="A results folder, to cite what it used.")
