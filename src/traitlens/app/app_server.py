@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from traitlens.app.workspace import Workspace, is_inside, list_recent, remember
-from traitlens.explorer.explorer_server import serve_on_loopback
+from traitlens.explorer.loopback import serve_on_loopback
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
 

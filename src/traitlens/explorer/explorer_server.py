@@ -1,19 +1,15 @@
 """The explorer's server: on the loopback address, at a free port, protected by a token."""
 
-import secrets
-import socket
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from traitlens.computing.machine import Machine
-from traitlens.explorer.access import LARGEST_REQUEST, OPEN, TokenGate
 from traitlens.explorer.explorer_data import ExplorerData, open_explorer_data
+from traitlens.explorer.loopback import serve_on_loopback
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
-
-LOOPBACK = "127.0.0.1"
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
@@ -38,39 +34,6 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
             Problem("the explorer needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
         )
     serve_on_loopback(make_app(open_explorer_data(results, machine)), announce)
-
-
-def serve_on_loopback(
-    app: Any,
-    announce: Callable[[str], None],
-    paths: tuple[str, ...] = OPEN,
-    largest: int = LARGEST_REQUEST,
-) -> None:
-    """Serve an application to this computer only, behind a token, until interrupted.
-
-    Parameters
-    ----------
-    app : ASGI application
-        The application.
-    announce : callable
-        Told the page's address once it can be opened.
-    paths, largest : optional
-        See :class:`~traitlens.explorer.access.TokenGate`.
-    """
-    import uvicorn
-
-    token = secrets.token_urlsafe(32)
-    with socket.socket() as listening:
-        listening.bind((LOOPBACK, 0))
-        listening.listen()
-        port = listening.getsockname()[1]
-        gate = TokenGate(app, port, token, paths, largest)
-        config = uvicorn.Config(
-            gate, log_level="warning", access_log=False, proxy_headers=False, timeout_graceful_shutdown=3
-        )
-        # Requests before the server has started wait in the socket's queue.
-        announce(f"http://{LOOPBACK}:{port}/?token={token}")
-        uvicorn.Server(config).run(sockets=[listening])
 
 
 def make_app(data: ExplorerData) -> Any:

@@ -4,21 +4,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from nicegui import ui
+from nicegui import run, ui
 
-from traitlens.administration.installation import InstallationCheck, check_installation
 from traitlens.app import background
 from traitlens.app.elements import button, field, text
 from traitlens.app.workspace import default_parent, is_inside, list_recent
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
+    from traitlens.administration.installation import InstallationCheck
     from traitlens.app.app_page import AppPage
 
 LIGHTS: Final = {"good": "ready", "missing": "can be done without", "bad": "must be put right"}
 WELCOME: Final = (
     "You bring pictures of faces and a table in which people rated them. traitlens shows which parts of the "
     "faces went with the ratings, and whether two groups of raters differ in this."
+)
+COLLECT: Final = (
+    "Ratings can be collected in the browsers of participants. This is done in a terminal, with the command "
+    "“traitlens rate serve” and the study's folder; the documentation describes it under Collecting ratings. "
+    "Afterwards open the study here."
 )
 NEEDED: Final = (
     "You need the pictures (JPEG, PNG, TIFF or WebP) in a folder, and the ratings as Excel, CSV, SPSS or as "
@@ -57,14 +62,33 @@ def draw(page: "AppPage") -> None:
         other = {"folder": ""}
         field("Folder of the study", "", lambda value: other.update(folder=value), 50)
         button("Open", lambda: _open_other(page, other["folder"]))
-    _draw_installation()
-
-
-def _draw_installation() -> None:
-    """Draw whether everything is in place, as a traffic light."""
-    found = check_installation(default_parent())
-    worst = "bad" if any(one.state == "bad" for one in found) else "good"
+    with ui.element("details"):
+        text("summary", "Collect ratings from participants")
+        text("p", COLLECT)
     text("h2", "Is everything in place?")
+    waiting = text("p", "Looking …").props('role="status"')
+    box = ui.element("div")
+
+    async def look() -> None:
+        found = await run.io_bound(_look_at_installation)
+        if not box.is_deleted:
+            waiting.delete()
+            with box:
+                _draw_installation(found)
+
+    ui.timer(0, look, once=True)
+
+
+def _look_at_installation() -> "list[InstallationCheck]":
+    """Check the installation; PyTorch is loaded here, so that the page need not wait for it."""
+    from traitlens.administration.installation import check_installation
+
+    return check_installation(default_parent())
+
+
+def _draw_installation(found: "list[InstallationCheck]") -> None:
+    """Draw whether everything is in place, as a traffic light."""
+    worst = "bad" if any(one.state == "bad" for one in found) else "good"
     with ui.element("p").classes(f"light {worst}"):
         text("span", "Yes, traitlens can work." if worst == "good" else "No: see the points marked red.")
     with ui.element("details"):
@@ -74,7 +98,7 @@ def _draw_installation() -> None:
                 _draw_light(one)
 
 
-def _draw_light(one: InstallationCheck) -> None:
+def _draw_light(one: "InstallationCheck") -> None:
     """Draw one point."""
     with ui.element("li").classes(f"light {one.state}"):
         text("strong", f"{one.what} ({LIGHTS[one.state]}): ")

@@ -10,7 +10,6 @@ from traitlens.app.plain_words import in_app_words
 from traitlens.app.questions import write_answers
 from traitlens.app.steps.fault_list import draw_corrections, draw_faults
 from traitlens.app.workspace import Workspace
-from traitlens.pipeline.study_check import check
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
@@ -57,6 +56,9 @@ def check_workspace(workspace: Workspace) -> Study | TraitlensError:
     Study or TraitlensError
         The study, or its faults, or a doubt.
     """
+    # Imported here, so that the app starts without what a check needs.
+    from traitlens.pipeline.study_check import check
+
     try:
         if workspace.table is not None and not workspace.choices.checked:
             bring_in(workspace)

@@ -8,8 +8,6 @@ from nicegui import ui
 from traitlens.app.elements import button, choice, link, text
 from traitlens.app.export import FORMS, make_zip
 from traitlens.problems import TraitlensError
-from traitlens.report.results import read_results
-from traitlens.report.wording import describe_methods
 
 if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage
@@ -65,6 +63,10 @@ def _list_exports(page: "AppPage") -> None:
 
 def _draw_methods(page: "AppPage") -> None:
     """Draw the methods text, to be copied."""
+    # Imported here, so that the app starts without what the report needs.
+    from traitlens.report.results import read_results
+    from traitlens.report.wording import describe_methods
+
     text("h2", "Methods text")
     try:
         methods = describe_methods(read_results(page.workspace.results))
