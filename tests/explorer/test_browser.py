@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -78,7 +79,12 @@ def address(fitted, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.skip("no Chromium on this computer")
     with playwright.sync_playwright() as playing:
@@ -111,8 +117,7 @@ def page(browser, address):
 
 
 def choose(page, label, value):
-    page.get_by_label(label, exact=True).click()
-    page.get_by_role("option", name=value, exact=True).click()
+    page.get_by_label(label, exact=True).select_option(label=value)
 
 
 def title(page, text):
@@ -141,7 +146,7 @@ def test_picking_a_face_trait_group_and_method(page, fitted):
     page.wait_for_function("document.querySelectorAll('.impression').length === 1")
     assert predicted(page) == pytest.approx(expected[1:], abs=1e-9)
     before = page.locator(".pictures img").nth(1).get_attribute("src")
-    page.locator("[aria-label='Hide relevance below'] [tabindex]").focus()
+    page.locator("input[aria-label='Hide relevance below']").focus()
     page.keyboard.press("PageUp")
     page.keyboard.press("PageUp")
     page.wait_for_function("old => document.querySelectorAll('.pictures img')[1].src !== old", arg=before)
@@ -163,7 +168,7 @@ def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_pa
     own = table.set_index(["group", "trait"])["predicted"]
     expected = [float(own[group, trait]) for group in fitted.study.groups]
     assert predicted(page) == pytest.approx(expected, rel=0, abs=1e-11)
-    assert page.locator(".pictures img").count() == 1 + len(fitted.study.groups)
+    assert page.locator(".pictures img").count() == 2 + len(fitted.study.groups)  # and their difference
     assert page.locator(".near figure").count() == 4
     page.locator(".near button").first.click()
     page.wait_for_function(

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 LARGEST_REQUEST = 32 * 2**20
 """Maximum size of a request in bytes: a photograph and a little more."""
 
-OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/")
+OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/upload/")
 """The valid paths, in addition to the page itself."""
 
 POLICY = (

@@ -1,5 +1,6 @@
 """Data of the explorer: faces, ratings and maps of a study, and of new faces."""
 
+import io
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from traitlens.columns import FOLD, GROUP, IMAGE, PREDICTED, RELEVANCE, TRAIT
 from traitlens.computing.machine import Machine
@@ -22,6 +24,8 @@ from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
 from traitlens.report.colouring import smooth, symmetric_limit
 from traitlens.report.results import Results, read_results
 
+THUMBNAIL: Final = 128
+"""Side of a small picture in pixels; twice its size on the page, for fine screens."""
 KEPT_MAPS: Final = 64
 """Number of computed maps (by face, trait and method) kept in memory."""
 SAMPLED_FACES: Final = 40
@@ -225,6 +229,34 @@ class ExplorerData:
         spread = self._profiles.std(ddof=0).replace(0, np.nan)
         distances = (((profiles - own) / spread) ** 2).mean(axis=1)
         return list(distances.nsmallest(count).index)
+
+    def order(self, trait: str, group: str | None) -> list[str]:
+        """Return all faces, from the lowest to the highest predicted rating.
+
+        Parameters
+        ----------
+        group : str or None
+            Whose predictions; the mean of all groups' if None.
+
+        Returns
+        -------
+        list of str
+            Names of images; those without a prediction come last.
+        """
+        assert self.results.predictions is not None
+        table = self.results.predictions
+        chosen = table[(table[TRAIT] == trait) & (True if group is None else table[GROUP] == group)]
+        means = chosen.groupby(IMAGE)[PREDICTED].mean().reindex(self.images)
+        return list(means.sort_values(kind="stable").index)
+
+    def thumbnail(self, image: str) -> bytes:
+        """Return a small picture of a face of the study, as JPEG."""
+        assert self.results.pixels is not None
+        picture = Image.fromarray(self.results.pixels.sel({IMAGE: image}).to_numpy())
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=85)
+        return buffer.getvalue()
 
     def may_publish(self, face: ShownFace) -> bool:
         """Return whether a face may appear in print.

@@ -1,8 +1,9 @@
 """The explorer's page: controls, the face with each group's map, and the most similar faces."""
 
 import tempfile
-from functools import cache
-from importlib.resources import files
+from collections.abc import MutableMapping
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import numpy as np
 from nicegui import run, ui
 
 from traitlens.columns import OBSERVED, PREDICTED
+from traitlens.explorer.elements import button, choice, files, link, text
 from traitlens.explorer.explorer_data import ExplorerData
 from traitlens.explorer.face_view import FaceView, ShownFace, draw_map
 from traitlens.explorer.served_files import list_files
@@ -18,28 +20,43 @@ from traitlens.report.colouring import colour, data_uri
 from traitlens.report.picture_rows import UNIT, per_percent
 from traitlens.report.wording import LIMITS
 
+PAIR: Final = 2
+"""Groups of which a difference is shown."""
 ALL: Final = ""
 """The choice of all groups."""
-LARGEST_FILE: Final = 30 * 2**20
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
 PRIVATE: Final = (
     "This page shows every face of the study, also those that may not be published. It is available "
     "on this computer only; nothing is sent elsewhere, and faces that you add are not stored."
 )
-DROP: Final = "Drop a photograph of one face here, or choose a file with +"
+NEW: Final = "Look at a photograph of one face that the study does not hold"
 NO_READOUTS: Final = "New faces cannot be predicted: these results contain no readouts; run the study again"
 NEW_FACE: Final = (
     "A new face: each group's prediction is the mean over the study's readouts. It is more reliable "
     "the more the picture resembles those of the study in pose, light and framing."
 )
+ORDER: Final = "All faces, from the lowest to the highest predicted rating (arrow keys, Home, End)"
+KEYS: Final = """(event) => {
+  const all = [...event.currentTarget.children];
+  const here = all.findIndex((option) => option.tabIndex === 0);
+  const places = {ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: all.length - 1};
+  const to = places[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  if (!all[to]) return;
+  all[to].focus();
+  emit(to);
+}"""
+"""Moves in the strip of faces, as in the report's."""
 NEAREST: Final = "Similar over all groups and traits, in standard deviations of the predictions."
 
 
 class Page:
     """The page in one browser."""
 
-    def __init__(self, data: ExplorerData):
+    def __init__(self, data: ExplorerData, uploads: MutableMapping[str, bytes]):
         self.data = data
+        self.uploads = uploads
         self.face = data.face(data.images[0])
         self.trait = data.results.traits[0]
         self.group = ALL
@@ -47,105 +64,150 @@ class Page:
         self.opacity, self.threshold = 50, 0
         self.view: FaceView | None = None
         self.turn = 0
+        self.order: list[str] = []
 
     def build(self) -> None:
         """Build the page; the first face is drawn when the browser is connected."""
         ui.add_css(_style())
-        ui.colors(primary="#0072b2")
-        with ui.element("main").classes("page"):
+        ui.run_javascript("document.documentElement.lang = 'en'")
+        with ui.element("section").classes("page"):
             name = self.data.results.study.get("name") or self.data.results.folder.resolve().name
-            _text("h1", f"{name}: faces and maps")
-            _text("p", IMPRESSIONS)
-            _text("p", PRIVATE).classes("faint")
+            text("h1", f"{name}: faces and maps")
+            text("p", IMPRESSIONS)
+            text("p", PRIVATE, "faint")
+            self.controls = ui.element("section").classes("controls").props('aria-label="What to show"')
             self._build_controls()
-            self.busy = _text("p", "").classes("busy").props("role=status")
-            self.stage = ui.element("section")
-            _text("h2", "Reading the maps")
+            text("p", ORDER, "faint").props("id=strip-label")
+            self.strip = ui.element("div").classes("faces").props('id="strip" role="listbox"')
+            self.strip.props('aria-labelledby="strip-label" aria-orientation="horizontal"')
+            self.strip.on("keydown", self._step, js_handler=KEYS)
+            self._build_strip()
+            self.message = text("p", "", "warning").props("role=alert")
+            self.busy = text("p", "", "busy").props("role=status")
+            self.stage = ui.element("section").props('aria-label="Face and maps"')
+            text("h2", "Reading the maps")
             for limit in LIMITS:
-                _text("p", limit).classes("faint")
+                text("p", limit, "faint")
             self._build_files()
         ui.timer(0, self.show, once=True)
 
     def _build_controls(self) -> None:
-        """Build the controls."""
+        """Build the controls; again where a face was chosen elsewhere."""
         data, groups = self.data, self.data.results.groups
-        with ui.element("section").classes("controls").props('aria-label="What to show"'):
-            self.faces = ui.select(
-                data.images, label="Face", value=self.face.name, with_input=True, on_change=self._choose_face
-            )
-            ui.select(data.results.traits, label="Trait", value=self.trait, on_change=self._choose("trait"))
-            everybody = {ALL: "All groups"} | {group: group for group in groups}
-            ui.select(everybody, label="Group", value=ALL, on_change=self._choose("group"))
-            ui.select(data.methods, label="Method", value=self.method, on_change=self._choose("method"))
+        images = {name: name for name in data.images}
+        if self.face.fold is None:
+            images = {"": "(a new face)"} | images
+        own = "" if self.face.fold is None else self.face.name
+        everybody = {ALL: "All groups"} | {group: group for group in groups}
+        self.controls.clear()
+        with self.controls:
+            choice("Face", images, own, self._choose_face)
+            choice("Trait", {one: one for one in data.results.traits}, self.trait, self._choose("trait"))
+            choice("Group", everybody, self.group, self._choose("group"))
+            choice("Method", {one: one for one in data.methods}, self.method, self._choose("method"))
             self._slider("Face beneath the map", "opacity")
             self._slider("Hide relevance below", "threshold", " of the scale")
             with ui.element("div").classes("drop"):
-                drop = ui.upload(
-                    label=DROP if data.models is not None else NO_READOUTS,
-                    auto_upload=True,
-                    max_file_size=LARGEST_FILE,
-                    on_upload=self._drop,
-                    on_rejected=lambda: _warn(f"files of more than {LARGEST_FILE // 2**20} MB are refused"),
-                )
-                drop.props('accept="image/jpeg,image/png,image/tiff,image/webp" flat')
-                drop.set_enabled(data.models is not None)
+                if data.models is None:
+                    text("p", NO_READOUTS, "faint")
+                else:
+                    files(NEW, "/upload/face", self._drop, "image/jpeg,image/png,image/tiff,image/webp")
+
+    def _build_strip(self) -> None:
+        """Build the strip of all faces, ordered by the chosen group's prediction of the chosen trait."""
+        self.order = self.data.order(self.trait, self.group or None)
+        self.options = {}
+        self.strip.clear()
+        with self.strip:
+            for name in self.order:
+                option = ui.element("button").props('type="button" role="option"')
+                with option:
+                    number = self.data.images.index(name)
+                    image = ui.element("img").props('loading="lazy" decoding="async"')
+                    image.props["src"], image.props["alt"] = f"/faces/{number}.jpg", name
+                option.on("click", partial(self._choose_face, name))
+                self.options[name] = option
+        self._mark()
+
+    def _mark(self) -> None:
+        """Mark the chosen face in the strip; only this one is reached by Tab."""
+        first = self.face.name if self.face.name in self.options else self.order[0]
+        for name, option in self.options.items():
+            option.props["aria-selected"] = "true" if name == self.face.name else "false"
+            option.props["tabindex"] = "0" if name == first else "-1"
+
+    async def _step(self, event: Any) -> None:
+        """Choose the face that a key led to."""
+        await self._choose_face(self.order[int(event.args)])
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:
         """Build a slider for a percentage."""
         with ui.element("div").classes("slide"):
-            caption = _text("span", f"{label}: {getattr(self, name)} %{unit}").classes("faint")
+            caption = text("label", f"{label}: {getattr(self, name)} %{unit}", "faint")
+            slider = ui.element("input").props('type="range" min="0" max="100" step="5"')
+            slider.props["^value"] = str(getattr(self, name))
+            slider.props["aria-label"] = label
+            caption.props["for"] = slider.html_id
 
             def move(event: Any) -> None:
-                setattr(self, name, int(event.value))
-                caption.text = f"{label}: {event.value} %{unit}"
+                setattr(self, name, int(event.args))
+                caption.text = f"{label}: {event.args} %{unit}"
 
-            slider = ui.slider(min=0, max=100, step=5, value=getattr(self, name), on_change=move)
-            slider.props["aria-label"] = label
-            slider.on("change", self._draw)  # when the slider is released
+            slider.on("input", move, js_handler="(event) => emit(event.target.value)")
+            slider.on("change", self._draw, [])  # when the slider is released
 
     def _build_files(self) -> None:
         """Build links to the results' files."""
         names = list_files(self.data.results.folder)
         if names:
-            _text("h2", "Files")
+            text("h2", "Files")
             with ui.element("p").classes("files"):
                 for name in names:
-                    ui.link(name, f"/results/{name}", new_tab=True)
+                    link(name, f"/results/{name}")
 
     def _choose(self, name: str) -> Any:
         """Return the handler of a choice."""
 
-        async def choose(event: Any) -> None:
-            setattr(self, name, event.value)
+        async def choose(value: str) -> None:
+            setattr(self, name, value)
+            if name in ("trait", "group"):
+                self._build_strip()
             await self.show()
 
         return choose
 
-    async def _choose_face(self, event: Any) -> None:
+    async def _choose_face(self, name: str, _event: Any = None) -> None:
         """Show another face of the study."""
-        if event.value in self.data.images:
-            self.face = self.data.face(event.value)
+        if name in self.data.images:
+            is_new = self.face.fold is None
+            self.face = self.data.face(name)
+            if is_new or _event is not None:
+                self._build_controls()
+            self._mark()
             await self.show()
 
     async def _drop(self, event: Any) -> None:
-        """Show a new face; its file is deleted after reading."""
-        name = Path(event.file.name.replace("\\", "/")).name or "photograph"
-        with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
-            path = Path(folder) / "photograph"
-            path.write_bytes(await event.file.read())
-            event.sender.reset()
-            self.busy.text = "Predicting impressions …"
-            try:
-                face = await run.io_bound(self.data.see, path, name)
-            except TraitlensError as error:
-                self.busy.text = ""
-                for problem in error.problems:
-                    _warn(str(problem))
-                return
-        if face is not None:
-            self.face = face
-            self.faces.value = None
-            await self.show()
+        """Show a face that the study does not contain; its file is deleted after reading."""
+        if not event.args.get("finished"):
+            return
+        self.message.text = "; ".join(event.args["refused"])
+        for kept in event.args["kept"]:
+            name = Path(kept["name"]).name or "photograph"
+            with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
+                path = Path(folder) / "photograph"
+                path.write_bytes(self.uploads.pop(kept["id"], b""))
+                self.busy.text = "Predicting impressions …"
+                try:
+                    face = await run.io_bound(self.data.see, path, name)
+                except TraitlensError as error:
+                    self.busy.text = ""
+                    self.message.text = "; ".join(map(str, error.problems))
+                    return
+            if face is not None:
+                self.face = face
+                self._build_controls()
+                self._mark()
+                await self.show()
 
     async def show(self) -> None:
         """Compute and draw the selection; discard it if the selection has changed meanwhile."""
@@ -154,8 +216,9 @@ class Page:
         self.busy.text = "Computing maps …"
         try:
             view = await run.io_bound(self.data.look, self.face, self.trait, self.method)
+            self.message.text = ""
         except TraitlensError as error:
-            _warn(str(error))
+            self.message.text = str(error)
             view = None
         if turn == self.turn and not self.stage.is_deleted:
             self.busy.text = ""
@@ -170,18 +233,19 @@ class Page:
         shown = [group for group in groups if self.group in (ALL, group)]
         self.stage.clear()
         with self.stage:
-            _text("h2", f"{view.face.name}: {view.trait}")
+            text("h2", f"{view.face.name}: {view.trait}")
             if view.face.fold is None:
-                _text("p", NEW_FACE).classes("faint")
+                text("p", NEW_FACE).classes("faint")
             elif not self.data.may_publish(view.face):
-                _text("span", "may not be published").classes("tag")
-            width = f"max-width: {(len(shown) + 1) * 404}px"
+                text("span", "may not be published").classes("tag")
+            width = f"max-width: {(len(shown) + 1 + (len(shown) == PAIR)) * 404}px"
             with ui.element("div").classes("pictures").style(width):
                 with ui.element("figure"):
                     _picture(view.face.pixels, f"The face {view.face.name}")
-                    _text("figcaption", "As the network sees it").classes("faint")
+                    text("figcaption", "As the network sees it").classes("faint")
                 for group in shown:
                     self._draw_group(view, group)
+                self._draw_difference(view, shown)
             if view.maps:
                 _draw_ramp(float(per_percent(np.full(view.face.pixels.shape[:2], view.limit))[0, 0]))
             self._draw_nearest(view, shown)
@@ -195,15 +259,27 @@ class Page:
                 drawn = self._lay_over(view.face, view.maps[group], view.limit)
                 _picture(drawn, f"Map of {group} for {view.trait} over the face {view.face.name}")
             else:
-                _text("p", "There is no map of this group for this trait.").classes("faint")
+                text("p", "There is no map of this group for this trait.").classes("faint")
             with ui.element("figcaption"):
-                _text("div", group).classes("group")
+                text("div", group).classes("group")
                 if predicted is not None:
-                    impression = _text("div", f"Predicted impression: {predicted:.2f}").classes("impression")
+                    impression = text("div", f"Predicted impression: {predicted:.2f}").classes("impression")
                     impression.props["data-value"] = repr(predicted)
                 if observed is not None:
-                    _text("div", f"Mean rating: {observed:.2f}").classes("faint")
+                    text("div", f"Mean rating: {observed:.2f}").classes("faint")
             _draw_scale(self.data.results.study.get("scale"), predicted, observed)
+
+    def _draw_difference(self, view: FaceView, shown: list[str]) -> None:
+        """Draw the difference of two groups' maps, on the scale of the maps."""
+        if len(shown) != PAIR or not all(group in view.maps for group in shown):
+            return
+        first, second = shown
+        with ui.element("figure"):
+            drawn = self._lay_over(view.face, view.maps[first] - view.maps[second], view.limit)
+            _picture(drawn, f"Map of {first} less that of {second} over the face {view.face.name}")
+            with ui.element("figcaption"):
+                text("div", f"{first} − {second}", "group")
+                text("div", f"Red: raised the prediction for {first} more", "faint")
 
     def _lay_over(self, face: ShownFace, relevance: np.ndarray, limit: float) -> np.ndarray:
         """Draw a map over its face with the sliders' settings."""
@@ -211,8 +287,8 @@ class Page:
 
     def _draw_nearest(self, view: FaceView, shown: list[str]) -> None:
         """Draw the faces of the study with the most similar predicted impressions."""
-        _text("h2", "Faces of the study with the most similar predicted impressions")
-        _text("p", NEAREST).classes("faint")
+        text("h2", "Faces of the study with the most similar predicted impressions")
+        text("p", NEAREST).classes("faint")
         with ui.element("div").classes("near"):
             for face, maps in view.near:
                 predicted = {group: face.rating(PREDICTED, group, view.trait) for group in shown}
@@ -224,9 +300,8 @@ class Page:
                             drawn = self._lay_over(face, maps[group], view.near_limit)
                             _picture(drawn, f"Map of {group} over the face {face.name}", 92)
                     with ui.element("figcaption"):
-                        choose = _text("button", face.name)
-                        choose.on("click", lambda _event, name=face.name: self.faces.set_value(name))
-                        _text("div", f"Predicted: {', '.join(texts)}").classes("faint")
+                        button(face.name, partial(self._choose_face, face.name, True))
+                        text("div", f"Predicted: {', '.join(texts)}").classes("faint")
 
 
 def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> None:
@@ -239,8 +314,8 @@ def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> 
             if value is not None:
                 place = 100 * float(np.clip((value - low) / (high - low), 0, 1))
                 ui.element("i").classes(kind).style(f"left: {place:.2f}%")
-        _text("span", f"{low:g}")
-        _text("span", f"{high:g}")
+        text("span", f"{low:g}")
+        text("span", f"{high:g}")
 
 
 def _draw_ramp(limit: float) -> None:
@@ -248,16 +323,9 @@ def _draw_ramp(limit: float) -> None:
     with ui.element("div").classes("ramp"):
         _image(_ramp(), "Colours from blue, lowered, over white to red, raised")
         with ui.element("div"):
-            _text("span", f"−{limit:.2g} lowered")
-            _text("span", f"raised +{limit:.2g}")
-        _text("p", UNIT).classes("faint")
-
-
-def _text(tag: str, text: str) -> Any:
-    """Add a text, which is never parsed as HTML."""
-    from nicegui.elements.mixins.text_element import TextElement
-
-    return TextElement(tag=tag, text=text)
+            text("span", f"−{limit:.2g} lowered")
+            text("span", f"raised +{limit:.2g}")
+        text("p", UNIT).classes("faint")
 
 
 def _image(address: str, alternative: str) -> None:
@@ -271,15 +339,10 @@ def _picture(pixels: np.ndarray, alternative: str, side: int | None = None) -> N
     _image(data_uri(pixels, None if side is None else 2 * side, quality=90), alternative)
 
 
-def _warn(text: str) -> None:
-    """Show an error."""
-    ui.notify(text, type="negative", position="top", multi_line=True, timeout=10_000, close_button="Close")
-
-
 @cache
 def _style() -> str:
     """Return the style sheet."""
-    return (files("traitlens.explorer") / "page.css").read_text("utf-8")
+    return (resources.files("traitlens.explorer") / "page.css").read_text("utf-8")
 
 
 @cache

@@ -1,5 +1,7 @@
 """The explorer's server: on the loopback address, at a free port, protected by a token."""
 
+import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +12,9 @@ from traitlens.explorer.explorer_data import ExplorerData, open_explorer_data
 from traitlens.explorer.loopback import serve_on_loopback
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
+
+MOST_UPLOADS = 4
+"""Uploaded files that wait to be looked at."""
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
@@ -38,8 +43,8 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
 
 def make_app(data: ExplorerData) -> Any:
     """Return the web application, without access control."""
-    from fastapi import FastAPI, HTTPException
-    from fastapi.responses import FileResponse
+    from fastapi import FastAPI, HTTPException, Request
+    from fastapi.responses import FileResponse, PlainTextResponse, Response
     from nicegui import ui
 
     from traitlens.explorer.explorer_page import Page
@@ -56,10 +61,39 @@ def make_app(data: ExplorerData) -> Any:
 
     app.get("/results/{name:path}")(hand_out)
 
+    def draw_thumbnail(name: str) -> Any:
+        number = name.removesuffix(".jpg")
+        if not number.isdecimal() or int(number) >= len(data.images):
+            raise HTTPException(404, "File not found.")
+        return Response(data.thumbnail(data.images[int(number)]), media_type="image/jpeg")
+
+    app.get("/faces/{name}")(draw_thumbnail)
+    uploads: OrderedDict[str, bytes] = OrderedDict()
+
+    async def take(name: str, request: Request) -> Any:
+        content = await request.body()
+        if len(content) != int(request.headers.get("content-length", len(content))):
+            return PlainTextResponse("did not arrive whole", 400)
+        key = secrets.token_urlsafe(16)
+        uploads[key] = content
+        while len(uploads) > MOST_UPLOADS:
+            uploads.popitem(last=False)
+        return {"name": name.replace("\\", "/"), "id": key}
+
+    # Types of local functions are looked up by name, which the module does not know.
+    take.__annotations__ = {"name": str, "request": Request}
+    app.post("/upload/face")(take)
+
     def show_page() -> None:
-        Page(data).build()
+        Page(data, uploads).build()
 
     ui.run_with(
-        app, root=show_page, title="traitlens", favicon="data:,", tailwind=False, show_welcome_message=False
+        app,
+        root=show_page,
+        title="traitlens",
+        favicon="data:,",
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
     )
     return app

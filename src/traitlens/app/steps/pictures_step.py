@@ -7,8 +7,8 @@ import pandas as pd
 from nicegui import ui
 
 from traitlens.app import background
-from traitlens.app.elements import button, choice, faults, files, text, tick
 from traitlens.app.steps.progress_view import begin, draw_progress
+from traitlens.explorer.elements import button, choice, faults, files, text, tick
 from traitlens.storage import read_table
 from traitlens.study.identities import guess_identities
 
@@ -51,7 +51,7 @@ def draw(page: "AppPage") -> None:
             state.text = f"{told['done']} of {told['total']} files copied"
             return
         workspace.change(checked=False)
-        left_out = told["total"] - told["kept"] - len(told["refused"])
+        left_out = told["total"] - sum(told["kept"]) - len(told["refused"])
         page.draw()
         with page.messages:
             if left_out:

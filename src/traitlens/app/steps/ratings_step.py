@@ -15,9 +15,9 @@ from traitlens.app.column_roles import (
     open_table,
     roles_of,
 )
-from traitlens.app.elements import button, choice, faults, field, files, text, tick
 from traitlens.app.plain_words import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, in_app_words
 from traitlens.columns import GROUP, RATER, TRAIT
+from traitlens.explorer.elements import button, choice, faults, field, files, text, tick
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:

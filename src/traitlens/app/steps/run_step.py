@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 from nicegui import ui
 
 from traitlens.app import background
-from traitlens.app.elements import button, choice, faults, field, text, tick
 from traitlens.app.questions import QUESTIONS, RunQuestion, read_answers, write_answers, write_settings
 from traitlens.app.steps.progress_view import begin, draw_progress
 from traitlens.collecting.preregistration import freeze_plan, read_plan
+from traitlens.explorer.elements import button, choice, faults, field, text, tick
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings_file import read_settings
 

@@ -13,14 +13,14 @@ Handler = Callable[[Any], Awaitable[None] | None]
 UPLOAD = """async (event) => {
   const chosen = [...event.target.files], input = event.target;
   if (!chosen.length) return;
-  let kept = 0, refused = [];
+  const kept = [], refused = [];
   for (const [number, file] of chosen.entries()) {
     const name = (file.webkitRelativePath || file.name).split('/').slice(FROM).join('/') || file.name;
     emit({done: number, total: chosen.length});
     try {
       const answer = await fetch('ADDRESS?name=' + encodeURIComponent(name), {method: 'POST', body: file});
-      if (answer.ok) kept += await answer.json(); else refused.push(name + ': ' + await answer.text());
-    } catch (error) { refused.push(name + ': was refused (is it larger than 200 MB?)'); }
+      if (answer.ok) kept.push(await answer.json()); else refused.push(name + ': ' + await answer.text());
+    } catch (error) { refused.push(name + ': was refused (it may be too large)'); }
   }
   input.value = '';
   emit({done: chosen.length, total: chosen.length, kept, refused, finished: true});
