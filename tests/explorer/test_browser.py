@@ -136,7 +136,7 @@ def test_picking_a_face_trait_group_and_method(page, fitted):
     choose(page, "Face", images[2])
     choose(page, "Trait", traits[1])
     title(page, f"{images[2]}: {traits[1]}")
-    table = fitted.fitted.predictions.set_index(["group", "trait", "image"])["predicted"]
+    table = fitted.predictions.set_index(["group", "trait", "image"])["predicted"]
     expected = [table[group, traits[1], images[2]] for group in groups]
     assert predicted(page) == pytest.approx(expected, abs=1e-9)
     before = page.locator(".pictures img").nth(1).get_attribute("src")
@@ -151,6 +151,32 @@ def test_picking_a_face_trait_group_and_method(page, fitted):
     page.keyboard.press("PageUp")
     page.wait_for_function("old => document.querySelectorAll('.pictures img')[1].src !== old", arg=before)
     assert "Hide relevance below: 0 %" not in page.inner_text(".controls")
+
+
+def test_the_strip_of_faces_is_ordered_by_prediction_and_moved_through_by_keys(page, fitted):
+    group, trait = fitted.study.groups[1], fitted.study.traits[0]
+    choose(page, "Group", group)
+    page.wait_for_function("document.querySelectorAll('.impression').length === 1")
+    table = fitted.predictions.query("group == @group and trait == @trait").set_index("image")["predicted"]
+    order = list(table.sort_values(kind="stable").index)
+    shown = page.locator("#strip img").evaluate_all("all => all.map(one => one.alt)")
+    assert table[shown].is_monotonic_increasing
+    assert page.locator('#strip [tabindex="0"]').count() == 1  # one press of Tab passes the whole strip
+    page.locator('#strip [tabindex="0"]').focus()
+    for key, image in (
+        ("Home", order[0]),
+        ("ArrowRight", order[1]),
+        ("End", order[-1]),
+        ("ArrowLeft", order[-2]),
+    ):
+        page.keyboard.press(key)
+        title(page, f"{image}: {trait}")
+        page.locator(f'#strip [aria-selected="true"] img[alt="{image}"]').wait_for()
+        assert page.evaluate("document.activeElement.querySelector('img').alt") == image
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")  # there is none before the first
+    title(page, f"{order[0]}: {trait}")
+    assert page.get_by_label("Face", exact=True).input_value() == order[0]
 
 
 def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_path, monkeypatch, capsys):

@@ -38,7 +38,7 @@ NEW_FACE: Final = (
 ORDER: Final = "All faces, from the lowest to the highest predicted rating (arrow keys, Home, End)"
 KEYS: Final = """(event) => {
   const all = [...event.currentTarget.children];
-  const here = all.findIndex((option) => option.tabIndex === 0);
+  const here = all.indexOf(document.activeElement);
   const places = {ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: all.length - 1};
   const to = places[event.key];
   if (to === undefined) return;
@@ -138,7 +138,7 @@ class Page:
 
     async def _step(self, event: Any) -> None:
         """Choose the face that a key led to."""
-        await self._choose_face(self.order[int(event.args)])
+        await self._choose_face(self.order[int(event.args)], event)
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:
         """Build a slider for a percentage."""
@@ -179,9 +179,8 @@ class Page:
     async def _choose_face(self, name: str, _event: Any = None) -> None:
         """Show another face of the study."""
         if name in self.data.images:
-            is_new = self.face.fold is None
             self.face = self.data.face(name)
-            if is_new or _event is not None:
+            if _event is not None:
                 self._build_controls()
             self._mark()
             await self.show()
