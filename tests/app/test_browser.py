@@ -6,7 +6,6 @@ of every page are written into that folder, to be looked at.
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +14,13 @@ from pathlib import Path
 
 import pytest
 from tests import tiny
+from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
 
 from traitlens.app.background import read_progress
 from traitlens.locking import read_lock
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
 pytest.importorskip("nicegui")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 SCREENSHOTS = os.environ.get("TRAITLENS_SCREENSHOTS")
 MOST_PRESSES = 20
 """Presses of Tab after which any action must be reached from the head of the page."""
@@ -88,10 +87,7 @@ def server(tmp_path):
 @pytest.fixture(scope="module")
 def chromium():
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened
         opened.close()
 
@@ -125,14 +121,7 @@ def page(chromium, server):
 
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory):
-    """axe-core, fetched with the user's own client; None where it cannot be had."""
-    folder = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "axe-core@4"]
-    if shutil.which("npm") is None:
-        return None
-    if subprocess.run(command, cwd=folder, capture_output=True, timeout=180, check=False).returncode:
-        return None
-    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+    return fetch_axe(tmp_path_factory.mktemp("npm"))
 
 
 class Mouse:
@@ -215,19 +204,6 @@ def reload(page, heading, text):
     page.reload()
     page.get_by_role("heading", name=heading, exact=True).wait_for()
     page.get_by_text(text).first.wait_for()
-
-
-def find_barriers(page, axe):
-    """List what axe finds, in light and dark; nothing without axe."""
-    found = []
-    for scheme in ("light", "dark") if axe else ():
-        page.emulate_media(color_scheme=scheme)
-        page.evaluate(axe)
-        rules = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'], iframes: false}"
-        for fault in page.evaluate(f"axe.run(document, {rules})")["violations"]:
-            where = [node["html"][:100] for node in fault["nodes"][:2]]
-            found.append((scheme, fault["impact"], fault["id"], *where))
-    return found
 
 
 def look_at(page, name, axe=None):

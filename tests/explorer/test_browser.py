@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
 
 from traitlens import cli, storage
 from traitlens.api import Run
@@ -24,13 +24,6 @@ from traitlens.study.simulation import simulate_study
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 
 HOSTILE = "</script><script>alert(1)</script>"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--no-first-run",
-]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +72,10 @@ def address(fitted, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = (
-        os.environ.get("CHROMIUM")
-        or shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if chromium is None:
+    if CHROMIUM is None:
         pytest.skip("no Chromium on this computer")
     with playwright.sync_playwright() as playing:
-        browser = playing.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playing.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         context = browser.new_context()
         context.set_default_timeout(120_000)  # the computer may be busy with other tests
         yield context
@@ -216,6 +203,13 @@ def test_a_file_that_is_no_face_is_refused_in_words(page, fitted, tmp_path):
 def test_nothing_sticks_out_of_the_page(page, width):
     page.set_viewport_size({"width": width, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_axe_finds_nothing(page, tmp_path):
+    axe = fetch_axe(tmp_path)
+    if axe is None:
+        pytest.skip("npm has no axe-core here")
+    assert find_barriers(page, axe) == []
 
 
 def test_a_report_opens_as_a_page_of_no_origin(browser, address):

@@ -49,7 +49,7 @@ def app(
 def is_offered() -> bool:
     """Return whether to offer the app where no command is given: at a desktop that has what it needs."""
     has_screen = (
-        os.name == "nt"
+        sys.platform == "win32"
         or sys.platform == "darwin"
         or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     )
