@@ -341,7 +341,8 @@ def _decimals(table: pd.DataFrame, name: str) -> int:
     if name in _TWO_DECIMALS or column is None or not pd.api.types.is_numeric_dtype(column):
         return 2 if name in _TWO_DECIMALS else 3
     largest = float(column.abs().max())
-    return max(3, 1 - math.floor(math.log10(largest))) if 0 < largest < math.inf else 3
+    # Numbers below a millionth are zeros of the computer.
+    return min(6, max(3, 1 - math.floor(math.log10(largest)))) if 1e-6 < largest < math.inf else 3
 
 
 def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
