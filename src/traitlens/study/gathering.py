@@ -363,7 +363,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
     codes = sorted({value for values in far.values() for value in values if is_code(value)})
     for code in codes:
         traits = [trait for trait, values in far.items() if code in values]
-        rest = table[RATING][table[TRAIT].isin(traits).to_numpy() & ~table[RATING].isin(codes).to_numpy()]
+        rest = pd.concat([by_trait[trait][~by_trait[trait].isin(far[trait])] for trait in traits])
         number = sum(far[trait][code] for trait in traits)
         elsewhere = [trait for trait in far if trait not in traits and (by_trait[trait] == code).any()]
         of = "" if len(far) == 1 else f" of {', '.join(map(str, traits[:4]))}"
