@@ -322,3 +322,33 @@ def test_a_cell_too_many_before_empty_ones(place):
 def test_nothing_to_summarise_gives_nothing():
     assert find_summaries(pd.DataFrame(index=range(3))) == {}
     assert find_summaries(pd.DataFrame({"mean": [np.nan] * 3})) == {}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_consoles_that_cannot_print_names(place, encoding):
+    """F19: what cannot be printed is replaced, and the import succeeds."""
+    import os
+    import subprocess
+    import sys
+
+    long().assign(group=lambda table: table["group"].map({"a": "女性", "b": "男性"})).to_csv(
+        place / "r.csv", index=False
+    )
+    command = [sys.executable, "-m", "traitlens.cli", "import", "table", "r.csv", "st", "--images", "images"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([*command, "--yes"], cwd=place, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"groups ??, ??" in done.stdout
+
+
+def test_the_summary_of_an_account_names_no_rater(place):
+    table = long()
+    table.loc[table["rater"] == "p3", "group"] = ""
+    table["age"] = 30
+    done = take(place, table)
+    rows = done.account.summary()
+    assert ("Left out", "1 rater: has no group (12 ratings)") in rows
+    assert ("Cells of ratings", "72 read, 60 used, 0 empty, 12 left out") in rows
+    assert "p3" not in str(rows)
+    assert "p3" in str(done.account)

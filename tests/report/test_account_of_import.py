@@ -1,0 +1,19 @@
+"""The summary of an import in the report."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from traitlens.report.tables import tabulate_import
+
+
+def test_the_import_is_listed_folded_up():
+    rows = [["Table", "r.csv: 72 rows"], ["Cells of ratings", "72 read, 72 used"]]
+    (table,) = tabulate_import(SimpleNamespace(study={"imported": rows}))
+    assert table.folded
+    assert table.rows == rows
+
+
+@pytest.mark.parametrize("imported", [None, [], "x", 3, [[1, 2, 3], {"a": 1}]])
+def test_results_of_others_may_hold_anything(imported):
+    assert tabulate_import(SimpleNamespace(study={"imported": imported})) == []
