@@ -7,10 +7,9 @@ import pytest
 from traitlens.report.tables import tabulate_import
 
 
-def test_the_import_is_listed_folded_up():
+def test_the_import_is_listed():
     rows = [["Table", "r.csv: 72 rows"], ["Cells of ratings", "72 read, 72 used"]]
     (table,) = tabulate_import(SimpleNamespace(study={"imported": rows}))
-    assert table.folded
     assert table.rows == rows
 
 
