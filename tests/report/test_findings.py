@@ -6,7 +6,13 @@ import pytest
 from results_folder import make_results
 
 from traitlens.comparison.answers import answer_questions
-from traitlens.report.findings import MOST_SENTENCES, list_findings, say_confusions, say_in_apa_style
+from traitlens.report.findings import (
+    MOST_SENTENCES,
+    list_findings,
+    say_achievement,
+    say_confusions,
+    say_in_apa_style,
+)
 from traitlens.report.results import Results, read_results
 
 STUDY = {"groups": ["a", "b"], "traits": ["warm", "strong"]}
@@ -79,6 +85,17 @@ def test_who_uses_which_region_more_is_said(tmp_path):
     (told,) = [answer for answer in answers if answer.startswith("Yes")]
     assert "eyes, warm: more by b raters (by 0.40 points per SD, p = .002)" in told
     assert "mouth, warm: more by a raters" in told
+
+
+def test_agreement_between_groups_is_said(tmp_path):
+    parts = {"matching": 0.9, "predictability": 0.8, "consistency": 0.6, "unmodelled": 0.1, "n_raters": 20}
+    rows = [
+        {"group": "a", "criterion": "b", "trait": t, "achievement": r, **parts}
+        for t, r in (("warm", 0.4), ("strong", 0.5))
+    ]
+    (told,) = say_achievement(Results(tmp_path, STUDY, use={"achievement": pd.DataFrame(rows)}))
+    assert "of a with b r = .45 (weights of cues match at .90" in told
+    assert say_achievement(Results(tmp_path, STUDY)) == []
 
 
 def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):

@@ -15,10 +15,10 @@ def validate(
     folder: Annotated[Path, typer.Argument(help="Folder for faces and results.")] = Path("validation"),
     null_studies: Annotated[
         int, typer.Option(min=1, help="Studies without a difference, for each condition and three traits.")
-    ] = 40,
+    ] = 100,
     studies: Annotated[
         int, typer.Option(min=0, help="Studies with a difference, for each condition and three traits.")
-    ] = 50,
+    ] = 100,
     study: Annotated[
         Path | None, typer.Option(help="A study of real faces, whose cues are used as the ground truth.")
     ] = None,
@@ -40,7 +40,7 @@ def validate(
     if statistics:
         from traitlens.simulation.error_rates import run_error_rates
 
-        table = run_error_rates(folder, 10 * null_studies, seed, Terminal())
+        table = run_error_rates(folder, 4 * null_studies, seed, Terminal())
         worst = table[table["measure"] == "false positives"].nlargest(1, "low").iloc[0]
         line = f"Most false positives: {worst['test']}, {worst['design']}: {worst['rate']:.1%}"
         answer({"folder": folder}, line, f"Table: {folder / 'error_rates.csv'}")

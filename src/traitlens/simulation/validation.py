@@ -40,8 +40,8 @@ DRAWS = 200
 
 def run_validation(
     folder: str | Path,
-    null_studies: int = 40,
-    studies: int = 50,
+    null_studies: int = 100,
+    studies: int = 100,
     study: str | Path | None = None,
     seed: int = 1,
     machine: Machine | None = None,
@@ -60,7 +60,7 @@ def run_validation(
     ----------
     folder : str or Path
         Where the drawn faces and the results are stored; the same command continues where it stopped.
-    null_studies, studies : int, default 40 and 50
+    null_studies, studies : int, default 100 and 100
         Studies without and with a difference, for each condition, set of faces and three traits.
     study : str or Path, optional
         A study of real faces, whose cues are taken as the truth that simulated raters weigh.
