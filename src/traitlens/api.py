@@ -23,7 +23,7 @@ from traitlens.artifacts import (
 )
 from traitlens.computing.machine import Machine
 from traitlens.pipeline.context import Context
-from traitlens.pipeline.estimate import estimate, refuse_what_cannot_fit
+from traitlens.pipeline.estimate import check_resources, estimate
 from traitlens.pipeline.run import Runner
 from traitlens.pipeline.study_check import check_tables
 from traitlens.problems import StudyError, TraitlensError
@@ -237,7 +237,7 @@ def run(
         needed = estimate(done.context)
         if needed.costs:
             done.context.watcher.say(str(needed))
-        refuse_what_cannot_fit(needed, done.results)
+        check_resources(needed, done.results)
         done.report()
     finally:
         done.close()

@@ -140,7 +140,7 @@ ACHIEVEMENT = Artifact(
     "cues/achievement.csv", "agreement of single raters with another group, by the lens model"
 )
 USE_TESTS = Artifact("cues/tests.csv", "differences of range, noise and use of regions between groups")
-CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be told apart on these faces")
+CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be distinguished on these faces")
 
 STUDY = Artifact("study.json", "what was studied, with all settings")
 PROVENANCE = Artifact("provenance.json", "versions, digests, seeds and times")

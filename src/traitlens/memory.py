@@ -19,7 +19,7 @@ _NUMBERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_T
 """The same settings in glibc's malloc.h."""
 
 
-def keep_memory() -> bool:
+def reuse_memory() -> bool:
     """Let the C library reuse the memory of large arrays, in the whole process.
 
     By default glibc returns the pages of large arrays to the system and requests them again at each layer of
@@ -45,7 +45,7 @@ def keep_memory() -> bool:
     return all(done)
 
 
-def give_memory_back() -> None:
+def release_memory() -> None:
     """Return freed memory of arrays and tables to the system (that of the C library on Linux only)."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

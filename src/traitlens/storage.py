@@ -114,7 +114,7 @@ def refuse_other_files(folder: Path, ours: Container[str]) -> None:
     ]
     if others or not folder.is_dir():
         listed = f" ({', '.join(others[:3])}{' ...' if len(others) > 3 else ''})" if others else ""
-        raise TraitlensError(Problem(f"holds other files{listed}", "name a new folder", str(folder)))
+        raise TraitlensError(Problem(f"contains other files{listed}", "use a new folder", str(folder)))
 
 
 def remove(path: Path) -> None:

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from traitlens.collecting.database import Answer, give_answer, join_group, move_on
+from traitlens.collecting.database import Answer, complete_step, start_session, store_answer
 from traitlens.collecting.trials import make_steps
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
@@ -47,15 +47,15 @@ def take_part():
     """Answer as a participant would: `rating_of(participant, number)` gives each rating."""
 
     def answer_all(store, design, participant, group, rating_of, stop=None):
-        store.submit(move_on(participant, 0)).result()
+        store.submit(complete_step(participant, 0)).result()
         lay_out = lambda place: make_steps(design, group, place)  # noqa: E731
-        store.submit(join_group(participant, 1, group, lay_out)).result()
+        store.submit(start_session(participant, 1, group, lay_out)).result()
         for number, step in list(enumerate(store.steps(participant)))[2:stop]:
             if step.kind in ("practice", "trial", "check"):
                 rating = step.wanted if step.kind == "check" else rating_of(participant, number)
                 given = Answer(rating, 700.0 + number, None, "touch 390x844", "de")
-                store.submit(give_answer(participant, number, step, given)).result()
+                store.submit(store_answer(participant, number, step, given)).result()
             elif step.kind != "end":
-                store.submit(move_on(participant, number)).result()
+                store.submit(complete_step(participant, number)).result()
 
     return answer_all

@@ -49,7 +49,7 @@ def study(make_study, take_part):
     folder = make_study(settings='practice = 1\nchecks = 1\nrepeats = 0.34\nlanguages = ["en", "de"]\n')
     design, _ = read_design(folder)
     with AnswerDatabase(folder / "collected" / "answers.sqlite") as store:
-        store.invite(4)
+        store.add_participants(4)
         for participant, group in (("P001", "autistic"), ("P002", "non-autistic")):
             take_part(store, design, participant, group, rating_of)
         take_part(store, design, "P003", "autistic", rating_of, stop=8)
@@ -170,7 +170,7 @@ def test_who_withdraws_is_gone(study, traitlens):
         assert token.encode() not in content, path
     assert (file.parent / "withdrawals.log").read_text().count("one participant withdrew") == 2
     with AnswerDatabase(file) as store:
-        assert [one.id for one in store.invite(2)] == ["P005", "P006"]
+        assert [one.id for one in store.add_participants(2)] == ["P005", "P006"]
     with pytest.raises(TraitlensError, match="unknown participant 'P001'"):
         withdraw_participant(study, "P001")
 
@@ -180,7 +180,7 @@ def test_pseudonyms_are_never_given_twice_whoever_deleted_them(study):
     with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM participants WHERE id IN ('P002', 'P004')")
     with AnswerDatabase(file) as store:
-        assert [one.id for one in store.invite(1)] == ["P005"]
+        assert [one.id for one in store.add_participants(1)] == ["P005"]
     connection.close()
 
 

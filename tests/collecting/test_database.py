@@ -11,9 +11,9 @@ from traitlens.collecting.database import (
     Answer,
     AnswerDatabase,
     OutOfTurn,
-    give_answer,
-    join_group,
-    move_on,
+    complete_step,
+    start_session,
+    store_answer,
 )
 from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps
 from traitlens.problems import TraitlensError
@@ -29,14 +29,14 @@ def store(tmp_path):
 
 
 def begin(store, participant="P001", group="a"):
-    store.submit(move_on(participant, 0)).result()
-    job = join_group(participant, 1, group, lambda place: make_steps(DESIGN, group, place))
+    store.submit(complete_step(participant, 0)).result()
+    job = start_session(participant, 1, group, lambda place: make_steps(DESIGN, group, place))
     store.submit(job).result()
     return store.steps(participant)
 
 
 def test_tokens_differ_and_can_be_read_aloud(store):
-    everybody = store.invite(50) + store.invite(2, "b")
+    everybody = store.add_participants(50) + store.add_participants(2, "b")
     assert [one.id for one in everybody[:2] + everybody[-1:]] == ["P001", "P002", "P052"]
     assert len({one.token for one in everybody}) == 52
     assert {len(one.token) for one in everybody} == {14}
@@ -47,7 +47,7 @@ def test_tokens_differ_and_can_be_read_aloud(store):
 
 
 def test_the_session_is_kept_as_it_was_laid_out(store, tmp_path):
-    store.invite(1)
+    store.add_participants(1)
     assert store.steps("P001") is None
     assert begin(store) == make_steps(DESIGN, "a", 0)
     with AnswerDatabase(tmp_path / "answers.sqlite") as again:
@@ -55,25 +55,25 @@ def test_the_session_is_kept_as_it_was_laid_out(store, tmp_path):
 
 
 def test_places_are_counted_within_the_group(store):
-    store.invite(3)
+    store.add_participants(3)
     places = []
     for one, group in (("P001", "a"), ("P002", "b"), ("P003", "a")):
-        store.submit(move_on(one, 0)).result()
+        store.submit(complete_step(one, 0)).result()
         lay_out = lambda place: places.append(place) or make_steps(DESIGN)  # noqa: E731
-        store.submit(join_group(one, 1, group, lay_out)).result()
+        store.submit(start_session(one, 1, group, lay_out)).result()
     assert places == [0, 0, 1]
 
 
 def test_an_answer_counts_once(store):
-    store.invite(1)
+    store.add_participants(1)
     steps = begin(store)
-    store.submit(move_on("P001", 2)).result()
-    store.submit(move_on("P001", 3)).result()
+    store.submit(complete_step("P001", 2)).result()
+    store.submit(complete_step("P001", 3)).result()
     assert steps[4].kind == "trial"
-    store.submit(give_answer("P001", 4, steps[4], ANSWER)).result()
+    store.submit(store_answer("P001", 4, steps[4], ANSWER)).result()
     for number in (4, 6):
         with pytest.raises(OutOfTurn):
-            store.submit(give_answer("P001", number, steps[4], ANSWER)).result()
+            store.submit(store_answer("P001", number, steps[4], ANSWER)).result()
     (kept,) = store.answers()
     assert (kept["participant"], kept["step"], kept["rating"], kept["group"]) == ("P001", 4, 4.0, "a")
     assert store.participants()[0].position == 5
@@ -81,24 +81,24 @@ def test_an_answer_counts_once(store):
 
 
 def test_what_fails_undoes_itself_and_nothing_else(store):
-    store.invite(2)
+    store.add_participants(2)
     begin(store, "P001")
 
     def fails(connection):
         connection.execute("DELETE FROM participants WHERE id = 'P002'")
         raise ValueError("no")
 
-    futures = [store.submit(job) for job in (move_on("P001", 2), fails, move_on("P002", 0))]
+    futures = [store.submit(job) for job in (complete_step("P001", 2), fails, complete_step("P002", 0))]
     assert isinstance(futures[1].exception(), ValueError)
     assert [future.result() for future in futures[::2]] == [None, None]
     assert [one.position for one in store.participants()] == [3, 1]
 
 
 def test_of_many_at_once_each_is_kept_and_of_equal_ones_one(store):
-    store.invite(40)
+    store.add_participants(40)
     names = [one.id for one in store.participants()]
     with ThreadPoolExecutor(16) as pool:
-        outcomes = list(pool.map(lambda name: store.submit(move_on(name, 0)).exception(), names * 3))
+        outcomes = list(pool.map(lambda name: store.submit(complete_step(name, 0)).exception(), names * 3))
     assert sum(outcome is None for outcome in outcomes) == 40
     assert {one.position for one in store.participants()} == {1}
 
@@ -107,10 +107,10 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
     script = f"""
 import os, signal
 from pathlib import Path
-from traitlens.collecting.database import AnswerDatabase, move_on
+from traitlens.collecting.database import AnswerDatabase, complete_step
 store = AnswerDatabase(Path({str(tmp_path)!r}) / "answers.sqlite")
 store.invite(1)
-store.submit(move_on("P001", 0)).result()
+store.submit(complete_step("P001", 0)).result()
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script], check=False)
@@ -120,9 +120,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_step_without_a_face_is_kept_too(store):
-    store.invite(1)
+    store.add_participants(1)
     check = SessionStep("check", ("warm",), wanted=3)
-    store.submit(give_answer("P001", 0, check, ANSWER)).result()
+    store.submit(store_answer("P001", 0, check, ANSWER)).result()
     assert (store.answers()[0]["wanted"], store.answers()[0]["image"]) == (3.0, None)
 
 

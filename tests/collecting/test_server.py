@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from traitlens.collecting.server import HEADERS, PAGES, make_app
-from traitlens.collecting.session_manager import invite, open_sessions
+from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.problems import StudyError, TraitlensError
 
 pytest.importorskip("starlette")
@@ -18,7 +18,7 @@ ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900"
 @pytest.fixture
 def room(make_study):
     opened = open_sessions(make_study())
-    invite(opened, 2)
+    add_participants(opened, 2)
     yield opened
     opened.store.close()
 
@@ -80,7 +80,7 @@ def test_where_a_session_is_depends_on_what_was_kept_alone(ask, room, tmp_path):
     state = to_first_trial(ask)
     room.store.close()
     with pytest.raises(TraitlensError):
-        invite(open_sessions(tmp_path / "nowhere"), 1)
+        add_participants(open_sessions(tmp_path / "nowhere"), 1)
     again = open_sessions(tmp_path / "study")
     client = testclient.TestClient(make_app(again))
     token = again.store.participants()[0].token
@@ -189,7 +189,7 @@ def test_the_log_names_no_token(ask, room):
 
 def test_who_has_a_known_group_is_not_asked_and_unknown_groups_are_refused(make_study, tmp_path):
     room = open_sessions(make_study())
-    (one,) = invite(room, 1, "non-autistic")
+    (one,) = add_participants(room, 1, "non-autistic")
     client = testclient.TestClient(make_app(room))
     headers = {"Authorization": f"Bearer {one.token}"}
     body = json.dumps({"participant": one.id, "step": 0})
@@ -197,7 +197,7 @@ def test_who_has_a_known_group_is_not_asked_and_unknown_groups_are_refused(make_
     assert (state["position"], state["step"]["kind"]) == (1, "instructions")
     assert room.store.participants()[0].group == "non-autistic"
     with pytest.raises(TraitlensError, match="unknown group 'tall'"):
-        invite(room, 2, "tall")
+        add_participants(room, 2, "tall")
 
 
 def test_sessions_that_the_study_no_longer_fits_are_told(ask, room, tmp_path):

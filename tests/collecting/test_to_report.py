@@ -53,7 +53,7 @@ def test_what_was_collected_becomes_a_report(make_study, take_part):
     design, _ = read_design(folder)
     rng = np.random.default_rng(5)
     with AnswerDatabase(folder / "collected" / "answers.sqlite") as store:
-        store.invite(6)
+        store.add_participants(6)
         for number in range(6):
             straight = number == 5
             rating_of = lambda *_, straight=straight: 4.0 if straight else float(rng.integers(1, 8))  # noqa: E731

@@ -12,7 +12,7 @@ from PIL import Image
 from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.face_sheet import KEY_POINTS, make_face_sheet
 from traitlens.faces.frames import apply_affine
-from traitlens.faces.landmarks import bend_mesh, find_landmarks, to_table
+from traitlens.faces.landmarks import deform_mesh, find_landmarks, to_table
 from traitlens.problems import TraitlensError
 
 MESH = canonical_mesh().points
@@ -22,14 +22,14 @@ MESH = canonical_mesh().points
 def test_bent_meshes_pass_through_the_given_points(indices: list[int], seed: int):
     chosen = np.array(indices)
     places = MESH[chosen] + np.random.default_rng(seed).normal(0, 8, (len(chosen), 2))
-    bent = bend_mesh(MESH, chosen, places)
+    bent = deform_mesh(MESH, chosen, places)
     np.testing.assert_allclose(bent[chosen], places, rtol=0, atol=1e-9)
     assert np.isfinite(bent).all()
 
 
 def test_bending_is_local_and_does_nothing_without_a_shift():
-    np.testing.assert_allclose(bend_mesh(MESH, np.arange(0, 478, 9), MESH[::9]), MESH, rtol=0, atol=1e-9)
-    moved = bend_mesh(MESH, np.array([61]), MESH[[61]] + [6, 0]) - MESH
+    np.testing.assert_allclose(deform_mesh(MESH, np.arange(0, 478, 9), MESH[::9]), MESH, rtol=0, atol=1e-9)
+    moved = deform_mesh(MESH, np.array([61]), MESH[[61]] + [6, 0]) - MESH
     assert moved[146, 0] > 4  # beside the mouth corner
     assert np.abs(moved[[33, 263, 291]]).max() < 1.0
 

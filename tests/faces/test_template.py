@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.frames import apply_affine, to_canonical
-from traitlens.faces.landmarks import bend_mesh
+from traitlens.faces.landmarks import deform_mesh
 from traitlens.faces.template import ANCHORS, Template, _frame_points
 from traitlens.problems import TraitlensError
 
@@ -31,7 +31,7 @@ def some_face(seed: int, size: int = SIZE) -> np.ndarray:
     rng = np.random.default_rng(seed)
     mean = canonical_mesh().points
     chosen = np.array([33, 263, 61, 291, 1, 152, 10, 234, 454, 105, 334])
-    bent = bend_mesh(mean, chosen, mean[chosen] + rng.normal(0, 6, (len(chosen), 2)))
+    bent = deform_mesh(mean, chosen, mean[chosen] + rng.normal(0, 6, (len(chosen), 2)))
     return apply_affine(to_canonical(bent), bent) * size / 512
 
 

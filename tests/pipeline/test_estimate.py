@@ -9,7 +9,7 @@ from tests.tiny import add_backbone, edit_settings, make_study
 from traitlens.api import Run
 from traitlens.artifacts import FEATURES
 from traitlens.pipeline import Context, costs
-from traitlens.pipeline.estimate import Estimate, refuse_what_cannot_fit
+from traitlens.pipeline.estimate import Estimate, check_resources
 from traitlens.pipeline.flow import FLOW
 from traitlens.problems import TraitlensError
 from traitlens.study.reading import Study
@@ -48,9 +48,7 @@ def test_what_cannot_fit_is_refused_with_what_to_change(study, tmp_path):
     needed = {stage: stage.cost(context) for stage in FLOW}
     most = max(cost.memory for cost in needed.values())
     with pytest.raises(TraitlensError, match="most of it for: ") as refused:
-        refuse_what_cannot_fit(
-            Estimate(needed, 0.0, most, sum(cost.disk for cost in needed.values())), tmp_path
-        )
+        check_resources(Estimate(needed, 0.0, most, sum(cost.disk for cost in needed.values())), tmp_path)
     memory, disk = refused.value.problems
     assert "set comparison.regions = false" in memory.advice
     assert "choose another --out" in disk.advice

@@ -264,7 +264,7 @@ CHANGES = {
 
 
 def to_be_made(folder):
-    return {one.stage.name for one in plan(Context(Study.load(folder))) if one.is_to_be_made}
+    return {one.stage.name for one in plan(Context(Study.load(folder))) if one.will_be_made}
 
 
 @pytest.mark.parametrize("change", CHANGES)

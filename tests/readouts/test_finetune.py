@@ -193,7 +193,7 @@ def test_an_altered_manifest_is_refused(change, message, fitted, backbone, tmp_p
 
 def test_several_spaces_and_nothing_to_train_are_refused(study, backbone):
     features, targets, folds = study
-    with pytest.raises(TraitlensError, match="name a lower tap"):
+    with pytest.raises(TraitlensError, match="choose a lower tap"):
         fit_finetune({**features, POOLED: features[SPACE]}, targets, folds, layers=backbone.layers[2:])
-    with pytest.raises(TraitlensError, match="name a lower tap"):
+    with pytest.raises(TraitlensError, match="choose a lower tap"):
         fit_finetune(features, targets, folds, layers=backbone.layers[4:])

@@ -238,7 +238,7 @@ def _run(folder: Path, watcher: FileWatcher) -> None:
     from traitlens.study.reading import Study
 
     watcher.progress.planned = [
-        one.stage.label for one in plan(Context(Study.load(folder))) if one.is_to_be_made
+        one.stage.label for one in plan(Context(Study.load(folder))) if one.will_be_made
     ]
     watcher.write()
     run(folder, watcher=watcher)

@@ -98,7 +98,7 @@ cluster = typer.Typer(no_args_is_help=True, help="Work on a cluster of computers
 def slurm(
     study: Annotated[str, typer.Argument(help="The study's folder on the cluster.")] = "mystudy",
     nodes: Annotated[int, typer.Option(min=1, help="Computers.")] = 2,
-    cores: Annotated[int, typer.Option(min=1, help="Workers on each.")] = 16,
+    cores: Annotated[int, typer.Option(min=1, help="Number of workers on each computer.")] = 16,
     hours: Annotated[int, typer.Option(min=1, help="Longest time.")] = 24,
 ) -> None:
     """Print a commented sbatch script that runs scheduler, workers and analysis in one allocation.

@@ -73,9 +73,9 @@ def run(
     Example: traitlens run mystudy --out results
     """
     if workers and scheduler is None:
-        from traitlens.computing.forking import load_ahead
+        from traitlens.computing.forking import start_forkserver
 
-        load_ahead()
+        start_forkserver()
     from traitlens.api import run as run_study
     from traitlens.report.headlines import CAUTION, summarise_study
     from traitlens.report.results import read_results

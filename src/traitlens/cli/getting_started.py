@@ -46,7 +46,7 @@ def init(
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="The study to make.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new study.")],
     identities: Annotated[int, typer.Option(help="Number of identities.")] = 40,
     images: Annotated[int, typer.Option(help="Images of each identity.")] = 5,
     traits: Annotated[int, typer.Option(help="Number of traits, at most six.")] = 3,

@@ -22,7 +22,7 @@ importing = typer.Typer(
 @importing.command("3dsk")
 def import_3dsk(
     source: Annotated[Path, typer.Argument(help="The folder with ratings.csv, female/ and male/.")],
-    out: Annotated[Path, typer.Argument(help="The study to make.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new study.")],
 ) -> None:
     """Create a study of the 3DSK faces (DeBruine and Jones 2020), grouped by raters' gender.
 
@@ -101,7 +101,9 @@ def import_table(
     mapping: Annotated[
         Path | None, typer.Option(help="A mapping.toml that an earlier import wrote into its study.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Take the guessed mapping without asking.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept the guessed mapping without being asked.")
+    ] = False,
 ) -> None:
     """Create a study from tables: guess the meaning of the columns, show it, and ask for confirmation.
 
@@ -111,7 +113,7 @@ def import_table(
     from traitlens.study.import_table import read_mapping
 
     if len(files) < 2:
-        raise TraitlensError("name the tables, then the study to make: import table FILE ... OUT")
+        raise TraitlensError("give the tables, then the folder of the new study: import table FILE ... OUT")
     if scale is not None and not scale[0] < scale[1]:
         raise TraitlensError(
             Problem("--scale must hold the lowest rating, then the highest", "see import table --help")
@@ -147,7 +149,7 @@ def _refuse(text: str) -> bool:
     """Raise an error with the question, if there is no terminal."""
     messages.print(escape(text), soft_wrap=True)
     raise TraitlensError(
-        Problem("the guessed mapping cannot be confirmed without a terminal", "say --yes if it is")
+        Problem("the guessed mapping cannot be confirmed without a terminal", "use --yes to accept it")
     )
 
 
@@ -167,7 +169,7 @@ def import_cao2023(
     root: Annotated[
         Path, typer.Argument(help="The folder with rateASD/, rateNT/, faces_cropped*/, 5-fold_list/.")
     ],
-    out: Annotated[Path, typer.Argument(help="The study to make.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the new study.")],
 ) -> None:
     """Create a study from the data of Cao et al. (2023), with their folds.
 

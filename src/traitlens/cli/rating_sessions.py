@@ -38,7 +38,7 @@ def serve(
     """
     from traitlens.collecting.server import LOOPBACK
     from traitlens.collecting.server import serve as answer_requests
-    from traitlens.collecting.session_manager import invite, open_sessions
+    from traitlens.collecting.session_manager import add_participants, open_sessions
     from traitlens.collecting.translations import find_untranslated
 
     sessions = open_sessions(study, Terminal())
@@ -48,7 +48,7 @@ def serve(
             "participants would read these names as they are in study.toml.",
             soft_wrap=True,
         )
-    everybody = invite(sessions, participants, group)
+    everybody = add_participants(sessions, participants, group)
     shown = "localhost" if host in LOOPBACK else host
     links = {one.id: f"http://{shown}:{port}/#{one.token}" for one in everybody}
     if host not in LOOPBACK:

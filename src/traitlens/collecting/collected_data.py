@@ -165,7 +165,7 @@ def withdraw_participant(folder: Path, participant: str) -> int:
     """
     path = Path(folder) / COLLECTED / "answers.sqlite"
     if not path.exists():
-        raise StudyError(Problem("nothing was collected yet", "name the study's folder", str(folder)))
+        raise StudyError(Problem("nothing was collected yet", "give the study's folder", str(folder)))
     with AnswerDatabase(path) as store:
         deleted = store.withdraw(participant)
     with (path.parent / "withdrawals.log").open("a", encoding="utf-8") as log:

@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from traitlens.collecting.database_recovery import is_damaged, rescue
+from traitlens.collecting.database_recovery import is_damaged, recover
 from traitlens.collecting.trials import SessionStep
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
@@ -127,7 +127,7 @@ class AnswerDatabase:
     --------
     >>> import tempfile
     >>> with AnswerDatabase(Path(tempfile.mkdtemp()) / "answers.sqlite") as store:
-    ...     [participant.id for participant in store.invite(2)]
+    ...     [participant.id for participant in store.add_participants(2)]
     ['P001', 'P002']
     """
 
@@ -137,7 +137,7 @@ class AnswerDatabase:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)  # it holds the tokens
             if is_damaged(path):
-                raise TraitlensError(rescue(path))
+                raise TraitlensError(recover(path))
             self._reading = _connect(path)
             self._writing = _connect(path)
             self._writing.executescript(SCHEMA)
@@ -216,7 +216,7 @@ class AnswerDatabase:
             else:
                 future.set_exception(raised)
 
-    def invite(self, number: int, group: str | None = None) -> list[Participant]:
+    def add_participants(self, number: int, group: str | None = None) -> list[Participant]:
         """Add participants.
 
         Parameters
@@ -376,7 +376,7 @@ def _keep_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
     connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
 
-def move_on(participant: str, step: int) -> Job[None]:
+def complete_step(participant: str, step: int) -> Job[None]:
     """Return the job that marks a step without an answer as done.
 
     Parameters
@@ -401,7 +401,7 @@ def move_on(participant: str, step: int) -> Job[None]:
     return job
 
 
-def join_group(
+def start_session(
     participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
 ) -> Job[None]:
     """Return the job that stores a participant's session, once the group is known.
@@ -420,7 +420,7 @@ def join_group(
     """
 
     def job(connection: sqlite3.Connection) -> None:
-        move_on(participant, step)(connection)
+        complete_step(participant, step)(connection)
         query = 'SELECT count(*) FROM participants WHERE "group" = ? AND steps IS NOT NULL'
         (place,) = connection.execute(query, (group,)).fetchone()
         steps = json.dumps([asdict(step) for step in lay_out(place)])
@@ -432,7 +432,7 @@ def join_group(
     return job
 
 
-def give_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
+def store_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
     """Return the job that stores an answer and marks its step as done.
 
     Parameters
@@ -447,7 +447,7 @@ def give_answer(participant: str, number: int, step: SessionStep, answer: Answer
     """
 
     def job(connection: sqlite3.Connection) -> None:
-        move_on(participant, number)(connection)
+        complete_step(participant, number)(connection)
         row = (
             participant, number, step.kind, step.traits[0], step.image, step.repeat, step.wanted,
             answer.rating, answer.moved, answer.rt, now(), answer.device, answer.language,

@@ -30,7 +30,7 @@ def is_damaged(path: Path) -> bool:
         return True
 
 
-def rescue(path: Path) -> Problem:
+def recover(path: Path) -> Problem:
     """Back up a damaged file, and replace it by one with all readable rows.
 
     Returns

@@ -65,7 +65,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     if not images:
         problems.append(Problem("contains no images", "put JPEG, PNG, TIFF or WebP files there", "images/"))
     if not settings.traits:
-        problems.append(Problem("traits are missing", "name them: traits = [...]", "study.toml"))
+        problems.append(Problem("traits are missing", "add them: traits = [...]", "study.toml"))
     problems += _check_scale(settings)
     wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
     problems += [
@@ -101,7 +101,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
 def _check_scale(settings: Settings) -> list[Problem]:
     """Return the problems of a scale that does not fit the answer format."""
     if settings.scale is None:
-        return [Problem("scale is missing", "say scale = [1, 7]", "study.toml")]
+        return [Problem("scale is missing", "set scale = [1, 7]", "study.toml")]
     low, high = settings.scale
     asked = settings.collecting
     if asked.answer == "buttons":

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from traitlens.collecting.design import EVERYONE, describe_scale, prepare_stimuli, read_design
 from traitlens.collecting.translations import read_texts
-from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening
+from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening_steps
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
@@ -85,7 +85,7 @@ def write_experiment(
     if not 1 <= orders <= MOST_ORDERS:
         raise TraitlensError(Problem(f"orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TraitlensError(Problem("already exists", "name a new folder", str(out)))
+        raise TraitlensError(Problem("already exists", "use a new folder", str(out)))
     design, settings = read_design(folder)
     texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
     faces = prepare_stimuli(folder, design, watcher)
@@ -100,7 +100,7 @@ def write_experiment(
         "traits": design.traits,
         "images": faces.names,
         "asks_group": len(design.groups) > 1,
-        "opening": len(opening(design)),
+        "opening": len(opening_steps(design)),
         "orders": {
             group: [[_pack(step, design, faces.names) for step in steps] for steps in kept]
             for group, kept in sessions.items()
@@ -124,7 +124,7 @@ def _find_script(scripts: Path | None) -> Path:
     """Return jsPsych's script within a copy of its package."""
     if scripts is None:
         advice = (
-            "name a copy of its npm package with --scripts; with --cdn, the page's script is compared with it"
+            "give a copy of its npm package with --scripts; with --cdn, the page's script is compared with it"
         )
         raise TraitlensError(Problem("the source of jsPsych is missing", advice))
     package = Path(scripts) / "package.json"

@@ -71,11 +71,11 @@ def _list(given: Path) -> list[Path]:
         found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not found:
             raise StudyError(
-                Problem("contains no JSON or CSV file", "name the folder with the data", str(given))
+                Problem("contains no JSON or CSV file", "give the folder with the data", str(given))
             )
         return found
     if not given.is_file():
-        raise StudyError(Problem("there is no such file", "name the data", str(given)))
+        raise StudyError(Problem("there is no such file", "check the path", str(given)))
     return [given]
 
 

@@ -14,9 +14,9 @@ from traitlens.collecting.database import (
     AnswerDatabase,
     Job,
     Participant,
-    give_answer,
-    join_group,
-    move_on,
+    complete_step,
+    start_session,
+    store_answer,
 )
 from traitlens.collecting.design import COLLECTED, EVERYONE, Stimuli, prepare_stimuli, read_design
 from traitlens.collecting.translations import Texts, read_texts
@@ -28,7 +28,7 @@ from traitlens.collecting.trials import (
     is_device,
     make_steps,
     nearest_answer,
-    opening,
+    opening_steps,
     progress,
     upcoming_images,
 )
@@ -81,7 +81,7 @@ class SessionManager:
         tuple of SessionStep
             The whole session; only its opening before the group is known.
         """
-        return self.store.steps(participant.id) or opening(self.design, participant.group)
+        return self.store.steps(participant.id) or opening_steps(self.design, participant.group)
 
     def state(self, participant: Participant) -> dict[str, Any]:
         """Return a participant's progress and next step.
@@ -142,13 +142,13 @@ class SessionManager:
         if step.kind == "end":
             raise RequestRefused(409, "the session is over", self.state(participant))
         if step.kind in RATED:
-            return give_answer(participant.id, position, step, self._answer(body))
+            return store_answer(participant.id, position, step, self._answer(body))
         last_before = not participant.begun and position == len(steps) - 1
         if not last_before:
-            return move_on(participant.id, position)
+            return complete_step(participant.id, position)
         known = participant.group
         group = self._group(step, body) if known is None else known
-        return join_group(
+        return start_session(
             participant.id, position, group, lambda place: make_steps(self.design, group, place, known)
         )
 
@@ -220,14 +220,14 @@ def _sessions_that_no_longer_fit(
     lost: list[Problem] = []
     for participant in store.participants():
         steps = store.steps(participant.id)
-        if not 0 <= participant.position < len(steps or opening(design, participant.group)):
+        if not 0 <= participant.position < len(steps or opening_steps(design, participant.group)):
             advice = f"delete the participant: traitlens rate withdraw STUDY {participant.id}"
             lost.append(Problem(f"the session of {participant.id} is damaged", advice, str(store.path)))
         for step in steps or ():
             missing |= {f"images/{step.image}"} if step.image not in images | {None} else set()
             missing |= {f"trait {trait!r}" for trait in step.traits if trait not in traits}
     return lost + [
-        Problem(f"{what} is missing, but is part of sessions that have begun", "put it back", "study.toml")
+        Problem(f"{what} is missing, but is part of sessions that have begun", "restore it", "study.toml")
         for what in sorted(missing)
     ]
 
@@ -239,7 +239,7 @@ def _changed_questions(store: AnswerDatabase, design: SessionDesign) -> list[Pro
     first = store.fact("scale", now, replace=not begun)
     if first == now:
         return []
-    advice = f"put it back, or move {COLLECTED}/ away and start again"
+    advice = f"restore it, or move {COLLECTED}/ away and start again"
     what = f"the scale is now {now}; sessions have begun with {first}"
     return [Problem(what, advice, "study.toml", column="scale")]
 
@@ -253,7 +253,7 @@ def _open_log(path: Path) -> logging.Logger:
     return log
 
 
-def invite(sessions: SessionManager, number: int, group: str | None = None) -> list[Participant]:
+def add_participants(sessions: SessionManager, number: int, group: str | None = None) -> list[Participant]:
     """Create participants up to a total number.
 
     Parameters
@@ -273,4 +273,4 @@ def invite(sessions: SessionManager, number: int, group: str | None = None) -> l
         sessions.store.close()
         raise unknown_choice("group", group, groups or (EVERYONE,))
     there = sessions.store.participants()
-    return there + sessions.store.invite(max(number - len(there), 0), group)
+    return there + sessions.store.add_participants(max(number - len(there), 0), group)

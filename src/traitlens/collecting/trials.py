@@ -85,7 +85,7 @@ class SessionStep:
     wanted: float | None = None
 
 
-def opening(design: SessionDesign, known: str | None = None) -> tuple[SessionStep, ...]:
+def opening_steps(design: SessionDesign, known: str | None = None) -> tuple[SessionStep, ...]:
     """Return the steps before the session is created.
 
     Parameters
@@ -130,7 +130,7 @@ def make_steps(
     blocks = _blocks(design, place, rng)
     trials = [step for block in blocks for step in block[1:]]
     checked = _spread_checks(design, len(trials), rng)
-    steps = [*opening(design, known), SessionStep("instructions"), *_practice(design, rng)]
+    steps = [*opening_steps(design, known), SessionStep("instructions"), *_practice(design, rng)]
     done = 0
     for block in blocks:
         steps.append(block[0])

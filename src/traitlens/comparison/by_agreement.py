@@ -16,7 +16,7 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
-from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix, shares_images
+from traitlens.ratings.rating_matrix import RatingMatrix, is_linked, make_matrix
 
 FEWEST_RATERS = 3
 """Agreement of fewer raters of a group is not compared: two raters are a single pair."""
@@ -295,7 +295,7 @@ def _compare_pairs_of_raters(
         freedom = total**2 / max(error_1**4 / freedom_1 + error_2**4 / freedom_2, 1e-300)
         width = stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(total)
         estimate = means[0] - means[1]
-        if not all(shares_images(matrices[trait], labels == group) for group in (0, 1)):
+        if not all(is_linked(matrices[trait], labels == group) for group in (0, 1)):
             width = np.nan
         rows.append(
             {TRAIT: trait, "measure": "agreement", "mean_1": means[0], "mean_2": means[1]}

@@ -15,7 +15,7 @@ from traitlens.comparison.exchange import (
     ratings_of_pair,
 )
 from traitlens.comparison.rater_tests import Sample, detectable
-from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, make_matrix, shares_images
+from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, is_linked, make_matrix
 from traitlens.ratings.reliability import SplitHalf, split_half
 
 
@@ -197,7 +197,7 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
             for group in (0, 1)
         ]
         low, high = _difference_interval(*halves)
-        if not all(shares_images(matrix, labels == group) for group in (0, 1)):
+        if not all(is_linked(matrix, labels == group) for group in (0, 1)):
             low, high = np.nan, np.nan
         rows.append(
             {TRAIT: trait, "raters_compared": numbers[trait]}

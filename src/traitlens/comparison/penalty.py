@@ -9,7 +9,7 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.inner_cv import choose
-from traitlens.readouts.kernels import weigh_kernels
+from traitlens.readouts.kernels import kernel_factors
 from traitlens.readouts.ridge import PENALTIES, columns_by_images
 
 _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
@@ -50,7 +50,7 @@ def choose_common_penalties(
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            factors = weigh_kernels({_ONLY: kernel.values}, training, {})
+            factors = kernel_factors({_ONLY: kernel.values}, training, {})
             own = values[np.ix_(training, columns)]
             best = choose(
                 {_ONLY: kernel.values},

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from traitlens.computing.forking import ENVIRONMENT, can_fork, interrupts_held, load_ahead
+from traitlens.computing.forking import ENVIRONMENT, block_interrupts, can_fork, start_forkserver
 from traitlens.computing.machine import Machine
 from traitlens.locking import is_running
 from traitlens.problems import Problem, TraitlensError
@@ -114,8 +114,8 @@ class Cluster:
                     )
                 )
                 self._closing.enter_context(dask.config.set(_settings()))
-                load_ahead()
-                with interrupts_held():
+                start_forkserver()
+                with block_interrupts():
                     local = distributed.LocalCluster(
                         n_workers=workers,
                         threads_per_worker=1,

@@ -23,7 +23,7 @@ def can_fork() -> bool:
     return "forkserver" in multiprocessing.get_all_start_methods()
 
 
-def load_ahead() -> None:
+def start_forkserver() -> None:
     """Start the server process, which imports the program in the background.
 
     Does nothing if it runs already or is not supported.
@@ -36,7 +36,7 @@ def load_ahead() -> None:
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     try:
-        with interrupts_held():
+        with block_interrupts():
             forkserver.ensure_running()
     finally:
         for name, value in before.items():
@@ -47,7 +47,7 @@ def load_ahead() -> None:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def block_interrupts() -> Iterator[None]:
     """Keep Ctrl-C, which a terminal sends to all its processes, from processes started in this context.
 
     This process stops its workers. A Ctrl-C in the meantime is delivered at the end.

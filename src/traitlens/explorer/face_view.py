@@ -39,7 +39,7 @@ class ShownFace:
         Returns
         -------
         float or None
-            The rating; None where there is none.
+            The rating, or None.
         """
         table = self.impressions
         found = table.loc[(table[GROUP] == group) & (table[TRAIT] == trait)]

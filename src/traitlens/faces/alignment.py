@@ -94,7 +94,7 @@ def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
     """Return maps as columns of pixels."""
     maps = np.asarray(maps, dtype=float)
     if maps.shape[-2:] != shape:
-        raise ValueError(f"maps of {maps.shape[-2:]} pixels do not fit {shape}")
+        raise ValueError(f"maps of {maps.shape[-2:]} pixels do not match {shape}")
     columns: np.ndarray = maps.reshape(-1, shape[0] * shape[1]).T
     return columns
 
@@ -113,7 +113,7 @@ def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np
     return mean
 
 
-def share_out(
+def distribute_area(
     places: np.ndarray, area: np.ndarray, shape: tuple[int, int], size: int, samples: int
 ) -> tuple[sparse.csr_array, np.ndarray]:
     """Distribute each sample's area over the four image pixels around it, and sum samples by template pixel.

@@ -23,7 +23,7 @@ from traitlens.faces.frames import apply_affine, fit_similarity, pupil_distance
 from traitlens.faces.images import THREADS, load_image
 from traitlens.problems import Problem, TraitlensError
 
-__all__ = ["Detection", "Landmarks", "bend_mesh", "detect_landmarks", "find_landmarks", "to_table"]
+__all__ = ["Detection", "Landmarks", "deform_mesh", "detect_landmarks", "find_landmarks", "to_table"]
 
 REACH: Final = 0.4
 """Length scale of the influence of a given point on its neighbours, in pupil distances."""
@@ -79,7 +79,7 @@ def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({IMAGE: image, POINT: names, X: points[:, 0], Y: points[:, 1]})
 
 
-def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.ndarray:
+def deform_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.ndarray:
     r"""Deform a mesh smoothly so that it passes through given points.
 
     Each given point's shift fades with the distance r by (1 + a r) exp(-a r), a = sqrt(3) / (0.4 pupil
@@ -103,7 +103,7 @@ def bend_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.n
     Examples
     --------
     >>> mesh = canonical_mesh().points
-    >>> bent = bend_mesh(mesh, np.array([468]), mesh[[468]] + 5)
+    >>> bent = deform_mesh(mesh, np.array([468]), mesh[[468]] + 5)
     >>> (bent - mesh)[[468, 152]].round(1).tolist()
     [[5.0, 5.0], [0.0, 0.0]]
     """
@@ -266,14 +266,14 @@ def _find_one(name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect:
         return _Found(name, points, "given", None, _problems(name, _pose_notices(points)))
     seen = detect_landmarks(pixels) if detect else None
     if seen is not None and seen.points is not None and _same_face(seen.points, indices, places):
-        points = bend_mesh(seen.points, indices, places)
+        points = deform_mesh(seen.points, indices, places)
         return _Found(name, points, "given and detected", seen, _problems(name, _pose_notices(points)))
     if len(indices) < 2 or np.ptp(places, axis=0).max() == 0:
         notice = "too few landmarks are given, and no face was found there"
         return _Found(name, None, "none", seen, _problems(name, [notice]))
     mean = canonical_mesh().points
     fitted = apply_affine(fit_similarity(mean[indices], places), mean)
-    points = bend_mesh(fitted, indices, places)
+    points = deform_mesh(fitted, indices, places)
     return _Found(name, points, "given and mean face", seen, _problems(name, _pose_notices(points)))
 
 

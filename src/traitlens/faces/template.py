@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.spatial import Delaunay
 
 from traitlens.columns import IMAGE
-from traitlens.faces.alignment import Alignment, share_out
+from traitlens.faces.alignment import Alignment, distribute_area
 from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.detection import PROFILE_POSE, head_pose
 from traitlens.faces.frames import (
@@ -155,7 +155,7 @@ class Template:
         places = weights @ anchors
         stretch = self._areas(anchors) / self._areas(self._nodes)
         area = np.clip(stretch, 0, None)[simplex] * (CANONICAL_SIZE / (self.size * samples)) ** 2
-        shares, reach = share_out(places, area, shape, self.size, samples)
+        shares, reach = distribute_area(places, area, shape, self.size, samples)
         return Alignment(shares, reach, self.size, shape, pose, folded, piecewise)
 
     def warp(self, maps: Any, points: np.ndarray, conserve: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ from traitlens.features.custom_backbones import load_custom_backbone
 from traitlens.features.fast_convolution import convolve, max_pool
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.weights import vgg16_weights, weights_digest
-from traitlens.memory import keep_memory
+from traitlens.memory import reuse_memory
 from traitlens.problems import unknown_choice
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def load_backbone(
     >>> backbone.shapes["block4_pool"]  # doctest: +SKIP
     (512, 16)
     """
-    keep_memory()
+    reuse_memory()
     if name == "vgg16":
         tensors, source = vgg16_weights(weights, announce)
         return build_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)

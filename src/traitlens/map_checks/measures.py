@@ -80,7 +80,7 @@ def edge_correlation(maps: "xarray.DataArray", images: np.ndarray, smooth: float
     edges = ndimage.gaussian_filter(edge_energy(images), (0, smooth, smooth)).reshape(len(images), -1)
     strength = ndimage.gaussian_filter(np.abs(maps.to_numpy()), (0, 0, smooth, smooth))
     found = [correlate(one.reshape(len(images), -1), edges).mean() for one in strength]
-    return name_readouts(maps).assign(edge_correlation=found)
+    return tabulate_readouts(maps).assign(edge_correlation=found)
 
 
 def method_agreement(
@@ -182,7 +182,7 @@ def correlate(some: np.ndarray, others: np.ndarray) -> np.ndarray:
         return np.asarray((some * others).sum(-1) / size)
 
 
-def name_readouts(maps: "xarray.DataArray") -> pd.DataFrame:
+def tabulate_readouts(maps: "xarray.DataArray") -> pd.DataFrame:
     """Return the readouts of maps as a table.
 
     Parameters

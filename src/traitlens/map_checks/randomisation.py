@@ -9,7 +9,7 @@ import pandas as pd
 
 from traitlens.columns import IMAGE, READOUT, X, Y
 from traitlens.features.backbone import Backbone
-from traitlens.map_checks.measures import correlate, name_readouts
+from traitlens.map_checks.measures import correlate, tabulate_readouts
 from traitlens.readouts.readout import Readout
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataAr
     similarity = np.mean([correlate(real, one).mean(1) for one in null], axis=0)
     among = [correlate(null[one], null[other]).mean(1) for one in range(len(null)) for other in range(one)]
     low, high = np.percentile(among, [5, 95], axis=0) if among else np.full((2, len(similarity)), np.nan)
-    table = name_readouts(maps)
+    table = tabulate_readouts(maps)
     return table.assign(similarity=similarity, null_low=low, null_high=high)
 
 

@@ -56,7 +56,7 @@ def estimate(context: Context) -> Estimate:
     TraitlensError
         If the weights are not available.
     """
-    wanted = [one.stage for one in plan(context) if one.is_to_be_made]
+    wanted = [one.stage for one in plan(context) if one.will_be_made]
     costs = {stage: stage.cost(context) for stage in wanted}
     machine, size = context.machine, context.study.settings.faces.size
     alive = context.workers if machine.workers is None else 0  # each process has its own network
@@ -75,7 +75,7 @@ def _time_forward(context: Context) -> float:
     return time_forward(context.machine, context.study.settings.faces.size, layers)
 
 
-def refuse_what_cannot_fit(estimate: Estimate, results: Path) -> None:
+def check_resources(estimate: Estimate, results: Path) -> None:
     """Raise an error if a run would not fit into memory or disk.
 
     Raises

@@ -32,7 +32,7 @@ class Planned:
     damaged: bool = False
 
     @property
-    def is_to_be_made(self) -> bool:
+    def will_be_made(self) -> bool:
         """Whether a run will make it."""
         return self.state in ("stale", "missing")
 
@@ -49,7 +49,7 @@ def plan(context: Context, flow: Sequence[Stage] = FLOW) -> Iterator[Planned]:
     for stage in flow:
         planned = plan_stage(context, stage, awaited)
         record = context.records.read(stage.name)
-        if planned.is_to_be_made:
+        if planned.will_be_made:
             awaited |= {output.path for output in stage.outputs_of(context)}
         elif planned.state == "left out" and record is not None:
             awaited |= set(record.outputs)  # a run removes them
@@ -65,7 +65,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
         Paths of files that earlier stages will make, or that will be removed.
     """
     planned = _compare(context, stage, awaited)
-    if stage.on_request and context.check_images is None and planned.is_to_be_made:
+    if stage.on_request and context.check_images is None and planned.will_be_made:
         planned = Planned(stage, "left out", "made on request by `traitlens sanity`")
     context.reasons.pop(stage.name, None)
     context.forget("reasons")

@@ -11,7 +11,7 @@ from traitlens import storage
 from traitlens.artifacts import ARTIFACTS
 from traitlens.computing.engines import Engine, open_engine
 from traitlens.locking import Lock
-from traitlens.memory import give_memory_back, keep_memory
+from traitlens.memory import release_memory, reuse_memory
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.flow import FLOW
 from traitlens.pipeline.plan import plan_stage
@@ -32,7 +32,7 @@ class Runner:
     """
 
     def __init__(self, context: Context):
-        keep_memory()
+        reuse_memory()
         self.context = context
         _refuse_other_files(context.results)
         self._engine: Engine | None = None
@@ -67,7 +67,7 @@ class Runner:
                 self.context.watcher.say(f"{planned.reason}; made again")
             if planned.state == "left out":
                 self._remove(stage)
-            elif planned.is_to_be_made:
+            elif planned.will_be_made:
                 self._make(stage)
             if stage.name == until:
                 break
@@ -99,7 +99,7 @@ class Runner:
                 work.blocks.remove()
             context.records.write(stage.name, record)
         if stage.name == "landmarks":
-            give_memory_back()  # decoded photographs
+            release_memory()  # decoded photographs
 
     def _refuse_lost_lock(self) -> None:
         """Raise an error if another run took this folder over, or somebody deleted the lock."""

@@ -88,7 +88,7 @@ FEWEST_LINKED = 4
 """Minimum number of raters linked by shared images; with fewer, intervals cannot be computed."""
 
 
-def shares_images(matrix: RatingMatrix, raters: np.ndarray) -> bool:
+def is_linked(matrix: RatingMatrix, raters: np.ndarray) -> bool:
     """Return whether each rater is linked by shared images to at least three others.
 
     Parameters

@@ -15,7 +15,7 @@ import pandas as pd
 
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.fit_results import FittedReadouts
-from traitlens.readouts.heads import Heads, HeadStudy
+from traitlens.readouts.heads import HeadData, Heads
 from traitlens.readouts.readout import DenseReadout
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def fit_cao2023(
     """
     import torch
 
-    study = HeadStudy.of(features, targets, folds)
+    study = HeadData.of(features, targets, folds)
 
     def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:
         inputs = torch.from_numpy(study.values[rows].astype(np.float32))

@@ -14,7 +14,7 @@ from traitlens.columns import IDENTITY
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.fit_results import FittedReadouts
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.heads import Heads, HeadStudy, Training
+from traitlens.readouts.heads import HeadData, Heads, Training
 from traitlens.readouts.readout import DenseReadout
 
 
@@ -61,7 +61,7 @@ def fit_dense(
     import torch
 
     training = training or Training()
-    study = HeadStudy.of(features, targets, folds)
+    study = HeadData.of(features, targets, folds)
     identities = folds[IDENTITY].to_numpy()
 
     def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:

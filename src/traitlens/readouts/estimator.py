@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.inner_cv import Factorised, choose
-from traitlens.readouts.kernels import centred_kernel, linear_kernel, weigh_kernels
+from traitlens.readouts.kernels import centred_kernel, kernel_factors, linear_kernel
 from traitlens.readouts.ridge import PENALTIES
 
 _ONLY: FeatureSpace = None  # type: ignore[assignment]  # the name of a kernel that stands alone
@@ -85,7 +85,7 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
                 sharing=self.sharing,
                 seed=self.seed,
             )
-        factors = weigh_kernels(kernels, training, {})
+        factors = kernel_factors(kernels, training, {})
         kernel, _ = centred_kernel(kernels, factors, training)
         means = values.mean(axis=0)
         duals = Factorised.of(kernel).solve(values - means, chosen.penalties) * factors[_ONLY]

@@ -100,7 +100,9 @@ def fit_finetune(
     """
     if len(features) != 1 or not any(layer.weight is not None for layer in layers):
         raise TraitlensError(
-            Problem("fine-tuning reads one tap with convolutions above it", "name a lower tap in study.toml")
+            Problem(
+                "fine-tuning reads one tap with convolutions above it", "choose a lower tap in study.toml"
+            )
         )
     ((space, values),) = features.items()
     matrix = lay_out_targets(targets, folds[IMAGE])

@@ -38,7 +38,7 @@ class Training:
 
 
 @dataclass(frozen=True, eq=False)
-class HeadStudy:
+class HeadData:
     """Features and targets of heads.
 
     Parameters
@@ -55,7 +55,7 @@ class HeadStudy:
     @classmethod
     def of(
         cls, features: Mapping[FeatureSpace, np.ndarray], targets: pd.DataFrame, folds: pd.DataFrame
-    ) -> "HeadStudy":
+    ) -> "HeadData":
         """Return checked features and targets.
 
         Parameters

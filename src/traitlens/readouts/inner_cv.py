@@ -13,7 +13,7 @@ import numpy as np
 
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.readouts.folds import inner_folds
-from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, weigh_kernels
+from traitlens.readouts.kernels import Factors, Kernels, apply_centred, centred_kernel, kernel_factors
 
 Weights = Mapping[FeatureSpace, float]
 """Weight of each feature space in the sum of the kernels; 1 if missing."""
@@ -188,7 +188,7 @@ def choose(
         [
             inner_predictions(
                 kernels,
-                weigh_kernels(kernels, training, mix),
+                kernel_factors(kernels, training, mix),
                 training,
                 values,
                 folds,

@@ -198,7 +198,7 @@ def pieces(length: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, length))
 
 
-def weigh_kernels(
+def kernel_factors(
     kernels: Kernels, training: np.ndarray, weights: Mapping[FeatureSpace, float]
 ) -> dict[FeatureSpace, float]:
     """Compute factors of kernels so that each counts by its weight, whatever its units.

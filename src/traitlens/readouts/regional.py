@@ -28,9 +28,9 @@ from traitlens.readouts.kernels import (
     Factors,
     Kernels,
     centred_kernel,
+    kernel_factors,
     linear_kernel,
     pieces,
-    weigh_kernels,
 )
 from traitlens.readouts.ridge import PENALTIES, columns_by_images, fit_ridge
 
@@ -162,7 +162,7 @@ def cross_fit_cues(
                         strengths[targets, turn] = choose(
                             kernels, training, wanted[:, mine], people, penalties, [weighed], sharing, seed
                         ).penalties
-                    factors = weigh_kernels(kernels, training, weighed)
+                    factors = kernel_factors(kernels, training, weighed)
                     kernel, _ = centred_kernel(kernels, factors, training)
                     coefficients = Factorised.of(kernel).solve(
                         wanted[:, mine] - means[mine], strengths[targets, turn]
@@ -228,7 +228,7 @@ def search_weights(
 
     centred = np.stack(
         [
-            centred_kernel({space: kernel}, weigh_kernels({space: kernel}, training, {}), training)[0]
+            centred_kernel({space: kernel}, kernel_factors({space: kernel}, training, {}), training)[0]
             for space, kernel in kernels.items()
         ]
     )

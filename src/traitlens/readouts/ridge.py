@@ -25,9 +25,9 @@ from traitlens.readouts.kernels import (
     apply_centred,
     centred_kernel,
     columns_at_once,
+    kernel_factors,
     linear_kernel,
     pieces,
-    weigh_kernels,
     whitened_kernel,
     whitening,
 )
@@ -283,7 +283,7 @@ def _solve(
     for places, counted in columns_by_counts(counts, len(means)):
         for mix in np.unique(choice.mixes[places]):
             mine = places[choice.mixes[places] == mix]
-            shared = weigh_kernels(kernels, training, mixes[mix])
+            shared = kernel_factors(kernels, training, mixes[mix])
             kernel, columns = centred_kernel(kernels, shared, training, counted, scratch)
             factorised = Factorised.of(kernel, counted)
             solved = factorised.solve(values[:, mine] - means[mine], choice.penalties[mine])

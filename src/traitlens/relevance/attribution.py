@@ -10,7 +10,7 @@ from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.features.feature_spaces import NetworkInput, NetworkInputs
 from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
-from traitlens.relevance.initial_relevance import InitialRelevance, Reference, enter
+from traitlens.relevance.initial_relevance import InitialRelevance, Reference, compute_initial_relevance
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
 from traitlens.relevance.propagation import ForwardPass, propagator
 
@@ -80,7 +80,7 @@ class Explainer:
                 for picture, values in inputs.items()
             }
             activations = {picture: passage.activations for picture, passage in passages.items()}
-            now = enter(self.readouts, activations, self.method, self.reference)
+            now = compute_initial_relevance(self.readouts, activations, self.method, self.reference)
             entered = entered or now
             sent = weight * self._to_pixels(image, passages, now)
             maps = sent if maps is None else maps + sent

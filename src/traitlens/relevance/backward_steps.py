@@ -113,7 +113,7 @@ def _in_windows(values: "torch.Tensor", maxima: list["torch.Tensor"]) -> "torch.
     return windows
 
 
-def step_back(
+def propagate_step(
     step: LayerStep, carried: "torch.Tensor | None", relevance: Mapping[str, "torch.Tensor"]
 ) -> "torch.Tensor":
     """Propagate relevance through a pooling and a convolution."""
@@ -196,7 +196,7 @@ def from_pixels(first: LayerStep, regions: "torch.Tensor") -> "torch.Tensor":
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def groups_forth(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"]:
+def transpose_groups(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"]:
     """Propagate values forward through a step's convolutions, for each share."""
     import torch
 
@@ -213,7 +213,7 @@ def groups_forth(step: LayerStep, values: "torch.Tensor") -> list["torch.Tensor"
     return [part for part in sent if part is not None]
 
 
-def factors_forth(step: LayerStep, sent: list["torch.Tensor"]) -> "torch.Tensor":
+def transpose_factors(step: LayerStep, sent: list["torch.Tensor"]) -> "torch.Tensor":
     """Multiply by the factors and, after a pooling, sum each window."""
     import torch
 

@@ -114,7 +114,7 @@ def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
     return torch.stack(rows).to(like.device, torch.float32)
 
 
-def enter(
+def compute_initial_relevance(
     readouts: Sequence[Readout],
     activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]],
     method: Method,

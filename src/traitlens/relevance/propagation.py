@@ -19,15 +19,15 @@ from traitlens.features.backbone import Backbone
 from traitlens.relevance.backward_steps import (
     LayerStep,
     complete,
-    factors_forth,
     from_pixels,
-    groups_forth,
     maps_at_once,
     parts,
+    propagate_step,
     single,
-    step_back,
     sum_of_products,
     to_pixels,
+    transpose_factors,
+    transpose_groups,
 )
 from traitlens.relevance.methods import Method
 from traitlens.relevance.prepared_layers import Forward, PreparedLayer, prepare, run_forward
@@ -157,7 +157,7 @@ class ForwardPass:
         """Return the active units if they are faster for this number of maps; None for whole layers."""
         if count < FEWEST or os.environ.get(WHOLE_LAYERS) or not can_list(self._steps):
             return None
-        return self._active_units if self._active_units.pay(count) else None
+        return self._active_units if self._active_units.is_faster(count) else None
 
     @cached_property
     def _active_units(self) -> ActiveUnits:
@@ -171,7 +171,7 @@ class ForwardPass:
         carried = None
         with torch.inference_mode():
             for step in reversed(self._steps):
-                carried = step_back(step, carried, relevance)
+                carried = propagate_step(step, carried, relevance)
         assert carried is not None
         given = single(self._steps[0].given)
         return carried if given is None else carried * given
@@ -192,7 +192,7 @@ class ForwardPass:
                     rest = {tap: values[part] for tap, values in relevance.items()}
                     self._descend(place, None if carried is None else carried[part], rest, maps[part])
                 return
-            carried = step_back(step, carried, relevance)
+            carried = propagate_step(step, carried, relevance)
         assert carried is not None
         maps.copy_(to_pixels(self._steps[0], carried))
 
@@ -238,10 +238,10 @@ class ForwardPass:
         values = from_pixels(first, regions)
         found = {}
         for step in self._steps:
-            sent = groups_forth(step, values)
+            sent = transpose_groups(step, values)
             if step.plain_factors is not None:
                 found[step.prepared.layer.name] = sum_of_products(sent, step.plain_factors)
-            values = factors_forth(step, sent)
+            values = transpose_factors(step, sent)
             if step.is_tap:
                 found[step.prepared.top] = values
                 if step.carries is not None:

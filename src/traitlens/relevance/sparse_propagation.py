@@ -81,7 +81,7 @@ class ActiveUnits:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             self._levels = list(pool.map(_list_level, steps))
 
-    def pay(self, count: int) -> bool:
+    def is_faster(self, count: int) -> bool:
         """Return whether this number of maps is faster than by convolutions of whole layers."""
         listed = whole = 0.0
         below = self._pixels[0]

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow
 
 from traitlens.columns import GROUP, IDENTITY, IMAGE, MAY_PUBLISH, POINT, RATER, RATING, REPEAT, TRAIT, X, Y
-from traitlens.memory import give_memory_back
+from traitlens.memory import release_memory
 from traitlens.problems import Problem, StudyError
 from traitlens.study.checking import (
     check_choices,
@@ -200,7 +200,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     images, images_problems = read_images(folder, files, settings)
     landmarks_problems = read_landmarks(folder, files)[1]
     pyarrow.default_memory_pool().release_unused()  # no other tables are as large
-    give_memory_back()
+    release_memory()
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
         return None, problems

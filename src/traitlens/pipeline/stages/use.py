@@ -54,7 +54,7 @@ def utilisation(io: StageIO) -> None:
 
 
 def compare(io: StageIO) -> None:
-    """Write the tests of range, noise and use, and which regions cannot be told apart."""
+    """Write the tests of range, noise and use, and which regions cannot be distinguished."""
     traits = predicted_traits(io.read(PREDICTABILITY))
     ratings, cues, within = io.value("ratings"), common_cues(io), io.value("settings.comparison.within")
     array = cue_array(io.read(IMAGE_CUES))
@@ -85,7 +85,7 @@ def predicted_traits(predictability: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
-        Those whose p is at most .05: of others, no part of the face is named.
+        Traits with p of at most .05; no parts of the face are reported for others.
     """
     return [str(trait) for trait in predictability.loc[predictability["p"] <= ALPHA, TRAIT]]
 
