@@ -109,7 +109,7 @@ import os, signal
 from pathlib import Path
 from traitlens.collecting.database import AnswerDatabase, complete_step
 store = AnswerDatabase(Path({str(tmp_path)!r}) / "answers.sqlite")
-store.invite(1)
+store.add_participants(1)
 store.submit(complete_step("P001", 0)).result()
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -20,12 +20,12 @@ SERVE = """
 import sys
 from pathlib import Path
 from traitlens.collecting import request_limits
-from traitlens.collecting.session_manager import invite, open_sessions
+from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.collecting.server import serve
 
 request_limits.LONGEST_REQUEST, request_limits.MOST_CONNECTIONS = 2.0, 20
 room = open_sessions(Path(sys.argv[1]))
-invite(room, 1)
+add_participants(room, 1)
 print("ready", flush=True)
 serve(room, port=int(sys.argv[2]))
 """

@@ -117,7 +117,7 @@ def test_heads_turned_too_far_get_the_similarity_only(template: Template):
 def test_points_must_be_there_and_maps_must_fit(template: Template):
     with pytest.raises(TraitlensError, match="needs all 478 landmarks"):
         template.align(np.full((478, 2), np.nan), (SIZE, SIZE))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         template.align(some_face(0), (SIZE, SIZE)).warp(np.zeros((SIZE, SIZE + 1)))
 
 
