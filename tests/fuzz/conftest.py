@@ -20,7 +20,7 @@ def bounded():
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, before[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("traitlens.study.reading.give_memory_back", lambda: None)
+        patch.setattr("traitlens.study.reading.release_memory", lambda: None)
         yield
     resource.setrlimit(resource.RLIMIT_AS, before)
     gc.unfreeze()
