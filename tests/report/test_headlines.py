@@ -61,6 +61,24 @@ def test_what_was_not_found_has_its_interval_and_what_could_have_been_found(tmp_
     assert told.text.endswith("with so few raters none can be found.")
 
 
+def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
+    use = use_table(mouth_warm=(0.3, 0.03))
+    means = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": 0.1, "p_corrected": 0.8})
+    results = results_with(tmp_path, use=use, means=means)
+    kinds = {one.kind: one.text for one in summarise_study(results)}
+    assert "found" not in kinds
+    assert kinds["alone"].startswith("Mouth: used more by autistic raters")
+    assert kinds["alone"].endswith("Not significant after correction for all questions (p = .060).")
+    tiles = {tile.what: tile.number for tile in count_results(results)}
+    assert tiles["differences between groups"] == "0"
+
+
+def test_a_difference_of_unknown_size_is_said(tmp_path):
+    table = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": float("nan"), "p_corrected": 0.01})
+    (told,) = summarise_study(results_with(tmp_path, reliability=table))
+    assert told.text == "The groups differ in the reliability of mean ratings for warm."
+
+
 def test_range_and_noise_are_marked_as_exploratory(tmp_path):
     table = use_table(mouth_warm=(0.3, 0.002)).drop(columns="region")
     tables = {"use": use_table(mouth_warm=(0.0, 0.9)), "noise": table}
@@ -114,7 +132,7 @@ def test_numbers_of_the_summary(tmp_path):
     tiles = {tile.what: tile for tile in count_results(Results(tmp_path, study, performance=own))}
     assert tiles["raters"].number == "40"
     assert (tiles["images"].number, tiles["images"].detail) == ("1,200", "of 300 persons")
-    assert tiles["r of predicted and observed ratings"].number == ".50–.61"
+    assert tiles["r of predicted and observed ratings"].number == ".50 to .61"
     assert count_results(Results(tmp_path, {})) == []
 
 

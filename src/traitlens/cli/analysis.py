@@ -19,7 +19,9 @@ from traitlens.cli.options import (
 )
 from traitlens.cli.terminal import Terminal, answer, messages
 
-MARKS = {"found": "●", "not found": "○", "exploratory": "? exploratory:", "about": "●"}
+MARKS = {
+    "found": "●", "alone": "? uncertain:", "not found": "○", "exploratory": "? exploratory:", "about": "●",
+}  # fmt: skip
 """Signs before the sentences with which a run ends: whether a difference was found."""
 
 

@@ -35,8 +35,9 @@ class Headline:
     ----------
     text : str
         The sentence.
-    kind : {"found", "not found", "exploratory", "about"}
-        Whether a confirmatory test found a difference, or what else the sentence says.
+    kind : {"found", "alone", "not found", "exploratory", "about"}
+        Whether a confirmatory test found a difference, also after correction for all questions or only
+        within its question, or what else the sentence says.
     """
 
     text: str
@@ -77,9 +78,17 @@ def summarise_study(results: Results) -> list[Headline]:
         about = f"{first} and {second}: " if len(_pairs(results)) > 1 else ""
         for name in QUESTIONS:
             table = _own(results, name, first, second)
-            sentences = [] if table is None else SENTENCES[name](table, results)
-            found += [Headline(about + text, "found") for text in sentences]
-            if table is not None and not sentences and name in OPEN and len(table):
+            if table is None or table.empty:
+                continue
+            if (table[corrected_p(name)] <= ALPHA).any():
+                sentences = SENTENCES[name](table, results) or [_without_sizes(name, table)]
+                corrected = _corrected_for_questions(results, name, first, second)
+                if corrected <= ALPHA:
+                    found += [Headline(about + text, "found") for text in sentences]
+                else:
+                    alone = f" Not significant after correction for all questions ({p_value(corrected)})."
+                    open_ += [Headline(about + text + alone, "alone") for text in sentences]
+            elif name in OPEN:
                 open_.append(Headline(about + _not_found(name, table), "not found"))
         for name, what in (("range", "Range of the ratings"), ("noise", "Noise of single ratings")):
             table = _own(results, name, first, second)
@@ -97,6 +106,20 @@ def _pairs(results: Results) -> list[tuple[str, str]]:
     if answers is None or "group_1" not in answers:
         return []
     return list(dict.fromkeys(zip(answers["group_1"], answers["group_2"], strict=True)))
+
+
+def _corrected_for_questions(results: Results, name: str, first: str, second: str) -> float:
+    """Return the smallest p of a question, corrected for the number of questions."""
+    answers = results.comparisons["answers"]
+    pair = (answers["group_1"] == first) & (answers["group_2"] == second)
+    own = answers.loc[pair & (answers["question"] == name), "p_all_questions"]
+    return float(own.iloc[0]) if len(own) else 1.0
+
+
+def _without_sizes(name: str, table: pd.DataFrame) -> str:
+    """Say that a difference was found whose size is not known."""
+    called = table[table[corrected_p(name)] <= ALPHA]
+    return f"The groups differ in {OPEN[name][0]} for {several(list(map(str, called[TRAIT])))}."
 
 
 def _own(results: Results, name: str, first: str, second: str) -> pd.DataFrame | None:
@@ -257,13 +280,14 @@ def count_results(results: Results) -> list[Tile]:
         ceiling = table["ceiling_r"].dropna() if "ceiling_r" in table else pd.Series(dtype=float)
         against = f"ceiling {bounded(ceiling.min())} to {bounded(ceiling.max())}" if len(ceiling) else ""
         numbers = [bounded(table["r"].min()), bounded(table["r"].max())]
-        number = "–".join(dict.fromkeys(numbers))
+        number = " to ".join(dict.fromkeys(numbers))
         tiles.append(Tile(number, "r of predicted and observed ratings", against))
     answers = results.comparisons.get("answers")
     if answers is not None and "kind" in answers:
         own = answers[answers["kind"] == "confirmatory"]
-        tests = f"in {count(own['n_tests'].sum())} tests of {len(own)} questions"
-        tiles.append(Tile(count(own["n_significant"].sum()), "differences between groups", tests))
+        tests = f"in {count(own['n_tests'].sum())} tests of {len(own)} questions, corrected for both"
+        number = own.loc[own["p_all_questions"] <= ALPHA, "n_significant"].sum()
+        tiles.append(Tile(count(number), "differences between groups", tests))
     return tiles
 
 
