@@ -27,7 +27,7 @@ TESTS = [
     "tests/faces/test_detection.py",
     "tests/faces/test_landmarks.py",
     "tests/faces/test_template.py",
-    "tests/comparison/test_by_region.py",
+    "tests/comparison/test_refitting.py",
     "tests/comparison/test_rater_maps.py",
     "tests/ratings",
 ]

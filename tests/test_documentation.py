@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -124,6 +125,11 @@ def test_the_page_on_architecture_lists_every_file_of_a_results_folder():
 
 WITHOUT_PICTURE = {"api", "changes", "command_line", "glossary", "statistics"}
 """Pages of words or signatures only."""
+
+
+def test_the_tests_for_other_processors_are_there():
+    script = runpy.run_path(str(ROOT / "scripts" / "test_processors.py"))
+    assert [name for name in script["TESTS"] if not (ROOT / name).exists()] == []
 
 
 def test_every_page_shows_a_picture_that_is_there():
