@@ -352,3 +352,26 @@ def test_the_summary_of_an_account_names_no_rater(place):
     assert ("Cells of ratings", "72 read, 60 used, 0 empty, 12 left out") in rows
     assert "p3" not in str(rows)
     assert "p3" in str(done.account)
+
+
+def test_hidden_rows_and_columns_are_noted(place):
+    """F8."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "Rat & Co"
+    for row in [["image", *RATERS], *by_rater().to_numpy().tolist()]:
+        book.active.append(row)
+    book.active.column_dimensions["C"].hidden = True
+    book.active.row_dimensions[5].hidden = True
+    book.save(place / "book.xlsx")
+    done = take(place, "book.xlsx")
+    np.testing.assert_array_equal(ratings_of(done), VALUES)
+    assert "hidden cells were read as well: rows 5 and 1 areas of columns" in str(done.account)
+
+
+def test_spreads_beside_means_are_no_traits(place):
+    means = {"warm_mean": VALUES[0] + 0.5, "warm_sd": VALUES[1] / 3, "kind_mean": VALUES[2], "kind_n": 9}
+    done = take(place, pd.DataFrame({"image": FACES, **means}))
+    assert done.study.traits == ["warm_mean", "kind_mean"]
+    assert {entry.name for entry in done.account.left_out} == {"warm_sd", "kind_n"}

@@ -4,7 +4,9 @@ Formats: separated text (any usual encoding and separator), Parquet, Excel (.xls
 (.sav, .zsav, .por), Stata (.dta), MATLAB (.mat, all versions), and the JSON that jsPsych writes.
 """
 
+import html
 import json
+import re
 import warnings
 import zipfile
 from collections import Counter
@@ -249,7 +251,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
         _check_bytes(path.stat().st_size, path.name)
     check_workbook(path)
     workbook = CalamineWorkbook.from_path(path)
-    errors = _find_errors(path)
+    errors, hidden = _find_errors(path), _find_hidden(path)
     sheets = []
     for described in workbook.sheets_metadata:
         if described.typ != SheetTypeEnum.WorkSheet:
@@ -267,7 +269,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
             filled, path.name, None if first_line is None else first_line - above
         )
         notes += [f"{merged} merged areas were filled with their first cell"] if merged else []
-        notes += [errors[described.name]] if described.name in errors else []
+        notes += [found[described.name] for found in (errors, hidden) if described.name in found]
         index = range(start + above, start + above + len(rows) - start - 1)
         table = pd.DataFrame(filled[start + 1 :], columns=names, index=index, dtype=object)
         visible = described.visible == SheetVisibleEnum.Visible
@@ -300,6 +302,38 @@ def _sheets_hold(path: Path, *marks: bytes) -> bool:
     with zipfile.ZipFile(path) as archive:
         parts = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
         return any(mark in xml for part in parts for xml in (archive.read(part),) for mark in marks)
+
+
+def _find_hidden(path: Path) -> dict[str, str]:
+    """Find hidden rows and columns of a workbook, which are read all the same: sheet -> a note."""
+    if not _sheets_hold(path, b'hidden="1"', b'hidden="true"'):
+        return {}
+    notes = {}
+    with zipfile.ZipFile(path) as archive:
+        names, targets = archive.namelist(), {}
+        book, links = "xl/workbook.xml", "xl/_rels/workbook.xml.rels"
+        if book not in names or links not in names:
+            return {}
+        for link in re.findall(r"<Relationship [^>]*>", archive.read(links).decode(errors="replace")):
+            ends = dict(re.findall(r'(Id|Target)="([^"]*)"', link))
+            targets[ends.get("Id")] = ends.get("Target", "").removeprefix("/xl/")
+        for sheet in re.findall(r"<sheet [^>]*>", archive.read(book).decode(errors="replace")):
+            name, place = (re.search(rf'{key}="([^"]*)"', sheet) for key in ("name", "r:id"))
+            part = f"xl/{targets.get(place.group(1))}" if place else ""
+            if name is None or part not in names:
+                continue
+            xml = archive.read(part).decode(errors="replace")
+            hidden = [tag for tag in re.findall(r"<(?:row|col) [^>]*>", xml) if re.search(_HIDDEN, tag)]
+            rows = [found.group(1) for tag in hidden if (found := re.search(r'<row [^>]*\br="(\d+)"', tag))]
+            columns = sum(tag.startswith("<col") for tag in hidden)
+            if hidden:
+                parts = [f"rows {', '.join(rows[:MOST_LINES])}"] if rows else []
+                parts += [f"{columns} areas of columns"] if columns else []
+                notes[html.unescape(name.group(1))] = f"hidden cells were read as well: {' and '.join(parts)}"
+    return notes
+
+
+_HIDDEN = r'hidden="(?:1|true)"'
 
 
 def _find_errors(path: Path) -> dict[str, str]:

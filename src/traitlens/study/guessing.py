@@ -20,6 +20,7 @@ from traitlens.study.vocabulary import (
     ENDINGS,
     NO_RATING_ENDINGS,
     NO_RATINGS,
+    SPREADS,
     SUMMARIES,
     SYNONYMS,
     fold_name,
@@ -426,6 +427,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         values = cells[name][cells[name] != ""]
         share = share_of_numbers(values)
         plain = fold_name(name)
+        words = set(re.split(r"[\W_]+", name.casefold()))
         if share == 0:
             reasons[name] = "holds no numbers"
         elif share < _LEAST_RATED:
@@ -437,6 +439,8 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
             or plain in SYNONYMS["time"]
         ):
             reasons[name] = "describes a trial or rater"
+        elif len(words) > 1 and words & SPREADS:
+            reasons[name] = "is called like a spread of ratings or their number"
         elif rater is not None and rater != name and _constant_in_raters(values, cells[rater][values.index]):
             reasons[name] = "has one value for each rater"
         elif _counts(values, None if rater is None else cells[rater][values.index]):

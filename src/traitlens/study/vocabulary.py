@@ -118,6 +118,9 @@ SUMMARIES = _words(
 )
 """What rows and columns that summarise raters are called."""
 
+SPREADS = frozenset(("sd", "std", "stdev", "se", "sem", "var", "n"))
+"""Words in the names of columns beside means of traits, as in warm_sd."""
+
 GROUP_WORDS = _words(
     "group groups autistic autistics autism asd asc td nt nts neurotypical neurotypicals nonautistic "
     "asperger aspergers control controls patient patients clinical healthy hc adhd schizophrenia "
