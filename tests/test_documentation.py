@@ -123,7 +123,7 @@ def test_the_page_on_architecture_lists_every_file_of_a_results_folder():
     assert between(page, "artifacts") == "\n".join(lines) + "\n"
 
 
-WITHOUT_PICTURE = {"api", "changes", "command_line", "glossary", "statistics"}
+WITHOUT_PICTURE = {"api", "changes", "command_line", "glossary", "security", "statistics"}
 """Pages of words or signatures only."""
 
 
