@@ -13,12 +13,12 @@ from traitlens.report.picture_rows import Panel, Row, draw_rows
 
 study = load_example()
 models = tl.fit(study)
-readouts = [readout for readout in models.fitted.readouts if readout.fold == 0][:1]
+readouts = [readout for readout in models.readouts if readout.fold == 0][:1]
 
 # %%
 # An image of the fold that this readout did not see, one that may be shown:
 
-folds = models.folds
+folds = models.predictions.drop_duplicates("image")
 allowed = set(study.images.loc[study.images["may_publish"].astype(bool), "image"])
 image = next(one for one in folds.loc[folds["fold"] == 0, "image"] if one in allowed)
 position = list(models.prepared["image"].values).index(image)

@@ -42,5 +42,5 @@ averages = xr.open_zarr(models.results / "average_maps.zarr")
 figure = plot_overview(averages)
 
 # %%
-# Two fitted models always differ. Whether the groups do is a question for a test that exchanges raters:
+# Two fitted models always differ. Whether the groups do is a question for a permutation test of raters:
 # ``tl.compare(models, maps, study)``, which takes longer.

@@ -29,7 +29,7 @@ reliability[
 figure = plot_reliability(reliability)
 
 # %%
-# Mean ratings are compared by exchanging raters between the groups: raters, not images, are the sample.
+# Mean ratings are compared by a permutation test: raters, not images, are the sample.
 
 means = compare_means(study.ratings, permutations=500, seed=0)
 print("\n".join(means.apply(TESTS["means"], axis=1)))
