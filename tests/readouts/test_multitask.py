@@ -182,6 +182,15 @@ def test_an_image_is_predicted_without_its_own_fold():
     assert np.abs(one.values - other.values)[..., FOLDS != 2].max() > 0.01
 
 
+def test_a_trait_that_is_rated_in_one_fold_only_has_no_cues_there():
+    rng = np.random.default_rng(9)
+    _, _, kernels, ratings = shared_study(rng)
+    ratings[FOLDS != 1, 0] = np.nan
+    cues = cross_fit_joint_cues(kernels, ratings, FOLDS)
+    assert np.isfinite(cues.values).all()
+    assert_allclose(cues.values[0][:, FOLDS == 1], 0, atol=1e-3)
+
+
 def test_constant_regions_and_ratings_have_no_cues():
     rng = np.random.default_rng(7)
     _, kernels = make_faces(rng)

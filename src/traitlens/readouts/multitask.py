@@ -170,14 +170,17 @@ class _TrainingFold:
         training = np.flatnonzero(outside & np.isfinite(ratings).any(axis=1))
         rows = _centred_rows(kernels, training)
         own = ratings[training].T
-        means, scales = np.nanmean(own, axis=1), np.nanstd(own, axis=1)
-        scales[scales <= 1e-9 * np.abs(means)] = 1
         seen = np.isfinite(own)
-        standard = np.where(seen, (own - means[:, None]) / scales[:, None], 0)
+        count = np.maximum(seen.sum(axis=1), 1)  # a trait may be rated in one fold only
+        means = np.where(seen, own, 0).sum(axis=1) / count
+        deviations = np.where(seen, own - means[:, None], 0)
+        scales = np.sqrt((deviations**2).sum(axis=1) / count)
+        scales[scales <= 1e-9 * np.maximum(np.abs(means), 1e-9)] = 1
         inner = rows[:, training]
         basis = np.linalg.eigh(inner.sum(axis=0))[1]
         diagonals = [np.maximum((basis * (kernel @ basis)).sum(axis=0), 0) for kernel in inner]
         diagonals.append(np.ones(len(training)))
+        standard = deviations / scales[:, None]
         return cls(training, rows, standard, seen.astype(float), means, scales, basis, np.array(diagonals))
 
     @cached_property

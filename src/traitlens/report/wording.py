@@ -385,7 +385,8 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
             "the same range, in the use of each region, by a bootstrap that draws raters and the persons "
             "shown together (Owen, 2007), corrected for counting their interaction three times, with the "
             "maximum over regions and traits. Errors of the cues are in the standard error of use (jackknife "
-            "over persons shown; up to 1,500 images). Regions that add less than 1% to the prediction were not tested. "
+            "over persons shown; up to 1,500 images). Regions that add less than 1% to the prediction were "
+            "not tested. "
         )
         cited += ["hammond", "owen"]
     if results.pixel_tests is not None:
