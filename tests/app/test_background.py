@@ -35,6 +35,7 @@ def test_faults_of_the_study_are_told_in_words(tmp_path):
     assert any("holds no image" in problem.what for problem in progress.problems)
 
 
+@pytest.mark.slow
 def test_drawing_faces_says_how_far_it_is_and_can_be_stopped(workspace):
     start(workspace.folder, "faces")
     while not read_progress(workspace.folder, "faces").stages:

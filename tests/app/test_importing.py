@@ -1,5 +1,7 @@
 """The chosen table becomes the study's; faults leave the study as it was, doubts are asked."""
 
+import os
+
 import pandas as pd
 import pytest
 
@@ -9,6 +11,7 @@ from traitlens.app.steps.check_step import check_workspace
 from traitlens.problems import StudyError, TraitlensError
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
+from traitlens.study.settings_file import read_settings
 
 
 def test_a_wrong_column_is_told_by_its_cells_and_mended_by_its_list(workspace, roles):
@@ -62,6 +65,31 @@ def test_answers_stay_when_the_table_is_imported_again(workspace, roles):
     workspace.change(answers={"keep": "sample"}, checked=False)
     check_workspace(workspace)
     assert Study.load(workspace.folder).settings.run.keep_maps == "sample"
+
+
+def test_settings_that_were_written_by_hand_stay(workspace, roles):
+    workspace.change(roles=roles, trait="warm", groups_from_names=True)
+    check_workspace(workspace)
+    by_hand = '[comparison]\nwithin = ["site"]\n\n[faces]\nregions = { "chin" = [1, 2, 3] }\n'
+    with (workspace.folder / "study.toml").open("a") as file:
+        file.write(by_hand)
+    workspace.change(trait="kind", checked=False)
+    bring_in(workspace)
+    settings = read_settings(workspace.folder / "study.toml")[0]
+    assert settings.comparison.within == ("site",)
+    assert settings.faces.regions == {"chin": (1, 2, 3)}
+    assert settings.traits == ("kind",)
+
+
+def test_a_report_counts_until_settings_or_tables_change(workspace, roles):
+    workspace.change(roles=roles, trait="warm", groups_from_names=True)
+    check_workspace(workspace)
+    assert not workspace.is_read_ready
+    workspace.results.mkdir()
+    workspace.report.write_text("report")
+    assert workspace.is_read_ready
+    os.utime(workspace.report, (1, 1))
+    assert not workspace.is_read_ready
 
 
 def test_without_a_table_there_is_an_error_that_says_where_to_choose_one(workspace):

@@ -141,6 +141,14 @@ def test_an_upload_that_hides_its_size_is_cut_off(served):
     assert not (study / "original").exists()
 
 
+def test_a_second_window_does_not_open_the_same_study(served, tmp_path):
+    environment = os.environ | {"XDG_CONFIG_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "traitlens.cli", "app", str(served[0]), "--no-browser"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "is open in another window of the app" in done.stderr
+
+
 def test_without_nicegui_the_command_to_install_it_is_told(monkeypatch):
     from traitlens.app import app_server as server
     from traitlens.problems import TraitlensError

@@ -169,7 +169,7 @@ def is_step_done(workspace: Workspace, step: Step) -> bool:
         "pictures": bool(workspace.pictures),
         "ratings": bool(workspace.pictures) and has_ratings,
         "check": workspace.choices.checked,
-        "run": workspace.report.exists(),
+        "run": workspace.is_read_ready,
         "read": False,
     }[step]
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from traitlens.app.workspace import Workspace, is_inside, list_recent, remember
 from traitlens.explorer.loopback import serve_on_loopback
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
+from traitlens.locking import Lock
 from traitlens.problems import Problem, TraitlensError
 
 LARGEST_UPLOAD = 200 * 2**20
@@ -35,6 +37,7 @@ class Session:
     def __init__(self, folder: Path | None = None):
         self.workspace: Workspace | None = None
         self._explorers: list[subprocess.Popen[str]] = []
+        self._lock: Lock | None = None
         if folder is not None:
             self.open(folder)
 
@@ -49,22 +52,27 @@ class Session:
         Raises
         ------
         TraitlensError
-            If the folder cannot be made or written.
+            If the folder cannot be made or written, or another window of the app works in it.
         """
         try:
             workspace = Workspace(folder)
+            lock = _hold(workspace)
             workspace.change(step=workspace.choices.step)
         except OSError as error:
             advice = "choose another folder"
             raise TraitlensError(
                 Problem(f"cannot be written ({error.strerror})", advice, str(folder))
             ) from error
-        self.workspace = workspace
+        self.close()
+        self.workspace, self._lock = workspace, lock
         remember(workspace.folder)
 
     def close(self) -> None:
         """Go back to the list of studies."""
         self.workspace = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def explorer(self, results: Path) -> str:
         """Start the explorer of a results folder in a process of its own, which ends with this one.
@@ -95,7 +103,8 @@ class Session:
             raise TraitlensError(Problem("the explorer did not start", "run the study again")) from error
 
     def end(self) -> None:
-        """End the explorers that were started."""
+        """End the explorers that were started, and close the study."""
+        self.close()
         for process in self._explorers:
             process.terminate()
 
@@ -119,12 +128,24 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
         raise TraitlensError(
             Problem("the app needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
         )
-    recent = list_recent()
-    session = Session(folder if folder is not None else recent[0] if recent else None)
+    session = Session(folder)
+    for recent in list_recent()[:1] if folder is None else ():
+        with suppress(TraitlensError):  # another window works in it, or it cannot be written any more
+            session.open(recent)
     try:
         serve_on_loopback(make_app(session), announce, PATHS, LARGEST_UPLOAD)
     finally:
         session.end()
+
+
+def _hold(workspace: Workspace) -> Lock:
+    """Hold a study, so that two windows of the app do not overwrite each other's choices."""
+    try:
+        return Lock(workspace.private / "open")
+    except TraitlensError as error:
+        advice = "use that window, or close it first"
+        problem = Problem("is open in another window of the app", advice, str(workspace.folder))
+        raise TraitlensError(problem) from error
 
 
 def make_app(session: Session) -> Any:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from traitlens.app.column_roles import chosen_mapping, open_table
 from traitlens.app.corrections import write_corrected
+from traitlens.app.questions import write_settings
 from traitlens.app.workspace import Workspace
 from traitlens.columns import MAY_PUBLISH
 from traitlens.problems import TraitlensError
@@ -16,9 +17,12 @@ from traitlens.study.accounts import ImportAccount
 from traitlens.study.import_table import MAPPING_FILE, import_table
 from traitlens.study.new_study import write_tables
 from traitlens.study.tables import read_table
+from traitlens.study.toml_file import read_toml
 
 WRITTEN = (ACCOUNT_FILE, MAPPING_FILE, "images.csv", "ratings.csv", "landmarks.csv", "study.toml")
 """Files that an import writes, the settings last: a study without them was not imported to the end."""
+DECIDED = ("ratings", "folds")
+"""Sections of the settings that an import decides."""
 
 
 class Doubt(TraitlensError):
@@ -60,6 +64,7 @@ def bring_in(workspace: Workspace) -> ImportAccount:
             confirm=_Answers(choices.agreed),
         )
         _allow_printing(new, choices.may_publish)
+        _keep_settings(new, workspace.folder)
         _put_in_place(new, workspace.folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -88,6 +93,21 @@ def _allow_printing(study: Path, may_publish: bool) -> None:
     if images is None:
         raise TraitlensError(problems)
     write_tables(study, {"images": pd.DataFrame(images).assign(**{MAY_PUBLISH: may_publish})})
+
+
+def _keep_settings(new: Path, study: Path) -> None:
+    """Take over what study.toml says beside what an import decides, whoever wrote it."""
+    file = study / "study.toml"
+    if not file.exists():
+        return
+    kept = {
+        (section, name): value
+        for section, values in read_toml(file).items()
+        if isinstance(values, dict) and section not in DECIDED
+        for name, value in values.items()
+    }
+    if kept:
+        write_settings(new, kept)
 
 
 def _put_in_place(new: Path, study: Path) -> None:

@@ -149,6 +149,15 @@ class Workspace:
         return self.results / "report.html"
 
     @property
+    def is_read_ready(self) -> bool:
+        """Whether there is a report, made after the last change of settings and tables."""
+        if not self.report.exists():
+            return False
+        made = self.report.stat().st_mtime
+        files = [self.folder / name for name in ("study.toml", "ratings.csv", "images.csv")]
+        return all(not file.exists() or file.stat().st_mtime <= made for file in files)
+
+    @property
     def table(self) -> Path | None:
         """The table of ratings that was uploaded."""
         file = self.folder / TABLES / self.choices.table

@@ -25,6 +25,8 @@ def draw(page: "AppPage") -> None:
         text("p", "There is no report yet.")
         button("Go to Run", lambda: page.go("run"), "main")
         return
+    if not workspace.is_read_ready:
+        text("p", "The study or your answers have changed since this report was made.", "note")
     with ui.element("div").classes("row"):
         link("Open the report in a tab of its own", "/results/report.html")
         button("Open the explorer", lambda: _explore(page))

@@ -39,9 +39,11 @@ def draw(page: "AppPage") -> None:
         text("p", CLOSE)
         draw_progress(page, "run")
         return
-    if progress.state == "done" and workspace.report.exists():
+    if workspace.is_read_ready:
         text("p", "The run is finished.", "big good")
         button("Next: read the report", lambda: page.go("read"), "main")
+    elif progress.state == "done":
+        text("p", "The study or your answers have changed since the last run. Run it again.", "big")
     elif progress.state == "stopped":
         text("p", "The run was stopped. What was finished is kept.", "big")
     elif progress.state == "failed":
@@ -57,7 +59,7 @@ def draw(page: "AppPage") -> None:
     with ui.element("div").classes("row"):
         begun = progress.state in ("stopped", "failed")
         label = "Go on" if begun else "Run again" if progress.state == "done" else "Start the run"
-        button(label, partial(begin, page, "run"), "main" if progress.state != "done" else "")
+        button(label, partial(begin, page, "run"), "" if workspace.is_read_ready else "main")
 
 
 def _draw_estimate(page: "AppPage") -> None:
