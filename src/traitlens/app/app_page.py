@@ -1,5 +1,6 @@
 """The page: a rail of six steps, and the step that is worked on."""
 
+import logging
 from collections.abc import Callable
 from functools import cache, partial
 from importlib.resources import files
@@ -73,7 +74,15 @@ class AppPage:
             number = list(STEPS).index(self.step)
             text("h1", f"{number}. {name}" if number else "traitlens").props('tabindex="-1"')
             self.messages = ui.element("div").props('role="alert"')
-            draw(self)
+            try:
+                draw(self)
+            except TraitlensError as error:
+                self.refuse(error)
+            except Exception as error:  # a step that fails leaves the others within reach
+                told = " ".join(str(error).split())[:200]
+                what = f"this step cannot be shown ({type(error).__name__}: {told})"
+                self.refuse(TraitlensError(Problem(what, "nothing is lost; please report this")))
+                logging.getLogger(__name__).exception("a step cannot be shown")
             with ui.element("footer"):
                 text("p", f"{IMPRESSIONS} {PRIVATE}", "faint")
 

@@ -57,6 +57,15 @@ class RunQuestion:
     answers: tuple[RunAnswer, ...]
 
 
+def _compared(parts: bool, pixels: int) -> dict[Setting, Any]:
+    """Return the settings of what is compared."""
+    return {
+        ("comparison", "use"): parts,
+        ("comparison", "performance"): parts,
+        ("comparison", "pixels"): pixels,
+    }
+
+
 QUESTIONS: Final = (
     RunQuestion(
         "purpose",
@@ -72,23 +81,13 @@ QUESTIONS: Final = (
     RunQuestion(
         "where",
         "How closely should the groups of raters be compared?",
-        "Tests of face regions and of single places take most of the time.",
+        "Each further comparison takes more time; that of single places takes the most.",
         (
             RunAnswer(
-                "pixels",
-                "Ratings, face regions and single places on the face",
-                {("comparison", "regions"): True, ("comparison", "pixels"): 56},
+                "pixels", "Ratings, parts of the face, and single places on the face", _compared(True, 56)
             ),
-            RunAnswer(
-                "regions",
-                "Ratings and face regions",
-                {("comparison", "regions"): True, ("comparison", "pixels"): 0},
-            ),
-            RunAnswer(
-                "ratings",
-                "Ratings only",
-                {("comparison", "regions"): False, ("comparison", "pixels"): 0},
-            ),
+            RunAnswer("parts", "Ratings and parts of the face", _compared(True, 0)),
+            RunAnswer("ratings", "Ratings only", _compared(False, 0)),
         ),
     ),
     RunQuestion(

@@ -63,18 +63,27 @@ def draw(page: "AppPage") -> None:
     files(label, "/upload/picture", show, folder=True)
     if not pictures:
         return
-    _draw_people(page, pictures)
+    if workspace.table is None and (workspace.folder / "images.csv").exists():
+        text("p", "The file images.csv says who is shown and which pictures may be printed.", "faint")
+    else:
+        _draw_people(page, pictures)
+        _draw_permission(page)
+    _draw_faces(page)
+    with ui.element("details"):
+        text("summary", "Take the pictures out of the study")
+        text("p", "Their copies in the study are removed; your own files stay.", "faint")
+        button("Remove all pictures from the study", partial(_remove, page))
+
+
+def _draw_permission(page: "AppPage") -> None:
+    """Ask whether the pictures may be printed."""
+    workspace = page.workspace
     text("h2", "May the pictures be printed?")
     tick(
         "Single pictures may be shown in a report or paper: those shown, or the owner of the rights, agree",
         workspace.choices.may_publish,
         lambda value: workspace.change(may_publish=value, checked=False),
     )
-    _draw_faces(page)
-    with ui.element("details"):
-        text("summary", "Take the pictures out of the study")
-        text("p", "Their copies in the study are removed; your own files stay.", "faint")
-        button("Remove all pictures from the study", partial(_remove, page))
 
 
 def _remove(page: "AppPage") -> None:
