@@ -68,11 +68,11 @@ def draw_attributes(page: Path, path: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Keep 256 colours, which is enough for a page."""
+    """Compress a picture; 256 colours are enough for charts, too few for maps."""
     with Image.open(path) as image:
-        dithered = Image.Dither.FLOYDSTEINBERG
-        fewer = image.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, dither=dithered)
-        fewer.save(path, optimize=True)
+        colours = image.convert("RGB")
+    is_chart = colours.getcolors(3_000) is not None
+    (colours.quantize(256) if is_chart else colours).save(path, optimize=True)
 
 
 def photograph(study: Path, images: Path, chromium: str) -> None:
