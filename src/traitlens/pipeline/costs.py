@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from traitlens.columns import RATER, TRAIT
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Cost
 from traitlens.readouts.registry import find_readout
@@ -28,8 +29,8 @@ PRODUCT = 1e-10
 LANDMARK_SECONDS, PREPARE_SECONDS, LABEL_SECONDS = 0.1, 0.03, 0.005
 """Seconds for each image on one core."""
 
-DRAW_SECONDS = 1.2e-3
-"""Seconds for each draw of the test of use and each trait."""
+DRAW_SECONDS, RATER_SECONDS = 2e-3, 6e-6
+"""Seconds for each draw of the test of use, and for each rater of a trait in it."""
 
 FIGURE_SECONDS = 0.5
 """Seconds for each figure of the report; each trait has three and the report has ten more."""
@@ -162,7 +163,8 @@ def draws_of_use(context: Context) -> int:
 
 def use(context: Context) -> Cost:
     """Estimate the test of use."""
-    return Cost(seconds=DRAW_SECONDS * draws_of_use(context) * len(context.study.traits))
+    raters = len(context.study.ratings[[RATER, TRAIT]].drop_duplicates())
+    return Cost(seconds=draws_of_use(context) * (DRAW_SECONDS + RATER_SECONDS * raters))
 
 
 def report(context: Context) -> Cost:
