@@ -186,8 +186,11 @@ def _note(event, arguments):
         writes = bool(set(mode) & set("wax+")) or bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
         events.append(("write" if writes else "read", os.fsdecode(arguments[0])))
     elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod"):
-        paths = [one for one in arguments[:2] if isinstance(one, str | os.PathLike)]
-        events.extend(("write", os.fsdecode(one)) for one in paths)
+        folders = [one for one in arguments if isinstance(one, int) and one > 2 and event != "os.chmod"]
+        for one in arguments[:2]:
+            if isinstance(one, str | os.PathLike):  # relative to a folder that is open, or to the current one
+                below = os.readlink(f"/proc/self/fd/{folders[0]}") if folders else ""  # noqa: PTH115
+                events.append(("write", os.path.join(below, os.fsdecode(one))))  # noqa: PTH118
     elif event in ("os.system", "subprocess.Popen", "socket.connect", "pickle.find_class"):
         events.append((event, str(arguments)[:200]))
 

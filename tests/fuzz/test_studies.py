@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from scipy.io import savemat
 from tests.fuzz.hostile import (
     SECRET,
     SLOW,
@@ -150,6 +151,12 @@ def test_tables_of_a_study(study, bare, name, number):
 
 def valid_table(study, suffix, folder):
     """The study's ratings in a format."""
+    if suffix == ".plain.mat":  # not compressed, so that damage meets sizes and types
+        file = folder / "valid.plain.mat"
+        if not file.exists():
+            ratings = pd.read_csv(study / "ratings.csv")
+            savemat(file, {name: ratings[name].to_numpy() for name in ratings}, do_compression=False)
+        return file.read_bytes()
     file = folder / f"valid{suffix}"
     if not file.exists():
         ratings = pd.read_csv(study / "ratings.csv")
@@ -165,7 +172,7 @@ def valid_table(study, suffix, folder):
     return file.read_bytes()
 
 
-FORMATS = [".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".sav", ".mat", ".json"]
+FORMATS = [".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".sav", ".mat", ".plain.mat", ".json"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

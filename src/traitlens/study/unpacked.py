@@ -10,6 +10,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from traitlens.problems import Problem, StudyError
+from traitlens.study.mat_elements import find_mat_fault
 
 AT_ONCE = 2**20
 """Bytes that are read or unpacked at once."""
@@ -220,7 +221,7 @@ def check_matlab(path: Path) -> None:
     import h5py
 
     if not h5py.is_hdf5(path):
-        fault = "" if _mat_bytes(path) <= MOST_BYTES else TOO_LARGE
+        fault = TOO_LARGE if _mat_bytes(path) > MOST_BYTES else find_mat_fault(path.read_bytes())
     else:
         with h5py.File(path, "r") as file:
             fault = _Variables(file).find_fault()
