@@ -82,7 +82,8 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
 def _find_far_points(points: pd.DataFrame, paths: Mapping[str, Path]) -> list[Problem]:
     """Return landmarks that are farther from their image than it is wide or high, one for each image."""
     problems = []
-    for image, own in points.groupby(IMAGE, sort=False, observed=True):
+    known = points[points[IMAGE].isin(list(paths))]  # other names are faults of the table
+    for image, own in known.groupby(IMAGE, sort=False, observed=True):
         width, height = read_size(paths[str(image)])
         far = ((own[X] - width / 2).abs() > 1.5 * width) | ((own[Y] - height / 2).abs() > 1.5 * height)
         if width and far.any():
