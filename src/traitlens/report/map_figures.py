@@ -135,10 +135,12 @@ def plot_overview(
     ----------
     averages : Dataset
         `average_maps.zarr`: aligned and mean (group, trait, y, x) and face (y, x, colour).
-    kind, groups, traits, difference, opacity, smoothing
+    kind, groups, traits
         As in :func:`plot_average_maps`.
     raters : mapping of str to int, optional
         Number of raters by group, for the headings.
+    difference, opacity, smoothing
+        As in :func:`plot_average_maps`.
     percentile : float, default 99.9
         Percentile of the absolute values of all maps at which the scale ends.
     limit, width : float
