@@ -142,7 +142,7 @@ def test_a_pilot_gives_noise_and_levels(faces):
     assert_allclose(found.bias, 1.0, rtol=0.25)
     private = found.noise**2 + len(REGIONS) * (found.taste * found.spread) ** 2
     assert_allclose(private, 4 + 4 * (0.3 * 1.6) ** 2, rtol=0.25)
-    with pytest.raises(TraitlensError, match="agree in nothing"):
+    with pytest.raises(TraitlensError, match="do not agree"):
         behaviour_of_pilot(pd.DataFrame({"var_image": [0.0], "var_rater": 1.0, "var_residual": 1.0}))
 
 

@@ -260,7 +260,7 @@ def test_files_without_raters_do_not_share_them(place):
     second.to_csv(place / "kind.csv", index=False)
     done = take(place, "warm.csv", "kind.csv")
     assert done.study.ratings["rater"].nunique() == 12
-    assert any("each row is a rater of its own" in one for one in done.account.decided)
+    assert any("each row is taken as one rater" in one for one in done.account.decided)
 
 
 def test_identities_are_checked(study_folder):

@@ -1,4 +1,4 @@
-"""Groups against each other: by rating, performance, region and pixel.
+"""Comparison of groups: ratings, performance, regions and pixels.
 
-Comes in: predictions, relevance and ratings. Goes out: tidy tables with estimates, intervals and tests.
+Input: predictions, relevance and ratings. Output: tidy tables with estimates, intervals and tests.
 """

@@ -1,4 +1,4 @@
-"""The questions of a comparison of groups: how many tests of each are significant, corrected for all."""
+"""Summary of the tests of each question, corrected for the number of questions."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ QUESTIONS = {
     "use": "Do they use the face differently?",
     "pixels": "Do their maps of the face differ?",
 }
-"""What each confirmatory table of `comparisons` answers: one family of tests."""
+"""Questions of the confirmatory tables of `comparisons`, each a family of tests."""
 
 EXPLORATORY = ("range", "noise", "agreement", "trait_space", "variables")
 """Tables whose p values are corrected within the table only: to be confirmed in other raters."""
@@ -45,7 +45,7 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Some of those that `QUESTIONS` and `EXPLORATORY` name, as `comparisons` holds them.
+        Tables of `comparisons`, by the names of `QUESTIONS` and `EXPLORATORY`.
     traits : int
         Number of traits.
 

@@ -1,4 +1,4 @@
-"""Whether groups differ in how far their raters agree, and in how far they tell faces apart."""
+"""Comparison of groups in the agreement of raters, and in the spread of their ratings over faces."""
 
 from collections.abc import Sequence
 
@@ -19,9 +19,9 @@ from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
 from traitlens.ratings.rating_matrix import RatingMatrix, is_linked, make_matrix
 
 FEWEST_RATERS = 3
-"""Agreement of fewer raters of a group is not compared: two raters are a single pair."""
+"""Minimum number of raters of a group: two raters are a single pair."""
 FEWEST_IMAGES = 4
-"""Two raters are correlated if they rated as many images in common."""
+"""Minimum number of common images of two raters."""
 
 
 def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
@@ -39,8 +39,8 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
     -------
     DataFrame
         rater, group, trait, agreement (correlation over images), agreement_z (Fisher's z), spread (standard
-        deviation over images: how far faces are told apart), n (images). A consensus of more raters is less
-        noisy: compare groups by `compare_agreement`, not by these.
+        deviation over images), n (images). A consensus of more raters is less noisy: compare groups by
+        `compare_agreement`, not by these.
     """
     rows = []
     for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
@@ -105,7 +105,7 @@ def correlate_raters(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _row_means(values: np.ndarray) -> np.ndarray:
-    """Mean of each row's known values."""
+    """Return the mean of each row without missing values."""
     seen = ~np.isnan(values)
     means: np.ndarray = np.nansum(values, axis=1, keepdims=True) / np.maximum(
         seen.sum(axis=1, keepdims=True), 1
@@ -145,7 +145,7 @@ class Agreement:
         self.r = np.nan_to_num(r)
 
     def _totals(self, values: np.ndarray, group: np.ndarray, side: int) -> np.ndarray:
-        """Sum over each rater's pairs; (labelling, rater)."""
+        """Return sums over each rater's pairs: (labelling, rater)."""
         if self.fixed:
             return np.broadcast_to(values.sum(axis=1), group.shape)
         partner = group if self.reference in (None, side) else 1 - group
@@ -228,7 +228,7 @@ def compare_agreement(
     reference : str, optional
         Group whose raters all raters are correlated with; each rater's own where missing.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000
@@ -280,7 +280,7 @@ def _compare_pairs_of_raters(
     """Test the mean correlation of pairs of raters, all traits one family."""
 
     def differences(block: np.ndarray) -> np.ndarray:
-        """Difference of mean correlations; (labelling, trait)."""
+        """Return differences of mean correlations: (labelling, trait)."""
         means = [agreement.means(block[:, members[trait]]) for trait, agreement in agreements.items()]
         return np.nan_to_num(np.column_stack([first - second for first, second in means]))
 

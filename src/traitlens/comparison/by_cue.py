@@ -1,4 +1,4 @@
-"""Whether predictions follow superficial cues: faces without hair and background, in grey, or mirrored.
+"""Check of superficial cues: predictions of faces without hair and background, in grey, or mirrored.
 
 Networks that were trained to tell objects apart may predict ratings from hair or colour (Keles, Lin and
 Adolphs 2021, doi:10.1007/s42761-021-00075-5).
@@ -18,24 +18,24 @@ Alter = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _mask(pixels: np.ndarray, outside: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """Paint hair and background in the colour that is nothing to the network."""
+    """Replace hair and background by the colour whose network input is zero."""
     return np.where(outside[..., None], neutral.round().astype(np.uint8), pixels)
 
 
 def _grey(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> np.ndarray:
-    """Take the colour off (luma of ITU-R BT.601)."""
+    """Convert to grey (luma of ITU-R BT.601)."""
     luma = pixels.astype(float) @ np.array([0.299, 0.587, 0.114])
     return np.repeat(luma.round().astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def _mirror(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> np.ndarray:
-    """Exchange left and right."""
+    """Mirror the image."""
     return np.ascontiguousarray(pixels[:, ::-1])
 
 
 CUES: Mapping[str, Alter] = {"no hair or background": _mask, "grey": _grey, "mirrored": _mirror}
-"""What is done to each prepared image: from its pixels (y, x, colour), which of them are hair or background,
-and the neutral colour to new pixels."""
+"""Alterations of prepared images: from its pixels (y, x, colour), which of them are hair or background, and
+the neutral colour to new pixels."""
 
 
 def compare_cues(
@@ -48,12 +48,12 @@ def compare_cues(
     bootstraps: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare predictions of faces as they are and of altered ones.
+    """Compare predictions of original and altered faces.
 
     Parameters
     ----------
     fitted : FittedReadouts
-        Ridge readouts of the faces as they are.
+        Ridge readouts of the original faces.
     altered : mapping of str to mapping of FeatureSpace to ndarray
         Features of the altered faces, (image, channel, row, column) in the order of the folds, by the name of
         the cue.
@@ -94,7 +94,7 @@ def compare_cues(
 def predict_again(
     fitted: FittedReadouts, features: Mapping[FeatureSpace, np.ndarray], folds: pd.DataFrame
 ) -> pd.DataFrame:
-    """Predict other features of the same images by the readouts that did not see their identity.
+    """Predict other features of the same images out of fold.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def predict_again(
 
 
 def _describe(part: pd.DataFrame, bootstraps: int, seed: int) -> dict[str, float]:
-    """Correlations before and after, with an interval of the change over identities."""
+    """Return correlations before and after, with an interval of the change over identities."""
     member, names = pd.factorize(part[IDENTITY])
     counts = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), size=bootstraps
@@ -144,7 +144,7 @@ def _describe(part: pd.DataFrame, bootstraps: int, seed: int) -> dict[str, float
 
 
 def _weighted_r(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Correlation under many weightings of the images."""
+    """Compute correlations under many weightings of the images."""
     total = weights.sum(axis=1)
     x, y = first - first.mean(), second - second.mean()
     mean_x, mean_y = weights @ x / total, weights @ y / total

@@ -1,4 +1,4 @@
-"""Whether groups rate single images differently, and which, beyond their general levels."""
+"""Comparison of groups in the ratings of single images, adjusted for general levels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from traitlens.comparison.exchange import pairs_of_groups, ratings_of_pair
 from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
 
 PRIOR_FREEDOM = 10
-"""Weight, in degrees of freedom, of the variance over all images beside an image's own."""
+"""Degrees of freedom of the variance over all images, towards which that of an image is shrunk."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ImageDesign:
     Parameters
     ----------
     values : ndarray of shape (rater, image)
-        Ratings less the rater's level, 0 where there is none.
+        Ratings minus the rater's level; 0 if missing.
     seen : ndarray of shape (rater, image)
         1 where there is a rating.
     """
@@ -43,7 +43,7 @@ class ImageDesign:
         Returns
         -------
         ImageDesign
-            What is left.
+            The residuals.
         """
         seen = ~np.isnan(matrix.ratings)
         return cls(np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None]), seen.astype(float))
@@ -54,7 +54,7 @@ class ImageDesign:
         Parameters
         ----------
         first : ndarray of shape (labelling, rater)
-            1 for raters of the first group, else 0.
+            1 for raters of the first group, otherwise 0.
 
         Returns
         -------
@@ -98,7 +98,7 @@ def compare_images(
     ratings : DataFrame
         rater, group, image, trait, rating.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000
@@ -161,7 +161,7 @@ def compare_images(
 
 
 def _describe(matrix: RatingMatrix, design: ImageDesign, first: np.ndarray) -> pd.DataFrame:
-    """Arrange the images of one trait."""
+    """Return the table of images of one trait."""
     counts = [own @ design.seen for own in (first, 1 - first)]
     means = [own @ design.values / np.maximum(count, 1) for own, count in zip((first, 1 - first), counts)]  # noqa: B905
     level = rater_levels(matrix).mean()

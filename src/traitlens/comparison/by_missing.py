@@ -1,4 +1,4 @@
-"""Whether groups differ in which ratings are missing."""
+"""Comparison of groups in missing ratings."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ MEASURES = ("share missing", "level of rated images")
 
 
 def missing_values(matrix: RatingMatrix) -> np.ndarray:
-    """Measure what each rater left out.
+    """Compute the missing ratings of each rater.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def compare_missing(
     ratings : DataFrame
         rater, group, image, trait, rating.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000

@@ -1,4 +1,4 @@
-"""How well each group's impressions are predicted, and whether groups differ in that."""
+"""Comparison of groups in the performance of readouts."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -35,7 +35,7 @@ def compare_performance(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Test whether two groups' ratings are predicted equally well, raters being the sample.
+    """Test whether two groups' ratings are predicted equally well, with raters as random factor.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def compare_performance(
     penalties : float or mapping of str to float
         Ridge penalty of each trait.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 10000
@@ -209,7 +209,7 @@ def transfer_table(
     predictions : DataFrame
         image, group, trait, observed, predicted; out of fold.
     across : {"group", "trait"}, default "group"
-        What changes between readout and ratings; the other stays.
+        What differs between readout and ratings: groups or traits.
     reliability : DataFrame, optional
         Of `reliability_table`, for the share of the ceiling of the ratings.
 
@@ -241,7 +241,7 @@ def transfer_table(
                         float(ceiling[(name, fixed) if across == GROUP else (fixed, name)])
                         for name in (source, target)
                     ]
-                    both_limits = limits[0] * limits[1]  # 0 where raters do not agree at all
+                    both_limits = limits[0] * limits[1]  # 0 if raters do not agree
                     row["share_of_ceiling"] = r / limits[1] if limits[1] > 0 else np.nan
                     corrected = shared / both_limits if both_limits > 0 else np.nan
                     row["ratings_r_corrected"] = 1.0 if source == target else corrected

@@ -1,7 +1,7 @@
-"""Whether raters' maps differ by group or with a score, tested at every pixel by exchanging raters.
+"""Permutation tests of raters' maps at every pixel, between groups or with a score.
 
-Comes in: a map per rater in the template at a coarse grid. Defined where the design is complete and the
-penalty common: then a group's map is the mean of its raters' maps.
+Input: a map per rater on a coarse grid of the template. With a complete design and a common penalty, a
+group's map is the mean of its raters' maps.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _METHODS = ("tfce", "cluster_mass", "pixel")
 
 @dataclass(frozen=True)
 class PixelComparison:
-    """Maps of a difference and what of it is significant.
+    """Maps of a difference, with significant areas.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def compare_pixels(
     maps : DataArray
         rater, y, x: a map per rater in rating units.
     scores : Series
-        By rater: group names (two: Welch's t, the first in the alphabet less the second; more: F), or
-        numbers such as age or a questionnaire score (t of the slope).
+        By rater: group names (two: Welch's t, the alphabetically first minus the second; more: F), or numbers
+        such as age or a questionnaire score (t of the slope).
     mask : ndarray of bool, shape (y, x), optional
-        Pixels of the face; all where missing.
+        Pixels of the face; all if None.
     strata : ndarray of int, shape (rater,), optional
-        Raters exchanged among themselves only.
+        Strata of raters within which labels are permuted.
     method : {"tfce", "cluster_mass", "pixel"}, default "tfce"
         Threshold-free cluster enhancement with E = 0.5, H = 2 and four neighbours (Smith and Nichols 2009;
         exact, without steps); the sum of the statistic over areas past `threshold` (Bullmore et al. 1999);
@@ -121,7 +121,7 @@ def compare_pixels(
         threshold = _default_threshold(test, len(values), len(names))
 
     def enhance(rows: np.ndarray) -> np.ndarray:
-        """Enhance as chosen."""
+        """Apply the chosen enhancement."""
         return _enhance(rows, inside, method, threshold)
 
     observed = statistic(labels[None], values)
@@ -135,7 +135,7 @@ def compare_pixels(
         if progress:
             progress(len(block))
     maximum = np.sort(np.concatenate(largest))
-    permutations = len(maximum)  # fewer than asked for where these are all labellings
+    permutations = len(maximum)  # fewer than requested if these are all labellings
     reached = len(maximum) - np.searchsorted(maximum, np.abs(enhanced) * (1 - 1e-6))
     estimate, effect = describe_effect(values, labels, test, observed[0])
     columns = {
@@ -157,7 +157,7 @@ def compare_pixels(
 
 
 def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Refuse what cannot be tested."""
+    """Raise an error for invalid input."""
     problems = []
     if inside.shape != shape:
         problems.append(Problem(f"the mask has shape {inside.shape}, the maps {shape}"))
@@ -176,21 +176,21 @@ def _check(values: np.ndarray, scores: pd.Series, inside: np.ndarray, shape: tup
 
 
 def _default_threshold(test: str, raters: int, groups: int) -> float:
-    """Statistic of p = .01."""
+    """Return the statistic of p = .01."""
     if test == "F":
         return float(stats.f.ppf(0.99, groups - 1, raters - groups))
     return float(stats.t.ppf(0.995, raters - 2))
 
 
 def _unmask(row: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Put pixels back into the frame; NaN outside the mask."""
+    """Return pixels as maps; NaN outside the mask."""
     frame = np.full(inside.shape, np.nan)
     frame[inside] = row
     return frame
 
 
 def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float) -> np.ndarray:
-    """Turn statistics into what the maximum is taken of; (labelling, pixel)."""
+    """Return enhanced statistics: (labelling, pixel)."""
     if method == "pixel":
         return rows
     frames = np.zeros((*inside.shape, len(rows)))
@@ -215,7 +215,7 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
 
 
 def _list_clusters(maps: xr.Dataset, raters: int) -> pd.DataFrame:
-    """List the connected areas that are significant, largest statistic first."""
+    """Return the significant connected areas, largest statistic first."""
     statistic = maps["statistic"].to_numpy()
     significant = maps["p_corrected"].to_numpy() <= 0.05
     rows = []

@@ -1,4 +1,4 @@
-"""Whether groups differ in their mean ratings of a trait."""
+"""Comparison of groups in mean ratings."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_mat
 
 
 def rater_levels(matrix: RatingMatrix) -> np.ndarray:
-    """Compute each rater's mean rating, adjusted for which images the rater saw.
+    """Compute each rater's mean rating, adjusted for the images that the rater rated.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def make_sample(
     within: Sequence[str] = (),
     covariates: Sequence[str] = (),
 ) -> tuple[pd.Index, Sample]:
-    """Arrange the raters of two groups for permutation tests.
+    """Return the raters of two groups for permutation tests.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def compare_means(
     ratings : DataFrame
         rater, group, image, trait, rating.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns with one value for each rater, such as gender or site: groups are compared among raters with
         equal values, and labels are permuted among these.

@@ -1,4 +1,4 @@
-"""Whether the mean ratings of groups are equally reliable at equal numbers of raters, by permuting raters."""
+"""Comparison of groups in the reliability of mean ratings, at equal numbers of raters."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from traitlens.ratings.reliability import SplitHalf, split_half
 
 
 class ReliabilityDesign:
-    """One trait's ratings, ready for the reliability of the mean of any set of raters.
+    """Ratings of one trait, for the reliability of any set of raters.
 
     Parameters
     ----------
@@ -60,38 +60,38 @@ class ReliabilityDesign:
         means = weights @ self.values / np.maximum(counts, 1)
         squares = np.maximum(weights @ self.values**2 - counts * means**2, 0)
         images = np.maximum(several.sum(axis=1), 1)
-        # Levels were estimated: a degree of freedom for each rater, but for one in each block of images.
+        # Levels were estimated: one degree of freedom for each rater, except one in each block of images.
         freedom = np.where(several, counts - 1, 0).sum(axis=1)
         left = np.maximum(freedom - (weights @ self.seen.any(axis=1)) + self.blocks, 1)
         within = np.where(several, squares / np.maximum((counts - 1) * counts, 1), 0).sum(axis=1) / images
         within = within * freedom / left
         shares = np.where(several, 1 / np.maximum(counts, 1), 0).sum(axis=1)
-        # Unknown where no image was rated by two raters of a set.
+        # Unknown if no image was rated by two raters of a set.
         number = np.where(shares > 0, images / np.where(shares > 0, shares, 1), np.nan)
         centre = np.where(several, means, 0).sum(axis=1, keepdims=True) / images[:, None]
         between = (np.where(several, means - centre, 0) ** 2).sum(axis=1) / np.maximum(images - 1, 1)
         return within * number, between, number
 
     def noise_share(self, weights: np.ndarray, raters: float | None = None) -> np.ndarray:
-        """Compute one less the reliability of mean ratings.
+        """Compute one minus the reliability of mean ratings.
 
         Parameters
         ----------
         weights : ndarray of shape (set, rater)
             Ones for the raters of a set, else zeros.
         raters : float, optional
-            Number of raters in the mean (Spearman-Brown); those of the set where missing.
+            Number of raters in the mean (Spearman-Brown); those of the set if None.
 
         Returns
         -------
         ndarray of shape (set,)
             Error variance of an image's mean rating over the variance of means between images. With a
-            complete design and all raters one less Cronbach's alpha, exactly.
+            complete design and all raters exactly one minus Cronbach's alpha.
         """
         error, between, number = self.variances(weights)
         own = error / number
         stepped = own if raters is None else error / raters
-        # Where raters do not agree at all, the images' variance is estimated below zero.
+        # If raters do not agree, the estimated variance of images can be negative.
         total = np.maximum(between - own + stepped, 0.05 * np.maximum(between, 1e-12))
         share: np.ndarray = stepped / total
         return share
@@ -113,7 +113,7 @@ def compare_reliability(
     ratings : DataFrame
         rater, group, image, trait, rating.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 10000
@@ -172,7 +172,7 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
     }
 
     def log_ratio(block: np.ndarray) -> np.ndarray:
-        """Logarithm of the ratio of noise shares; (labelling, trait)."""
+        """Return logarithms of the ratio of noise shares: (labelling, trait)."""
         columns = []
         for trait, design in designs.items():
             first, second = (
@@ -215,10 +215,10 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
 
 
 def _at_number(found: SplitHalf, factor: float) -> SplitHalf:
-    """Step a reliability and its interval to `factor` times as many raters (Spearman-Brown)."""
+    """Step up a reliability and its interval to `factor` times as many raters (Spearman-Brown)."""
 
     def step(reliability: float) -> float:
-        """Step one value."""
+        """Step up one value."""
         return factor * reliability / max(1 + (factor - 1) * reliability, 1e-6)
 
     low, high = max(found.ci_low, -1.0), found.ci_high
@@ -233,7 +233,7 @@ def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:
 
 
 def _difference_interval(first: SplitHalf, second: SplitHalf) -> tuple[float, float]:
-    """Interval of a difference from the intervals of its parts (Zou and Donner 2008)."""
+    """Compute the interval of a difference from those of its parts (Zou and Donner 2008)."""
     difference = first.reliability - second.reliability
     below = np.hypot(first.reliability - first.ci_low, second.ci_high - second.reliability)
     above = np.hypot(first.ci_high - first.reliability, second.reliability - second.ci_low)

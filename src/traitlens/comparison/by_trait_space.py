@@ -1,4 +1,4 @@
-"""Whether traits are related differently in the mean ratings of two groups."""
+"""Comparison of groups in the correlations between traits."""
 
 from collections.abc import Sequence
 
@@ -113,9 +113,9 @@ def compare_trait_space(
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, rating; two traits at least.
+        rater, group, image, trait, rating; at least two traits.
     groups : (str, str), optional
-        The first less the second; each pair where missing.
+        The first minus the second; all pairs if None.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000

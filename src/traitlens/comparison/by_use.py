@@ -1,13 +1,13 @@
-r"""Whether two groups of raters differ in their use of the scale and of the face: range, noise and use.
+r"""Comparison of groups in the use of the scale and of the face: range, noise and use.
 
 *Range*: how far a group's ratings follow the impression that both groups share. *Noise*: how far single
 ratings depart from what the rater's cues and the group's consensus say. *Use*: how a group distributes its
-judgement over the regions of the face, whatever its range and noise.
+judgement over the regions of the face, independent of range and noise.
 
-Raters and faces are both samples: raters within each group, and the persons shown, are drawn with replacement
-together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With faces taken as fixed,
-chance relations between the regions of just these faces pass for differences of use. The bootstrap counts the
-interaction of raters and faces three times; the standard error is corrected for that.
+Raters and faces are both random factors: raters within each group, and the persons shown, are drawn with
+replacement together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With faces
+taken as fixed, chance relations between the regions of just these faces pass for differences of use. The
+bootstrap counts the interaction of raters and faces three times; the standard error is corrected for that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +46,7 @@ ADDS = 0.01
 """Least part of the explained variance of all raters' means that a region adds, to be asked about."""
 
 DRAWS_OF_FACES = 500
-"""Draws of identities alone, which only a variance and intervals are taken from."""
+"""Number of draws of identities only, for a variance and intervals."""
 
 SETS_LEFT_OUT = 20
 """Sets of identities that are left out in turn where cues are fitted again."""
@@ -85,9 +85,9 @@ def compare_use(
         Rating points, from a readout of all raters together. Leave out traits that are not predicted better
         than chance: their regions mean nothing.
     identities : Series, optional
-        The person shown, by image. Every image is a person of its own where missing.
+        The person shown, by image. Each image is a separate person if None.
     groups : (str, str), optional
-        The first less the second; each pair of groups in turn where missing.
+        The first minus the second; all pairs of groups if None.
     within : sequence of str, default ()
         Columns of the ratings that tell raters apart, such as their gender: raters are weighted so that both
         groups have the same composition, and raters whose like the other group lacks are left out.
@@ -155,7 +155,7 @@ def by_question(tests: pd.DataFrame) -> dict[str, pd.DataFrame]:
     -------
     dict of str to DataFrame
         "range", "noise" and "use", each with its own family of p values, and named like other tables of
-        tests: estimate, ci_low, ci_high. Questions without a row are left out.
+        tests: estimate, ci_low, ci_high. Questions without rows are left out.
     """
     named = tests.rename(columns={"difference": "estimate", "low": "ci_low", "high": "ci_high"})
     tables = {question: named[named["question"] == question] for question in QUESTIONS}
@@ -183,7 +183,7 @@ class Draws:
 
     @property
     def of_faces(self) -> "Draws":
-        """The same draws of images, and raters as they are."""
+        """The same draws of images, with the original raters."""
         return Draws(np.ones_like(self.raters), self.images)
 
 
@@ -197,13 +197,13 @@ def draw_samples(
     labels : ndarray of int, shape (rater,)
         Groups.
     strata : ndarray of int, shape (rater,)
-        Who did the same task.
+        Strata of raters with the same task.
     identities : ndarray of int, shape (image,)
-        Who is shown.
+        The person shown.
     draws : int
         How many.
     seed : int
-        Seed. Numbers of groups and strata play no part.
+        Seed. Independent of the numbering of groups and strata.
 
     Yields
     ------
@@ -218,7 +218,7 @@ def draw_samples(
         raters = np.zeros((size, len(labels)))
         for one in range(cell.max() + 1):
             members = np.flatnonzero(cell == one)
-            # One fewer than there are: the variance of a mean over draws is then unbiased (Rao and Wu 1988).
+            # One fewer than the sample: the variance of a mean over draws is then unbiased (Rao and Wu 1988).
             raters[:, members] = for_raters.multinomial(
                 max(len(members) - 1, 1), np.full(len(members), 1 / len(members)), size
             )
@@ -246,7 +246,7 @@ class Profiles:
 
     @classmethod
     def of(cls, utilisation: np.ndarray) -> "Profiles":
-        """Divide utilisation into range and profile.
+        """Split utilisation into range and profile.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class Profiles:
         Returns
         -------
         Profiles
-            Ranges, and utilisation free of range.
+            Ranges, and utilisation relative to range.
         """
         length = np.linalg.norm(utilisation, axis=-1, keepdims=True)
         units = utilisation / np.where(length > 0, length, 1)
@@ -269,12 +269,12 @@ class Profiles:
 
     @property
     def differences(self) -> np.ndarray:
-        """Profile of the first group less that of the second: (draw, trait, region)."""
+        """Return the profile of the first group minus that of the second: (draw, trait, region)."""
         return np.asarray(self.profiles[0] - self.profiles[1])
 
     @property
     def log_ratios(self) -> np.ndarray:
-        """Logarithm of the ratio of the ranges: (draw, trait)."""
+        """Return the logarithm of the ratio of the ranges: (draw, trait)."""
         return np.asarray(np.log(np.maximum(self.ranges[0], 1e-9) / np.maximum(self.ranges[1], 1e-9)))
 
 
@@ -286,7 +286,7 @@ class PairTest:
     design : LensDesign
         Ratings of two groups.
     strata : ndarray of int, shape (rater,)
-        Who did the same task.
+        Strata of raters with the same task.
     draws : int, default 2000
         Bootstrap draws.
     seed : int, default 0
@@ -294,7 +294,7 @@ class PairTest:
     progress : callable, optional
         Called with the number of further draws done.
     weights : ndarray of shape (rater,), optional
-        Weight of each rater, of :func:`balance`; 1 where missing.
+        Weight of each rater, of :func:`balance`; 1 if None.
     """
 
     def __init__(
@@ -323,13 +323,13 @@ class PairTest:
         self.noise = self._noise(whole)[:, 0]
 
     def _utilisation(self, drawn: Draws, cues: np.ndarray | None = None) -> np.ndarray:
-        """Utilisation of both groups: (group, draw, trait, region)."""
+        """Return the utilisation of both groups: (group, draw, trait, region)."""
         weighted = drawn.raters * self.weights
         raters = np.stack([weighted * (self.labels == group) for group in (0, 1)])
         return group_utilisation(self.design, raters, drawn.images, cues)
 
     def _noise(self, drawn: Draws) -> np.ndarray:
-        """Mean logarithm of the raters' residual standard deviations: (group, draw, trait)."""
+        """Return the mean logarithm of the raters' residual standard deviations: (group, draw, trait)."""
         result = np.zeros((2, len(drawn.raters), len(self.residuals)))
         for place, (squares, counted) in enumerate(self.residuals):
             sums, counts = drawn.images @ squares.T, drawn.images @ counted.T
@@ -342,7 +342,7 @@ class PairTest:
         return result
 
     def _samples(self, draws: int, raters: bool = True) -> dict[str, np.ndarray]:
-        """Draw the differences of each question, raters drawn or as they are: (draw, cell)."""
+        """Draw the differences of each question, with drawn or original raters: (draw, cell)."""
         found: dict[str, list[np.ndarray]] = {question: [] for question in QUESTIONS}
         for drawn in draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed):
             taken = drawn if raters else drawn.of_faces
@@ -356,7 +356,7 @@ class PairTest:
         return {question: np.concatenate(blocks) for question, blocks in found.items()}
 
     def _estimates(self) -> dict[str, np.ndarray]:
-        """Differences of each question as they are drawn: (cell,)."""
+        """Return the differences of each question: (cell,)."""
         return {
             "range": self.observed.log_ratios[0],
             "noise": self.noise[0] - self.noise[1],
@@ -364,7 +364,7 @@ class PairTest:
         }
 
     def profile_differences(self) -> tuple[np.ndarray, np.ndarray]:
-        """Test the question of use alone.
+        """Test the question of use only.
 
         Returns
         -------
@@ -398,11 +398,11 @@ class PairTest:
 
     @cached_property
     def _over_faces(self) -> np.ndarray:
-        """Differences of the profiles in draws of identities alone: (draw, cell)."""
+        """Return differences of the profiles in draws of identities only: (draw, cell)."""
         return self._use_samples(self._draws_of_faces, raters=False)
 
     def _use_samples(self, draws: int, raters: bool = True) -> np.ndarray:
-        """Draw the differences of the profiles, raters drawn or as they are: (draw, cell)."""
+        """Draw the differences of the profiles, with drawn or original raters: (draw, cell)."""
         drawn = draw_samples(self.labels, self.strata, self.design.identities, draws, self.seed)
         return np.concatenate(
             [
@@ -474,7 +474,7 @@ class PairTest:
         return pd.DataFrame(rows)
 
     def _errors(self, question: str) -> tuple[np.ndarray, np.ndarray]:
-        """Standard errors over raters and their degrees of freedom (Welch): (cell,) each."""
+        """Return standard errors over raters and their degrees of freedom (Welch): (cell,) each."""
         found = []
         for place in range(len(self.design.traits)):
             first, second = (self._rater_values(question, place, group) for group in (0, 1))
@@ -501,7 +501,8 @@ class PairTest:
     def _rater_values(self, question: str, place: int, group: int) -> np.ndarray:
         """Values of a group's raters, in the unit of the estimates: (rater, region or one).
 
-        By the delta method; for "use" a rater's utilisation less the group's profile times the rater's range.
+        By the delta method; for "use" a rater's utilisation minus the group's profile times the rater's
+        range.
         """
         trait = self.design.ratings[place]
         members = np.flatnonzero((self.labels == group) & (trait.n_images > 0) & (self.weights > 0))
@@ -526,7 +527,7 @@ class PairTest:
     def _in_points(
         self, question: str, frame: pd.DataFrame, low: np.ndarray, high: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Bring bounds to rating points: of log ratios at the geometric mean of both values."""
+        """Convert bounds to rating points: of log ratios at the geometric mean of both values."""
         if question == "use":
             scale = np.repeat(self.observed.ranges[:, 0].mean(axis=0), len(self.design.regions))
             return scale * low, scale * high
@@ -545,7 +546,7 @@ class PairTest:
         -------
         ndarray of shape (cell,)
             The variance over faces with cues learnt again, by the delete-a-group jackknife over 20 random
-            sets of identities (Kott 2001), less that with the cues as they are; at least 0.
+            sets of identities (Kott 2001), minus that with the original cues; at least 0.
         """
         cues = relearn(self._kept()).transpose("set", TRAIT, IMAGE, REGION)
         cues = cues.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
@@ -553,7 +554,7 @@ class PairTest:
         return np.asarray(np.maximum(again - self._over_faces.var(axis=0, ddof=1), 0))
 
     def _kept(self) -> np.ndarray:
-        """Draw sets of identities and leave each out in turn: bool (set, image)."""
+        """Draw sets of identities to leave out in turn: bool (set, image)."""
         number = self.design.identities.max() + 1
         sets = min(SETS_LEFT_OUT, number)
         order = np.random.default_rng([self.seed, 3]).permutation(number) % sets
@@ -582,7 +583,7 @@ class PairTest:
 
 
 def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """Weigh raters so that both groups have the same composition of strata.
+    """Compute weights of raters that give both groups the same composition of strata.
 
     Parameters
     ----------
@@ -615,10 +616,10 @@ def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
 def squared_residuals(
     trait: TraitRatings, cues: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute each judgement's squared departure from the rater's regression and from the group's consensus.
+    """Compute squared residuals of judgements from the rater's regression and the group's consensus.
 
     What a rater's regression on the cues leaves is compared with the mean of what it leaves in the other
-    raters of the group: what the cues miss, but all raters see, is no noise.
+    raters of the group: what all raters share but cues miss is not noise.
 
     Parameters
     ----------
@@ -711,7 +712,7 @@ def bootstrap_p(
     errors, freedom : ndarray of shape (cell,)
         Standard errors over raters alone, and their degrees of freedom.
     spread : ndarray of shape (cell,), optional
-        Standard errors of the estimates; the standard deviations of the draws where missing.
+        Standard errors of the estimates; the standard deviations of the draws if None.
 
     Returns
     -------
@@ -768,7 +769,7 @@ def bootstrap_interval(
 
 
 def _total_freedom(errors: np.ndarray, freedom: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Degrees of freedom of a total standard error, of which a part is that over raters."""
+    """Return the degrees of freedom of a total standard error that includes the one over raters."""
     share = errors / _not_zero(spread)
     return np.asarray(np.clip(freedom / np.maximum(share**4, 1e-9), freedom, 1e9))
 

@@ -1,4 +1,4 @@
-"""Whether ratings and the use of the face go with a variable of the raters: several groups, age, a score.
+"""Association of ratings and relevance with a variable of the raters: groups, age, a score.
 
 Each rater has one value in each cell, and the variable is permuted among raters.
 """
@@ -79,7 +79,7 @@ def compare_by_variable(
         )
     labels, test, _ = as_labels(scores)
     raters = scores.index
-    # Scores make no groups: the lower and the upper half must be among those who change places.
+    # Scores have no groups: permutations must include raters of the lower and the upper half.
     halves = (labels > np.median(labels)).astype(int) if test == "slope" else labels
     strata = find_strata(known, raters, halves)
     cells = _level_cells(known, raters)
@@ -98,7 +98,7 @@ _Cells = list[tuple[np.ndarray, np.ndarray, list[dict[str, str]]]]
 
 
 def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
-    """Raters' mean ratings, trait by trait."""
+    """Return raters' mean ratings by trait."""
     cells: _Cells = []
     for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
         matrix = make_matrix(part)
@@ -123,7 +123,7 @@ def _test_cells(
     """Test one family of cells."""
 
     def statistics(block: np.ndarray) -> np.ndarray:
-        """Statistics of all cells under labellings."""
+        """Return the statistics of all cells under labellings."""
         return np.hstack([STATISTICS[test](block[:, members], values) for members, values, _ in cells])
 
     observed = statistics(labels[None])[0]

@@ -1,4 +1,4 @@
-"""How often the test of use errs, and what it finds, in simulated studies whose truth is known."""
+"""False positive rate and power of the test of use in simulated studies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,12 +36,12 @@ PLANTED_CONDITIONS: tuple[Condition, ...] = (
 SHARES_OF_STUDIES = ("any region called", "wrong place called", "background called")
 OUTSIDE = "background"
 _TASTE = 0.2
-"""Part of the residual variance of a pilot's ratings that is taken as private taste."""
+"""Share of the residual variance of a pilot's ratings attributed to private taste."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was counted over simulated studies.
+    """Rates over simulated studies.
 
     Parameters
     ----------
@@ -71,14 +71,14 @@ def calibrate(
     seed: int = 0,
     progress: Progress = None,
 ) -> Calibration:
-    """Count errors and findings of the test of use: the same faces, new raters in each study.
+    """Count errors and findings of the test of use in studies with the same faces and new raters.
 
     Parameters
     ----------
     faces : PlantedFaces
         The faces. Cues are fitted to the ratings of each study.
     conditions : sequence of Condition
-        What the studies are like.
+        Conditions of the studies.
     studies : int, default 100
         Studies of each condition.
     draws : int, default 200
@@ -111,7 +111,7 @@ def _count(
     true = faces.true_differences(condition.difference)
     shape = (studies, *planted.shape)
     called, estimates = np.zeros(shape, bool), np.zeros(shape)
-    # The matrices are small: threads would wait for one another longer than they work.
+    # The matrices are small, so that threads would only add overhead.
     with threadpool_limits(1):
         for number in range(studies):
             design, cues = faces.study(condition, seed * 1_000_003 + number)
@@ -199,7 +199,7 @@ def estimate_power(
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
-    """Estimate how often a difference of use would be found, before data are collected.
+    """Estimate the power to find a difference of use.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def estimate_power(
     raters : sequence of int
         Numbers of raters in each group to try.
     behaviour : RatingBehaviour, optional
-        How raters depart from their group's weights, such as :func:`behaviour_of_pilot`.
+        Variation of raters around their group's weights, such as :func:`behaviour_of_pilot`.
     studies : int, default 100
         Simulated studies each.
     draws : int, default 200
@@ -235,7 +235,7 @@ def estimate_power(
 
 
 def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
-    """Take noise, taste and levels of simulated raters from a pilot.
+    """Estimate noise, taste and levels of raters from a pilot study.
 
     Parameters
     ----------
@@ -252,12 +252,12 @@ def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
     Raises
     ------
     TraitlensError
-        If the pilot's raters agree in nothing.
+        If the pilot's raters do not agree.
     """
     known = reliability[reliability["var_image"] > 0]
     if known.empty:
         raise TraitlensError(
-            Problem("the pilot's raters agree in nothing", "power cannot be estimated from this pilot")
+            Problem("the raters of the pilot do not agree", "power cannot be estimated from this pilot")
         )
     residual = float((known["var_residual"] / known["var_image"]).median())
     level = float((known["var_rater"].clip(lower=0) / known["var_image"]).median())

@@ -1,4 +1,4 @@
-"""Cues that all raters have in common: regional readouts of all groups together, groups weighing alike."""
+"""Common cues of all raters: regional readouts of all groups together, with equal weights of groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,12 +29,12 @@ class CommonCues:
     kernels : mapping of FeatureSpace to ndarray
         (image, image), one for each region.
     targets : DataFrame
-        Mean rating of each image (index) on each trait (columns), groups weighing alike; missing where nobody
-        rated the image.
+        Mean rating of each image (index) on each trait (columns), with equal weights of groups; missing if
+        nobody rated the image.
     folds : DataFrame
         image, identity, fold; images in the order of the kernels.
     first : Cues, optional
-        An earlier fit, whose covariances or penalties are taken; found in the training folds where missing.
+        An earlier fit, whose covariances or penalties are used; estimated in the training folds if None.
     seed : int, default 0
         Seed of the inner folds.
 
@@ -72,7 +72,7 @@ class CommonCues:
         Parameters
         ----------
         kept : ndarray of bool, shape (set, image)
-            Which images are learnt from.
+            Training images.
 
         Returns
         -------
@@ -109,8 +109,8 @@ class CommonCues:
         """Test whether traits are predicted better than chance, with a refit under each permutation.
 
         The readout is the regional one of each trait by itself. Ratings are permuted between identities that
-        have equally many images, and it is fitted again. A test that keeps predictions errs too often, since
-        these were made of the other folds' ratings.
+        have equally many images, and it is fitted again. A test without refits has too many false positives,
+        since predictions depend on the ratings of other folds.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Which regions can be told apart on a study's own faces: differences are planted, and looked for."""
+"""Confusion of regions on a study's faces: differences are planted and tested."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def confuse_regions(
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
-    """Plant a difference of use in each region in turn, and count in which regions it is called.
+    """Plant a difference of use in each region in turn, and count the regions in which it is called.
 
     The groups' mean utilisation is made equal, the study's own raters are permuted between groups, and their
     ratings are moved apart along the study's own cues: one group uses the region more, and the strongest
@@ -106,19 +106,19 @@ def confuse_regions(
 
 
 def opposed(directions: np.ndarray, size: float) -> np.ndarray:
-    """Choose shifts of utilisation that leave the range as it is: one region more, the strongest other less.
+    """Choose shifts of utilisation with unchanged range: one region more, the strongest other less.
 
     Parameters
     ----------
     directions : ndarray of shape (trait, region)
         Direction of the utilisation that groups share.
     size : float
-        How much more the region is used.
+        Size of the difference.
 
     Returns
     -------
     ndarray of shape (planted region, trait, region)
-        At right angles to the directions.
+        Orthogonal to the directions.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def opposed(directions: np.ndarray, size: float) -> np.ndarray:
 
 
 def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDesign:
-    """Move ratings of two groups apart along cues.
+    """Shift ratings of two groups along cues in opposite directions.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDes
 
 
 def _group_differences(design: LensDesign) -> np.ndarray:
-    """Utilisation of the first group less that of the second: (trait, region)."""
+    """Return the utilisation of the first group minus that of the second: (trait, region)."""
     members = np.stack([design.labels == group for group in (0, 1)]).astype(float)
     first, second = group_utilisation(design, members[:, None], np.ones((1, len(design.images))))[:, 0]
     return np.asarray(first - second)

@@ -1,4 +1,4 @@
-"""Simulated studies whose truth is known: how often the printed tests err, and intervals hold the truth."""
+"""Error rates of tests and coverage of intervals in simulated studies with known truth."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class StudyDesign:
     Parameters
     ----------
     name : str
-        What it is called in tables.
+        Its name in tables.
     raters : (int, int)
         Raters of each group.
     seen : float
@@ -53,7 +53,7 @@ class StudyDesign:
     noise : (float, float)
         Standard deviation of the noise of single ratings, by group.
     scale : (float, float)
-        By what each group's true differences between faces are multiplied.
+        Factor of each group's true differences between faces.
     unpredictable : (float, float)
         Standard deviation over faces of what each group's raters share that no feature tells.
     levels : float
@@ -130,7 +130,7 @@ class Faces:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, images: int = 60, traits: int = 3, features: int = 30) -> "Faces":
-        """Draw faces whose true ratings depend on the features for the most part.
+        """Draw faces whose true ratings depend mostly on the features.
 
         Parameters
         ----------
@@ -233,14 +233,14 @@ Run = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
 
 
 class Drawn(TypedDict):
-    """Options of tests without strata of one's own."""
+    """Options of tests without custom strata."""
 
     permutations: int
     seed: int
 
 
 def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of ratings between groups.
+    """Run the tests of ratings between groups.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
 def _of_common_images(
     ratings: pd.DataFrame, make: Callable[[], dict[str, pd.DataFrame]]
 ) -> dict[str, pd.DataFrame]:
-    """Make tables that need every image rated on every trait; none where some are not."""
+    """Return tables that need every image rated on every trait; none otherwise."""
     rated = ratings.groupby(IMAGE)[TRAIT].nunique()
     return make() if (rated == ratings[TRAIT].nunique()).all() else {}
 
@@ -333,7 +333,7 @@ def _compare_maps(ratings: pd.DataFrame, options: Options) -> pd.DataFrame:
 
 
 SUITES = {"ratings": rating_tests, "readouts": readout_tests}
-"""Tests that are made together."""
+"""Tests that are run together."""
 
 CALIBRATED = {
     "means": ("means", "means, raters and images"),
@@ -401,7 +401,7 @@ def count_errors(
 
 
 def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, float, float, float]]]:
-    """Simulate one study and make all tests.
+    """Simulate one study and run all tests.
 
     Parameters
     ----------
@@ -455,7 +455,7 @@ def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, f
 
 
 def _coverage(table: pd.DataFrame, low: str, high: str, truth: float) -> float:
-    """Compute the share of intervals that hold the truth."""
+    """Compute the coverage of intervals."""
     known = table[table[low].notna()]
     return float(((known[low] <= truth) & (truth <= known[high])).mean())
 
@@ -490,7 +490,7 @@ PREDICTIONS = {
 def count_prediction_errors(
     studies: int = 400, permutations: int = 199, seed: int = 0, run: Run = map
 ) -> pd.DataFrame:
-    """Count how often r of noise is significant, and intervals of r and R² hold their expectation.
+    """Estimate the false positive rate of r, and the coverage of intervals of r and R².
 
     Parameters
     ----------

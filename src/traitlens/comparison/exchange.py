@@ -16,11 +16,11 @@ from traitlens.ratings.rating_matrix import find_blocks
 def find_strata(
     ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray, within: Sequence[str] = ()
 ) -> np.ndarray:
-    """Find the raters whose labels may be permuted among themselves: those who did the same task.
+    """Find strata of raters within which labels may be permuted: raters with the same task.
 
-    Raters who rated exactly the same images on the same traits form a stratum if both groups are among
-    them; else all raters that are linked by shared images and traits do. Where each rater rated one trait,
-    labels are so permuted within traits; where the set of images differed, within sets.
+    Raters who rated exactly the same images on the same traits form a stratum if both groups are among them;
+    otherwise all raters linked by shared images and traits do. If each rater rated one trait, labels are
+    permuted within traits; if sets of images differ, within sets.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def find_strata(
     given = np.zeros(len(raters), int)
     for column in within:
         values = _value_of_raters(ratings, raters, column)
-        codes, kinds = pd.factorize(values)  # -1 where there is no value
+        codes, kinds = pd.factorize(values)  # -1 for missing values
         given = given * (len(kinds) + 1) + codes + 1
     groups = np.unique(labels)
     strata = np.zeros((len(raters), 3), int)
@@ -70,7 +70,7 @@ def find_strata(
     if within and all(len(np.unique(labels[found == one])) < 2 for one in np.unique(found)):
         raise TraitlensError(
             Problem(
-                f"no raters of two groups are alike in {', '.join(within)}",
+                f"no raters of two groups have the same {', '.join(within)}",
                 "name fewer columns in within, in the section comparison",
             )
         )
@@ -91,7 +91,7 @@ def _value_of_raters(ratings: pd.DataFrame, raters: pd.Index, column: str) -> pd
 
 
 def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Sequence[str]) -> np.ndarray:
-    """Arrange numeric covariates by rater.
+    """Return numeric covariates by rater.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Seque
 
 
 def count_labellings(labels: np.ndarray, strata: np.ndarray) -> int:
-    """Count the different labellings that permuting within strata can give.
+    """Return the number of distinct labellings by permutation within strata.
 
     Parameters
     ----------
@@ -160,13 +160,13 @@ def smallest_p(labels: np.ndarray, strata: np.ndarray, permutations: int) -> flo
     strata : ndarray of int, shape (rater,)
         Strata.
     permutations : int
-        Permutations asked for; all of them are taken where there are fewer.
+        Number of permutations; all are used if there are fewer.
 
     Returns
     -------
     float
-        Where all labellings are taken, the share of the observed one and of its mirror image, which has the
-        same absolute difference where groups are equally large in every stratum.
+        If all labellings are used, the share of the observed one and of its mirror image, which has the same
+        absolute difference if groups are equally large in every stratum.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def smallest_p(labels: np.ndarray, strata: np.ndarray, permutations: int) -> flo
 
 
 def _arrangements(values: np.ndarray) -> np.ndarray:
-    """List all different orders of values."""
+    """Return all distinct orders of values."""
     kinds, counts = np.unique(values, return_counts=True)
     rows = np.full((1, len(values)), -1)
     for kind, count in enumerate(counts):
@@ -198,7 +198,7 @@ def _arrangements(values: np.ndarray) -> np.ndarray:
 
 
 def _all_labellings(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
-    """List all labellings but the observed one."""
+    """Return all labellings except the observed one."""
     rows = labels[None].copy()
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
@@ -220,12 +220,12 @@ def draw_labels(
     strata : ndarray of int, shape (rater,)
         Labels are permuted within these.
     permutations : int
-        Number of random permutations. Where there are no more different labellings than these, each one but
-        the observed is given once instead, so that p is exact.
+        Number of random permutations. If there are no more distinct labellings, each one except the observed
+        is used once, so that p is exact.
     seed : int
-        Seed; the same labels come whatever is done with them.
+        Seed; labels depend on it only.
     block : int, default 500
-        Permutations at a time.
+        Number of permutations at a time.
 
     Yields
     ------
@@ -248,7 +248,7 @@ def draw_labels(
 
 
 def center(observed: np.ndarray, permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Subtract what statistics are on average when labels are permuted.
+    """Centre statistics on their mean under permutation.
 
     Differences of reliability or of prediction depend on the numbers of raters: under no difference their
     expectation is not zero where these are unequal. The mean is over all labellings, the observed one
@@ -264,7 +264,7 @@ def center(observed: np.ndarray, permuted: np.ndarray) -> tuple[np.ndarray, np.n
     Returns
     -------
     observed, permuted, mean : ndarray
-        The centred statistics, and what was subtracted.
+        The centred statistics, and the subtracted mean.
     """
     mean = (observed + permuted.sum(axis=0)) / (len(permuted) + 1)
     return observed - mean, permuted - mean, mean
@@ -290,7 +290,7 @@ def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Ind
     Raises
     ------
     TraitlensError
-        Where a rater belongs to two groups.
+        If a rater belongs to two groups.
     """
     of_rater = ratings[[RATER, GROUP]].drop_duplicates().set_index(RATER)[GROUP].sort_index()
     if of_rater.index.has_duplicates:
@@ -300,20 +300,20 @@ def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Ind
 
 
 def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None) -> list[tuple[str, str]]:
-    """List the pairs of groups to compare.
+    """Return the pairs of groups to compare.
 
     Parameters
     ----------
     ratings : DataFrame
         group.
     groups : (str, str), optional
-        The only pair, where given.
+        The only pair, if given.
 
     Returns
     -------
     list of (str, str)
-        The pairs with a trait that can be compared, in the order of the alphabet, or the one given; all pairs
-        where none can.
+        The pairs with a trait that can be compared, in alphabetical order, or the given one; all pairs if
+        none can.
     """
     if groups:
         return [groups]
@@ -324,7 +324,7 @@ def pairs_of_groups(ratings: pd.DataFrame, groups: tuple[str, str] | None = None
 
 
 def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]:
-    """List the traits on which two groups can be compared.
+    """Return the traits on which two groups can be compared.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]
     Returns
     -------
     list of str
-        Traits that two raters of each group rated at least, on three images at least that both groups rated.
+        Traits rated by at least two raters of each group, on at least three common images.
     """
     both = ratings[ratings[GROUP].isin(pair)]
     raters = both.groupby([TRAIT, GROUP], observed=True)[RATER].nunique()
@@ -347,7 +347,7 @@ def comparable_traits(ratings: pd.DataFrame, pair: tuple[str, str]) -> list[str]
 
 
 FEWEST_SHARED = 6
-"""Images that groups must have rated in common to be refitted together."""
+"""Minimum number of common images of groups that are refitted together."""
 
 
 def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
@@ -399,7 +399,7 @@ def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[st
 
 
 MOST_GROUPS = 12
-"""Groups of which all subsets are tried."""
+"""Number of groups up to which all subsets are tried."""
 
 
 def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
@@ -451,14 +451,14 @@ def _with_equal_repeats(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.Data
 
 
 def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
-    """Two-sided p values, each test by itself: (b + 1) / (m + 1).
+    """Compute two-sided p values of single tests: (b + 1) / (m + 1).
 
     Parameters
     ----------
     observed : ndarray of shape (test,)
         Statistics, centred on zero under no difference.
     permuted : ndarray of shape (permutation, test)
-        The same under exchange.
+        The same under permutation.
 
     Returns
     -------
@@ -471,14 +471,14 @@ def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
 
 def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
-    """P values with family-wise control by the maximum statistic (Westfall and Young 1993).
+    """Compute p values with family-wise control by the maximum statistic (Westfall and Young 1993).
 
     Parameters
     ----------
     observed : ndarray of shape (test,)
         Statistics.
     permuted : ndarray of shape (permutation, test)
-        The same under exchange.
+        The same under permutation.
 
     Returns
     -------
@@ -487,8 +487,8 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    Each test is divided by its root mean square over all exchanges, the observed one among them, so that
-    tests of large and small scale weigh alike and the test stays exact.
+    Each test is divided by its root mean square over all permutations, including the observed labels, so that
+    tests of different scale have equal weight and the test is exact.
     """
     together = np.vstack([observed, permuted])
     scale = np.sqrt((together**2).mean(axis=0))
@@ -525,7 +525,7 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def hedges_g(difference: float, first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Standardised mean difference, corrected for small samples, with its 95 % interval.
+    """Compute the standardised mean difference, corrected for small samples, with its 95 % interval.
 
     Parameters
     ----------
@@ -550,7 +550,7 @@ def hedges_g(difference: float, first: np.ndarray, second: np.ndarray) -> tuple[
 
 
 def welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Standard error of a difference of two means, and its degrees of freedom (Welch 1947).
+    """Compute the standard error of a difference of two means, and its degrees of freedom (Welch 1947).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One ridge penalty for all groups, chosen without looking at groups."""
+"""Choice of a common ridge penalty for all groups."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def choose_common_penalties(
 ) -> dict[str, float]:
     """Choose the penalty of each trait from the mean ratings of all raters.
 
-    Groups play no part in the choice: an exchange of raters between them would choose the same.
+    The choice does not depend on groups, so that permutations of raters have the same penalty.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Faces whose raters are simulated: what each region adds, and where groups differ, is known."""
+"""Faces with simulated raters, whose weights of regions are known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,25 +16,25 @@ from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, judge, weigh
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
 PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
-"""Regions in which groups differ, trait by trait, over and over."""
+"""Regions in which groups differ, by trait (repeated cyclically)."""
 
 _FEATURES = 4
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What simulated studies are like.
+    """Condition of simulated studies.
 
     Parameters
     ----------
     name : str
-        What to call them.
+        Its name.
     raters : (int, int), default (20, 20)
         Raters of each group.
     difference : float, default 0
-        How far the groups part in what they use, in the unit of weights of length 1.
+        Size of the difference between groups, in the unit of weights of length 1.
     first, second : RatingBehaviour
-        How raters of each group depart from the group's weights.
+        Variation of raters around their group's weights.
     seen : float, default 1
         Share of the faces that each rater rates, drawn at random.
     """
@@ -48,25 +48,25 @@ class Condition:
 
     @property
     def behaviours(self) -> tuple[RatingBehaviour, RatingBehaviour]:
-        """How raters of both groups behave."""
+        """Behaviour of raters of both groups."""
         return self.first, self.second
 
 
 @dataclass(frozen=True)
 class PlantedFaces:
-    """Faces, and what simulated raters would see in them.
+    """Faces with scores of regions for simulated raters.
 
     Parameters
     ----------
     regions, traits : tuple of str
         Names.
     scores : ndarray of shape (trait, image, region)
-        What each region says about each trait, of variance 1; raters weigh these.
+        Score of each region for each trait, with variance 1; raters weight these.
     weights : ndarray of shape (trait, region)
         Weights that both groups share, of length 1 for each trait.
     apart : ndarray of shape (trait, region)
-        In which direction the groups part, at right angles to the shared weights and of length 1; 0 for
-        traits that are alike.
+        Direction of the difference between groups, orthogonal to the shared weights and of length 1; 0 for
+        traits without a difference.
     identities : ndarray of int, shape (image,)
         Who is shown.
     kernels : mapping of FeatureSpace to ndarray
@@ -85,7 +85,7 @@ class PlantedFaces:
     folds: np.ndarray
 
     def take(self, traits: Sequence[int]) -> "PlantedFaces":
-        """Keep some traits.
+        """Return the faces with some traits only.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class PlantedFaces:
 
     @property
     def planted(self) -> np.ndarray:
-        """Where groups differ if they do: bool (trait, region)."""
+        """Regions in which groups can differ: bool (trait, region)."""
         return np.asarray(np.abs(self.apart) > 1e-9)
 
     def true_differences(self, difference: float) -> np.ndarray:
@@ -136,12 +136,12 @@ class PlantedFaces:
         Parameters
         ----------
         difference : float
-            How far the groups part.
+            Size of the difference.
 
         Returns
         -------
         ndarray of shape (trait, region)
-            First group less second, weights of length 1.
+            First group minus second, weights of length 1.
         """
         first, second = self.group_weights(difference)
         return np.asarray((first - second) * np.where(first + second < 0, -1, 1))
@@ -149,7 +149,7 @@ class PlantedFaces:
     def judge(
         self, raters: tuple[int, int], difference: float, behaviours: Sequence[RatingBehaviour], seed: int
     ) -> np.ndarray:
-        """Draw raters and let them rate every face.
+        """Simulate raters and their ratings of every face.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class PlantedFaces:
         difference : float
             How far the groups part, in the unit of the weights.
         behaviours : sequence of RatingBehaviour
-            How raters of each group depart from their group's weights.
+            Variation of raters around their group's weights.
         seed : int
             Seed.
 
@@ -179,12 +179,12 @@ class PlantedFaces:
         )
 
     def study(self, condition: "Condition", seed: int) -> tuple[LensDesign, CommonCues]:
-        """Draw a study: new raters, their ratings, and cues that are fitted to these.
+        """Simulate a study: new raters, their ratings, and cues fitted to these.
 
         Parameters
         ----------
         condition : Condition
-            What the study is like.
+            Condition of the study.
         seed : int
             Seed.
 
@@ -203,7 +203,7 @@ class PlantedFaces:
         return self.design(ratings, condition.raters)
 
     def design(self, ratings: np.ndarray, raters: tuple[int, int]) -> tuple[LensDesign, CommonCues]:
-        """Fit cues to all raters, groups weighing alike, and arrange the study for the tests.
+        """Fit cues to all raters, with equal weights of groups, and return the study for the tests.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     ratings : ndarray of shape (rater, trait, image)
-        Ratings; missing where there is none.
+        Ratings; NaN if missing.
     labels : ndarray of int, shape (rater,)
         Groups.
 
@@ -270,7 +270,7 @@ def drawn_faces(
     parts: pd.DataFrame,
     traits: Sequence[str] = TRAITS,
 ) -> PlantedFaces:
-    """Take drawn faces, whose parts have known scores.
+    """Return drawn faces, whose parts have known scores.
 
     Parameters
     ----------
@@ -321,7 +321,7 @@ def faces_of_cues(
     targets: pd.DataFrame,
     pairs: Sequence[tuple[str, str] | None] = PAIRS,
 ) -> PlantedFaces:
-    """Take real faces, with the cues of their real ratings as the truth that simulated raters weigh.
+    """Return real faces, with the cues of their real ratings as ground truth.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ def faces_of_cues(
 def synthetic_faces(
     images: int = 80, traits: int = 3, regions: Sequence[str] = REGIONS, seed: int = 0
 ) -> PlantedFaces:
-    """Make faces of random features, without pictures: seconds, for planning.
+    """Return faces with random features, for fast planning.
 
     Parameters
     ----------
@@ -420,7 +420,7 @@ def synthetic_faces(
 def common_cues(
     kernels: Kernels, folds: np.ndarray, identities: np.ndarray, targets: np.ndarray, traits: Sequence[str]
 ) -> CommonCues:
-    """Arrange mean ratings for the cues of a study.
+    """Return the cues of a study from mean ratings.
 
     Parameters
     ----------
@@ -444,11 +444,11 @@ def common_cues(
 
 
 def _regions(kernels: Mapping[FeatureSpace, np.ndarray]) -> tuple[str, ...]:
-    """Names of the kernels' regions, in the order of the cues."""
+    """Return the names of the kernels' regions, in the order of the cues."""
     return tuple(dict.fromkeys(space.region for space in kernels))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    """Bring rows to length 1; rows of zeros stay."""
+    """Normalise rows to length 1; rows of zeros are unchanged."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1))

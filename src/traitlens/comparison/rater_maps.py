@@ -1,9 +1,9 @@
-r"""A map for every rater, without a readout for every rater: maps are linear in the ratings.
+r"""Maps of single raters without readouts of single raters: maps are linear in the ratings.
 
-Along a common prediction :math:`z_i` (standardised), the aligned map of a readout is
-:math:`\frac1n \sum_i z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings
-that it was fitted on. So one matrix takes ratings to maps. Readouts' weights are sums of the leading
-components of the features: the maps of these have to be propagated, however many raters there are.
+Along a common prediction :math:`z_i` (standardised), the aligned map of a readout is :math:`\frac1n \sum_i
+z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings that it was fitted on.
+Thus maps are a matrix times ratings. Readouts' weights are sums of the leading components of the features:
+the maps of these have to be propagated, however many raters there are.
 
 In the common prediction groups weigh alike, whatever their numbers of raters, or else maps would run along
 the larger group's use of the face. It is made of one half of each group's raters and serves the maps of the
@@ -26,18 +26,18 @@ from traitlens.readouts.readout import LinearPart, LinearReadout
 
 @dataclass(frozen=True)
 class Components:
-    """What the readouts of one fold are made of.
+    """Principal components of the readouts of one fold.
 
     Parameters
     ----------
     training : ndarray of int, shape (training image,)
-        Images that the readouts are fitted on.
+        Training images.
     duals : ndarray of shape (training image, component)
         Dual coefficients of the components: weights of length 1, orthogonal, in the space of the features.
     loadings : dict of str to ndarray of shape (component, training image)
         By trait: what a rating of a training image adds to each component of the readout.
     kept : float
-        Part of the variance of predicted ratings (of all raters together, for the training images) that the
+        Share of the variance of predicted ratings (of all raters together, for the training images) that the
         components hold.
     """
 
@@ -54,20 +54,20 @@ def leading_components(
     penalties: Mapping[str, float],
     number: int,
 ) -> Components:
-    """Find the components that hold most of what the readouts of one fold predict.
+    """Compute the leading components of the predictions of one fold's readouts.
 
     Parameters
     ----------
     kernel : FeatureKernel
         Kernel and folds.
     fold : int
-        The fold that the readouts did not see.
+        The held-out fold.
     designs : mapping of str to TraitDesign
-        Ratings by trait; groups play no part in the choice.
+        Ratings by trait; the choice does not depend on groups.
     penalties : mapping of str to float
         Ridge penalty by trait.
     number : int
-        Components to keep.
+        Number of components.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def leading_components(
 
 @dataclass(frozen=True)
 class MapOperator:
-    """The road from ratings to maps on the template.
+    """Linear operator from ratings to maps on the template.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class MapOperator:
         half, trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel, for
         raters of each half.
     kept : float
-        Part of the variance of predicted ratings that the maps hold.
+        Share of the variance of predicted ratings that the maps hold.
     halves : Series of int
         By rater: 0 or 1.
     """
@@ -219,7 +219,7 @@ def common_directions(
 def combine_components(
     sums: np.ndarray, components: list[Components], images: int, traits: list[str], halves: pd.Series
 ) -> MapOperator:
-    """Put the components' maps together.
+    """Combine the components' maps.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""Simulated studies taken through the analysis: error rates and power of the tests."""
+"""Analyses of simulated studies: error rates and power of the tests."""

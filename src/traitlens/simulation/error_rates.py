@@ -25,12 +25,12 @@ PERMUTATIONS = 199
 
 
 def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> pd.DataFrame:
-    """Simulate studies, count errors of every test and interval that the report prints, and write the table.
+    """Simulate studies and write the error rates of all tests and intervals of the report.
 
     Parameters
     ----------
     folder : Path
-        Where `error_rates.csv` is written.
+        Folder of `error_rates.csv`.
     studies : int
         Studies of each design.
     seed : int

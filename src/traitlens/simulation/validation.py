@@ -1,4 +1,4 @@
-"""Simulated studies end to end: faces seen by the network, new raters for each study."""
+"""Validation of the test of use by simulated studies: features of faces, and new raters for each study."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -51,15 +51,15 @@ def run_validation(
     images: int = 5,
     sizes: Sequence[int] = SIZES,
 ) -> pd.DataFrame:
-    """Count how often the test of use errs, and how often and where it finds what was planted.
+    """Estimate false positive rate and power of the test of use, by condition and region.
 
-    Faces are drawn and seen by the network once; every simulated study has new raters, and cues that are
-    fitted to their ratings.
+    Features of faces are computed once; every simulated study has new raters, and cues fitted to their
+    ratings.
 
     Parameters
     ----------
     folder : str or Path
-        Where the drawn faces and the results are stored; the same command continues where it stopped.
+        Folder for faces and results; a stopped run resumes.
     null_studies, studies : int, default 100 and 100
         Studies without and with a difference, for each condition, set of faces and three traits.
     study : str or Path, optional
@@ -163,7 +163,7 @@ def _sets(
     machine: Machine | None,
     watcher: Watcher,
 ) -> Iterator[tuple[str, str, PlantedFaces]]:
-    """Make the sets of faces one after the other: name, digest of the features, faces."""
+    """Yield the sets of faces: name, digest of the features, faces."""
     for size in sizes:
         drawn = folder / f"faces_{size}"
         if not (drawn / "study.toml").exists():
@@ -205,7 +205,7 @@ def run_power(
     seed: int = 1,
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Estimate how many raters a difference of use needs.
+    """Estimate the power to find a difference of use, by number of raters.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def run_power(
     faces : PlantedFaces
         The faces.
     behaviour : RatingBehaviour, optional
-        How raters depart from their group's weights.
+        Variation of raters around their group's weights.
     studies : int, default 100
         Simulated studies for each number and difference.
     seed : int, default 1

@@ -1,5 +1,5 @@
-"""What the researcher brought: settings, tables and images, read and checked.
+"""Studies: settings, tables and images, read and checked.
 
-Comes in: a folder with `study.toml`, images and tables. Goes out: a :class:`~traitlens.study.reading.Study`
-whose tables hold no fault, or one error that lists every fault.
+Input: a folder with `study.toml`, images and tables. Output: a :class:`~traitlens.study.reading.Study`
+without faults, or one error that lists every fault.
 """

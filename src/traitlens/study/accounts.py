@@ -12,7 +12,7 @@ FILE = "import.json"
 """Name of the account in a study's folder."""
 
 _MOST = 8
-"""Entries of one kind that are listed in a terminal."""
+"""Maximum number of entries of one kind listed in a terminal."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ReadTable:
     rows : int
         Rows below the header.
     notes : tuple of str
-        What was passed over or assumed when it was read.
+        What was skipped or assumed when it was read.
     """
 
     file: str
@@ -44,7 +44,7 @@ class ReadTable:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that did not enter the study.
+    """Something that was left out of the study.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class ImportAccount:
         return lines
 
     def summary(self) -> list[tuple[str, str]]:
-        """Summarise the account without names of raters, for a report that others read.
+        """Summarise the account without names of raters, for the report.
 
         Returns
         -------
@@ -222,7 +222,7 @@ class ImportAccount:
         return "\n".join(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the account as plain values, for JSON.
+        """Return the account for JSON.
 
         Returns
         -------
@@ -233,7 +233,7 @@ class ImportAccount:
 
 
 def _merged(entries: Sequence[LeftOut]) -> list[str]:
-    """Write entries that several files share once."""
+    """Merge entries that occur in several files."""
     alike: dict[tuple[str, str, int | None], list[LeftOut]] = {}
     for entry in entries:
         alike.setdefault((entry.name, entry.why, entry.row), []).append(entry)
@@ -246,7 +246,7 @@ def _merged(entries: Sequence[LeftOut]) -> list[str]:
 
 
 def _listed(title: str, entries: Sequence[str], most: int, count: bool = False) -> list[str]:
-    """Write entries in one line, the first of them where there are many."""
+    """Return entries as one line, only the first if there are many."""
     if not entries:
         return []
     more = f" and {len(entries) - most} more" if len(entries) > most else ""

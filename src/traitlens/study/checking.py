@@ -11,7 +11,8 @@ from traitlens.study.settings import Settings
 from traitlens.study.tables import MOST_LINES
 
 FEWEST_IDENTITIES = 6
-"""Identities that a group must rate on a trait: three to learn from and three to test, in two folds."""
+"""Minimum number of identities that a group must rate on a trait: three to fit and three to test, in two
+folds."""
 
 
 def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
@@ -58,7 +59,7 @@ def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
             problems.append(
                 Problem(
                     f"group {group!r} has one rater for trait {trait!r}",
-                    "a group needs two raters at least",
+                    "a group needs at least two raters",
                     file,
                     int(part["index"].iloc[0]) + 2,
                     GROUP,

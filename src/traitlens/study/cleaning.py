@@ -1,4 +1,4 @@
-"""Ratings left out by rules that the study names; every step says what it took, nothing goes silently."""
+"""Cleaning of ratings by rules of the study, with counts of what each step left out."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ MOVED, CHECKS = "moved", "checks_passed"
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What is left, and what each step took.
+    """Cleaned ratings, and what each step left out.
 
     Parameters
     ----------
     ratings : DataFrame
-        The ratings that are left, in their order.
+        The remaining ratings, in their order.
     steps : DataFrame
-        step, raters_left_out, ratings_left_out, raters, ratings: what each step took and what stayed; the
-        first row says what there was.
+        step, raters_left_out, ratings_left_out, raters, ratings: what each step left out and kept; the first
+        row is before cleaning.
     left_out : DataFrame
-        The ratings that were taken, with the step that took them.
+        The ratings that were left out, with the step.
     """
 
     ratings: pd.DataFrame
@@ -61,7 +61,7 @@ def clean_ratings(
     Returns
     -------
     Cleaned
-        What is left, and what each step took.
+        Cleaned ratings, and what each step left out.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def clean_ratings(
     left = ratings
 
     def leave_out(step: str, mask: pd.Series) -> None:
-        """Take the marked rows and note the step."""
+        """Remove the marked rows and record the step."""
         nonlocal left
         steps.append((step, left[mask]))
         left = left[~mask]
@@ -131,8 +131,8 @@ def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series
-        Rater -> Pearson correlation, for raters with three repeated images at least; 0 where one of the two
-        ratings never varies.
+        Rater -> Pearson correlation, for raters with at least three repeated images; 0 if one of the two
+        ratings is constant.
     """
     order = ratings.groupby([RATER, TRAIT, IMAGE])[REPEAT].rank(method="first")
     keys = [RATER, TRAIT, IMAGE]
@@ -178,7 +178,7 @@ def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
 
 
 def is_untouched(ratings: pd.DataFrame) -> pd.Series:
-    """Find answers of a slider that was not moved; an empty cell of `moved` says nothing.
+    """Return which answers are of a slider that was not moved; empty cells of `moved` are ignored.
 
     Parameters
     ----------
@@ -188,20 +188,20 @@ def is_untouched(ratings: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series of bool
-        True where the slider stayed where it was.
+        True where the slider was not moved.
     """
     return ratings[MOVED].astype(str).str.strip().str.lower().isin({"false", "no", "0", "0.0"})
 
 
 def _missing_shares(ratings: pd.DataFrame) -> pd.Series:
-    """Share of the group's images of a trait that the row's rater did not rate."""
+    """Return the share of the group's images of a trait that the row's rater did not rate."""
     there = ratings.groupby([GROUP, TRAIT])[IMAGE].transform("nunique")
     rated = ratings.groupby([RATER, GROUP, TRAIT])[IMAGE].transform("nunique")
     return 1 - rated / there
 
 
 def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
-    """Refuse rules whose columns are missing."""
+    """Raise an error for rules whose columns are missing."""
     needs = {
         "fastest": [settings.time],
         "most_too_fast": [settings.time, RATER],
@@ -224,7 +224,7 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
 
 
 def _count(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Count what each step took, and what stayed."""
+    """Count what each step left out and kept."""
     rows = []
     left = ratings
     for step, taken in steps:
@@ -237,5 +237,5 @@ def _count(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.D
 
 
 def _label(steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Gather the ratings that were taken, each with its step."""
+    """Return the ratings that were left out, with their step."""
     return pd.concat([taken.assign(step=step) for step, taken in steps], ignore_index=True)

@@ -1,4 +1,4 @@
-"""A mapping of columns in words, for the terminal."""
+"""Description of a mapping of columns, for the terminal."""
 
 from traitlens.study.settings import RatingsSettings
 

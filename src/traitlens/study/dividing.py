@@ -1,4 +1,4 @@
-"""Columns whose names hold an image and a trait, as survey software writes them, divided into both."""
+"""Split of column names that contain an image and a trait, as written by survey software."""
 
 import re
 
@@ -15,7 +15,7 @@ TRAIT_IN_FRONT, IMAGE_IN_FRONT = r"(.*?)\s*\[([^\[\]]+)\]", r"([^\[\]]+?)\s*\[([
 def divide_columns(
     cells: pd.DataFrame, names: ImageNames, by_number: bool = False
 ) -> tuple[str, list[str]] | None:
-    r"""Find the columns whose names hold an image and a trait, and the pattern that divides them.
+    r"""Find columns whose names contain an image and a trait, and the pattern that splits them.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def divide_columns(
     Returns
     -------
     (str, list of str) or None
-        Regular expression with the groups image and trait, and the columns that it divides; None where no
+        Regular expression with the groups image and trait, and the columns that it splits; None if fewer than
         two columns name images.
 
     Examples
@@ -57,7 +57,7 @@ def divide_columns(
 
 
 def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, str, str]]:
-    """List the ways to divide a name into an image and a trait: form, image, trait."""
+    """Return the ways to split a name into an image and a trait: form, image, trait."""
 
     def is_image(part: str) -> bool:
         found, way = names.find_with_way(part, by_number)
@@ -75,7 +75,7 @@ def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, st
             divisions.append(("image_trait", left, right))
         if left and right and is_image(right):
             divisions.append(("trait_image", right, left))
-    # Of several divisions of one form the one with the longest image counts.
+    # Of several splits of one form, the one with the longest image is used.
     longest: dict[str, tuple[str, str, str]] = {}
     for one in divisions:
         if one[0] not in longest or len(one[1]) > len(longest[one[0]][1]):
@@ -89,10 +89,10 @@ _FORMS = {
     "image_trait": r"^(?P<image>.+?)[_. \-]+(?P<trait>{traits})$",
     "trait_image": r"^(?P<trait>{traits})[_. \-]+(?P<image>.+)$",
 }
-"""Regular expressions of the ways in which a name can hold an image and a trait."""
+"""Regular expressions of names that contain an image and a trait."""
 
 
 def _pattern(form: str, traits: set[str]) -> str:
-    """Write the regular expression that divides names with these traits."""
+    """Return the regular expression that splits names with these traits."""
     longest_first = sorted(traits, key=lambda one: (-len(one), one))
     return _FORMS[form].replace("{traits}", "|".join(map(re.escape, longest_first)))

@@ -1,4 +1,4 @@
-"""A study and its results written in the formats of other programs, a folder of files for each."""
+"""Export of a study and its results in the formats of other programs."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -32,15 +32,14 @@ def export_study(
     results: str | Path | None = None,
     watcher: Watcher | None = None,
 ) -> list[Path]:
-    """Write a study, and its results, for another program.
+    """Export a study and its results for another program.
 
     Parameters
     ----------
     study : Study
         The study.
     out : str or Path
-        The folder to write: a new or empty one, or one that holds nothing but an unchanged earlier export,
-        which is replaced.
+        The folder to write: a new or empty one, or an unchanged earlier export, which is replaced.
     form : str, default "psych-ds"
         One of :data:`FORMS`: a Psych-DS dataset; CSV with a row per judgement or wide CSV; SPSS tables; or
         MATLAB tables and maps.
@@ -64,7 +63,7 @@ def export_study(
     --------
     >>> export_study(study, "for_spss", "sav", results="mystudy/results")  # doctest: +SKIP
     """
-    # Without `..`, so that what is checked is what is replaced.
+    # Resolved, so that the checked folder is the one that is replaced.
     out, found = Path(out).resolve(), Path(results) if results is not None else None
     if form not in FORMS:
         raise unknown_choice("form", form, FORMS)
@@ -82,7 +81,7 @@ def export_study(
 
 
 def _recorded(out: Path) -> set[str]:
-    """Return the files of an earlier export that hold what it wrote, with its record."""
+    """Return the unchanged files of an earlier export, with its record."""
     try:
         files = json.loads((out / RECORD).read_text(encoding="utf-8"))["files"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -94,7 +93,7 @@ def _recorded(out: Path) -> set[str]:
 
 
 def _map_files(images: Iterable[str]) -> list[Path]:
-    """Name the file of each image's map: the image's path with another suffix, different for each image."""
+    """Return the file of each image's map: the image's path with another suffix, unique for each image."""
     images = list(images)
     outside = [
         image
@@ -120,7 +119,7 @@ def _write_psych_ds(study: Study, folder: Path, results: Path | None, watcher: W
 
 
 def _long_tables(study: Study, results: Path | None) -> Tables:
-    """Give the study's tables and the results' as they are."""
+    """Return the tables of the study and of the results."""
     yield "ratings", study.ratings
     yield "images", study.images
     if results is not None:
@@ -128,7 +127,7 @@ def _long_tables(study: Study, results: Path | None) -> Tables:
 
 
 def _wide_tables(study: Study, results: Path | None) -> Tables:
-    """Give ratings by rater and by image, and results with a row for each image."""
+    """Return ratings by rater and by image, and results with a row for each image."""
     yield "ratings_by_rater", widen(study.ratings, "images")
     yield "ratings_by_image", widen(study.ratings, "raters")
     yield "images", study.images
@@ -145,7 +144,7 @@ def _wide_tables(study: Study, results: Path | None) -> Tables:
 
 
 def _write(tables: Callable[[Study, Path | None], Tables], suffix: str) -> Callable[..., None]:
-    """Make the function that writes tables in the format of a suffix."""
+    """Return the function that writes tables in the format of a suffix."""
 
     def write(study: Study, folder: Path, results: Path | None, watcher: Watcher) -> None:
         with watcher.stage("Writing tables", 1):

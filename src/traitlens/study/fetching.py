@@ -1,4 +1,4 @@
-"""Public sets of rated faces fetched from their homes, every file checked against a digest."""
+"""Download of public datasets of rated faces; every file is checked against a digest."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ class PublicFile:
     Parameters
     ----------
     name : str
-        Where it goes, below the set's folder.
+        Path below the dataset's folder.
     url : str
-        Where it comes from.
+        Its URL.
     digest : str
         "sha256:..." or "md5:..." and hexadecimal digits.
     """
@@ -49,11 +49,11 @@ class PublicSet:
     home : str
         Its page.
     licence : str
-        Under which conditions it may be used.
+        Its licence.
     citation : str
         What to cite.
     list_files : callable
-        Lists its files; may ask the set's home.
+        Lists its files; may query the dataset's server.
     """
 
     title: str
@@ -73,30 +73,30 @@ def fetch(
     accept: Callable[[str], bool] | None = None,
     watcher: Watcher | None = None,
 ) -> Path:
-    """Fetch a public set; what is there already and right is not fetched again.
+    """Download a public dataset; files already present with the right digest are skipped.
 
     Parameters
     ----------
     name : str
         One of :data:`SETS`.
     out : str or Path
-        Folder to put the set in.
+        Folder of the dataset.
     source : str or Path, optional
         A copy on disk, to take the files from instead of the network (any depth).
     accept : callable, optional
-        Is shown title, licence and citation; returns whether to go on.
+        Called with title, licence and citation; returns whether to continue.
     watcher : Watcher, optional
         Shows the progress.
 
     Returns
     -------
     Path
-        The folder; `SOURCE.txt` in it says where the set comes from, its licence and what to cite.
+        The folder; `SOURCE.txt` in it has its source, licence and citation.
 
     Raises
     ------
     TraitlensError
-        If the licence is not accepted, a file cannot be had, or is not the right one.
+        If the licence is not accepted, or a file is not available or has another digest.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def fetch(
 
 
 def matches(path: Path, digest: str) -> bool:
-    """Return whether a file is the right one.
+    """Return whether a file has the right digest.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _is_right(content: bytes, digest: str) -> bool:
 
 
 def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) -> Problem | None:
-    """Copy or download one file, and check it before it gets its name."""
+    """Copy or download one file, and check it before it is renamed."""
     if copies is not None:
         right = [path for path in copies.get(Path(file.name).name, []) if matches(path, file.digest)]
         if not right:
@@ -171,7 +171,7 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
 
 
 def _index(folder: Path) -> dict[str, list[Path]]:
-    """List the files below a folder by name."""
+    """Return the files below a folder by name."""
     if not folder.is_dir():
         raise TraitlensError(Problem("there is no such folder", "name the folder of the copy", str(folder)))
     found: dict[str, list[Path]] = {}
@@ -182,7 +182,7 @@ def _index(folder: Path) -> dict[str, list[Path]]:
 
 
 def _download(url: str) -> bytes:
-    """Fetch a file over HTTPS."""
+    """Download a file over HTTPS."""
     if not url.startswith("https://"):
         raise ValueError("only https is fetched")
     request = urllib.request.Request(url, headers={"User-Agent": "traitlens"})
@@ -194,7 +194,7 @@ def _download(url: str) -> bytes:
 
 
 def _download_json(url: str) -> Any:
-    """Fetch a listing."""
+    """Download a listing."""
     try:
         return json.loads(_download(url))
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""Read tables of ratings of any usual format as text, so that no cell is changed by a guess of its type.
+"""Readers of tables of ratings in common formats, as text, so that no cell is changed by type inference.
 
-Formats: separated text (any usual encoding and separator), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS
+Formats: separated text (common encodings and separators), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS
 (.sav, .zsav, .por), Stata (.dta), MATLAB (.mat, all versions), and the JSON that jsPsych writes.
 """
 
@@ -46,7 +46,7 @@ def read_cells(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     StudyError
-        If the file cannot be read, or holds no row.
+        If the file cannot be read, or has no rows.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     Raises
     ------
     StudyError
-        If the file cannot be read, or holds no row.
+        If the file cannot be read, or has no rows.
     """
     path = Path(path)
     if not path.is_file():
@@ -104,7 +104,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     except ImportError as error:
         advice = 'install them with: pip install "traitlens[tables]"'
         raise StudyError(Problem(f"needs the readers of tables ({error.name})", advice, path.name)) from error
-    except Exception as error:  # a damaged file can make a reader fail in any way
+    except Exception as error:  # readers raise all kinds of errors for damaged files
         told = " ".join(str(error).split())[:160] or type(error).__name__
         advice = "open it in the program that made it and save it again"
         raise StudyError(Problem(f"cannot be read ({told})", advice, path.name)) from error
@@ -116,7 +116,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
 
 
 def _tidy(sheet: Sheet, file: str) -> Sheet:
-    """Make every cell text, name or drop columns without heading, refuse headings that occur twice."""
+    """Convert cells to text, name or drop columns without heading, and check for duplicate headings."""
     table = sheet.cells
     written = [as_text(name) for name in table.columns]
     cells = pd.DataFrame(
@@ -154,7 +154,7 @@ def _tidy(sheet: Sheet, file: str) -> Sheet:
 
 
 def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
-    """Return whether columns of one name hold numbers, or are called like columns that are needed."""
+    """Return whether columns of one name contain numbers, or have the name of a required column."""
     plain = fold_name(name)
     if plain in NO_RATINGS or plain in SYNONYMS["time"] or plain.endswith(NO_RATING_ENDINGS):
         return False
@@ -163,7 +163,7 @@ def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
 
 
 def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
-    """Move answers of survey questions into columns of their own; jsPsych writes JSON into one cell."""
+    """Move answers of survey questions to separate columns; jsPsych writes JSON into one cell."""
     for name in list(cells.columns):
         column = cells[name]
         objects = column.str.startswith("{") & column.str.endswith("}")
@@ -186,7 +186,7 @@ def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_answers(cell: str) -> dict[str, Any]:
-    """Read a cell with an object of plain values; {} where it holds anything else."""
+    """Read a cell with an object of plain values; {} for anything else."""
     try:
         answer = json.loads(cell)
     except ValueError:
@@ -200,7 +200,7 @@ def _read_answers(cell: str) -> dict[str, Any]:
 def apply_labels(
     cells: pd.DataFrame, labels: dict[str, dict[str, str]], columns: Sequence[str]
 ) -> pd.DataFrame:
-    """Replace codes by their labels in the columns that name something.
+    """Replace codes by labels in columns of names.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def apply_labels(
     Returns
     -------
     DataFrame of str
-        The table with labels; codes without a label stay.
+        The table with labels; codes without a label are kept.
     """
     labelled = {
         name: cells[name].map(lambda cell, codes=labels[name]: codes.get(cell, cell))
@@ -225,7 +225,7 @@ def apply_labels(
 
 
 def _check_bytes(number: int, file: str) -> None:
-    """Refuse what would not fit into memory."""
+    """Raise an error for files that would not fit into memory."""
     if number > MOST_BYTES:
         raise StudyError(Problem(f"unpacks to {number / 1e9:.1f} GB", "save it as Parquet or CSV", file))
 
@@ -241,7 +241,7 @@ def _read_separated(path: Path, encoding: str | None = None, first_line: int | N
 
 
 def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
-    """Read every sheet of a workbook that holds a table; formulas give their stored values."""
+    """Read every sheet of a workbook with a table; formulas have their stored values."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     if zipfile.is_zipfile(path):
@@ -281,7 +281,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
 def _fill_merged(
     rows: list[list[Any]], ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]], start: Any
 ) -> tuple[list[list[Any]], int]:
-    """Write the first cell of each merged area into all its cells; count the areas below the header."""
+    """Fill merged areas with their first cell; return the number of areas below the header."""
     if not ranges or start is None:
         return rows, 0
     filled = [list(row) for row in rows]
@@ -296,7 +296,7 @@ def _fill_merged(
 
 
 def _sheets_hold(path: Path, *marks: bytes) -> bool:
-    """Return whether the XML of a workbook's sheets holds one of several marks."""
+    """Return whether the XML of a workbook's sheets contains one of several marks."""
     if path.suffix.lower() not in (".xlsx", ".xlsm") or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -353,7 +353,7 @@ def _find_errors(path: Path) -> dict[str, str]:
 
 
 def _check_formulas(path: Path, names: set[str]) -> None:
-    """Refuse formulas without a stored value: their cells would look empty."""
+    """Raise an error for formulas without a stored value, whose cells would look empty."""
     if not _sheets_hold(path, b"<f>", b"<f "):
         return
     import openpyxl
@@ -417,7 +417,7 @@ def _read_parquet(path: Path) -> list[Sheet]:
     """Read Parquet."""
     check_parquet(path)
     table = pd.read_parquet(path)
-    if not isinstance(table.index, pd.RangeIndex):  # pandas keeps an index as a column
+    if not isinstance(table.index, pd.RangeIndex):  # pandas stores the index as a column
         table = table.reset_index()
     return [Sheet(table.reset_index(drop=True))]
 

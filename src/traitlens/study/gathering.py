@@ -27,14 +27,14 @@ SOURCE = "source of the rating"
 
 @dataclass(frozen=True)
 class Decision:
-    """Something that changes numbers, and needs a yes.
+    """A decision that changes numbers, and needs confirmation.
 
     Parameters
     ----------
     what : str
         What will be done, or is in doubt.
     option : str
-        How to say it otherwise.
+        Option that decides otherwise.
     yes_means : str
         What a yes means where something is in doubt, so that the yes to the guessed mapping is not enough; ""
         elsewhere.
@@ -173,7 +173,7 @@ def _lengthen(
 
 
 def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, notes: Notes) -> None:
-    """Note the columns that hold numbers and are not read, and why."""
+    """Record columns of numbers that are not read, and why."""
     spread = spread_columns(list(map(str, rows.columns)), mapping.spread) if mapping.layout == "wide" else []
     used = {getattr(mapping, word) or word for word in WORDS} | {*mapping.keep, *mapping.only, *spread}
     rest = [name for name in map(str, rows.columns) if name not in used]
@@ -191,7 +191,7 @@ def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, 
 def _keep_people_apart(
     parts: list[pd.DataFrame], sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
 ) -> None:
-    """Keep raters of several tables apart where one name cannot mean one person."""
+    """Rename raters of several tables if one name cannot be one person."""
     if len(parts) < 2 or any(RATER not in part for part in parts):
         return
     invented = mapping.rater is None and all(
@@ -205,16 +205,16 @@ def _keep_people_apart(
     for part, source in zip(parts, sources, strict=True):
         part[RATER] = [f"{source.label} {name}" for name in part[RATER]]
     if invented:
-        what = "no column names the raters: each row is a rater of its own"
+        what = "no column names the raters: each row is taken as one rater"
     else:
         what = f"raters of the same name in several groups are different people: {', '.join(shared[:8])}"
-    notes.decisions.append(Decision(what, "give raters names of their own"))
+    notes.decisions.append(Decision(what, "give raters different names"))
 
 
 def _parse(
     table: pd.DataFrame, sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
 ) -> pd.DataFrame:
-    """Read the ratings as numbers; count empty cells and those that say that there is no rating."""
+    """Parse the ratings as numbers; count empty cells and codes of missing ratings."""
     values, unreadable = numbers(table[RATING])
     written = table[RATING].map(as_text)
     coded = is_missing(table[RATING], mapping.missing)
@@ -241,7 +241,7 @@ def _parse(
 def leave_out_cells(
     table: pd.DataFrame, mask: pd.Series, why: str, sources: Sequence[Source], notes: Notes
 ) -> None:
-    """Note single ratings that are left out.
+    """Record single ratings that are left out.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def leave_out_cells(
 
 
 def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
-    """Find the ratings whose value label says that there is no answer; give the label."""
+    """Return the value labels of ratings that mean a missing answer."""
     found = pd.Series(pd.NA, index=range(len(table)), dtype=object)
     for number, source in enumerate(sources):
         for column, codes in source.sheet.labels.items():
@@ -281,7 +281,7 @@ def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
 def _by_cell(
     cells: pd.Series, rows: pd.DataFrame, sources: Sequence[Source], what: str, advice: str
 ) -> list[Problem]:
-    """Make a problem for each faulty cell, at its place in the original tables."""
+    """Return a problem for each faulty cell, with its position in the original tables."""
     problems = []
     for number, source in enumerate(sources):
         here = (rows[SOURCE] == number).to_numpy()
@@ -296,7 +296,7 @@ def _match(
     images: Sequence[str],
     notes: Notes,
 ) -> pd.DataFrame:
-    """Replace the names of images by their paths, and note how they matched."""
+    """Replace the names of images by their paths, and record how they matched."""
     written = [str(name) for name in table[IMAGE].unique()]
     known = ImageNames(images)
     by_number = mapping.by_number and known.numbers_agree(written)
@@ -337,7 +337,7 @@ _MOST_CELLS = 2 * 10**7
 
 
 def _leave_out_summaries(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> pd.DataFrame:
-    """Leave out rows and columns that hold the mean of the raters, or another summary."""
+    """Leave out rows and columns with the mean of the raters, or another summary."""
     keys = [word for word in (GROUP, IMAGE, TRAIT, REPEAT) if word in table and word != GROUP]
     if RATER not in table or table[RATER].nunique() * len(table.drop_duplicates(keys)) > _MOST_CELLS:
         return table
@@ -387,7 +387,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
-    """Refuse judgements that occur twice, one line for each pair of rows."""
+    """Report judgements that occur twice, one line for each pair of rows."""
     keys = [word for word in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if word in table]
     again = table.duplicated(keys, keep=False)
     if not again.any():
@@ -475,7 +475,7 @@ def add_groups(
 
 
 def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
-    """Refuse empty identifiers, raters in two groups, and groups and traits in two spellings.
+    """Report empty identifiers, raters in two groups, and groups and traits in two spellings.
 
     Parameters
     ----------
@@ -536,7 +536,7 @@ def make_account(
     images : sequence of str
         All images of the folder.
     landmarks : int
-        Landmark files that were taken along.
+        Landmark files that were copied.
 
     Returns
     -------

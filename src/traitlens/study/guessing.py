@@ -138,7 +138,7 @@ def _guess(
     file: str,
     files: Sequence[str],
 ) -> dict[str, object]:
-    """Guess the layout: what names more images in full decides, and numbers alone come last."""
+    """Guess the layout: full names of images count most, numbers least."""
     taken = {*map(str, known.values()), *keep}
     free = [name for name in map(str, cells.columns) if name not in taken]
     as_images = [name for name in free if len(names.find(name)) == 1 and _has_numbers(cells[name])]
@@ -151,7 +151,7 @@ def _guess(
     chosen = known.get("columns")
     most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
     if chosen in (None, "images") and "image" not in known:
-        # Raters that are called 1, 2, 3 look like images that are, but a column of full names decides.
+        # Raters called 1, 2, 3 look like images with numbers, but a column of full names decides.
         counted = in_cells > 1 and all(re.fullmatch(r"X?\d+", name) for name in as_images)
         if len(as_images) >= max(2, most) and not counted:
             # Words in the column of an image are reported, also if it holds nothing else.
@@ -205,7 +205,7 @@ def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
-    """Find the column whose cells name images in full, or look as if they did.
+    """Find the column whose cells are full names of images, or look like them.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
     Returns
     -------
     str or None
-        The column; None where there is none. Numbers alone name no image.
+        The column, or None. Numbers do not count as names of images.
     """
     best, most = None, 0.0
     for column in cells.columns:
@@ -227,7 +227,7 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
         sample = values if len(values) < 2000 else values.sample(2000, random_state=0)
         share = float(sample.map(lambda name: len(names.find(name)) == 1).mean())
         called = fold_name(column) in SYNONYMS["image"]
-        if share_of_numbers(values) > 0.99 and not called:  # numbers may name images, but rather do not
+        if share_of_numbers(values) > 0.99 and not called:  # numbers are unlikely names of images
             share = 0.0
         like_files = _looks_like_files(values)
         weight = (share > 0) * (1 + share) + 0.5 * like_files + 0.25 * called
@@ -244,7 +244,7 @@ def _looks_like_files(values: pd.Series) -> bool:
 
 
 def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
-    """Find a column that is called like images and names them by number."""
+    """Find a column with a name for images that contains their numbers."""
     for synonym in SYNONYMS["image"]:
         for column in cells.columns:
             values = [value for value in cells[column].unique() if value]
@@ -263,7 +263,7 @@ def _count_images(values: pd.Series, names: ImageNames) -> int:
 def _chosen_columns(
     cells: pd.DataFrame, words: pd.DataFrame, names: ImageNames, known: dict[str, object], file: str
 ) -> dict[str, object]:
-    """Guess the rest where the columns of ratings are known."""
+    """Guess the rest if the columns of ratings are known."""
     spread = spread_columns(list(map(str, cells.columns)), cast(Sequence[str], known["spread"]))
     missing = [name for name in cast(Sequence[str], known["spread"]) if not spread_columns(spread, [name])]
     _check_chosen(cells, missing, file)
@@ -380,7 +380,7 @@ def _traits_or_raters(
     known: Mapping[str, object],
     raters: Sequence[str],
 ) -> str:
-    """Decide whether columns of numbers are traits or raters."""
+    """Return whether columns of numbers are traits or raters."""
     if found["rater"] is not None:
         return "traits"
     if set(candidates) & set(raters):
@@ -393,14 +393,14 @@ def _traits_or_raters(
 
 
 def _numbers_repeats(cells: pd.DataFrame, image: str, found: Mapping[str, object]) -> bool:
-    """Return whether a column called so numbers judgements of one rater, image and trait that occur twice."""
+    """Return whether a column with such a name numbers repeated judgements of one rater, image and trait."""
     column = str(found["repeat"])
     keys = [str(found[word]) for word in ("rater", "trait") if found[word] is not None]
     return bool(cells.duplicated([*keys, image]).any() and cells[column].nunique() > 1)
 
 
 def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | None) -> dict[str, str]:
-    """Explain why columns hold no ratings.
+    """Return why columns do not contain ratings.
 
     Parameters
     ----------
@@ -514,7 +514,7 @@ def _called(columns: Sequence[str], word: str) -> str | None:
 
 
 def _check_chosen(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
-    """Refuse chosen columns that are not there."""
+    """Raise an error for chosen columns that are missing."""
     problems = []
     for name in names:
         if name not in cells.columns:

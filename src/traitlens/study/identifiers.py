@@ -72,7 +72,7 @@ def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
     values : Series of str
         Their normal forms.
     changed : dict of str to str
-        The identifiers that were written otherwise, and their normal forms.
+        Identifiers that changed, and their normal forms.
     """
     codes, written = pd.factorize(values, use_na_sentinel=False)
     cells = ["" if pd.isna(cell) else str(cell) for cell in written]

@@ -84,7 +84,7 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
     way : {"image", "folder"}
         See :func:`name_identities`.
     doubt : str
-        Why several images may show one person; "" where nothing speaks for it.
+        Why several images may show one person; "" if there is no doubt.
 
     Examples
     --------

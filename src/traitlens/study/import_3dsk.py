@@ -18,7 +18,8 @@ TRAITS = {
     "health": "healthy",
     "sexdim": "sex-typical",
 }
-"""The set's names of traits -> ours; sexdim asked how masculine male and how feminine female faces look."""
+"""Names of traits in the dataset -> in the study; sexdim asked how masculine male and how feminine female
+faces look."""
 
 MESH_POINTS = {
     0: "468",
@@ -61,16 +62,16 @@ def import_3dsk(
     groups: str = "rater_gender",
     watcher: Watcher | None = None,
 ) -> Study:
-    """Turn the 3DSK face set into a study.
+    """Create a study from the 3DSK face set.
 
     Parameters
     ----------
     source : str or Path
         Folder with `ratings.csv` and, at any depth, an image and a `.tem` template for each face.
     out : str or Path
-        The study to make; must not exist, or be empty.
+        The folder of the new study; must be empty if it exists.
     groups : str, default "rater_gender"
-        Column of the set's `ratings.csv` that tells the groups of raters apart.
+        Column of the set's `ratings.csv` with the groups of raters.
     watcher : Watcher, optional
         Shows the progress.
 
@@ -159,7 +160,7 @@ def _read_ratings(path: Path, groups: str) -> pd.DataFrame:
 
 
 def _find_files(source: Path, faces: list[str]) -> dict[str, Path]:
-    """Find each face's image below the source; macOS's ._ files are none."""
+    """Return each face's image below the source, without macOS's ._ files."""
     found = {
         path.stem: path
         for path in sorted(source.rglob("*"))

@@ -19,7 +19,7 @@ GROUPS = {"rateASD": "autistic", "rateNT": "non-autistic"}
 
 
 def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = None) -> Study:
-    """Turn a folder in the layout of Cao et al. 2023 into a study.
+    """Create a study from a folder in the layout of Cao et al. 2023.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
         order of its sorted image names, or a matrix of images by raters), `faces_cropped*/IDENTITY/*.jpg`
         and, optionally, `5-fold_list/*.csv` (the identities of each fold).
     out : str or Path
-        The study to make; must not exist, or be empty.
+        The folder of the new study; must be empty if it exists.
     watcher : Watcher, optional
         Shows the progress.
 
@@ -138,7 +138,7 @@ def _read_trait(path: Path, faces: dict[str, list[Path]]) -> tuple[list[pd.DataF
 def _lay_out(
     values: np.ndarray, identity: str, images: list[Path], file: str
 ) -> tuple[pd.DataFrame | None, Problem | None]:
-    """Give each rating its image; a matrix has a column for each rater."""
+    """Assign images to ratings; a matrix has a column for each rater."""
     names = [f"{identity}/{path.name}" for path in images]
     values = np.atleast_2d(values)
     if values.shape[0] != len(names):
@@ -154,7 +154,7 @@ def _lay_out(
 
 
 def _read_folds(folder: Path, identities: list[str]) -> tuple[dict[str, int], list[Problem]]:
-    """Read the identities of each fold; lists of training identities are turned round."""
+    """Read the identities of each fold; lists of training identities are inverted."""
     files = sorted(folder.glob("*.csv"))
     if not files:
         return {}, []

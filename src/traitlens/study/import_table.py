@@ -44,12 +44,12 @@ MAPPING_FILE = "mapping.toml"
 """Name of the mapping in a study's folder."""
 
 LANDMARK_SUFFIXES = (".tem", ".pts")
-"""Suffixes of landmark files that lie beside an image."""
+"""Suffixes of landmark files beside an image."""
 
 
 @dataclass(frozen=True)
 class ImportedTable:
-    """A study made of a table, and how the table was understood.
+    """An imported study, with its mapping and account.
 
     Parameters
     ----------
@@ -85,19 +85,19 @@ def import_table(
 ) -> ImportedTable:
     """Make a study of tables of ratings as experiment software wrote them.
 
-    What changes numbers is decided by an argument, or asked through `confirm`; where neither is given, the
-    import is refused, or what was assumed stands in the account.
+    What changes numbers is decided by an argument, or asked through `confirm`; otherwise the import is
+    refused, or the account says what was assumed.
 
     Parameters
     ----------
     files : path or sequence of paths
         Tables of one layout, in any of the formats of :mod:`~traitlens.study.formats`.
     out : str or Path
-        The study to make; must not exist, or be empty.
+        The folder of the new study; must be empty if it exists.
     images : str or Path
         Folder of the images, at any depth.
     mapping : RatingsSettings, optional
-        Which columns hold what; guessed where missing.
+        Mapping of columns; guessed if None.
     raters : str or Path, optional
         A table with the columns rater and group, where the ratings do not tell the groups.
     scale : (float, float), optional
@@ -221,7 +221,7 @@ def read_mapping(path: str | Path) -> RatingsSettings:
     Parameters
     ----------
     path : str or Path
-        What :func:`write_mapping` wrote, perhaps changed by hand.
+        A file of :func:`write_mapping`, possibly edited.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def read_mapping(path: str | Path) -> RatingsSettings:
 
 
 def preview(table: pd.DataFrame, number: int = 10) -> str:
-    """Show the first rows of ratings as they were understood.
+    """Show the first rows of ratings.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ def _normal_choice(value: object) -> object:
 
 
 def _list_images(folder: Path, notes: Notes) -> list[str]:
-    """List the images below a folder; hidden files and folders are passed over."""
+    """List the images below a folder; hidden files and folders are skipped."""
     if not folder.is_dir():
         raise StudyError(Problem("there is no such folder", "name the folder of the images", str(folder)))
     files = [

@@ -16,10 +16,10 @@ from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import NO_VALUE, cell_problems, numbers
 
 COLUMN = "column of the rating"
-"""Name of the column that tells in which column of the original table a rating stood."""
+"""Name of the column with a rating's column in the original table."""
 
 WORDS = (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
-"""What a mapping names columns for, in the order of the columns of `ratings.csv`."""
+"""Parts of a mapping, in the order of the columns of `ratings.csv`."""
 
 
 def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
@@ -98,12 +98,12 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
 def parse_ratings(
     table: pd.DataFrame, file: str, missing: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Turn the ratings of a long table into numbers.
+    """Convert the ratings of a long table to numbers.
 
     Parameters
     ----------
     table : DataFrame
-        What :func:`to_long` gives.
+        From :func:`to_long`.
     file : str
         The table's file, for messages.
     missing : sequence of str
@@ -114,7 +114,7 @@ def parse_ratings(
     table : DataFrame
         The table without its empty ratings.
     problems : list of Problem
-        The cells that are no numbers.
+        Problems of cells that are not numbers.
     """
     values, unreadable = numbers(table[RATING])
     coded = is_missing(table[RATING], missing)
@@ -127,7 +127,7 @@ def parse_ratings(
 
 
 def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """Find the cells that hold a code for a missing rating.
+    """Return which cells are codes of a missing rating.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
     Returns
     -------
     Series of bool
-        True where a code stands.
+        True for codes.
     """
     if not missing:
         return pd.Series(False, index=ratings.index)
@@ -173,7 +173,7 @@ def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings
 
 
 def extract_column(pattern: str, texts: pd.Series, ignore_case: bool = False) -> pd.DataFrame:
-    """Find the groups of a regular expression in a column, each different text once.
+    """Extract the groups of a regular expression from a column; equal texts are matched once.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def extract_column(pattern: str, texts: pd.Series, ignore_case: bool = False) ->
 
 
 def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """List the columns that names or patterns (`X*`) mean.
+    """Return the columns that match names or patterns (`X*`).
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _holds_labels(cells: pd.DataFrame) -> bool:
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
-    """Refuse a mapping that names columns which are not there."""
+    """Raise an error for a mapping with missing columns."""
     missing = [name for name in names if name not in cells.columns]
     problems = []
     for name in missing:

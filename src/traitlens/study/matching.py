@@ -16,8 +16,8 @@ from traitlens.study.tables import MOST_LINES
 from traitlens.study.vocabulary import CONDITIONS, name_words
 
 EXACT, PART, SPELLING, NUMBER = "exact", "without folder or extension", "spelling", "number"
-"""How a name may be matched: as written, without folder or extension, by letters and numbers only (upper and
-lower case, signs and leading zeros do not matter), or by its number alone."""
+"""Ways to match a name: as written, without folder or extension, by letters and numbers only (upper and lower
+case, signs and leading zeros do not matter), or by its number alone."""
 
 
 def match_images(
@@ -112,24 +112,24 @@ class ImageNames:
             self._numbered.setdefault(number, set()).add(file)
 
     def find(self, name: str, by_number: bool = False) -> set[str]:
-        """Find the images that a name may mean.
+        """Return the images that match a name.
 
         Parameters
         ----------
         name : str
             A path or name, with or without folder and extension; HTML with an image's source.
         by_number : bool, default False
-            Whether the number alone may decide, where nothing else matches.
+            Whether the number alone may match, if nothing else does.
 
         Returns
         -------
         set of str
-            The images; empty where nothing matches.
+            The images; empty if nothing matches.
         """
         return self.find_with_way(name, by_number)[0]
 
     def find_with_way(self, name: str, by_number: bool = False) -> tuple[set[str], str]:
-        """Find the images that a name may mean, and the way in which it matched.
+        """Return the images that match a name, and how.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class ImageNames:
         Returns
         -------
         images : set of str
-            The images; empty where nothing matches.
+            The images; empty if nothing matches.
         way : {"exact", "without folder or extension", "spelling", "number", ""}
             How the name matched.
         """
@@ -220,7 +220,7 @@ def find_shared(written: Sequence[str], names: ImageNames, by_number: bool) -> d
 def count_ways(
     written: Sequence[str], names: ImageNames, by_number: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Count how the names of a table were matched.
+    """Return how the names of a table were matched.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A study's folder written whole from tables and image files."""
+"""Creation of a study's folder from tables and image files."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from traitlens.study.settings_file import to_toml
 
 @contextmanager
 def new_study(out: Path) -> Iterator[Path]:
-    """Open a new study's folder; it appears when the block ends, and not at all when it fails.
+    """Create a new study's folder atomically: it appears when the block ends without an error.
 
     Parameters
     ----------
     out : Path
-        The study; must not exist, or be empty.
+        The folder; must be empty if it exists.
 
     Yields
     ------
@@ -30,7 +30,7 @@ def new_study(out: Path) -> Iterator[Path]:
     Raises
     ------
     TraitlensError
-        If the folder holds something.
+        If the folder is not empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -41,7 +41,7 @@ def new_study(out: Path) -> Iterator[Path]:
 
 
 def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None = None) -> None:
-    """Copy image files into a study as they are.
+    """Copy image files into a study.
 
     Parameters
     ----------

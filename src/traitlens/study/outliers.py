@@ -1,4 +1,4 @@
-"""Ratings that look like codes for missing ones, or like slips of the hand."""
+"""Detection of outliers: codes of missing ratings, and typing errors."""
 
 import numpy as np
 import pandas as pd
@@ -7,18 +7,18 @@ _NEGATIVE = (1, 2, 7, 8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 999, 9999)
 _POSITIVE = (66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9998, 9999)
 
 CODES = frozenset((*(-code for code in _NEGATIVE), *_POSITIVE))
-"""Numbers by which survey software and people write that there is no answer."""
+"""Common codes of missing answers."""
 
 _RARE = 0.05
 """Share of the ratings below which a value is rare."""
 
 
 def find_far_values(ratings: pd.Series) -> dict[float, int]:
-    """Find values that are farther from all others than these are from one another, and likely codes.
+    """Find outliers and likely codes of missing ratings.
 
-    A value is far where it belongs to a third of the ratings at most, beyond a gap that is wider than the
-    range of the rest. Numbers that are common codes count however often they occur, and so do negative ones
-    below a scale without negative values.
+    An outlier is one of at most a third of the ratings, beyond a gap that is wider than the range of the
+    rest. Common codes count however often they occur, and so do negative values below a scale without
+    negative values.
 
     Parameters
     ----------

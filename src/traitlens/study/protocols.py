@@ -1,4 +1,4 @@
-"""What a command may ask of a study beside its own settings: a published protocol, fewer maps."""
+"""Options of a command that override a study's settings: a published protocol, fewer maps."""
 
 from dataclasses import replace
 from typing import get_args
@@ -12,24 +12,24 @@ PROTOCOLS = ("default", "cao2023")
 
 
 def follow_protocol(study: Study, name: str) -> Study:
-    """Give a study the readout of a protocol; images, ratings and folds stay.
+    """Return a study with the readout of a protocol, and the same images, ratings and folds.
 
     Parameters
     ----------
     study : Study
         The study with its own settings.
     name : str
-        One of :data:`PROTOCOLS`; "default" leaves the settings as they are.
+        One of :data:`PROTOCOLS`; "default" keeps the settings.
 
     Returns
     -------
     Study
-        The study, read out as the protocol says.
+        The study with the protocol's settings.
 
     Raises
     ------
     TraitlensError
-        If there is no such protocol.
+        If the protocol is unknown.
     """
     if name not in PROTOCOLS:
         raise unknown_choice("protocol", name, PROTOCOLS)
@@ -40,7 +40,7 @@ def follow_protocol(study: Study, name: str) -> Study:
 
 
 def with_maps_kept(study: Study, keep: str) -> Study:
-    """Give a study another choice of the maps that are kept.
+    """Return a study with another choice of maps to keep.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def with_maps_kept(study: Study, keep: str) -> Study:
     Raises
     ------
     TraitlensError
-        If there is no such choice.
+        If the choice is unknown.
     """
     choices = get_args(RunSettings.model_fields["keep_maps"].annotation)
     if keep not in choices:

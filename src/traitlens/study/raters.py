@@ -1,4 +1,4 @@
-"""Simulated raters: two groups whose members weigh the parts of a face, each in a known way."""
+"""Simulated raters: two groups with known weights of the parts of a face."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _WEIGHTS: dict[str, dict[str, float]] = {
     "youthful": {"cheeks": 0.6, "eyes": 0.55, "jaw": -0.45, "nose": -0.3},
     "practical": {"jaw": 0.5, "nose": 0.5, "cheeks": 0.5, "brows": 0.4},
 }
-"""What both groups share: the weight of each part's score in a trait, before scaling to length 1."""
+"""Weights of both groups: of each part's score in a trait, before scaling to length 1."""
 
 _DIFFERENCES: dict[str, dict[str, float]] = {
     "warm": {"mouth": 0.45, "eyes": -0.7},
@@ -29,7 +29,7 @@ _DIFFERENCES: dict[str, dict[str, float]] = {
     "youthful": {},
     "practical": {"nose": 0.5, "jaw": -0.5},
 }
-"""Where the groups part, and which way; the traits without an entry are alike in both groups.
+"""Differences between the groups; traits without an entry are equal in both.
 
 Each is orthogonal to the shared weights, so that scaling to length 1 leaves all other parts equal."""
 
@@ -38,7 +38,7 @@ TRAITS = tuple(_WEIGHTS)
 
 @dataclass(frozen=True)
 class RatingBehaviour:
-    """How raters depart from their group's weights.
+    """Variation of raters around their group's weights.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class RatingBehaviour:
     taste : float, default 0.2
         Standard deviation between raters of each part's weight.
     level : float, default 0
-        Average of all raters less the middle of the scale, in points.
+        Average of all raters minus the middle of the scale, in points.
     """
 
     spread: float = 1.6
@@ -65,7 +65,7 @@ class RatingBehaviour:
 
 
 def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> pd.DataFrame:
-    """Weigh the parts of a face for every group and trait.
+    """Return the weights of the parts of a face for every group and trait.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
     parts : sequence of str
         Names of the parts.
     effect : float
-        How far the groups part, in the unit of the weights; 0 makes them equal.
+        Size of the difference between groups, in the unit of the weights; 0 for none.
 
     Returns
     -------
@@ -102,20 +102,20 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
 def rate(
     scores: pd.DataFrame, weights: pd.DataFrame, raters: int, behaviour: RatingBehaviour, seed: int
 ) -> pd.DataFrame:
-    """Let every rater of both groups rate every image on every trait.
+    """Simulate ratings of every image on every trait by all raters of both groups.
 
     Parameters
     ----------
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        As :func:`weigh_parts` makes it.
+        From :func:`weigh_parts`.
     raters : int
         Raters in each group.
     behaviour : RatingBehaviour
-        How raters depart from their group's weights.
+        Variation of raters around their group's weights.
     seed : int
-        Seed of every rater's peculiarities and errors.
+        Seed of the raters' parameters and errors.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def judge(
     behaviour : RatingBehaviour
         How raters depart from them.
     rng : Generator
-        Draws the rater's peculiarities and errors.
+        Random numbers for the rater's parameters and errors.
 
     Returns
     -------
@@ -178,14 +178,14 @@ def judge(
 
 
 def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
-    """Mix the parts' scores into the noiseless score of every image, group and trait.
+    """Compute the noiseless score of every image, group and trait from the parts' scores.
 
     Parameters
     ----------
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        As :func:`weigh_parts` makes it.
+        From :func:`weigh_parts`.
 
     Returns
     -------
@@ -207,19 +207,19 @@ def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Say in which regions the groups differ, for each trait.
+    """Return the regions in which the groups differ, for each trait.
 
     Parameters
     ----------
     weights : DataFrame
-        As :func:`weigh_parts` makes it.
+        From :func:`weigh_parts`.
     regions_of : mapping
         Part -> the regions that show it, in equal shares.
 
     Returns
     -------
     DataFrame
-        trait, region, difference: weight in the first group less that in the second; 0 where they agree.
+        trait, region, difference: weight in the first group minus that in the second; 0 if they agree.
     """
     by_group = weights.set_index([GROUP, TRAIT, "part"])["weight"]
     difference = (by_group[GROUPS[0]] - by_group[GROUPS[1]]).round(12)

@@ -61,7 +61,7 @@ class Study:
     folder : Path
         The study's folder.
     settings : Settings
-        What `study.toml` says, completed by defaults.
+        The settings of `study.toml`, completed by defaults.
     images : DataFrame
         One row per rated image: image (path below `images/`), identity, may_publish, and the further
         columns of `images.csv`; sorted by image.
@@ -71,7 +71,7 @@ class Study:
     notices : tuple of Problem
         What the reader should know but need not fix.
     cleaning : Cleaned or None
-        What was left out by the rules of `study.toml`, step by step; None without such rules.
+        What each rule of `study.toml` left out; None without rules.
 
     Examples
     --------
@@ -113,17 +113,17 @@ class Study:
 
     @property
     def groups(self) -> list[str]:
-        """Groups in the order of the settings, or of the alphabet."""
+        """Groups in the order of the settings, or in alphabetical order."""
         return list(self.settings.groups) or sorted(self.ratings[GROUP].unique())
 
     @property
     def traits(self) -> list[str]:
-        """Traits in the order of the settings, or of the alphabet."""
+        """Traits in the order of the settings, or in alphabetical order."""
         return list(self.settings.traits) or sorted(self.ratings[TRAIT].unique())
 
     @property
     def scale(self) -> tuple[float, float]:
-        """Lowest and highest possible rating; what occurs where the settings do not say."""
+        """Lowest and highest possible rating; the observed range if not set."""
         if self.settings.scale is not None:
             return self.settings.scale
         return float(self.ratings[RATING].min()), float(self.ratings[RATING].max())
@@ -139,11 +139,11 @@ class Study:
 
     @property
     def has_raters(self) -> bool:
-        """Whether single judgements are there, not averages only."""
+        """Whether the ratings are single judgements, not averages."""
         return RATER in self.ratings.columns
 
     def path(self, image: str) -> Path:
-        """Locate an image's file.
+        """Return an image's file.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     Returns
     -------
     study : Study or None
-        The study; None where too much is missing to make one.
+        The study; None if too much is missing.
     problems : list of Problem
         Every fault of settings and tables.
     """
@@ -222,7 +222,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
 
 
 def find_images(folder: Path) -> list[str]:
-    """List the images of a study.
+    """Return the images of a study.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def _list_files(folder: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def describe_unread(names: Sequence[str]) -> str:
-    """Say which images are in formats that cannot be read.
+    """Describe images in formats that cannot be read.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def describe_unread(names: Sequence[str]) -> str:
 
 
 def _find_ratings(folder: Path, settings: Settings) -> Path | None:
-    """Find the table of ratings: the one that the settings name, else the first that is called so."""
+    """Return the table of ratings: that of the settings, otherwise the first with this name."""
     if settings.ratings.file is not None:
         named = folder / settings.ratings.file
         return named if named.is_file() else None
@@ -291,13 +291,13 @@ def _find_ratings(folder: Path, settings: Settings) -> Path | None:
 
 
 def _tables_of_ratings(folder: Path) -> list[Path]:
-    """List the tables that are called ratings, the one that counts first."""
+    """Return the tables named ratings, the one that is used first."""
     suffixes = dict.fromkeys([".parquet", ".csv", *READERS])
     return [path for suffix in suffixes if (path := folder / f"ratings{suffix}").exists()]
 
 
 def _note_other_tables(folder: Path, read: Path) -> list[Problem]:
-    """Note tables of ratings beside the one that is read."""
+    """Add notices about other tables of ratings."""
     others = [path.name for path in _tables_of_ratings(folder) if path != read]
     newer = [name for name in others if (folder / name).stat().st_mtime > read.stat().st_mtime]
     if not others:
@@ -414,14 +414,14 @@ def _note_far_values(table: pd.DataFrame, file: str) -> list[Problem]:
 def read_images(
     folder: Path, files: Sequence[str], settings: Settings
 ) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read `images.csv`, or make the table from the files: identity is the sub-folder, else the image.
+    """Read `images.csv`, or create it from the files: the identity is the sub-folder or the image.
 
     Parameters
     ----------
     folder : Path
         The study's folder.
     files : sequence of str
-        What :func:`find_images` gives.
+        From :func:`find_images`.
     settings : Settings
         Its settings.
 
@@ -477,7 +477,7 @@ def read_images(
 
 
 def _identity_of(image: str) -> str:
-    """Name the identity of an image that has none: its sub-folder, else the image itself."""
+    """Return the default identity of an image: its sub-folder, otherwise the image."""
     parent = Path(image).parent.as_posix()
     return Path(image).stem if parent == "." else parent
 
@@ -490,7 +490,7 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
     folder : Path
         The study's folder.
     files : sequence of str
-        What :func:`find_images` gives.
+        From :func:`find_images`.
 
     Returns
     -------
@@ -517,14 +517,14 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
 
 
 def _read_numbers(table: pd.DataFrame, column: str, file: str) -> list[Problem]:
-    """Turn a column of text into numbers, of which none may be missing."""
+    """Convert a column of text to numbers, of which none may be missing."""
     table[column], unreadable = numbers(table[column])
     cells = unreadable[table[column].isna()].fillna("")
     return cell_problems(cells, "{!r} is not a number", "correct it", file, column)
 
 
 def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """Leave out images that nobody rated, and say how many."""
+    """Leave out images without ratings, with a notice."""
     rated = images[IMAGE].isin(ratings[IMAGE].unique())
     if rated.all():
         return images, []

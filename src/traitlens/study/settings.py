@@ -1,4 +1,4 @@
-"""The settings of a study, as `study.toml` holds them: every one optional, every one checked."""
+"""Settings of a study (`study.toml`): all optional, all checked."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ class _Section(BaseModel):
 
 
 class FoldSettings(_Section):
-    """How identities are split: each fold is predicted by readouts that saw none of its identities.
+    """Cross-validation folds by identity.
 
     Parameters
     ----------
@@ -30,22 +30,22 @@ class FoldSettings(_Section):
 
 
 class FaceSettings(_Section):
-    """What part of each image the network sees, and which regions its relevance is summed over.
+    """Crop of images, and regions of the face.
 
     Parameters
     ----------
     crop : {"auto", "face", "reference", "full"}, default "auto"
         "face": upright square around the face, pupils at fixed places; "reference": the box around the face,
         enlarged and shifted up, as in Cao et al. 2023 (larger30_shiftup15); "full": the whole image, padded
-        to a square; "auto": "face" where landmarks are at hand, else "full".
+        to a square; "auto": "face" if landmarks are available, otherwise "full".
     size : int, default 224
         Side of the square in pixels.
     larger : float, default 0.3
-        By what share of its side the crop "reference" enlarges the box.
+        Share of its side by which the crop "reference" enlarges the box.
     up : float, default 0.15
-        By what share of the face's height the crop "reference" shifts the box up.
+        Share of the face's height by which the crop "reference" shifts the box up.
     rotate : bool, default False
-        Whether the crop "reference" turns the image until the pupils lie level.
+        Whether the crop "reference" rotates the image so that the pupils are level.
     background : (int, int, int) or None
         Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. Where missing,
         mid-grey, but the photograph's outermost pixels go on beside it where a crop reaches over its edge.
@@ -152,7 +152,7 @@ class ComparisonSettings(_Section):
     Parameters
     ----------
     permutations : int, default 5000
-        Exchanges of raters between groups for every test; 0 leaves the tests out.
+        Number of permutations of raters for every test; 0 leaves the tests out.
     use : bool, default True
         Whether regional readouts are fitted beside the readout of whole faces: cues, shares of regions, and
         the test of whether groups use the face differently.
@@ -390,7 +390,7 @@ class CleaningSettings(_Section):
 
 
 class RunSettings(_Section):
-    """What a run keeps.
+    """Results that a run writes.
 
     Parameters
     ----------
@@ -403,7 +403,7 @@ class RunSettings(_Section):
 
 
 class Settings(_Section):
-    """Everything that `study.toml` may hold.
+    """All settings of `study.toml`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The file `study.toml`: read with every fault told, and written with every setting explained."""
+"""Reader and writer of `study.toml`, with all faults reported and all settings explained."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ from traitlens.study.toml_file import read_toml
 
 WIDTH = 96
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-"""How the limits of a number are told."""
+"""Words for the limits of a number."""
 
 HEAD = (
     "Settings of a traitlens study. Each stands at its default, or behind a # where it is not set; a setting "
@@ -59,7 +59,7 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
 
 
 def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Settings:
-    """Make the settings without the faulty ones."""
+    """Return the settings without the faulty ones."""
     for place in places:
         section: Any = values
         for key in place[:-1]:
@@ -75,7 +75,7 @@ def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Set
 
 
 def _as_problem(fault: Any, file: str) -> Problem:
-    """Put one fault that pydantic found into our words."""
+    """Convert a pydantic error to a problem."""
     keys = [str(part) for part in fault["loc"]]
     setting = ".".join(keys)
     if fault["type"] == "extra_forbidden":
@@ -91,12 +91,12 @@ def _as_problem(fault: Any, file: str) -> Problem:
 
 
 def begin_study(folder: Path) -> Path:
-    """Make a folder for a study, with a place for its images and every setting explained.
+    """Create a study's folder, with a folder for images and every setting explained.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; what it holds already stays.
+        The study's folder, which may exist.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def begin_study(folder: Path) -> Path:
 
 
 def write_settings(name: str) -> str:
-    r"""Write every setting with its default, and what it means above it.
+    r"""Return TOML with every setting at its default, and its explanation as a comment.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _is_section(field: FieldInfo) -> bool:
 
 
 def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> Iterator[str]:
-    """Write the settings of one class: what each means, then its value."""
+    """Return the settings of one class with explanations."""
     described = describe_settings(kind)
     told = ""
     for key, field in kind.model_fields.items():
@@ -168,7 +168,7 @@ def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> 
 
 
 def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
-    """Read from a settings class's docstring what each setting means.
+    """Return the explanation of each setting from a class's docstring.
 
     Parameters
     ----------
@@ -194,12 +194,12 @@ def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
 
 
 def _summary(kind: type[BaseModel]) -> str:
-    """Describe what a section is about: the first line of its class."""
+    """Return the summary of a section: the first line of its class."""
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
 def _told(field: FieldInfo) -> str:
-    """Describe what a setting may be, and its limits."""
+    """Describe type and limits of a setting."""
     limits = [
         f"{told} {getattr(limit, name):g}"
         for limit in field.metadata
@@ -210,7 +210,7 @@ def _told(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
-    """Say in words what a type is; that a setting may be missing is told by the # before it."""
+    """Describe a type in words; optional settings have a # before them."""
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind is Literal:
         return "one of " + ", ".join(map(to_toml, parts))
@@ -228,12 +228,12 @@ def _type(annotation: Any) -> str:
 
 
 def _example(key: str, field: FieldInfo) -> Any:
-    """Give a value that a setting without a default could have."""
+    """Return an example value of a setting without a default."""
     return field.examples[0] if field.examples else key
 
 
 def to_toml(value: Any) -> str:
-    """Write a value as TOML.
+    """Return a value as TOML.
 
     Parameters
     ----------
@@ -260,5 +260,5 @@ def to_toml(value: Any) -> str:
 
 
 def _comment(text: str) -> list[str]:
-    """Break a text into lines of comment."""
+    """Wrap a text as comments."""
     return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

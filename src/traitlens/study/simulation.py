@@ -1,4 +1,4 @@
-"""A simulated study: drawn faces and two groups of raters, with the truth written beside them."""
+"""Simulation of a study: drawn faces and two groups of raters, with the ground truth."""
 
 import os
 from collections.abc import Callable
@@ -83,7 +83,7 @@ grid = {grid}
 
 @dataclass(frozen=True)
 class SimulatedTruth:
-    """What was planted in a simulated study.
+    """Ground truth of a simulated study.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class SimulatedTruth:
     scores : DataFrame
         image, group, trait, score: noiseless, variance 1 over the population of faces.
     differences : DataFrame
-        trait, region, difference: weight in the first group less that in the second.
+        trait, region, difference: weight in the first group minus that in the second.
     """
 
     folder: Path
@@ -104,7 +104,7 @@ class SimulatedTruth:
 
     @classmethod
     def load(cls, folder: str | Path) -> "SimulatedTruth":
-        """Read the truth of a simulated study.
+        """Read the ground truth of a simulated study.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class SimulatedTruth:
 
 
 def read_planted(folder: str | Path) -> list[dict[str, Any]]:
-    """Read the differences between groups that were planted in a simulated study.
+    """Read the true differences between groups of a simulated study.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def simulate_study(
     seen_size: int = 224,
     progress: Callable[[int], None] | None = None,
 ) -> SimulatedTruth:
-    """Make a study of drawn faces whose truth is known.
+    """Simulate a study of drawn faces with known ground truth.
 
     Raters of two groups weigh the parts of a face: an impression is a weighted sum of the parts' scores,
     seen with the rater's own taste, bias and use of the scale, plus an error. The groups share the
@@ -182,7 +182,7 @@ def simulate_study(
     Parameters
     ----------
     folder : str or Path
-        The study to make; must not exist, or be empty.
+        The folder of the new study; must be empty if it exists.
     identities, images : int, default 40 and 5
         Number of identities, and of images of each.
     traits : int, default 3
@@ -240,7 +240,7 @@ def simulate_study(
     with atomic_write(folder) as temporary:
 
         def make(name: str) -> pd.DataFrame:
-            """Draw and write one image; its landmarks are gathered later, in order."""
+            """Draw and write one image; return its landmarks."""
             face = draw_face(faces[name], size)
             _write_face(temporary, name, face)
             if progress is not None:
@@ -285,9 +285,9 @@ def simulate_demo(folder: Path, watcher: Watcher | None = None) -> None:
     Parameters
     ----------
     folder : Path
-        The study to make; must not exist, or be empty.
+        The folder of the new study; must be empty if it exists.
     watcher : Watcher, optional
-        Is told of the progress.
+        Shows the progress.
     """
     with (watcher or SilentWatcher()).stage("Drawing faces", DEMO_IDENTITIES * DEMO_IMAGES) as advance:
         simulate_study(folder, DEMO_IDENTITIES, DEMO_IMAGES, seen_size=DEMO_SIZE, progress=advance)
@@ -296,7 +296,7 @@ def simulate_demo(folder: Path, watcher: Watcher | None = None) -> None:
 
 
 def _check(folder: Path, **numbers: int) -> None:
-    """Refuse a folder that holds something, and numbers that make no study."""
+    """Raise an error for a folder that is not empty, and for invalid numbers."""
     lowest = {"identities": 2, "images": 1, "traits": 1, "raters": 2, "size": 64}
     problems = [
         Problem(f"{name} is {number}", f"it must be {lowest[name]} at least")
@@ -312,7 +312,7 @@ def _check(folder: Path, **numbers: int) -> None:
 
 
 def _write_face(folder: Path, name: str, face: DrawnFace) -> None:
-    """Write a picture and its labels."""
+    """Write an image and its labels."""
     for root, pixels in ((folder / "images", face.picture), (folder / "truth" / "regions", face.labels)):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -320,11 +320,11 @@ def _write_face(folder: Path, name: str, face: DrawnFace) -> None:
 
 
 def _landmark_table(name: str, face: DrawnFace) -> pd.DataFrame:
-    """List a face's landmarks."""
+    """Return a face's landmarks as a table."""
     rows = [(name, point, round(x, 2), round(y, 2)) for point, (x, y) in face.landmarks.items()]
     return pd.DataFrame(rows, columns=[IMAGE, POINT, X, Y])
 
 
 def _toml_list(names: tuple[str, ...]) -> str:
-    """Write names as a TOML array."""
+    """Return names as a TOML array."""
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -123,7 +123,7 @@ def guess_sources(
     raters: Sequence[str],
     chosen: dict[str, object],
 ) -> tuple[list[Source], list[LeftOut], RatingsSettings]:
-    """Guess one mapping for all tables; sheets that hold no ratings are left out.
+    """Guess one mapping for all tables; sheets without ratings are left out.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _rename_columns(
 
 
 def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames) -> RatingsSettings:
-    """Make one mapping of the guesses for several tables."""
+    """Combine the guesses for several tables to one mapping."""
     first, mapping = guesses[0]
     if len(guesses) == 1:
         return mapping
@@ -234,12 +234,12 @@ def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames)
 
 
 def _form(mapping: RatingsSettings) -> str:
-    """Name a layout."""
+    """Return the name of a layout."""
     return "a row for each judgement" if mapping.layout == "long" else f"columns of {mapping.columns}"
 
 
 def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tuple[str | None, bool]:
-    """Guess what each of several tables holds: a trait, a group, a rater or a part.
+    """Guess what each of several tables contains: a trait, a group, a rater or a part.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tupl
     files_are : str or None
         "traits", "groups", "raters" or "parts"; None for one table.
     sure : bool
-        Whether the columns or names of the tables leave no doubt.
+        Whether the columns or names of the tables are unambiguous.
     """
     if len(sources) < 2:
         return None, True
@@ -297,7 +297,7 @@ def _is_copy(label: str) -> bool:
 
 
 def find_alike(sources: Sequence[Source]) -> list[str]:
-    """Find two tables that hold the same cells.
+    """Find two tables with the same cells.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Tables read from disk as text and checked, so that every message can name file, row and column."""
+"""Reader of tables as text, with checks whose messages name file, row and column."""
 
 import csv
 import re
@@ -19,16 +19,16 @@ THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """A number whose comma may mark thousands or decimals."""
 
 MOST_LINES = 20
-"""How many faults of one kind are listed before they are only counted."""
+"""Number of faults of one kind that are listed; further ones are counted."""
 
 MOST_COLUMNS = 20_000
 """More columns than any table of ratings has; a damaged file may declare millions."""
 
 NO_VALUE = frozenset({"", "NA", "N/A", "NAN", "NULL", "NONE"})
-"""What an empty cell may hold, in capitals."""
+"""Contents of an empty cell, in capitals."""
 
 ROWS_AT_ONCE = 2**18
-"""Rows of a table that are read at once."""
+"""Number of rows of a table read at once."""
 
 MOST_HEADER = 2**20
 """The longest header, in bytes, that a table of a study may have."""
@@ -42,8 +42,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     path : Path
         The file. CSV: UTF-8 with or without a byte order mark; comma, semicolon or tab.
     repeating : bool, default False
-        Whether the same cells stand in many rows: columns are then categories, in a tenth of
-        the memory.
+        Whether cells repeat in many rows: columns are then categories, with a tenth of the memory.
 
     Returns
     -------
@@ -80,7 +79,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
 
 
 def _look_at_header(path: Path) -> tuple[str, Problem | None]:
-    """Find the separator, and what is wrong with the names of the columns."""
+    """Return the separator, and faults of the column names."""
     with path.open("rb") as file:
         line = file.readline(MOST_HEADER)
     if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
@@ -128,14 +127,14 @@ def _read_csv(path: Path, separator: str, repeating: bool) -> pd.DataFrame:
 
 
 def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
-    """Change the cells of a column, each different cell once.
+    """Apply a function to the distinct cells of a column.
 
     Parameters
     ----------
     cells : Series
-        Categories; what is missing becomes "".
+        Categories; missing cells become "".
     change : callable
-        Gives the new cell.
+        Returns the new cell.
 
     Returns
     -------
@@ -147,13 +146,13 @@ def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
     >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).cat.categories.tolist()
     ['a']
     """
-    changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # the code of what is missing is -1
+    changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # pandas codes missing values as -1
     taken = pd.Categorical.from_codes(changed.codes[cells.cat.codes], dtype=changed.dtype)
     return pd.Series(taken.remove_unused_categories(), cells.index)
 
 
 def _undecodable(path: Path) -> Problem:
-    """Name the row of the first byte that is not UTF-8."""
+    """Return the problem of the first byte that is not UTF-8."""
     row = 1
     with path.open("rb") as file:
         for row, line in enumerate(file, start=1):  # noqa: B007
@@ -167,7 +166,7 @@ def _undecodable(path: Path) -> Problem:
 
 
 def check_columns(number: int, file: str) -> None:
-    """Refuse a table whose header declares more columns than can be meant.
+    """Raise an error for a table with an implausible number of columns.
 
     Parameters
     ----------
@@ -187,7 +186,7 @@ def check_columns(number: int, file: str) -> None:
 
 
 def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) -> list[Problem]:
-    """List the columns that a table lacks.
+    """Return problems of missing columns.
 
     Parameters
     ----------
@@ -212,7 +211,7 @@ def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) 
 
 
 def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Turn text into numbers; a decimal comma counts as a point.
+    """Convert text to numbers; a decimal comma counts as a point.
 
     Cells such as "1,500" are refused where whole numbers from 100 on stand beside them, and none with another
     comma: the comma may then mark thousands.
@@ -234,7 +233,7 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     >>> numbers(pd.Series(["1", "2,5", "", "many"]))[0].tolist()
     [1.0, 2.5, nan, nan]
     """
-    if isinstance(values.dtype, pd.CategoricalDtype):  # each different cell once
+    if isinstance(values.dtype, pd.CategoricalDtype):  # distinct cells only
         codes = values.cat.codes.to_numpy()
         parts = numbers(pd.Series([*values.cat.categories, ""], dtype=object))
         parsed, unreadable = (part.iloc[codes].set_axis(values.index) for part in parts)
@@ -283,7 +282,7 @@ def as_text(cell: object) -> str:
 
 
 def texts(values: pd.Series) -> pd.Series:
-    """Turn cells of any type into text, as :func:`as_text` does.
+    """Convert cells of any type to text, as :func:`as_text` does.
 
     Parameters
     ----------
@@ -298,12 +297,12 @@ def texts(values: pd.Series) -> pd.Series:
     if values.dtype == object:
         return values.map(as_text)
     codes, cells = pd.factorize(values)
-    written = np.array([*map(as_text, cells), ""], dtype=object)  # the code of what is missing is -1
+    written = np.array([*map(as_text, cells), ""], dtype=object)  # pandas codes missing values as -1
     return pd.Series(written[codes], index=values.index)
 
 
 def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Turn text into true and false; an empty cell is false.
+    """Convert text to true and false; an empty cell is false.
 
     Parameters
     ----------
@@ -325,7 +324,7 @@ def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 def cell_problems(
     cells: pd.Series, what: str, advice: str, file: str, column: str | pd.Series
 ) -> list[Problem]:
-    """Make a problem for each faulty cell; past twenty they are counted only.
+    """Return a problem for each faulty cell; after twenty they are only counted.
 
     Parameters
     ----------
@@ -362,12 +361,12 @@ def cell_problems(
 
 
 def _shorten(cell: object) -> object:
-    """Keep a long cell from filling the screen."""
+    """Shorten a long cell."""
     return f"{cell[:60]}..." if isinstance(cell, str) and len(cell) > 60 else cell
 
 
 def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list[Problem]:
-    """List the rows that repeat the keys of an earlier row.
+    """Return problems of rows that repeat the keys of an earlier row.
 
     Parameters
     ----------
@@ -387,7 +386,7 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
     if _all_differ(table[keys]):
         return []
     involved = table.loc[table.duplicated(keys, keep=False), keys].astype(object)
-    # Rows of a wide table hold several judgements, so that the index may name a row twice.
+    # Rows of a wide table contain several judgements, so that the index is not unique.
     same = involved.groupby(keys, dropna=False).ngroup().to_numpy()
     first = pd.Series(involved.index.to_numpy()).groupby(same).transform("first").to_numpy()
     again = involved.duplicated(keys).to_numpy()

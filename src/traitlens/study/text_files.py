@@ -17,7 +17,7 @@ from traitlens.study.identifiers import normal_text
 from traitlens.study.tables import MOST_LINES, as_text, check_columns
 
 HEAD = 60
-"""Rows in which the header is looked for."""
+"""Number of rows in which the header is searched."""
 
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -40,7 +40,7 @@ class Sheet:
     labels : dict
         Column -> code -> label, where the file labels values (SPSS).
     notes : tuple of str
-        What was passed over or assumed.
+        What was skipped or assumed.
     visible : bool
         False for the hidden sheets of a workbook.
     """
@@ -53,7 +53,7 @@ class Sheet:
 
 
 def read_text(path: Path, encoding: str | None = None, first_line: int | None = None) -> Sheet:
-    """Read separated values; encoding, separator and header are found from the content.
+    """Read separated values; encoding, separator and header are inferred from the content.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     names, noted = _fit_names(names, body, start, separator, text, path.name)
     notes += noted
     number = len(names)
-    shared: dict[str, str] = {}  # cells repeat: each different one is kept once
+    shared: dict[str, str] = {}  # cells repeat: each distinct one is stored once
     cells = [[shared.setdefault(cell, cell) for cell in [*row, *[""] * number][:number]] for row in body]
     index = range(start, start + len(body))
     table = unprotect(pd.DataFrame(cells, columns=names, index=index, dtype=object))
@@ -202,7 +202,7 @@ def _check_shorter(
 def find_header(
     rows: Sequence[Sequence[str]], file: str, first_line: int | None = None
 ) -> tuple[int, list[str], list[str]]:
-    """Find the row of headings below titles and comments.
+    """Return the row of headings below titles and comments.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def find_header(
     names : list of str
         The headings in normal form.
     notes : list of str
-        Which rows above were passed over.
+        Which rows above were skipped.
     """
     head = [[normal_text(as_text(cell)) for cell in row] for row in rows[:HEAD]]
     counts = [sum(map(bool, row)) for row in head]
@@ -289,7 +289,7 @@ def _join_headings(upper: Sequence[str], names: Sequence[str]) -> list[str] | No
 
 
 def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
-    """Decode a file, and note where its encoding was guessed."""
+    """Decode a file, with a note if its encoding was guessed."""
     content = path.read_bytes()
     if encoding is not None:
         try:
@@ -362,14 +362,15 @@ def find_separator(lines: Sequence[str]) -> str:
     bare = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
 
     def fitness(mark: str) -> tuple[bool, float, int]:
-        """Prefer marks that occur equally often in most lines."""
+        """Return a score that prefers marks with equal counts in most lines."""
         counts = Counter(line.count(mark) for line in bare)
         number, lines_with = max(counts.items(), key=lambda item: (item[0] > 0, item[1], item[0]))
         return number > 0, lines_with / max(len(bare), 1), number
 
     best = max("\t;|,", key=fitness)
     words = [len(re.sub(r'"[^"]*"', "word", line).split()) for line in lines if line.strip()]
-    # R's write.table divides by spaces and gives the row names no heading: the first line has a word less.
+    # R's write.table separates by spaces and writes no heading for row names: the first line has one word
+    # less.
     spaced = len(words) > 2 and len(set(words[1:])) == 1 and words[1] > 2 and words[1] - words[0] in (0, 1)
     divided = {line.count(best) for line in bare[1:]}
     return " " if spaced and (len(divided) > 1 or divided == {0}) else best

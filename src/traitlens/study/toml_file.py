@@ -1,4 +1,4 @@
-"""TOML files of strangers: read within bounds of size and depth."""
+"""Reader of untrusted TOML files with limits of size and depth."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from typing import Any
 
 MOST_BYTES = 2**20
 DEEPEST = 64
-"""Levels of tables, lists and dotted keys."""
+"""Maximum nesting of tables, lists and dotted keys."""
 
 _STRING = re.compile(r"""\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""", re.DOTALL)
 _KEY = re.compile(r"""\s*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')\s*""")
@@ -31,7 +31,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     OSError
         If the file cannot be read.
     tomllib.TOMLDecodeError
-        If it is no TOML in UTF-8, larger than :data:`MOST_BYTES`, or nested more deeply than :data:`DEEPEST`.
+        If it is not TOML in UTF-8, larger than :data:`MOST_BYTES`, or nested more deeply than
+        :data:`DEEPEST`.
 
     Examples
     --------
@@ -54,7 +55,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError("it is nested too deeply") from None
     except tomllib.TOMLDecodeError:
         raise
-    except ValueError as error:  # no UTF-8, or a number that is too long
+    except ValueError as error:  # not UTF-8, or a number that is too long
         raise tomllib.TOMLDecodeError(str(error)) from None
 
 

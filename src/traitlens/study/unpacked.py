@@ -1,4 +1,4 @@
-"""Measure what workbooks and MATLAB files unpack to, before a reader takes memory for it."""
+"""Measure the unpacked size of workbooks and MATLAB files, before a reader allocates memory."""
 
 import re
 import struct
@@ -13,11 +13,11 @@ from traitlens.problems import Problem, StudyError
 from traitlens.study.mat_elements import find_mat_fault
 
 AT_ONCE = 2**20
-"""Bytes that are read or unpacked at once."""
+"""Number of bytes read or unpacked at once."""
 COMPRESSED = 15
 """Type of a compressed element in a MATLAB file (miCOMPRESSED)."""
 MOST_BYTES = 2**29
-"""Bytes that the variables of a file unpack to at most: half a gigabyte."""
+"""Maximum unpacked size of the variables of a file: half a gigabyte."""
 MOST_REFERENCES = 100_000
 """Cells of MATLAB cell arrays (version 7.3) in one file at most; each is a variable of its own."""
 DEEPEST = 3
@@ -107,7 +107,7 @@ def sheet_extent(path: Path) -> tuple[int, int]:
 
 
 def _parse(part: IO[bytes], start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
-    """Parse XML piece by piece; what is not well formed is left to the reader."""
+    """Parse XML piece by piece; malformed files are left to the reader."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -124,7 +124,7 @@ def _xlsx_extents(part: IO[bytes]) -> tuple[int, int]:
     largest = [0, 0]
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        """Take the place of a cell or row."""
+        """Record the position of a cell or row."""
         if name.rpartition(" ")[2] in ("c", "row") and (found := _CELL.fullmatch(attributes.get("r", ""))):
             letters, row = found.groups()
             column = 0
@@ -141,7 +141,7 @@ def _ods_extents(part: IO[bytes]) -> tuple[int, int]:
     place, largest = {"row": 0, "column": 0, "cell": 0, "rows": 1, "columns": 1}, [0, 0]
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        """Take the place of a cell."""
+        """Record the position of a cell."""
         local = name.rpartition(" ")[2]
         values = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
         if local == "table":

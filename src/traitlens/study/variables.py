@@ -12,7 +12,7 @@ from traitlens.study.tables import cell_problems, find_missing_columns, numbers,
 def parse_variables(
     table: pd.DataFrame, variables: Sequence[str], file: str
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Turn what is known of each rater into numbers, or into names of groups.
+    """Convert variables of raters to numbers, or to names of groups.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def parse_variables(
         The same table; a variable holds numbers where most raters have a number, else names. Empty cells
         are missing: these raters are left out of the variable's tests.
     problems : list of Problem
-        Columns that are not there, raters with several values, cells that are no number among numbers, and
-        variables that do not vary or give a name to one rater only.
+        Missing columns, raters with several values, cells that are not numbers among numbers, and variables
+        that are constant or have a name with one rater only.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def parse_variables(
 
 
 def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem]:
-    """A rater has one value, and values must be comparable between raters."""
+    """Check that raters have one value, and that values vary between raters."""
     values = known.drop_duplicates([RATER, variable])
     twice = values[values[RATER].duplicated()].drop_duplicates(RATER)
     what = "rater {!r} has several values"
