@@ -192,7 +192,7 @@ class ComparisonSettings(_Section):
     reference: str | None = None
     within: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
-    margin: float | None = Field(None, gt=0)
+    margin: float | None = Field(None, gt=0, examples=[0.5])
 
 
 class RatingsSettings(_Section):
