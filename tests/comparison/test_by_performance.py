@@ -8,7 +8,7 @@ from traitlens.comparison.by_performance import (
     match_reliability,
     transfer_table,
 )
-from traitlens.comparison.exchange import holm
+from traitlens.comparison.permutation import holm
 from traitlens.comparison.refitting import FeatureKernel
 
 

@@ -18,7 +18,7 @@ from traitlens.comparison.by_use import (
     draw_samples,
     squared_residuals,
 )
-from traitlens.comparison.exchange import welch
+from traitlens.comparison.permutation import welch
 from traitlens.comparison.utilisation import group_utilisation, make_design, rater_utilisation
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.exchange import holm
+from traitlens.comparison.permutation import holm
 
 ALPHA = 0.05
 

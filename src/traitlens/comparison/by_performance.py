@@ -8,7 +8,7 @@ from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.exchange import (
+from traitlens.comparison.permutation import (
     center,
     familywise_p,
     label_raters,

@@ -13,7 +13,7 @@ import xarray as xr
 from scipy import ndimage, stats
 
 from traitlens.columns import RATER, X, Y
-from traitlens.comparison.exchange import draw_labels
+from traitlens.comparison.permutation import draw_labels
 from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
@@ -89,11 +89,11 @@ def compare_pixels(
         Forming threshold of cluster mass; the statistic's two-sided p = .01 where missing. Fix it before
         looking.
     permutations : int, default 5000
-        Exchanges of raters.
+        Number of permutations of raters.
     seed : int, default 0
         Seed.
     progress : callable, optional
-        Called with the number of further exchanges done.
+        Called with the number of further permutations done.
 
     Returns
     -------

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.exchange import (
+from traitlens.comparison.permutation import (
     covariates_of_raters,
     find_strata,
     hedges_g,

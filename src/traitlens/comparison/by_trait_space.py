@@ -7,7 +7,7 @@ import pandas as pd
 
 from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.exchange import (
+from traitlens.comparison.permutation import (
     center,
     familywise_p,
     pairs_of_groups,

@@ -20,7 +20,7 @@ import xarray as xr
 from scipy import special, stats
 
 from traitlens.columns import IMAGE, REGION, TRAIT
-from traitlens.comparison.exchange import (
+from traitlens.comparison.permutation import (
     find_strata,
     hedges_g,
     pairs_of_groups,

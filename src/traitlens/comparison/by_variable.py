@@ -9,7 +9,7 @@ from scipy import stats
 
 from traitlens.columns import RATER, REGION, TRAIT
 from traitlens.comparison.by_rating import rater_levels
-from traitlens.comparison.exchange import draw_labels, familywise_p, find_strata, permutation_p
+from traitlens.comparison.permutation import draw_labels, familywise_p, find_strata, permutation_p
 from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.rating_matrix import make_matrix
@@ -37,7 +37,7 @@ def compare_by_variable(
         rater, trait, region, utilisation, of `traitlens.comparison.utilisation.rater_utilisation`; without it
         only mean ratings are tested.
     permutations : int, default 10000
-        Exchanges of the variable between raters who did the same task.
+        Number of permutations of the variable between raters with the same task.
     seed : int, default 0
         Seed.
 

@@ -8,7 +8,7 @@ import pandas as pd
 from traitlens.columns import IMAGE, REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, PairTest
 from traitlens.comparison.common_cues import CommonCues
-from traitlens.comparison.exchange import draw_labels, find_strata, ratings_of_pair
+from traitlens.comparison.permutation import draw_labels, find_strata, ratings_of_pair
 from traitlens.comparison.utilisation import (
     LensDesign,
     Progress,

@@ -19,7 +19,7 @@ from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
-from traitlens.comparison.exchange import find_strata
+from traitlens.comparison.permutation import find_strata
 from traitlens.comparison.rater_tests import Options
 from traitlens.comparison.refitting import FeatureKernel
 from traitlens.comparison.utilisation import make_design, rater_utilisation

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from traitlens.comparison.exchange import draw_labels, familywise_p, permutation_p, smallest_p
+from traitlens.comparison.permutation import draw_labels, familywise_p, permutation_p, smallest_p
 
 POWER = 0.8
 

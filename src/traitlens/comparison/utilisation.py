@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.sparse import csr_matrix, identity
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
-from traitlens.comparison.exchange import label_raters
+from traitlens.comparison.permutation import label_raters
 from traitlens.problems import Problem, TraitlensError
 
 UTILISATION = "utilisation"

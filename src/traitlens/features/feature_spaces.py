@@ -20,7 +20,7 @@ class NetworkInput:
     view : str
         Name of the view; "image" is the prepared image.
     mirrored : bool
-        Whether left and right are exchanged.
+        Whether the view is mirrored.
     """
 
     view: str

@@ -19,7 +19,7 @@ from traitlens.columns import IDENTITY, IMAGE, REGION, TRAIT
 from traitlens.comparison.by_use import ALPHA, COLUMNS, compare_use
 from traitlens.comparison.common_cues import MOST_IMAGES, CommonCues
 from traitlens.comparison.confusion import confuse_regions
-from traitlens.comparison.exchange import pairs_of_groups
+from traitlens.comparison.permutation import pairs_of_groups
 from traitlens.comparison.shares import tabulate_shares
 from traitlens.comparison.utilisation import (
     cue_array,
