@@ -71,14 +71,15 @@ def test_settings_that_were_written_by_hand_stay(workspace, roles):
     workspace.change(roles=roles, trait="warm", groups_from_names=True)
     check_workspace(workspace)
     by_hand = '[comparison]\nwithin = ["site"]\n\n[faces]\nregions = { "chin" = [1, 2, 3] }\n'
-    with (workspace.folder / "study.toml").open("a") as file:
-        file.write(by_hand)
+    file = workspace.folder / "study.toml"
+    file.write_text(file.read_text().replace("seed = 0", "seed = 7\ndescription = 'mine'") + by_hand)
     workspace.change(trait="kind", checked=False)
     bring_in(workspace)
     settings = read_settings(workspace.folder / "study.toml")[0]
     assert settings.comparison.within == ("site",)
     assert settings.faces.regions == {"chin": (1, 2, 3)}
     assert settings.traits == ("kind",)
+    assert (settings.seed, settings.description) == (7, "mine")
 
 
 def test_a_report_counts_until_settings_or_tables_change(workspace, roles):

@@ -44,6 +44,12 @@ def test_a_file_that_cannot_be_changed_safely_is_left_as_it_is(tmp_path):
     assert (tmp_path / "study.toml").read_text() == text
 
 
+def test_settings_above_all_sections_are_changed_there():
+    assert change_setting("seed = 1\n[run]\n", "", "seed", 2) == "seed = 2\n[run]\n"
+    assert change_setting("[run]\nseed = 1\n", "", "seed", 2) == "seed = 2\n[run]\nseed = 1\n"
+    assert change_setting("seed = 1\n", "", "seed", None) == "\n"
+
+
 def test_comments_stay():
     text = "# mine\n[run]  # what is kept\n# all of them\nkeep_maps = 'all'\n\n[plan]\ntests = []\n"
     changed = change_setting(text, "run", "keep_maps", "none")

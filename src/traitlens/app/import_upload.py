@@ -23,6 +23,8 @@ WRITTEN = (ACCOUNT_FILE, MAPPING_FILE, "images.csv", "ratings.csv", "landmarks.c
 """Files that an import writes, the settings last: a study without them was not imported to the end."""
 DECIDED = ("ratings", "folds")
 """Sections of the settings that an import decides."""
+OUTSIDE = ("description", "seed")
+"""Settings above all sections that an import does not decide."""
 
 
 class Doubt(TraitlensError):
@@ -106,6 +108,7 @@ def _keep_settings(new: Path, study: Path) -> None:
         if isinstance(values, dict) and section not in DECIDED
         for name, value in values.items()
     }
+    kept |= {("", name): value for name, value in read_toml(file).items() if name in OUTSIDE}
     if kept:
         write_settings(new, kept)
 

@@ -217,7 +217,7 @@ def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
     text = file.read_text(encoding="utf-8-sig")
     for (section, name), value in settings.items():
         text = change_setting(text, section, name, value)
-        part = wanted.setdefault(section, {})
+        part = wanted.setdefault(section, {}) if section else wanted
         part.pop(name, None)
         if value is not None:
             part[name] = value
@@ -249,7 +249,7 @@ def change_setting(text: str, section: str, name: str, value: Any) -> str:
     text : str
         The file's text.
     section : str
-        The section, added at the end where it is missing.
+        The section, added at the end where it is missing; "" for settings above all sections.
     name : str
         The setting.
     value : any
@@ -267,7 +267,9 @@ def change_setting(text: str, section: str, name: str, value: Any) -> str:
     """
     lines = text.splitlines()
     heads = [number for number, line in enumerate(lines) if re.match(r"\s*\[", line)]
-    head = next((n for n in heads if re.match(rf"\s*\[\s*{re.escape(section)}\s*\]", lines[n])), None)
+    head = -1 if not section else None
+    if section:
+        head = next((n for n in heads if re.match(rf"\s*\[\s*{re.escape(section)}\s*\]", lines[n])), None)
     if head is None:
         if value is None:
             return text
