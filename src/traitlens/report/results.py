@@ -126,7 +126,7 @@ class Results:
 
 
 NEEDED = {
-    a.USE_TESTS.path: ("question", "difference", "low", "high"),
+    a.USE_TESTS.path: ("question",),
     a.PERFORMANCE.path: (GROUP, TRAIT, "r"),
     a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
 }
