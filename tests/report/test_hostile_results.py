@@ -7,7 +7,7 @@ import pytest
 from tests.report.results_folder import make_results
 
 from traitlens.problems import TraitlensError
-from traitlens.report.results import read_results
+from traitlens.report.results import NEEDED, read_results
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,11 @@ def test_what_no_run_wrote_is_named(whole, tmp_path, name):
     assert file in str(caught.value)
     assert all("\n" not in str(problem) for problem in caught.value.problems)
     assert all(len(str(problem)) < 600 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_table_without_a_row_is_no_fault(whole, tmp_path, name):
+    """A run writes such tables, as where no region adds to a prediction."""
+    folder = shutil.copytree(whole, tmp_path / "results")
+    (folder / name).write_text((folder / name).read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    read_results(folder)

@@ -239,7 +239,9 @@ def _find_fault(artifact: Artifact, value: Any) -> str:
     for column in NEEDED.get(artifact.path, ()):
         if column not in value:
             return f"has no column {column!r}"
-        if column not in (GROUP, TRAIT, "question") and not pd.api.types.is_numeric_dtype(value[column]):
+        holds_names = column in (GROUP, TRAIT, "question")
+        # A table without a row, as where no region adds to a prediction, has no types.
+        if len(value) and not holds_names and not pd.api.types.is_numeric_dtype(value[column]):
             return f"holds text in the column {column!r}"
     return ""
 
