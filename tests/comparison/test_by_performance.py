@@ -68,6 +68,20 @@ def test_noisier_raters_are_predicted_worse_until_reliability_is_matched(rng):
     assert matched.loc[0, "draws_low"] < matched.loc[0, "draws_high"]
 
 
+def test_groups_without_reliability_are_matched_by_nothing(rng):
+    features = rng.normal(size=(24, 5))
+    kernel = FeatureKernel(tuple(f"{i:02d}" for i in range(24)), np.arange(24) % 3, features @ features.T)
+    rows = [
+        (f"{group}{i % 4}", group, f"{i:02d}", "warm", float(rng.integers(1, 8)))
+        for group in "ab"
+        for i in range(24)
+    ]
+    ratings = pd.DataFrame(rows, columns=["rater", "group", "image", "trait", "rating"])
+    (row,) = match_reliability(ratings, kernel, 5.0, groups=("a", "b")).to_dict("records")
+    assert (row["n_1"], row["n_2"]) == (4, 4)
+    assert np.isnan([row["reliability_1"], row["r_1"], row["estimate"], row["draws_low"]]).all()
+
+
 def test_transfer(rng):
     predictions = make_predictions(rng)
     table = transfer_table(predictions, "trait").set_index(["group", "fitted_on", "predicting"])

@@ -162,7 +162,8 @@ def match_reliability(
     DataFrame
         group_1, group_2, trait, reliability_1, reliability_2 (all raters), n_1, n_2 (raters used), r_1, r_2
         (means over draws), estimate (difference of Fisher's z, mean over draws), draws_low, draws_high (2.5th
-        and 97.5th percentile over draws: the spread of drawing, no confidence interval). By Spearman-Brown
+        and 97.5th percentile over draws: the spread of drawing, no confidence interval); missing from r_1 on
+        where a group's reliability is unknown. By Spearman-Brown
         the better group of reliability a needs b (1 - a) / (a (1 - b)) of its raters to match b.
     """
     both = ratings_of_pair(ratings, groups)
@@ -178,6 +179,12 @@ def match_reliability(
             ).reliability
             for own in members
         ]
+        if not np.isfinite(reliability).all():  # no two raters of a group saw the same image
+            known = {"reliability_1": reliability[0], "reliability_2": reliability[1]}
+            known |= {"n_1": len(members[0]), "n_2": len(members[1])}
+            blanks = dict.fromkeys(("r_1", "r_2", "estimate", "draws_low", "draws_high"), np.nan)
+            rows.append({"group_1": groups[0], "group_2": groups[1], TRAIT: trait} | known | blanks)
+            continue
         better = int(reliability[1] > reliability[0])
         a, b = (min(max(value, 0.01), 0.999) for value in (reliability[better], reliability[1 - better]))
         number = max(2, round(len(members[better]) * b * (1 - a) / (a * (1 - b))))
