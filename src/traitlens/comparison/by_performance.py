@@ -1,6 +1,7 @@
 """Comparison of groups in the performance of readouts."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,7 +170,7 @@ def match_reliability(
     both = ratings_of_pair(ratings, groups)
     raters, labels = label_raters(both, groups)
     rng = np.random.default_rng(seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for trait, design in make_designs(both, raters, kernel, penalties).items():
         members = [np.flatnonzero(labels[design.members] == group) for group in (0, 1)]
         blank = np.where(design.seen > 0, design.ratings, np.nan)
@@ -180,10 +181,13 @@ def match_reliability(
             for own in members
         ]
         if not np.isfinite(reliability).all():  # no two raters of a group saw the same image
-            known = {"reliability_1": reliability[0], "reliability_2": reliability[1]}
-            known |= {"n_1": len(members[0]), "n_2": len(members[1])}
             blanks = dict.fromkeys(("r_1", "r_2", "estimate", "draws_low", "draws_high"), np.nan)
-            rows.append({"group_1": groups[0], "group_2": groups[1], TRAIT: trait} | known | blanks)
+            rows.append(
+                {"group_1": groups[0], "group_2": groups[1], TRAIT: trait}
+                | {"reliability_1": reliability[0], "reliability_2": reliability[1]}
+                | {"n_1": len(members[0]), "n_2": len(members[1])}
+                | blanks
+            )
             continue
         better = int(reliability[1] > reliability[0])
         a, b = (min(max(value, 0.01), 0.999) for value in (reliability[better], reliability[1 - better]))
