@@ -53,7 +53,7 @@ def look(folder: Path, figure: str | None) -> None:
     results = read_results(folder)
     for part in (results.maps, results.averages, results.pixel_tests, results.pixels):
         if part is not None:
-            with suppress(RuntimeError):  # a damaged chunk; the command line says so in one line
+            with suppress(RuntimeError, MemoryError):  # a damaged chunk: one line of the command line
                 part.isel({next(iter(part.dims)): slice(0, 1)}).load()
     if figure is not None:
         draw_figure(results, figure)

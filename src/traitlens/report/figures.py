@@ -167,7 +167,7 @@ def draw_figure(
         return kind.draw(results, order, options)
     except TraitlensError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # files of others
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
         told = " ".join(str(error).split())[:120] or type(error).__name__
         problem = Problem(
             f"the figure {name!r} cannot be drawn ({told})", "run the study again", str(results.folder)
