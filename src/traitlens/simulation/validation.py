@@ -133,11 +133,12 @@ class _Counter:
         files = [self._files(key, faces, *one) for one in self.numbers]
         missing = [place for place, pair in enumerate(files) if not all(file.exists() for file in pair)]
         total = sum(self.numbers[place][1] for place in missing)
+        own = int(digest(self.seed, name, faces.traits)[:8], 16)  # other raters for each set and its traits
         with self.watcher.stage(f"{name}, {', '.join(faces.traits)}", total) as advance:
             running = {}
             for place in missing:
                 condition, number = self.numbers[place]
-                job = self.pool.submit(calibrate, faces, [condition], number, draws=DRAWS, seed=self.seed)
+                job = self.pool.submit(calibrate, faces, [condition], number, draws=DRAWS, seed=own)
                 running[job] = place
             for job in as_completed(running):
                 found, place = job.result(), running[job]
