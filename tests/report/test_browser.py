@@ -123,7 +123,7 @@ def test_the_answer_stands_on_the_first_screen(opened):
     )
     assert tops[0]["top"] < 200
     assert page.locator(".lead figure img").bounding_box()["y"] < 400
-    assert page.locator(".caution").bounding_box()["y"] < 850
+    assert page.locator(".caution").bounding_box()["y"] < 900
 
 
 def test_faces_are_one_stop_of_the_keyboard(opened):
