@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,25 +49,6 @@ def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> 
     """
     present = list(dict.fromkeys(table[column].astype(str)))
     return present if wanted is None else [name for name in wanted if name in present]
-
-
-def number_in(row: Mapping[Any, Any], column: str) -> float:
-    """Read a cell that may be missing or empty.
-
-    Parameters
-    ----------
-    row : mapping
-        Cells by column.
-    column : str
-        The column.
-
-    Returns
-    -------
-    float
-        The number, or NaN.
-    """
-    value = row.get(column)
-    return math.nan if value is None or pd.isna(value) else float(value)
 
 
 def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 INT8, UINT32, INT32, MATRIX, COMPRESSED = 1, 6, 5, 14, 15
 ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}
 """Bytes of an item of each type of data."""
-CELL, STRUCT, OBJECT, CHAR, SPARSE = 1, 2, 3, 4, 5
+CELL, STRUCT, OBJECT, CHAR = 1, 2, 3, 4
 NUMBERS = range(6, 16)
 """Classes of arrays of numbers."""
 COMPLEX = 0x800
