@@ -75,7 +75,11 @@ def copied(study, tmp_path):
     return tmp_path / "study"
 
 
-TIMES = re.compile(r'"?seconds[\w.]*"?: \{[^}]*\}|<tr><td>seconds\..*?</tr>|seconds\.\w+[^\n]*', re.DOTALL)
+TIMES = re.compile(
+    r'"?seconds[\w.]*"?: \{[^}]*\}|<tr><td>seconds\..*?</tr>|seconds\.\w+[^\n]*'
+    r'|<th scope="row">(?:Time|Date)</th><td>.*?</td>',
+    re.DOTALL,
+)
 
 
 def content(results):
@@ -201,7 +205,7 @@ CHANGES = {
         lambda folder: edit_settings(
             folder, ("[folds]", '[faces.regions]\n"chin" = [152, 148, 176, 400, 377]\n\n[folds]')
         ),
-        {"region_labels", "maps", "altered_faces", *REGIONAL, *USE, *REFITTED, "report"},
+        {"region_labels", "maps", "altered_faces", *REGIONAL, *USE, "compare_pixels", "answers", "report"},
     ),
     "readout.grid": (
         setting(("grid = 2", "grid = 1")),

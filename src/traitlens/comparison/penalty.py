@@ -50,7 +50,8 @@ def choose_common_penalties(
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            factors = kernel_factors({_ONLY: kernel.values}, training, {})
+            # Images that all look the same to the network have a factor of 0: any penalty serves.
+            factor = kernel_factors({_ONLY: kernel.values}, training, {})[_ONLY] or 1.0
             own = values[np.ix_(training, columns)]
             best = choose(
                 {_ONLY: kernel.values},
@@ -62,5 +63,5 @@ def choose_common_penalties(
                 seed=seed,
             )
             for column, penalty in zip(columns, best.penalties, strict=True):
-                chosen[str(wide.columns[column])].append(float(penalty) / factors[_ONLY])
+                chosen[str(wide.columns[column])].append(float(penalty) / factor)
     return {trait: float(np.median(penalties)) for trait, penalties in chosen.items()}
