@@ -77,7 +77,7 @@ def copied(study, tmp_path):
 
 TIMES = re.compile(
     r'"?seconds[\w.]*"?: \{[^}]*\}|<tr><td>seconds\..*?</tr>|seconds\.\w+[^\n]*'
-    r'|<th scope="row">(?:Time|Date)</th><td>.*?</td>',
+    r'|<th scope="row">Time</th><td>.*?</td>|\d{4}-\d\d-\d\d \d\d:\d\d\+00:00',
     re.DOTALL,
 )
 
