@@ -173,7 +173,7 @@ def test_the_verbs_refuse_what_does_not_belong_together(done, tmp_path):
     other = Study.load(make_study(tmp_path / "other"))
     with pytest.raises(TraitlensError, match="were fitted on"):
         tl.explain(models, other)
-    with pytest.raises(TraitlensError, match="maps are of other images"):
+    with pytest.raises(TraitlensError, match="these maps have other images"):
         tl.compare(models, tl.explain(models, models.study).isel(image=slice(3)), models.study)
 
 

@@ -144,7 +144,7 @@ def test_columns_of_raters_are_checked(rng):
         find_strata(ratings, raters, labels, ["gender"])
     with pytest.raises(TraitlensError, match="several values of 'site'"):
         find_strata(ratings.assign(site=np.arange(len(ratings)) % 2), raters, labels, ["site"])
-    with pytest.raises(TraitlensError, match="no raters of two groups are alike in group"):
+    with pytest.raises(TraitlensError, match="no raters of two groups have the same group"):
         find_strata(ratings, raters, labels, ["group"])
     with pytest.raises(TraitlensError, match="is no number"):
         compare_means(ratings.assign(age="old"), covariates=["age"], permutations=9)

@@ -16,7 +16,7 @@ from tests.collecting.test_request_limits import SERVE
 from tests.fuzz.hostile import SECRET, SLOW, VALUES, WORDS, damage, inputs, kept_inside, random_of
 
 from traitlens.collecting.server import make_app
-from traitlens.collecting.session_manager import invite, open_sessions
+from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.explorer.access import OPEN, TokenGate
 from traitlens.explorer.served_files import find_file
 from traitlens.study.drawing.face import draw_face
@@ -44,7 +44,7 @@ def sessions(study, tmp_path_factory):
     copied = tmp_path_factory.mktemp("sessions") / "study"
     shutil.copytree(study, copied)
     found = open_sessions(copied)
-    invite(found, 2)
+    add_participants(found, 2)
     yield found
     found.store.close()
 

@@ -50,7 +50,7 @@ def test_what_cannot_fit_is_refused_with_what_to_change(study, tmp_path):
     with pytest.raises(TraitlensError, match="most of it for: ") as refused:
         check_resources(Estimate(needed, 0.0, most, sum(cost.disk for cost in needed.values())), tmp_path)
     memory, disk = refused.value.problems
-    assert "set comparison.regions = false" in memory.advice
+    assert "set readout.grid lower" in memory.advice
     assert "choose another --out" in disk.advice
 
 

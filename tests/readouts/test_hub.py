@@ -283,8 +283,8 @@ def test_what_is_no_model_is_refused_before_it_is_fetched(server, folder):
     with pytest.raises(ModelError) as caught:
         fetch("owner/name")
     assert [str(problem).partition(";")[0] for problem in caught.value.problems] == [
-        "hf://owner/name: it holds no manifest.json",
-        "hf://owner/name: it holds no readouts.safetensors",
+        "hf://owner/name: it does not contain manifest.json",
+        "hf://owner/name: it does not contain readouts.safetensors",
     ]
     assert [line for line in server.asked if "/resolve/" in line] == []
 

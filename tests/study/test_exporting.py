@@ -148,7 +148,7 @@ def test_files_that_no_export_wrote_are_never_deleted(study, tmp_path, form, pla
     for name, text in precious.items():
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).write_text(text)
-    with pytest.raises(TraitlensError, match="holds other files"):
+    with pytest.raises(TraitlensError, match="contains other files"):
         export_study(study, tmp_path / place, form)
     assert {name: (tmp_path / "data" / name).read_text() for name in precious} == precious
 
@@ -158,15 +158,15 @@ def test_an_export_that_was_changed_is_not_replaced(study, tmp_path):
     export_study(study, out, "csv-long")
     for name in ("ratings.csv", "notes.md"):
         (out / name).write_text("mine")
-        with pytest.raises(TraitlensError, match="holds other files"):
+        with pytest.raises(TraitlensError, match="contains other files"):
             export_study(study, out, "csv-long")
         remove(out)
         export_study(study, out, "csv-long")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(TraitlensError, match="holds other files"):
+    with pytest.raises(TraitlensError, match="contains other files"):
         export_study(study, tmp_path / "file", "csv-long")
     (out / RECORD).write_text("[" * 100_000)
-    with pytest.raises(TraitlensError, match="holds other files"):
+    with pytest.raises(TraitlensError, match="contains other files"):
         export_study(study, out, "csv-long")
 
 
@@ -183,6 +183,6 @@ def test_what_cannot_be_exported_is_told(study, tmp_path):
         export_study(study, tmp_path / "out", "sva")
     with pytest.raises(TraitlensError, match="there is no such folder"):
         export_study(study, tmp_path / "out", "sav", tmp_path / "nowhere")
-    with pytest.raises(TraitlensError, match="holds other files"):
+    with pytest.raises(TraitlensError, match="contains other files"):
         export_study(study, study.folder, "csv-long")
     assert (study.folder / "images" / "00.png").exists()

@@ -158,7 +158,7 @@ def test_hand_written_tables_are_understood(study_folder, make_ratings):
 
 
 def test_images_that_are_not_read_are_told(study_folder, tmp_path):
-    (study_folder / "images" / "photo.heic").write_bytes(b"x")
+    (study_folder / "images" / "photo.avif").write_bytes(b"x")
     outside = tmp_path / "outside.png"
     outside.write_bytes(next((study_folder / "images").glob("*.png")).read_bytes())
     (study_folder / "images" / "linked.png").symlink_to(outside)

@@ -544,9 +544,9 @@ def test_headings_of_two_rows_and_labels_below(place):
 
 def test_formats_that_are_not_read_are_named(place):
     """F25."""
-    (place / "heic").mkdir()
-    (place / "heic" / "stim01.HEIC").write_bytes(b"x")
-    refused(place, long(), images="heic", match="1 HEIC file is not read; save as PNG")
+    (place / "avif").mkdir()
+    (place / "avif" / "stim01.AVIF").write_bytes(b"x")
+    refused(place, long(), images="avif", match="1 AVIF file is not read; save as PNG")
     (place / "images" / "stim13.bmp").write_bytes(b"x")
     (place / "images" / ".thumbnails").mkdir()
     (place / "images" / ".thumbnails" / "stim01.png").write_bytes(b"x")

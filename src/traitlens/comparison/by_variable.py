@@ -86,7 +86,8 @@ def compare_by_variable(
     tables = [_test_cells(cells, labels, test, strata, permutations, seed)]
     if utilisation is not None:
         cells = _utilisation_cells(utilisation, raters)
-        tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
+        if cells:
+            tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "variable", variable)
     table.insert(1, "test", test)
@@ -112,6 +113,8 @@ def _utilisation_cells(utilisation: pd.DataFrame, raters: pd.Index) -> _Cells:
     cells: _Cells = []
     for trait, part in utilisation[utilisation[RATER].isin(raters)].groupby(TRAIT, sort=True, observed=True):
         wide = part.set_index([RATER, REGION])["utilisation"].unstack().dropna()  # noqa: PD010
+        if len(wide) < 3:
+            continue
         names = [{"measure": "utilisation", TRAIT: str(trait), REGION: str(region)} for region in wide]
         cells.append((raters.get_indexer(wide.index), wide.to_numpy(), names))
     return cells

