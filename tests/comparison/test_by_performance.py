@@ -8,7 +8,7 @@ from traitlens.comparison.by_performance import (
     match_reliability,
     transfer_table,
 )
-from traitlens.comparison.permutation import holm
+from traitlens.comparison.permutation import familywise_p, holm
 from traitlens.comparison.refitting import FeatureKernel
 
 
@@ -37,6 +37,11 @@ def make_predictions(rng, signal=1.0, per_identity=1):
                 )
             )
     return pd.concat(tables, ignore_index=True)
+
+
+def test_statistics_without_error_do_not_overflow():
+    observed, permuted = np.array([1e200, 1.0]), np.array([[-1e200, 2.0], [3.0, 0.5], [1.0, 0.2]])
+    assert_allclose(familywise_p(observed, permuted), [0.5, 0.5], rtol=1e-12)
 
 
 def test_holm():

@@ -470,6 +470,10 @@ def permutation_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     return p
 
 
+LARGEST = 1e100
+"""Statistics are cut here: where raters do not vary within groups, their squares would overflow."""
+
+
 def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     """Compute p values with family-wise control by the maximum statistic (Westfall and Young 1993).
 
@@ -490,7 +494,7 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
     Each test is divided by its root mean square over all permutations, including the observed labels, so that
     tests of different scale have equal weight and the test is exact.
     """
-    together = np.vstack([observed, permuted])
+    together = np.clip(np.vstack([observed, permuted]), -LARGEST, LARGEST)
     scale = np.sqrt((together**2).mean(axis=0))
     standard = np.abs(together) / np.where(scale > 1e-300, scale, np.inf)
     largest = standard[1:].max(axis=1)
