@@ -194,7 +194,7 @@ def two_gigabytes():
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("count", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
 def test_damaged_tables_end_in_a_message_or_the_right_data(
     tmp_path, study_folder, make_ratings, two_gigabytes, count
 ):
