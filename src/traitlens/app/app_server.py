@@ -103,7 +103,7 @@ class Session:
             raise TraitlensError(Problem("the explorer did not start", "run the study again")) from error
 
     def end(self) -> None:
-        """End the explorers that were started, and close the study."""
+        """Close the study and stop its explorers."""
         self.close()
         for process in self._explorers:
             process.terminate()

@@ -199,7 +199,7 @@ def estimate_power(
     seed: int = 0,
     progress: Progress = None,
 ) -> pd.DataFrame:
-    """Estimate the power to find a difference of use.
+    """Estimate the power to find a difference in cue utilisation.
 
     Parameters
     ----------

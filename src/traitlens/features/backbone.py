@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer of a backbone.
+    """A convolution or pooling layer of a backbone.
 
     Parameters
     ----------

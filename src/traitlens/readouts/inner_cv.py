@@ -120,7 +120,7 @@ class Factorised:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Choices of the inner folds for each target.
+    """Penalty and kernel weights that the inner folds chose for each target.
 
     Parameters
     ----------

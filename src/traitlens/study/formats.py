@@ -186,7 +186,7 @@ def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_answers(cell: str) -> dict[str, Any]:
-    """Read a cell with an object of plain values; {} for anything else."""
+    """Read a JSON object of text and numbers from a cell; an empty dictionary for anything else."""
     try:
         answer = json.loads(cell)
     except ValueError:

@@ -266,7 +266,7 @@ def _conditions(folder: PurePosixPath) -> set[str]:
 
 
 def _agree(conditions: set[str], file: str) -> bool:
-    """Return whether a file does not lie in a folder of another condition than a name says."""
+    """Return whether a file's folder agrees with the conditions in a name, or names none."""
     there = _conditions(PurePosixPath(_normal(file)).parent)
     return not conditions or not there or bool(conditions & there)
 
