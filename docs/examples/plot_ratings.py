@@ -10,7 +10,7 @@ from example_study import load_example
 from traitlens.comparison.by_rating import compare_means
 from traitlens.ratings.reliability import reliability_table
 from traitlens.report.charts import plot_reliability
-from traitlens.report.sentences import TESTS
+from traitlens.report.paper_sentences import TESTS
 
 study = load_example()
 print(study)

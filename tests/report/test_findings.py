@@ -6,19 +6,15 @@ import pytest
 from results_folder import make_results
 
 from traitlens.comparison.answers import answer_questions
-from traitlens.report.findings import (
-    MOST_SENTENCES,
-    list_findings,
-    say_achievement,
-    say_confusions,
-    say_in_apa_style,
-)
+from traitlens.report.findings import describe_achievement, list_findings
+from traitlens.report.paper_sentences import MOST_SENTENCES, write_tests
+from traitlens.report.planted import describe_confusions
 from traitlens.report.results import Results, read_results
 
 STUDY = {"groups": ["a", "b"], "traits": ["warm", "strong"]}
 MEANS = pd.DataFrame(
     {"group_1": "a", "group_2": "b", "trait": ["warm", "strong"], "mean_1": [3.0, 4.0], "mean_2": [3.9, 4.1],
-     "cohens_d": [-0.8, -0.1], "p_corrected": [0.002, 0.7]}
+     "estimate": [-0.9, -0.1], "cohens_d": [-0.8, -0.1], "p_corrected": [0.002, 0.7]}
 )  # fmt: skip
 
 
@@ -30,20 +26,21 @@ def performance(**columns) -> pd.DataFrame:
 
 def test_nothing_is_found_in_nothing(tmp_path):
     assert list_findings(Results(tmp_path, STUDY)) == []
-    assert say_in_apa_style(Results(tmp_path, STUDY), "comparison") == []
+    assert write_tests(Results(tmp_path, STUDY), "comparison") == []
 
 
 def test_performance_is_told_with_and_without_ceilings(tmp_path):
     (told,) = list_findings(Results(tmp_path, STUDY, performance=performance()))
-    assert told.answer.splitlines() == [
+    assert told.headlines == [
+        "Ratings of faces that the model had not seen are predicted with r = .30 to .60."
+    ]
+    assert told.detail.splitlines() == [
         "Among a raters: r from .30 (warm) to .60 (strong).",
         "Among b raters: r from .40 (warm) to .40 (strong).",
     ]
     (told,) = list_findings(Results(tmp_path, STUDY, performance=performance(ceiling_r=0.8)))
-    assert told.answer.startswith(
-        "Among a raters: r from .30 (warm) to .60 (strong), which is 38 to 75% of what"
-    )
-    assert "which is 50% of what" in told.answer
+    assert "Among a raters: r from .30 (warm) to .60 (strong), 38 to 75% of the noise ceiling." in told.answer
+    assert "50% of the noise ceiling" in told.detail
 
 
 def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
@@ -66,9 +63,9 @@ def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
     use = {"shares": nothing, "predictability": predictability}
     tables = {"answers": answer_questions({"means": MEANS}, 2), "means": MEANS}
     findings = list_findings(Results(tmp_path, STUDY, use=use, comparisons=tables))
-    assert "no part of the face is named" in findings[0].answer
+    assert any("no part of the face is named" in finding.answer for finding in findings)
     assert [finding.answer for finding in findings if "use the face" in finding.question] == [
-        "This was not asked: no trait was predicted better than chance."
+        "This was not tested: no trait was predicted better than chance."
     ]
 
 
@@ -83,8 +80,8 @@ def test_who_uses_which_region_more_is_said(tmp_path):
     tables = {"answers": answer_questions({"use": use}, 2), "use": use}
     answers = [f.answer for f in list_findings(Results(tmp_path, STUDY, comparisons=tables))]
     (told,) = [answer for answer in answers if answer.startswith("Yes")]
-    assert "eyes, warm: more by b raters (by 0.40 points per SD, p = .002)" in told
-    assert "mouth, warm: more by a raters" in told
+    assert "Eyes: used more by b raters than by a raters for warm (by 0.40 points per SD, p = .002)." in told
+    assert "Mouth: used more by a raters" in told
 
 
 def test_agreement_between_groups_is_said(tmp_path):
@@ -93,9 +90,9 @@ def test_agreement_between_groups_is_said(tmp_path):
         {"group": "a", "criterion": "b", "trait": t, "achievement": r, **parts}
         for t, r in (("warm", 0.4), ("strong", 0.5))
     ]
-    (told,) = say_achievement(Results(tmp_path, STUDY, use={"achievement": pd.DataFrame(rows)}))
+    (told,) = describe_achievement(Results(tmp_path, STUDY, use={"achievement": pd.DataFrame(rows)}))
     assert "of a with b r = .45 (weights of cues match at .90" in told
-    assert say_achievement(Results(tmp_path, STUDY)) == []
+    assert describe_achievement(Results(tmp_path, STUDY)) == []
 
 
 def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):
@@ -108,17 +105,20 @@ def test_regions_that_are_mistaken_for_one_another_are_named(tmp_path):
             "any_wrong": [0.4, 0.4, 0.0, 0.0],
         }
     )
-    (told,) = say_confusions(Results(tmp_path, STUDY, use={"confusions": table}))
+    (told,) = describe_confusions(Results(tmp_path, STUDY, use={"confusions": table}))
     assert "differences of 0.30 rating points" in told
     assert "called in 20% of these studies" in told
     assert told.endswith("Most often mistaken: jaw as mouth (30%).")
-    assert say_confusions(Results(tmp_path, STUDY)) == []
+    assert describe_confusions(Results(tmp_path, STUDY)) == []
 
 
 def test_what_was_not_tested_is_told(tmp_path):
     tables = {"answers": answer_questions({"means": MEANS}, 2), "means": MEANS}
     findings = list_findings(Results(tmp_path, STUDY, comparisons=tables))
-    assert findings[0].answer == "Yes, in 1 of 2 traits: warm (3.00 and 3.90, d = −0.80, p = .002)."
+    assert findings[0].answer.splitlines() == [
+        "Yes, in 1 of 2 traits.",
+        "Mean ratings: higher in b raters than in a raters for warm (3.90 v 3.00 points, p = .002).",
+    ]
     assert len(findings) == 5
     assert all(finding.answer.startswith("This was not tested") for finding in findings[1:])
 
@@ -126,13 +126,13 @@ def test_what_was_not_tested_is_told(tmp_path):
 def test_each_group_and_test_has_its_paragraph(tmp_path):
     folder = make_results(tmp_path / "results", hostile=False, traits=("warm", "strong"))
     results = read_results(folder)
-    of_ratings = say_in_apa_style(results, "ratings")
+    of_ratings = write_tests(results, "ratings")
     assert [text.split(":")[0] for text in of_ratings] == ["Mean ratings (autistic, non-autistic)"]
-    first, second, tests = say_in_apa_style(results, "prediction")
+    first, second, tests = write_tests(results, "prediction")
     assert first.startswith("Out-of-sample prediction of ratings (autistic):\nwarm, r = ")
     assert "(non-autistic)" in second
     assert tests.startswith("Performance of the readouts (autistic, non-autistic):\nwarm, r = .60 and .50, q")
-    use, of_range, of_noise, pixels = say_in_apa_style(results, "comparison")
+    use, of_range, of_noise, pixels = write_tests(results, "comparison")
     assert use.count(" (corrected)") == 8
     assert of_range.startswith("Range of the predicted ratings (autistic, non-autistic):\nwarm, ")
     assert of_noise.count(" (corrected)") == 2
@@ -147,7 +147,7 @@ def test_of_many_tests_the_significant_ones_are_listed(tmp_path, n_significant):
     p = [0.01] * n_significant + [0.2] * 10 + [0.9] * 10
     table = pd.DataFrame({"variable": "age", "test": "slope", "trait": "warm", "region": "", "p_corrected": p,
                           "statistic": 1.2, "effect_size": 0.1})  # fmt: skip
-    (told,) = say_in_apa_style(Results(tmp_path, STUDY, comparisons={"variables": table}), "comparison")
+    (told,) = write_tests(Results(tmp_path, STUDY, comparisons={"variables": table}), "comparison")
     assert told.count("r = .10") == min(n_significant, MOST_SENTENCES)
     if n_significant == 0:
         assert told == "Variables of the raters:\nnone of 20 tests was significant, corrected p ≥ .200."

@@ -59,7 +59,7 @@ def test_answers_stand_at_the_head_and_sentences_for_a_paper_in_their_parts(page
         i for i, text in enumerate(page.texts) if text.strip() == "Do they differ in what they rate?"
     )
     begins = (
-        "No difference was found in mean ratings: 0 of ",
+        "No difference was found in mean ratings: the largest of ",
         "Yes, in ",
         "Significant alone, but not after correction for all questions",
     )
@@ -87,7 +87,7 @@ def test_the_summary_begins_with_the_findings_and_their_direction(page, report):
     assert "data:image/svg+xml," in summary
     assert [text for text in ("raters", "images", "differences between groups") if f"<dt>{text}" in summary]
     assert re.search(
-        r"No difference was found in mean ratings: the largest is|Mean ratings: higher in", summary
+        r"No difference was found in mean ratings: the largest of|Mean ratings: higher in", summary
     )
     assert "No plan was frozen" in summary
     assert "The truth of this simulated study is known. Planted were 2 differences" in summary

@@ -79,22 +79,23 @@ def run(
 
         start_forkserver()
     from traitlens.api import run as run_study
-    from traitlens.report.headlines import CAUTION, summarise_study
+    from traitlens.report.findings import list_findings
     from traitlens.report.results import read_results
+    from traitlens.report.summary import CAUTION
 
     machine = _machine(device, precision, weights, workers, scheduler)
     done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
     _print_notices(done.study)
     report = done.results / "report.html"
     results = read_results(done.results)
-    headlines = summarise_study(results)
+    findings = list_findings(results)
     facts = {
         "results": done.results,
         "report": report,
         "performance": done.performance,
-        "headlines": [headline.text for headline in headlines],
+        "headlines": [text for finding in findings for text in finding.headlines],
     }
-    said = [f"{MARKS[headline.kind]} {headline.text}" for headline in headlines]
+    said = [f"{MARKS[finding.kind]} {text}" for finding in findings for text in finding.headlines]
     answer(
         facts,
         *_performance(done.performance, results),

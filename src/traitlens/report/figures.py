@@ -14,11 +14,11 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
-from traitlens.report.headlines import compare_with_planted
 from traitlens.report.map_checks import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
 from traitlens.report.method_figure import plot_method
+from traitlens.report.planted import compare_with_planted
 from traitlens.report.region_charts import (
     plot_planted,
     plot_region_differences,

@@ -1,6 +1,6 @@
-"""What the results say, in sentences: answers for the head of the report, tests for a paper."""
+"""Findings: each question of the study and its answer, for summary, terminal and sections."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,16 @@ import pandas as pd
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
 from traitlens.comparison.answers import ALPHA, QUESTIONS, corrected_p
-from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value, raters_of, several
+from traitlens.report.numbers import bounded, decimal, interval, is_number, p_value, raters_of, several
 from traitlens.report.results import Results
-from traitlens.report.sentences import TESTS, answer_sentence
 
-CONFUSED = 0.1
-"""Share of planted differences from which a region counts as mistaken for another one."""
+KINDS = ("found", "alone", "not found", "exploratory", "about", "not tested")
+"""Kinds of findings in the order of the summary, which leaves out the last."""
+
+MOST_PARTS = 2
+"""Regions that are named for each trait."""
+MOST_GROUPS = 12
+"""Pairs of groups whose agreement is written out."""
 
 NOT_TESTED = {
     "performance": "This was not tested. regions = true below [comparison] in study.toml adds the test, "
@@ -21,45 +25,52 @@ NOT_TESTED = {
     "pixels": "This was not tested. regions = true below [comparison] in study.toml, with pixels above 0, "
     "adds the test, which takes several times as long as the maps.",
 }
-"""What is said where a question was not asked, and how it is."""
-
-MOST_PARTS = 2
-"""Regions that are named for each trait."""
-MOST_SENTENCES = 12
-"""Tests that a paragraph for a paper lists one by one; of more, those that are significant."""
-
-APA = {
-    "means": ("ratings", "Mean ratings ({groups})"),
-    "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
-    "performance": ("prediction", "Performance of the readouts ({groups})"),
-    "use": ("comparison", "Use of regions beyond range and noise ({groups})"),
-    "range": ("comparison", "Range of the predicted ratings ({groups})"),
-    "noise": ("comparison", "Noise of single ratings ({groups})"),
-    "pixels": ("comparison", "Maps on the template ({groups})"),
-    "variables": ("comparison", "Variables of the raters"),
-}
-"""By table of `comparisons/`: the part of the report that its sentences belong to, and how they begin."""
+"""Answers to questions that were not tested, with the setting that adds the test."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A question that the study was made for, and its answer.
+    """A question of the study and its answer.
 
     Parameters
     ----------
-    question, answer : str
-        Sentences.
-    key : str
-        Name of the question: "prediction", "shares" or one of `QUESTIONS`.
+    key, question : str
+        Name of the question ("prediction", "shares", "range", "noise" or one of `QUESTIONS`) and its text.
+    kind : {"found", "alone", "not found", "exploratory", "about", "not tested"}
+        Whether a confirmatory test found a difference ("alone": only before correction for the number of
+        questions), or what else the sentences say.
+    sentences : tuple of str
+        The finding in short.
+    verdict, detail : str
+        What a section writes before and after these sentences.
+    caveat : str
+        What the summary adds to each sentence.
+    pair : str
+        Names of the two groups where more than one pair was compared.
     """
 
+    key: str
     question: str
-    answer: str
-    key: str = ""
+    kind: str
+    sentences: tuple[str, ...] = ()
+    verdict: str = ""
+    detail: str = ""
+    caveat: str = ""
+    pair: str = ""
+
+    @property
+    def headlines(self) -> list[str]:
+        """Sentences for the summary and the terminal."""
+        return [f"{self.pair}{text}{self.caveat}" for text in self.sentences]
+
+    @property
+    def answer(self) -> str:
+        """Answer for a section of the report."""
+        return self.pair + "\n".join(filter(None, [self.verdict, *self.sentences, self.detail]))
 
 
 def list_findings(results: Results) -> list[Finding]:
-    """Answer what the study was made for, as far as the results do.
+    """List what the study found, as far as its tables go.
 
     Parameters
     ----------
@@ -69,42 +80,263 @@ def list_findings(results: Results) -> list[Finding]:
     Returns
     -------
     list of Finding
-        How well ratings are predicted, which parts of the face carried that, and how the groups differ.
+        Differences between each pair of groups, prediction, and parts of the face, in the order of `KINDS`.
     """
+    findings = [*_differences(results), *_prediction(results), *_parts_of_face(results)]
+    return sorted(findings, key=lambda finding: KINDS.index(finding.kind))
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """How differences between two groups are written.
+
+    Parameters
+    ----------
+    what, tests : str
+        What may differ, and what was tested.
+    more : str
+        How a sentence begins that says in which group a value is higher; it ends with a preposition.
+    unit : str
+        Unit of the difference.
+    values : tuple of str
+        Columns of the two groups' values.
+    write : callable
+        Writes a value.
+    detectable : str
+        How the size that would have been found is written.
+    """
+
+    what: str
+    tests: str
+    more: str
+    unit: str
+    values: tuple[str, str] = ("value_1", "value_2")
+    write: Callable[[Any], str] = decimal
+    detectable: str = "{} points"
+
+
+COMPARISONS = {
+    "means": _Comparison(
+        "mean ratings", "traits", "Mean ratings: higher in", "points", ("mean_1", "mean_2")
+    ),
+    "reliability": _Comparison(
+        "the reliability of mean ratings", "traits", "Reliability of mean ratings: higher in", "",
+        ("reliability_1", "reliability_2"), bounded, "a noise ratio of {}",
+    ),
+    "performance": _Comparison(
+        "how predictable the ratings are", "traits", "Predictability (r): better in", "",
+        ("r_1", "r_2"), bounded, "{} in Fisher’s z",
+    ),
+    "use": _Comparison(
+        "the use of the regions", "pairs of region and trait", "used more by", "points per SD",
+        detectable="{} points per SD",
+    ),
+    "pixels": _Comparison("the maps of the face", "traits", "", ""),
+    "range": _Comparison("range", "traits", "Range of the ratings: larger in", "points"),
+    "noise": _Comparison("noise", "traits", "Noise of single ratings: larger in", "points"),
+}  # fmt: skip
+"""How the tables of `comparisons` are written."""
+
+
+def _differences(results: Results) -> list[Finding]:
+    """List how each pair of groups differs; a question that was not tested says so."""
+    answers = results.comparisons.get("answers")
+    if answers is None or "group_1" not in answers:
+        return []
+    pairs = list(dict.fromkeys(zip(answers["group_1"], answers["group_2"], strict=True)))
     findings = []
-    if results.performance is not None:
-        answer = "\n".join(_performance_of(group, results) for group in results.groups)
-        question = "How well are the ratings predicted from the pictures?"
-        findings.append(Finding(question, answer.strip(), "prediction"))
-    if "shares" in results.use:
-        question = "Which parts of the face do the ratings rest on?"
-        findings.append(Finding(question, _parts_of_face(results), "shares"))
-    return [finding for finding in findings if finding.answer] + _differences(results)
+    for first, second in [pair for pair in pairs if any(pair)]:
+        pair = f"{first} and {second}: " if len(pairs) > 1 else ""
+        own = answers[(answers["group_1"] == first) & (answers["group_2"] == second)]
+        rows = {row["question"]: row for row in own.to_dict("records")}
+        for name, question in QUESTIONS.items():
+            if name in rows:
+                table = _tests_of_pair(results, name, first, second)
+                findings.append(_answer(name, question, rows[name], table, pair))
+            else:
+                findings.append(
+                    Finding(name, question, "not tested", verdict=_not_tested(name, results), pair=pair)
+                )
+        for name in ("range", "noise"):
+            table = _tests_of_pair(results, name, first, second)
+            called = table[table[corrected_p(name)] <= ALPHA]
+            if texts := _who_has_more(called, COMPARISONS[name]):
+                asked = f"Do they differ in {name}?"
+                findings.append(Finding(name, asked, "exploratory", tuple(texts), pair=pair))
+    return findings
 
 
-def _performance_of(group: str, results: Results) -> str:
-    """Say between which correlations the predictions of a group's ratings lie."""
-    assert results.performance is not None
-    name = f"Among {raters_of(group)}"
-    known = results.performance[results.performance[GROUP] == group].dropna(subset=["r"]).sort_values("r")
-    better = better_than_chance(known)
-    own, others = known[better], known[~better]
-    missed = ""
+def _not_tested(name: str, results: Results) -> str:
+    """Say why a question was not tested."""
+    predictability = results.use.get("predictability")
+    if name == "use" and predictability is not None and not (predictability["p"] <= ALPHA).any():
+        return "This was not tested: no trait was predicted better than chance."
+    return NOT_TESTED.get(name, "This was not tested.")
+
+
+def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.DataFrame:
+    """Select a question's tests of a pair of groups, traits in the study's order."""
+    table = results.comparisons.get(name)
+    if table is None or "group_1" not in table:
+        return pd.DataFrame({corrected_p(name): []})
+    if name == "performance" and results.performance is not None:
+        r = results.performance.set_index([GROUP, TRAIT])["r"].to_dict()
+        for end in ("1", "2"):  # the table of performance holds the r of the study's own penalties
+            keys = zip(table[f"group_{end}"], table[TRAIT], strict=True)
+            table = table.assign(**{f"r_{end}": [r.get(key) for key in keys]})
+    return results.in_order(table[(table["group_1"] == first) & (table["group_2"] == second)])
+
+
+def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, pair: str) -> Finding:
+    """Answer a question about two groups."""
+    comparison = COMPARISONS[name]
+    called = table[table[corrected_p(name)] <= ALPHA]
+    if called.empty:
+        text = _say_not_found(name, row, table)
+        return Finding(name, question, "not found", (text,), detail=_say_equivalence(table), pair=pair)
+    texts = _say_found(name, called) or [
+        f"The groups differ in {comparison.what} for {several(list(map(str, called[TRAIT])))}."
+    ]
+    tests = f"in {row['n_significant']} of {row['n_tests']} {comparison.tests}."
+    if row["p_all_questions"] <= ALPHA:
+        return Finding(name, question, "found", tuple(texts), f"Yes, {tests}", pair=pair)
+    p = p_value(row["p_all_questions"])
+    verdict = f"Significant alone, but not after correction for all questions ({p}), {tests}"
+    caveat = f" Not significant after correction for all questions ({p})."
+    return Finding(name, question, "alone", tuple(texts), verdict, caveat=caveat, pair=pair)
+
+
+def _say_found(name: str, called: pd.DataFrame) -> list[str]:
+    """Say which group has more of what, and for which traits."""
+    comparison = COMPARISONS[name]
+    if name == "use":
+        return [
+            text
+            for region, own in called.groupby(REGION, sort=False)
+            for text in _who_has_more(own, comparison, f"{str(region).capitalize()}: ")
+        ]
+    if name == "pixels":
+        smallest = called.groupby(TRAIT, sort=False)[corrected_p(name)].min()
+        cells = [f"{trait} ({p_value(p)})" for trait, p in smallest.items()]
+        return [f"Maps of the face differ for {several(cells)}; where is for the test of regions to say."]
+    return _who_has_more(called, comparison)
+
+
+def _who_has_more(called: pd.DataFrame, comparison: _Comparison, begin: str = "") -> list[str]:
+    """Write a sentence for each group that has more of something than the other."""
+    texts = []
+    preposition = comparison.more.split()[-1]
+    for sign in (1, -1):
+        rows = called[called["estimate"] * sign > 0].to_dict("records") if len(called) else []
+        if rows:
+            names = ("group_1", "group_2") if sign > 0 else ("group_2", "group_1")
+            first, second = (raters_of(str(rows[0][name])) for name in names)
+            cells = [_trait_with_values(row, comparison, row is rows[0]) for row in rows]
+            texts.append(
+                f"{begin}{comparison.more} {first} than {preposition} {second} for {several(cells)}."
+            )
+    return texts
+
+
+def _trait_with_values(row: dict[Any, Any], comparison: _Comparison, with_unit: bool) -> str:
+    """Write a trait with both groups' values, the higher one first, and p."""
+    write = comparison.write
+    values = [row.get(column) for column in comparison.values[:: 1 if row["estimate"] > 0 else -1]]
+    size = f"by {write(abs(row['estimate']))}"
+    if all(map(is_number, values)):
+        size = f"{write(values[0])} v {write(values[1])}"
+    unit = f" {comparison.unit}" if comparison.unit and with_unit else ""
+    return f"{row[TRAIT]} ({size}{unit}, {p_value(row['p_corrected'])})"
+
+
+def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> str:
+    """Say that no difference was found, with the largest estimate and what would have been found."""
+    comparison, write = COMPARISONS[name], COMPARISONS[name].write
+    text = f"No difference was found in {comparison.what}"
+    if "smallest_p" in table and len(table) and table["smallest_p"].min() > ALPHA:
+        lowest = bounded(table["smallest_p"].min(), 3)
+        return f"{text}; with so few raters none can be found: p cannot fall below {lowest}."
+    if {"estimate", "ci_low", "ci_high"} <= set(table) and table["estimate"].notna().any():
+        row = table.loc[table["estimate"].abs().idxmax()]
+        of = f"{row[REGION]}, {row[TRAIT]}" if name == "use" else row[TRAIT]
+        unit = " in Fisher’s z" if name == "performance" else f" {comparison.unit}".rstrip()
+        text += (
+            f": the largest of {answer['n_tests']} is {write(row['estimate'])}{unit} ({of}, 95% CI "
+            f"{interval(row['ci_low'], row['ci_high'], write)}, {p_value(row[corrected_p(name)])})"
+        )
+    elif is_number(answer["p_corrected"]):
+        text += f" (smallest corrected {p_value(answer['p_corrected'])})"
+    if "detectable" in table and table["detectable"].notna().any():
+        sizes = dict.fromkeys([decimal(table["detectable"].min()), decimal(table["detectable"].max())])
+        text += f"; {comparison.detectable.format(' to '.join(sizes))} would have been found with 80% power"
+    return f"{text}."
+
+
+def _say_equivalence(table: pd.DataFrame) -> str:
+    """Say for how many traits a difference of the study's margin is ruled out."""
+    if "equivalence_p" not in table or table["equivalence_p"].isna().all():
+        return ""
+    within = int((table["equivalence_p"] <= ALPHA).sum())
+    return (
+        f"Differences of {decimal(table['margin'].iloc[0])} points or more are ruled out for {within} of "
+        f"{len(table)} traits (largest {p_value(table['equivalence_p'].max())}, not corrected)."
+    )
+
+
+def _prediction(results: Results) -> list[Finding]:
+    """Say how well the ratings of new faces were predicted, over all groups and by group."""
+    if results.performance is None:
+        return []
+    known = results.performance.dropna(subset=["r"])
+    own = known[better_than_chance(known)]
+    if own.empty:
+        text = "No ratings were predicted better than chance: nothing about the face follows."
+    else:
+        text = f"Ratings of faces that the model had not seen are predicted with {_range_of_r(own)}"
+        if percent := _percent_of_ceiling(own):
+            text += f", {percent} of the noise ceiling"
+        missed = len(known) - len(own)
+        text += f"; {missed} of {len(known)} models predict no better than chance." if missed else "."
+    by_group = "\n".join(filter(None, (_prediction_of(group, known) for group in results.groups)))
+    question = "How well are the ratings predicted from the pictures?"
+    return [Finding("prediction", question, "about", (text,), detail=by_group)]
+
+
+def _range_of_r(table: pd.DataFrame) -> str:
+    """Write the smallest and the largest r."""
+    low, high = bounded(table["r"].min()), bounded(table["r"].max())
+    return f"r = {low}" if low == high else f"r = {low} to {high}"
+
+
+def _percent_of_ceiling(table: pd.DataFrame) -> str:
+    """Write r as a percentage of its noise ceiling; nothing where a ceiling is not known."""
+    if "ceiling_r" not in table or not (table["ceiling_r"] > 0).all():
+        return ""
+    share = (100 * table["r"] / table["ceiling_r"]).round().astype(int)
+    return f"{share.min()}%" if share.min() == share.max() else f"{share.min()} to {share.max()}%"
+
+
+def _prediction_of(group: str, known: pd.DataFrame) -> str:
+    """Write between which correlations the predictions of a group's ratings lie."""
+    table = known[known[GROUP] == group].sort_values("r")
+    if table.empty:
+        return ""
+    better = better_than_chance(table)
+    own, others = table[better], table[~better]
+    text = f"Among {raters_of(group)}: "
+    if own.empty:
+        text += "no trait was predicted better than chance"
+    elif len(own) == 1:
+        text += f"r = {bounded(own['r'].iloc[0])} ({own[TRAIT].iloc[0]})"
+    else:
+        low, high = own.iloc[0], own.iloc[-1]
+        text += f"r from {bounded(low['r'])} ({low[TRAIT]}) to {bounded(high['r'])} ({high[TRAIT]})"
+    if len(own) and (percent := _percent_of_ceiling(own)):
+        text += f", {percent} of the noise ceiling"
     if len(others):
         cells = [f"{row[TRAIT]} (r = {bounded(row['r'])})" for row in others.to_dict("records")]
-        missed = f" Not better than chance: {several(cells)}."
-    if own.empty:
-        return f"{name}: no trait was predicted better than chance.{missed}" if missed else ""
-    low, high = own.iloc[0], own.iloc[-1]
-    if len(own) == 1:
-        text = f"{name}: r = {bounded(low['r'])}"
-    else:
-        text = f"{name}: r from {bounded(low['r'])} ({low[TRAIT]}) to {bounded(high['r'])} ({high[TRAIT]})"
-    if "ceiling_r" in own and own["ceiling_r"].notna().all() and (own["ceiling_r"] > 0).all():
-        share = (100 * own["r"] / own["ceiling_r"]).round().astype(int)
-        between = f"{share.min()}%" if share.min() == share.max() else f"{share.min()} to {share.max()}%"
-        text += f", which is {between} of what the raters’ agreement allows"
-    return f"{text}.{missed}"
+        text += f". Not better than chance: {several(cells)}"
+    return f"{text}."
 
 
 def better_than_chance(performance: pd.DataFrame) -> pd.Series:
@@ -146,63 +378,31 @@ def not_predicted(results: Results) -> list[str]:
     return [f"{trait} ({group})" for trait, group in zip(own[TRAIT], own[GROUP], strict=True)]
 
 
-def _parts_of_face(results: Results) -> str:
-    """Describe which regions account for most of what each group's ratings share, trait by trait."""
+def _parts_of_face(results: Results) -> list[Finding]:
+    """Name the regions that account for most of what each group's ratings share, trait by trait."""
+    if "shares" not in results.use:
+        return []
     shares = results.use["shares"].dropna(subset=[SHARE])
-    told = []
+    lines = []
     for group in results.groups:
         cells = []
         for trait in results.traits:
             own = shares[(shares[GROUP] == group) & (shares[TRAIT] == trait)]
             first = own.sort_values(SHARE, ascending=False).head(MOST_PARTS).to_dict("records")
             if first:
-                cells.append(
-                    f"{trait}: {several([f'{row[REGION]} ({100 * row[SHARE]:.0f}%)' for row in first])}"
-                )
+                parts = several([f"{row[REGION]} ({100 * row[SHARE]:.0f}%)" for row in first])
+                cells.append(f"{trait}: {parts}")
         if cells:
-            told.append(f"Among {raters_of(group)}, {'; '.join(cells)}.")
-    if not told:
-        return "No trait was predicted better than chance, so that no part of the face is named."
-    lines = "\n".join(told)
-    return f"Largest shares of the variance that all regions explain:\n{lines}"
+            lines.append(f"Among {raters_of(group)}, {'; '.join(cells)}.")
+    verdict = (
+        "Largest shares of the variance that all regions explain:" if lines
+        else "No trait was predicted better than chance, so no part of the face is named."
+    )  # fmt: skip
+    question = "Which parts of the face do the ratings rest on?"
+    return [Finding("shares", question, "about", verdict=verdict, detail="\n".join(lines))]
 
 
-def say_confusions(results: Results) -> list[str]:
-    """Describe how often a wrong region is called on these faces, and which regions go together.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of str
-        A paragraph; nothing where no differences were planted.
-    """
-    table = results.use.get("confusions")
-    if table is None or "planted" not in table:
-        return []
-    tests = results.comparisons.get("use")
-    found = [] if tests is None else tests.loc[tests["called"], REGION].unique()
-    if table["planted"].isin(found).any():
-        table = table[table["planted"].isin(found)]
-    wrong = table.groupby("planted")["any_wrong"].first().mean()
-    apart = table[(table["planted"] != table[REGION]) & (table["called"] > CONFUSED)]
-    text = (
-        f"How far places can be trusted here: differences of {decimal(table['size'].iloc[0])} rating points "
-        "were planted on this study’s own faces and raters, in one region after the other "
-        f"({several(list(table['planted'].unique()))}). A region other than the planted one was called in "
-        f"{100 * wrong:.0f}% of these studies."
-    )
-    if len(apart):
-        rows = apart.sort_values("called", ascending=False).head(MOST_SENTENCES).to_dict("records")
-        cells = [f"{row['planted']} as {row[REGION]} ({100 * row['called']:.0f}%)" for row in rows]
-        text += f" Most often mistaken: {several(cells)}."
-    return [text]
-
-
-def say_achievement(results: Results) -> list[str]:
+def describe_achievement(results: Results) -> list[str]:
     """Describe how single raters agree with the other group's mean ratings (lens-model equation).
 
     Parameters
@@ -223,141 +423,9 @@ def say_achievement(results: Results) -> list[str]:
         f"of {row['group']} with {row['criterion']} r = {bounded(row['achievement'])} (weights of cues match "
         f"at {bounded(row['matching'])}; cues predict the single rater at {bounded(row['consistency'])} and "
         f"the group at {bounded(row['predictability'])})"
-        for row in means.head(MOST_SENTENCES).to_dict("records")
+        for row in means.head(MOST_GROUPS).to_dict("records")
     ]
     return [
         "Agreement of a single rater with the mean ratings of another group, over traits (lens-model "
         f"equation; cues/achievement.csv): {several(cells)}."
     ]
-
-
-def _nothing_predicted(results: Results) -> bool:
-    """Return whether regions were read, and no trait was predicted by them better than chance."""
-    table = results.use.get("predictability")
-    return table is not None and not (table["p"] <= ALPHA).any()
-
-
-def _differences(results: Results) -> list[Finding]:
-    """Answer how each pair of groups differs; a question that was not tested says so."""
-    answers = results.comparisons.get("answers")
-    if answers is None:
-        return []
-    findings = []
-    if "kind" in answers:
-        answers = answers[answers["kind"] == "confirmatory"]
-    pairs = answers.groupby(["group_1", "group_2"], sort=False)
-    for (first, second), own in pairs:
-        given = {row["question"]: row for row in own.to_dict("records")}
-        about = f"{first} and {second}: " if len(pairs) > 1 else ""
-        for name, question in QUESTIONS.items():
-            asked = f"{about}{question[0].lower()}{question[1:]}" if about else question
-            answer = NOT_TESTED.get(name, "This was not tested.")
-            if name == "use" and name not in given and _nothing_predicted(results):
-                answer = "This was not asked: no trait was predicted better than chance."
-            if name in given:
-                answer = answer_sentence(given[name], _rows_of_pair(results, name, first, second), ALPHA)
-            findings.append(Finding(asked, answer, name))
-    return findings
-
-
-def _rows_of_pair(results: Results, name: str, first: str, second: str) -> pd.DataFrame:
-    """Select the rows of one table for a pair of groups."""
-    table = results.comparisons.get(name)
-    if table is None:
-        return pd.DataFrame({corrected_p(name): []})
-    return table[(table["group_1"] == first) & (table["group_2"] == second)]
-
-
-def explain_findings(results: Results) -> str:
-    """Describe how the numbers of the findings are to be read.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    str
-        A sentence or two; empty where groups were not compared.
-    """
-    if "answers" not in results.comparisons:
-        return ""
-    return (
-        "Points per SD: how many rating points a group’s ratings move when what a region says about the "
-        "trait, to raters of all groups, rises by one standard deviation. Tests take raters as a random "
-        "factor. p values are corrected for all tests of a question; below, yes is said where a difference "
-        "remains significant with the number of questions corrected for, too. All other tests of this "
-        "report are exploratory."
-    )
-
-
-def say_in_apa_style(results: Results, section: str) -> list[str]:
-    """Write the tests of a part of the report as sentences for a paper.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-    section : str
-        Key of the part.
-
-    Returns
-    -------
-    list of str
-        A paragraph for each kind of test.
-    """
-    paragraphs = []
-    if section == "prediction" and results.performance is not None:
-        paragraphs += [_say_performance(group, results) for group in results.groups]
-    for name, (part, begin) in APA.items():
-        table = results.comparisons.get(name)
-        if part != section or table is None:
-            continue
-        if TRAIT in table:
-            order = {trait: place for place, trait in enumerate(results.traits)}
-            table = table.sort_values(TRAIT, key=lambda one: one.map(order), kind="stable")
-        if "group_1" not in table:
-            paragraphs.append(_say_tests(begin, table, name))
-            continue
-        for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
-            paragraphs.append(_say_tests(begin.format(groups=f"{first}, {second}"), own, name))
-    return [paragraph for paragraph in paragraphs if paragraph]
-
-
-def _say_performance(group: str, results: Results) -> str:
-    """Write how well each trait's ratings by a group were predicted."""
-    assert results.performance is not None
-    order = {trait: place for place, trait in enumerate(results.traits)}
-    own = results.performance[results.performance[GROUP] == group]
-    own = own.sort_values(TRAIT, key=lambda one: one.map(order), kind="stable").to_dict("records")
-    cells = [
-        f"{row[TRAIT]}, r = {bounded(row['r'])}, 95% CI {interval(row['ci_low'], row['ci_high'])}, "
-        f"{p_value(row['p'])}{_count_identities(row)}"
-        for row in own
-    ]
-    return _as_lines(f"Out-of-sample prediction of ratings ({group})", cells)
-
-
-def _count_identities(row: Mapping[Any, Any]) -> str:
-    """Write the number of persons that an interval of r rests on."""
-    return f", k = {count(row['n_identities'])} identities" if is_number(row.get("n_identities")) else ""
-
-
-def _as_lines(begin: str, cells: list[str]) -> str:
-    """Write tests one below the other."""
-    return ":\n".join([begin, ";\n".join(cells) + "."]) if cells else ""
-
-
-def _say_tests(begin: str, table: pd.DataFrame, name: str) -> str:
-    """List tests; where there are many, those that are significant, and the smallest p of the others."""
-    p = table[corrected_p(name)]
-    told = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
-    cells = [TESTS[name](row) for row in told.head(MOST_SENTENCES).to_dict("records")]
-    if len(told) > MOST_SENTENCES:
-        cells.append(f"and {len(told) - MOST_SENTENCES} more")
-    rest = p.drop(told.index)
-    if len(rest):
-        others = "all others" if cells else f"none of {len(table)} tests was significant"
-        cells.append(f"{others}, corrected {p_value(rest.min(), '≥')}")
-    return _as_lines(begin, cells)

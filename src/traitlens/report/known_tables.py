@@ -297,9 +297,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     """
     names = [name for name in how.names if name in table or (name == PAIR and len(results.groups) > 2)]
     values = [name for name in how.values if name in table or (name in _ENDS and _ENDS[name][0] in table)]
-    order = {trait: place for place, trait in enumerate(results.traits)}
-    if TRAIT in table:
-        table = table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
+    table = results.in_order(table)
     digits = {name: _decimals(table, name) for name in (*names, *values)}
     rows = [
         [_write(name, row, digits[name]) for name in digits]

@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from traitlens.report.drawings import draw_figures
-from traitlens.report.findings import explain_findings
-from traitlens.report.headlines import CAUTION, NO_PLAN, count_results, say_planted, summarise_study
+from traitlens.report.findings import Finding, list_findings
 from traitlens.report.picker import make_picker
 from traitlens.report.picture_rows import UNIT
+from traitlens.report.planted import describe_planted
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import Section, Shown, make_sections
+from traitlens.report.summary import CAUTION, NO_PLAN, count_results, explain_findings
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
 from traitlens.storage import atomic_write
 
@@ -52,9 +53,10 @@ def write_report(results: Path, out: Path | None = None) -> Path:
     read = read_results(Path(results))
     out = read.folder / "report.html" if out is None else Path(out)
     drawings = draw_figures(read, read.folder / "figures")
-    sections = make_sections(read, drawings)
+    findings = list_findings(read)
+    sections = make_sections(read, drawings, findings)
     _write_captions(sections, read.folder / "figures")
-    html = _render(read, drawings, sections)
+    html = _render(read, drawings, findings, sections)
     with atomic_write(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
@@ -67,7 +69,9 @@ def _write_captions(sections: list[Section], folder: Path) -> None:
             temporary.write_text(f"Figure {shown.number}. {shown.caption}\n", encoding="utf-8")
 
 
-def _render(results: Results, drawings: dict[str, Any], sections: list[Section]) -> str:
+def _render(
+    results: Results, drawings: dict[str, Any], findings: list[Finding], sections: list[Section]
+) -> str:
     """Fill the template."""
     style, script = _asset("style.css"), _asset("page.js")
     picker = make_picker(results)
@@ -77,12 +81,12 @@ def _render(results: Results, drawings: dict[str, Any], sections: list[Section])
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         date=str(results.provenance.get("date", ""))[:10],
-        headlines=summarise_study(results),
+        findings=[finding for finding in findings if finding.headlines],
         tiles=count_results(results),
         caution=f"{CAUTION} {NO_PLAN}" if planless else CAUTION,
         cover=_choose_cover(sections),
         cover_about=_describe_cover(results),
-        planted=say_planted(results),
+        planted=describe_planted(results),
         design=describe_design(results),
         how_to_read=explain_findings(results),
         limits=describe_limits(results),

@@ -227,7 +227,7 @@ def plot_planted(table: pd.DataFrame, *, groups: Sequence[str] = (), width: floa
     Parameters
     ----------
     table : DataFrame
-        As `headlines.compare_with_planted` returns it: trait, region, planted, estimate, ci_low, ci_high,
+        As `planted.compare_with_planted` returns it: trait, region, planted, estimate, ci_low, ci_high,
         p_corrected.
     groups : sequence of str, optional
         The two groups; differences are the first one's value minus the second one's.

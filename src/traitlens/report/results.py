@@ -106,6 +106,13 @@ class Results:
         # Only a plain true opens a face to the public, never a word or a number that looks like one.
         return [image for image in map(str, self.pixels[IMAGE].values) if allowed.get(image) is True]
 
+    def in_order(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with its rows in the study's order of traits."""
+        order = {trait: place for place, trait in enumerate(self.traits)}
+        if TRAIT not in table:
+            return table
+        return table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
+
     def setting(self, *keys: str) -> Any:
         """Look up a setting of the study.
 

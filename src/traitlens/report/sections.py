@@ -7,22 +7,16 @@ from typing import Any
 import pandas as pd
 
 from traitlens.columns import GROUP, TRAIT
-from traitlens.report.answers import tell_plan, tell_quality
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
+from traitlens.report.data_quality import describe_plan, describe_quality
 from traitlens.report.drawings import Drawing
-from traitlens.report.findings import (
-    Finding,
-    list_findings,
-    not_predicted,
-    say_achievement,
-    say_confusions,
-    say_in_apa_style,
-)
-from traitlens.report.headlines import say_planted
+from traitlens.report.findings import Finding, describe_achievement, not_predicted
 from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
 from traitlens.report.map_checks import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
+from traitlens.report.paper_sentences import write_tests
+from traitlens.report.planted import describe_confusions, describe_planted
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
 from traitlens.report.wording import describe_signs
@@ -104,7 +98,7 @@ class Section:
 Drawings = Mapping[str, Sequence[Drawing]]
 
 
-def make_sections(results: Results, drawings: Drawings) -> list[Section]:
+def make_sections(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> list[Section]:
     """Put the report's parts together.
 
     Parameters
@@ -113,17 +107,18 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
         The results.
     drawings : mapping
         Drawings by family.
+    findings : sequence of Finding
+        What was found.
 
     Returns
     -------
     list of Section
         Ratings, prediction, use of the face, maps, checks; figures are numbered through.
     """
-    answers = list_findings(results)
     sections = [
-        _ratings(results, drawings, answers),
-        _prediction(results, drawings, answers),
-        _comparison(results, drawings, answers),
+        _ratings(results, drawings, findings),
+        _prediction(results, drawings, findings),
+        _comparison(results, drawings, findings),
         _relevance(results, drawings),
         _checks(results, drawings),
     ]
@@ -132,20 +127,18 @@ def make_sections(results: Results, drawings: Drawings) -> list[Section]:
         section.blocks = [block for block in section.blocks if not block.is_empty()]
         if section.key in STAGES:
             section.notes += explain_missing(results, section.key)
-        section.apa = say_in_apa_style(results, section.key)
+        section.apa = write_tests(results, section.key)
         for block in section.blocks:
             block.figures = [replace(shown, number=number + i) for i, shown in enumerate(block.figures, 1)]
             number += len(block.figures)
     return sections
 
 
-def _ask(answers: Sequence[Finding], key: str, heading: str = "") -> Block:
+def _ask(findings: Sequence[Finding], key: str, heading: str = "") -> Block:
     """Begin a block with the answer to a question; a heading of its own where nothing was asked."""
-    own = [finding for finding in answers if finding.key == key]
-    several_pairs = len(own) > 1
-    texts = [f"{one.question} {one.answer}" if several_pairs else one.answer for one in own]
-    question = own[0].question if len(own) == 1 else heading
-    return Block(f"question-{key}", question or heading, texts)
+    own = [finding for finding in findings if finding.key == key]
+    question = own[0].question if own else heading
+    return Block(f"question-{key}", question, [finding.answer for finding in own])
 
 
 def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
@@ -163,13 +156,13 @@ def _rows(table: pd.DataFrame, results: Results) -> list[dict[Any, Any]]:
     return sorted(rows, key=lambda row: order.get((row[TRAIT], row[GROUP]), (len(order), 0)))
 
 
-def _ratings(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
+def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
     """How reliable the ratings are, and how the groups' ratings differ."""
     section = Section("ratings", "Ratings")
     method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
-    means = _ask(answers, "means", "What do they rate?")
-    reliability = _ask(answers, "reliability", "Do groups differ in how reliable their ratings are?")
+    means = _ask(findings, "means", "What do they rate?")
+    reliability = _ask(findings, "reliability", "Do groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits hang together?")
     quality = Block("quality", "How good are the answers?")
     section.blocks = [method, agreement, means, reliability, space, quality]
@@ -214,7 +207,7 @@ def _ratings(results: Results, drawings: Drawings, answers: Sequence[Finding]) -
         "Matrices of correlations between traits, one for each group.",
     )
     space.tables += print_tables(results, ("trait_space", "components"))
-    quality.paragraphs, quality.tables = tell_quality(results)
+    quality.paragraphs, quality.tables = describe_quality(results)
     quality.tables += tabulate_import(results)
     return section
 
@@ -236,14 +229,14 @@ def _tabulate_agreement(table: pd.DataFrame, results: Results) -> Table:
     return replace(made, file="ratings/reliability.csv")
 
 
-def _prediction(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
+def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
     """How well the readouts predict."""
     section = Section("prediction", "Prediction")
     if results.performance is None:
         section.notes.append("This part is left out: the results hold no performance.csv yet.")
         return section
-    how_well = _ask(answers, "prediction", "How well are the ratings predicted from the pictures?")
-    compared = _ask(answers, "performance", "Do groups differ in how predictable their ratings are?")
+    how_well = _ask(findings, "prediction", "How well are the ratings predicted from the pictures?")
+    compared = _ask(findings, "performance", "Do groups differ in how predictable their ratings are?")
     section.blocks = [how_well, compared]
     how_well.paragraphs.append(
         "Every prediction is out of sample: it was made by a model that saw no image of the same identity. "
@@ -380,20 +373,20 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     return section
 
 
-def _comparison(results: Results, drawings: Drawings, answers: Sequence[Finding]) -> Section:
+def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
     """Whether the groups use faces differently."""
     section = Section("comparison", "Use of the face")
     plan = Block("plan", "What was planned")
-    shares = _ask(answers, "shares", "Which parts of the face do the ratings rest on?")
-    use = _ask(answers, "use", "Do they use the face differently?")
+    shares = _ask(findings, "shares", "Which parts of the face do the ratings rest on?")
+    use = _ask(findings, "use", "Do they use the face differently?")
     planted = Block("planted", "What was planted, and what was found")
     strength = Block("range-and-noise", "Do they differ in range and noise?")
-    pixels = _ask(answers, "pixels", "Do their maps of the face differ?")
+    pixels = _ask(findings, "pixels", "Do their maps of the face differ?")
     transfer = Block("transfer", "Do models of one group or trait predict another?")
     others = Block("other-tests", "Other tests")
     section.blocks = [shares, use, planted, strength, pixels, transfer, others, plan]
     if results.comparisons:
-        plan.paragraphs, plan.tables = tell_plan(results)
+        plan.paragraphs, plan.tables = describe_plan(results)
     if "shares" not in results.use:
         section.notes.append(
             "The use of regions is left out: it needs single raters, and landmarks of every face."
@@ -426,8 +419,8 @@ def _comparison(results: Results, drawings: Drawings, answers: Sequence[Finding]
         "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
     )
     use.tables += print_tables(results, ("use",))
-    use.paragraphs += [*say_confusions(results), *say_achievement(results)]
-    told = say_planted(results)
+    use.paragraphs += [*describe_confusions(results), *describe_achievement(results)]
+    told = describe_planted(results)
     planted.paragraphs += [told] if told else []
     planted.figures += _show(
         drawings,
@@ -437,6 +430,7 @@ def _comparison(results: Results, drawings: Drawings, answers: Sequence[Finding]
         "after correction. Signs should agree; units differ.",
         "Bars of planted differences beside dots of found differences, for each pair of region and trait.",
     )
+    strength.paragraphs += [finding.answer for finding in findings if finding.key in ("range", "noise")]
     strength.tables += print_tables(results, ("range", "noise"))
     if strength.tables:
         strength.paragraphs.append(

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from traitlens.readouts.registry import METHODS, ReadoutMethod
-from traitlens.report.answers import say_exclusions
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
+from traitlens.report.data_quality import describe_exclusions
 from traitlens.report.numbers import count, several
 from traitlens.report.results import Results
 from traitlens.study.settings import ReadoutSettings
@@ -216,7 +216,7 @@ def describe_methods(results: Results) -> MethodsText:
 def _say_ratings(results: Results) -> tuple[str, list[str]]:
     """Methods: ratings and their reliability."""
     text, cited = _ratings(results), []
-    text += say_exclusions(results)
+    text += describe_exclusions(results)
     text += " Ratings were averaged over the raters of each group."
     if results.reliability is not None:
         text += (

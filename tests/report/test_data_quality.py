@@ -2,7 +2,13 @@
 
 import pandas as pd
 
-from traitlens.report.answers import EXCLUSIONS, MOST_RATERS, say_exclusions, tell_plan, tell_quality
+from traitlens.report.data_quality import (
+    EXCLUSIONS,
+    MOST_RATERS,
+    describe_exclusions,
+    describe_plan,
+    describe_quality,
+)
 from traitlens.report.results import Results
 from traitlens.study.settings import CleaningSettings
 
@@ -19,7 +25,7 @@ QUALITY = pd.DataFrame(
 
 
 def test_nothing_is_told_without_raters(tmp_path):
-    assert tell_quality(Results(tmp_path, {})) == ([], [])
+    assert describe_quality(Results(tmp_path, {})) == ([], [])
 
 
 def test_signs_rules_and_raters_are_told(tmp_path):
@@ -35,7 +41,7 @@ def test_signs_rules_and_raters_are_told(tmp_path):
         columns=["step", "raters_left_out", "ratings_left_out", "raters", "ratings"],
     )
     results = Results(tmp_path, {}, quality=QUALITY, quality_signs=signs, cleaning=cleaning)
-    (told,), (seen, rules, raters) = tell_quality(results)
+    (told,), (seen, rules, raters) = describe_quality(results)
     assert "by the rules of study.toml only" in told
     assert seen.rows == [
         ["one value throughout a trait", "P2", "one_value = true", "1"], ["equal answers", "P2", "–", "1"]
@@ -50,12 +56,12 @@ def test_signs_rules_and_raters_are_told(tmp_path):
 
 
 def test_without_signs_and_rules_that_is_told(tmp_path):
-    (told,), tables = tell_quality(Results(tmp_path, {}, quality=QUALITY))
+    (told,), tables = describe_quality(Results(tmp_path, {}, quality=QUALITY))
     assert told == "Quality of the answers. No rater shows a sign of poor answers. Nothing was left out."
     assert [table.caption for table in tables] == ["The rater who stands out; the other one shows no sign of "
         "poor answers. ratings/quality.csv holds every rater."]  # fmt: skip
     nobody = QUALITY.assign(signs=None, n_left_out=0)
-    assert tell_quality(Results(tmp_path, {}, quality=nobody))[1] == []
+    assert describe_quality(Results(tmp_path, {}, quality=nobody))[1] == []
 
 
 def test_only_those_who_stand_out_most_are_listed_and_the_others_counted(tmp_path):
@@ -64,7 +70,7 @@ def test_only_those_who_stand_out_most_are_listed_and_the_others_counted(tmp_pat
     many.loc[59, "signs"] = "10 equal answers in a row or more"
     many.loc[many["signs"].notna(), "n_left_out"] = 1
     many.loc[57, "n_left_out"] = 60
-    (table,) = tell_quality(Results(tmp_path, {}, quality=many))[1]
+    (table,) = describe_quality(Results(tmp_path, {}, quality=many))[1]
     assert len(table.rows) == MOST_RATERS
     assert table.rows[0][0] == "P57"
     assert "P59" not in [row[0] for row in table.rows]
@@ -80,7 +86,7 @@ def test_every_rule_has_its_words():
 def test_exclusions_are_told_as_they_were_set(tmp_path):
     def say(**parts):
         rules = {"fastest": 200.0, "one_value": True, "off_scale": False, "most_missing": 0.3, "time": "rt"}
-        return say_exclusions(Results(tmp_path, {"settings": {"cleaning": rules}}, **parts))
+        return describe_exclusions(Results(tmp_path, {"settings": {"cleaning": rules}}, **parts))
 
     told = (
         " Left out were answers given in less than 200 (in the unit of the recorded times), ratings of "
@@ -93,7 +99,7 @@ def test_exclusions_are_told_as_they_were_set(tmp_path):
     assert say(plan={}, planned=planned).endswith("; these rules were planned beforehand.")
     planned.loc[0, "mark"] = "changed"
     assert say(plan={}, planned=planned).endswith("; these rules were changed after the plan was frozen.")
-    assert say_exclusions(Results(tmp_path, {"settings": {"cleaning": {"one_value": False}}})) == ""
+    assert describe_exclusions(Results(tmp_path, {"settings": {"cleaning": {"one_value": False}}})) == ""
 
 
 def test_what_was_planned_and_what_was_added_is_marked(tmp_path):
@@ -106,17 +112,17 @@ def test_what_was_planned_and_what_was_added_is_marked(tmp_path):
         columns=["what", "planned", "now", "mark"],
     )
     plan = {"frozen": "2026-01-02T10:30:00.000+00:00", "digest": "abc"}
-    (told,), (table,) = tell_plan(Results(tmp_path, {}, planned=planned, plan=plan))
+    (told,), (table,) = describe_plan(Results(tmp_path, {}, planned=planned, plan=plan))
     assert told == (
         "The plan was frozen on 2026-01-02 at 10:30 UTC, with the digest abc. "
         "Not as planned: test pixels (added)."
     )
     assert [row[-1] for row in table.rows] == ["planned", "planned", "added"]
-    (told,), _ = tell_plan(Results(tmp_path, {}, planned=planned[:2], plan=plan))
+    (told,), _ = describe_plan(Results(tmp_path, {}, planned=planned[:2], plan=plan))
     assert "Everything in these results was planned." in told
 
 
 def test_without_a_plan_tests_are_exploratory(tmp_path):
-    (told,), tables = tell_plan(Results(tmp_path, {}))
+    (told,), tables = describe_plan(Results(tmp_path, {}))
     assert "read every test as exploratory" in told
     assert tables == []

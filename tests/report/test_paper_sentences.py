@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.comparison.answers import answer_questions, corrected_p
-from traitlens.report.findings import list_findings, say_in_apa_style
+from traitlens.report.findings import list_findings
 from traitlens.report.numbers import p_value
+from traitlens.report.paper_sentences import TESTS, write_tests
 from traitlens.report.results import Results
-from traitlens.report.sentences import TESTS
 
 TRAITS = ["St. Louis warmth", "a. b", "p = .5 (corrected)", "warm"]
 REGIONS = ("mouth", "nose")
@@ -33,7 +33,7 @@ def make_table(name: str, p: list[float], size: float = -0.4) -> pd.DataFrame:
 
 def paragraphs(tmp_path, name: str, table: pd.DataFrame) -> list[str]:
     results = Results(tmp_path, STUDY, comparisons={name: table})
-    return [text for section in SECTIONS for text in say_in_apa_style(results, section)]
+    return [text for section in SECTIONS for text in write_tests(results, section)]
 
 
 @pytest.mark.parametrize("name", sorted(TESTS))
@@ -78,7 +78,7 @@ def test_answers_say_what_differs(tmp_path, p):
         0.03: ALONE,
     }.get(p, "No difference was found")
     assert [finding.answer.startswith(begin) for finding in findings] == [True] * 5
-    said = {1.0: "(smallest corrected p > .999)."}
+    said = {1.0: "p > .999)."}
     assert all(said.get(p, ".") in finding.answer for finding in findings)
 
 
@@ -91,11 +91,11 @@ def test_what_could_not_be_found_is_said(tmp_path):
         answer = list_findings(Results(tmp_path, STUDY, comparisons=tables))[0].answer
         if smallest < 0.05:
             assert answer.endswith(
-                "Estimates from −0.10 to 0.20, 95% intervals within [−0.30, 0.50]. With 80% power, "
-                "0.40 rating points to 0.60 rating points (depending on the trait) would have been found."
+                "the largest of 3 is 0.20 points (p = .5 (corrected), 95% CI [−0.30, 0.50], p = .400); "
+                "0.40 to 0.60 points would have been found with 80% power."
             )
         else:
-            assert answer.endswith("None can be found with so few raters: p cannot fall below .100.")
+            assert answer.endswith("with so few raters none can be found: p cannot fall below .100.")
 
 
 def test_traits_that_are_not_predicted_are_named(tmp_path):
@@ -104,8 +104,8 @@ def test_traits_that_are_not_predicted_are_named(tmp_path):
          "p_corrected": [0.002, 0.7], "ceiling_r": [0.8, 0.9]}
     )  # fmt: skip
     told = list_findings(Results(tmp_path, STUDY, performance=performance))
-    assert told[0].answer == (
-        "Among b. c raters: r = .50, which is 62% of what the raters’ agreement allows. "
+    assert told[0].detail == (
+        "Among b. c raters: r = .50 (warm), 62% of the noise ceiling. "
         "Not better than chance: a. b (r = −.10)."
     )
     nothing = performance.assign(p_corrected=0.4)

@@ -28,7 +28,7 @@ EXCLUSIONS = {
 """What each rule of [cleaning] leaves out, as a methods section says it."""
 
 
-def tell_quality(results: Results) -> tuple[list[str], list[Table]]:
+def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
     """Tell how good the answers are, and what the rules of the study left out.
 
     Parameters
@@ -125,7 +125,7 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
     return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 4)]
 
 
-def tell_plan(results: Results) -> tuple[list[str], list[Table]]:
+def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
     """Tell what was planned before groups were compared, and what was added or changed.
 
     Parameters
@@ -155,7 +155,7 @@ def tell_plan(results: Results) -> tuple[list[str], list[Table]]:
     return [told], [Table("The plan, and what was done.", columns, rows, 4)]
 
 
-def say_exclusions(results: Results) -> str:
+def describe_exclusions(results: Results) -> str:
     """Say for the methods section which ratings were left out, and whether that was planned.
 
     Parameters

@@ -6,14 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.comparison.answers import answer_questions
-from traitlens.report.headlines import (
-    compare_with_planted,
-    count_results,
-    say_planted,
-    summarise_study,
-)
+from traitlens.report.findings import Finding, list_findings
 from traitlens.report.numbers import raters_of
+from traitlens.report.planted import compare_with_planted, describe_planted
 from traitlens.report.results import Results
+from traitlens.report.summary import count_results
 
 STUDY = {"groups": ["autistic", "non-autistic"], "traits": ["warm", "strong"]}
 PAIR = {"group_1": "autistic", "group_2": "non-autistic"}
@@ -29,6 +26,15 @@ def use_table(**cells) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def headlines_by_kind(results: Results) -> dict[str, str]:
+    return {one.kind: one.headlines[0] for one in list_findings(results) if one.headlines}
+
+
+def only_finding(results: Results) -> Finding:
+    (told,) = [one for one in list_findings(results) if one.headlines]
+    return told
+
+
 def results_with(tmp_path, study=STUDY, **tables) -> Results:
     answers = answer_questions(tables, len(study["traits"]))
     return Results(tmp_path, study, comparisons={**tables, "answers": answers})
@@ -36,7 +42,7 @@ def results_with(tmp_path, study=STUDY, **tables) -> Results:
 
 def test_regions_are_said_with_direction_both_values_and_p(tmp_path):
     table = use_table(mouth_warm=(0.3, 0.002), eyes_warm=(-0.2, 0.01), mouth_strong=(0.4, 0.0001))
-    told = [one.text for one in summarise_study(results_with(tmp_path, use=table))]
+    told = only_finding(results_with(tmp_path, use=table)).headlines
     assert told == [
         "Mouth: used more by autistic raters than by non-autistic raters for warm (0.80 v 0.50 points per "
         "SD, p = .002) and strong (0.90 v 0.50, p < .001).",
@@ -50,22 +56,23 @@ def test_what_was_not_found_has_its_interval_and_what_could_have_been_found(tmp_
         {**PAIR, "trait": ["warm", "strong"], "estimate": [-0.08, 0.02], "ci_low": [-0.44, -0.3],
          "ci_high": [0.29, 0.3], "p_corrected": [0.8, 0.9], "detectable": 0.54}
     )  # fmt: skip
-    (told,) = summarise_study(results_with(tmp_path, means=means))
+    told = only_finding(results_with(tmp_path, means=means))
     assert told.kind == "not found"
-    assert told.text == (
-        "No difference was found in mean ratings: the largest is −0.08 points (warm, 95% CI [−0.44, 0.29], "
-        "p = .800); 0.54 points would have been found with 80% power."
+    assert told.answer == (
+        "No difference was found in mean ratings: the largest of 2 is −0.08 points (warm, 95% CI [−0.44, "
+        "0.29], p = .800); 0.54 points would have been found with 80% power."
     )
+    assert told.headlines == [told.answer]
     few = means.assign(smallest_p=0.1)
-    (told,) = summarise_study(results_with(tmp_path, means=few))
-    assert told.text.endswith("with so few raters none can be found.")
+    told = only_finding(results_with(tmp_path, means=few))
+    assert told.answer.endswith("with so few raters none can be found: p cannot fall below .100.")
 
 
 def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
     use = use_table(mouth_warm=(0.3, 0.03))
     means = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": 0.1, "p_corrected": 0.8})
     results = results_with(tmp_path, use=use, means=means)
-    kinds = {one.kind: one.text for one in summarise_study(results)}
+    kinds = headlines_by_kind(results)
     assert "found" not in kinds
     assert kinds["alone"].startswith("Mouth: used more by autistic raters")
     assert kinds["alone"].endswith("Not significant after correction for all questions (p = .060).")
@@ -75,14 +82,14 @@ def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
 
 def test_a_difference_of_unknown_size_is_said(tmp_path):
     table = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": float("nan"), "p_corrected": 0.01})
-    (told,) = summarise_study(results_with(tmp_path, reliability=table))
-    assert told.text == "The groups differ in the reliability of mean ratings for warm."
+    told = only_finding(results_with(tmp_path, reliability=table))
+    assert told.headlines[0] == "The groups differ in the reliability of mean ratings for warm."
 
 
 def test_range_and_noise_are_marked_as_exploratory(tmp_path):
     table = use_table(mouth_warm=(0.3, 0.002)).drop(columns="region")
     tables = {"use": use_table(mouth_warm=(0.0, 0.9)), "noise": table}
-    kinds = {one.kind: one.text for one in summarise_study(results_with(tmp_path, **tables))}
+    kinds = headlines_by_kind(results_with(tmp_path, **tables))
     assert kinds["exploratory"].startswith("Noise of single ratings: larger in autistic raters than in non-")
 
 
@@ -90,10 +97,9 @@ def test_predictability_is_said_with_the_r_of_its_table(tmp_path):
     compared = use_table(x_warm=(0.3, 0.01)).drop(columns=["region", "value_1", "value_2"])
     results = results_with(tmp_path, performance=compared.assign(r_1=0.41, r_2=0.2))
     own = pd.DataFrame({"group": STUDY["groups"], "trait": "warm", "r": [0.35, 0.18], "p": 0.001})
-    told = [one.text for one in summarise_study(Results(tmp_path, STUDY, performance=own,
-                                                        comparisons=results.comparisons))]  # fmt: skip
-    assert "warm (0.35 v 0.18, p = .010)" in told[0]
-    assert told[-1].startswith(
+    kinds = headlines_by_kind(Results(tmp_path, STUDY, performance=own, comparisons=results.comparisons))
+    assert "warm (.35 v .18, p = .010)" in kinds["found"]
+    assert kinds["about"].startswith(
         "Ratings of faces that the model had not seen are predicted with r = .18 to .35"
     )
 
@@ -101,12 +107,12 @@ def test_predictability_is_said_with_the_r_of_its_table(tmp_path):
 @given(st.floats(-5, 5).filter(lambda value: abs(value) > 0.01), st.floats(0, 1))
 def test_the_group_named_first_is_the_one_with_more(tmp_path_factory, estimate, p):
     table = use_table(mouth_warm=(estimate, p))
-    (told,) = summarise_study(results_with(tmp_path_factory.getbasetemp(), use=table))
+    told = only_finding(results_with(tmp_path_factory.getbasetemp(), use=table)).headlines[0]
     if p > 0.05:
-        assert told.text.startswith("No difference was found in the use of the regions: the largest is")
+        assert told.startswith("No difference was found in the use of the regions: the largest of 1 is")
     else:
         first = PAIR["group_1" if estimate > 0 else "group_2"]
-        assert told.text.startswith(f"Mouth: used more by {first} raters than by")
+        assert told.startswith(f"Mouth: used more by {first} raters than by")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -120,10 +126,10 @@ def test_planted_differences_are_compared_in_the_order_of_the_groups(tmp_path, o
     compared = compare_with_planted(results).set_index(["region", "trait"])["planted"]
     assert compared["eyes", "warm"] == pytest.approx(-0.4, rel=1e-9)
     assert compared["mouth", "warm"] == 0
-    told = say_planted(results)
+    told = describe_planted(results)
     assert "Planted were 1 differences (eyes for warm): 1 of 1 were found, in the right direction" in told
     assert told.endswith("of the other 2 pairs of region and trait, 1 were called different.")
-    assert say_planted(results_with(tmp_path, use=table)) == ""
+    assert describe_planted(results_with(tmp_path, use=table)) == ""
 
 
 def test_numbers_of_the_summary(tmp_path):

@@ -1,0 +1,187 @@
+"""Tests of a part of the report as sentences for a paper (APA style)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from traitlens.columns import GROUP, REGION, TRAIT
+from traitlens.comparison.answers import ALPHA, corrected_p
+from traitlens.report.numbers import bounded, count, decimal, interval, is_number, p_value
+from traitlens.report.results import Results
+
+Row = Mapping[Any, Any]
+MOST_SENTENCES = 12
+"""Tests that are listed one by one; of more, those that are significant."""
+
+APA = {
+    "means": ("ratings", "Mean ratings ({groups})"),
+    "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
+    "performance": ("prediction", "Performance of the readouts ({groups})"),
+    "use": ("comparison", "Use of regions beyond range and noise ({groups})"),
+    "range": ("comparison", "Range of the predicted ratings ({groups})"),
+    "noise": ("comparison", "Noise of single ratings ({groups})"),
+    "pixels": ("comparison", "Maps on the template ({groups})"),
+    "variables": ("comparison", "Variables of the raters"),
+}
+"""By table of `comparisons/`: the part of the report that its sentences belong to, and how they begin."""
+
+
+def write_tests(results: Results, section: str) -> list[str]:
+    """Write the tests of a part of the report as sentences for a paper.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+    section : str
+        Key of the part.
+
+    Returns
+    -------
+    list of str
+        A paragraph for each kind of test.
+    """
+    paragraphs = []
+    if section == "prediction" and results.performance is not None:
+        paragraphs += [_write_performance(group, results) for group in results.groups]
+    for name, (part, begin) in APA.items():
+        table = results.comparisons.get(name)
+        if part != section or table is None:
+            continue
+        table = results.in_order(table)
+        if "group_1" not in table:
+            paragraphs.append(_write_table(begin, table, name))
+            continue
+        for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
+            paragraphs.append(_write_table(begin.format(groups=f"{first}, {second}"), own, name))
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _write_performance(group: str, results: Results) -> str:
+    """Write how well each trait's ratings by a group were predicted."""
+    assert results.performance is not None
+    own = results.in_order(results.performance[results.performance[GROUP] == group]).to_dict("records")
+    cells = [
+        f"{row[TRAIT]}, r = {bounded(row['r'])}, 95% CI {interval(row['ci_low'], row['ci_high'])}, "
+        f"{p_value(row['p'])}{_count_identities(row)}"
+        for row in own
+    ]
+    return _as_lines(f"Out-of-sample prediction of ratings ({group})", cells)
+
+
+def _count_identities(row: Mapping[Any, Any]) -> str:
+    """Write the number of persons that an interval of r rests on."""
+    return f", k = {count(row['n_identities'])} identities" if is_number(row.get("n_identities")) else ""
+
+
+def _as_lines(begin: str, cells: list[str]) -> str:
+    """Write tests one below the other."""
+    return ":\n".join([begin, ";\n".join(cells) + "."]) if cells else ""
+
+
+def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
+    """List tests; where there are many, those that are significant, and the smallest p of the others."""
+    p = table[corrected_p(name)]
+    told = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
+    cells = [TESTS[name](row) for row in told.head(MOST_SENTENCES).to_dict("records")]
+    if len(told) > MOST_SENTENCES:
+        cells.append(f"and {len(told) - MOST_SENTENCES} more")
+    rest = p.drop(told.index)
+    if len(rest):
+        others = "all others" if cells else f"none of {len(table)} tests was significant"
+        cells.append(f"{others}, corrected {p_value(rest.min(), '≥')}")
+    return _as_lines(begin, cells)
+
+
+_EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}
+"""Symbols of the statistic and the effect size of each test of `comparison.statistics`."""
+
+
+def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
+    """Write a confidence interval with its name."""
+    return f"95% CI {interval(row[low], row[high], write)}"
+
+
+def _means(row: Row) -> str:
+    """Mean ratings."""
+    return (
+        f"{row[TRAIT]}, difference {decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
+        f"{p_value(row['p_corrected'])} (corrected), d = {decimal(row['cohens_d'])}, "
+        f"{_ci(row, 'cohens_d_low', 'cohens_d_high', decimal)}{_crossed(row)}"
+    )
+
+
+def _crossed(row: Row) -> str:
+    """Write the interval and p of a mean difference with images as a sample too."""
+    if not is_number(row.get("crossed_p")):
+        return ""
+    told = _ci(row, "crossed_low", "crossed_high", decimal)
+    return f" (over raters and images: {told}, {p_value(row['crossed_p'])}, uncorrected)"
+
+
+def _reliability(row: Row) -> str:
+    """Reliability of mean ratings."""
+    return (
+        f"{row[TRAIT]}, {bounded(row['reliability_1'])} and {bounded(row['reliability_2'])}, difference "
+        f"{bounded(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', bounded)}, "
+        f"{p_value(row['p_corrected'])} (corrected)"
+    )
+
+
+def _performance(row: Row) -> str:
+    """Performance of the readouts."""
+    return (
+        f"{row[TRAIT]}, r = {bounded(row['r_1'])} and {bounded(row['r_2'])}, q = {bounded(row['estimate'])}, "
+        f"{_ci(row, 'ci_low', 'ci_high', bounded)}, {p_value(row['p_corrected'])} (corrected)"
+    )
+
+
+def _use(row: Row) -> str:
+    """Use of a region."""
+    return (
+        f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
+        f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
+        f"{p_value(row['p_corrected'])} (corrected)"
+    )
+
+
+def _of_trait(row: Row) -> str:
+    """Range or noise of a trait's ratings."""
+    return (
+        f"{row[TRAIT]}, {decimal(row['value_1'])} and {decimal(row['value_2'])} rating points, difference "
+        f"{decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
+        f"{p_value(row['p_corrected'])} (corrected)"
+    )
+
+
+def _pixels(row: Row) -> str:
+    """Area of a map."""
+    symbol = _EFFECTS[row.get("test", "t")][0]
+    return (
+        f"{row[TRAIT]}, an area of {count(row['n_pixels'])} cells, largest {symbol} = "
+        f"{decimal(row['statistic'])}, {p_value(row['p_family'])} (corrected)"
+    )
+
+
+def _variables(row: Row) -> str:
+    """Variable of the raters."""
+    symbol, effect = _EFFECTS[row["test"]]
+    region = row[REGION] if isinstance(row[REGION], str) and row[REGION] else "mean rating"
+    return (
+        f"{region}, {row[TRAIT]}, by {row['variable']}: {symbol} = {decimal(row['statistic'])}, {effect} = "
+        f"{bounded(row['effect_size'])}, {p_value(row['p_corrected'])} (corrected)"
+    )
+
+
+TESTS: dict[str, Callable[[Row], str]] = {
+    "means": _means,
+    "reliability": _reliability,
+    "performance": _performance,
+    "use": _use,
+    "range": _of_trait,
+    "noise": _of_trait,
+    "pixels": _pixels,
+    "variables": _variables,
+}
+"""How a row of each table of `comparisons` is written for a paper."""

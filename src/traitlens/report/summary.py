@@ -1,0 +1,94 @@
+"""The report's first screen: four numbers, a caution, and how to read what is said there."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from traitlens.columns import GROUP
+from traitlens.comparison.answers import ALPHA
+from traitlens.report.numbers import bounded, count, several
+from traitlens.report.results import Results
+
+CAUTION = (
+    "These are impressions that raters form of pictures, never facts about the persons shown; tests "
+    "generalise to other raters of these faces."
+)
+NO_PLAN = "No plan was frozen before the groups were compared: read every test as exploratory."
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number of the summary.
+
+    Parameters
+    ----------
+    number, what, detail : str
+        The number, what it counts, and more about it.
+    """
+
+    number: str
+    what: str
+    detail: str = ""
+
+
+def count_results(results: Results) -> list[Tile]:
+    """Return the four numbers of the summary.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    list of Tile
+        Raters, images, r beside its ceiling and differences found, as far as they are known.
+    """
+    study, tiles = results.study, []
+    if study.get("n_raters"):
+        detail = several(results.groups)
+        if results.reliability is not None and "n_raters" in results.reliability:
+            numbers = results.reliability.groupby(GROUP)["n_raters"].max()
+            detail = ", ".join(f"{count(numbers[g])} {g}" for g in results.groups if g in numbers)
+        tiles.append(Tile(count(study["n_raters"]), "raters", detail))
+    if study.get("n_images"):
+        persons = f"of {count(study.get('n_identities'))} persons"
+        tiles.append(Tile(count(study["n_images"]), "images", persons))
+    if results.performance is not None and results.performance["r"].notna().any():
+        table = results.performance
+        ceiling = table["ceiling_r"].dropna() if "ceiling_r" in table else pd.Series(dtype=float)
+        against = f"ceiling {bounded(ceiling.min())} to {bounded(ceiling.max())}" if len(ceiling) else ""
+        numbers = [bounded(table["r"].min()), bounded(table["r"].max())]
+        number = " to ".join(dict.fromkeys(numbers))
+        tiles.append(Tile(number, "r of predicted and observed ratings", against))
+    answers = results.comparisons.get("answers")
+    if answers is not None and "kind" in answers:
+        own = answers[answers["kind"] == "confirmatory"]
+        tests = f"in {count(own['n_tests'].sum())} tests of {len(own)} questions, corrected for both"
+        number = own.loc[own["p_all_questions"] <= ALPHA, "n_significant"].sum()
+        tiles.append(Tile(count(number), "differences between groups", tests))
+    return tiles
+
+
+def explain_findings(results: Results) -> str:
+    """Describe how the numbers of the findings are to be read.
+
+    Parameters
+    ----------
+    results : Results
+        The results.
+
+    Returns
+    -------
+    str
+        A sentence or two; empty where groups were not compared.
+    """
+    if "answers" not in results.comparisons:
+        return ""
+    return (
+        "Points per SD: how many rating points a group’s ratings move when what a region says about the "
+        "trait, to raters of all groups, rises by one standard deviation. Tests take raters as a random "
+        "factor. p values are corrected for all tests of a question; below, yes is said where a difference "
+        "remains significant with the number of questions corrected for, too. All other tests of this "
+        "report are exploratory."
+    )
