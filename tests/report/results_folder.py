@@ -9,6 +9,7 @@ import xarray as xr
 from PIL import Image, ImageDraw
 
 from traitlens.comparison.answers import answer_questions
+from traitlens.comparison.by_use import by_question
 
 HOSTILE_TRAIT = "<script>alert(1)</script>"
 HOSTILE_IMAGE = '../../x".png'
@@ -225,7 +226,8 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
     by_rater = by_rater.assign(utilisation=rng.normal(0.4, 0.2, len(by_rater)))
     by_rater.to_csv(cues / "utilisation.csv", index=False)
     by_group.assign(share=0.3, low=0.2, high=0.4, area=0.1).to_csv(cues / "shares.csv", index=False)
-    written["answers"] = answer_questions({"means": written["means"]}, len(traits))
+    tested = {name: written[name] for name in ("means", "performance")} | by_question(use)
+    written["answers"] = answer_questions(tested, len(traits))
     for name, table in written.items():
         table.to_csv(folder / "comparisons" / f"{name}.csv", index=False)
     pairs = [
