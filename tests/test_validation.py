@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from traitlens.comparison.planted_faces import synthetic_faces
+from traitlens.comparison.face_sets import synthetic_faces
 from traitlens.simulation.validation import run_power, run_validation
 
 

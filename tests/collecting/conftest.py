@@ -3,7 +3,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from traitlens.collecting.database import Answer, complete_step, start_session, store_answer
+from traitlens.collecting.transactions import Answer, complete_step, start_session, store_answer
 from traitlens.collecting.trials import make_steps
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters

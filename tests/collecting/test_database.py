@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from traitlens.collecting.database import (
+from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.transactions import (
     ALPHABET,
     Answer,
-    AnswerDatabase,
     OutOfTurn,
     complete_step,
     start_session,
@@ -107,7 +107,8 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
     script = f"""
 import os, signal
 from pathlib import Path
-from traitlens.collecting.database import AnswerDatabase, complete_step
+from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.transactions import complete_step
 store = AnswerDatabase(Path({str(tmp_path)!r}) / "answers.sqlite")
 store.add_participants(1)
 store.submit(complete_step("P001", 0)).result()

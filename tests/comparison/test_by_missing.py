@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.comparison.by_missing import compare_missing
-from traitlens.comparison.error_rates import Faces, StudyDesign, draw_ratings
+from traitlens.comparison.simulated_ratings import Faces, StudyDesign, draw_ratings
 
 
 def leave_out(ratings: pd.DataFrame, rng, group: str | None) -> pd.DataFrame:

@@ -8,18 +8,17 @@ from numpy.testing import assert_allclose
 from scipy import stats
 from tests.comparison.test_utilisation import make_cues, make_ratings
 
-from traitlens.comparison.by_use import (
-    PairTest,
-    Profiles,
+from traitlens.comparison.bootstrap import (
     bootstrap_interval,
     bootstrap_p,
-    compare_use,
     crossed_variance,
-    draw_samples,
     squared_residuals,
 )
+from traitlens.comparison.by_use import compare_use
+from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.permutation import welch
-from traitlens.comparison.utilisation import group_utilisation, make_design, rater_utilisation
+from traitlens.comparison.use_test import PairTest, Profiles, draw_samples
+from traitlens.comparison.utilisation import group_utilisation, rater_utilisation
 
 
 def identities_of(cues, images_each=2):

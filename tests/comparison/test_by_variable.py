@@ -6,9 +6,10 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from traitlens.comparison.by_variable import compare_by_variable
+from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.comparison.refitting import FeatureKernel
-from traitlens.comparison.utilisation import make_design, rater_utilisation
+from traitlens.comparison.utilisation import rater_utilisation
 from traitlens.problems import TraitlensError
 
 IMAGES = tuple(f"i{number:02d}" for number in range(40))

@@ -4,14 +4,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from traitlens.comparison.calibration import behaviour_of_pilot, calibrate, estimate_power, pool_rates
-from traitlens.comparison.planted_faces import (
-    REGIONS,
-    Condition,
-    drawn_faces,
-    faces_of_cues,
-    pooled_means,
-    synthetic_faces,
-)
+from traitlens.comparison.face_sets import drawn_faces, faces_of_cues, synthetic_faces
+from traitlens.comparison.planted_faces import REGIONS, Condition, pooled_means
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError

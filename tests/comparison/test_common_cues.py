@@ -9,7 +9,8 @@ from traitlens.comparison import common_cues
 from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import CommonCues, permute_blocks, pool_targets
 from traitlens.comparison.confusion import confuse_regions, opposed, plant
-from traitlens.comparison.utilisation import group_utilisation, make_design
+from traitlens.comparison.lens_design import make_design
+from traitlens.comparison.utilisation import group_utilisation
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts.regional import RidgeCues

@@ -7,17 +7,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from traitlens.comparison.answers import EXPLORATORY, QUESTIONS
-from traitlens.comparison.error_rates import (
-    CALIBRATED,
-    DESIGNS,
-    PLANTED,
-    SUITES,
-    Faces,
-    StudyDesign,
-    count_errors,
-    draw_ratings,
-    monte_carlo,
-)
+from traitlens.comparison.error_rates import CALIBRATED, SUITES, count_errors, monte_carlo
+from traitlens.comparison.simulated_ratings import DESIGNS, PLANTED, Faces, StudyDesign, draw_ratings
 from traitlens.report.known_tables import COMPARISONS, INTERVAL
 from traitlens.report.paper_sentences import TESTS
 

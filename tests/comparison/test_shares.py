@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from tests.comparison.test_utilisation import REGIONS, make_cues, make_ratings
 
+from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.shares import correlations, explained_shares, tabulate_shares
-from traitlens.comparison.utilisation import make_design
 
 
 def group_means(ratings, group, trait):

@@ -7,16 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from traitlens.comparison.lens_design import cue_array, make_design
+from traitlens.comparison.lens_model import lens_model_equation, summarise_achievement
 from traitlens.comparison.utilisation import (
-    cue_array,
     group_utilisation,
-    lens_model_equation,
-    make_design,
     mean_intervals,
     rater_fits,
     rater_utilisation,
     rater_values,
-    summarise_achievement,
     summarise_utilisation,
 )
 from traitlens.problems import TraitlensError

@@ -69,7 +69,7 @@ def power(
     Example: traitlens power plan --raters 20,40,80 --differences 0.2,0.4 --pilot mypilot
     """
     from traitlens.comparison.calibration import behaviour_of_pilot
-    from traitlens.comparison.planted_faces import synthetic_faces
+    from traitlens.comparison.face_sets import synthetic_faces
     from traitlens.ratings.reliability import reliability_table
     from traitlens.simulation.validation import run_power
     from traitlens.study.reading import Study

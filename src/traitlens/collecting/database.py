@@ -5,24 +5,28 @@ wait for two hundred disk syncs.
 """
 
 import json
-import re
-import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 from traitlens.collecting.database_recovery import is_damaged, recover
+from traitlens.collecting.transactions import (
+    ISSUED,
+    SELECT,
+    Job,
+    Participant,
+    Result,
+    insert_fact,
+    last_issued,
+    new_token,
+    participant_of,
+)
 from traitlens.collecting.trials import SessionStep
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-
-ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-"""Letters and digits that cannot be confused with one another."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS participants (
@@ -55,64 +59,8 @@ CREATE TABLE IF NOT EXISTS facts (
     value TEXT NOT NULL
 ) STRICT;
 """
-ISSUED = "last pseudonym"
-"""The fact that holds the last number issued, so that no pseudonym is used twice."""
 MOST_TOGETHER = 256
 """Maximum number of writes in a transaction."""
-
-_Result = TypeVar("_Result")
-Job = Callable[[sqlite3.Connection], _Result]
-
-
-@dataclass(frozen=True)
-class Participant:
-    """A participant and the progress of the session.
-
-    Parameters
-    ----------
-    id : str
-        The pseudonym: P001, P002 ...
-    token : str
-        The secret of the participant's link.
-    group : str or None
-        The group; None before it is known.
-    begun : bool
-        Whether the session has been created.
-    seen : str
-        Time of the last write, UTC; empty before the first.
-    """
-
-    id: str
-    token: str
-    group: str | None
-    position: int
-    begun: bool
-    seen: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer at one step.
-
-    Parameters
-    ----------
-    rt : float
-        Response time in milliseconds.
-    moved : bool or None
-        Whether the slider was moved; None for buttons.
-    device, language : str
-        Device and language of the participant.
-    """
-
-    rating: float
-    rt: float
-    moved: bool | None
-    device: str
-    language: str
-
-
-class OutOfTurn(Exception):
-    """The step is not the participant's current one; nothing was changed."""
 
 
 class AnswerDatabase:
@@ -163,7 +111,7 @@ class AnswerDatabase:
         self._reading.close()
         self._writing.close()
 
-    def submit(self, job: Job[_Result]) -> "Future[_Result]":
+    def submit(self, job: Job[Result]) -> "Future[Result]":
         """Run a job within a transaction.
 
         Parameters
@@ -176,7 +124,7 @@ class AnswerDatabase:
         Future
             Its result, available once it is on disk.
         """
-        future: Future[_Result] = Future()
+        future: Future[Result] = Future()
         self._jobs.put((job, future))
         return future
 
@@ -231,10 +179,10 @@ class AnswerDatabase:
         """
 
         def job(connection: sqlite3.Connection) -> None:
-            last = _last_issued(connection)
+            last = last_issued(connection)
             rows = [(f"P{last + i + 1:03d}", new_token(), group) for i in range(number)]
             connection.executemany('INSERT INTO participants (id, token, "group") VALUES (?, ?, ?)', rows)
-            _keep_fact(connection, ISSUED, str(last + number))
+            insert_fact(connection, ISSUED, str(last + number))
 
         before = {one.id for one in self.participants()}
         self.submit(job).result()
@@ -257,7 +205,7 @@ class AnswerDatabase:
             raise unknown_choice("participant", participant, [one.id for one in self.participants()])
 
         def job(connection: sqlite3.Connection) -> int:
-            _keep_fact(connection, ISSUED, str(_last_issued(connection)))
+            insert_fact(connection, ISSUED, str(last_issued(connection)))
             deleted = connection.execute("DELETE FROM answers WHERE participant = ?", (participant,)).rowcount
             connection.execute("DELETE FROM participants WHERE id = ?", (participant,))
             return deleted
@@ -281,7 +229,7 @@ class AnswerDatabase:
         row = self._reading.execute(query, (name,)).fetchone()
         if row is not None and not replace:
             return str(row[0])
-        self.submit(lambda connection: _keep_fact(connection, name, value)).result()
+        self.submit(lambda connection: insert_fact(connection, name, value)).result()
         return value
 
     def participants(self) -> list[Participant]:
@@ -292,7 +240,7 @@ class AnswerDatabase:
         list of Participant
             Ordered by number.
         """
-        return [_participant(row) for row in self._reading.execute(f"{_SELECT} ORDER BY rowid")]
+        return [participant_of(row) for row in self._reading.execute(f"{SELECT} ORDER BY rowid")]
 
     def find(self, token: str) -> Participant | None:
         """Return the participant with a token.
@@ -302,8 +250,8 @@ class AnswerDatabase:
         Participant or None
             None if the token is unknown.
         """
-        row = self._reading.execute(f"{_SELECT} WHERE token = ?", (token,)).fetchone()
-        return None if row is None else _participant(row)
+        row = self._reading.execute(f"{SELECT} WHERE token = ?", (token,)).fetchone()
+        return None if row is None else participant_of(row)
 
     def steps(self, participant: str) -> tuple[SessionStep, ...] | None:
         """Return the steps of a participant's session.
@@ -359,134 +307,6 @@ class AnswerDatabase:
         """
         query = "SELECT rt FROM answers WHERE participant = ? ORDER BY step DESC LIMIT ?"
         return [rt for (rt,) in self._reading.execute(query, (participant, count))]
-
-
-def _last_issued(connection: sqlite3.Connection) -> int:
-    """Return the largest number of any participant, including those who withdrew."""
-    (kept,) = connection.execute("SELECT max(value) FROM facts WHERE name = ?", (ISSUED,)).fetchone()
-    numbers = [int(kept or 0)]
-    for (name,) in connection.execute("SELECT id FROM participants"):
-        if re.fullmatch("P[0-9]{1,9}", name):
-            numbers.append(int(name[1:]))
-    return max(numbers)
-
-
-def _keep_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
-    """Write a fact."""
-    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
-
-
-def complete_step(participant: str, step: int) -> Job[None]:
-    """Return the job that marks a step without an answer as done.
-
-    Parameters
-    ----------
-    step : int
-        Number of the step, from 0; must be the current one.
-
-    Returns
-    -------
-    callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
-    """
-
-    def job(connection: sqlite3.Connection) -> None:
-        moved = connection.execute(
-            "UPDATE participants SET position = position + 1, seen = ? WHERE id = ? AND position = ?",
-            (now(), participant, step),
-        )
-        if moved.rowcount != 1:
-            raise OutOfTurn
-
-    return job
-
-
-def start_session(
-    participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
-) -> Job[None]:
-    """Return the job that stores a participant's session, once the group is known.
-
-    Parameters
-    ----------
-    step : int
-        Number of the current step, which the job marks as done.
-    lay_out : callable
-        Called with the participant's number in the group, from 0; returns the steps.
-
-    Returns
-    -------
-    callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
-    """
-
-    def job(connection: sqlite3.Connection) -> None:
-        complete_step(participant, step)(connection)
-        query = 'SELECT count(*) FROM participants WHERE "group" = ? AND steps IS NOT NULL'
-        (place,) = connection.execute(query, (group,)).fetchone()
-        steps = json.dumps([asdict(step) for step in lay_out(place)])
-        connection.execute(
-            'UPDATE participants SET "group" = ?, steps = ?, began = ? WHERE id = ?',
-            (group, steps, now(), participant),
-        )
-
-    return job
-
-
-def store_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
-    """Return the job that stores an answer and marks its step as done.
-
-    Parameters
-    ----------
-    number : int
-        Number of the step, from 0; must be the current one.
-
-    Returns
-    -------
-    callable
-        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
-    """
-
-    def job(connection: sqlite3.Connection) -> None:
-        complete_step(participant, number)(connection)
-        row = (
-            participant, number, step.kind, step.traits[0], step.image, step.repeat, step.wanted,
-            answer.rating, answer.moved, answer.rt, now(), answer.device, answer.language,
-        )  # fmt: skip
-        connection.execute(f"INSERT INTO answers VALUES ({', '.join('?' * len(row))})", row)
-
-    return job
-
-
-def new_token() -> str:
-    """Return a random token that can be read aloud and typed.
-
-    Returns
-    -------
-    str
-        Twelve letters and digits in groups of four: 59 bits.
-    """
-    letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
-    return "-".join(letters[i : i + 4] for i in (0, 4, 8))
-
-
-def now() -> str:
-    """Return the current time.
-
-    Returns
-    -------
-    str
-        UTC, to the millisecond.
-    """
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-_SELECT = 'SELECT id, token, "group", position, steps IS NOT NULL, seen FROM participants'
-
-
-def _participant(row: Sequence[Any]) -> Participant:
-    """Return the participant of a row."""
-    identity, token, group, position, begun, seen = row
-    return Participant(identity, token, group, position, bool(begun), seen or "")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from traitlens.collecting.database import now
+from traitlens.collecting.transactions import now
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import write_json

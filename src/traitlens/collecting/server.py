@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlens.collecting.database import OutOfTurn, Participant
 from traitlens.collecting.design import describe_scale
 from traitlens.collecting.session_manager import RequestRefused, SessionManager
+from traitlens.collecting.transactions import OutOfTurn, Participant
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from traitlens.collecting.database import (
+from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.design import COLLECTED, EVERYONE, Stimuli, prepare_stimuli, read_design
+from traitlens.collecting.transactions import (
     Answer,
-    AnswerDatabase,
     Job,
     Participant,
     complete_step,
     start_session,
     store_answer,
 )
-from traitlens.collecting.design import COLLECTED, EVERYONE, Stimuli, prepare_stimuli, read_design
 from traitlens.collecting.translations import Texts, read_texts
 from traitlens.collecting.trials import (
     RATED,

@@ -9,8 +9,9 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from traitlens.columns import REGION, TRAIT
-from traitlens.comparison.by_use import ALPHA, PairTest
+from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
+from traitlens.comparison.use_test import PairTest
 from traitlens.comparison.utilisation import Progress
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.raters import RatingBehaviour
@@ -204,7 +205,7 @@ def estimate_power(
     Parameters
     ----------
     faces : PlantedFaces
-        The faces; see :func:`traitlens.comparison.planted_faces.synthetic_faces`.
+        The faces; see :func:`traitlens.comparison.face_sets.synthetic_faces`.
     differences : sequence of float
         Differences to try, in the unit of weights of length 1.
     raters : sequence of int

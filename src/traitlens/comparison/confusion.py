@@ -6,17 +6,12 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import IMAGE, REGION, TRAIT
-from traitlens.comparison.by_use import ALPHA, PairTest
+from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.common_cues import CommonCues
+from traitlens.comparison.lens_design import LensDesign, TraitRatings, make_design, standardise
 from traitlens.comparison.permutation import draw_labels, find_strata, ratings_of_pair
-from traitlens.comparison.utilisation import (
-    LensDesign,
-    Progress,
-    TraitRatings,
-    group_utilisation,
-    make_design,
-    standardise,
-)
+from traitlens.comparison.use_test import PairTest
+from traitlens.comparison.utilisation import Progress, group_utilisation
 from traitlens.readouts.multitask import JointCues
 
 

@@ -1,24 +1,20 @@
 """Faces with simulated raters, whose weights of regions are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
+from traitlens.columns import FOLD, IDENTITY, IMAGE
 from traitlens.comparison.common_cues import CommonCues
-from traitlens.comparison.utilisation import LensDesign, TraitRatings, standardise
-from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.taps import Tap
+from traitlens.comparison.lens_design import LensDesign, TraitRatings, standardise
 from traitlens.readouts.kernels import Kernels
-from traitlens.study.raters import GROUPS, TRAITS, RatingBehaviour, judge, weigh_parts
+from traitlens.study.raters import GROUPS, RatingBehaviour, judge
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
 PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
 """Regions in which groups differ, by trait (repeated cyclically)."""
-
-_FEATURES = 4
 
 
 @dataclass(frozen=True)
@@ -263,160 +259,6 @@ def pooled_means(ratings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(rated, pooled, level[:, None]))
 
 
-def drawn_faces(
-    kernels: Mapping[FeatureSpace, np.ndarray],
-    folds: np.ndarray,
-    identities: np.ndarray,
-    parts: pd.DataFrame,
-    traits: Sequence[str] = TRAITS,
-) -> PlantedFaces:
-    """Return drawn faces, whose parts have known scores.
-
-    Parameters
-    ----------
-    kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
-    folds : ndarray of int, shape (image,)
-        Folds by identity.
-    identities : ndarray of shape (image,)
-        Who is shown.
-    parts : DataFrame
-        Score of each part (columns, named as regions) of each image, as the simulated study wrote it.
-    traits : sequence of str
-        Traits of the simulator.
-
-    Returns
-    -------
-    PlantedFaces
-        Raters weigh parts as :func:`traitlens.study.raters.weigh_parts` says.
-    """
-    regions = _regions(kernels)
-    scores = parts.reindex(columns=list(regions), fill_value=0.0).to_numpy(float)
-
-    def weigh(effect: float) -> np.ndarray:
-        """Weights of both groups: (group, trait, region)."""
-        table = weigh_parts(traits, list(parts.columns), effect)
-        wide = table.pivot_table(index=[GROUP, TRAIT], columns="part", values="weight", sort=False)
-        wide = wide.reindex(columns=list(regions), fill_value=0.0)
-        return wide.to_numpy().reshape(2, len(traits), len(regions))
-
-    shared, (first, second) = weigh(0.0)[0], weigh(1e-3)
-    apart = np.where(np.abs(first - second) > 1e-9, first - second, 0)
-    return PlantedFaces(
-        regions,
-        tuple(traits),
-        np.broadcast_to(scores, (len(traits), *scores.shape)),
-        shared,
-        _unit(apart),
-        pd.factorize(identities)[0],
-        kernels,
-        folds,
-    )
-
-
-def faces_of_cues(
-    kernels: Mapping[FeatureSpace, np.ndarray],
-    folds: np.ndarray,
-    identities: np.ndarray,
-    targets: pd.DataFrame,
-    pairs: Sequence[tuple[str, str] | None] = PAIRS,
-) -> PlantedFaces:
-    """Return real faces, with the cues of their real ratings as ground truth.
-
-    Parameters
-    ----------
-    kernels : mapping of FeatureSpace to ndarray
-        (image, image), one for each region.
-    folds : ndarray of int, shape (image,)
-        Folds by identity.
-    identities : ndarray of shape (image,)
-        Who is shown.
-    targets : DataFrame
-        Mean rating of each image on each trait (columns).
-    pairs : sequence of (str, str) or None
-        The two regions in which groups differ, trait by trait, over and over; None for a trait that is alike.
-
-    Returns
-    -------
-    PlantedFaces
-        Faces whose regions carry what they carry in the real ratings.
-    """
-    regions = _regions(kernels)
-    values = targets.to_numpy(float).T
-    cues = common_cues(kernels, folds, identities, values, list(targets)).array.to_numpy()
-    spread = cues.std(axis=1)
-    weights = _unit(spread)
-    scores = (cues - cues.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)[:, None]
-    impressions = np.einsum("tir,tr->ti", scores, weights)
-    scores = scores / impressions.std(axis=1)[:, None, None]
-    apart = np.zeros_like(weights)
-    for place in range(len(weights)):
-        pair = pairs[place % len(pairs)]
-        if pair is not None and set(pair) <= set(regions):
-            one, other = (regions.index(name) for name in pair)
-            apart[place, [one, other]] = weights[place, other], -weights[place, one]
-    return PlantedFaces(
-        regions,
-        tuple(map(str, targets.columns)),
-        scores,
-        weights,
-        _unit(apart),
-        pd.factorize(identities)[0],
-        kernels,
-        folds,
-    )
-
-
-def synthetic_faces(
-    images: int = 80, traits: int = 3, regions: Sequence[str] = REGIONS, seed: int = 0
-) -> PlantedFaces:
-    """Return faces with random features, for fast planning.
-
-    Parameters
-    ----------
-    images : int, default 80
-        Faces, one identity each.
-    traits : int, default 3
-        Traits.
-    regions : sequence of str
-        Regions, which carry equally much of each trait.
-    seed : int, default 0
-        Seed.
-
-    Returns
-    -------
-    PlantedFaces
-        Features of a region are what raters see in it, and as many that mean nothing.
-
-    Examples
-    --------
-    >>> faces = synthetic_faces(images=40)
-    >>> faces.study(Condition("small", (3, 4)), seed=1)[0].cues.shape
-    (3, 40, 8)
-    """
-    rng = np.random.default_rng([seed, 1])
-    features = rng.normal(size=(len(regions), images, 2 * _FEATURES))
-    names = [FeatureSpace(Tap("features", 1), region=region) for region in regions]
-    kernels = {name: values @ values.T for name, values in zip(names, features, strict=True)}
-    seen = rng.normal(size=(traits, len(regions), _FEATURES))
-    scores = np.einsum("rif,trf->tir", features[:, :, :_FEATURES], seen)
-    scores = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
-    weights = np.full((traits, len(regions)), len(regions) ** -0.5)
-    apart = np.zeros_like(weights)
-    apart[:, [0, 1]] = 1.0, -1.0
-    folds = rng.permutation(np.arange(images) % 5)
-    return PlantedFaces(
-        tuple(regions),
-        tuple(f"trait{number + 1}" for number in range(traits)),
-        scores,
-        weights,
-        _unit(apart),
-        np.arange(images),
-        kernels,
-        folds,
-    )
-
-
 def common_cues(
     kernels: Kernels, folds: np.ndarray, identities: np.ndarray, targets: np.ndarray, traits: Sequence[str]
 ) -> CommonCues:
@@ -441,14 +283,3 @@ def common_cues(
     images = pd.RangeIndex(targets.shape[1])
     table = pd.DataFrame({IMAGE: images, IDENTITY: identities, FOLD: folds})
     return CommonCues(kernels, pd.DataFrame(targets.T, images, list(traits)), table)
-
-
-def _regions(kernels: Mapping[FeatureSpace, np.ndarray]) -> tuple[str, ...]:
-    """Return the names of the kernels' regions, in the order of the cues."""
-    return tuple(dict.fromkeys(space.region for space in kernels))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Normalise rows to length 1; rows of zeros are unchanged."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, 1))

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
-from traitlens.comparison.utilisation import DRAWS_AT_ONCE, LensDesign, Progress, group_utilisation
+from traitlens.comparison.lens_design import DRAWS_AT_ONCE, LensDesign
+from traitlens.comparison.utilisation import Progress, group_utilisation
 
 
 def tabulate_shares(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from traitlens.columns import GROUP, REGION, TRAIT
 from traitlens.comparison.answers import ALPHA, EXPLORATORY
-from traitlens.comparison.by_use import QUESTIONS as USE_QUESTIONS
+from traitlens.comparison.use_test import QUESTIONS as USE_QUESTIONS
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
 from traitlens.report.tables import Table, leave_out_empty, tabulate

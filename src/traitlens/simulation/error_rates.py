@@ -11,14 +11,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from traitlens import storage
-from traitlens.comparison.error_rates import (
-    DESIGNS,
-    PLANTED,
-    PREDICTIONS,
-    SUITES,
-    count_errors,
-    count_prediction_errors,
-)
+from traitlens.comparison.error_rates import PREDICTIONS, SUITES, count_errors, count_prediction_errors
+from traitlens.comparison.simulated_ratings import DESIGNS, PLANTED
 from traitlens.progress import Watcher
 
 PERMUTATIONS = 199

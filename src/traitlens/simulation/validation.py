@@ -21,7 +21,8 @@ from traitlens.comparison.calibration import (
     estimate_power,
     pool_rates,
 )
-from traitlens.comparison.planted_faces import Condition, PlantedFaces, drawn_faces, faces_of_cues
+from traitlens.comparison.face_sets import drawn_faces, faces_of_cues
+from traitlens.comparison.planted_faces import Condition, PlantedFaces
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.progress import SilentWatcher, Watcher

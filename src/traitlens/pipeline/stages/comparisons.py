@@ -26,8 +26,9 @@ from traitlens.comparison.by_performance import transfer_table
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
 from traitlens.comparison.by_trait_space import compare_trait_space
-from traitlens.comparison.by_use import COLUMNS, by_question
+from traitlens.comparison.by_use import by_question
 from traitlens.comparison.rater_tests import Options
+from traitlens.comparison.use_test import COLUMNS
 from traitlens.pipeline.stage_io import StageIO
 
 

@@ -16,19 +16,16 @@ from traitlens.artifacts import (
     UTILISATION_MEANS,
 )
 from traitlens.columns import IDENTITY, IMAGE, REGION, TRAIT
-from traitlens.comparison.by_use import ALPHA, COLUMNS, compare_use
+from traitlens.comparison.answers import ALPHA
+from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import MOST_IMAGES, CommonCues
 from traitlens.comparison.confusion import confuse_regions
+from traitlens.comparison.lens_design import cue_array, make_design
+from traitlens.comparison.lens_model import summarise_achievement
 from traitlens.comparison.permutation import pairs_of_groups
 from traitlens.comparison.shares import tabulate_shares
-from traitlens.comparison.utilisation import (
-    cue_array,
-    make_design,
-    rater_fits,
-    rater_utilisation,
-    summarise_achievement,
-    summarise_utilisation,
-)
+from traitlens.comparison.use_test import COLUMNS
+from traitlens.comparison.utilisation import rater_fits, rater_utilisation, summarise_utilisation
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.masks import joined_name
 from traitlens.pipeline.stage_io import StageIO

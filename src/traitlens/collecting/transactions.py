@@ -1,0 +1,201 @@
+"""Transactions of the database of answers: begin of a session, completed step, answer."""
+
+import json
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from traitlens.collecting.trials import SessionStep
+
+Result = TypeVar("Result")
+Job = Callable[[sqlite3.Connection], Result]
+"""A transaction."""
+
+ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
+"""Letters and digits that cannot be confused with one another."""
+
+ISSUED = "last pseudonym"
+"""The fact that holds the last number issued, so that no pseudonym is used twice."""
+
+
+@dataclass(frozen=True)
+class Participant:
+    """A participant and the progress of the session.
+
+    Parameters
+    ----------
+    id : str
+        The pseudonym: P001, P002 ...
+    token : str
+        The secret of the participant's link.
+    group : str or None
+        The group; None before it is known.
+    begun : bool
+        Whether the session has been created.
+    seen : str
+        Time of the last write, UTC; empty before the first.
+    """
+
+    id: str
+    token: str
+    group: str | None
+    position: int
+    begun: bool
+    seen: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer at one step.
+
+    Parameters
+    ----------
+    rt : float
+        Response time in milliseconds.
+    moved : bool or None
+        Whether the slider was moved; None for buttons.
+    device, language : str
+        Device and language of the participant.
+    """
+
+    rating: float
+    rt: float
+    moved: bool | None
+    device: str
+    language: str
+
+
+class OutOfTurn(Exception):
+    """The step is not the participant's current one; nothing was changed."""
+
+
+def last_issued(connection: sqlite3.Connection) -> int:
+    """Return the largest number of any participant, including those who withdrew."""
+    (kept,) = connection.execute("SELECT max(value) FROM facts WHERE name = ?", (ISSUED,)).fetchone()
+    numbers = [int(kept or 0)]
+    for (name,) in connection.execute("SELECT id FROM participants"):
+        if re.fullmatch("P[0-9]{1,9}", name):
+            numbers.append(int(name[1:]))
+    return max(numbers)
+
+
+def insert_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Write a fact."""
+    connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+
+def complete_step(participant: str, step: int) -> Job[None]:
+    """Return the job that marks a step without an answer as done.
+
+    Parameters
+    ----------
+    step : int
+        Number of the step, from 0; must be the current one.
+
+    Returns
+    -------
+    callable
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
+    """
+
+    def job(connection: sqlite3.Connection) -> None:
+        moved = connection.execute(
+            "UPDATE participants SET position = position + 1, seen = ? WHERE id = ? AND position = ?",
+            (now(), participant, step),
+        )
+        if moved.rowcount != 1:
+            raise OutOfTurn
+
+    return job
+
+
+def start_session(
+    participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
+) -> Job[None]:
+    """Return the job that stores a participant's session, once the group is known.
+
+    Parameters
+    ----------
+    step : int
+        Number of the current step, which the job marks as done.
+    lay_out : callable
+        Called with the participant's number in the group, from 0; returns the steps.
+
+    Returns
+    -------
+    callable
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
+    """
+
+    def job(connection: sqlite3.Connection) -> None:
+        complete_step(participant, step)(connection)
+        query = 'SELECT count(*) FROM participants WHERE "group" = ? AND steps IS NOT NULL'
+        (place,) = connection.execute(query, (group,)).fetchone()
+        steps = json.dumps([asdict(step) for step in lay_out(place)])
+        connection.execute(
+            'UPDATE participants SET "group" = ?, steps = ?, began = ? WHERE id = ?',
+            (group, steps, now(), participant),
+        )
+
+    return job
+
+
+def store_answer(participant: str, number: int, step: SessionStep, answer: Answer) -> Job[None]:
+    """Return the job that stores an answer and marks its step as done.
+
+    Parameters
+    ----------
+    number : int
+        Number of the step, from 0; must be the current one.
+
+    Returns
+    -------
+    callable
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
+    """
+
+    def job(connection: sqlite3.Connection) -> None:
+        complete_step(participant, number)(connection)
+        row = (
+            participant, number, step.kind, step.traits[0], step.image, step.repeat, step.wanted,
+            answer.rating, answer.moved, answer.rt, now(), answer.device, answer.language,
+        )  # fmt: skip
+        connection.execute(f"INSERT INTO answers VALUES ({', '.join('?' * len(row))})", row)
+
+    return job
+
+
+def new_token() -> str:
+    """Return a random token that can be read aloud and typed.
+
+    Returns
+    -------
+    str
+        Twelve letters and digits in groups of four: 59 bits.
+    """
+    letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
+    return "-".join(letters[i : i + 4] for i in (0, 4, 8))
+
+
+def now() -> str:
+    """Return the current time.
+
+    Returns
+    -------
+    str
+        UTC, to the millisecond.
+    """
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+SELECT = 'SELECT id, token, "group", position, steps IS NOT NULL, seen FROM participants'
+
+
+def participant_of(row: Sequence[Any]) -> Participant:
+    """Return the participant of a row."""
+    identity, token, group, position, begun, seen = row
+    return Participant(identity, token, group, position, bool(begun), seen or "")
