@@ -29,7 +29,7 @@ import pandas as pd
 from traitlens.api import Run
 from traitlens.storage import size_of
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DRAWN = 50

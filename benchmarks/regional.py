@@ -25,10 +25,10 @@ from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import load_backbone
 from traitlens.features.extraction import extract
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.regional import RegionalExtractor, RegionalFaces, average_face
+from traitlens.features.region_features import RegionalExtractor, RegionalFaces, average_face
 from traitlens.features.taps import Tap
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.regional import cross_fit_cues
+from traitlens.readouts.region_readouts import cross_fit_cues
 
 ROOT = Path(__file__).resolve().parents[1]
 TAP, SIZE = Tap("block4_pool", 7), 224

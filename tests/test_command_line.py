@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 
 def traitlens(*arguments, **options):

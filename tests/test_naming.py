@@ -11,14 +11,7 @@ ROOT = Path(traitlens.__file__).parent
 STAGES = "pipeline/stages/"
 """Modules of stages are named for the package whose functions they call."""
 
-SHARED_MODULES = {
-    "map_checks": "report/map_checks.py describes what the package map_checks computes",
-    "regional": "the same method at three levels: features, readouts and cues of regions",
-    "error_rates": "comparison/ counts the errors of one study, simulation/ those of many",
-    "answers": "comparison/ computes the answers, report/ writes them",
-    "simulation": "study/simulation.py simulates one study, the package simulation many of them",
-    "tables": "study/ reads tables, report/ writes them",
-}
+SHARED_MODULES: dict[str, str] = {}
 """Modules that share a name, and why."""
 
 SHARED_CLASSES: dict[str, str] = {}

@@ -22,7 +22,7 @@ from traitlens.readouts.trait_models import TraitModels
 from traitlens.storage import PARTIAL
 from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 pytestmark = pytest.mark.weights
 

@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from traitlens.features import custom_backbones
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 SETTINGS = """
 [comparison]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from traitlens.study.import_3dsk import import_3dsk
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 HERE = Path(__file__).parent
 BUILT = HERE.parent / "_build" / "example_study"

@@ -92,11 +92,6 @@ def write_arrays(
 def open_arrays(path: Path) -> xr.Dataset:
     """Open a store; values are read when they are used.
 
-    Parameters
-    ----------
-    path : Path
-        A store that :func:`write_arrays` wrote.
-
     Raises
     ------
     TraitlensError

@@ -211,11 +211,6 @@ def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
 def is_running(process: int) -> bool:
     """Return whether there is a process of that number.
 
-    Parameters
-    ----------
-    process : int
-        The number.
-
     Returns
     -------
     bool

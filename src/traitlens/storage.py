@@ -191,11 +191,6 @@ def size_of(path: Path) -> int:
     ----------
     path : Path
         The file or folder; 0 bytes if missing.
-
-    Returns
-    -------
-    int
-        Bytes.
     """
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())

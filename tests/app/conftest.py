@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from traitlens.app.workspace import Workspace
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 PICTURES, RATERS = 24, 6
 GROUPS = {"autistic": "AUT", "non-autistic": "NON"}

@@ -64,8 +64,8 @@ def test_a_process_that_was_killed_counts_as_stopped(workspace):
 
 
 def test_the_demonstration_appears_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("traitlens.study.simulation.DEMO_IDENTITIES", 3)
-    monkeypatch.setattr("traitlens.study.simulation.DEMO_IMAGES", 1)
+    monkeypatch.setattr("traitlens.study.simulated_study.DEMO_IDENTITIES", 3)
+    monkeypatch.setattr("traitlens.study.simulated_study.DEMO_IMAGES", 1)
     background.main("demo", tmp_path)
     assert read_progress(tmp_path, "demo").state == "done"
     assert len(list((tmp_path / "images").rglob("*.png"))) == 3

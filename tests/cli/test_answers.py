@@ -15,7 +15,7 @@ import typer
 
 from traitlens import cli
 from traitlens.study.settings import Settings
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 COMMANDS = typer.main.get_command(cli.app)
 

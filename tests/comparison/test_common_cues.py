@@ -13,7 +13,7 @@ from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.utilisation import group_utilisation
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.readouts.regional import RidgeCues
+from traitlens.readouts.region_readouts import RidgeCues
 
 
 def make_study(rng, images=60, raters=8, difference=0.0, regions=("eyes", "mouth", "jaw"), noise=1.0):

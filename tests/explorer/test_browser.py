@@ -19,7 +19,7 @@ from traitlens.pipeline import FLOW
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.report import describe_study
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(900)]
 

@@ -12,7 +12,7 @@ from traitlens.faces.face_check import check_faces
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.regions import REGIONS, region_labels
 from traitlens.problems import StudyError
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 FACES = 12
 

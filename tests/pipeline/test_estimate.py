@@ -14,7 +14,7 @@ from traitlens.pipeline.flow import FLOW
 from traitlens.problems import TraitlensError
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 
 @pytest.fixture(scope="module")

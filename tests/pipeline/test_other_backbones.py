@@ -15,7 +15,7 @@ from traitlens.features.preprocessing import PREPROCESSINGS
 from traitlens.prediction.new_faces import explain_face, load_models, predict_new_faces
 from traitlens.problems import TraitlensError
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 
 @pytest.fixture(scope="module")

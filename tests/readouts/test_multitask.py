@@ -8,7 +8,7 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.readouts import multitask
 from traitlens.readouts.multitask import _TrainingFold, cross_fit_joint_cues, leave_out
-from traitlens.readouts.regional import cross_fit_cues
+from traitlens.readouts.region_readouts import cross_fit_cues
 
 REGIONS = ("eyes", "mouth", "jaw")
 FOLDS = np.arange(60) % 5

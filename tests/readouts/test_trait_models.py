@@ -11,7 +11,7 @@ from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.features.backbone import build_backbone
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import VGG_CAFFE
-from traitlens.features.regional import RegionalFaces
+from traitlens.features.region_features import RegionalFaces
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import ModelError

@@ -7,7 +7,7 @@ import pytest
 
 from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.regional import RegionalExtractor, RegionalFaces
+from traitlens.features.region_features import RegionalExtractor, RegionalFaces
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.readouts.readout import LinearPart, LinearReadout

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from traitlens.report.tables import tabulate_import
+from traitlens.report.text_tables import tabulate_import
 
 
 def test_the_import_is_listed():

@@ -13,7 +13,7 @@ from traitlens.study.drawing.face import LABELS, draw_face
 from traitlens.study.drawing.parameters import FEATURES, PARTS, draw_parameters, score_parts
 from traitlens.study.raters import GROUPS, RatingBehaviour, rate, score_images, weigh_parts
 from traitlens.study.reading import Study
-from traitlens.study.simulation import REGIONS_OF, SimulatedTruth, simulate_study
+from traitlens.study.simulated_study import REGIONS_OF, SimulatedTruth, simulate_study
 
 
 @pytest.fixture(scope="module")

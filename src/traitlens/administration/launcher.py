@@ -39,11 +39,6 @@ SHORTCUT = (
 def write_launcher() -> Path:
     """Write the icon for the user who is logged in; it needs no other rights.
 
-    Returns
-    -------
-    Path
-        The file.
-
     Raises
     ------
     TraitlensError

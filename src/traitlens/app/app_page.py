@@ -160,13 +160,6 @@ class AppPage:
 def is_step_done(workspace: Workspace, step: Step) -> bool:
     """Return whether a step needs nothing more.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-    step : str
-        The step.
-
     Returns
     -------
     bool

@@ -77,16 +77,6 @@ class Session:
     def explorer(self, results: Path) -> str:
         """Start the explorer of a results folder in a process of its own, which ends with this one.
 
-        Parameters
-        ----------
-        results : Path
-            The results folder.
-
-        Returns
-        -------
-        str
-            The address of its page.
-
         Raises
         ------
         TraitlensError
@@ -149,18 +139,7 @@ def _hold(workspace: Workspace) -> Lock:
 
 
 def make_app(session: Session) -> Any:
-    """Make the web application, not yet behind its gate.
-
-    Parameters
-    ----------
-    session : Session
-        What it works on.
-
-    Returns
-    -------
-    FastAPI
-        The application.
-    """
+    """Make the web application, not yet behind its gate."""
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, PlainTextResponse
     from nicegui import ui

@@ -86,27 +86,12 @@ def start(folder: Path, work: Work) -> None:
 
 
 def stop(folder: Path, work: Work) -> None:
-    """Ask work to stop; what it has finished is kept.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    work : {"faces", "estimate", "run", "demo"}
-        Which.
-    """
+    """Ask work to stop; what it has finished is kept."""
     _stop_file(Path(folder).resolve() / FOLDER, work).touch()
 
 
 def is_stopping(folder: Path, work: Work) -> bool:
     """Return whether work was asked to stop and has not ended yet.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    work : {"faces", "estimate", "run", "demo"}
-        Which.
 
     Returns
     -------
@@ -119,13 +104,6 @@ def is_stopping(folder: Path, work: Work) -> bool:
 
 def read_progress(folder: Path, work: Work) -> Progress:
     """Read how far work is.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    work : {"faces", "estimate", "run", "demo"}
-        Which.
 
     Returns
     -------
@@ -151,11 +129,6 @@ def read_progress(folder: Path, work: Work) -> Progress:
 
 def read_estimate(folder: Path) -> str:
     """Read what a run was estimated to take.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
 
     Returns
     -------
@@ -263,7 +236,7 @@ def _draw_faces(folder: Path, watcher: FileWatcher) -> None:
 
 def _draw_demo(folder: Path, watcher: FileWatcher) -> None:
     """Draw the demonstration study."""
-    from traitlens.study.simulation import simulate_demo
+    from traitlens.study.simulated_study import simulate_demo
 
     # The study's folder holds what this process writes; the study is drawn beside it and moved in whole.
     drawn = folder / FOLDER / "drawn"
@@ -284,15 +257,7 @@ WORKS: dict[str, Callable[[Path, FileWatcher], None]] = {
 
 
 def main(work: str, folder: Path) -> None:
-    """Do work, and write how it ended.
-
-    Parameters
-    ----------
-    work : str
-        A name of :data:`WORKS`.
-    folder : Path
-        The study's folder.
-    """
+    """Do work, and write how it ended."""
     private = folder / FOLDER
     with Lock(private / work):
         watcher = FileWatcher(private, work)

@@ -100,11 +100,6 @@ def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
     pictures : sequence of str
         The pictures' paths.
 
-    Returns
-    -------
-    UploadedTable
-        The table.
-
     Raises
     ------
     StudyError
@@ -128,11 +123,6 @@ def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]
         The mapping.
     columns : sequence of str
         The table's columns.
-
-    Returns
-    -------
-    dict of str to str
-        Column -> role.
 
     Examples
     --------
@@ -167,11 +157,6 @@ def mapping_of(
         The trait, where the table is about one.
     groups_from_names : bool
         Whether the letters before the number of a rater's name are the group.
-
-    Returns
-    -------
-    RatingsSettings
-        The mapping.
 
     Raises
     ------
@@ -222,18 +207,6 @@ def mapping_of(
 def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
     """Make the mapping of everything that was chosen in the step Ratings.
 
-    Parameters
-    ----------
-    choices : Choices
-        What was chosen.
-    table : UploadedTable
-        The table.
-
-    Returns
-    -------
-    RatingsSettings
-        The mapping.
-
     Raises
     ------
     StudyError
@@ -262,11 +235,6 @@ def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Seq
         What its columns hold.
     pictures : sequence of str
         The pictures' paths.
-
-    Returns
-    -------
-    Match
-        The counts.
 
     Raises
     ------

@@ -36,11 +36,6 @@ def correct_cell(workspace: Workspace, correction: Correction) -> None:
 def write_corrected(workspace: Workspace) -> Path:
     """Write the corrected copy of the uploaded table, and the list of corrections.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-
     Returns
     -------
     Path

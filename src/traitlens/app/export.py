@@ -18,13 +18,6 @@ FORMS: Final = {"csv-long": "R and Python", "sav": "SPSS", "mat": "MATLAB"}
 def make_zip(workspace: Workspace, form: str) -> Path:
     """Write a zip file.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-    form : str
-        One of :data:`FORMS`.
-
     Returns
     -------
     Path

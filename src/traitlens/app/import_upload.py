@@ -34,11 +34,6 @@ class Doubt(TraitlensError):
 def bring_in(workspace: Workspace) -> ImportAccount:
     """Import the chosen table into its study, in place of an earlier import.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-
     Returns
     -------
     ImportAccount

@@ -149,11 +149,6 @@ QUESTIONS: Final = (
 def read_answers(folder: Path) -> dict[str, str]:
     """Read from `study.toml` how the questions are answered.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-
     Returns
     -------
     dict of str to str
@@ -175,13 +170,6 @@ def read_answers(folder: Path) -> dict[str, str]:
 
 def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
     """Write answers to `study.toml`; everything else in it stays as it is.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    answers : mapping of str to str
-        RunQuestion -> answer.
 
     Raises
     ------
@@ -254,11 +242,6 @@ def change_setting(text: str, section: str, name: str, value: Any) -> str:
         The setting.
     value : any
         Its value; None removes it.
-
-    Returns
-    -------
-    str
-        The changed text.
 
     Examples
     --------

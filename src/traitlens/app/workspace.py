@@ -228,13 +228,6 @@ class Workspace:
     def save_table(self, name: str, temporary: Path) -> None:
         """Keep an uploaded table, and forget what was chosen for the one before.
 
-        Parameters
-        ----------
-        name : str
-            Its name.
-        temporary : Path
-            The file.
-
         Raises
         ------
         TraitlensError
@@ -260,11 +253,6 @@ def is_inside(name: str) -> bool:
     ----------
     name : str
         The path, with forward slashes, as a stranger may have written it.
-
-    Returns
-    -------
-    bool
-        Whether it may be used.
 
     Examples
     --------
@@ -295,13 +283,7 @@ def list_recent() -> list[Path]:
 
 
 def remember(folder: Path) -> None:
-    """Write a study to the head of the recent ones.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    """
+    """Write a study to the head of the recent ones."""
     _write_recent([folder, *(one for one in list_recent() if one != folder)][:MOST_RECENT])
 
 

@@ -123,7 +123,7 @@ def sanity(
     """
     from traitlens.api import Run
     from traitlens.pipeline.study_check import check as check_study
-    from traitlens.report.map_checks import summarise
+    from traitlens.report.map_check_results import summarise
     from traitlens.report.results import read_results
 
     machine = _machine(device, precision, weights)

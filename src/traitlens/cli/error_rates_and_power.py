@@ -38,7 +38,7 @@ def validate(
     from traitlens.simulation.validation import run_validation
 
     if statistics:
-        from traitlens.simulation.error_rates import run_error_rates
+        from traitlens.simulation.error_rate_study import run_error_rates
 
         table = run_error_rates(folder, 4 * null_studies, seed, Terminal())
         worst = table[table["measure"] == "false positives"].nlargest(1, "low").iloc[0]

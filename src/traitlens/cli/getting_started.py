@@ -20,7 +20,7 @@ def demo(
 
     Example: traitlens demo
     """
-    from traitlens.study.simulation import simulate_demo
+    from traitlens.study.simulated_study import simulate_demo
 
     if not (folder / "study.toml").exists():
         simulate_demo(folder, Terminal())
@@ -60,7 +60,7 @@ def simulate(
 
     Example: traitlens simulate mystudy --identities 50 --images 10 --effect 0.6 --seed 1
     """
-    from traitlens.study.simulation import simulate_study
+    from traitlens.study.simulated_study import simulate_study
 
     with Terminal().stage("Drawing faces", identities * images) as advance:
         simulate_study(out, identities, images, traits, raters, effect, seed, progress=advance)

@@ -47,11 +47,6 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     folder : Path
         The study's folder with images, and groups, traits and scale in `study.toml`.
 
-    Returns
-    -------
-    design : SessionDesign
-        The design of all sessions.
-
     Raises
     ------
     StudyError

@@ -176,11 +176,6 @@ def bootstrap_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute 95 % intervals that are symmetric about the estimates.
 
-    Parameters
-    ----------
-    estimate, drawn, errors, freedom, spread
-        As for :func:`bootstrap_p`.
-
     Returns
     -------
     low, high : ndarray of shape (cell,)

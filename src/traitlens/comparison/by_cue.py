@@ -104,11 +104,6 @@ def predict_again(
         (image, channel, row, column) in the order of the folds.
     folds : DataFrame
         image, identity, fold.
-
-    Returns
-    -------
-    DataFrame
-        image, group, trait, predicted.
     """
     tables = []
     for readout in fitted.readouts:

@@ -33,18 +33,7 @@ class ImageDesign:
 
     @classmethod
     def of(cls, matrix: RatingMatrix) -> "ImageDesign":
-        """Subtract each rater's level, by least squares.
-
-        Parameters
-        ----------
-        matrix : RatingMatrix
-            Ratings of one trait.
-
-        Returns
-        -------
-        ImageDesign
-            The residuals.
-        """
+        """Subtract each rater's level, by least squares."""
         seen = ~np.isnan(matrix.ratings)
         return cls(np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None]), seen.astype(float))
 

@@ -17,11 +17,6 @@ MEASURES = ("share missing", "level of rated images")
 def missing_values(matrix: RatingMatrix) -> np.ndarray:
     """Compute the missing ratings of each rater.
 
-    Parameters
-    ----------
-    matrix : RatingMatrix
-        Ratings of one trait.
-
     Returns
     -------
     ndarray of shape (rater, 2)

@@ -22,11 +22,6 @@ from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_mat
 def rater_levels(matrix: RatingMatrix) -> np.ndarray:
     """Compute each rater's mean rating, adjusted for the images that the rater rated.
 
-    Parameters
-    ----------
-    matrix : RatingMatrix
-        Ratings of one trait.
-
     Returns
     -------
     ndarray of shape (rater,)

@@ -112,11 +112,6 @@ def compare_use(
 def by_question(tests: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Split a table of tests by question.
 
-    Parameters
-    ----------
-    tests : DataFrame
-        As :func:`compare_use` returns it.
-
     Returns
     -------
     dict of str to DataFrame

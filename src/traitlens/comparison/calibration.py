@@ -238,11 +238,6 @@ def estimate_power(
 def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
     """Estimate noise, taste and levels of raters from a pilot study.
 
-    Parameters
-    ----------
-    reliability : DataFrame
-        Of `reliability_table`: var_image, var_rater, var_residual.
-
     Returns
     -------
     RatingBehaviour

@@ -13,7 +13,7 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.ratings.targets import make_targets
 from traitlens.readouts.multitask import JointCues, cross_fit_joint_cues, leave_out
 from traitlens.readouts.performance import correlation
-from traitlens.readouts.regional import Cues, RidgeCues, cross_fit_cues
+from traitlens.readouts.region_readouts import Cues, RidgeCues, cross_fit_cues
 from traitlens.readouts.ridge import PENALTIES
 
 MOST_IMAGES = 1500
@@ -41,8 +41,8 @@ class CommonCues:
     Notes
     -----
     All traits are fitted together (:func:`~traitlens.readouts.multitask.cross_fit_joint_cues`). With more
-    than 1,500 images each is fitted by itself (:func:`~traitlens.readouts.regional.cross_fit_cues`): a trait
-    then has little to learn from others, and the joint fit would hold every region's kernel in memory.
+    than 1,500 images each is fitted alone (:func:`~traitlens.readouts.region_readouts.cross_fit_cues`): it
+    then has little to learn from others, and a joint fit would hold every region's kernel in memory.
 
     Examples
     --------
@@ -91,18 +91,7 @@ class CommonCues:
         return self._label(values, ("set", TRAIT, REGION, IMAGE))
 
     def refit(self, targets: pd.DataFrame) -> "CommonCues":
-        """Fit the cues to other mean ratings, with the covariances or penalties of the first fit.
-
-        Parameters
-        ----------
-        targets : DataFrame
-            As for the class.
-
-        Returns
-        -------
-        CommonCues
-            Cues of these.
-        """
+        """Fit the cues to other mean ratings, with the covariances or penalties of the first fit."""
         return replace(self, targets=targets, first=self.fitted)
 
     def predictability(self, permutations: int = 199, seed: int = 0) -> pd.DataFrame:
@@ -175,11 +164,6 @@ class CommonCues:
 
 def pool_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     """Average ratings over the raters of each group, then over groups.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, group, image, trait, rating.
 
     Returns
     -------

@@ -53,15 +53,6 @@ class Drawn(TypedDict):
 def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
     """Run the tests of ratings between groups.
 
-    Parameters
-    ----------
-    ratings : DataFrame
-        Of `draw_ratings`.
-    faces : Faces
-        Faces.
-    options : Options
-        Permutations and seed.
-
     Returns
     -------
     dict of str to DataFrame
@@ -87,11 +78,6 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
     """Make the tests of pixels, and of a variable of the raters.
-
-    Parameters
-    ----------
-    ratings, faces, options
-        As for `rating_tests`.
 
     Returns
     -------
@@ -213,11 +199,6 @@ def count_errors(
 
 def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, float, float, float]]]:
     """Simulate one study and run all tests.
-
-    Parameters
-    ----------
-    job : tuple
-        Design, suite, permutations and seed.
 
     Returns
     -------

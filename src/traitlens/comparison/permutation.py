@@ -353,11 +353,6 @@ FEWEST_SHARED = 6
 def shared_ratings(ratings: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
     """Find the largest set of groups that rated the same images on the same traits.
 
-    Parameters
-    ----------
-    ratings : DataFrame
-        group, image, trait.
-
     Returns
     -------
     groups : list of str
@@ -414,11 +409,6 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
         rater, group, trait.
     pair : (str, str)
         The groups.
-
-    Returns
-    -------
-    DataFrame
-        Some rows of `ratings`.
 
     Raises
     ------
@@ -506,16 +496,6 @@ def familywise_p(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
 def holm(p: np.ndarray) -> np.ndarray:
     """Correct p values family-wise (Holm 1979).
 
-    Parameters
-    ----------
-    p : ndarray
-        p values.
-
-    Returns
-    -------
-    ndarray
-        Corrected p values.
-
     Examples
     --------
     >>> holm(np.array([0.01, 0.04, 0.03]))
@@ -555,11 +535,6 @@ def hedges_g(difference: float, first: np.ndarray, second: np.ndarray) -> tuple[
 
 def welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     """Compute the standard error of a difference of two means, and its degrees of freedom (Welch 1947).
-
-    Parameters
-    ----------
-    first, second : ndarray
-        Values of each group.
 
     Returns
     -------

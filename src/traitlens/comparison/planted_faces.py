@@ -81,18 +81,7 @@ class PlantedFaces:
     folds: np.ndarray
 
     def take(self, traits: Sequence[int]) -> "PlantedFaces":
-        """Return the faces with some traits only.
-
-        Parameters
-        ----------
-        traits : sequence of int
-            Their numbers.
-
-        Returns
-        -------
-        PlantedFaces
-            With these traits only.
-        """
+        """Return the faces with some traits only."""
         rows = list(traits)
         return replace(
             self,
@@ -175,22 +164,7 @@ class PlantedFaces:
         )
 
     def study(self, condition: "Condition", seed: int) -> tuple[LensDesign, CommonCues]:
-        """Simulate a study: new raters, their ratings, and cues fitted to these.
-
-        Parameters
-        ----------
-        condition : Condition
-            Condition of the study.
-        seed : int
-            Seed.
-
-        Returns
-        -------
-        LensDesign
-            The study.
-        CommonCues
-            Its cues.
-        """
+        """Simulate a study: new raters, their ratings, and cues fitted to these."""
         ratings = self.judge(condition.raters, condition.difference, condition.behaviours, seed)
         if condition.seen < 1:
             rng = np.random.default_rng([seed, 2])
@@ -207,13 +181,6 @@ class PlantedFaces:
             Ratings, the first group's raters first; missing where a rater did not rate an image.
         raters : (int, int)
             Raters of each group.
-
-        Returns
-        -------
-        LensDesign
-            The study.
-        CommonCues
-            Its cues.
         """
         labels = np.repeat([0, 1], raters)
         targets = pooled_means(ratings, labels)

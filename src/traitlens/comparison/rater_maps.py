@@ -267,11 +267,6 @@ def component_readouts(
         What they read of each image.
     fold : int
         The fold that they did not see.
-
-    Returns
-    -------
-    list of LinearReadout
-        One for each component.
     """
     seen = features[components.training].astype(np.float64)
     reference = seen.mean(axis=0)

@@ -52,11 +52,6 @@ class FeatureKernel:
     def take(self, images: Collection[str]) -> "FeatureKernel":
         """Return some of the images.
 
-        Parameters
-        ----------
-        images : collection of str
-            Which.
-
         Returns
         -------
         FeatureKernel

@@ -104,20 +104,7 @@ class Faces:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, images: int = 60, traits: int = 3, features: int = 30) -> "Faces":
-        """Draw faces whose true ratings depend mostly on the features.
-
-        Parameters
-        ----------
-        rng : Generator
-            Random numbers.
-        images, traits, features : int
-            How many.
-
-        Returns
-        -------
-        Faces
-            Faces of one study.
-        """
+        """Draw faces whose true ratings depend mostly on the features."""
         values = rng.normal(size=(images, features))
         weights = rng.normal(size=(traits, features)) / np.sqrt(features)
         return cls(values, 0.9 * weights @ values.T + 0.45 * rng.normal(size=(traits, images)))

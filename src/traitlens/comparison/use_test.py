@@ -299,13 +299,7 @@ class PairTest:
         )
 
     def table(self) -> pd.DataFrame:
-        """Test all questions.
-
-        Returns
-        -------
-        DataFrame
-            Columns as :func:`compare_use` returns them.
-        """
+        """Test all questions."""
         estimates = self._estimates()
         both = self._samples(self.draws)
         over_faces = self._samples(self._draws_of_faces, raters=False)

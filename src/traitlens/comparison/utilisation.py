@@ -131,11 +131,6 @@ class RaterRegressions:
 def least_images(regions: int) -> int:
     """Return how many images a rater must have rated for a regression of the rater's own.
 
-    Parameters
-    ----------
-    regions : int
-        Number of regions.
-
     Returns
     -------
     int
@@ -153,11 +148,6 @@ def regress_raters(trait: TraitRatings, cues: np.ndarray) -> RaterRegressions:
         Ratings.
     cues : ndarray of shape (image, region)
         Standardised cues.
-
-    Returns
-    -------
-    RaterRegressions
-        The fits.
     """
     regions = cues.shape[1]
     count = trait.n_images
@@ -215,11 +205,6 @@ def rater_utilisation(design: LensDesign) -> pd.DataFrame:
 
 def rater_fits(design: LensDesign) -> pd.DataFrame:
     """Tabulate how well cues account for each rater's ratings.
-
-    Parameters
-    ----------
-    design : LensDesign
-        The study.
 
     Returns
     -------
@@ -280,11 +265,6 @@ def rater_values(
 
 def summarise_utilisation(design: LensDesign) -> pd.DataFrame:
     """Tabulate the mean utilisation of each group, with intervals over raters.
-
-    Parameters
-    ----------
-    design : LensDesign
-        The study.
 
     Returns
     -------

@@ -25,13 +25,7 @@ POLICY = (
 
 
 def list_files(results: Path) -> list[str]:
-    """Return the files that the page links to.
-
-    Returns
-    -------
-    list of str
-        Names of existing files.
-    """
+    """Return the files that the page links to."""
     return [name for name in LINKED if find_file(results, name) is not None]
 
 

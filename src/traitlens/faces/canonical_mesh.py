@@ -28,11 +28,6 @@ class CanonicalMesh:
 def canonical_mesh() -> CanonicalMesh:
     """Load the canonical mesh.
 
-    Returns
-    -------
-    CanonicalMesh
-        Points and mirror counterparts; read-only.
-
     Examples
     --------
     >>> mesh = canonical_mesh()

@@ -120,11 +120,6 @@ def prepare_image(
     points : ndarray (478, 2), optional
         The face's mesh in pixels of the image; needed for all crops but "full".
 
-    Returns
-    -------
-    PreparedImage
-        The square and its frame.
-
     Raises
     ------
     TraitlensError

@@ -99,13 +99,7 @@ class Network:
 
 @functools.cache
 def load_network(name: str) -> Network:
-    """Return a network, loaded once.
-
-    Parameters
-    ----------
-    name : str
-        :data:`DETECTOR` or :data:`MESH`.
-    """
+    """Return a network, loaded once."""
     return Network(name)
 
 

@@ -128,11 +128,6 @@ def _formats() -> tuple[str, ...]:
 def read_size(path: Path) -> tuple[int, int]:
     """Read width and height of an upright image from its header.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     (int, int)

@@ -143,11 +143,6 @@ def region_names(polygons: Mapping[str, Polygon] | None = None) -> tuple[str, ..
     ----------
     polygons : mapping of str to sequence, optional
         Custom regions.
-
-    Returns
-    -------
-    tuple of str
-        :data:`REGIONS`, then custom regions.
     """
     return (*REGIONS, *(name for name in polygons or {} if name not in REGIONS))
 

@@ -9,9 +9,9 @@ from .extraction import extract as extract
 from .feature_spaces import FeatureSpace as FeatureSpace
 from .preprocessing import PREPROCESSINGS as PREPROCESSINGS
 from .preprocessing import Preprocessing as Preprocessing
-from .regional import RegionalExtractor as RegionalExtractor
-from .regional import RegionalFaces as RegionalFaces
-from .regional import average_face as average_face
+from .region_features import RegionalExtractor as RegionalExtractor
+from .region_features import RegionalFaces as RegionalFaces
+from .region_features import average_face as average_face
 from .taps import Tap as Tap
 from .views import FACE_VIEWS as FACE_VIEWS
 from .views import View as View

@@ -86,18 +86,7 @@ class ReferencePass:
             return self.collect(self.steps(pixels))
 
     def collect(self, steps: Iterable["LocalStep"]) -> dict[str, "torch.Tensor"]:
-        """Return the requested activations: those of the reference, updated by the steps.
-
-        Parameters
-        ----------
-        steps : iterable of LocalStep
-            Of :meth:`steps`.
-
-        Returns
-        -------
-        dict of str to Tensor
-            As :meth:`activations` returns it.
-        """
+        """Return the requested activations: those of the reference, updated by the steps."""
         found = {name: self._activations[name] for name in self.wanted}
         for step in steps:
             name = step.layer.name

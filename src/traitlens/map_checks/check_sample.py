@@ -163,11 +163,6 @@ def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     ----------
     advance : callable
         Called with the number of images done; each counts twice, once for its maps.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`traitlens.map_checks.pixel_flipping.flip_patches` returns it.
     """
     return flip_patches(
         sample.backbone,

@@ -25,7 +25,7 @@ from traitlens.records import Records, digest_output
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
-from traitlens.study.simulation import read_planted
+from traitlens.study.simulated_study import read_planted
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
 """Endings of the files of a study that are listed in the provenance."""

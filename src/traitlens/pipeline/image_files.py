@@ -25,11 +25,6 @@ class ImageFiles:
     def read(self, path: Path) -> bytes:
         """Read an image file.
 
-        Returns
-        -------
-        bytes
-            Its content.
-
         Raises
         ------
         TraitlensError

@@ -95,13 +95,7 @@ class Stage:
         return tuple(one for one in self.inputs if isinstance(one, Artifact))
 
     def load(self) -> Callable[[Any], None]:
-        """Import the function that makes the stage.
-
-        Returns
-        -------
-        callable
-            The function; takes a :class:`~traitlens.pipeline.stage_io.StageIO`.
-        """
+        """Import the function that makes the stage."""
         module, _, function = self.make.rpartition(".")
         loaded: Callable[[Any], None] = getattr(
             import_module(f"traitlens.pipeline.stages.{module}"), function

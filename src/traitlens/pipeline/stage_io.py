@@ -93,13 +93,7 @@ class StageIO:
         return self.file(artifact).exists()
 
     def read(self, artifact: Artifact) -> Any:
-        """Read a file of an earlier stage.
-
-        Returns
-        -------
-        any
-            As :meth:`Artifact.read` returns it.
-        """
+        """Read a file of an earlier stage."""
         self._declared(artifact)
         return artifact.read(self.results)
 

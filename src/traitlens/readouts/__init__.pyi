@@ -11,9 +11,9 @@ from .readout import FinetunedReadout as FinetunedReadout
 from .readout import LinearPart as LinearPart
 from .readout import LinearReadout as LinearReadout
 from .readout import Readout as Readout
-from .regional import Cues as Cues
-from .regional import cross_fit_cues as cross_fit_cues
-from .regional import fit_regional as fit_regional
+from .region_readouts import Cues as Cues
+from .region_readouts import cross_fit_cues as cross_fit_cues
+from .region_readouts import fit_regional as fit_regional
 from .registry import METHODS as METHODS
 from .registry import ReadoutMethod as ReadoutMethod
 from .registry import find_readout as find_readout

@@ -56,11 +56,6 @@ class Factorised:
             overwritten.
         counts : ndarray or None
             (training image,), weights of squared errors; 1 if None.
-
-        Returns
-        -------
-        Factorised
-            The factorisation.
         """
         from scipy.linalg import lapack
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from traitlens.digests import digest_file
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.regional import RegionalFaces
+from traitlens.features.region_features import RegionalFaces
 from traitlens.features.taps import Tap
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.readout import Readout, Stored, Tail

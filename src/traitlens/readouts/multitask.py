@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from traitlens.readouts.kernels import Kernels
-from traitlens.readouts.regional import Cues
+from traitlens.readouts.region_readouts import Cues
 
 STEPS = 8
 """Steps of the maximisation. In simulated studies cues are no better after more."""
@@ -42,7 +42,7 @@ class JointCues(Cues):
     Parameters
     ----------
     regions, values, intercepts
-        As for :class:`~traitlens.readouts.regional.Cues`.
+        As for :class:`~traitlens.readouts.region_readouts.Cues`.
     covariances : ndarray of shape (fold, region + 1, trait, trait)
         Covariances between traits of what each region says, and of the residuals (last), for ratings of
         standard deviation 1.

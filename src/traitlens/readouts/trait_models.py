@@ -26,7 +26,7 @@ from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import extract
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.preprocessing import Preprocessing
-from traitlens.features.regional import RegionalExtractor, RegionalFaces
+from traitlens.features.region_features import RegionalExtractor, RegionalFaces
 from traitlens.features.views import View
 from traitlens.problems import ModelError, Problem
 from traitlens.readouts.manifest import (

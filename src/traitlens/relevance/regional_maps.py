@@ -17,7 +17,7 @@ from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.features.extraction import average_inputs
 from traitlens.features.feature_spaces import FeatureSpace, NetworkInput, NetworkInputs
 from traitlens.features.reference_pass import ReferencePass
-from traitlens.features.regional import RegionalFaces
+from traitlens.features.region_features import RegionalFaces
 from traitlens.features.views import View
 from traitlens.readouts.readout import LinearPart, LinearReadout
 from traitlens.relevance.attribution import Explainer
@@ -40,7 +40,7 @@ class RegionalExplainer:
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of LinearReadout
-        The readouts to explain, of :func:`traitlens.readouts.regional.fit_regional`.
+        The readouts to explain, of :func:`traitlens.readouts.region_readouts.fit_regional`.
     faces : RegionalFaces
         Settings of regional faces.
     views : mapping of str to View or None

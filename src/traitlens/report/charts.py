@@ -41,11 +41,6 @@ def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> 
         Its column.
     wanted : sequence of str or None
         Which values, in which order; those that the table lacks are left out.
-
-    Returns
-    -------
-    list of str
-        The values.
     """
     present = list(dict.fromkeys(table[column].astype(str)))
     return present if wanted is None else [name for name in wanted if name in present]

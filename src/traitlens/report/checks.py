@@ -8,7 +8,7 @@ import xarray as xr
 
 from traitlens.columns import FOLD, GROUP, IDENTITY, TRAIT
 from traitlens.report.numbers import bounded, count, decimal
-from traitlens.report.tables import Table
+from traitlens.report.text_tables import Table
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Balance:
 
 def check_folds(predictions: pd.DataFrame) -> str:
     """Check that no identity is in two folds of one group and trait.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        `predictions.csv`: identity, group, trait, fold.
 
     Returns
     -------
@@ -113,11 +108,6 @@ def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[
 
 def tabulate_conservation(conservation: list[Balance]) -> Table:
     """Print how the maps add up.
-
-    Parameters
-    ----------
-    conservation : list of Balance
-        As :func:`check_conservation` gives it.
 
     Returns
     -------

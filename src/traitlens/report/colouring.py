@@ -121,11 +121,6 @@ def data_uri(pixels: np.ndarray, side: int | None = None, quality: int = 80) -> 
         Longest side of the image that is kept; None keeps its size.
     quality : int, default 80
         Quality of the JPEG.
-
-    Returns
-    -------
-    str
-        A `data:` address.
     """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if side is not None and max(image.size) > side:

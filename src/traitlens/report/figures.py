@@ -14,7 +14,7 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
-from traitlens.report.map_checks import plot_map_checks
+from traitlens.report.map_check_results import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
 from traitlens.report.method_figure import plot_method
@@ -58,13 +58,7 @@ class Order:
     width: float
 
     def as_options(self) -> dict[str, Any]:
-        """Give the options as the plotting functions take them.
-
-        Returns
-        -------
-        dict
-            groups, traits, width.
-        """
+        """Give the options as the plotting functions take them."""
         return {"groups": self.groups, "traits": self.traits, "width": self.width}
 
 

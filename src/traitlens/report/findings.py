@@ -72,11 +72,6 @@ class Finding:
 def list_findings(results: Results) -> list[Finding]:
     """List what the study found, as far as its tables go.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of Finding
@@ -342,11 +337,6 @@ def _prediction_of(group: str, known: pd.DataFrame) -> str:
 def better_than_chance(performance: pd.DataFrame) -> pd.Series:
     """Select the readouts that predict better than chance.
 
-    Parameters
-    ----------
-    performance : DataFrame
-        Rows of `performance.csv`.
-
     Returns
     -------
     Series of bool
@@ -361,11 +351,6 @@ def better_than_chance(performance: pd.DataFrame) -> pd.Series:
 
 def not_predicted(results: Results) -> list[str]:
     """List the readouts that predict no better than chance.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------
@@ -404,11 +389,6 @@ def _parts_of_face(results: Results) -> list[Finding]:
 
 def describe_achievement(results: Results) -> list[str]:
     """Describe how single raters agree with the other group's mean ratings (lens-model equation).
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from traitlens.comparison.answers import ALPHA, EXPLORATORY
 from traitlens.comparison.use_test import QUESTIONS as USE_QUESTIONS
 from traitlens.report.numbers import bounded, count, decimal, is_number, probability
 from traitlens.report.results import Results
-from traitlens.report.tables import Table, leave_out_empty, tabulate
+from traitlens.report.text_tables import Table, leave_out_empty, tabulate
 
 MOST_ROWS = 400
 """Longer tables are cut; the files hold them whole."""
@@ -256,20 +256,7 @@ def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
 
 
 def print_unknown_tables(results: Results, part: str) -> list[Table]:
-    """Print the tables of a part that the report does not know, as they are.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-    part : {"comparison", "checks"}
-        The part.
-
-    Returns
-    -------
-    list of Table
-        The tables.
-    """
+    """Print the tables of a part that the report does not know, as they are."""
     tables, known = {
         "comparison": (results.comparisons, COMPARISONS),
         "checks": (results.checks, CHECKS),
@@ -289,11 +276,6 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
         How.
     results : Results
         For the order of traits and groups, and their number.
-
-    Returns
-    -------
-    Table
-        Its cells as text.
     """
     names = [name for name in how.names if name in table or (name == PAIR and len(results.groups) > 2)]
     values = [name for name in how.values if name in table or (name in _ENDS and _ENDS[name][0] in table)]

@@ -34,11 +34,6 @@ def decimal(value: Any, digits: int = 2) -> str:
     digits : int, default 2
         Decimals.
 
-    Returns
-    -------
-    str
-        The number as text.
-
     Examples
     --------
     >>> decimal(-1.234), decimal(None)
@@ -59,11 +54,6 @@ def bounded(value: Any, digits: int = 2) -> str:
         The number; a dash where there is none.
     digits : int, default 2
         Decimals.
-
-    Returns
-    -------
-    str
-        The number as text.
 
     Examples
     --------
@@ -99,11 +89,6 @@ def interval(low: Any, high: Any, write: Callable[[Any], str] = bounded) -> str:
     write : callable, default `bounded`
         How to write each end.
 
-    Returns
-    -------
-    str
-        The interval in brackets.
-
     Examples
     --------
     >>> interval(0.481, 0.734), interval(-0.2, 1.5, decimal)
@@ -119,11 +104,6 @@ def probability(value: Any) -> str:
     ----------
     value : any
         The p value; a dash where there is none.
-
-    Returns
-    -------
-    str
-        The p value as text.
 
     Examples
     --------
@@ -145,11 +125,6 @@ def p_value(value: Any, relation: str = "=") -> str:
     relation : str, default "="
         Sign between "p" and the value where the value is written exactly.
 
-    Returns
-    -------
-    str
-        The p value as text.
-
     Examples
     --------
     >>> p_value(0.0432), p_value(0.00001), p_value(1), p_value(0.2, "≥")
@@ -167,11 +142,6 @@ def count(value: Any) -> str:
     value : any
         The number; a dash where there is none.
 
-    Returns
-    -------
-    str
-        The number as text.
-
     Examples
     --------
     >>> count(12345)
@@ -183,16 +153,6 @@ def count(value: Any) -> str:
 def several(names: list[str]) -> str:
     """Write a list of names as a sentence does.
 
-    Parameters
-    ----------
-    names : list of str
-        The names.
-
-    Returns
-    -------
-    str
-        Names with commas and "and".
-
     Examples
     --------
     >>> several(["warm", "critical", "strong"])
@@ -203,11 +163,6 @@ def several(names: list[str]) -> str:
 
 def raters_of(group: str) -> str:
     """Name the raters of a group in a sentence.
-
-    Parameters
-    ----------
-    group : str
-        The group's name.
 
     Returns
     -------

@@ -30,13 +30,6 @@ APA = {
 def write_tests(results: Results, section: str) -> list[str]:
     """Write the tests of a part of the report as sentences for a paper.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-    section : str
-        Key of the part.
-
     Returns
     -------
     list of str

@@ -19,11 +19,6 @@ MAP_SIDE: Final = 112
 def make_picker(results: Results) -> dict[str, Any] | None:
     """Gather faces, predictions and maps for the page's script.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     dict or None

@@ -16,11 +16,6 @@ MOST_PAIRS = 12
 def describe_planted(results: Results) -> str:
     """Describe which planted differences of a simulated study were found, and what else was called different.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     str
@@ -49,11 +44,6 @@ def describe_planted(results: Results) -> str:
 def compare_with_planted(results: Results) -> pd.DataFrame | None:
     """Put what was planted in a simulated study beside what was found.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     DataFrame or None
@@ -75,11 +65,6 @@ def compare_with_planted(results: Results) -> pd.DataFrame | None:
 
 def describe_confusions(results: Results) -> list[str]:
     """Describe how often a wrong region is called on these faces, and which regions go together.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------

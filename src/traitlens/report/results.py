@@ -148,11 +148,6 @@ def read_results(folder: Path) -> Results:
     folder : Path
         A folder that a run has written; it needs `study.json`, all else may be missing.
 
-    Returns
-    -------
-    Results
-        What is there.
-
     Raises
     ------
     TraitlensError

@@ -9,16 +9,16 @@ import pandas as pd
 from traitlens.columns import GROUP, TRAIT
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
-from traitlens.report.data_quality import describe_plan, describe_quality
 from traitlens.report.drawings import Drawing
 from traitlens.report.findings import Finding, describe_achievement, not_predicted
 from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
-from traitlens.report.map_checks import summarise
+from traitlens.report.map_check_results import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.paper_sentences import write_tests
 from traitlens.report.planted import describe_confusions, describe_planted
+from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
-from traitlens.report.tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
+from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
 from traitlens.report.wording import describe_signs
 
 
@@ -100,15 +100,6 @@ Drawings = Mapping[str, Sequence[Drawing]]
 
 def make_sections(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> list[Section]:
     """Put the report's parts together.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-    drawings : mapping
-        Drawings by family.
-    findings : sequence of Finding
-        What was found.
 
     Returns
     -------
@@ -479,20 +470,7 @@ STAGES = {
 
 
 def explain_missing(results: Results, part: str) -> list[str]:
-    """Write which analyses of a part were left out, and why.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-    part : str
-        Key of a section.
-
-    Returns
-    -------
-    list of str
-        A sentence for each reason.
-    """
+    """Write which analyses of a part were left out, and why."""
     labels: dict[str, list[str]] = {}
     for row in results.study.get("left_out", []):
         if row["stage"] in STAGES[part]:

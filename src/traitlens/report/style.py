@@ -159,11 +159,6 @@ def markers_of(groups: Iterable[str]) -> dict[str, str]:
     ----------
     groups : iterable of str
         The groups in the study's order.
-
-    Returns
-    -------
-    dict
-        Marker of matplotlib by group.
     """
     return {group: GROUP_MARKERS[i % len(GROUP_MARKERS)] for i, group in enumerate(groups)}
 

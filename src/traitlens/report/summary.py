@@ -34,11 +34,6 @@ class Tile:
 def count_results(results: Results) -> list[Tile]:
     """Return the four numbers of the summary.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of Tile
@@ -72,11 +67,6 @@ def count_results(results: Results) -> list[Tile]:
 
 def explain_findings(results: Results) -> str:
     """Describe how the numbers of the findings are to be read.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------

@@ -31,11 +31,6 @@ def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
         `validation.csv`.
     path : Path
         The figure's file without an ending.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     sets = in_order(rates, "faces", None)
     none, some = rates[rates["difference"] == 0], rates[rates["difference"] != 0]
@@ -74,11 +69,6 @@ def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
         `power.csv`.
     path : Path
         The figure's file without an ending.
-
-    Returns
-    -------
-    list of Path
-        The files.
     """
     tests = [name for name in in_order(table, "measure", None) if name in MEASURES]
     differences = sorted(table["difference"].unique())

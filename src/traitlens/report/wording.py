@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from traitlens.readouts.registry import METHODS, ReadoutMethod
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
-from traitlens.report.data_quality import describe_exclusions
 from traitlens.report.numbers import count, several
+from traitlens.report.rating_quality import describe_exclusions
 from traitlens.report.results import Results
 from traitlens.study.settings import ReadoutSettings
 
@@ -106,18 +106,7 @@ class MethodsText:
 
 
 def describe_signs(results: Results) -> str:
-    """Describe what the colours of the maps mean.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    str
-        A sentence or two.
-    """
+    """Describe what the colours of the maps mean."""
     if not _explains_ratings(results):
         return SIGNS
     return (
@@ -128,34 +117,12 @@ def describe_signs(results: Results) -> str:
 
 
 def describe_limits(results: Results) -> list[str]:
-    """Describe what the results cannot tell and must not be used for.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of str
-        A paragraph each.
-    """
+    """Describe what the results cannot tell and must not be used for."""
     return [limit.replace(SIGNS, describe_signs(results)) for limit in LIMITS]
 
 
 def describe_design(results: Results) -> list[str]:
-    """Say the study's question and design in words.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of str
-        Sentences, one paragraph each.
-    """
+    """Say the study's question and design in words."""
     study, groups = results.study, results.groups
     question = (
         f"How well can the ratings that {'each of ' if len(groups) > 1 else ''}{_groups(groups)} gave faces "
@@ -190,11 +157,6 @@ def _ratings(results: Results) -> str:
 
 def describe_methods(results: Results) -> MethodsText:
     """Write the methods section, true to the settings of this study.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------
@@ -274,11 +236,6 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
 def readout_settings(results: Results) -> ReadoutSettings | None:
     """Return the settings of the readout.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     ReadoutSettings or None
@@ -290,11 +247,6 @@ def readout_settings(results: Results) -> ReadoutSettings | None:
 
 def readout_method(results: Results) -> ReadoutMethod | None:
     """Find the readout method by which predictions were made.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------

@@ -30,7 +30,7 @@ from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
 from traitlens.study.raters import TRAITS, RatingBehaviour
 from traitlens.study.reading import Study
-from traitlens.study.simulation import simulate_study
+from traitlens.study.simulated_study import simulate_study
 
 SIZES = (128, 224)
 """Sides of drawn faces, in pixels: of the demo, and the default."""
@@ -227,11 +227,6 @@ def run_power(
         Seed.
     watcher : Watcher or None
         Shows the progress.
-
-    Returns
-    -------
-    DataFrame
-        See :func:`traitlens.comparison.calibration.estimate_power`.
     """
     total = len(raters) * len(differences) * studies
     with (watcher or SilentWatcher()).stage("Simulating studies", total) as advance:

@@ -255,15 +255,7 @@ def _listed(title: str, entries: Sequence[str], most: int, count: bool = False) 
 
 
 def write_account(account: ImportAccount, folder: Path) -> None:
-    """Write an account into a study.
-
-    Parameters
-    ----------
-    account : ImportAccount
-        The account.
-    folder : Path
-        The study's folder.
-    """
+    """Write an account into a study."""
     text = json.dumps(account.to_dict(), indent=1, ensure_ascii=False)
     with atomic_write(Path(folder) / FILE) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

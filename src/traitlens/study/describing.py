@@ -4,18 +4,7 @@ from traitlens.study.settings import RatingsSettings
 
 
 def describe_mapping(mapping: RatingsSettings) -> str:
-    """Describe a mapping in words, a line for each part.
-
-    Parameters
-    ----------
-    mapping : RatingsSettings
-        The mapping.
-
-    Returns
-    -------
-    str
-        Text for the terminal.
-    """
+    """Describe a mapping in words, a line for each part."""
     spread = mapping.spread
     shown = ", ".join(spread) if len(spread) < 13 else f"{spread[0]} ... {spread[-1]} ({len(spread)} columns)"
     lines = ["a row for each judgement"]

@@ -48,11 +48,6 @@ def export_study(
     watcher : Watcher, optional
         Shows the progress.
 
-    Returns
-    -------
-    list of Path
-        The files.
-
     Raises
     ------
     TraitlensError

@@ -21,11 +21,6 @@ _LETTERS = r"\p{L}\p{M}\p{N}_"
 def check_expression(pattern: str) -> None:
     """Check that an expression can be matched.
 
-    Parameters
-    ----------
-    pattern : str
-        A regular expression.
-
     Raises
     ------
     ValueError
@@ -78,11 +73,6 @@ def extract(pattern: str, texts: Sequence[str], ignore_case: bool = False) -> li
 
 def group_names(pattern: str) -> list[str]:
     """List the groups that :func:`extract` finds.
-
-    Parameters
-    ----------
-    pattern : str
-        A regular expression.
 
     Returns
     -------

@@ -126,13 +126,6 @@ def fetch(
 def matches(path: Path, digest: str) -> bool:
     """Return whether a file has the right digest.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    digest : str
-        As in :class:`PublicFile`.
-
     Returns
     -------
     bool

@@ -32,11 +32,6 @@ MOST_BYTES = 2**29
 def read_cells(path: str | Path) -> pd.DataFrame:
     r"""Read a file that holds one table, every cell as text.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
     Returns
     -------
     DataFrame of str

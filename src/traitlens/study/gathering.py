@@ -241,21 +241,7 @@ def _parse(
 def leave_out_cells(
     table: pd.DataFrame, mask: pd.Series, why: str, sources: Sequence[Source], notes: Notes
 ) -> None:
-    """Record single ratings that are left out.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The ratings.
-    mask : Series of bool
-        Those that are left out.
-    why : str
-        The reason.
-    sources : sequence of Source
-        The tables.
-    notes : Notes
-        Receives the note.
-    """
+    """Record single ratings that are left out."""
     rows = table[mask.to_numpy()]
     notes.left_out_cells += len(rows)
     notes.left_out += [
@@ -442,11 +428,6 @@ def add_groups(
         The tables of ratings.
     notes : Notes
         Receives the raters that are left out, and every fault.
-
-    Returns
-    -------
-    DataFrame
-        The ratings with their groups.
     """
     if groups is not None:
         if RATER not in table:
@@ -537,11 +518,6 @@ def make_account(
         All images of the folder.
     landmarks : int
         Landmark files that were copied.
-
-    Returns
-    -------
-    ImportAccount
-        The account.
     """
     values = table[RATING].value_counts().sort_index()
     return ImportAccount(

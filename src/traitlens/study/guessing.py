@@ -108,11 +108,6 @@ def filter_rows(cells: pd.DataFrame, only: Mapping[str, Sequence[str]], file: st
     file : str
         The table's file, for messages.
 
-    Returns
-    -------
-    DataFrame of str
-        These rows.
-
     Raises
     ------
     StudyError
@@ -206,13 +201,6 @@ def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
     """Find the column whose cells are full names of images, or look like them.
-
-    Parameters
-    ----------
-    cells : DataFrame of str
-        The table.
-    names : ImageNames
-        The images.
 
     Returns
     -------

@@ -16,16 +16,6 @@ _WHOLE_NUMBER = re.compile(r"([+-]?\d+)[.,]0+")
 def normal_text(text: str) -> str:
     r"""Return a text in Unicode NFC, without invisible signs and with single spaces.
 
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The normal form.
-
     Examples
     --------
     >>> normal_text(" zoe\u0308\u200b ") == "zo\u00eb"

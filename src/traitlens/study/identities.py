@@ -29,11 +29,6 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
     ratings : DataFrame
         The ratings, with image and perhaps the column.
 
-    Returns
-    -------
-    dict of str to str
-        Image -> identity.
-
     Raises
     ------
     StudyError
@@ -73,11 +68,6 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
 
 def guess_identities(images: Sequence[str]) -> tuple[str, str]:
     """Guess how to find identities, and what makes the guess doubtful.
-
-    Parameters
-    ----------
-    images : sequence of str
-        Paths below `images/`.
 
     Returns
     -------

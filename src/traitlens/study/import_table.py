@@ -261,11 +261,6 @@ def preview(table: pd.DataFrame, number: int = 10) -> str:
         The ratings.
     number : int, default 10
         How many.
-
-    Returns
-    -------
-    str
-        A table in text.
     """
     shown = [word for word in WORDS if word in table]
     return table[shown].head(number).to_string(index=False)

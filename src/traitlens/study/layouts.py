@@ -135,11 +135,6 @@ def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
         The cells.
     missing : sequence of str
         The codes; those that are numbers are compared as numbers.
-
-    Returns
-    -------
-    Series of bool
-        True for codes.
     """
     if not missing:
         return pd.Series(False, index=ratings.index)
@@ -218,18 +213,7 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
 
 
 def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
-    """Remove the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header.
-
-    Parameters
-    ----------
-    cells : DataFrame of str
-        The table.
-
-    Returns
-    -------
-    DataFrame of str
-        The rows of answers.
-    """
+    """Remove the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header."""
     codes = [any('"ImportId"' in str(cell) for cell in row) for row in cells.head(3).to_numpy()]
     if any(codes):
         return cells.iloc[codes.index(True) + 1 :]
@@ -263,11 +247,6 @@ def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None
 
 def share_of_numbers(values: pd.Series) -> float:
     """Compute the share of the filled cells that are numbers.
-
-    Parameters
-    ----------
-    values : Series of str
-        The cells.
 
     Returns
     -------

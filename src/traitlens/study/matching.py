@@ -172,16 +172,6 @@ class ImageNames:
         They may where all have the same letters before the number, where all images have, and where these
         do not contradict one another: "1" may be face_01.jpg and Face_1 may be 001.jpg, but happy_1 is not
         neutral_01.jpg.
-
-        Parameters
-        ----------
-        names : iterable of str
-            All names of a table.
-
-        Returns
-        -------
-        bool
-            True where no letters contradict.
         """
         stems = (PurePosixPath(_normal(_source_of(name)).split("?", 1)[0]) for name in names)
         forms = {split_number(path.stem if path.suffix.lower() in _SUFFIXES else path.name) for path in stems}
@@ -299,11 +289,6 @@ def _number_stems(stems: Sequence[str]) -> list[tuple[str, str]]:
 
 def split_number(name: str) -> tuple[str, str]:
     """Split a name into the letters before its number, and the number with any letter behind it.
-
-    Parameters
-    ----------
-    name : str
-        A name without extension.
 
     Returns
     -------

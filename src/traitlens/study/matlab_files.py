@@ -20,11 +20,6 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     A matrix gives a column for each of its own. A variable of text as long as the matrix is wide names these
     columns; without one they are called `ratings(:,1)`, which is no name of an image or rater.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Returns
     -------
     table : DataFrame
@@ -141,11 +136,6 @@ def _first(item: Any) -> Any:
 
 def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
     """Read the variables of a MATLAB file, of version 7.3 (HDF5) or older.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
 
     Returns
     -------

@@ -82,11 +82,6 @@ def settings_text(
     folds, ratings : mapping, optional
         Settings of these sections.
 
-    Returns
-    -------
-    str
-        TOML.
-
     Examples
     --------
     >>> print(settings_text("Faces", traits=["warm"]).splitlines()[2])

@@ -49,11 +49,6 @@ def with_maps_kept(study: Study, keep: str) -> Study:
     keep : {"all", "sample", "none"}
         Of which images the maps are kept.
 
-    Returns
-    -------
-    Study
-        The study with this choice.
-
     Raises
     ------
     TraitlensError

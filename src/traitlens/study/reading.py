@@ -170,11 +170,6 @@ class Study:
 def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
     """Read a study and collect its faults instead of raising them.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-
     Returns
     -------
     study : Study or None
@@ -224,11 +219,6 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
 def find_images(folder: Path) -> list[str]:
     """Return the images of a study.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-
     Returns
     -------
     list of str
@@ -257,11 +247,6 @@ def _list_files(folder: Path, suffixes: Collection[str]) -> list[str]:
 
 def describe_unread(names: Sequence[str]) -> str:
     """Describe images in formats that cannot be read.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Their names.
 
     Returns
     -------
@@ -416,15 +401,6 @@ def read_images(
 ) -> tuple[pd.DataFrame | None, list[Problem]]:
     """Read `images.csv`, or create it from the files: the identity is the sub-folder or the image.
 
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    files : sequence of str
-        From :func:`find_images`.
-    settings : Settings
-        Its settings.
-
     Returns
     -------
     table : DataFrame or None
@@ -484,13 +460,6 @@ def _identity_of(image: str) -> str:
 
 def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | None, list[Problem]]:
     """Read `landmarks.csv` (pixels of the upright image), where there is one.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    files : sequence of str
-        From :func:`find_images`.
 
     Returns
     -------

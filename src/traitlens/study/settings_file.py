@@ -98,11 +98,6 @@ def begin_study(folder: Path) -> Path:
     folder : Path
         The study's folder, which may exist.
 
-    Returns
-    -------
-    Path
-        The new `study.toml`.
-
     Raises
     ------
     TraitlensError
@@ -119,11 +114,6 @@ def begin_study(folder: Path) -> Path:
 
 def write_settings(name: str) -> str:
     r"""Return TOML with every setting at its default, and its explanation as a comment.
-
-    Parameters
-    ----------
-    name : str
-        Name of the study.
 
     Returns
     -------
@@ -239,11 +229,6 @@ def to_toml(value: Any) -> str:
     ----------
     value : any
         Text, number, truth value, or lists and mappings of these.
-
-    Returns
-    -------
-    str
-        One line.
 
     Examples
     --------

@@ -56,11 +56,6 @@ class Source:
         ----------
         columns : sequence of str
             These columns.
-
-        Returns
-        -------
-        DataFrame of str
-            The cells.
         """
         return apply_labels(self.sheet.cells, self.sheet.labels, columns)
 
@@ -137,15 +132,6 @@ def guess_sources(
         Names of raters that are known.
     chosen : dict
         Settings that are known.
-
-    Returns
-    -------
-    sources : list of Source
-        The tables that hold ratings.
-    left_out : list of LeftOut
-        The sheets that do not.
-    mapping : RatingsSettings
-        The mapping.
 
     Raises
     ------
@@ -241,13 +227,6 @@ def _form(mapping: RatingsSettings) -> str:
 def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tuple[str | None, bool]:
     """Guess what each of several tables contains: a trait, a group, a rater or a part.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        The tables.
-    mapping : RatingsSettings
-        How they are laid out.
-
     Returns
     -------
     files_are : str or None
@@ -298,11 +277,6 @@ def _is_copy(label: str) -> bool:
 
 def find_alike(sources: Sequence[Source]) -> list[str]:
     """Find two tables with the same cells.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-        The tables.
 
     Returns
     -------

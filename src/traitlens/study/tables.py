@@ -136,11 +136,6 @@ def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
     change : callable
         Returns the new cell.
 
-    Returns
-    -------
-    Series
-        Categories.
-
     Examples
     --------
     >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).cat.categories.tolist()
@@ -188,15 +183,6 @@ def check_columns(number: int, file: str) -> None:
 def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) -> list[Problem]:
     """Return problems of missing columns.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The table.
-    needed : sequence of str
-        Columns that it must have.
-    file : str
-        Its file, for messages.
-
     Returns
     -------
     list of Problem
@@ -215,11 +201,6 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 
     Cells such as "1,500" are refused where whole numbers from 100 on stand beside them, and none with another
     comma: the comma may then mark thousands.
-
-    Parameters
-    ----------
-    values : Series of str or numbers
-        The cells.
 
     Returns
     -------
@@ -254,11 +235,6 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 def as_text(cell: object) -> str:
     """Format a cell as a spreadsheet shows it.
 
-    Parameters
-    ----------
-    cell : any
-        The cell.
-
     Returns
     -------
     str
@@ -282,18 +258,7 @@ def as_text(cell: object) -> str:
 
 
 def texts(values: pd.Series) -> pd.Series:
-    """Convert cells of any type to text, as :func:`as_text` does.
-
-    Parameters
-    ----------
-    values : Series
-        The cells.
-
-    Returns
-    -------
-    Series of str
-        Their text.
-    """
+    """Convert cells of any type to text, as :func:`as_text` does."""
     if values.dtype == object:
         return values.map(as_text)
     codes, cells = pd.factorize(values)
@@ -303,11 +268,6 @@ def texts(values: pd.Series) -> pd.Series:
 
 def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Convert text to true and false; an empty cell is false.
-
-    Parameters
-    ----------
-    values : Series of str
-        The cells.
 
     Returns
     -------
@@ -376,11 +336,6 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
         Columns that together must be unique.
     file : str
         The table's file.
-
-    Returns
-    -------
-    list of Problem
-        One for each repeated row.
     """
     keys = list(keys)
     if _all_differ(table[keys]):

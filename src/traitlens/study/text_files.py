@@ -64,11 +64,6 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     first_line : int, optional
         The line of the header, counted from 1; found where missing.
 
-    Returns
-    -------
-    Sheet
-        The table.
-
     Raises
     ------
     StudyError
@@ -313,16 +308,6 @@ def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
 
 def decode(content: bytes) -> str:
     """Decode text of an unknown encoding: by its byte order mark, as UTF-8, or as Western European.
-
-    Parameters
-    ----------
-    content : bytes
-        The text.
-
-    Returns
-    -------
-    str
-        The text.
 
     Examples
     --------

@@ -16,16 +16,6 @@ _KEY = re.compile(r"""\s*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')\s*""")
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its content.
-
     Raises
     ------
     OSError

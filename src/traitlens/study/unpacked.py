@@ -34,11 +34,6 @@ _CELL = re.compile(r"([A-Z]{0,3})(\d{1,9})")
 def check_workbook(path: Path) -> None:
     """Check that the sheets of a workbook fit into memory.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-
     Raises
     ------
     StudyError
@@ -52,11 +47,6 @@ def check_workbook(path: Path) -> None:
 
 def check_parquet(path: Path) -> None:
     """Check that a Parquet file fits into memory.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
 
     Raises
     ------
@@ -202,11 +192,6 @@ _EXTENTS: dict[str, Callable[[IO[bytes]], tuple[int, int]]] = {
 
 def check_matlab(path: Path) -> None:
     """Check that reading the variables of a MATLAB file opens no other file and fits into memory.
-
-    Parameters
-    ----------
-    path : Path
-        The file, of any version.
 
     Raises
     ------

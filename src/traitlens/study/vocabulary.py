@@ -12,11 +12,6 @@ def fold_name(name: str) -> str:
     name : str
         Name of a column, file or sheet.
 
-    Returns
-    -------
-    str
-        Its letters, digits and points.
-
     Examples
     --------
     >>> fold_name("Âge (years)"), fold_name("slider.response")
@@ -165,11 +160,6 @@ _TRAIT_STEMS = tuple(
 
 def is_trait_name(name: str) -> bool:
     """Return whether a name of a file, sheet or column is surely that of a trait of faces.
-
-    Parameters
-    ----------
-    name : str
-        The name.
 
     Returns
     -------

@@ -331,11 +331,6 @@ def write_psych_ds(
 def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     """Read the tables of a results folder that were made from the same inputs.
 
-    Parameters
-    ----------
-    folder : Path
-        The results folder.
-
     Yields
     ------
     name : str

@@ -46,11 +46,6 @@ def draw(page: "AppPage") -> None:
 def check_workspace(workspace: Workspace) -> Study | TraitlensError:
     """Bring the chosen table into the study, where it changed since, and look for every fault.
 
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-
     Returns
     -------
     Study or TraitlensError

@@ -31,11 +31,6 @@ def draw_faults(page: "AppPage", problems: list[Problem]) -> None:
 def group_faults(problems: list[Problem]) -> list[list[Problem]]:
     """Put faults together that say the same of several cells of one column.
 
-    Parameters
-    ----------
-    problems : list of Problem
-        The faults.
-
     Returns
     -------
     list of list of Problem

@@ -27,12 +27,12 @@ from traitlens.faces.prepared_faces import average_face
 from traitlens.faces.regions import Polygon
 from traitlens.features.extraction import split_spaces
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.regional import RegionalExtractor, RegionalFaces
+from traitlens.features.region_features import RegionalExtractor, RegionalFaces
 from traitlens.features.views import FACE_VIEWS
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.ratings.targets import pool_groups
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.regional import fit_regional
+from traitlens.readouts.region_readouts import fit_regional
 from traitlens.readouts.trait_models import TraitModels
 from traitlens.storage import atomic_write
 
@@ -127,11 +127,6 @@ def common_cues(io: StageIO) -> CommonCues:
     ----------
     io : StageIO
         A stage that reads the kernels, "regional_spaces", the targets, "folds" and "settings.seed".
-
-    Returns
-    -------
-    CommonCues
-        Fitted on first use.
     """
     targets = pool_groups(io.read(TARGETS)).pivot(index=IMAGE, columns=TRAIT, values=RATING)
     return CommonCues(read_kernels(io), targets, io.value("folds"), seed=io.value("settings.seed"))

@@ -37,13 +37,7 @@ def report(io: StageIO) -> None:
 
 
 def describe_study(io: StageIO) -> dict[str, Any]:
-    """Return the description of the study, so that the report can be written from the results alone.
-
-    Returns
-    -------
-    dict
-        Content of `study.json`.
-    """
+    """Return the description of the study, so that the report can be written from the results alone."""
     described, ratings = io.value("description"), io.value("ratings")
     images, settings = described["images"], described["settings"]
     return {
@@ -67,13 +61,7 @@ def describe_study(io: StageIO) -> dict[str, Any]:
 
 
 def describe_provenance(io: StageIO) -> dict[str, Any]:
-    """Return versions, digests, seeds and times of the results.
-
-    Returns
-    -------
-    dict
-        Content of `provenance.json`.
-    """
+    """Return versions, digests, seeds and times of the results."""
     backbone = io.backbone
     return {
         "date": datetime.now(UTC).isoformat(" ", "minutes"),

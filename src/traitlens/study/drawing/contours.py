@@ -110,11 +110,6 @@ def head_depth(points: np.ndarray) -> np.ndarray:
 def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
     """Place every numbered point of a face.
 
-    Parameters
-    ----------
-    parameters : FaceParameters
-        The face.
-
     Returns
     -------
     dict

@@ -74,11 +74,6 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     size : int, default 256
         Side of the picture in pixels.
 
-    Returns
-    -------
-    DrawnFace
-        Picture, labels and landmarks.
-
     Examples
     --------
     >>> from traitlens.study.drawing.parameters import draw_parameters

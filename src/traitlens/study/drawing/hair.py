@@ -29,15 +29,6 @@ class Hair:
 def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair:
     """Lay the hair around the head.
 
-    Parameters
-    ----------
-    canvas : Canvas
-        The picture.
-    parameters : FaceParameters
-        The face.
-    pose : Pose
-        Where it lies.
-
     Returns
     -------
     Hair

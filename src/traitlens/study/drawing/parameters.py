@@ -175,11 +175,6 @@ def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
 def score_parts(parameters: FaceParameters) -> dict[str, float]:
     """Score the parts of a face: what the simulated ratings depend on.
 
-    Parameters
-    ----------
-    parameters : FaceParameters
-        The face.
-
     Returns
     -------
     dict

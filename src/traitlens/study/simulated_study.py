@@ -106,16 +106,6 @@ class SimulatedTruth:
     def load(cls, folder: str | Path) -> "SimulatedTruth":
         """Read the ground truth of a simulated study.
 
-        Parameters
-        ----------
-        folder : str or Path
-            The study's folder.
-
-        Returns
-        -------
-        SimulatedTruth
-            Its truth.
-
         Raises
         ------
         TraitlensError
@@ -141,11 +131,6 @@ class SimulatedTruth:
 
 def read_planted(folder: str | Path) -> list[dict[str, Any]]:
     """Read the true differences between groups of a simulated study.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The study's folder.
 
     Returns
     -------

@@ -19,24 +19,7 @@ PERMUTATIONS = 199
 
 
 def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> pd.DataFrame:
-    """Simulate studies and write the error rates of all tests and intervals of the report.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder of `error_rates.csv`.
-    studies : int
-        Studies of each design.
-    seed : int
-        Seed.
-    watcher : Watcher
-        Shows progress.
-
-    Returns
-    -------
-    DataFrame
-        See `traitlens.comparison.error_rates.count_errors`.
-    """
+    """Simulate studies and write the error rates of all tests and intervals of the report."""
     designs = (*DESIGNS, *PLANTED)
     total = studies * (len(designs) + len(DESIGNS) + len(PREDICTIONS))
     with (

@@ -8,7 +8,7 @@ from traitlens.columns import GROUP, RATER, TRAIT
 from traitlens.comparison.answers import ALPHA
 from traitlens.report.numbers import bounded, count, is_number, several
 from traitlens.report.results import Results
-from traitlens.report.tables import Table, leave_out_empty
+from traitlens.report.text_tables import Table, leave_out_empty
 
 MOST_RATERS = 10
 """Raters who are listed one by one; the files hold all."""
@@ -30,11 +30,6 @@ EXCLUSIONS = {
 
 def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
     """Tell how good the answers are, and what the rules of the study left out.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------
@@ -128,11 +123,6 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
 def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
     """Tell what was planned before groups were compared, and what was added or changed.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     paragraphs : list of str
@@ -157,11 +147,6 @@ def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
 
 def describe_exclusions(results: Results) -> str:
     """Say for the methods section which ratings were left out, and whether that was planned.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from traitlens.report.data_quality import (
+from traitlens.report.rating_quality import (
     EXCLUSIONS,
     MOST_RATERS,
     describe_exclusions,

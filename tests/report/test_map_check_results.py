@@ -5,7 +5,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from traitlens.report.map_checks import KINDS, ORDERS, plot_map_checks, summarise
+from traitlens.report.map_check_results import KINDS, ORDERS, plot_map_checks, summarise
 
 
 @pytest.fixture

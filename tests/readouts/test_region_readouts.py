@@ -12,7 +12,7 @@ from traitlens.features.taps import Tap
 from traitlens.readouts.folds import inner_folds
 from traitlens.readouts.inner_cv import random_mixes
 from traitlens.readouts.kernels import linear_kernel
-from traitlens.readouts.regional import cross_fit_cues, fit_regional
+from traitlens.readouts.region_readouts import cross_fit_cues, fit_regional
 from traitlens.readouts.ridge import PENALTIES
 
 REGIONS = ("eyes", "mouth", "jaw")

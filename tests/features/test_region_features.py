@@ -10,7 +10,7 @@ from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.masks import joined_names
 from traitlens.features.extraction import extract
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.features.regional import RegionalExtractor, RegionalFaces, average_face
+from traitlens.features.region_features import RegionalExtractor, RegionalFaces, average_face
 from traitlens.features.taps import Tap
 from traitlens.features.views import View
 from traitlens.problems import TraitlensError
