@@ -110,6 +110,10 @@ COMMON_PENALTIES = Artifact(".cache/common_penalties.csv", "ridge penalty by tra
 PERFORMANCE_TESTS = Artifact("comparisons/performance.csv", "differences of performance")
 MATCHED_TESTS = Artifact("comparisons/performance_matched.csv", "the same at equal reliability")
 VARIABLE_TESTS = Artifact("comparisons/variables.csv", "associations with variables of the raters")
+RATER_MODELS = Artifact(
+    "comparisons/rater_models.csv", "effects of the variables of a formula on raters' values"
+)
+COVARIATES = Artifact("comparisons/covariates.csv", "how groups differ in the variables of the formula")
 PIXEL_MAPS = Artifact("comparisons/pixels.zarr", "tests of raters' maps by pixel")
 PIXEL_TESTS = Artifact("comparisons/pixels.csv", "significant areas of raters' maps")
 ANSWERS = Artifact("comparisons/answers.csv", "the questions of the comparison and their answers")

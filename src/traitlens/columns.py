@@ -36,6 +36,6 @@ SHARE: Final = "share"
 NAMES: Final = (
     IMAGE, IDENTITY, RATER, GROUP, TRAIT, REGION, "test", "group_1", "group_2", "trait_1", "trait_2",
     "fitted_on", "predicting", "measure", "summary", "variable", "altered", "readout", "null", "order",
-    "method", "other",
+    "method", "other", "effect", "kind", "level", "level_1", "level_2", "by", "by_1", "by_2",
 )  # fmt: skip
 """Columns that hold names, also where these look like numbers or like missing values ("NA")."""

@@ -252,6 +252,10 @@ CHANGES = {
         setting(("pixels = 16", "pixels = 16\nmargin = 0.5")),
         {"compare_ratings", "answers", "report"},
     ),
+    "comparison.formula": (
+        setting(("pixels = 16", 'pixels = 16\nformula = "group"')),
+        {"rater_models", "report"},
+    ),
     "comparison.reference": (
         setting(("pixels = 16", 'pixels = 16\nreference = "autistic"')),
         {"agreement", "compare_ratings", "answers", "report"},

@@ -21,6 +21,8 @@ from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.permutation import find_strata
+from traitlens.comparison.rater_models import compare_by_formula
+from traitlens.comparison.rater_outcomes import MEASURES, rater_outcomes
 from traitlens.comparison.rater_tests import Options
 from traitlens.comparison.simulated_ratings import DESIGNS, PLANTED, Faces, StudyDesign, draw_ratings
 from traitlens.comparison.utilisation import rater_utilisation
@@ -97,10 +99,22 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
         return {
             "variables, mean ratings": table[level],
             "variables, utilisation": table[~level],
+            **_models(aged, utilisation, options),
             "pixels": _compare_maps(ratings, options),
         }
 
     return _of_common_images(ratings, make)
+
+
+def _models(aged: pd.DataFrame, utilisation: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
+    """Make the tests of group differences that are adjusted for age."""
+    table = compare_by_formula(aged, rater_outcomes(aged, utilisation), "group + age", **options)
+    own = table[table["variable"] == GROUP]
+    return {
+        f"rater models, {words}": own[own["measure"] == name]
+        for name, words in MEASURES.items()
+        if (own["measure"] == name).any()
+    }
 
 
 def _of_common_images(
@@ -140,6 +154,7 @@ CALIBRATED = {
     "trait_space": ("trait_space", "similarity"),
     "performance": ("performance",),
     "variables": ("variables, mean ratings", "variables, utilisation"),
+    "rater_models": ("rater models, mean rating", "rater models, use of a region"),
     "pixels": ("pixels",),
 }
 """By table of `comparisons`: the tests and intervals of it that are counted here."""

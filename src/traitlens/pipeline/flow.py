@@ -121,6 +121,13 @@ def no_variables(context: Context) -> str | None:
     return None if wanted else "comparison.variables is empty in study.toml"
 
 
+def no_formula(context: Context) -> str | None:
+    """Return why no model of raters is fitted."""
+    return (
+        None if context.study.settings.comparison.formula else "comparison.formula is not set in study.toml"
+    )
+
+
 REFITTED = unless(
     no_raters,
     no_permutations,
@@ -451,6 +458,24 @@ FLOW: tuple[Stage, ...] = (
         ("ratings", "groups", a.UTILISATION, "settings.comparison.variables", *PERMUTATIONS),
         (a.VARIABLE_TESTS,),
         unless(no_raters, no_permutations, no_variables),
+    ),
+    Stage(
+        "rater_models",
+        "Models of raters",
+        "raters.models",
+        (
+            "ratings",
+            a.UTILISATION,
+            a.IMAGE_CUES,
+            a.PREDICTABILITY,
+            "settings.comparison.formula",
+            "settings.comparison.clusters",
+            "settings.comparison.margin",
+            WITHIN,
+            *PERMUTATIONS,
+        ),
+        (a.RATER_MODELS, a.COVARIATES),
+        unless(no_raters, no_formula, no_permutations),
     ),
     Stage(
         "compare_pixels",

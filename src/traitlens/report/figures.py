@@ -19,6 +19,7 @@ from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
 from traitlens.report.method_figure import plot_method
 from traitlens.report.planted import compare_with_planted
+from traitlens.report.rater_models import plot_rater_models
 from traitlens.report.region_charts import (
     plot_planted,
     plot_region_differences,
@@ -325,6 +326,12 @@ def _region_differences(results: Results, order: Order, _options: dict[str, Any]
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
     return plot_region_differences(table, **{**order.as_options(), "groups": pair})
+
+
+@_figure("effects of groups and other variables of the raters, adjusted for each other")
+def _rater_models(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table = _need(results.comparisons.get("rater_models"), a.RATER_MODELS.path, "set comparison.formula")
+    return plot_rater_models(table, traits=order.traits, width=order.width)
 
 
 @_figure("what was planted in a simulated study, beside what was found")

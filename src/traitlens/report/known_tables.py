@@ -216,7 +216,7 @@ CHECKS = {
 }  # fmt: skip
 """Tables of `checks/`, in the order of the report."""
 
-NOT_PRINTED = ("answers", "transfer_traits", "conservation")
+NOT_PRINTED = ("answers", "transfer_traits", "conservation", "rater_models", "covariates")
 """Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
 
 

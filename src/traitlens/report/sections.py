@@ -17,6 +17,7 @@ from traitlens.report.numbers import bounded, count, decimal, interval, is_numbe
 from traitlens.report.paper_sentences import write_tests
 from traitlens.report.planted import describe_confusions, describe_planted
 from traitlens.report.rating_quality import describe_plan, describe_quality
+from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_rater_models
 from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
 from traitlens.report.wording import describe_signs
@@ -373,9 +374,10 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     planted = Block("planted", "What was planted, and what was found")
     strength = Block("range-and-noise", "Do they differ in range and noise?")
     pixels = _ask(findings, "pixels", "Do their maps of the face differ?")
+    models = Block("rater-models", "What goes with groups and other variables of the raters?")
     transfer = Block("transfer", "Do models of one group or trait predict another?")
     others = Block("other-tests", "Other tests")
-    section.blocks = [shares, use, planted, strength, pixels, transfer, others, plan]
+    section.blocks = [shares, use, planted, strength, pixels, models, transfer, others, plan]
     if results.comparisons:
         plan.paragraphs, plan.tables = describe_plan(results)
     if "shares" not in results.use:
@@ -438,6 +440,14 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         "Maps of differences by trait, with outlines round significant areas.",
     )
     pixels.tables += print_tables(results, ("pixels",))
+    models.paragraphs += say_rater_models(results)
+    models.figures += _show(
+        drawings,
+        "rater_models",
+        CAPTION,
+        "Dots with intervals: effects by trait; numbers in the table below.",
+    )
+    models.tables += tabulate_rater_models(results)
     transfer.figures += _show(
         drawings,
         "transfer",
@@ -461,6 +471,7 @@ STAGES = {
         "compare_use",
         "compare_performance",
         "compare_variables",
+        "rater_models",
         "compare_pixels",
         "answers",
     ),

@@ -25,6 +25,7 @@ from traitlens.study.identifiers import find_spellings, normal_identifiers
 from traitlens.study.layouts import COLUMN, WORDS, parse_ratings, to_long
 from traitlens.study.matching import match_images
 from traitlens.study.outliers import find_far_values
+from traitlens.study.rater_formula import formula_variables
 from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings
 from traitlens.study.settings_file import read_settings
 from traitlens.study.tables import (
@@ -374,8 +375,12 @@ def _read_ratings(
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
     problems += find_duplicates(table, keys, file)
     problems += check_raters(table, file) + check_variance(table, file)
-    table, unfit = parse_variables(table, settings.comparison.variables, file)
-    problems += unfit
+    comparison = settings.comparison
+    modelled = [] if comparison.formula is None else formula_variables(comparison.formula)
+    columns = dict.fromkeys([*comparison.variables, *comparison.covariates, *modelled])
+    table, unfit = parse_variables(table, [name for name in columns if name != GROUP], file)
+    alike = [comparison.clusters] if comparison.clusters else []
+    problems += unfit + find_missing_columns(table, [*alike, *comparison.within], file)
     table = table[table[RATING].notna()]
     return table.reset_index(drop=True), notices, problems
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from traitlens.study.expressions import check_expression
+from traitlens.study.rater_formula import parse_formula
 
 Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 Rating = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -176,6 +177,13 @@ class ComparisonSettings(_Section):
         among raters with equal values.
     covariates : tuple of str
         Columns with a number for each rater, such as age, that mean ratings are adjusted for.
+    formula : str or None
+        Model of the raters, such as "group * aq + age + sex" with columns of the ratings: adjusted
+        differences of groups, slopes within groups and their differences, in mean ratings, agreement, spread,
+        specificity, predictability and the use of each region. Names with spaces stand in backticks.
+    clusters : str or None
+        Column of raters who may be alike, such as family: in the model of the formula whole clusters are the
+        units of the test.
     margin : float or None
         Smallest difference of mean ratings that matters, in rating points: where none is found, the report
         says whether larger ones are ruled out (equivalence test). Choose it before looking, and freeze it
@@ -192,7 +200,16 @@ class ComparisonSettings(_Section):
     reference: str | None = None
     within: tuple[str, ...] = ()
     covariates: tuple[str, ...] = ()
+    formula: str | None = Field(None, max_length=500, examples=["group * aq + age"])
+    clusters: str | None = Field(None, examples=["family"])
     margin: float | None = Field(None, gt=0, examples=[0.5])
+
+    @field_validator("formula")
+    @classmethod
+    def _is_formula(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_formula(value)
+        return value
 
 
 class RatingsSettings(_Section):

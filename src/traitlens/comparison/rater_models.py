@@ -1,0 +1,556 @@
+"""Linear models of raters: adjusted differences of groups, slopes within groups, and their differences."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from traitlens.columns import GROUP, RATER, REGION, TRAIT
+from traitlens.comparison.linear_models import (
+    Contrast,
+    LinearModel,
+    ModelCells,
+    Rearrangement,
+    permute_residuals,
+    studentized,
+)
+from traitlens.comparison.permutation import familywise_p, find_strata, permutation_p
+from traitlens.problems import Problem, TraitlensError, unknown_choice
+from traitlens.study.rater_formula import formula_variables, parse_formula
+
+UNBALANCED = 0.25
+"""Standardised difference of a covariate from which groups count as unbalanced (Stuart 2010)."""
+MOST_LEVELS = 12
+FEWEST_CLUSTERS = 6
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What is estimated: an average over raters of differences of predicted values.
+
+    Parameters
+    ----------
+    kind : str
+        "difference" (of two levels), "slope" (one unit of a number), "slope difference", "difference of
+        differences" or "product" (of two numbers).
+    variable, by : str
+        The variable, and the one that it interacts with; may be empty.
+    level_1, level_2, by_1, by_2 : str
+        Their levels; may be empty.
+    """
+
+    kind: str
+    variable: str
+    level_1: str = ""
+    level_2: str = ""
+    by: str = ""
+    by_1: str = ""
+    by_2: str = ""
+
+    @property
+    def name(self) -> str:
+        """The effect in words."""
+        if self.kind == "product":
+            return f"{self.variable} × {self.by}"
+        own = f"{self.level_1} − {self.level_2}" if self.level_1 else self.variable
+        if self.level_1 and self.variable != GROUP:
+            own = f"{self.variable} {own}"
+        if self.by_2:
+            return f"{own}: {self.by_1} − {self.by_2}"
+        return f"{own} in {self.by_1}" if self.by_1 else own
+
+
+@dataclass(frozen=True)
+class RaterTable:
+    """Variables of raters that have all of them.
+
+    Parameters
+    ----------
+    values : DataFrame
+        A row per rater, sorted; numbers standardised, names as categories.
+    scales : dict of str to float
+        Standard deviation of each number.
+    missing : int
+        Raters left out because a variable is missing.
+    """
+
+    values: pd.DataFrame
+    scales: dict[str, float]
+    missing: int
+
+    def levels(self, variable: str) -> list[str]:
+        """Return the levels of a variable; none for a number."""
+        return [] if variable in self.scales else list(self.values[variable].cat.categories)
+
+
+def read_raters(ratings: pd.DataFrame, variables: Sequence[str]) -> RaterTable:
+    """Return variables of the raters, one row each.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater and the variables: one value for each rater.
+    variables : sequence of str
+        Columns.
+
+    Returns
+    -------
+    RaterTable
+        Raters with a value of each.
+
+    Raises
+    ------
+    TraitlensError
+        Where a column is missing, has several values for a rater, does not vary or has too many names.
+    """
+    problems: list[Problem] = []
+    for column in variables:
+        if column not in ratings:
+            raise unknown_choice("column of the ratings", column, ratings.columns)
+        own = ratings[[RATER, column]].dropna().drop_duplicates()
+        twice = own[RATER][own[RATER].duplicated()].unique()
+        problems += [
+            Problem(f"rater {rater!r} has several values of {column!r}", "give one") for rater in twice
+        ]
+    if problems:
+        raise TraitlensError(problems)
+    raters = ratings.groupby(RATER, sort=True, observed=True)[list(variables)].first()
+    known = raters.dropna().copy()
+    scales = {}
+    for column in variables:
+        if known[column].nunique() < 2:
+            problems.append(Problem(f"{column!r} is the same for all raters", "leave it out of the formula"))
+        elif pd.api.types.is_numeric_dtype(known[column]) and not pd.api.types.is_bool_dtype(known[column]):
+            scales[column] = float(known[column].std())
+            known[column] = (known[column] - known[column].mean()) / scales[column]
+        else:
+            known[column] = known[column].astype(str).astype("category")
+            if len(known[column].cat.categories) > MOST_LEVELS:
+                what = f"{column!r} has more than {MOST_LEVELS} different names"
+                problems.append(Problem(what, "name it in within, or leave it out"))
+    if problems:
+        raise TraitlensError(problems)
+    return RaterTable(known, scales, len(raters) - len(known))
+
+
+def list_effects(formula: str, raters: RaterTable) -> list[Effect]:
+    """List what a formula asks for.
+
+    Parameters
+    ----------
+    formula : str
+        Such as "group * aq + age".
+    raters : RaterTable
+        The raters.
+
+    Returns
+    -------
+    list of Effect
+        Differences of levels and slopes of each variable; for interactions the effects within each level, and
+        their differences.
+    """
+    effects = []
+    for variable in formula_variables(formula):
+        levels = raters.levels(variable)
+        effects += [Effect("difference", variable, *pair) for pair in combinations(levels, 2)]
+        effects += [] if levels else [Effect("slope", variable)]
+    for first, second in (term for term in parse_formula(formula) if len(term) == 2):
+        # The number, or else the second variable, within levels of the other one.
+        own, by = (first, second) if raters.levels(second) and not raters.levels(first) else (second, first)
+        levels, others = raters.levels(own), raters.levels(by)
+        if not others:
+            effects.append(Effect("product", own, by=by))
+            continue
+        pairs = list(combinations(levels, 2)) or [("", "")]
+        within, between = (
+            ("difference", "difference of differences") if levels else ("slope", "slope difference")
+        )
+        for one, two in pairs:
+            effects += [Effect(within, own, one, two, by, level) for level in others]
+            effects += [Effect(between, own, one, two, by, *pair) for pair in combinations(others, 2)]
+    return effects
+
+
+class FormulaDesign:
+    """Design matrix of a formula, and the combinations of its coefficients that effects are.
+
+    Parameters
+    ----------
+    formula : str
+        The formula.
+    raters : RaterTable
+        The raters.
+    strata : ndarray of int, shape (rater,)
+        Their strata, each with a mean of its own.
+    """
+
+    def __init__(self, formula: str, raters: RaterTable, strata: np.ndarray):
+        from formulaic import model_matrix
+
+        self.raters = raters
+        made = model_matrix(f"1 + {formula}", raters.values)
+        self._spec = made.model_spec
+        kinds = np.unique(strata)
+        self._strata = (strata[:, None] == kinds[1:]).astype(float)
+        self.matrix = np.column_stack([np.asarray(made, float), self._strata])
+
+    def _predicted(self, changes: dict[str, object]) -> np.ndarray:
+        """Return the mean row of the design where variables have other values."""
+        values = self.raters.values.copy()
+        for column, value in changes.items():
+            levels = self.raters.levels(column)
+            if levels:
+                values[column] = pd.Categorical([value] * len(values), categories=levels)
+            else:
+                values[column] = values[column] + value if value is not None else values[column]
+        made = self._spec.get_model_matrix(values)
+        return np.concatenate([np.asarray(made, float).mean(axis=0), self._strata.mean(axis=0)])
+
+    def combination(self, effect: Effect) -> np.ndarray:
+        """Return the coefficients of an effect.
+
+        Parameters
+        ----------
+        effect : Effect
+            Of `list_effects`.
+
+        Returns
+        -------
+        ndarray of shape (column,)
+            The difference of mean predictions that the effect is, other variables as observed.
+        """
+        unit = self.raters.scales.get(effect.variable, 1.0)
+        high: object = effect.level_1 or 1 / unit
+        low: object = effect.level_2 or None
+
+        def simple(others: dict[str, object]) -> np.ndarray:
+            """Return the effect of the variable at a level of the other."""
+            return self._predicted(others | {effect.variable: high}) - self._predicted(
+                others | {effect.variable: low}
+            )
+
+        if effect.kind == "product":
+            step = 1 / self.raters.scales[effect.by]
+            return simple({effect.by: step}) - simple({})
+        if effect.by_2:
+            return simple({effect.by: effect.by_1}) - simple({effect.by: effect.by_2})
+        return simple({effect.by: effect.by_1} if effect.by else {})
+
+
+def compare_by_formula(
+    ratings: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    formula: str,
+    *,
+    within: Sequence[str] = (),
+    clusters: str | None = None,
+    margin: float | None = None,
+    permutations: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Fit linear models to values of raters, and test each effect by permuting residuals.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, and the columns that the formula names: one value for each rater.
+    outcomes : DataFrame
+        rater, measure, trait, region, value, of `traitlens.comparison.rater_outcomes.rater_outcomes`.
+    formula : str
+        Right side of the model, such as "group * aq + age + sex".
+    within : sequence of str, default ()
+        Columns of raters: residuals are permuted among raters with equal values, and each has its own mean.
+    clusters : str, optional
+        Column of raters who may be alike, such as family or site: the signs of the residuals of whole
+        clusters are changed at random, and standard errors allow for dependence within clusters.
+    margin : float, optional
+        Smallest difference of mean ratings that matters, for an equivalence test of differences of levels.
+    permutations : int, default 5000
+        Number of permutations.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        effect (in words), kind, variable, level_1, level_2, by, by_1, by_2 (see :class:`Effect`), measure,
+        trait, region, estimate, standard_error, ci_low, ci_high (95 %), df, statistic (t), p, p_corrected
+        (family-wise over traits and regions of an effect and measure), effect_size (partial correlation) with
+        effect_low and effect_high, unadjusted (difference of levels in a model of that variable alone),
+        margin, equivalence_p, n, n_missing (raters left out because a variable of the formula is missing),
+        n_permutations, smallest_p.
+
+    Raises
+    ------
+    TraitlensError
+        Where the formula or its columns cannot be used, or too few raters are left.
+
+    Notes
+    -----
+    Residuals of the model without the tested effect are permuted (Freedman and Lane 1983; Winkler et al.
+    2014), and t has standard errors that allow unequal variances (see
+    :class:`traitlens.comparison.linear_models.LinearModel`), so that groups of unequal noise err no more
+    often in large samples. Effects are averages over raters of differences of predictions, so that a group
+    difference beside an interaction holds at the mean of the other variable.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> cells = pd.MultiIndex.from_product([[f"r{i}" for i in range(12)], range(9)], names=["rater", "image"])
+    >>> ratings = cells.to_frame(index=False).assign(trait="warm")
+    >>> ratings["rating"] = rng.normal(size=len(ratings))
+    >>> number = ratings["rater"].str[1:].astype(int)
+    >>> ratings = ratings.assign(group=np.where(number < 6, "a", "b"), age=20 + number % 5)
+    >>> from traitlens.comparison.rater_outcomes import rater_outcomes
+    >>> table = compare_by_formula(ratings, rater_outcomes(ratings), "group + age", permutations=99)
+    >>> table["effect"].unique().tolist()
+    ['a − b', 'age']
+    """
+    variables = formula_variables(formula)
+    raters = read_raters(ratings, variables)
+    places = raters.values.index
+    known = ratings[ratings[RATER].isin(places)]
+    strata = _strata(known, raters, variables, within)
+    cluster = _clusters(known, places, clusters)
+    design = FormulaDesign(formula, raters, strata)
+    effects = list_effects(formula, raters)
+    how = Rearrangement(strata, cluster, permutations, seed)
+    blocks = _blocks(outcomes[outcomes[RATER].isin(places)], places, design.matrix, cluster)
+    tables = _test_effects(effects, [design.combination(effect) for effect in effects], blocks, how)
+    for table in tables:
+        table["unadjusted"] = _unadjusted(table, blocks, raters)
+    if not tables:
+        raise TraitlensError(
+            Problem(
+                f"{len(places)} raters are too few for the formula {formula!r}",
+                "leave variables out of it; raters with a missing value are left out",
+            )
+        )
+    found = pd.concat(tables, ignore_index=True)
+    found["margin"], found["equivalence_p"] = np.nan, np.nan
+    if margin is not None:
+        levels = (found["measure"] == "level") & found["kind"].str.startswith("difference")
+        inside = (margin - found["estimate"].abs()) / found["standard_error"]
+        found.loc[levels, "margin"] = margin
+        found.loc[levels, "equivalence_p"] = stats.t.sf(inside, found["df"])[levels]
+    found["n_missing"], found["n_permutations"] = raters.missing, permutations
+    found["smallest_p"] = how.smallest_p
+    return found[COLUMNS]
+
+
+COLUMNS = [
+    "effect", "kind", "variable", "level_1", "level_2", "by", "by_1", "by_2", "measure", TRAIT, REGION,
+    "estimate", "standard_error", "ci_low", "ci_high", "df", "statistic", "p", "p_corrected", "effect_size",
+    "effect_low", "effect_high", "unadjusted", "margin", "equivalence_p", "n", "n_missing", "n_permutations",
+    "smallest_p",
+]  # fmt: skip
+"""Columns of the table of `compare_by_formula`."""
+
+
+def _strata(
+    ratings: pd.DataFrame, raters: RaterTable, variables: Sequence[str], within: Sequence[str]
+) -> np.ndarray:
+    """Return strata of raters with the same task and equal values of `within`."""
+    first = GROUP if GROUP in variables else variables[0]
+    values = raters.values[first]
+    labels = values.cat.codes if raters.levels(first) else values > values.median()
+    return find_strata(ratings, raters.values.index, labels.to_numpy(int), within)
+
+
+def _clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np.ndarray | None:
+    """Return the number of each rater's cluster; raters without one are alone."""
+    if column is None:
+        return None
+    if column not in ratings:
+        raise unknown_choice("column of the ratings", column, ratings.columns)
+    own = ratings[[RATER, column]].dropna().drop_duplicates()
+    if own[RATER].duplicated().any():
+        twice = own[RATER][own[RATER].duplicated()].iloc[0]
+        raise TraitlensError(Problem(f"rater {twice!r} has several values of {column!r}", "give one"))
+    codes = pd.factorize(own.set_index(RATER)[column].reindex(raters))[0]
+    alone = codes < 0
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+    if len(np.unique(codes)) < FEWEST_CLUSTERS:
+        what = f"{column!r} divides the raters into fewer than {FEWEST_CLUSTERS} clusters"
+        raise TraitlensError(Problem(what, "name it in within instead", column=column))
+    return np.asarray(codes)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Values of one trait, and the model of the raters who have them."""
+
+    cells: pd.DataFrame
+    """measure, trait, region of each column."""
+    members: np.ndarray
+    values: np.ndarray
+    model: LinearModel
+
+
+def _blocks(
+    outcomes: pd.DataFrame, raters: pd.Index, design: np.ndarray, clusters: np.ndarray | None
+) -> list[_Block]:
+    """Lay out values that the same raters have; where too few raters have them, they are left out."""
+    blocks = []
+    for trait, own in outcomes.groupby(TRAIT, sort=True, observed=True):
+        wide = own.pivot_table(
+            index=RATER, columns=["measure", REGION], values="value", observed=True, sort=False
+        )
+        wide = wide.reindex(raters)
+        # A rater without the use of one region has none.
+        if "utilisation" in wide.columns.get_level_values(0):
+            used = wide["utilisation"].notna().all(axis=1)
+            wide.loc[~used, "utilisation"] = np.nan
+        known = wide.notna().to_numpy()
+        for pattern in np.unique(known, axis=1).T:
+            columns = (known == pattern[:, None]).all(axis=0)
+            members = np.flatnonzero(pattern)
+            model = LinearModel(design[members], None if clusters is None else clusters[members])
+            values = wide.to_numpy()[np.ix_(members, columns)]
+            largest = np.abs(values).max(axis=0, initial=0)
+            varied = np.ptp(values, axis=0) > 1e-9 * largest if len(values) else largest > 0
+            if model.freedom < 3 or not varied.any():
+                continue
+            cells = pd.DataFrame(wide.columns[columns][varied].tolist(), columns=["measure", REGION])
+            blocks.append(_Block(cells.assign(**{TRAIT: str(trait)}), members, values[:, varied], model))
+    return blocks
+
+
+def _test_effects(
+    effects: list[Effect], combinations_of: list[np.ndarray], blocks: list[_Block], how: Rearrangement
+) -> list[pd.DataFrame]:
+    """Estimate and test effects; the traits and regions of a measure and an effect are one family."""
+    found = [[block.model.contrast(one) for one in combinations_of] for block in blocks]
+    cells = [
+        ModelCells(block.members, block.values, block.model, [one for one in contrasts if one is not None])
+        for block, contrasts in zip(blocks, found, strict=True)
+    ]
+    permuted = permute_residuals([one for one in cells if one.contrasts], how)
+    rows: list[list[pd.DataFrame]] = [[] for _ in effects]
+    nulls: list[list[np.ndarray]] = [[] for _ in effects]
+    for (block, contrasts), null in zip(
+        ((block, own) for block, own in zip(blocks, found, strict=True) if any(own)), permuted, strict=True
+    ):
+        estimable = [place for place, one in enumerate(contrasts) if one is not None]
+        for column, place in enumerate(estimable):
+            contrast = contrasts[place]
+            assert contrast is not None
+            rows[place].append(_estimate(block, contrast))
+            nulls[place].append(null[:, column])
+    tables = []
+    for effect, parts, of_effect in zip(effects, rows, nulls, strict=True):
+        if not parts:
+            continue
+        table, every = pd.concat(parts, ignore_index=True), np.hstack(of_effect)
+        for _, own in table.groupby("measure", sort=False):
+            observed, statistics = own["statistic"].to_numpy(), every[:, own.index]
+            table.loc[own.index, "p"] = permutation_p(observed, statistics)
+            table.loc[own.index, "p_corrected"] = familywise_p(observed, statistics)
+        tables.append(table.assign(**(vars(effect) | {"effect": effect.name})))
+    return tables
+
+
+def _estimate(block: _Block, contrast: Contrast) -> pd.DataFrame:
+    """Estimate one effect in all cells of a block."""
+    estimate, error = block.model.estimate(contrast, block.values)
+    size = block.model.residual_deviation(block.values) * np.sqrt((contrast.weights**2).sum())
+    plain = studentized(estimate, size)  # t with equal variances, for the partial correlation
+    width = stats.t.ppf(0.975, contrast.freedom) * error
+    r = plain / np.sqrt(plain**2 + block.model.freedom)
+    z = stats.norm.ppf(0.975) / np.sqrt(max(block.model.freedom - 1, 1))
+    return block.cells.assign(
+        estimate=estimate,
+        standard_error=error,
+        ci_low=estimate - width,
+        ci_high=estimate + width,
+        df=contrast.freedom,
+        statistic=studentized(estimate, error),
+        effect_size=r,
+        effect_low=np.tanh(np.arctanh(r) - z),
+        effect_high=np.tanh(np.arctanh(r) + z),
+        n=len(block.members),
+    )
+
+
+def _unadjusted(table: pd.DataFrame, blocks: list[_Block], raters: RaterTable) -> np.ndarray:
+    """Return differences of levels without the other variables; missing for other effects."""
+    effect = table.iloc[0]
+    if effect["kind"] != "difference" or effect["by"]:
+        return np.full(len(table), np.nan)
+    own = raters.values[effect["variable"]]
+    sides = [(own == effect[level]).to_numpy() for level in ("level_1", "level_2")]
+    keys = ["measure", TRAIT, REGION]
+    differences = [
+        block.cells.assign(
+            unadjusted=block.values[sides[0][block.members]].mean(axis=0)
+            - block.values[sides[1][block.members]].mean(axis=0)
+        )
+        for block in blocks
+        if all(side[block.members].any() for side in sides)
+    ]
+    return table[keys].merge(pd.concat(differences), on=keys, how="left")["unadjusted"].to_numpy()
+
+
+def describe_balance(ratings: pd.DataFrame, formula: str) -> pd.DataFrame:
+    """Compare groups in the other variables of a formula.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, and the variables.
+    formula : str
+        The formula.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, variable, level (of names; empty for numbers), value_1, value_2 (means, or shares of
+        raters), sd_1, sd_2, standardised_difference (over the root of the mean variance; Stuart 2010),
+        unbalanced (beyond :data:`UNBALANCED`), n_1, n_2, missing_1, missing_2 (raters without a value). Empty
+        with one group.
+    """
+    rows = []
+    columns = [name for name in formula_variables(formula) if name != GROUP]
+    if GROUP in ratings and columns:
+        raters = ratings.groupby(RATER, sort=True, observed=True)[[GROUP, *columns]].first()
+        for pair in combinations(sorted(raters[GROUP].astype(str).unique()), 2):
+            sides = [raters[raters[GROUP].astype(str) == group] for group in pair]
+            for column in columns:
+                for level, values in _indicators(column, sides):
+                    rows.append(dict(zip(("group_1", "group_2"), pair, strict=True)) | {
+                        "variable": column, "level": level} | _balance(values))  # fmt: skip
+    names = ["group_1", "group_2", "variable", "level", "value_1", "value_2", "sd_1", "sd_2",
+             "standardised_difference", "unbalanced", "n_1", "n_2", "missing_1", "missing_2"]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
+
+
+def _indicators(column: str, sides: list[pd.DataFrame]) -> list[tuple[str, list[pd.Series]]]:
+    """Return a number by group, or for each level of a name whether raters have it."""
+    own = [side[column] for side in sides]
+    if pd.api.types.is_numeric_dtype(own[0]) and not pd.api.types.is_bool_dtype(own[0]):
+        return [("", [side.astype(float) for side in own])]
+    levels = sorted({str(value) for side in own for value in side.dropna()})
+    # Of two levels the second is what the first leaves.
+    return [
+        (level, [(side.astype(str) == level).astype(float).where(side.notna()) for side in own])
+        for level in (levels[:1] if len(levels) == 2 else levels)
+    ]
+
+
+def _balance(sides: list[pd.Series]) -> dict[str, object]:
+    """Compare two groups in one number."""
+    known = [side.dropna().to_numpy() for side in sides]
+    means = [float(side.mean()) if len(side) else np.nan for side in known]
+    deviations = [float(side.std(ddof=1)) if len(side) > 1 else np.nan for side in known]
+    pooled = float(np.sqrt((deviations[0] ** 2 + deviations[1] ** 2) / 2))
+    difference = (means[0] - means[1]) / pooled if pooled > 0 else (
+        np.nan if means[0] == means[1] else np.inf * np.sign(means[0] - means[1]))  # fmt: skip
+    return {
+        "value_1": means[0], "value_2": means[1], "sd_1": deviations[0], "sd_2": deviations[1],
+        "standardised_difference": difference, "unbalanced": bool(abs(difference) > UNBALANCED),
+        "n_1": len(known[0]), "n_2": len(known[1]),
+        "missing_1": len(sides[0]) - len(known[0]), "missing_2": len(sides[1]) - len(known[1]),
+    }  # fmt: skip

@@ -1,0 +1,30 @@
+"""Analyses in which raters are the units: linear models of their values."""
+
+from traitlens.artifacts import COVARIATES, IMAGE_CUES, PREDICTABILITY, RATER_MODELS, UTILISATION
+from traitlens.columns import TRAIT
+from traitlens.comparison.rater_models import compare_by_formula, describe_balance
+from traitlens.comparison.rater_outcomes import rater_outcomes
+from traitlens.pipeline.stage_io import StageIO
+from traitlens.pipeline.stages.comparisons import permutation_options
+from traitlens.pipeline.stages.use import predicted_traits
+
+
+def models(io: StageIO) -> None:
+    """Write the effects of the variables of the formula, and how groups differ in these."""
+    ratings, formula = io.value("ratings"), io.value("settings.comparison.formula")
+    cues = utilisation = None
+    if io.has(UTILISATION):
+        predicted = predicted_traits(io.read(PREDICTABILITY))
+        cues, utilisation = (
+            table[table[TRAIT].isin(predicted)] for table in (io.read(IMAGE_CUES), io.read(UTILISATION))
+        )
+    table = compare_by_formula(
+        ratings,
+        rater_outcomes(ratings, utilisation, cues),
+        formula,
+        clusters=io.value("settings.comparison.clusters"),
+        margin=io.value("settings.comparison.margin"),
+        **permutation_options(io),
+    )
+    io.write(RATER_MODELS, table)
+    io.write(COVARIATES, describe_balance(ratings, formula))

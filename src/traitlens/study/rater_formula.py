@@ -1,0 +1,79 @@
+"""Formulas of models of raters, such as "group * aq + age + sex"."""
+
+import re
+
+_TOKEN = re.compile(r"\s*(?:`[^`\n]+`|[^\W\d]\w*|[+*:()])")
+MOST_VARIABLES = 12
+
+
+def parse_formula(formula: str) -> list[tuple[str, ...]]:
+    """Parse the right side of a model formula into its terms.
+
+    Formulas are those of R and formulaic, with names of columns, `+`, `*`, `:` and parentheses only: a
+    study's settings never run code.
+
+    Parameters
+    ----------
+    formula : str
+        Such as "group * aq + age"; names with spaces stand in backticks.
+
+    Returns
+    -------
+    list of tuple of str
+        The variables of each term: one, or two of an interaction.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, has no variable or more than 12, or an interaction of more than two.
+
+    Examples
+    --------
+    >>> parse_formula("group * aq + age")
+    [('group',), ('aq',), ('age',), ('group', 'aq')]
+    """
+    place = 0
+    while place < len(formula.rstrip()):
+        token = _TOKEN.match(formula, place)
+        if token is None:
+            raise ValueError(
+                f"{formula[place:].strip()[:20]!r} is not understood: write names of columns with +, *, : "
+                f"and "
+                "parentheses"
+            )
+        place = token.end()
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    try:
+        parsed = [tuple(str(factor.expr) for factor in term.factors) for term in Formula(formula)]
+    except (FormulaicError, SyntaxError, RecursionError, TypeError) as error:
+        raise ValueError("it is no formula; write such as group * aq + age") from error
+    terms = [tuple(name.strip("`") for name in term) for term in parsed if term != ("1",)]
+    names = {name for term in terms for name in term}
+    if not names or len(names) > MOST_VARIABLES:
+        raise ValueError(f"it needs one variable at least and {MOST_VARIABLES} at most")
+    if any(len(term) > 2 for term in terms):
+        raise ValueError("an interaction has two variables at most")
+    return terms
+
+
+def formula_variables(formula: str) -> list[str]:
+    """Return the variables of a formula.
+
+    Parameters
+    ----------
+    formula : str
+        The formula.
+
+    Returns
+    -------
+    list of str
+        Names of columns in their order.
+
+    Examples
+    --------
+    >>> formula_variables("group * aq + age")
+    ['group', 'aq', 'age']
+    """
+    return list(dict.fromkeys(name for term in parse_formula(formula) for name in term))
