@@ -11,6 +11,7 @@ from scipy import ndimage, stats
 from traitlens.columns import GROUP, IMAGE, RATER, TRAIT, X, Y
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.by_agreement import compare_agreement
+from traitlens.comparison.by_formula import compare_by_formula
 from traitlens.comparison.by_image import compare_images
 from traitlens.comparison.by_missing import compare_missing
 from traitlens.comparison.by_performance import compare_performance
@@ -21,7 +22,6 @@ from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.lens_design import make_design
 from traitlens.comparison.permutation import find_strata
-from traitlens.comparison.rater_models import compare_by_formula
 from traitlens.comparison.rater_outcomes import MEASURES, rater_outcomes
 from traitlens.comparison.rater_tests import Options
 from traitlens.comparison.simulated_ratings import DESIGNS, PLANTED, Faces, StudyDesign, draw_ratings

@@ -25,7 +25,7 @@ from traitlens.report.numbers import (
 )
 from traitlens.report.results import Results
 from traitlens.report.style import INK, WIDE, colours_of, inches, markers_of, shorten, styled
-from traitlens.report.tables import Table, leave_out_empty
+from traitlens.report.text_tables import Table, leave_out_empty
 
 MOST_SENTENCES = 12
 MOST_ROWS = 400

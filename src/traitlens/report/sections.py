@@ -16,8 +16,8 @@ from traitlens.report.map_check_results import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.paper_sentences import write_tests
 from traitlens.report.planted import describe_confusions, describe_planted
-from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_rater_models
+from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
 from traitlens.report.wording import describe_signs

@@ -2,7 +2,7 @@
 
 from traitlens.artifacts import COVARIATES, IMAGE_CUES, PREDICTABILITY, RATER_MODELS, UTILISATION
 from traitlens.columns import TRAIT
-from traitlens.comparison.rater_models import compare_by_formula, describe_balance
+from traitlens.comparison.by_formula import compare_by_formula, describe_balance
 from traitlens.comparison.rater_outcomes import rater_outcomes
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.comparisons import permutation_options

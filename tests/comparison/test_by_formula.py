@@ -7,9 +7,9 @@ import statsmodels.formula.api as smf
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from traitlens.comparison.by_formula import compare_by_formula, describe_balance
 from traitlens.comparison.linear_models import LinearModel, ModelCells, Rearrangement, permute_residuals
 from traitlens.comparison.permutation import permutation_p
-from traitlens.comparison.rater_models import compare_by_formula, describe_balance
 from traitlens.comparison.rater_outcomes import rater_outcomes
 from traitlens.problems import TraitlensError
 from traitlens.study.rater_formula import parse_formula
