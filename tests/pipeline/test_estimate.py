@@ -79,3 +79,12 @@ def test_disk_of_features_is_what_a_run_writes(tmp_path, monkeypatch, change):
     estimated, written = costs.features(done.context).disk, FEATURES.of(done.results).stat().st_size - header
     done.close()
     assert estimated == pytest.approx(written, rel=0.1)
+
+
+@pytest.mark.parametrize("stage", [costs.features, costs.maps, costs.altered_faces, costs.pixels])
+def test_mirror_images_double_what_the_network_does(study, stage):
+    once, both = (
+        replace(study, settings=study.settings.model_copy(update={"readout": ReadoutSettings(mirror=mirror)}))
+        for mirror in (False, True)
+    )
+    assert stage(Context(both)).passes == pytest.approx(2 * stage(Context(once)).passes)

@@ -56,6 +56,11 @@ def _width(context: Context, spaces: Iterable[Any]) -> int:
     return width
 
 
+def _views(context: Context) -> int:
+    """Return the number of pictures of an image that the network sees: views and their mirror images."""
+    return len({(space.view, flip) for space in context.spaces for flip in (False, space.mirror)})
+
+
 def _passes_back(maps: int) -> float:
     """Return the cost of propagating maps of an image, in forward passes."""
     from traitlens.relevance.sparse_propagation import cost_of_lists
@@ -82,8 +87,7 @@ def region_labels(context: Context) -> Cost:
 def features(context: Context) -> Cost:
     """Estimate the features."""
     n, _ = _count(context)
-    views = len({(space.view, flip) for space in context.spaces for flip in (False, space.mirror)})
-    return Cost(views * n, disk=n * _width(context, context.spaces) * 4.0, advice="set readout.grid lower")
+    return Cost(_views(context) * n, disk=n * _width(context, context.spaces) * 4.0, advice="set readout.grid lower")
 
 
 def fit(context: Context) -> Cost:
@@ -103,7 +107,8 @@ def maps(context: Context) -> Cost:
     blocks = math.ceil(n / 8) + context.value("folds")["fold"].nunique()
     disk = kept * _pairs(context) * side**2 * 2.0 + blocks * _pairs(context) * side**2 * 8.0
     advice = 'set run.keep_maps = "sample" or "none"'
-    return Cost((2 + _passes_back(_pairs(context))) * n, disk=disk, advice=advice)
+    passes = _views(context) * (2 + _passes_back(_pairs(context)))
+    return Cost(passes * n, disk=disk, advice=advice)
 
 
 def regional_features(context: Context) -> Cost:
@@ -136,7 +141,9 @@ def altered_faces(context: Context) -> Cost:
     """Estimate the prediction of altered faces."""
     n, _ = _count(context)
     return Cost(
-        3.0 * n, memory=4 * n * _width(context, context.spaces) * 4.0, advice="set comparison.cues = false"
+        3.0 * _views(context) * n,
+        memory=4 * n * _width(context, context.spaces) * 4.0,
+        advice="set comparison.cues = false",
     )
 
 
@@ -144,7 +151,7 @@ def pixels(context: Context) -> Cost:
     """Estimate the test of pixels."""
     (n, _), side = _count(context), context.study.settings.comparison.pixels
     return Cost(
-        (2 + _passes_back(COMPONENTS)) * n,
+        _views(context) * (2 + _passes_back(COMPONENTS)) * n,
         disk=n * COMPONENTS * side**2 * 4.0,
         advice="set comparison.pixels = 0",
     )

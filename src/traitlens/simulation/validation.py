@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from traitlens import storage
+from traitlens import comparison, readouts, storage
 from traitlens.api import Run
 from traitlens.artifacts import REGIONAL_KERNELS, TARGETS
 from traitlens.columns import FOLD, IDENTITY, IMAGE, RATING, TRAIT
@@ -151,8 +152,15 @@ class _Counter:
 
     def _files(self, key: str, faces: PlantedFaces, condition: Condition, studies: int) -> list[Path]:
         """Return the files of a condition's rates and places."""
-        stem = digest(key, faces.traits, str(condition), studies, self.seed, DRAWS)[:12]
+        stem = digest(key, faces.traits, str(condition), studies, self.seed, DRAWS, _method())[:12]
         return [self.folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
+
+
+@cache
+def _method() -> str:
+    """Return the digest of the modules that compute cues and tests: rates of other versions are not reused."""
+    folders = [Path(str(package.__file__)).parent for package in (comparison, readouts)]
+    return digest([file.read_bytes() for folder in folders for file in sorted(folder.glob("*.py"))])
 
 
 def _sets(
