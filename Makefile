@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests run in one process for each core: threads of their own would wait for one another.
+ONE_THREAD := OMP_NUM_THREADS=1
 
 .PHONY: help demo test test-slow test-processors lint format docs bench bundle wheel sbom audit lock clean
 
@@ -19,10 +21,10 @@ demo: $(READY)  ## simulate a small study and take it to a report
 	$(BIN)/traitlens demo
 
 test: $(READY)  ## run the tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)  ## run the slow tests too
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 test-processors: $(READY)  ## run the numerical tests as other processors would
 	$(BIN)/python scripts/test_processors.py

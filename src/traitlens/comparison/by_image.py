@@ -71,6 +71,26 @@ class ImageDesign:
         freedom = total**2 / np.where(below > 0, below, 1)
         return difference, np.sqrt(total), np.maximum(freedom, 1)
 
+    def statistics(self, first: np.ndarray) -> np.ndarray:
+        """Compute the t of every image, brought to the normal distribution.
+
+        The degrees of freedom depend on which raters are in the smaller group, and so on the labelling
+        where one group is noisier.
+
+        Parameters
+        ----------
+        first : ndarray of shape (labelling, rater)
+            1 for raters of the first group, otherwise 0.
+
+        Returns
+        -------
+        ndarray of shape (labelling, image)
+            By equation 26.7.8 of Abramowitz and Stegun (1964).
+        """
+        difference, error, freedom = self.compare(first)
+        t = difference / np.where(error > 0, error, np.inf)
+        return np.asarray(t * (1 - 1 / (4 * freedom)) / np.sqrt(1 + t**2 / (2 * freedom)))
+
 
 def compare_images(
     ratings: pd.DataFrame,
@@ -106,7 +126,7 @@ def compare_images(
 
     Notes
     -----
-    The family-wise p is that of the largest of all t under permuted labels (Westfall and Young 1993); single
+    The family-wise p is that of the largest statistic under permuted labels (Westfall and Young 1993); single
     images are significant only where the interaction of the trait is.
     """
     tables = []
@@ -122,13 +142,12 @@ def compare_images(
             designs: dict[str, ImageDesign] = designs,
             members: dict[str, np.ndarray] = members,
         ) -> tuple[np.ndarray, np.ndarray]:
-            """Compute the largest t of all images, and each trait's sum of squares."""
+            """Compute the largest statistic of all images, and each trait's sum of squares."""
             largest, squares = [], []
             for trait, design in designs.items():
-                difference, error, _ = design.compare((block[:, members[trait]] == 0).astype(float))
-                t = difference / np.where(error > 0, error, np.inf)
-                largest.append(np.abs(t).max(axis=1))
-                squares.append((t**2).sum(axis=1))
+                z = design.statistics((block[:, members[trait]] == 0).astype(float))
+                largest.append(np.abs(z).max(axis=1))
+                squares.append((z**2).sum(axis=1))
             return np.max(largest, axis=0), np.column_stack(squares)
 
         found = [statistics(block) for block in [sample.labels[None], *sample.draw()]]
@@ -138,8 +157,8 @@ def compare_images(
         for trait, matrix in matrices.items():
             first = (sample.labels[members[trait]] == 0).astype(float)
             table = _describe(matrix, designs[trait], first)
-            t = table["statistic"].abs().to_numpy()
-            reached = len(largest) - np.searchsorted(np.sort(largest), t * (1 - 1e-10))
+            z = np.abs(designs[trait].statistics(first[None])[0, table.index])
+            reached = len(largest) - np.searchsorted(np.sort(largest), z * (1 - 1e-10))
             table["p_corrected"] = np.maximum(reached / len(largest), interaction[trait])
             table["p_interaction"] = interaction[trait]
             table["n_permutations"], table["smallest_p"] = len(largest) - 1, sample.smallest_p

@@ -87,7 +87,9 @@ def region_labels(context: Context) -> Cost:
 def features(context: Context) -> Cost:
     """Estimate the features."""
     n, _ = _count(context)
-    return Cost(_views(context) * n, disk=n * _width(context, context.spaces) * 4.0, advice="set readout.grid lower")
+    return Cost(
+        _views(context) * n, disk=n * _width(context, context.spaces) * 4.0, advice="set readout.grid lower"
+    )
 
 
 def fit(context: Context) -> Cost:

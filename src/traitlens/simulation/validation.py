@@ -158,7 +158,7 @@ class _Counter:
 
 @cache
 def _method() -> str:
-    """Return the digest of the modules that compute cues and tests: rates of other versions are not reused."""
+    """Return the digest of the code of cues and tests: rates of another version are not reused."""
     folders = [Path(str(package.__file__)).parent for package in (comparison, readouts)]
     return digest([file.read_bytes() for folder in folders for file in sorted(folder.glob("*.py"))])
 
