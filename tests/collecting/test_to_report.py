@@ -64,7 +64,7 @@ def test_what_was_collected_becomes_a_report(make_study, take_part):
     assert "one value throughout a trait" in [row["sign"] for row in checked["answers_worth_a_look"]]
     traitlens("run", folder)
     report = (folder / "results" / "report.html").read_text("utf-8")
-    assert "Quality of the answers" in report
+    assert "Quality of the ratings" in report
     assert plan["digest"] in report
     assert "test performance (planned, not done)" in report
     quality = pd.read_csv(folder / "results" / "ratings" / "quality.csv", keep_default_na=False)

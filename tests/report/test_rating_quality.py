@@ -57,9 +57,9 @@ def test_signs_rules_and_raters_are_told(tmp_path):
 
 def test_without_signs_and_rules_that_is_told(tmp_path):
     (told,), tables = describe_quality(Results(tmp_path, {}, quality=QUALITY))
-    assert told == "Quality of the answers. No rater shows a sign of poor answers. Nothing was left out."
+    assert told == "Quality of the ratings. No rater shows a sign of careless responding. Nothing was left out."
     assert [table.caption for table in tables] == ["The rater who stands out; the other one shows no sign of "
-        "poor answers. ratings/quality.csv holds every rater."]  # fmt: skip
+        "careless responding. ratings/quality.csv holds every rater."]  # fmt: skip
     nobody = QUALITY.assign(signs=None, n_left_out=0)
     assert describe_quality(Results(tmp_path, {}, quality=nobody))[1] == []
 
@@ -89,7 +89,7 @@ def test_exclusions_are_told_as_they_were_set(tmp_path):
         return describe_exclusions(Results(tmp_path, {"settings": {"cleaning": rules}}, **parts))
 
     told = (
-        " Left out were answers given in less than 200 (in the unit of the recorded times), ratings of "
+        " Excluded were answers given in less than 200 (in the unit of the recorded times), ratings of "
         "raters who gave one value throughout a trait and raters who left more than 30% of the images unrated"
     )
     assert say() == f"{told}."

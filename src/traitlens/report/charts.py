@@ -25,13 +25,13 @@ from traitlens.report.style import (
 )
 
 MOST_DOTS = 3000
-"""Of more dots in a scatter plot, vector formats hold a picture: a page with all of them would be slow."""
+"""Number of dots above which a scatter plot is rasterised in vector formats, so that pages stay fast."""
 ZOOM_FROM = 0.5
-"""Where every correlation is at least this, the axis does not begin at zero."""
+"""Smallest correlation above which the axis does not start at zero."""
 
 
 def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> list[str]:
-    """List the values of a column, in the wanted order or else as they come.
+    """Return the values of a column in a given order, or in the order of the table.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def in_order(table: pd.DataFrame, column: str, wanted: Sequence[str] | None) -> 
     column : str
         Its column.
     wanted : sequence of str or None
-        Which values, in which order; those that the table lacks are left out.
+        Values in the wanted order; values that the table lacks are left out.
     """
     present = list(dict.fromkeys(table[column].astype(str)))
     return present if wanted is None else [name for name in wanted if name in present]
 
 
 def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
-    """Write names down the left side, the first one on top.
+    """Label the rows of a chart, the first one at the top.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
     names : sequence of str
         The names.
     limit : int
-        Most characters of each.
+        Maximum number of characters of each.
     """
     axes.set_yticks(range(len(names)), [shorten(name, limit) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -69,7 +69,7 @@ def name_rows(axes: Axes, names: Sequence[str], limit: int) -> None:
 def draw_intervals(
     axes: Axes, values: pd.DataFrame, colour: str, marker: str, size: float = 4.5, **style: Any
 ) -> None:
-    """Draw dots with their intervals; all of one colour at once, since each artist costs time.
+    """Draw dots with intervals, all of one colour in one call, which is faster.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def draw_intervals(
 
 
 def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
-    """Explain colours and markers above the axes.
+    """Add a legend above the axes.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = 
     groups : sequence of str
         The groups, in the study's order.
     extra : sequence of Line2D, optional
-        Further signs with their labels.
+        Further legend entries.
     """
     colours, markers = colours_of(groups), markers_of(groups)
     entries = [
@@ -110,7 +110,7 @@ def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = 
     for entry, group in zip(entries, groups, strict=True):
         entry.set_label(shorten(group, 30))
     handles = [*entries, *extra]
-    # Long names fill a narrow figure: then one below the other.
+    # Long names in a narrow figure are listed one below the other.
     room = 0.55 * figure.get_figwidth() * 25.4
     letters = max((len(str(handle.get_label())) for handle in handles), default=0) + 5
     figure.legend(
@@ -165,7 +165,7 @@ def _dots_by_trait(
 
 
 def _zoom(axes: Axes, values: np.ndarray, label: str) -> None:
-    """Set the axis of correlations: from zero, or, where all values are high, from below the lowest."""
+    """Set the axis of correlations, which starts at zero unless all values are high."""
     finite = values[np.isfinite(values)]
     lowest = float(finite.min(initial=1.0))
     start = 0.0
@@ -194,7 +194,7 @@ def plot_performance(
     performance : DataFrame
         `performance.csv`: group, trait, r, ci_low, ci_high and, where known, ceiling_r.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
@@ -223,14 +223,14 @@ def plot_reliability(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw the highest correlation that the raters' agreement allows.
+    """Draw the noise ceiling of each group and trait.
 
     Parameters
     ----------
     reliability : DataFrame
         `ratings/reliability.csv`: group, trait, ceiling_r, ceiling_r_low, ceiling_r_high.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
@@ -268,7 +268,7 @@ def plot_scatter(
     predictions : DataFrame
         `predictions.csv`: image, group, trait, observed, predicted.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     scale : (float, float), optional
         Lowest and highest possible rating, the limits of all axes; those of the data by default.
     width : float, default 183
@@ -277,8 +277,8 @@ def plot_scatter(
     Returns
     -------
     Figure
-        All panels have the same axes, and r in a corner; the dashed line is where both are equal. The label
-        of each panel's axes is the JSON list of group and trait, which lets a page find the panels again.
+        All panels have the same axes and show r in a corner; the dashed line marks equality. The label
+        of each panel's axes is the JSON list of group and trait, by which a page finds the panels.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Checks that the report makes itself from what is in the results folder."""
+"""Checks of folds and of conservation, computed from the results folder."""
 
 from dataclasses import dataclass
 
@@ -13,18 +13,18 @@ from traitlens.report.text_tables import Table
 
 @dataclass(frozen=True)
 class Balance:
-    """How the maps of one group and trait add up.
+    """Conservation of the maps of one group and trait.
 
     Parameters
     ----------
     trait, group : str
-        Which.
+        Trait and group.
     n : int
         Number of maps.
     r : float
         Correlation of pixel sums with predictions.
     slope : float
-        Slope of the pixel sum on the prediction's deviation from its reference (1: all of it).
+        Slope of the pixel sum on the prediction's deviation from its reference (1: complete).
     leak : float
         Median size of deviation minus pixel sum, in rating points.
     """
@@ -43,7 +43,7 @@ def check_folds(predictions: pd.DataFrame) -> str:
     Returns
     -------
     str
-        What was found, as a sentence.
+        A sentence with the result.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def check_folds(predictions: pd.DataFrame) -> str:
 
 
 def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[str]) -> list[Balance] | None:
-    """Compare what the pixels carry with what was predicted.
+    """Compare the pixel sums of maps with the predictions.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[
 
 
 def tabulate_conservation(conservation: list[Balance]) -> Table:
-    """Print how the maps add up.
+    """Write the conservation of maps as a table.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def tabulate_conservation(conservation: list[Balance]) -> Table:
         for row in conservation
     ]
     caption = (
-        "Typical leak: median size of deviation − pixel sum, in rating points. Pixels’ share: slope of the "
-        "pixel sum on the deviation."
+        "Median leak: median absolute value of deviation − pixel sum, in rating points. Pixels’ share: "
+        "slope of the pixel sum on the deviation."
     )
     return Table(caption, columns, rows)

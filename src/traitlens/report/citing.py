@@ -1,4 +1,4 @@
-"""What to cite: traitlens itself, and the works that an analysis rests on."""
+"""References: traitlens itself and the works that an analysis rests on."""
 
 from pathlib import Path
 
@@ -7,16 +7,16 @@ from traitlens.report.results import read_results
 from traitlens.report.wording import REFERENCES, describe_methods
 
 ALWAYS = ("bach", "cao", "simonyan")
-"""The works that every analysis at the default settings rests on: method, protocol, weights."""
+"""References of every analysis at the default settings: method, protocol, weights."""
 
 
 def list_references(results: Path | None = None) -> list[str]:
-    """List what to cite, in APA style.
+    """Return the references to cite, in APA style.
 
     Parameters
     ----------
     results : Path or None
-        A results folder, whose methods text says what was used; the works behind the defaults where None.
+        A results folder, whose methods text says what was used; None for the default settings.
 
     Returns
     -------

@@ -17,7 +17,7 @@ OPACITY: Final = 0.5
 
 
 def smooth(maps: np.ndarray, sigma: float = SMOOTHING) -> np.ndarray:
-    """Smooth maps with a Gaussian; their sums stay nearly the same, so the unit does too.
+    """Smooth maps with a Gaussian, which leaves their unit and nearly their sums.
 
     Parameters
     ----------
@@ -38,14 +38,14 @@ def smooth(maps: np.ndarray, sigma: float = SMOOTHING) -> np.ndarray:
 
 
 def symmetric_limit(*maps: np.ndarray, percentile: float = PERCENTILE) -> float:
-    """Find one limit for a diverging scale from -limit to +limit that single spikes do not stretch.
+    """Return the limit of a symmetric colour scale that single extreme pixels do not stretch.
 
     Parameters
     ----------
     *maps : arrays
-        All the maps that share the scale; values that are not finite are left out.
+        Maps that share the scale; values that are not finite are left out.
     percentile : float, default 99.9
-        Percentile of the absolute values that the scale ends at; what lies beyond has the end's colour.
+        Percentile of the absolute values at which the scale ends; larger values have the colour of the end.
 
     Returns
     -------
@@ -86,9 +86,9 @@ def colour(relevance: np.ndarray, limit: float) -> np.ndarray:
 
 
 def lay_over(face: np.ndarray, colours: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
-    """Draw a face in grey beneath the colours of a map, by multiplying the two.
+    """Multiply the colours of a map with a grey face.
 
-    Where the face is bright, and where it is transparent, a pixel has exactly the colour of the scale.
+    Where the face is bright or transparent, a pixel has exactly the colour of the scale.
 
     Parameters
     ----------
@@ -111,14 +111,14 @@ def lay_over(face: np.ndarray, colours: np.ndarray, opacity: float = OPACITY) ->
 
 
 def data_uri(pixels: np.ndarray, side: int | None = None, quality: int = 80) -> str:
-    """Compress an image into text that a page can hold.
+    """Encode an image as a `data:` address.
 
     Parameters
     ----------
     pixels : uint8 array (y, x, 3)
         RGB image.
     side : int or None
-        Longest side of the image that is kept; None keeps its size.
+        Longest side of the encoded image in pixels; None keeps its size.
     quality : int, default 80
         Quality of the JPEG.
     """

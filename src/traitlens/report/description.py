@@ -1,4 +1,4 @@
-"""Versions of the software that results were made with."""
+"""Versions of the software that made the results."""
 
 import platform
 from importlib import metadata
@@ -7,16 +7,16 @@ from typing import Any
 import traitlens
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "xarray", "zarr", "pillow")
-"""Packages that numbers depend on."""
+"""Packages that affect the numbers."""
 
 
 def describe_software() -> dict[str, Any]:
-    """Return which versions were used.
+    """Return the versions of the software in use.
 
     Returns
     -------
     dict
-        Versions of traitlens, Python, the system and the packages that numbers depend on.
+        Versions of traitlens, Python, the system and the packages that affect the numbers.
     """
     return {
         "traitlens": traitlens.__version__,

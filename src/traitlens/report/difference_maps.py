@@ -13,7 +13,7 @@ from traitlens.report.picture_rows import Panel, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 MOST_BESIDE = 5
-"""Traits beside each other at full width."""
+"""Number of traits in a row at full width."""
 
 
 @styled
@@ -28,21 +28,21 @@ def plot_pixel_differences(
     limit: float | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw the difference of two groups' maps on the template, with an outline round what is significant.
+    """Draw the difference of two groups' maps on the template, with significant areas outlined.
 
     Parameters
     ----------
     tests : Dataset
-        `comparisons/pixels.zarr`: estimate and p_corrected (comparison, trait, y, x), not a number where
-        nothing was tested, and, if it is there, face (face_y, face_x, colour).
+        `comparisons/pixels.zarr`: estimate and p_corrected (comparison, trait, y, x), NaN where nothing was
+        tested, and, if it is there, face (face_y, face_x, colour).
     comparison : str, optional
-        Which pair of groups, as "first - second"; the first one by default.
+        Pair of groups, as "first - second"; the first pair by default.
     traits : sequence of str, optional
-        Which, in which order; all by default.
+        Traits to draw, in this order; all by default.
     alpha : float, default 0.05
         Areas with a p of at most this, corrected over pixels and traits, are outlined.
     opacity : float, default 0.5
-        How strongly the average face shows beneath, from 0 to 1.
+        Opacity of the average face, from 0 to 1.
     percentile : float, default 100
         Percentile of the absolute values at which the scale ends.
     limit : float or None
@@ -74,7 +74,8 @@ def plot_pixel_differences(
     panels = []
     for trait, estimate in zip(traits, estimates, strict=True):
         fine = zoom(np.nan_to_num(estimate), factor, order=1, grid_mode=True, mode="nearest")
-        # Corrected over pixels by the test, and over traits here (Bonferroni), as areas are listed.
+        # The test corrects over pixels; the correction over traits (Bonferroni) is made here, as
+        # in the tables.
         found = shown["p_corrected"].sel({TRAIT: trait}).values * tests.sizes[TRAIT] <= alpha
         outline = np.kron(found, np.ones((factor, factor), bool))
         panels.append(Panel(lay_over(face, colour(fine, end), opacity), trait, outline=outline))

@@ -1,4 +1,4 @@
-"""Every figure of the report, drawn at both journal widths and written to `figures/`."""
+"""Draw all figures of the report at both journal widths, and write them to `figures/`."""
 
 import base64
 import gc
@@ -31,7 +31,7 @@ class Drawing:
     name : str
         Name of its files, without ending.
     about : str
-        The trait or part it is about; may be empty.
+        Its trait or part of the face; may be empty.
     wide, narrow : str
         Both widths as `data:` addresses of SVG images.
     panels : dict
@@ -53,16 +53,16 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
     results : Results
         The results.
     folder : Path
-        Where SVG and PNG files are written; earlier figures of the report that are not drawn any more
-        are removed, so that no face stays that may no longer be shown.
+        Folder of the SVG and PNG files. Figures of an earlier report that are not drawn again are removed,
+        so that faces that may no longer be shown do not remain.
 
     Returns
     -------
     dict
-        Drawings by family ("performance", "average_maps", ...); a family that could not be drawn is missing.
+        Drawings by family ("performance", "average_maps", ...); families that cannot be drawn are missing.
     """
     drawn: dict[str, list[Drawing]] = {}
-    gc.freeze()  # figures are full of cycles: their collection need not look at all that was there before
+    gc.freeze()  # figures hold reference cycles; freezing older objects makes their collection fast
     for family, kind in FIGURES.items():
         if _is_spared(family, drawn, results):
             continue
@@ -70,7 +70,7 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
             name = family if not about else f"{family}_{_slug(about, len(drawn.get(family, [])))}"
             try:
                 drawing = _draw(results, family, about, name, folder)
-            except TraitlensError:  # what it shows is not there
+            except TraitlensError:  # its data are missing
                 continue
             drawn.setdefault(family, []).append(drawing)
     gc.unfreeze()
@@ -79,8 +79,8 @@ def draw_figures(results: Results, folder: Path) -> dict[str, list[Drawing]]:
 
 
 def _is_spared(family: str, drawn: dict[str, list[Drawing]], results: Results) -> bool:
-    """Return whether another figure of the report shows the same."""
-    if family == "reliability":  # ceilings stand in the figure of performance
+    """Return whether another figure of the report already shows this."""
+    if family == "reliability":  # the figure of performance shows the ceilings
         return results.performance is not None and "ceiling_r" in results.performance
     shown_by = {"extremes": "faces", "average_maps": "overview"}
     return shown_by.get(family) in drawn or (family == "overview" and len(results.traits) < 2)
@@ -100,21 +100,21 @@ def _draw(results: Results, family: str, about: str, name: str, folder: Path) ->
 
 
 def _address(svg: str) -> str:
-    """Put a figure into a `data:` address, its pictures as JPEG so that the page stays small."""
+    """Encode a figure as a `data:` address, with its pictures as JPEG to keep the page small."""
     small = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=\s]+", lambda found: _compress(found[0]), svg)
     return "data:image/svg+xml," + quote(small, safe="/+=:;,-_.!*()")
 
 
 @lru_cache(maxsize=256)
 def _compress(picture: str) -> str:
-    """Compress a picture of a figure, unless it is partly transparent; both widths hold the same ones."""
+    """Compress a picture of a figure, unless it is partly transparent."""
     with Image.open(io.BytesIO(base64.b64decode(picture.split(",", 1)[1]))) as image:
         colours = np.asarray(image.convert("RGBA"))
     return data_uri(colours[..., :3], quality=80) if (colours[..., 3] == 255).all() else picture
 
 
 def _panels(figure: Figure) -> list[dict[str, Any]]:
-    """Tell where scatter panels lie: box (left, top, width, height, as shares) and limits of both axes."""
+    """Return the box (left, top, width, height, as fractions) and axis limits of each scatter panel."""
     panels = []
     for axes in figure.axes:
         label = str(axes.get_label())
@@ -133,7 +133,7 @@ def _panels(figure: Figure) -> list[dict[str, Any]]:
 
 
 def _slug(name: str, number: int) -> str:
-    """Make a file name of any name: a running number and its plain letters."""
+    """Return a file name: a running number and the plain letters of a name."""
     letters = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:30]
     return f"{number + 1:02d}" + (f"_{letters}" if letters else "")
 

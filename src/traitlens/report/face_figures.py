@@ -46,13 +46,13 @@ def plot_faces(
     maps : Dataset
         `maps.zarr`: relevance (group, trait, image, y, x) and prediction (group, trait, image).
     images : sequence of str
-        Which images, one column each.
+        Images, one column each.
     may_publish : mapping
         Whether an image may be shown, by image.
     trait : str
         The trait.
     groups : sequence of str, optional
-        Which, in which order; all by default.
+        Groups to draw, in this order; all by default.
     limit : float or None
         End of the scale in rating points per 1% of the picture; None chooses it by `percentile`.
     opacity, smoothing, percentile, width : float
@@ -109,7 +109,7 @@ def plot_extreme_averages(
     limit: float | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw the averages of the images with the highest and the lowest predicted ratings; no single face.
+    """Draw averages of the images with the highest and with the lowest predicted ratings.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ def plot_extreme_averages(
     trait : str
         The trait.
     groups : sequence of str, optional
-        Which, in which order; all by default.
+        Groups to draw, in this order; all by default.
     share : float, default 0.25
-        Share of the images that each average is taken over.
+        Proportion of the images in each average.
     least : int, default 5
         Smallest number of images in an average.
     opacity, smoothing, percentile, limit, width : float

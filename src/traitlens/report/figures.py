@@ -1,4 +1,4 @@
-"""Every figure by its name: what it shows, what it needs, and how it is drawn from a results folder."""
+"""Figures by name: description, required data, and function that draws them from a results folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ RANGES = {
 
 @dataclass(frozen=True)
 class Order:
-    """What a figure shows, and how wide it is.
+    """Selection and width of a figure.
 
     Parameters
     ----------
     groups, traits : list of str
-        Which, in which order.
+        Groups and traits to draw, in this order.
     width : float
         Width in millimetres.
     """
@@ -59,7 +59,7 @@ class Order:
     width: float
 
     def as_options(self) -> dict[str, Any]:
-        """Give the options as the plotting functions take them."""
+        """Return the keyword arguments of plotting functions."""
         return {"groups": self.groups, "traits": self.traits, "width": self.width}
 
 
@@ -74,11 +74,11 @@ class Kind:
     Parameters
     ----------
     about : str
-        What it shows, in a line.
+        One-line description.
     draw : callable
-        Draws it from results, an order and further options; raises TraitlensError where a part is missing.
+        Draws it from results, an order and further options; raises TraitlensError if data are missing.
     options : tuple of str
-        Further options that it takes.
+        Names of further options.
     each_trait : bool
         Whether there is one figure for each trait.
     """
@@ -94,7 +94,7 @@ FIGURES: dict[str, Kind] = {}
 
 
 def _figure(about: str, options: tuple[str, ...] = (), each_trait: bool = False) -> Callable[[Draw], Draw]:
-    """Enter a function into :data:`FIGURES` under its own name."""
+    """Add a function to :data:`FIGURES` under its own name."""
 
     def enter(draw: Draw) -> Draw:
         name = draw.__name__.strip("_")
@@ -115,12 +115,12 @@ def draw_figure(
     width: float = WIDE,
     **options: Any,
 ) -> Figure:
-    """Draw one figure of a results folder, to be changed, shown or saved as any figure of matplotlib.
+    """Draw one figure of a results folder.
 
     Parameters
     ----------
     results : Results, str or Path
-        The results folder, or what was read from it.
+        The results folder, or the results read from it.
     name : str
         One of :data:`FIGURES`, "average_maps" for example.
     groups, traits : sequence of str, optional
@@ -171,7 +171,7 @@ def draw_figure(
 
 
 def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list[Problem]:
-    """Find options that the figure does not have, and values out of range."""
+    """Check the names and values of options."""
     known = f"it takes {', '.join(kind.options)}" if kind.options else "leave it out"
     problems = [
         Problem(f"figure {name!r} has no option {option!r}", known)
@@ -186,7 +186,7 @@ def _check(name: str, kind: Kind, width: float, options: dict[str, Any]) -> list
 
 
 def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[str]:
-    """Take what is wanted, or everything; refuse names that the study does not have."""
+    """Return the wanted names, or all; refuse names that the study does not have."""
     for name in wanted or ():
         if name not in known:
             raise unknown_choice(what, name, tuple(known))
@@ -194,19 +194,19 @@ def _known(what: str, wanted: Sequence[str] | None, known: list[str]) -> list[st
 
 
 def _need(part: _Part | None, name: str, remedy: str = "run the study, or choose another figure") -> _Part:
-    """Give a part of the results, or say which file is missing."""
+    """Return a part of the results, or raise an error that names the missing file."""
     if part is None:
         raise TraitlensError(Problem(f"the results hold no {name}", remedy))
     return part
 
 
-@_figure("the steps of the study's method, as its settings have them")
+@_figure("the steps of the study's method")
 def _method(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     _need(results.performance, a.PERFORMANCE.path)
     return plot_method(results, width=order.width)
 
 
-@_figure("the raters' agreement as noise ceilings of r")
+@_figure("the noise ceilings of r")
 def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     table = _need(results.reliability, a.RELIABILITY.path)
     _need(table.get("ceiling_r"), "noise ceilings")
@@ -268,7 +268,7 @@ def _faces(results: Results, order: Order, options: dict[str, Any]) -> Figure:
 
 
 def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
-    """Choose the publishable faces of the lowest, then of the highest mean predictions; each person once."""
+    """Choose publishable faces with the lowest and highest mean predictions, one for each person."""
     maps = _need(results.maps, a.MAPS.path)
     allowed = set(results.publishable)
     names = [image for image in maps[IMAGE].values if image in allowed]
@@ -278,7 +278,7 @@ def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
     persons = len({identity.get(name, name) for name in ranked})
     if persons < 2:
         raise TraitlensError("fewer than two persons' faces may be shown")
-    # Many traits make many figures: fewer faces in each keep the page small.
+    # With many traits, fewer faces in each figure keep the page small.
     most = 3 if len(results.traits) <= 8 else 2 if len(results.traits) <= 16 else 1
     half = min(most, 3 if width > 120 else 2, persons // 2)
     lowest = _first_of_each(ranked, identity, half)
@@ -288,7 +288,7 @@ def _extreme_faces(results: Results, trait: str, width: float) -> list[str]:
 
 
 def _first_of_each(images: Sequence[str], identity: dict[str, str], number: int) -> list[str]:
-    """Take the first image of each identity, up to a number."""
+    """Return the first image of each identity, up to a number."""
     first: dict[str, str] = {}
     for image in images:
         first.setdefault(identity.get(image, image), image)
@@ -340,14 +340,14 @@ def _planted(results: Results, order: Order, _options: dict[str, Any]) -> Figure
     return plot_planted(table, groups=results.compared, width=order.width)
 
 
-@_figure("where the groups' maps differ, with an outline round what is significant", LOOKS[:1] + LOOKS[2:])
+@_figure("where the groups' maps differ, with significant areas outlined", LOOKS[:1] + LOOKS[2:])
 def _pixel_differences(results: Results, order: Order, options: dict[str, Any]) -> Figure:
     tests = _need(results.pixel_tests, a.PIXEL_MAPS.path)
     traits = [trait for trait in order.traits if trait in tests[TRAIT].values]
     return plot_pixel_differences(tests, traits=traits, width=order.width, **options)
 
 
-@_figure("how alike maps are to maps that know nothing, and how far predictions follow them")
+@_figure("correlation of maps with null maps, and change of predictions when patches are replaced")
 def _map_checks(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     needed = {
         name: _need(results.checks.get(name), f"checks/{name}.csv", "run `traitlens sanity` on the study")
@@ -363,7 +363,7 @@ def _transfer(results: Results, order: Order, _options: dict[str, Any]) -> Figur
 
 
 def _among(maps: Any, order: Order, one: bool = False) -> dict[str, Any]:
-    """Keep to the groups and traits that have maps; to the first of these traits where one is shown."""
+    """Select the groups and traits that have maps; only the first trait where one is shown."""
     traits = [trait for trait in order.traits if trait in maps[TRAIT].values]
     groups = [group for group in order.groups if group in maps[GROUP].values]
     if not traits or not groups:

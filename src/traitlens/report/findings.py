@@ -42,9 +42,9 @@ class Finding:
     sentences : tuple of str
         The finding in short.
     verdict, detail : str
-        What a section writes before and after these sentences.
+        Text of a section before and after these sentences.
     caveat : str
-        What the summary adds to each sentence.
+        Text that the summary adds to each sentence.
     pair : str
         Names of the two groups where more than one pair was compared.
     """
@@ -70,7 +70,7 @@ class Finding:
 
 
 def list_findings(results: Results) -> list[Finding]:
-    """List what the study found, as far as its tables go.
+    """Return the findings of a study.
 
     Returns
     -------
@@ -83,22 +83,22 @@ def list_findings(results: Results) -> list[Finding]:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """How differences between two groups are written.
+    """Words for the differences between two groups.
 
     Parameters
     ----------
     what, tests : str
-        What may differ, and what was tested.
+        What is compared, and what the number of tests counts.
     more : str
-        How a sentence begins that says in which group a value is higher; it ends with a preposition.
+        Beginning of a sentence on the group with the higher value, up to the preposition.
     unit : str
         Unit of the difference.
     values : tuple of str
         Columns of the two groups' values.
     write : callable
-        Writes a value.
+        Function that writes a value.
     detectable : str
-        How the size that would have been found is written.
+        Template for the size that would have been found.
     """
 
     what: str
@@ -130,11 +130,11 @@ COMPARISONS = {
     "range": _Comparison("range", "traits", "Range of the ratings: larger in", "points"),
     "noise": _Comparison("noise", "traits", "Noise of single ratings: larger in", "points"),
 }  # fmt: skip
-"""How the tables of `comparisons` are written."""
+"""Words for each table of `comparisons`."""
 
 
 def _differences(results: Results) -> list[Finding]:
-    """List how each pair of groups differs; a question that was not tested says so."""
+    """Return the findings for each pair of groups, also for questions that were not tested."""
     answers = results.comparisons.get("answers")
     if answers is None or "group_1" not in answers:
         return []
@@ -162,7 +162,7 @@ def _differences(results: Results) -> list[Finding]:
 
 
 def _not_tested(name: str, results: Results) -> str:
-    """Say why a question was not tested."""
+    """Return why a question was not tested."""
     predictability = results.use.get("predictability")
     if name == "use" and predictability is not None and not (predictability["p"] <= ALPHA).any():
         return "This was not tested: no trait was predicted better than chance."
@@ -176,7 +176,7 @@ def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.D
         return pd.DataFrame({corrected_p(name): []})
     if name == "performance" and results.performance is not None:
         r = results.performance.set_index([GROUP, TRAIT])["r"].to_dict()
-        for end in ("1", "2"):  # the table of performance holds the r of the study's own penalties
+        for end in ("1", "2"):  # r of the main table of performance, not of readouts with a common penalty
             keys = zip(table[f"group_{end}"], table[TRAIT], strict=True)
             table = table.assign(**{f"r_{end}": [r.get(key) for key in keys]})
     return results.in_order(table[(table["group_1"] == first) & (table["group_2"] == second)])
@@ -202,7 +202,7 @@ def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, 
 
 
 def _say_found(name: str, called: pd.DataFrame) -> list[str]:
-    """Say which group has more of what, and for which traits."""
+    """Write which group has higher values, and for which traits."""
     comparison = COMPARISONS[name]
     if name == "use":
         return [
@@ -213,12 +213,12 @@ def _say_found(name: str, called: pd.DataFrame) -> list[str]:
     if name == "pixels":
         smallest = called.groupby(TRAIT, sort=False)[corrected_p(name)].min()
         cells = [f"{trait} ({p_value(p)})" for trait, p in smallest.items()]
-        return [f"Maps of the face differ for {several(cells)}; where is for the test of regions to say."]
+        return [f"Maps of the face differ for {several(cells)}; the test of regions says where."]
     return _who_has_more(called, comparison)
 
 
 def _who_has_more(called: pd.DataFrame, comparison: _Comparison, begin: str = "") -> list[str]:
-    """Write a sentence for each group that has more of something than the other."""
+    """Write a sentence for each group that has higher values than the other."""
     texts = []
     preposition = comparison.more.split()[-1]
     for sign in (1, -1):
@@ -245,7 +245,7 @@ def _trait_with_values(row: dict[Any, Any], comparison: _Comparison, with_unit: 
 
 
 def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> str:
-    """Say that no difference was found, with the largest estimate and what would have been found."""
+    """Write that no difference was found, with the largest estimate and the detectable size."""
     comparison, write = COMPARISONS[name], COMPARISONS[name].write
     text = f"No difference was found in {comparison.what}"
     if "smallest_p" in table and len(table) and table["smallest_p"].min() > ALPHA:
@@ -268,7 +268,7 @@ def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> st
 
 
 def _say_equivalence(table: pd.DataFrame) -> str:
-    """Say for how many traits a difference of the study's margin is ruled out."""
+    """Write for how many traits a difference of the study's margin is ruled out."""
     if "equivalence_p" not in table or table["equivalence_p"].isna().all():
         return ""
     within = int((table["equivalence_p"] <= ALPHA).sum())
@@ -279,7 +279,7 @@ def _say_equivalence(table: pd.DataFrame) -> str:
 
 
 def _prediction(results: Results) -> list[Finding]:
-    """Say how well the ratings of new faces were predicted, over all groups and by group."""
+    """Write how well the ratings of new faces were predicted, overall and by group."""
     if results.performance is None:
         return []
     known = results.performance.dropna(subset=["r"])
@@ -312,7 +312,7 @@ def _percent_of_ceiling(table: pd.DataFrame) -> str:
 
 
 def _prediction_of(group: str, known: pd.DataFrame) -> str:
-    """Write between which correlations the predictions of a group's ratings lie."""
+    """Write the range of r of a group's ratings."""
     table = known[known[GROUP] == group].sort_values("r")
     if table.empty:
         return ""
@@ -364,7 +364,7 @@ def not_predicted(results: Results) -> list[str]:
 
 
 def _parts_of_face(results: Results) -> list[Finding]:
-    """Name the regions that account for most of what each group's ratings share, trait by trait."""
+    """Name the regions with the largest shares of the explained variance of each group and trait."""
     if "shares" not in results.use:
         return []
     shares = results.use["shares"].dropna(subset=[SHARE])

@@ -1,4 +1,4 @@
-"""Tables of tests and checks as the report prints them: which part they belong to, and what they say."""
+"""Tables of tests and checks in the report: section, caption and columns of each."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate
 
 MOST_ROWS = 400
-"""Longer tables are cut; the files hold them whole."""
+"""Maximum number of rows of a table in the report."""
 
 INTERVAL, CROSSED, PAIR = "interval", "crossed", "pair"
-"""Columns that are put together from two: the ends of intervals, the groups that are compared."""
+"""Columns made of two: the ends of an interval, or the two groups."""
 
 HEADINGS = {
     PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
@@ -30,7 +30,7 @@ HEADINGS = {
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
     "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
     "crossed_p": "p, raters and images",
-    "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Due to numbers",
+    "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Expected from n",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
     "statistic": "Statistic", "p": "p",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
@@ -59,16 +59,16 @@ _COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
 
 @dataclass(frozen=True)
 class Known:
-    """How one table is printed.
+    """Layout of a table.
 
     Parameters
     ----------
     section : str
-        Key of the part of the report that it belongs to.
+        Key of its section.
     caption : str
-        What it says and how it is read.
+        Its caption.
     names, values : tuple of str
-        Its columns that hold names, and those that hold numbers; those that a table lacks are left out.
+        Columns of names and of numbers; columns that a table lacks are left out.
     """
 
     section: str
@@ -112,14 +112,14 @@ COMPARISONS = {
     ),
     "trait_space": Known(
         "ratings",
-        "Correlations between traits in the groups. Differences of Fisher’s z beyond "
-        "what the numbers of raters make, p by permutation of raters.",
+        "Correlations between traits in the groups. Differences of Fisher’s z, corrected for the numbers "
+        "of raters; p by permutation of raters.",
         (PAIR, "trait_1", "trait_2"), ("r_1", "r_2", "expected", *_TEST),
     ),
     "performance": Known(
         "prediction",
-        "How well the groups’ ratings are predicted. Differences of Fisher’s z beyond what the numbers of "
-        "raters make. " + _REFITTED + " The test needs one penalty for both groups, so that its r may differ "
+        "How well the groups’ ratings are predicted. Differences of Fisher’s z, corrected for the numbers "
+        "of raters. " + _REFITTED + " The test needs one penalty for both groups, so that its r may differ "
         "a little from those of the table above.",
         (PAIR, TRAIT), ("r_1", "r_2", "expected", *_TEST, "detectable"),
     ),
@@ -133,7 +133,7 @@ COMPARISONS = {
         "comparison",
         "Transfer between groups. How well the readout of one group predicts the ratings of the other, "
         "beside its own. The correlation of the two mean ratings bounds it; corrected for attenuation and "
-        "near 1, what is lost is reliability and not content.",
+        "near 1, the loss is due to unreliability, not to content.",
         (TRAIT, "fitted_on", "predicting"),
         ("r", "r_own", "share_of_ceiling", "ratings_r", "ratings_r_corrected", "n"),
     ),
@@ -158,14 +158,14 @@ COMPARISONS = {
     ),
     "pixels": Known(
         "comparison",
-        "Significant areas of the maps on the template. For these faces and other raters. The test tells "
-        "that the maps differ; it locates neither border nor peak.",
+        "Significant areas of the maps on the template. For these faces and other raters. The test shows "
+        "that maps differ; it does not locate borders or peaks.",
         (PAIR, TRAIT), ("n_pixels", "estimate", "statistic", "p_family", "effect_size", "n"),
     ),
     "variables": Known(
         "comparison",
-        "What goes with other variables of the raters, in mean ratings and in the use of each region (cue "
-        "utilisation): change with one unit of the variable; p by permutation, corrected over the rows of "
+        "Associations with other variables of the raters, of mean ratings and of the use of each region "
+        "(cue utilisation): change per unit of the variable; p by permutation, corrected over the rows of "
         "each of the two.",
         ("variable", TRAIT, REGION),
         ("estimate", INTERVAL, "statistic", "p", "p_corrected", "effect_size", "n"),
@@ -176,8 +176,8 @@ COMPARISONS = {
 COMPONENTS = Known(
     "ratings",
     "Components of the traits in each group. Rotated (Procrustes) to those of the first group in the "
-    "alphabet; one for every three traits. Tucker’s congruence above .95 says that a component is the same "
-    "only where it is rare with the traits of one group permuted (p).",
+    "alphabet; one for every three traits. Tucker’s congruence above .95 shows that a component is the "
+    "same only if it is rare when the traits of one group are permuted (p).",
     (TRAIT, GROUP, "component"),
     ("loading", "explained", "congruence", "congruence_p"),
 )
@@ -186,16 +186,18 @@ COMPONENTS = Known(
 CHECKS = {
     "null_maps": Known(
         "checks",
-        "Maps beside those of readouts and networks that know nothing. A correlation inside the band among "
-        "null maps, or above it, says that a map shows the faces and the network more than the ratings. "
-        "Nearly the same correlation with contours as that of null maps says that contours are shown.",
+        "Correlation of maps with null maps, of readouts and networks without information about the "
+        "ratings. A correlation within or above the band of null maps among each other means that a map "
+        "shows the faces and the network more than the ratings. If its correlation with contours is nearly "
+        "that of null maps, the map shows contours.",
         (TRAIT, GROUP, "null"),
         ("similarity", "null_low", "null_high", "edge_correlation", "null_edge_correlation"),
     ),
     "flipping": Known(
         "checks",
-        "Patches replaced in the order of relevance, at random and from the centre: how far predictions "
-        "part, in rating points. Relevance that points at what the model uses gains more than the others.",
+        "Patches replaced in the order of relevance, at random and from the centre: change of the "
+        "prediction, in rating points. If relevance marks what the model uses, its order changes "
+        "predictions most.",
         (TRAIT, GROUP, "order"), ("gain", "standard_error"),
     ),
     "methods": Known(
@@ -203,8 +205,8 @@ CHECKS = {
     ),
     "association": Known(
         "checks",
-        "Relevance of each region beside its association with the ratings: a region with much association "
-        "and little relevance may tell the same as another one.",
+        "Relevance of each region beside its association with the ratings: a region with a strong "
+        "association and little relevance may be redundant with another one.",
         (TRAIT, GROUP, REGION), ("share", "association", "by_chance"),
     ),
     "cues": Known(
@@ -217,18 +219,18 @@ CHECKS = {
 """Tables of `checks/`, in the order of the report."""
 
 NOT_PRINTED = ("answers", "transfer_traits", "conservation", "rater_models", "covariates")
-"""Tables of single raters or images, or such as sentences, figures or other tables of the report show."""
+"""Tables that are not printed: tables of single raters or images, and those shown in another form."""
 
 
 def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
-    """Print tables of tests and checks by name.
+    """Format tables of tests and checks by name.
 
     Parameters
     ----------
     results : Results
         The results.
     names : sequence of str
-        Which tables; those that the results lack are left out.
+        Names of tables; tables that the results lack are left out.
 
     Returns
     -------
@@ -256,7 +258,7 @@ def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
 
 
 def print_unknown_tables(results: Results, part: str) -> list[Table]:
-    """Print the tables of a part that the report does not know, as they are."""
+    """Format the tables of a section that have no layout."""
     tables, known = {
         "comparison": (results.comparisons, COMPARISONS),
         "checks": (results.checks, CHECKS),
@@ -266,7 +268,7 @@ def print_unknown_tables(results: Results, part: str) -> list[Table]:
 
 
 def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
-    """Print one table.
+    """Format one table.
 
     Parameters
     ----------
@@ -296,7 +298,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
 
 
 def _name_groups(heading: str, row: Any) -> str:
-    """Write the groups' names into a heading that speaks of the first and the second one."""
+    """Replace "first" and "second" in a heading by the groups' names."""
     for place, column in (("first", "group_1"), ("second", "group_2")):
         if heading.lower() == place:
             return str(row[column])
@@ -305,28 +307,28 @@ def _name_groups(heading: str, row: Any) -> str:
 
 
 def _say_permutations(table: pd.DataFrame) -> str:
-    """Describe how many permutations a table's p values rest on, and what they can be at least."""
+    """Describe the number of permutations of a table and its smallest possible p."""
     if "n_permutations" not in table or "smallest_p" not in table or table.empty:
         return ""
     row = table.iloc[0]
     text = f" {count(row['n_permutations'])} permutations; p cannot be below {decimal(row['smallest_p'], 4)}."
     if row["smallest_p"] > 0.05:
-        text += " With so few raters nothing can be significant."
+        text += " With so few raters no test can be significant."
     return text
 
 
 def _decimals(table: pd.DataFrame, name: str) -> int:
-    """Choose how many decimals a column needs: two or three, more where all of its numbers are small."""
+    """Return the number of decimals of a column: two or three, more if all of its numbers are small."""
     column = table.get("estimate" if name in _ENDS else name)
     if name in _TWO_DECIMALS or column is None or not pd.api.types.is_numeric_dtype(column):
         return 2 if name in _TWO_DECIMALS else 3
     largest = float(column.abs().max())
-    # Numbers below a millionth are zeros of the computer.
+    # Numbers below a millionth are rounding errors.
     return min(6, max(3, 1 - math.floor(math.log10(largest)))) if 1e-6 < largest < math.inf else 3
 
 
 def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
-    """Write one cell by what its column is called."""
+    """Format a cell according to the name of its column."""
     if name in _ENDS:
         low, high = (row.get(end) for end in _ENDS[name])
         both = is_number(low) and is_number(high)

@@ -1,4 +1,4 @@
-"""What `traitlens sanity` found: sentences and a figure."""
+"""Results of `traitlens sanity` as sentences and a figure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,13 +23,13 @@ ORDERS = ("relevance", "random", "central")
 
 
 def summarise(checks: Checks) -> list[str]:
-    """Say in sentences what the checks found.
+    """Describe the results of the checks.
 
     Parameters
     ----------
     checks : mapping of str to DataFrame
         The tables of `checks/`: conservation, null_maps, flipping, methods and, where known, association.
-        What is missing is passed over.
+        Missing tables are skipped.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def plot_map_checks(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw how alike maps are to null maps, and how far predictions follow them.
+    """Draw correlations of maps with null maps, and results of patch replacement.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _dots(
     kinds: Sequence[str],
     pairs: Sequence[tuple[str, str]],
 ) -> None:
-    """Draw a dot for each kind in the row of each trait and group, with its standard error where known."""
+    """Draw a dot for each kind, trait and group, with its standard error where known."""
     handles = []
     for number, name in enumerate(kinds):
         colour, marker = GROUP_COLOURS[number], GROUP_MARKERS[number]

@@ -1,4 +1,4 @@
-"""Figures of average maps: of groups side by side, of all traits at once."""
+"""Figures of average maps, for one trait or all."""
 
 from collections.abc import Mapping, Sequence
 
@@ -44,11 +44,11 @@ def plot_average_maps(
     kind : {"aligned", "mean"}, default "aligned"
         "aligned": the mean of map times standardised prediction; "mean": the plain mean of the maps.
     groups, traits : sequence of str, optional
-        Which, in which order; all by default.
+        Groups and traits to draw, in this order; all by default.
     difference : bool, default True
         Whether to add the first group's map minus the second one's, for two groups.
     opacity : float, default 0.5
-        How strongly the average face shows beneath, from 0 to 1.
+        Opacity of the average face, from 0 to 1.
     smoothing : float, default 2.0
         Standard deviation of a Gaussian in pixels.
     percentile : float, default 99.9
@@ -91,7 +91,7 @@ def plot_average_maps(
 def _choose(
     averages: xr.Dataset, kind: str, groups: Sequence[str] | None, traits: Sequence[str] | None
 ) -> tuple[list[str], list[str], np.ndarray]:
-    """Complete the choice of groups and traits, and find the face beneath."""
+    """Return the chosen groups and traits, and the average face."""
     if kind not in ("aligned", "mean"):
         raise unknown_choice("kind of average map", kind, ("aligned", "mean"))
     groups = list(map(str, averages[GROUP].values)) if groups is None else list(groups)
@@ -103,7 +103,7 @@ def _choose(
 def _maps_of(
     averages: xr.Dataset, kind: str, trait: str, groups: Sequence[str], difference: bool, smoothing: float
 ) -> dict[str, np.ndarray]:
-    """Smooth each group's map of a trait, by what is written above it; the difference comes last."""
+    """Return each group's smoothed map of a trait by heading, the difference last."""
     maps = {
         group: per_percent(smooth(averages[kind].sel({GROUP: group, TRAIT: trait}).values, smoothing))
         for group in groups
@@ -149,8 +149,8 @@ def plot_overview(
     Returns
     -------
     Figure
-        All maps on one symmetric scale; the last row, with a bar of its own on the same scale, is the
-        difference of two groups. Traits that do not fit beside each other go on below.
+        All maps on one symmetric scale; the last row is the difference of two groups. Traits that do not fit
+        in a row continue below.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def plot_overview(
     maps = {trait: _maps_of(averages, kind, trait, groups, difference, smoothing) for trait in traits}
     every = [one for of_trait in maps.values() for one in of_trait.values()]
     end = limit or symmetric_limit(*every, percentile=percentile)
-    # Pictures are as wide as the longest name, so that none is cut.
+    # Pictures are at least as wide as the longest name.
     longest = max(9, min(max(map(len, traits)), 24))
     most = min(8 if width > 120 else 4, int(width / (1.45 * longest + 2)))
     per_line = -(-len(traits) // -(-len(traits) // most))

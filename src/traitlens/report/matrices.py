@@ -1,4 +1,4 @@
-"""Matrices of correlations: how traits hang together, and how far readouts carry over."""
+"""Correlation matrices of traits, and of readouts applied to other traits."""
 
 import math
 from collections.abc import Sequence
@@ -28,21 +28,21 @@ def plot_trait_space(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw how the traits' mean ratings correlate over images, one matrix per group.
+    """Draw the correlations of the traits' mean ratings over images, one matrix per group.
 
     Parameters
     ----------
     correlations : DataFrame
         `ratings/trait_correlations.csv`: group, trait_1, trait_2 (each pair once), r.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
     Returns
     -------
     Figure
-        Red: alike; blue: opposed; one scale from -1 to 1.
+        Red: positive; blue: negative; one scale from -1 to 1.
 
     Examples
     --------
@@ -78,14 +78,14 @@ def plot_transfer(
         `comparisons/transfer_traits.csv`: group, fitted_on, predicting, r, and r_own (of the readout on its
         own trait).
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
     Returns
     -------
     Figure
-        Rows: what the readout was fitted on; columns: whose ratings it predicts; one scale from -1 to 1.
+        Rows: trait of the readout; columns: predicted trait; one scale from -1 to 1.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def _draw_matrices(
     down: str = "",
     across: str = "",
 ) -> Figure:
-    """Draw a matrix of correlations for each group, side by side as far as they fit, and their scale."""
+    """Draw a correlation matrix for each group, and their scale."""
     beside = min(len(groups), 2 if width > 120 else 1)
     lines = math.ceil(len(groups) / beside)
     cell = min((width / beside - _NAMES - 8) / len(names), _LARGEST)

@@ -28,9 +28,9 @@ class Step:
     Parameters
     ----------
     title, text : str
-        What is written above and below its picture.
+        Text above and below its picture.
     draw : callable
-        Draws the picture into a box of the page.
+        Function that draws the picture into a box of the page.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Step:
 
 @styled
 def plot_method(results: Results, *, width: float = WIDE) -> Figure:
-    """Draw the steps of a study's analysis, with what its settings say of each.
+    """Draw the steps of a study's analysis, with its settings.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def plot_method(results: Results, *, width: float = WIDE) -> Figure:
 
 
 def _list_steps(results: Results) -> list[Step]:
-    """Describe the steps in the words of the settings."""
+    """Return the steps with their settings."""
     study, groups = results.study, results.groups
     readout, folds = results.setting("readout") or {}, results.setting("folds", "number")
     grid = readout.get("grid")
@@ -118,7 +118,7 @@ def _list_steps(results: Results) -> list[Step]:
 
 
 def _choose_face(results: Results) -> np.ndarray:
-    """Choose a face that may be shown, else the average one."""
+    """Return a face that may be shown, or the average face."""
     if results.pixels is not None and results.publishable:
         return np.asarray(results.pixels.sel(image=results.publishable[0]).values)
     if results.averages is not None and "face" in results.averages:
@@ -151,7 +151,7 @@ def _frame(page: Axes, box: Box) -> None:
 
 
 def _draw_ratings(page: Axes, box: Box, results: Results) -> None:
-    """Draw how the mean ratings of the first trait are spread in each group."""
+    """Draw the distribution of each group's mean ratings of the first trait."""
     left, top, side = box
     _frame(page, box)
     table = results.targets
@@ -167,7 +167,7 @@ def _draw_ratings(page: Axes, box: Box, results: Results) -> None:
 
 
 def _draw_network(page: Axes, box: Box) -> None:
-    """Draw layers that become smaller and deeper."""
+    """Draw the layers of the network."""
     left, top, side = box
     # Where each layer begins, how tall and how broad it is, as shares of the side.
     layers = (
@@ -210,7 +210,7 @@ def _draw_scatter(page: Axes, box: Box, results: Results) -> None:
 
 
 def _draw_test(page: Axes, box: Box) -> None:
-    """Draw intervals beside zero, as a schema: one of them does not hold it."""
+    """Draw a schematic test: two intervals, one of which excludes zero."""
     left, top, side = box
     zero = left + side * 0.4
     page.plot([zero, zero], [top + 1, top + side - 2], color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))

@@ -1,4 +1,4 @@
-"""Numbers and names as a paper writes them (APA style): no zero before the point of what cannot pass 1."""
+"""Format numbers and names in APA style."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def is_number(value: Any) -> bool:
 
 
 def decimal(value: Any, digits: int = 2) -> str:
-    """Write a number with a fixed number of decimals and a true minus sign.
+    """Format a number with a fixed number of decimals and a true minus sign.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def decimal(value: Any, digits: int = 2) -> str:
 
 
 def bounded(value: Any, digits: int = 2) -> str:
-    """Write a number that cannot pass 1 (a correlation, a share) without a zero before the point.
+    """Format a number that cannot exceed 1, such as a correlation, without a leading zero.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def abs_below_one(value: Any) -> bool:
     Returns
     -------
     bool
-        True below 1 in size, as it will be rounded.
+        Whether the absolute value is below 1.
     """
     return is_number(value) and abs(float(value)) < 1
 
 
 def interval(low: Any, high: Any, write: Callable[[Any], str] = bounded) -> str:
-    """Write the ends of an interval.
+    """Format the ends of an interval.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def interval(low: Any, high: Any, write: Callable[[Any], str] = bounded) -> str:
 
 
 def probability(value: Any) -> str:
-    """Write a p value: exact to three decimals, never as zero or one.
+    """Format a p value: exact to three decimals, never as zero or one.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def probability(value: Any) -> str:
 
 
 def p_value(value: Any, relation: str = "=") -> str:
-    """Write a p value with its sign, as a sentence has it.
+    """Format a p value with its symbol and sign.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def p_value(value: Any, relation: str = "=") -> str:
 
 
 def count(value: Any) -> str:
-    """Write a whole number with commas between thousands.
+    """Format a whole number with thousands separators.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def count(value: Any) -> str:
 
 
 def several(names: list[str]) -> str:
-    """Write a list of names as a sentence does.
+    """Join names with commas and "and".
 
     Examples
     --------
@@ -162,7 +162,7 @@ def several(names: list[str]) -> str:
 
 
 def raters_of(group: str) -> str:
-    """Name the raters of a group in a sentence.
+    """Return the name of a group's raters for use in a sentence.
 
     Returns
     -------

@@ -25,7 +25,7 @@ from traitlens.storage import atomic_write
 def write_report(results: Path, out: Path | None = None) -> Path:
     """Write the report of a results folder, and its figures.
 
-    Everything is read from the folder, so a report can be made again at any time.
+    All content is read from the folder, so a report can be made again at any time.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def _write_captions(sections: list[Section], folder: Path) -> None:
 def _render(
     results: Results, drawings: dict[str, Any], findings: list[Finding], sections: list[Section]
 ) -> str:
-    """Fill the template."""
+    """Render the template."""
     style, script = _asset("style.css"), _asset("page.js")
     picker = make_picker(results)
     scatter = drawings["scatter"][0].panels if "scatter" in drawings else {}
@@ -98,7 +98,7 @@ def _render(
         picker=picker,
         data={"picker": picker, "scatter": scatter} if picker else {},
         unit=UNIT,
-        # The page's own text; nothing from the study is in it.
+        # Style and script contain nothing from the study.
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
@@ -108,7 +108,7 @@ def _render(
 
 
 def _choose_cover(sections: list[Section]) -> Shown | None:
-    """Choose the figure of the summary: the maps of all traits, else what comes nearest to them."""
+    """Return the figure of the summary: the maps of all traits, or else the first of a list."""
     shown = [shown for section in sections for block in section.blocks for shown in block.figures]
     for begin in ("overview", "average_maps", "region_differences", "utilisation", "performance"):
         for one in shown:
@@ -118,7 +118,7 @@ def _choose_cover(sections: list[Section]) -> Shown | None:
 
 
 def _describe_cover(results: Results) -> str:
-    """Say what the figure of the summary shows."""
+    """Return the caption of the figure of the summary."""
     if results.averages is None:
         return "See"
     if len(results.groups) != 2:
@@ -126,12 +126,12 @@ def _describe_cover(results: Results) -> str:
     first, second = results.groups
     return (
         "Where in the picture the predictions come from. In the last row, red means more in the group "
-        f"{first}, blue more in the group {second}. Maps locate; the tests decide."
+        f"{first}, blue more in the group {second}. Only the tests say whether groups differ."
     )
 
 
 def _describe_origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
-    """List what identifies a run: date, version, seed, inputs, time."""
+    """Return what identifies a run: date, version, seed, inputs, time."""
     inputs = provenance.get("sha256", {})
     together = hashlib.sha256("".join(f"{key}{inputs[key]}" for key in sorted(inputs)).encode()).hexdigest()
     seconds = sum(float(value) for value in (provenance.get("seconds") or {}).values())
@@ -146,15 +146,15 @@ def _describe_origin(provenance: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _italicise(text: str) -> Markup:
-    """Set the symbols of statistics in italics, and keep them on the line of their numbers."""
+    """Set symbols of statistics in italics, without line breaks before their numbers."""
     escaped = str(escape(text))
     pieces = re.sub(r"(?<![\w&])([prdtgqFk]|R²)( )(=|&lt;|&gt;|≥|≤)( )", "<i>\\1</i>\u00a0\\3\u00a0", escaped)
-    return Markup(pieces)  # what was not a symbol was escaped
+    return Markup(pieces)  # all other text is escaped
 
 
 @cache
 def _environment() -> Environment:
-    """Set up jinja2: everything is escaped, and a missing value is an error."""
+    """Return a jinja2 environment that escapes all values and raises errors for missing ones."""
     environment = Environment(
         loader=PackageLoader("traitlens.report"),
         autoescape=True,
@@ -174,12 +174,12 @@ def _asset(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Digest inline text as a Content-Security-Policy names it."""
+    """Return the digest of inline text in the form of a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _flat(values: Any, before: str = "") -> list[tuple[str, str]]:
-    """List nested settings as dotted names and text."""
+    """Return nested settings as pairs of dotted name and text."""
     if isinstance(values, dict) and values:
         return [
             line

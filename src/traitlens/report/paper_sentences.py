@@ -12,7 +12,7 @@ from traitlens.report.results import Results
 
 Row = Mapping[Any, Any]
 MOST_SENTENCES = 12
-"""Tests that are listed one by one; of more, those that are significant."""
+"""Maximum number of tests that are all listed; of more tests, only significant ones are."""
 
 APA = {
     "means": ("ratings", "Mean ratings ({groups})"),
@@ -24,11 +24,11 @@ APA = {
     "pixels": ("comparison", "Maps on the template ({groups})"),
     "variables": ("comparison", "Variables of the raters"),
 }
-"""By table of `comparisons/`: the part of the report that its sentences belong to, and how they begin."""
+"""Section of the report and first words, by table of `comparisons/`."""
 
 
 def write_tests(results: Results, section: str) -> list[str]:
-    """Write the tests of a part of the report as sentences for a paper.
+    """Write the tests of a section as sentences for a paper.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def write_tests(results: Results, section: str) -> list[str]:
 
 
 def _write_performance(group: str, results: Results) -> str:
-    """Write how well each trait's ratings by a group were predicted."""
+    """Write the performance for each trait of a group."""
     assert results.performance is not None
     own = results.in_order(results.performance[results.performance[GROUP] == group]).to_dict("records")
     cells = [
@@ -64,17 +64,17 @@ def _write_performance(group: str, results: Results) -> str:
 
 
 def _count_identities(row: Mapping[Any, Any]) -> str:
-    """Write the number of persons that an interval of r rests on."""
+    """Write the number of identities behind an interval of r."""
     return f", k = {count(row['n_identities'])} identities" if is_number(row.get("n_identities")) else ""
 
 
 def _as_lines(begin: str, cells: list[str]) -> str:
-    """Write tests one below the other."""
+    """Join tests into lines of text."""
     return ":\n".join([begin, ";\n".join(cells) + "."]) if cells else ""
 
 
 def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
-    """List tests; where there are many, those that are significant, and the smallest p of the others."""
+    """Write all tests, or, of many, the significant ones and the smallest p of the others."""
     p = table[corrected_p(name)]
     told = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
     cells = [TESTS[name](row) for row in told.head(MOST_SENTENCES).to_dict("records")]
@@ -88,7 +88,7 @@ def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
 
 
 _EFFECTS = {"t": ("t", "g"), "F": ("F", "η²"), "slope": ("t", "r")}
-"""Symbols of the statistic and the effect size of each test of `comparison.statistics`."""
+"""Symbols of statistic and effect size, by test of `comparison.statistics`."""
 
 
 def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
@@ -97,7 +97,7 @@ def _ci(row: Row, low: str, high: str, write: Callable[[Any], str]) -> str:
 
 
 def _means(row: Row) -> str:
-    """Mean ratings."""
+    """Write a test of mean ratings."""
     return (
         f"{row[TRAIT]}, difference {decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
         f"{p_value(row['p_corrected'])} (corrected), d = {decimal(row['cohens_d'])}, "
@@ -106,7 +106,7 @@ def _means(row: Row) -> str:
 
 
 def _crossed(row: Row) -> str:
-    """Write the interval and p of a mean difference with images as a sample too."""
+    """Write interval and p of a mean difference over raters and images."""
     if not is_number(row.get("crossed_p")):
         return ""
     told = _ci(row, "crossed_low", "crossed_high", decimal)
@@ -114,7 +114,7 @@ def _crossed(row: Row) -> str:
 
 
 def _reliability(row: Row) -> str:
-    """Reliability of mean ratings."""
+    """Write a test of reliability."""
     return (
         f"{row[TRAIT]}, {bounded(row['reliability_1'])} and {bounded(row['reliability_2'])}, difference "
         f"{bounded(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', bounded)}, "
@@ -123,7 +123,7 @@ def _reliability(row: Row) -> str:
 
 
 def _performance(row: Row) -> str:
-    """Performance of the readouts."""
+    """Write a test of performance."""
     return (
         f"{row[TRAIT]}, r = {bounded(row['r_1'])} and {bounded(row['r_2'])}, q = {bounded(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', bounded)}, {p_value(row['p_corrected'])} (corrected)"
@@ -131,7 +131,7 @@ def _performance(row: Row) -> str:
 
 
 def _use(row: Row) -> str:
-    """Use of a region."""
+    """Write a test of the use of a region."""
     return (
         f"{row[REGION]}, {row[TRAIT]}, difference {decimal(row['estimate'])}, "
         f"{_ci(row, 'ci_low', 'ci_high', decimal)}, g = {decimal(row['hedges_g'])}, "
@@ -140,7 +140,7 @@ def _use(row: Row) -> str:
 
 
 def _of_trait(row: Row) -> str:
-    """Range or noise of a trait's ratings."""
+    """Write a test of range or noise."""
     return (
         f"{row[TRAIT]}, {decimal(row['value_1'])} and {decimal(row['value_2'])} rating points, difference "
         f"{decimal(row['estimate'])}, {_ci(row, 'ci_low', 'ci_high', decimal)}, "
@@ -149,7 +149,7 @@ def _of_trait(row: Row) -> str:
 
 
 def _pixels(row: Row) -> str:
-    """Area of a map."""
+    """Write a test of an area of a map."""
     symbol = _EFFECTS[row.get("test", "t")][0]
     return (
         f"{row[TRAIT]}, an area of {count(row['n_pixels'])} cells, largest {symbol} = "
@@ -158,7 +158,7 @@ def _pixels(row: Row) -> str:
 
 
 def _variables(row: Row) -> str:
-    """Variable of the raters."""
+    """Write a test of a variable of the raters."""
     symbol, effect = _EFFECTS[row["test"]]
     region = row[REGION] if isinstance(row[REGION], str) and row[REGION] else "mean rating"
     return (
@@ -177,4 +177,4 @@ TESTS: dict[str, Callable[[Row], str]] = {
     "pixels": _pixels,
     "variables": _variables,
 }
-"""How a row of each table of `comparisons` is written for a paper."""
+"""Functions that write a row of each table of `comparisons`."""

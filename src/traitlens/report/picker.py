@@ -1,4 +1,4 @@
-"""What the page's picker shows: a bounded number of faces and maps, compressed."""
+"""Data of the face browser: compressed faces and maps, limited in number."""
 
 from typing import Any, Final
 
@@ -12,12 +12,12 @@ MOST_FACES: Final = 500
 MOST_MAPS: Final = 750
 FACE_SIDE: Final = 160
 HOVER_SIDE: Final = 80
-"""Side of faces that only the dots of the scatter plot show."""
+"""Side in pixels of faces that only the scatter plot shows."""
 MAP_SIDE: Final = 112
 
 
 def make_picker(results: Results) -> dict[str, Any] | None:
-    """Gather faces, predictions and maps for the page's script.
+    """Collect faces, predictions and maps for the page's script.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def make_picker(results: Results) -> dict[str, Any] | None:
 
 
 def _ratings(results: Results) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """Observed and predicted ratings by group, trait and image."""
+    """Return observed and predicted ratings by group, trait and image."""
     table = results.predictions
     assert table is not None
     keys = zip(table[GROUP], table[TRAIT], table[IMAGE], strict=True)
@@ -77,7 +77,7 @@ def _cell(rating: tuple[float, float] | None) -> list[Any] | None:
 
 
 def _extremes(results: Results) -> list[str]:
-    """Order images by how extreme they are for any group and trait: first the ends, then inwards."""
+    """Return images ordered from extreme to average predictions of any group and trait."""
     assert results.predictions is not None
     order: dict[str, int] = {}
     for _, part in results.predictions.groupby([GROUP, TRAIT], sort=False):
@@ -89,7 +89,7 @@ def _extremes(results: Results) -> list[str]:
 
 
 def _sample(images: list[str], extremes: list[str], number: int) -> list[str]:
-    """Choose half of the images among the extremes and half evenly from the rest, keeping the order."""
+    """Choose half of the images from the extremes and half evenly from the others, in order."""
     if len(images) <= number:
         return images
     allowed = set(images)
@@ -101,13 +101,13 @@ def _sample(images: list[str], extremes: list[str], number: int) -> list[str]:
 
 
 def _limits(results: Results, images: list[str]) -> dict[str, float]:
-    """One scale for all groups' maps of a trait."""
+    """Return the limit of the colour scale of each trait."""
     limits: dict[str, float] = {}
     if results.maps is None or not images:
         return limits
     for trait in results.traits:
         if trait in results.maps[TRAIT].values:
-            # A few dozen maps fix a percentile of their pixels well enough.
+            # A few dozen maps suffice to estimate a percentile of the pixels.
             some = images[:: max(1, len(images) // 40)]
             maps = results.maps["relevance"].sel({TRAIT: trait, IMAGE: some}).values
             limits[trait] = symmetric_limit(smooth(np.nan_to_num(maps), SMOOTHING), percentile=PERCENTILE)

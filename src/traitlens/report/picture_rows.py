@@ -1,4 +1,4 @@
-"""Rows of pictures with one colour bar for each scale: the layout of every figure of maps."""
+"""Rows of pictures with colour bars: the layout of all figures of maps."""
 
 import math
 import textwrap
@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from traitlens.report.style import MAP_COLOURS, inches, shorten, styled
 
 UNIT = "rating points per 1% of the picture"
-"""Unit of every map that is shown; see :func:`per_percent`."""
+"""Unit of all maps; see :func:`per_percent`."""
 SIGNS = ("lowers the rating", "raises the rating")
-"""What the ends of the scale of a map mean."""
+"""Labels of the ends of a map's scale."""
 
-# Millimetres: between pictures, at the edge, for a bar with its numbers and unit, for the words at its
-# ends; a picture's largest width, the longest bar.
+# Millimetres: gap between pictures, margin, height of a bar with its labels, width of the labels at its
+# ends, largest width of a picture, longest bar.
 _GAP, _EDGE, _BAR, _ENDS, _LARGEST, _LONGEST = 2.0, 1.0, 12.0, 3.2, 46.0, 70.0
 
 
 def per_percent(maps: np.ndarray) -> np.ndarray:
-    """Convert maps to rating points per 1% of the picture, which no longer depends on the resolution.
+    """Convert maps to rating points per 1% of the picture, which does not depend on resolution.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def per_percent(maps: np.ndarray) -> np.ndarray:
     Returns
     -------
     array (..., y, x)
-        Each value times the number of pixels in 1% of the picture.
+        Values times the number of pixels in 1% of the picture.
 
     Examples
     --------
@@ -54,9 +54,9 @@ class Panel:
     pixels : uint8 array (y, x, 3)
         Its colours.
     above, below : str
-        What is written above and below it.
+        Text above and below it.
     outline : bool array (y, x) or None
-        An area whose border is drawn.
+        Area that is outlined.
     """
 
     pixels: np.ndarray
@@ -74,13 +74,13 @@ class Row:
     panels : sequence of Panel
         The pictures.
     limit : float or None
-        End of the scale that is drawn below the row, in `unit`; None draws none.
+        End of the scale below the row, in `unit`; None for no scale.
     label : str
         The row's heading.
     unit : str
         Unit of the scale.
     ends : (str, str)
-        What the low and the high end of the scale mean.
+        Labels of the low and the high end of the scale.
     """
 
     panels: Sequence[Panel]
@@ -92,16 +92,16 @@ class Row:
 
 @styled
 def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = False) -> Figure:
-    """Lay out rows of pictures with a bar below each row that has a scale of its own.
+    """Draw rows of pictures, with a colour bar below each row that has a scale.
 
     Parameters
     ----------
     rows : sequence of Row
-        The rows, from the top; all pictures of one shape.
+        Rows from the top; all pictures have one shape.
     width : float
         Width of the figure in millimetres.
     clipped : bool
-        Whether values beyond the ends of the scales have the ends' colours, which the bars then show.
+        Whether the bars show that larger values have the colours of their ends.
     letters : bool, default False
         Whether rows with a heading are lettered A, B, C ...
 
@@ -118,7 +118,7 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
     heights = [_heights(row, picture, most) for row in rows]
     whole = sum(height for _, _, height in heights) + _EDGE
     figure = Figure(figsize=(inches(width), inches(whole)))
-    # One pair of axes for all pictures: each costs as much time as several pictures.
+    # One pair of axes for all pictures is faster than one for each.
     page = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(whole, 0))
     page.set_axis_off()
     block = widest * panel + (widest - 1) * _GAP
@@ -148,7 +148,7 @@ def draw_rows(rows: Sequence[Row], width: float, clipped: bool, letters: bool = 
 
 
 def _heights(row: Row, picture: float, letters: int) -> tuple[float, float, float]:
-    """Return the millimetres above a row's pictures, below them, and in all."""
+    """Return the height above a row's pictures, below them, and in total, in millimetres."""
     label = 5.0 if row.label else 0.0
     lines = max(_wrap(panel.above, letters).count("\n") + bool(panel.above) for panel in row.panels)
     above = label + 3.4 * lines + 1.0
@@ -158,10 +158,10 @@ def _heights(row: Row, picture: float, letters: int) -> tuple[float, float, floa
 
 
 def _draw_outline(page: Axes, area: np.ndarray, box: tuple[float, float, float, float]) -> None:
-    """Draw the border of an area: black with a white seam, so that it shows on every colour."""
+    """Draw the border of an area in black and white, visible on every colour."""
     left, top, broad, tall = box
     height, width = area.shape
-    values = np.pad(area.astype(float), 1)  # closes borders that run along the picture's edge
+    values = np.pad(area.astype(float), 1)  # closes borders at the picture's edge
     x = left + (np.arange(-1, width + 1) + 0.5) * broad / width
     y = top + (np.arange(-1, height + 1) + 0.5) * tall / height
     for colour, thickness in (("white", 1.8), ("black", 0.8)):
@@ -169,7 +169,7 @@ def _draw_outline(page: Axes, area: np.ndarray, box: tuple[float, float, float, 
 
 
 def _draw_bar(figure: Figure, row: Row, left: float, top: float, length: float, clipped: bool) -> None:
-    """Draw a colour bar with zero in the middle, what its ends mean, and its unit."""
+    """Draw a colour bar with the labels of its ends and its unit."""
     assert row.limit is not None
     width, height = figure.get_size_inches() * 25.4
     axes = figure.add_axes((left / width, 1 - (top + 2.2) / height, length / width, 2.2 / height))
@@ -192,18 +192,18 @@ def _draw_bar(figure: Figure, row: Row, left: float, top: float, length: float, 
 
 
 def _exponent(limit: float) -> int:
-    """Choose a power of ten, in threes, with which the numbers of a scale can be read; 0 if possible."""
+    """Return the power of ten (a multiple of three) for the numbers of a scale; 0 if possible."""
     return 0 if 0.01 <= limit < 1000 else 3 * math.floor(math.log10(limit) / 3)
 
 
 def _power(exponent: int) -> str:
-    """Write the power of ten before the unit."""
+    """Return the unit with its power of ten."""
     digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{digits} " if exponent else ""
 
 
 def _wrap(text: str, letters: int) -> str:
-    """Break each line at words so that it fits a picture's width; shorten what is still too long."""
+    """Break lines at words to fit a picture's width, and shorten longer words."""
     lines = [
         part for line in text.splitlines() for part in textwrap.wrap(line, letters, break_long_words=False)
     ]

@@ -1,4 +1,4 @@
-"""Differences planted in a simulated study or in checks of a study's own faces, beside what was found."""
+"""Planted differences and what was found, in simulated studies and on a study's own faces."""
 
 import pandas as pd
 
@@ -8,18 +8,18 @@ from traitlens.report.numbers import count, decimal, several
 from traitlens.report.results import Results
 
 CONFUSED = 0.1
-"""Proportion of planted differences from which a region counts as mistaken for another one."""
+"""Rate of false calls above which a region counts as mistaken for another one."""
 MOST_PAIRS = 12
-"""Pairs of regions that are named."""
+"""Maximum number of pairs of regions that are named."""
 
 
 def describe_planted(results: Results) -> str:
-    """Describe which planted differences of a simulated study were found, and what else was called different.
+    """Describe which planted differences of a simulated study were found, and false positives.
 
     Returns
     -------
     str
-        A sentence or two; empty where nothing is known of the truth.
+        A sentence or two; empty if the truth is not known.
     """
     table = compare_with_planted(results)
     if table is None:
@@ -42,7 +42,7 @@ def describe_planted(results: Results) -> str:
 
 
 def compare_with_planted(results: Results) -> pd.DataFrame | None:
-    """Put what was planted in a simulated study beside what was found.
+    """Return the planted differences of a simulated study beside the tests.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def compare_with_planted(results: Results) -> pd.DataFrame | None:
     truth[REGION] = truth[REGION].replace({"eye": "eyes", "brow": "brows", "cheek": "cheeks"})
     of_cell = truth.groupby([TRAIT, REGION])["difference"].sum().to_dict()
     first = results.groups[0]
-    turned = 1 if (tests["group_1"] == first).all() else -1  # the truth is that of the study's first group
+    turned = 1 if (tests["group_1"] == first).all() else -1  # the truth is the first group minus the second
     planted = [turned * of_cell.get(cell, 0.0) for cell in zip(tests[TRAIT], tests[REGION], strict=True)]
     return results.in_order(tests.assign(planted=planted))
 
 
 def describe_confusions(results: Results) -> list[str]:
-    """Describe how often a wrong region is called on these faces, and which regions go together.
+    """Describe how often a wrong region is called on these faces, and which regions are confused.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def describe_confusions(results: Results) -> list[str]:
     wrong = table.groupby("planted")["any_wrong"].first().mean()
     apart = table[(table["planted"] != table[REGION]) & (table["called"] > CONFUSED)]
     text = (
-        f"How far places can be trusted here: differences of {decimal(table['size'].iloc[0])} rating points "
+        f"How far regions can be trusted here: differences of {decimal(table['size'].iloc[0])} rating points "
         "were planted on this study’s own faces and raters, in one region after the other "
         f"({several(list(table['planted'].unique()))}). A region other than the planted one was called in "
         f"{100 * wrong:.0f}% of these studies."

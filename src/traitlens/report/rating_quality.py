@@ -1,4 +1,4 @@
-"""The report on the answers themselves: their quality, what was left out, and what was planned."""
+"""Quality of the ratings, exclusions, and the frozen plan, as text and tables."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty
 
 MOST_RATERS = 10
-"""Raters who are listed one by one; the files hold all."""
+"""Maximum number of raters in the table."""
 
 EXCLUSIONS = {
     "untouched": "answers given without moving the slider",
@@ -25,18 +25,18 @@ EXCLUSIONS = {
     "off_scale": "ratings off the scale",
     "fewest_ratings": "ratings of images that fewer than {:g} raters of a group had rated on a trait",
 }
-"""What each rule of [cleaning] leaves out, as a methods section says it."""
+"""Text of the methods section for each rule of [cleaning]."""
 
 
 def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
-    """Tell how good the answers are, and what the rules of the study left out.
+    """Describe the quality of the ratings and what the exclusion rules left out.
 
     Returns
     -------
     paragraphs : list of str
-        What to know before reading the tables.
+        Text before the tables.
     tables : list of Table
-        Signs of poor answers, what each rule took, and the raters who stand out; none without raters.
+        Signs of careless responding, exclusions by rule, and the raters who stand out; empty without raters.
     """
     if results.quality is None:
         return [], []
@@ -52,24 +52,24 @@ def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
             ]
             for row in signs.itertuples()
         ]
-        columns = ["Sign", "Raters", "Rule that would leave them out", "Number"]
-        tables.append(Table("Answers worth a look.", columns, rows, 3))
+        columns = ["Sign", "Raters", "Rule that would exclude them", "Number"]
+        tables.append(Table("Signs of careless responding.", columns, rows, 3))
     if results.cleaning is not None:
         columns = ["Rule", "Raters left out", "Ratings left out", "Raters", "Ratings"]
         rows = [
             [str(row.step).replace("_", " "), *map(count, row[2:])] for row in results.cleaning.itertuples()
         ]
-        tables.append(Table("What the rules of study.toml left out, one after the other.", columns, rows, 1))
+        tables.append(Table("Ratings left out by each rule of study.toml, in order.", columns, rows, 1))
     tables += _by_rater(results.quality)
     if signs is None:
-        told = "No rater shows a sign of poor answers."
+        told = "No rater shows a sign of careless responding."
     else:
-        told = "Some raters show signs of poor answers; whether they stay is for the rules to say."
+        told = "Some raters show signs of careless responding; only the rules of study.toml exclude raters."
     rules = (
         "Nothing was left out." if results.cleaning is None
         else "Ratings were left out by the rules of study.toml only, as counted below."
     )  # fmt: skip
-    return [f"Quality of the answers. {told} {rules}{_say_missing(results)}"], tables
+    return [f"Quality of the ratings. {told} {rules}{_say_missing(results)}"], tables
 
 
 def _say_missing(results: Results) -> str:
@@ -82,13 +82,13 @@ def _say_missing(results: Results) -> str:
         return " No difference between groups was found in which ratings are missing."
     traits = several(list(dict.fromkeys(found[TRAIT].astype(str))))
     return (
-        f" Groups differ in which ratings are missing ({traits}): other differences between them may "
-        "come from that."
+        f" Groups differ in which ratings are missing ({traits}); other differences between them may "
+        "result from that."
     )
 
 
 def _by_rater(quality: pd.DataFrame) -> list[Table]:
-    """Describe the raters who stand out: those who were left out altogether, and those with signs."""
+    """Tabulate the raters who were left out altogether or show signs of careless responding."""
     signs = quality["signs"].astype(object).fillna("")  # numbers where no rater has a sign
     n_signs = signs.str.split("; ").str.len().where(signs != "", 0)
     gone = quality["n_left_out"] == quality["n_ratings"]
@@ -116,19 +116,19 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
         shown = "Raters who stand out" if len(ranked) > 1 else "The rater who stands out"
     rest = len(quality) - len(ranked)
     others = f"the other {count(rest)} show" if rest != 1 else "the other one shows"
-    told = f"{shown}; {others} no sign of poor answers." if rest else f"{shown}."
+    told = f"{shown}; {others} no sign of careless responding." if rest else f"{shown}."
     return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 4)]
 
 
 def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
-    """Tell what was planned before groups were compared, and what was added or changed.
+    """Describe the frozen plan, and what was added or changed after it.
 
     Returns
     -------
     paragraphs : list of str
-        When the plan was frozen, and what is not part of it.
+        Date of the plan, and deviations from it.
     tables : list of Table
-        Every part of the plan with its mark; none without a plan.
+        Each part of the plan with its mark; empty without a plan.
     """
     if results.plan is None or results.planned is None:
         return ["No plan was frozen before the groups were compared: read every test as exploratory."], []
@@ -142,16 +142,16 @@ def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
     )  # fmt: skip
     columns = ["What", "Planned", "Done", "Mark"]
     rows = [[_text(value) for value in row[1:]] for row in planned.itertuples()]
-    return [told], [Table("The plan, and what was done.", columns, rows, 4)]
+    return [told], [Table("The frozen plan, and what was done.", columns, rows, 4)]
 
 
 def describe_exclusions(results: Results) -> str:
-    """Say for the methods section which ratings were left out, and whether that was planned.
+    """Describe for the methods section which ratings were excluded, and whether that was planned.
 
     Returns
     -------
     str
-        A sentence that begins with a space; empty where the study has no such rules.
+        A sentence with a leading space; empty without exclusion rules.
     """
     rules = results.setting("cleaning") or {}
     named = [
@@ -161,7 +161,7 @@ def describe_exclusions(results: Results) -> str:
     ]
     if not named:
         return ""
-    text = f" Left out were {several(named)}"
+    text = f" Excluded were {several(named)}"
     if results.cleaning is not None:
         raters, ratings = results.cleaning[["raters_left_out", "ratings_left_out"]].sum()
         text += f" ({count(raters)} raters, {count(ratings)} ratings)"

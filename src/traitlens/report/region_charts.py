@@ -1,4 +1,4 @@
-"""Charts of regions: what each part of the face carries, and how the groups differ in it."""
+"""Charts of regions: shares, utilisation, and differences between groups."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -16,11 +16,11 @@ SIGNIFICANCE = [
     Line2D([], [], color=INK, marker="o", markersize=4, linestyle="none", markerfacecolor=fill, label=text)
     for fill, text in ((INK, "p (corrected) < .05"), ("white", "not significant"))
 ]
-"""Signs of the legend: what is significant is filled."""
+"""Legend: significant differences are filled."""
 
 
 def _by_size(table: pd.DataFrame, column: str) -> list[str]:
-    """List the regions, the one with the largest value of any trait or group first."""
+    """Return the regions by their largest value, in descending order."""
     sizes = table[column].abs().groupby(table[REGION], sort=False).max()
     return list(sizes.sort_values(ascending=False, kind="stable").index.astype(str))
 
@@ -28,8 +28,9 @@ def _by_size(table: pd.DataFrame, column: str) -> list[str]:
 def _panels_by_trait(
     traits: Sequence[str], rows: Sequence[str], millimetres_per_row: float, width: float
 ) -> tuple[Figure, list[Axes]]:
-    """Set up one panel per trait with the regions down the left side."""
-    beside = 3 if width > 120 else 2 if max(map(len, traits)) <= 17 else 1  # long names take a line each
+    """Create one panel per trait with a row per region."""
+    # legend entries with long names take a line each
+    beside = 3 if width > 120 else 2 if max(map(len, traits)) <= 17 else 1
     per_line = min(beside, len(traits))
     lines = math.ceil(len(traits) / per_line)
     height = (millimetres_per_row * len(rows) + 12) * lines + 10
@@ -59,14 +60,14 @@ def plot_region_shares(
     traits: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
-    """Draw how much each region of the face accounts for, beside its area.
+    """Draw the share of each region in the explained variance, beside its area.
 
     Parameters
     ----------
     shares : DataFrame
         `cues/shares.csv`: group, trait, region, share, ci_low, ci_high, and area where it is known.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
@@ -103,7 +104,7 @@ def plot_region_shares(
 
 
 def _areas(shares: pd.DataFrame) -> pd.Series:
-    """Area of each region, where it is known."""
+    """Return the area of each region, if known."""
     if "area" not in shares:
         return pd.Series(dtype=float)
     return shares.groupby(REGION)["area"].first().dropna()
@@ -127,7 +128,7 @@ def plot_utilisation(
     differing : collection of (str, str)
         Traits and regions whose use differs between groups; they are marked.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
@@ -182,7 +183,7 @@ def plot_region_differences(
     groups : sequence of str, optional
         The two groups; the estimate is the first one's value minus the second one's.
     traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 
@@ -214,7 +215,7 @@ def plot_region_differences(
 
 
 def _directions(groups: Sequence[str]) -> str:
-    """Write what either side of zero means, and the unit."""
+    """Label both sides of zero and the unit."""
     first, second = (shorten(group, 20) for group in [*groups, "first group", "second group"][:2])
     sides = f"used more by {second} ←   → used more by {first}"
     return f"{sides}\nRating points per SD of the cue, 95% interval"
@@ -222,7 +223,7 @@ def _directions(groups: Sequence[str]) -> str:
 
 @styled
 def plot_planted(table: pd.DataFrame, *, groups: Sequence[str] = (), width: float = WIDE) -> Figure:
-    """Draw what was planted in a simulated study beside what was found.
+    """Draw planted differences of a simulated study beside the differences found.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The results folder as the report reads it; parts that are not there are None."""
+"""Contents of a results folder; parts that are missing are None."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDI
 
 @dataclass(frozen=True)
 class Results:
-    """What a run left in its results folder.
+    """Contents of a results folder.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Results:
 
     @property
     def groups(self) -> list[str]:
-        """The groups in the study's order."""
+        """Groups in the study's order."""
         return list(map(str, self.study.get("groups", [])))
 
     @property
@@ -94,7 +94,7 @@ class Results:
 
     @property
     def traits(self) -> list[str]:
-        """The traits in the study's order."""
+        """Traits in the study's order."""
         return list(map(str, self.study.get("traits", [])))
 
     @property
@@ -103,7 +103,7 @@ class Results:
         if self.pixels is None:
             return []
         allowed = self.study.get("may_publish", {})
-        # Only a plain true opens a face to the public, never a word or a number that looks like one.
+        # Only `true` permits showing a face, not text or a number that looks like it.
         return [image for image in map(str, self.pixels[IMAGE].values) if allowed.get(image) is True]
 
     def in_order(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +114,7 @@ class Results:
         return table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
 
     def setting(self, *keys: str) -> Any:
-        """Look up a setting of the study.
+        """Return a setting of the study.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ NEEDED = {
     a.PERFORMANCE.path: (GROUP, TRAIT, "r"),
     a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
 }
-"""Columns that figures take for granted; all but names hold numbers."""
+"""Columns that figures require; all but names hold numbers."""
 
 
 def read_results(folder: Path) -> Results:
@@ -146,7 +146,7 @@ def read_results(folder: Path) -> Results:
     Parameters
     ----------
     folder : Path
-        A folder that a run has written; it needs `study.json`, all else may be missing.
+        A results folder; it must contain `study.json`, all other files may be missing.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def read_results(folder: Path) -> Results:
     recorded = consistent_outputs(folder)
 
     def read(artifact: Artifact) -> Any:
-        """Read one file where it exists and belongs to the others, and collect what is wrong with it."""
+        """Read a file if it exists and belongs to the others, and collect its faults."""
         is_current = recorded is None or artifact in DESCRIPTIONS or artifact.path in recorded
         if not is_current or not artifact.of(folder).exists():
             return None
@@ -175,14 +175,14 @@ def read_results(folder: Path) -> Results:
         except TraitlensError as error:
             problems.extend(error.problems)
             return None
-        # A file of a stranger may fail in any way; what a codec or a parser raises is not documented.
+        # Parsers and codecs raise undocumented exceptions on damaged files.
         except Exception as error:
             text = " ".join(str(error).split())[:200] or type(error).__name__
             problems.append(Problem(f"cannot be read ({text})", "run the study again", artifact.path))
             return None
 
     def read_all(below: str) -> dict[str, pd.DataFrame]:
-        """Read every table of a folder that has a row."""
+        """Read all tables of a folder that are not empty."""
         listed = [one for path, one in ARTIFACTS.items() if path.startswith(below) and path.endswith(".csv")]
         tables = {one.name: read(one) for one in listed}
         return {name: table for name, table in tables.items() if table is not None}
@@ -219,7 +219,7 @@ def read_results(folder: Path) -> Results:
 
 
 def _read(artifact: Artifact, folder: Path) -> Any:
-    """Read a file; None for a table without a row."""
+    """Read a file; return None for an empty table."""
     if artifact.path.endswith(".zarr"):
         return _open(artifact.of(folder))
     value = artifact.read(folder)
@@ -229,7 +229,7 @@ def _read(artifact: Artifact, folder: Path) -> Any:
 
 
 def _find_fault(artifact: Artifact, value: Any) -> str:
-    """Return why what was read cannot be a run's; empty if it can be."""
+    """Return why a file cannot come from a run, or an empty string."""
     if artifact == a.STUDY:
         names = [value.get("groups", []), value.get("traits", [])] if isinstance(value, dict) else [None]
         if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in names):
@@ -242,14 +242,14 @@ def _find_fault(artifact: Artifact, value: Any) -> str:
         if column not in value:
             return f"has no column {column!r}"
         holds_names = column in (GROUP, TRAIT, "question")
-        # A table without a row, as where no region adds to a prediction, has no types.
+        # An empty table has no column types.
         if len(value) and not holds_names and not pd.api.types.is_numeric_dtype(value[column]):
             return f"holds text in the column {column!r}"
     return ""
 
 
 def _open(path: Path) -> xr.Dataset:
-    """Open a dataset without loading it; text coordinates become plain strings."""
+    """Open a dataset lazily, with text coordinates as plain strings."""
     dataset = open_arrays(path)
     texts = {
         name: [str(value) for value in dataset[name].to_numpy()]

@@ -1,4 +1,4 @@
-"""The report's sections: tables as text, figures with captions, and why a part is missing."""
+"""The report's sections: tables, figures with captions, and reasons for missing parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,9 +32,9 @@ class Shown:
     drawing : Drawing
         The figure.
     caption : str
-        What it shows and how to read it.
+        Caption.
     alt : str
-        What it shows, for those who cannot see it.
+        Alternative text for screen readers.
     number : int
         Its number on the page.
     """
@@ -47,18 +47,18 @@ class Shown:
 
 @dataclass
 class Block:
-    """A question of a part of the report: its answer, its figures, its tables.
+    """A question of a section, with its answer, figures and tables.
 
     Parameters
     ----------
     key, heading : str
         Its anchor and its heading.
     paragraphs, notes : list of str
-        The answer and what is needed to read it; what is missing.
+        The answer; notes on missing parts.
     figures : list of Shown
         Figures.
     tables : list of Table
-        Tables, which the page folds up.
+        Tables, which are folded.
     """
 
     key: str
@@ -69,13 +69,13 @@ class Block:
     notes: list[str] = field(default_factory=list)
 
     def is_empty(self) -> bool:
-        """Return whether there is nothing below the heading."""
+        """Return whether the block has no content."""
         return not (self.paragraphs or self.figures or self.tables or self.notes)
 
 
 @dataclass
 class Section:
-    """One part of the report.
+    """A section of the report.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Section:
     notes : list of str
         What is missing.
     apa : list of str
-        Its tests as sentences for a paper.
+        Tests as sentences for a paper.
     """
 
     key: str
@@ -100,7 +100,7 @@ Drawings = Mapping[str, Sequence[Drawing]]
 
 
 def make_sections(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> list[Section]:
-    """Put the report's parts together.
+    """Return the sections of the report.
 
     Returns
     -------
@@ -127,14 +127,14 @@ def make_sections(results: Results, drawings: Drawings, findings: Sequence[Findi
 
 
 def _ask(findings: Sequence[Finding], key: str, heading: str = "") -> Block:
-    """Begin a block with the answer to a question; a heading of its own where nothing was asked."""
+    """Return a block with the answer to a question."""
     own = [finding for finding in findings if finding.key == key]
     question = own[0].question if own else heading
     return Block(f"question-{key}", question, [finding.answer for finding in own])
 
 
 def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown]:
-    """Give all drawings of a family their captions; `{about}` stands for the trait."""
+    """Return the figures of a family with captions; `{about}` is replaced by the trait."""
     return [
         Shown(drawing, caption.replace("{about}", drawing.about), alt.replace("{about}", drawing.about))
         for drawing in drawings.get(family, [])
@@ -142,21 +142,21 @@ def _show(drawings: Drawings, family: str, caption: str, alt: str) -> list[Shown
 
 
 def _rows(table: pd.DataFrame, results: Results) -> list[dict[Any, Any]]:
-    """List a table's rows by trait and group, in the study's order."""
+    """Return a table's rows by trait and group, in the study's order."""
     order = {(t, g): (i, j) for i, t in enumerate(results.traits) for j, g in enumerate(results.groups)}
     rows = table.to_dict("records")
     return sorted(rows, key=lambda row: order.get((row[TRAIT], row[GROUP]), (len(order), 0)))
 
 
 def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
-    """How reliable the ratings are, and how the groups' ratings differ."""
+    """Return the section on ratings and their reliability."""
     section = Section("ratings", "Ratings")
     method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
-    means = _ask(findings, "means", "What do they rate?")
+    means = _ask(findings, "means", "Do mean ratings differ?")
     reliability = _ask(findings, "reliability", "Do groups differ in how reliable their ratings are?")
-    space = Block("trait-space", "How do the traits hang together?")
-    quality = Block("quality", "How good are the answers?")
+    space = Block("trait-space", "How do the traits correlate?")
+    quality = Block("quality", "How good is the quality of the ratings?")
     section.blocks = [method, agreement, means, reliability, space, quality]
     method.figures += _show(
         drawings,
@@ -205,7 +205,7 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
 
 
 def _tabulate_agreement(table: pd.DataFrame, results: Results) -> Table:
-    """Print the reliability of each trait and group."""
+    """Tabulate the reliability of each trait and group."""
     rows = [
         [
             row[TRAIT], row[GROUP], count(row.get("n_raters")), count(row.get("n_images")),
@@ -222,7 +222,7 @@ def _tabulate_agreement(table: pd.DataFrame, results: Results) -> Table:
 
 
 def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
-    """How well the readouts predict."""
+    """Return the section on prediction."""
     section = Section("prediction", "Prediction")
     if results.performance is None:
         section.notes.append("This part is left out: the results hold no performance.csv yet.")
@@ -270,7 +270,7 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
 
 
 def _say_intervals(results: Results) -> str:
-    """Describe what the intervals of r are intervals of."""
+    """Describe what the intervals of r refer to."""
     assert results.performance is not None
     kinds = set(results.performance.get("interval", pd.Series(dtype=object)).dropna())
     if kinds == {"new faces"}:
@@ -284,7 +284,7 @@ def _say_intervals(results: Results) -> str:
 
 
 def _reached(row: Mapping[Any, Any]) -> str:
-    """Write r as a share of its ceiling."""
+    """Format r divided by its ceiling."""
     r, ceiling = row.get("r"), row.get("ceiling_r")
     if not (is_number(r) and is_number(ceiling)) or not (float(ceiling or 0) > 0 and float(r or 0) > 0):
         return "–"
@@ -299,7 +299,7 @@ _SCALE = (
 
 
 def _relevance(results: Results, drawings: Drawings) -> Section:
-    """Which pixels carried the predictions."""
+    """Return the section on relevance maps."""
     section = Section("relevance", "Relevance maps")
     if results.averages is None and results.maps is None:
         section.notes.append("This part is left out: the results hold no relevance maps.")
@@ -319,7 +319,7 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
         first, second = results.groups
         difference = (
             f" In the difference, red means more in the group {first}, blue more in the group {second}; "
-            "whether groups differ is for the tests to say, not for the colours."
+            "only the tests say whether groups differ."
         )
     average.figures += _show(
         drawings,
@@ -366,7 +366,7 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
 
 
 def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding]) -> Section:
-    """Whether the groups use faces differently."""
+    """Return the section on the use of the face."""
     section = Section("comparison", "Use of the face")
     plan = Block("plan", "What was planned")
     shares = _ask(findings, "shares", "Which parts of the face do the ratings rest on?")
@@ -388,8 +388,8 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         drawings,
         "region_shares",
         "Share of each region in the variance of a group’s mean ratings that all regions explain (product "
-        "measure), with 95% intervals over identities; lines: the region’s area. A bar that passes its line "
-        "says that the region counts for more than its size. Traits that are not predicted better than "
+        "measure), with 95% intervals over identities; lines: the region’s area. A bar beyond its line "
+        "means that the region counts for more than its area. Traits that are not predicted better than "
         "chance are left out.",
         "Bars with intervals: share of the explained variance by region, trait and group.",
     )
@@ -427,16 +427,16 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     strength.tables += print_tables(results, ("range", "noise"))
     if strength.tables:
         strength.paragraphs.append(
-            "Exploratory. Raters who use more of the scale, or whose single ratings vary more, would else "
-            "look as if they used every region differently."
+            "Exploratory. Without these two, raters who use more of the scale, or whose single ratings "
+            "vary more, would seem to use every region differently."
         )
     pixels.figures += _show(
         drawings,
         "pixel_differences",
         f"Differences between the groups’ maps on the template face; red: more in the group {first}, blue: "
         f"more in the group {second}. Outlined: significant areas (p ≤ .05, permutation test of raters, "
-        "corrected over pixels and traits). The test tells that the maps differ; it locates neither border "
-        "nor peak. Hair and background were not tested.",
+        "corrected over pixels and traits). The test shows that maps differ; it does not locate borders or "
+        "peaks. Hair and background were not tested.",
         "Maps of differences by trait, with outlines round significant areas.",
     )
     pixels.tables += print_tables(results, ("pixels",))
@@ -477,11 +477,11 @@ STAGES = {
     ),
     "checks": ("altered_faces", "check_association"),
 }
-"""The analyses of each part of the report, by the names of their stages."""
+"""Stages of each section of the report."""
 
 
 def explain_missing(results: Results, part: str) -> list[str]:
-    """Write which analyses of a part were left out, and why."""
+    """Return sentences on analyses of a section that were left out, with reasons."""
     labels: dict[str, list[str]] = {}
     for row in results.study.get("left_out", []):
         if row["stage"] in STAGES[part]:
@@ -490,11 +490,11 @@ def explain_missing(results: Results, part: str) -> list[str]:
 
 
 def _checks(results: Results, drawings: Drawings) -> Section:
-    """Whether the results add up."""
+    """Return the section on checks."""
     section = Section("checks", "Checks")
-    sums = Block("sums", "Do folds and maps add up?")
+    sums = Block("sums", "Are folds and maps consistent?")
     maps = Block("map-checks", "Do the maps show the ratings, and not only the faces?")
-    reading = Block("reading", "What was noticed when the study was read")
+    reading = Block("reading", "Notes from reading the study")
     section.blocks = [sums, maps, reading]
     if results.predictions is not None:
         sums.paragraphs.append(check_folds(results.predictions))
@@ -503,9 +503,9 @@ def _checks(results: Results, drawings: Drawings) -> Section:
         section.notes.append("Conservation is left out: no maps of single images were kept.")
     else:
         sums.paragraphs.append(
-            "Conservation: the prediction’s deviation from the mean rating of the training images is what "
-            "the pixels carry plus what leaks into the network’s biases. The nearer the leak is to nothing, "
-            "the more fully the maps account for the predictions."
+            "Conservation: the prediction’s deviation from the mean rating of the training images is the "
+            "sum of the pixels plus a part that the network’s biases absorb. The smaller that part, the "
+            "more completely the maps explain the predictions."
         )
         sums.tables.append(tabulate_conservation(conservation))
     if "null_maps" in results.checks:
@@ -513,9 +513,10 @@ def _checks(results: Results, drawings: Drawings) -> Section:
         maps.figures += _show(
             drawings,
             "map_checks",
-            "Left: how alike the maps are to maps of the same faces by readouts fitted on permuted ratings, "
-            "by shuffled readouts and by a shuffled network; near 1, a map shows the face, not the ratings. "
-            "Right: how much further the prediction moves when patches are replaced in the order of the map "
+            "Left: correlation of the maps with maps of the same faces by readouts fitted to permuted "
+            "ratings, shuffled readouts and a shuffled network; near 1, a map shows the face, not the "
+            "ratings. Right: how much more the prediction changes when patches are replaced in the order "
+            "of the map "
             "(dots, with standard errors over images) than in random order or from the middle outwards.",
             "Dots: similarity with null maps and gain of replacing patches, for each trait and group; the "
             "numbers are in the tables below.",

@@ -1,4 +1,4 @@
-"""How every figure looks: journal widths, type of at least 7 pt, colours safe for colour-blind readers."""
+"""Style of all figures: journal widths, type of at least 7 pt, colours for colour-blind readers."""
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -17,23 +17,23 @@ WIDE: Final = 183.0
 """Width of a figure across two journal columns, in millimetres."""
 
 FORMATS: Final = ("svg", "png", "pdf", "eps", "tif")
-"""What journals take."""
+"""File formats of figures."""
 
 INK: Final = "#1a1a1a"
 FAINT: Final = "#767676"
 GROUP_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#000000", "#7F7F7F")
-"""Okabe & Ito's blue, vermilion and green first; each stands 3:1 or more against white."""
+"""Okabe & Ito's blue, vermilion and green first; the contrast of each with white is at least 3:1."""
 GROUP_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 MAP_COLOURS: Final = "RdBu_r"
-"""Red raises, blue lowers, white is zero."""
+"""Red: positive; blue: negative; white: zero."""
 
 _SETTINGS: Final = {
-    "font.family": ["sans-serif", "DejaVu Sans"],  # which is always there, and has every sign
-    # Of one width: a figure laid out with one of the first three looks right with another.
+    "font.family": ["sans-serif", "DejaVu Sans"],  # always installed with matplotlib, and has all glyphs
+    # Fonts of the same metrics, so that the layout does not depend on which one is installed.
     "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
     "font.size": 7.5,
     "axes.titlesize": 7.5,
-    "axes.titley": 1.0,  # else the place is searched again whenever a figure is drawn
+    "axes.titley": 1.0,  # otherwise the position is searched again at each drawing
     "axes.labelsize": 7.5,
     "xtick.labelsize": 7.0,
     "ytick.labelsize": 7.0,
@@ -54,7 +54,7 @@ _SETTINGS: Final = {
     "axes.spines.right": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    # Names are shown as they are written: a dollar sign in one starts no formula.
+    # A dollar sign in a name does not start a formula.
     "text.parse_math": False,
     "text.usetex": False,
     "image.composite_image": False,
@@ -68,7 +68,7 @@ _Made = TypeVar("_Made")
 
 
 def styled(draw: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
-    """Make a function draw in the style of the report, whatever the user's own settings are.
+    """Decorate a function to draw in the style of the report, whatever the user's settings.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def styled(draw: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     Returns
     -------
     callable
-        The same function under the report's settings.
+        The function, run under the report's settings.
     """
 
     @functools.wraps(draw)
@@ -92,7 +92,7 @@ def styled(draw: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
 
 
 def inches(millimetres: float) -> float:
-    """Turn millimetres into the inches that matplotlib counts in.
+    """Convert millimetres to inches.
 
     Parameters
     ----------
@@ -113,14 +113,14 @@ def inches(millimetres: float) -> float:
 
 
 def shorten(name: str, limit: int = 24) -> str:
-    """Shorten a name so that it fits beside a figure; line breaks and the like become spaces.
+    """Shorten a name, with line breaks replaced by spaces.
 
     Parameters
     ----------
     name : str
         The name.
     limit : int, default 24
-        Most characters.
+        Maximum number of characters.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def shorten(name: str, limit: int = 24) -> str:
 
 
 def colours_of(groups: Iterable[str]) -> dict[str, str]:
-    """Give each group its colour, by its place in the study.
+    """Return the colour of each group, by its position in the study.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def colours_of(groups: Iterable[str]) -> dict[str, str]:
 
 
 def markers_of(groups: Iterable[str]) -> dict[str, str]:
-    """Give each group its marker, so that colour is never the only sign.
+    """Return the marker of each group, so that groups do not differ by colour alone.
 
     Parameters
     ----------
@@ -195,15 +195,15 @@ def save_figure(
             raise unknown_choice("format", ending, FORMATS)
     engine = figure.get_layout_engine()
     if engine is not None:
-        # What is laid out once need not be laid out again for each format.
+        # The layout is computed once for all formats.
         engine.execute(figure)
         figure.set_layout_engine(None)
     files = []
     for ending in formats:
         file = path.with_name(f"{path.name}.{ending}")
-        # Without the date, the same results give the same file.
+        # Without the date, equal results give equal files.
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
-        # Stronger compression takes longer than drawing, for a few per cent.
+        # Stronger compression is slow and saves only a few per cent.
         packed: dict[str, Any] = {"pil_kwargs": {"compress_level": 1}} if ending == "png" else {}
         with atomic_write(file) as temporary:
             figure.savefig(temporary, format=ending, dpi=dpi, metadata=metadata, **packed)

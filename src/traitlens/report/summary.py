@@ -1,4 +1,4 @@
-"""The report's first screen: four numbers, a caution, and how to read what is said there."""
+"""The report's summary: four numbers, a caution, and a note on how to read it."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ NO_PLAN = "No plan was frozen before the groups were compared: read every test a
 
 @dataclass(frozen=True)
 class Tile:
-    """A number of the summary.
+    """A number in the summary.
 
     Parameters
     ----------
     number, what, detail : str
-        The number, what it counts, and more about it.
+        The number, its label, and details.
     """
 
     number: str
@@ -37,7 +37,7 @@ def count_results(results: Results) -> list[Tile]:
     Returns
     -------
     list of Tile
-        Raters, images, r beside its ceiling and differences found, as far as they are known.
+        Raters, images, r with its ceiling, and differences found, as far as they are known.
     """
     study, tiles = results.study, []
     if study.get("n_raters"):
@@ -66,7 +66,7 @@ def count_results(results: Results) -> list[Tile]:
 
 
 def explain_findings(results: Results) -> str:
-    """Describe how the numbers of the findings are to be read.
+    """Describe how to read the findings.
 
     Returns
     -------
@@ -76,9 +76,10 @@ def explain_findings(results: Results) -> str:
     if "answers" not in results.comparisons:
         return ""
     return (
-        "Points per SD: how many rating points a group’s ratings move when what a region says about the "
-        "trait, to raters of all groups, rises by one standard deviation. Tests take raters as a random "
-        "factor. p values are corrected for all tests of a question; below, yes is said where a difference "
-        "remains significant with the number of questions corrected for, too. All other tests of this "
-        "report are exploratory."
+        "Points per SD: by how many rating points a group’s ratings rise when the cue of a region (the "
+        "rating that raters of all groups would give from that region) rises by one standard deviation. "
+        "Tests take raters as a random "
+        "factor. p values are corrected for all tests of a question; “yes” below means that a difference "
+        "is also significant after correction for the number of questions. All other tests of this report "
+        "are exploratory."
     )

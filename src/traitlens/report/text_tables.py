@@ -12,20 +12,20 @@ from traitlens.report.results import Results
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the page prints it.
+    """A table of the report.
 
     Parameters
     ----------
     caption : str
-        What it shows.
+        Caption.
     columns : list of str
         Headings.
     rows : list of list of str
         Cells as text.
     n_names : int
-        How many columns from the left hold names and not numbers.
+        Number of columns, from the left, that hold names.
     file : str
-        Its file in the results folder; empty where it was put together from several.
+        Its file in the results folder; empty for a table made of several files.
     """
 
     caption: str
@@ -41,12 +41,12 @@ class Table:
 
     @property
     def about(self) -> str:
-        """What the caption says after its first sentence."""
+        """The caption after its first sentence."""
         return self.caption.partition(". ")[2]
 
 
 def tabulate_import(results: Results) -> list[Table]:
-    """List what the import of the ratings read and left out; nothing where they were not imported."""
+    """Tabulate what the import of the ratings read and left out, if they were imported."""
     rows = results.study.get("imported")
     pairs = [row for row in rows if isinstance(row, list) and len(row) == 2] if isinstance(rows, list) else []
     if not pairs:
@@ -64,7 +64,7 @@ def leave_out_empty(caption: str, columns: list[str], rows: list[list[str]], n_n
 
 
 def tabulate_ratings(targets: pd.DataFrame, results: Results) -> Table:
-    """Each group's mean rating of each trait, and how far the groups order the images alike."""
+    """Tabulate each group's mean rating of each trait, and the correlation of the groups' ratings."""
     wide = targets.pivot_table(index=IMAGE, columns=[TRAIT, GROUP], values=RATING)
     columns = ["Trait", *(f"Mean (SD), {group}" for group in results.groups)]
     pairs = [
@@ -97,7 +97,7 @@ _MOST_ROWS = 300
 
 
 def tabulate(name: str, table: pd.DataFrame) -> Table:
-    """Print a table of comparisons whatever its columns are."""
+    """Format a table with any columns."""
     numeric = [bool(pd.api.types.is_numeric_dtype(table[column])) for column in table.columns]
     n_names = next((i for i, is_numeric in enumerate(numeric) if is_numeric), len(numeric))
     columns = [_HEADINGS.get(str(c), str(c).replace("_", " ").capitalize()) for c in table.columns]
@@ -112,7 +112,7 @@ def tabulate(name: str, table: pd.DataFrame) -> Table:
 
 
 def _cell(column: str, value: Any) -> str:
-    """Write one cell by what its column is called."""
+    """Format a cell according to the name of its column."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Charts of simulated studies: error rates and power, and where differences were found."""
+"""Charts of simulated studies: error rates, power, and where differences were found."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ MEASURES = ("any region called", "power per planted place", "wrong place called"
 
 @styled
 def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw how often any region was called, how often a wrong one, and the power.
+    """Draw rates of any call, of wrong calls, and power.
 
     Parameters
     ----------
     rates : DataFrame
         `validation.csv`.
     path : Path
-        The figure's file without an ending.
+        The figure's file without extension.
     """
     sets = in_order(rates, "faces", None)
     none, some = rates[rates["difference"] == 0], rates[rates["difference"] != 0]
@@ -68,7 +68,7 @@ def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
     table : DataFrame
         `power.csv`.
     path : Path
-        The figure's file without an ending.
+        The figure's file without extension.
     """
     tests = [name for name in in_order(table, "measure", None) if name in MEASURES]
     differences = sorted(table["difference"].unique())

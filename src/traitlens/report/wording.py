@@ -1,4 +1,4 @@
-"""What the report says in sentences: the question, the design, the limits, the methods text."""
+"""Text of the report: design, limits and methods."""
 
 from dataclasses import dataclass
 
@@ -117,12 +117,12 @@ def describe_signs(results: Results) -> str:
 
 
 def describe_limits(results: Results) -> list[str]:
-    """Describe what the results cannot tell and must not be used for."""
+    """Describe the limits of the results and uses to avoid."""
     return [limit.replace(SIGNS, describe_signs(results)) for limit in LIMITS]
 
 
 def describe_design(results: Results) -> list[str]:
-    """Say the study's question and design in words."""
+    """Describe the study's question and design."""
     study, groups = results.study, results.groups
     question = (
         f"How well can the ratings that {'each of ' if len(groups) > 1 else ''}{_groups(groups)} gave faces "
@@ -133,17 +133,17 @@ def describe_design(results: Results) -> list[str]:
 
 
 def _groups(groups: list[str]) -> str:
-    """Name the groups."""
+    """List the groups."""
     return f"the group {groups[0]}" if len(groups) == 1 else f"the groups {several(groups)}"
 
 
 def _traits(traits: list[str]) -> str:
-    """Name the traits, or count them where they are many."""
+    """List the traits, or their number if there are many."""
     return f"the trait {traits[0]}" if len(traits) == 1 else f"{len(traits)} traits ({several(traits)})"
 
 
 def _ratings(results: Results) -> str:
-    """Say who rated what."""
+    """Describe raters and ratings."""
     study = results.study
     raters = f"{count(study['n_raters'])} raters" if study.get("n_raters") else "Raters"
     scale = study.get("scale")
@@ -156,7 +156,7 @@ def _ratings(results: Results) -> str:
 
 
 def describe_methods(results: Results) -> MethodsText:
-    """Write the methods section, true to the settings of this study.
+    """Write the methods section from the settings of the study.
 
     Returns
     -------
@@ -176,7 +176,7 @@ def describe_methods(results: Results) -> MethodsText:
 
 
 def _say_ratings(results: Results) -> tuple[str, list[str]]:
-    """Methods: ratings and their reliability."""
+    """Describe ratings and their reliability."""
     text, cited = _ratings(results), []
     text += describe_exclusions(results)
     text += " Ratings were averaged over the raters of each group."
@@ -195,7 +195,7 @@ def _say_ratings(results: Results) -> tuple[str, list[str]]:
 
 
 def _say_readout(results: Results) -> tuple[str, list[str]]:
-    """Methods: images, network and readout."""
+    """Describe images, network and readout."""
     if results.performance is None:
         return "", []
     size = results.setting("faces", "size")
@@ -239,25 +239,25 @@ def readout_settings(results: Results) -> ReadoutSettings | None:
     Returns
     -------
     ReadoutSettings or None
-        None where they are not recorded.
+        None if they are not recorded.
     """
     recorded = results.setting("readout")
     return ReadoutSettings.model_construct(**recorded) if isinstance(recorded, dict) else None
 
 
 def readout_method(results: Results) -> ReadoutMethod | None:
-    """Find the readout method by which predictions were made.
+    """Return the readout method of the predictions.
 
     Returns
     -------
     ReadoutMethod or None
-        None where it is not recorded or not known.
+        None if it is not recorded or not known.
     """
     return METHODS.get(str(results.setting("readout", "method")))
 
 
 def _say_relevance(results: Results) -> tuple[str, list[str]]:
-    """Methods: relevance maps."""
+    """Describe relevance maps."""
     if results.maps is None and results.averages is None:
         return "", []
     method = str(results.setting("relevance", "method"))
@@ -297,7 +297,7 @@ def _explains_ratings(results: Results) -> bool:
 
 
 def _say_comparison(results: Results) -> tuple[str, list[str]]:
-    """Methods: comparison of groups."""
+    """Describe the comparison of groups."""
     tested = [
         name
         for key, name in (
@@ -356,7 +356,7 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
 
 
 def _say_software(results: Results) -> str:
-    """Methods: software."""
+    """Describe the software."""
     made = results.provenance
     versions = {
         "traitlens": made.get("traitlens", ""),
