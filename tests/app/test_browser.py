@@ -225,7 +225,7 @@ def look_at(page, name, axe=None):
 def test_from_an_empty_folder_to_the_report(server, page, material, tmp_path, hand, axe):
     use = hand(page)
     study = tmp_path / "Warmth"
-    page.get_by_text("Is everything in place?").wait_for()
+    page.get_by_text("Is traitlens installed correctly?").wait_for()
     look_at(page, "0_begin", axe)
     use.write("Name of the study", "Warmth")
     use.write("In the folder", str(tmp_path))
@@ -322,7 +322,7 @@ def test_axe_finds_nothing_serious_on_any_page(server, page, workspace, roles, a
     mouse.write("Folder of the study", str(workspace.folder))
     mouse.press("Open")
     shown_in = {"Pictures": "Who is shown", "Ratings": "pictures found", "Check": "No fault"}
-    shown_in |= {"Run": "Six questions", "Read": "no report", "Begin": "Go on with a study"}
+    shown_in |= {"Run": "Six questions", "Read": "no report", "Begin": "Continue a study"}
     for step, shown in shown_in.items():
         page.locator(".rail").get_by_role("button", name=step).click()
         page.get_by_text(shown).first.wait_for()

@@ -1,4 +1,4 @@
-"""The page: a rail of six steps, and the step that is worked on."""
+"""The app's page: navigation by six steps, and the current step."""
 
 import logging
 from collections.abc import Callable
@@ -24,14 +24,14 @@ STEPS: Final[dict[Step, tuple[str, Callable[["AppPage"], None]]]] = {
     "run": ("Run", run_step.draw),
     "read": ("Read", read_step.draw),
 }
-"""The steps, in their order: what the rail calls them, and what draws them."""
+"""The steps in order: name, label, and function that draws the step."""
 
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
 PRIVATE: Final = "This page is served to this computer only. Nothing is sent anywhere."
 
 
 class AppPage:
-    """What one browser shows.
+    """The page of one browser.
 
     Parameters
     ----------
@@ -45,17 +45,17 @@ class AppPage:
 
     @property
     def workspace(self) -> Workspace:
-        """The study that is open."""
+        """The folder of the open study."""
         assert self.session.workspace is not None
         return self.session.workspace
 
     @property
     def step(self) -> Step:
-        """The step that is shown."""
+        """The current step."""
         return "begin" if self.session.workspace is None else self.session.workspace.choices.step
 
     def build(self) -> None:
-        """Lay the page out."""
+        """Build the layout of the page."""
         ui.add_css(_style())
         ui.add_head_html('<meta name="color-scheme" content="light dark">')
         self._client = ui.context.client
@@ -66,7 +66,7 @@ class AppPage:
         self.draw()
 
     def draw(self) -> None:
-        """Draw the rail and the step that is worked on."""
+        """Draw the navigation and the current step."""
         self.draw_rail()
         self.main.clear()
         with self.main:
@@ -78,7 +78,7 @@ class AppPage:
                 draw(self)
             except TraitlensError as error:
                 self.refuse(error)
-            except Exception as error:  # a step that fails leaves the others within reach
+            except Exception as error:  # the other steps remain usable if one fails
                 told = " ".join(str(error).split())[:200]
                 what = f"this step cannot be shown ({type(error).__name__}: {told})"
                 self.refuse(TraitlensError(Problem(what, "nothing is lost; please report this")))
@@ -87,7 +87,7 @@ class AppPage:
                 text("p", f"{IMPRESSIONS} {PRIVATE}", "faint")
 
     def draw_rail(self) -> None:
-        """Draw the steps, which of them are done, and the one that is shown."""
+        """Draw the list of steps, with the finished ones and the current one marked."""
         workspace = self.session.workspace
         self.rail.clear()
         with self.rail:
@@ -110,7 +110,7 @@ class AppPage:
                         one.props["disabled"] = True
 
     def go(self, step: Step) -> None:
-        """Show another step, and remember it."""
+        """Show another step, and save it as the current one."""
         if step == "begin":
             self.session.close()
         else:
@@ -120,29 +120,29 @@ class AppPage:
         self._client.run_javascript("window.scrollTo(0, 0)")
 
     def focus(self, selector: str) -> None:
-        """Move the focus to an element, which may have been drawn just now."""
+        """Move the focus to an element, which may be new."""
         self._client.run_javascript(f"document.querySelector('{selector}').focus()")
 
     def refuse(self, error: TraitlensError) -> None:
-        """Show what is wrong."""
+        """Show problems."""
         self.messages.clear()
         with self.messages:
             faults(list(error.problems))
 
     async def attempt(self, work: Callable[..., object], *arguments: object) -> object:
-        """Do something that takes a moment, and show what is wrong where it fails.
+        """Run a task in a thread, and show its problems if it fails.
 
         Parameters
         ----------
         work : callable
-            What to do.
+            The task.
         *arguments
-            What it is given.
+            Its arguments.
 
         Returns
         -------
         any
-            What it returned; None where it failed.
+            Its result; None if it failed.
         """
         self.messages.clear()
         self.main.props["aria-busy"] = "true"
@@ -158,12 +158,12 @@ class AppPage:
 
 
 def is_step_done(workspace: Workspace, step: Step) -> bool:
-    """Return whether a step needs nothing more.
+    """Return whether a step is complete.
 
     Returns
     -------
     bool
-        Whether the rail marks it as done.
+        Whether it is marked as done.
     """
     has_ratings = (workspace.folder / "study.toml").exists() or bool(workspace.choices.roles)
     return {

@@ -1,4 +1,4 @@
-"""The app's server: its page, what is uploaded to it, and the files that it shows."""
+"""The app's web server: page, uploads and downloads."""
 
 import json
 import shutil
@@ -18,15 +18,15 @@ from traitlens.locking import Lock
 from traitlens.problems import Problem, TraitlensError
 
 LARGEST_UPLOAD = 200 * 2**20
-"""Bytes of a file that is uploaded."""
+"""Maximum size of an uploaded file, in bytes."""
 PATHS = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/exports/", "/upload/")
-"""Beginnings of the paths that exist, beside the page itself."""
+"""Prefixes of the paths that are served besides the page."""
 SENT = {**KINDS, ".zip": "application/zip", ".eps": "application/postscript", ".tif": "image/tiff"}
-"""Kinds of files that are handed out."""
+"""Suffixes of files that may be downloaded."""
 
 
 class Session:
-    """What the server works on: the study that is open, if any.
+    """State of the server: the open study, if any.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class Session:
         Parameters
         ----------
         folder : Path
-            Its folder, made where it is missing.
+            Its folder; created if missing.
 
         Raises
         ------
         TraitlensError
-            If the folder cannot be made or written, or another window of the app works in it.
+            If the folder cannot be created or written, or is open in another window of the app.
         """
         try:
             workspace = Workspace(folder)
@@ -68,14 +68,14 @@ class Session:
         remember(workspace.folder)
 
     def close(self) -> None:
-        """Go back to the list of studies."""
+        """Close the study."""
         self.workspace = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def explorer(self, results: Path) -> str:
-        """Start the explorer of a results folder in a process of its own, which ends with this one.
+        """Start the explorer of a results folder in a child process.
 
         Raises
         ------
@@ -105,9 +105,9 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
     Parameters
     ----------
     folder : Path or None
-        The study to open; the one that was opened last where None.
+        The study to open; the most recent one if None.
     announce : callable
-        Told the page's address once it can be opened.
+        Called with the page's address when the server is ready.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
         )
     session = Session(folder)
     for recent in list_recent()[:1] if folder is None else ():
-        with suppress(TraitlensError):  # another window works in it, or it cannot be written any more
+        with suppress(TraitlensError):  # it is open in another window, or cannot be written any more
             session.open(recent)
     try:
         serve_on_loopback(make_app(session), announce, PATHS, LARGEST_UPLOAD)
@@ -129,7 +129,7 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
 
 
 def _hold(workspace: Workspace) -> Lock:
-    """Hold a study, so that two windows of the app do not overwrite each other's choices."""
+    """Lock a study, so that two windows of the app do not overwrite each other's choices."""
     try:
         return Lock(workspace.private / "open")
     except TraitlensError as error:
@@ -139,7 +139,7 @@ def _hold(workspace: Workspace) -> Lock:
 
 
 def make_app(session: Session) -> Any:
-    """Make the web application, not yet behind its gate."""
+    """Create the web application, without access control."""
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, PlainTextResponse
     from nicegui import ui
@@ -173,13 +173,13 @@ def make_app(session: Session) -> Any:
                     size += len(part)
                     file.write(part)
             if size != int(request.headers.get("content-length", size)):
-                return PlainTextResponse("did not arrive whole", 400)
+                return PlainTextResponse("was not uploaded completely", 400)
             if kind == "table":
                 workspace.save_table(name, folder / "file")
                 return True
             return workspace.save_picture(name, folder / "file")
         except ClientDisconnect:
-            return PlainTextResponse("did not arrive whole", 400)
+            return PlainTextResponse("was not uploaded completely", 400)
         except TraitlensError as error:
             return PlainTextResponse(error.problems[0].what, 400)
         except OSError as error:
@@ -187,7 +187,7 @@ def make_app(session: Session) -> Any:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    # Types of local functions are looked up by name, which the module does not know.
+    # FastAPI looks up annotations of local functions by name in the module.
     take.__annotations__ = {"kind": str, "name": str, "request": Request}
     app.post("/upload/{kind}")(take)
 

@@ -1,6 +1,6 @@
-"""Long work in a process of its own, which goes on when the window or the server is closed.
+"""Long tasks in a separate process, which continues when the window or the server is closed.
 
-The process writes how far it is to a file in the study's folder, and holds a lock there while it works.
+The process writes its progress to a file in the study's folder, and holds a lock there while it runs.
 """
 
 import _thread
@@ -25,25 +25,25 @@ Work = Literal["faces", "estimate", "run", "demo"]
 State = Literal["nothing", "working", "done", "failed", "stopped"]
 
 STARTING = 60.0
-"""Seconds that a process may take until it holds its lock."""
+"""Maximum time in seconds until a new process holds its lock."""
 
 
 @dataclass
 class Progress:
-    """How far the work is.
+    """Progress of a task.
 
     Parameters
     ----------
     state : {"nothing", "working", "done", "failed", "stopped"}
-        "stopped": by the user, or because the process ended without a word.
+        "stopped": by the user, or because the process was killed.
     stages : list of (name, done, total)
-        The stages that were begun, the present one last.
+        Stages so far, the current one last.
     planned : list of str
-        The stages that are still to come when the work begins, in their order.
+        Stages planned at the start, in order.
     said : list of str
-        What was told on the way.
+        Messages.
     problems : list of Problem
-        Why the work failed.
+        Why the task failed.
     started, updated : float
         Seconds since 1970.
     """
@@ -58,7 +58,7 @@ class Progress:
 
 
 def start(folder: Path, work: Work) -> None:
-    """Start work in a process of its own, unless it is under way.
+    """Start a task in a separate process, unless it is running.
 
     Parameters
     ----------
@@ -82,36 +82,37 @@ def start(folder: Path, work: Work) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **flags
         )
-    threading.Thread(target=process.wait, daemon=True).start()  # so that it leaves no zombie
+    # wait for the child, so that no zombie process remains
+    threading.Thread(target=process.wait, daemon=True).start()
 
 
 def stop(folder: Path, work: Work) -> None:
-    """Ask work to stop; what it has finished is kept."""
+    """Ask a task to stop; finished stages are kept."""
     _stop_file(Path(folder).resolve() / FOLDER, work).touch()
 
 
 def is_stopping(folder: Path, work: Work) -> bool:
-    """Return whether work was asked to stop and has not ended yet.
+    """Return whether a task was asked to stop and is still running.
 
     Returns
     -------
     bool
-        Whether it is about to stop.
+        Whether it is stopping.
     """
     asked = _stop_file(Path(folder).resolve() / FOLDER, work).exists()
     return asked and read_progress(folder, work).state == "working"
 
 
 def read_progress(folder: Path, work: Work) -> Progress:
-    """Read how far work is.
+    """Read the progress of a task.
 
     Returns
     -------
     Progress
-        How far it is; "stopped" where its process has ended without a word.
+        Its progress; "stopped" if its process was killed.
     """
     private = Path(folder).resolve() / FOLDER
-    # The lock is looked at first: a process writes its last state, then releases its lock.
+    # The lock is read first: a process writes its last state before it releases the lock.
     is_held = read_lock(private / work) is not None
     try:
         found = json.loads((private / f"{work}.json").read_text(encoding="utf-8"))
@@ -128,24 +129,24 @@ def read_progress(folder: Path, work: Work) -> Progress:
 
 
 def read_estimate(folder: Path) -> str:
-    """Read what a run was estimated to take.
+    """Read the estimated time and memory of a run.
 
     Returns
     -------
     str
-        A sentence; "" where nothing was estimated.
+        A sentence; "" without an estimate.
     """
     progress = read_progress(folder, "estimate")
     return progress.said[-1] if progress.state == "done" and progress.said else ""
 
 
 def _stop_file(private: Path, work: str) -> Path:
-    """Locate the file that asks work to stop."""
+    """Return the path of the file that asks a task to stop."""
     return private / f"{work}.stop"
 
 
 def _write(private: Path, work: str, progress: Progress) -> None:
-    """Write how far work is."""
+    """Write the progress of a task."""
     write_json(private / f"{work}.json", {**vars(progress), "problems": [vars(p) for p in progress.problems]})
 
 
@@ -197,14 +198,14 @@ class FileWatcher:
 
 
 def _watch_for_stop(file: Path) -> None:
-    """Interrupt the main thread, as Ctrl-C does, once the file is there."""
+    """Interrupt the main thread, as Ctrl-C does, when the stop file appears."""
     while not file.exists():
         time.sleep(0.3)
     _thread.interrupt_main()
 
 
 def _run(folder: Path, watcher: FileWatcher) -> None:
-    """Take the study to its report."""
+    """Run the analysis."""
     from traitlens.api import run
     from traitlens.pipeline.context import Context
     from traitlens.pipeline.plan import plan
@@ -218,13 +219,13 @@ def _run(folder: Path, watcher: FileWatcher) -> None:
 
 
 def _estimate(folder: Path, watcher: FileWatcher) -> None:
-    """Estimate what a run takes."""
+    """Estimate time and memory of a run."""
     from traitlens.pipeline.context import Context
     from traitlens.pipeline.estimate import estimate
     from traitlens.study.reading import Study
 
     needed = estimate(Context(Study.load(folder), watcher=watcher))
-    watcher.say(str(needed) if needed.costs else "Nothing is left to be done.")
+    watcher.say(str(needed) if needed.costs else "All results are up to date.")
 
 
 def _draw_faces(folder: Path, watcher: FileWatcher) -> None:
@@ -238,7 +239,7 @@ def _draw_demo(folder: Path, watcher: FileWatcher) -> None:
     """Draw the demonstration study."""
     from traitlens.study.simulated_study import simulate_demo
 
-    # The study's folder holds what this process writes; the study is drawn beside it and moved in whole.
+    # This process writes into the study's folder, so the study is drawn beside it and then moved.
     drawn = folder / FOLDER / "drawn"
     shutil.rmtree(drawn, ignore_errors=True)
     simulate_demo(drawn, watcher)
@@ -253,11 +254,11 @@ WORKS: dict[str, Callable[[Path, FileWatcher], None]] = {
     "faces": _draw_faces,
     "demo": _draw_demo,
 }
-"""What the process can do."""
+"""Tasks by name."""
 
 
 def main(work: str, folder: Path) -> None:
-    """Do work, and write how it ended."""
+    """Run a task, and write its result."""
     private = folder / FOLDER
     with Lock(private / work):
         watcher = FileWatcher(private, work)
@@ -273,7 +274,7 @@ def main(work: str, folder: Path) -> None:
             watcher.progress.state, watcher.progress.problems = "failed", list(error.problems)
         except Exception as error:
             told = " ".join(str(error).split())[:300]
-            what = f"an unexpected error stopped the work ({type(error).__name__}: {told})"
+            what = f"the work stopped because of an unexpected error ({type(error).__name__}: {told})"
             advice = f"what was finished is kept; please report it with {FOLDER}/{work}.log"
             watcher.progress.state, watcher.progress.problems = "failed", [Problem(what, advice)]
             raise

@@ -1,4 +1,4 @@
-"""What each column of a table of ratings holds: chosen from a drop-down, checked against the pictures."""
+"""Roles of the columns of a table of ratings: guessed, chosen, and checked against the pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from traitlens.study.sources import Source, guess_sources, read_sources
 
 IGNORE, KEEP = "ignore", "keep"
 SPREAD = {"of rater": "raters", "of picture": "images", "of trait": "traits"}
-"""Roles of columns of which there is one for each rater, picture or trait, and the setting that they mean."""
+"""Roles of columns of ratings by rater, picture or trait, and the setting for each."""
 
 ROLES = {
     RATER: "who rated",
@@ -31,21 +31,21 @@ ROLES = {
     KEEP: "keep (such as age)",
     IGNORE: "leave out",
 }
-"""What a column may hold, and how the drop-down says it."""
+"""Roles of columns, and their labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class UploadedTable:
-    """A table of ratings that was read, and what its columns seem to hold.
+    """A table of ratings and the guessed roles of its columns.
 
     Parameters
     ----------
     sources : tuple of Source
         Its sheets with ratings.
     guess : RatingsSettings
-        What the columns seem to hold.
+        Guessed mapping of columns.
     doubt : str
-        Why nothing could be guessed; "" where it could.
+        Why the guess failed; "" if it succeeded.
     """
 
     sources: tuple[Source, ...]
@@ -54,7 +54,7 @@ class UploadedTable:
 
     @property
     def columns(self) -> list[str]:
-        """All columns, in the order of the sheets."""
+        """Columns of all sheets, in order."""
         return list(dict.fromkeys(str(name) for one in self.sources for name in one.sheet.cells.columns))
 
     @property
@@ -65,7 +65,7 @@ class UploadedTable:
 
 @dataclass(frozen=True)
 class Match:
-    """How a table fits the pictures.
+    """Agreement of a table with the pictures.
 
     Parameters
     ----------
@@ -74,9 +74,9 @@ class Match:
     pictures : int
         Pictures in the study.
     unknown : tuple of str
-        Names in the table that are no picture.
+        Names in the table without a picture.
     raters, ratings : int
-        How many there are; raters is 0 where they have no names.
+        Their numbers; raters is 0 if they have no names.
     groups, traits : tuple of str
         Their names.
     """
@@ -91,7 +91,7 @@ class Match:
 
 
 def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
-    """Read a table, and guess what its columns hold.
+    """Read a table, and guess the roles of its columns.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
 
 
 def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]:
-    """Return what each column holds by a mapping.
+    """Return the role of each column according to a mapping.
 
     Parameters
     ----------
@@ -145,23 +145,23 @@ def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]
 def mapping_of(
     roles: Mapping[str, str], guess: RatingsSettings, trait: str = "", groups_from_names: bool = False
 ) -> RatingsSettings:
-    """Make a mapping of what was chosen for the columns.
+    """Return the mapping for the chosen roles of columns.
 
     Parameters
     ----------
     roles : mapping of str to str
         Column -> role.
     guess : RatingsSettings
-        What was guessed; how names are divided and matched is taken from it.
+        The guess, from which patterns and matching of names are taken.
     trait : str
-        The trait, where the table is about one.
+        The trait, if the table has only one.
     groups_from_names : bool
         Whether the letters before the number of a rater's name are the group.
 
     Raises
     ------
     StudyError
-        With everything that does not go together.
+        If the choices are incomplete or contradict each other.
 
     Examples
     --------
@@ -205,12 +205,12 @@ def mapping_of(
 
 
 def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
-    """Make the mapping of everything that was chosen in the step Ratings.
+    """Return the mapping for the choices of the step Ratings.
 
     Raises
     ------
     StudyError
-        With everything that does not go together.
+        If the choices are incomplete or contradict each other.
     """
     roles = {name: choices.roles.get(name, IGNORE) for name in table.columns}
     mapping = mapping_of(roles, table.guess, choices.trait, choices.groups_from_names)

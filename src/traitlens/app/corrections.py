@@ -1,4 +1,4 @@
-"""Single cells corrected in the app: the uploaded table stays as it is, and a corrected copy is imported."""
+"""Corrections of single cells: the uploaded table is kept, and a corrected copy is imported."""
 
 import csv
 from pathlib import Path
@@ -20,14 +20,14 @@ CORRECTABLE: Final = TEXT | {".xlsx"}
 
 
 def correct_cell(workspace: Workspace, correction: Correction) -> None:
-    """Remember a correction, in place of an earlier one of the same cell.
+    """Save a correction, replacing an earlier one of the same cell.
 
     Parameters
     ----------
     workspace : Workspace
         The study.
     correction : Correction
-        The cell and what it is to hold.
+        The cell and its new content.
     """
     others = [one for one in workspace.choices.corrections if one.cell != correction.cell]
     workspace.change(corrections=[*others, correction], checked=False)
@@ -39,7 +39,7 @@ def write_corrected(workspace: Workspace) -> Path:
     Returns
     -------
     Path
-        The table to import: the uploaded one where nothing was corrected.
+        The table to import: the uploaded one if nothing was corrected.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _correct_workbook(table: Path, target: Path, corrections: list[Correction]) 
 
 
 def _as_value(text: str) -> float | str | None:
-    """Return what a spreadsheet holds for a text that was typed."""
+    """Return the value of a spreadsheet cell for typed text."""
     try:
         return float(text.replace(",", "."))
     except ValueError:
@@ -109,5 +109,5 @@ def _as_value(text: str) -> float | str | None:
 
 
 def _missing(table: Path, one: Correction) -> Problem:
-    """Say that a corrected cell is not in the table."""
+    """Return the error for a corrected cell that is not in the table."""
     return Problem("this cell is not in the table", "choose the table again", table.name, one.row, one.column)

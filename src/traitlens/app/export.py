@@ -12,7 +12,7 @@ from traitlens.study.exporting import export_study
 from traitlens.study.reading import Study
 
 FORMS: Final = {"csv-long": "R and Python", "sav": "SPSS", "mat": "MATLAB"}
-"""Formats that are offered, and the programs that they are for."""
+"""Formats, and the programs that read them."""
 
 
 def make_zip(workspace: Workspace, form: str) -> Path:

@@ -1,4 +1,4 @@
-"""The chosen table brought into the study: asked where in doubt, and put in place only when it is whole."""
+"""Import of the chosen table into the study, with questions in case of doubt."""
 
 import shutil
 from pathlib import Path
@@ -20,19 +20,19 @@ from traitlens.study.tables import read_table
 from traitlens.study.toml_file import read_toml
 
 WRITTEN = (ACCOUNT_FILE, MAPPING_FILE, "images.csv", "ratings.csv", "landmarks.csv", "study.toml")
-"""Files that an import writes, the settings last: a study without them was not imported to the end."""
+"""Files of an import, the settings last: without them an import is incomplete."""
 DECIDED = ("ratings", "folds")
-"""Sections of the settings that an import decides."""
+"""Sections of the settings that an import writes."""
 OUTSIDE = ("description", "seed")
-"""Settings above all sections that an import does not decide."""
+"""Settings outside of sections that an import does not write."""
 
 
 class Doubt(TraitlensError):
-    """Something about the table that a person has to decide."""
+    """A question about the table that the user must answer."""
 
 
 def bring_in(workspace: Workspace) -> ImportAccount:
-    """Import the chosen table into its study, in place of an earlier import.
+    """Import the chosen table into its study, replacing an earlier import.
 
     Returns
     -------
@@ -42,9 +42,9 @@ def bring_in(workspace: Workspace) -> ImportAccount:
     Raises
     ------
     Doubt
-        With the question that must be answered first.
+        With a question that must be answered first.
     StudyError
-        With every fault; the study stays as it was.
+        With all faults; the study is not changed.
     """
     choices = workspace.choices
     file = write_corrected(workspace)
@@ -69,13 +69,13 @@ def bring_in(workspace: Workspace) -> ImportAccount:
 
 
 class _Answers:
-    """Answer the questions of an import: the first shows the mapping, which was chosen; others are doubts."""
+    """Answers to the questions of an import: yes to the mapping, saved answers to doubts."""
 
     def __init__(self, agreed: list[str]):
         self._agreed, self._is_first = agreed, True
 
     def __call__(self, text: str) -> bool:
-        """Return whether to go on."""
+        """Return whether to continue."""
         if self._is_first:
             self._is_first = False
             return True
@@ -85,7 +85,7 @@ class _Answers:
 
 
 def _allow_printing(study: Path, may_publish: bool) -> None:
-    """Write for every picture whether it may be printed."""
+    """Set for all pictures whether they may be printed."""
     images, problems = read_table(study / "images.csv")
     if images is None:
         raise TraitlensError(problems)
@@ -93,7 +93,7 @@ def _allow_printing(study: Path, may_publish: bool) -> None:
 
 
 def _keep_settings(new: Path, study: Path) -> None:
-    """Take over what study.toml says beside what an import decides, whoever wrote it."""
+    """Keep the settings of study.toml that an import does not write."""
     file = study / "study.toml"
     if not file.exists():
         return
@@ -109,7 +109,7 @@ def _keep_settings(new: Path, study: Path) -> None:
 
 
 def _put_in_place(new: Path, study: Path) -> None:
-    """Move the files of an import into the study."""
+    """Move the imported files into the study."""
     (study / "study.toml").unlink(missing_ok=True)
     for name in WRITTEN:
         (study / name).unlink(missing_ok=True)

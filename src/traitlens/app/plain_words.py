@@ -1,4 +1,4 @@
-"""Messages of the import in the app's words: its fields and lists in place of options of the command line."""
+"""Messages of the import for the app, with its fields in place of options of the command line."""
 
 import re
 from typing import Final
@@ -36,17 +36,17 @@ _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 
 
 def in_app_words(text: str) -> str:
-    """Say a message of the import in the words of the app.
+    """Replace options of the command line in a message by fields of the app.
 
     Parameters
     ----------
     text : str
-        The message, as the command line says it.
+        The message of the command line.
 
     Returns
     -------
     str
-        The message with the app's fields; an option that the app does not have is named as such.
+        The message with the app's fields; options without a field remain, marked as such.
 
     Examples
     --------

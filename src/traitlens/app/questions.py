@@ -1,4 +1,4 @@
-"""Six questions in place of settings: each answer is written to `study.toml`."""
+"""Six questions that set options in `study.toml`."""
 
 import re
 import tomllib
@@ -25,9 +25,9 @@ class RunAnswer:
     name : str
         Its short name.
     label : str
-        What the page shows.
+        Its text on the page.
     settings : mapping
-        (section, setting) -> value that it means.
+        (section, setting) -> value.
     """
 
     name: str
@@ -46,7 +46,7 @@ class RunQuestion:
     text : str
         The question.
     help : str
-        What depends on it.
+        An explanation.
     answers : tuple of RunAnswer
         The answers.
     """
@@ -58,7 +58,7 @@ class RunQuestion:
 
 
 def _compared(parts: bool, pixels: int) -> dict[Setting, Any]:
-    """Return the settings of what is compared."""
+    """Return the settings of the comparisons."""
     return {
         ("comparison", "use"): parts,
         ("comparison", "performance"): parts,
@@ -80,11 +80,11 @@ QUESTIONS: Final = (
     ),
     RunQuestion(
         "where",
-        "How closely should the groups of raters be compared?",
-        "Each further comparison takes more time; that of single places takes the most.",
+        "In what should the groups of raters be compared?",
+        "Each comparison takes more time; that of single pixels takes the most.",
         (
             RunAnswer(
-                "pixels", "Ratings, parts of the face, and single places on the face", _compared(True, 56)
+                "pixels", "Ratings, parts of the face, and single pixels of the face", _compared(True, 56)
             ),
             RunAnswer("parts", "Ratings and parts of the face", _compared(True, 0)),
             RunAnswer("ratings", "Ratings only", _compared(False, 0)),
@@ -92,7 +92,7 @@ QUESTIONS: Final = (
     ),
     RunQuestion(
         "detail",
-        "How finely should the network see the pictures?",
+        "At what resolution should the pictures be analysed?",
         "Smaller pictures take about a third of the time and give coarser maps.",
         (
             RunAnswer(
@@ -117,8 +117,8 @@ QUESTIONS: Final = (
     ),
     RunQuestion(
         "raters",
-        "Should raters be left out who do not seem to have rated in earnest?",
-        "Decide this before you look at results. The report says who was left out and why.",
+        "Should careless raters be excluded?",
+        "Decide this before you look at results. The report says who was excluded and why.",
         (
             RunAnswer(
                 "no",
@@ -127,7 +127,8 @@ QUESTIONS: Final = (
             ),
             RunAnswer(
                 "yes",
-                "Leave out who always gave the same rating, or rated against all others of their group",
+                "Exclude raters who always gave the same rating, or whose ratings do not correlate with "
+                "their group's",
                 {("cleaning", "one_value"): True, ("cleaning", "lowest_agreement"): 0.0},
             ),
         ),
@@ -147,12 +148,12 @@ QUESTIONS: Final = (
 
 
 def read_answers(folder: Path) -> dict[str, str]:
-    """Read from `study.toml` how the questions are answered.
+    """Read the answers to the questions from `study.toml`.
 
     Returns
     -------
     dict of str to str
-        Question -> answer; "" where the settings are none of its answers.
+        Question -> answer; "" if the settings match no answer.
     """
     settings = read_settings(folder / "study.toml")[0]
 
@@ -169,12 +170,12 @@ def read_answers(folder: Path) -> dict[str, str]:
 
 
 def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
-    """Write answers to `study.toml`; everything else in it stays as it is.
+    """Write answers to `study.toml`, leaving all else unchanged.
 
     Raises
     ------
     TraitlensError
-        If the file is written in a way that cannot be changed safely.
+        If the file has a form that cannot be changed safely.
     """
     settings: dict[Setting, Any] = {}
     for question in QUESTIONS:
@@ -186,7 +187,7 @@ def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
 
 
 def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
-    """Change settings in `study.toml` line by line, and make sure that nothing else changed.
+    """Change settings in `study.toml` line by line, and check that nothing else changed.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
     Raises
     ------
     TraitlensError
-        If the file is written in a way that cannot be changed safely.
+        If the file has a form that cannot be changed safely.
     """
     file = folder / "study.toml"
     wanted = read_toml(file)
@@ -212,12 +213,12 @@ def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
     with atomic_write(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
         if not _holds(temporary, wanted):
-            what = "is written in a way that the app cannot change"
+            what = "has a form that the app cannot change"
             raise TraitlensError(Problem(what, "change the settings in the file itself", file.name))
 
 
 def _holds(file: Path, wanted: Mapping[str, Any]) -> bool:
-    """Return whether a file holds these settings and no others."""
+    """Return whether a file contains exactly these settings."""
     try:
         return _filled(read_toml(file)) == _filled(wanted)
     except tomllib.TOMLDecodeError:
@@ -237,7 +238,7 @@ def change_setting(text: str, section: str, name: str, value: Any) -> str:
     text : str
         The file's text.
     section : str
-        The section, added at the end where it is missing; "" for settings above all sections.
+        The section, added at the end if missing; "" for settings outside of sections.
     name : str
         The setting.
     value : any

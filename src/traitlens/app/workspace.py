@@ -1,4 +1,4 @@
-"""What was chosen in the app for a study: kept in the study's folder, written whole at every change."""
+"""Choices made in the app, stored in the study's folder."""
 
 import json
 import shutil
@@ -15,19 +15,19 @@ from traitlens.storage import atomic_write
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
 
 FOLDER = ".app"
-"""Folder inside a study that holds what was chosen and how far the work is."""
+"""Folder inside a study with the choices and the progress of tasks."""
 TABLES = "original"
-"""Folder inside a study that holds the tables as they were uploaded."""
+"""Folder inside a study with the uploaded tables."""
 LANDMARKS = (".tem", ".pts")
-"""Suffixes of landmark files that may lie beside the pictures."""
+"""Suffixes of landmark files beside the pictures."""
 MOST_RECENT = 8
-"""Studies that are listed as recent."""
+"""Maximum number of recent studies."""
 
 Step = Literal["begin", "pictures", "ratings", "check", "run", "read"]
 
 
 class Correction(BaseModel):
-    """A cell of the uploaded table that was corrected.
+    """A correction of a cell of the uploaded table.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Correction(BaseModel):
     column : str
         The heading of its column.
     before, after : str
-        What it held, and what it is to hold.
+        Its content before and after the correction.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,27 +51,27 @@ class Correction(BaseModel):
 
     @property
     def cell(self) -> tuple[str, int, str]:
-        """Where it is."""
+        """Position of the cell."""
         return self.sheet, self.row, self.column
 
 
 class Choices(BaseModel):
-    """What was chosen in the six steps.
+    """Choices made in the six steps.
 
     Parameters
     ----------
     step : str
-        The step that was looked at last.
+        The current step.
     identity : str
         Who is shown in each picture: "image" (another person in each), "folder", "name"; "" if not chosen.
     may_publish : bool
         Whether the pictures may be printed.
     table : str
-        Name of the table of ratings; "" before one was chosen.
+        Name of the table of ratings; "" if none was chosen.
     roles : dict of str to str
-        Column of the table -> what it holds.
+        Column of the table -> role.
     trait : str
-        The trait, where the table is about one.
+        The trait, if the table has only one.
     groups_from_names : bool
         Whether the letters before the number of a rater's name are the group.
     scale : (float, float) or None
@@ -79,8 +79,8 @@ class Choices(BaseModel):
     missing : str
         Cells that mean no rating, separated by commas.
     by_number, number_repeats, leave_out_absent : bool
-        Whether pictures are matched by number, ratings that come twice are repetitions, and ratings of
-        pictures that are not there are left out.
+        Whether pictures are matched by number, duplicate ratings are repetitions, and ratings of missing
+        pictures are left out.
     corrections : list of Correction
         Cells that were corrected.
     agreed : list of str
@@ -112,12 +112,12 @@ class Choices(BaseModel):
 
 
 class Workspace:
-    """A study's folder, and what was chosen for it in the app.
+    """A study's folder with the choices made in the app.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; made where it is missing.
+        The study's folder; created if missing.
 
     Examples
     --------
@@ -145,12 +145,12 @@ class Workspace:
 
     @property
     def report(self) -> Path:
-        """The report, which may not be there yet."""
+        """The report, which may not exist yet."""
         return self.results / "report.html"
 
     @property
     def is_read_ready(self) -> bool:
-        """Whether there is a report, made after the last change of settings and tables."""
+        """Whether the report is newer than settings and tables."""
         if not self.report.exists():
             return False
         made = self.report.stat().st_mtime
@@ -169,7 +169,7 @@ class Workspace:
         return find_images(self.folder)
 
     def _read(self) -> Choices:
-        """Read the choices; a file that cannot be read is put aside, and the study begins at its pictures."""
+        """Read the choices; a damaged file is renamed, and the study starts at the first step."""
         file = self.private / "choices.json"
         try:
             return Choices.model_validate_json(file.read_text(encoding="utf-8"))
@@ -193,7 +193,7 @@ class Workspace:
             temporary.write_text(self.choices.model_dump_json(indent=1), encoding="utf-8")
 
     def save_picture(self, name: str, temporary: Path) -> bool:
-        """Move an uploaded file among the pictures.
+        """Move an uploaded file to the pictures.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class Workspace:
         Returns
         -------
         bool
-            False where it is neither a picture nor landmarks; it is then left out.
+            False if it is neither a picture nor landmarks, and was left out.
 
         Raises
         ------
@@ -215,7 +215,7 @@ class Workspace:
         path = PurePosixPath(name)
         if not is_inside(name):
             raise TraitlensError(
-                Problem("is no path below the chosen folder", "choose the folder again", name)
+                Problem("is not a path inside the chosen folder", "choose the folder again", name)
             )
         known = {*IMAGE_SUFFIXES, *LANDMARKS}
         if path.suffix.lower() not in known and path.name not in ("landmarks.csv", "landmarks.xml"):
@@ -226,15 +226,15 @@ class Workspace:
         return True
 
     def save_table(self, name: str, temporary: Path) -> None:
-        """Keep an uploaded table, and forget what was chosen for the one before.
+        """Store an uploaded table, and reset the choices for the previous one.
 
         Raises
         ------
         TraitlensError
-            If the name is no name of a file.
+            If the name is not a valid file name.
         """
         if not is_inside(name) or "/" in name:
-            raise TraitlensError(Problem("is no name of a file", "choose the table again", name))
+            raise TraitlensError(Problem("is not a valid file name", "choose the table again", name))
         target = self.folder / TABLES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.replace(target)
@@ -247,12 +247,12 @@ class Workspace:
 
 
 def is_inside(name: str) -> bool:
-    """Return whether a relative path stays below its folder, has no hidden part and no odd character.
+    """Return whether a relative path stays inside its folder, without hidden parts or special characters.
 
     Parameters
     ----------
     name : str
-        The path, with forward slashes, as a stranger may have written it.
+        The untrusted path, with forward slashes.
 
     Examples
     --------
@@ -268,12 +268,12 @@ def is_inside(name: str) -> bool:
 
 
 def list_recent() -> list[Path]:
-    """List the studies that were opened last, the latest first.
+    """Return the recently opened studies, the latest first.
 
     Returns
     -------
     list of Path
-        Their folders, as far as they are still there.
+        Existing folders.
     """
     try:
         found = json.loads(_recent_file().read_text(encoding="utf-8"))
@@ -283,7 +283,7 @@ def list_recent() -> list[Path]:
 
 
 def remember(folder: Path) -> None:
-    """Write a study to the head of the recent ones."""
+    """Add a study to the recent ones."""
     _write_recent([folder, *(one for one in list_recent() if one != folder)][:MOST_RECENT])
 
 
@@ -294,7 +294,7 @@ def _write_recent(folders: Iterable[Path]) -> None:
 
 
 def _recent_file() -> Path:
-    """Locate the list of recent studies."""
+    """Return the path of the list of recent studies."""
     return Path(platformdirs.user_config_dir("traitlens", appauthor=False)) / "recent.json"
 
 

@@ -1,4 +1,4 @@
-"""Check a study as a whole: raters, variance, identities and spellings of names."""
+"""Checks of a study: raters, variance, identities and spellings of names."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,7 @@
-"""Regular expressions of a study, matched in time that grows with the text alone.
+"""Regular expressions of a study, matched in linear time.
 
-A study may come from strangers, and the expressions of Python's `re` can take for ever: `(a+)+$`. RE2, which
-Arrow brings along, has no such expressions; it knows no look-ahead, look-behind or back-reference.
+Studies may be untrusted, and expressions such as `(a+)+$` take exponential time with Python's `re`. RE2, a
+part of Arrow, matches in linear time, without look-ahead, look-behind and back-references.
 
 References
 ----------
@@ -30,7 +30,7 @@ def check_expression(pattern: str) -> None:
 
 
 def extract(pattern: str, texts: Sequence[str], ignore_case: bool = False) -> list[dict[str, str] | None]:
-    r"""Find an expression in texts.
+    r"""Search texts for an expression.
 
     Parameters
     ----------

@@ -32,12 +32,11 @@ class Decision:
     Parameters
     ----------
     what : str
-        What will be done, or is in doubt.
+        What will be done, or what is uncertain.
     option : str
         Option that decides otherwise.
     yes_means : str
-        What a yes means where something is in doubt, so that the yes to the guessed mapping is not enough; ""
-        elsewhere.
+        What a yes to an uncertainty means, which needs its own confirmation; "" otherwise.
     code : float or None
         The rating that is taken as missing when the answer is yes.
     """

@@ -158,7 +158,7 @@ def judge(
     weights : ndarray of shape (trait, part)
         The group's weights.
     behaviour : RatingBehaviour
-        How raters depart from them.
+        Variation of raters around them.
     rng : Generator
         Random numbers for the rater's parameters and errors.
 

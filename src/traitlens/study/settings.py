@@ -87,37 +87,36 @@ class ReadoutSettings(_Section):
     Parameters
     ----------
     method : str, default "ridge"
-        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023), "cao2023" (that head
-        trained to the letter of their scripts, on inputs divided by 255) or "finetune" (the layers above the
-        tap are trained too; slow without a graphics card).
+        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023), "cao2023" (that head, trained exactly as in their scripts, on inputs divided by 255) or "finetune" (the layers above the tap are trained too; slow without a graphics card).
     backbone : str, default "vgg16"
         The network: "vgg16", or one that was added with `traitlens add-backbone`.
     tap : str, default "block4_pool"
-        The layer that a ridge readout reads, or the last one that fine-tuning leaves as it is; a dense
-        readout reads the network's end.
+        Layer that a ridge readout reads, or the last layer that fine-tuning keeps fixed; a dense readout
+        reads the last layer.
     taps : tuple of str
         Several layers instead of one.
     grid : int, default 7
         Taps are averaged to this many rows and columns.
     views : dict of str to float
-        Crops of the prepared image that a ridge readout reads, and how much each counts: "image" (as it is),
+        Crops of the prepared image that a ridge readout reads, and their weights: "image" (unchanged),
         "face", "full" and "eyes" (enlarged; for prepared images of 512 pixels or more).
     transform : {"none", "sqrt"}
         Whether a ridge readout reads averages or their square roots.
     whiten : float or None
-        Shrinkage with which channels are made uncorrelated, learned outside each fold; 0.1 serves well.
+        Shrinkage of the whitening of channels, estimated outside each fold; 0.1 works well.
     across_traits : bool, default False
-        Whether each prediction borrows from the group's other traits.
+        Whether predictions use information from the group's other traits.
     weigh_images : bool, default False
-        Whether images count by the number and spread of their raters when a ridge readout is fitted.
+        Whether images are weighted by the number and agreement of their raters when a ridge readout is
+        fitted.
     mixes : int, default 1
-        How many random weightings of taps and views the inner folds choose from; 1 takes them as set.
+        Number of random weightings of taps and views to choose from in inner folds; 1 uses the given weights.
     mirror : bool, default False
-        Whether features are averaged over each image and its mirror image: predicts a little better, and
-        takes twice the time.
+        Whether features are averaged over each image and its mirror image, which predicts slightly better
+        and takes twice the time.
     sharing : float, default 1
-        How much groups and traits share their ridge penalty: 1 gives all of them the same, so that groups
-        cannot differ by it; 0 chooses for each group and trait alone.
+        Degree to which groups and traits share their ridge penalty: 1 for one penalty, by which groups
+        cannot differ; 0 for a separate penalty of each group and trait.
     """
 
     method: str = "ridge"
@@ -153,7 +152,7 @@ class ComparisonSettings(_Section):
     Parameters
     ----------
     permutations : int, default 5000
-        Number of permutations of raters for every test; 0 leaves the tests out.
+        Number of permutations of raters for every test; 0 for no tests.
     use : bool, default True
         Whether regional readouts are fitted beside the readout of whole faces: cues, shares of regions, and
         the test of whether groups use the face differently.
@@ -161,17 +160,17 @@ class ComparisonSettings(_Section):
         Whether the prediction performance of the groups is compared, by refitting readouts under each
         permutation.
     pixels : int, default 56
-        Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 leaves that test
-        out. It takes up to three times as long as the maps.
+        Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 for no such test.
+        It takes up to three times as long as the maps.
     pixel_test : {"tfce", "cluster_mass", "pixel"}, default "tfce"
         Threshold-free cluster enhancement, the mass of areas past p = .01, or single pixels.
     cues : bool, default True
         Whether faces are predicted again without hair and background, in grey and mirrored.
     variables : tuple of str
-        Columns of the ratings that tell something of each rater, such as age or a questionnaire's score:
-        tested like groups.
+        Columns of the ratings with variables of the raters, such as age or a questionnaire's score, tested
+        like groups.
     reference : str or None
-        Group whose mean ratings are the consensus that raters agree with; each rater's own where missing.
+        Group whose mean ratings are the consensus for agreement; each rater's own group if missing.
     within : tuple of str
         Columns of the ratings with one value for each rater, such as gender or site: groups are compared
         among raters with equal values.
@@ -213,19 +212,19 @@ class ComparisonSettings(_Section):
 
 
 class RatingsSettings(_Section):
-    """How a table of ratings is laid out: the study's own, or those that it was imported from.
+    """Layout of a table of ratings: the study's own, or the imported tables.
 
     Parameters
     ----------
     imported_from : tuple of str
-        The files that `ratings.csv` was imported from. They had the layout that this section tells, and
-        `ratings.csv` has the plain one; where empty, the section tells the layout of the study's own table.
+        Files that `ratings.csv` was imported from. If given, this section describes their layout, otherwise
+        that of the study's own table.
     file : str or None
         The study's table of ratings; `ratings` with any suffix of a known format where missing.
     layout : {"long", "wide"}, default "long"
         "long": a row per judgement; "wide": several judgements in a row.
     columns : {"images", "raters", "traits"}, default "images"
-        What a wide table has a column for each of.
+        What the columns of a wide table stand for.
     spread : tuple of str
         The columns of a wide table that hold ratings: names, or patterns such as "X*".
     pattern : str or None
@@ -238,8 +237,7 @@ class RatingsSettings(_Section):
     group_pattern : str or None
         Regular expression that finds the group in the rater's name, where no column holds it.
     only : mapping of str to tuple of str
-        Column and the values that rows of ratings have there; other rows (instructions, pauses) are passed
-        over.
+        Column and its values in rows of ratings; other rows (instructions, pauses) are skipped.
     keep : tuple of str
         Further columns to keep.
     missing : tuple of str
@@ -251,15 +249,15 @@ class RatingsSettings(_Section):
     by_number : bool, default False
         Whether images are matched by the number in their names alone, where no letters contradict.
     number_repeats : bool, default False
-        Whether judgements of one rater, image and trait that stand twice are numbered in their order; else
-        they are refused.
+        Whether repeated judgements of one rater, image and trait are numbered in their order; otherwise they
+        are refused.
     absent_images : {"refuse", "leave out"}, default "refuse"
-        What becomes of ratings of images that are not in the folder; what is left out is listed.
+        Whether ratings of images that are not in the folder are refused, or left out and listed.
     sheets : tuple of str
         The sheets of a workbook that were imported.
     files_are : {"traits", "groups", "raters", "parts"} or None
-        What each of several files or sheets holds, which its name tells: one trait, one group, one rater, or
-        nothing of that kind.
+        What each of several files or sheets contains, according to its name: one trait, one group, one
+        rater, or a part of the rows.
     identity : str or None
         How the images' identities were found: "image", "folder", the name of a column, or a regular
         expression that finds it in the image's path.
@@ -306,7 +304,7 @@ class RatingsSettings(_Section):
 
 
 class CollectingSettings(_Section):
-    """How `traitlens rate` asks for ratings. It needs `groups`, `traits` and `scale`, set above.
+    """Sessions of `traitlens rate`. It needs `groups`, `traits` and `scale`, set above.
 
     Parameters
     ----------
@@ -321,7 +319,7 @@ class CollectingSettings(_Section):
         "blocked": one trait after the other, their order counterbalanced in each group; "interleaved": traits
         mixed, each face once in each round.
     repeats : float, default 0.1
-        Share of the trials that come twice, for test-retest reliability.
+        Proportion of repeated trials, for test-retest reliability.
     practice : int, default 3
         Number of trials for practice.
     checks : int, default 2
@@ -345,12 +343,12 @@ class CollectingSettings(_Section):
 
 
 class PlanSettings(_Section):
-    """What `traitlens plan` freezes beside exclusions, settings and seeds, before groups are compared.
+    """Plan that `traitlens plan` freezes, with exclusions, settings and seeds, before groups are compared.
 
     Parameters
     ----------
     hypotheses : tuple of str
-        What is expected, a sentence each.
+        Hypotheses, a sentence each.
     tests : tuple of str
         The planned comparisons, by the names of their tables in `results/comparisons`.
     regions : tuple of str
@@ -363,16 +361,16 @@ class PlanSettings(_Section):
 
 
 class CleaningSettings(_Section):
-    """Which ratings and raters are left out before anything is computed; nothing by default.
+    """Rules for excluding ratings and raters; none by default.
 
     Parameters
     ----------
     untouched : bool, default False
         Leave out answers of a slider that was not moved (column `moved` is false).
     fastest : float or None
-        Shortest answer that counts, in the unit of the column `time`.
+        Shortest valid response time, in the unit of the column `time`.
     time : str, default "rt"
-        Column of the ratings with the time that an answer took.
+        Column of the ratings with response times.
     most_too_fast : float or None
         Raters with a larger share of too fast answers are left out altogether.
     one_value : bool, default False
@@ -386,11 +384,11 @@ class CleaningSettings(_Section):
         Leave out raters who answered a smaller share of the attention checks as asked (column
         `checks_passed`).
     most_missing : float or None
-        Leave out raters who rated less than the rest: a larger share of the group's images is missing.
+        Leave out raters with a larger share of missing ratings of their group's images.
     off_scale : bool, default False
         Leave out ratings off the scale instead of refusing the study.
     fewest_ratings : int or None
-        Leave out an image's ratings on a trait where a group gave fewer than this.
+        Leave out a group's ratings of an image on a trait if there are fewer than this.
     """
 
     untouched: bool = False
@@ -412,8 +410,8 @@ class RunSettings(_Section):
     Parameters
     ----------
     keep_maps : {"all", "sample", "none"}, default "all"
-        Of which images the maps are kept, in half precision (within 0.05 %); "sample": at most 200, evenly
-        spread over the study. Averages and regions are computed from all of them whatever is kept.
+        Images whose maps are kept, in half precision (within 0.05 %); "sample": at most 200, evenly spaced.
+        Averages and regions always use all images.
     """
 
     keep_maps: Literal["all", "sample", "none"] = "all"
@@ -425,16 +423,15 @@ class Settings(_Section):
     Parameters
     ----------
     name : str
-        Name of the study; the folder's name where it is missing.
+        Name of the study; the folder's name if missing.
     description : str
         A sentence or two for the report.
     groups, traits : tuple of str
-        The groups of raters, and the traits, in the order of tables and figures; all that `ratings.csv`
-        holds where empty.
+        Groups of raters and traits, in the order of tables and figures; all of `ratings.csv` if empty.
     scale : (float, float) or None
         Lowest and highest possible rating; the extremes that occur where missing.
     seed : int, default 0
-        Seed of everything random.
+        Random seed.
     ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, run, plan : sections
         See their classes.
     """

@@ -35,11 +35,11 @@ REGIONS_OF: dict[str, tuple[str, ...]] = {
     "cheeks": ("left cheek", "right cheek"),
     "jaw": ("jaw",),
 }
-"""The regions that show each part; the forehead, hair and background show none."""
+"""Regions of each part; forehead, hair and background belong to none."""
 
 DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
 DEMO_SIZE = 128
-"""Image size in the demonstration: small, so that it takes minutes on a laptop."""
+"""Image size in the demonstration, small so that it runs in minutes on a laptop."""
 
 DEMO_SETTINGS = """
 # The test of maps pixel by pixel takes some minutes more; 56 is the default.
@@ -160,9 +160,9 @@ def simulate_study(
 ) -> SimulatedTruth:
     """Simulate a study of drawn faces with known ground truth.
 
-    Raters of two groups weigh the parts of a face: an impression is a weighted sum of the parts' scores,
-    seen with the rater's own taste, bias and use of the scale, plus an error. The groups share the
-    weights but for `effect`; one trait in three is alike in both groups whatever the effect.
+    Ratings are weighted sums of the scores of the parts of a face, with variation between raters in weights,
+    bias and use of the scale, plus an error. The groups have the same weights except for `effect`; one trait
+    in three does not differ between groups.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def simulate_study(
     raters : int, default 20
         Raters in each group, each of whom rates every image on every trait.
     effect : float, default 0.6
-        How far the groups part in their weights; 0 makes them identical in truth.
+        Size of the true difference of weights between groups; 0 for none.
     seed : int, default 1
         Seed of faces and raters: the same seed makes the same study.
     size : int, default 256
@@ -186,7 +186,7 @@ def simulate_study(
         Side of the square that the network sees, written to `study.toml`; a multiple of 32. Half the side
         takes a quarter of the time.
     progress : callable, optional
-        Is told how many more images are done.
+        Called with the number of further finished images.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def simulate_study(
     Raises
     ------
     TraitlensError
-        If the folder holds something, or a number makes no sense.
+        If the folder is not empty, or a number is invalid.
 
     Examples
     --------

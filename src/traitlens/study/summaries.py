@@ -1,4 +1,4 @@
-"""Rows and columns of a table that summarise the raters, such as their mean, and are no rater."""
+"""Detection of rows and columns that summarise the raters, such as their mean."""
 
 import warnings
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Column -> what it is of the others ("mean"); "" where only its name says so.
+        Column -> kind of summary ("mean"); "" if only its name suggests one.
 
     Examples
     --------

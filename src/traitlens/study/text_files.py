@@ -1,4 +1,4 @@
-"""Read separated text of any encoding; the header may follow a title, and no cell is cut or shifted."""
+"""Reader of separated text of any encoding, with optional titles above the header."""
 
 import csv
 import io

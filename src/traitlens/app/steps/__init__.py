@@ -1,1 +1,1 @@
-"""What the page shows in each step."""
+"""Steps of the app's page."""

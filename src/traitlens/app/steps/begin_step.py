@@ -1,4 +1,4 @@
-"""The step Begin: earlier studies, a new one, the demonstration, and whether everything is in place."""
+"""The step Begin: recent studies, a new study, the demonstration, and a check of the installation."""
 
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from traitlens.administration.installation import InstallationCheck
     from traitlens.app.app_page import AppPage
 
-LIGHTS: Final = {"good": "ready", "missing": "can be done without", "bad": "must be put right"}
+LIGHTS: Final = {"good": "ready", "missing": "optional", "bad": "must be fixed"}
 WELCOME: Final = (
-    "You bring pictures of faces and a table in which people rated them. traitlens shows which parts of the "
+    "You need pictures of faces and a table of ratings of them. traitlens shows which parts of the "
     "faces went with the ratings, and whether two groups of raters differ in this."
 )
 COLLECT: Final = (
     "Ratings can be collected in the browsers of participants. This is done in a terminal, with the command "
     "“traitlens rate serve” and the study's folder; the documentation describes it under Collecting ratings. "
-    "Afterwards open the study here."
+    "Then open the study here."
 )
 NEEDED: Final = (
     "You need the pictures (JPEG, PNG, TIFF or WebP) in a folder, and the ratings as Excel, CSV, SPSS or as "
@@ -38,7 +38,7 @@ def draw(page: "AppPage") -> None:
     text("p", NEEDED)
     recent = list_recent()
     if recent:
-        text("h2", "Go on with a study")
+        text("h2", "Continue a study")
         with ui.element("ul").classes("list"):
             for folder in recent:
                 with ui.element("li"):
@@ -65,7 +65,7 @@ def draw(page: "AppPage") -> None:
     with ui.element("details"):
         text("summary", "Collect ratings from participants")
         text("p", COLLECT)
-    text("h2", "Is everything in place?")
+    text("h2", "Is traitlens installed correctly?")
     waiting = text("p", "Looking …").props('role="status"')
     box = ui.element("div")
 
@@ -80,26 +80,26 @@ def draw(page: "AppPage") -> None:
 
 
 def _look_at_installation() -> "list[InstallationCheck]":
-    """Check the installation; PyTorch is loaded here, so that the page need not wait for it."""
+    """Check the installation in the background, since it loads PyTorch."""
     from traitlens.administration.installation import check_installation
 
     return check_installation(default_parent())
 
 
 def _draw_installation(found: "list[InstallationCheck]") -> None:
-    """Draw whether everything is in place, as a traffic light."""
+    """Draw the result of the check as a traffic light."""
     worst = "bad" if any(one.state == "bad" for one in found) else "good"
     with ui.element("p").classes(f"light {worst}"):
-        text("span", "Yes, traitlens can work." if worst == "good" else "No: see the points marked red.")
+        text("span", "Yes." if worst == "good" else "No: see the items marked red.")
     with ui.element("details"):
-        text("summary", "What was looked at")
+        text("summary", "Items checked")
         with ui.element("ul").classes("lights"):
             for one in found:
                 _draw_light(one)
 
 
 def _draw_light(one: "InstallationCheck") -> None:
-    """Draw one point."""
+    """Draw one item of the check."""
     with ui.element("li").classes(f"light {one.state}"):
         text("strong", f"{one.what} ({LIGHTS[one.state]}): ")
         text("span", one.message)
@@ -116,7 +116,7 @@ def _open(page: "AppPage", folder: Path) -> None:
 
 
 def _open_other(page: "AppPage", folder: str) -> None:
-    """Open a study whose folder was written down."""
+    """Open a study by the path of its folder."""
     path = Path(folder.strip().strip('"')).expanduser()
     if not folder.strip() or not path.is_dir():
         page.refuse(TraitlensError(Problem("there is no such folder", "write its whole path", folder)))
@@ -132,7 +132,7 @@ def _begin(page: "AppPage", place: dict[str, str]) -> None:
 
 
 def _demonstrate(page: "AppPage", place: dict[str, str]) -> None:
-    """Draw the demonstration study in the background, and go to its first step."""
+    """Create the demonstration study in the background, and show its first step."""
     folder = _new_folder(page, place["name"] or "Demonstration", place["parent"])
     if folder is not None:
         _open(page, folder)
@@ -141,14 +141,14 @@ def _demonstrate(page: "AppPage", place: dict[str, str]) -> None:
 
 
 def _new_folder(page: "AppPage", name: str, parent: str) -> Path | None:
-    """Return the folder of a new study; None, with the reason on the page, where it cannot be used."""
+    """Return the folder of a new study, or None if it cannot be used, with the reason shown."""
     name = name.strip()
     folder = Path(parent.strip().strip('"')).expanduser() / name
     problem = None
     if not name:
         problem = Problem("the study has no name", "write one, such as “Warmth 2026”")
     elif "/" in name or not is_inside(name):
-        problem = Problem("the name cannot be used for a folder", "leave out signs such as / \\ : * ?", name)
+        problem = Problem("the name cannot be used for a folder", "do not use / \\ : * ?", name)
     elif folder.exists() and any(folder.iterdir()):
         problem = Problem(
             "this folder is there already", "choose another name, or open it above", str(folder)

@@ -1,4 +1,4 @@
-"""The step Check: bring the table in, ask what is in doubt, list every fault with its cell."""
+"""The step Check: import the table, ask questions in case of doubt, list all faults with their cells."""
 
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step; what was changed since the last check is checked at once."""
+    """Draw the step, and check the study if it changed since the last check."""
     workspace = page.workspace
     if not workspace.pictures:
         text("p", "There are no pictures yet.")
@@ -44,14 +44,14 @@ def draw(page: "AppPage") -> None:
 
 
 def check_workspace(workspace: Workspace) -> Study | TraitlensError:
-    """Bring the chosen table into the study, where it changed since, and look for every fault.
+    """Import the chosen table if it has changed, and find all faults.
 
     Returns
     -------
     Study or TraitlensError
-        The study, or its faults, or a doubt.
+        The study, its faults, or a question.
     """
-    # Imported here, so that the app starts without what a check needs.
+    # Imported here, so that the app starts fast.
     from traitlens.pipeline.study_check import check
 
     try:
@@ -70,7 +70,7 @@ def check_workspace(workspace: Workspace) -> Study | TraitlensError:
 
 
 def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
-    """Draw what a check found."""
+    """Draw the result of a check."""
     if isinstance(found, Doubt):
         _ask(page, found)
     elif isinstance(found, TraitlensError):
@@ -98,14 +98,14 @@ def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
     draw_corrections(page)
     account = read_account(page.workspace.folder)
     if account is not None and not isinstance(found, TraitlensError):
-        text("h2", "What became of the table")
+        text("h2", "What was read from the table")
         with ui.element("ul").props("id=account"):
             for line in account.lines():
                 text("li", sentence(in_app_words(line)))
 
 
 def _ask(page: "AppPage", doubt: Doubt) -> None:
-    """Ask what only the researcher can decide."""
+    """Ask a question that only the researcher can decide."""
     workspace = page.workspace
     question = str(doubt.problems[0].what)
 

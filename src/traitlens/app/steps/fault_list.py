@@ -1,4 +1,4 @@
-"""Faults of the table: those alike together, with the cells themselves, where they can be corrected."""
+"""Faults of the table, grouped by kind, with fields to correct the cells."""
 
 import re
 from functools import partial
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage
 
 MOST_CELLS: Final = 20
-"""Cells of one kind of fault that are shown."""
+"""Maximum number of cells shown for a kind of fault."""
 
 
 def draw_faults(page: "AppPage", problems: list[Problem]) -> None:
-    """List faults, those alike in one entry, each with its cells."""
+    """Draw a list of faults, one entry for each kind."""
     with ui.element("ul").classes("faults"):
         for alike in group_faults(problems):
             with ui.element("li"):
@@ -29,7 +29,7 @@ def draw_faults(page: "AppPage", problems: list[Problem]) -> None:
 
 
 def group_faults(problems: list[Problem]) -> list[list[Problem]]:
-    """Put faults together that say the same of several cells of one column.
+    """Group faults of the same kind in one column.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def _draw_fault(page: "AppPage", alike: list[Problem]) -> None:
 
 
 def _draw_cells(page: "AppPage", details: ui.element, alike: list[Problem]) -> None:
-    """Draw the cells of a kind of fault, with a field for each."""
+    """Draw a field for each cell of a kind of fault."""
     table = page.workspace.table
     if table is None or len(details.default_slot.children) > 1:
         return
@@ -99,13 +99,13 @@ def _draw_cells(page: "AppPage", details: ui.element, alike: list[Problem]) -> N
 
 
 def _correct(page: "AppPage", sheet: str, row: int, column: str, before: str, after: str) -> None:
-    """Keep a correction."""
+    """Save a correction."""
     correction = Correction(sheet=sheet, row=row, column=column, before=before, after=after.strip())
     correct_cell(page.workspace, correction)
 
 
 def draw_corrections(page: "AppPage") -> None:
-    """List what was corrected, and offer to take it back."""
+    """List the corrections, with a button to undo them."""
     corrections = page.workspace.choices.corrections
     if not corrections:
         return
@@ -120,4 +120,4 @@ def draw_corrections(page: "AppPage") -> None:
         page.workspace.change(corrections=[], checked=False)
         page.draw()
 
-    button("Take all corrections back", forget)
+    button("Undo all corrections", forget)

@@ -1,4 +1,4 @@
-"""The step Pictures: choose a folder, see which faces were found and which are doubtful, say who is shown."""
+"""The step Pictures: choose a folder, check the detected faces, specify who is shown."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +20,11 @@ WHO: Final = {
     "": "choose …",
     "image": "another person in each picture",
     "folder": "one person in each sub-folder",
-    "name": "the same person where the file's name begins alike (anna_1, anna_2)",
+    "name": "the same person if the names of files begin alike (anna_1, anna_2)",
 }
 WHY_WHO: Final = (
-    "A model must never be tested on a person whom it has learned from. So traitlens has to know which "
-    "pictures show the same person."
+    "A model must not be tested on a person whom it was trained on. traitlens therefore needs to know "
+    "which pictures show the same person."
 )
 
 
@@ -70,7 +70,7 @@ def draw(page: "AppPage") -> None:
         _draw_permission(page)
     _draw_faces(page)
     with ui.element("details"):
-        text("summary", "Take the pictures out of the study")
+        text("summary", "Remove the pictures from the study")
         text("p", "Their copies in the study are removed; your own files stay.", "faint")
         button("Remove all pictures from the study", partial(_remove, page))
 
@@ -87,7 +87,7 @@ def _draw_permission(page: "AppPage") -> None:
 
 
 def _remove(page: "AppPage") -> None:
-    """Take the pictures out of the study."""
+    """Remove the pictures from the study."""
     page.workspace.remove_pictures()
     page.draw()
 
@@ -112,7 +112,7 @@ def _draw_people(page: "AppPage", pictures: list[str]) -> None:
 
 
 def _draw_faces(page: "AppPage") -> None:
-    """Draw what was found in the pictures, the doubtful ones first."""
+    """Draw the detected faces, doubtful ones first."""
     workspace = page.workspace
     text("h2", "Were the faces found?")
     progress = background.read_progress(workspace.folder, "faces")
@@ -132,7 +132,7 @@ def _draw_faces(page: "AppPage") -> None:
                         text("span", str(row.image), "where")
                         text("span", f"{row.notice}; {row.advice}")
         else:
-            text("p", "A face was found in every picture, and none looks unusual.")
+            text("p", "A face was found in every picture, and no face looks unusual.")
         for sheet in sheets:
             image = ui.element("img").classes("sheet")
             image.props["src"] = f"/faces/{sheet.name}?{int(sheet.stat().st_mtime)}"
@@ -149,6 +149,6 @@ def _draw_faces(page: "AppPage") -> None:
 
 
 def _read_notices(page: "AppPage") -> pd.DataFrame:
-    """Read what should be looked at."""
+    """Read the notices on doubtful faces."""
     file = page.workspace.folder / "faces" / "notices.csv"
     return read_table(file).fillna("") if file.exists() else pd.DataFrame()

@@ -1,4 +1,4 @@
-"""How far work in the background is."""
+"""Progress of a background task."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_progress(page: "AppPage", work: Work) -> None:
-    """Draw how far work is, and draw the step again when it ends."""
+    """Draw the progress, and redraw the step at the end."""
     folder = page.workspace.folder
     box = ui.element("div").classes("progress").props('role="status"')
     shown: list[object] = []

@@ -1,4 +1,4 @@
-"""The step Run: six questions, what the run will take, and how far it is."""
+"""The step Run: six questions, estimated time and memory, and progress."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -20,9 +20,9 @@ TESTS: Final = {
     "means": "Do the groups give different ratings?",
     "performance": "Can the groups' ratings be predicted equally well?",
     "use": "Do the groups use different parts of the face?",
-    "pixels": "Do the groups' maps differ at single places?",
+    "pixels": "Do the groups' maps differ at single pixels?",
 }
-"""Tests that can be planned here, by the names of their tables."""
+"""Tests that can be added to the plan, by the names of their tables."""
 
 CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
 
@@ -31,7 +31,7 @@ def draw(page: "AppPage") -> None:
     """Draw the step."""
     workspace = page.workspace
     if not workspace.choices.checked:
-        text("p", "The study has to be checked first.")
+        text("p", "Please check the study first.")
         button("Go to Check", lambda: page.go("check"), "main")
         return
     progress = background.read_progress(workspace.folder, "run")
@@ -63,7 +63,7 @@ def draw(page: "AppPage") -> None:
 
 
 def _draw_estimate(page: "AppPage") -> None:
-    """Draw what the run will take; it is estimated in the background when it is not known."""
+    """Draw the estimated time and memory, estimated in the background if not known."""
     folder = page.workspace.folder
     box = text("p", "").props('role="status" id="estimate"')
     progress = background.read_progress(folder, "estimate")
@@ -90,7 +90,7 @@ def _draw_question(page: "AppPage", question: RunQuestion, given: str) -> None:
     workspace = page.workspace
     options = {answer.name: answer.label for answer in question.answers}
     if not given:
-        options = {"": "as study.toml says"} | options
+        options = {"": "as in study.toml"} | options
 
     def change(value: str) -> None:
         try:
@@ -108,7 +108,7 @@ def _draw_question(page: "AppPage", question: RunQuestion, given: str) -> None:
 
 
 def _plan_test(tests: set[str], name: str, is_planned: bool) -> None:
-    """Add a test to the plan, or take it out."""
+    """Add a test to the plan, or remove it."""
     (tests.add if is_planned else tests.discard)(name)
 
 

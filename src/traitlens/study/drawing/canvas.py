@@ -1,11 +1,11 @@
-"""A picture being painted: shapes with smooth edges, clipped to where they may show."""
+"""Canvas for antialiased shapes."""
 
 import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
 FINE = 4
-"""Shapes are drawn this many times finer and then averaged, which smooths their edges."""
+"""Oversampling factor of shapes, for antialiasing."""
 
 
 class Canvas:
@@ -16,7 +16,7 @@ class Canvas:
     size : int
         Side in pixels.
     colour : (float, float, float)
-        Ground colour, 0 to 255.
+        Background colour, 0 to 255.
     """
 
     def __init__(self, size: int, colour: tuple[float, float, float]):
@@ -24,13 +24,13 @@ class Canvas:
         self.pixels = np.ones((size, size, 3), np.float32) * np.asarray(colour, np.float32)
 
     def cover(self, outline: np.ndarray, spread: float = 0.0) -> np.ndarray:
-        """Cover of each pixel (0 to 1) by a closed outline (n, 2) in pixels, grown by `spread` pixels."""
+        """Return the coverage (0 to 1) of each pixel by a closed outline (n, 2), grown by `spread` pixels."""
         if spread == 0:
             return self._fill([outline])
         return self._fill([outline, outline + spread * _outward(outline)])
 
     def cover_line(self, line: np.ndarray, width: float) -> np.ndarray:
-        """Cover of each pixel (0 to 1) by a line (n, 2) of a width in pixels, with round ends."""
+        """Return the coverage (0 to 1) of each pixel by a line (n, 2) of a width in pixels."""
         along = np.gradient(line, axis=0)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
         across = 0.5 * width * np.stack([along[:, 1], -along[:, 0]], axis=1)
@@ -38,7 +38,7 @@ class Canvas:
         return self._fill([np.concatenate([line + across, (line - across)[::-1]]), *ends])
 
     def _fill(self, outlines: list[np.ndarray]) -> np.ndarray:
-        """Fill outlines finely, only where they lie, and average."""
+        """Fill outlines with oversampling, within their bounding box."""
         corners = np.concatenate(outlines)
         low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, self.size)
         high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, self.size)
@@ -54,7 +54,7 @@ class Canvas:
         return whole
 
     def paint(self, cover: np.ndarray, colour: np.ndarray | tuple[float, ...]) -> None:
-        """Lay a colour (or a picture of colours) over the picture, as far as it covers."""
+        """Paint a colour (or a picture) over the picture, weighted by coverage."""
         part = _around(cover)
         if part is not None:
             colours = np.asarray(colour, np.float32)
@@ -62,7 +62,7 @@ class Canvas:
             self.pixels[part] += cover[part][..., None] * (colours - self.pixels[part])
 
     def tint(self, cover: np.ndarray, factor: float | tuple[float, float, float]) -> None:
-        """Multiply the picture by a factor (a colour's share) as far as it covers."""
+        """Multiply the picture by a factor, weighted by coverage."""
         part = _around(cover)
         if part is not None:
             factors = np.asarray(factor, np.float32) * np.ones(3, np.float32)
@@ -70,14 +70,14 @@ class Canvas:
 
 
 def circle(centre: np.ndarray | tuple[float, float], radius: float) -> np.ndarray:
-    """Outline of a circle as 32 points."""
+    """Return the outline of a circle as 32 points."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     outline: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
     return outline
 
 
 def _outward(outline: np.ndarray) -> np.ndarray:
-    """Directions (n, 2) of length 1 away from the inside of a closed outline."""
+    """Return the outward unit normals (n, 2) of a closed outline."""
     along = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
@@ -87,7 +87,7 @@ def _outward(outline: np.ndarray) -> np.ndarray:
 
 
 def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
-    """Find the box around what a layer covers, grown by some pixels; None where it is empty."""
+    """Return the bounding box of a layer, grown by some pixels; None if the layer is empty."""
     rows, columns = np.nonzero(layer.any(axis=1))[0], np.nonzero(layer.any(axis=0))[0]
     if len(rows) == 0:
         return None
@@ -98,7 +98,7 @@ def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
 
 
 def blur(layer: np.ndarray, radius: float) -> np.ndarray:
-    """Soften a layer by a Gaussian of a radius (standard deviation) in pixels."""
+    """Blur a layer with a Gaussian (standard deviation in pixels)."""
     part = _around(layer, reach=int(np.ceil(3 * radius)) + 1)
     softened = np.zeros(layer.shape, np.float32)
     if part is not None:
@@ -107,5 +107,5 @@ def blur(layer: np.ndarray, radius: float) -> np.ndarray:
 
 
 def blob(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
-    """Make a soft spot in face coordinates: 1 at its centre, 0.6 at its radii."""
+    """Return a Gaussian spot in face coordinates: 1 at its centre, 0.6 at its radii."""
     return np.exp(-0.5 * (((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2))

@@ -1,6 +1,6 @@
-"""Where the parts of a drawn face lie: named points and smooth contours, in IPD, before and after the pose.
+"""Points and contours of a drawn face, in IPD, before and after the pose.
 
-Points carry the numbers of MediaPipe's face mesh, so that measured and drawn faces share one language.
+Points have the numbers of MediaPipe's face mesh.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ _NOSE = (
 
 @dataclass(frozen=True)
 class Pose:
-    """The road from face coordinates (IPD) to pixels.
+    """Transform from face coordinates (IPD) to pixels.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Pose:
     turn: float
 
     def place(self, points: np.ndarray, depth: float | np.ndarray | None = None) -> np.ndarray:
-        """Bring points (n, 2) in IPD to pixels (pixel centres at .5)."""
+        """Transform points (n, 2) from IPD to pixels (pixel centres at .5)."""
         if depth is None:
             depth = head_depth(points)
         turned = points + np.stack([self.turn * depth * np.ones(len(points)), np.zeros(len(points))], axis=1)
@@ -84,7 +84,7 @@ class Pose:
         return placed
 
     def unplace(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Face coordinates (x, y) of every pixel of a square picture; the turn is undone roughly."""
+        """Return approximate face coordinates (x, y) of every pixel of a square picture."""
         centres = np.arange(size) + 0.5
         columns, rows = np.meshgrid(centres, centres)
         pixels = np.stack([columns, rows], axis=-1) - self.origin
@@ -94,7 +94,7 @@ class Pose:
 
 
 def pose_of(parameters: FaceParameters, size: int) -> Pose:
-    """Make the pose of a face in a square picture of a given side in pixels."""
+    """Return the pose of a face in a square picture of a given side in pixels."""
     unit = 0.235 * size * parameters.scale
     cos, sin = np.cos(parameters.roll), np.sin(parameters.roll)
     origin = size * np.array([0.5, 0.45]) + unit * np.array(parameters.shift)
@@ -102,13 +102,13 @@ def pose_of(parameters: FaceParameters, size: int) -> Pose:
 
 
 def head_depth(points: np.ndarray) -> np.ndarray:
-    """Depth of the head's surface (IPD towards the viewer, 0 at the ears), the nose left aside."""
+    """Return the depth of the head without nose (IPD towards the viewer, 0 at the ears)."""
     squares = (points[:, 0] / 1.15) ** 2 + ((points[:, 1] - 0.35) / 1.9) ** 2
     return 0.8 * np.sqrt(np.clip(1 - squares, 0, None))
 
 
 def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
-    """Place every numbered point of a face.
+    """Return the position of all numbered points of a face.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
 
 
 def smooth(points: np.ndarray, steps: int = 6, closed: bool = True) -> np.ndarray:
-    """Draw a Catmull-Rom curve (centripetal enough for our even points) through points (n, 2)."""
+    """Compute a Catmull-Rom curve through points (n, 2)."""
     points = np.asarray(points, dtype=float)
     if not closed:
         points = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
@@ -151,31 +151,31 @@ def smooth(points: np.ndarray, steps: int = 6, closed: bool = True) -> np.ndarra
 
 
 def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Rise smoothly from 0 at `low` to 1 at `high`."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def _oval(f: dict[str, float]) -> np.ndarray:
-    """Right half of the face's outline, top to chin."""
+    """Return the right half of the face's outline, top to chin."""
     x, y = np.array(_OVAL).T
     jaw = _ramp(y, 0.3, 1.2)
     x = x * (1 + 0.04 * f["face_width"]) * (1 + 0.10 * f["jaw_width"] * jaw)
-    # A wide jaw is square as well: its corner moves down and out.
+    # A wide jaw is also square: its corner moves down and outwards.
     y = y + 0.035 * f["jaw_width"] * jaw * np.clip(x, 0, 1)
     y = y + 0.06 * f["chin_length"] * _ramp(y, 0.9, 1.7)
     return np.stack([x, y], axis=1)
 
 
 def _nose(f: dict[str, float]) -> np.ndarray:
-    """Right half of the nose's outline, root to base."""
+    """Return the right half of the nose's outline, root to base."""
     x, y = np.array(_NOSE).T
     wider = 1 + 0.21 * f["nose_width"] * (0.3 + 0.7 * _ramp(y, 0.1, 0.6))
     return np.stack([x * wider, y * (1 + 0.07 * f["nose_length"])], axis=1)
 
 
 def _eye(f: dict[str, float]) -> np.ndarray:
-    """The right eye's opening around its pupil: outer corner, upper lid, inner corner, lower lid."""
+    """Return the right eye's opening: outer corner, upper lid, inner corner, lower lid."""
     width = 0.215 * (1 + 0.08 * f["eye_size"])
     opening = (1 + 0.10 * f["eye_size"]) * (1 + 0.34 * f["eye_openness"])
     t = np.linspace(0, 1, 9)
@@ -188,7 +188,7 @@ def _eye(f: dict[str, float]) -> np.ndarray:
 
 
 def _brow(f: dict[str, float]) -> np.ndarray:
-    """The right brow around the eye's centre: upper edge from outside to inside, then the lower edge."""
+    """Return the right brow: upper edge from outside to inside, then the lower edge."""
     t = np.linspace(1, 0, 5)  # 0 inside, 1 outside
     x = -0.27 + 0.57 * t
     arch = 0.09 * np.sin(np.pi * np.clip(t, 0, 1) ** 1.4) - 0.03 * t
@@ -200,7 +200,7 @@ def _brow(f: dict[str, float]) -> np.ndarray:
 
 
 def _mouth(f: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """The lips' outer outline and the edge of the gap between them."""
+    """Return the outer outline of the lips, and the edge of the gap between them."""
     smile = f["smile"]
     half = 0.385 * (1 + 0.08 * f["mouth_width"] + 0.08 * smile)
     centre = 1.10 + 0.03 * f["nose_length"] + 0.02 * f["chin_length"]
@@ -222,5 +222,5 @@ def _mouth(f: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Join coordinates into points."""
+    """Stack coordinates as points."""
     return np.stack([x, y], axis=1)

@@ -1,4 +1,4 @@
-"""A drawn face: the picture, which region each pixel belongs to, and where its landmarks lie."""
+"""Drawing of a face: picture, region labels and landmarks."""
 
 from dataclasses import dataclass
 
@@ -63,9 +63,8 @@ class DrawnFace:
 def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     """Draw a face.
 
-    Every part is painted inside its own region only: two faces that differ in one part differ in that
-    part's regions of either picture and nowhere else (a jaw moves the face's outline, hence hair and
-    background too).
+    Each part is painted inside its own region: faces that differ in one part have different pixels only in
+    that part's regions (the jaw also moves the outline of hair and background).
 
     Parameters
     ----------
@@ -115,13 +114,13 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
 
 
 def _claim(labels: np.ndarray, free: np.ndarray, name: str, region: np.ndarray) -> None:
-    """Label a part's region, so that no later part is painted there."""
+    """Label the region of a part, which later parts leave free."""
     labels[region] = LABELS[name]
     free &= ~region
 
 
 def _face_outline(points: dict[int, np.ndarray]) -> np.ndarray:
-    """Close the face's outline, its upper part stretched up to the hairline's height."""
+    """Return the closed outline of the face, up to the hairline."""
     right = np.array([points[i] for i in contours.OVAL_RIGHT])
     left = np.array([points[i] for i in contours.OVAL_LEFT])[-2:0:-1]
     outline = np.concatenate([right, left])
@@ -131,7 +130,7 @@ def _face_outline(points: dict[int, np.ndarray]) -> np.ndarray:
 
 
 def _paint_backdrop(canvas: Canvas, parameters: FaceParameters) -> None:
-    """Shade the background from one corner, with a soft glow."""
+    """Paint the background with a gradient."""
     step = np.linspace(-1, 1, canvas.size, dtype=np.float32)
     slope = parameters.light[0] * step[None, :] + parameters.light[1] * step[:, None]
     canvas.pixels *= (1 + 0.22 * slope)[..., None]
@@ -169,7 +168,7 @@ def _paint_body(
 def _paint_skin(
     canvas: Canvas, parameters: FaceParameters, face: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Paint the head as a rounded surface, lit from the light's side."""
+    """Paint the skin of the head with shading."""
     height = 0.8 * np.sqrt(np.clip(1.02 - (x / 1.22) ** 2 - ((y - 0.3) / 2.0) ** 2, 0.04, None))
     for side in (-1, 1):
         height += 0.10 * blob(x, y, (0.62 * side, 0.45), (0.30, 0.26))  # cheekbones
@@ -195,7 +194,7 @@ def _paint_skin(
 def _label_skin(
     points: dict[int, np.ndarray], pose: Pose, face: np.ndarray, x: np.ndarray, canvas: Canvas
 ) -> np.ndarray:
-    """Divide the face into forehead, cheeks and jaw along the lines of the landmarks."""
+    """Label forehead, cheeks and jaw according to the landmarks."""
     labels = np.zeros(face.shape, np.uint8)
     upper = [46, 53, 52, 65, 55, 285, 295, 282, 283, 276]
     above = np.array([points[i] for i in upper])
@@ -212,7 +211,7 @@ def _label_skin(
 
 
 def _label_philtrum(canvas: Canvas, points: dict[int, np.ndarray], pose: Pose, labels: np.ndarray) -> None:
-    """Count the bare skin between nose and lips as mouth; nothing that a part tells is painted there."""
+    """Label the skin between nose and lips as mouth."""
     between = pose.place(np.array([points[i] for i in contours.PHILTRUM]))
     skin = np.isin(labels, [LABELS[name] for name in ("left cheek", "right cheek", "jaw")])
     labels[skin & (canvas.cover(between) >= 0.5)] = LABELS["mouth"]
@@ -221,7 +220,7 @@ def _label_philtrum(canvas: Canvas, points: dict[int, np.ndarray], pose: Pose, l
 def _paint_flush(
     canvas: Canvas, parameters: FaceParameters, labels: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Redden the cheeks; the flush ends above the mouth and beside the skin between nose and mouth."""
+    """Redden the cheeks."""
     strength = 0.30 + 0.17 * parameters.features["cheek_flush"]
     ends = np.clip((0.92 - y) / 0.2, 0, 1) * (y > -0.1)
     ends *= np.maximum(np.clip((np.abs(x) - 0.50) / 0.12, 0, 1), np.clip((0.52 - y) / 0.15, 0, 1))
@@ -231,7 +230,7 @@ def _paint_flush(
 
 
 def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: np.ndarray) -> None:
-    """Paint lines of the forehead and folds of the cheeks, deeper with age."""
+    """Paint wrinkles of forehead and cheeks, deeper with age."""
     age = (parameters.features["age"] + 1.2) / 3.0
     if age <= 0.05:
         return
@@ -258,7 +257,7 @@ def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: n
 
 
 def _light(canvas: Canvas, parameters: FaceParameters, x: np.ndarray, y: np.ndarray) -> None:
-    """Let the light fall off over the whole picture, and tint it."""
+    """Apply a gradient of light and a tint to the picture."""
     slope = 1 - 0.06 * (x * parameters.light[0] + y * parameters.light[1]) * -1
     tint = np.array([1 + parameters.warmth, 1.0, 1 - parameters.warmth], np.float32)
     canvas.pixels *= parameters.exposure * slope[..., None].astype(np.float32) * tint
@@ -272,7 +271,7 @@ def _develop(canvas: Canvas, parameters: FaceParameters) -> np.ndarray:
 
 
 def _landmarks(points: dict[int, np.ndarray], pose: Pose) -> dict[int, tuple[float, float]]:
-    """Bring the numbered points to pixels; the nose's tip stands out."""
+    """Return the landmarks in pixels, with the depth of the nose's tip."""
     numbers = sorted(points)
     depths = contours.head_depth(np.array([points[i] for i in numbers]))
     depths[numbers.index(1)] += 0.25

@@ -1,4 +1,4 @@
-"""Hair of a drawn face: its outline over the head, and its strands."""
+"""Hair of a drawn face: outline and strands."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from traitlens.study.drawing.contours import Pose, smooth
 from traitlens.study.drawing.parameters import FaceParameters
 
 _ENDS = {"cropped": 0.40, "short": 0.60, "bob": 1.35, "long": 2.5, "curly": 1.0}
-"""How far down each style reaches, in IPD."""
+"""Length of each style, in IPD."""
 
 
 @dataclass(frozen=True)
 class Hair:
-    """Where hair covers the picture.
+    """Coverage of the picture by hair.
 
     Parameters
     ----------
     back, front : array of shape (size, size)
-        Cover (0 to 1) behind the head, and over it.
+        Coverage (0 to 1) behind the head and in front of it.
     """
 
     back: np.ndarray
@@ -27,7 +27,7 @@ class Hair:
 
 
 def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair:
-    """Lay the hair around the head.
+    """Compute the coverage by hair.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair
 
 
 def _opening(parameters: FaceParameters, wide: float) -> np.ndarray:
-    """Outline of what the hair leaves free: the face below the hairline, and the neck."""
+    """Return the outline of the area without hair: face and neck."""
     style = parameters.hair_style
     part = 0.55 * parameters.parting
     covers = style in ("bob", "long")
@@ -95,7 +95,7 @@ def paint_hair(
     y: np.ndarray,
     brightness: float = 1.0,
 ) -> None:
-    """Paint the hair: strands that run from the parting, a sheen, darker towards the face.
+    """Paint strands, sheen and shadow of the hair.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ def paint_hair(
     parameters : FaceParameters
         The face.
     hair : array of shape (size, size)
-        Its cover.
+        Its coverage.
     x, y : array of shape (size, size)
         Face coordinates of the pixels.
     brightness : float, default 1
-        Less for hair that lies in the shade.
+        Brightness; below 1 for hair in the shade.
     """
     rng = np.random.default_rng([parameters.texture_seed, 5])
     crown = (0.4 * parameters.parting, -1.45)

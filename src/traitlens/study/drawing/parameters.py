@@ -1,4 +1,4 @@
-"""What varies between drawn faces: stable looks of an identity, and what changes from image to image."""
+"""Parameters of drawn faces: those of an identity, and those that vary between its images."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ PARTS: dict[str, dict[str, float]] = {
     "cheeks": {"cheek_flush": 1.0},
     "jaw": {"jaw_width": 1.0},
 }
-"""The parts that ratings depend on: the score of a part is this mixture of its features (unit variance)."""
+"""Parts that ratings depend on, and the weights of features in a part's score (unit variance)."""
 
 WITHIN_IDENTITY: dict[str, float] = {
     "eye_openness": 0.75,
@@ -22,7 +22,7 @@ WITHIN_IDENTITY: dict[str, float] = {
     "jaw_width": 0.15,
     "nose_width": 0.3,
 }
-"""Share of a feature's variance that lies between images of one identity (expression, weight); else 0."""
+"""Share of a feature's variance between images of one identity; 0 for other features."""
 
 FEATURES = (
     "eye_size",
@@ -71,7 +71,7 @@ HAIR_STYLES = ("cropped", "short", "bob", "long", "curly")
 
 @dataclass(frozen=True)
 class FaceParameters:
-    """One drawn face.
+    """Parameters of a drawn face.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class FaceParameters:
     hair_style : str
         One of :data:`HAIR_STYLES`.
     parting : float
-        Where the hairline is highest, -1 (left) to 1 (right).
+        Position of the parting, -1 (left) to 1 (right).
     hair_volume : float
         Thickness of the hair in IPD.
     shift : (float, float)
@@ -126,14 +126,14 @@ def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
     seed : int
         Seed of the population.
     identity : int
-        Number of the identity; its stable looks depend on `seed` and this alone.
+        Number of the identity.
     image : int
         Number of the image.
 
     Returns
     -------
     FaceParameters
-        The same for the same three numbers, in whatever order images are drawn.
+        Parameters that depend on these three numbers only.
     """
     looks = np.random.default_rng([seed, 1, identity])
     moment = np.random.default_rng([seed, 2, identity, image])
@@ -145,7 +145,7 @@ def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
     tone = looks.uniform(0, len(SKIN_TONES) - 1)
     skin = _between(SKIN_TONES, tone) + looks.normal(0, 3, 3)
     hair = np.array(HAIR_COLOURS[looks.integers(len(HAIR_COLOURS))]) * looks.uniform(0.85, 1.15)
-    if tone > 4:  # deep skin tones come with dark hair and eyes here
+    if tone > 4:  # dark skin is combined with dark hair and eyes
         hair = np.array(HAIR_COLOURS[looks.integers(3)]) * 0.9
     grey = np.clip((features["age"] - 0.6) / 1.2, 0, 0.8)
     hair = (1 - grey) * hair + grey * np.array((178, 176, 174))
@@ -173,7 +173,7 @@ def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
 
 
 def score_parts(parameters: FaceParameters) -> dict[str, float]:
-    """Score the parts of a face: what the simulated ratings depend on.
+    """Compute the scores of the parts of a face, on which simulated ratings depend.
 
     Returns
     -------
@@ -187,24 +187,24 @@ def score_parts(parameters: FaceParameters) -> dict[str, float]:
 
 
 def _spread(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw uniform numbers of mean 0 and variance 1: bounded, and spread widely."""
+    """Draw uniform numbers of mean 0 and variance 1."""
     return rng.uniform(-np.sqrt(3), np.sqrt(3), count)
 
 
 def _between(colours: tuple[tuple[int, int, int], ...], place: float) -> np.ndarray:
-    """Interpolate in a row of colours."""
+    """Interpolate between colours."""
     low = int(place)
     high = min(low + 1, len(colours) - 1)
     return (1 - place + low) * np.array(colours[low]) + (place - low) * np.array(colours[high])
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
-    """Draw a colour that does not shout."""
+    """Draw a muted colour."""
     grey = rng.uniform(50, 200)
     return np.clip(grey + rng.normal(0, 28, 3), 20, 235)
 
 
 def _colour(values: np.ndarray) -> tuple[float, float, float]:
-    """Make three plain numbers."""
+    """Convert a colour to three floats."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -1,6 +1,6 @@
-"""The parts of a drawn face, each painted inside its own region; each function returns that region.
+"""Painting of the parts of a face; each function returns the region that it painted.
 
-`free` tells the pixels that no part painted before has taken.
+`free` marks the pixels that no earlier part has painted.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def paint_eye(
     Returns
     -------
     array of bool, shape (size, size)
-        The pixels that it may have changed.
+        The pixels of the eye.
     """
     opening = smooth(edge)
     region = canvas.cover(opening, spread=0.075 * unit) >= 0.5
@@ -68,7 +68,7 @@ def paint_eye(
 def paint_brow(
     canvas: Canvas, parameters: FaceParameters, edge: np.ndarray, unit: float, free: np.ndarray
 ) -> np.ndarray:
-    """Paint a brow of an outline (10, 2) in pixels; its colour is near the hair's, darker."""
+    """Paint a brow with an outline (10, 2) in pixels, in a darker colour of the hair."""
     outline = smooth(edge)
     region = (canvas.cover(outline, spread=0.06 * unit) >= 0.5) & free
     cover = blur(canvas.cover(outline), 0.018 * unit) * region
@@ -87,20 +87,20 @@ def paint_nose(
     unit: float,
     free: np.ndarray,
 ) -> np.ndarray:
-    """Paint the nose: a lit ridge and tip, wings, nostrils and the shadow under it."""
+    """Paint the nose: ridge, tip, wings, nostrils and shadow."""
     left = np.array([points[i] for i in contours.NOSE_LEFT])
     right = np.array([points[i] for i in contours.NOSE_RIGHT])
     outline = smooth(pose.place(np.concatenate([right, left[-2:0:-1]])))
     whole = canvas.cover(outline, spread=0.02 * unit) >= 0.5
     region = whole & free
-    # Paint fades out towards the nose's edge, so that no seam shows.
+    # Paint fades out towards the edge of the nose.
     soft = np.clip(2 * blur(whole, 0.04 * unit) - 1, 0, 1) * region
     wing = points[358]  # the right wing's outermost point
     base = points[2][1]
     ridge_end = np.array([0.0, base - 0.12])
 
     def spot(x: float, y: float, wide: float, high: float, depth: float = 1.0) -> np.ndarray:
-        """Cover a soft ellipse around a place in IPD."""
+        """Return the coverage of a soft ellipse at a position in IPD."""
         centre = pose.place(np.array([[x, y]]), depth)[0]
         ellipse = circle((0.0, 0.0), 1.0) * (wide * unit, high * unit) + centre
         return np.asarray(blur(canvas.cover(ellipse), 0.3 * min(wide, high) * unit))
@@ -139,7 +139,7 @@ def paint_mouth(
     unit: float,
     free: np.ndarray,
 ) -> np.ndarray:
-    """Paint the lips, the line between them, and teeth where a smile opens them."""
+    """Paint the lips, the line between them, and teeth if a smile opens them."""
     edge = smooth(pose.place(np.array([points[i] for i in contours.MOUTH])), steps=4)
     gap = pose.place(np.array([points[i] for i in contours.LIPS_GAP]))
     region = (canvas.cover(edge, spread=0.06 * unit) >= 0.5) & free
