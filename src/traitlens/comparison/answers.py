@@ -20,7 +20,7 @@ QUESTIONS = {
 """Questions of the confirmatory tables of `comparisons`, each a family of tests."""
 
 EXPLORATORY = ("range", "noise", "agreement", "trait_space", "variables")
-"""Tables whose p values are corrected within the table only: to be confirmed in other raters."""
+"""Exploratory tables, whose p values are corrected within the table only."""
 
 
 def corrected_p(name: str) -> str:
@@ -58,9 +58,9 @@ def answer_questions(tables: Mapping[str, pd.DataFrame], traits: int) -> pd.Data
 
     Notes
     -----
-    A report gives all answers at once: with five tests that each err in 5 %, one in five reports of groups
-    that do not differ would hold a wrong "yes". The smallest corrected p of each question is therefore
-    corrected for the number of questions and of pairs of groups (Holm 1979).
+    With five tests at a level of 5 %, about one in five reports of groups that do not differ would contain a
+    false positive. The smallest corrected p of each question is therefore corrected for the number of
+    questions and of pairs of groups (Holm 1979).
 
     Examples
     --------

@@ -23,8 +23,8 @@ def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (rater,)
-        The size of the stratum by the number of the group's raters in it; 0 in strata without raters of the
-        other group.
+        Size of the stratum divided by the number of the group's raters in it; 0 in strata without raters of
+        the other group.
 
     Examples
     --------
@@ -46,8 +46,8 @@ def squared_residuals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute squared residuals of judgements from the rater's regression and the group's consensus.
 
-    What a rater's regression on the cues leaves is compared with the mean of what it leaves in the other
-    raters of the group: what all raters share but cues miss is not noise.
+    The residuals of a rater's regression on the cues are compared with the mean residuals of the other
+    raters of the group, since residuals that all raters share are not noise.
 
     Parameters
     ----------
@@ -61,11 +61,11 @@ def squared_residuals(
     Returns
     -------
     squares : ndarray of shape (rater, image)
-        Squared departures, whose expectation over raters of one group is the noise's variance whatever the
-        number of raters; 0 where there is none.
+        Squared deviations, whose expectation over raters of one group is the variance of the noise for any
+        number of raters; 0 without a rating.
     counted : ndarray of shape (rater, image)
-        Which judgements count: of images that another rater of the group rated, too, by raters with enough
-        images for a regression, less the degrees of freedom of it.
+        Weights of the judgements: those of images that another rater of the group rated too, by raters with
+        enough images for a regression, corrected for its degrees of freedom.
     """
     fits = regress_raters(trait, cues)
     known = np.isfinite(fits.noise)
@@ -99,9 +99,9 @@ def crossed_variance(both: np.ndarray, faces: np.ndarray, errors: np.ndarray) ->
     both : ndarray of shape (draw, cell)
         Estimates in draws of raters and identities together.
     faces : ndarray of shape (draw, cell)
-        Estimates in draws of identities, for the raters as they are.
+        Estimates in draws of identities, with the original raters.
     errors : ndarray of shape (cell,)
-        Standard errors over raters, for the faces as they are.
+        Standard errors over raters, with the original faces.
 
     Returns
     -------
@@ -151,8 +151,8 @@ def bootstrap_p(
     Notes
     -----
     Draws of few raters spread like a normal variable where the statistic spreads like Student's t. The
-    statistic is therefore brought from the t distribution to the normal one; the degrees of
-    freedom are Satterthwaite's, that part of the variance that is not of raters counting as known.
+    statistic is therefore transformed from the t distribution to the normal one; the degrees of freedom are
+    Satterthwaite's, that part of the variance that is not of raters counting as known.
     """
     deviation = _not_zero(drawn.std(axis=0, ddof=1))
     spread = deviation if spread is None else _not_zero(np.where(np.isfinite(deviation), spread, 0))
@@ -179,8 +179,9 @@ def bootstrap_interval(
     Returns
     -------
     low, high : ndarray of shape (cell,)
-        The estimate and the 95 % quantile of the draws' absolute deviations from it, brought from their
-        standard deviation to `spread`, and made wider as Student's t is wider than the normal distribution.
+        The estimate minus and plus the 95 % quantile of the draws' absolute deviations from it, scaled from
+        their standard deviation to `spread` and by the ratio of quantiles of Student's t and the normal
+        distribution.
     """
     deviation = drawn.std(axis=0, ddof=1)
     spread = deviation if spread is None else spread
@@ -198,10 +199,10 @@ def _total_freedom(errors: np.ndarray, freedom: np.ndarray, spread: np.ndarray) 
 
 
 def nonzero(value: float) -> float:
-    """Return a divisor: infinite in place of zero."""
+    """Return a divisor, with infinity in place of zero."""
     return float(value) if abs(value) > 1e-12 else np.inf
 
 
 def _not_zero(values: np.ndarray) -> np.ndarray:
-    """Return divisors: infinite in place of zero."""
+    """Return divisors, with infinity in place of zero."""
     return np.asarray(np.where(values > 1e-12, values, np.inf))

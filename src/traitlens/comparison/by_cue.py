@@ -34,8 +34,8 @@ def _mirror(pixels: np.ndarray, _outside: np.ndarray, _neutral: np.ndarray) -> n
 
 
 CUES: Mapping[str, Alter] = {"no hair or background": _mask, "grey": _grey, "mirrored": _mirror}
-"""Alterations of prepared images: from its pixels (y, x, colour), which of them are hair or background, and
-the neutral colour to new pixels."""
+"""Functions that alter a prepared image, given its pixels (y, x, colour), the mask of hair and background,
+and the neutral colour."""
 
 
 def compare_cues(

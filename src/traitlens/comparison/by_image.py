@@ -13,7 +13,7 @@ from traitlens.comparison.permutation import pairs_of_groups, ratings_of_pair
 from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
 
 PRIOR_FREEDOM = 10
-"""Degrees of freedom of the variance over all images, towards which that of an image is shrunk."""
+"""Degrees of freedom of the prior, the variance over all images, to which that of an image is shrunk."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,10 @@ def compare_images(
 def _describe(matrix: RatingMatrix, design: ImageDesign, first: np.ndarray) -> pd.DataFrame:
     """Return the table of images of one trait."""
     counts = [own @ design.seen for own in (first, 1 - first)]
-    means = [own @ design.values / np.maximum(count, 1) for own, count in zip((first, 1 - first), counts)]  # noqa: B905
+    means = [
+        own @ design.values / np.maximum(count, 1)
+        for own, count in zip((first, 1 - first), counts, strict=True)
+    ]
     level = rater_levels(matrix).mean()
     difference, error, freedom = (part[0] for part in design.compare(first[None]))
     width = stats.t.ppf(0.975, freedom) * error

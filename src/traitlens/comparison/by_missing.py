@@ -20,8 +20,8 @@ def missing_values(matrix: RatingMatrix) -> np.ndarray:
     Returns
     -------
     ndarray of shape (rater, 2)
-        Share of the images without a rating, and by how much the images that the rater rated are rated
-        higher, on average over all raters, than all images: above 0 where low ones are missing.
+        Share of the images without a rating, and the mean rating (over all raters) of the images that the
+        rater rated, minus that of all images: positive if low ratings are missing.
     """
     seen = ~np.isnan(matrix.ratings)
     _, images = fit_additive(matrix.ratings)
@@ -39,7 +39,7 @@ def compare_missing(
 ) -> pd.DataFrame:
     """Test whether groups differ in how many and which ratings are missing.
 
-    Where they do, other differences between them may come from what is missing, and no test can tell.
+    If they do, missing ratings may cause other differences between groups, which no test can exclude.
 
     Parameters
     ----------

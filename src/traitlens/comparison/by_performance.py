@@ -60,8 +60,8 @@ def compare_performance(
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, r_1, r_2, expected (difference of Fisher's z that the numbers of raters
-        alone make: the mean under permutation), estimate (the difference beyond that), ci_low, ci_high,
+        group_1, group_2, trait, r_1, r_2, expected (difference of Fisher's z due to the numbers of raters
+        alone: the mean under permutation), estimate (the difference beyond that), ci_low, ci_high,
         statistic, p, p_corrected (over traits), detectable (smallest difference found with 80 % power),
         cohens_q (the estimate), difference_r, n_1, n_2, n_permutations, smallest_p. The interval is a
         jackknife over raters within groups; it holds for these images.
@@ -220,7 +220,7 @@ def transfer_table(
     predictions : DataFrame
         image, group, trait, observed, predicted; out of fold.
     across : {"group", "trait"}, default "group"
-        What differs between readout and ratings: groups or traits.
+        Whether readout and ratings differ in group or in trait.
     reliability : DataFrame, optional
         Of `reliability_table`, for the share of the ceiling of the ratings.
 

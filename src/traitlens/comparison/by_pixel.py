@@ -33,14 +33,14 @@ class PixelComparison:
     ----------
     maps : Dataset
         By y and x: estimate (difference of the groups in rating units; for "slope" change with one unit of
-        the score; for "F" the largest difference between groups), statistic (t or F), enhanced (what the
-        maximum is taken of), p, p_corrected (family-wise over pixels), effect_size (Hedges' g, r for
+        the score; for "F" the largest difference between groups), statistic (t or F), enhanced (statistic of
+        which the maximum is taken), p, p_corrected (family-wise over pixels), effect_size (Hedges' g, r for
         slopes, eta squared for F).
     clusters : DataFrame
         One row per connected area at p_corrected <= 0.05: sign, n_pixels, y, x (largest statistic),
         estimate (mean), statistic, p_corrected (smallest), effect_size (mean), n (raters), test.
     test, method : str
-        What was tested and how.
+        Statistic and method.
     caution : str
         A sentence to print under every figure of it.
     """
@@ -198,7 +198,7 @@ def _enhance(rows: np.ndarray, inside: np.ndarray, method: str, threshold: float
     if method == "tfce":
         from tfce import tfce
 
-        # One slice of a volume: six neighbours are then the four of a plane.
+        # In a volume of one slice, six-connectivity is the four-connectivity of a plane.
         volumes = np.ascontiguousarray(frames[:, :, None, :], dtype=np.float32)
         enhanced: np.ndarray = tfce(volumes, connectivity=6, E=0.5, H=2.0, two_sided=True)[:, :, 0]
         return np.asarray(enhanced[inside].T, float)

@@ -127,7 +127,7 @@ def compare_trait_space(
     -------
     DataFrame
         group_1, group_2, trait_1, trait_2, r_1, r_2 (of mean ratings, over the images that both groups rated
-        on both traits), expected (difference of Fisher's z that the numbers of raters alone make), estimate
+        on both traits), expected (difference of Fisher's z due to the numbers of raters alone), estimate
         (the difference beyond that), statistic, p, p_corrected (family-wise over pairs of traits),
         similarity (correlation of the two groups' correlations, Fisher's z) and similarity_p (share of
         permutations with a similarity as small; the same in every row; missing with fewer than three

@@ -1,13 +1,13 @@
 r"""Comparison of groups in the use of the scale and of the face: range, noise and use.
 
-*Range*: how far a group's ratings follow the impression that both groups share. *Noise*: how far single
-ratings depart from what the rater's cues and the group's consensus say. *Use*: how a group distributes its
-judgement over the regions of the face, independent of range and noise.
+*Range*: the slope of a group's ratings on the impression that both groups share. *Noise*: the deviation of
+single ratings from the rater's cues and the group's consensus. *Use*: the relative weights of the regions of
+the face, independent of range and noise.
 
 Raters and faces are both random factors: raters within each group, and the persons shown, are drawn with
-replacement together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With faces
-taken as fixed, chance relations between the regions of just these faces pass for differences of use. The
-bootstrap counts the interaction of raters and faces three times; the standard error is corrected for that.
+replacement together (a crossed or "pigeonhole" bootstrap, Owen 2007, doi:10.1214/07-AOAS122). With fixed
+faces, chance relations between the regions of these faces appear as differences of use. The bootstrap counts
+the interaction of raters and faces three times; the standard error is corrected for that.
 """
 
 from collections.abc import Sequence
@@ -49,20 +49,20 @@ def compare_use(
         rater, group, image, trait, rating.
     cues : DataArray (trait, image, region)
         Rating points, from a readout of all raters together. Leave out traits that are not predicted better
-        than chance: their regions mean nothing.
+        than chance, whose cues have no meaning.
     identities : Series, optional
         The person shown, by image. Each image is a separate person if None.
     groups : (str, str), optional
         The first minus the second; all pairs of groups if None.
     within : sequence of str, default ()
-        Columns of the ratings that tell raters apart, such as their gender: raters are weighted so that both
-        groups have the same composition, and raters whose like the other group lacks are left out.
+        Columns of the ratings with categories of raters, such as gender: raters are weighted so that both
+        groups have the same composition; categories without raters of both groups are left out.
     draws : int, default 2000
         Bootstrap draws of raters and identities.
     relearn : callable, optional
         Fits the cues again without some images, such as
         :meth:`traitlens.comparison.common_cues.CommonCues.relearn`. Standard errors and intervals of "use"
-        then hold what other faces would change in the cues; without it cues are taken as known.
+        then include the uncertainty of the cues; without it cues are taken as known.
     seed : int, default 0
         Seed. Swapping the names of the groups changes signs only.
     progress : callable, optional
@@ -72,14 +72,13 @@ def compare_use(
     -------
     DataFrame
         group_1, group_2, question ("range", "noise", "use"), trait, region (empty but for "use"), value_1,
-        value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (faces as
-        they are; Welch's t), faces_low, faces_high (raters as they are), p, p_corrected (family-wise over the
-        regions and traits of a question; missing for regions that add less than 1 % to what all cues explain
-        of both groups' mean ratings, which are not asked about), called (p_corrected at most .05), hedges_g
-        with hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters).
-        All values are rating points: the spread of the predicted ratings for "range", the
-        standard deviation of the residuals for "noise", and for "use" points per standard
-        deviation of the cue, with both groups brought to their mean range.
+        value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (fixed
+        faces; Welch's t), faces_low, faces_high (fixed raters), p, p_corrected (family-wise over the regions
+        and traits of a question; missing for regions that add less than 1 % to the explained variance of
+        both groups' mean ratings, which are not tested), called (p_corrected at most .05), hedges_g with
+        hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters). All values are rating points: the
+        spread of the predicted ratings for "range", the standard deviation of the residuals for "noise", and
+        for "use" points per standard deviation of the cue, with both groups brought to their mean range.
 
     Notes
     -----

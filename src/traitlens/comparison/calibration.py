@@ -72,7 +72,7 @@ def calibrate(
     seed: int = 0,
     progress: Progress = None,
 ) -> Calibration:
-    """Count errors and findings of the test of use in studies with the same faces and new raters.
+    """Estimate the error rates and power of the test of use in studies with the same faces and new raters.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _count(
     true = faces.true_differences(condition.difference)
     shape = (studies, *planted.shape)
     called, estimates = np.zeros(shape, bool), np.zeros(shape)
-    # The matrices are small, so that threads would only add overhead.
+    # The matrices are small, so threads would only add overhead.
     with threadpool_limits(1):
         for number in range(studies):
             design, cues = faces.study(condition, seed * 1_000_003 + number)
@@ -243,7 +243,7 @@ def behaviour_of_pilot(reliability: pd.DataFrame) -> RatingBehaviour:
     RatingBehaviour
         With the pilot's standard deviations beside that of the shared impression, medians over groups and
         traits. A fifth of the residual variance is taken as taste, spread over eight regions, and the rest as
-        noise: only repeats could separate them.
+        noise: only repeated ratings could separate them.
 
     Raises
     ------

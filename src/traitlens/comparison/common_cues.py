@@ -119,7 +119,7 @@ class CommonCues:
         rows = []
         for place, trait in enumerate(self.targets.columns):
             own = self._ratings[:, place]
-            # An image that nobody rated takes the mean: its rating moves with the others.
+            # An image without ratings has the mean rating.
             own = np.where(np.isfinite(own), own, np.nanmean(own))
             permuted = np.column_stack([own, own[orders].T])
             fit = self._fit_alone(permuted, np.tile(chosen[place], (permutations + 1, 1)))
@@ -130,7 +130,7 @@ class CommonCues:
 
     @cached_property
     def _ratings(self) -> np.ndarray:
-        """Targets in the order of the kernels: (image, trait)."""
+        """Return the targets in the order of the kernels: (image, trait)."""
         return self.targets.reindex(self.folds[IMAGE]).to_numpy(float)
 
     def _fit(self, first: Cues | None) -> Cues:
@@ -194,7 +194,7 @@ def permute_blocks(identities: np.ndarray, rng: np.random.Generator) -> np.ndarr
     Returns
     -------
     ndarray of int, shape (image,)
-        For each image the one whose rating it takes. Persons change places with persons of as many
+        For each image, the image whose rating it gets. Persons are exchanged with persons of equally many
         images.
     """
     codes, names = pd.factorize(identities)

@@ -31,10 +31,10 @@ def confuse_regions(
     """Plant a difference of use in each region in turn, and count the regions in which it is called.
 
     The groups' mean utilisation is made equal, the study's own raters are permuted between groups, and their
-    ratings are moved apart along the study's own cues: one group uses the region more, and the strongest
-    other region so much less that the range stays the same (see :func:`opposed`). The cues that the test uses
-    are fitted to other ratings: those that the study's cues predict, with the residuals of the mean ratings
-    in another order. What is called elsewhere tells which regions go together on these faces.
+    ratings are shifted along the study's own cues: one group uses the region more, and the strongest other
+    region less, with unchanged range (see :func:`opposed`). The cues of the test are fitted to the
+    predictions of the study's cues plus permuted residuals of the mean ratings. Calls of other regions show
+    which regions are confused on these faces.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def confuse_regions(
     traits : list of str, optional
         Traits of the test; all where missing.
     studies : int, default 20
-        Permutations, in each of which every region has its turn.
+        Number of permutations; in each, every region is planted once.
     draws : int, default 100
         Bootstrap draws of each test.
     seed : int, default 0
@@ -64,7 +64,7 @@ def confuse_regions(
     DataFrame
         planted, region, size, called (share of studies and traits in which a difference planted in `planted`
         is called in `region`; missing where that is the region that is used less), any_wrong (share of
-        studies in which, in any trait, a region is called that is neither of both), studies.
+        studies in which any other region is called for any trait), studies.
     """
     both = ratings_of_pair(ratings, pair)
     array = cues.array if traits is None else cues.array.sel({TRAIT: traits})
@@ -101,7 +101,7 @@ def confuse_regions(
 
 
 def opposed(directions: np.ndarray, size: float) -> np.ndarray:
-    """Choose shifts of utilisation with unchanged range: one region more, the strongest other less.
+    """Compute shifts of utilisation with unchanged range: one region more, the strongest other less.
 
     Parameters
     ----------
@@ -143,8 +143,8 @@ def plant(design: LensDesign, labels: np.ndarray, shifts: np.ndarray) -> LensDes
     labels : ndarray of int, shape (rater,)
         Groups, 0 and 1.
     shifts : ndarray of shape (trait, region)
-        Rating points per standard deviation of a cue; half of it is added to the first group's utilisation
-        and half taken off the second group's.
+        Rating points per standard deviation of a cue; half is added to the first group's utilisation, half
+        subtracted from the second group's.
 
     Returns
     -------
@@ -171,7 +171,7 @@ def _group_differences(design: LensDesign) -> np.ndarray:
 
 
 def _learn_again(cues: CommonCues, design: LensDesign, rng: np.random.Generator) -> np.ndarray:
-    """Fit cues to what the study's cues predict, residuals permuted: standardised (trait, image, region)."""
+    """Fit cues to predictions with permuted residuals: standardised (trait, image, region)."""
     predicted = pd.DataFrame(
         cues.fitted.predictions.T, index=cues.array[IMAGE].values, columns=cues.targets.columns
     )

@@ -46,7 +46,7 @@ Run = Callable[[Callable[[Any], Any], list[Any]], Iterable[Any]]
 
 
 class Drawn(TypedDict):
-    """Options of tests without custom strata."""
+    """Options of tests without strata."""
 
     permutations: int
     seed: int
@@ -157,7 +157,7 @@ CALIBRATED = {
     "rater_models": ("rater models, mean rating", "rater models, use of a region"),
     "pixels": ("pixels",),
 }
-"""By table of `comparisons`: the tests and intervals of it that are counted here."""
+"""Tests and intervals that are counted here, by table of `comparisons`."""
 
 
 def count_errors(
@@ -189,9 +189,9 @@ def count_errors(
     -------
     DataFrame
         design, test, measure, rate, low, high (95 % Monte Carlo interval), studies. Measures: "false
-        positives" (any family-wise p of the test at most .05), "detected" (the same where groups differ in
-        what is tested), "coverage" (95 % intervals that hold the true difference), "detectable" (the
-        smallest difference that is said to be found with 80 % power, over the one that is).
+        positives" (any family-wise p of the test at most .05), "detected" (the same if groups differ),
+        "coverage" (95 % intervals that contain the true difference), "detectable" (the smallest difference
+        detectable with 80 % power as computed, divided by the simulated one).
     """
     jobs = [(design, suite, permutations, (seed, study)) for design in designs for study in range(studies)]
     found: dict[tuple[str, str, str], list[float]] = {}
@@ -220,11 +220,10 @@ def run_study(job: Job) -> tuple[list[tuple[str, str, float]], list[tuple[str, f
     values : list of (str, str, float)
         Tests, measures and values from 0 to 1.
     planted : list of (str, float, float, float)
-        For cells of tests with a planted difference: the test, its estimate, whether it was significant, and
-        the difference said to be detectable.
+        For tests with a planted difference: name, estimate, significance, and computed detectable difference.
     """
     design, suite, permutations, seed = job
-    # Designs differ by their names only through what they change: the same seed gives the same faces.
+    # The seed does not depend on the design, so that designs have the same faces.
     rng = np.random.default_rng(seed)
     faces = Faces.draw(rng)
     ratings = draw_ratings(design, faces, rng)
@@ -268,7 +267,7 @@ def _coverage(table: pd.DataFrame, low: str, high: str, truth: float) -> float:
 
 
 def _compare_detectable(values: np.ndarray) -> dict[str, float]:
-    """Compare the difference said to be detectable with the one that is found in 80 % of studies."""
+    """Compare the computed detectable difference with the one that is found in 80 % of studies."""
     estimate, found, said = values.T
     n, power = len(values), float(np.clip(found.mean(), 1 / len(values), 1 - 1 / len(values)))
     spread = float(estimate.std(ddof=1))

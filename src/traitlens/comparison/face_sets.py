@@ -45,7 +45,7 @@ def drawn_faces(
     scores = parts.reindex(columns=list(regions), fill_value=0.0).to_numpy(float)
 
     def weigh(effect: float) -> np.ndarray:
-        """Weights of both groups: (group, trait, region)."""
+        """Return the weights of both groups: (group, trait, region)."""
         table = weigh_parts(traits, list(parts.columns), effect)
         wide = table.pivot_table(index=[GROUP, TRAIT], columns="part", values="weight", sort=False)
         wide = wide.reindex(columns=list(regions), fill_value=0.0)
@@ -85,12 +85,12 @@ def faces_of_cues(
     targets : DataFrame
         Mean rating of each image on each trait (columns).
     pairs : sequence of (str, str) or None
-        The two regions in which groups differ, trait by trait, over and over; None for a trait that is alike.
+        The two regions in which groups differ, by trait (repeated cyclically); None for no difference.
 
     Returns
     -------
     PlantedFaces
-        Faces whose regions carry what they carry in the real ratings.
+        Faces whose regions have the cues of the real ratings.
     """
     regions = _regions(kernels)
     values = targets.to_numpy(float).T
@@ -137,7 +137,7 @@ def synthetic_faces(
     Returns
     -------
     PlantedFaces
-        Features of a region are what raters see in it, and as many that mean nothing.
+        Faces with as many informative as uninformative features in each region.
 
     Examples
     --------

@@ -16,10 +16,10 @@ from traitlens.problems import Problem, TraitlensError
 CUE = "cue"
 
 DRAWS_AT_ONCE = 250
-"""Bootstrap draws that are worked on at once."""
+"""Number of bootstrap draws in a batch."""
 
 _DENSE = 0.2
-"""Share of judgements present from which ratings are stored densely."""
+"""Proportion of judgements above which ratings are stored densely."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TraitRatings:
 
     @cached_property
     def patterns(self) -> tuple[np.ndarray | csr_matrix, np.ndarray | csr_matrix]:
-        """Sets of images that raters saw, (pattern, image), and who saw which: (rater, pattern), 0 and 1."""
+        """Distinct sets of rated images, (pattern, image), and each rater's set, (rater, pattern)."""
         number = self.seen.shape[0]
         if isinstance(self.seen, csr_matrix):
             return self.seen, identity(number, format="csr")
@@ -106,7 +106,7 @@ def make_design(
     cues : DataArray (trait, image, region)
         Rating points, from a readout of all raters together; see :func:`cue_array`.
     identities : Series, optional
-        The person shown, by image. Every image is a person of its own where missing.
+        The person shown, by image. Each image is a separate person if None.
     groups : tuple of str, optional
         Order of the groups; sorted where missing.
 
@@ -180,7 +180,7 @@ def cue_array(cues: pd.DataFrame) -> xr.DataArray:
 def _matrices(
     row: np.ndarray, column: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> TraitRatings:
-    """Fill the matrices of one trait, sparse where few judgements are there."""
+    """Return the matrices of one trait, sparse if there are few judgements."""
     centred = values - values.mean()
     seen = csr_matrix((np.ones(len(row)), (row, column)), shape)
     ratings = csr_matrix((centred, (row, column)), shape)
@@ -195,7 +195,7 @@ def standardise(cues: np.ndarray, ratings: Sequence[TraitRatings]) -> tuple[np.n
     Parameters
     ----------
     cues : ndarray of shape (trait, image, region)
-        Cues in rating points; what is missing for images that were not rated is ignored.
+        Cues in rating points; missing values for unrated images are ignored.
     ratings : sequence of TraitRatings
         Ratings of each trait.
 

@@ -20,10 +20,10 @@ def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str =
     design : LensDesign
         The study.
     criterion : DataFrame
-        image, trait, and the criterion in the column `rating`: what the persons shown said of themselves, or
+        image, trait, and the criterion in the column `rating`, such as self-reports of the persons shown, or
         the mean ratings of another group.
     name : str, default "criterion"
-        What to call the criterion.
+        Name of the criterion.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def lens_model_equation(design: LensDesign, criterion: pd.DataFrame, name: str =
 
 
 def summarise_achievement(design: LensDesign, ratings: pd.DataFrame) -> pd.DataFrame:
-    """Tabulate how well single raters agree with the mean ratings of every other group, and why.
+    """Tabulate the agreement of single raters with the mean ratings of every other group, and its parts.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def summarise_achievement(design: LensDesign, ratings: pd.DataFrame) -> pd.DataF
     DataFrame
         group, criterion (the other group), trait, and means over the raters of the group: achievement,
         matching, predictability, consistency, unmodelled (see :func:`lens_model_equation`), n_raters. Empty
-        where there is one group.
+        with one group.
     """
     parts = ["achievement", "matching", "predictability", "consistency", "unmodelled"]
     tables = [pd.DataFrame(columns=[GROUP, "criterion", TRAIT, *parts, "n_raters"])]
@@ -94,7 +94,7 @@ def _decompose(
     ratings = np.asarray(dense) * known
     count = np.maximum(seen.sum(axis=1), 1)
     centred = criterion - criterion[known].mean()
-    # Cues and criterion: sums of products over each rater's images, the rater's means taken off.
+    # Cues and criterion: sums of products over each rater's images, centred by rater.
     columns = np.column_stack([cues, centred])
     sums = seen @ columns
     grams = np.einsum("ri,ij,ik->rjk", seen, columns, columns, optimize=True)

@@ -50,7 +50,7 @@ def choose_common_penalties(
                 raise TraitlensError(
                     Problem(f"{wide.columns[columns[0]]!r}: fewer than two identities outside fold {fold}")
                 )
-            # Images that all look the same to the network have a factor of 0: any penalty serves.
+            # If all images have equal features, the factor is 0 and any penalty gives the same fit.
             factor = kernel_factors({_ONLY: kernel.values}, training, {})[_ONLY] or 1.0
             own = values[np.ix_(training, columns)]
             best = choose(

@@ -109,14 +109,13 @@ class PlantedFaces:
 
     @property
     def planted(self) -> np.ndarray:
-        """Regions in which groups can differ: bool (trait, region)."""
+        """Return the regions in which groups can differ: bool (trait, region)."""
         return np.asarray(np.abs(self.apart) > 1e-9)
 
     def true_differences(self, difference: float) -> np.ndarray:
         """Return the difference of the groups' weights, in the direction of the shared weights.
 
-        A cue points to higher ratings wherever raters use it, so that a weight below zero counts as use of
-        its absolute size.
+        Cues are oriented towards higher ratings, so that a negative weight counts by its absolute value.
 
         Parameters
         ----------
@@ -141,7 +140,7 @@ class PlantedFaces:
         raters : (int, int)
             Raters of each group.
         difference : float
-            How far the groups part, in the unit of the weights.
+            Difference between groups, in the unit of the weights.
         behaviours : sequence of RatingBehaviour
             Variation of raters around their group's weights.
         seed : int
@@ -245,7 +244,7 @@ def common_cues(
     Returns
     -------
     CommonCues
-        Cues, of images that are named by their numbers.
+        Cues; images are named by their numbers.
     """
     images = pd.RangeIndex(targets.shape[1])
     table = pd.DataFrame({IMAGE: images, IDENTITY: identities, FOLD: folds})

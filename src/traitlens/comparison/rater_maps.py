@@ -1,13 +1,13 @@
-r"""Maps of single raters without readouts of single raters: maps are linear in the ratings.
+r"""Maps of single raters, computed as linear functions of the ratings.
 
 Along a common prediction :math:`z_i` (standardised), the aligned map of a readout is :math:`\frac1n \sum_i
 z_i R_i`, and the relevance :math:`R_i` of a linear readout is linear in the ratings that it was fitted on.
-Thus maps are a matrix times ratings. Readouts' weights are sums of the leading components of the features:
-the maps of these have to be propagated, however many raters there are.
+Maps are therefore a matrix times ratings. Weights of readouts are combinations of the leading components of
+the features, so that only the maps of the components have to be propagated.
 
-In the common prediction groups weigh alike, whatever their numbers of raters, or else maps would run along
-the larger group's use of the face. It is made of one half of each group's raters and serves the maps of the
-other half: a rater's own noise, which weighs more in a smaller group, is in no direction of the rater's map.
+In the common prediction groups have equal weights, so that maps do not follow the larger group. It is
+computed from one half of each group's raters for the maps of the other half, so that a rater's own noise
+does not affect the rater's map.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Components:
     duals : ndarray of shape (training image, component)
         Dual coefficients of the components: weights of length 1, orthogonal, in the space of the features.
     loadings : dict of str to ndarray of shape (component, training image)
-        By trait: what a rating of a training image adds to each component of the readout.
+        By trait: contribution of a rating of a training image to each component of the readout.
     kept : float
         Share of the variance of predicted ratings (of all raters together, for the training images) that the
         components hold.
@@ -72,8 +72,8 @@ def leading_components(
     Returns
     -------
     Components
-        The components, those first in which predictions vary most: of all raters' mean ratings, and what
-        half of the raters would add to these by chance.
+        The components, in descending order of the variance of predictions: of all raters' mean ratings, with
+        the sampling variance of half of the raters.
     """
     training = np.flatnonzero(kernel.folds != fold)
     centring = np.eye(len(training)) - 1 / len(training)
@@ -108,8 +108,8 @@ class MapOperator:
     Parameters
     ----------
     matrix : DataArray
-        half, trait, y, x, image: what a rating point on an image adds to the aligned map, per pixel, for
-        raters of each half.
+        half, trait, y, x, image: contribution of a rating point of an image to each pixel of the aligned
+        map, for raters of each half.
     kept : float
         Share of the variance of predicted ratings that the maps hold.
     halves : Series of int
@@ -140,7 +140,7 @@ class MapOperator:
         -------
         DataArray
             rater, y, x; with the coordinate group. With a complete design the map of the readout fitted to
-            the rater alone; else what the rater adds to the mean, times the number of raters.
+            the rater alone; otherwise the rater's contribution to the mean, times the number of raters.
         """
         part = ratings[ratings[TRAIT] == trait]
         of_rater = part.drop_duplicates(RATER).set_index(RATER)[GROUP].sort_index()
@@ -185,7 +185,7 @@ def halve_raters(ratings: pd.DataFrame, seed: int = 0) -> pd.Series:
 def common_directions(
     designs: Mapping[str, TraitDesign], groups: np.ndarray, halves: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Compute the standardised out-of-fold predictions along which maps of each half's raters run.
+    """Compute the standardised out-of-fold predictions for the maps of each half's raters.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def combine_components(
     Parameters
     ----------
     sums : ndarray of shape (2, trait, fold, component, y, x)
-        Maps of components, times the common direction of each half, added up over the images of the fold.
+        Maps of components times the common direction of each half, summed over the images of the fold.
     components : list of Components
         By fold.
     images : int
@@ -237,7 +237,7 @@ def combine_components(
     Returns
     -------
     MapOperator
-        The road from ratings to maps.
+        Operator from ratings to maps.
     """
     side = sums.shape[-1]
     matrix = np.zeros((2, len(traits), side, side, images))
@@ -255,18 +255,18 @@ def combine_components(
 def component_readouts(
     components: Components, space: FeatureSpace, features: np.ndarray, fold: int
 ) -> list[LinearReadout]:
-    """Make a readout of each component.
+    """Return a readout for each component.
 
     Parameters
     ----------
     components : Components
         Their dual coefficients.
     space : FeatureSpace
-        What the readouts read.
+        Feature space of the readouts.
     features : ndarray (image, channel, row, column)
-        What they read of each image.
+        Features of each image.
     fold : int
-        The fold that they did not see.
+        The held-out fold.
     """
     seen = features[components.training].astype(np.float64)
     reference = seen.mean(axis=0)

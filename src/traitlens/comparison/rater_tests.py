@@ -23,7 +23,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sample:
-    """The raters of two groups and what their comparison is conditional on.
+    """Raters of two groups, with strata and covariates.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Sample:
     strata : ndarray of int, shape (rater,)
         Labels are permuted within these, and differences are taken within them.
     covariates : ndarray of shape (rater, covariate), optional
-        Numbers whose linear relation to the values is removed.
+        Covariates that are regressed out of the values.
     permutations : int
         Number of permutations.
     seed : int
@@ -126,7 +126,7 @@ def contrast(
         spread = part @ values**2 - 2 * estimate * ((part * own) @ values)
         spread = spread + estimate**2 * (part * own**2).sum(axis=1, keepdims=True)
         parts.append(np.maximum(spread, 0))
-        # Where few raters of a stratum carry the difference, their effective number is smaller.
+        # The effective number is smaller if few raters of a stratum determine the difference.
         squares = (part**2).sum(axis=1, keepdims=True)
         effective = part.sum(axis=1, keepdims=True) ** 2 / np.where(squares > 0, squares, 1)
         freedoms.append(np.maximum(effective - 1, 1))
@@ -172,9 +172,9 @@ def compare_cells(families: list[Cells], sample: Sample) -> pd.DataFrame:
 
     Notes
     -----
-    t is permuted rather than the difference, so that groups of unequal size and variance err no more often
-    in large samples (Janssen 1997). With covariates the residuals of values on strata and covariates are
-    permuted (Freedman and Lane 1983).
+    The test permutes t rather than the difference, and is therefore valid in large samples for groups of
+    unequal size and variance (Janssen 1997). With covariates the residuals of values on strata and
+    covariates are permuted (Freedman and Lane 1983).
     """
     bases = [sample.nuisance(cells.members) for cells in families]
     first = (sample.labels == 0).astype(float)
@@ -222,7 +222,7 @@ def _permuted_groups(
 
 
 def _means(families: list[Cells], group: np.ndarray) -> np.ndarray:
-    """Mean values of a group's raters."""
+    """Return the mean values of a group's raters."""
     return np.concatenate([group[c.members] @ c.values / max(group[c.members].sum(), 1) for c in families])
 
 

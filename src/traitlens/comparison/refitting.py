@@ -1,4 +1,4 @@
-"""Refit ridge readouts for any ratings at once: their out-of-fold predictions are linear in the ratings."""
+"""Fast refits of ridge readouts, whose out-of-fold predictions are linear in the ratings."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class FeatureKernel:
 
 
 def prediction_matrix(kernel: FeatureKernel, penalty: float) -> np.ndarray:
-    r"""Fit the readouts of all folds for any ratings at once.
+    r"""Compute the matrix from ratings to out-of-fold predictions.
 
     A ridge readout with penalty :math:`\lambda` fitted to training images :math:`T` has dual coefficients
     :math:`(H K_{TT} H + \lambda I)^{-1} H y_T`, :math:`H` subtracting the mean.
@@ -78,7 +78,7 @@ def prediction_matrix(kernel: FeatureKernel, penalty: float) -> np.ndarray:
     Returns
     -------
     ndarray of shape (image, image)
-        Matrix that takes ratings to out-of-fold predictions.
+        Matrix from ratings to out-of-fold predictions.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class TraitDesign:
     Raises
     ------
     TraitlensError
-        Where an image was rated but has no features, or the other way round.
+        If an image was rated but has no features, or vice versa.
     """
 
     def __init__(self, part: pd.DataFrame, raters: pd.Index, images: pd.Index, prediction: np.ndarray):
@@ -164,7 +164,7 @@ class TraitDesign:
         counts = own @ self.seen
         sums = own @ self.ratings
         mean = np.where(counts > 0, sums / np.maximum(counts, 1e-12), self.pooled)
-        # An image that this set of raters did not see is lifted to their general level.
+        # An image without ratings of these raters is set to their general level.
         bare = counts <= 0
         if bare.any():
             level = np.where(bare, 0, mean - self.pooled).sum(axis=1) / np.maximum((~bare).sum(axis=1), 1)
@@ -172,7 +172,7 @@ class TraitDesign:
         return mean
 
     def deviations(self, targets: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
-        """Compute how far each rater moves the mean ratings, times the number of raters.
+        """Compute the influence of each rater on the mean ratings, times the number of raters.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
-"""How much each region of the face accounts for in the impressions that a group's ratings share.
+"""Share of each region of the face in the variance of a group's mean ratings.
 
 A group's mean ratings are regressed on the cues of all regions. The variance that the regression explains is
 divided among regions by the product measure, a standardised weight times a correlation (Hoffman 1960; Pratt
-1987), which adds up to 1; a region's unique part is what leaving the region out would lose.
+1987), which adds up to 1; a region's unique part is the loss of explained variance without it.
 """
 
 from collections.abc import Collection
@@ -33,8 +33,7 @@ def tabulate_shares(
     areas : Series, optional
         Mean share of the image that each region covers, by region.
     predicted : collection of (group, trait), optional
-        Which ratings are predicted better than chance; all where missing. Of others nothing is said: their
-        shares are missing.
+        Ratings that are predicted better than chance; all if None. Shares of others are missing.
     draws : int, default 2000
         Bootstrap draws of identities, for the intervals.
     seed : int, default 0
@@ -81,7 +80,7 @@ def tabulate_shares(
 
 
 def _shares(design: LensDesign, labels: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Product measure and unique parts under weights of images: (2, group, draw, trait, region)."""
+    """Return product measure and unique parts under weights of images: (2, group, draw, trait, region)."""
     raters = np.repeat(labels[:, None], len(images), axis=1)
     groups = group_utilisation(design, raters, images)
     found = np.empty((2, *groups.shape))
@@ -145,7 +144,7 @@ def explained_shares(weights: np.ndarray, covariances: np.ndarray) -> np.ndarray
     -------
     ndarray of shape (2, draw, region)
         The product measure :math:`b_r (S b)_r / b'Sb`, and unique parts
-        :math:`b_r^2 / ((S^{-1})_{rr} b'Sb)`; missing where nothing is explained.
+        :math:`b_r^2 / ((S^{-1})_{rr} b'Sb)`; missing if nothing is explained.
 
     Examples
     --------

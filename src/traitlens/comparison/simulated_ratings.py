@@ -27,7 +27,7 @@ class StudyDesign:
     scale : (float, float)
         Factor of each group's true differences between faces.
     unpredictable : (float, float)
-        Standard deviation over faces of what each group's raters share that no feature tells.
+        Standard deviation over faces of each group's shared ratings that features do not predict.
     levels : float
         Difference of the groups' mean ratings.
     heavy : bool
@@ -73,7 +73,7 @@ DESIGNS = (
     StudyDesign("36 and 90, one trait each", (36, 90), traits_each=1),
     StudyDesign("12 and 12 in sets of 10 + 2 and 2 + 10", (12, 12), sets=(10, 2)),
 )
-"""Studies without a difference, but for noise where the name says so."""
+"""Studies without a difference, except in noise if the name says so."""
 
 PLANTED = (
     StudyDesign("12 and 60, noise 0.9 and 1.5", (12, 60), noise=(0.9, 1.5), no_null=_OF_NOISE),
@@ -111,13 +111,13 @@ class Faces:
 
     @property
     def kernel(self) -> FeatureKernel:
-        """Kernel and folds of the faces."""
+        """Return the kernel and folds of the faces."""
         names = tuple(f"{number:03d}" for number in range(len(self.features)))
         return FeatureKernel(names, np.arange(len(names)) % 5, self.features @ self.features.T)
 
     @property
     def cues(self) -> xr.DataArray:
-        """Cues of four regions, whose features no other region has: (trait, image, region)."""
+        """Return the cues of four regions with separate features: (trait, image, region)."""
         weights = np.linalg.lstsq(self.features, self.truth.T, rcond=None)[0]
         columns = np.array_split(np.arange(len(weights)), 4)
         cues = np.stack([self.features[:, own] @ weights[own] for own in columns], axis=2)

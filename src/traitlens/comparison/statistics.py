@@ -12,7 +12,7 @@ Test = Literal["t", "F", "slope"]
 
 
 def as_labels(scores: pd.Series) -> tuple[np.ndarray, Test, list[str]]:
-    """Turn scores into numbers, and name the test they ask for.
+    """Convert scores to numbers, and return the test for them.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def as_labels(scores: pd.Series) -> tuple[np.ndarray, Test, list[str]]:
 
 
 def welch_t(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Compute Welch's t of group 0 less group 1.
+    """Compute Welch's t of group 0 minus group 1.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def slope_t(scores: np.ndarray, values: np.ndarray) -> np.ndarray:
 def describe_effect(
     values: np.ndarray, labels: np.ndarray, test: Test, statistic: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the raw effect and the effect size of each cell.
+    """Return the raw effect and the effect size of each cell.
 
     Parameters
     ----------

@@ -38,17 +38,17 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of a table of tests."""
 Relearn = Callable[[np.ndarray], xr.DataArray]
-"""From images that are learnt from, bool (set, image) in the order of the cues, to cues that are learnt from
-these, (set, trait, image, region)."""
+"""Function from training images, bool (set, image) in the order of the cues, to cues fitted to them, (set,
+trait, image, region)."""
 
 ADDS = 0.01
-"""Least part of the explained variance of all raters' means that a region adds, to be asked about."""
+"""Minimum increase of the explained variance of all raters' means for a region to be tested."""
 
 DRAWS_OF_FACES = 500
 """Number of draws of identities only, for a variance and intervals."""
 
 SETS_LEFT_OUT = 20
-"""Sets of identities that are left out in turn where cues are fitted again."""
+"""Number of sets of identities that are left out in turn for refits of the cues."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Draws:
 
     @property
     def of_faces(self) -> "Draws":
-        """The same draws of images, with the original raters."""
+        """Return the same draws of images, with the original raters."""
         return Draws(np.ones_like(self.raters), self.images)
 
 
@@ -164,7 +164,7 @@ class Profiles:
 
 
 class PairTest:
-    """The three questions for one pair of groups.
+    """Tests of range, noise and use for a pair of groups.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class PairTest:
         self.seed = seed
         self.progress = progress
         self.added: np.ndarray | float = 0.0
-        """Variance of the differences of use that learning the cues adds, such as `learning_variance`."""
+        """Variance of the differences of use due to fitting the cues, see `learning_variance`."""
         whole = Draws(np.ones((1, len(labels))), np.ones((1, len(design.images))))
         self.observed = Profiles.of(self._utilisation(whole))
         self.residuals = [
@@ -254,7 +254,7 @@ class PairTest:
         Returns
         -------
         differences, p_corrected : ndarray of shape (trait, region)
-            Differences of the profiles, and family-wise p values; missing where a region is not asked about.
+            Differences of the profiles, and family-wise p values; missing for regions that are not tested.
         """
         both = self._use_samples(self.draws)
         differences = self.observed.differences[0]
@@ -268,7 +268,7 @@ class PairTest:
 
     @cached_property
     def asked(self) -> np.ndarray:
-        """Regions that add at least 1 % of what all cues explain to both groups' means: (trait, region)."""
+        """Return regions that add at least 1 % to the explained variance of the means: (trait, region)."""
         whole = Draws(np.ones((1, len(self.labels))), np.ones((1, len(self.design.images))))
         pooled = self._utilisation(whole).mean(axis=0)[0]
         adds = [
@@ -362,7 +362,7 @@ class PairTest:
         return errors, freedom
 
     def _values(self, question: str, place: int) -> list[np.ndarray]:
-        """Values of both groups in rating points: an array over regions, of one where there are none."""
+        """Return the values of both groups in rating points: arrays over regions, or of length one."""
         if question == "noise":
             return [np.exp(self.noise[group, place])[None] for group in (0, 1)]
         if question == "range":
@@ -371,14 +371,14 @@ class PairTest:
         return [scale * self.observed.profiles[group, 0, place] for group in (0, 1)]
 
     def _spread(self, place: int) -> np.ndarray:
-        """Standard deviation over images of the shared prediction of unit range."""
+        """Return the standard deviation over images of the shared prediction of unit range."""
         direction = self.observed.directions[0, place]
         square = (direction**2).sum()
         rated = np.abs(self.design.cues[place]).max(axis=1) > 0
         return np.asarray((self.design.cues[place][rated] @ direction).std() / max(square, 1e-300))
 
     def _rater_values(self, question: str, place: int, group: int) -> np.ndarray:
-        """Values of a group's raters, in the unit of the estimates: (rater, region or one).
+        """Return the values of a group's raters, in the unit of the estimates: (rater, region or one).
 
         By the delta method; for "use" a rater's utilisation minus the group's profile times the rater's
         range.
@@ -414,7 +414,7 @@ class PairTest:
         return middle * 2 * np.sinh(low / 2), middle * 2 * np.sinh(high / 2)
 
     def learning_variance(self, relearn: Relearn) -> np.ndarray:
-        """Compute the variance of the differences of use that comes from learning the cues from these faces.
+        """Compute the variance of the differences of use due to fitting the cues to these faces.
 
         Parameters
         ----------
@@ -424,8 +424,8 @@ class PairTest:
         Returns
         -------
         ndarray of shape (cell,)
-            The variance over faces with cues learnt again, by the delete-a-group jackknife over 20 random
-            sets of identities (Kott 2001), minus that with the original cues; at least 0.
+            The variance over faces with refitted cues, by the delete-a-group jackknife over 20 random sets
+            of identities (Kott 2001), minus that with the original cues; at least 0.
         """
         cues = relearn(self._kept()).transpose("set", TRAIT, IMAGE, REGION)
         cues = cues.sel({TRAIT: list(self.design.traits), REGION: list(self.design.regions)})
@@ -445,7 +445,7 @@ class PairTest:
         Parameters
         ----------
         cues : ndarray of shape (set, trait, image, region)
-            Cues learnt without each set of identities.
+            Cues fitted without each set of identities.
 
         Returns
         -------

@@ -1,8 +1,8 @@
-"""Cue utilisation: how strongly each rater weighs what each region of the face says about a trait.
+"""Cue utilisation: weights of the regions of the face in each rater's ratings.
 
 In Brunswik's lens model (Brunswik 1956; Hammond, Hursch and Todd 1964; Nestler and Back 2013) a judgement is
-a weighted sum of cues. Here a cue is a region's part of a prediction that was fitted to all raters together.
-The weight of a cue in a rater's ratings is the rater's utilisation of it.
+a weighted sum of cues. Here a cue is the contribution of a region to a prediction that was fitted to all
+raters together. The weight of a cue in a rater's ratings is the rater's utilisation of it.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ UTILISATION = "utilisation"
 
 
 Progress = Callable[[int], None] | None
-"""Called with how many further draws are done."""
+"""Called with the number of further draws done."""
 
 
 def group_utilisation(
@@ -28,9 +28,9 @@ def group_utilisation(
 ) -> np.ndarray:
     r"""Compute the mean utilisation of weighted sets of raters, on weighted images.
 
-    The least-squares fit of all judgements with a level for each rater and one weight per cue. With a
-    complete design it is the mean of the raters' own regressions; else raters count by what their images
-    tell about each cue.
+    Least-squares fit of all judgements, with a level for each rater and one weight per cue. With a complete
+    design it is the mean of the raters' own regressions; otherwise raters are weighted by the information of
+    their images about each cue.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def group_utilisation(
 def _trait_utilisation(
     trait: TraitRatings, cues: np.ndarray, raters: np.ndarray, images: np.ndarray
 ) -> np.ndarray:
-    """Solve the normal equations of one trait, raters' levels taken off: (group, draw, region)."""
+    """Solve the normal equations of one trait, centred by rater: (group, draw, region)."""
     regions = cues.shape[1]
     products = _products(cues)
     # Means of the cues over the images of each pattern: (draw, pattern, region).
@@ -79,7 +79,7 @@ def _trait_utilisation(
 
 
 def solve_normal(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve normal equations, of the smallest norm where they have many solutions.
+    """Solve normal equations by the minimum-norm solution.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def solve_normal(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _products(cues: np.ndarray) -> np.ndarray:
-    """Products of all pairs of cues: (image, region * region)."""
+    """Return the products of all pairs of cues: (image, region * region)."""
     return np.asarray((cues[:, :, None] * cues[:, None, :]).reshape(len(cues), -1))
 
 
@@ -117,7 +117,7 @@ class RaterRegressions:
     noise : ndarray of shape (rater,)
         Standard deviation of the residuals, in rating points.
     grams, right : ndarray of shape (rater, region, region) and (rater, region)
-        The normal equations, the rater's level taken off.
+        The normal equations, centred by rater.
     """
 
     utilisation: np.ndarray
@@ -129,7 +129,7 @@ class RaterRegressions:
 
 
 def least_images(regions: int) -> int:
-    """Return how many images a rater must have rated for a regression of the rater's own.
+    """Return the minimum number of images of a rater for a regression.
 
     Returns
     -------

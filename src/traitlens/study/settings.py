@@ -87,7 +87,9 @@ class ReadoutSettings(_Section):
     Parameters
     ----------
     method : str, default "ridge"
-        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023), "cao2023" (that head, trained exactly as in their scripts, on inputs divided by 255) or "finetune" (the layers above the tap are trained too; slow without a graphics card).
+        "ridge" (linear, on a grid of the tap), "dense" (the head of Cao et al. 2023), "cao2023" (that head,
+        trained exactly as in their scripts, on inputs divided by 255) or "finetune" (the layers above the
+        tap are trained too; slow without a graphics card).
     backbone : str, default "vgg16"
         The network: "vgg16", or one that was added with `traitlens add-backbone`.
     tap : str, default "block4_pool"
