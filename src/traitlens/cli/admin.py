@@ -39,7 +39,7 @@ def doctor(
 def launcher(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the icon.")] = False,
 ) -> None:
-    """Write an icon that opens the app: in the Start menu, in Applications, or among the programs.
+    """Create an icon that opens the app, in the Start menu, in Applications, or among the programs.
 
     Example: traitlens launcher
     """

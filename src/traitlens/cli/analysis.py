@@ -22,7 +22,7 @@ from traitlens.cli.terminal import Terminal, answer, messages
 MARKS = {
     "found": "●", "alone": "? uncertain:", "not found": "○", "exploratory": "? exploratory:", "about": "●",
 }  # fmt: skip
-"""Signs before the sentences with which a run ends: whether a difference was found."""
+"""Marks of the sentences at the end of a run, by kind of finding."""
 
 
 def check(study: StudyFolder) -> None:

@@ -1,4 +1,4 @@
-"""`traitlens app`: the whole way in a browser."""
+"""`traitlens app`: the analysis in a browser."""
 
 import os
 import sys
@@ -20,9 +20,9 @@ def app(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Go from pictures and a table of ratings to the report in the browser; ends with Ctrl-C.
+    """Analyse pictures and a table of ratings in the browser; stop with Ctrl-C.
 
-    The page is served to this computer only. A run goes on when the page or this command ends.
+    The page is served to this computer only. A run continues when the page is closed or this command ends.
 
     Example: traitlens app
     """
@@ -47,7 +47,7 @@ def app(
 
 
 def is_offered() -> bool:
-    """Return whether to offer the app where no command is given: at a desktop that has what it needs."""
+    """Return whether to offer the app if no command is given: on a desktop with the app's packages."""
     has_screen = (
         sys.platform == "win32"
         or sys.platform == "darwin"

@@ -173,7 +173,7 @@ def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None
     folder : Path
         The study's folder; missing files are written to `collected/shown`.
     watcher : Watcher, optional
-        Who is told of the progress.
+        Shows the progress.
 
     Raises
     ------

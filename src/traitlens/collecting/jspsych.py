@@ -63,14 +63,14 @@ def write_experiment(
     scripts : Path
         A copy of the npm package `jspsych`, version 8; its script is copied beside the page.
     cdn : str, optional
-        Web address from which the page loads jsPsych's script instead. Browsers run it only if it is the very
-        script of `scripts`.
+        Web address from which the page loads jsPsych's script instead. Browsers run it only if it is
+        identical to the script in `scripts`.
     save : {"download", "jatos"}, default "download"
         "download": at the end the participant saves a file; "jatos": JATOS takes the data.
     orders : int, default 40
         Number of orders for each group; a participant gets one of them.
     watcher : Watcher, optional
-        Who is told of the progress.
+        Shows the progress.
 
     Raises
     ------

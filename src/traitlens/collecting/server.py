@@ -51,7 +51,7 @@ def make_app(sessions: SessionManager) -> "Starlette":
     Parameters
     ----------
     sessions : SessionManager
-        What its answers are made of.
+        State of the sessions.
     """
     import asyncio
 

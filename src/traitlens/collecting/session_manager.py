@@ -1,4 +1,4 @@
-"""State of the sessions: the progress of participants, and what happens to their answers."""
+"""State of the sessions: progress of participants, and handling of their answers."""
 
 import logging
 import math
@@ -62,9 +62,9 @@ class SessionManager:
     Parameters
     ----------
     design : SessionDesign
-        What every session has in common.
+        Design of the sessions.
     log : Logger
-        Is told of every refused request.
+        Log of refused requests.
     """
 
     design: SessionDesign
@@ -184,7 +184,7 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
     folder : Path
         The study's folder; answers, shown faces and the log of refused requests are in its `collected/`.
     watcher : Watcher, optional
-        Who is told of the progress.
+        Shows the progress.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Steps of a session: their order, and which answers are valid.
+"""Steps of a session, and validity of answers.
 
 All functions are deterministic: the same design, group and number in the group give the same steps on every
 machine.

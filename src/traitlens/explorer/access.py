@@ -37,7 +37,7 @@ HEADERS = {
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Sent with every answer."""
+"""Headers of every response."""
 
 
 class TokenGate:
@@ -50,7 +50,7 @@ class TokenGate:
     paths : tuple of str
         Prefixes of valid paths, in addition to the page itself.
     largest : int
-        Bytes of a request's body at most.
+        Maximum size of a request's body in bytes.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TokenGate:
         self.headers = {"content-security-policy": POLICY.format(sockets=sockets), **HEADERS}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Answer a request, or forward it."""
+        """Refuse a request, or forward it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Parts of the page: the browser's own buttons, fields and lists, which every keyboard and reader knows."""
+"""Page elements: native buttons, fields and lists, accessible by keyboard and screen readers."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -25,24 +25,24 @@ UPLOAD = """async (event) => {
   input.value = '';
   emit({done: chosen.length, total: chosen.length, kept, refused, finished: true});
 }"""
-"""Sends chosen files one after the other, and tells how far it is."""
+"""Script that uploads chosen files one after the other, and shows its progress."""
 
 
 def text(tag: str, content: str, classes: str = "") -> Any:
-    """Put a text onto the page; it is never read as HTML."""
+    """Add a text, which is escaped."""
     element = TextElement(tag=tag, text=content)
     return element.classes(classes) if classes else element
 
 
 def button(label: str, on_click: Callable[[], Awaitable[None] | None], classes: str = "") -> Any:
-    """Put a button onto the page."""
+    """Add a button."""
     element = text("button", label, classes)
     element.props["type"] = "button"
     return element.on("click", lambda _event: on_click())
 
 
 def link(label: str, address: str, download: bool = False) -> Any:
-    """Put a link onto the page, which opens beside it, or downloads a file."""
+    """Add a link that opens in a new tab, or downloads a file."""
     element = text("a", label)
     element.props["href"] = address
     if download:
@@ -59,7 +59,7 @@ def choice(
     on_change: Callable[[str], Awaitable[None] | None],
     show_label: bool = True,
 ) -> Any:
-    """Put a drop-down list with its label onto the page."""
+    """Add a drop-down list with its label."""
     with ui.element("div").classes("field"):
         named = text("label", label, "" if show_label else "unseen")
         select = ui.element("select")
@@ -76,12 +76,12 @@ def choice(
 
 
 def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | None], size: int = 30) -> Any:
-    """Put a field for text with its label onto the page."""
+    """Add a text field with its label."""
     with ui.element("div").classes("field"):
         named = text("label", label)
         element = ui.element("input")
         named.props["for"] = element.html_id
-        # As an attribute: what is being typed is not overwritten when another part of the page changes.
+        # As an attribute, so that changes elsewhere on the page do not overwrite typed text.
         element.props["^value"], element.props["size"], element.props["autocomplete"] = value, size, "off"
     return element.on(
         "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
@@ -89,7 +89,7 @@ def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | N
 
 
 def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | None]) -> Any:
-    """Put a box to tick with its label onto the page."""
+    """Add a checkbox with its label."""
     with ui.element("div").classes("tick"):
         element = ui.element("input")
         element.props["type"] = "checkbox"
@@ -104,7 +104,7 @@ def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | 
 
 
 def files(label: str, address: str, on_event: Handler, accept: str = "", folder: bool = False) -> Any:
-    """Put a button onto the page that opens the browser's dialogue to choose files or a folder."""
+    """Add a button that opens the browser's dialogue to choose files or a folder."""
     with ui.element("div").classes("field"):
         named = text("label", label)
         element = ui.element("input")
@@ -120,7 +120,7 @@ def files(label: str, address: str, on_event: Handler, accept: str = "", folder:
 
 
 def faults(problems: list[Problem], classes: str = "faults") -> None:
-    """List faults: where each is, what it is, and what to do."""
+    """Add a list of faults: location, description, and what to do."""
     with ui.element("ul").classes(classes):
         for problem in problems:
             with ui.element("li"):

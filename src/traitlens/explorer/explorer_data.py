@@ -25,7 +25,7 @@ from traitlens.report.colouring import smooth, symmetric_limit
 from traitlens.report.results import Results, read_results
 
 THUMBNAIL: Final = 128
-"""Side of a small picture in pixels; twice its size on the page, for fine screens."""
+"""Side of a thumbnail in pixels, twice its size on the page, for high-resolution screens."""
 KEPT_MAPS: Final = 64
 """Number of computed maps (by face, trait and method) kept in memory."""
 SAMPLED_FACES: Final = 40
@@ -188,7 +188,7 @@ class ExplorerData:
         return self._limits[trait]
 
     def look(self, face: ShownFace, trait: str, method: str) -> FaceView:
-        """Return what is shown of a face.
+        """Return the data that are shown for a face.
 
         Returns
         -------
@@ -206,7 +206,7 @@ class ExplorerData:
 
     @cached_property
     def _profiles(self) -> pd.DataFrame:
-        """Predicted impressions of the study's faces: (face, group and trait)."""
+        """Return the predicted impressions of the study's faces: (face, group and trait)."""
         assert self.results.predictions is not None
         return self.results.predictions.pivot_table(index=IMAGE, columns=[GROUP, TRAIT], values=PREDICTED)
 
@@ -236,7 +236,7 @@ class ExplorerData:
         Parameters
         ----------
         group : str or None
-            Whose predictions; the mean of all groups' if None.
+            Group of the predictions; the mean of all groups if None.
 
         Returns
         -------

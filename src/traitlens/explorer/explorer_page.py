@@ -21,7 +21,7 @@ from traitlens.report.picture_rows import UNIT, per_percent
 from traitlens.report.wording import LIMITS
 
 PAIR: Final = 2
-"""Groups of which a difference is shown."""
+"""Number of groups with which a difference is shown."""
 ALL: Final = ""
 """The choice of all groups."""
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
@@ -47,7 +47,7 @@ KEYS: Final = """(event) => {
   all[to].focus();
   emit(to);
 }"""
-"""Moves in the strip of faces, as in the report's."""
+"""Keys that move in the strip of faces, as in the report."""
 NEAREST: Final = "Similar over all groups and traits, in standard deviations of the predictions."
 
 
@@ -92,7 +92,7 @@ class Page:
         ui.timer(0, self.show, once=True)
 
     def _build_controls(self) -> None:
-        """Build the controls; again where a face was chosen elsewhere."""
+        """Build the controls, also after a face was chosen elsewhere."""
         data, groups = self.data, self.data.results.groups
         images = {name: name for name in data.images}
         if self.face.fold is None:
@@ -130,14 +130,14 @@ class Page:
         self._mark()
 
     def _mark(self) -> None:
-        """Mark the chosen face in the strip; only this one is reached by Tab."""
+        """Mark the chosen face in the strip as the only one in the tab order."""
         first = self.face.name if self.face.name in self.options else self.order[0]
         for name, option in self.options.items():
             option.props["aria-selected"] = "true" if name == self.face.name else "false"
             option.props["tabindex"] = "0" if name == first else "-1"
 
     async def _step(self, event: Any) -> None:
-        """Choose the face that a key led to."""
+        """Choose a face by key."""
         await self._choose_face(self.order[int(event.args)], event)
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:

@@ -14,7 +14,7 @@ from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
 
 MOST_UPLOADS = 4
-"""Uploaded files that wait to be looked at."""
+"""Maximum number of uploaded files that are waiting."""
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
@@ -80,7 +80,7 @@ def make_app(data: ExplorerData) -> Any:
             uploads.popitem(last=False)
         return {"name": name.replace("\\", "/"), "id": key}
 
-    # Types of local functions are looked up by name, which the module does not know.
+    # FastAPI looks up annotations of local functions by name in the module.
     take.__annotations__ = {"name": str, "request": Request}
     app.post("/upload/face")(take)
 

@@ -12,7 +12,7 @@ KINDS = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
 }
-"""Content types of served files, by ending."""
+"""Content types of served files, by suffix."""
 
 LINKED = tuple(one.path for one in (a.REPORT, a.PERFORMANCE, a.PREDICTIONS, a.REGION_TABLE, a.PROVENANCE))
 """Files that the page links to, if they exist."""
@@ -37,7 +37,7 @@ def find_file(results: Path, name: str, kinds: Container[str] = KINDS) -> Path |
     name : str
         Its path below the folder, from an untrusted source.
     kinds : container of str
-        Endings of files that may be handed out.
+        Suffixes of files that may be served.
 
     Returns
     -------

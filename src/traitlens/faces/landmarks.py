@@ -143,7 +143,7 @@ def find_landmarks(
     detect : bool, default True
         Whether to detect faces.
     progress : callable, optional
-        Is told how many more images are done.
+        Called with the number of images done since the last call.
     read : callable or None
         Reads a file's content; opens the file if None. Every image is decoded, so that unusable files are
         found here.

@@ -1,4 +1,4 @@
-"""Feathered masks of the regions of a face: the weight of each region in each pixel."""
+"""Feathered masks of the regions of a face."""
 
 from collections.abc import Sequence
 

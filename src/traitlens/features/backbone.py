@@ -171,7 +171,7 @@ class Backbone:
         device : str, default "cpu"
             "cpu", "cuda", "mps", or "auto" for the best available.
         precision : {"float32", "bf16", "float64"}
-            Precision of weights and activations; "float64" is slow and helps to tell rounding from errors.
+            Precision of weights and activations; "float64" is slow, and distinguishes rounding from errors.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-r"""Regional faces: one region of a face on the average face, so that nothing else of the person enters.
+r"""Regional faces: one region of a face on the average face.
 
 With the mask :math:`m_r` of a region and the average face :math:`a`, the regional face is
 :math:`x_r = m_r x + (1 - m_r) a`. Its regional features are :math:`\phi_r(x) = \phi(x_r) - \phi(a)`.
@@ -50,7 +50,7 @@ def average_face(images: Iterable[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class RegionalFaces:
-    """How the regional faces of a study are made.
+    """Settings of the regional faces of a study.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class RegionalFaces:
     polygons : mapping of str to sequence, optional
         The study's own regions, as :func:`traitlens.faces.regions.region_labels` takes them.
     join_sides : bool, default True
-        Whether regions of the left and the right become one, such as "eyes".
+        Whether left and right regions are joined, such as "eyes".
 
     Examples
     --------
@@ -93,7 +93,7 @@ class RegionalFaces:
         return feathered_masks(labels, region_names(self.polygons), self.join_sides)
 
     def put_on(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Put a region of a face on the average face.
+        """Blend a region of a face into the average face.
 
         Parameters
         ----------
@@ -105,8 +105,8 @@ class RegionalFaces:
         Returns
         -------
         ndarray
-            uint8 RGB (row, column, 3). Where the mask is 1 the pixels are those of the face, where it is 0
-            those of the average; between, they are rounded.
+            uint8 RGB (row, column, 3). Pixels of the face where the mask is 1, of the average face where it
+            is 0, and rounded mixtures between.
 
         Examples
         --------
@@ -120,19 +120,18 @@ class RegionalFaces:
 
 
 class RegionalExtractor:
-    """Computes regional features: those of a face's regional faces, less those of the average face.
+    """Extractor of regional features: features of regional faces minus those of the average face.
 
     Parameters
     ----------
     backbone : Backbone
         The network.
     spaces : sequence of FeatureSpace
-        What is read; spaces without a region are read of the whole face, as they are.
+        Feature spaces; those without a region are computed from the whole face.
     faces : RegionalFaces
-        How regional faces are made.
+        Settings of regional faces.
     views : mapping of str to View or None
-        The crops that the spaces name, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` where
-        None.
+        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Raises
     ------
@@ -185,7 +184,7 @@ class RegionalExtractor:
         return found
 
     def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the features of a face that differs from the average face in places."""
+        """Compute the features of a face that partly equals the average face."""
         activations = {
             picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
             for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)

@@ -13,7 +13,7 @@ import numpy as np
 from traitlens.readouts.folds import inner_folds
 
 STRENGTHS: tuple[float, ...] = tuple(float(f"{value:.4g}") for value in np.logspace(-3, 1.5, 10))
-"""Penalties on deviations from the target's own prediction, per image, among which the folds choose."""
+"""Candidate penalties on deviations from the target's own prediction, per image."""
 
 
 def mixture(
@@ -66,7 +66,7 @@ def _of_group(
     # The seed differs from that of the folds of the predictions.
     folds = inner_folds(identities, seed=seed + 1)
     errors = np.zeros((len(STRENGTHS) + 1, y.shape[1]))
-    errors[-1] = ((y - x) ** 2).sum(axis=0)  # each target from its own prediction
+    errors[-1] = ((y - x) ** 2).sum(axis=0)  # each target predicted by its own prediction
     for fold in range(folds.max() + 1):
         inside, training = folds == fold, folds != fold
         for index, strength in enumerate(STRENGTHS):

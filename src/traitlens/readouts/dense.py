@@ -1,4 +1,4 @@
-"""Dense readouts: the head of Cao et al. (2023) on cached features, all groups and traits of a fold at once.
+"""Dense readouts: the head of Cao et al. (2023) on cached features.
 
 The head is Dense 1024 with ReLU, then Dense 1, on the global average of block 5. The convolutions are frozen,
 so that their output is computed once; the heads of all groups and traits are trained in parallel on the same

@@ -52,7 +52,7 @@ class RidgeReadout(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ig
         self.seed = seed
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit.
+        """Fit the regression.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Fine-tuned readouts: the network's last blocks are trained, one network per group and fold for all traits.
+"""Fine-tuned readouts: the network's last blocks are trained for all traits of each group and fold.
 
 Frozen layers are computed once. Their output is randomly mirrored and shifted by a cell in training
 (augmentation of features, at no cost), and trained layers start from the pretrained weights. All networks

@@ -175,7 +175,7 @@ class Heads:
             Group and trait of each head. Initial weights depend on the trait and not on the group, so that
             groups differ by their ratings only.
         seed, fold : int
-            Initial weights depend on these, too.
+            Seed and fold, on which initial weights also depend.
         """
         import torch
 
@@ -212,7 +212,7 @@ class Heads:
         name : (str, str)
             Group and trait.
         fold : int
-            The fold that it did not see.
+            The held-out fold.
         scale : float, default 1
             Scale of the features.
         spread, mean : float
@@ -259,7 +259,7 @@ class Heads:
         return values.view(-1, heads, units).add_(self.fc1_bias).relu_()
 
     def predict(self, inputs: "torch.Tensor") -> "torch.Tensor":
-        """Predict.
+        """Predict ratings.
 
         Parameters
         ----------

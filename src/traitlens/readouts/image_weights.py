@@ -11,7 +11,7 @@ from traitlens.columns import RATING, N
 from traitlens.readouts.fit_results import TargetMatrix, lay_out_targets
 
 PRIOR = 20
-"""Degrees of freedom of the trait's variance, towards which the uncertain variance of an image is shrunk."""
+"""Degrees of freedom of the prior, the trait's variance, to which the variance of an image is shrunk."""
 
 
 def weigh_images(targets: pd.DataFrame, images: pd.Series, matrix: TargetMatrix) -> np.ndarray:

@@ -120,12 +120,12 @@ class TailEntry(Checked):
 
     @property
     def convolutions(self) -> list[str]:
-        """The layers that have weights."""
+        """Names of the layers with weights."""
         return [name for name in self.layers if not name.endswith("_pool")]
 
 
 class Manifest(Checked):
-    """The whole of `manifest.json`."""
+    """Content of `manifest.json`."""
 
     format: Literal["traitlens readouts 1"]
     made_with: Name

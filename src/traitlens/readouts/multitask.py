@@ -1,19 +1,19 @@
-r"""Cues of several traits that are learnt together, so that each trait borrows from the others.
+r"""Joint estimation of the cues of several traits.
 
-What region r says about trait t is given a Gaussian prior with covariances
+The cue of region r for trait t has a Gaussian prior with covariances
 :math:`\mathrm{cov}(g_{rt}(x), g_{ru}(x')) = \Gamma_r[t, u]\, k_r(x, x')`, and ratings are
 :math:`y_t(x) = m_t + \sum_r g_{rt}(x) + e_t(x)` with :math:`\mathrm{cov}(e(x)) = \Gamma_0`: the linear
 model of coregionalization (Álvarez, Rosasco and Lawrence 2012, doi:10.1561/2200000036). A cue is the
 posterior mean of :math:`g_{rt}`. With diagonal :math:`\Gamma` it is ridge regression with one kernel per
 region.
 
-A region that matters for one trait teaches what it says about another. And an error of a posterior mean is
-uncorrelated with all posterior means (a Berkson error), so that regressions of ratings on cues are not biased
-towards regions whose cues go together; for this, regions must weigh as much as the ratings say.
+Traits with correlated cues inform each other. The error of a posterior mean is uncorrelated with all
+posterior means (a Berkson error), so that regressions of ratings on cues are not biased towards regions with
+correlated cues, provided that the variances of regions are those of the ratings.
 
 The covariances are estimated by maximum likelihood, with a few steps of the minorisation-maximisation
-algorithm of Zhou et al. (2019, doi:10.1080/10618600.2018.1529601) from equal weights, near which few steps
-keep them.
+algorithm of Zhou et al. (2019, doi:10.1080/10618600.2018.1529601) starting from equal weights; few steps
+keep them near the start.
 """
 
 from dataclasses import dataclass, replace
@@ -26,25 +26,25 @@ from traitlens.readouts.kernels import Kernels
 from traitlens.readouts.region_readouts import Cues
 
 STEPS = 8
-"""Steps of the maximisation. In simulated studies cues are no better after more."""
+"""Number of steps of the maximisation; more did not improve cues in simulated studies."""
 
 EXPLAINED = 0.6
-"""Part of the variance of mean ratings that features explain at the start."""
+"""Initial proportion of the variance of mean ratings explained by features."""
 
 _COARSE, _FINE = 1e-3, 1e-8
-"""Relative residuals at which conjugate gradients stop: between steps and for a variance, and at the end."""
+"""Relative residuals at which conjugate gradients stop: in intermediate and in final solutions."""
 
 
 @dataclass(frozen=True, eq=False)
 class JointCues(Cues):
-    """Cues of all images for several traits that were learnt together.
+    """Cues of all images for several traits, estimated jointly.
 
     Parameters
     ----------
     regions, values, intercepts
         As for :class:`~traitlens.readouts.region_readouts.Cues`.
     covariances : ndarray of shape (fold, region + 1, trait, trait)
-        Covariances between traits of what each region says, and of the residuals (last), for ratings of
+        Covariances between traits of the cues of each region, and of the residuals (last), for ratings of
         standard deviation 1.
     """
 
@@ -54,12 +54,12 @@ class JointCues(Cues):
 def cross_fit_joint_cues(
     kernels: Kernels, ratings: np.ndarray, folds: np.ndarray, covariances: np.ndarray | None = None
 ) -> JointCues:
-    """Compute the cues of each image from images of other folds, all traits together.
+    """Compute the cues of each image from images of other folds, jointly for all traits.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each. Those of one region are added, each divided by its mean diagonal.
+        (image, image) each. Kernels of one region are divided by their mean diagonals and added.
     ratings : ndarray of shape (image, trait)
         Mean ratings, missing where not rated.
     folds : ndarray of int, shape (image,)
@@ -114,7 +114,7 @@ def leave_out(
     covariances : ndarray of shape (fold, region + 1, trait, trait)
         Of the fit to all images. Kernels and ratings stay centred and scaled as they were there.
     kept : ndarray of bool, shape (set, image)
-        Which images are learnt from.
+        Training images.
 
     Returns
     -------
@@ -148,7 +148,7 @@ class _TrainingFold:
     seen : ndarray of shape (..., trait, training image)
         1 where rated, else 0.
     means, scales : ndarray of shape (trait,)
-        What was subtracted from the ratings and what they were divided by.
+        Means and standard deviations by which ratings were standardised.
     basis : ndarray of shape (training image, component)
         Eigenvectors of the sum of the kernels.
     diagonals : ndarray of shape (region + 1, component)
@@ -189,7 +189,7 @@ class _TrainingFold:
         return self.rows[:, self.training]
 
     def take(self, kept: np.ndarray) -> "_TrainingFold":
-        """Leave out the ratings of images that sets (set, image) do not hold; nothing else changes."""
+        """Return a copy without the ratings of images that are not in sets (set, image)."""
         held = kept[:, None, self.training]
         fewer = replace(self, ratings=self.ratings * held, seen=self.seen * held)
         fewer.__dict__["kernels"] = self.kernels
@@ -201,12 +201,12 @@ class _TrainingFold:
         return self.scales[:, None, None] * np.stack(cues, axis=-2)
 
     def estimate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate the covariances: these (region + 1, trait, trait), and the solution with them."""
+        """Estimate the covariances (region + 1, trait, trait); return them and the solution."""
         traits, regions = len(self.ratings), len(self.kernels)
         start = np.full(regions + 1, EXPLAINED / regions)
         start[-1] = 1 - EXPLAINED
         covariances = start[:, None, None] * np.eye(traits)
-        # Traces over judgements that are missing are left out, as if they were missing at random.
+        # Traces skip missing judgements, which are assumed to be missing at random.
         together = self.seen @ self.seen.T / self.seen.shape[1]
         duals = np.zeros_like(self.ratings)
         for _ in range(STEPS):
@@ -262,7 +262,7 @@ def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _step(covariance: np.ndarray, product: np.ndarray, trace: np.ndarray) -> np.ndarray:
-    """Maximise the minorising function: the matrix G with G B G = C A C, for product A and trace B.
+    """Return the maximum of the minorising function: G with G B G = C A C, for product A and trace B.
 
     The gradient of the likelihood is half of A - B.
     """
@@ -276,7 +276,7 @@ def _step(covariance: np.ndarray, product: np.ndarray, trace: np.ndarray) -> np.
 
 
 def _centred_rows(kernels: Kernels, training: np.ndarray) -> np.ndarray:
-    """Centre kernels on the training images, divide by the mean diagonal and add within regions.
+    """Centre kernels on the training images, divide them by the mean diagonal and sum them by region.
 
     Returns (region, image, training image).
     """

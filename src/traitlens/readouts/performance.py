@@ -50,9 +50,9 @@ def performance(
     Notes
     -----
     p is the share of permutations of identities (their ratings moved as one block) for which *refitted*
-    readouts give an r at least as large, the observed one counted (Phipson and Smyth 2010). With predictions
-    held fixed r varies too little, and p is too small: out-of-fold predictions depend on the ratings of the
-    other folds. Intervals for new faces: see `jackknife_intervals`.
+    readouts give an r at least as large, including the observed one (Phipson and Smyth 2010). With
+    predictions held fixed r varies too little, and p is too small: out-of-fold predictions depend on the
+    ratings of the other folds. Intervals for new faces: see `jackknife_intervals`.
 
     Examples
     --------

@@ -124,7 +124,7 @@ class Readout(ABC):
     @property
     @abstractmethod
     def spaces(self) -> tuple[FeatureSpace, ...]:
-        """The feature spaces that it reads."""
+        """Feature spaces that the readout reads."""
 
     def linear_parts(self) -> "tuple[LinearPart, ...]":
         """Return weights and references by feature space (of the tail's output, if there is a tail).
@@ -147,7 +147,7 @@ class Readout(ABC):
         return ()
 
     def contributions(self, features: Mapping[FeatureSpace, np.ndarray]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute what each feature space adds to predictions that are linear in features.
+        """Compute the contribution of each feature space to linear predictions.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class LinearReadout(Readout):
 
     @property
     def spaces(self) -> tuple[FeatureSpace, ...]:
-        """The feature spaces that it reads."""
+        """Feature spaces that the readout reads."""
         return tuple(part.space for part in self.parts)
 
     def linear_parts(self) -> tuple[LinearPart, ...]:
@@ -371,7 +371,7 @@ class DenseReadout(Readout):
         group, trait : str
             Names.
         fold : int
-            The fold that it did not see.
+            The held-out fold.
         mean : float
             Added to the output.
 

@@ -1,4 +1,4 @@
-"""Refit of ridge readouts to other ratings, or with other weights of images, without solving them again."""
+"""Refits of ridge readouts to other ratings or weights of images, from one solution."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from traitlens.readouts.fit_results import Dual, FittedReadouts
 from traitlens.readouts.kernels import linear_kernel
 
 MOST_IMAGES = 4000
-"""Readouts of more images are not refitted: matrices of image by image become too large."""
+"""Maximum number of images for refits, whose matrices are image by image."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Refit:
     identities : ndarray of int, shape (image,)
         Number of each image's identity.
     prediction : ndarray of shape (image, image)
-        `prediction @ ratings` are the out-of-fold predictions of readouts fitted to any ratings; penalties
-        stay as they were chosen.
+        `prediction @ ratings` are the out-of-fold predictions of readouts fitted to any ratings, with the
+        chosen penalties.
     residuals : ndarray of shape (image, image)
-        What the readout that predicts an image (rows) leaves of the observed rating of each of its training
-        images (columns); 0 for others.
+        Residual of the observed rating of each training image (columns) of the readout that predicts an
+        image (rows); 0 for other images.
     """
 
     folds: np.ndarray
@@ -48,7 +48,7 @@ class Refit:
         identities: np.ndarray,
         penalties: Mapping[int, float],
     ) -> "Refit":
-        r"""Solve the readouts of all folds for any ratings.
+        r"""Compute the matrices of the readouts of all folds.
 
         Parameters
         ----------
@@ -87,19 +87,19 @@ class Refit:
 
     @property
     def influence(self) -> np.ndarray:
-        """Derivative of the prediction of an image (rows) by the weight of a training image (columns)."""
+        """Return the derivatives of predictions (rows) by the weights of training images (columns)."""
         return self.prediction * self.residuals
 
 
 def refit_of(
     fitted: FittedReadouts, features: Mapping[FeatureSpace, np.ndarray], images: pd.Series
 ) -> Callable[[str, str], Refit | None]:
-    """Make the readouts of a fit ready to be refitted.
+    """Return a function that prepares readouts for refits.
 
     Parameters
     ----------
     fitted : FittedReadouts
-        What was fitted.
+        The fitted readouts.
     features : mapping of FeatureSpace to ndarray
         Its features.
     images : Series
@@ -108,8 +108,9 @@ def refit_of(
     Returns
     -------
     callable
-        Of group and trait: their Refit, images sorted by identity as in the predictions; None where a refit
-        does not reproduce these. Ridge readouts of equally weighted images without borrowing are reproduced.
+        Function of group and trait: their Refit, with images sorted by identity as in the predictions; None
+        if a refit does not reproduce the predictions. Ridge readouts of equally weighted images and separate
+        traits can be refitted.
     """
     if not fitted.duals or len(images) > MOST_IMAGES or not set(fitted.duals[0].factors) <= set(features):
         return lambda group, trait: None

@@ -1,9 +1,9 @@
-r"""Cues: what each region of the face adds to the predicted impression.
+r"""Cues: contributions of the regions of the face to predicted ratings.
 
 The regional readout is a ridge regression with one kernel per region, each divided by its mean diagonal, so
-that regions count alike whatever their size (multiple-kernel or "banded" ridge: Nunez-Elizalde et al. 2019,
-doi:10.1016/j.neuroimage.2019.04.012; Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728). With
-dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the prediction is
+that regions have equal weight whatever their size (multiple-kernel or "banded" ridge: Nunez-Elizalde et al.
+2019, doi:10.1016/j.neuroimage.2019.04.012; Dupré la Tour et al. 2022, doi:10.1016/j.neuroimage.2022.119728).
+With dual coefficients :math:`a` and factors :math:`\gamma_r` of the kernels the prediction is
 
 .. math:: f(x) = m + \sum_r g_r(x), \qquad g_r(x) = \gamma_r \sum_i a_i \tilde k_r(x, x_i),
 
@@ -37,12 +37,12 @@ from traitlens.readouts.ridge import PENALTIES, columns_by_images, fit_ridge
 
 @dataclass(frozen=True, eq=False)
 class Cues:
-    """Cues of all images, from readouts that did not see their identity.
+    """Out-of-fold cues of all images.
 
     Parameters
     ----------
     regions : tuple of str
-        Names; "" is the whole face, where it was read besides.
+        Names; "" is the whole face, if it is a feature space too.
     values : ndarray
         (target, region, image), rating points; relative to the mean of the training images.
     intercepts : ndarray
@@ -55,13 +55,13 @@ class Cues:
 
     @property
     def predictions(self) -> np.ndarray:
-        """Predicted ratings: (target, image)."""
+        """Return the predicted ratings: (target, image)."""
         return np.asarray(self.intercepts + self.values.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
 class RidgeCues(Cues):
-    """Cues of readouts that were fitted to each target by itself.
+    """Cues of readouts that were fitted separately to each target.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class RidgeCues(Cues):
     penalties : ndarray
         (target, fold), relative to the mean diagonal of the centred training kernel.
     weights : ndarray
-        (target, fold, feature space), how much each kernel counts, in the order of the kernels; sums of 1.
+        (target, fold, feature space), weights of the kernels, in their order; they sum to 1.
     """
 
     penalties: np.ndarray
@@ -101,11 +101,11 @@ def cross_fit_cues(
     identities : ndarray
         (image,).
     penalties : sequence of float, or ndarray
-        A sequence: inner folds choose from it for each target and fold. An array (target, fold), such as
-        `penalties` of earlier cues: taken as it is.
+        Candidates, from which inner folds choose for each target and fold, or an array (target, fold) of
+        given penalties, such as `penalties` of earlier cues.
     weights : mapping of FeatureSpace to float, ndarray or None, default None
-        How much each kernel counts: 1 where missing; an array (target, fold, feature space), such as
-        `weights` of earlier cues.
+        Weights of the kernels, 1 if missing; or an array (target, fold, feature space), such as `weights` of
+        earlier cues.
     search : int, default 0
         Number of random weightings that inner folds choose from for each target and fold, together with the
         penalty (see :func:`search_weights`); 0 takes `weights`.
@@ -117,7 +117,7 @@ def cross_fit_cues(
     Returns
     -------
     RidgeCues
-        Of every image, also of those that are not rated.
+        Cues of all images, including images without ratings.
 
     Examples
     --------
@@ -181,7 +181,7 @@ def _shares(kernels: Kernels, weights: Weights | np.ndarray | None) -> np.ndarra
 
 
 def _alike(rows: np.ndarray) -> list[np.ndarray]:
-    """Return the places of equal rows, together."""
+    """Group the indices of equal rows."""
     _, groups = np.unique(rows, axis=0, return_inverse=True)
     return [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
 
@@ -197,7 +197,7 @@ def search_weights(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose weights of kernels and penalties for each target in inner folds by identity.
 
-    Random search of Dupré la Tour et al. (2022), by himalaya. Equal weights are among those that are tried.
+    Random search of Dupré la Tour et al. (2022), by himalaya. Equal weights are included.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def search_weights(
     identities : ndarray
         (training image,).
     number : int, default 100
-        Number of weightings that are tried.
+        Number of weightings to try.
     penalties : sequence of float
         To choose from, relative to the mean diagonal of the centred training kernel.
     seed : int, default 0
@@ -263,14 +263,14 @@ def fit_regional(
     Parameters
     ----------
     features : mapping of FeatureSpace to ndarray
-        Regional features (image, channel, row, column), images in the order of `folds`; arrays in files serve
-        as well, for they are read in pieces.
+        Regional features (image, channel, row, column), images in the order of `folds`; memory-mapped arrays
+        are read in pieces.
     targets : DataFrame
         group, trait, image, rating. A group need not have rated every image.
     folds : DataFrame
         image, identity, fold.
     weights : mapping of FeatureSpace to float, sequence of these, or None
-        How much each feature space counts; 1 where missing. Where there are several, the inner folds choose.
+        Weight of each feature space, 1 if missing; of several weightings, the inner folds choose.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
@@ -280,13 +280,13 @@ def fit_regional(
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None
-        Linear kernels of the features, where they are computed already.
+        Precomputed linear kernels of the features.
 
     Returns
     -------
     FittedReadouts
-        Linear readouts with one part per feature space, out-of-fold predictions, and `cues`, which sum to the
-        prediction less the mean rating of the readout's training images.
+        Linear readouts with one part per feature space, out-of-fold predictions, and `cues`, which sum to
+        the prediction minus the mean rating of the training images.
 
     Raises
     ------
@@ -311,7 +311,7 @@ def fit_regional(
 
 
 def tabulate_cues(fitted: FittedReadouts, kernels: Kernels, folds: pd.DataFrame) -> pd.DataFrame:
-    """Compute the cues of every rated image from the readouts that did not see its identity.
+    """Compute the cues of every rated image, out of fold.
 
     Parameters
     ----------
@@ -364,20 +364,20 @@ def contributions(
     coefficients: np.ndarray,
     images: np.ndarray,
 ) -> dict[FeatureSpace, np.ndarray]:
-    """Compute what each feature space adds to the predictions of some images.
+    """Compute the contribution of each feature space to the predictions of some images.
 
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
         (image, image) each.
     factors : mapping of FeatureSpace to float
-        By what each kernel was multiplied.
+        Factor of each kernel.
     training : ndarray of int
         (training image,).
     coefficients : ndarray
         (training image, target), dual coefficients, which sum to zero.
     images : ndarray of int
-        (image,), whose predictions.
+        (image,), predicted images.
 
     Returns
     -------
@@ -388,7 +388,7 @@ def contributions(
     for space, kernel in kernels.items():
         part = np.empty((len(images), coefficients.shape[1]))
         scaled = factors[space] * coefficients
-        # Coefficients sum to zero, so that the rows' means need not be taken off.
+        # Coefficients sum to zero, so that means of rows cancel.
         for rows in pieces(len(images), ROWS_AT_ONCE):
             part[rows] = kernel[images[rows]][:, training] @ scaled
         for rows in pieces(len(training), ROWS_AT_ONCE):

@@ -69,8 +69,8 @@ def fit_ridge(
     penalties : sequence of float
         Candidate penalties, relative to the mean diagonal of the centred training kernel.
     weights : mapping of FeatureSpace to float, sequence of these, or None
-        How much each feature space counts in the sum of the kernels; 1 if missing. Where there are
-        several, the inner folds choose among them too.
+        Weight of each feature space in the sum of the kernels, 1 if missing; of several weightings, the
+        inner folds choose.
     sharing : float, default 0.5
         Share of the average over all targets in the error that chooses the penalty, 0 to 1.
     seed : int, default 0
@@ -79,17 +79,17 @@ def fit_ridge(
         Shrinkage with which channels are whitened, learned from the images outside each fold; None leaves
         them as they are.
     across_traits : bool, default False
-        Whether each prediction borrows from the group's other traits (see
+        Whether predictions use information from the group's other traits (see
         :mod:`traitlens.readouts.curds_and_whey`). Such readouts have no duals.
     weigh_images : bool, default False
-        Whether images count by the number and spread of their raters (see
+        Whether images are weighted by the number and agreement of their raters (see
         :mod:`traitlens.readouts.image_weights`); `targets` then has the columns n and sd.
     scratch : Path or None, default None
         A folder for the kernels of many images; they are kept in memory if None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None
-        Linear kernels of the features, where they are computed already.
+        Precomputed linear kernels of the features.
 
     Returns
     -------
@@ -245,7 +245,7 @@ class _Solution:
     mixture : ndarray
         (target, target), weights with which targets are mixed.
     counts : ndarray or None
-        (training image, target), how much each image counted.
+        (training image, target), weights of images.
     """
 
     coefficients: np.ndarray
