@@ -82,9 +82,9 @@ def test_faults_alike_stand_together(workspace, roles):
 
 @pytest.mark.parametrize(
     "text",
-    ["correct it, or say --missing CODE", "say --missing -99, or --scale LOWEST HIGHEST if it is a rating",
-     "remove one, name the column that numbers judgements 'repeat', or say --number-repeats",
-     "say --by-number; where they count the rows of a loop & merge table", "say --image COLUMN",
+    ["correct it, or use --missing CODE", "use --missing -99, or --scale LOWEST HIGHEST if it is a rating",
+     "remove one, name the column that numbers judgements 'repeat', or use --number-repeats",
+     "use --by-number; where they count the rows of a loop & merge table", "say --image COLUMN",
      "24 identities by --identity image", "means no rating (--missing)"],
 )  # fmt: skip
 def test_options_of_the_command_line_become_fields_of_the_app(text):
@@ -92,4 +92,4 @@ def test_options_of_the_command_line_become_fields_of_the_app(text):
 
 
 def test_options_that_the_app_has_not_are_named_as_such():
-    assert "command" in in_app_words("say --files-are traits, groups, raters or parts")
+    assert "command" in in_app_words("use --files-are traits, groups, raters or parts")

@@ -91,10 +91,10 @@ def test_a_missing_column_is_told_with_those_that_are_there(study_folder, make_r
     [
         (b"", "ratings.csv: is empty"),
         (b"\n\n", "ratings.csv: has no header"),
-        (b"rater,group,image,trait,rating\n", "ratings.csv: holds no row"),
+        (b"rater,group,image,trait,rating\n", "ratings.csv: contains no rows"),
         ("image,trait,rating\na,b,1\né,b,2\n".encode("latin-1"), "ratings.csv, row 3: is not in UTF-8"),
-        ("image,trait,rating\n".encode("utf-16"), "ratings.csv, row 1: is no UTF-8 text"),
-        (b"image,image,rating\na,b,1\n", "ratings.csv, row 1: names columns twice: 'image'"),
+        ("image,trait,rating\n".encode("utf-16"), "ratings.csv, row 1: is not UTF-8 text"),
+        (b"image,image,rating\na,b,1\n", "ratings.csv, row 1: has several columns of the same name: 'image'"),
         (b"image,trait,rating\na,b,1\na,b,1,7\n", "line 3"),
         (b"image,trait,rating\na,b,1,7\na,b,1,7\n", "ratings.csv: cannot be read as a table"),
         (b"," * 10_000_000, "ratings.csv, row 1: the header never ends"),

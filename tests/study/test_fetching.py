@@ -77,8 +77,8 @@ def test_wrong_and_missing_files_are_told_and_not_kept(tmp_path, fetched):
     del served["https://home/faces/b.jpg"]
     with pytest.raises(TraitlensError) as caught:
         fetch("small", tmp_path / "set")
-    assert "faces/a.jpg: what was fetched is not the published file" in str(caught.value)
-    assert "faces/b.jpg: cannot be fetched (no such page)" in str(caught.value)
+    assert "faces/a.jpg: the download differs from the published file" in str(caught.value)
+    assert "faces/b.jpg: cannot be downloaded (no such page)" in str(caught.value)
     assert [path.name for path in (tmp_path / "set").rglob("*") if path.is_file()] == ["ratings.csv"]
 
 

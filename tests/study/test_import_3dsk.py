@@ -86,7 +86,7 @@ def test_groups_may_come_from_another_column(source, tmp_path):
     [
         (lambda source: (source / "ratings.csv").unlink(), "ratings.csv: is missing"),
         (lambda source: (source / "male" / "male3.png").unlink(), "there is no image of face 'male3'"),
-        (lambda source: (source / "male" / "male3.tem").write_text("eyes"), "is no webmorph template"),
+        (lambda source: (source / "male" / "male3.tem").write_text("eyes"), "is not a WebMorph template"),
         (lambda source: (source / "ratings.csv").write_text("face\n1\n"), "column 'face_id' is missing"),
     ],
 )

@@ -145,7 +145,7 @@ def test_a_slip_of_the_hand_is_noted(place, study_folder):
     table = long()
     table.loc[7, "rating"] = 44
     done = take(place, table)
-    assert "ratings far from all others, 1 to 7: 44 (1)" in done.account.notices
+    assert "ratings far from all other ratings, 1 to 7: 44 (1)" in done.account.notices
     ratings = pd.read_csv(study_folder / "ratings.csv")
     ratings.loc[4, "rating"] = 333
     ratings.to_csv(study_folder / "ratings.csv", index=False)
@@ -260,7 +260,7 @@ def test_files_without_raters_do_not_share_them(place):
     second.to_csv(place / "kind.csv", index=False)
     done = take(place, "warm.csv", "kind.csv")
     assert done.study.ratings["rater"].nunique() == 12
-    assert any("each row is taken as one rater" in one for one in done.account.decided)
+    assert any("each row is assumed to be one rater" in one for one in done.account.decided)
 
 
 def test_identities_are_checked(study_folder):
@@ -302,7 +302,7 @@ def test_sheets_of_a_workbook(place):
     assert done.study.traits == ["calm", "kind"]
     np.testing.assert_array_equal(ratings_of(done, "calm"), VALUES)
     assert {(entry.name, entry.why) for entry in done.account.left_out if entry.what == "sheet"} == {
-        ("notes", "holds no ratings"),
+        ("notes", "contains no ratingss"),
         ("old", "is hidden"),
     }
     one = import_table(place / "book.xlsx", place / "one", place / "images", sheets=["kind"])
@@ -451,7 +451,7 @@ def test_rows_in_a_cell_and_formulas_without_value(place):
     rows[20] += '"never seen'
     rows[23] += 'ok"'
     (place / "r.csv").write_text("\n".join(rows))
-    refused(place, "r.csv", match="row 21: a cell goes over 4 lines and holds what look like rows")
+    refused(place, "r.csv", match="row 21: a cell goes over 4 lines and seems to contain rows")
     book = openpyxl.Workbook()
     table = long()
     book.active.append(list(table.columns))

@@ -204,10 +204,10 @@ def test_columns_named_twice(place):
     table.columns = [*table.columns[:-2], "comment", "comment"]
     done = take(place, table)
     np.testing.assert_array_equal(ratings_of(done), VALUES)
-    assert "columns named twice: 'comment'" in str(done.account)
+    assert "columns with the same name: 'comment'" in str(done.account)
     table.columns = [*table.columns[:-2], "rating", "comment"]
     table.to_csv(place / "twice.csv", index=False)
-    with pytest.raises(Exception, match="names columns twice: 'rating'"):
+    with pytest.raises(Exception, match="has several columns of the same name: 'rating'"):
         import_table(place / "twice.csv", place / "twice", place / "images")
 
 

@@ -56,7 +56,7 @@ def test_limits_are_told():
 
 def test_a_study_that_was_begun_is_left_alone(tmp_path):
     (tmp_path / "study.toml").write_text("seed = 5\n")
-    with pytest.raises(TraitlensError, match="is there already"):
+    with pytest.raises(TraitlensError, match="already exists"):
         begin_study(tmp_path)
     assert (tmp_path / "study.toml").read_text() == "seed = 5\n"
 

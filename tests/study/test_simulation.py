@@ -188,6 +188,6 @@ def test_what_makes_no_study_is_refused(tmp_path):
     with pytest.raises(TraitlensError) as caught:
         simulate_study(tmp_path, identities=1, traits=7, raters=1)
     message = str(caught.value)
-    for part in ("identities is 1", "traits is 7", "raters is 1", "is there already"):
+    for part in ("identities is 1", "traits is 7", "raters is 1", "already exists"):
         assert part in message
     assert (tmp_path / "note.txt").read_text() == "mine"

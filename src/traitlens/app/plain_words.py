@@ -10,25 +10,25 @@ ABSENT_TICK: Final = "Leave out ratings of pictures that are not there"
 
 _WHO = "choose who is shown in the step Pictures"
 _FORMS: Final = (
-    (r"say --missing CODE", f"write it under “{MISSING_FIELD}”"),
+    (r"use --missing CODE", f"write it under “{MISSING_FIELD}”"),
     (r"name it with --missing", f"write it under “{MISSING_FIELD}”"),
     (
-        r"say --missing (\S+), or --scale LOWEST HIGHEST if it is a rating",
+        r"use --missing (\S+), or --scale LOWEST HIGHEST if it is a rating",
         rf"write \1 under “{MISSING_FIELD}”, or the lowest and highest possible rating if it is a rating",
     ),
-    (r"say --missing (\S+)", rf"write \1 under “{MISSING_FIELD}”"),
+    (r"use --missing (\S+)", rf"write \1 under “{MISSING_FIELD}”"),
     (r"\s*\(--missing\)", ""),
-    (r"say --number-repeats", f"tick “{REPEAT_TICK}”"),
+    (r"use --number-repeats", f"tick “{REPEAT_TICK}”"),
     (r"\s*\(--number-repeats\)", ""),
-    (r"say --by-number", f"tick “{NUMBER_TICK}”"),
+    (r"use --by-number", f"tick “{NUMBER_TICK}”"),
     (r"say --leave-out-absent", f"tick “{ABSENT_TICK}”"),
-    (r"say --identity .*", _WHO),
+    (r"use --identity .*", _WHO),
     (r"identities by --identity image", "identities: another person in each picture"),
     (r"identities by --identity folder", "identities: one person in each sub-folder"),
     (r"identities by --identity name", "identities, by the beginning of the names"),
     (r"\s*\(--(image|rater)\)", ""),
     (r"say --(image|rater|group|trait|rating) COLUMN", r"choose the column that holds: \1"),
-    (r"say --columns raters or --columns traits", "choose whether each column is one rater or one trait"),
+    (r"use --columns raters or --columns traits", "choose whether each column is one rater or one trait"),
     (r"name the columns yourself: --group, --rater \.\.\.", "choose what each column holds"),
     (r"say --group, --raters, or --group-pattern", "choose the column of the group"),
 )
@@ -50,7 +50,7 @@ def in_app_words(text: str) -> str:
 
     Examples
     --------
-    >>> in_app_words("correct it, or say --missing CODE")
+    >>> in_app_words("correct it, or use --missing CODE")
     'correct it, or write it under “Cells that mean no rating”'
     >>> in_app_words("another --encoding?")
     'another --encoding (of the command “traitlens import table”)?'

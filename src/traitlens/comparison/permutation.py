@@ -295,7 +295,9 @@ def label_raters(ratings: pd.DataFrame, groups: tuple[str, ...]) -> tuple[pd.Ind
     of_rater = ratings[[RATER, GROUP]].drop_duplicates().set_index(RATER)[GROUP].sort_index()
     if of_rater.index.has_duplicates:
         twice = of_rater.index[of_rater.index.duplicated()][0]
-        raise TraitlensError(Problem(f"rater {twice!r} belongs to two groups", "name raters apart"))
+        raise TraitlensError(
+            Problem(f"rater {twice!r} belongs to two groups", "give different raters different names")
+        )
     return of_rater.index, pd.Index(groups).get_indexer(of_rater)
 
 

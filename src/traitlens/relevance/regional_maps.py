@@ -104,7 +104,7 @@ class RegionalExplainer:
         image : ndarray
             uint8 RGB (row, column, 3).
         masks : DataArray (region, y, x)
-            Of :meth:`~traitlens.features.regional.RegionalFaces.masks`.
+            Of :meth:`~traitlens.features.region_features.RegionalFaces.masks`.
 
         Returns
         -------

@@ -72,7 +72,7 @@ def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
         problems.append(
             Problem(
                 f"rater {rater!r} belongs to two groups",
-                "name raters apart",
+                "give different raters different names",
                 file,
                 int(other.index[0]) + 2,
                 GROUP,

@@ -106,7 +106,7 @@ def fetch(
         raise unknown_choice("set", name, SETS)
     chosen, out = SETS[name], Path(out)
     if accept is not None and not accept(str(chosen)):
-        raise TraitlensError(Problem("nothing was fetched", "the licence must be accepted"))
+        raise TraitlensError(Problem("nothing was downloaded", "the licence must be accepted"))
     copies = _index(Path(source)) if source is not None else None
     files = chosen.list_files()
     problems = []
@@ -147,7 +147,7 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
         if not right:
             found = copies.get(Path(file.name).name)
             what = "the copy differs from the published file" if found else "the copy lacks this file"
-            return Problem(what, "fetch it without a copy", file.name)
+            return Problem(what, "download it without a copy", file.name)
         with atomic_write(target) as temporary:
             shutil.copyfile(right[0], temporary)
         return None
@@ -155,9 +155,9 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
         content = _download(file.url)
     except (OSError, ValueError) as error:
         advice = f"fetch {file.url} yourself and name its folder with --from"
-        return Problem(f"cannot be fetched ({error})", advice, file.name)
+        return Problem(f"cannot be downloaded ({error})", advice, file.name)
     if not _is_right(content, file.digest):
-        return Problem("what was fetched is not the published file", "try again later", file.name)
+        return Problem("the download differs from the published file", "try again later", file.name)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     return None
@@ -177,7 +177,7 @@ def _index(folder: Path) -> dict[str, list[Path]]:
 def _download(url: str) -> bytes:
     """Download a file over HTTPS."""
     if not url.startswith("https://"):
-        raise ValueError("only https is fetched")
+        raise ValueError("only https is supported")
     request = urllib.request.Request(url, headers={"User-Agent": "traitlens"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         content = bytes(answer.read(MOST_BYTES + 1))
@@ -192,7 +192,9 @@ def _download_json(url: str) -> Any:
         return json.loads(_download(url))
     except (OSError, ValueError) as error:
         raise TraitlensError(
-            Problem(f"the listing cannot be fetched ({error})", "try again later, or fetch by hand", url)
+            Problem(
+                f"the listing cannot be downloaded ({error})", "try again later, or download it by hand", url
+            )
         ) from error
 
 

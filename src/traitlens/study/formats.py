@@ -84,7 +84,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
         known = ", ".join(sorted(READERS))
         if suffix in (".gz", ".zip", ".7z", ".bz2", ".xz", ".rar"):
             raise StudyError(Problem("is an archive", "unpack it first", path.name))
-        raise StudyError(Problem(f"{suffix or 'no suffix'} is no format known here", known, path.name))
+        raise StudyError(Problem(f"{suffix or 'no suffix'} is not a known format", known, path.name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -106,7 +106,7 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     tidy = [_tidy(sheet, path.name) for sheet in sheets]
     full = [sheet for sheet in tidy if not sheet.cells.empty]
     if not full:
-        raise StudyError(Problem("holds no row", "add the data", path.name))
+        raise StudyError(Problem("contains no rows", "add the data", path.name))
     return sorted(full, key=lambda sheet: not sheet.visible)
 
 
@@ -136,13 +136,17 @@ def _tidy(sheet: Sheet, file: str) -> Sheet:
     rated = [name for name in twice if _may_hold_ratings(str(name), cells[name])]
     if rated and sheet.visible:
         named = ", ".join(map(repr, rated[:5]))
-        raise StudyError(Problem(f"names columns twice: {named}", "give each its own name", file, 1))
+        raise StudyError(
+            Problem(
+                f"has several columns of the same name: {named}", "give each column its own name", file, 1
+            )
+        )
     if twice:
         cells.columns = [
             f"{name} (column {number + 1})" if name in twice else name
             for name, number in zip(cells.columns, kept, strict=True)
         ]
-        notes.append(f"columns named twice: {', '.join(map(repr, twice[:5]))}")
+        notes.append(f"columns with the same name: {', '.join(map(repr, twice[:5]))}")
     cells = _unpack_answers(cells)
     labels = {normal_text(name): codes for name, codes in sheet.labels.items()}
     return Sheet(cells, sheet.name, labels, tuple(notes), sheet.visible)

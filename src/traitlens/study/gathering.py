@@ -119,13 +119,15 @@ def gather(
             notes.changed += [(word, old, new) for old, new in changed.items()]
     table = _parse(table, sources, mapping, notes)
     if table.empty:
-        raise StudyError(notes.problems or Problem("holds no rating", "check the columns", sources[0].place))
+        raise StudyError(
+            notes.problems or Problem("contains no ratings", "check the columns", sources[0].place)
+        )
     table = _match(table, sources, mapping, images, notes)
     table = _leave_out_summaries(table, sources, notes)
     if scale is not None:
         off = table[(table[RATING] < scale[0]) | (table[RATING] > scale[1])]
         what = f"{{:g}} is off the scale {scale[0]:g} to {scale[1]:g}"
-        notes.problems += _by_cell(off[RATING], off, sources, what, "correct it, or say --missing CODE")
+        notes.problems += _by_cell(off[RATING], off, sources, what, "correct it, or use --missing CODE")
     else:
         _ask_for_codes(table, notes)
     if mapping.number_repeats and REPEAT not in table:
@@ -183,7 +185,7 @@ def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, 
         if filled.empty:
             continue
         number = int(numbers(filled)[0].notna().sum())
-        why = f"was not read as ratings: {reasons.get(name, 'is no column of the mapping')}"
+        why = f"was not read as ratings: {reasons.get(name, 'is not a column of the mapping')}"
         notes.left_out.append(LeftOut("column", name, why, number, source.place))
 
 
@@ -204,7 +206,7 @@ def _keep_people_apart(
     for part, source in zip(parts, sources, strict=True):
         part[RATER] = [f"{source.label} {name}" for name in part[RATER]]
     if invented:
-        what = "no column names the raters: each row is taken as one rater"
+        what = "no column names the raters: each row is assumed to be one rater"
     else:
         what = f"raters of the same name in several groups are different people: {', '.join(shared[:8])}"
     notes.decisions.append(Decision(what, "give raters different names"))
@@ -224,7 +226,7 @@ def _parse(
     if no_answer.any():
         told = ", ".join(sorted(set(labelled[no_answer])))
         what = f"{int(no_answer.sum())} ratings are left out by their labels: {told}"
-        notes.decisions.append(Decision(what, "say --missing CODE"))
+        notes.decisions.append(Decision(what, "use --missing CODE"))
     left = coded | no_answer
     empty = values.isna() & unreadable.isna() & ~left
     wrong = unreadable.notna() & ~left
@@ -291,7 +293,7 @@ def _match(
         what = f"names in several folders mean one image: {' and '.join(several)} are {image}"
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
         option = "keep the images in folders of these names, or write the folders alike"
-        notes.decisions.append(Decision(what + more, option, "they are taken so"))
+        notes.decisions.append(Decision(what + more, option, "this is assumed"))
     parts = []
     if mapping.absent_images == "leave out":
         known_names = {name for name in written if known.find(name, by_number)}
@@ -331,7 +333,7 @@ def _leave_out_summaries(table: pd.DataFrame, sources: Sequence[Source], notes: 
     for name, what in found.items():
         rows = table[(table[RATER] == name).to_numpy()]
         source, row = sources[rows[SOURCE].iloc[0]], int(rows.index[0]) + 2
-        why = f"is the {what} of the others" if what else "is called like a summary of raters"
+        why = f"is the {what} of the others" if what else "has the name of a summary of raters"
         notes.left_out.append(LeftOut("rater", name, why, len(rows), source.place, row))
         notes.left_out_cells += len(rows)
         option = "remove or rename it"
@@ -358,8 +360,8 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
             option = f"empty these cells in the table: {code:g} is also a rating of {elsewhere[0]}"
             notes.decisions.append(Decision(what, option, "it is kept as a rating"))
         else:
-            option = f"say --missing {code:g}, or --scale LOWEST HIGHEST if it is a rating"
-            notes.decisions.append(Decision(what, option, "it is taken as missing", code=code))
+            option = f"use --missing {code:g}, or --scale LOWEST HIGHEST if it is a rating"
+            notes.decisions.append(Decision(what, option, "it is treated as missing", code=code))
     for trait, values in far.items():
         slips = {value: number for value, number in values.items() if not is_code(value)}
         if slips:
@@ -368,7 +370,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
             more = f" and {len(slips) - 8} more" if len(slips) > 8 else ""
             of = "" if len(far) == 1 else f" of {trait}"
             span = f"{rest.min():g} to {rest.max():g}"
-            notes.notices.append(f"ratings{of} far from all others, {span}: {told}{more}")
+            notes.notices.append(f"ratings{of} far from all other ratings, {span}: {told}{more}")
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
@@ -390,7 +392,7 @@ def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             )
             pairs.setdefault(key, (str(later[IMAGE]), 0))
             pairs[key] = (pairs[key][0], pairs[key][1] + 1)
-    advice = "remove one, name the column that numbers judgements 'repeat', or say --number-repeats"
+    advice = "remove one, name the column that numbers judgements 'repeat', or use --number-repeats"
     if RATER not in table:
         advice = "name the column of the raters (--rater)"
     for (place, row, before, row_before), (image, count) in list(pairs.items())[:MOST_LINES]:
@@ -490,7 +492,9 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             places = [f"{rows[GROUP].iloc[one]!r} in row {rows.index[one] + 2}" for one in range(len(rows))]
             what = f"rater {rater!r} belongs to two groups: {', '.join(places)}"
             source = sources[rows[SOURCE].iloc[1]]
-            notes.problems.append(Problem(what, "name raters apart", source.place, int(rows.index[1]) + 2))
+            notes.problems.append(
+                Problem(what, "give different raters different names", source.place, int(rows.index[1]) + 2)
+            )
 
 
 def make_account(

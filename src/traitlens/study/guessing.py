@@ -261,7 +261,7 @@ def _chosen_columns(
         return _columns_of_images(cells, spread, known)
     image = known.get("image") or find_image_column(words[others], names) or _numbered_column(words, names)
     if image is None:
-        raise StudyError(Problem("it is not known which column names the images", "say --image COLUMN", file))
+        raise StudyError(Problem("the column of the images was not found", "say --image COLUMN", file))
     guess = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "repeat")}
     if columns == "raters":
         guess["rater"] = None
@@ -408,7 +408,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
     --------
     >>> table = pd.DataFrame({"warm": ["3", "5"], "age": ["20", "30"], "why": ["nice", "sad"]})
     >>> reasons_against(table, list(table), None)
-    {'age': 'describes a trial or rater', 'why': 'holds no numbers'}
+    {'age': 'describes a trial or rater', 'why': 'contains no numbers'}
     """
     reasons = {}
     for name in columns:
@@ -417,7 +417,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
         plain = fold_name(name)
         words = set(re.split(r"[\W_]+", name.casefold()))
         if share == 0:
-            reasons[name] = "holds no numbers"
+            reasons[name] = "contains no numbers"
         elif share < _LEAST_RATED:
             reasons[name] = f"holds {share:.0%} numbers and words besides"
         elif (

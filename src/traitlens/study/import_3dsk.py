@@ -186,6 +186,6 @@ def _read_template(path: Path, image: str) -> pd.DataFrame:
         rows = [(image, mesh, *places[point]) for point, mesh in MESH_POINTS.items()]
     except (OSError, ValueError, IndexError) as error:
         raise StudyError(
-            Problem(f"is no webmorph template ({error})", "complete the copy of the set", path.name)
+            Problem(f"is not a WebMorph template ({error})", "complete the copy of the set", path.name)
         ) from error
     return pd.DataFrame(rows, columns=[IMAGE, POINT, X, Y])

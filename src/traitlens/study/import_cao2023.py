@@ -65,7 +65,7 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
     folds, faults = _read_folds(root / "5-fold_list", list(faces))
     problems += faults
     if problems or not blocks:
-        raise StudyError(problems or [Problem("holds no rating", "complete the copy", str(root))])
+        raise StudyError(problems or [Problem("contains no ratings", "complete the copy", str(root))])
     ratings = pd.concat(blocks, ignore_index=True)
     ratings = ratings[[name for name in (RATER, GROUP, IMAGE, TRAIT, RATING) if name in ratings]]
     files_of = {f"{identity}/{path.name}": path for identity, paths in faces.items() for path in paths}
@@ -127,7 +127,7 @@ def _read_trait(path: Path, faces: dict[str, list[Path]]) -> tuple[list[pd.DataF
         try:
             numbers = np.asarray(values, dtype=float)
         except (TypeError, ValueError):
-            problems.append(Problem(f"{variable!r} holds no numbers", "correct it", file))
+            problems.append(Problem(f"{variable!r} contains no numbers", "correct it", file))
             continue
         part, problem = _lay_out(numbers, identity, faces[identity], file)
         problems += [problem] if problem else []

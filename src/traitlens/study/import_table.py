@@ -340,7 +340,7 @@ def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: l
             number += 1
         else:
             told = f"it names {', '.join(unknown[:3])}, not in the study" if named else "it names no image"
-            notices.append(f"landmarks.xml was not taken along: {told}")
+            notices.append(f"landmarks.xml was not copied: {told}")
     return number
 
 
@@ -430,28 +430,28 @@ def _complete(
             tables = f"{len(sources)} {'sheets' if sheets else 'files'}"
             each = "parts of one table" if changes["files_are"] == "parts" else changes["files_are"]
             what = f"the {tables} are {each}: {', '.join(source.label for source in sources[:8])}"
-            option = "say --files-are traits, groups, raters or parts"
+            option = "use --files-are traits, groups, raters or parts"
             if sheets:
                 option += ", or --sheet NAME for those to read"
-            notes.decisions.append(Decision(what, option, "" if sure else "they are taken so"))
+            notes.decisions.append(Decision(what, option, "" if sure else "this is assumed"))
     alike = find_alike(sources)
     if alike:
         what = f"{' and '.join(alike)} hold the same cells"
-        notes.decisions.append(Decision(what, "name one of them only", "both are taken"))
+        notes.decisions.append(Decision(what, "name one of them only", "both are used"))
     if _may_be_raters(mapping, chosen):
         named = ", ".join(mapping.spread[:8])
-        what = f"no column names the raters, and {named} are taken for traits with mean ratings"
-        option = "say --columns raters or --columns traits"
-        notes.decisions.append(Decision(what, option, "they are taken so"))
+        what = f"no column names the raters, and {named} are assumed to be traits with mean ratings"
+        option = "use --columns raters or --columns traits"
+        notes.decisions.append(Decision(what, option, "this is assumed"))
     if mapping.by_number and not chosen.get("by_number"):
         loops = mapping.pattern is not None
         what = "images are matched by the numbers in their names alone"
         if loops:
             what = (
-                "the numbers in the names of the columns are taken for the numbers in the names of the images"
+                "the numbers in the names of the columns are assumed to be those in the names of the images"
             )
-        option = "say --by-number; where they count the rows of a loop & merge table, give it by --loop"
-        notes.decisions.append(Decision(what, option, "they are taken so" if loops else ""))
+        option = "use --by-number; where they count the rows of a loop & merge table, give it by --loop"
+        notes.decisions.append(Decision(what, option, "this is assumed" if loops else ""))
     if mapping.group_pattern is not None and "group_pattern" not in chosen:
         what = f"groups are the words before the numbers of the raters' names ({mapping.group_pattern})"
         notes.decisions.append(Decision(what, "say --group, --raters, or --group-pattern"))
@@ -489,14 +489,15 @@ def _find_identities(
     if doubt:
         what = doubt
         option = (
-            "say --identity image if each shows another person, folder or name if these name the person, or "
-            "a column or expression that does: no one may be predicted by a readout that saw them"
+            "use --identity image if each shows another person, folder or name if these identify the "
+            "person, or "
+            "a column or expression that does: no readout may predict a person whom it was fitted to"
         )
-        notes.decisions.append(Decision(what, option, "each image is taken as a person of its own"))
+        notes.decisions.append(Decision(what, option, "each image is assumed to show another person"))
     elif way == "folder":
         number = len(set(identities.values()))
         notes.decisions.append(
-            Decision(f"the {number} folders are the identities", "say --identity image or name")
+            Decision(f"the {number} folders are the identities", "use --identity image or name")
         )
     return identities, mapping.model_copy(update={"identity": way})
 

@@ -89,7 +89,7 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     if RATING not in table:
         found = ", ".join(map(str, cells.columns[:12]))
         raise StudyError(
-            Problem("it is not known which column holds the ratings", f"name it; columns: {found}", file)
+            Problem("the column of the ratings was not found", f"name it; columns: {found}", file)
         )
     order = [word for word in WORDS if word in table]
     return table[[*order, *(column for column in table.columns if column not in order)]]

@@ -34,7 +34,7 @@ def new_study(out: Path) -> Iterator[Path]:
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TraitlensError(Problem("is there already", "name a new folder", str(out)))
+        raise TraitlensError(Problem("already exists", "name a new folder", str(out)))
     with atomic_write(out) as temporary:
         temporary.mkdir()
         yield temporary
@@ -88,7 +88,7 @@ def settings_text(
     name = "Faces"
     """
     lines = [
-        "# Every setting is optional; what is left out takes its default.",
+        "# Every setting is optional; settings that are left out have their defaults.",
         "",
         f"name = {to_toml(name)}",
     ]
@@ -100,11 +100,11 @@ def settings_text(
     lines += [f"traits = {to_toml(list(traits))}"] if traits else []
     if scale is not None:
         lines += ["", "# Lowest and highest possible rating.", f"scale = {to_toml(list(scale))}"]
-    lines += ["", "# Seed of everything random in the analysis.", "seed = 0"]
-    lines += ["", "# No image is predicted by a readout that saw its identity."]
+    lines += ["", "# Random seed of the analysis.", "seed = 0"]
+    lines += ["", "# All images of an identity are in the same fold."]
     lines += _section("folds", folds or {"number": 5})
     if ratings:
-        lines += ["", "# Where the ratings were found in the files that they came in."]
+        lines += ["", "# Layout of the imported files."]
         lines += _section("ratings", ratings)
     return "\n".join(lines) + "\n"
 

@@ -208,7 +208,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
             return None, [*problems, *error.problems]
         ratings = cleaning.ratings
         if ratings.empty:
-            return None, [*problems, Problem("cleaning leaves no rating", "loosen its rules", "study.toml")]
+            return None, [*problems, Problem("cleaning leaves no rating", "relax its rules", "study.toml")]
     if (folder / "images.csv").exists():
         problems += check_listed(ratings, images)
     images, left_out = _keep_rated(images, ratings)
@@ -338,7 +338,7 @@ def _read_ratings(
         notices += (
             [
                 Problem(
-                    f"{len(changed)} names were read without signs that do not show: {told}",
+                    f"{len(changed)} names were read without invisible characters: {told}",
                     file=file,
                     column=column,
                 )
@@ -451,7 +451,7 @@ def read_images(
     for several in find_spellings(table[IDENTITY]).values():
         told = " and ".join(map(repr, several))
         what = f"identities {told} differ in upper and lower case only"
-        problems.append(Problem(what, "write each in one way", path.name, column=IDENTITY))
+        problems.append(Problem(what, "use one spelling for each", path.name, column=IDENTITY))
     if problems:
         return None, problems
     return table.sort_values(IMAGE, ignore_index=True), []

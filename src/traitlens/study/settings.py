@@ -75,7 +75,7 @@ class FaceSettings(_Section):
     def _are_polygons(cls, value: dict[str, Any]) -> dict[str, Any]:
         for name, corners in value.items():
             if len(corners) < 3:
-                raise ValueError(f"{name!r} needs three corners or more")
+                raise ValueError(f"{name!r} needs at least three corners")
             if any(isinstance(corner, int) and not 0 <= corner <= 477 for corner in corners):
                 raise ValueError(f"the points of {name!r} must lie between 0 and 477")
         return value
@@ -301,7 +301,7 @@ class RatingsSettings(_Section):
             try:
                 check_expression(value)
             except ValueError as error:
-                raise ValueError(f"it is no regular expression that can be matched ({error})") from error
+                raise ValueError(f"it is not a valid regular expression ({error})") from error
         return value
 
 

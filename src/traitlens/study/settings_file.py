@@ -24,7 +24,7 @@ BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 HEAD = (
     "Settings of a traitlens study. Each stands at its default, or behind a # where it is not set; a setting "
-    "that is left out takes its default. The command `traitlens check` finds what is not valid."
+    "that is left out takes its default. The command `traitlens check` finds invalid settings."
 )
 
 
@@ -105,7 +105,7 @@ def begin_study(folder: Path) -> Path:
     """
     target = Path(folder) / "study.toml"
     if target.exists():
-        raise TraitlensError(Problem("is there already", "edit it, or name a new folder", str(target)))
+        raise TraitlensError(Problem("already exists", "edit it, or name a new folder", str(target)))
     (Path(folder) / "images").mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as temporary:
         temporary.write_text(write_settings(Path(folder).resolve().name), encoding="utf-8")

@@ -48,8 +48,8 @@ pixels = 0
 """
 
 _SETTINGS = """\
-# A simulated study: drawn faces, simulated raters. The folder truth/ says what was planted.
-# Every setting is optional; what is left out takes its default.
+# A simulated study: drawn faces, simulated raters. The folder truth/ contains the true differences.
+# Every setting is optional; settings that are left out have their defaults.
 
 name = "Simulated study"
 description = "{description}"
@@ -61,7 +61,7 @@ traits = {traits}
 # Lowest and highest possible rating.
 scale = [{low:g}, {high:g}]
 
-# Seed of everything random in the analysis.
+# Random seed of the analysis.
 seed = {seed}
 
 # Identities are split into folds: no image is predicted by a readout that saw its identity.
@@ -121,12 +121,12 @@ class SimulatedTruth:
     def __str__(self) -> str:
         different = self.differences[self.differences["difference"].abs() > 1e-12]
         if different.empty:
-            return "The groups are identical in truth."
+            return "The groups do not differ."
         lines = [
             f"{trait}: " + ", ".join(f"{row.region} {row.difference:+.2f}" for row in rows.itertuples())
             for trait, rows in different.groupby("trait", sort=False)
         ]
-        return "Where the groups differ in truth:\n" + "\n".join(lines)
+        return "True differences between groups:\n" + "\n".join(lines)
 
 
 def read_planted(folder: str | Path) -> list[dict[str, Any]]:
@@ -291,7 +291,7 @@ def _check(folder: Path, **numbers: int) -> None:
     if numbers["traits"] > len(TRAITS):
         problems.append(Problem(f"traits is {numbers['traits']}", f"there are {len(TRAITS)} at most"))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        problems.append(Problem("is there already", "name a new folder", str(folder)))
+        problems.append(Problem("already exists", "name a new folder", str(folder)))
     if problems:
         raise TraitlensError(problems)
 

@@ -136,7 +136,7 @@ def guess_sources(
     Raises
     ------
     StudyError
-        If a file holds no ratings, or tables have different layouts.
+        If a file contains no ratingss, or tables have different layouts.
     """
     guesses: list[tuple[Source, RatingsSettings]] = []
     left_out: list[LeftOut] = []
@@ -146,17 +146,17 @@ def guess_sources(
             cells, labels = source.sheet.cells, source.sheet.labels
             guess = guess_mapping(cells, images, source.place, keep, labels, raters, **chosen)
             if guess.layout == "long" and guess.rating is None and "rating" not in cells:
-                raise StudyError(Problem("it is not known which column holds the ratings", file=source.place))
+                raise StudyError(Problem("the column of the ratings was not found", file=source.place))
             guesses.append((source, guess))
         except StudyError as error:
             if source.several_sheets:
-                left_out.append(LeftOut("sheet", source.sheet.name, "holds no ratings", file=source.file))
+                left_out.append(LeftOut("sheet", source.sheet.name, "contains no ratingss", file=source.file))
             problems += [] if source.several_sheets else error.problems
     if not guesses and not problems:
         source = sources[0]
         guess_mapping(source.sheet.cells, images, source.place, keep, source.sheet.labels, raters, **chosen)
     if problems or not guesses:
-        raise StudyError(problems or Problem("holds no ratings", "check the table", sources[0].file))
+        raise StudyError(problems or Problem("contains no ratingss", "check the table", sources[0].file))
     first, reference = guesses[0]
     for source, guess in guesses[1:]:
         if source.several_sheets and source.file == first.file and _form(guess) != _form(reference):
@@ -207,7 +207,7 @@ def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames)
             mapping.pattern is None,
         ):
             what = f"has another layout than {first.place}: {_form(other)}, not {_form(mapping)}"
-            raise StudyError(Problem(what, "say --columns, or import the tables one by one", source.place))
+            raise StudyError(Problem(what, "use --columns, or import the tables one by one", source.place))
     spread = tuple(dict.fromkeys(name for _, guess in guesses for name in guess.spread))
     changes: dict[str, object] = {"spread": spread, "by_number": any(guess.by_number for _, guess in guesses)}
     if len({guess.pattern for _, guess in guesses}) > 1:

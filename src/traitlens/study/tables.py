@@ -74,7 +74,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     table.columns = [str(column).strip() for column in table.columns]
     table = unprotect(table)
     if table.empty:
-        return None, [Problem("holds no row", "add the data", path.name)]
+        return None, [Problem("contains no rows", "add the data", path.name)]
     return table.reset_index(drop=True), []
 
 
@@ -84,7 +84,7 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
         line = file.readline(MOST_HEADER)
     if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
         advice = "save it as CSV in UTF-8, or use 'traitlens import table'"
-        return ",", Problem("is no UTF-8 text", advice, path.name, 1)
+        return ",", Problem("is not UTF-8 text", advice, path.name, 1)
     header = line.decode("utf-8-sig")
     if len(line) == MOST_HEADER and not header.endswith("\n"):
         return ",", Problem("the header never ends", "save it as CSV in UTF-8", path.name, 1)
@@ -100,7 +100,9 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
     twice = sorted({name for name in names if names.count(name) > 1}) if len(names) < 1000 else []
     if twice:
         named = ", ".join(repr(name) for name in twice[:5])
-        return ",", Problem(f"names columns twice: {named}", "give each column its own name", path.name, 1)
+        return ",", Problem(
+            f"has several columns of the same name: {named}", "give each column its own name", path.name, 1
+        )
     return separator, None
 
 

@@ -115,8 +115,8 @@ def _check_lines(row: list[str], separator: str, width: int, number: int, lines:
     for cell in row:
         inner = cell.splitlines()[1:]
         if any(line.count(separator) >= max(1, width - 2) for line in inner):
-            what = f"a cell goes over {lines} lines and holds what look like rows"
-            advice = "a quotation mark is missing or too many; correct it and save the table again"
+            what = f"a cell goes over {lines} lines and seems to contain rows"
+            advice = "a quotation mark is missing or superfluous; correct it and save the table again"
             raise StudyError(Problem(what, advice, file, number))
 
 
@@ -227,7 +227,7 @@ def find_header(
         head = head if place < len(head) else [*head, [normal_text(as_text(cell)) for cell in rows[place]]]
         return place, head[min(place, len(head) - 1)], []
     if not content:
-        raise StudyError(Problem("holds no row", "add the data", file))
+        raise StudyError(Problem("contains no rows", "add the data", file))
     usual = float(np.median([counts[place] for place in content]))
     start = next(
         (place for place in content if counts[place] >= 0.75 * usual and not _is_title(head[place])),
@@ -244,9 +244,7 @@ def find_header(
         if merged is not None:
             names, above = merged, above[:-1]
             notes.append(f"headings of two rows were joined: {names[-1]!r}")
-    notes += [
-        f"row {place + 1} was passed over: {' '.join(filter(None, head[place]))[:60]!r}" for place in above
-    ]
+    notes += [f"row {place + 1} was skipped: {' '.join(filter(None, head[place]))[:60]!r}" for place in above]
     return start, names, notes
 
 

@@ -71,7 +71,7 @@ def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem
     raters = known.groupby([TRAIT, variable], sort=True)[RATER].nunique()
     return problems + [
         Problem(
-            f"{name!r} is one rater for trait {trait!r}", "give two at least, or none", file, column=variable
+            f"{name!r} is one rater for trait {trait!r}", "give at least two, or none", file, column=variable
         )
         for (trait, name), count in raters.items()
         if count < 2

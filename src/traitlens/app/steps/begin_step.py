@@ -150,9 +150,7 @@ def _new_folder(page: "AppPage", name: str, parent: str) -> Path | None:
     elif "/" in name or not is_inside(name):
         problem = Problem("the name cannot be used for a folder", "do not use / \\ : * ?", name)
     elif folder.exists() and any(folder.iterdir()):
-        problem = Problem(
-            "this folder is there already", "choose another name, or open it above", str(folder)
-        )
+        problem = Problem("this folder already exists", "choose another name, or open it above", str(folder))
     if problem is None:
         return folder
     page.refuse(TraitlensError(problem))
