@@ -203,12 +203,8 @@ def run(
     ----------
     folder : str or Path
         The study's folder.
-    out : str, Path or None
-        The results folder; `results` in the study's folder if None.
-    machine : Machine or None
-        Device, precision, weights.
-    watcher : Watcher or None
-        Shows the progress.
+    out, machine, watcher
+        As for :class:`Run`.
     protocol : str, default "default"
         "cao2023" for the readout of Cao et al. (2023), with a separate results folder.
     keep_maps : {"all", "sample", "none"} or None
@@ -282,12 +278,8 @@ def fit(
     ----------
     study : Study
         Images, ratings and settings.
-    out : str, Path or None
-        The results folder; `results` in the study's folder if None.
-    machine : Machine or None
-        Device, precision, weights.
-    watcher : Watcher or None
-        Shows the progress.
+    out, machine, watcher
+        As for :class:`Run`.
 
     Returns
     -------

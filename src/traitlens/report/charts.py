@@ -229,10 +229,8 @@ def plot_reliability(
     ----------
     reliability : DataFrame
         `ratings/reliability.csv`: group, trait, ceiling_r, ceiling_r_low, ceiling_r_high.
-    groups, traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
-    width : float, default 183
-        Width in millimetres.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------

@@ -34,10 +34,8 @@ def plot_trait_space(
     ----------
     correlations : DataFrame
         `ratings/trait_correlations.csv`: group, trait_1, trait_2 (each pair once), r.
-    groups, traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
-    width : float, default 183
-        Width in millimetres.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
@@ -77,10 +75,8 @@ def plot_transfer(
     transfer : DataFrame
         `comparisons/transfer_traits.csv`: group, fitted_on, predicting, r, and r_own (of the readout on its
         own trait).
-    groups, traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
-    width : float, default 183
-        Width in millimetres.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------

@@ -66,10 +66,8 @@ def plot_region_shares(
     ----------
     shares : DataFrame
         `cues/shares.csv`: group, trait, region, share, ci_low, ci_high, and area where it is known.
-    groups, traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
-    width : float, default 183
-        Width in millimetres.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
@@ -127,10 +125,8 @@ def plot_utilisation(
         `cues/groups.csv`: group, trait, region, utilisation, low, high.
     differing : collection of (str, str)
         Traits and regions whose use differs between groups; they are marked.
-    groups, traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
-    width : float, default 183
-        Width in millimetres.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
 
     Returns
     -------
