@@ -66,7 +66,7 @@ class Lock:
             _start_renewing()
 
     def is_held(self) -> bool:
-        """Return whether this process still holds the lock: nobody took it over or deleted it.
+        """Return whether this process still holds the lock: it was neither taken over nor deleted.
 
         Returns
         -------

@@ -120,9 +120,9 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
     told = str(caught.value)
     for words in (
         "data.json, row 2: the rating is off the scale",
-        "row 3: image 'x.png' is none of the study",
-        "row 4: trait 'tall' is none of the study",
-        "row 5: group 'none' is none of the study",
+        "row 3: image 'x.png' is not part of the study",
+        "row 4: trait 'tall' is not part of the study",
+        "row 5: group 'none' is not part of the study",
         "row 6: one of step, repeat, rating, rt and wanted is not a number",
         "has another answer elsewhere",
     ):

@@ -26,7 +26,7 @@ COMMAND = """\
 # Opens traitlens in the browser; close this window to end it.
 exec {command}
 """
-"""A script that macOS opens in a window of its own."""
+"""A script that macOS opens in a new window."""
 
 SHORTCUT = (
     "$link = (New-Object -ComObject WScript.Shell).CreateShortcut('{file}'); "
@@ -82,7 +82,7 @@ def locate_launcher() -> Path:
     Returns
     -------
     Path
-        The file, which may not be there yet.
+        The file, which may not exist.
     """
     if sys.platform == "win32":
         programs = Path(os.environ["APPDATA"]) / "Microsoft" / "Windows" / "Start Menu" / "Programs"

@@ -48,7 +48,7 @@ study={shlex.quote(study)}
 # Fetch the network's weights once, before many workers ask for them.
 traitlens doctor
 
-# What must not be shared with other jobs: where the scheduler says that it is, and scratch for the workers.
+# Files of this job only: address of the scheduler, and scratch folder of the workers.
 place=$(mktemp --directory --tmpdir="$PWD" traitlens-$SLURM_JOB_ID-XXXX)
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$place"' EXIT
 

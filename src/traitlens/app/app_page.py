@@ -79,8 +79,8 @@ class AppPage:
             except TraitlensError as error:
                 self.refuse(error)
             except Exception as error:  # the other steps remain usable if one fails
-                told = " ".join(str(error).split())[:200]
-                what = f"this step cannot be shown ({type(error).__name__}: {told})"
+                message = " ".join(str(error).split())[:200]
+                what = f"this step cannot be shown ({type(error).__name__}: {message})"
                 self.refuse(TraitlensError(Problem(what, "nothing is lost; please report this")))
                 logging.getLogger(__name__).exception("a step cannot be shown")
             with ui.element("footer"):

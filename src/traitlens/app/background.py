@@ -273,9 +273,9 @@ def main(work: str, folder: Path) -> None:
         except TraitlensError as error:
             watcher.progress.state, watcher.progress.problems = "failed", list(error.problems)
         except Exception as error:
-            told = " ".join(str(error).split())[:300]
-            what = f"the work stopped because of an unexpected error ({type(error).__name__}: {told})"
-            advice = f"what was finished is kept; please report it with {FOLDER}/{work}.log"
+            message = " ".join(str(error).split())[:300]
+            what = f"the work stopped because of an unexpected error ({type(error).__name__}: {message})"
+            advice = f"finished work is kept; please report it with {FOLDER}/{work}.log"
             watcher.progress.state, watcher.progress.problems = "failed", [Problem(what, advice)]
             raise
         finally:

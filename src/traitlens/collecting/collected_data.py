@@ -156,7 +156,7 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
 
 
 def withdraw_participant(folder: Path, participant: str) -> int:
-    """Delete a participant's answers and session; the log says that one withdrew, not who.
+    """Delete a participant's answers and session; the log does not name the participant.
 
     Raises
     ------

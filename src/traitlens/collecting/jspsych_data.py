@@ -126,11 +126,11 @@ def _answer(
     if wanted is not None and not design.low <= wanted <= design.high:
         return {}, "the answer that the check asked for is off the scale"
     if row["kind"] == "trial" and answer["image"] not in design.images:
-        return {}, f"image {answer['image']!r} is none of the study"
+        return {}, f"image {answer['image']!r} is not part of the study"
     if answer["trait"] not in design.traits:
-        return {}, f"trait {answer['trait']!r} is none of the study"
+        return {}, f"trait {answer['trait']!r} is not part of the study"
     if design.groups and answer["group"] not in design.groups:
-        return {}, f"group {answer['group']!r} is none of the study"
+        return {}, f"group {answer['group']!r} is not part of the study"
     fault = find_fault(design, answer["rating"], answer["rt"], moved)
     if fault is None:
         answer["rating"] = nearest_answer(design, answer["rating"])

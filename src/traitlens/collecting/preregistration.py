@@ -126,7 +126,7 @@ def compare_with_plan(
         "planned, not done".
     """
     planned, present = _flatten(plan["content"]), _flatten(_content(settings))
-    # A setting of a later version at its default is no change.
+    # A setting of a later version at its default does not count as a change.
     new = {
         what
         for what, text in _flatten(_content(Settings())).items()

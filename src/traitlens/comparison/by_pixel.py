@@ -18,7 +18,7 @@ from traitlens.comparison.statistics import STATISTICS, as_labels, describe_effe
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 CAUTION = (
-    "The test tells that the maps differ; it does not locate the border or the peak of a difference "
+    "The test shows that the maps differ; it does not locate the border or the peak of a difference "
     "(Sassenhagen & Draschkow, 2019)."
 )
 Progress = Callable[[int], None] | None

@@ -145,7 +145,7 @@ def compare_means(
 def _describe(
     matrix: RatingMatrix, cells: Cells, labels: np.ndarray, row: dict[str, float]
 ) -> dict[str, float]:
-    """Compute the effect size of one trait, and its estimate with images as a sample too."""
+    """Compute the effect size of one trait, and the estimate over raters and images."""
     levels = cells.values[:, 0]
     estimate = row["estimate"]
     d, d_low, d_high = hedges_g(estimate, levels[labels == 0], levels[labels == 1])

@@ -117,7 +117,7 @@ def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Seque
         own = _value_of_raters(ratings, raters, column)
         if not pd.api.types.is_numeric_dtype(own):
             raise TraitlensError(
-                Problem(f"covariate {column!r} is no number", "name it in within", column=column)
+                Problem(f"covariate {column!r} is not a number", "name it in within", column=column)
             )
         values[:, place] = (own - own.mean()).fillna(0)
     return values

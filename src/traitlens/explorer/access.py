@@ -66,7 +66,7 @@ class TokenGate:
         self.paths = paths
         self.largest = largest
         self.hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        # Cookies are shared by all ports of a host, so the name tells them apart.
+        # Cookies are shared by all ports of a host, so the name contains the port.
         self.cookie = f"traitlens_{port}"
         sockets = " ".join(f"ws://{host}" for host in sorted(self.hosts))
         self.headers = {"content-security-policy": POLICY.format(sockets=sockets), **HEADERS}

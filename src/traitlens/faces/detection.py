@@ -114,7 +114,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
 
 
 def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
-    """Return whether a face is upside down, since the detector takes some of these for upright."""
+    """Return whether a face is upside down, which the detector does not always recognise."""
     if score > CLEAR_SCORE:
         return False
     turned = _find_boxes(np.rot90(pixels, 2))

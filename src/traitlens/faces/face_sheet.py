@@ -113,8 +113,8 @@ def make_face_sheet(
     """
     template = Template.fixed(TILE)
     deviations = face_deviations(landmarks, template)
-    told = landmarks.notices if notices is None else notices
-    captions = {notice.file: notice.what for notice in reversed(told)}
+    shown_notices = landmarks.notices if notices is None else notices
+    captions = {notice.file: notice.what for notice in reversed(shown_notices)}
     order = pd.DataFrame({IMAGE: list(paths)})
     order["deviation"] = order[IMAGE].map(deviations).fillna(np.inf)
     order["notice"] = order[IMAGE].map(captions).fillna("")

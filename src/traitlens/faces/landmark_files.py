@@ -129,7 +129,7 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
     try:
         root = ElementTree.fromstring(content)  # the file says its encoding, often ISO-8859-1
     except ElementTree.ParseError as error:
-        raise _fault(path, f"is no XML ({error})") from None
+        raise _fault(path, f"is not XML ({error})") from None
     tables: list[pd.DataFrame] = []
     problems: list[Problem] = []
     for image in root.iter("image"):

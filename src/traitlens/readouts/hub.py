@@ -205,7 +205,7 @@ def _check_listing(sizes: Mapping[str, int | None], commit: str | None, name: st
             problem = (
                 "its size is unknown"
                 if size is None
-                else f"it has {_size(size)}, at most {_size(largest)} are fetched"
+                else f"it has {_size(size)}, the maximum is {_size(largest)}"
             )
             problems.append(Problem(problem, "ask whoever shared it", f"{name}/{file}"))
     if not _COMMIT.fullmatch(commit or ""):

@@ -283,7 +283,7 @@ def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, 
 
 
 _tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
-"""Prepared layers of fine-tuned readouts, as long as these are in use."""
+"""Prepared layers of fine-tuned readouts, cached while these are in use."""
 
 
 def _dense_per_cell(

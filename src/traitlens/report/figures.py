@@ -163,9 +163,9 @@ def draw_figure(
     except TraitlensError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, MemoryError) as error:
-        told = " ".join(str(error).split())[:120] or type(error).__name__
+        message = " ".join(str(error).split())[:120] or type(error).__name__
         problem = Problem(
-            f"the figure {name!r} cannot be drawn ({told})", "run the study again", str(results.folder)
+            f"the figure {name!r} cannot be drawn ({message})", "run the study again", str(results.folder)
         )
         raise TraitlensError(problem) from error
 

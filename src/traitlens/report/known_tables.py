@@ -35,7 +35,7 @@ HEADINGS = {
     "statistic": "Statistic", "p": "p",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
     "cohens_q": "q", "effect_size": "Effect size", "n_pixels": "Cells", "n": "n", "r": "r",
-    "r_own": "r, own ratings", "r_original": "r, as they are", "ratings_r": "r of the ratings",
+    "r_own": "r, own ratings", "r_original": "r, original faces", "ratings_r": "r of the ratings",
     "ratings_r_corrected": "r, corrected",
     "share_of_ceiling": "r / ceiling", "loading": "Loading", "explained": "Variance",
     "congruence": "Congruence", "congruence_p": "p (permuted traits)",
@@ -106,7 +106,8 @@ COMPARISONS = {
     "agreement": Known(
         "ratings",
         "Agreement and spread of single raters. How far pairs of raters agree (agreement, mean correlation) "
-        "and how far raters tell faces apart (spread, rating points); p by permutation test of raters, "
+        "and how far raters differentiate between faces (spread, rating points); p by permutation test of "
+        "raters, "
         "corrected over traits.",
         (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
     ),
@@ -211,8 +212,8 @@ CHECKS = {
     ),
     "cues": Known(
         "checks",
-        "Superficial cues: predictions of altered faces, by the readouts as they are (same) and fitted "
-        "to altered faces (refitted).",
+        "Superficial cues: predictions of altered faces, by the original readouts (same) and by readouts "
+        "fitted to altered faces (refitted).",
         ("altered", "readout", TRAIT, GROUP), ("r_original", "r", "estimate", INTERVAL, "agreement"),
     ),
 }  # fmt: skip

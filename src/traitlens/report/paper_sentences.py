@@ -76,11 +76,11 @@ def _as_lines(begin: str, cells: list[str]) -> str:
 def _write_table(begin: str, table: pd.DataFrame, name: str) -> str:
     """Write all tests, or, of many, the significant ones and the smallest p of the others."""
     p = table[corrected_p(name)]
-    told = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
-    cells = [TESTS[name](row) for row in told.head(MOST_SENTENCES).to_dict("records")]
-    if len(told) > MOST_SENTENCES:
-        cells.append(f"and {len(told) - MOST_SENTENCES} more")
-    rest = p.drop(told.index)
+    listed = table if len(table) <= MOST_SENTENCES else table[p <= ALPHA]
+    cells = [TESTS[name](row) for row in listed.head(MOST_SENTENCES).to_dict("records")]
+    if len(listed) > MOST_SENTENCES:
+        cells.append(f"and {len(listed) - MOST_SENTENCES} more")
+    rest = p.drop(listed.index)
     if len(rest):
         others = "all others" if cells else f"none of {len(table)} tests was significant"
         cells.append(f"{others}, corrected {p_value(rest.min(), '≥')}")
@@ -109,8 +109,8 @@ def _crossed(row: Row) -> str:
     """Write interval and p of a mean difference over raters and images."""
     if not is_number(row.get("crossed_p")):
         return ""
-    told = _ci(row, "crossed_low", "crossed_high", decimal)
-    return f" (over raters and images: {told}, {p_value(row['crossed_p'])}, uncorrected)"
+    ci = _ci(row, "crossed_low", "crossed_high", decimal)
+    return f" (over raters and images: {ci}, {p_value(row['crossed_p'])}, uncorrected)"
 
 
 def _reliability(row: Row) -> str:

@@ -129,16 +129,16 @@ def describe_effect_row(row: Row) -> str:
     kind, own, by = row["kind"], str(row["variable"]), str(row["by"])
     among = f" among {_name(by, row['by_1'])}" if row["by_1"] and not row["by_2"] else ""
     if kind == "difference":
-        told = f"{'higher' if more else 'lower'} in {_name(own, row['level_1'])} than in "
-        told += f"{_name(own, row['level_2'])}{among}"
+        message = f"{'higher' if more else 'lower'} in {_name(own, row['level_1'])} than in "
+        message += f"{_name(own, row['level_2'])}{among}"
     elif kind == "slope":
-        told = f"{'rises' if more else 'falls'} with {own}{among}"
+        message = f"{'rises' if more else 'falls'} with {own}{among}"
     elif kind == "product":
-        told = f"slope on {own} {'rises' if more else 'falls'} with {by}"
+        message = f"slope on {own} {'rises' if more else 'falls'} with {by}"
     else:
         which = f"difference {row['level_1']} − {row['level_2']}" if row["level_1"] else f"slope on {own}"
-        told = f"{which} is {'larger' if more else 'smaller'} in {_name(by, row['by_1'])} than in "
-        told += _name(by, row["by_2"])
+        message = f"{which} is {'larger' if more else 'smaller'} in {_name(by, row['by_1'])} than in "
+        message += _name(by, row["by_2"])
     digits = _digits(row["estimate"])
 
     def write(value: Any) -> str:
@@ -146,7 +146,7 @@ def describe_effect_row(row: Row) -> str:
         return decimal(value, digits)
 
     return (
-        f"{row[TRAIT]}, {what}: {told} (b = {write(row['estimate'])}, 95% CI "
+        f"{row[TRAIT]}, {what}: {message} (b = {write(row['estimate'])}, 95% CI "
         f"{interval(row['ci_low'], row['ci_high'], write)}, t({decimal(row['df'], 1)}) = "
         f"{decimal(row['statistic'])}, {p_value(row['p_corrected'])} corrected, partial r = "
         f"{bounded(row['effect_size'])})"

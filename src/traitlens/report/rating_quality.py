@@ -62,14 +62,16 @@ def describe_quality(results: Results) -> tuple[list[str], list[Table]]:
         tables.append(Table("Ratings left out by each rule of study.toml, in order.", columns, rows, 1))
     tables += _by_rater(results.quality)
     if signs is None:
-        told = "No rater shows a sign of careless responding."
+        message = "No rater shows a sign of careless responding."
     else:
-        told = "Some raters show signs of careless responding; only the rules of study.toml exclude raters."
+        message = (
+            "Some raters show signs of careless responding; only the rules of study.toml exclude raters."
+        )
     rules = (
         "Nothing was left out." if results.cleaning is None
         else "Ratings were left out by the rules of study.toml only, as counted below."
     )  # fmt: skip
-    return [f"Quality of the ratings. {told} {rules}{_say_missing(results)}"], tables
+    return [f"Quality of the ratings. {message} {rules}{_say_missing(results)}"], tables
 
 
 def _say_missing(results: Results) -> str:
@@ -116,8 +118,8 @@ def _by_rater(quality: pd.DataFrame) -> list[Table]:
         shown = "Raters who stand out" if len(ranked) > 1 else "The rater who stands out"
     rest = len(quality) - len(ranked)
     others = f"the other {count(rest)} show" if rest != 1 else "the other one shows"
-    told = f"{shown}; {others} no sign of careless responding." if rest else f"{shown}."
-    return [leave_out_empty(f"{told} ratings/quality.csv holds every rater.", columns, rows, 4)]
+    message = f"{shown}; {others} no sign of careless responding." if rest else f"{shown}."
+    return [leave_out_empty(f"{message} ratings/quality.csv holds every rater.", columns, rows, 4)]
 
 
 def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
@@ -135,14 +137,14 @@ def describe_plan(results: Results) -> tuple[list[str], list[Table]]:
     planned = results.planned
     apart = planned[planned["mark"] != "planned"]
     when = str(results.plan["frozen"])[:16].replace("T", " at ")
-    told = f"The plan was frozen on {when} UTC, with the digest {results.plan['digest']}. "
-    told += (
+    message = f"The plan was frozen on {when} UTC, with the digest {results.plan['digest']}. "
+    message += (
         "Everything in these results was planned." if apart.empty
         else f"Not as planned: {'; '.join(f'{row.what} ({row.mark})' for row in apart.itertuples())}."
     )  # fmt: skip
     columns = ["What", "Planned", "Done", "Mark"]
     rows = [[_text(value) for value in row[1:]] for row in planned.itertuples()]
-    return [told], [Table("The frozen plan, and what was done.", columns, rows, 4)]
+    return [message], [Table("The frozen plan, and what was done.", columns, rows, 4)]
 
 
 def describe_exclusions(results: Results) -> str:
@@ -183,5 +185,5 @@ def _whole(value: Any) -> str:
 
 
 def _some(value: Any) -> str:
-    """Write a number of answers; none as a dash."""
+    """Format a number of answers, with a dash for zero."""
     return count(value) if is_number(value) and value else "–"

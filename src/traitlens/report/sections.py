@@ -413,8 +413,8 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     )
     use.tables += print_tables(results, ("use",))
     use.paragraphs += [*describe_confusions(results), *describe_achievement(results)]
-    told = describe_planted(results)
-    planted.paragraphs += [told] if told else []
+    message = describe_planted(results)
+    planted.paragraphs += [message] if message else []
     planted.figures += _show(
         drawings,
         "planted",

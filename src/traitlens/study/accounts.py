@@ -164,14 +164,12 @@ class ImportAccount:
             counts = ", ".join(f"{value}: {number}" for value, number in self.values.items())
             lines.append(f"ratings: {self.lowest:g} to {self.highest:g}{f' ({counts})' if counts else ''}")
         if len(set(self.ranges.values())) > 1:
-            told = [f"{trait} {low:g} to {high:g}" for trait, (low, high) in self.ranges.items()]
-            lines += _listed("ratings of each trait", told, most)
+            ranges = [f"{trait} {low:g} to {high:g}" for trait, (low, high) in self.ranges.items()]
+            lines += _listed("ratings of each trait", ranges, most)
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
         lines.append(f"names of images matched: {ways or 'none'}")
         lines += _listed("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
-        lines += _listed(
-            "images that nobody rated, left out", list(self.unrated), most, len(self.unrated) > 0
-        )
+        lines += _listed("images without ratings, left out", list(self.unrated), most, len(self.unrated) > 0)
         for what in dict.fromkeys(entry.what for entry in self.left_out):
             entries = _merged([entry for entry in self.left_out if entry.what == what])
             lines += [f"left out: {entry}" for entry in entries[:most]]
@@ -204,7 +202,7 @@ class ImportAccount:
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
         rows.append(("Names of images matched", ways or "none"))
         if self.unrated:
-            rows.append(("Images that nobody rated", f"{len(self.unrated)}, left out"))
+            rows.append(("Images without ratings", f"{len(self.unrated)}, left out"))
         reasons: dict[tuple[str, str], list[int]] = {}
         for entry in self.left_out:
             reasons.setdefault((entry.what, entry.why), []).append(entry.ratings)

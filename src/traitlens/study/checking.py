@@ -40,11 +40,13 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
         for several in (
             find_spellings(table[word].unique(), leading_zeros=True).values() if word in table else ()
         ):
-            told = f"{' and '.join(map(repr, several))} differ in upper and lower case or leading zeros only"
+            message = (
+                f"{' and '.join(map(repr, several))} differ in upper and lower case or leading zeros only"
+            )
             if word == RATER:
-                notices.append(Problem(f"raters {told}, and are different people", file=file, column=word))
+                notices.append(Problem(f"raters {message}, and are different people", file=file, column=word))
             else:
-                problems.append(Problem(told, f"write each {word} in one way", file, column=word))
+                problems.append(Problem(message, f"write each {word} in one way", file, column=word))
     return problems, notices
 
 

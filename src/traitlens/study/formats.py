@@ -100,9 +100,9 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
         advice = 'install them with: pip install "traitlens[tables]"'
         raise StudyError(Problem(f"needs the readers of tables ({error.name})", advice, path.name)) from error
     except Exception as error:  # readers raise all kinds of errors for damaged files
-        told = " ".join(str(error).split())[:160] or type(error).__name__
+        message = " ".join(str(error).split())[:160] or type(error).__name__
         advice = "open it in the program that made it and save it again"
-        raise StudyError(Problem(f"cannot be read ({told})", advice, path.name)) from error
+        raise StudyError(Problem(f"cannot be read ({message})", advice, path.name)) from error
     tidy = [_tidy(sheet, path.name) for sheet in sheets]
     full = [sheet for sheet in tidy if not sheet.cells.empty]
     if not full:

@@ -224,8 +224,8 @@ def _parse(
     leave_out_cells(table, coded, "means no rating (--missing)", sources, notes)
     leave_out_cells(table, no_answer, "has a label that means no rating", sources, notes)
     if no_answer.any():
-        told = ", ".join(sorted(set(labelled[no_answer])))
-        what = f"{int(no_answer.sum())} ratings are left out by their labels: {told}"
+        message = ", ".join(sorted(set(labelled[no_answer])))
+        what = f"{int(no_answer.sum())} ratings are left out by their labels: {message}"
         notes.decisions.append(Decision(what, "use --missing CODE"))
     left = coded | no_answer
     empty = values.isna() & unreadable.isna() & ~left
@@ -366,11 +366,11 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
         slips = {value: number for value, number in values.items() if not is_code(value)}
         if slips:
             rest = by_trait[trait][~by_trait[trait].isin(values)]
-            told = ", ".join(f"{value:g} ({number})" for value, number in list(slips.items())[:8])
+            message = ", ".join(f"{value:g} ({number})" for value, number in list(slips.items())[:8])
             more = f" and {len(slips) - 8} more" if len(slips) > 8 else ""
             of = "" if len(far) == 1 else f" of {trait}"
             span = f"{rest.min():g} to {rest.max():g}"
-            notes.notices.append(f"ratings{of} far from all other ratings, {span}: {told}{more}")
+            notes.notices.append(f"ratings{of} far from all other ratings, {span}: {message}{more}")
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
@@ -480,11 +480,11 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
         if len(rows) > MOST_LINES:
             notes.problems.append(Problem(f"{len(rows) - MOST_LINES} further rows have this fault"))
         for several in find_spellings(table[word].unique(), leading_zeros=True).values():
-            told = " and ".join(map(repr, several))
+            message = " and ".join(map(repr, several))
             if word == RATER:
-                notes.notices.append(f"{told} are different raters")
+                notes.notices.append(f"{message} are different raters")
             else:
-                what = f"{told} differ in upper and lower case or leading zeros only"
+                what = f"{message} differ in upper and lower case or leading zeros only"
                 notes.problems.append(Problem(what, f"write each {word} in one way", sources[0].file))
     if RATER in table and GROUP in table:
         first = table.drop_duplicates([RATER, GROUP])

@@ -133,7 +133,7 @@ def _guess(
     file: str,
     files: Sequence[str],
 ) -> dict[str, object]:
-    """Guess the layout: full names of images count most, numbers least."""
+    """Guess the layout; full names of images have precedence over numbers."""
     taken = {*map(str, known.values()), *keep}
     free = [name for name in map(str, cells.columns) if name not in taken]
     as_images = [name for name in free if len(names.find(name)) == 1 and _has_numbers(cells[name])]
@@ -195,7 +195,7 @@ def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFra
 
 
 def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Return whether a column that is not empty has a name that the pattern divides."""
+    """Return whether a column is not empty and its name matches the pattern."""
     return extract(pattern, [name])[0] is not None and bool((cells[name] != "").any())
 
 

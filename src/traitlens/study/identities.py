@@ -93,11 +93,11 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
         return "image", f"images of one name lie in several folders ({' and '.join(shared[0][:2])})"
     if len(folders) > 1:
         words = {fold_name(part) for folder in folders for part in PurePosixPath(folder).parts}
-        told = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"
+        message = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"
         if len(folders) == len(images):
             return "image", ""
         if len(folders) < 10 or words & (KINDS | CONDITIONS | IMAGE_FOLDERS):
-            return "image", f"{told}, which may be persons or kinds of images"
+            return "image", f"{message}, which may be persons or kinds of images"
         return "folder", ""
     pair = _find_pair([path.stem for path in paths])
     if pair is not None:

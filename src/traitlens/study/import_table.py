@@ -339,8 +339,10 @@ def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: l
             shutil.copyfile(xml, study / xml.name)
             number += 1
         else:
-            told = f"it names {', '.join(unknown[:3])}, not in the study" if named else "it names no image"
-            notices.append(f"landmarks.xml was not copied: {told}")
+            message = (
+                f"it names {', '.join(unknown[:3])}, not in the study" if named else "it names no images"
+            )
+            notices.append(f"landmarks.xml was not copied: {message}")
     return number
 
 
@@ -465,9 +467,9 @@ def _complete(
 def _may_be_raters(mapping: RatingsSettings, chosen: Mapping[str, object]) -> bool:
     """Return whether columns taken for traits may be raters who are called by names."""
     wide = mapping.layout == "wide" and mapping.columns == "traits"
-    told = mapping.rater or mapping.files_are == "raters" or {"columns", "spread", "files_are"} & set(chosen)
+    named = mapping.rater or mapping.files_are == "raters" or {"columns", "spread", "files_are"} & set(chosen)
     traits = sum(map(is_trait_name, mapping.spread))
-    return wide and not told and len(mapping.spread) > 1 and traits <= len(mapping.spread) / 2
+    return wide and not named and len(mapping.spread) > 1 and traits <= len(mapping.spread) / 2
 
 
 def _find_identities(
@@ -479,9 +481,9 @@ def _find_identities(
         identities = name_identities(used, mapping.identity, table)
         notes.decided.append(f"{len(set(identities.values()))} identities by --identity {mapping.identity}")
         for several in find_spellings(identities.values()).values():
-            told = " and ".join(map(repr, several))
+            message = " and ".join(map(repr, several))
             notes.problems.append(
-                Problem(f"identities {told} differ in upper and lower case only", "write one way")
+                Problem(f"identities {message} differ in upper and lower case only", "use one spelling")
             )
         return identities, mapping
     way, doubt = guess_identities(used)

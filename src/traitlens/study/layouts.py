@@ -63,12 +63,12 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     cells = data_rows(cells)
     for column, values in mapping.only.items():
         cells = cells[cells[column].isin(values)]
-    told = {TRAIT: mapping.trait_name, GROUP: mapping.group_pattern}
+    known = {TRAIT: mapping.trait_name, GROUP: mapping.group_pattern}
     spread = spread_columns(list(map(str, cells.columns)), mapping.spread)
     needed |= {
         word: word
         for word in WORDS
-        if word in cells and word not in needed and not told.get(word) and word not in spread
+        if word in cells and word not in needed and not known.get(word) and word not in spread
     }
     table = pd.DataFrame({word: cells[column] for word, column in needed.items()})
     for column in mapping.keep:
@@ -254,8 +254,8 @@ def share_of_numbers(values: pd.Series) -> float:
         0 to 1; 0 where every cell is empty.
     """
     found = [_is_number(str(cell)) for cell in values if cell != ""]
-    told = [one for one in found if one is not None]
-    return sum(told) / len(told) if told else 0.0
+    values = [one for one in found if one is not None]
+    return sum(values) / len(values) if values else 0.0
 
 
 @lru_cache(2**17)

@@ -334,11 +334,11 @@ def _read_ratings(
         notices.append(Problem(f"empty ratings were left out: {number - len(table)}", file=file))
     for column in [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]:
         table[column], changed = normal_identifiers(texts(table[column]))
-        told = ", ".join(f"{old!r} as {new!r}" for old, new in list(changed.items())[:5])
+        message = ", ".join(f"{old!r} as {new!r}" for old, new in list(changed.items())[:5])
         notices += (
             [
                 Problem(
-                    f"{len(changed)} names were read without invisible characters: {told}",
+                    f"{len(changed)} names were read without invisible characters: {message}",
                     file=file,
                     column=column,
                 )
@@ -393,9 +393,9 @@ def _note_far_values(table: pd.DataFrame, file: str) -> list[Problem]:
         far = find_far_values(ratings)
         if far:
             rest = ratings[~ratings.isin(far)]
-            told = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
+            message = ", ".join(f"{value:g} ({number})" for value, number in list(far.items())[:8])
             of = f" of {trait}" if traits > 1 else ""
-            what = f"far from all other ratings{of} ({rest.min():g} to {rest.max():g}): {told}"
+            what = f"far from all other ratings{of} ({rest.min():g} to {rest.max():g}): {message}"
             advice = "name codes for no rating in ratings.missing, or set scale in study.toml"
             notices.append(Problem(what, advice, file))
     return notices
@@ -449,8 +449,8 @@ def read_images(
         table[IDENTITY][table[IDENTITY] == ""], "is empty", "name who is shown", path.name, IDENTITY
     )
     for several in find_spellings(table[IDENTITY]).values():
-        told = " and ".join(map(repr, several))
-        what = f"identities {told} differ in upper and lower case only"
+        message = " and ".join(map(repr, several))
+        what = f"identities {message} differ in upper and lower case only"
         problems.append(Problem(what, "use one spelling for each", path.name, column=IDENTITY))
     if problems:
         return None, problems

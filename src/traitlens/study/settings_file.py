@@ -142,15 +142,15 @@ def _is_section(field: FieldInfo) -> bool:
 def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> Iterator[str]:
     """Return the settings of one class with explanations."""
     described = describe_settings(kind)
-    told = ""
+    message = ""
     for key, field in kind.model_fields.items():
         if key in leave_out:
             continue
         meaning = described.get(key, "")
-        if meaning != told:
+        if meaning != message:
             yield ""
             yield from _comment(f"{meaning} ({_told(field)})" if meaning else _told(field))
-        told = meaning
+        message = meaning
         value = getattr(values, key)
         yield (
             f"{key} = {to_toml(value)}" if value is not None else f"#{key} = {to_toml(_example(key, field))}"
@@ -191,9 +191,9 @@ def _summary(kind: type[BaseModel]) -> str:
 def _told(field: FieldInfo) -> str:
     """Describe type and limits of a setting."""
     limits = [
-        f"{told} {getattr(limit, name):g}"
+        f"{message} {getattr(limit, name):g}"
         for limit in field.metadata
-        for name, told in BOUNDS.items()
+        for name, message in BOUNDS.items()
         if hasattr(limit, name)
     ]
     return " ".join([_type(field.annotation), " and ".join(limits)]).strip()

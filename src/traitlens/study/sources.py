@@ -96,9 +96,9 @@ def read_sources(
             chosen = [sheet for sheet in found if sheet.name in sheets]
             why = "was not chosen"
             if not chosen:
-                told = ", ".join(repr(sheet.name) for sheet in found)
+                message = ", ".join(repr(sheet.name) for sheet in found)
                 what = f"has no sheet {' or '.join(map(repr, sheets))}"
-                problems.append(Problem(what, f"found: {told}", path.name))
+                problems.append(Problem(what, f"found: {message}", path.name))
         else:
             chosen = [sheet for sheet in found if sheet.visible] or found
             why = "is hidden"

@@ -94,5 +94,5 @@ def _summarise(others: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _decimals(value: float) -> int:
-    """Return the number of decimals that a value is written with, at most 6."""
+    """Return the number of decimals of a value, at most 6."""
     return next((number for number in range(6) if abs(value - round(value, number)) < 1e-9), 6)

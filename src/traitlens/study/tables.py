@@ -69,8 +69,8 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     except UnicodeDecodeError:
         return None, [_undecodable(path)]
     except (OSError, ValueError, MemoryError, pd.errors.ParserWarning, pyarrow.ArrowException) as error:
-        told = " ".join(str(error).split())[:200]
-        return None, [Problem(f"cannot be read as a table ({told})", "save it as CSV in UTF-8", path.name)]
+        message = " ".join(str(error).split())[:200]
+        return None, [Problem(f"cannot be read as a table ({message})", "save it as CSV in UTF-8", path.name)]
     table.columns = [str(column).strip() for column in table.columns]
     table = unprotect(table)
     if table.empty:

@@ -288,9 +288,9 @@ def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
         try:
             return content.decode(encoding), []
         except (UnicodeDecodeError, LookupError) as error:
-            told = " ".join(str(error).split())[:120]
+            message = " ".join(str(error).split())[:120]
             raise StudyError(
-                Problem(f"is not in {encoding} ({told})", "name another --encoding", path.name)
+                Problem(f"is not in {encoding} ({message})", "name another --encoding", path.name)
             ) from None
     text = decode(content)
     try:

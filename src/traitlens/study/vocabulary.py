@@ -164,7 +164,7 @@ def is_trait_name(name: str) -> bool:
     Returns
     -------
     bool
-        True for the usual traits; other traits cannot be told from names of people and groups.
+        True for the usual traits; other traits cannot be message from names of people and groups.
 
     Examples
     --------

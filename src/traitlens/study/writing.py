@@ -120,7 +120,7 @@ def write_ratings(study: Study, path: str | Path, layout: str = "long") -> None:
 
 
 def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table in the format that the suffix names, whole or not at all.
+    """Write a table atomically, in the format of the suffix.
 
     Parameters
     ----------

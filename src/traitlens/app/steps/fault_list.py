@@ -93,8 +93,8 @@ def _draw_cells(page: "AppPage", details: ui.element, alike: list[Problem]) -> N
                 continue
             row = sheet.cells.loc[index]
             before = str(row[column])
-            told = f"Row {problem.row} ({row.iloc[0]}), {column}"
-            field(told, before, partial(_correct, page, sheet.name, index + 2, column, before), 12)
+            message = f"Row {problem.row} ({row.iloc[0]}), {column}"
+            field(message, before, partial(_correct, page, sheet.name, index + 2, column, before), 12)
         button("Check again", page.draw)
 
 

@@ -46,17 +46,17 @@ def draw(page: "AppPage") -> None:
     state = text("p", "", "faint").props('role="status"')
 
     def show(event: Any) -> None:
-        told = event.args
-        if not told.get("finished"):
-            state.text = f"{told['done']} of {told['total']} files copied"
+        upload = event.args
+        if not upload.get("finished"):
+            state.text = f"{upload['done']} of {upload['total']} files copied"
             return
         workspace.change(checked=False)
-        left_out = told["total"] - sum(told["kept"]) - len(told["refused"])
+        left_out = upload["total"] - sum(upload["kept"]) - len(upload["refused"])
         page.draw()
         with page.messages:
             if left_out:
                 text("p", f"{left_out} files are neither pictures nor landmarks and were left out.", "note")
-            for one in told["refused"][:20]:
+            for one in upload["refused"][:20]:
                 text("p", one, "note")
 
     label = "Add pictures of another folder" if pictures else CHOOSE

@@ -48,7 +48,7 @@ def begin(page: "AppPage", work: Work) -> None:
 
 
 def _stop(page: "AppPage", work: Work) -> None:
-    """Ask work to stop, and say so."""
+    """Ask a task to stop, and show that."""
     background.stop(page.workspace.folder, work)
     page.draw()
 

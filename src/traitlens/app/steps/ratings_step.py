@@ -53,7 +53,7 @@ def draw(page: "AppPage") -> None:
             if event.args["refused"]:
                 page.refuse(TraitlensError([Problem(one) for one in event.args["refused"]]))
 
-    label = "Choose the table of ratings" if table is None else "Take another table, or a corrected one"
+    label = "Choose the table of ratings" if table is None else "Choose another or a corrected table"
     files(label, "/upload/table", show, ACCEPT)
     if table is not None:
         waiting = text("p", "Reading the table …").props('role="status"')

@@ -28,7 +28,7 @@ def draw(page: "AppPage") -> None:
     if not workspace.is_read_ready:
         text("p", "The study or your answers have changed since this report was made.", "note")
     with ui.element("div").classes("row"):
-        link("Open the report in a tab of its own", "/results/report.html")
+        link("Open the report in a new tab", "/results/report.html")
         button("Open the explorer", lambda: _explore(page))
         copy = text("button", "Copy the methods text").props("type=button")
         copy.on("click", js_handler=COPY)
@@ -73,7 +73,7 @@ def _draw_methods(page: "AppPage") -> None:
     try:
         methods = describe_methods(read_results(page.workspace.results))
     except (TraitlensError, OSError, KeyError, ValueError):
-        text("p", "The methods text stands in the report.")
+        text("p", "The methods text is part of the report.")
         return
     with ui.element("div").classes("paper").props('id="methods" tabindex="0" role="region"') as paper:
         paper.props["aria-label"] = "Methods text"
@@ -105,7 +105,7 @@ def _draw_figures(page: "AppPage") -> None:
 
 
 async def _explore(page: "AppPage") -> None:
-    """Start the explorer in a process of its own, and open its page."""
+    """Start the explorer in a separate process, and open its page."""
     address = await page.attempt(page.session.explorer, page.workspace.results)
     if address:
         ui.navigate.to(str(address), new_tab=True)

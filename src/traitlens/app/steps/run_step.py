@@ -45,9 +45,9 @@ def draw(page: "AppPage") -> None:
     elif progress.state == "done":
         text("p", "The study or your answers have changed since the last run. Run it again.", "big")
     elif progress.state == "stopped":
-        text("p", "The run was stopped. What was finished is kept.", "big")
+        text("p", "The run was stopped. Finished work is kept.", "big")
     elif progress.state == "failed":
-        text("p", "The run could not be finished. What was finished is kept.", "big bad")
+        text("p", "The run could not be finished. Finished work is kept.", "big bad")
         faults(progress.problems)
     text("h2", "Six questions")
     answers = read_answers(workspace.folder)
@@ -78,8 +78,8 @@ def _draw_estimate(page: "AppPage") -> None:
             box.text = "Estimating time and memory …"
             return
         timer.cancel()
-        told = background.read_estimate(folder) or "Time and memory could not be estimated."
-        box.text = " ".join([told, *(str(problem) for problem in now.problems)])
+        message = background.read_estimate(folder) or "Time and memory could not be estimated."
+        box.text = " ".join([message, *(str(problem) for problem in now.problems)])
 
     timer = ui.timer(1.0, update)
     update()

@@ -54,7 +54,7 @@ def common_penalties(io: StageIO) -> None:
 
 
 def performance(io: StageIO) -> None:
-    """Write the differences of performance, as they are and at equal reliability."""
+    """Write the differences of performance, for all raters and at equal reliability."""
     kernel, ratings = read_kernel(io)
     penalties = read_penalties(io)
     io.write(PERFORMANCE_TESTS, compare_performance(ratings, kernel, penalties, **permutation_options(io)))
