@@ -121,6 +121,9 @@ def test_what_was_not_tested_is_told(tmp_path):
     ]
     assert len(findings) == 5
     assert all(finding.answer.startswith("This was not tested") for finding in findings[1:])
+    left_out = [{"stage": "compare_pixels", "label": "Comparing pixels", "reason": "comparison.pixels is 0"}]
+    findings = list_findings(Results(tmp_path, STUDY | {"left_out": left_out}, comparisons=tables))
+    assert findings[-1].answer == "This was not tested, because comparison.pixels is 0."
 
 
 def test_each_group_and_test_has_its_paragraph(tmp_path):
@@ -131,7 +134,9 @@ def test_each_group_and_test_has_its_paragraph(tmp_path):
     first, second, tests = write_tests(results, "prediction")
     assert first.startswith("Out-of-sample prediction of ratings (autistic):\nwarm, r = ")
     assert "(non-autistic)" in second
-    assert tests.startswith("Performance of the readouts (autistic, non-autistic):\nwarm, r = .60 and .50, q")
+    assert tests.startswith(
+        "Performance of readouts with a common penalty (autistic, non-autistic):\nwarm, r = .60 and .50, q"
+    )
     use, of_range, of_noise, pixels = write_tests(results, "comparison")
     assert use.count(" (corrected)") == 8
     assert of_range.startswith("Range of the predicted ratings (autistic, non-autistic):\nwarm, ")

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from traitlens.columns import GROUP, OBSERVED, PREDICTED, TRAIT
 from traitlens.report.numbers import bounded
@@ -26,6 +28,8 @@ from traitlens.report.style import (
 
 MOST_DOTS = 3000
 """Number of dots above which a scatter plot is rasterised in vector formats, so that pages stay fast."""
+BAR_OPACITY = 0.75
+"""Opacity of bars."""
 ZOOM_FROM = 0.5
 """Smallest correlation above which the axis does not start at zero."""
 
@@ -91,7 +95,9 @@ def draw_intervals(
     )
 
 
-def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = ()) -> None:
+def add_legend(
+    figure: Figure, groups: Sequence[str], extra: Sequence[Artist] = (), bars: bool = False
+) -> None:
     """Add a legend above the axes.
 
     Parameters
@@ -100,16 +106,20 @@ def add_legend(figure: Figure, groups: Sequence[str], extra: Sequence[Line2D] = 
         The figure, in constrained layout.
     groups : sequence of str
         The groups, in the study's order.
-    extra : sequence of Line2D, optional
+    extra : sequence of Artist, optional
         Further legend entries.
+    bars : bool, default False
+        Whether groups are shown by bars instead of dots.
     """
     colours, markers = colours_of(groups), markers_of(groups)
-    entries = [
-        Line2D([], [], color=colours[g], marker=markers[g], linestyle="none", markersize=4) for g in groups
-    ]
+    entries: list[Artist] = [
+        Patch(color=colours[g], alpha=BAR_OPACITY, linewidth=0) if bars
+        else Line2D([], [], color=colours[g], marker=markers[g], linestyle="none", markersize=4)
+        for g in groups
+    ]  # fmt: skip
     for entry, group in zip(entries, groups, strict=True):
         entry.set_label(shorten(group, 30))
-    handles = [*entries, *extra]
+    handles: list[Any] = [*entries, *extra]
     # Long names in a narrow figure are listed one below the other.
     room = 0.55 * figure.get_figwidth() * 25.4
     letters = max((len(str(handle.get_label())) for handle in handles), default=0) + 5

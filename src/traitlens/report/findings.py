@@ -19,13 +19,11 @@ MOST_PARTS = 2
 MOST_GROUPS = 12
 """Pairs of groups whose agreement is written out."""
 
-NOT_TESTED = {
-    "performance": "This was not tested. regions = true below [comparison] in study.toml adds the test, "
-    "which takes up to three times as long as the maps.",
-    "pixels": "This was not tested. regions = true below [comparison] in study.toml, with pixels above 0, "
-    "adds the test, which takes several times as long as the maps.",
-}
-"""Answers to questions that were not tested, with the setting that adds the test."""
+STAGES = {
+    "means": "compare_ratings", "reliability": "compare_ratings", "performance": "compare_performance",
+    "use": "compare_use", "pixels": "compare_pixels",
+}  # fmt: skip
+"""Stage of each question."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,9 @@ def _not_tested(name: str, results: Results) -> str:
     predictability = results.use.get("predictability")
     if name == "use" and predictability is not None and not (predictability["p"] <= ALPHA).any():
         return "This was not tested: no trait was predicted better than chance."
-    return NOT_TESTED.get(name, "This was not tested.")
+    reasons = {row["stage"]: row["reason"] for row in results.study.get("left_out", [])}
+    reason = reasons.get(STAGES[name])
+    return f"This was not tested, because {reason}." if reason else "This was not tested."
 
 
 def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ MOST_SENTENCES = 12
 APA = {
     "means": ("ratings", "Mean ratings ({groups})"),
     "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
-    "performance": ("prediction", "Performance of the readouts ({groups})"),
+    "performance": ("prediction", "Performance of readouts with a common penalty ({groups})"),
     "use": ("comparison", "Use of regions beyond range and noise ({groups})"),
     "range": ("comparison", "Range of the predicted ratings ({groups})"),
     "noise": ("comparison", "Noise of single ratings ({groups})"),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from traitlens.columns import GROUP, REGION, SHARE, TRAIT
-from traitlens.report.charts import add_legend, draw_intervals, in_order, name_rows
+from traitlens.report.charts import BAR_OPACITY, add_legend, draw_intervals, in_order, name_rows
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, markers_of, shorten, styled
 
 SIGNIFICANCE = [
@@ -90,14 +90,14 @@ def plot_region_shares(
         for place, group in enumerate(groups):
             rows = shares[(shares[TRAIT] == trait) & (shares[GROUP] == group)]
             y = rows[REGION].map(regions.index) + (place - (len(groups) - 1) / 2) * step
-            axes.barh(y, 100 * rows[SHARE], height=step * 0.9, color=colours[group], alpha=0.75)
+            axes.barh(y, 100 * rows[SHARE], height=step * 0.9, color=colours[group], alpha=BAR_OPACITY)
             axes.hlines(y, 100 * rows["ci_low"], 100 * rows["ci_high"], color=INK, linewidth=0.9)
         axes.axvline(0, color=INK, linewidth=0.6)
         at = areas.index.map(regions.index).to_numpy(float)
         axes.vlines(100 * areas.to_numpy(), at - 0.45, at + 0.45, color=FAINT, linewidth=1.2)
     figure.supxlabel("Share of the explained variance (%)", fontsize=7.5)
     mark = Line2D([], [], color=FAINT, linewidth=1.2, label="area of the region (%)")
-    add_legend(figure, groups, [mark] if len(areas) else [])
+    add_legend(figure, groups, [mark] if len(areas) else [], bars=True)
     return figure
 
 

@@ -10,8 +10,8 @@ from traitlens.report.numbers import bounded, count, several
 from traitlens.report.results import Results
 
 CAUTION = (
-    "These are impressions that raters form of pictures, never facts about the persons shown; tests "
-    "generalise to other raters of these faces."
+    "These are impressions that raters form of pictures, never facts about the persons shown. Tests "
+    "generalise to other raters, and those of the use of regions to other faces of this kind, too."
 )
 NO_PLAN = "No plan was frozen before the groups were compared: read every test as exploratory."
 
