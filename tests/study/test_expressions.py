@@ -42,7 +42,7 @@ def test_expressions_that_cannot_be_matched_are_refused(pattern, study_folder):
     with pytest.raises(ValueError, match=r"."):
         check_expression(pattern)
     (study_folder / "study.toml").write_text(f"[ratings]\npattern = '{pattern}'\n")
-    with pytest.raises(StudyError, match="no regular expression that can be matched"):
+    with pytest.raises(StudyError, match="not a valid regular expression"):
         Study.load(study_folder)
 
 
@@ -54,7 +54,7 @@ def test_identities_and_groups_by_expression(tmp_path):
         tmp_path / "r.csv", tmp_path / "st", tmp_path / "images", identity=r"(id\d+)_", folds=2
     )
     assert sorted(done.study.images["identity"].unique()) == [f"id{number:02d}" for number in range(1, 7)]
-    with pytest.raises(StudyError, match="no column and no regular expression that can be matched"):
+    with pytest.raises(StudyError, match="neither a column nor a valid regular expression"):
         import_table(tmp_path / "r.csv", tmp_path / "two", tmp_path / "images", identity=r"(a)\1")
 
 

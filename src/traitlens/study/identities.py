@@ -57,7 +57,7 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
     try:
         found = dict(zip(images, extract(way, images), strict=True))
     except ValueError as error:
-        what = f"--identity {way!r} is no column and no regular expression that can be matched ({error})"
+        what = f"--identity {way!r} is neither a column nor a valid regular expression ({error})"
         raise StudyError(Problem(what, f"say {', '.join(WAYS)}, a column or an expression")) from None
     missing = [image for image, groups in found.items() if groups is None]
     if missing:
