@@ -12,6 +12,7 @@ from traitlens.comparison.bootstrap import (
     bootstrap_interval,
     bootstrap_p,
     crossed_variance,
+    detectable_difference,
     squared_residuals,
 )
 from traitlens.comparison.by_use import compare_use
@@ -260,6 +261,32 @@ def test_the_variance_of_crossed_samples_is_not_counted_twice():
     assert_allclose(np.var(estimates), true, rtol=0.25)
     assert_allclose(np.mean(variances), true, rtol=0.1)
     assert np.mean(of_both) > 1.5 * true
+
+
+def test_the_detectable_difference_of_one_known_error_is_that_of_the_normal_distribution():
+    drawn = np.random.default_rng(15).normal(0.3, 0.5, (40_000, 1))
+    cell = np.array([0.3]), drawn, np.array([0.1]), np.array([1e6]), np.array([0.5])
+    assert_allclose(detectable_difference(*cell), (1.96 + 0.8416) * 0.5, rtol=0.02)
+    few = np.array([0.3]), drawn, np.array([0.5]), np.array([6.0]), np.array([0.5])
+    assert_allclose(detectable_difference(*few), (stats.t.ppf(0.975, 6) + 0.8416) * 0.5, rtol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_the_detectable_difference_is_that_found_in_80_of_100_studies():
+    rows = []
+    for difference in (0.3, 0.45, 0.6):
+        for study in range(80):
+            rng = np.random.default_rng([5, study])
+            cues = make_cues(rng, images=100)
+            ratings = make_ratings(rng, cues, raters=(20, 20), difference=difference)
+            table = compare_use(ratings, cues, draws=200, seed=study)
+            rows.append(table[table["region"] == "eyes"].assign(planted=difference))
+    means = pd.concat(rows).groupby("planted")[["difference", "called", "detectable"]].mean()
+    found, told = (
+        np.interp(0.8, means["called"], means[name].abs()) for name in ("difference", "detectable")
+    )
+    assert_allclose(told, found, rtol=0.1)
 
 
 def test_cues_are_learnt_again_without_each_set_of_identities():

@@ -5,9 +5,8 @@ from scipy import special, stats
 
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.lens_design import TraitRatings
-from traitlens.comparison.utilisation import (
-    regress_raters,
-)
+from traitlens.comparison.rater_tests import POWER
+from traitlens.comparison.utilisation import regress_raters
 
 
 def balance(labels: np.ndarray, strata: np.ndarray) -> np.ndarray:
@@ -165,6 +164,31 @@ def bootstrap_p(
     largest = deviations.max(axis=1, initial=0)
     corrected = (1 + (largest[:, None] >= statistic).sum(axis=0)) / (1 + len(drawn))
     return p, corrected
+
+
+def detectable_difference(
+    estimate: np.ndarray,
+    drawn: np.ndarray,
+    errors: np.ndarray,
+    freedom: np.ndarray,
+    spread: np.ndarray,
+) -> np.ndarray:
+    """Compute the smallest differences that would be found with 80 % power.
+
+    Parameters
+    ----------
+    estimate, drawn, errors, freedom, spread
+        As for :func:`bootstrap_p`.
+
+    Returns
+    -------
+    ndarray of shape (cell,)
+        The family-wise critical value, as a value of Student's t, plus .84, in standard errors.
+    """
+    deviations = np.abs(drawn - estimate) / _not_zero(drawn.std(axis=0, ddof=1))
+    critical = np.quantile(deviations.max(axis=1, initial=0), 1 - ALPHA, method="higher")
+    t = stats.t.isf(stats.norm.sf(critical), _total_freedom(errors, freedom, spread))
+    return np.asarray((t + stats.norm.ppf(POWER)) * spread)
 
 
 def bootstrap_interval(

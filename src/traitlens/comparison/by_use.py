@@ -75,10 +75,11 @@ def compare_use(
         value_2, difference, low, high (95 %, raters and faces as samples), raters_low, raters_high (fixed
         faces; Welch's t), faces_low, faces_high (fixed raters), p, p_corrected (family-wise over the regions
         and traits of a question; missing for regions that add less than 1 % to the explained variance of
-        both groups' mean ratings, which are not tested), called (p_corrected at most .05), hedges_g with
-        hedges_g_low and hedges_g_high (over raters), n_1, n_2 (raters). All values are rating points: the
-        spread of the predicted ratings for "range", the standard deviation of the residuals for "noise", and
-        for "use" points per standard deviation of the cue, with both groups brought to their mean range.
+        both groups' mean ratings, which are not tested), called (p_corrected at most .05), detectable
+        (smallest difference found with 80 % power), hedges_g with hedges_g_low and hedges_g_high (over
+        raters), n_1, n_2 (raters). All values are rating points: the spread of the predicted ratings for
+        "range", the standard deviation of the residuals for "noise", and for "use" points per standard
+        deviation of the cue, with both groups brought to their mean range.
 
     Notes
     -----

@@ -15,6 +15,7 @@ from traitlens.comparison.bootstrap import (
     bootstrap_interval,
     bootstrap_p,
     crossed_variance,
+    detectable_difference,
     nonzero,
     squared_residuals,
 )
@@ -34,7 +35,7 @@ QUESTIONS = ("range", "noise", "use")
 INTERVALS = ("low", "high", "raters_low", "raters_high", "faces_low", "faces_high")
 COLUMNS = (
     "group_1", "group_2", "question", TRAIT, REGION, "value_1", "value_2", "difference", *INTERVALS, "p",
-    "p_corrected", "called", "hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2",
+    "p_corrected", "called", "detectable", "hedges_g", "hedges_g_low", "hedges_g_high", "n_1", "n_2",
 )  # fmt: skip
 """Columns of a table of tests."""
 Relearn = Callable[[np.ndarray], xr.DataArray]
@@ -313,7 +314,7 @@ class PairTest:
             over_faces_alone = np.sqrt(faces.var(axis=0, ddof=1) + added)
             asked = self.asked.ravel() if question == "use" else np.ones(len(estimate), bool)
             p, corrected = np.full((2, len(estimate)), np.nan)
-            cells = (values[..., asked] for values in (estimate, drawn, errors, freedom, spread))
+            cells = [values[..., asked] for values in (estimate, drawn, errors, freedom, spread)]
             p[asked], corrected[asked] = bootstrap_p(*cells)
             width = stats.t.ppf(1 - ALPHA / 2, freedom) * errors
             intervals = {
@@ -324,6 +325,9 @@ class PairTest:
             for name, (low, high) in intervals.items():
                 frame[f"{name}low"], frame[f"{name}high"] = self._in_points(question, frame, low, high)
             frame["p"], frame["p_corrected"], frame["called"] = p, corrected, corrected <= ALPHA
+            sizes = np.full(len(estimate), np.nan)
+            sizes[asked] = detectable_difference(*cells)
+            frame["detectable"] = self._in_points(question, frame, sizes, sizes)[0]
             frames.append(frame)
         table = pd.concat(frames, ignore_index=True)
         return table[[name for name in COLUMNS if name in table]]

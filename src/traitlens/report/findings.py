@@ -136,9 +136,10 @@ def _differences(results: Results) -> list[Finding]:
     answers = results.comparisons.get("answers")
     if answers is None or "group_1" not in answers:
         return []
-    pairs = list(dict.fromkeys(zip(answers["group_1"], answers["group_2"], strict=True)))
+    named = answers[(answers["group_1"] != "") & (answers["group_2"] != "")]  # variables have no groups
+    pairs = list(dict.fromkeys(zip(named["group_1"], named["group_2"], strict=True)))
     findings = []
-    for first, second in [pair for pair in pairs if any(pair)]:
+    for first, second in pairs:
         pair = f"{first} and {second}: " if len(pairs) > 1 else ""
         own = answers[(answers["group_1"] == first) & (answers["group_2"] == second)]
         rows = {row["question"]: row for row in own.to_dict("records")}
@@ -247,6 +248,7 @@ def _trait_with_values(row: dict[Any, Any], comparison: _Comparison, with_unit: 
 def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> str:
     """Write that no difference was found, with the largest estimate and the detectable size."""
     comparison, write = COMPARISONS[name], COMPARISONS[name].write
+    table = table[table[corrected_p(name)].notna()]  # regions that were not tested
     text = f"No difference was found in {comparison.what}"
     if "smallest_p" in table and len(table) and table["smallest_p"].min() > ALPHA:
         lowest = bounded(table["smallest_p"].min(), 3)

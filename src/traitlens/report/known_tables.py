@@ -143,19 +143,19 @@ COMPARISONS = {
         "Use of each region beyond range and noise. In rating points per standard deviation of the cue, both "
         "groups at their mean range. Interval and p over raters and faces, by a "
         "bootstrap of both; corrected over regions and traits.",
-        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "hedges_g"),
+        (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "range": Known(
         "comparison",
         "Range of the scale. Standard deviation of the ratings that both groups’ shared use of the face "
         "predicts, rating points; over raters and faces, corrected over traits.",
-        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
+        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "noise": Known(
         "comparison",
         "Noise of single ratings. Standard deviation of single ratings about the rater’s own use of the face "
         "and what the group shares beyond it, rating points; over raters and faces, corrected over traits.",
-        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "hedges_g"),
+        (PAIR, TRAIT), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "pixels": Known(
         "comparison",
