@@ -42,6 +42,32 @@ def make_study(tmp_path, drawn):
     return make
 
 
+GERMAN = """
+[groups]
+autistic = "Ich bin autistisch."
+non-autistic = "Ich bin nicht autistisch."
+[traits.warm]
+question = "Wie warmherzig sieht diese Person aus?"
+low = "gar nicht warmherzig"
+high = "sehr warmherzig"
+[traits.critical]
+question = "Wie kritisch sieht diese Person aus?"
+low = "gar nicht kritisch"
+high = "sehr kritisch"
+"""
+
+
+@pytest.fixture(scope="session")
+def write_german():
+    """Write the German words of the study's traits and groups."""
+
+    def write(folder):
+        (folder / "texts").mkdir()
+        (folder / "texts" / "de.toml").write_text(GERMAN, encoding="utf-8")
+
+    return write
+
+
 @pytest.fixture
 def take_part():
     """Answer as a participant would: `rating_of(participant, number)` gives each rating."""

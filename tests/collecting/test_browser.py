@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
 
 from traitlens.collecting.collected_data import COLUMNS, collected_ratings
 from traitlens.collecting.jspsych import write_experiment
@@ -25,7 +26,6 @@ from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 SCREENSHOTS = os.environ.get("TRAITLENS_SCREENSHOTS")
 """A folder for pictures of the pages, to be looked at."""
 
@@ -56,20 +56,21 @@ def browser():
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            args=FLAGS,
         )
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
+def study(tmp_path_factory, write_german):
     folder = tmp_path_factory.mktemp("collecting") / "study"
     (folder / "images").mkdir(parents=True)
     for image in range(IMAGES):
         face = draw_face(draw_parameters(5, image, 0), 96)
         Image.fromarray(face.picture).save(folder / "images" / f"{image:02d}.png")
     (folder / "study.toml").write_text(SETTINGS)
+    write_german(folder)
     return folder
 
 
@@ -90,6 +91,15 @@ def npm(tmp_path_factory):
     return package
 
 
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """Return the script of axe, or skip."""
+    found = fetch_axe(tmp_path_factory.mktemp("axe"))
+    if found is None:
+        pytest.skip("axe-core cannot be fetched here")
+    return found
+
+
 class Server:
     """`traitlens rate serve` as a process that can be killed and started again."""
 
@@ -104,7 +114,8 @@ class Server:
         command = [sys.executable, "-m", "traitlens.cli", "--json", "rate", "serve", str(self.folder)]
         command += ["--participants", "2", "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.links = list(json.loads(self.process.stdout.readline())["links"].values())
+        told = json.loads(self.process.stdout.readline())
+        self.links, self.experimenter = list(told["links"].values()), told["experimenter"]
         for _ in range(200):
             with socket.socket() as trial:
                 if trial.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -298,14 +309,14 @@ def check_accessibility(page, axe):
 
 
 @pytest.mark.parametrize("answer", ["buttons", "slider"])
-def test_axe_finds_nothing_serious_on_any_page(browser, study, npm, tmp_path, answer):
+def test_axe_finds_nothing_serious_on_any_page(browser, study, axe, tmp_path, answer):
     folder = tmp_path / "study"
     (folder / "images").mkdir(parents=True)
     for image in sorted((study / "images").glob("*.png"))[:4]:
         shutil.copy(image, folder / "images")
     more = f'answer = "{answer}"\nrepeats = 0.0\npractice = 1\nchecks = 1\npause_after = 2\n'
     (folder / "study.toml").write_text(SETTINGS.split("repeats")[0] + more)
-    axe = (npm("axe-core@4") / "axe.min.js").read_text("utf-8")
+    shutil.copytree(study / "texts", folder / "texts")
     started = Server(folder)
     found = []
     try:
@@ -350,6 +361,69 @@ def test_axe_finds_nothing_serious_on_any_page(browser, study, npm, tmp_path, an
     finally:
         started.kill()
     assert found == []
+
+
+def test_next_stays_on_the_screen_of_a_phone(browser, study, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder, ignore=shutil.ignore_patterns("collected"))
+    started = Server(folder)
+    try:
+        for width, height, size in ((390, 844, "normal"), (320, 568, "normal"), (390, 664, "largest")):
+            person = Person(browser, started.links[0], "touch", 0)
+            person.page.set_viewport_size({"width": width, "height": height})
+            person.page.evaluate(f"localStorage.setItem('traitlens.size', '{size}')")
+            person.page.reload()
+            person.page.wait_for_selector("main[data-step]")
+            for _ in range(4):
+                person.page.wait_for_selector("main[data-step]")
+                box = person.page.locator("main button.main").first.bounding_box()
+                assert box["y"] >= 0
+                assert box["y"] + box["height"] <= height, (width, person.page.inner_text("h1"))
+                person.act()
+            person.context.close()
+    finally:
+        started.kill()
+
+
+def test_the_experimenter_sees_pauses_and_prints(browser, study, axe, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(study, folder, ignore=shutil.ignore_patterns("collected"))
+    started = Server(folder)
+    try:
+        person = Person(browser, started.links[0], "keyboard", 0)
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        page = context.new_page()
+        page.goto(started.experimenter)
+        page.get_by_text("0 of 2 participants are done.").wait_for()
+        page.get_by_role("button", name="Pause all sessions").press("Enter")
+        page.get_by_text("All sessions are paused").wait_for()
+        person.page.locator("button.main").press("Enter")
+        person.page.get_by_text("The person who runs this study has paused it.").wait_for()
+        found = find_barriers(page, axe) + find_barriers(person.page, axe)
+        page.get_by_role("button", name="Continue all sessions").press("Enter")
+        person.page.wait_for_selector("input[name=group]")
+        page.get_by_role("button", name="Create").press("Enter")
+        page.get_by_text("0 of 12 participants are done.").wait_for()
+        page.get_by_role("button", name="Show all cards").press("Enter")
+        page.locator(".card").nth(11).wait_for()
+        assert page.locator(".card img").evaluate_all("all => all.every(one => one.naturalWidth > 50)")
+        assert started.links[0] in page.locator(".card").first.inner_text()
+        found += find_barriers(page, axe)
+        assert found == []
+        if SCREENSHOTS:
+            for width in (390, 820, 1440):
+                page.set_viewport_size({"width": width, "height": 900})
+                for scheme in ("light", "dark"):
+                    page.emulate_media(color_scheme=scheme)
+                    page.screenshot(path=Path(SCREENSHOTS) / f"experimenter-{scheme}-{width}.png")
+        page.goto(started.experimenter.split("#")[0] + "#wrong")
+        page.reload()
+        page.get_by_text("The server refused").wait_for()
+        assert page.locator("td").count() == 0
+        context.close()
+        person.context.close()
+    finally:
+        started.kill()
 
 
 def test_no_page_moves_or_flashes():

@@ -45,8 +45,9 @@ def experiment_rows(design, participant, group, place):
 
 
 @pytest.fixture
-def study(make_study, take_part):
+def study(make_study, take_part, write_german):
     folder = make_study(settings='practice = 1\nchecks = 1\nrepeats = 0.34\nlanguages = ["en", "de"]\n')
+    write_german(folder)
     design, _ = read_design(folder)
     with AnswerDatabase(folder / "collected" / "answers.sqlite") as store:
         store.add_participants(4)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from traitlens.collecting.translations import OURS, check_texts, fill, find_untranslated, read_texts
+from traitlens.collecting.session_manager import open_sessions
+from traitlens.collecting.translations import OURS, check_texts, check_words, fill, read_texts
 from traitlens.problems import StudyError
 
 
@@ -49,13 +50,21 @@ def test_every_fault_of_a_studys_texts_is_told(tmp_path):
         assert words in told
 
 
-def test_names_without_words_in_a_further_language_are_found(tmp_path):
-    (tmp_path / "texts").mkdir()
-    (tmp_path / "texts" / "de.toml").write_text(
-        '[groups]\na = "Ich bin autistisch."\n[traits.strong]\nquestion = "Wie stark sieht sie aus?"\n'
+def test_a_further_language_without_words_for_traits_and_groups_is_refused(make_study):
+    folder = make_study(settings='languages = ["en", "de"]\n')
+    (folder / "texts").mkdir()
+    (folder / "texts" / "de.toml").write_text(
+        '[groups]\nautistic = "Ich bin autistisch."\n[traits.warm]\nquestion = "Wie warm?"\nlow = "kalt"\n'
     )
-    texts = read_texts(tmp_path, ["en", "de"], ["a", "b"], ["strong", "warm"])
-    assert find_untranslated(texts) == {"de": ["warm", "b"]}
+    with pytest.raises(StudyError) as caught:
+        open_sessions(folder)
+    assert [problem.what for problem in caught.value.problems] == [
+        "trait 'warm' has no high in this language",
+        "trait 'critical' has no question, low, high in this language",
+        "group 'non-autistic' has no words in this language",
+    ]
+    assert check_words(folder, ["en"], ["a", "b"], ["warm"]) == []
+    assert len(check_words(folder, ["en", "de"], ["only"], ["warm"])) == 1  # a single group is never asked
 
 
 def test_braces_that_name_nothing_stay():

@@ -1,5 +1,6 @@
 """`traitlens rate`: collect ratings from participants; `traitlens plan`: preregister the analysis."""
 
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,21 +37,17 @@ def serve(
 
     Example: traitlens rate serve mystudy --participants 20
     """
-    from traitlens.collecting.server import LOOPBACK
+    from traitlens.collecting.server import LOOPBACK, reachable_address
     from traitlens.collecting.server import serve as answer_requests
     from traitlens.collecting.session_manager import add_participants, open_sessions
-    from traitlens.collecting.translations import find_untranslated
 
     sessions = open_sessions(study, Terminal())
-    for language, names in find_untranslated(sessions.texts).items():
-        messages.print(
-            f"[yellow]![/yellow] texts/{language}.toml has no words for {escape(', '.join(names))}: "
-            "participants would read these names as they are in study.toml.",
-            soft_wrap=True,
-        )
     everybody = add_participants(sessions, participants, group)
-    shown = "localhost" if host in LOOPBACK else host
-    links = {one.id: f"http://{shown}:{port}/#{one.token}" for one in everybody}
+    shown = "localhost" if host in LOOPBACK else reachable_address(host)
+    address = f"http://{shown}:{port}"
+    links = {one.id: f"{address}/#{one.token}" for one in everybody}
+    secret = secrets.token_urlsafe(24)
+    own_page = f"{address}/experimenter#{secret}"
     if host not in LOOPBACK:
         messages.print(
             f"[yellow]![/yellow] Everyone who reaches {escape(host)} and has a link can take part, "
@@ -59,9 +56,14 @@ def serve(
         )
     lines = [f"{name}  {link}" for name, link in links.items()]
     if not lines:
-        lines = ["There are no participants yet: create them with --participants NUMBER."]
-    answer({"links": links}, *lines, "Give each participant one link. Stop with Ctrl-C.")
-    answer_requests(sessions, host, port)
+        lines = ["There are no participants yet: create them on the experimenter's page."]
+    lines += [f"Experimenter's page, for you alone: {own_page}"]
+    answer(
+        {"links": links, "experimenter": own_page},
+        *lines,
+        "Give each participant one link. Stop with Ctrl-C.",
+    )
+    answer_requests(sessions, host, port, secret, address, study.resolve().name)
 
 
 @rate.command()

@@ -9,8 +9,9 @@ import pandas as pd
 
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED, read_design
+from traitlens.collecting.experimenter import tabulate_progress
 from traitlens.collecting.translations import read_texts
-from traitlens.collecting.trials import SessionDesign, make_steps, passes_check, progress
+from traitlens.collecting.trials import SessionDesign, passes_check
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.storage import write_table
@@ -143,16 +144,10 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
     folder = Path(folder)
     design, _ = read_design(folder)
     path = folder / COLLECTED / "answers.sqlite"
-    rows = []
-    if path.exists():
-        with AnswerDatabase(path) as store:
-            for one in store.participants():
-                steps = store.steps(one.id) or make_steps(design, known=one.group)
-                done, total = progress(steps, one.position)
-                state = "done" if one.position >= len(steps) - 1 and one.begun else "under way"
-                state = "not begun" if one.position == 0 else state
-                rows.append((one.id, one.group or "", state, done, total, one.seen))
-    return pd.DataFrame(rows, columns=["participant", GROUP, "state", "trials_done", "trials", "last_answer"])
+    if not path.exists():
+        return pd.DataFrame(columns=["participant", GROUP, "state", "trials_done", "trials", "last_answer"])
+    with AnswerDatabase(path) as store:
+        return tabulate_progress(store, design)
 
 
 def withdraw_participant(folder: Path, participant: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from traitlens.collecting.design import EVERYONE, describe_scale, prepare_stimuli, read_design
-from traitlens.collecting.translations import read_texts
+from traitlens.collecting.session_manager import session_texts
 from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening_steps
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError, unknown_choice
@@ -87,7 +87,7 @@ def write_experiment(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TraitlensError(Problem("already exists", "use a new folder", str(out)))
     design, settings = read_design(folder)
-    texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
+    texts = session_texts(folder, design, settings)
     faces = prepare_stimuli(folder, design, watcher)
     groups = design.groups or (EVERYONE,)
     sessions = {group: [make_steps(design, group, place) for place in range(orders)] for group in groups}

@@ -31,6 +31,9 @@ PAGES = {
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/view.js": ("view.js", "text/javascript; charset=utf-8"),
     "/session.js": ("session.js", "text/javascript; charset=utf-8"),
+    "/experimenter": ("experimenter.html", "text/html; charset=utf-8"),
+    "/experimenter.css": ("experimenter.css", "text/css; charset=utf-8"),
+    "/experimenter.js": ("experimenter.js", "text/javascript; charset=utf-8"),
 }
 
 HEADERS = {
@@ -45,13 +48,21 @@ HEADERS = {
 }
 
 
-def make_app(sessions: SessionManager) -> "Starlette":
+def make_app(
+    sessions: SessionManager, secret: str | None = None, address: str = "", study: str = ""
+) -> "Starlette":
     """Return the web application.
 
     Parameters
     ----------
     sessions : SessionManager
         State of the sessions.
+    secret : str, optional
+        Token of the experimenter's page, which does not exist without it.
+    address : str, default ""
+        Address of the server, for the links on the experimenter's page.
+    study : str, default ""
+        Name of the study, for the experimenter's page.
     """
     import asyncio
 
@@ -87,7 +98,7 @@ def make_app(sessions: SessionManager) -> "Starlette":
 
     async def answer(request: "Request") -> "Response":
         participant = who(request)
-        body = _parse(await _read_body(request))
+        body = parse_object(await read_body(request))
         if body.get("participant") != participant.id:
             raise RequestRefused(403, "the token is another participant's")
         try:
@@ -121,6 +132,10 @@ def make_app(sessions: SessionManager) -> "Starlette":
         Route("/api/faces/{number}", face),
         Route("/api/answer", answer, methods=["POST"]),
     ]
+    if secret is not None:
+        from traitlens.collecting.experimenter import experimenter_routes
+
+        routes += experimenter_routes(sessions, secret, address, study)
     app = Starlette(routes=routes, exception_handlers={RequestRefused: refuse, HTTPException: refuse_address})
     app.add_middleware(_SafeHeaders)
     return app
@@ -147,7 +162,7 @@ def _page(name: str) -> bytes:
     return (Path(__file__).parent / "pages" / name).read_bytes()
 
 
-async def _read_body(request: "Request") -> bytes:
+async def read_body(request: "Request") -> bytes:
     """Read the body of a request up to the maximum size."""
     from starlette.requests import ClientDisconnect
 
@@ -165,7 +180,7 @@ async def _read_body(request: "Request") -> bytes:
     return body
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object."""
     try:
         value = json.loads(body)
@@ -176,7 +191,28 @@ def _parse(body: bytes) -> dict[str, Any]:
     return value
 
 
-def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -> None:
+def reachable_address(host: str) -> str:
+    """Return the address at which other devices reach a host; that of this computer for "all addresses"."""
+    import socket
+
+    if host not in ("0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a reserved address: a datagram socket sends nothing by this
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+def serve(
+    sessions: SessionManager,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    secret: str | None = None,
+    address: str = "",
+    study: str = "",
+) -> None:
     """Answer requests until interrupted.
 
     Parameters
@@ -187,6 +223,10 @@ def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -
         The address to listen at; only this computer reaches the default one.
     port : int, default 8080
         The port.
+    secret : str, optional
+        Token of the experimenter's page, which does not exist without it.
+    address, study : str
+        Address of the server and name of the study, for the experimenter's page.
 
     Raises
     ------
@@ -203,7 +243,7 @@ def serve(sessions: SessionManager, host: str = "127.0.0.1", port: int = 8080) -
     except ImportError as error:
         what = f"collecting ratings needs a package that is not installed ({error.name})"
         raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
-    app = make_app(sessions)
+    app = make_app(sessions, secret, address, study)
     if host in LOOPBACK:
         # The Host header is checked, so that other sites cannot reach a session by DNS rebinding.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])

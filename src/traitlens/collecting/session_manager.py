@@ -19,7 +19,7 @@ from traitlens.collecting.transactions import (
     start_session,
     store_answer,
 )
-from traitlens.collecting.translations import Texts, read_texts
+from traitlens.collecting.translations import Texts, check_words, read_texts
 from traitlens.collecting.trials import (
     RATED,
     SessionDesign,
@@ -34,7 +34,10 @@ from traitlens.collecting.trials import (
 )
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
+from traitlens.study.settings import Settings
 
+PAUSED = "paused"
+"""The fact that says whether all sessions are paused."""
 USUAL_SECONDS = 6.0
 """Seconds of a trial, used before a participant's own times are known."""
 
@@ -73,6 +76,15 @@ class SessionManager:
     store: AnswerDatabase
     log: logging.Logger
 
+    @property
+    def paused(self) -> bool:
+        """Whether the experimenter has paused all sessions."""
+        return self.store.fact(PAUSED, "no") == "yes"
+
+    def pause(self, paused: bool) -> None:
+        """Pause all sessions, or continue them; participants see it after their next answer."""
+        self.store.fact(PAUSED, "yes" if paused else "no", replace=True)
+
     def steps(self, participant: Participant) -> tuple[SessionStep, ...]:
         """Return a participant's steps.
 
@@ -102,6 +114,7 @@ class SessionManager:
         return {
             "participant": participant.id,
             "position": position,
+            "paused": self.paused,
             "step": {
                 "kind": step.kind,
                 "traits": step.traits,
@@ -198,7 +211,7 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
     """
     folder = Path(folder)
     design, settings = read_design(folder)
-    texts = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
+    texts = session_texts(folder, design, settings)
     faces = prepare_stimuli(folder, design, watcher)
     store = AnswerDatabase(folder / COLLECTED / "answers.sqlite")
     try:
@@ -209,6 +222,22 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
         store.close()
         raise
     return SessionManager(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
+
+
+def session_texts(folder: Path, design: SessionDesign, settings: Settings) -> dict[str, Texts]:
+    """Read the texts of a session, and refuse a language without words for a trait or group.
+
+    Raises
+    ------
+    StudyError
+        With every fault of the texts.
+    """
+    languages = settings.collecting.languages
+    texts = read_texts(folder, languages, design.groups, design.traits)
+    problems = check_words(folder, languages, design.groups, design.traits)
+    if problems:
+        raise StudyError(problems)
+    return texts
 
 
 def _sessions_that_no_longer_fit(

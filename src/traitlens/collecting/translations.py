@@ -136,28 +136,31 @@ def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Tex
     }
 
 
-def find_untranslated(texts: Mapping[str, Texts]) -> dict[str, list[str]]:
-    """Return names of traits and groups that participants would read untranslated, by language.
+def check_words(
+    folder: Path, languages: Sequence[str], groups: Sequence[str], traits: Sequence[str]
+) -> list[Problem]:
+    """Return a problem for each trait or group that participants would read untranslated.
 
-    The names in `study.toml` are taken to be in the first language.
-
-    Examples
-    --------
-    >>> texts = {"groups": {"autistic": "autistic"}, "traits": {"warm": {"question": "Wie warm?"}}}
-    >>> find_untranslated({"en": texts, "de": texts})
-    {'de': ['warm', 'autistic']}
+    The names in `study.toml` are taken to be in the first language; each further language needs `question`,
+    `low` and `high` for every trait, and words for every group that can be chosen.
     """
-    found = {}
-    for language, text in list(texts.items())[1:]:
-        traits = [
-            name
-            for name, words in text["traits"].items()
-            if re.search(rf"\b{re.escape(name)}\b", words["question"])
+    problems = []
+    for language in languages[1:]:
+        file = f"texts/{language}.toml"
+        own = Path(folder) / file
+        texts = _read(own) if own.exists() else {}
+        for trait in traits:
+            given = texts.get("traits", {}).get(trait, {})
+            missing = [key for key in ("question", "low", "high") if not given.get(key)]
+            if missing:
+                what = f"trait {trait!r} has no {', '.join(missing)} in this language"
+                problems.append(Problem(what, f"add it below [traits.{trait}]", file))
+        problems += [
+            Problem(f"group {group!r} has no words in this language", "add them below [groups]", file)
+            for group in (groups if len(groups) > 1 else ())
+            if not texts.get("groups", {}).get(group)
         ]
-        groups = [name for name, words in text["groups"].items() if words == name]
-        if traits or groups:
-            found[language] = traits + groups
-    return found
+    return problems
 
 
 def fill(text: str, **values: object) -> str:

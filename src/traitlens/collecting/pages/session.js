@@ -83,6 +83,11 @@
   view = new View(root, texts, scale, loadFace);
   let state = await findSession();
   for (;;) {
+    for (let drawn = false; state.paused && state.next !== ""; state = await findSession()) {
+      if (!drawn) view.hold(state);
+      drawn = true;
+      await wait(3000);
+    }
     state.ahead.forEach((number) => loadFace(number).catch(() => {}));
     state = await send(state, await view.show(state));
   }

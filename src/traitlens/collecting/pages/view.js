@@ -133,6 +133,14 @@ const TraitlensView = (() => {
       return undefined;
     }
 
+    // The experimenter has paused all sessions.
+    hold(state) {
+      this.state = state;
+      this.keys = null;
+      this.again = () => this.frame("text", this.text.held.title, paragraphs(this.text.held.text, {}), { progress: state });
+      this.again();
+    }
+
     decline() {
       const words = this.text.consent;
       const back = make("button", { type: "button", class: "main", onclick: () => this.again() }, words.back);

@@ -1,0 +1,152 @@
+"""The experimenter's page: who is where, the balance of groups, links and QR codes, and the pause."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.design import EVERYONE
+from traitlens.collecting.session_manager import RequestRefused, SessionManager
+from traitlens.collecting.trials import SessionDesign, make_steps, progress
+from traitlens.columns import GROUP
+
+if TYPE_CHECKING:
+    from starlette.routing import Route
+
+MOST_AT_ONCE = 500
+"""Maximum number of participants created by one press."""
+UNKNOWN = "not known yet"
+"""Shown instead of the group of those who have not answered the question for it."""
+
+STATES = ("not begun", "under way", "done")
+
+
+def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFrame:
+    """Return the progress of each participant.
+
+    Returns
+    -------
+    DataFrame
+        participant, group, state ("not begun", "under way", "done"), trials_done, trials, last_answer (UTC).
+    """
+    rows = []
+    for one in store.participants():
+        steps = store.steps(one.id) or make_steps(design, known=one.group)
+        done, total = progress(steps, one.position)
+        state = "done" if one.position >= len(steps) - 1 and one.begun else "under way"
+        state = "not begun" if one.position == 0 else state
+        rows.append((one.id, one.group or "", state, done, total, one.seen))
+    return pd.DataFrame(rows, columns=["participant", GROUP, "state", "trials_done", "trials", "last_answer"])
+
+
+def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
+    """Return what the experimenter's page shows.
+
+    Returns
+    -------
+    dict
+        study, paused, groups, participants (rows of :func:`tabulate_progress`), and balance: for each group
+        the number of participants in each state.
+    """
+    table = tabulate_progress(sessions.store, sessions.design)
+    groups = sessions.design.groups or (EVERYONE,)
+    named = table.assign(**{GROUP: table[GROUP].replace("", UNKNOWN)})
+    counts = named.groupby([GROUP, "state"]).size()
+    shown = [*groups, *([UNKNOWN] if (named[GROUP] == UNKNOWN).any() else [])]
+    balance = [
+        {GROUP: group, **{state: int(counts.get((group, state), 0)) for state in STATES}} for group in shown
+    ]
+    return {
+        "study": study,
+        "paused": sessions.paused,
+        "groups": list(groups),
+        "states": list(STATES),
+        "participants": table.to_dict("records"),
+        "balance": balance,
+    }
+
+
+def make_cards(sessions: SessionManager, address: str) -> list[dict[str, str]]:
+    """Return each participant's link, code and QR code.
+
+    Parameters
+    ----------
+    address : str
+        Address of the server, without a slash at the end.
+
+    Returns
+    -------
+    list of dict
+        participant, group, code, link, and qr: an SVG image as a data URI.
+    """
+    import segno
+
+    cards = []
+    for one in sessions.store.participants():
+        link = f"{address}/#{one.token}"
+        image = segno.make(link, error="m", micro=False).svg_data_uri(scale=4, border=4, light="#fff")
+        cards.append(
+            {"participant": one.id, GROUP: one.group or "", "code": one.token, "link": link, "qr": image}
+        )
+    return cards
+
+
+def experimenter_routes(sessions: SessionManager, secret: str, address: str, study: str) -> "list[Route]":
+    """Return the routes of the experimenter's page.
+
+    Parameters
+    ----------
+    secret : str
+        The experimenter's token; requests without it are refused.
+    address : str
+        Address of the server, for the links.
+    study : str
+        Name of the study.
+    """
+    import asyncio
+    import hmac
+
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    from traitlens.collecting.server import parse_object, read_body
+
+    def check(request: Request) -> None:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind != "Bearer" or not hmac.compare_digest(token.encode(), secret.encode()):
+            raise RequestRefused(401, "the experimenter's token is wrong")
+
+    async def overview(request: Request) -> Response:
+        check(request)
+        return JSONResponse(summarise_sessions(sessions, study))
+
+    async def cards(request: Request) -> Response:
+        check(request)
+        return JSONResponse(make_cards(sessions, address))
+
+    async def pause(request: Request) -> Response:
+        check(request)
+        wanted = parse_object(await read_body(request)).get("paused")
+        if not isinstance(wanted, bool):
+            raise RequestRefused(422, "paused is neither true nor false")
+        await asyncio.to_thread(sessions.pause, wanted)
+        return JSONResponse(summarise_sessions(sessions, study))
+
+    async def create(request: Request) -> Response:
+        check(request)
+        body = parse_object(await read_body(request))
+        number, group = body.get("number"), body.get("group")
+        if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MOST_AT_ONCE:
+            raise RequestRefused(422, f"the number is not a whole number from 1 to {MOST_AT_ONCE}")
+        if group is not None and group not in (sessions.design.groups or (EVERYONE,)):
+            raise RequestRefused(422, "there is no such group")
+        await asyncio.to_thread(sessions.store.add_participants, number, group)
+        return JSONResponse(summarise_sessions(sessions, study))
+
+    return [
+        Route("/api/experimenter", overview),
+        Route("/api/experimenter/cards", cards),
+        Route("/api/experimenter/pause", pause, methods=["POST"]),
+        Route("/api/experimenter/participants", create, methods=["POST"]),
+    ]
