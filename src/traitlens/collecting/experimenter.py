@@ -6,6 +6,7 @@ import pandas as pd
 
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import EVERYONE
+from traitlens.collecting.request_body import parse_object, read_body
 from traitlens.collecting.session_manager import RequestRefused, SessionManager
 from traitlens.collecting.trials import SessionDesign, make_steps, progress
 from traitlens.columns import GROUP
@@ -109,8 +110,6 @@ def experimenter_routes(sessions: SessionManager, secret: str, address: str, stu
     from starlette.requests import Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
-
-    from traitlens.collecting.server import parse_object, read_body
 
     def check(request: Request) -> None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")

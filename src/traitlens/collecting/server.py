@@ -4,13 +4,13 @@ These are plain Starlette routes: NiceGUI's pages keep their state in memory and
 server loses; here the state is the participant's position in the database.
 """
 
-import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlens.collecting.design import describe_scale
+from traitlens.collecting.request_body import parse_object, read_body
 from traitlens.collecting.session_manager import RequestRefused, SessionManager
 from traitlens.collecting.transactions import OutOfTurn, Participant
 from traitlens.problems import Problem, TraitlensError
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-LONGEST_BODY = 4096
-"""Maximum size of an answer in bytes."""
 LONGEST_HEAD = 8192
 """Maximum size of a request's headers in bytes."""
 
@@ -160,35 +158,6 @@ class _SafeHeaders:
 @cache
 def _page(name: str) -> bytes:
     return (Path(__file__).parent / "pages" / name).read_bytes()
-
-
-async def read_body(request: "Request") -> bytes:
-    """Read the body of a request up to the maximum size."""
-    from starlette.requests import ClientDisconnect
-
-    length = request.headers.get("content-length", "0")
-    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
-        raise RequestRefused(413, "the request is larger than an answer can be")
-    body = b""
-    try:
-        async for part in request.stream():
-            body += part
-            if len(body) > LONGEST_BODY:
-                raise RequestRefused(413, "the request is larger than an answer can be")
-    except ClientDisconnect:
-        raise RequestRefused(400, "the connection ended before the request was complete") from None
-    return body
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        raise RequestRefused(400, "the request is not JSON") from None
-    if not isinstance(value, dict):
-        raise RequestRefused(400, "the request is not a JSON object")
-    return value
 
 
 def reachable_address(host: str) -> str:

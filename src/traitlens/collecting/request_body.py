@@ -1,0 +1,42 @@
+"""Bodies of requests: limited in size, and JSON objects only."""
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from traitlens.collecting.session_manager import RequestRefused
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+LONGEST_BODY = 4096
+"""Maximum size of an answer in bytes."""
+
+
+async def read_body(request: "Request") -> bytes:
+    """Read the body of a request up to the maximum size."""
+    from starlette.requests import ClientDisconnect
+
+    length = request.headers.get("content-length", "0")
+    if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
+        raise RequestRefused(413, "the request is larger than an answer can be")
+    body = b""
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise RequestRefused(413, "the request is larger than an answer can be")
+    except ClientDisconnect:
+        raise RequestRefused(400, "the connection ended before the request was complete") from None
+    return body
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestRefused(400, "the request is not JSON") from None
+    if not isinstance(value, dict):
+        raise RequestRefused(400, "the request is not a JSON object")
+    return value
