@@ -151,7 +151,7 @@ def make_results(
     comparisons = folder / "comparisons"
     comparisons.mkdir(exist_ok=True)
     if len(groups) > 1:
-        make_comparisons(folder, groups, traits, list(parts), rng)
+        make_comparisons(folder, groups, traits, list(parts), images, rng)
     make_checks(folder, groups, traits, rng)
 
     study = {
@@ -176,7 +176,7 @@ def make_results(
     return folder
 
 
-def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Generator) -> None:
+def make_comparisons(folder: Path, groups, traits, regions, images, rng: np.random.Generator) -> None:
     """Tables of tests with the columns that a run writes, and the tests of pixels."""
     first = {"group_1": groups[0], "group_2": groups[1]}
 
@@ -225,6 +225,20 @@ def make_comparisons(folder: Path, groups, traits, regions, rng: np.random.Gener
                              for cell in by_region])  # fmt: skip
     by_rater = by_rater.assign(utilisation=rng.normal(0.4, 0.2, len(by_rater)))
     by_rater.to_csv(cues / "utilisation.csv", index=False)
+    by_image = pd.DataFrame([{"image": i, **cell} for i in images for cell in by_group.to_dict("records")])
+    by_image.assign(cue=rng.normal(0, 0.3, len(by_image))).to_csv(cues / "group_cues.csv", index=False)
+    effects = pd.DataFrame(
+        [
+            {"effect": f"{groups[0]} − {groups[1]}", "measure": "level", "trait": t, "region": ""}
+            for t in traits
+        ]
+    )
+    written["rater_models"] = effects.assign(
+        kind="difference", variable="group", level_1=groups[0], level_2=groups[1], by="", by_1="", by_2="",
+        estimate=0.2, standard_error=0.1, ci_low=0.0, ci_high=0.4, df=38.0, statistic=2.0, p=0.05,
+        p_corrected=0.1, effect_size=0.3, effect_low=0.0, effect_high=0.5, unadjusted=0.2, margin=None,
+        equivalence_p=None, n=40, n_missing=0, n_permutations=5000, smallest_p=0.0002,
+    )  # fmt: skip
     by_group.assign(share=0.3, low=0.2, high=0.4, area=0.1).to_csv(cues / "shares.csv", index=False)
     tested = {name: written[name] for name in ("means", "performance")} | by_question(use)
     written["answers"] = answer_questions(tested, len(traits))

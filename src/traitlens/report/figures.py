@@ -22,6 +22,7 @@ from traitlens.report.planted import compare_with_planted
 from traitlens.report.rater_models import plot_rater_models
 from traitlens.report.region_charts import (
     plot_planted,
+    plot_profile,
     plot_region_differences,
     plot_region_shares,
     plot_utilisation,
@@ -40,6 +41,10 @@ RANGES = {
     "limit": (1e-12, 1e6),
 }
 """Lowest and highest value of each option."""
+
+
+MOST_PROFILES = 5
+"""Maximum number of traits in the profile of a face."""
 
 
 @dataclass(frozen=True)
@@ -293,6 +298,21 @@ def _first_of_each(images: Sequence[str], identity: dict[str, str], number: int)
     for image in images:
         first.setdefault(identity.get(image, image), image)
     return list(first.values())[:number]
+
+
+@_figure("one face, and how much each region adds to each group's predicted ratings", ("images",))
+def _profile(results: Results, order: Order, options: dict[str, Any]) -> Figure:
+    traits = order.traits[:MOST_PROFILES]
+    image = next(iter(options.get("images") or [_extreme_faces(results, traits[0], order.width)[-1]]))
+    if image not in results.publishable:
+        raise TraitlensError(f"this image may not be published: {image}")
+    pixels = _need(results.pixels, a.PREPARED.path)
+    if not a.GROUP_CUES.of(results.folder).exists():
+        raise TraitlensError(f"the results hold no {a.GROUP_CUES.path}")
+    cues = a.GROUP_CUES.read(results.folder)
+    own = cues[(cues[IMAGE] == image) & cues[TRAIT].isin(traits) & cues[GROUP].isin(order.groups)]
+    face = pixels.sel({IMAGE: image}).values
+    return plot_profile(face, own, name=image, groups=order.groups, traits=traits, width=order.width)
 
 
 @_figure("averages over the images with the lowest and highest predictions, and over their maps", LOOKS, True)

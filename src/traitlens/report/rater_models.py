@@ -286,7 +286,7 @@ def plot_rater_models(
             continue
         name_rows(axes, traits, 20)
         axes.axvline(0, color=INK, linewidth=0.6)
-        axes.set_title(shorten(names[place], 40 if width > 120 else 30), loc="left", fontweight="bold")
+        axes.set_title(shorten(names[place], 40), loc="left", fontweight="bold")
         axes.tick_params(axis="x", labelbottom=True)
         for turn, measure in enumerate(measures):
             own = shown[(shown["effect"] == names[place]) & (shown["measure"] == measure)]

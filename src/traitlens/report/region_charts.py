@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -106,6 +107,63 @@ def _areas(shares: pd.DataFrame) -> pd.Series:
     if "area" not in shares:
         return pd.Series(dtype=float)
     return shares.groupby(REGION)["area"].first().dropna()
+
+
+@styled
+def plot_profile(
+    face: np.ndarray,
+    cues: pd.DataFrame,
+    *,
+    name: str = "",
+    groups: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    width: float = WIDE,
+) -> Figure:
+    """Draw one face beside the contributions of its regions to the predicted ratings.
+
+    Parameters
+    ----------
+    face : ndarray of uint8 (y, x, colour)
+        The face.
+    cues : DataFrame
+        Rows of `cues/group_cues.csv` of this face: group, trait, region, cue.
+    name : str, default ""
+        Title of the face.
+    groups, traits, width
+        As for :func:`traitlens.report.charts.plot_performance`.
+
+    Returns
+    -------
+    Figure
+        The face, then a panel per trait with a bar for each region and group.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"group": "a", "trait": "warm", "region": ["eyes", "mouth"], "cue": [0.4, -0.1]})
+    >>> len(plot_profile(np.zeros((8, 8, 3), np.uint8), table).axes)
+    2
+    """
+    groups, traits = in_order(cues, GROUP, groups), in_order(cues, TRAIT, traits)
+    regions, colours = _by_size(cues, "cue"), colours_of(groups)
+    figure, (first, *panels) = _panels_by_trait(["", *traits], regions, 2.2 * len(groups) + 1.2, width)
+    place = first.get_subplotspec()
+    assert place is not None
+    first.remove()
+    picture = figure.add_subplot(place)
+    picture.imshow(face)
+    picture.set_axis_off()
+    picture.set_title(shorten(name, 22), loc="left")
+    panels[0].tick_params(axis="y", labelleft=True)
+    step = 0.8 / len(groups)
+    for trait, axes in zip(traits, panels, strict=True):
+        for turn, group in enumerate(groups):
+            rows = cues[(cues[TRAIT] == trait) & (cues[GROUP] == group)]
+            y = rows[REGION].map(regions.index) + (turn - (len(groups) - 1) / 2) * step
+            axes.barh(y, rows["cue"], height=step * 0.9, color=colours[group], alpha=BAR_OPACITY)
+        axes.axvline(0, color=INK, linewidth=0.6)
+    figure.supxlabel("Contribution to the predicted rating (rating points)", fontsize=7.5)
+    add_legend(figure, groups, bars=True)
+    return figure
 
 
 @styled

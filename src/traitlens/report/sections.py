@@ -352,6 +352,14 @@ def _relevance(results: Results, drawings: Drawings) -> Section:
     )
     single.figures += _show(
         drawings,
+        "profile",
+        "Profile of the face with the highest predicted rating of the first trait: rating points that each "
+        "region adds to each group’s predicted ratings, relative to the mean of the training images (cues, "
+        "from regional readouts of each group).",
+        "A face, and bars of the contribution of each region to each group’s predicted ratings.",
+    )
+    single.figures += _show(
+        drawings,
         "extremes",
         "{about}: averages over the images with the lowest and with the highest predicted ratings, and "
         "over their maps. Red pixels raised, blue pixels lowered the predicted ratings.",
