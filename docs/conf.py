@@ -1,5 +1,6 @@
 """How the documentation is built: `make docs`, without a network, every warning an error."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -57,3 +58,15 @@ sphinx_gallery_conf = {
     "min_reported_time": 1,
     "plot_gallery": "True",
 }
+
+
+def copy_report(app, exception):
+    """Copy the report that an example made beside the pages."""
+    report = DOCS / "examples" / "simulated_study" / "results" / "report.html"
+    if exception is None and report.exists():
+        shutil.copy(report, Path(app.outdir) / "simulated_study_report.html")
+
+
+def setup(app):
+    """Connect what the build does at its end."""
+    app.connect("build-finished", copy_report)
