@@ -95,7 +95,16 @@ def content(results):
     return found
 
 
-RATINGS = {"means", "reliability", "quality", "agreement", "compare_ratings", "compare_trait_space"}
+RATINGS = {
+    "means",
+    "reliability",
+    "variances",
+    "compare_taste",
+    "quality",
+    "agreement",
+    "compare_ratings",
+    "compare_trait_space",
+}
 REFITS = {"common_penalties", "compare_performance", "compare_pixels"}
 TRANSFERS = {"transfer_groups", "transfer_traits"}
 USE = {"cues", "utilisation", "compare_use"}
@@ -103,7 +112,8 @@ READOUTS = {"fit", "performance", "models", "maps", "altered_faces", *USE, *TRAN
 REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
 REFITTED = {*REFITS, "answers"}
-SEED = {"reliability", "performance", "models", "compare_ratings", "compare_trait_space"}
+SEED = {"reliability", "variances", "performance", "models", "compare_ratings", "compare_trait_space"}
+SEED |= {"compare_taste"}
 
 
 def swap_within_cells(table):
@@ -233,7 +243,8 @@ CHANGES = {
     ),
     "comparison.permutations": (
         setting(("permutations = 9", "permutations = 19")),
-        {"compare_ratings", "compare_trait_space", *REFITS, "answers", "report"} - {"common_penalties"},
+        {"compare_ratings", "compare_trait_space", "compare_taste", *REFITS, "answers", "report"}
+        - {"common_penalties"},
     ),
     "comparison.permutations 0": (setting(("permutations = 9", "permutations = 0")), {"report"}),
     "comparison.performance": (

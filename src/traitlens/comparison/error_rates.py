@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy import ndimage, stats
 
-from traitlens.columns import GROUP, IMAGE, RATER, TRAIT, X, Y
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, X, Y
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.by_agreement import compare_agreement
 from traitlens.comparison.by_formula import compare_by_formula
@@ -18,6 +18,7 @@ from traitlens.comparison.by_performance import compare_performance
 from traitlens.comparison.by_pixel import compare_pixels
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
+from traitlens.comparison.by_taste import compare_taste
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.lens_design import make_design
@@ -68,6 +69,7 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
         "reliability": compare_reliability(ratings, splits=50, **options),
         "agreement": agreement[agreement["measure"] == "agreement"],
         "spread": agreement[agreement["measure"] == "spread"],
+        **_tastes(ratings, options),
         "images": images,
         "interaction": images.drop_duplicates(TRAIT).assign(p_corrected=images["p_interaction"]),
         "trait_space": space,
@@ -76,6 +78,14 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
     } | _of_common_images(ratings, lambda: {
         "performance": compare_performance(ratings, faces.kernel, PENALTY, **options)
     })  # fmt: skip
+
+
+def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
+    """Make the tests of private taste and of specificity; each face is rated again."""
+    again = 0.8 * np.random.default_rng(options["seed"]).normal(size=len(ratings))
+    twice = pd.concat([ratings.assign(repeat=1), ratings.assign(repeat=2, rating=ratings[RATING] + again)])
+    table = compare_taste(twice, **options)
+    return {name: table[table["measure"] == name] for name in ("beholder index", "specificity")}
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
@@ -151,6 +161,7 @@ CALIBRATED = {
     "missing": ("missing",),
     "reliability": ("reliability",),
     "agreement": ("agreement", "spread"),
+    "taste": ("beholder index", "specificity"),
     "trait_space": ("trait_space", "similarity"),
     "performance": ("performance",),
     "variables": ("variables, mean ratings", "variables, utilisation"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.preregistration import read_plan
-from traitlens.columns import IMAGE
+from traitlens.columns import IDENTITY, IMAGE
 from traitlens.comparison.permutation import shared_ratings
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
@@ -224,6 +224,7 @@ INPUTS: Mapping[str, Callable[[Context], Any]] = {
     "cleaned": _cleaned,
     "groups": lambda context: context.study.groups,
     "traits": lambda context: context.study.traits,
+    "identities": lambda context: context.study.images.set_index(IMAGE)[IDENTITY],
     "images": lambda context: list(context.study.images[IMAGE]),
     "folds": _folds,
     "photographs": lambda context: context.photographs,

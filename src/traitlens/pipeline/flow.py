@@ -162,6 +162,7 @@ ANSWERED = (
     a.USE_TESTS,
     a.PIXEL_TESTS,
     a.AGREEMENT_TESTS,
+    a.TASTE_TESTS,
     a.TRAIT_SPACE,
     a.VARIABLE_TESTS,
 )
@@ -205,6 +206,14 @@ FLOW: tuple[Stage, ...] = (
         "ratings.reliability",
         ("ratings", "settings.seed"),
         (a.RELIABILITY,),
+    ),
+    Stage(
+        "variances",
+        "Sources of variance",
+        "ratings.variances",
+        ("ratings", "identities", "settings.seed"),
+        (a.VARIANCES,),
+        no_raters,
     ),
     Stage("cleaning", "Cleaning", "ratings.cleaning", ("cleaned",), (a.CLEANING, a.LEFT_OUT), no_cleaning),
     Stage(
@@ -397,6 +406,14 @@ FLOW: tuple[Stage, ...] = (
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TRAIT_SPACE,),
         unless(no_raters, one_group, one_trait, no_permutations, nothing_comparable),
+    ),
+    Stage(
+        "compare_taste",
+        "Comparing taste",
+        "comparisons.taste",
+        ("ratings", WITHIN, *PERMUTATIONS),
+        (a.TASTE_TESTS,),
+        unless(no_raters, one_group, no_permutations, nothing_comparable),
     ),
     Stage(
         "transfer_groups",

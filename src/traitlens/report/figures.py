@@ -29,6 +29,7 @@ from traitlens.report.region_charts import (
 )
 from traitlens.report.results import Results, read_results
 from traitlens.report.style import WIDE
+from traitlens.report.variance_sources import plot_variances
 
 LOOKS = ("opacity", "smoothing", "percentile", "limit")
 """Options of figures that hold maps."""
@@ -216,6 +217,11 @@ def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Fi
     table = _need(results.reliability, a.RELIABILITY.path)
     _need(table.get("ceiling_r"), "noise ceilings")
     return plot_reliability(table, **order.as_options())
+
+
+@_figure("whose variance it is: persons, photographs, raters, private taste, noise")
+def _variances(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    return plot_variances(_need(results.variances, a.VARIANCES.path), **order.as_options())
 
 
 @_figure("how the traits' mean ratings correlate in each group")

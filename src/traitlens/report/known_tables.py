@@ -111,6 +111,19 @@ COMPARISONS = {
         "corrected over traits.",
         (PAIR, TRAIT, "measure"), ("mean_1", "mean_2", *_TEST),
     ),
+    "taste": Known(
+        "ratings",
+        "Private taste and specificity. Beholder index: the share of private taste in private and shared "
+        "taste "
+        "(0: all raters agree but for noise; 1: each has a taste of their own), of traits that both groups "
+        "rated "
+        "twice. Specificity: the share of a trait’s shared variance that the group’s other traits do not "
+        "explain. "
+        "Both are free of noise; differences beyond what the numbers of raters make, p by permutation of "
+        "raters, "
+        "corrected over traits.",
+        (PAIR, TRAIT, "measure"), ("value_1", "value_2", "expected", *_TEST),
+    ),
     "trait_space": Known(
         "ratings",
         "Correlations between traits in the groups. Differences of Fisher’s z, corrected for the numbers "

@@ -63,6 +63,7 @@ class Results:
     reliability: pd.DataFrame | None = None
     targets: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
+    variances: pd.DataFrame | None = None
     correlations: pd.DataFrame | None = None
     components: pd.DataFrame | None = None
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -198,6 +199,7 @@ def read_results(folder: Path) -> Results:
         reliability=read(a.RELIABILITY),
         targets=read(a.TARGETS),
         regions=read(a.REGION_TABLE),
+        variances=read(a.VARIANCES),
         correlations=read(a.TRAIT_CORRELATIONS),
         components=read(a.TRAIT_COMPONENTS),
         comparisons=read_all("comparisons/") | ({} if tests is None else by_question(tests)),

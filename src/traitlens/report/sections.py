@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from traitlens.columns import GROUP, TRAIT
+from traitlens.report import variance_sources
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
@@ -20,6 +21,7 @@ from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_ra
 from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
+from traitlens.report.variance_sources import describe_variances, tabulate_variance_sources
 from traitlens.report.wording import describe_signs
 
 
@@ -153,11 +155,12 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
     section = Section("ratings", "Ratings")
     method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
+    variances = Block("variances", "Whose variance is it?")
     means = _ask(findings, "means", "Do mean ratings differ?")
     reliability = _ask(findings, "reliability", "Do groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits correlate?")
     quality = Block("quality", "How good is the quality of the ratings?")
-    section.blocks = [method, agreement, means, reliability, space, quality]
+    section.blocks = [method, agreement, variances, means, reliability, space, quality]
     method.figures += _show(
         drawings,
         "method",
@@ -189,6 +192,11 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
         section.notes.append("Mean ratings are left out: the results hold no ratings/targets.csv.")
     else:
         means.tables.append(tabulate_ratings(results.targets, results))
+    variances.paragraphs += describe_variances(results)
+    variances.figures += _show(
+        drawings, "variances", variance_sources.CAPTION, "Bars of shares; the numbers are in the table below."
+    )
+    variances.tables += tabulate_variance_sources(results) + print_tables(results, ("taste",))
     means.tables += print_tables(results, ("means", "missing"))
     reliability.tables += print_tables(results, ("reliability", "agreement"))
     space.figures += _show(
@@ -469,7 +477,15 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
 
 
 STAGES = {
-    "ratings": ("reliability", "quality", "agreement", "trait_space", "compare_trait_space"),
+    "ratings": (
+        "reliability",
+        "variances",
+        "compare_taste",
+        "quality",
+        "agreement",
+        "trait_space",
+        "compare_trait_space",
+    ),
     "relevance": ("region_labels", "maps"),
     "comparison": (
         "compare_ratings",

@@ -11,6 +11,7 @@ from traitlens.artifacts import (
     PREDICTIONS,
     RELIABILITY,
     RELIABILITY_TESTS,
+    TASTE_TESTS,
     TRAIT_SPACE,
     TRANSFER_GROUPS,
     TRANSFER_TRAITS,
@@ -25,6 +26,7 @@ from traitlens.comparison.by_missing import compare_missing
 from traitlens.comparison.by_performance import transfer_table
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
+from traitlens.comparison.by_taste import compare_taste
 from traitlens.comparison.by_trait_space import compare_trait_space
 from traitlens.comparison.by_use import by_question
 from traitlens.comparison.rater_tests import Options
@@ -48,6 +50,11 @@ def ratings(io: StageIO) -> None:
 def trait_space(io: StageIO) -> None:
     """Write the differences of correlations between traits."""
     io.write(TRAIT_SPACE, compare_trait_space(io.value("ratings"), **permutation_options(io)))
+
+
+def taste(io: StageIO) -> None:
+    """Write the differences of private taste and of specificity."""
+    io.write(TASTE_TESTS, compare_taste(io.value("ratings"), **permutation_options(io)))
 
 
 def permutation_options(io: StageIO) -> Options:

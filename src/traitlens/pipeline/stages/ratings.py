@@ -10,6 +10,7 @@ from traitlens.artifacts import (
     TARGETS,
     TRAIT_COMPONENTS,
     TRAIT_CORRELATIONS,
+    VARIANCES,
 )
 from traitlens.collecting.data_quality import find_signs, tabulate_quality
 from traitlens.comparison.by_agreement import rater_agreement
@@ -17,6 +18,7 @@ from traitlens.pipeline.stage_io import StageIO
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
 from traitlens.ratings.trait_space import correlate_traits, find_components
+from traitlens.ratings.variance_parts import tabulate_variances
 
 
 def average(io: StageIO) -> None:
@@ -27,6 +29,12 @@ def average(io: StageIO) -> None:
 def reliability(io: StageIO) -> None:
     """Write reliability and noise ceilings."""
     io.write(RELIABILITY, reliability_table(io.value("ratings"), seed=io.value("settings.seed")))
+
+
+def variances(io: StageIO) -> None:
+    """Write whose variance it is: identity, photograph, rater, private taste and noise."""
+    table = tabulate_variances(io.value("ratings"), io.value("identities"), io.value("settings.seed"))
+    io.write(VARIANCES, table)
 
 
 def cleaning(io: StageIO) -> None:

@@ -1,0 +1,291 @@
+"""Comparison of groups in private taste (beholder index) and in the specificity of traits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from traitlens.columns import IMAGE, RATER, RATING, REPEAT, TRAIT
+from traitlens.comparison.by_rating import make_sample
+from traitlens.comparison.permutation import (
+    center,
+    familywise_p,
+    pairs_of_groups,
+    permutation_p,
+    ratings_of_pair,
+)
+from traitlens.comparison.rater_tests import Sample
+from traitlens.ratings.rating_matrix import make_matrix
+
+FEWEST_RATERS = 4
+LEAST_VARIANCE = 1e-3
+"""Smallest eigenvalue of the covariances of traits, as a share of their mean variance."""
+COLUMNS = ["group_1", "group_2", TRAIT, "measure", "value_1", "value_2", "expected", "estimate", "ci_low",
+           "ci_high", "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations",
+           "smallest_p"]  # fmt: skip
+"""Columns of the table of `compare_taste`."""
+
+
+def cross_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute sums of products of deviations over the images that two raters have in common.
+
+    Parameters
+    ----------
+    first : ndarray of shape (rater, image)
+        Ratings; NaN where there is none.
+    second : ndarray of shape (other rater, image)
+        Ratings of the same images.
+
+    Returns
+    -------
+    products, freedom : ndarray of shape (rater, other rater)
+        Sums of products, and common images less one; their ratio is an unbiased covariance.
+    """
+    seen_1, seen_2 = (~np.isnan(first)).astype(float), (~np.isnan(second)).astype(float)
+    x, y = (
+        np.nan_to_num(
+            one - np.nanmean(np.where(np.isnan(one).all(1, keepdims=True), 0, one), 1, keepdims=True)
+        )
+        for one in (first, second)
+    )
+    n = seen_1 @ seen_2.T
+    products = x @ y.T - (x @ seen_2.T) * (seen_1 @ y.T) / np.maximum(n, 1)
+    return np.where(n > 1, products, 0), np.maximum(n - 1, 0)
+
+
+class Taste:
+    """Shared and private taste of groups, under any labelling.
+
+    Shared taste is the covariance of the ratings of two raters over images, averaged over pairs of raters;
+    shared and private taste together the covariance of a rater's first and second ratings. Neither depends on
+    the number of raters, and noise is in neither.
+
+    Parameters
+    ----------
+    ratings : dict of str to ndarray of shape (rater, image)
+        Ratings of each trait, repeats averaged.
+    repeated : dict of str to ndarray of shape (2, rater, image)
+        First and second ratings of traits that were rated twice.
+    """
+
+    def __init__(self, ratings: dict[str, np.ndarray], repeated: dict[str, np.ndarray]):
+        self.traits = list(ratings)
+        number = len(self.traits)
+        self.pairs = [(i, j) for i in range(number) for j in range(i, number)]
+        self.between = []
+        for i, j in self.pairs:
+            products, freedom = cross_products(ratings[self.traits[i]], ratings[self.traits[j]])
+            for one in (products, freedom):
+                np.fill_diagonal(one, 0)  # a rater's own noise is in the products with itself
+            self.between.append((products + products.T, freedom + freedom.T))
+        self.own = {trait: _own_products(*both) for trait, both in repeated.items()}
+
+    def measures(self, group: np.ndarray) -> np.ndarray:
+        """Compute the beholder index of each trait that was rated twice, then the specificity of each trait.
+
+        Parameters
+        ----------
+        group : ndarray of shape (labelling, rater)
+            1 for members of the group, else 0.
+
+        Returns
+        -------
+        ndarray of shape (labelling, measure)
+            Missing where there are no data.
+        """
+        number = len(self.traits)
+        shared = np.full((len(group), number, number), np.nan)
+        for (i, j), (products, freedom) in zip(self.pairs, self.between, strict=True):
+            total = ((group @ products) * group).sum(axis=1)
+            count = ((group @ freedom) * group).sum(axis=1)
+            values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+            shared[:, i, j] = shared[:, j, i] = values
+        columns = []
+        for trait, (products, freedom) in self.own.items():
+            place = self.traits.index(trait)
+            stable = (group @ products) / np.maximum(group @ freedom, 1)
+            index = 1 - shared[:, place, place] / np.where(stable > 0, stable, np.nan)
+            columns.append(np.clip(index, -1, 2))
+        if number > 1:
+            columns += list(_specificity(shared).T)
+        return np.column_stack(columns) if columns else np.zeros((len(group), 0))
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Trait and measure of each column of :meth:`measures`."""
+        several = [(trait, "specificity") for trait in self.traits] if len(self.traits) > 1 else []
+        return [(trait, "beholder index") for trait in self.own] + several
+
+
+def _own_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums of products of each rater's two ratings, and common images less one."""
+    both = ~np.isnan(first) & ~np.isnan(second)
+    n = both.sum(axis=1)
+    sums = [np.where(both, one, 0).sum(axis=1) for one in (first, second)]
+    products = np.where(both, first * second, 0).sum(axis=1) - sums[0] * sums[1] / np.maximum(n, 1)
+    return np.where(n > 1, products, 0), np.maximum(n - 1, 0).astype(float)
+
+
+def _specificity(shared: np.ndarray) -> np.ndarray:
+    """Compute the share of each trait's shared variance that the other traits do not explain.
+
+    Parameters
+    ----------
+    shared : ndarray of shape (labelling, trait, trait)
+        Covariances over images, free of noise.
+
+    Returns
+    -------
+    ndarray of shape (labelling, trait)
+        1 over the product of the variance and the diagonal of the inverse; missing without variance.
+    """
+    known = np.isfinite(shared).all(axis=(1, 2))
+    variances = np.diagonal(shared, axis1=1, axis2=2)
+    known &= (variances > 0).all(axis=1)
+    found = np.full(variances.shape, np.nan)
+    if known.any():
+        scale = np.sqrt(variances[known])
+        correlations = shared[known] / scale[:, :, None] / scale[:, None, :]
+        values, vectors = np.linalg.eigh(correlations)
+        values = np.maximum(values, LEAST_VARIANCE)  # covariances without noise need not be definite
+        inverse = (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
+        restored = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
+        diagonal = np.diagonal(inverse, axis1=1, axis2=2) * np.diagonal(restored, axis1=1, axis2=2)
+        found[known] = 1 / diagonal
+    return found
+
+
+def compare_taste(
+    ratings: pd.DataFrame,
+    *,
+    groups: tuple[str, str] | None = None,
+    within: Sequence[str] = (),
+    permutations: int = 5000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Test whether groups differ in private taste, and in how far traits are told apart.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, image, trait, rating, repeat.
+    groups : (str, str), optional
+        The first minus the second; all pairs if None.
+    within : sequence of str, default ()
+        Columns of raters within which labels are permuted, see `compare_means`.
+    permutations : int, default 5000
+        Number of permutations.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, trait, measure, value_1, value_2, expected (difference due to the numbers of raters:
+        the mean under permutation), estimate (difference beyond it), ci_low, ci_high (jackknife over raters),
+        statistic, p, p_corrected (family-wise over the traits of a measure), n_1, n_2, n_permutations,
+        smallest_p. Measures: "beholder index" (share of private in private and shared taste; Hoenekopp 2006,
+        for traits that raters of both groups rated twice) and "specificity" (share of a trait's shared
+        variance that the group's other traits do not explain, free of noise). Left out with fewer than four
+        raters.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(1)
+    >>> cells = pd.MultiIndex.from_product([range(12), range(40), [1, 2]], names=["rater", "image", "repeat"])
+    >>> table = cells.to_frame(index=False).assign(trait="warm")
+    >>> taste = rng.normal(size=(12, 40)) + rng.normal(size=40)
+    >>> table["rating"] = taste[table["rater"], table["image"]] + 0.5 * rng.normal(size=len(table))
+    >>> table = table.assign(rater=table["rater"].astype(str), group=np.where(table["rater"] < 6, "a", "b"))
+    >>> found = compare_taste(table, permutations=99)
+    >>> found["measure"].tolist(), found[["value_1", "value_2"]].round(1).values.tolist()
+    (['beholder index'], [[0.4, 0.5]])
+    """
+    tables = []
+    for pair in pairs_of_groups(ratings, groups):
+        both = ratings_of_pair(ratings, pair)
+        raters, sample = make_sample(both, pair, permutations, seed, within)
+        if np.bincount(sample.labels, minlength=2).min() < FEWEST_RATERS:
+            continue
+        taste = Taste(*_lay_out(both, raters, sample.labels))
+        if taste.names:
+            tables.append(_compare(taste, sample).assign(group_1=pair[0], group_2=pair[1]))
+    return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def _lay_out(
+    ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return ratings of all raters and images by trait, and first and second ratings."""
+    images = pd.Index(sorted(ratings[IMAGE].unique()))
+    every, repeated = {}, {}
+
+    def spread(part: pd.DataFrame) -> np.ndarray:
+        """Lay out mean ratings: (rater, image)."""
+        values = np.full((len(raters), len(images)), np.nan)
+        if len(part):
+            matrix = make_matrix(part)
+            values[np.ix_(raters.get_indexer(matrix.raters), images.get_indexer(matrix.images))] = (
+                matrix.ratings
+            )
+        return values
+
+    for trait, own in ratings.groupby(TRAIT, sort=True, observed=True):
+        every[str(trait)] = spread(own)
+        if REPEAT not in own:
+            continue
+        turn = (
+            own.sort_values(REPEAT, kind="stable").groupby([RATER, IMAGE], observed=True)[RATING].cumcount()
+        )
+        turn = turn.reindex(own.index)
+        occasions = np.stack([spread(own[turn == number]) for number in (0, 1)])
+        twice = (~np.isnan(occasions)).all(axis=0).sum(axis=1) > 2
+        if np.bincount(labels[twice], minlength=2).min() >= FEWEST_RATERS:
+            repeated[str(trait)] = occasions
+    return every, repeated
+
+
+def _compare(taste: Taste, sample: Sample) -> pd.DataFrame:
+    """Test all measures of a pair of groups; the traits of a measure are one family."""
+    names = taste.names
+
+    def differences(block: np.ndarray) -> np.ndarray:
+        """Return differences of the measures under labellings."""
+        first, second = (taste.measures((block == side).astype(float)) for side in (0, 1))
+        return np.asarray(first - second)
+
+    permuted = np.vstack([np.zeros((0, len(names))), *map(differences, sample.draw())])
+    observed = differences(sample.labels[None])[0]
+    centred, null, expected = center(np.nan_to_num(observed), np.nan_to_num(permuted))
+    values, errors, freedoms = zip(
+        *(_jackknife(taste, sample.labels == side) for side in (0, 1)), strict=True
+    )
+    error = np.hypot(*errors)
+    below = sum(part**4 / freedom for part, freedom in zip(errors, freedoms, strict=True))
+    width = stats.t.ppf(0.975, np.maximum(error**4 / np.maximum(below, 1e-300), 1)) * error
+    table = pd.DataFrame(names, columns=[TRAIT, "measure"])
+    table["value_1"], table["value_2"] = values
+    table["expected"], table["estimate"] = expected, np.where(np.isnan(observed), np.nan, centred)
+    table["ci_low"], table["ci_high"] = table["estimate"] - width, table["estimate"] + width
+    table["statistic"] = np.where(error > 0, table["estimate"] / np.where(error > 0, error, 1), np.nan)
+    for _, own in table.groupby("measure", sort=False):
+        place = own.index.to_numpy()
+        table.loc[place, "p"] = permutation_p(centred[place], null[:, place])
+        table.loc[place, "p_corrected"] = familywise_p(centred[place], null[:, place])
+    table.loc[np.isnan(observed), ["p", "p_corrected"]] = np.nan
+    for side, name in ((0, "n_1"), (1, "n_2")):
+        table[name] = int((sample.labels == side).sum())
+    return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
+
+
+def _jackknife(taste: Taste, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return a group's measures, their jackknife standard errors and degrees of freedom."""
+    places = np.flatnonzero(members)
+    group = np.tile(members.astype(float), (len(places) + 1, 1))
+    group[np.arange(1, len(places) + 1), places] = 0
+    found = taste.measures(group)
+    n = len(places)
+    left = found[1:]
+    errors = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
+    return found[0], errors, n - 1
