@@ -90,7 +90,8 @@ def tabulate_variance_sources(results: Results) -> list[Table]:
     table = results.variances.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
     rows = [
         [str(row[TRAIT]), str(row[GROUP]), str(row["part"]), decimal(row["variance"], 3),
-         bounded(row["share"]), interval(row["share_low"], row["share_high"]), count(row["n_raters"]), count(row["n_images"]),
+         bounded(row["share"]), interval(row["share_low"], row["share_high"]),
+         count(row["n_raters"]), count(row["n_images"]),
          count(row["n_repeats"])]
         for row in table.to_dict("records")
     ]  # fmt: skip
