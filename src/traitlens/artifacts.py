@@ -85,6 +85,7 @@ IMAGE_TESTS = Artifact("ratings/images.csv", "differences between groups by imag
 
 LANDMARKS = Artifact("landmarks.csv", "478 landmarks of each photograph, given or detected")
 FACES = Artifact("faces.json", "images without landmarks, and notices about faces")
+FACE_MEASURES = Artifact("face_measures.csv", "expression, proportions, pose and light of each face")
 PREPARED = Artifact("prepared.zarr", "prepared images and their landmarks")
 REGION_LABELS = Artifact(".cache/region_labels.zarr", "region of each pixel of each prepared image")
 FEATURES = Artifact(".cache/features/all/features.npy", "features of each image")
@@ -116,6 +117,8 @@ RATER_MODELS = Artifact(
     "comparisons/rater_models.csv", "effects of the variables of a formula on raters' values"
 )
 COVARIATES = Artifact("comparisons/covariates.csv", "how groups differ in the variables of the formula")
+FACE_TYPES = Artifact("comparisons/face_types.csv", "slopes of the difference of groups on measures of faces")
+DIFFERENCE_TESTS = Artifact("comparisons/difference.csv", "prediction of the difference from faces")
 PIXEL_MAPS = Artifact("comparisons/pixels.zarr", "tests of raters' maps by pixel")
 PIXEL_TESTS = Artifact("comparisons/pixels.csv", "significant areas of raters' maps")
 ANSWERS = Artifact("comparisons/answers.csv", "the questions of the comparison and their answers")

@@ -105,7 +105,7 @@ RATINGS = {
     "compare_ratings",
     "compare_trait_space",
 }
-REFITS = {"common_penalties", "compare_performance", "compare_pixels"}
+REFITS = {"common_penalties", "compare_difference", "compare_performance", "compare_pixels"}
 TRANSFERS = {"transfer_groups", "transfer_traits"}
 USE = {"cues", "utilisation", "compare_use"}
 READOUTS = {"fit", "performance", "models", "maps", "altered_faces", *USE, *TRANSFERS}
@@ -113,7 +113,7 @@ REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
 REFITTED = {*REFITS, "answers"}
 SEED = {"reliability", "variances", "performance", "models", "compare_ratings", "compare_trait_space"}
-SEED |= {"compare_taste"}
+SEED |= {"compare_taste", "compare_face_types"}
 
 
 def swap_within_cells(table):
@@ -176,7 +176,17 @@ def ratings(change):
     return lambda folder: edit_table(folder / "ratings.csv", change)
 
 
-ALL_IMAGES = {"prepare", "region_labels", "features", *REGIONAL, *READOUTS, *REFITTED, "report"}
+ALL_IMAGES = {
+    "prepare",
+    "face_measures",
+    "compare_face_types",
+    "region_labels",
+    "features",
+    *REGIONAL,
+    *READOUTS,
+    *REFITTED,
+    "report",
+}
 
 CHANGES = {
     "single ratings exchanged, all means kept": (
@@ -243,7 +253,15 @@ CHANGES = {
     ),
     "comparison.permutations": (
         setting(("permutations = 9", "permutations = 19")),
-        {"compare_ratings", "compare_trait_space", "compare_taste", *REFITS, "answers", "report"}
+        {
+            "compare_ratings",
+            "compare_trait_space",
+            "compare_taste",
+            "compare_face_types",
+            *REFITS,
+            "answers",
+            "report",
+        }
         - {"common_penalties"},
     ),
     "comparison.permutations 0": (setting(("permutations = 9", "permutations = 0")), {"report"}),

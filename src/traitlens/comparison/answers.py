@@ -19,7 +19,7 @@ QUESTIONS = {
 }
 """Questions of the confirmatory tables of `comparisons`, each a family of tests."""
 
-EXPLORATORY = ("range", "noise", "agreement", "taste", "trait_space", "variables")
+EXPLORATORY = ("range", "noise", "agreement", "taste", "trait_space", "variables", "face_types", "difference")
 """Exploratory tables, whose p values are corrected within the table only."""
 
 

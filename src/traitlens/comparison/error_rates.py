@@ -11,6 +11,7 @@ from scipy import ndimage, stats
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, X, Y
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.by_agreement import compare_agreement
+from traitlens.comparison.by_face_type import compare_face_types, predict_difference
 from traitlens.comparison.by_formula import compare_by_formula
 from traitlens.comparison.by_image import compare_images
 from traitlens.comparison.by_missing import compare_missing
@@ -76,7 +77,8 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
         "similarity": space.head(1).assign(p_corrected=space["similarity_p"]),
         "missing": compare_missing(ratings, **options),
     } | _of_common_images(ratings, lambda: {
-        "performance": compare_performance(ratings, faces.kernel, PENALTY, **options)
+        "performance": compare_performance(ratings, faces.kernel, PENALTY, **options),
+        **_face_tests(ratings, faces, options),
     })  # fmt: skip
 
 
@@ -86,6 +88,24 @@ def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
     twice = pd.concat([ratings.assign(repeat=1), ratings.assign(repeat=2, rating=ratings[RATING] + again)])
     table = compare_taste(twice, **options)
     return {name: table[table["measure"] == name] for name in ("beholder index", "specificity")}
+
+
+def _face_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
+    """Make the tests of which faces drive a difference; measures of faces are four of the features."""
+    identities = pd.Series(faces.kernel.images, faces.kernel.images)
+    measures = pd.DataFrame(faces.features[:, :4], faces.kernel.images)
+    penalties = dict.fromkeys(ratings[TRAIT].unique(), PENALTY)
+    slopes = compare_face_types(ratings, measures, identities, **options)
+    found = predict_difference(ratings, faces.kernel, penalties, identities, **options)
+    return {
+        "face types": slopes,
+        "face types, raters and faces": slopes.assign(
+            p_corrected=np.minimum(slopes["crossed_p"] * len(slopes), 1),
+            ci_low=slopes["crossed_low"],
+            ci_high=slopes["crossed_high"],
+        ),
+        "difference": found.drop(columns=["ci_low", "ci_high"]),
+    }
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
@@ -166,6 +186,8 @@ CALIBRATED = {
     "performance": ("performance",),
     "variables": ("variables, mean ratings", "variables, utilisation"),
     "rater_models": ("rater models, mean rating", "rater models, use of a region"),
+    "face_types": ("face types", "face types, raters and faces"),
+    "difference": ("difference",),
     "pixels": ("pixels",),
 }
 """Tests and intervals that are counted here, by table of `comparisons`."""

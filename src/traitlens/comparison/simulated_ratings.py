@@ -58,7 +58,7 @@ class StudyDesign:
 
 _OF_NOISE = ("reliability", "agreement", "spread", "performance", "trait_space", "similarity")
 
-_OF_FACES = (*_OF_NOISE, "images", "interaction")
+_OF_FACES = (*_OF_NOISE, "images", "interaction", "face types", "face types, raters and faces", "difference")
 
 DESIGNS = (
     StudyDesign("20 and 20 raters"),

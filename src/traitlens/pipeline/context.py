@@ -8,7 +8,7 @@ from typing import Any
 
 from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.preregistration import read_plan
-from traitlens.columns import IDENTITY, IMAGE
+from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH
 from traitlens.comparison.permutation import shared_ratings
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
@@ -191,6 +191,12 @@ def _folds(context: Context) -> Any:
     return assign_folds(context.study.images, settings.folds.number, settings.seed, settings.folds.column)
 
 
+def _face_columns(context: Context) -> Any:
+    """Return the columns of images.csv that may describe faces."""
+    others = [IDENTITY, MAY_PUBLISH, "fold", context.study.settings.folds.column]
+    return context.study.images.drop(columns=[name for name in others if name], errors="ignore")
+
+
 def _cleaned(context: Context) -> Any:
     cleaning = context.study.cleaning
     return None if cleaning is None else {"steps": cleaning.steps, "left_out": cleaning.left_out}
@@ -225,6 +231,7 @@ INPUTS: Mapping[str, Callable[[Context], Any]] = {
     "groups": lambda context: context.study.groups,
     "traits": lambda context: context.study.traits,
     "identities": lambda context: context.study.images.set_index(IMAGE)[IDENTITY],
+    "face_columns": _face_columns,
     "images": lambda context: list(context.study.images[IMAGE]),
     "folds": _folds,
     "photographs": lambda context: context.photographs,

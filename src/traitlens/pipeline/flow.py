@@ -165,6 +165,8 @@ ANSWERED = (
     a.TASTE_TESTS,
     a.TRAIT_SPACE,
     a.VARIABLE_TESTS,
+    a.FACE_TYPES,
+    a.DIFFERENCE_TESTS,
 )
 """The tables of tests that answer the questions of a comparison."""
 
@@ -256,6 +258,14 @@ FLOW: tuple[Stage, ...] = (
         ("photographs", "frame", a.LANDMARKS),
         (a.PREPARED,),
         cost=costs.prepare,
+        steps=_images,
+    ),
+    Stage(
+        "face_measures",
+        "Measuring faces",
+        "faces.measure",
+        (a.PREPARED, "face_columns"),
+        (a.FACE_MEASURES,),
         steps=_images,
     ),
     Stage(
@@ -475,6 +485,22 @@ FLOW: tuple[Stage, ...] = (
         ("ratings", "groups", a.UTILISATION, "settings.comparison.variables", *PERMUTATIONS),
         (a.VARIABLE_TESTS,),
         unless(no_raters, no_permutations, no_variables),
+    ),
+    Stage(
+        "compare_face_types",
+        "Types of faces",
+        "raters.face_types",
+        ("ratings", "identities", a.FACE_MEASURES, WITHIN, *PERMUTATIONS),
+        (a.FACE_TYPES,),
+        unless(no_raters, one_group, no_permutations, nothing_comparable),
+    ),
+    Stage(
+        "compare_difference",
+        "Predicting the difference",
+        "refits.difference",
+        (*REFIT, "identities", a.COMMON_PENALTIES, WITHIN, *PERMUTATIONS),
+        (a.DIFFERENCE_TESTS,),
+        unless(one_group, switched_off("performance"), REFITTED),
     ),
     Stage(
         "rater_models",

@@ -14,6 +14,7 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
+from traitlens.report.face_types import plot_face_types
 from traitlens.report.map_check_results import plot_map_checks
 from traitlens.report.map_figures import plot_average_maps, plot_overview
 from traitlens.report.matrices import plot_trait_space, plot_transfer
@@ -352,6 +353,13 @@ def _region_differences(results: Results, order: Order, _options: dict[str, Any]
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
     return plot_region_differences(table, **{**order.as_options(), "groups": pair})
+
+
+@_figure("on which faces the groups differ more: slopes of the difference on measures of the face")
+def _face_types(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    table, pair = _need(results.comparisons.get("face_types"), a.FACE_TYPES.path), results.compared
+    own = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
+    return plot_face_types(own if len(own) else table, traits=order.traits, width=order.width)
 
 
 @_figure("effects of groups and other variables of the raters, adjusted for each other")

@@ -32,7 +32,8 @@ HEADINGS = {
     "crossed_p": "p, raters and images",
     "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Expected from n",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
-    "statistic": "Statistic", "p": "p",
+    "statistic": "Statistic", "p": "p", "moderator": "Measure of the face",
+    "n_images": "Images", "reliability": "Reliability", "reliability_p": "p of reliability",
     "p_corrected": "p (corrected)", "p_family": "p (corrected)", "cohens_d": "d", "hedges_g": "g",
     "cohens_q": "q", "effect_size": "Effect size", "n_pixels": "Cells", "n": "n", "r": "r",
     "r_own": "r, own ratings", "r_original": "r, original faces", "ratings_r": "r of the ratings",
@@ -45,16 +46,16 @@ HEADINGS = {
     "share": "Share of relevance", "association": "Association", "by_chance": "by chance",
 }  # fmt: skip
 _BOUNDED = {
-    "r", "r_1", "r_2", "r_own", "r_original", "ratings_r", "ratings_r_corrected", "reliability_1",
-    "reliability_2", "explained", "congruence", "loading", "similarity", "null_low", "null_high",
-    "edge_correlation", "null_edge_correlation", "correlation", "agreement", "share", "association",
-    "by_chance", "share_of_ceiling",
+    "reliability", "r", "r_1", "r_2", "r_own", "r_original", "ratings_r", "ratings_r_corrected",
+    "reliability_1", "reliability_2", "explained", "congruence", "loading", "similarity", "null_low",
+    "null_high", "edge_correlation", "null_edge_correlation", "correlation", "agreement", "share",
+    "association", "by_chance", "share_of_ceiling",
 }  # fmt: skip
 _TWO_DECIMALS = {
     "mean_1", "mean_2", "statistic", "cohens_d", "hedges_g", "cohens_q", "effect_size",
 }  # fmt: skip
 _ENDS = {INTERVAL: ("ci_low", "ci_high"), CROSSED: ("crossed_low", "crossed_high")}
-_COUNTS = {"n", "n_1", "n_2", "n_pixels", "component"}
+_COUNTS = {"n", "n_images", "n_1", "n_2", "n_pixels", "component"}
 
 
 @dataclass(frozen=True)
@@ -114,14 +115,10 @@ COMPARISONS = {
     "taste": Known(
         "ratings",
         "Private taste and specificity. Beholder index: the share of private taste in private and shared "
-        "taste "
-        "(0: all raters agree but for noise; 1: each has a taste of their own), of traits that both groups "
-        "rated "
-        "twice. Specificity: the share of a trait’s shared variance that the group’s other traits do not "
-        "explain. "
-        "Both are free of noise; differences beyond what the numbers of raters make, p by permutation of "
-        "raters, "
-        "corrected over traits.",
+        "taste (0: all raters agree but for noise; 1: each has a taste of their own), of traits that both "
+        "groups rated twice. Specificity: the share of a trait’s shared variance that the group’s other "
+        "traits do not explain. Both are free of noise; differences beyond what the numbers of raters make, "
+        "p by permutation of raters, corrected over traits.",
         (PAIR, TRAIT, "measure"), ("value_1", "value_2", "expected", *_TEST),
     ),
     "trait_space": Known(
@@ -175,6 +172,21 @@ COMPARISONS = {
         "Significant areas of the maps on the template. For these faces and other raters. The test shows "
         "that maps differ; it does not locate borders or peaks.",
         (PAIR, TRAIT), ("n_pixels", "estimate", "statistic", "p_family", "effect_size", "n"),
+    ),
+    "face_types": Known(
+        "comparison",
+        "Slopes of the difference on measures of the faces. Mean slopes of the groups’ raters on a measure, "
+        "rating points per standard deviation; their difference is the slope of the difference. p by "
+        "permutation test of raters, corrected over traits and measures: for other raters of these faces. "
+        "The interval and p over raters and faces are for other faces of this kind, too; somewhat wide.",
+        (PAIR, TRAIT, "moderator"), ("value_1", "value_2", *_TEST, CROSSED, "crossed_p", "n_images"),
+    ),
+    "difference": Known(
+        "comparison",
+        "Prediction of the difference of the groups’ mean ratings of a face from its features, out of fold. "
+        "Reliability of the difference: the ceiling of R²; its p and that of r by permutation of raters, "
+        "one-sided. The interval is for new faces and these raters.",
+        (PAIR, TRAIT), ("reliability", "reliability_p", "r", INTERVAL, "p", "p_corrected", "n_images"),
     ),
     "variables": Known(
         "comparison",
@@ -352,7 +364,7 @@ def _write(name: str, row: Mapping[Any, Any], digits: int) -> str:
     value = row.get(name)
     if name == REGION and (pd.isna(value) or not value):
         return "mean rating"  # variables are tested against these as well
-    if name.startswith("p_") or name in ("p", "crossed_p", "congruence_p"):
+    if name.startswith("p_") or name in ("p", "reliability_p", "crossed_p", "congruence_p"):
         return probability(value)
     if name in _COUNTS:
         return count(value)

@@ -187,9 +187,9 @@ def tabulate_rater_models(results: Results) -> list[Table]:
     caption = (
         "Effects in the model of the raters. Differences of groups and levels at the means of the other "
         "variables; slopes per unit of the variable. Mean ratings and spread in rating points, use of "
-        "regions "
-        "in rating points per standard deviation of the cue, all others in Fisher’s z. Corrected over the "
-        "traits and regions of an effect and a measure; exploratory, unless a frozen plan names the formula. "
+        "regions in rating points per standard deviation of the cue, all others in Fisher’s z. Corrected "
+        "over the traits and regions of an effect and a measure; exploratory, unless a frozen plan names the "
+        "formula. "
         f"{count(table['n_permutations'].iloc[0])} permutations; p cannot be below "
         f"{decimal(table['smallest_p'].iloc[0], 4)}."
     )
@@ -324,8 +324,7 @@ def plot_rater_models(
 
 CAPTION = (
     "Effects in the model of the raters, as partial correlations with 95% intervals. Filled: significant "
-    "after "
-    "correction over traits. Right of zero: higher in the first-named group or level, or rising with the "
-    "variable."
+    "after correction over traits. Right of zero: higher in the first-named group or level, or rising with "
+    "the variable."
 )
 """Caption of the figure."""

@@ -26,10 +26,25 @@ def _by_size(table: pd.DataFrame, column: str) -> list[str]:
     return list(sizes.sort_values(ascending=False, kind="stable").index.astype(str))
 
 
-def _panels_by_trait(
+def panels_by_trait(
     traits: Sequence[str], rows: Sequence[str], millimetres_per_row: float, width: float
 ) -> tuple[Figure, list[Axes]]:
-    """Create one panel per trait with a row per region."""
+    """Create one panel per trait with rows down the left side.
+
+    Parameters
+    ----------
+    traits, rows : sequence of str
+        Titles of panels, and names of rows.
+    millimetres_per_row, width : float
+        Height of a row, and width of the figure, in millimetres.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    panels : list of Axes
+        A panel per trait.
+    """
     # legend entries with long names take a line each
     beside = 3 if width > 120 else 2 if max(map(len, traits)) <= 17 else 1
     per_line = min(beside, len(traits))
@@ -85,7 +100,7 @@ def plot_region_shares(
     """
     groups, traits = in_order(shares, GROUP, groups), in_order(shares, TRAIT, traits)
     regions, colours = _by_size(shares, SHARE), colours_of(groups)
-    figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
+    figure, panels = panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, areas = 0.8 / len(groups), _areas(shares)
     for trait, axes in zip(traits, panels, strict=True):
         for place, group in enumerate(groups):
@@ -201,7 +216,7 @@ def plot_utilisation(
     """
     groups, traits = in_order(utilisation, GROUP, groups), in_order(utilisation, TRAIT, traits)
     regions, colours = _by_size(utilisation, "utilisation"), colours_of(groups)
-    figure, panels = _panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
+    figure, panels = panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, markers = 0.6 / len(groups), markers_of(groups)
     named = utilisation.rename(columns={"utilisation": "value"})
     for trait, axes in zip(traits, panels, strict=True):
@@ -253,7 +268,7 @@ def plot_region_differences(
     1
     """
     traits, regions = in_order(differences, TRAIT, traits), _by_size(differences, "estimate")
-    figure, panels = _panels_by_trait(traits, regions, 4.5, width)
+    figure, panels = panels_by_trait(traits, regions, 4.5, width)
     shown = differences.rename(columns={"estimate": "value", "ci_low": "low", "ci_high": "high"})
     shown = shown.reindex(columns=list(dict.fromkeys([*shown.columns, "low", "high"])))
     for trait, axes in zip(traits, panels, strict=True):

@@ -11,6 +11,7 @@ from traitlens.report import variance_sources
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
+from traitlens.report.face_types import caption_for, describe_face_types
 from traitlens.report.findings import Finding, describe_achievement, not_predicted
 from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
 from traitlens.report.map_check_results import summarise
@@ -390,10 +391,11 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     planted = Block("planted", "What was planted, and what was found")
     strength = Block("range-and-noise", "Do they differ in range and noise?")
     pixels = _ask(findings, "pixels", "Do their maps of the face differ?")
+    types = Block("face-types", "Which faces drive the difference?")
     models = Block("rater-models", "What goes with groups and other variables of the raters?")
     transfer = Block("transfer", "Do models of one group or trait predict another?")
     others = Block("other-tests", "Other tests")
-    section.blocks = [shares, use, planted, strength, pixels, models, transfer, others, plan]
+    section.blocks = [shares, use, planted, strength, pixels, types, models, transfer, others, plan]
     if results.comparisons:
         plan.paragraphs, plan.tables = describe_plan(results)
     if "shares" not in results.use:
@@ -456,6 +458,11 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         "Maps of differences by trait, with outlines round significant areas.",
     )
     pixels.tables += print_tables(results, ("pixels",))
+    types.paragraphs += describe_face_types(results)
+    types.figures += _show(
+        drawings, "face_types", caption_for(results), "Dots with intervals; numbers in the table below."
+    )
+    types.tables += print_tables(results, ("difference", "face_types"))
     models.paragraphs += say_rater_models(results)
     models.figures += _show(
         drawings,
@@ -495,6 +502,8 @@ STAGES = {
         "compare_use",
         "compare_performance",
         "compare_variables",
+        "compare_face_types",
+        "compare_difference",
         "rater_models",
         "compare_pixels",
         "answers",

@@ -23,10 +23,8 @@ COLOURS = {
 INDEX = "beholder index"
 CAPTION = (
     "Whose variance it is: shares of the variance of single ratings. Blue: what raters share about the "
-    "person "
-    "shown and about the photograph; grey: raters’ levels; orange: private taste, which a rater repeats; "
-    "pale: "
-    "noise."
+    "person shown and about the photograph; grey: raters’ levels; orange: private taste, which a rater "
+    "repeats; pale: noise."
 )
 
 
@@ -61,8 +59,7 @@ def describe_variances(results: Results) -> list[str]:
     if not sentences:
         return [
             "No trait was rated twice by the same raters, so that private taste and noise cannot be told "
-            "apart: "
-            "the share of private taste lies between nothing and what the figure shows for both."
+            "apart: the share of private taste lies between nothing and what the figure shows for both."
         ]
     return [
         "The beholder index is the share of private taste in all taste that a rater repeats (Hönekopp, "
@@ -99,9 +96,9 @@ def tabulate_variance_sources(results: Results) -> list[Table]:
                "Repeats"]  # fmt: skip
     caption = (
         "Sources of the variance of single ratings. By restricted maximum likelihood with crossed random "
-        "effects; "
-        "intervals from the sampling distribution of the variances. The beholder index is private taste over "
-        "private and shared taste (identity and photograph); with levels, raters’ levels count as private."
+        "effects; intervals from the sampling distribution of the variances. The beholder index is private "
+        "taste over private and shared taste (identity and photograph); with levels, raters’ levels count as "
+        "private."
     )
     return [replace(leave_out_empty(caption, columns, rows, 3), file="ratings/variances.csv")]
 

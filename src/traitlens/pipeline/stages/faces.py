@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from traitlens import storage
 from traitlens.arrays import map_coordinates, write_arrays
-from traitlens.artifacts import FACES, LANDMARKS, PREPARED, REGION_LABELS
+from traitlens.artifacts import FACE_MEASURES, FACES, LANDMARKS, PREPARED, REGION_LABELS
 from traitlens.columns import IMAGE, X, Y
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.cropping import prepare_image
+from traitlens.faces.face_measures import describe_columns, measure_light, measure_points
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.faces.prepared_faces import N_POINTS, choose_crop, read_points
@@ -77,6 +79,23 @@ def prepare(io: StageIO) -> None:
     dataset = dataset.assign_coords(colour=np.array(["red", "green", "blue"], object))
     with storage.atomic_write(io.file(PREPARED)) as temporary:
         write_arrays(temporary, dataset, {"pixels": ((IMAGE, Y, X, "colour"), "u1")}, blocks())
+
+
+def measure(io: StageIO) -> None:
+    """Write measures of each face from landmarks and pixels, and columns of images.csv as numbers."""
+    prepared = io.read(PREPARED)
+    images = [str(image) for image in prepared[IMAGE].values]
+    points = prepared["points"].to_numpy()
+    table = pd.DataFrame(measure_points(points), index=pd.Index(images, name=IMAGE))
+    light = np.empty((len(images), 2))
+    for positions in blocks_of(np.arange(len(images))):
+        for place, pixels in zip(positions, prepared["pixels"][positions].to_numpy(), strict=True):
+            light[place] = measure_light(pixels, points[place])
+        io.advance(len(positions))
+    table[["brightness", "contrast"]] = light
+    given = describe_columns(io.value("face_columns"), ())
+    table = table.join(given.rename(columns={name: f"{name} (given)" for name in given if name in table}))
+    io.write(FACE_MEASURES, table.dropna(axis=1, how="all").reset_index())
 
 
 def label_regions(io: StageIO) -> None:

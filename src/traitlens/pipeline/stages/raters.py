@@ -1,12 +1,30 @@
 """Analyses in which raters are the units: linear models of their values."""
 
-from traitlens.artifacts import COVARIATES, IMAGE_CUES, PREDICTABILITY, RATER_MODELS, UTILISATION
-from traitlens.columns import TRAIT
+from traitlens.artifacts import (
+    COVARIATES,
+    FACE_MEASURES,
+    FACE_TYPES,
+    IMAGE_CUES,
+    PREDICTABILITY,
+    RATER_MODELS,
+    UTILISATION,
+)
+from traitlens.columns import IMAGE, TRAIT
+from traitlens.comparison.by_face_type import compare_face_types
 from traitlens.comparison.by_formula import compare_by_formula, describe_balance
 from traitlens.comparison.rater_outcomes import rater_outcomes
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.comparisons import permutation_options
 from traitlens.pipeline.stages.use import predicted_traits
+
+
+def face_types(io: StageIO) -> None:
+    """Write the slopes of the difference of groups on measures of faces."""
+    measures = io.read(FACE_MEASURES).set_index(IMAGE)
+    table = compare_face_types(
+        io.value("ratings"), measures, io.value("identities"), **permutation_options(io)
+    )
+    io.write(FACE_TYPES, table)
 
 
 def models(io: StageIO) -> None:

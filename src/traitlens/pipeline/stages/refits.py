@@ -6,6 +6,7 @@ import pandas as pd
 
 from traitlens.artifacts import (
     COMMON_PENALTIES,
+    DIFFERENCE_TESTS,
     FEATURES,
     MATCHED_TESTS,
     PERFORMANCE_TESTS,
@@ -13,6 +14,7 @@ from traitlens.artifacts import (
     VARIABLE_TESTS,
 )
 from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
+from traitlens.comparison.by_face_type import predict_difference
 from traitlens.comparison.by_performance import compare_performance, match_reliability
 from traitlens.comparison.by_variable import compare_by_variable
 from traitlens.comparison.penalty import choose_common_penalties
@@ -63,6 +65,15 @@ def performance(io: StageIO) -> None:
         for pair in pairs_of_groups(ratings)
     ]
     io.write(MATCHED_TESTS, pd.concat(matched, ignore_index=True))
+
+
+def difference(io: StageIO) -> None:
+    """Write how well features of faces predict the difference of groups."""
+    kernel, ratings = read_kernel(io)
+    table = predict_difference(
+        ratings, kernel, read_penalties(io), io.value("identities"), **permutation_options(io)
+    )
+    io.write(DIFFERENCE_TESTS, table)
 
 
 def variables(io: StageIO) -> None:
