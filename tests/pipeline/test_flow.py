@@ -100,6 +100,7 @@ RATINGS = {
     "reliability",
     "variances",
     "compare_taste",
+    "compare_face_types",
     "quality",
     "agreement",
     "compare_ratings",

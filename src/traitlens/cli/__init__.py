@@ -24,6 +24,7 @@ from traitlens.cli import (
     landmark_check,
     models,
     open_app,
+    replication,
 )
 from traitlens.cli.importing import importing
 from traitlens.cli.rating_sessions import plan, rate
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Plan": (error_rates_and_power.power, error_rates_and_power.validate),
     "Collect": (plan,),
     "Analyse": (analysis.check, landmark_check.faces, analysis.run, analysis.sanity),
+    "Replicate": (replication.replicate,),
     "Use": (models.predict, models.explain, models.backbones, models.add_backbone),
     "Look": (explore.explore, figure.figure),
     "Share": (models.share, analysis.export, admin.cite),
