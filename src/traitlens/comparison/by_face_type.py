@@ -316,8 +316,8 @@ def _interval(
     for fold in np.unique(kernel.folds):
         train = kernel.folds != fold
         own = kernel.values[np.ix_(train, train)]
-        trace = np.trace(own) - own.sum() / train.sum()
-        relative[int(fold)] = penalty / (trace / train.sum())
+        spread = (np.trace(own) - own.sum() / train.sum()) / train.sum()
+        relative[int(fold)] = penalty / (max(float(spread), 0.0) or 1.0)
     refit = Refit.of(lambda _: kernel.values, difference, kernel.folds, persons, relative)
     low, high, *_ = jackknife_intervals(difference, refit)
     return low, high
