@@ -160,7 +160,7 @@ def plot_profile(
     """
     groups, traits = in_order(cues, GROUP, groups), in_order(cues, TRAIT, traits)
     regions, colours = _by_size(cues, "cue"), colours_of(groups)
-    figure, (first, *panels) = _panels_by_trait(["", *traits], regions, 2.2 * len(groups) + 1.2, width)
+    figure, (first, *panels) = panels_by_trait(["", *traits], regions, 2.2 * len(groups) + 1.2, width)
     place = first.get_subplotspec()
     assert place is not None
     first.remove()
