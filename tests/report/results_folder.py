@@ -233,6 +233,15 @@ def make_comparisons(folder: Path, groups, traits, regions, images, rng: np.rand
             for t in traits
         ]
     )
+    measures = [{**t, "moderator": m} for t in by_trait for m in ("smile", "brow height", "brightness")]
+    written["face_types"] = tests(measures, "hedges_g").assign(
+        value_1=0.2, value_2=0.1, crossed_low=-0.2, crossed_high=0.2, crossed_p=0.5, n_images=12
+    )
+    parts = ("image", "rater", "private taste", "noise")
+    shares = pd.DataFrame([{"group": g, **t, "part": p} for g in groups for t in by_trait for p in parts])
+    shares.assign(
+        variance=0.5, share=0.25, share_low=0.1, share_high=0.4, n_raters=20, n_images=12, n_repeats=50
+    ).to_csv(folder / "ratings" / "variances.csv", index=False)
     written["rater_models"] = effects.assign(
         kind="difference", variable="group", level_1=groups[0], level_2=groups[1], by="", by_1="", by_2="",
         estimate=0.2, standard_error=0.1, ci_low=0.0, ci_high=0.4, df=38.0, statistic=2.0, p=0.05,
