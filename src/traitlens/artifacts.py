@@ -151,6 +151,13 @@ ACHIEVEMENT = Artifact(
 USE_TESTS = Artifact("cues/tests.csv", "differences of range, noise and use of regions between groups")
 CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be distinguished on these faces")
 
+EXPERIMENT_EFFECTS = Artifact("experiment/effects.csv", "observed and predicted effects of altered regions")
+EXPERIMENT_DIFFERENCES = Artifact("experiment/differences.csv", "differences of these effects between groups")
+EXPERIMENT_AGREEMENT = Artifact(
+    "experiment/agreement.csv", "slope and correlation of observed with predicted effects"
+)
+EXPERIMENT = Artifact("experiment/experiment.json", "raters, faces and plan of the experiment")
+
 STUDY = Artifact("study.json", "what was studied, with all settings")
 PROVENANCE = Artifact("provenance.json", "versions, digests, seeds and times")
 PLAN = Artifact("plan.json", "the frozen plan")

@@ -1,6 +1,7 @@
 """Design of a study's sessions, and the stimuli as shown to participants."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from traitlens.collecting.trials import SessionDesign
+from traitlens.columns import IMAGE, TRAIT
 from traitlens.digests import digest_file
 from traitlens.faces.images import load_image
 from traitlens.problems import Problem, StudyError, TraitlensError
@@ -18,9 +20,13 @@ from traitlens.study.drawing.parameters import draw_parameters
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
 from traitlens.study.settings import Settings
 from traitlens.study.settings_file import read_settings
+from traitlens.study.tables import cell_problems, find_missing_columns, read_table
 
 COLLECTED = "collected"
 """Subfolder of the study for collected data."""
+
+LISTS = "lists.csv"
+"""Counterbalanced lists of images that participants take in turn; everybody rates all images without it."""
 
 EVERYONE = "all"
 """The group of a study without groups."""
@@ -61,7 +67,8 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         problems.append(Problem("contains no images", "put JPEG, PNG, TIFF or WebP files there", "images/"))
     if not settings.traits:
         problems.append(Problem("traits are missing", "add them: traits = [...]", "study.toml"))
-    problems += _check_scale(settings)
+    lists, faults = _read_lists(folder, images, settings.traits)
+    problems += faults + _check_scale(settings)
     wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
     problems += [
         Problem(f"{name!r} is not a language code", "write a code such as en", "study.toml") for name in wrong
@@ -89,8 +96,27 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         pause_after=asked.pause_after,
         seed=settings.seed,
         practice_images=tuple(names) if asked.practice else (),
+        lists=lists,
     )
     return design, settings
+
+
+def _read_lists(
+    folder: Path, images: Sequence[str], traits: Sequence[str]
+) -> tuple[tuple[tuple[tuple[str, str], ...], ...], list[Problem]]:
+    """Read the counterbalanced lists of `lists.csv` (list, image, trait), if there are any."""
+    if not (folder / LISTS).exists():
+        return (), []
+    table, problems = read_table(folder / LISTS)
+    if table is not None:
+        problems = find_missing_columns(table, ["list", IMAGE, TRAIT], LISTS)
+    if table is None or problems:
+        return (), problems
+    for column, known in ((IMAGE, images), (TRAIT, traits)):
+        unknown = table[column][~table[column].isin(list(known))]
+        problems += cell_problems(unknown, "{} is not in the study", "correct it", LISTS, column)
+    pairs = table.assign(pair=list(zip(table[IMAGE], table[TRAIT], strict=True)))
+    return tuple(tuple(own["pair"]) for _, own in pairs.groupby("list", sort=False)), problems
 
 
 def _check_scale(settings: Settings) -> list[Problem]:

@@ -8,13 +8,17 @@ from typing import Any
 import pandas as pd
 
 from traitlens.collecting.transactions import now
-from traitlens.digests import digest
+from traitlens.digests import digest, digest_file
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import write_json
 from traitlens.study.settings import Settings
 from traitlens.study.settings_file import read_settings
 
 PLAN = "plan.json"
+EXPERIMENT_FILES = ("pictures.csv", "predicted.csv", "lists.csv")
+"""Tables of an experiment with altered faces; the plan holds their digests."""
+
+FILES = "files"
 PLANNED, ADDED, CHANGED, NOT_DONE = "planned", "added", "changed", "planned, not done"
 
 
@@ -52,7 +56,7 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
         if list((folder / "results" / "comparisons").glob("*.csv")):
             what = "groups have already been compared, so that it is too late for a plan"
             raise TraitlensError(Problem(what, "report the tests as exploratory", "results/comparisons"))
-        content = _content(settings)
+        content = _content(settings) | _digest_files(folder)
         plan = {"frozen": now(), "digest": digest(content), "content": content}
         write_json(folder / PLAN, plan)
     return plan, compare_with_plan(plan, settings)
@@ -84,6 +88,31 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
         what = "was changed after it was frozen: its digest does not match"
         raise TraitlensError(Problem(what, "restore the frozen file", PLAN))
     return dict(plan)
+
+
+def changed_files(plan: Mapping[str, Any], folder: Path) -> list[str]:
+    """List the tables of an experiment that were changed after the plan was frozen.
+
+    Parameters
+    ----------
+    plan : mapping
+        The frozen plan.
+    folder : Path
+        The experiment's folder.
+
+    Returns
+    -------
+    list of str
+        Names of the files.
+    """
+    planned, present = (content.get(FILES, {}) for content in (plan["content"], _digest_files(Path(folder))))
+    return [name for name in dict.fromkeys([*planned, *present]) if planned.get(name) != present.get(name)]
+
+
+def _digest_files(folder: Path) -> dict[str, Any]:
+    """Return the digests of an experiment's tables, as a part of a plan."""
+    found = {name: digest_file(folder / name) for name in EXPERIMENT_FILES if (folder / name).is_file()}
+    return {FILES: found} if len(found) == len(EXPERIMENT_FILES) else {}
 
 
 def _content(settings: Settings) -> dict[str, Any]:
@@ -125,7 +154,8 @@ def compare_with_plan(
         what ("exclusions.fastest", "test means"), planned, now, mark: "planned", "changed", "added" or
         "planned, not done".
     """
-    planned, present = _flatten(plan["content"]), _flatten(_content(settings))
+    content = {name: part for name, part in plan["content"].items() if name != FILES}
+    planned, present = _flatten(content), _flatten(_content(settings))
     # A setting of a later version at its default does not count as a change.
     new = {
         what

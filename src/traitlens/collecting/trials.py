@@ -43,6 +43,9 @@ class SessionDesign:
         Number of practice trials and attention checks; trials between pauses (0: no pause).
     practice_images : tuple of str
         Names of the practice images; no practice if empty.
+    lists : tuple of tuple of (str, str)
+        Counterbalanced lists of images and the traits to rate them on, which the participants of a group take in
+        turn; everybody rates all images on all traits if empty.
     """
 
     groups: tuple[str, ...]
@@ -60,6 +63,26 @@ class SessionDesign:
     pause_after: int = 40
     seed: int = 0
     practice_images: tuple[str, ...] = ()
+    lists: tuple[tuple[tuple[str, str], ...], ...] = ()
+
+    def rated_images(self, trait: str, place: int) -> tuple[str, ...]:
+        """Return the images that a participant rates on a trait.
+
+        Parameters
+        ----------
+        trait : str
+            The trait.
+        place : int
+            Number of participants of the group who began earlier; it selects the list.
+
+        Returns
+        -------
+        tuple of str
+            All images, or those of the participant's list.
+        """
+        if not self.lists:
+            return self.images
+        return tuple(image for image, asked in self.lists[place % len(self.lists)] if asked == trait)
 
 
 @dataclass(frozen=True)
@@ -152,20 +175,26 @@ def _blocks(design: SessionDesign, place: int, rng: np.random.Generator) -> list
     """Return the blocks of trials; each begins with a page about its questions."""
     if design.order == "blocked":
         row = counterbalanced(len(design.traits), place)
+        rated = {design.traits[i]: design.rated_images(design.traits[i], place) for i in row}
         return [
             [
                 SessionStep("block", (trait,)),
-                *_with_repeats(_in_random_order(design, trait, rng), design.repeats, rng),
+                *_with_repeats(_in_random_order(images, trait, rng), design.repeats, rng),
             ]
-            for trait in (design.traits[i] for i in row)
+            for trait, images in rated.items()
+            if images
         ]
-    mixed = _with_repeats(_in_rounds(design, rng), design.repeats, rng)
-    return [[SessionStep("block", design.traits), *mixed]]
+    trials = _in_rounds(design, rng)
+    if design.lists:
+        own = set(design.lists[place % len(design.lists)])
+        trials = [step for step in trials if (step.image, step.traits[0]) in own]
+    asked = tuple(trait for trait in design.traits if any(step.traits == (trait,) for step in trials))
+    return [[SessionStep("block", asked), *_with_repeats(trials, design.repeats, rng)]]
 
 
-def _in_random_order(design: SessionDesign, trait: str, rng: np.random.Generator) -> list[SessionStep]:
+def _in_random_order(images: Sequence[str], trait: str, rng: np.random.Generator) -> list[SessionStep]:
     """Return trials of one trait with each face once."""
-    return [SessionStep("trial", (trait,), design.images[i]) for i in rng.permutation(len(design.images))]
+    return [SessionStep("trial", (trait,), images[i]) for i in rng.permutation(len(images))]
 
 
 def _in_rounds(design: SessionDesign, rng: np.random.Generator) -> list[SessionStep]:

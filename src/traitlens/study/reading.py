@@ -89,13 +89,13 @@ class Study:
     cleaning: Cleaned | None = None
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Study":
+    def load(cls, folder: str | Path, ratings: Path | None = None) -> "Study":
         """Read a study and check its tables.
 
         Parameters
         ----------
-        folder : str or Path
-            The study's folder.
+        ratings : Path, optional
+            A table of ratings instead of the study's own.
 
         Returns
         -------
@@ -107,7 +107,7 @@ class Study:
         StudyError
             With every fault of the settings and tables.
         """
-        study, problems = read_study(Path(folder))
+        study, problems = read_study(Path(folder), ratings)
         if problems or study is None:
             raise StudyError(problems)
         return study
@@ -168,8 +168,13 @@ class Study:
         )
 
 
-def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
+def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, list[Problem]]:
     """Read a study and collect its faults instead of raising them.
+
+    Parameters
+    ----------
+    table : Path, optional
+        A table of ratings instead of the study's own.
 
     Returns
     -------
@@ -189,7 +194,7 @@ def read_study(folder: Path) -> tuple[Study | None, list[Problem]]:
         advice = "put JPEG, PNG, TIFF or WebP files there, at any depth"
         rest = "; ".join(filter(None, [linked, unread]))
         problems.append(Problem(f"holds no image{f' ({rest})' if rest else ''}", advice, "images/"))
-    ratings, notices, ratings_problems = _read_ratings(folder, settings, files)
+    ratings, notices, ratings_problems = _read_ratings(folder, settings, files, table)
     if files:
         notices += [Problem(what, "copy them there", "images/") for what in (linked,) if what]
         notices += [Problem(what, file="images/") for what in (unread,) if what]
@@ -314,12 +319,14 @@ def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFram
 
 
 def _read_ratings(
-    folder: Path, settings: Settings, files: Sequence[str]
+    folder: Path, settings: Settings, files: Sequence[str], given: Path | None = None
 ) -> tuple[pd.DataFrame | None, list[Problem], list[Problem]]:
     """Read and check the ratings row by row; the row numbers are those of a spreadsheet."""
-    path = _find_ratings(folder, settings)
+    path = given if given is not None and given.is_file() else None
+    if given is None:
+        path = _find_ratings(folder, settings)
     if path is None:
-        name = settings.ratings.file or "ratings.csv"
+        name = str(given) if given is not None else settings.ratings.file or "ratings.csv"
         return None, [], [Problem("is missing", "write one row per judgement", name)]
     table, problems = _read_judgements(path, settings.ratings)
     if table is None:
@@ -329,7 +336,7 @@ def _read_ratings(
     file = path.name
     number = len(table)
     table, problems = parse_ratings(table, file, settings.ratings.missing)
-    notices = _note_other_tables(folder, path)
+    notices = _note_other_tables(folder, path) if given is None else []
     if len(table) < number:
         notices.append(Problem(f"empty ratings were left out: {number - len(table)}", file=file))
     for column in [word for word in (RATER, GROUP, IMAGE, TRAIT) if word in table]:

@@ -1,0 +1,149 @@
+"""Analysis of an experiment: the frozen plan is checked, effects are estimated, predictions are compared."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from traitlens.artifacts import EXPERIMENT, EXPERIMENT_AGREEMENT, EXPERIMENT_DIFFERENCES, EXPERIMENT_EFFECTS
+from traitlens.collecting.preregistration import changed_files, read_plan
+from traitlens.columns import GROUP, IMAGE, RATER, TRAIT
+from traitlens.experiment.agreement import agree, join_predictions
+from traitlens.experiment.effects import estimate_effects
+from traitlens.experiment.experiment_folder import ExperimentDesign
+from traitlens.experiment.rated_pictures import join_trials
+from traitlens.problems import Problem, StudyError, TraitlensError
+from traitlens.storage import write_json, write_table
+from traitlens.study.reading import Study
+
+TIME = "time"
+"""Column of collected ratings with the time of each answer, UTC."""
+
+
+@dataclass(frozen=True)
+class ExperimentResults:
+    """Results of an experiment.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        Observed and predicted effects, see :func:`~traitlens.experiment.agreement.join_predictions`.
+    differences : DataFrame
+        Differences between the first two groups; empty with one group.
+    agreement : DataFrame
+        Of :func:`~traitlens.experiment.agreement.agree`.
+    facts : dict
+        Numbers of raters, faces, pictures and ratings, the plan's digest and time, and notices.
+    """
+
+    effects: pd.DataFrame
+    differences: pd.DataFrame
+    agreement: pd.DataFrame
+    facts: dict[str, Any]
+
+    def write(self, results: Path) -> None:
+        """Write the tables to a results folder, where the report reads them.
+
+        Parameters
+        ----------
+        results : Path
+            The results folder of the study.
+        """
+        write_table(EXPERIMENT_EFFECTS.of(results), self.effects)
+        write_table(EXPERIMENT_DIFFERENCES.of(results), self.differences)
+        write_table(EXPERIMENT_AGREEMENT.of(results), self.agreement)
+        write_json(EXPERIMENT.of(results), self.facts)
+
+
+def analyse_experiment(
+    folder: Path, ratings: Path | None = None, exploratory: bool = False, permutations: int = 999
+) -> ExperimentResults:
+    """Analyse the ratings of an experiment.
+
+    Parameters
+    ----------
+    folder : Path
+        The experiment's folder.
+    ratings : Path, optional
+        The table of ratings; `ratings.csv` of the folder by default.
+    exploratory : bool, default False
+        Whether to analyse without a frozen plan, or answers that were given before it.
+    permutations : int, default 999
+        Permutations of raters.
+
+    Returns
+    -------
+    ExperimentResults
+        Effects, differences between groups, and their agreement with the predictions.
+
+    Raises
+    ------
+    TraitlensError
+        With every fault: no plan, a plan or tables that were changed, answers from before the plan, ratings of
+        unknown pictures.
+    """
+    design = ExperimentDesign.read(folder)
+    plan, problems = _check_plan(Path(folder), exploratory)
+    study, faults = _read_ratings(Path(folder), ratings)
+    early = _find_early(study.ratings, plan) if study is not None and plan is not None else 0
+    if early and not exploratory:
+        advice = "analyse them as exploratory with --exploratory, or leave them out"
+        what = f"{early} answers were given before the plan was frozen ({plan['frozen']})" if plan else ""
+        problems.append(Problem(what, advice, "ratings.csv" if ratings is None else str(ratings)))
+    if problems or faults or study is None:
+        raise TraitlensError([*problems, *faults])
+    if RATER not in study.ratings:
+        raise TraitlensError(
+            Problem("raters are missing", "write one row per judgement, with its rater", "ratings.csv")
+        )
+    trials = join_trials(study.ratings, design.pictures)
+    if trials.empty:
+        what = "no picture was rated on the trait that it was altered for"
+        raise TraitlensError(Problem(what, "rate the pictures on the traits of pictures.csv", "ratings.csv"))
+    groups = [name for name in study.groups if name in set(trials[GROUP])]
+    found = estimate_effects(trials, groups, permutations, study.settings.seed)
+    joined = join_predictions(found.effects, design.predicted_effects())
+    facts = {
+        "groups": groups,
+        "traits": list(dict.fromkeys(trials[TRAIT].astype(str))),
+        "raters": trials.groupby(GROUP, observed=True)[RATER].nunique().to_dict(),
+        "faces": int(trials["base"].nunique()),
+        "pictures": int(trials[IMAGE].nunique()),
+        "ratings": len(trials),
+        "permutations": permutations,
+        "plan": None if plan is None else {"frozen": plan["frozen"], "digest": plan["digest"]},
+        "early": early,
+        "times_known": TIME in study.ratings,
+        "notices": [str(notice) for notice in study.notices],
+    }
+    return ExperimentResults(joined, found.differences, agree(joined), facts)
+
+
+def _check_plan(folder: Path, exploratory: bool) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Read the frozen plan and compare the experiment's tables with their digests."""
+    plan = read_plan(folder)
+    if plan is None:
+        if exploratory:
+            return None, []
+        advice = f"freeze it before data are collected: traitlens plan {folder}; or add --exploratory"
+        return None, [Problem("no plan was frozen for this experiment", advice, str(folder))]
+    what = "was changed after the plan was frozen"
+    changed = changed_files(plan, folder)
+    return plan, [Problem(what, "restore the file that was frozen", str(folder / name)) for name in changed]
+
+
+def _read_ratings(folder: Path, ratings: Path | None) -> tuple[Study | None, list[Problem]]:
+    """Read the ratings of the pictures with all checks of a study."""
+    try:
+        return Study.load(folder, ratings), []
+    except StudyError as error:
+        return None, list(error.problems)
+
+
+def _find_early(ratings: pd.DataFrame, plan: dict[str, Any]) -> int:
+    """Count the answers that were given before the plan was frozen."""
+    if TIME not in ratings:
+        return 0
+    times = pd.to_datetime(ratings[TIME], utc=True, errors="coerce", format="ISO8601")
+    return int((times < pd.Timestamp(plan["frozen"])).sum())

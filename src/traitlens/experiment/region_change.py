@@ -1,0 +1,186 @@
+"""The change of a region with its cue: how shape and colour differ between faces whose cue is high and low."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import LinearNDInterpolator
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial import Delaunay
+
+from traitlens.faces.canonical_mesh import canonical_mesh
+from traitlens.faces.frames import CANONICAL_SIZE, apply_affine, invert_affine, to_canonical
+from traitlens.faces.template import ANCHORS
+
+TEMPLATE_SIZE = 256
+"""Side in pixels of the template on which colours are averaged."""
+
+DARK = 16.0
+"""Added to colours before the logarithm."""
+
+CHANCE = 2.0
+"""How much the squared standard error counts when a difference is shrunk."""
+
+CHEEKS = 120.0
+"""Radius in canonical pixels of the middle of the face, whose mean colour is taken out."""
+
+FEWEST_FACES = 8
+"""Minimum number of faces of an average; with fewer, single faces could be recognised."""
+
+
+@dataclass(frozen=True)
+class RegionChange:
+    """How shape and colour of faces change with a cue, per standard deviation.
+
+    Parameters
+    ----------
+    shape : ndarray (478, 2)
+        Shift of each point of the mesh in the canonical frame of 512 x 512 pixels.
+    colour : ndarray (size, size, 3)
+        Change of the logarithm of each pixel of the template, see :func:`to_logarithm`.
+    """
+
+    shape: np.ndarray
+    colour: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFaces:
+    """Faces on a common template, of which averages are made.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The images.
+    shapes : ndarray (image, 478, 2)
+        The meshes in the canonical frame.
+    colours : ndarray (image, size, size, 3) of float32
+        Logarithms of the images on the template, less the face's mean; missing outside the photographs.
+    """
+
+    names: tuple[str, ...]
+    shapes: np.ndarray
+    colours: np.ndarray
+
+    def change(self, cue: Mapping[str, float]) -> RegionChange:
+        """Compute how faces change with a cue.
+
+        Faces whose cue is above its mean are averaged, weighted by how far it is above, and so are those below.
+        The difference of both averages is divided by the difference of their cues. Differences that are small
+        beside their standard error are shrunk (James and Stein 1961), so that chance does not colour a face.
+
+        Parameters
+        ----------
+        cue : mapping of str to float
+            Standardised cue of some of the images, as of those of other folds than a base face.
+
+        Returns
+        -------
+        RegionChange
+            The change per standard deviation.
+
+        Raises
+        ------
+        ValueError
+            If fewer than eight faces lie above or below the mean.
+        """
+        places = np.array([place for place, name in enumerate(self.names) if name in cue])
+        values = np.array([cue[self.names[place]] for place in places])
+        values = values - values.mean()
+        if min(np.sum(values > 0), np.sum(values < 0)) < FEWEST_FACES:
+            raise ValueError(f"an average needs {FEWEST_FACES} faces with a high and a low cue")
+        high, low = np.clip(values, 0, None), np.clip(-values, 0, None)
+        weights = high / high.sum() - low / low.sum()
+        distance = float(weights @ values)
+        shape = _shrunken_mean(weights / distance, self.shapes[places])
+        return RegionChange(shape, _shrunken_mean(weights / distance, self.colours[places], 1.0))
+
+
+def _shrunken_mean(weights: np.ndarray, values: np.ndarray, blur: float = 0.0) -> np.ndarray:
+    """Return a contrast of images (image, ..., part), shrunk where it is small beside its standard error."""
+    covered = np.isfinite(values).all(axis=(0, -1))[..., None]
+    values = np.nan_to_num(values)
+    contrast = np.tensordot(weights, values, 1)
+    error = np.sqrt(np.tensordot(weights**2, (values - values.mean(axis=0)) ** 2, 1))
+    if blur:
+        contrast = gaussian_filter(contrast, (blur, blur, 0))
+    size, chance = (np.square(one).sum(axis=-1, keepdims=True) for one in (contrast, error))
+    kept = np.clip(1 - CHANCE * chance / np.where(size > 0, size, np.inf), 0, None)
+    return np.asarray(np.where(covered, contrast * kept, 0.0))
+
+
+def to_logarithm(pixels: np.ndarray) -> np.ndarray:
+    """Return the logarithm of colours, so that a change is relative to the colour of the skin.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        0 to 255.
+
+    Returns
+    -------
+    ndarray
+        Of the colours plus 16, which damps the noise of dark pixels.
+    """
+    return np.asarray(np.log(pixels + DARK))
+
+
+def from_logarithm(values: np.ndarray) -> np.ndarray:
+    """Return the colours of :func:`to_logarithm`.
+
+    Returns
+    -------
+    ndarray
+        0 to 255, and beyond.
+    """
+    return np.asarray(np.exp(values) - DARK)
+
+
+def align_faces(
+    names: tuple[str, ...], pixels: np.ndarray, points: np.ndarray, size: int = TEMPLATE_SIZE
+) -> AlignedFaces:
+    """Align prepared images with the template, each averaged with its mirror image.
+
+    The side from which the light falls and to which a head is turned are thereby taken out.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The images.
+    pixels : ndarray (image, y, x, 3) of uint8
+        The prepared images.
+    points : ndarray (image, 478, 2)
+        Their meshes in pixels of the prepared images.
+    size : int, default 256
+        Side of the template in pixels.
+
+    Returns
+    -------
+    AlignedFaces
+        The faces on the template.
+    """
+    twins = canonical_mesh().twins
+    far = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * float(CANONICAL_SIZE)
+    triangles = Delaunay(np.vstack([canonical_mesh().points[list(ANCHORS)], far]))
+    middles = (np.arange(size) + 0.5) * (CANONICAL_SIZE / size)
+    grid = np.stack(np.meshgrid(middles, middles), axis=-1)
+    face = np.hypot(grid[..., 0] - 256, grid[..., 1] - 290) < CHEEKS
+    shapes, colours = [], []
+    for image, mesh in zip(pixels, points, strict=True):
+        to_frame = to_canonical(mesh)
+        shape = apply_affine(to_frame, mesh)
+        mirrored = np.array([CANONICAL_SIZE, 0.0]) + shape[twins] * np.array([-1.0, 1.0])
+        shapes.append((shape + mirrored) / 2)
+        corners = np.vstack([mesh[list(ANCHORS)], apply_affine(invert_affine(to_frame), far)])
+        places = LinearNDInterpolator(triangles, corners)(grid) - 0.5
+        at = [places[..., 1], places[..., 0]]
+        warped = np.stack(
+            [
+                map_coordinates(image[..., part].astype(np.float32), at, order=1, cval=np.nan)
+                for part in range(3)
+            ],
+            axis=-1,
+        )
+        warped = to_logarithm((warped + warped[:, ::-1]) / 2)
+        colours.append(warped - np.nanmean(warped[face], axis=0))
+    return AlignedFaces(names, np.stack(shapes), np.stack(colours))

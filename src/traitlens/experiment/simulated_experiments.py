@@ -1,0 +1,254 @@
+"""Simulated experiments: drawn faces with a part of another drawn face, and raters with known weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
+from traitlens.experiment.counterbalancing import LIST
+from traitlens.experiment.effects import BASE, EFFECT, STEP
+from traitlens.study.drawing.parameters import PARTS, FaceParameters, draw_parameters, score_parts
+from traitlens.study.raters import GROUPS, RatingBehaviour, judge, weigh_parts
+
+DONORS = 60
+"""Drawn faces among which the donor of a part is searched."""
+
+FIRST_BASE, FIRST_DONOR = 1000, 2000
+"""Numbers of the first identities; the faces of simulated studies have lower numbers."""
+
+TARGETS = (-1.0, 1.0)
+"""Scores of the parts of donors, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class DrawnExperiment:
+    """Drawn faces with one part of another drawn face.
+
+    Parameters
+    ----------
+    faces : dict of str to FaceParameters
+        The pictures by name.
+    pictures : DataFrame
+        image, base, region, step: the part's score less that of the base face, in standard deviations.
+    """
+
+    faces: dict[str, FaceParameters]
+    pictures: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Score of each part (columns) of each picture (index)."""
+        rows = {name: score_parts(face) for name, face in self.faces.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=list(PARTS))
+
+    def of_traits(self, traits: Sequence[str]) -> pd.DataFrame:
+        """Return the pictures once for each trait on which they are rated.
+
+        Returns
+        -------
+        DataFrame
+            image, base, region, step, trait.
+        """
+        return pd.concat([self.pictures.assign(**{TRAIT: trait}) for trait in traits], ignore_index=True)
+
+
+def draw_experiment(
+    bases: int = 12, regions: Sequence[str] = tuple(PARTS), seed: int = 1, targets: Sequence[float] = TARGETS
+) -> DrawnExperiment:
+    """Give drawn faces a part of another drawn face.
+
+    Parameters
+    ----------
+    bases : int, default 12
+        Number of base faces.
+    regions : sequence of str
+        Parts to exchange; all six by default.
+    seed : int, default 1
+        Seed of the population of faces, as of a simulated study.
+    targets : sequence of float, default (-1, 1)
+        Scores of the donors' parts: for each the donor with the nearest score is taken.
+
+    Returns
+    -------
+    DrawnExperiment
+        A picture for each base face, part and target.
+
+    Examples
+    --------
+    >>> draw_experiment(bases=2, regions=["mouth"]).pictures["image"].tolist()[:2]
+    ['face01__mouth__low.png', 'face01__mouth__high.png']
+    """
+    donors = [draw_parameters(seed, FIRST_DONOR + number, 0) for number in range(DONORS)]
+    donated = pd.DataFrame([score_parts(donor) for donor in donors])
+    faces, rows = {}, []
+    for number in range(bases):
+        base = draw_parameters(seed, FIRST_BASE + number, 0)
+        own = score_parts(base)
+        for region in regions:
+            for target, name in zip(targets, _names(targets), strict=True):
+                donor = int((donated[region] - target).abs().idxmin())
+                image = f"face{number + 1:02d}__{region}__{name}.png"
+                faces[image] = exchange_part(base, donors[donor], region)
+                rows.append((image, f"face{number + 1:02d}", region, donated[region][donor] - own[region]))
+    return DrawnExperiment(faces, pd.DataFrame(rows, columns=[IMAGE, BASE, REGION, STEP]))
+
+
+def _names(targets: Sequence[float]) -> list[str]:
+    """Name the versions of a region."""
+    if len(targets) == 2:
+        return ["low", "high"]
+    return [f"version{number + 1}" for number in range(len(targets))]
+
+
+def exchange_part(base: FaceParameters, donor: FaceParameters, part: str) -> FaceParameters:
+    """Return a drawn face with one part of another.
+
+    Parameters
+    ----------
+    base, donor : FaceParameters
+        The face, and the face that the part comes from.
+    part : str
+        One of :data:`~traitlens.study.drawing.parameters.PARTS`.
+
+    Returns
+    -------
+    FaceParameters
+        The base face; features of the part are the donor's.
+    """
+    return replace(base, features={**base.features, **{name: donor.features[name] for name in PARTS[part]}})
+
+
+def planted_effects(
+    traits: Sequence[str], regions: Sequence[str], difference: float, behaviour: RatingBehaviour
+) -> pd.DataFrame:
+    """Return the true effects of simulated raters.
+
+    Parameters
+    ----------
+    traits, regions : sequence of str
+        Traits of the simulator, and parts.
+    difference : float
+        Size of the difference between groups, in the unit of the weights.
+    behaviour : RatingBehaviour
+        Variation of raters around their group's weights.
+
+    Returns
+    -------
+    DataFrame
+        trait, region, group, effect: expected points of the scale per standard deviation of the part's score, the
+        ends of the scale aside.
+    """
+    table = weigh_parts(traits, list(PARTS), difference).rename(columns={"part": REGION})
+    # The range of raters varies log-normally.
+    stretch = behaviour.spread * np.exp(behaviour.scale_use**2 / 2)
+    table[EFFECT] = stretch * table.pop("weight")
+    return table[table[REGION].isin(regions)][[TRAIT, REGION, GROUP, EFFECT]].reset_index(drop=True)
+
+
+def simulate_ratings(
+    experiment: DrawnExperiment,
+    lists: pd.DataFrame,
+    difference: float,
+    raters: int = 40,
+    behaviour: RatingBehaviour | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Simulate the raters of an experiment with drawn faces.
+
+    Parameters
+    ----------
+    experiment : DrawnExperiment
+        The pictures.
+    lists : DataFrame
+        list, image, trait; raters of a group take the lists in turn.
+    difference : float
+        Size of the difference between groups, in the unit of the weights of parts; 0 for none.
+    raters : int, default 40
+        Raters of each group.
+    behaviour : RatingBehaviour, optional
+        Variation of raters around their group's weights.
+    seed : int, default 0
+        Seed.
+
+    Returns
+    -------
+    DataFrame
+        rater, group, image, trait, rating: one row per judgement.
+    """
+    behaviour = behaviour or RatingBehaviour()
+    traits = list(lists[TRAIT].unique())
+    scores = experiment.scores
+    seen = np.broadcast_to(scores.to_numpy(float), (len(traits), *scores.shape))
+    weights = weigh_parts(traits, list(PARTS), difference)
+    image_of, trait_of = scores.index.get_indexer(lists[IMAGE]), pd.Index(traits).get_indexer(lists[TRAIT])
+    own_rows = [np.flatnonzero(lists[LIST] == number) for number in range(int(lists[LIST].max()) + 1)]
+    blocks = []
+    for number, group in enumerate(GROUPS):
+        table = weights[weights[GROUP] == group].pivot(index=TRAIT, columns="part", values="weight")
+        table = table.loc[traits, list(PARTS)]
+        for rater in range(raters):
+            rng = np.random.default_rng([seed, 7, number, rater])
+            values = judge(seen, table.to_numpy(), behaviour, rng)
+            rows = own_rows[rater % len(own_rows)]
+            blocks.append(
+                pd.DataFrame(
+                    {
+                        RATER: f"{group[0].upper()}{rater + 1:03d}",
+                        GROUP: group,
+                        IMAGE: lists[IMAGE].to_numpy()[rows],
+                        TRAIT: lists[TRAIT].to_numpy()[rows],
+                        RATING: values[trait_of[rows], image_of[rows]],
+                    }
+                )
+            )
+    return pd.concat(blocks, ignore_index=True)
+
+
+def expected_power(
+    difference: float,
+    raters: int,
+    faces: int,
+    squares: float,
+    noise: float,
+    taste: float,
+    tests: int = 1,
+    faces_spread: float = 0.0,
+) -> float:
+    r"""Compute the power of the test of one region's difference between two groups, by its closed form.
+
+    The variance of the difference is :math:`2 (\tau^2 + \sigma^2 / S) / n + 2 \omega^2 / m` with the spread of
+    raters' effects :math:`\tau`, the noise of a rating :math:`\sigma`, the sum of a rater's squared steps S, the
+    spread of effects over faces :math:`\omega`, n raters in each group and m base faces (after Westfall, Kenny and
+    Judd 2014, doi:10.1037/xge0000014).
+
+    Parameters
+    ----------
+    difference : float
+        Difference of effects, rating points per standard deviation of the cue.
+    raters, faces : int
+        Raters of each group, and base faces.
+    squares : float
+        Sum of a rater's squared steps of the region.
+    noise, taste, faces_spread : float
+        Standard deviations of a rating's error, of effects between raters, and between faces, in rating points.
+    tests : int, default 1
+        Number of tests that the level of 5 % is divided by.
+
+    Returns
+    -------
+    float
+        Power of the two-sided t-test.
+
+    Examples
+    --------
+    >>> round(expected_power(0.5, raters=40, faces=12, squares=24, noise=1, taste=0.3), 2)
+    1.0
+    """
+    variance = 2 * (taste**2 + noise**2 / squares) / raters + 2 * faces_spread**2 / faces
+    freedom = 2 * raters - 2
+    limit = stats.t.ppf(1 - 0.025 / tests, freedom)
+    shift = abs(difference) / np.sqrt(variance)
+    return float(stats.nct.sf(limit, freedom, shift) + stats.nct.cdf(-limit, freedom, shift))
