@@ -163,7 +163,7 @@ def plan(study: StudyFolder) -> None:
 
     Example: traitlens plan mystudy
     """
-    from traitlens.collecting.preregistration import freeze_plan
+    from traitlens.collecting.preregistration import FILES, freeze_plan
 
     frozen, differences = freeze_plan(study)
     lines = [f"Frozen {frozen['frozen']}, digest {frozen['digest']}"]
@@ -172,4 +172,9 @@ def plan(study: StudyFolder) -> None:
             f"{row.what}: {row.mark}" + (f" ({row.planned} → {row.now})" if row.mark == "changed" else "")
         )
     facts: dict[str, Any] = {"plan": frozen, "differences": differences.to_dict("records")}
+    if FILES in frozen["content"]:
+        from traitlens.experiment.preregistration_text import write_preregistration
+
+        facts["preregistration"] = write_preregistration(study, frozen, study.resolve().name)
+        lines.append(f"Text for the preregistration: {facts['preregistration']}")
     answer(facts, *lines)

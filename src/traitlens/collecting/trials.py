@@ -44,8 +44,8 @@ class SessionDesign:
     practice_images : tuple of str
         Names of the practice images; no practice if empty.
     lists : tuple of tuple of (str, str)
-        Counterbalanced lists of images and the traits to rate them on, which the participants of a group take in
-        turn; everybody rates all images on all traits if empty.
+        Counterbalanced lists of images and the traits to rate them on, which the participants of a group take
+        in turn; everybody rates all images on all traits if empty.
     """
 
     groups: tuple[str, ...]

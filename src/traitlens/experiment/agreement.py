@@ -24,8 +24,8 @@ def join_predictions(effects: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
     Returns
     -------
     DataFrame
-        The observed effects with the columns `predicted`; `outcome`, one of :data:`OUTCOMES`; and `size`, whether
-        the prediction lies inside, below or above the interval.
+        The observed effects with the columns `predicted`; `outcome`, one of :data:`OUTCOMES`; and `size`,
+        whether the prediction lies inside, below or above the interval.
     """
     keys = [TRAIT, REGION, GROUP]
     table = effects.merge(predicted[[*keys, EFFECT]].rename(columns={EFFECT: PREDICTED}), on=keys, how="left")
@@ -58,9 +58,10 @@ def agree(joined: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         quantity ("effects" of all groups; "differences" between the first two groups), slope, slope_low,
-        slope_high, r, r_low, r_high, ceiling, cells. The slope goes through the origin. The effects of both groups
-        on one region and trait go together, so that regions and traits are the sample. The ceiling is the largest
-        correlation that the error of the observed effects allows; missing if they are not larger than chance.
+        slope_high, r, r_low, r_high, ceiling, cells. The slope goes through the origin. The effects of both
+        groups on one region and trait go together, so that regions and traits are the sample. The ceiling is
+        the largest correlation that the error of the observed effects allows; missing if they are not larger
+        than chance.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def agree(joined: pd.DataFrame) -> pd.DataFrame:
     rows = [("effects", *_agree(joined[PREDICTED], joined[EFFECT], joined[SE], joined[[TRAIT, REGION]]))]
     groups = list(dict.fromkeys(joined[GROUP]))[:2]
     if len(groups) == 2:
-        wide = joined.pivot(index=[TRAIT, REGION], columns=GROUP, values=[PREDICTED, EFFECT, SE]).dropna()
+        wide = joined.pivot_table([PREDICTED, EFFECT, SE], [TRAIT, REGION], GROUP, sort=False).dropna()
         first, second = ({name: wide[name, group] for name in (PREDICTED, EFFECT, SE)} for group in groups)
         error = np.hypot(first[SE], second[SE])
         cells = wide.index.to_frame(index=False)

@@ -1,8 +1,9 @@
-r"""Alteration of one region of a photograph: colours are added and the region is warped, all else is untouched.
+r"""Alteration of one region of a photograph by colour and warp; all else is untouched.
 
-The displacement of the mesh is interpolated by a thin-plate spline (Bookstein 1989, doi:10.1109/34.24792) and fades
-to zero in a narrow ring around the region; the change of colour fades at its border, where it has a mean of zero, so
-that it matches the skin around. Beyond the ring every pixel has the bits of the photograph.
+The displacement of the mesh is interpolated by a thin-plate spline (Bookstein 1989, doi:10.1109/34.24792)
+and fades to zero in a narrow ring around the region; the change of colour fades at its border, where it has
+a mean of zero, so that it matches the skin around. Beyond the ring every pixel has the bits of the
+photograph.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.faces.template import ANCHORS, INNER_LIPS
 
 RING, WIDEST_RING = 12.0, 64.0
-"""Width in canonical pixels (the pupils are 128 apart) of the ring in which the displacement fades: in eyes, brows,
-nose and mouth, and at most elsewhere."""
+"""Width in canonical pixels (the pupils are 128 apart) of the ring in which the displacement fades: in eyes,
+brows, nose and mouth, and at most elsewhere."""
 
 PLAIN = ("forehead", "left cheek", "right cheek", "jaw", "background")
 """Regions without edges, into which the ring may reach farther."""
 
 COLOUR_FADE = (-8.0, 3.0)
-"""Distances from the border, in canonical pixels (negative inside), between which the change of colour fades."""
+"""Distances from the border, in canonical pixels (negative inside), between which the change of colour
+fades."""
 
 SLOPE = 6.0
 """Width of the ring per displacement of one standard deviation."""
@@ -37,8 +39,8 @@ NEAR = 4.0
 """Distance from the region up to which a point of the mesh moves with it."""
 
 NODES = tuple(index for index in ANCHORS if index not in INNER_LIPS)
-"""Points of the mesh that the spline passes near. The opening of the mouth follows the lips, as it could close over
-itself otherwise."""
+"""Points of the mesh that the spline passes near. The opening of the mouth follows the lips, as it could
+close over itself otherwise."""
 
 SMOOTHING = 1e-3
 """Smoothing of the spline, so that points close to each other cannot fold it."""
@@ -174,7 +176,7 @@ class RegionEditor:
         self._rows, self._columns = slice(int(top), int(bottom)), slice(int(left), int(right))
 
     def _grid(self, number: int | None = None) -> np.ndarray:
-        """Return pixel-corner coordinates (row, column, xy) of the box: of its pixels, or of a coarse grid."""
+        """Return pixel-corner coordinates (row, column, xy) of the pixels of the box, or of a grid."""
         spans = [(self._rows.start, self._rows.stop), (self._columns.start, self._columns.stop)]
         y, x = (
             np.arange(low, high) + 0.5 if number is None else np.linspace(low + 0.5, high - 0.5, number)
@@ -203,7 +205,7 @@ class RegionEditor:
         return self._at(grid.reshape(-1, 2), self._fade).reshape(grid.shape[:2]) > 0
 
     def _sources(self, strength: float) -> tuple[np.ndarray, float]:
-        """Return where each pixel of the box comes from (row and column), and the smallest area of a pixel."""
+        """Return where each pixel of the box comes from (row and column), and the smallest area."""
         height, width = self._rows.stop - self._rows.start, self._columns.stop - self._columns.start
         scale = np.array([(width - 1) / (COARSE - 1), (height - 1) / (COARSE - 1)])
         nodes = np.stack(np.meshgrid(np.arange(COARSE), np.arange(COARSE)), axis=-1).astype(float)
@@ -232,7 +234,7 @@ class RegionEditor:
 def _distance_from(
     region: str, mesh: np.ndarray, polygons: dict[str, Polygon] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of each pixel of the canonical frame from a region's border, and which are plain."""
+    """Return the distance of each pixel of the canonical frame from a region, and which are plain."""
     names = region_names(polygons)
     labels = region_labels(mesh, CANONICAL_SIZE, polygons)
     own = [number for number, name in enumerate(names) if region in (name, joined_name(name, names))]

@@ -80,8 +80,8 @@ def analyse_experiment(
     Raises
     ------
     TraitlensError
-        With every fault: no plan, a plan or tables that were changed, answers from before the plan, ratings of
-        unknown pictures.
+        With every fault: no plan, a plan or tables that were changed, answers from before the plan, ratings
+        of unknown pictures.
     """
     design = ExperimentDesign.read(folder)
     plan, problems = _check_plan(Path(folder), exploratory)

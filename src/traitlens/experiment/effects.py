@@ -1,15 +1,16 @@
 r"""Effects of altered regions on ratings, with raters and base faces as samples.
 
-A trial is one rating of one picture. With the step :math:`x` by which a region's cue was moved (0 for all other
-regions), the rating of rater i of group g for base face b is
+A trial is one rating of one picture. With the step :math:`x` by which a region's cue was moved (0 for all
+other regions), the rating of rater i of group g for base face b is
 
 .. math:: y = a_i + f_b + \sum_r \beta_{gr} x_r + e,
 
-for each trait. :math:`\beta_{gr}` is the group's change of the rating per standard deviation of the region's cue.
-Raters and base faces are both samples, so that standard errors add the variances over raters and over faces less the
-variance over their cells (Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136; for designs in which raters
-meet stimuli, Judd, Westfall and Kenny 2012, doi:10.1037/a0028347). Differences between groups are tested by
-permutation of raters, with the maximum of the standardised difference over regions and traits.
+for each trait. :math:`\beta_{gr}` is the group's change of the rating per standard deviation of the region's
+cue. Raters and base faces are both samples, so that standard errors add the variances over raters and over
+faces less the variance over their cells (Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136; for
+designs in which raters meet stimuli, Judd, Westfall and Kenny 2012, doi:10.1037/a0028347). Differences
+between groups are tested by permutation of raters, with the maximum of the standardised difference over
+regions and traits.
 """
 
 from collections.abc import Sequence
@@ -38,8 +39,8 @@ class ExperimentEffects:
     Parameters
     ----------
     effects : DataFrame
-        trait, region, group, effect (rating points per standard deviation of the cue), se, ci_low, ci_high, p,
-        raters, faces.
+        trait, region, group, effect (rating points per standard deviation of the cue), se, ci_low, ci_high,
+        p, raters, faces.
     differences : DataFrame
         trait, region, group_1, group_2, difference (first less second), se, ci_low, ci_high, p (corrected for
         all regions and traits), p_uncorrected; empty if there is one group.
@@ -75,7 +76,8 @@ def estimate_effects(
     >>> rng = np.random.default_rng(0)
     >>> rows = [(rater, "xy"[rater % 2], "warm", base, "eyes", step, 4 + base + (rater % 2) * step)
     ...         for rater in range(8) for base in range(4) for step in (-1.0, 1.0)]
-    >>> trials = pd.DataFrame(rows, columns=["rater", "group", "trait", "base", "region", "step", "rating"])
+    >>> columns = ["rater", "group", "trait", "base", "region", "step", "rating"]
+    >>> trials = pd.DataFrame(rows, columns=columns)
     >>> estimate_effects(trials, permutations=9).effects["effect"].round(6).tolist()
     [0.0, 1.0]
     """
@@ -143,7 +145,7 @@ class _TraitDesign:
         )  # fmt: skip
 
     def difference(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return differences of two groups, their standard errors and degrees of freedom: (labelling, region)."""
+        """Return differences of two groups, their standard errors and degrees of freedom."""
         (one, mine), (other, theirs) = self.fit(first), self.fit(second)
         error, freedom = _crossed_error([(first, mine), (second, -theirs)])
         return one - other, error, freedom

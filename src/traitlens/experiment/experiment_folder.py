@@ -54,13 +54,14 @@ ETHICS = """\
 
 Adapt it, and have it approved, before data are collected.
 
-> Participants rate photographs of {faces} persons. In each photograph one region of the face ({regions}) was altered \
-by computer; the rest of the photograph is unchanged. Only photographs of persons who agreed that their picture may \
-be altered and shown for research are used. Altered pictures are marked as such in their file names and metadata, are \
-used for this experiment only, and are not passed on. Ratings are impressions; they say nothing about the persons \
-shown, and will not be reported for single persons. Participants are told before the experiment that some pictures \
-were altered, and afterwards in what way and why. They can stop at any time, and withdraw their answers as long as \
-these are stored with their pseudonym. Groups are compared as groups; no statement about a single participant is made.
+> Participants rate photographs of {faces} persons. In each photograph one region of the face ({regions})
+> was altered by computer; the rest of the photograph is unchanged. Only photographs of persons who agreed
+> that their picture may be altered and shown for research are used. Altered pictures are marked as such in
+> their file names and metadata, are used for this experiment only, and are not passed on. Ratings are
+> impressions; they say nothing about the persons shown, and will not be reported for single persons.
+> Participants are told before the experiment that some pictures were altered, and afterwards in what way
+> and why. They can stop at any time, and withdraw their answers as long as these are stored with their
+> pseudonym. Groups are compared as groups; no statement about a single participant is made.
 
 Check before use:
 

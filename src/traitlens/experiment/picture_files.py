@@ -15,8 +15,8 @@ KEY = "traitlens"
 """Name of the text in a PNG file that holds its provenance."""
 
 STATEMENT = (
-    "This picture was altered by computer for a rating experiment. It does not show the person as he or she is, "
-    "and says nothing about the person."
+    "This picture was altered by computer for a rating experiment. It does not show the person as he or she "
+    "is, and says nothing about the person."
 )
 MARK = "ALTERED"
 """Part of the file names of altered pictures."""
@@ -94,7 +94,7 @@ def write_contact_sheet(
     list of Path
         The pages.
     """
-    pages = []
+    pages: list[Path] = []
     per_page = TRIPLES * ROWS
     for start in range(0, len(triples), per_page):
         own = triples[start : start + per_page]

@@ -1,4 +1,4 @@
-"""The change of a region with its cue: how shape and colour differ between faces whose cue is high and low."""
+"""The change of a region with its cue: how faces with a high and a low cue differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,9 +65,10 @@ class AlignedFaces:
     def change(self, cue: Mapping[str, float]) -> RegionChange:
         """Compute how faces change with a cue.
 
-        Faces whose cue is above its mean are averaged, weighted by how far it is above, and so are those below.
-        The difference of both averages is divided by the difference of their cues. Differences that are small
-        beside their standard error are shrunk (James and Stein 1961), so that chance does not colour a face.
+        Faces whose cue is above its mean are averaged, weighted by how far it is above, and so are those
+        below. The difference of both averages is divided by the difference of their cues. Differences that
+        are small beside their standard error are shrunk (James and Stein 1961), so that chance does not
+        colour a face.
 
         Parameters
         ----------

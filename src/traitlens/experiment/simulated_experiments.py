@@ -138,8 +138,8 @@ def planted_effects(
     Returns
     -------
     DataFrame
-        trait, region, group, effect: expected points of the scale per standard deviation of the part's score, the
-        ends of the scale aside.
+        trait, region, group, effect: expected points of the scale per standard deviation of the part's
+        score, the ends of the scale aside.
     """
     table = weigh_parts(traits, list(PARTS), difference).rename(columns={"part": REGION})
     # The range of raters varies log-normally.
@@ -187,7 +187,7 @@ def simulate_ratings(
     own_rows = [np.flatnonzero(lists[LIST] == number) for number in range(int(lists[LIST].max()) + 1)]
     blocks = []
     for number, group in enumerate(GROUPS):
-        table = weights[weights[GROUP] == group].pivot(index=TRAIT, columns="part", values="weight")
+        table = weights[weights[GROUP] == group].pivot_table("weight", TRAIT, "part")
         table = table.loc[traits, list(PARTS)]
         for rater in range(raters):
             rng = np.random.default_rng([seed, 7, number, rater])
@@ -219,10 +219,10 @@ def expected_power(
 ) -> float:
     r"""Compute the power of the test of one region's difference between two groups, by its closed form.
 
-    The variance of the difference is :math:`2 (\tau^2 + \sigma^2 / S) / n + 2 \omega^2 / m` with the spread of
-    raters' effects :math:`\tau`, the noise of a rating :math:`\sigma`, the sum of a rater's squared steps S, the
-    spread of effects over faces :math:`\omega`, n raters in each group and m base faces (after Westfall, Kenny and
-    Judd 2014, doi:10.1037/xge0000014).
+    The variance of the difference is :math:`2 (\tau^2 + \sigma^2 / S) / n + 2 \omega^2 / m` with the spread
+    of raters' effects :math:`\tau`, the noise of a rating :math:`\sigma`, the sum of a rater's squared steps
+    S, the spread of effects over faces :math:`\omega`, n raters in each group and m base faces (after
+    Westfall, Kenny and Judd 2014, doi:10.1037/xge0000014).
 
     Parameters
     ----------
@@ -233,7 +233,8 @@ def expected_power(
     squares : float
         Sum of a rater's squared steps of the region.
     noise, taste, faces_spread : float
-        Standard deviations of a rating's error, of effects between raters, and between faces, in rating points.
+        Standard deviations of a rating's error, of effects between raters, and between faces, in rating
+        points.
     tests : int, default 1
         Number of tests that the level of 5 % is divided by.
 

@@ -36,7 +36,8 @@ MOST_ALIGNED, MOST_MEASURED = 600, 40
 """Faces of which averages are made, and whose distance from the average face is measured."""
 
 WEAKEST = 1 / 3
-"""Smallest standard deviation of a region's cue, relative to the trait's largest, of regions that are chosen."""
+"""Smallest standard deviation of a region's cue, relative to the trait's largest, of regions that are
+chosen."""
 
 MOST_CLIPPED = 0.05
 """Largest share of altered pixels whose colour is cut off."""
@@ -49,8 +50,8 @@ class StimulusRequest:
     Parameters
     ----------
     traits, regions : tuple of str
-        Traits and regions. All traits if empty; the regions of the face whose cue varies at least a third as much as
-        that of the trait's strongest region if empty.
+        Traits and regions. All traits if empty; the regions of the face whose cue varies at least a third as
+        much as that of the trait's strongest region if empty.
     faces : tuple of str
         Images of the base faces; chosen at random among those that may be shown if empty.
     number : int, default 12
@@ -76,9 +77,9 @@ class StimulusTables:
     Parameters
     ----------
     pictures : DataFrame
-        image, base, trait, region, asked (step, standard deviations of the cue), step (as measured), strength,
-        other_region and other_change (the cue of another region that changed most), least_area, clipped,
-        distance (from the average face, relative to the farthest face of the study).
+        image, base, trait, region, asked (step, standard deviations of the cue), step (as measured),
+        strength, other_region and other_change (the cue of another region that changed most), least_area,
+        clipped, distance (from the average face, relative to the farthest face of the study).
     predicted : DataFrame
         image, trait, group, predicted: change of the group's predicted rating.
     left_out : DataFrame
@@ -274,8 +275,8 @@ class _Maker:
         pixels = self.prepared["pixels"][place].to_numpy()
         masks = self.reader.faces.masks(mesh)
         return _BaseFace(
-            image, photograph, pixels, frame.map_back(mesh), frame, int(self.fold_of[image]), digest_file(path), masks,
-            self.reader.features(pixels, masks),
+            image, photograph, pixels, frame.map_back(mesh), frame, int(self.fold_of[image]),
+            digest_file(path), masks, self.reader.features(pixels, masks),
         )  # fmt: skip
 
     def make(self, base: _BaseFace, trait: str, region: str, step: float) -> tuple[dict, list[tuple]] | str:
@@ -309,9 +310,9 @@ class _Maker:
         found = search_strength(moved, step)
         picture = editor.alter(found.strength)
         pixels, masks = self._prepare(base, picture)
-        # A mask that follows a moved mouth would show its shape in the jaw: the other regions are read, in both
-        # pictures, where they were before and are after.
-        common = xr.where(masks < base.masks, masks, base.masks)
+        # A mask that follows a moved mouth would show its shape in the jaw: the other regions are read, in
+        # both pictures, where they were before and are after.
+        common = masks.where(masks < base.masks, base.masks)
         original = self.reader.features(base.pixels, common) | {
             space: values for space, values in base.features.items() if space.region == region
         }
@@ -344,8 +345,8 @@ class _Maker:
             for group, total in zip(totals[GROUP].values, totals.values, strict=True)
         ]
         provenance = {
-            "key": key, "made_with": f"traitlens {__version__}", "base_sha256": base.sha256, "model_sha256": self.model,
-            **row, "predicted": [list(one) for one in predicted],
+            "key": key, "made_with": f"traitlens {__version__}", "base_sha256": base.sha256,
+            "model_sha256": self.model, **row, "predicted": [list(one) for one in predicted],
         }  # fmt: skip
         write_picture(path, picture.pixels, provenance)
         return row, predicted
@@ -384,7 +385,7 @@ class _Maker:
         return sorted(rng.permutation(np.flatnonzero(landmarks))[:most].tolist())
 
     def _far(self, region: str) -> float:
-        """Return the largest distance of a face of the study from the average face, in a region's features."""
+        """Return the largest distance of a face of the study from the average face."""
         if region not in self._farthest:
             norms = []
             for place in self._sample(MOST_MEASURED):

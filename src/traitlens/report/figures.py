@@ -13,6 +13,7 @@ from traitlens.columns import GROUP, IMAGE, REGION, SHARE, TRAIT
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
+from traitlens.report.experiment_results import plot_experiment
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
 from traitlens.report.face_types import plot_face_types
 from traitlens.report.map_check_results import plot_map_checks
@@ -366,6 +367,13 @@ def _face_types(results: Results, order: Order, _options: dict[str, Any]) -> Fig
 def _rater_models(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     table = _need(results.comparisons.get("rater_models"), a.RATER_MODELS.path, "set comparison.formula")
     return plot_rater_models(table, traits=order.traits, width=order.width)
+
+
+@_figure("observed against predicted effects of altered faces")
+def _experiment(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    remedy = "rate altered faces: see traitlens stimuli"
+    table = _need(results.experiment.get("effects"), a.EXPERIMENT_EFFECTS.path, remedy)
+    return plot_experiment(table, groups=order.groups, width=order.width)
 
 
 @_figure("what was planted in a simulated study, beside what was found")

@@ -15,8 +15,10 @@ from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
 
-DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED)
-"""Files that the report itself writes before it reads the results."""
+EXPERIMENT = (a.EXPERIMENT, a.EXPERIMENT_EFFECTS, a.EXPERIMENT_DIFFERENCES, a.EXPERIMENT_AGREEMENT)
+
+DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED, *EXPERIMENT)
+"""Files that no stage records: those that the report itself writes, and those of the experiment."""
 
 USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDICTABILITY, a.ACHIEVEMENT)
 """Tables of `cues/` that the report shows."""
@@ -53,6 +55,10 @@ class Results:
         `maps.zarr` and `average_maps.zarr`, opened but not loaded.
     pixel_tests : Dataset or None
         `comparisons/pixels.zarr`, opened but not loaded.
+    experiment : dict of DataFrame
+        The tables of `experiment/`, by name without ending.
+    experiment_facts : dict
+        Content of `experiment/experiment.json`.
     """
 
     folder: Path
@@ -78,6 +84,8 @@ class Results:
     maps: xr.Dataset | None = None
     averages: xr.Dataset | None = None
     pixel_tests: xr.Dataset | None = None
+    experiment: dict[str, pd.DataFrame] = field(default_factory=dict)
+    experiment_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[str]:
@@ -214,6 +222,8 @@ def read_results(folder: Path) -> Results:
         maps=read(a.MAPS),
         averages=read(a.AVERAGE_MAPS),
         pixel_tests=read(a.PIXEL_MAPS),
+        experiment=read_all("experiment/"),
+        experiment_facts=read(a.EXPERIMENT) or {},
     )
     if problems:
         raise TraitlensError(problems)

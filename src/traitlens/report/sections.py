@@ -11,6 +11,12 @@ from traitlens.report import variance_sources
 from traitlens.report.checks import check_conservation, check_folds, tabulate_conservation
 from traitlens.report.colouring import PERCENTILE, SMOOTHING
 from traitlens.report.drawings import Drawing
+from traitlens.report.experiment_results import (
+    EXPERIMENT_ALT,
+    EXPERIMENT_CAPTION,
+    describe_experiment,
+    tabulate_experiment,
+)
 from traitlens.report.face_types import caption_for, describe_face_types
 from traitlens.report.findings import Finding, describe_achievement, not_predicted
 from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_tables
@@ -115,6 +121,7 @@ def make_sections(results: Results, drawings: Drawings, findings: Sequence[Findi
         _prediction(results, drawings, findings),
         _comparison(results, drawings, findings),
         _relevance(results, drawings),
+        *_experiment(results, drawings),
         _checks(results, drawings),
     ]
     number = 0
@@ -520,6 +527,16 @@ def explain_missing(results: Results, part: str) -> list[str]:
         if row["stage"] in STAGES[part]:
             labels.setdefault(str(row["reason"]), []).append(f"“{row['label']}”")
     return [f"Left out: {several(names)}, because {reason}." for reason, names in labels.items()]
+
+
+def _experiment(results: Results, drawings: Drawings) -> list[Section]:
+    """Whether altered faces are rated as predicted; nothing where there was no experiment."""
+    if not {"effects", "agreement"} <= set(results.experiment):
+        return []
+    texts, tables = describe_experiment(results), tabulate_experiment(results)
+    shown = _show(drawings, "experiment", EXPERIMENT_CAPTION, EXPERIMENT_ALT)
+    heading = "Does altering a region change ratings as predicted?"
+    return [Section("experiment", "Experiment", [Block("experiment-effects", heading, texts, shown, tables)])]
 
 
 def _checks(results: Results, drawings: Drawings) -> Section:
