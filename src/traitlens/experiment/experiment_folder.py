@@ -202,7 +202,7 @@ def write_experiment_folder(
     trials = int(lists.groupby(LIST).size().max())
     text = SETTINGS.format(
         name=to_toml(f"{study.settings.name or study.folder.resolve().name}: altered faces"),
-        groups=to_toml(study.groups if len(study.groups) > 1 else []),
+        groups=to_toml(study.groups),
         traits=to_toml(traits),
         scale=to_toml([float(value) for value in study.scale]),
         seed=seed,

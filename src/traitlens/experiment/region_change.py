@@ -93,16 +93,18 @@ class AlignedFaces:
         high, low = np.clip(values, 0, None), np.clip(-values, 0, None)
         weights = high / high.sum() - low / low.sum()
         distance = float(weights @ values)
-        shape = _shrunken_mean(weights / distance, self.shapes[places])
-        return RegionChange(shape, _shrunken_mean(weights / distance, self.colours[places], 1.0))
+        weights = weights / distance
+        shape = _shrunken_mean(weights, values, self.shapes[places])
+        return RegionChange(shape, _shrunken_mean(weights, values, self.colours[places], 1.0))
 
 
-def _shrunken_mean(weights: np.ndarray, values: np.ndarray, blur: float = 0.0) -> np.ndarray:
+def _shrunken_mean(weights: np.ndarray, cue: np.ndarray, values: np.ndarray, blur: float = 0.0) -> np.ndarray:
     """Return a contrast of images (image, ..., part), shrunk where it is small beside its standard error."""
     covered = np.isfinite(values).all(axis=(0, -1))[..., None]
     values = np.nan_to_num(values)
     contrast = np.tensordot(weights, values, 1)
-    error = np.sqrt(np.tensordot(weights**2, (values - values.mean(axis=0)) ** 2, 1))
+    residuals = values - values.mean(axis=0) - np.multiply.outer(cue, contrast)
+    error = np.sqrt(np.tensordot(weights**2, residuals**2, 1))
     if blur:
         contrast = gaussian_filter(contrast, (blur, blur, 0))
     size, chance = (np.square(one).sum(axis=-1, keepdims=True) for one in (contrast, error))

@@ -69,8 +69,8 @@ def _describe_agreement(tables: dict[str, pd.DataFrame]) -> list[str]:
     effects = tables["effects"]
     failed = effects[effects["outcome"] != "as predicted"]
     texts.append(
-        f"{count(len(effects) - len(failed))} of {count(len(effects))} effects have the predicted sign and an "
-        "interval without 0."
+        f"{count(len(effects) - len(failed))} of {count(len(effects))} effects have the predicted sign and "
+        "an interval without 0."
     )
     for outcome, rows in failed.groupby("outcome", sort=False):
         names = [f"{row[REGION]}, {row[TRAIT]} ({row[GROUP]})" for row in rows.to_dict("records")]
