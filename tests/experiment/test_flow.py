@@ -163,8 +163,8 @@ def test_requests_that_cannot_be_met_are_answered_together(study, traitlens):
     )
     image = pd.read_csv(study / "images.csv", dtype=str)["image"][0]
     code, _, err = traitlens(
-        "stimuli", study, "--faces", f"{image},nobody.png", "--regions", "background,ears", "--traits", "tall",
-        "--out", study / "other",
+        "stimuli", study, "--faces", f"{image},nobody.png", "--regions", "background,ears",
+        "--traits", "tall", "--out", study / "other",
     )  # fmt: skip
     assert code == 2
     for text in (

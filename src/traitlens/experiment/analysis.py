@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from traitlens.artifacts import EXPERIMENT, EXPERIMENT_AGREEMENT, EXPERIMENT_DIFFERENCES, EXPERIMENT_EFFECTS
-from traitlens.collecting.preregistration import changed_files, read_plan
+from traitlens.collecting.preregistration import CHANGED, changed_files, compare_with_plan, read_plan
 from traitlens.columns import GROUP, IMAGE, RATER, TRAIT
 from traitlens.experiment.agreement import agree, join_predictions
 from traitlens.experiment.effects import estimate_effects
@@ -115,6 +115,7 @@ def analyse_experiment(
         "plan": None if plan is None else {"frozen": plan["frozen"], "digest": plan["digest"]},
         "early": early,
         "times_known": TIME in study.ratings,
+        "deviations": [] if plan is None else _list_deviations(plan, study),
         "notices": [str(notice) for notice in study.notices],
     }
     return ExperimentResults(joined, found.differences, agree(joined), facts)
@@ -131,6 +132,13 @@ def _check_plan(folder: Path, exploratory: bool) -> tuple[dict[str, Any] | None,
     what = "was changed after the plan was frozen"
     changed = changed_files(plan, folder)
     return plan, [Problem(what, "restore the file that was frozen", str(folder / name)) for name in changed]
+
+
+def _list_deviations(plan: dict[str, Any], study: Study) -> list[str]:
+    """List settings that were changed after the plan was frozen."""
+    table = compare_with_plan(plan, study.settings, plan["content"]["tests"])
+    changed = table[table["mark"] == CHANGED]
+    return [f"{row.what}: {row.planned} → {row.now}" for row in changed.itertuples()]
 
 
 def _read_ratings(folder: Path, ratings: Path | None) -> tuple[Study | None, list[Problem]]:

@@ -12,6 +12,7 @@ from traitlens.experiment.effects import BASE, EFFECT, STEP, estimate_effects
 from traitlens.experiment.experiment_folder import ExperimentDesign
 from traitlens.experiment.rated_pictures import join_trials
 from traitlens.storage import write_table
+from traitlens.study.cleaning import CHECKS
 from traitlens.study.reading import Study
 
 NUMBERS = (20, 40, 80)
@@ -124,7 +125,7 @@ def rehearse(folder: Path, study: Study, raters: int, seed: int = 0) -> Path:
     noise = residual_noise(study.ratings) if study.has_raters else 1.0
     answers = simulate_answers(design, design.predicted_effects(), raters, noise, study.scale, seed=seed)
     path = Path(folder) / "simulated_ratings.csv"
-    write_table(path, answers)
+    write_table(path, answers.assign(**{CHECKS: 1.0}))
     return path
 
 

@@ -63,8 +63,8 @@ def _describe_agreement(tables: dict[str, pd.DataFrame]) -> list[str]:
         )
         texts.append(
             f"Observed on predicted {what}: slope {decimal(row['slope'])} "
-            f"[{interval(row['slope_low'], row['slope_high'], decimal)}], r = {bounded(row['r'])} "
-            f"[{interval(row['r_low'], row['r_high'])}]{ceiling}."
+            f"{interval(row['slope_low'], row['slope_high'], decimal)}, r = {bounded(row['r'])} "
+            f"{interval(row['r_low'], row['r_high'])}{ceiling}."
         )
     effects = tables["effects"]
     failed = effects[effects["outcome"] != "as predicted"]
@@ -109,6 +109,8 @@ def _describe_plan(facts: dict[str, Any]) -> str:
     text = f"The plan was frozen {plan['frozen']} (digest {plan['digest'][:12]})"
     if facts.get("early"):
         return f"{text}; {count(facts['early'])} answers are older, so that this analysis is exploratory."
+    if facts.get("deviations"):
+        return f"{text}. Changed since: {'; '.join(facts['deviations'])}."
     unknown = "" if facts.get("times_known") else "; the answers have no times that could be compared with it"
     return f"{text} and not changed since{unknown}."
 
