@@ -64,7 +64,10 @@ def count(difference, versions, experiments, permutations=199):
     found = table.mean().to_dict() | {"lowest r": table["r"].min()}
     if apart.max() > 1e-9:
         stretch = BEHAVIOUR.spread * np.exp(BEHAVIOUR.scale_use**2 / 2) * table["slope"].mean()
-        noise = np.hypot(BEHAVIOUR.noise, 12**-0.5)
+        variance = BEHAVIOUR.noise**2 + 1 / 12  # ratings are whole numbers
+        if versions == 1:  # what raters make of a face as a whole cannot be told from its version
+            variance += len(PARTS) * (stretch * BEHAVIOUR.taste) ** 2 + (stretch * BEHAVIOUR.scale_use) ** 2
+        noise = np.sqrt(variance)
         found["power by theory"] = np.mean(
             [
                 expected_power(
