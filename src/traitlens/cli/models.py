@@ -114,18 +114,21 @@ def add_backbone(
     name: Annotated[str, typer.Option(help="Name in study.toml.")],
     preprocessing: Annotated[
         str,
-        typer.Option("--input", help="What it was trained on: caffe, torchvision, vgg_face or vgg_face_bgr."),
+        typer.Option(
+            "--input", help="What it was trained on: caffe, torchvision, arcface, vgg_face or vgg_face_bgr."
+        ),
     ],
     source: Annotated[str, typer.Option(help="Source, for reports and model cards.")] = "",
 ) -> None:
-    """Add a network built like VGG, for `backbone` in the section `readout` of study.toml.
+    """Add a VGG or residual network, for `backbone` in the section `readout` of study.toml.
 
-    Nothing in the file is run. Networks of another kind are refused.
+    Residual networks are torchvision's ResNet and those trained with ArcFace (iresnet). Nothing in the file
+    is run. Networks of another kind are refused.
 
     Example: traitlens add-backbone vgg19.pth --name vgg19 --input torchvision
     """
     from traitlens.features import custom_backbones
 
     added = custom_backbones.add_backbone(file, name, preprocessing, source)
-    facts = {"name": name, "convolutions": len(added.tensors) // 2, "digest": added.digest}
-    answer(facts, f"Added: {name} ({len(added.tensors) // 2} convolutions, weights {added.digest[:12]})")
+    facts = {"name": name, "convolutions": added.convolutions, "digest": added.digest}
+    answer(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")

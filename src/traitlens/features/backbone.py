@@ -1,17 +1,19 @@
-"""The frozen network: a sequence of convolutions and poolings."""
+"""The frozen network: a sequence of convolutions and poolings, or a residual network."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from traitlens.features.backbone_catalogue import describe_backbone, list_custom_backbones, shapes_of
 from traitlens.features.custom_backbones import load_custom_backbone
 from traitlens.features.fast_convolution import convolve, max_pool
+from traitlens.features.network_layers import TENSORS, Kind, LayerPlan, plan_shapes
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
+from traitlens.features.residual_pass import run_layers
 from traitlens.features.weights import vgg16_weights, weights_digest
 from traitlens.memory import reuse_memory
 from traitlens.problems import unknown_choice
@@ -22,29 +24,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution or pooling layer of a backbone.
+    """A layer of a backbone.
 
     Parameters
     ----------
     name : str
         Its name, used by taps.
-    kind : {"convolution", "max_pool"}
-        A 3x3 convolution with padding 1 followed by ReLU, or a 2x2 maximum with stride 2.
+    kind : {"convolution", "max_pool", "average_pool", "sum"}
+        Without `plan`, a 3x3 convolution with padding 1 followed by ReLU, or a 2x2 maximum with stride 2, of
+        the layer before.
     weight : Tensor or None
         (out, in, row, column) of a convolution.
     bias : Tensor or None
         (out,) of a convolution.
+    plan : LayerPlan or None
+        Inputs, window and activation of a layer of a residual network.
+    shift : Tensor or None
+        (out, 1, row, column): convolved with ones and added to a convolution, the effect of a normalisation
+        before it.
+    slope : Tensor or None
+        (out,) of a PReLU.
     """
 
     name: str
-    kind: Literal["convolution", "max_pool"]
+    kind: Kind
     weight: "torch.Tensor | None" = None
     bias: "torch.Tensor | None" = None
+    plan: LayerPlan | None = None
+    shift: "torch.Tensor | None" = None
+    slope: "torch.Tensor | None" = None
 
     def __call__(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Apply the layer to (image, channel, row, column)."""
+        """Apply a layer of a sequence to (image, channel, row, column)."""
         from torch.nn import functional
 
+        assert self.plan is None
         if self.kind == "max_pool":
             return functional.max_pool2d(values, 2, 2)
         assert self.weight is not None
@@ -80,9 +94,19 @@ class Backbone:
         """Names of the layers."""
         return tuple(layer.name for layer in self.layers)
 
+    @property
+    def is_residual(self) -> bool:
+        """Whether layers have their own windows, inputs and activations, as in residual networks."""
+        return any(layer.plan is not None for layer in self.layers)
+
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Channels and stride of each layer; the stride is relative to the input."""
+        if self.is_residual:
+            plans = [layer.plan for layer in self.layers if layer.plan is not None]
+            return plan_shapes(
+                plans, {layer.name: len(layer.weight) for layer in self.layers if layer.weight is not None}
+            )
         shapes, channels, shrink = {}, 3, 1
         for layer in self.layers:
             if layer.weight is not None:
@@ -127,7 +151,7 @@ class Backbone:
         Returns
         -------
         dict of str to Tensor
-            float (image, channel, row, column) by tap, after ReLU, on the backbone's device.
+            float (image, channel, row, column) by tap, after its activation, on the backbone's device.
         """
         import torch
 
@@ -135,6 +159,9 @@ class Backbone:
         kept = {}
         with torch.inference_mode():
             values = self.input(pixels)
+            if self.is_residual:
+                passed = run_layers(self.layers[:depth], values)
+                return {step.layer.name: step.output for step in passed if step.layer.name in taps}
             for layer in self.layers[:depth]:
                 if layer.weight is None:
                     values = max_pool(values)
@@ -197,7 +224,14 @@ class Backbone:
             return tensor.to(device, precisions[precision], memory_format=layout)
 
         layers = tuple(
-            replace(layer, weight=moved(layer.weight), bias=moved(layer.bias)) for layer in self.layers
+            replace(
+                layer,
+                weight=moved(layer.weight),
+                bias=moved(layer.bias),
+                shift=moved(layer.shift),
+                slope=moved(layer.slope),
+            )
+            for layer in self.layers
         )
         return replace(self, layers=layers)
 
@@ -268,8 +302,11 @@ def load_backbone(
         tensors, source = vgg16_weights(weights, announce)
         return build_backbone(name, tensors, VGG_CAFFE, weights_digest(tensors), source)
     describe_backbone(name, weights)  # raises an error if the name is unknown
-    stack = load_custom_backbone(weights or list_custom_backbones()[name])
-    return build_backbone(name, stack.tensors, stack.preprocessing, stack.digest, stack.source)
+    added = load_custom_backbone(weights or list_custom_backbones()[name])
+    if added.plans is not None:
+        layers = build_layers(added.plans, added.tensors)
+        return Backbone(name, layers, added.preprocessing, added.digest, added.source)
+    return build_backbone(name, added.tensors, added.preprocessing, added.digest, added.source)
 
 
 def build_backbone(
@@ -303,3 +340,31 @@ def build_backbone(
         else:
             layers.append(Layer(layer, "max_pool"))
     return Backbone(name, tuple(layers), preprocessing, digest, source)
+
+
+def build_layers(plans: Iterable[LayerPlan], tensors: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
+    """Build the layers of a residual network.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        ``LAYER.weight``, ``.bias``, ``.shift`` and ``.slope``.
+
+    Returns
+    -------
+    tuple of Layer
+        On the processor, float32.
+    """
+    import torch
+
+    layers = []
+    for plan in plans:
+        mine = {
+            part: torch.from_numpy(np.array(tensors[f"{plan.name}.{part}"]))
+            for part in TENSORS
+            if f"{plan.name}.{part}" in tensors
+        }
+        if "weight" in mine:
+            mine["weight"] = mine["weight"].contiguous(memory_format=torch.channels_last)
+        layers.append(Layer(plan.name, plan.kind, plan=plan, **mine))
+    return tuple(layers)

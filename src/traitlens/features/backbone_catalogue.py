@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from traitlens.features.network_layers import LayerPlan, plan_shapes, plans_from_json
 from traitlens.features.preprocessing import VGG_CAFFE, Preprocessing
 from traitlens.features.weights import VGG16_DIGEST, VGG16_LAYERS, cache_folder, vgg16_file
 from traitlens.problems import Problem, TraitlensError, WeightsError, unknown_choice
@@ -49,7 +50,7 @@ class BackboneDescription:
     @property
     def convolutions(self) -> int:
         """Number of convolutions."""
-        return sum("conv" in name for name in self.shapes)
+        return sum("conv" in name or name.endswith("_shortcut") for name in self.shapes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON.
@@ -153,8 +154,10 @@ def list_custom_backbones() -> dict[str, Path]:
     return {file.stem: file for file in sorted(custom_backbones_folder().glob("*.safetensors"))}
 
 
-def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, str]:
-    """Read preprocessing, source and digest from the metadata of a weight file.
+def read_facts(
+    header: Mapping[str, str] | None,
+) -> tuple[Preprocessing, str, str, tuple[LayerPlan, ...] | None]:
+    """Read preprocessing, source, digest and layers from the metadata of a weight file.
 
     Parameters
     ----------
@@ -167,6 +170,8 @@ def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, st
         Preprocessing of the network's input.
     source, digest : str
         Source and SHA-256 of the weights.
+    plans : tuple of LayerPlan or None
+        Layers of a residual network; None for a sequence of convolutions.
 
     Raises
     ------
@@ -182,11 +187,12 @@ def read_facts(header: Mapping[str, str] | None) -> tuple[Preprocessing, str, st
             given["channels"], (first, second, third), (by_first, by_second, by_third)
         )
         source, digest = str(facts["source"]), str(facts["digest"])
+        plans = plans_from_json(facts["layers"]) if "layers" in facts else None
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError("no metadata of traitlens") from error
     if not preprocessing.is_sound:
         raise ValueError("invalid preprocessing")
-    return preprocessing, source, digest
+    return preprocessing, source, digest, plans
 
 
 def _read_header(name: str, path: Path) -> BackboneDescription:
@@ -195,15 +201,17 @@ def _read_header(name: str, path: Path) -> BackboneDescription:
 
     try:
         with safe_open(path, "numpy") as file:
-            preprocessing, source, digest = read_facts(file.metadata())
+            preprocessing, source, digest, plans = read_facts(file.metadata())
             names = [key.removesuffix(".bias") for key in file.keys() if key.endswith(".bias")]  # noqa: SIM118
             channels = {layer: file.get_slice(f"{layer}.bias").get_shape()[0] for layer in names}
-        order = sorted(channels, key=_place)
-    except (OSError, SafetensorError, ValueError, IndexError):
+        if plans is None:
+            shapes = shapes_of((layer, channels[layer]) for layer in sorted(channels, key=_place))
+        else:
+            shapes = plan_shapes(plans, channels)
+    except (OSError, SafetensorError, ValueError, LookupError):
         advice = "add it again with traitlens add-backbone"
         problem = Problem("is not a network added by traitlens, or is damaged", advice, str(path))
         raise WeightsError(problem) from None
-    shapes = shapes_of((layer, channels[layer]) for layer in order)
     return BackboneDescription(name, shapes, preprocessing, digest, source, here=True)
 
 

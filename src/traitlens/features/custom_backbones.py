@@ -1,9 +1,10 @@
 """Networks added by the user: read from a state dict, checked and stored with their preprocessing.
 
-A state dict holds tensors and their names, but neither strides nor poolings. Therefore only networks built
-like VGG (Simonyan and Zisserman 2015) are accepted: 3x3 convolutions of stride 1 and padding 1, each with a
-bias and a ReLU, and a 2x2 maximum pooling after each block. Blocks are inferred from the names, and dense
-layers are left out.
+A state dict holds tensors and their names, but neither strides nor poolings. Therefore only networks whose
+names tell these are accepted. Those built like VGG (Simonyan and Zisserman 2015) have 3x3 convolutions of
+stride 1 and padding 1, each with a bias and a ReLU, and a 2x2 maximum pooling after each block, inferred from
+the names. Residual networks are read by :mod:`traitlens.features.residual_networks`. Dense layers are left
+out.
 """
 
 import json
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from traitlens.features.backbone_catalogue import METADATA, custom_backbones_folder, read_facts
+from traitlens.features.network_layers import LayerPlan, check_tensors, network_digest, plans_to_json
 from traitlens.features.preprocessing import PREPROCESSINGS, Preprocessing
+from traitlens.features.residual_networks import is_residual, read_residual
 from traitlens.features.weights import Tensors, weights_digest
 from traitlens.problems import Problem, WeightsError, unknown_choice
 from traitlens.storage import atomic_write
@@ -32,30 +35,42 @@ _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 _DENSE = re.compile(r"(?:\w+\.)*(?:classifier\.\d+|fc\d*|predictions)\.(?:weight|bias)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _BATCH_NORM_EPSILON = 1e-5
+_KNOWN = "those built like VGG (VGG11 to VGG19, VGG-Face), torchvision's ResNet, and ArcFace's (iresnet)"
 LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, eq=False)
 class CustomBackbone:
-    """A sequence of convolutions with its preprocessing.
+    """A network with its preprocessing.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
-        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
+        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last; of a residual
+        network those of its layers.
     preprocessing : Preprocessing
         Preprocessing of its input.
+    plans : tuple of LayerPlan or None
+        Layers of a residual network.
     """
 
     name: str
     tensors: Tensors
     preprocessing: Preprocessing
     source: str
+    plans: tuple[LayerPlan, ...] | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its weights."""
-        return weights_digest(self.tensors)
+        """SHA-256 of its weights, and of the layers of a residual network."""
+        return (
+            weights_digest(self.tensors) if self.plans is None else network_digest(self.plans, self.tensors)
+        )
+
+    @property
+    def convolutions(self) -> int:
+        """Number of convolutions."""
+        return sum(name.endswith(".weight") for name in self.tensors)
 
 
 def read_custom_backbone(path: Path) -> Tensors:
@@ -84,7 +99,11 @@ def read_custom_backbone(path: Path) -> Tensors:
     ['block1_conv1.weight', 'block1_conv1.bias']
     """
     path = Path(path)
-    state = _read_state(path)
+    return _read_sequence(_read_state(path), path)
+
+
+def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
+    """Read the convolutions of a sequence from named tensors."""
     numbered: dict[int, dict[str, np.ndarray]] = {}
     named: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     strange = []
@@ -111,9 +130,7 @@ def read_custom_backbone(path: Path) -> Tensors:
 
 def _no_stack(what: str, path: Path) -> WeightsError:
     """Return the error for networks of another architecture."""
-    return WeightsError(
-        Problem(what, "only networks built like VGG (VGG11 to VGG19, VGG-Face) can be read out", str(path))
-    )
+    return WeightsError(Problem(what, f"networks that can be read out: {_KNOWN}", str(path)))
 
 
 def _read_state(path: Path) -> dict[str, np.ndarray]:
@@ -243,7 +260,8 @@ def add_backbone(
     Parameters
     ----------
     path : Path
-        A state dict; see :func:`read_custom_backbone`.
+        A state dict of a network built like VGG, or of a residual network; see
+        :func:`read_custom_backbone` and :func:`traitlens.features.residual_networks.read_residual`.
     name : str
         Its name: lower-case letters, digits, "-" and "_".
     preprocessing : str or Preprocessing
@@ -265,8 +283,6 @@ def add_backbone(
     --------
     >>> add_backbone(Path("vgg19.pth"), "vgg19", "torchvision")  # doctest: +SKIP
     """
-    from safetensors.numpy import save_file
-
     if not _NAME.fullmatch(name) or name == "vgg16":
         advice = "use lower-case letters, digits, - and _; vgg16 is reserved"
         raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
@@ -274,11 +290,40 @@ def add_backbone(
         if preprocessing not in PREPROCESSINGS:
             raise unknown_choice("preprocessing", preprocessing, PREPROCESSINGS)
         preprocessing = PREPROCESSINGS[preprocessing]
-    stack = CustomBackbone(name, read_custom_backbone(path), preprocessing, source or Path(path).name)
-    facts = {"preprocessing": preprocessing.as_dict(), "source": stack.source, "digest": stack.digest}
-    with atomic_write(custom_backbones_folder() / f"{name}.safetensors") as temporary:
-        save_file(stack.tensors, temporary, metadata={METADATA: json.dumps(facts)})
-    return stack
+    path = Path(path)
+    state = _read_state(path)
+    if is_residual(state):
+        plans, tensors = _read_residual(state, path)
+    else:
+        plans, tensors = None, _read_sequence(state, path)
+    added = CustomBackbone(name, tensors, preprocessing, source or path.name, plans)
+    store_backbone(added)
+    return added
+
+
+def store_backbone(added: CustomBackbone) -> None:
+    """Store a network in the cache, for use by its name."""
+    from safetensors.numpy import save_file
+
+    facts: dict[str, Any] = {
+        "preprocessing": added.preprocessing.as_dict(),
+        "source": added.source,
+        "digest": added.digest,
+    }
+    if added.plans is not None:
+        facts["layers"] = plans_to_json(added.plans)
+    with atomic_write(custom_backbones_folder() / f"{added.name}.safetensors") as temporary:
+        save_file(added.tensors, temporary, metadata={METADATA: json.dumps(facts)})
+
+
+def _read_residual(state: Mapping[str, np.ndarray], path: Path) -> tuple[tuple[LayerPlan, ...], Tensors]:
+    """Read and check a residual network."""
+    try:
+        plans, tensors = read_residual(state)
+        check_tensors(plans, tensors)
+    except ValueError as error:
+        raise _no_stack(f"this is not a known residual network: {error}", path) from None
+    return plans, tensors
 
 
 def load_custom_backbone(path: Path) -> CustomBackbone:
@@ -292,15 +337,20 @@ def load_custom_backbone(path: Path) -> CustomBackbone:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    tensors = read_custom_backbone(path)
+    state = _read_state(path)
     try:
         with safe_open(path, "numpy") as file:
-            preprocessing, source, digest = read_facts(file.metadata())
-        stack = CustomBackbone(path.stem, tensors, preprocessing, source)
-        sound = digest == stack.digest
+            preprocessing, source, digest, plans = read_facts(file.metadata())
+        if plans is None:
+            tensors = _read_sequence(state, path)
+        else:
+            tensors = {name: np.ascontiguousarray(tensor, "<f4") for name, tensor in state.items()}
+            check_tensors(plans, tensors)
+        added = CustomBackbone(path.stem, tensors, preprocessing, source, plans)
+        sound = digest == added.digest
     except (OSError, SafetensorError, ValueError):
         sound = False
     if not sound:
         advice = "add it again with traitlens add-backbone"
         raise WeightsError(Problem("is not a network added by traitlens, or is damaged", advice, str(path)))
-    return stack
+    return added

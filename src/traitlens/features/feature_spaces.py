@@ -63,14 +63,16 @@ class FeatureSpace:
         Parameters
         ----------
         averaged : ndarray
-            (image, channel, row, column), not negative.
+            (image, channel, row, column).
 
         Returns
         -------
         ndarray
-            The features, of the same shape.
+            The features, of the same shape; square roots have the sign of the activation.
         """
-        return np.sqrt(averaged) if self.transform == "sqrt" else averaged
+        if self.transform == "none":
+            return averaged
+        return np.copysign(np.sqrt(np.abs(averaged)), averaged)
 
 
 class NetworkInputs:

@@ -107,8 +107,10 @@ VGG_CAFFE = Preprocessing()
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": VGG_CAFFE,
     "torchvision": Preprocessing("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+    "arcface": Preprocessing("RGB", (127.5, 127.5, 127.5), (127.5, 127.5, 127.5)),
     "vgg_face": Preprocessing("RGB", (129.1863, 104.7624, 93.5940)),
     "vgg_face_bgr": Preprocessing("BGR", (93.5940, 104.7624, 129.1863)),
 }
-"""Preprocessings of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, and VGG-Face's
-(Parkhi et al. 2015) with its channels in either order."""
+"""Preprocessings of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, that of
+networks trained with ArcFace (Deng et al. 2019), and VGG-Face's (Parkhi et al. 2015) with its channels in
+either order."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from traitlens.features.backbone import Backbone, Layer
 from traitlens.features.fast_convolution import convolve, max_pool
+from traitlens.features.residual_pass import PassedLayer, run_layers
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +126,67 @@ class ReferencePass:
             base = self._activations[layer.name][:, :, *box]
             corner = needed[0].start - 1, needed[1].start - 1
             yield LocalStep(layer, corner, below, padded[:, :, *needed], box, values, base)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualStep:
+    """A layer of a residual network after the forward passes of an image and of the reference."""
+
+    now: PassedLayer
+    base: PassedLayer
+
+
+class ResidualReferencePass:
+    """Activations of a reference image and of other images, of a residual network.
+
+    Unlike :class:`ReferencePass`, every image goes through the whole network.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        uint8 RGB (row, column, 3), the reference.
+    layers : collection of str
+        Names of the layers whose activations are returned.
+    """
+
+    def __init__(self, backbone: Backbone, pixels: np.ndarray, layers: Collection[str]):
+        self.backbone = backbone
+        self.pixels = pixels
+        self.wanted = frozenset(layers)
+        self._layers = backbone.layers[: max(len(backbone.up_to(name)) for name in layers)]
+        self._base = self._run(pixels)
+
+    def _run(self, pixels: np.ndarray) -> list[PassedLayer]:
+        """Run an image through the layers."""
+        import torch
+
+        with torch.inference_mode():
+            return list(run_layers(self._layers, self.backbone.input(pixels[None])))
+
+    def activations(self, pixels: np.ndarray) -> dict[str, "torch.Tensor"]:
+        """Compute the activations of an image, as :meth:`ReferencePass.activations`."""
+        if (pixels == self.pixels).all():
+            return self.collect(())
+        return self.backbone.activations(pixels[None], self.wanted)
+
+    def collect(self, steps: Iterable[ResidualStep]) -> dict[str, "torch.Tensor"]:
+        """Return the requested activations: those of the steps, or of the reference if there are none."""
+        passed = [step.now for step in steps] or self._base
+        return {one.layer.name: one.output for one in passed if one.layer.name in self.wanted}
+
+    def steps(self, pixels: np.ndarray) -> list[ResidualStep]:
+        """Compute all layers of an image; none if it equals the reference."""
+        if (pixels == self.pixels).all():
+            return []
+        return [ResidualStep(now, base) for now, base in zip(self._run(pixels), self._base, strict=True)]
+
+
+def start_reference_pass(
+    backbone: Backbone, pixels: np.ndarray, layers: Collection[str]
+) -> ReferencePass | ResidualReferencePass:
+    """Run a reference image through a network of either kind."""
+    kind = ResidualReferencePass if backbone.is_residual else ReferencePass
+    return kind(backbone, pixels, layers)
 
 
 def _changed(pixels: np.ndarray, reference: np.ndarray) -> list[slice]:

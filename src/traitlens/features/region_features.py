@@ -16,7 +16,7 @@ from traitlens.faces.regions import Polygon, region_labels, region_names
 from traitlens.features.backbone import Backbone
 from traitlens.features.extraction import average_inputs, extract
 from traitlens.features.feature_spaces import FeatureSpace, NetworkInputs
-from traitlens.features.reference_pass import ReferencePass
+from traitlens.features.reference_pass import start_reference_pass
 from traitlens.features.views import View
 
 
@@ -151,7 +151,9 @@ class RegionalExtractor:
         self._backbone = backbone
         self._pictures = NetworkInputs(self.spaces, views)
         self._passes = {
-            picture: ReferencePass(backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
+            picture: start_reference_pass(
+                backbone, self._pictures.cut(faces.average[None], picture)[0], layers
+            )
             for picture, layers in self._pictures.taps.items()
         }
         self.base = self._features(faces.average, self.spaces)

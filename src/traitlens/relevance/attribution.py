@@ -12,7 +12,7 @@ from traitlens.features.views import View
 from traitlens.readouts.readout import Readout
 from traitlens.relevance.initial_relevance import InitialRelevance, Reference, compute_initial_relevance
 from traitlens.relevance.methods import DEFAULT_METHOD, Method, find_method
-from traitlens.relevance.propagation import ForwardPass, propagator
+from traitlens.relevance.propagation import AnyForwardPass, propagator
 
 if TYPE_CHECKING:
     import torch
@@ -101,7 +101,7 @@ class Explainer:
             yield values, together[0][1]
 
     def _to_pixels(
-        self, image: np.ndarray, passages: Mapping[NetworkInput, ForwardPass], entered: InitialRelevance
+        self, image: np.ndarray, passages: Mapping[NetworkInput, AnyForwardPass], entered: InitialRelevance
     ) -> np.ndarray:
         """Propagate relevance to the pixels of every network input and sum them in the prepared image."""
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)

@@ -86,7 +86,7 @@ class CellGrid:
     @property
     def feature(self) -> "torch.Tensor":
         """The features: (channel, row, column)."""
-        return self.average.sqrt() if self.root else self.average
+        return self.average.abs().sqrt().copysign(self.average) if self.root else self.average
 
     @property
     def feature_per_activation(self) -> "torch.Tensor":
@@ -100,7 +100,7 @@ class CellGrid:
         """Derivative of the feature by each of its units; zero where undefined."""
         if not self.root:
             return (1 / self.count).expand_as(self.sum)
-        return (0.5 / (self.feature * self.count)).nan_to_num(0, 0, 0)
+        return (0.5 / (self.feature.abs() * self.count)).nan_to_num(0, 0, 0)
 
 
 def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":

@@ -56,6 +56,9 @@ class Method:
         Whether a linear readout starts with slopes instead of relevance.
     samples : callable or None
         Makes inputs and weights from an input; the map is the weighted sum of theirs.
+    bounds_sums : bool, default True
+        Whether relevance that enters at a sum of a residual network is split by absolute values where its
+        inputs cancel; otherwise always in proportion.
 
     Examples
     --------
@@ -75,6 +78,7 @@ class Method:
     starts_with: Literal["deviation", "one", "positive_deviation"] = "deviation"
     gradients: bool = False
     samples: Samples | None = None
+    bounds_sums: bool = True
 
     def rule_for(self, convolution: int) -> Rule:
         """Return the rule of a convolution.
@@ -174,7 +178,9 @@ _METHODS = [
     Method("zennit.epsilon_gamma_box", gamma(), _ZENNIT_DENSE, first=z_box(1e-6)),
 ]
 
-METHODS: dict[str, Method] = {method.name: method for method in _METHODS}
+METHODS: dict[str, Method] = {
+    method.name: replace(method, bounds_sums=not method.name.startswith("zennit.")) for method in _METHODS
+}
 """The methods by name."""
 
 DEFAULT_METHOD = "lrp.sequential_preset_a_flat"

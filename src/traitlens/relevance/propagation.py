@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from traitlens.features.backbone import Backbone
 from traitlens.relevance.backward_steps import (
@@ -31,6 +31,7 @@ from traitlens.relevance.backward_steps import (
 )
 from traitlens.relevance.methods import Method
 from traitlens.relevance.prepared_layers import Forward, PreparedLayer, prepare, run_forward
+from traitlens.relevance.residual_propagation import ResidualForwardPass, ResidualPropagator
 from traitlens.relevance.sparse_propagation import ActiveUnits, can_list
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Propagator:
             return ForwardPass(self, values, frozenset(taps), self.prepared(depth))
 
 
-def propagator(backbone: Backbone, method: Method) -> Propagator:
+def propagator(backbone: Backbone, method: Method) -> Propagator | ResidualPropagator:
     """Return the propagator of a backbone and a method, cached until another one is requested.
 
     Its modified weights (0.4 GB for VGG16) are computed once for any number of readouts, folds and threads.
@@ -95,8 +96,16 @@ def propagator(backbone: Backbone, method: Method) -> Propagator:
         return _latest(backbone, method)
 
 
-_latest = lru_cache(maxsize=1)(Propagator)
+@lru_cache(maxsize=1)
+def _latest(backbone: Backbone, method: Method) -> Propagator | ResidualPropagator:
+    """Make a propagator for the kind of network."""
+    return ResidualPropagator(backbone, method) if backbone.is_residual else Propagator(backbone, method)
+
+
 _asking = Lock()
+
+AnyForwardPass: TypeAlias = "ForwardPass | ResidualForwardPass"
+"""Forward pass of one image through a network of either kind."""
 
 
 class ForwardPass:

@@ -8,7 +8,7 @@ every face; it is distributed in proportion to absolute relevance, so that a reg
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from traitlens.columns import CUE, FOLD, GROUP, READOUT, REGION, RELEVANCE, TRAI
 from traitlens.features.backbone import Backbone, load_backbone
 from traitlens.features.extraction import average_inputs
 from traitlens.features.feature_spaces import FeatureSpace, NetworkInput, NetworkInputs
-from traitlens.features.reference_pass import ReferencePass
+from traitlens.features.reference_pass import start_reference_pass
 from traitlens.features.region_features import RegionalFaces
 from traitlens.features.views import View
 from traitlens.readouts.readout import LinearPart, LinearReadout
@@ -24,6 +24,7 @@ from traitlens.relevance.attribution import Explainer
 from traitlens.relevance.difference_propagation import DifferencePropagator
 from traitlens.relevance.initial_relevance import CellGrid
 from traitlens.relevance.methods import DEFAULT_METHOD, Method
+from traitlens.relevance.residual_differences import ResidualDifferencePropagator
 
 if TYPE_CHECKING:
     import torch
@@ -79,12 +80,15 @@ class RegionalExplainer:
         self.regions = tuple(dict.fromkeys(space.region for space in spaces))
         self._parts = {region: self._of_region(region) for region in self.regions}
         self._pictures = NetworkInputs([space for space in spaces if space.region], views)
-        self._passes = {
-            picture: ReferencePass(self.backbone, self._pictures.cut(faces.average[None], picture)[0], layers)
+        self._passes: dict[NetworkInput, Any] = {
+            picture: start_reference_pass(
+                self.backbone, self._pictures.cut(faces.average[None], picture)[0], layers
+            )
             for picture, layers in self._pictures.taps.items()
         }
         self._base = {picture: one.collect(()) for picture, one in self._passes.items()}
-        self._propagator = DifferencePropagator()
+        kind = ResidualDifferencePropagator if self.backbone.is_residual else DifferencePropagator
+        self._propagator: Any = kind()
         self._whole = (
             Explainer(self.backbone, self._parts[""], method, views=views) if "" in self.regions else None
         )
@@ -194,8 +198,13 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
         for one in (activations, base)
     )
     slope = torch.from_numpy(np.asarray(part.weight, np.float32)).to(now.average.device) / now.count
-    if now.root:  # the difference of two square roots, computed without cancellation
-        slope = (slope / (now.feature + before.feature)).nan_to_num(0.0, 0.0, 0.0)
+    if now.root:
+        # The difference of two square roots of one sign, computed without cancellation; roots of two signs
+        # do not cancel.
+        same = now.average * before.average >= 0
+        together = now.feature.abs() + before.feature.abs()
+        apart = (now.feature - before.feature) / (now.average - before.average)
+        slope = (slope * (1 / together).where(same, apart)).nan_to_num(0.0, 0.0, 0.0)
     return now.per_unit(slope)
 
 

@@ -1,0 +1,372 @@
+r"""Propagation of relevance through residual networks.
+
+A shortcut adds two inputs; the relevance of the sum is split in proportion to them,
+:math:`R_i = a_i / \sum_k a_k \; R` (the z rule of a layer with weights of one), as are averages. A maximum
+hands its relevance to the unit that is the maximum. Batch normalisation is part of the convolutions (Pahde et
+al. 2023). Convolutions follow the method's rules; unlike in a sequence of
+convolutions and ReLUs, their inputs may be negative.
+
+At a tap, relevance may enter that is not in proportion to the sum (a feature that is lower than on average
+has relevance, too). Where two inputs cancel, the proportion would be arbitrarily large; such relevance is
+split in proportion to the inputs' absolute values.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from traitlens.features.backbone import Backbone, Layer
+from traitlens.features.network_layers import LayerPlan, Window
+from traitlens.features.residual_pass import PassedLayer, add_up, bias_map, common_size, enlarge, run_layers
+from traitlens.relevance.backward_steps import ELEMENTS_AT_ONCE, parts
+from traitlens.relevance.methods import Method
+from traitlens.relevance.rules import Given, Modify, Rule, Share, identity
+
+if TYPE_CHECKING:
+    import torch
+
+CANCELS = 0.1
+"""Absolute value of a sum, as a share of the sum of absolute values, below which its inputs cancel."""
+
+TINY = 1e-7
+
+
+class ResidualPropagator:
+    """Propagates relevance through a residual network by a method; caches modified weights."""
+
+    def __init__(self, backbone: Backbone, method: Method):
+        self.backbone = backbone
+        self.method = method
+        self.bounds = backbone.preprocessing.bounds()
+        convolutions = [layer for layer in backbone.layers if layer.kind == "convolution"]
+        self.rules = {layer.name: method.rule_for(place) for place, layer in enumerate(convolutions)}
+        self._first = convolutions[0].name
+        self._weights: dict[tuple[str, Modify], torch.Tensor] = {}
+
+    def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ResidualForwardPass":
+        """Run one preprocessed image (1, channel, row, column) up to the taps."""
+        import torch
+
+        depth = max(len(self.backbone.up_to(tap)) for tap in taps)
+        with torch.no_grad():
+            return ResidualForwardPass(self, values, frozenset(taps), self.backbone.layers[:depth])
+
+    def weight(self, layer: Layer, modify: Modify) -> "torch.Tensor":
+        """Return the modified weights of a convolution."""
+        assert layer.weight is not None
+        if modify is identity:
+            return layer.weight
+        if (layer.name, modify) not in self._weights:
+            self._weights[layer.name, modify] = modify(layer.weight)
+        return self._weights[layer.name, modify]
+
+    def given(self, kind: Given, layer: Layer, values: "torch.Tensor") -> "torch.Tensor":
+        """Return the input of a term's weights."""
+        if kind in ("low", "high"):
+            if layer.name != self._first:
+                raise ValueError("rules with bounds are for the first layer")
+            return values.new_tensor(self.bounds[kind == "high"]).view(1, 3, 1, 1).expand_as(values)
+        if kind == "one":
+            return values.new_ones(values.shape)
+        if kind == "positive":
+            return values.clamp(min=0)
+        return values.clamp(max=0) if kind == "negative" else values
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether the method computes gradients, which have no denominators."""
+        return not self.method.convolution.shares[0].divide
+
+    def stabilise(self, total: "torch.Tensor") -> "torch.Tensor":
+        """Stabilise the denominators of sums and averages as the method does those of convolutions."""
+        import torch
+
+        epsilon = self.method.convolution.shares[0].epsilon
+        if epsilon:
+            return total + torch.where(total >= 0, epsilon, -epsilon)
+        return total.where(total != 0, TINY)
+
+
+@dataclass(eq=False)
+class _Step:
+    """A layer after the forward pass, with the factors of its relevance.
+
+    `terms` holds, for each share of a convolution's rule, inputs and weights of its terms; `factors` the
+    multipliers of relevance: of each share, of each input of a sum, or of an average.
+    """
+
+    passed: PassedLayer
+    terms: list[list[tuple["torch.Tensor", "torch.Tensor"]]]
+    factors: list["torch.Tensor"]
+    entering: list["torch.Tensor"]
+
+    @property
+    def name(self) -> str:
+        return self.passed.layer.name
+
+    @property
+    def plan(self) -> LayerPlan:
+        assert self.passed.layer.plan is not None
+        return self.passed.layer.plan
+
+
+class ResidualForwardPass:
+    """Forward pass of one image: factors of its relevance, and `activations` at the taps."""
+
+    def __init__(
+        self,
+        propagator: ResidualPropagator,
+        values: "torch.Tensor",
+        taps: frozenset[str],
+        layers: Sequence[Layer],
+    ):
+        self._propagator = propagator
+        self.shape = (values.shape[2], values.shape[3])
+        self.activations: dict[str, torch.Tensor] = {}
+        self._steps: list[_Step] = []
+        self._largest = values.numel()
+        for passed in run_layers(layers, values):
+            name = passed.layer.name
+            if name in taps:
+                self.activations[name] = passed.output
+            self._steps.append(self._prepare(passed, name in taps))
+            self._largest = max(self._largest, passed.output.numel())
+
+    def _prepare(self, passed: PassedLayer, is_tap: bool) -> _Step:
+        """Compute the factors of a layer."""
+        way = self._propagator
+        if passed.layer.kind == "convolution":
+            return self._prepare_convolution(passed, way.rules[passed.layer.name])
+        if way.is_gradient or passed.layer.kind == "max_pool":
+            return _Step(passed, [], [], [])
+        if passed.layer.kind == "average_pool":
+            even = way.method.average == "even"
+            return _Step(passed, [], [] if even else [1 / way.stabilise(passed.before)], [])
+        size = common_size(passed.inputs)
+        inputs = [enlarge(values, size) for values in passed.inputs]
+        factors = [values / way.stabilise(passed.before) for values in inputs]
+        entering = factors
+        if is_tap and way.method.bounds_sums:
+            absolute = add_up([values.abs() for values in inputs])
+            cancels = passed.before.abs() < CANCELS * absolute
+            shares = [values.abs() / way.stabilise(absolute) for values in inputs]
+            entering = [share.where(cancels, factor) for share, factor in zip(shares, factors, strict=True)]
+        return _Step(passed, [], factors, entering)
+
+    def _prepare_convolution(self, passed: PassedLayer, rule: Rule) -> _Step:
+        """Compute the denominators of a convolution's rule."""
+        from torch.nn import functional
+
+        way, layer, (values,) = self._propagator, passed.layer, passed.inputs
+        step = _Step(passed, [], [], [])
+        window, active = step.plan.window, passed.before > 0
+        bias = bias_map(layer, values)
+        for share in rule.shares:
+            terms = [
+                (way.given(term.given, layer, values), way.weight(layer, term.weight)) for term in share.terms
+            ]
+            total = passed.before
+            if share.divide:
+                sums = [
+                    functional.conv2d(given, weight, None, window.stride, window.padding)
+                    for given, weight in terms
+                ]
+                total = add_up(sums)
+                added = share.bias(bias)
+                if added is not None:
+                    total = total + added * (active if self._leaves_out_bias(step, share) else 1)
+            step.terms.append(terms)
+            step.factors.append(share.factor(total, active if share.divide else None))
+        return step
+
+    @staticmethod
+    def _leaves_out_bias(step: _Step, share: Share) -> bool:
+        """Return whether a bias could bring the denominators of inactive units close to zero."""
+        of_both_signs = sum(term.bias is not None for term in share.terms) > 1
+        return step.plan.activation == "relu" or of_both_signs
+
+    def back(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Propagate relevance from the taps to the pixels.
+
+        Parameters
+        ----------
+        relevance : mapping of str to Tensor
+            (map, channel, row, column) by tap.
+
+        Returns
+        -------
+        Tensor
+            float32 (map, row, column), summed over colour.
+        """
+        import torch
+
+        for tap, values in relevance.items():
+            if values.shape[1:] != self.activations[tap].shape[1:]:
+                shape = tuple(self.activations[tap].shape[1:])
+                raise ValueError(
+                    f"relevance at {tap!r}: expected {shape} for each map, got {tuple(values.shape[1:])}"
+                )
+        count = len(next(iter(relevance.values())))
+        with torch.no_grad():
+            maps = [
+                self._descend({tap: values[part] for tap, values in relevance.items()})
+                for part in parts(count, max(1, ELEMENTS_AT_ONCE // self._largest))
+            ]
+        return torch.cat(maps)
+
+    def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
+        """Propagate regions of pixels up to the taps: the transpose of :meth:`back`.
+
+        Parameters
+        ----------
+        regions : Tensor
+            (region, row, column): weight of each pixel.
+
+        Returns
+        -------
+        dict of str to Tensor
+            (region, channel, row, column) by tap.
+
+        Raises
+        ------
+        ValueError
+            If the method is not linear in relevance, or the regions are not of the image's size.
+        """
+        import torch
+
+        if not self._propagator.method.is_linear:
+            raise ValueError("the method is not linear in relevance, so there is no region operator")
+        if tuple(regions.shape[1:]) != self.shape:
+            raise ValueError(f"regions: expected {self.shape} for each map, got {tuple(regions.shape[1:])}")
+        # back() is linear, so that its transpose is its derivative, which is the same everywhere.
+        found: dict[str, list[torch.Tensor]] = {tap: [] for tap in self.activations}
+        for region in regions:
+            with torch.enable_grad():
+                start = {
+                    tap: torch.zeros_like(values).requires_grad_() for tap, values in self.activations.items()
+                }
+                maps = self._descend(start)
+            slopes = torch.autograd.grad(maps, list(start.values()), region[None].to(maps))
+            for tap, slope in zip(start, slopes, strict=True):
+                found[tap].append(slope)
+        return {tap: torch.cat(values) for tap, values in found.items()}
+
+    def _descend(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Propagate relevance from the taps to the pixels, layer after layer."""
+        carried: dict[str, torch.Tensor] = {}
+        for step in reversed(self._steps):
+            from_above, entering = carried.pop(step.name, None), relevance.get(step.name)
+            if step.plan.kind == "sum" and step.factors:
+                sent = _through_sum(step, from_above, entering)
+            else:
+                values = _plus(from_above, entering)
+                sent = [] if values is None else self._through(step, values)
+            for name, values in zip(step.plan.inputs, sent, strict=False):
+                carried[name] = carried[name] + values if name in carried else values
+        (values,) = carried.values()
+        return values.float().sum(1)
+
+    def _through(self, step: _Step, relevance: "torch.Tensor") -> list["torch.Tensor"]:
+        """Propagate relevance through a layer to its inputs."""
+        way, kind = self._propagator, step.plan.kind
+        rule = way.rules.get(step.name, way.method.convolution)
+        relevance = _through_activation(step, rule, relevance, way.is_gradient)
+        if kind == "convolution":
+            return [_through_convolution(step, relevance)]
+        if kind == "max_pool":
+            return [spread_maximum(relevance, step.plan.window, step.passed.inputs[0])]
+        if kind == "average_pool":
+            return [_through_average(step, relevance)]
+        return [_cut(relevance, values) for values in step.passed.inputs]
+
+
+def _plus(some: "torch.Tensor | None", more: "torch.Tensor | None") -> "torch.Tensor | None":
+    """Add relevance; None stands for zero."""
+    return more if some is None else some if more is None else some + more
+
+
+def _cut(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
+    """Leave out the channels, rows and columns that an input of a sum does not have."""
+    channels, rows, columns = like.shape[1:]
+    return values[:, :channels, :rows, :columns]
+
+
+def _through_activation(
+    step: _Step, rule: Rule, relevance: "torch.Tensor", is_gradient: bool
+) -> "torch.Tensor":
+    """Propagate through an activation: relevance passes, gradients are multiplied by the slope."""
+    if step.plan.activation == "none":
+        return relevance
+    if rule.clip:
+        relevance = relevance.relu()
+    if not is_gradient or rule.shares[0].where == "everywhere":
+        return relevance
+    active = step.passed.before > 0
+    slope = step.passed.layer.slope
+    return (
+        relevance * active if slope is None else relevance.where(active, relevance * slope.view(1, -1, 1, 1))
+    )
+
+
+def _through_convolution(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
+    """Propagate relevance through a convolution to its input."""
+    (below,) = step.passed.inputs
+    total = None
+    for terms, factor in zip(step.terms, step.factors, strict=True):
+        sent = relevance * factor
+        for given, weight in terms:
+            total = _plus(total, transpose_convolution(sent, weight, step.plan.window, below) * given)
+    assert total is not None
+    return total
+
+
+def transpose_convolution(
+    values: "torch.Tensor", weight: "torch.Tensor", window: Window, below: "torch.Tensor", groups: int = 1
+) -> "torch.Tensor":
+    """Propagate values from the outputs of a convolution to its inputs, which have the size of `below`."""
+    from torch.nn import functional
+
+    used = [(side - 1) * window.stride - 2 * window.padding + window.size for side in values.shape[2:]]
+    rest = [whole - part for whole, part in zip(below.shape[2:], used, strict=True)]
+    return functional.conv_transpose2d(values, weight, None, window.stride, window.padding, rest, groups)
+
+
+def spread_maximum(values: "torch.Tensor", window: Window, below: "torch.Tensor") -> "torch.Tensor":
+    """Hand the values of a maximum pooling to the first maximum of each window of `below`."""
+    import torch
+    from torch.nn import functional
+
+    _, places = functional.max_pool2d(below, window.size, window.stride, window.padding, return_indices=True)
+    result = values.new_zeros(len(values), *below.shape[1:]).flatten(2)
+    places = places.flatten(2).expand(len(values), -1, -1)
+    return torch.scatter_add(result, 2, places, values.flatten(2)).view(len(values), *below.shape[1:])
+
+
+def spread_average(values: "torch.Tensor", plan: LayerPlan, below: "torch.Tensor") -> "torch.Tensor":
+    """Distribute values evenly over the windows of an average pooling: its transpose."""
+    channels, side = values.shape[1], plan.window.size
+    weight = values.new_full((channels, 1, side, side), side**-2)
+    return transpose_convolution(values, weight, plan.window, below, groups=channels)
+
+
+def _through_average(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
+    """Distribute relevance over the units of each average, evenly or in proportion."""
+    (below,) = step.passed.inputs
+    if not step.factors:
+        return spread_average(relevance, step.plan, below)
+    return spread_average(relevance * step.factors[0], step.plan, below) * below
+
+
+def _through_sum(
+    step: _Step, from_above: "torch.Tensor | None", entering: "torch.Tensor | None"
+) -> list["torch.Tensor"]:
+    """Split the relevance of a sum over its inputs."""
+    sent = []
+    for below, factor, at_tap in zip(step.passed.inputs, step.factors, step.entering, strict=True):
+        values = _plus(
+            None if from_above is None else from_above * factor,
+            None if entering is None else entering * at_tap,
+        )
+        if values is not None:
+            sent.append(_cut(values, below))
+    return sent
