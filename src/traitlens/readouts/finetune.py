@@ -96,8 +96,12 @@ def fit_finetune(
     Raises
     ------
     TraitlensError
-        If there are several feature spaces or no layer to train, or if a group rated too few images.
+        If there are several feature spaces, a residual network or no layer to train,
+        or if a group rated too few images.
     """
+    if any(layer.plan is not None for layer in layers):
+        advice = "use another readout, or a network built like VGG"
+        raise TraitlensError(Problem("layers of a residual network cannot be fine-tuned", advice))
     if len(features) != 1 or not any(layer.weight is not None for layer in layers):
         raise TraitlensError(
             Problem(

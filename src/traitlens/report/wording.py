@@ -210,9 +210,10 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
         text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
     else:
         source = results.provenance.get("backbone", {}).get("source") or "source not recorded"
-        text += (
-            f"Features were computed with {network} ({source}), a convolutional network built like VGG "
-            "(Simonyan & Zisserman, 2015). "
+        text += f"Features were computed with {network} ({source}), " + (
+            "a residual network (He et al., 2016). "
+            if results.provenance.get("backbone", {}).get("is_residual")
+            else "a convolutional network built like VGG (Simonyan & Zisserman, 2015). "
         )
     cited = ["simonyan"]
     readout, method = readout_settings(results), readout_method(results)

@@ -70,6 +70,7 @@ def describe_provenance(io: StageIO) -> dict[str, Any]:
             "name": backbone.name,
             "source": backbone.source,
             "weights_sha256": backbone.digest,
+            "is_residual": backbone.is_residual,
             "preprocessing": backbone.preprocessing.as_dict(),
         },
         "device": io.machine.device,
