@@ -89,8 +89,8 @@ def test_names_of_vgg_face_and_of_keras_tell_the_blocks_too(tmp_path):
         torch.save({**state, "fc8.weight": torch.zeros(2, 2)}, tmp_path / "named.pth")
         torch.save(numbered, tmp_path / "numbered.pth")
         named, like = (
-            read_custom_backbone(tmp_path / "named.pth"),
-            read_custom_backbone(tmp_path / "numbered.pth"),
+            read_custom_backbone(tmp_path / "named.pth")[1],
+            read_custom_backbone(tmp_path / "numbered.pth")[1],
         )
         assert list(named) == list(like)
         assert weights_digest(named) == weights_digest(like)
@@ -124,7 +124,7 @@ def test_nothing_in_a_file_is_run(tmp_path, monkeypatch):
     (tmp_path / "cut.safetensors").write_bytes(b"\xff" * 20)
     for name in ("evil.pth", "worse.pth", "whole.pth", "cut.safetensors"):
         with pytest.raises(WeightsError, match="does not contain plain tensors"):
-            read_custom_backbone(tmp_path / name)
+            read_custom_backbone(tmp_path / name)[1]
     assert not (tmp_path / "was-run").exists()
 
 
@@ -218,5 +218,5 @@ def test_odd_tensors_are_refused_in_one_line(tmp_path, what, state, without):
     state = {name: tensor for name, tensor in state.items() if name != without}
     torch.save(state, tmp_path / "odd.pth")
     with pytest.raises(WeightsError) as caught:
-        read_custom_backbone(tmp_path / "odd.pth")
+        read_custom_backbone(tmp_path / "odd.pth")[1]
     assert len(str(caught.value)) < 2000

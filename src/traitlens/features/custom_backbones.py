@@ -73,33 +73,45 @@ class CustomBackbone:
         return sum(name.endswith(".weight") for name in self.tensors)
 
 
-def read_custom_backbone(path: Path) -> Tensors:
-    """Read a sequence of convolutions from a state dict; no code in the file is run.
+def read_custom_backbone(path: Path) -> tuple[tuple[LayerPlan, ...] | None, Tensors]:
+    """Read a network from a state dict; no code in the file is run.
 
     Parameters
     ----------
     path : Path
-        Safetensors, or a file of ``torch.save``, of which only tensors are read. Names as in torchvision
-        (``features.0.weight``; batch normalisation is folded into the convolutions), as in VGG-Face
-        (``conv1_1.weight``), or ``block1_conv1.weight``.
+        Safetensors, or a file of ``torch.save``, of which only tensors are read. Names of sequences as in
+        torchvision (``features.0.weight``; batch normalisation is folded into the convolutions), as in VGG-Face
+        (``conv1_1.weight``), or ``block1_conv1.weight``; those of residual networks as
+        :func:`traitlens.features.residual_networks.read_residual` takes them.
 
     Returns
     -------
-    dict of str to ndarray
-        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last.
+    plans : tuple of LayerPlan or None
+        Layers of a residual network; None for a sequence of convolutions.
+    tensors : dict of str to ndarray
+        float32 weights and biases. Those of a sequence are called ``blockB_convC.weight`` (out, in, 3, 3) and
+        ``.bias`` (out,), first to last.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, or holds other layers than convolutions and dense layers.
+        If the file cannot be read, or is that of another network.
 
     Examples
     --------
-    >>> list(read_custom_backbone(Path("vgg19.pth")))[:2]  # doctest: +SKIP
+    >>> list(read_custom_backbone(Path("vgg19.pth"))[1])[:2]  # doctest: +SKIP
     ['block1_conv1.weight', 'block1_conv1.bias']
     """
     path = Path(path)
-    return _read_sequence(_read_state(path), path)
+    state = _read_state(path)
+    if not is_residual(state):
+        return None, _read_sequence(state, path)
+    try:
+        plans, tensors = read_residual(state)
+        check_tensors(plans, tensors)
+    except ValueError as error:
+        raise _no_stack(f"this is not a known residual network: {error}", path) from None
+    return plans, tensors
 
 
 def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
@@ -260,8 +272,7 @@ def add_backbone(
     Parameters
     ----------
     path : Path
-        A state dict of a network built like VGG, or of a residual network; see
-        :func:`read_custom_backbone` and :func:`traitlens.features.residual_networks.read_residual`.
+        A state dict; see :func:`read_custom_backbone`.
     name : str
         Its name: lower-case letters, digits, "-" and "_".
     preprocessing : str or Preprocessing
@@ -291,11 +302,7 @@ def add_backbone(
             raise unknown_choice("preprocessing", preprocessing, PREPROCESSINGS)
         preprocessing = PREPROCESSINGS[preprocessing]
     path = Path(path)
-    state = _read_state(path)
-    if is_residual(state):
-        plans, tensors = _read_residual(state, path)
-    else:
-        plans, tensors = None, _read_sequence(state, path)
+    plans, tensors = read_custom_backbone(path)
     added = CustomBackbone(name, tensors, preprocessing, source or path.name, plans)
     store_backbone(added)
     return added
@@ -314,16 +321,6 @@ def store_backbone(added: CustomBackbone) -> None:
         facts["layers"] = plans_to_json(added.plans)
     with atomic_write(custom_backbones_folder() / f"{added.name}.safetensors") as temporary:
         save_file(added.tensors, temporary, metadata={METADATA: json.dumps(facts)})
-
-
-def _read_residual(state: Mapping[str, np.ndarray], path: Path) -> tuple[tuple[LayerPlan, ...], Tensors]:
-    """Read and check a residual network."""
-    try:
-        plans, tensors = read_residual(state)
-        check_tensors(plans, tensors)
-    except ValueError as error:
-        raise _no_stack(f"this is not a known residual network: {error}", path) from None
-    return plans, tensors
 
 
 def load_custom_backbone(path: Path) -> CustomBackbone:

@@ -37,10 +37,6 @@ class Window:
     stride: int = 1
     padding: int = 0
 
-    def output_side(self, side: int) -> int:
-        """Return the number of rows of the output for a number of rows of the input."""
-        return (side + 2 * self.padding - self.size) // self.stride + 1
-
 
 @dataclass(frozen=True)
 class LayerPlan:
