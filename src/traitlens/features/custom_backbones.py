@@ -80,8 +80,8 @@ def read_custom_backbone(path: Path) -> tuple[tuple[LayerPlan, ...] | None, Tens
     ----------
     path : Path
         Safetensors, or a file of ``torch.save``, of which only tensors are read. Names of sequences as in
-        torchvision (``features.0.weight``; batch normalisation is folded into the convolutions), as in VGG-Face
-        (``conv1_1.weight``), or ``block1_conv1.weight``; those of residual networks as
+        torchvision (``features.0.weight``; batch normalisation is folded into the convolutions), as in
+        VGG-Face (``conv1_1.weight``), or ``block1_conv1.weight``; those of residual networks as
         :func:`traitlens.features.residual_networks.read_residual` takes them.
 
     Returns
