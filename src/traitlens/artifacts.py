@@ -149,6 +149,7 @@ ACHIEVEMENT = Artifact(
     "cues/achievement.csv", "agreement of single raters with another group, by the lens model"
 )
 USE_TESTS = Artifact("cues/tests.csv", "differences of range, noise and use of regions between groups")
+WITHIN_REGIONS = Artifact("cues/within_regions.csv", "whether groups use the same information of each region")
 CONFUSIONS = Artifact("cues/confusions.csv", "which regions cannot be distinguished on these faces")
 
 EXPERIMENT_EFFECTS = Artifact("experiment/effects.csv", "observed and predicted effects of altered regions")

@@ -389,7 +389,7 @@ FLOW: tuple[Stage, ...] = (
         "Comparing the use of the face",
         "use.compare",
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.PREDICTABILITY, WITHIN),
-        (a.USE_TESTS, a.CONFUSIONS),
+        (a.USE_TESTS, a.CONFUSIONS, a.WITHIN_REGIONS),
         unless(no_raters, one_group, no_permutations, NO_REGIONAL),
         cost=costs.use,
         steps=costs.draws_of_use,

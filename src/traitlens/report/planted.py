@@ -4,7 +4,7 @@ import pandas as pd
 
 from traitlens.columns import REGION, TRAIT
 from traitlens.comparison.answers import ALPHA
-from traitlens.report.numbers import count, decimal, several
+from traitlens.report.numbers import count, decimal, p_value, several
 from traitlens.report.results import Results
 
 CONFUSED = 0.1
@@ -61,6 +61,31 @@ def compare_with_planted(results: Results) -> pd.DataFrame | None:
     turned = 1 if (tests["group_1"] == first).all() else -1  # the truth is the first group minus the second
     planted = [turned * of_cell.get(cell, 0.0) for cell in zip(tests[TRAIT], tests[REGION], strict=True)]
     return results.in_order(tests.assign(planted=planted))
+
+
+def describe_within_regions(results: Results) -> list[str]:
+    """Say whether groups use other information of the same region.
+
+    Returns
+    -------
+    list of str
+        A sentence for each pair of groups; nothing where it was not tested.
+    """
+    table = results.use.get("within_regions")
+    if table is None or table.empty:
+        return []
+    texts = []
+    for (first, second), own in table.groupby(["group_1", "group_2"], sort=False):
+        begin = f"Within a region, whatever its total use, {first} and {second} raters"
+        called = own[own["p_corrected"] <= ALPHA].sort_values("p_corrected").to_dict("records")
+        if called:
+            cells = [f"{row[REGION]} for {row[TRAIT]} ({p_value(row['p_corrected'])})" for row in called]
+            text = f"{begin} use different information of the {several(cells)}."
+        else:
+            lowest = p_value(own["p_corrected"].min())
+            text = f"{begin} were not found to use different information, in {len(own)} tests ({lowest})."
+        texts.append(f"{text} Exploratory; for other raters of these faces.")
+    return texts
 
 
 def describe_confusions(results: Results) -> list[str]:

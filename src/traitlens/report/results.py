@@ -20,7 +20,15 @@ EXPERIMENT = (a.EXPERIMENT, a.EXPERIMENT_EFFECTS, a.EXPERIMENT_DIFFERENCES, a.EX
 DESCRIPTIONS = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED, *EXPERIMENT)
 """Files that no stage records: those that the report itself writes, and those of the experiment."""
 
-USE_TABLES = (a.SHARES, a.UTILISATION_MEANS, a.RATER_FITS, a.CONFUSIONS, a.PREDICTABILITY, a.ACHIEVEMENT)
+USE_TABLES = (
+    a.SHARES,
+    a.UTILISATION_MEANS,
+    a.RATER_FITS,
+    a.CONFUSIONS,
+    a.WITHIN_REGIONS,
+    a.PREDICTABILITY,
+    a.ACHIEVEMENT,
+)
 """Tables of `cues/` that the report shows."""
 
 
@@ -44,7 +52,8 @@ class Results:
         The tables of `comparisons/` and `checks/`, by name without ending.
     use : dict of DataFrame
         Tables of `cues/` by region or rater, by name without ending: shares, groups, raters, confusions,
-        predictability, achievement. Its tests are among the comparisons, as "range", "noise" and "use".
+        within_regions, predictability, achievement. Its tests are among the comparisons, as "range", "noise"
+        and "use".
     quality, quality_signs, cleaning, planned : DataFrame or None
         The tables of `ratings/`, and `planned.csv`.
     plan : dict or None

@@ -23,7 +23,7 @@ from traitlens.report.known_tables import CHECKS, print_tables, print_unknown_ta
 from traitlens.report.map_check_results import summarise
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.paper_sentences import write_tests
-from traitlens.report.planted import describe_confusions, describe_planted
+from traitlens.report.planted import describe_confusions, describe_planted, describe_within_regions
 from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_rater_models
 from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
@@ -437,7 +437,11 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
     )
     use.tables += print_tables(results, ("use",))
-    use.paragraphs += [*describe_confusions(results), *describe_achievement(results)]
+    use.paragraphs += [
+        *describe_within_regions(results),
+        *describe_confusions(results),
+        *describe_achievement(results),
+    ]
     message = describe_planted(results)
     planted.paragraphs += [message] if message else []
     planted.figures += _show(

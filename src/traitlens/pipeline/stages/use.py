@@ -14,8 +14,10 @@ from traitlens.artifacts import (
     USE_TESTS,
     UTILISATION,
     UTILISATION_MEANS,
+    WITHIN_REGIONS,
 )
 from traitlens.columns import IDENTITY, IMAGE, REGION, TRAIT
+from traitlens.comparison import by_component
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import MOST_IMAGES, CommonCues
@@ -29,7 +31,7 @@ from traitlens.comparison.utilisation import rater_fits, rater_utilisation, summ
 from traitlens.computing.blocks import blocks_of
 from traitlens.faces.masks import joined_name
 from traitlens.pipeline.stage_io import StageIO
-from traitlens.pipeline.stages.cues import common_cues
+from traitlens.pipeline.stages.cues import common_cues, read_kernels
 
 DRAWS = 2000
 PLANTED_STUDIES = 10
@@ -59,11 +61,13 @@ def compare(io: StageIO) -> None:
     if not traits:
         io.write(USE_TESTS, pd.DataFrame(columns=list(COLUMNS)))
         io.write(CONFUSIONS, pd.DataFrame(columns=["group_1", "group_2", "planted", REGION, "called"]))
+        io.write(WITHIN_REGIONS, pd.DataFrame(columns=list(by_component.COLUMNS)))
         return
     identities = io.value("folds").set_index(IMAGE)[IDENTITY]
+    rated, array = ratings[ratings[TRAIT].isin(traits)], array.sel({TRAIT: traits})
     tests = compare_use(
-        ratings[ratings[TRAIT].isin(traits)],
-        array.sel({TRAIT: traits}),
+        rated,
+        array,
         identities,
         within=within,
         draws=DRAWS,
@@ -72,6 +76,10 @@ def compare(io: StageIO) -> None:
         progress=io.advance,
     )
     io.write(USE_TESTS, tests)
+    components = by_component.leading_components(read_kernels(io))
+    ordered = array.sel({IMAGE: io.value("folds")[IMAGE].to_numpy(object)})
+    options = {"within": within, "permutations": DRAWS, "seed": io.value("settings.seed")}
+    io.write(WITHIN_REGIONS, by_component.compare_components(rated, ordered, components, **options))
     pairs = pairs_of_groups(ratings) if learn else []
     io.write(CONFUSIONS, pd.concat([_confuse(io, pair, tests, cues, traits) for pair in pairs]))
 
