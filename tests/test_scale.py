@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.tiny import add_backbone, make_study
+from tests.tiny import add_backbone, make_study, skip_figures
 
 from traitlens import storage
 from traitlens.administration.status import examine_results
@@ -34,6 +34,7 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("network")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
+        skip_figures(patch)
         add_backbone(folder)
         yield
 

@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 
 from traitlens.features import custom_backbones
+from traitlens.report import page
 from traitlens.study.simulated_study import simulate_study
 
 SETTINGS = """
@@ -34,6 +35,17 @@ def make_study(folder, settings=SETTINGS, identities=8, traits=2, raters=4):
     text = text.replace("[readout]", '[readout]\nbackbone = "tiny"').replace("number = 5", "number = 2")
     (folder / "study.toml").write_text(text + settings)
     return folder
+
+
+def skip_figures(patch):
+    """Write reports without figures: these are compared in tests of the report."""
+
+    def draw(_results, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "none.svg").write_text("<svg/>")
+        return {}
+
+    patch.setattr(page, "draw_figures", draw)
 
 
 def edit_table(file, change):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tests.comparison.test_utilisation import make_cues
 
-from traitlens.comparison.by_component import compare_components, leading_components, squared_distance
+from traitlens.comparison.by_component import compare_components, f_statistic, leading_components
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 
@@ -56,8 +56,19 @@ def test_the_statistic_is_that_of_a_plain_loop():
     ]
     covariance = sum(np.cov(own.T) / len(own) for own in moved)
     expected = difference @ np.linalg.inv(covariance) @ difference
-    assert squared_distance(first[None], values)[0] == pytest.approx(expected, rel=1e-9)
-    assert squared_distance(~first[None], values)[0] == pytest.approx(expected, rel=1e-9)
+    f, df_1, df_2 = (part[0] for part in f_statistic(first[None], values))
+    assert df_1 == 3
+    assert f * (df_2 + 2) * 3 / df_2 == pytest.approx(expected, rel=1e-9)
+    swapped = [part[0] for part in f_statistic(~first[None], values)]
+    assert swapped == pytest.approx([f, df_1, df_2], rel=1e-9)
+
+
+def test_degrees_of_freedom_are_those_of_hotelling_where_groups_are_alike():
+    rng = np.random.default_rng(6)
+    half = rng.normal(size=(400, 4))
+    values = np.concatenate([half, half[:, :]]) + np.array([1, 0, 0, 0])
+    _, _, df_2 = f_statistic(np.arange(800)[None] < 400, values)
+    assert df_2[0] == pytest.approx(2 * 399 - 3 + 1, rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [(0.5, 1.0), (3.0, 1.0)])
@@ -87,7 +98,18 @@ def test_another_use_of_a_region_is_found_and_more_use_of_it_is_not():
     )
     called = other[other["p_corrected"] <= 0.05]
     assert called[["trait", "region"]].to_numpy().tolist() == [["warm", "mouth"]]
-    assert (other["components"] == 3).all()
+    assert (other["df_1"] == 3).all()
+
+
+def test_with_few_images_there_are_fewer_components_or_no_test():
+    rng = np.random.default_rng(5)
+    for images, number in ((20, [2]), (12, [])):
+        cues = make_cues(rng, images=images)
+        components = draw_components(rng, cues)
+        table = compare_components(
+            draw_ratings(rng, cues, components, (4, 4)), cues, components, permutations=9
+        )
+        assert table["df_1"].unique().tolist() == number
 
 
 def test_leading_components_are_those_of_the_joined_kernels():

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tests.tiny import add_backbone, edit_settings, edit_table, make_study
+from tests.tiny import add_backbone, edit_settings, edit_table, make_study, skip_figures
 
 from traitlens.api import Run
 from traitlens.artifacts import ARTIFACTS
 from traitlens.pipeline import FLOW, Context, plan
-from traitlens.report import page
 from traitlens.study.reading import Study
 
 LABELS = {stage.label: stage.name for stage in FLOW}
@@ -40,14 +39,9 @@ def tiny(tmp_path_factory):
     """The tiny network, and reports without figures: these are compared in tests of the report."""
     folder = tmp_path_factory.mktemp("network")
 
-    def no_figures(_results, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "none.svg").write_text("<svg/>")
-        return {}
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
-        patch.setattr(page, "draw_figures", no_figures)
+        skip_figures(patch)
         add_backbone(folder)
         yield
 

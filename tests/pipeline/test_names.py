@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.tiny import add_backbone, edit_settings, make_study
+from tests.tiny import add_backbone, edit_settings, make_study, skip_figures
 
 from traitlens.api import Run
 from traitlens.pipeline.study_check import check_tables
 from traitlens.readouts.registry import METHODS as READOUTS
 from traitlens.relevance.methods import METHODS
-from traitlens.report import page
 from traitlens.study.reading import Study
 
 
@@ -21,14 +20,9 @@ from traitlens.study.reading import Study
 def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("network")
 
-    def no_figures(_results, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "none.svg").write_text("<svg/>")
-        return {}
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
-        patch.setattr(page, "draw_figures", no_figures)
+        skip_figures(patch)
         add_backbone(folder)
         yield folder
 

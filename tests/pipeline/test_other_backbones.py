@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from tests.tiny import add_backbone
+from tests.tiny import add_backbone, skip_figures
 from tests.toy_readout import Covariance, covariance_registered
 
 from traitlens.api import Run, run
@@ -23,6 +23,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("other")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
+        skip_figures(patch)
         add_backbone(folder)
         simulate_study(
             folder / "study", identities=12, images=1, traits=1, raters=4, seed=3, size=96, seen_size=64

@@ -2,14 +2,15 @@ r"""Comparison of groups in what of a region they use, beyond how much of its cu
 
 A region's cue is one number for each image: what the region says about a trait in the eyes of all raters.
 Two groups can weigh that cue alike and still use something else of the same region. Here raters' ratings are
-regressed on all cues and on the leading principal components of the features of one region, made
+regressed on all cues and on the leading principal components of the features of every region, made
 uncorrelated with the cues. With :math:`b_g` the mean weight of the region's cue in group g and :math:`c_g`
 the mean weights of the components, both groups use the region in the same way, to whatever extent, if
 
 .. math:: d = c_1 b_2 - c_2 b_1 = 0.
 
-The statistic is :math:`d' V^{-1} d`, a :math:`T^2` with a covariance for each group, so that neither range
-nor noise counts as a difference. Raters are permuted between the groups; faces are taken as fixed.
+The statistic is an F of :math:`d' V^{-1} d` with a covariance for each group, so that neither range nor noise
+counts as a difference; its degrees of freedom are those of Krishnamoorthy and Yu (2004,
+doi:10.1016/j.spl.2003.10.012). Raters are permuted between the groups; faces are taken as fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy import stats
 from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
@@ -37,7 +39,7 @@ from traitlens.features.feature_spaces import FeatureSpace
 COMPONENTS = 3
 """Components of a region's features."""
 
-COLUMNS = ("group_1", "group_2", TRAIT, REGION, "components", "statistic", "p", "p_corrected", "n_1", "n_2",
+COLUMNS = ("group_1", "group_2", TRAIT, REGION, "statistic", "df_1", "df_2", "p", "p_corrected", "n_1", "n_2",
            "n_permutations", "smallest_p")  # fmt: skip
 """Columns of a table of tests."""
 
@@ -74,9 +76,10 @@ def compare_components(
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, region, components (how many), statistic, p, p_corrected (family-wise over
-        regions and traits), n_1, n_2 (raters), n_permutations, smallest_p. Exploratory: for other raters of
-        these faces.
+        group_1, group_2, trait, region, statistic (F), df_1 (number of components), df_2, p, p_corrected
+        (family-wise over regions and traits), n_1, n_2 (raters), n_permutations, smallest_p. Exploratory: for
+        other raters of these faces. With few images there are fewer components; no rows where there are
+        not two images for each weight.
 
     Examples
     --------
@@ -88,27 +91,25 @@ def compare_components(
         design = make_design(both, cues, groups=pair)
         strata = find_strata(both, design.raters, design.labels, within)
         cells = _cells(design, components)
+        if not cells:
+            continue
         counts = [[int(np.sum(design.labels[members] == group)) for group in (0, 1)] for *_, members in cells]
         blocks = [design.labels[None], *draw_labels(design.labels, strata, permutations, seed)]
-        found = np.concatenate(
-            [
-                np.column_stack(
-                    [squared_distance(block[:, members] == 0, values) for _, _, values, members in cells]
-                )
-                for block in blocks
-            ]
-        )
+        # F values have other degrees of freedom under each labelling: their tails are compared.
+        found = np.concatenate([np.column_stack([_tails(block, cell) for cell in cells]) for block in blocks])
         table = pd.DataFrame([cell[:2] for cell in cells], columns=[TRAIT, REGION])
-        table["components"] = [cell[2].shape[1] - 1 for cell in cells]
-        table["statistic"] = found[0]
-        table["p"], table["p_corrected"] = (
-            permutation_p(found[0], found[1:]),
-            familywise_p(found[0], found[1:]),
-        )
+        table[["statistic", "df_1", "df_2"]] = [
+            [part[0] for part in f_statistic(design.labels[None, members] == 0, values)]
+            for _, _, values, members in cells
+        ]
+        table["p"] = permutation_p(found[0], found[1:])
+        table["p_corrected"] = familywise_p(found[0], found[1:])
         table[["n_1", "n_2"]] = counts
         table["n_permutations"] = len(found) - 1
         table["smallest_p"] = smallest_p(design.labels, strata, permutations)
         tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
+    if not tables:
+        return pd.DataFrame(columns=list(COLUMNS))
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
 
@@ -166,15 +167,18 @@ def _cells(
     """Return trait, region, raters' weights (rater, 1 + component) and places of the raters."""
     cells = []
     for place, trait in enumerate(design.ratings):
-        cues = design.cues[place]
-        members = np.flatnonzero(trait.n_images > 0)
-        for column, region in enumerate(design.regions):
-            if region not in components or not np.abs(cues[:, column]).any():
-                continue
-            more = _uncorrelated(components[region], cues, trait)
-            values = rater_values(trait, np.hstack([cues, more]), members)
-            chosen = [column, *range(cues.shape[1], cues.shape[1] + more.shape[1])]
-            cells.append((str(design.traits[place]), str(region), values[:, chosen], members))
+        cues, members = design.cues[place], np.flatnonzero(trait.n_images > 0)
+        used = [region for region in design.regions if region in components]
+        rated = int((np.asarray(trait.seen.sum(axis=0)) > 0).sum())
+        number = min(COMPONENTS, (rated // 2 - 1 - cues.shape[1]) // max(len(used), 1))
+        if number < 1:
+            continue
+        joined = np.hstack([components[region][:, :number] for region in used])
+        values = rater_values(trait, np.hstack([cues, _uncorrelated(joined, cues, trait)]), members)
+        for place_of, region in enumerate(used):
+            first = cues.shape[1] + place_of * number
+            columns = [design.regions.get_loc(region), *range(first, first + number)]
+            cells.append((str(design.traits[place]), str(region), values[:, columns], members))
     return cells
 
 
@@ -189,8 +193,14 @@ def _uncorrelated(components: np.ndarray, cues: np.ndarray, trait: TraitRatings)
     return result
 
 
-def squared_distance(first: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Compute the statistic of one region and trait.
+def _tails(block: np.ndarray, cell: tuple[str, str, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return minus the logarithm of the tail of F, under each labelling."""
+    _, _, values, members = cell
+    return np.asarray(-stats.f.logsf(*f_statistic(block[:, members] == 0, values)))
+
+
+def f_statistic(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute F of one region and trait.
 
     Parameters
     ----------
@@ -201,12 +211,12 @@ def squared_distance(first: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray of shape (labelling,)
-        0 where a group has fewer than two raters.
+    f, df_1, df_2 : ndarray of shape (labelling,)
+        F, 0 where a group has fewer than two raters, and its degrees of freedom.
     """
     size = values.shape[1]
     products = (values[:, :, None] * values[:, None, :]).reshape(len(values), -1)
-    means, covariances, enough = [], [], []
+    means, covariances, counts = [], [], []
     for own in (first.astype(float), 1.0 - first):
         count = own.sum(axis=1)[:, None]
         mean = own @ values / np.maximum(count, 1)
@@ -215,13 +225,22 @@ def squared_distance(first: np.ndarray, values: np.ndarray) -> np.ndarray:
         means.append(mean)
         # Of a mean: divided by the number of raters, less one for the mean itself.
         covariances.append(scatter / np.maximum(count - 1, 1)[:, :, None])
-        enough.append(count[:, 0] > 1)
+        counts.append(count[:, 0])
     difference = means[0][:, 1:] * means[1][:, :1] - means[1][:, 1:] * means[0][:, :1]
-    total = np.zeros((len(first), size - 1, size - 1))
+    parts = []
     for covariance, other in zip(covariances, reversed(means), strict=True):
         # The difference is linear in each group's means: -c of the other for the cue, b for the components.
         linear = np.concatenate([-other[:, 1:, None], other[:, :1, None] * np.eye(size - 1)], axis=2)
-        total += linear @ covariance @ linear.transpose(0, 2, 1)
-    inverse = np.linalg.pinv(total, rcond=1e-10, hermitian=True)
-    statistic = np.einsum("lk,lkj,lj->l", difference, inverse, difference)
-    return np.where(enough[0] & enough[1], statistic, 0.0)
+        parts.append(linear @ covariance @ linear.transpose(0, 2, 1))
+    inverse = np.linalg.pinv(parts[0] + parts[1], rcond=1e-10, hermitian=True)
+    square = np.einsum("lk,lkj,lj->l", difference, inverse, difference)
+    number, smaller = size - 1, np.zeros(len(first))
+    for part, count in zip(parts, counts, strict=True):
+        share = part @ inverse
+        traces = np.trace(share @ share, axis1=1, axis2=2) + np.trace(share, axis1=1, axis2=2) ** 2
+        smaller += traces / np.maximum(count - 1, 1)
+    freedom = (number + number**2) / np.maximum(smaller, 1e-12)
+    rest = np.maximum(freedom - number + 1, 1)
+    enough = np.minimum(*counts) > 1
+    f = np.where(enough, square * rest / (np.maximum(freedom, 1) * number), 0.0)
+    return f, np.full(len(first), float(number)), rest
