@@ -157,7 +157,7 @@ def _find(source: Path | None, announce: Callable[[str], None]) -> DlibNetwork:
 
 def _read_layers(content: bytes) -> list[tuple[str, np.ndarray]]:
     """Return kind and parameters of each layer, in the order of the file."""
-    layers = []
+    layers: list[tuple[str, np.ndarray]] = []
     position = content.index(b"input_rgb_image")
     while True:
         places = [(content.find(_string(tag), position, position + _FAR), tag) for tag in _TAGS]
