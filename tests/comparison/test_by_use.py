@@ -16,8 +16,8 @@ from traitlens.comparison.bootstrap import (
     squared_residuals,
 )
 from traitlens.comparison.by_use import compare_use
+from traitlens.comparison.effect_sizes import welch
 from traitlens.comparison.lens_design import make_design
-from traitlens.comparison.permutation import welch
 from traitlens.comparison.use_test import PairTest, Profiles, draw_samples
 from traitlens.comparison.utilisation import group_utilisation, rater_utilisation
 

@@ -12,7 +12,8 @@ from scipy import stats
 from traitlens.comparison.by_agreement import Agreement, compare_agreement, correlate_raters
 from traitlens.comparison.by_rating import compare_means
 from traitlens.comparison.by_reliability import compare_reliability
-from traitlens.comparison.permutation import draw_labels, find_strata, ratings_of_pair, smallest_p
+from traitlens.comparison.compared_groups import ratings_of_pair
+from traitlens.comparison.permutation import draw_labels, find_strata, smallest_p
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells, contrast
 from traitlens.problems import TraitlensError
 from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive

@@ -4,7 +4,8 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
-from traitlens.comparison.permutation import draw_labels, find_strata, label_raters
+from traitlens.comparison.compared_groups import label_raters
+from traitlens.comparison.permutation import draw_labels, find_strata
 from traitlens.comparison.refitting import FeatureKernel, make_designs, prediction_matrix
 from traitlens.problems import TraitlensError
 

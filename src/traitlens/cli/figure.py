@@ -30,7 +30,7 @@ def figure(
     trait: Annotated[list[str] | None, typer.Option(help="Trait to show; repeat for several.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group to show; repeat for several.")] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="For `faces`: image to show; repeat for several.")
+        list[str] | None, typer.Option(help="For `faces`, `profile`: image to show; repeat for several.")
     ] = None,
     width: Annotated[float, typer.Option(help="Width in mm: 89 is one column of a journal, 183 two.")] = 183,
     opacity: Annotated[float | None, typer.Option(help="Opacity of the face under a map, 0 to 1.")] = None,

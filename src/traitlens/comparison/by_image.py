@@ -9,7 +9,7 @@ from scipy import stats
 
 from traitlens.columns import IMAGE, TRAIT
 from traitlens.comparison.by_rating import make_sample, rater_levels
-from traitlens.comparison.permutation import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
 from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
 
 PRIOR_FREEDOM = 10

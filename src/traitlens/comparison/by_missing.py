@@ -7,7 +7,7 @@ import pandas as pd
 
 from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.permutation import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.rater_tests import Cells, compare_cells
 from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
 

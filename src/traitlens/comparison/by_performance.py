@@ -9,14 +9,8 @@ from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.permutation import (
-    center,
-    familywise_p,
-    label_raters,
-    pairs_of_groups,
-    permutation_p,
-    ratings_of_pair,
-)
+from traitlens.comparison.compared_groups import label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.permutation import center, familywise_p, permutation_p
 from traitlens.comparison.rater_tests import detectable
 from traitlens.comparison.refitting import FeatureKernel, TraitDesign, make_designs
 from traitlens.ratings.rating_matrix import RatingMatrix

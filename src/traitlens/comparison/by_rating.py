@@ -7,14 +7,9 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.permutation import (
-    covariates_of_raters,
-    find_strata,
-    hedges_g,
-    label_raters,
-    pairs_of_groups,
-    ratings_of_pair,
-)
+from traitlens.comparison.compared_groups import label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.effect_sizes import hedges_g
+from traitlens.comparison.permutation import covariates_of_raters, find_strata
 from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
 from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
 

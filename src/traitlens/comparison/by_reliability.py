@@ -7,13 +7,8 @@ import pandas as pd
 
 from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample, rater_levels
-from traitlens.comparison.permutation import (
-    center,
-    familywise_p,
-    pairs_of_groups,
-    permutation_p,
-    ratings_of_pair,
-)
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.permutation import center, familywise_p, permutation_p
 from traitlens.comparison.rater_tests import Sample, detectable
 from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, is_linked, make_matrix
 from traitlens.ratings.reliability import SplitHalf, split_half

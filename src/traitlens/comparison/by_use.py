@@ -17,12 +17,9 @@ import xarray as xr
 
 from traitlens.columns import REGION
 from traitlens.comparison.bootstrap import balance
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.lens_design import make_design
-from traitlens.comparison.permutation import (
-    find_strata,
-    pairs_of_groups,
-    ratings_of_pair,
-)
+from traitlens.comparison.permutation import find_strata
 from traitlens.comparison.use_test import QUESTIONS, PairTest, Relearn
 from traitlens.comparison.utilisation import (
     Progress,

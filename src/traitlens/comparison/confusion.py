@@ -8,8 +8,9 @@ import pandas as pd
 from traitlens.columns import IMAGE, REGION, TRAIT
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.common_cues import CommonCues
+from traitlens.comparison.compared_groups import ratings_of_pair
 from traitlens.comparison.lens_design import LensDesign, TraitRatings, make_design, standardise
-from traitlens.comparison.permutation import draw_labels, find_strata, ratings_of_pair
+from traitlens.comparison.permutation import draw_labels, find_strata
 from traitlens.comparison.use_test import PairTest
 from traitlens.comparison.utilisation import Progress, group_utilisation
 from traitlens.readouts.multitask import JointCues

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.sparse import csr_matrix, identity
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
-from traitlens.comparison.permutation import label_raters
+from traitlens.comparison.compared_groups import label_raters
 from traitlens.problems import Problem, TraitlensError
 
 CUE = "cue"

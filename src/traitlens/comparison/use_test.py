@@ -19,11 +19,8 @@ from traitlens.comparison.bootstrap import (
     nonzero,
     squared_residuals,
 )
+from traitlens.comparison.effect_sizes import hedges_g, welch
 from traitlens.comparison.lens_design import DRAWS_AT_ONCE, LensDesign, standardise
-from traitlens.comparison.permutation import (
-    hedges_g,
-    welch,
-)
 from traitlens.comparison.shares import correlations, explained_shares, rated
 from traitlens.comparison.utilisation import (
     Progress,

@@ -9,7 +9,7 @@ from typing import Any
 from traitlens.artifacts import FACES, Artifact
 from traitlens.collecting.preregistration import read_plan
 from traitlens.columns import IDENTITY, IMAGE, MAY_PUBLISH
-from traitlens.comparison.permutation import shared_ratings
+from traitlens.comparison.compared_groups import shared_ratings
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file

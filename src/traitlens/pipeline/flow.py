@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from traitlens import artifacts as a
 from traitlens.columns import FOLD, IDENTITY, IMAGE
-from traitlens.comparison.permutation import comparable_traits, pairs_of_groups, shared_ratings
+from traitlens.comparison.compared_groups import comparable_traits, pairs_of_groups, shared_ratings
 from traitlens.pipeline import costs
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Stage

@@ -12,7 +12,8 @@ from traitlens.arrays import open_arrays, write_arrays
 from traitlens.artifacts import FEATURES, PIXEL_MAPS, PIXEL_TESTS, PREPARED
 from traitlens.columns import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
-from traitlens.comparison.permutation import find_strata, label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.permutation import find_strata
 from traitlens.comparison.rater_maps import (
     MapOperator,
     combine_components,

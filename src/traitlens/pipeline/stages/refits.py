@@ -17,8 +17,8 @@ from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, TRAIT
 from traitlens.comparison.by_face_type import predict_difference
 from traitlens.comparison.by_performance import compare_performance, match_reliability
 from traitlens.comparison.by_variable import compare_by_variable
+from traitlens.comparison.compared_groups import pairs_of_groups, shared_ratings
 from traitlens.comparison.penalty import choose_common_penalties
-from traitlens.comparison.permutation import pairs_of_groups, shared_ratings
 from traitlens.comparison.refitting import FeatureKernel
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.comparisons import permutation_options

@@ -21,10 +21,10 @@ from traitlens.comparison import by_component
 from traitlens.comparison.answers import ALPHA
 from traitlens.comparison.by_use import compare_use
 from traitlens.comparison.common_cues import MOST_IMAGES, CommonCues
+from traitlens.comparison.compared_groups import pairs_of_groups
 from traitlens.comparison.confusion import confuse_regions
 from traitlens.comparison.lens_design import cue_array, make_design
 from traitlens.comparison.lens_model import summarise_achievement
-from traitlens.comparison.permutation import pairs_of_groups
 from traitlens.comparison.shares import tabulate_shares
 from traitlens.comparison.use_test import COLUMNS
 from traitlens.comparison.utilisation import rater_fits, rater_utilisation, summarise_utilisation
