@@ -82,7 +82,7 @@ class Run:
 
     @property
     def machine(self) -> Machine:
-        """Where and how the network is run."""
+        """Device and precision of the network."""
         return self.context.machine
 
     @cached_property
@@ -91,7 +91,7 @@ class Run:
         return self.machine.backbone(self.context.watcher.say)
 
     def make(self, until: str | None = None) -> None:
-        """Make what is stale or missing.
+        """Run stages that are stale or missing.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Run:
         self.make("answers")
 
     def report(self) -> Path:
-        """Make all stages, ending with the report.
+        """Run all stages, including the report.
 
         Returns
         -------
@@ -146,7 +146,7 @@ class Run:
 
     @property
     def performance(self) -> pd.DataFrame:
-        """How well each group's ratings of each trait are predicted."""
+        """Performance by group and trait."""
         table: pd.DataFrame = self._read(PERFORMANCE, "performance")
         return table
 
@@ -303,7 +303,7 @@ def explain(models: Run, study: Study) -> xr.Dataset:
     Parameters
     ----------
     models : Run
-        What :func:`fit` returned.
+        The result of :func:`fit`.
     study : Study
         The study that the models were fitted on.
 
@@ -336,9 +336,9 @@ def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
     Parameters
     ----------
     models : Run
-        What :func:`fit` returned.
+        The result of :func:`fit`.
     maps : Dataset
-        What :func:`explain` returned.
+        The result of :func:`explain`.
     study : Study
         The study that the models were fitted on.
 
@@ -376,11 +376,11 @@ def write_report(
     study : Study
         The study.
     models : Run
-        What :func:`fit` returned.
+        The result of :func:`fit`.
     maps : Dataset
-        What :func:`explain` returned.
+        The result of :func:`explain`.
     difference : Comparison
-        What :func:`compare` returned.
+        The result of :func:`compare`.
     out : str or Path, default "report.html"
         The page.
 

@@ -19,7 +19,7 @@ class Artifact:
     Parameters
     ----------
     meaning : str
-        What it holds, in a line.
+        One-line description.
 
     Examples
     --------

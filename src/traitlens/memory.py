@@ -20,7 +20,7 @@ _NUMBERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_T
 
 
 def reuse_memory() -> bool:
-    """Let the C library reuse the memory of large arrays, in the whole process.
+    """Configure the C library to reuse the memory of large arrays, in the whole process.
 
     By default glibc returns the pages of large arrays to the system and requests them again at each layer of
     a network, and the system fills them with zeros: an eighth of the time of features. All threads share one

@@ -90,7 +90,7 @@ def test_the_summary_begins_with_the_findings_and_their_direction(page, report):
         r"No difference was found in mean ratings: the largest of|Mean ratings: higher in", summary
     )
     assert "No plan was frozen" in summary
-    assert "The truth of this simulated study is known. Planted were 2 differences" in summary
+    assert "The truth of this simulated study is known. 2 differences were planted" in summary
 
 
 def test_figures_are_numbered_through_and_have_their_captions_beside_them(results_folder, report):

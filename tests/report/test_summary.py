@@ -127,7 +127,7 @@ def test_planted_differences_are_compared_in_the_order_of_the_groups(tmp_path, o
     assert compared["eyes", "warm"] == pytest.approx(-0.4, rel=1e-9)
     assert compared["mouth", "warm"] == 0
     told = describe_planted(results)
-    assert "Planted were 1 differences (eyes for warm): 1 of 1 were found, in the right direction" in told
+    assert "1 differences were planted (eyes for warm): 1 of 1 were found, in the right direction" in told
     assert told.endswith("of the other 2 pairs of region and trait, 1 were called different.")
     assert describe_planted(results_with(tmp_path, use=table)) == ""
 

@@ -38,7 +38,7 @@ class InstallationCheck:
     state : {"good", "missing", "bad"}
         "missing" if it is optional, "bad" if traitlens cannot work without it.
     message : str
-        What was found, and what to do about it.
+        Result, and advice.
     """
 
     what: str
@@ -52,7 +52,7 @@ def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
     Parameters
     ----------
     folder : Path, default the current folder
-        Where results are to be written.
+        Folder of results.
 
     Returns
     -------

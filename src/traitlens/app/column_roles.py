@@ -232,7 +232,7 @@ def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Seq
     table : UploadedTable
         The table.
     mapping : RatingsSettings
-        What its columns hold.
+        Mapping of its columns.
     pictures : sequence of str
         The pictures' paths.
 

@@ -37,7 +37,7 @@ def bring_in(workspace: Workspace) -> ImportAccount:
     Returns
     -------
     ImportAccount
-        What was read, used, left out and changed.
+        Record of the import.
 
     Raises
     ------

@@ -298,7 +298,7 @@ class AnswerDatabase:
         Parameters
         ----------
         count : int, default 20
-            How many.
+            Maximum number.
 
         Returns
         -------

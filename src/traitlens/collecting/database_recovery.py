@@ -36,7 +36,7 @@ def recover(path: Path) -> Problem:
     Returns
     -------
     Problem
-        What was done; the file is not changed if nothing can be read.
+        Description of the recovery; the file is not changed if nothing can be read.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     copy = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")

@@ -145,7 +145,7 @@ def _practice_files(folder: Path) -> list[Path]:
 
 
 def describe_scale(design: SessionDesign) -> dict[str, Any]:
-    """Return what a page needs to know of the scale, the groups and the session.
+    """Return the properties of scale, groups and session for a page.
 
     Returns
     -------

@@ -53,7 +53,7 @@ class LimitedProtocol(H11Protocol):  # type: ignore[misc]
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def data_received(self, data: bytes) -> None:
-        """Start the timer of a further request."""
+        """Start the timer of the next request."""
         if self.deadline is None:
             self.deadline = self.loop.call_later(LONGEST_REQUEST, self.transport.abort)
         super().data_received(data)

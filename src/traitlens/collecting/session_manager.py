@@ -101,7 +101,7 @@ class SessionManager:
         Returns
         -------
         dict
-            What a page needs to show the step, the progress, and what comes next.
+            Data for a page: step, progress, and the next step.
         """
         steps = self.steps(participant)
         position = participant.position

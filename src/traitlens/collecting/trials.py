@@ -32,7 +32,7 @@ class SessionDesign:
     low, high, step : float
         The ends of the scale, and the distance between answers.
     answer : {"buttons", "slider"}
-        How answers are given.
+        Kind of answers.
     confirm : bool
         Whether an answer by button must be confirmed.
     order : {"blocked", "interleaved"}

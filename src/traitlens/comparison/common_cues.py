@@ -187,7 +187,7 @@ def permute_blocks(identities: np.ndarray, rng: np.random.Generator) -> np.ndarr
     Parameters
     ----------
     identities : ndarray of shape (image,)
-        Who is shown.
+        The person shown in each image.
     rng : Generator
         Draws the permutation.
 

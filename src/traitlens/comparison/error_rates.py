@@ -109,7 +109,7 @@ def _face_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[s
 
 
 def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of pixels, and of a variable of the raters.
+    """Run the tests of pixels, and of a variable of the raters.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
     drawn = Drawn(permutations=options["permutations"], seed=options["seed"])
 
     def make() -> dict[str, pd.DataFrame]:
-        """Make the tests."""
+        """Run the tests."""
         utilisation = rater_utilisation(make_design(ratings, faces.cues))
         table = compare_by_variable(aged, "age", utilisation, **drawn)
         level = table["measure"] == "level"
@@ -137,7 +137,7 @@ def readout_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict
 
 
 def _models(aged: pd.DataFrame, utilisation: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of group differences that are adjusted for age."""
+    """Run the tests of group differences that are adjusted for age."""
     table = compare_by_formula(aged, rater_outcomes(aged, utilisation), "group + age", **options)
     own = table[table["variable"] == GROUP]
     return {

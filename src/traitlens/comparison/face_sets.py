@@ -30,7 +30,7 @@ def drawn_faces(
     folds : ndarray of int, shape (image,)
         Folds by identity.
     identities : ndarray of shape (image,)
-        Who is shown.
+        The person shown in each image.
     parts : DataFrame
         Score of each part (columns, named as regions) of each image, as the simulated study wrote it.
     traits : sequence of str
@@ -81,7 +81,7 @@ def faces_of_cues(
     folds : ndarray of int, shape (image,)
         Folds by identity.
     identities : ndarray of shape (image,)
-        Who is shown.
+        The person shown in each image.
     targets : DataFrame
         Mean rating of each image on each trait (columns).
     pairs : sequence of (str, str) or None

@@ -29,7 +29,7 @@ def choose_common_penalties(
     kernel : FeatureKernel
         Kernel and folds.
     identities : ndarray of shape (image,)
-        Who is shown.
+        The person shown in each image.
     seed : int, default 0
         Seed of the inner folds.
 

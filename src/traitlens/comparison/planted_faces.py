@@ -64,7 +64,7 @@ class PlantedFaces:
         Direction of the difference between groups, orthogonal to the shared weights and of length 1; 0 for
         traits without a difference.
     identities : ndarray of int, shape (image,)
-        Who is shown.
+        The person shown in each image.
     kernels : mapping of FeatureSpace to ndarray
         (image, image), one for each region.
     folds : ndarray of int, shape (image,)

@@ -102,7 +102,7 @@ def rated(cues: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool (image,)
-        Which.
+        Whether each image was rated.
     """
     return np.asarray(np.abs(cues).max(axis=1) > 0)
 

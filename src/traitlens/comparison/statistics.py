@@ -133,7 +133,7 @@ def describe_effect(
     labels : ndarray of shape (rater,)
         Numbers of groups, or scores.
     test : {"t", "F", "slope"}
-        What is tested.
+        The test.
     statistic : ndarray of shape (cell,)
         Its statistic.
 

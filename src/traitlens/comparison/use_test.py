@@ -56,9 +56,9 @@ class Draws:
     Parameters
     ----------
     raters : ndarray of shape (draw, rater)
-        How often each rater was drawn.
+        Number of times that each rater was drawn.
     images : ndarray of shape (draw, image)
-        How often each image was drawn, with all images of its identity.
+        Number of times that each image was drawn, with all images of its identity.
     """
 
     raters: np.ndarray
@@ -84,7 +84,7 @@ def draw_samples(
     identities : ndarray of int, shape (image,)
         The person shown.
     draws : int
-        How many.
+        Number of draws.
     seed : int
         Seed. Independent of the numbering of groups and strata.
 

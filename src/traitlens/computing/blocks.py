@@ -1,4 +1,4 @@
-"""Blocks of images, which bound memory and what a killed run loses."""
+"""Blocks of images, which bound memory use and the loss of killed runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

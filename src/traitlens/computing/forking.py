@@ -48,7 +48,7 @@ def start_forkserver() -> None:
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all its processes, from processes started in this context.
+    """Block Ctrl-C, which a terminal sends to all its processes, in processes started in this context.
 
     This process stops its workers. A Ctrl-C in the meantime is delivered at the end.
 

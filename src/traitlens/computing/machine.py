@@ -79,7 +79,7 @@ def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     size : int
         Side of the image in pixels.
 

@@ -34,7 +34,7 @@ class ShownFace:
         Parameters
         ----------
         column : {"observed", "predicted"}
-            Which rating.
+            The rating.
 
         Returns
         -------
@@ -49,7 +49,7 @@ class ShownFace:
 
 @dataclass(frozen=True, eq=False)
 class FaceView:
-    """What is displayed of a face for one trait.
+    """Data of a displayed face for one trait.
 
     Parameters
     ----------

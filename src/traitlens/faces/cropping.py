@@ -151,7 +151,7 @@ def find_frame(
     size : int, default 224
         Side of the square in pixels.
     crop : Crop or str, default "full"
-        What to keep.
+        The crop, or its name.
     points : ndarray (478, 2), optional
         The face's mesh in pixels of the image; needed for all crops but "full".
 

@@ -57,7 +57,7 @@ class Detection:
     pose : float
         Lateral shift of the nose tip in pupil distances; positive to the right.
     notices : tuple of str
-        What should be checked by eye, as full clauses.
+        Notices on what to check by eye, as full clauses.
     """
 
     points: np.ndarray | None

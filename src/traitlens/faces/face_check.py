@@ -25,7 +25,7 @@ class FaceCheck:
     Parameters
     ----------
     notices : tuple of Problem
-        What should be checked by eye.
+        Notices on what to check by eye.
     """
 
     sheet: FaceSheet

@@ -113,7 +113,7 @@ class _Threads:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Let torch use one thread, which is faster for layers this small.
+    """Restrict torch to one thread, which is faster for such small layers.
 
     Yields
     ------

@@ -89,7 +89,7 @@ def make_face_sheet(
     Parameters
     ----------
     landmarks : Landmarks
-        What :func:`~traitlens.faces.landmarks.find_landmarks` gave for them.
+        Result of :func:`~traitlens.faces.landmarks.find_landmarks` for these images.
     folder : Path
         Folder for `faces_01.png` and so on, `photos_01.png` (the crop of each photograph),
         `average_GROUP.png` and `landmarks.csv`.
@@ -238,7 +238,7 @@ def _draw_tile(
 
 
 def _shorten(text: str, most: int = 36) -> str:
-    """Keep the end of a long name."""
+    """Shorten a long name to its end."""
     return text if len(text) <= most else "…" + text[-most + 1 :]
 
 

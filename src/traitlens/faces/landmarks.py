@@ -44,7 +44,7 @@ class Landmarks:
         One row per image: image, source ("given", "detected", "given and detected", "given and mean face" or
         "none"), score, face_flag, n_faces, pose.
     notices : tuple of Problem
-        What should be checked by eye, one line per image and notice.
+        Notices on what to check by eye, one per image and fault.
     """
 
     table: pd.DataFrame

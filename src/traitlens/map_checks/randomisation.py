@@ -36,7 +36,7 @@ def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]
 
 
 def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Permute ratings across images; what maps of readouts fitted to them show is not due to the ratings.
+    """Permute ratings across images, to fit readouts whose maps do not depend on the ratings.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ class Context:
 
     @property
     def backbone_identity(self) -> dict[str, Any]:
-        """What features depend on: weights, preprocessing and precision of the network."""
+        """Properties of the network that features depend on: weights, preprocessing and precision."""
         facts = self.backbone_facts
         return {
             "digest": facts.digest,
@@ -203,7 +203,7 @@ def _cleaned(context: Context) -> Any:
 
 
 def _name_groups_left_out(study: Study) -> list[str]:
-    """Name the groups whose readouts are not refitted with those of the others."""
+    """Return a notice on groups whose readouts are not refitted with those of the others."""
     shared = shared_ratings(study.ratings)[0]
     rest = sorted({*study.groups} - {*shared})
     if not rest:

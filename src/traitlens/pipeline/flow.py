@@ -173,7 +173,7 @@ ANSWERED = (
 PERMUTATIONS = ("settings.comparison.permutations", "settings.seed")
 WITHIN = "settings.comparison.within"
 REFIT = ("ratings", "folds", a.FEATURES)
-"""What refitting readouts under each permutation reads."""
+"""Inputs of refits of readouts under each permutation."""
 
 NO_REGIONAL = unless(switched_off("use"), faceless)
 COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")

@@ -27,7 +27,7 @@ class Cost:
     memory, disk : float, default 0
         Bytes of memory while it runs, and bytes of its files.
     advice : str
-        What to change if memory or disk does not suffice.
+        Advice if memory or disk do not suffice.
     """
 
     passes: float = 0.0

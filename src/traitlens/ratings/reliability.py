@@ -63,7 +63,7 @@ def split_half(
     seed : int, default 0
         Seed of the splits.
     images : {"fixed", "random"}, default "fixed"
-        What the interval generalises to: other raters of these images, or other raters and other images.
+        Whether the interval generalises to other raters of these images, or also to other images.
     level : float, default 0.95
         Coverage of the interval.
 
@@ -88,7 +88,7 @@ def split_half(
     half_correlation, deleted_rater, deleted_image = _half_correlations(values, halves, images == "random")
     raters = len(values)
     reliability = _step_up(half_correlation, 2 * raters / np.sum(halves != 0, axis=1).mean())
-    # Without one rater the halves are smaller, but are stepped up to the same full number.
+    # Halves without one rater are smaller, and are stepped up to the same number of raters.
     sizes = (np.sum(halves != 0, axis=1)[:, None] - (halves != 0)).mean(axis=0)
     theta = np.log1p(-np.minimum(_step_up(deleted_rater, 2 * raters / np.maximum(sizes, 1)), 1 - 1e-9))
     by_rater, freedom = 0.0, 0

@@ -44,7 +44,7 @@ def fit_dense(
     seed : int, default 0
         Seed of initial weights, order of images and inner split.
     training : Training or None
-        How the heads are trained; the defaults of :class:`traitlens.readouts.heads.Training` if None.
+        Settings of the training; the defaults of :class:`traitlens.readouts.heads.Training` if None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
 

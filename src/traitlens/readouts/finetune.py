@@ -79,7 +79,7 @@ def fit_finetune(
     seed : int, default 0
         Seed of the order of images, of augmentation and of the inner split.
     tuning : Tuning
-        How layers are trained.
+        Settings of the training.
     device : str, default "cpu"
         The device. Steps are computed in bfloat16 if the device supports it.
     folder : Path or None

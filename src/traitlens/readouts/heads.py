@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """How heads are trained.
+    """Settings of the training of heads.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ FACTORISATION = 8e-11
 
 @dataclass(frozen=True)
 class FitContext:
-    """What the options of a fit can depend on, beside the settings.
+    """Properties that options of a fit can depend on, besides the settings.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class FitCost:
     memory, disk : float
         Bytes.
     advice : str
-        What to change if it is too much.
+        Advice if the cost is too high.
     """
 
     memory: float
@@ -91,7 +91,7 @@ class ReadoutMethod:
         Take the settings; return whether tests between groups can refit the readout: a ridge regression on
         one space of the prepared image.
     input_divisor : float, default 1
-        What the network's input is divided by.
+        Divisor of the network's input.
     centred : bool, default True
         Whether maps explain the deviation from the mean rating, and not the rating itself.
 

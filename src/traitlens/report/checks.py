@@ -70,7 +70,7 @@ def check_conservation(maps: xr.Dataset | None, traits: list[str], groups: list[
     maps : Dataset or None
         `maps.zarr`: prediction, reference and pixel_sum (group, trait, image).
     traits, groups : list of str
-        Which, in order.
+        Traits and groups, in order.
 
     Returns
     -------

@@ -132,13 +132,13 @@ def draw_figure(
     name : str
         One of :data:`FIGURES`, "average_maps" for example.
     groups, traits : sequence of str, optional
-        Which, in which order; all in the study's order by default. A figure that is about one trait shows
-        the first one.
+        Groups and traits to draw, in this order; all in the study's order by default. A figure that is about
+        one trait shows the first one.
     width : float, default 183
         Width in millimetres.
     **options
-        Where the figure holds maps: `opacity` of the face beneath (0 to 1), `smoothing` (SD in pixels),
-        `percentile` or `limit` for the end of the scale. For "faces": `images`, which ones.
+        For figures of maps: `opacity` of the face beneath (0 to 1), `smoothing` (SD in pixels),
+        `percentile` or `limit` for the end of the scale. For "faces" and "profile": `images`.
 
     Returns
     -------

@@ -86,7 +86,7 @@ class _Comparison:
     Parameters
     ----------
     what, tests : str
-        What is compared, and what the number of tests counts.
+        Quantity that is compared, and unit of the number of tests.
     more : str
         Beginning of a sentence on the group with the higher value, up to the preposition.
     unit : str

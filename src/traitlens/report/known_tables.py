@@ -301,7 +301,7 @@ def print_table(table: pd.DataFrame, how: Known, results: Results) -> Table:
     table : DataFrame
         The table.
     how : Known
-        How.
+        Its layout.
     results : Results
         For the order of traits and groups, and their number.
     """

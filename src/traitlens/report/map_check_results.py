@@ -104,7 +104,7 @@ def plot_map_checks(
     checks : mapping of str to DataFrame
         With null_maps and flipping.
     groups, traits : sequence of str, optional
-        Which, in which order; all as they come by default.
+        Groups and traits to draw, in this order; all by default.
     width : float, default 183
         Width in millimetres.
 

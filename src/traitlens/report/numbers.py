@@ -87,7 +87,7 @@ def interval(low: Any, high: Any, write: Callable[[Any], str] = bounded) -> str:
     low, high : any
         Its ends; a dash where either is missing.
     write : callable, default `bounded`
-        How to write each end.
+        Function that writes each end.
 
     Examples
     --------

@@ -34,7 +34,7 @@ def describe_planted(results: Results) -> str:
             f"{len(table)} pairs of region and trait, {count(called.sum())} were called different."
         )
     return (
-        f"The truth of this simulated study is known. Planted were {len(cells)} differences "
+        f"The truth of this simulated study is known. {len(cells)} differences were planted "
         f"({several(cells)}): {count(right.sum())} of {len(cells)} were found, in the right direction; of "
         f"the other {count((~planted).sum())} pairs of region and trait, {count((called & ~planted).sum())} "
         "were called different."

@@ -93,7 +93,7 @@ class Section:
     blocks : list of Block
         Its questions, in order.
     notes : list of str
-        What is missing.
+        Notes on missing parts.
     apa : list of str
         Tests as sentences for a paper.
     """
@@ -167,7 +167,7 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
     means = _ask(findings, "means", "Do mean ratings differ?")
     reliability = _ask(findings, "reliability", "Do groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits correlate?")
-    quality = Block("quality", "How good is the quality of the ratings?")
+    quality = Block("quality", "How good are the ratings?")
     section.blocks = [method, agreement, variances, means, reliability, space, quality]
     method.figures += _show(
         drawings,

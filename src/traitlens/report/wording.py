@@ -349,7 +349,7 @@ def _say_comparison(results: Results) -> tuple[str, list[str]]:
             "cluster_mass": " and the mass of areas past p = .01",
         }.get(test, "")
         text += (
-            "For the test of pixels, a map for each rater was laid on a common face shape; maps were "
+            "For the test of pixels, a map for each rater was warped to a common face shape; maps were "
             f"compared with Welch’s t{enhanced}, corrected by the maximum over pixels. "
         )
         cited += ["smith"] if test == "tfce" else []

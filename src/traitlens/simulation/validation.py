@@ -115,7 +115,7 @@ class _Counter:
     pool : Executor
         Processes.
     folder : Path
-        Where the counts are stored.
+        Folder of the counts.
     numbers : list of (Condition, int)
         Studies of each condition.
     seed : int
@@ -220,7 +220,7 @@ def run_power(
     Parameters
     ----------
     folder : str or Path
-        Where `power.csv` and its figure are written.
+        Folder of `power.csv` and its figure.
     raters : sequence of int
         Numbers of raters per group.
     differences : sequence of float

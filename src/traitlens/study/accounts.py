@@ -28,7 +28,7 @@ class ReadTable:
     rows : int
         Rows below the header.
     notes : tuple of str
-        What was skipped or assumed when it was read.
+        Rows that were skipped, and assumptions.
     """
 
     file: str
@@ -49,7 +49,7 @@ class LeftOut:
     Parameters
     ----------
     what : {"cell", "column", "rows", "rater", "sheet", "image"}
-        What it is.
+        Kind of item.
     name : str
         Its name: the cell's content, the column, rater, sheet or image.
     why : str
@@ -82,7 +82,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ImportAccount:
-    """What an import read, used, left out and changed.
+    """Record of an import: what was read, used, left out and changed.
 
     Parameters
     ----------
@@ -99,23 +99,23 @@ class ImportAccount:
     ranges : dict of str to (float, float)
         Range of the ratings of each trait.
     matched : dict of str to int
-        How the names of images were matched, and how many.
+        Number of names of images by the way they were matched.
     pairs : dict of str to str
         Names that were matched by spelling or number only, and their images.
     unrated : tuple of str
         Images of the folder that nobody rated; they are not in the study.
     left_out : tuple of LeftOut
-        What did not enter the study.
+        Items that were left out of the study.
     changed : tuple of (str, str, str)
         Kind of identifier, how it was written, and its normal form.
     decided : tuple of str
-        What was asked, or decided by an option, and the answer.
+        Questions, or decisions by an option, with the answer.
     notices : tuple of str
-        What is worth a look.
+        Notices.
     landmarks : int
         Landmark files that were copied.
     mapping : dict
-        Which columns hold what, as in `mapping.toml`.
+        Mapping of columns, as in `mapping.toml`.
     """
 
     tables: tuple[ReadTable, ...] = ()

@@ -9,7 +9,7 @@ from traitlens.study.matching import EXACT, PART, ImageNames
 from traitlens.study.vocabulary import NO_TRAITS, fold_name
 
 TRAIT_IN_FRONT, IMAGE_IN_FRONT = r"(.*?)\s*\[([^\[\]]+)\]", r"([^\[\]]+?)\s*\[([^\[\]]+)\]"
-"""How Google Forms and LimeSurvey write a question and its item."""
+"""Patterns of a question and its item in Google Forms and LimeSurvey."""
 
 
 def divide_columns(

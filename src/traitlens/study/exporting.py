@@ -19,7 +19,7 @@ Tables = Iterator[tuple[str, pd.DataFrame]]
 
 ROWS = [IMAGE, IDENTITY]
 COLUMNS = [GROUP, TRAIT, REGION]
-"""What makes the rows and the columns of wide results."""
+"""Rows and columns of wide results."""
 
 RECORD = ".traitlens-export.json"
 """File of an export that lists its files and their digests: only those are deleted by the next export."""

@@ -15,7 +15,7 @@ _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<\w+>|\(\?|\(|[^\\(\[]
 """Escapes, classes of characters, openings of groups, and the rest of an expression."""
 
 _LETTERS = r"\p{L}\p{M}\p{N}_"
-"""What \\w means in Python: letters and digits of every script."""
+"""Meaning of \\w in Python: letters and digits of every script."""
 
 
 def check_expression(pattern: str) -> None:
@@ -38,7 +38,7 @@ def extract(pattern: str, texts: Sequence[str], ignore_case: bool = False) -> li
         A regular expression. Groups with names are found by these; where there are none, the first group, or
         else the whole match, is called "0".
     texts : sequence of str
-        Where to look.
+        The texts.
     ignore_case : bool, default False
         Whether upper and lower case are alike.
 

@@ -51,7 +51,7 @@ class PublicSet:
     licence : str
         Its licence.
     citation : str
-        What to cite.
+        Reference to cite.
     list_files : callable
         Lists its files; may query the dataset's server.
     """

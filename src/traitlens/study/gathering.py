@@ -32,7 +32,7 @@ class Decision:
     Parameters
     ----------
     what : str
-        What will be done, or what is uncertain.
+        The action, or the uncertainty.
     option : str
         Option that decides otherwise.
     yes_means : str
@@ -49,7 +49,7 @@ class Decision:
 
 @dataclass
 class Notes:
-    """What an import records while it reads.
+    """Record that is collected during an import.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ class Notes:
     read, empty, left_out_cells : int
         Cells of ratings.
     empty_as : dict
-        How empty cells were written.
+        Texts of empty cells, and their numbers.
     matched, pairs : dict
-        How the names of images were matched.
+        Matches of names of images.
     """
 
     left_out: list[LeftOut] = field(default_factory=list)
@@ -95,7 +95,7 @@ def gather(
     sources : sequence of Source
         The tables.
     mapping : RatingsSettings
-        Which columns hold what.
+        Mapping of columns.
     images : sequence of str
         The images' paths.
     scale : (float, float), optional
@@ -512,11 +512,11 @@ def make_account(
     table : DataFrame
         The ratings that enter the study.
     notes : Notes
-        What was gathered.
+        The collected record.
     sources : sequence of Source
         The tables.
     mapping : mapping
-        Which columns hold what.
+        Mapping of columns.
     images : sequence of str
         All images of the folder.
     landmarks : int

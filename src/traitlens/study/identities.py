@@ -61,7 +61,7 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
         raise StudyError(Problem(what, f"say {', '.join(WAYS)}, a column or an expression")) from None
     missing = [image for image, groups in found.items() if groups is None]
     if missing:
-        what = f"--identity {way!r} is no column of the table, and as an expression it matches nothing in "
+        what = f"--identity {way!r} is not a column of the table, and as an expression it matches nothing in "
         raise StudyError(Problem(what + ", ".join(missing[:5]), "correct it"))
     return {image: next(iter(groups.values())) for image, groups in found.items() if groups}
 

@@ -1,4 +1,4 @@
-"""Make a study of tables of ratings, in any layout and format, and a folder of images."""
+"""Import of tables of ratings, in any layout and format, and a folder of images."""
 
 import re
 import shutil
@@ -56,9 +56,9 @@ class ImportedTable:
     study : Study
         The study, checked.
     mapping : RatingsSettings
-        Which columns hold what; also written to `study.toml` and `mapping.toml`.
+        Mapping of columns; also written to `study.toml` and `mapping.toml`.
     account : ImportAccount
-        What was read, used, left out and changed; also written to `import.json`.
+        Record of the import; also written to `import.json`.
     """
 
     study: Study
@@ -83,10 +83,10 @@ def import_table(
     loop: str | Path | None = None,
     **chosen: object,
 ) -> ImportedTable:
-    """Make a study of tables of ratings as experiment software wrote them.
+    """Create a study from tables of ratings as written by experiment software.
 
-    What changes numbers is decided by an argument, or asked through `confirm`; otherwise the import is
-    refused, or the account says what was assumed.
+    Decisions that change numbers are made by an argument, or asked through `confirm`; otherwise the import
+    is refused, or the account lists the assumption.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def import_table(
     loop : str or Path, optional
         Qualtrics' loop & merge table: the image of each row, with or without a column of numbers.
     **chosen
-        What the mapping must contain, by the names of
+        Required content of the mapping, by the names of
         :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
 
     Returns
@@ -164,7 +164,7 @@ def import_table(
             raise StudyError(notes.problems)
         codes = _decide(notes, mapping, table, confirm)
         coded = table[RATING].isin(codes)
-        leave_out_cells(table, coded, "means no rating, as was answered", sources, notes)
+        leave_out_cells(table, coded, "means no rating (confirmed)", sources, notes)
         table = table[~coded.to_numpy()]
         mapping = mapping.model_copy(update={"missing": (*mapping.missing, *(f"{code:g}" for code in codes))})
         used = sorted(table[IMAGE].unique())
@@ -206,7 +206,7 @@ def write_mapping(mapping: RatingsSettings, path: str | Path) -> None:
     Parameters
     ----------
     mapping : RatingsSettings
-        Which columns hold what.
+        Mapping of columns.
     path : str or Path
         The file, in TOML.
     """
@@ -226,7 +226,7 @@ def read_mapping(path: str | Path) -> RatingsSettings:
     Returns
     -------
     RatingsSettings
-        Which columns hold what.
+        Mapping of columns.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def _decide(
     table: pd.DataFrame,
     confirm: Callable[[str], bool] | None,
 ) -> list[float]:
-    """Ask for confirmation of what changes numbers; return the codes that mean no rating."""
+    """Ask for confirmation of decisions that change numbers; return the codes that mean no rating."""
     safe = [one for one in notes.decisions if not one.yes_means]
     doubts = [one for one in notes.decisions if one.yes_means]
     if confirm is None and doubts:

@@ -30,7 +30,7 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     cells : DataFrame of str
         The table, as :func:`~traitlens.study.formats.read_cells` gives it.
     mapping : RatingsSettings
-        Which columns hold what.
+        Mapping of columns.
     file : str
         The table's file, for messages.
 

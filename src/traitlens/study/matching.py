@@ -80,7 +80,7 @@ def match_images(
 
 
 class ImageNames:
-    """Look up images by any way to write their names.
+    """Lookup of images by names in any form.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     table : DataFrame
         The columns.
     notes : list of str
-        What was assumed.
+        Assumptions.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _no_table(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
-    """Make the error for variables of several lengths."""
+    """Return the error for variables of several lengths."""
     sizes = ", ".join(
         f"{name} {'x'.join(map(str, value.shape))}" for name, value in list(variables.items())[:8]
     )

@@ -70,9 +70,9 @@ class Study:
         One row per judgement: rater (absent in averaged studies), group, image, trait, rating, repeat, and
         further columns.
     notices : tuple of Problem
-        What the reader should know but need not fix.
+        Notices that need no fix.
     cleaning : Cleaned or None
-        What each rule of `study.toml` left out; None without rules.
+        Exclusions by the rules of `study.toml`; None without rules.
 
     Examples
     --------

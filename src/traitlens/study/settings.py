@@ -82,7 +82,7 @@ class FaceSettings(_Section):
 
 
 class ReadoutSettings(_Section):
-    """How ratings are predicted from features.
+    """Prediction of ratings from features.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class ReadoutSettings(_Section):
 
 
 class RelevanceSettings(_Section):
-    """How predictions are explained.
+    """Explanation of predictions.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class RelevanceSettings(_Section):
 
 
 class ComparisonSettings(_Section):
-    """How groups are compared.
+    """Comparison of groups.
 
     Parameters
     ----------

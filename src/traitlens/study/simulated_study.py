@@ -191,7 +191,7 @@ def simulate_study(
     Returns
     -------
     SimulatedTruth
-        What was planted; also written to the study's `truth/`: `weights.csv`, `scores.csv`,
+        The true differences; also written to the study's `truth/`: `weights.csv`, `scores.csv`,
         `parts.csv`, `differences.csv`, `regions.csv` (names of the labels) and `regions/` (a PNG per
         image, every pixel the label of its region).
 

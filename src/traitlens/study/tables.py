@@ -293,9 +293,9 @@ def cell_problems(
     cells : Series
         The faulty cells, with the index that :func:`read_table` gave.
     what : str
-        What is wrong; `{}` stands for the cell.
+        The fault; `{}` is replaced by the cell.
     advice : str
-        What to do.
+        Advice.
     file : str
         The table's file.
     column : str or Series of str

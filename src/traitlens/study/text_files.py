@@ -40,7 +40,7 @@ class Sheet:
     labels : dict
         Column -> code -> label, where the file labels values (SPSS).
     notes : tuple of str
-        What was skipped or assumed.
+        Rows that were skipped, and assumptions.
     visible : bool
         False for the hidden sheets of a workbook.
     """
@@ -73,7 +73,7 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     if not text.strip():
         raise StudyError(Problem("is empty", "add the data", path.name))
     if "\0" in text:
-        raise StudyError(Problem("is no text", "save it as CSV in UTF-8", path.name))
+        raise StudyError(Problem("is not a text file", "save it as CSV in UTF-8", path.name))
     declared = re.match(r"sep=([^\w\s]|\t)\r?\n", text.lstrip(), re.IGNORECASE)
     sample = text[: 2**18].splitlines()[: HEAD + 20]
     separator = declared.group(1) if declared else find_separator(sample)
@@ -215,7 +215,7 @@ def find_header(
     names : list of str
         The headings in normal form.
     notes : list of str
-        Which rows above were skipped.
+        Rows above that were skipped.
     """
     head = [[normal_text(as_text(cell)) for cell in row] for row in rows[:HEAD]]
     counts = [sum(map(bool, row)) for row in head]

@@ -77,10 +77,11 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "kind of row": "trialtype zonetype responsetype componentname screenname display task phase part",
     }.items()
 }
-"""What experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and people call them, plainest first."""
+"""Names of columns in experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and by people, the
+plainest first."""
 
 ENDINGS = {"rating": (".response", ".keys", ".resp"), "time": (".rt",)}
-"""How PsychoPy and E-Prime end the names of columns that hold them, after the name of the slider."""
+"""Endings of names of columns in PsychoPy and E-Prime, after the name of the slider."""
 
 NO_RATINGS = _words(
     "age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block blocknumber "
@@ -111,7 +112,7 @@ SUMMARIES = _words(
     "media mediana desviación suma somma gemiddelde standaarddeviatie mediaan średnia среднее 平均 平均値 "
     "標準偏差 合計",
 )
-"""What rows and columns that summarise raters are called."""
+"""Names of rows and columns that summarise raters."""
 
 SPREADS = frozenset(("sd", "std", "stdev", "se", "sem", "var", "n"))
 """Words in the names of columns beside means of traits, as in warm_sd."""
@@ -155,7 +156,7 @@ _TRAIT_STEMS = tuple(
         "attraent affidab caldo forte gentile simpatic felice aantrekkelijk betrouwba sterk vriendelijk",
     )
 )
-"""How names of traits of faces begin, in several languages."""
+"""Beginnings of names of traits of faces, in several languages."""
 
 
 def is_trait_name(name: str) -> bool:

@@ -49,11 +49,11 @@ MEANINGS: dict[str, str] = {
     "y": "Pixels from the top",
     "point": "Number of the landmark in MediaPipe's face mesh",
 }
-"""What the columns of our tables mean, for data dictionaries."""
+"""Descriptions of columns, for data dictionaries."""
 
 
 def widen(ratings: pd.DataFrame, layout: str = "images") -> pd.DataFrame:
-    """Lay ratings out wide.
+    """Reshape ratings to wide tables.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 
 
 def plain_names(names: list[str], longest: int = 60) -> list[str]:
-    """Make names that SPSS and MATLAB take: a letter, then letters, digits and _; all different.
+    """Return distinct names that are valid in SPSS and MATLAB: a letter, then letters, digits and _.
 
     Parameters
     ----------
@@ -276,7 +276,7 @@ def write_psych_ds(
     results : str or Path, optional
         A results folder, whose tables are added.
     meanings : mapping, optional
-        What further columns mean, for the data dictionary.
+        Descriptions of further columns, for the data dictionary.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def begin(page: "AppPage", work: Work) -> None:
 
 
 def _stop(page: "AppPage", work: Work) -> None:
-    """Ask a task to stop, and show that."""
+    """Ask a task to stop, and show the request."""
     background.stop(page.workspace.folder, work)
     page.draw()
 

@@ -91,7 +91,7 @@ class _Grid:
 
     @property
     def roles(self) -> dict[str, str]:
-        """What each column holds."""
+        """Return the chosen role of each column."""
         return {name: self.workspace.choices.roles.get(name, "ignore") for name in self.table.columns}
 
     def draw(self) -> None:
@@ -142,7 +142,7 @@ class _Grid:
                 tick(label, getattr(choices, name), self._changing(name))
 
     def _changing(self, name: str) -> Any:
-        """Make the handler of a field."""
+        """Return the handler of a field."""
 
         async def change(value: Any) -> None:
             self.workspace.change(**{name: value}, checked=False, agreed=[])
@@ -151,7 +151,7 @@ class _Grid:
         return change
 
     def _scale(self, place: int) -> Any:
-        """Make the handler of one end of the scale; the scale counts when both are there."""
+        """Return the handler of one end of the scale, which is set once both are given."""
 
         async def change(value: str) -> None:
             try:

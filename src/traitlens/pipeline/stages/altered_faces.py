@@ -29,7 +29,7 @@ class AlteredFeatureBlocks:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     prepared, labels : Path
         The prepared images and their region labels.
     """

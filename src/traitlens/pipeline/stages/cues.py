@@ -44,7 +44,7 @@ class RegionalBlocks:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     prepared : Path
         The prepared images, all with landmarks.
     """

@@ -23,7 +23,7 @@ class FeatureBlocks:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     """
 
     machine: Machine

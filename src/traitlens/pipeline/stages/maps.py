@@ -47,7 +47,7 @@ class MapBlocks:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     prepared, labels : Path
         The prepared images, and their region labels if they have landmarks.
     blocks : list of (int, ndarray)
@@ -226,7 +226,7 @@ def choose_written(number: int, keep: str) -> np.ndarray:
     Returns
     -------
     ndarray of bool (image,)
-        Which.
+        Whether the map of each image is written.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class ComponentBlocks:
     Parameters
     ----------
     machine : Machine
-        Where and how the network is run.
+        Device and precision of the network.
     prepared : Path
         The prepared images, all with landmarks.
     blocks : list of (int, ndarray)

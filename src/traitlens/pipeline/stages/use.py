@@ -1,4 +1,4 @@
-"""How raters use the regions of the face: utilisation, shares, and differences between groups."""
+"""Use of the regions of the face: utilisation, shares, and differences between groups."""
 
 import numpy as np
 import pandas as pd
