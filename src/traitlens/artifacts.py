@@ -94,6 +94,9 @@ DUALS = Artifact(".cache/duals.csv", "penalty and weights of kernels of each rid
 READOUTS = Artifact(".cache/readouts", "the readouts of every group, trait and fold")
 
 PREDICTIONS = Artifact("predictions.csv", "out-of-fold predictions by image, group and trait")
+LEARNING_CURVES = Artifact(
+    "learning_curves.csv", "training loss by epoch of the networks of Cao et al. (2023)"
+)
 PERFORMANCE = Artifact("performance.csv", "how well ratings are predicted, by group and trait")
 MODELS = Artifact("models", "the readouts as a model to use and share")
 MAPS = Artifact("maps.zarr", "relevance maps of images")

@@ -43,6 +43,9 @@ def test_readouts_predict_what_the_table_says_and_learn():
     )
     assert fitted.predictions[["observed", "predicted"]].corr().iloc[0, 1] > 0.2
     assert (fitted.choices["loss"] < 1).all()
+    last = fitted.losses[fitted.losses["epoch"] == 60]
+    np.testing.assert_array_equal(last["loss"], fitted.choices["loss"])
+    assert len(fitted.losses) == 60 * len(fitted.choices)
     row = fitted.predictions.iloc[5]
     place = folds.index[folds["image"] == row["image"]][0]
     readout = fitted.find(row["group"], row["trait"], row["fold"])

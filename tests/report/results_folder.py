@@ -253,6 +253,11 @@ def make_comparisons(folder: Path, groups, traits, regions, images, rng: np.rand
     written["answers"] = answer_questions(tested, len(traits))
     for name, table in written.items():
         table.to_csv(folder / "comparisons" / f"{name}.csv", index=False)
+    curve = [
+        {"group": g, "trait": t, "fold": f, "epoch": e, "loss": 2 / e + 0.1 * f}
+        for g in groups for t in traits for f in range(2) for e in range(1, 6)
+    ]  # fmt: skip
+    pd.DataFrame(curve).to_csv(folder / "learning_curves.csv", index=False)
     pairs = [
         {"group": g, "trait_1": a, "trait_2": b, "r": rng.uniform(-0.9, 0.9), "n": 12}
         for g in groups for i, a in enumerate(traits) for b in traits[i + 1 :]

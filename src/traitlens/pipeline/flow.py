@@ -144,6 +144,11 @@ def _readouts(context: Context) -> int:
     return len(context.study.groups) * len(context.study.traits) * context.value("folds")["fold"].nunique()
 
 
+def _fits(context: Context) -> tuple[a.Artifact, ...]:
+    curves = (a.LEARNING_CURVES,) if context.study.settings.readout.method == "cao2023" else ()
+    return (a.PREDICTIONS, a.CHOICES, a.DUALS, a.READOUTS, *curves)
+
+
 def _maps(context: Context) -> tuple[a.Artifact, ...]:
     kept = (a.MAPS,) if context.study.settings.run.keep_maps != "none" else ()
     regions = () if no_face(context) else (a.REGION_TABLE, a.REGION_UNIONS)
@@ -292,7 +297,7 @@ FLOW: tuple[Stage, ...] = (
         "Fitting readouts",
         "readouts.fit",
         (a.FEATURES, a.TARGETS, "backbone", "spaces", "folds", "settings.readout", "settings.seed"),
-        (a.PREDICTIONS, a.CHOICES, a.DUALS, a.READOUTS),
+        _fits,
         cost=costs.fit,
         steps=_readouts,
     ),

@@ -74,7 +74,8 @@ def fit_cao2023(
     Returns
     -------
     FittedReadouts
-        Readouts, out-of-fold predictions and the last epoch's loss; the same for the same seed.
+        Readouts, out-of-fold predictions, the last epoch's loss and the losses of all epochs; the same for
+        the same seed.
 
     Raises
     ------
@@ -89,7 +90,7 @@ def fit_cao2023(
 
     study = HeadData.of(features, targets, folds)
 
-    def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:
+    def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float], np.ndarray]]:
         inputs = torch.from_numpy(study.values[rows].astype(np.float32))
         for start in range(0, len(study.matrix), HEADS_TOGETHER):
             columns = list(range(start, min(start + HEADS_TOGETHER, len(study.matrix))))
@@ -99,7 +100,8 @@ def fit_cao2023(
             losses = train_plainly(heads, inputs, wanted, training, seed)
             for index, column in enumerate(columns):
                 chosen = {"epochs": training.epochs, "loss": float(losses[-1, index])}
-                yield column, heads.readout(index, names[index], fold, study.space), chosen
+                readout = heads.readout(index, names[index], fold, study.space)
+                yield column, readout, chosen, losses[:, index]
 
     return study.fit("cao2023", fit, progress)
 

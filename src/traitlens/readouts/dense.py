@@ -64,7 +64,7 @@ def fit_dense(
     study = HeadData.of(features, targets, folds)
     identities = folds[IDENTITY].to_numpy()
 
-    def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float]]]:
+    def fit(fold: int, rows: np.ndarray) -> Iterator[tuple[int, DenseReadout, dict[str, float], np.ndarray]]:
         # Features are scaled to a mean square of one; the factor is then folded into the weights.
         scale = float(np.sqrt((study.values[rows].astype(np.float64) ** 2).mean())) or 1.0
         ratings = study.matrix.ratings[rows]
@@ -83,6 +83,6 @@ def fit_dense(
         chosen = {"epochs": epochs, "inner_error": float(errors[epochs - 1])}
         for column, name in enumerate(names):
             readout = heads.readout(column, name, fold, study.space, scale, spreads[column], means[column])
-            yield column, readout, chosen
+            yield column, readout, chosen, np.array([])
 
     return study.fit("dense", fit, progress)

@@ -64,6 +64,8 @@ class FittedReadouts:
     cues : DataFrame
         image, group, trait, region, cue: what each region adds to the out-of-fold prediction, in rating
         points. Of regional readouts; empty for others.
+    losses : DataFrame
+        group, trait, fold, epoch, loss: training error by epoch. Of method "cao2023"; empty for others.
     """
 
     readouts: tuple[Readout, ...]
@@ -72,6 +74,7 @@ class FittedReadouts:
     duals: tuple[Dual, ...] = ()
     method: str = "ridge"
     cues: pd.DataFrame = field(default_factory=pd.DataFrame)
+    losses: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __iter__(self) -> Iterator[Readout]:
         return iter(self.readouts)

@@ -76,7 +76,7 @@ class HeadData:
     def fit(
         self,
         method: str,
-        fit: "Callable[[int, np.ndarray], Iterator[tuple[int, DenseReadout, dict[str, float]]]]",
+        fit: "Callable[[int, np.ndarray], Iterator[tuple[int, DenseReadout, dict[str, float], np.ndarray]]]",
         progress: Callable[[int], None] | None,
     ) -> FittedReadouts:
         """Fit all folds and predict their held-out images.
@@ -86,7 +86,8 @@ class HeadData:
         method : str
             Name of the readout.
         fit : callable
-            Called with a fold and its training rows; yields columns of targets, readouts and choices.
+            Called with a fold and its training rows; yields columns of targets, readouts, choices and
+            training errors by epoch (or nothing).
         progress : callable or None
             Called with 1 after each readout.
 
@@ -100,20 +101,22 @@ class HeadData:
         of_image = self.folds[FOLD].to_numpy()
         for fold in sorted({int(number) for number in of_image}):
             inside = np.flatnonzero(of_image == fold)
-            for column, readout, chosen in fit(fold, np.flatnonzero(of_image != fold)):
+            for column, readout, chosen, losses in fit(fold, np.flatnonzero(of_image != fold)):
                 predicted[inside, column] = readout.predict(
                     {self.space: self.values[inside][:, :, None, None]}
                 )
-                entry = {GROUP: readout.group, TRAIT: readout.trait, FOLD: fold, **chosen}
-                fitted[column, fold] = readout, entry
+                names = {GROUP: readout.group, TRAIT: readout.trait, FOLD: fold}
+                curve = pd.DataFrame({**names, "epoch": np.arange(1, len(losses) + 1), "loss": losses})
+                fitted[column, fold] = readout, {**names, **chosen}, curve
                 if progress is not None:
                     progress(1)
         ordered = [fitted[key] for key in sorted(fitted)]
         return FittedReadouts(
-            readouts=tuple(readout for readout, _ in ordered),
+            readouts=tuple(readout for readout, _, _ in ordered),
             predictions=tabulate_predictions(self.matrix, predicted, self.folds),
-            choices=pd.DataFrame([entry for _, entry in ordered]),
+            choices=pd.DataFrame([entry for _, entry, _ in ordered]),
             method=method,
+            losses=pd.concat([curve for _, _, curve in ordered], ignore_index=True),
         )
 
 

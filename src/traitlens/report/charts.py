@@ -261,6 +261,60 @@ def plot_reliability(
 
 
 @styled
+def plot_learning_curves(
+    losses: pd.DataFrame,
+    *,
+    groups: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    width: float = WIDE,
+) -> Figure:
+    """Draw the training error of networks by epoch.
+
+    Parameters
+    ----------
+    losses : DataFrame
+        `learning_curves.csv`: group, trait, fold, epoch, loss.
+    groups, traits, width
+        As for :func:`plot_performance`.
+
+    Returns
+    -------
+    Figure
+        One panel per trait, with the mean (line) and range (area) over folds for each group.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"group": "a", "trait": "warm", "fold": 0, "epoch": [1, 2], "loss": [1.2, 0.8]})
+    >>> len(plot_learning_curves(table).axes)
+    1
+    """
+    groups, traits = in_order(losses, GROUP, groups), in_order(losses, TRAIT, traits)
+    narrow = 2 if max(map(len, traits)) <= 17 else 1
+    beside = min(3 if width > 120 else narrow, len(traits))
+    lines = math.ceil(len(traits) / beside)
+    figure = Figure(figsize=(inches(width), inches(45 * lines + 12)), layout="constrained")
+    grid = figure.subplots(lines, beside, squeeze=False, sharex=True, sharey=True)
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(traits):
+            axes.remove()
+            continue
+        for group, colour in colours_of(groups).items():
+            own = losses[(losses[TRAIT] == traits[place]) & (losses[GROUP] == group)]
+            by_epoch = own.groupby("epoch")["loss"].agg(["mean", "min", "max"])
+            axes.fill_between(
+                by_epoch.index, by_epoch["min"], by_epoch["max"], color=colour, alpha=0.25, linewidth=0
+            )
+            axes.plot(by_epoch.index, by_epoch["mean"], color=colour, linewidth=1)
+        axes.set_yscale("log")
+        axes.set_title(shorten(traits[place], 24), loc="left", fontweight="bold")
+        axes.tick_params(axis="x", labelbottom=True)
+    figure.supxlabel("Epoch", fontsize=7.5)
+    figure.supylabel("Training error (squared points)", fontsize=7.5)
+    add_legend(figure, groups, bars=True)
+    return figure
+
+
+@styled
 def plot_scatter(
     predictions: pd.DataFrame,
     *,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from traitlens import artifacts as a
 from traitlens.columns import GROUP, IMAGE, REGION, SHARE, TRAIT
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.report.charts import plot_performance, plot_reliability, plot_scatter
+from traitlens.report.charts import plot_learning_curves, plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
 from traitlens.report.experiment_results import plot_experiment
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
@@ -235,6 +235,12 @@ def _trait_space(results: Results, order: Order, _options: dict[str, Any]) -> Fi
 @_figure("how well ratings are predicted, beside the noise ceiling")
 def _performance(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     return plot_performance(_need(results.performance, a.PERFORMANCE.path), **order.as_options())
+
+
+@_figure("the training error of the networks of Cao et al. (2023) by epoch")
+def _learning_curves(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
+    losses = _need(results.losses, a.LEARNING_CURVES.path, "choose results of the readout cao2023")
+    return plot_learning_curves(losses, **order.as_options())
 
 
 @_figure("observed against predicted ratings")

@@ -46,6 +46,8 @@ class Results:
         Content of `provenance.json`; empty where it is missing.
     predictions, performance, reliability, targets, regions : DataFrame or None
         The tables of these names.
+    losses : DataFrame or None
+        `learning_curves.csv`.
     correlations, components : DataFrame or None
         `ratings/trait_correlations.csv` and `ratings/trait_components.csv`.
     comparisons, checks : dict of DataFrame
@@ -75,6 +77,7 @@ class Results:
     provenance: dict[str, Any] = field(default_factory=dict)
     predictions: pd.DataFrame | None = None
     performance: pd.DataFrame | None = None
+    losses: pd.DataFrame | None = None
     reliability: pd.DataFrame | None = None
     targets: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
@@ -213,6 +216,7 @@ def read_results(folder: Path) -> Results:
         provenance=read(a.PROVENANCE) or {},
         predictions=read(a.PREDICTIONS),
         performance=read(a.PERFORMANCE),
+        losses=read(a.LEARNING_CURVES),
         reliability=read(a.RELIABILITY),
         targets=read(a.TARGETS),
         regions=read(a.REGION_TABLE),

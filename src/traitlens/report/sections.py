@@ -281,6 +281,14 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
         "Predictions lie closer together than ratings because a model that is unsure stays near the mean.",
         "Scatter plots of observed against predicted ratings.",
     )
+    how_well.figures += _show(
+        drawings,
+        "learning_curves",
+        "Training error by epoch of the networks of Cao et al. (2023): mean squared error over images, means "
+        "(lines) and ranges (areas) over folds. The published scripts stop at epoch 450. Low training errors "
+        "do not imply good predictions of new faces.",
+        "Curves of the training error by epoch for each trait and group.",
+    )
     compared.tables += print_tables(results, ("performance", "performance_matched"))
     return section
 

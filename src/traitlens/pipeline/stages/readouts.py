@@ -8,6 +8,7 @@ import pandas as pd
 from traitlens.artifacts import (
     CHOICES,
     DUALS,
+    LEARNING_CURVES,
     MODELS,
     PERFORMANCE,
     PREDICTIONS,
@@ -39,6 +40,8 @@ def fit(io: StageIO) -> None:
     fitted = method.fit(features, io.read(TARGETS), folds, seed=seed, progress=io.advance, **options)
     io.write(PREDICTIONS, fitted.predictions)
     io.write(CHOICES, fitted.choices)
+    if len(fitted.losses):
+        io.write(LEARNING_CURVES, fitted.losses)
     io.write(DUALS, _tabulate_duals(fitted, list(features)))
     views = {name: view for name, view in FACE_VIEWS.items() if name in {space.view for space in features}}
     TraitModels.of(fitted, io.backbone, views).save(io.file(READOUTS))
