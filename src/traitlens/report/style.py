@@ -28,9 +28,10 @@ MAP_COLOURS: Final = "RdBu_r"
 """Red: positive; blue: negative; white: zero."""
 
 _SETTINGS: Final = {
-    "font.family": ["sans-serif", "DejaVu Sans"],  # always installed with matplotlib, and has all glyphs
-    # Fonts of the same metrics, so that the layout does not depend on which one is installed.
-    "font.sans-serif": ["Arial", "Helvetica", "Liberation Sans", "DejaVu Sans"],
+    # DejaVu Sans is installed with matplotlib, so that figures are the same on every computer; the others are
+    # narrower and serve programs that open an SVG file without it.
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans", "Arial", "Helvetica", "Liberation Sans"],
     "font.size": 7.5,
     "axes.titlesize": 7.5,
     "axes.titley": 1.0,  # otherwise the position is searched again at each drawing
