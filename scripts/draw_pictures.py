@@ -12,14 +12,19 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
 from traitlens.report.figures import draw_figure
 from traitlens.report.results import read_results
 from traitlens.report.style import save_figure
+from traitlens.study.describing import describe_mapping
+from traitlens.study.formats import read_cells
+from traitlens.study.guessing import guess_mapping
 
 FIGURES = (
     "method", "trait_space", "performance", "scatter", "overview", "utilisation", "region_shares",
@@ -37,6 +42,7 @@ def main() -> None:
     for name in FIGURES:
         save_figure(draw_figure(results, name), images / name, ("png",), dpi=110)
         shrink(images / f"{name}.png")
+    draw_spreadsheet(images / "spreadsheet.png")
     draw_attributes(images.parent / "one_million_impressions.md", images / "attributes.png")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium:
@@ -63,6 +69,41 @@ def draw_attributes(page: Path, path: Path) -> None:
     axes.set_xlim(0, 1)
     axes.grid(axis="x", linewidth=0.4)
     figure.legend(loc="outside upper center", ncols=2)
+    figure.savefig(path, dpi=110)
+    shrink(path)
+
+
+def draw_spreadsheet(path: Path) -> None:
+    """Draw two Excel tables of ratings, and how `traitlens import table` reads them."""
+    faces = ["anna_1.jpg", "anna_2.jpg", "bob_1.jpg", "eve_1.jpg"]
+    by_judgement = pd.DataFrame(
+        {"Participant": ["P1", "P1", "P2", "P2"], "Diagnosis": ["ASD", "ASD", "none", "none"],
+         "Face": [faces[0], faces[2], faces[0], faces[2]], "Question": "warm", "Answer": [5, 2, 6, 3]}
+    )  # fmt: skip
+    by_image = pd.DataFrame(
+        {
+            "Face": faces,
+            "ASD_1": [5, 6, 2, 4],
+            "ASD_2": [4, 6, 3, 3],
+            "NT_1": [6, 5, 3, 4],
+            "NT_2": [5, 5, 2, 4],
+        }
+    )
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    titles = ("A row for each judgement", "A row for each image, a column for each rater")
+    for axes, title, table in zip(figure.subplots(2, 1), titles, (by_judgement, by_image), strict=True):
+        with tempfile.TemporaryDirectory() as folder:
+            workbook = Path(folder) / "ratings.xlsx"
+            table.to_excel(workbook, index=False)
+            chosen = {} if table is by_judgement else {"trait_name": "warm", "columns": "raters"}
+            mapping = guess_mapping(read_cells(workbook), faces, **chosen)
+        axes.set_axis_off()
+        axes.set_title(title, loc="left", fontsize=8, fontweight="bold")
+        cells = axes.table(table.to_numpy().astype(str), colLabels=list(table), bbox=(0, 0, 0.6, 1))
+        cells.auto_set_font_size(False)
+        cells.set_fontsize(7.5)
+        text = "Read as\n" + describe_mapping(mapping).replace(": ", ":\n   ", 1 if table is by_image else 0)
+        axes.text(0.64, 1, text, transform=axes.transAxes, va="top", fontsize=7.5)
     figure.savefig(path, dpi=110)
     shrink(path)
 
