@@ -181,9 +181,8 @@ def tabulate_rater_models(results: Results) -> list[Table]:
     if table is None:
         return []
     rows = [_cells(row) for row in table.head(MOST_ROWS).to_dict("records")]
-    columns = ["Effect", "Measure", "Trait", "Region", "Estimate", "SE", "95% interval", "t", "df", "p",
-               "p (corrected)", "Partial r", "95% interval of r", "Unadjusted", "p of equivalence",
-               "n"]  # fmt: skip
+    columns = ["Effect", "Measure", "Trait", "Region", "Estimate", "95% interval", "t", "df", "p",
+               "p (corrected)", "Partial r", "Unadjusted", "p of equivalence", "n"]  # fmt: skip
     caption = (
         "Effects in the model of the raters. Differences of groups and levels at the means of the other "
         "variables; slopes per unit of the variable. Mean ratings and spread in rating points, use of "
@@ -209,10 +208,10 @@ def _cells(row: Row) -> list[str]:
 
     return [
         str(row["effect"]), MEASURES.get(str(row["measure"]), str(row["measure"])), str(row[TRAIT]),
-        str(row[REGION]) or "–", write(row["estimate"]), write(row["standard_error"]),
+        str(row[REGION]) or "–", write(row["estimate"]),
         interval(row["ci_low"], row["ci_high"], write), decimal(row["statistic"]), decimal(row["df"], 1),
         probability(row["p"]), probability(row["p_corrected"]), bounded(row["effect_size"]),
-        interval(row["effect_low"], row["effect_high"]), write(row["unadjusted"]),
+        write(row["unadjusted"]),
         probability(row["equivalence_p"]), count(row["n"]),
     ]  # fmt: skip
 

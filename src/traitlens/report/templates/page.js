@@ -62,21 +62,29 @@
     if (/^[=+@\t]|^-(?![.\d])/.test(text)) text = `'${text}`;
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  function copier(button, text) {
-    const told = button.textContent;
-    const tell = (word) => { button.textContent = word; setTimeout(() => { button.textContent = told; }, 1500); };
-    if (!navigator.clipboard) { tell("Select and copy by hand"); return; }
-    navigator.clipboard.writeText(text).then(() => tell("Copied"), () => tell("Select and copy by hand"));
+  /* Copy with italics and cells, as a selection; scripts of a page from a disk may not use the clipboard. */
+  function copy(button, part) {
+    const before = button.textContent, range = document.createRange(), selection = getSelection();
+    range.selectNodeContents(part);
+    selection.removeAllRanges();
+    selection.addRange(range);
+    const done = document.execCommand("copy");
+    if (done) selection.removeAllRanges();
+    button.textContent = done ? "Copied" : "Copy the selected text by hand";
+    setTimeout(() => { button.textContent = before; }, 1500);
   }
   all(".fold .table").forEach((frame) => {
     const add = tools(frame.parentElement, "");
     const csv = () => [...frame.querySelectorAll("tr")].map((row) => [...row.cells].map(cellText).join(",")).join("\r\n");
     const name = frame.getAttribute("aria-label").toLowerCase().replace(/[^a-z0-9]+/g, "-").slice(0, 40);
     add("Download CSV", () => save(new Blob(["\ufeff" + csv()], { type: "text/csv" }), `${name}.csv`));
+    add("Copy table", (button) => copy(button, frame.querySelector("table")));
   });
   all(".paste").forEach((part) => {
-    const text = [...part.querySelectorAll("p")].map((line) => line.textContent).join("\n\n");
-    tools(part, "")("Copy", (button) => copier(button, text));
+    const text = make("div");
+    text.append(...part.childNodes);
+    part.append(text);
+    tools(part, "")("Copy", (button) => copy(button, text));
   });
 
   const data = JSON.parse(byId("data").textContent);
@@ -120,6 +128,31 @@
     } else frame.append(make("img", "", { src: chosen.face, alt: `Face ${chosen.name}` }));
     figure.append(frame, make("figcaption", about));
     return figure;
+  }
+
+  /* The shown face and maps beside each other, as one picture. */
+  function savePanes() {
+    const side = 448, panes = [...all("#panes figure")], canvas = document.createElement("canvas");
+    canvas.width = side * panes.length;
+    canvas.height = side + 40;
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = "#000";
+    context.font = "24px sans-serif";
+    panes.forEach((figure, place) => {
+      figure.querySelectorAll("img").forEach((layer) => {
+        context.filter = layer.className === "over" ? "grayscale(1)" : "none";
+        context.globalAlpha = layer.className === "over" ? +getComputedStyle(layer).opacity : 1;
+        context.globalCompositeOperation = getComputedStyle(layer).mixBlendMode === "multiply" ? "multiply" : "source-over";
+        context.drawImage(layer, place * side, 0, side, side);
+      });
+      context.filter = "none";
+      context.globalAlpha = 1;
+      context.globalCompositeOperation = "source-over";
+      context.fillText(figure.querySelector("figcaption").textContent, place * side + 8, side + 28, side - 16);
+    });
+    canvas.toBlob((blob) => save(blob, `${picker.images[+image.value].name.replace(/[^\w.-]+/g, "_")}_${picker.traits[+trait.value]}.png`));
   }
 
   function show() {
@@ -212,6 +245,7 @@
 
   all("[data-scatter]").forEach(follow);
   if (!byId("picker")) return;
+  tools(byId("panes").parentElement, "")("Save these pictures", savePanes);
   fill(trait, picker.traits.map((name, i) => [i, name]));
   fill(group, picker.groups.map((name, i) => [i, name]));
   for (const select of [trait, group]) select.addEventListener("change", () => { sortFaces(); show(); });
