@@ -8,8 +8,8 @@ from scipy import stats
 
 from traitlens.columns import TRAIT
 from traitlens.comparison.by_rating import make_sample
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.linear_models import LinearModel
-from traitlens.comparison.permutation import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.rater_tests import Cells, compare_cells
 from traitlens.comparison.refitting import FeatureKernel, prediction_matrix
 from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix

@@ -9,7 +9,8 @@ from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.permutation import holm, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.permutation import holm
 from traitlens.comparison.rater_tests import Sample, contrast, studentize
 from traitlens.problems import Problem, TraitlensError
 from traitlens.ratings.reliability import reliability_table

@@ -8,13 +8,8 @@ from scipy import stats
 
 from traitlens.columns import IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.permutation import (
-    center,
-    familywise_p,
-    pairs_of_groups,
-    permutation_p,
-    ratings_of_pair,
-)
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.permutation import center, familywise_p, permutation_p
 from traitlens.comparison.rater_tests import Sample
 from traitlens.ratings.rating_matrix import make_matrix
 
