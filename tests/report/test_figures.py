@@ -70,7 +70,9 @@ def results(results_folder):
 @pytest.fixture(scope="module", params=[NARROW, WIDE])
 def figures(request, results):
     """Every kind of figure, and the average maps of all traits in one."""
-    drawn = {name: draw_figure(results, name, width=request.param) for name in FIGURES}
+    drawn = {
+        name: draw_figure(results, name, width=request.param) for name in FIGURES if name != "experiment"
+    }
     maps = plot_average_maps(
         results.averages, groups=results.groups, traits=results.traits, width=request.param
     )
@@ -131,7 +133,7 @@ def crowded(tmp_path_factory):
 
 
 @pytest.mark.parametrize("width", [NARROW, pytest.param(WIDE, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"faces", "extremes", "planted"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"faces", "extremes", "planted", "experiment"}))
 def test_no_label_is_cut(crowded, name, width):
     figure = draw_figure(crowded, name, width=width)
     frame = figure.bbox

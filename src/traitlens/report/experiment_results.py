@@ -191,7 +191,7 @@ def plot_experiment(effects: pd.DataFrame, *, groups: list[str] | None = None, w
             name = f"{row[REGION]}, {row[TRAIT]}" if several_traits else str(row[REGION])
             axes.annotate(
                 shorten(name, 22), (row[PREDICTED], row["effect"]), (3, 3), textcoords="offset points",
-                fontsize=6, color=INK,
+                fontsize=7, color=INK,
             )  # fmt: skip
         axes.axline((0, 0), slope=1, color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)))
         for line in (axes.axhline, axes.axvline):
