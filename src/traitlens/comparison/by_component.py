@@ -23,16 +23,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 from traitlens.columns import REGION, TRAIT
+from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
 from traitlens.comparison.lens_design import LensDesign, TraitRatings, make_design
-from traitlens.comparison.permutation import (
-    draw_labels,
-    familywise_p,
-    find_strata,
-    pairs_of_groups,
-    permutation_p,
-    ratings_of_pair,
-    smallest_p,
-)
+from traitlens.comparison.permutation import draw_labels, familywise_p, find_strata, permutation_p, smallest_p
 from traitlens.comparison.utilisation import rater_values
 from traitlens.features.feature_spaces import FeatureSpace
 
