@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import zipfile
 
 import pandas as pd
 import pytest
@@ -58,7 +59,7 @@ def study(make_study, take_part, write_german):
 
 
 def test_the_table_is_the_studys(study):
-    path, ratings = export_ratings(study)
+    path, ratings, _ = export_ratings(study)
     assert path == study / "ratings.csv"
     written = pd.read_csv(path)
     assert list(written.columns) == list(ratings.columns) == COLUMNS
@@ -91,22 +92,52 @@ def test_where_everybody_is(study):
     assert 0 < table.loc["P003", "trials_done"] < 16
 
 
-@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def write_data(rows, path):
+    """Write rows as participants, JATOS and Pavlovia give them; a step that was sent twice occurs twice."""
+    lines = "".join(json.dumps(row) + "\n" for row in [*rows, *rows[-3:]])
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".txt":
+        path.write_text(lines)
+    elif path.suffix == ".jzip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("metadata.json", '{"data": []}')
+            archive.writestr("study_result_1/comp-result_1/data.txt", lines)
+            archive.writestr("study_result_2/comp-result_2/data.txt", "")
+    else:
+        extra = {"trial_index": 0, "internal_node_id": "0.0", "questionnaire": "null"}
+        pd.DataFrame([{**row, **extra} for row in rows]).to_csv(path, index=False, na_rep="null")
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".txt", ".jzip"])
 def test_data_of_the_experiment_are_the_same_answers(study, tmp_path, suffix):
     design, _ = read_design(study)
-    rows = list(experiment_rows(design, "P001", "autistic", 0))
     path = tmp_path / f"data{suffix}"
-    if suffix == ".json":
-        path.write_text(json.dumps(rows))
-    else:
-        pd.DataFrame(rows).to_csv(path, index=False)
+    write_data(list(experiment_rows(design, "P001", "autistic", 0)), path)
     with AnswerDatabase(study / "collected" / "answers.sqlite") as store:
         kept = [row for row in store.answers() if row["participant"] == "P001"]
-    read = read_experiment([path], design, ["de"])
+    read = read_experiment([path], design, ["de"]).answers
     for one, other in zip(read, kept, strict=True):
         assert {**one, "time": ""} == {**other, "time": "", "image": other["image"] or ""}
     path.rename(tmp_path / f"again{suffix}")
-    assert read_experiment([tmp_path / f"again{suffix}"] * 2, design, ["de"]) == read
+    assert read_experiment([tmp_path / f"again{suffix}"] * 2, design, ["de"]).answers == read
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jzip", b"no"),
+        ("a.txt", b"{"),
+        ("a.json", b"[1]"),
+        ("b.json", b"\xff"),
+        ("c.txt", b"[[]]"),
+    ],
+)
+def test_files_that_hold_no_data_are_named(study, tmp_path, name, content):
+    design, _ = read_design(study)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StudyError, match=f"{name}: cannot be read"):
+        read_experiment([tmp_path / name], design, ["de"])
 
 
 def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
@@ -274,7 +305,7 @@ def test_the_experiment_holds_every_order_and_face(study, tmp_path):
             expected = [
                 [step.kind, [design.traits.index(trait) for trait in step.traits],
                  None if step.image is None else content["images"].index(step.image),
-                 step.repeat, step.wanted]
+                 step.repeat, step.wanted, step.questionnaire]
                 for step in make_steps(design, group, place)
             ]  # fmt: skip
             assert content["orders"][group][place] == expected

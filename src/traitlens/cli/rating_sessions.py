@@ -37,6 +37,7 @@ def serve(
 
     Example: traitlens rate serve mystudy --participants 20
     """
+    from traitlens.collecting.panels import PANELS, join_address
     from traitlens.collecting.server import LOOPBACK, reachable_address
     from traitlens.collecting.server import serve as answer_requests
     from traitlens.collecting.session_manager import add_participants, open_sessions
@@ -46,6 +47,7 @@ def serve(
     shown = "localhost" if host in LOOPBACK else reachable_address(host)
     address = f"http://{shown}:{port}"
     links = {one.id: f"{address}/#{one.token}" for one in everybody}
+    panel = sessions.settings.panel
     secret = secrets.token_urlsafe(24)
     own_page = f"{address}/experimenter#{secret}"
     if host not in LOOPBACK:
@@ -57,9 +59,15 @@ def serve(
     lines = [f"{name}  {link}" for name, link in links.items()]
     if not lines:
         lines = ["There are no participants yet: create them on the experimenter's page."]
+    if panel is not None:
+        lines += [f"Link for {PANELS[panel].title}: {join_address(panel, address)}"]
     lines += [f"Experimenter's page, for you alone: {own_page}"]
     answer(
-        {"links": links, "experimenter": own_page},
+        {
+            "links": links,
+            "experimenter": own_page,
+            "panel": None if panel is None else join_address(panel, address),
+        },
         *lines,
         "Give each participant one link. Stop with Ctrl-C.",
     )
@@ -112,6 +120,12 @@ def export_collected(
     jspsych: Annotated[
         list[Path] | None, typer.Option(help="Data that the jsPsych experiment saved: a file or a folder.")
     ] = None,
+    demographics: Annotated[
+        Path | None, typer.Option(help="The panel's file about its participants, such as Prolific's export.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="A column of --demographics to add; can be repeated.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
 ) -> None:
     """Export the collected ratings as the study's ratings.csv, with pseudonyms only.
@@ -120,10 +134,13 @@ def export_collected(
     """
     from traitlens.collecting.collected_data import export_ratings
 
-    path, ratings = export_ratings(study, out, jspsych or (), replace)
+    path, ratings, unmatched = export_ratings(study, out, jspsych or (), replace, demographics, column or ())
     facts = {"ratings": path, "rows": len(ratings), "raters": int(ratings["rater"].nunique())}
-    text = f"{facts['rows']} ratings of {facts['raters']} raters: {path}"
-    answer(facts, text, f"Next: traitlens check {study}")
+    lines = [f"{facts['rows']} ratings of {facts['raters']} raters: {path}"]
+    if demographics is not None:
+        facts["unmatched"] = unmatched
+        lines.append(f"Raters without a row in {escape(demographics.name)}: {', '.join(unmatched) or 'none'}")
+    answer(facts, *lines, f"Next: traitlens check {study}")
 
 
 @rate.command("jspsych")
@@ -141,7 +158,8 @@ def make_experiment(
     save: Annotated[
         str,
         typer.Option(
-            help="download (a file at the end) or jatos.", autocompletion=lambda: ["download", "jatos"]
+            help="download (a file at the end), jatos or pavlovia.",
+            autocompletion=lambda: ["download", "jatos", "pavlovia"],
         ),
     ] = "download",
     orders: Annotated[int, typer.Option(help="Number of counterbalanced orders for each group.")] = 40,

@@ -1,6 +1,8 @@
 """Export of answers as the study's table of ratings, and the progress of participants."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +12,19 @@ import pandas as pd
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED, read_design
 from traitlens.collecting.experimenter import tabulate_progress
+from traitlens.collecting.panels import PANEL_FILE, PanelIds
+from traitlens.collecting.questionnaires import read_questionnaires, score_answers
 from traitlens.collecting.translations import read_texts
 from traitlens.collecting.trials import SessionDesign, passes_check
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.storage import write_table
 from traitlens.study.cleaning import CHECKS, MOVED
+from traitlens.study.formats import read_cells
 
 RT, TIME, DEVICE, LANGUAGE = "rt", "time", "device", "language"
+MISSING = ("DATA_EXPIRED", "CONSENT_REVOKED", "Prefer not to say", "Rather not say")
+"""Texts of Prolific's file that stand for a missing value."""
 COLUMNS = [RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT, RT, MOVED, TIME, DEVICE, LANGUAGE, CHECKS]
 """Columns of collected ratings: `rt` in milliseconds, `time` in UTC."""
 
@@ -68,46 +75,133 @@ def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign
     return ratings[COLUMNS]
 
 
-def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFrame:
-    """Return the ratings of a study's participants.
+@dataclass(frozen=True)
+class CollectedData:
+    """All that was collected in a study.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        One row per judgement, with :data:`COLUMNS`, and a column for each scale of a questionnaire.
+    panel_ids : DataFrame
+        participant, panel, panel_id, study_id, session_id.
+    """
+
+    ratings: pd.DataFrame
+    panel_ids: pd.DataFrame
+
+
+def read_collected(folder: Path, further: Sequence[Path] = ()) -> CollectedData:
+    """Return the answers of a study's participants.
 
     Parameters
     ----------
     further : sequence of Path
         Further data from the jsPsych experiment: files or folders.
 
-    Returns
-    -------
-    DataFrame
-        One row per judgement, with :data:`COLUMNS`.
-
     Raises
     ------
     StudyError
-        With every fault of the data, or if there are no answers.
+        With every fault of the data, or if there are no ratings.
     """
     from traitlens.collecting.jspsych_data import read_experiment
 
     folder = Path(folder)
     design, settings = read_design(folder)
+    asked = settings.collecting
+    questionnaires = read_questionnaires(folder, design.questionnaires, asked.languages)
     path = folder / COLLECTED / "answers.sqlite"
     answers: list[dict[str, Any]] = []
+    filled: list[dict[str, Any]] = []
     taken: set[str] = set()
     if path.exists():
         with AnswerDatabase(path) as store:
             answers += store.answers()
+            filled += store.questionnaire_answers()
             taken = {one.id for one in store.participants()}
-    languages = read_texts(folder, settings.collecting.languages, design.groups, design.traits)
-    answers += read_experiment(further, design, languages, taken)
-    ratings = tabulate_answers(answers, design)
+    languages = read_texts(folder, asked.languages, design.groups, design.traits)
+    data = read_experiment(further, design, languages, taken, questionnaires)
+    ratings = tabulate_answers([*answers, *data.answers], design)
     if ratings.empty:
         raise StudyError(Problem("no ratings were collected yet", "see traitlens rate serve", str(folder)))
-    return ratings
+    if questionnaires:
+        scores = score_answers([*filled, *data.questionnaires], questionnaires)
+        ratings = ratings.merge(scores, on=RATER, how="left")
+    identifiers = PanelIds(path.parent / PANEL_FILE).table()
+    if data.panel_ids:
+        rows = [
+            (one, asked.panel or "", *f"{given}  ".split(" ")[:3]) for one, given in data.panel_ids.items()
+        ]
+        identifiers = pd.concat([identifiers, pd.DataFrame(rows, columns=identifiers.columns)])
+    return CollectedData(ratings, identifiers.reset_index(drop=True))
+
+
+def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFrame:
+    """Return the ratings of a study's participants, see :func:`read_collected`."""
+    return read_collected(folder, further).ratings
+
+
+def merge_demographics(
+    data: CollectedData, demographics: Path, columns: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Add columns of a panel's file about its participants to the ratings, without the panel's identifiers.
+
+    Parameters
+    ----------
+    demographics : Path
+        The panel's file, with the identifiers in a column such as "Participant id".
+    columns : sequence of str
+        Columns to add, as variables of raters.
+
+    Returns
+    -------
+    ratings : DataFrame
+        The ratings with these columns, whose names have "_" for other characters. Prolific's marks of
+        missing values (such as "DATA_EXPIRED" and "CONSENT_REVOKED") are empty.
+    unmatched : list of str
+        Pseudonyms that the file does not hold.
+
+    Raises
+    ------
+    StudyError
+        If the file has no identifiers or not these columns, or holds someone twice.
+    """
+    table = read_cells(demographics).astype(str)
+    file = Path(demographics).name
+    named = {re.sub("[^a-z]", "", column.lower()): column for column in table.columns}
+    found = [named[one] for one in ("participantid", "prolificpid", "surveycode", "id") if one in named]
+    missing = [column for column in columns if column not in table.columns]
+    if not found or missing:
+        what = f"columns are missing: {', '.join(missing)}" if missing else "has no column of identifiers"
+        advice = f"columns are: {', '.join(map(str, table.columns))}"
+        raise StudyError(Problem(what, advice, file))
+    identifiers = table[found[0]].str.strip()
+    pseudonyms = data.panel_ids.set_index("panel_id")["participant"]
+    ours = table[identifiers.isin(pseudonyms.index)]
+    twice = identifiers[ours.index][identifiers[ours.index].duplicated()]
+    if len(twice):
+        row = int(str(twice.index[0])) + 2
+        raise StudyError(Problem("a participant occurs twice", "remove one of the two rows", file, row))
+    names = {column: re.sub(r"\W+", "_", column).strip("_").lower() for column in columns}
+    taken = [name for name in names.values() if name in data.ratings.columns]
+    if taken or len(set(names.values())) < len(names):
+        what = f"columns would have the name of others: {', '.join(taken or names.values())}"
+        raise StudyError(Problem(what, "rename them in the file", file))
+    own = ours[list(columns)].rename(columns=names).replace(MISSING, "")
+    own = own.assign(**{RATER: identifiers[ours.index].map(pseudonyms)})
+    raters = data.ratings[RATER].unique()
+    unmatched = sorted(set(raters) - set(own[RATER]))
+    return data.ratings.merge(own, on=RATER, how="left").fillna(dict.fromkeys(names.values(), "")), unmatched
 
 
 def export_ratings(
-    folder: Path, out: Path | None = None, further: Sequence[Path] = (), replace: bool = False
-) -> tuple[Path, pd.DataFrame]:
+    folder: Path,
+    out: Path | None = None,
+    further: Sequence[Path] = (),
+    replace: bool = False,
+    demographics: Path | None = None,
+    columns: Sequence[str] = (),
+) -> tuple[Path, pd.DataFrame, list[str]]:
     """Write the collected ratings to the study's `ratings.csv`.
 
     Parameters
@@ -118,6 +212,17 @@ def export_ratings(
         Further data from the jsPsych experiment: files or folders.
     replace : bool, default False
         Whether an existing file may be replaced.
+    demographics, columns : Path, sequence of str
+        A panel's file about its participants, and its columns to add; see :func:`merge_demographics`.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    ratings : DataFrame
+        Its content.
+    unmatched : list of str
+        Raters that the panel's file does not hold.
 
     Raises
     ------
@@ -127,10 +232,13 @@ def export_ratings(
     target = Path(out) if out is not None else Path(folder) / "ratings.csv"
     if target.exists() and not replace:
         raise TraitlensError(Problem("already exists", "use --replace, or another --out", str(target)))
-    ratings = collected_ratings(folder, further)
+    data = read_collected(folder, further)
+    ratings, unmatched = data.ratings, list[str]()
+    if demographics is not None:
+        ratings, unmatched = merge_demographics(data, demographics, columns)
     # Not protected against formulas: the study's names must not change, and answers were checked.
     write_table(target, ratings, protected=False)
-    return target, ratings
+    return target, ratings, unmatched
 
 
 def tabulate_participants(folder: Path) -> pd.DataFrame:
@@ -163,6 +271,7 @@ def withdraw_participant(folder: Path, participant: str) -> int:
         raise StudyError(Problem("nothing was collected yet", "give the study's folder", str(folder)))
     with AnswerDatabase(path) as store:
         deleted = store.withdraw(participant)
+    PanelIds(path.parent / PANEL_FILE).remove(participant)
     with (path.parent / "withdrawals.log").open("a", encoding="utf-8") as log:
         log.write(f"{datetime.now(UTC).date()} one participant withdrew; all answers were deleted\n")
     return deleted

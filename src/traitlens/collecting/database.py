@@ -54,6 +54,14 @@ CREATE TABLE IF NOT EXISTS answers (
     language TEXT NOT NULL,
     PRIMARY KEY (participant, step)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS questionnaires (
+    participant TEXT NOT NULL REFERENCES participants (id),
+    questionnaire TEXT NOT NULL,
+    item TEXT NOT NULL,
+    answer INTEGER,
+    time TEXT NOT NULL,
+    PRIMARY KEY (participant, questionnaire, item)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -178,15 +186,14 @@ class AnswerDatabase:
             The new participants, each with a token.
         """
 
-        def job(connection: sqlite3.Connection) -> None:
+        def job(connection: sqlite3.Connection) -> list[Participant]:
             last = last_issued(connection)
             rows = [(f"P{last + i + 1:03d}", new_token(), group) for i in range(number)]
             connection.executemany('INSERT INTO participants (id, token, "group") VALUES (?, ?, ?)', rows)
             insert_fact(connection, ISSUED, str(last + number))
+            return [Participant(name, token, group, 0, False, "") for name, token, group in rows]
 
-        before = {one.id for one in self.participants()}
-        self.submit(job).result()
-        return [one for one in self.participants() if one.id not in before]
+        return self.submit(job).result()
 
     def withdraw(self, participant: str) -> int:
         """Delete a participant and all answers from the file.
@@ -207,6 +214,7 @@ class AnswerDatabase:
         def job(connection: sqlite3.Connection) -> int:
             insert_fact(connection, ISSUED, str(last_issued(connection)))
             deleted = connection.execute("DELETE FROM answers WHERE participant = ?", (participant,)).rowcount
+            connection.execute("DELETE FROM questionnaires WHERE participant = ?", (participant,))
             connection.execute("DELETE FROM participants WHERE id = ?", (participant,))
             return deleted
 
@@ -291,6 +299,12 @@ class AnswerDatabase:
         cursor = self._reading.execute(query)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def questionnaire_answers(self) -> list[dict[str, Any]]:
+        """Return all answers to questionnaires: participant, questionnaire, item, answer (None: left out)."""
+        names = ("participant", "questionnaire", "item", "answer")
+        query = f"SELECT {', '.join(names)} FROM questionnaires ORDER BY participant, questionnaire, item"
+        return [dict(zip(names, row, strict=True)) for row in self._reading.execute(query)]
 
     def recent_times(self, participant: str, count: int = 20) -> list[float]:
         """Return a participant's latest response times.

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from traitlens.problems import Problem
 
-TABLES = {"participants": "rowid", "answers": "participant, step", "facts": "rowid"}
+TABLES = {
+    "participants": "rowid",
+    "answers": "participant, step",
+    "questionnaires": "participant, questionnaire, item",
+    "facts": "rowid",
+}
 """The tables, in the order in which they are read."""
 
 

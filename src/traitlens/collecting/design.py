@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from traitlens.collecting.panels import check_panel
 from traitlens.collecting.trials import SessionDesign
 from traitlens.columns import IMAGE, TRAIT
 from traitlens.digests import digest_file
@@ -69,6 +70,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         problems.append(Problem("traits are missing", "add them: traits = [...]", "study.toml"))
     lists, faults = _read_lists(folder, images, settings.traits)
     problems += faults + _check_scale(settings)
+    problems += check_panel(settings.collecting)
     wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
     problems += [
         Problem(f"{name!r} is not a language code", "write a code such as en", "study.toml") for name in wrong
@@ -97,6 +99,8 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         seed=settings.seed,
         practice_images=tuple(names) if asked.practice else (),
         lists=lists,
+        questionnaires=asked.questionnaires,
+        places=asked.places,
     )
     return design, settings
 

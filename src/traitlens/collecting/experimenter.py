@@ -20,6 +20,8 @@ UNKNOWN = "not known yet"
 """Shown instead of the group of those who have not answered the question for it."""
 
 STATES = ("not begun", "under way", "done")
+SCREENED = "no place"
+"""State of those for whom there was no place in the group."""
 
 
 def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFrame:
@@ -28,7 +30,8 @@ def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFr
     Returns
     -------
     DataFrame
-        participant, group, state ("not begun", "under way", "done"), trials_done, trials, last_answer (UTC).
+        participant, group, state ("not begun", "under way", "done", "no place"), trials_done, trials,
+        last_answer (UTC).
     """
     rows = []
     for one in store.participants():
@@ -36,6 +39,7 @@ def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFr
         done, total = progress(steps, one.position)
         state = "done" if one.position >= len(steps) - 1 and one.begun else "under way"
         state = "not begun" if one.position == 0 else state
+        state = SCREENED if steps[-1].kind == "screened" else state
         rows.append((one.id, one.group or "", state, done, total, one.seen))
     return pd.DataFrame(rows, columns=["participant", GROUP, "state", "trials_done", "trials", "last_answer"])
 
@@ -54,14 +58,15 @@ def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
     named = table.assign(**{GROUP: table[GROUP].replace("", UNKNOWN)})
     counts = named.groupby([GROUP, "state"]).size()
     shown = [*groups, *([UNKNOWN] if (named[GROUP] == UNKNOWN).any() else [])]
+    states = [*STATES, *([SCREENED] if (named["state"] == SCREENED).any() else [])]
     balance = [
-        {GROUP: group, **{state: int(counts.get((group, state), 0)) for state in STATES}} for group in shown
+        {GROUP: group, **{state: int(counts.get((group, state), 0)) for state in states}} for group in shown
     ]
     return {
         "study": study,
         "paused": sessions.paused,
         "groups": list(groups),
-        "states": list(STATES),
+        "states": states,
         "participants": table.to_dict("records"),
         "balance": balance,
     }

@@ -13,18 +13,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from traitlens.collecting.design import EVERYONE, describe_scale, prepare_stimuli, read_design
+from traitlens.collecting.panels import PANELS, panel_link
+from traitlens.collecting.questionnaires import describe_questionnaires, read_questionnaires
 from traitlens.collecting.session_manager import session_texts
 from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening_steps
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
 from traitlens.storage import atomic_write
+from traitlens.study.settings import CollectingSettings
 
 PAGES = Path(__file__).parent / "pages"
 SCRIPT = "dist/index.browser.min.js"
 """Path of the script within jsPsych's npm package."""
 
-SAVES = ("download", "jatos")
+SAVES = ("download", "jatos", "pavlovia")
+PAVLOVIA = "lib/jspsych-7-pavlovia-2022.1.1.js"
+"""Address of the plugin that Pavlovia puts beside every experiment."""
 MOST_ORDERS = 500
 
 PAGE = """<!DOCTYPE html>
@@ -65,8 +70,9 @@ def write_experiment(
     cdn : str, optional
         Web address from which the page loads jsPsych's script instead. Browsers run it only if it is
         identical to the script in `scripts`.
-    save : {"download", "jatos"}, default "download"
-        "download": at the end the participant saves a file; "jatos": JATOS takes the data.
+    save : {"download", "jatos", "pavlovia"}, default "download"
+        "download": at the end the participant saves a file; "jatos": JATOS gets every answer at once;
+        "pavlovia": Pavlovia's plugin saves a CSV file at the end.
     orders : int, default 40
         Number of orders for each group; a participant gets one of them.
     watcher : Watcher, optional
@@ -88,6 +94,7 @@ def write_experiment(
         raise TraitlensError(Problem("already exists", "use a new folder", str(out)))
     design, settings = read_design(folder)
     texts = session_texts(folder, design, settings)
+    questionnaires = read_questionnaires(folder, design.questionnaires, settings.collecting.languages)
     faces = prepare_stimuli(folder, design, watcher)
     groups = design.groups or (EVERYONE,)
     sessions = {group: [make_steps(design, group, place) for place in range(orders)] for group in groups}
@@ -95,6 +102,8 @@ def write_experiment(
         "study": settings.name,
         "key": digest(settings.name, [list(faces.names), list(design.traits), design.seed])[:12],
         "save": save,
+        "questionnaires": describe_questionnaires(questionnaires),
+        "panel": _describe_panel(settings.collecting),
         "texts": texts,
         "scale": describe_scale(design),
         "traits": design.traits,
@@ -149,20 +158,32 @@ def _origin(cdn: str) -> str:
 
 
 def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
-    """Return a step as numbers: kind, traits, image, repeat, wanted."""
+    """Return a step as numbers: kind, traits, image, repeat, wanted, questionnaire."""
     image = None if step.image is None else images.index(step.image)
-    return [step.kind, [design.traits.index(trait) for trait in step.traits], image, step.repeat, step.wanted]
+    traits = [design.traits.index(trait) for trait in step.traits]
+    return [step.kind, traits, image, step.repeat, step.wanted, step.questionnaire]
+
+
+def _describe_panel(settings: CollectingSettings) -> dict[str, object] | None:
+    """Return what the page needs to know of the panel."""
+    if settings.panel is None:
+        return None
+    panel = PANELS[settings.panel]
+    link = panel_link(settings.panel, settings.completion, "{id}")
+    completion = None if link is None else link.replace("%7Bid%7D", "{id}")
+    return {"title": panel.title, "parameters": panel.parameters, "completion": completion}
 
 
 def _page(script: Path, cdn: str | None, origin: str, save: str) -> str:
-    """Return the page; except in JATOS, which adds scripts, it allows only its own scripts."""
+    """Return the page; it allows only its own scripts, except in JATOS and Pavlovia, which add theirs."""
     sources = f"'self' {origin}".strip()
     policy = (
         "default-src 'none'; img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; "
         f"script-src {sources}"
     )
     meta = f'<meta http-equiv="Content-Security-Policy" content="{html.escape(policy)}">\n'
-    own = [*(["jatos.js"] if save == "jatos" else []), "view.js", "design.js", "experiment.js"]
+    theirs = {"jatos": ["jatos.js"], "pavlovia": [PAVLOVIA]}.get(save, [])
+    own = ["view.js", "design.js", "experiment.js"]
     tags = [f'<script src="{file}"></script>' for file in own]
     if cdn is None:
         jspsych = f'<script src="jspsych/{script.name}"></script>'
@@ -172,5 +193,6 @@ def _page(script: Path, cdn: str | None, origin: str, save: str) -> str:
             f'<script src="{html.escape(cdn)}" integrity="sha384-{digest_of_script}" '
             'crossorigin="anonymous"></script>'
         )
-    tags.insert(len(own) - 3, jspsych)
-    return PAGE.format(policy="" if save == "jatos" else meta, scripts="\n".join(tags))
+    first = [jspsych, *(f'<script src="{file}"></script>' for file in theirs)]
+    tags = [*(reversed(first) if save == "jatos" else first), *tags]
+    return PAGE.format(policy="" if theirs else meta, scripts="\n".join(tags))

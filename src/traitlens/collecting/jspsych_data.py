@@ -1,18 +1,27 @@
 """Reader of the data of the jsPsych experiment."""
 
+import io
+import json
 import re
-from collections.abc import Collection, Sequence
+import zipfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from traitlens.collecting.panels import IDENTIFIER
+from traitlens.collecting.questionnaires import Questionnaire
 from traitlens.collecting.trials import RATED, SessionDesign, find_fault, is_device, nearest_answer
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_cells
 
-SUFFIXES = (".json", ".csv")
+SUFFIXES = (".json", ".txt", ".csv", ".zip", ".jzip")
+"""Endings of files: saved by participants, results of JATOS as text or archive, of Pavlovia as CSV."""
+LARGEST = 500 * 2**20
+"""Maximum bytes of a file, and of the content of an archive."""
 TEXTS = ("participant", "group", "kind", "trait", "image", "time", "device", "language")
 NUMBERS = ("step", "repeat", "rating", "rt")
 NEEDED = (*TEXTS, *NUMBERS, "wanted", "moved")
@@ -22,25 +31,49 @@ PARTICIPANT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 MOST_STEPS = 100_000
 
 
+@dataclass(frozen=True)
+class ExperimentData:
+    """Data that the jsPsych experiment saved.
+
+    Parameters
+    ----------
+    answers : list of dict
+        As :meth:`~traitlens.collecting.database.AnswerDatabase.answers` returns them.
+    questionnaires : list of dict
+        participant, questionnaire, item, answer.
+    panel_ids : dict of str to str
+        The panel's identifiers, by participant: those of person, study and session, separated by spaces.
+    """
+
+    answers: list[dict[str, Any]]
+    questionnaires: list[dict[str, Any]]
+    panel_ids: dict[str, str]
+
+
 def read_experiment(
-    files: Sequence[Path], design: SessionDesign, languages: Collection[str], taken: Collection[str] = ()
-) -> list[dict[str, Any]]:
+    files: Sequence[Path],
+    design: SessionDesign,
+    languages: Collection[str],
+    taken: Collection[str] = (),
+    questionnaires: Sequence[Questionnaire] = (),
+) -> ExperimentData:
     """Read data that the jsPsych experiment saved.
 
     Parameters
     ----------
     files : sequence of Path
-        Files (JSON or CSV), or folders of them.
+        Files, or folders of them: JSON or CSV, JSON by line as JATOS appends it, archives of JATOS.
     design : SessionDesign
         The design, which the answers must match.
     taken : collection of str
         Pseudonyms of the server's participants, which must not occur.
+    questionnaires : sequence of Questionnaire
+        The study's questionnaires, which the answers must match.
 
     Returns
     -------
-    list of dict
-        Answers, as :meth:`~traitlens.collecting.database.AnswerDatabase.answers` returns them; a step
-        that occurs in two files of one participant (data saved twice) counts once.
+    ExperimentData
+        A step that occurs several times for one participant (data saved twice) counts once.
 
     Raises
     ------
@@ -48,21 +81,30 @@ def read_experiment(
         With every fault: columns that are missing, images or traits of another study, answers off the scale,
         unknown texts, two different answers for one step.
     """
-    paths = [path for given in files for path in _list(Path(given))]
     answers: dict[tuple[str, int], dict[str, Any]] = {}
+    filled: dict[tuple[str, str], dict[str, int | None]] = {}
+    panel_ids: dict[str, str] = {}
     problems: list[Problem] = []
-    for path in paths:
-        for row, answer in _read(path, design, languages, problems):
-            if answer["participant"] in taken:
-                what = f"participant {answer['participant']!r} is one of the server's"
-                problems.append(Problem(what, "rename the participant", path.name, row))
-            key = (answer["participant"], answer["step"])
-            if answers.setdefault(key, answer) != answer:
-                what = f"step {key[1]} of participant {key[0]!r} has another answer elsewhere"
-                problems.append(Problem(what, "remove one of the two", path.name, row))
+    for path in [path for given in files for path in _list(Path(given))]:
+        for file, cells in _read_tables(path, problems):
+            for row, answer in _answers(cells, file, design, languages, problems):
+                if answer["participant"] in taken:
+                    what = f"participant {answer['participant']!r} is one of the server's"
+                    problems.append(Problem(what, "rename the participant", file, row))
+                key = (answer["participant"], answer["step"])
+                if answers.setdefault(key, answer) != answer:
+                    what = f"step {key[1]} of participant {key[0]!r} has another answer elsewhere"
+                    problems.append(Problem(what, "remove one of the two", file, row))
+            filled |= _filled(cells, file, questionnaires, problems)
+            panel_ids |= _panel_ids(cells, file, problems)
     if problems:
         raise StudyError(problems)
-    return [answers[key] for key in sorted(answers)]
+    flat = [
+        {"participant": participant, "questionnaire": name, "item": item, "answer": answer}
+        for (participant, name), given in sorted(filled.items())
+        for item, answer in given.items()
+    ]
+    return ExperimentData([answers[key] for key in sorted(answers)], flat, panel_ids)
 
 
 def _list(given: Path) -> list[Path]:
@@ -71,7 +113,7 @@ def _list(given: Path) -> list[Path]:
         found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not found:
             raise StudyError(
-                Problem("contains no JSON or CSV file", "give the folder with the data", str(given))
+                Problem("contains no file with data", "give the folder with the data", str(given))
             )
         return found
     if not given.is_file():
@@ -79,24 +121,129 @@ def _list(given: Path) -> list[Path]:
     return [given]
 
 
-def _read(
-    path: Path, design: SessionDesign, languages: Collection[str], problems: list[Problem]
+def _read_tables(path: Path, problems: list[Problem]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the tables of a file with their names; archives hold several."""
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        tables = [(path.name, read_cells(path).astype(str).replace("null", ""))]
+    elif path.stat().st_size > LARGEST:
+        problems.append(Problem("is too large", f"give files up to {LARGEST >> 20} MB", path.name))
+        return
+    elif suffix in (".zip", ".jzip"):
+        tables = _read_archive(path, problems)
+    else:
+        tables = [(path.name, _parse_records(path.read_bytes(), path.name, problems))]
+    for name, cells in tables:
+        missing = [column for column in NEEDED if column not in cells]
+        if not missing:
+            yield name, cells
+        elif len(cells.columns) or suffix not in (".zip", ".jzip"):
+            advice = "give data of the experiment that traitlens wrote"
+            problems.append(Problem(f"columns are missing: {', '.join(missing)}", advice, name))
+
+
+def _read_archive(path: Path, problems: list[Problem]) -> list[tuple[str, pd.DataFrame]]:
+    """Read the data files of an archive of results; metadata and other files are left out."""
+    tables = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [one for one in archive.infolist() if one.filename.endswith(("data.txt", ".csv"))]
+            if sum(one.file_size for one in entries) > LARGEST:
+                problems.append(Problem("is too large", f"give up to {LARGEST >> 20} MB", path.name))
+                return []
+            for one in entries:
+                name = f"{path.name}/{one.filename}"
+                if one.filename.endswith(".csv"):
+                    table = pd.read_csv(io.BytesIO(archive.read(one)), dtype=str, keep_default_na=False)
+                    tables.append((name, table.replace("null", "")))
+                else:
+                    tables.append((name, _parse_records(archive.read(one), name, problems)))
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        problems.append(Problem(f"cannot be read ({error})", "export the results again", path.name))
+    return tables
+
+
+def _parse_records(content: bytes, name: str, problems: list[Problem]) -> pd.DataFrame:
+    """Return records as a table of text: one list of objects, or one object or list in each line."""
+    records: list[Mapping[str, Any]] = []
+    try:
+        text = content.decode("utf-8-sig")
+        try:
+            parts = [json.loads(text)]
+        except ValueError:
+            parts = [json.loads(line) for line in text.splitlines() if line.strip()]
+        for part in parts:
+            records += part if isinstance(part, list) else [part]
+        if not all(isinstance(record, dict) for record in records):
+            raise ValueError("it holds something other than objects")
+    except (ValueError, RecursionError) as error:
+        problems.append(Problem(f"cannot be read as JSON ({error})", "export the results again", name))
+        return pd.DataFrame(columns=list(NEEDED), dtype=str)
+    if not records:
+        return pd.DataFrame(columns=list(NEEDED), dtype=str)
+    rows = [{str(key): _cell(value) for key, value in record.items()} for record in records]
+    return pd.DataFrame(rows).fillna("").astype(str)
+
+
+def _cell(value: object) -> str:
+    """Return a value of JSON as text."""
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _answers(
+    cells: pd.DataFrame, file: str, design: SessionDesign, languages: Collection[str], problems: list[Problem]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Read the rated steps of one file."""
-    cells = read_cells(path).astype(str)
-    missing = [name for name in NEEDED if name not in cells]
-    if missing:
-        advice = "give data of the experiment that traitlens wrote"
-        problems.append(Problem(f"columns are missing: {', '.join(missing)}", advice, path.name))
-        return []
+    """Return the rated steps of a table."""
     answers = []
     for index, row in cells[cells["kind"].isin(RATED)].iterrows():
         answer, fault = _answer(row, design, languages)
         if fault is not None:
-            problems.append(Problem(fault, "remove or correct the answer", path.name, int(str(index)) + 2))
+            problems.append(Problem(fault, "remove or correct the answer", file, int(str(index)) + 2))
         else:
             answers.append((int(str(index)) + 2, answer))
     return answers
+
+
+def _filled(
+    cells: pd.DataFrame, file: str, questionnaires: Sequence[Questionnaire], problems: list[Problem]
+) -> dict[tuple[str, str], dict[str, int | None]]:
+    """Return the answers to questionnaires, by participant and questionnaire."""
+    known = {one.name: one for one in questionnaires}
+    filled = {}
+    for index, row in cells[cells["kind"] == "questionnaire"].iterrows():
+        name, participant = row.get("questionnaire", ""), row["participant"].strip()
+        try:
+            given = json.loads(row.get("answers", ""))
+        except (ValueError, RecursionError):
+            given = None
+        if name not in known:
+            fault: str | None = f"questionnaire {name!r} is not part of the study"
+        elif not re.fullmatch(PARTICIPANT, participant):
+            fault = "the participant has an unknown form"
+        else:
+            fault = known[name].find_fault(given)
+        if fault is None:
+            filled[participant, name] = given
+        else:
+            problems.append(Problem(fault, "remove or correct the answer", file, int(str(index)) + 2))
+    return filled
+
+
+def _panel_ids(cells: pd.DataFrame, file: str, problems: list[Problem]) -> dict[str, str]:
+    """Return the panel's identifiers, by participant."""
+    found = {}
+    for index, row in cells[cells["kind"] == "panel"].iterrows():
+        participant, given = row["participant"].strip(), row.get("panel_ids", "").strip()
+        if re.fullmatch(PARTICIPANT, participant) and re.fullmatch(
+            rf"{IDENTIFIER}( {IDENTIFIER}){{0,2}}", given
+        ):
+            found[participant] = given
+        else:
+            what = "the panel's identifiers have an unknown form"
+            problems.append(Problem(what, "remove or correct them", file, int(str(index)) + 2))
+    return found
 
 
 def _answer(

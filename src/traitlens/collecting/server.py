@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from traitlens.collecting.design import describe_scale
+from traitlens.collecting.panels import PANELS
+from traitlens.collecting.questionnaires import describe_questionnaires
 from traitlens.collecting.request_body import parse_object, read_body
 from traitlens.collecting.session_manager import RequestRefused, SessionManager
 from traitlens.collecting.transactions import OutOfTurn, Participant
@@ -82,7 +84,23 @@ def make_app(
         return Response(_page(name), media_type=kind)
 
     async def texts(_request: "Request") -> "Response":
-        return JSONResponse({"texts": sessions.texts, "scale": describe_scale(sessions.design)})
+        panel = sessions.settings.panel
+        return JSONResponse(
+            {
+                "texts": sessions.texts,
+                "scale": describe_scale(sessions.design),
+                "questionnaires": describe_questionnaires(sessions.questionnaires),
+                "panel": None
+                if panel is None
+                else {"title": PANELS[panel].title, "parameters": PANELS[panel].parameters},
+            }
+        )
+
+    async def join(request: "Request") -> "Response":
+        """Answer someone who comes from a panel: a token, or the page before the agreement."""
+        body = parse_object(await read_body(request))
+        token = await asyncio.to_thread(sessions.join, body.get("ids"), body.get("agreed") is True)
+        return JSONResponse({"state": sessions.opening()} if token is None else {"token": token})
 
     async def session(request: "Request") -> "Response":
         return JSONResponse(sessions.state(who(request)))
@@ -127,6 +145,7 @@ def make_app(
         *(Route(path, page) for path in PAGES),
         Route("/api/texts", texts),
         Route("/api/session", session),
+        Route("/api/join", join, methods=["POST"]),
         Route("/api/faces/{number}", face),
         Route("/api/answer", answer, methods=["POST"]),
     ]

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Any
 
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED, EVERYONE, Stimuli, prepare_stimuli, read_design
+from traitlens.collecting.panels import PANEL_FILE, PanelIds, panel_link, read_identifiers
+from traitlens.collecting.questionnaires import Questionnaire, read_questionnaires
 from traitlens.collecting.transactions import (
     Answer,
     Job,
@@ -18,6 +20,7 @@ from traitlens.collecting.transactions import (
     complete_step,
     start_session,
     store_answer,
+    store_questionnaire,
 )
 from traitlens.collecting.translations import Texts, check_words, read_texts
 from traitlens.collecting.trials import (
@@ -30,11 +33,12 @@ from traitlens.collecting.trials import (
     nearest_answer,
     opening_steps,
     progress,
+    screened_steps,
     upcoming_images,
 )
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
-from traitlens.study.settings import Settings
+from traitlens.study.settings import CollectingSettings, Settings
 
 PAUSED = "paused"
 """The fact that says whether all sessions are paused."""
@@ -66,6 +70,12 @@ class SessionManager:
     ----------
     design : SessionDesign
         Design of the sessions.
+    settings : CollectingSettings
+        The panel, its links, and the maximum number of participants.
+    questionnaires : tuple of Questionnaire
+        The questionnaires of the design.
+    panel_ids : PanelIds
+        Identifiers of the panel, apart from the answers.
     log : Logger
         Log of refused requests.
     """
@@ -75,6 +85,9 @@ class SessionManager:
     faces: Stimuli
     store: AnswerDatabase
     log: logging.Logger
+    settings: CollectingSettings
+    questionnaires: tuple[Questionnaire, ...]
+    panel_ids: PanelIds
 
     @property
     def paused(self) -> bool:
@@ -120,7 +133,9 @@ class SessionManager:
                 "traits": step.traits,
                 "image": None if step.image is None else self.faces.number(step.image),
                 "wanted": step.wanted,
+                "questionnaire": step.questionnaire,
             },
+            "completion": self._completion(participant, step),
             "next": following,
             "done": done,
             "total": total,
@@ -129,6 +144,55 @@ class SessionManager:
             "minutes": self._minutes_left(participant, everything),
             "ahead": [self.faces.number(name) for name in upcoming_images(steps, position)],
         }
+
+    def _completion(self, participant: Participant, step: SessionStep) -> str | None:
+        """Return the link back to the panel at the end of a session."""
+        value = {"end": self.settings.completion, "screened": self.settings.screen_out}.get(step.kind)
+        panel = self.settings.panel
+        identifier = self.panel_ids.identifier(participant.id) if value and panel else ""
+        return panel_link(panel, value, identifier) if value and panel and identifier else None
+
+    def opening(self) -> dict[str, Any]:
+        """Return the state of someone who has not agreed yet, and of whom nothing is stored."""
+        return self.state(Participant("", "", None, 0, False, ""))
+
+    def join(self, given: object, agreed: bool) -> str | None:
+        """Return the token of someone who comes from the panel; create the participant upon agreement.
+
+        Returns
+        -------
+        str or None
+            None for a new person who has not agreed.
+
+        Raises
+        ------
+        RequestRefused
+            If there is no panel, the identifiers have another form, or all places are taken.
+        """
+        panel = self.settings.panel
+        identifiers = None if panel is None else read_identifiers(panel, given)
+        if panel is None or identifiers is None:
+            raise RequestRefused(422, "the identifiers in the address have an unknown form")
+        with self.panel_ids.lock:
+            known = self.panel_ids.find(identifiers["panel_id"])
+            everybody = self.store.participants()
+            token = next((one.token for one in everybody if one.id == known), None)
+            if token is not None:
+                return token
+            if known is not None or len(everybody) >= self.settings.most_arrivals or self._is_full(everybody):
+                raise RequestRefused(403, "all places are taken")
+            if not agreed:
+                return None
+            (new,) = self.store.add_participants(1)
+            self.panel_ids.add(new.id, panel, identifiers)
+        self.store.submit(self.job(new, {"step": 0})).result()
+        return new.token
+
+    def _is_full(self, everybody: Sequence[Participant]) -> bool:
+        """Return whether no group has a place left."""
+        groups = self.design.groups or (EVERYONE,)
+        counts = [sum(one.begun and one.group == group for one in everybody) for group in groups]
+        return self.design.places > 0 and all(count >= self.design.places for count in counts)
 
     def _minutes_left(self, participant: Participant, steps: tuple[SessionStep, ...]) -> int:
         """Estimate the remaining minutes from the latest response times."""
@@ -152,18 +216,35 @@ class SessionManager:
         if number != position:
             raise RequestRefused(409, f"step {number} while at {position}", self.state(participant))
         step = steps[position]
-        if step.kind == "end":
+        if step.kind in ("end", "screened"):
             raise RequestRefused(409, "the session is over", self.state(participant))
         if step.kind in RATED:
             return store_answer(participant.id, position, step, self._answer(body))
+        if step.kind == "questionnaire":
+            return self._store_questionnaire(participant, position, step, body)
         last_before = not participant.begun and position == len(steps) - 1
         if not last_before:
             return complete_step(participant.id, position)
         known = participant.group
         group = self._group(step, body) if known is None else known
-        return start_session(
-            participant.id, position, group, lambda place: make_steps(self.design, group, place, known)
-        )
+
+        def lay_out(place: int) -> tuple[SessionStep, ...]:
+            if known is None and 0 < self.design.places <= place:
+                return screened_steps(self.design)
+            return make_steps(self.design, group, place, known)
+
+        return start_session(participant.id, position, group, lay_out)
+
+    def _store_questionnaire(
+        self, participant: Participant, position: int, step: SessionStep, body: Mapping[str, Any]
+    ) -> Job[None]:
+        """Return the job that stores the validated answers to a questionnaire."""
+        asked = next(one for one in self.questionnaires if one.name == step.questionnaire)
+        answers = body.get("answers")
+        fault = asked.find_fault(answers)
+        if fault is not None or not isinstance(answers, dict):
+            raise RequestRefused(422, fault or "the answers of the questionnaire are missing")
+        return store_questionnaire(participant.id, position, asked.name, answers)
 
     def _group(self, step: SessionStep, body: Mapping[str, Any]) -> str:
         """Return the chosen group, or the only one."""
@@ -212,6 +293,7 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
     folder = Path(folder)
     design, settings = read_design(folder)
     texts = session_texts(folder, design, settings)
+    questionnaires = read_questionnaires(folder, design.questionnaires, settings.collecting.languages)
     faces = prepare_stimuli(folder, design, watcher)
     store = AnswerDatabase(folder / COLLECTED / "answers.sqlite")
     try:
@@ -221,7 +303,9 @@ def open_sessions(folder: Path, watcher: Watcher | None = None) -> SessionManage
     except TraitlensError:
         store.close()
         raise
-    return SessionManager(design, texts, faces, store, _open_log(folder / COLLECTED / "refused.log"))
+    log = _open_log(folder / COLLECTED / "refused.log")
+    panel_ids = PanelIds(folder / COLLECTED / PANEL_FILE)
+    return SessionManager(design, texts, faces, store, log, settings.collecting, questionnaires, panel_ids)
 
 
 def session_texts(folder: Path, design: SessionDesign, settings: Settings) -> dict[str, Texts]:
@@ -255,6 +339,8 @@ def _sessions_that_no_longer_fit(
         for step in steps or ():
             missing |= {f"images/{step.image}"} if step.image not in images | {None} else set()
             missing |= {f"trait {trait!r}" for trait in step.traits if trait not in traits}
+            asked = step.questionnaire
+            missing |= {f"questionnaire {asked!r}"} if asked not in ("", *design.questionnaires) else set()
     return lost + [
         Problem(f"{what} is missing, but is part of sessions that have begun", "restore it", "study.toml")
         for what in sorted(missing)

@@ -4,7 +4,7 @@ import json
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -135,10 +135,12 @@ def start_session(
         complete_step(participant, step)(connection)
         query = 'SELECT count(*) FROM participants WHERE "group" = ? AND steps IS NOT NULL'
         (place,) = connection.execute(query, (group,)).fetchone()
-        steps = json.dumps([asdict(step) for step in lay_out(place)])
+        steps = lay_out(place)
+        # The answer of those for whom there is no place is not stored.
+        known = None if steps[-1].kind == "screened" else group
         connection.execute(
             'UPDATE participants SET "group" = ?, steps = ?, began = ? WHERE id = ?',
-            (group, steps, now(), participant),
+            (known, json.dumps([asdict(step) for step in steps]), now(), participant),
         )
 
     return job
@@ -165,6 +167,32 @@ def store_answer(participant: str, number: int, step: SessionStep, answer: Answe
             answer.rating, answer.moved, answer.rt, now(), answer.device, answer.language,
         )  # fmt: skip
         connection.execute(f"INSERT INTO answers VALUES ({', '.join('?' * len(row))})", row)
+
+    return job
+
+
+def store_questionnaire(
+    participant: str, number: int, questionnaire: str, answers: Mapping[str, int | None]
+) -> Job[None]:
+    """Return the job that stores the answers to a questionnaire and marks its step as done.
+
+    Parameters
+    ----------
+    number : int
+        Number of the step, from 0; must be the current one.
+    answers : mapping of str to int or None
+        By item; None where it was left out.
+
+    Returns
+    -------
+    callable
+        For :meth:`AnswerDatabase.submit`; raises :class:`OutOfTurn` if another step is the current one.
+    """
+
+    def job(connection: sqlite3.Connection) -> None:
+        complete_step(participant, number)(connection)
+        rows = [(participant, questionnaire, item, answer, now()) for item, answer in answers.items()]
+        connection.executemany("INSERT INTO questionnaires VALUES (?, ?, ?, ?, ?)", rows)
 
     return job
 

@@ -12,7 +12,19 @@ from typing import Literal, TypeGuard
 
 import numpy as np
 
-Kind = Literal["consent", "group", "instructions", "practice", "block", "trial", "check", "pause", "end"]
+Kind = Literal[
+    "consent",
+    "group",
+    "instructions",
+    "practice",
+    "block",
+    "trial",
+    "check",
+    "pause",
+    "questionnaire",
+    "end",
+    "screened",
+]
 """Kinds of steps; practice, trial and check ask for a rating."""
 
 RATED: tuple[Kind, ...] = ("practice", "trial", "check")
@@ -46,6 +58,10 @@ class SessionDesign:
     lists : tuple of tuple of (str, str)
         Counterbalanced lists of images and the traits to rate them on, which the participants of a group take
         in turn; everybody rates all images on all traits if empty.
+    questionnaires : tuple of str
+        Names of the questionnaires after the ratings.
+    places : int
+        Number of participants of each group who can begin; 0: no limit.
     """
 
     groups: tuple[str, ...]
@@ -64,6 +80,8 @@ class SessionDesign:
     seed: int = 0
     practice_images: tuple[str, ...] = ()
     lists: tuple[tuple[tuple[str, str], ...], ...] = ()
+    questionnaires: tuple[str, ...] = ()
+    places: int = 0
 
     def rated_images(self, trait: str, place: int) -> tuple[str, ...]:
         """Return the images that a participant rates on a trait.
@@ -99,6 +117,8 @@ class SessionStep:
         1 for the first judgement of this image and trait, 2 for the second.
     wanted : float or None
         The answer that an attention check asks for.
+    questionnaire : str
+        Name of the questionnaire that is asked.
     """
 
     kind: Kind
@@ -106,6 +126,7 @@ class SessionStep:
     image: str | None = None
     repeat: int = 1
     wanted: float | None = None
+    questionnaire: str = ""
 
 
 def opening_steps(design: SessionDesign, known: str | None = None) -> tuple[SessionStep, ...]:
@@ -163,7 +184,19 @@ def make_steps(
             steps += [replace(check, traits=trial.traits) for check in checked.get(done, ())]
             if _pauses(design.pause_after, index, len(block) - 1):
                 steps.append(SessionStep("pause"))
-    return (*steps, SessionStep("end"))
+    asked = [SessionStep("questionnaire", questionnaire=name) for name in design.questionnaires]
+    return (*steps, *asked, SessionStep("end"))
+
+
+def screened_steps(design: SessionDesign) -> tuple[SessionStep, ...]:
+    """Return the steps of a participant for whom there is no place in the group.
+
+    Returns
+    -------
+    tuple of SessionStep
+        The opening, and a page with thanks.
+    """
+    return (*opening_steps(design), SessionStep("screened"))
 
 
 def _pauses(pause_after: int, index: int, total: int) -> bool:

@@ -328,6 +328,21 @@ class CollectingSettings(_Section):
         Number of attention checks in a session.
     pause_after : int, default 40
         Number of trials after which a break is offered; 0 for none.
+    questionnaires : tuple of str, default ()
+        Questionnaires after the ratings, by name: `questionnaires/NAME.toml` of the study, or one of
+        traitlens.
+    places : int, default 0
+        Number of participants of each group who can begin; later ones are told politely that enough people
+        have taken part. 0: no limit.
+    panel : {"prolific", "sona"} or None
+        The panel that participants come from by the open link that `traitlens rate serve` prints.
+    completion : str, default ""
+        Link by which the panel knows that someone took part, or Prolific's completion code. In links of SONA
+        {id} stands for the survey code.
+    screen_out : str, default ""
+        The same for those for whom there was no place.
+    most_arrivals : int, default 1000
+        Maximum number of participants; later ones are told that enough people have taken part.
     languages : tuple of str, default ("en",)
         Languages that participants can choose from; the first is shown first. Each has its texts in
         `texts/LANGUAGE.toml` of the study, or else those of traitlens.
@@ -342,6 +357,12 @@ class CollectingSettings(_Section):
     checks: int = Field(2, ge=0, le=100)
     pause_after: int = Field(40, ge=0, le=1_000_000)
     languages: tuple[str, ...] = Field(("en",), min_length=1)
+    questionnaires: tuple[str, ...] = ()
+    places: int = Field(0, ge=0, le=1_000_000)
+    panel: Literal["prolific", "sona"] | None = Field(None, examples=["prolific"])
+    completion: str = ""
+    screen_out: str = ""
+    most_arrivals: int = Field(1000, ge=1, le=1_000_000)
 
 
 class PlanSettings(_Section):

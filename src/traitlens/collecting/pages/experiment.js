@@ -4,42 +4,60 @@
 
 (() => {
   const { View, make, paragraphs } = TraitlensView;
-  const { texts, scale, orders, traits, images, save } = TRAITLENS;
+  const { texts, scale, orders, traits, images, save, questionnaires, panel } = TRAITLENS;
   const SECONDS = 6; // how long a trial takes before it is known
   const rated = (step) => ["practice", "trial", "check"].includes(step.kind);
 
+  // JATOS takes the address's parameters away, and keeps them.
+  const inJatos = typeof jatos !== "undefined";
   const asked = new URLSearchParams(location.search);
-  const plain = (text) => (/^[\w-]{1,40}$/.test(text || "") ? text : null);
+  const parameter = (name) => (inJatos && jatos.urlQueryParameters && jatos.urlQueryParameters[name]) || asked.get(name);
+  const plain = (text) => (/^[\w-]{1,64}$/.test(text || "") ? text : null);
+  let stored = true; // false in a browser that stores nothing
 
   function keep(name, value) {
     try {
       if (value !== undefined) localStorage.setItem(`traitlens.${TRAITLENS.key}.${name}`, value);
       return localStorage.getItem(`traitlens.${TRAITLENS.key}.${name}`);
     } catch {
-      return null; // a browser that keeps nothing: a closed page begins anew
+      stored = false; // a closed page begins anew
+      return null;
     }
   }
 
   const random = (count) => crypto.getRandomValues(new Uint32Array(1))[0] % count;
-  const participant = plain(asked.get("participant")) || keep("participant")
-    || "J" + Array.from({ length: 8 }, () => "23456789abcdefghjkmnpqrstuvwxyz"[random(31)]).join("");
-  keep("participant", participant);
-  const number = /^\d{1,6}$/.test(asked.get("order") || "") ? Number(asked.get("order")) : null;
-  let order = keep(participant + ".order");
-  if (order === null) {
-    const counted = typeof jatos === "undefined" ? null : Number(jatos.studyResultId);
-    order = number ?? counted ?? random(Object.values(orders)[0].length);
-    keep(participant + ".order", order);
+  let participant, order, who;
+  const rows = []; // one for each step that is done
+
+  function begin() {
+    const ids = panel ? panel.parameters.map((name) => plain(parameter(name)) || "") : [];
+    who = ids[0] ? `panel.${ids[0]}` : "participant";
+    participant = (panel ? null : plain(parameter("participant"))) || keep(who)
+      || "J" + Array.from({ length: 8 }, () => "23456789abcdefghjkmnpqrstuvwxyz"[random(31)]).join("");
+    const number = /^\d{1,6}$/.test(parameter("order") || "") ? Number(parameter("order")) : null;
+    const counted = inJatos ? Number(jatos.studyResultId) : null;
+    order = keep(participant + ".order") ?? number ?? counted ?? random(Object.values(orders)[0].length);
+    for (let kept; (kept = keep(`${participant}.${rows.length}`)) !== null;) rows.push(JSON.parse(kept));
+    view.stopped = stored ? "here" : "page_only";
+    if (panel && ids[0]) {
+      panel.ids = ids;
+      view.consentLine = "consent_with_answers";
+    }
   }
 
-  const rows = []; // one for each step that is done
-  for (let kept; (kept = keep(`${participant}.${rows.length}`)) !== null;) rows.push(JSON.parse(kept));
+  // The panel's identifiers are a row of their own, which the export takes apart from the answers.
+  const panelRow = () => ({ ...emptyRow(-1, "panel"), panel_ids: panel.ids.join(" ") });
+  const emptyRow = (step, kind) => ({
+    participant, group: "", order: Number(order), step, kind, trait: "", image: "", repeat: 1, wanted: null, rating: null,
+    moved: null, rt: null, time: new Date().toISOString(), device: "", language: view.language, questionnaire: "", answers: "", panel_ids: "",
+  });
+  const allRows = () => (panel && panel.ids ? [panelRow(), ...rows] : rows);
 
   function stepsNow() {
     const group = rows.findLast((row) => row.group)?.group ?? Object.keys(orders)[0];
     const packed = orders[group][Number(order) % orders[group].length];
-    const steps = packed.map(([kind, of, image, repeat, wanted]) =>
-      ({ kind, traits: of.map((i) => traits[i]), image, repeat, wanted }));
+    const steps = packed.map(([kind, of, image, repeat, wanted, questionnaire]) =>
+      ({ kind, traits: of.map((i) => traits[i]), image, repeat, wanted, questionnaire }));
     return { steps, group: rows.length >= TRAITLENS.opening ? group : "" };
   }
 
@@ -60,7 +78,7 @@
 
   const address = (image) => `faces/${image}.jpg`;
   const root = document.getElementById("page");
-  const view = new View(root, texts, scale, (image) => Promise.resolve(address(image)));
+  const view = new View(root, texts, scale, (image) => Promise.resolve(address(image)), { questionnaires, panel: panel && panel.title });
 
   class TraitlensPage {
     static info = { name: "traitlens-page", version: "1.0.0", parameters: {}, data: {} };
@@ -76,13 +94,20 @@
       }
       view.show(state).then((answer) => {
         const row = {
-          participant, group: answer.group ?? group, order: Number(order), step: position, kind: step.kind,
-          trait: step.traits[0] ?? "", image: step.image === null ? "" : images[step.image], repeat: step.repeat,
-          wanted: step.wanted, rating: answer.rating ?? null, moved: answer.moved ?? null, rt: answer.rt ?? null,
-          time: new Date().toISOString(), device: answer.device ?? "", language: view.language,
+          ...emptyRow(position, step.kind), group: answer.group ?? group, trait: step.traits[0] ?? "",
+          image: step.image === null ? "" : images[step.image], repeat: step.repeat, wanted: step.wanted,
+          rating: answer.rating ?? null, moved: answer.moved ?? null, rt: answer.rt ?? null, device: answer.device ?? "",
+          questionnaire: step.questionnaire ?? "", answers: answer.answers ? JSON.stringify(answer.answers) : "",
         };
+        if (rows.length === 0) { // nothing is stored before the agreement
+          keep(who, participant);
+          keep(participant + ".order", order);
+          if (save === "jatos" && panel && panel.ids) jatos.appendResultData(JSON.stringify(panelRow()) + "\n");
+        }
         rows.push(row);
         keep(`${participant}.${position}`, JSON.stringify(row));
+        // At once, so that a page closed early loses nothing; JATOS sends it again after a lost connection.
+        if (save === "jatos") jatos.appendResultData(JSON.stringify(row) + "\n");
         this.jsPsych.finishTrial(row);
       });
     }
@@ -90,33 +115,52 @@
 
   const ended = () => { const { steps } = stepsNow(); return steps[rows.length].kind === "end"; };
 
-  function finish(saved = false) {
+  const link = () => (panel && panel.ids && panel.completion
+    ? panel.completion.replaceAll("{id}", encodeURIComponent(panel.ids[0])) : null);
+
+  function finish(saved = save !== "download") {
     const state = stateNow(stepsNow().steps);
-    const data = JSON.stringify(rows);
     if (save === "jatos") {
-      jatos.endStudy(data);
+      // Once more, whole: the reader counts a step that comes twice once.
+      const all = allRows().map((row) => JSON.stringify(row) + "\n").join("");
+      if (link()) jatos.endStudyAndRedirect(link(), all);
+      else jatos.endStudy(all);
       return;
     }
     const words = view.text;
     const file = make("button", { type: "button", class: "main", onclick: () => {
-      const link = make("a", { download: `${participant}.json`, href: "data:application/json;charset=utf-8," + encodeURIComponent(data) });
-      link.click();
+      const data = JSON.stringify(allRows());
+      make("a", { download: `${participant}.json`, href: "data:application/json;charset=utf-8," + encodeURIComponent(data) }).click();
       finish(true);
     } }, words.file.save);
     view.state = state;
     view.again = () => finish(saved);
-    view.frame("text", words.end.title, paragraphs([words.file.saved, ...(saved ? [words.file.done] : [])], {}),
-      { progress: state, go: [file] });
+    const content = save === "download" ? paragraphs([words.file.saved, ...(saved ? [words.file.done] : [])], {})
+      : paragraphs(words.end.text, state);
+    const back = saved ? view.wayBack(link(), content) : [];
+    view.frame("text", words.end.title, content, { progress: state, go: [...(save === "download" ? [file] : []), ...back] });
+  }
+
+  // All rows as CSV, also those of an earlier visit, which jsPsych does not know.
+  function csv() {
+    const names = Object.keys(emptyRow(0, ""));
+    const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
+    return [names.join(","), ...allRows().map((row) => names.map((name) => cell(row[name])).join(","))].join("\n");
   }
 
   const start = () => {
+    begin();
     // jsPsych gets an element of its own: it empties its display after every trial, and the view has the page.
     const display = document.body.appendChild(make("div", { hidden: true }));
     const jsPsych = initJsPsych({ display_element: display, on_finish: () => finish() });
     jsPsych.data.addProperties({ study: TRAITLENS.study });
-    if (ended()) finish();
-    else jsPsych.run([{ timeline: [{ type: TraitlensPage }], loop_function: () => !ended() }]);
+    const pages = ended() ? [] : [{ timeline: [{ type: TraitlensPage }], loop_function: () => !ended() }];
+    if (save === "pavlovia") {
+      const command = (name) => ({ type: jsPsychPavlovia, command: name, participantId: participant, dataFilter: csv });
+      jsPsych.run([command("init"), ...pages, command("finish")]);
+    } else if (pages.length) jsPsych.run(pages);
+    else finish();
   };
-  if (typeof jatos === "undefined") start();
-  else jatos.onLoad(start);
+  if (inJatos) jatos.onLoad(start);
+  else start();
 })();

@@ -78,9 +78,35 @@
     return findSession();
   }
 
+  // Someone who comes from a panel agrees first; only then anything is stored.
+  async function join(ids) {
+    const told = async (agreed) => {
+      const response = await ask("api/join", { method: "POST", body: JSON.stringify({ ids, agreed }) });
+      return response.ok ? response.json() : response.status === 403 ? "full" : "unknown";
+    };
+    view.consentLine = "consent";
+    let answer = await told(false);
+    if (answer.state) {
+      await view.show(answer.state);
+      answer = await told(true);
+    }
+    if (answer.token) {
+      token = answer.token;
+      history.replaceState(null, "", location.pathname + "#" + encodeURIComponent(token));
+      return true;
+    }
+    if (answer === "full") view.full();
+    return answer !== "full";
+  }
+
   window.addEventListener("hashchange", () => location.reload());
-  const { texts, scale } = await (await ask("api/texts")).json();
-  view = new View(root, texts, scale, loadFace);
+  const { texts, scale, questionnaires, panel } = await (await ask("api/texts")).json();
+  view = new View(root, texts, scale, loadFace, { questionnaires, panel: panel && panel.title });
+  const asked = new URLSearchParams(location.search);
+  if (token === "" && panel && asked.has(panel.parameters[0])) {
+    const ids = Object.fromEntries(panel.parameters.map((name) => [name, asked.get(name) || ""]));
+    if (!(await join(ids))) return;
+  }
   let state = await findSession();
   for (;;) {
     for (let drawn = false; state.paused && state.next !== ""; state = await findSession()) {

@@ -28,9 +28,12 @@ const TraitlensView = (() => {
   }
 
   class View {
-    // texts: language -> texts; scale: how answers are given; loadFace: number -> Promise of an address.
-    constructor(root, texts, scale, loadFace) {
-      Object.assign(this, { root, texts, scale, loadFace });
+    // texts: language -> texts; scale: how answers are given; loadFace: number -> Promise of an address;
+    // questionnaires: by name; panel: its title.
+    constructor(root, texts, scale, loadFace, { questionnaires = {}, panel = null } = {}) {
+      Object.assign(this, { root, texts, scale, loadFace, questionnaires, panel });
+      this.stopped = "text"; // which text a pause has
+      this.consentLine = null; // which text says, to those from a panel, how its identifier is stored
       const kept = remember("language");
       const wished = navigator.languages.map((name) => name.split("-")[0]);
       const known = Object.keys(texts);
@@ -106,13 +109,17 @@ const TraitlensView = (() => {
       const { step } = state;
       const words = this.text[step.kind === "practice" ? "trial" : step.kind];
       const next = state.next ? this.text.status["next_" + (state.next === "trial" ? "face" : state.next)] : null;
-      const about = { progress: state, next, pause: !["consent", "end"].includes(step.kind) };
+      const about = { progress: state, next, pause: !["consent", "end", "screened"].includes(step.kind) };
       const values = { ...state, minutes: Math.max(state.minutes, 2) };
       this.keys = null;
       const forward = (label, act) => make("button", { type: "button", class: "main", onclick: act }, label);
       if (["practice", "trial", "check"].includes(step.kind)) return this.drawRated(state, about, done);
+      if (step.kind === "questionnaire") return this.drawQuestionnaire(step.questionnaire, about, done);
       if (step.kind === "consent") {
-        return this.frame("text", words.title, paragraphs(words.text, values), { ...about, go: [
+        // Before the agreement, someone from a panel has no code yet.
+        const lines = words.text.filter((line) => state.participant || !line.includes("{participant}"));
+        if (this.consentLine) lines.push(fill(this.text.panel[this.consentLine], { panel: this.panel }));
+        return this.frame("text", words.title, paragraphs(lines, values), { ...about, go: [
           forward(words.agree, () => done({})),
           make("button", { type: "button", onclick: () => this.decline() }, words.decline)] });
       }
@@ -127,8 +134,9 @@ const TraitlensView = (() => {
         if (this.scale.practice) content.push(...paragraphs([words.practice], values));
       }
       if (step.kind === "block") content = this.describeTraits(step.traits, words);
-      const go = step.kind === "end" ? [] : [forward(words.next, () => done({}))];
-      if (step.kind !== "end") this.keys = { confirm: () => done({}) };
+      const ends = ["end", "screened"].includes(step.kind);
+      const go = ends ? this.wayBack(state.completion, content) : [forward(words.next, () => done({}))];
+      if (!ends) this.keys = { confirm: () => done({}) };
       this.frame("text", fill(words.title, values), content, { ...about, go });
       return undefined;
     }
@@ -141,8 +149,43 @@ const TraitlensView = (() => {
       this.again();
     }
 
+    // The link by which the panel knows that someone took part.
+    wayBack(link, content) {
+      if (!link || !this.panel) return [];
+      const values = { panel: this.panel };
+      content.push(...paragraphs([this.text.panel.back], values));
+      return [make("a", { class: "button main", href: link }, fill(this.text.panel.go, values))];
+    }
+
+    full() {
+      const words = this.text.panel;
+      this.again = () => this.frame("text", words.full_title, paragraphs(this.text.panel.full, { panel: this.panel }), {});
+      this.again();
+    }
+
+    drawQuestionnaire(name, about, done) {
+      const { lowest, items, texts } = this.questionnaires[name];
+      const words = texts[this.language];
+      const answers = Object.fromEntries(items.map((item) => [item, null]));
+      let warned = false;
+      const confirm = () => {
+        const count = Object.values(answers).filter((answer) => answer === null).length;
+        if (count === 0 || warned) return done({ answers });
+        warned = true;
+        return this.tell(fill(this.text.questionnaire.left_out, { count }));
+      };
+      const content = items.map((item) => make("fieldset", { class: "item" }, make("legend", {}, words.items[item]),
+        make("div", { class: "choices list" }, ...words.answers.map((answer, i) => make("label", { class: "choice" },
+          make("input", { type: "radio", name: item, value: lowest + i, onchange: () => { answers[item] = lowest + i; this.tell(""); } }),
+          make("span", {}, answer))))));
+      const next = make("button", { type: "button", class: "main", onclick: confirm }, this.text.questionnaire.next);
+      this.keys = { confirm };
+      this.frame("text", words.title, [...paragraphs([words.instructions], {}), ...content], { ...about, go: [next] });
+      return undefined;
+    }
+
     decline() {
-      const words = this.text.consent;
+      const words = this.consentLine ? { ...this.text.consent, declined: this.text.panel.declined.map((line) => fill(line, { panel: this.panel })) } : this.text.consent;
       const back = make("button", { type: "button", class: "main", onclick: () => this.again() }, words.back);
       this.frame("text", words.declined_title, paragraphs(words.declined, {}), { go: [back] });
     }
@@ -281,7 +324,7 @@ const TraitlensView = (() => {
     stop() {
       const words = this.text.stopped;
       const { main, keys } = this;
-      const paused = make("main", { class: "text" }, make("h1", { tabindex: "-1" }, words.title), ...paragraphs(words.text, {}),
+      const paused = make("main", { class: "text" }, make("h1", { tabindex: "-1" }, words.title), ...paragraphs(words[this.stopped], {}),
         make("div", { class: "go" }, make("button", { type: "button", class: "main", onclick: () => {
           paused.remove();
           main.hidden = false;

@@ -1,0 +1,112 @@
+"""Questionnaires: faults of their files, scores by hand, and the way to variables of raters."""
+
+import json
+
+import numpy as np
+import pytest
+
+from traitlens.collecting.collected_data import collected_ratings, withdraw_participant
+from traitlens.collecting.questionnaires import OURS, read_questionnaires, score_answers
+from traitlens.collecting.server import make_app
+from traitlens.collecting.session_manager import add_participants, open_sessions
+from traitlens.problems import StudyError
+
+testclient = pytest.importorskip("starlette.testclient")
+ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900", "language": "en"}
+GIVEN = {"eyes1": 5, "eyes2": 2, "sure1": 3, "sure2": None}
+SCORES = {"looking_eyes": (5 + (6 - 2)) / 2, "looking_sure": np.nan}
+"""Means by hand, the second item of each scale reversed; a scale with an item left out is missing."""
+
+
+@pytest.mark.parametrize("languages", [["en"], ["de"], ["en", "de"], ["de", "en"]])
+@pytest.mark.parametrize("name", sorted(path.stem for path in OURS.glob("*.toml")))
+def test_our_questionnaires_are_whole_in_both_languages(tmp_path, name, languages):
+    (one,) = read_questionnaires(tmp_path, [name], languages)
+    assert set(one.texts) == set(languages)
+    assert one.source
+    for texts in one.texts.values():
+        assert list(texts["items"]) == [item.name for item in one.items]
+        assert len(texts["answers"]) == one.highest - one.lowest + 1
+
+
+def test_scores_are_means_with_reversed_items(tmp_path):
+    asked = read_questionnaires(tmp_path, ["looking"], ["en"])
+    rows = [
+        {"participant": "P001", "questionnaire": "looking", "item": item, "answer": answer}
+        for item, answer in GIVEN.items()
+    ]
+    scores = score_answers(rows, asked)
+    assert scores.to_dict("records")[0] == pytest.approx({"rater": "P001", **SCORES}, nan_ok=True)
+
+
+def test_every_fault_of_a_file_is_told(tmp_path):
+    (tmp_path / "questionnaires").mkdir()
+    (tmp_path / "questionnaires" / "mood.toml").write_text(
+        'title = "Mood"\nanswers = ["no"]\nlowest = 7\nhigh = 1\n'
+        '[[items]]\nname = "a b"\nscale = "calm"\ntext = "x"\nreverse = "yes"\n'
+        '[[items]]\nname = "c"\nscale = "calm"\n[[items]]\nname = "c"\nscale = "calm"\ntext = "z"\n'
+    )
+    with pytest.raises(StudyError) as caught:
+        read_questionnaires(tmp_path, ["mood", "none", "../x"], ["en", "de"])
+    told = str(caught.value)
+    for words in (
+        "unknown key 'high'",
+        "instructions is missing",
+        "answers is not a list of texts",
+        "lowest is neither 0 nor 1",
+        "name of item 1 is not a name",
+        "item 2 has no text",
+        "reverse of item 1 is neither true nor false",
+        "two items have the same name",
+        "has no section [de]",
+        "questionnaires/none.toml: is missing; write it; traitlens has: looking",
+        "'../x' cannot be the name of a questionnaire",
+    ):
+        assert words in told
+
+
+@pytest.fixture
+def client(make_study):
+    sessions = open_sessions(
+        make_study(settings='practice = 0\nchecks = 0\nrepeats = 0.0\nquestionnaires = ["looking"]\n')
+    )
+    (one,) = add_participants(sessions, 1, "autistic")
+    client = testclient.TestClient(make_app(sessions), headers={"Authorization": f"Bearer {one.token}"})
+    yield client
+    sessions.store.close()
+
+
+def answer(client, state, **more):
+    body = {"participant": "P001", "step": state["position"], **more}
+    return client.post("/api/answer", content=json.dumps(body))
+
+
+def to_questionnaire(client):
+    state = client.get("/api/session").json()
+    while state["step"]["kind"] != "questionnaire":
+        state = answer(client, state, **ANSWER).json()
+    return state
+
+
+def test_scores_become_columns_of_the_ratings_and_are_withdrawn(client, tmp_path):
+    state = to_questionnaire(client)
+    assert state["step"]["questionnaire"] == "looking"
+    assert "looking" in client.get("/api/texts").json()["questionnaires"]
+    after = answer(client, state, answers=GIVEN).json()
+    assert after["step"]["kind"] == "end"
+    ratings = collected_ratings(tmp_path / "study")
+    for column, value in SCORES.items():
+        np.testing.assert_array_equal(ratings[column], value)
+    withdraw_participant(tmp_path / "study", "P001")
+    for path in (tmp_path / "study" / "collected").glob("answers.sqlite"):
+        assert b"eyes1" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [None, [], {"eyes9": 1}, {"eyes1": 0}, {"eyes1": 6}, {"eyes1": "3"}, {"eyes1": True}, {"eyes1": 2.5}],
+)
+def test_answers_that_no_page_sends_are_refused(client, answers):
+    state = to_questionnaire(client)
+    assert answer(client, state, answers=answers).status_code == 422
+    assert client.get("/api/session").json() == state
