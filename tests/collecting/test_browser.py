@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from tests.browsers import CHROMIUM, FLAGS, fetch_axe, find_barriers
 
-from traitlens.collecting.collected_data import COLUMNS, collected_ratings
+from traitlens.collecting.collected_data import COLUMNS, read_collected
 from traitlens.collecting.jspsych import write_experiment
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
@@ -284,7 +284,7 @@ def test_the_jspsych_experiment_gives_the_same_table(browser, study, npm, tmp_pa
         web.server_close()
     saved = json.loads((tmp_path / "data" / "J7.json").read_text("utf-8"))
     assert all(row["image"] for row in saved if row["kind"] in ("trial", "practice"))
-    together = collected_ratings(study, [tmp_path / "data"])
+    together = read_collected(study, [tmp_path / "data"]).ratings
     assert list(together.columns) == COLUMNS
     own = together[together["rater"] == "J7"]
     assert len(own) == EACH + REPEATS

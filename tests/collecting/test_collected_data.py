@@ -12,8 +12,8 @@ import pytest
 
 from traitlens.collecting.collected_data import (
     COLUMNS,
-    collected_ratings,
     export_ratings,
+    read_collected,
     tabulate_participants,
     withdraw_participant,
 )
@@ -148,7 +148,7 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
     rows.append({**rows[5], "rating": rows[5]["rating"] % 7 + 1})
     (tmp_path / "data.json").write_text(json.dumps(rows))
     with pytest.raises(StudyError) as caught:
-        collected_ratings(study, [tmp_path / "data.json"])
+        read_collected(study, [tmp_path / "data.json"]).ratings
     told = str(caught.value)
     for words in (
         "data.json, row 2: the rating is off the scale",
@@ -161,7 +161,7 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
         assert words in told
     (tmp_path / "data.json").write_text('[{"rt": 5, "response": 3}]')
     with pytest.raises(StudyError, match="columns are missing: participant"):
-        collected_ratings(study, [tmp_path / "data.json"])
+        read_collected(study, [tmp_path / "data.json"]).ratings
 
 
 ODD = {
@@ -181,9 +181,9 @@ def test_what_no_session_sends_is_refused(study, tmp_path, column, value):
     row = next(row for row in experiment_rows(design, "J1", "autistic", 0) if row["kind"] == "trial")
     (tmp_path / "data.json").write_text(json.dumps([{**row, column: value}]))
     with pytest.raises(StudyError, match=r"data\.json, row 2: "):
-        collected_ratings(study, [tmp_path / "data.json"])
+        read_collected(study, [tmp_path / "data.json"]).ratings
     (tmp_path / "data.json").write_text(json.dumps([{**row, "rating": 5.0000001}]))
-    ratings = collected_ratings(study, [tmp_path / "data.json"])
+    ratings = read_collected(study, [tmp_path / "data.json"]).ratings
     assert set(ratings.loc[ratings["rater"] == "J1", "rating"]) == {5.0}
 
 
@@ -194,7 +194,7 @@ def test_who_withdraws_is_gone(study, traitlens):
     code, told, _ = traitlens("rate", "withdraw", study, "P001")
     assert code == 0
     assert "Deleted: P001" in told
-    assert "P001" not in collected_ratings(study)["rater"].tolist()
+    assert "P001" not in read_collected(study).ratings["rater"].tolist()
     assert withdraw_participant(study, "P004") == 0
     for path in file.parent.iterdir():
         content = path.read_bytes()
@@ -224,7 +224,7 @@ def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
             moved = columns.replace("step", f"step + {100 * number}")
             connection.execute(f"INSERT INTO answers SELECT {moved} FROM answers WHERE step < 100")
     connection.close()
-    before = collected_ratings(study)
+    before = read_collected(study).ratings
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -239,7 +239,7 @@ def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
     [kept] = file.parent.glob("answers.damaged-*.sqlite")
     assert kept.read_bytes() == bytes(damaged)
     assert traitlens("rate", "status", study)[0] == 0
-    after = collected_ratings(study)
+    after = read_collected(study).ratings
     assert 0 < len(after) < len(before)
     assert set(after["time"]) <= set(before["time"])
     file.write_bytes(b"no database at all" * 1000)
@@ -283,7 +283,7 @@ def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study)
 
 def test_nothing_collected_is_told(make_study):
     with pytest.raises(StudyError, match="no ratings were collected yet"):
-        collected_ratings(make_study(name="empty"))
+        read_collected(make_study(name="empty")).ratings
 
 
 def a_package(folder, version="8.3.0"):

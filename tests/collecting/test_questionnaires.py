@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from traitlens.collecting.collected_data import collected_ratings, withdraw_participant
+from traitlens.collecting.collected_data import read_collected, withdraw_participant
 from traitlens.collecting.questionnaires import OURS, read_questionnaires, score_answers
 from traitlens.collecting.server import make_app
 from traitlens.collecting.session_manager import add_participants, open_sessions
@@ -94,7 +94,7 @@ def test_scores_become_columns_of_the_ratings_and_are_withdrawn(client, tmp_path
     assert "looking" in client.get("/api/texts").json()["questionnaires"]
     after = answer(client, state, answers=GIVEN).json()
     assert after["step"]["kind"] == "end"
-    ratings = collected_ratings(tmp_path / "study")
+    ratings = read_collected(tmp_path / "study").ratings
     for column, value in SCORES.items():
         np.testing.assert_array_equal(ratings[column], value)
     withdraw_participant(tmp_path / "study", "P001")

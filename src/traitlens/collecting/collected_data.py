@@ -136,11 +136,6 @@ def read_collected(folder: Path, further: Sequence[Path] = ()) -> CollectedData:
     return CollectedData(ratings, identifiers.reset_index(drop=True))
 
 
-def collected_ratings(folder: Path, further: Sequence[Path] = ()) -> pd.DataFrame:
-    """Return the ratings of a study's participants, see :func:`read_collected`."""
-    return read_collected(folder, further).ratings
-
-
 def merge_demographics(
     data: CollectedData, demographics: Path, columns: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
