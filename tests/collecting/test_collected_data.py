@@ -148,7 +148,7 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
     rows.append({**rows[5], "rating": rows[5]["rating"] % 7 + 1})
     (tmp_path / "data.json").write_text(json.dumps(rows))
     with pytest.raises(StudyError) as caught:
-        read_collected(study, [tmp_path / "data.json"]).ratings
+        read_collected(study, [tmp_path / "data.json"])
     told = str(caught.value)
     for words in (
         "data.json, row 2: the rating is off the scale",
@@ -161,7 +161,7 @@ def test_every_fault_of_the_experiments_data_is_told(study, tmp_path):
         assert words in told
     (tmp_path / "data.json").write_text('[{"rt": 5, "response": 3}]')
     with pytest.raises(StudyError, match="columns are missing: participant"):
-        read_collected(study, [tmp_path / "data.json"]).ratings
+        read_collected(study, [tmp_path / "data.json"])
 
 
 ODD = {
@@ -181,7 +181,7 @@ def test_what_no_session_sends_is_refused(study, tmp_path, column, value):
     row = next(row for row in experiment_rows(design, "J1", "autistic", 0) if row["kind"] == "trial")
     (tmp_path / "data.json").write_text(json.dumps([{**row, column: value}]))
     with pytest.raises(StudyError, match=r"data\.json, row 2: "):
-        read_collected(study, [tmp_path / "data.json"]).ratings
+        read_collected(study, [tmp_path / "data.json"])
     (tmp_path / "data.json").write_text(json.dumps([{**row, "rating": 5.0000001}]))
     ratings = read_collected(study, [tmp_path / "data.json"]).ratings
     assert set(ratings.loc[ratings["rater"] == "J1", "rating"]) == {5.0}
@@ -283,7 +283,7 @@ def test_a_scale_that_changed_after_sessions_began_is_refused(study, make_study)
 
 def test_nothing_collected_is_told(make_study):
     with pytest.raises(StudyError, match="no ratings were collected yet"):
-        read_collected(make_study(name="empty")).ratings
+        read_collected(make_study(name="empty"))
 
 
 def a_package(folder, version="8.3.0"):
