@@ -81,6 +81,9 @@ VARIANCES = Artifact("ratings/variances.csv", "sources of the variance of rating
 RATERS = Artifact("ratings/raters.csv", "each rater's agreement with the others")
 TRAIT_CORRELATIONS = Artifact("ratings/trait_correlations.csv", "correlations of traits by group")
 TRAIT_COMPONENTS = Artifact("ratings/trait_components.csv", "principal components of traits by group")
+TRAIT_LOADINGS = Artifact(
+    "ratings/trait_loadings.csv", "loadings of traits with intervals, and number of components"
+)
 IMAGE_TESTS = Artifact("ratings/images.csv", "differences between groups by image")
 
 LANDMARKS = Artifact("landmarks.csv", "478 landmarks of each photograph, given or detected")

@@ -95,6 +95,7 @@ RATINGS = {
     "variances",
     "compare_taste",
     "compare_face_types",
+    "trait_loadings",
     "quality",
     "agreement",
     "compare_ratings",
@@ -108,7 +109,7 @@ REGIONAL = {"regional_features", "regional_kernels"}
 NEW_RATINGS = {*RATINGS, "trait_space", *READOUTS, *REFITS, "answers", "report"}
 REFITTED = {*REFITS, "answers"}
 SEED = {"reliability", "variances", "performance", "models", "compare_ratings", "compare_trait_space"}
-SEED |= {"compare_taste", "compare_face_types"}
+SEED |= {"compare_taste", "compare_face_types", "trait_loadings"}
 
 
 def swap_within_cells(table):
@@ -211,7 +212,7 @@ CHANGES = {
     ),
     "one trait": (
         setting(('["warm", "strong"]', '["warm"]')),
-        NEW_RATINGS - {"trait_space", "compare_trait_space", "transfer_traits"},
+        NEW_RATINGS - {"trait_space", "trait_loadings", "compare_trait_space", "transfer_traits"},
     ),
     "scale": (setting(("[1, 9]", "[0, 10]")), {"report"}),
     "faces.crop": (setting(('crop = "auto"', 'crop = "full"')), ALL_IMAGES),

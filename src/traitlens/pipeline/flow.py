@@ -248,6 +248,14 @@ FLOW: tuple[Stage, ...] = (
         one_trait,
     ),
     Stage(
+        "trait_loadings",
+        "Number of components",
+        "ratings.trait_loadings",
+        ("ratings", "settings.seed"),
+        (a.TRAIT_LOADINGS,),
+        unless(no_raters, one_trait),
+    ),
+    Stage(
         "landmarks",
         "Finding landmarks",
         "faces.landmarks",

@@ -82,6 +82,7 @@ class Results:
     targets: pd.DataFrame | None = None
     regions: pd.DataFrame | None = None
     variances: pd.DataFrame | None = None
+    loadings: pd.DataFrame | None = None
     correlations: pd.DataFrame | None = None
     components: pd.DataFrame | None = None
     comparisons: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -221,6 +222,7 @@ def read_results(folder: Path) -> Results:
         targets=read(a.TARGETS),
         regions=read(a.REGION_TABLE),
         variances=read(a.VARIANCES),
+        loadings=read(a.TRAIT_LOADINGS),
         correlations=read(a.TRAIT_CORRELATIONS),
         components=read(a.TRAIT_COMPONENTS),
         comparisons=read_all("comparisons/") | ({} if tests is None else by_question(tests)),

@@ -28,6 +28,7 @@ from traitlens.report.rater_models import CAPTION, say_rater_models, tabulate_ra
 from traitlens.report.rating_quality import describe_plan, describe_quality
 from traitlens.report.results import Results
 from traitlens.report.text_tables import Table, leave_out_empty, tabulate_import, tabulate_ratings
+from traitlens.report.trait_components import describe_components, tabulate_loadings
 from traitlens.report.variance_sources import describe_variances, tabulate_variance_sources
 from traitlens.report.wording import describe_signs
 
@@ -214,7 +215,8 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
         "high on one are rated high on the other; blue: low.",
         "Matrices of correlations between traits, one for each group.",
     )
-    space.tables += print_tables(results, ("trait_space", "components"))
+    space.paragraphs += describe_components(results)
+    space.tables += tabulate_loadings(results) + print_tables(results, ("trait_space", "components"))
     quality.paragraphs, quality.tables = describe_quality(results)
     quality.tables += tabulate_import(results)
     return section

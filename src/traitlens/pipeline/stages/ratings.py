@@ -10,6 +10,7 @@ from traitlens.artifacts import (
     TARGETS,
     TRAIT_COMPONENTS,
     TRAIT_CORRELATIONS,
+    TRAIT_LOADINGS,
     VARIANCES,
 )
 from traitlens.collecting.data_quality import find_signs, tabulate_quality
@@ -17,6 +18,7 @@ from traitlens.comparison.by_agreement import rater_agreement
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.ratings.reliability import reliability_table
 from traitlens.ratings.targets import make_targets
+from traitlens.ratings.trait_loadings import bootstrap_loadings
 from traitlens.ratings.trait_space import correlate_traits, find_components
 from traitlens.ratings.variance_parts import tabulate_variances
 
@@ -55,6 +57,11 @@ def quality(io: StageIO) -> None:
 def agreement(io: StageIO) -> None:
     """Write each rater's agreement with the others."""
     io.write(RATERS, rater_agreement(io.value("ratings"), io.value("settings.comparison.reference")))
+
+
+def trait_loadings(io: StageIO) -> None:
+    """Write loadings with intervals over raters, and which components are beyond chance."""
+    io.write(TRAIT_LOADINGS, bootstrap_loadings(io.value("ratings"), seed=io.value("settings.seed")))
 
 
 def trait_space(io: StageIO) -> None:
