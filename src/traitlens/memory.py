@@ -16,7 +16,7 @@ VARIABLES = {
 to the system when they are freed."""
 
 _NUMBERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
-"""The same settings in glibc's malloc.h."""
+"""Numbers of these settings in glibc's malloc.h."""
 
 
 def reuse_memory() -> bool:

@@ -14,7 +14,7 @@ GROUPS = {"autistic": "AUT", "non-autistic": "NON"}
 
 @pytest.fixture(scope="session")
 def material(tmp_path_factory):
-    """`photos/` and `warm.xlsx`; the column `years` contains no ratingss, and looks as if it did."""
+    """`photos/` and `warm.xlsx`; the column `years` contains no ratings, and looks as if it did."""
     folder = tmp_path_factory.mktemp("material")
     drawn = folder / "drawn"
     simulate_study(drawn, PICTURES, 1, 1, RATERS, seed=3, size=128, seen_size=64)

@@ -302,7 +302,7 @@ def test_sheets_of_a_workbook(place):
     assert done.study.traits == ["calm", "kind"]
     np.testing.assert_array_equal(ratings_of(done, "calm"), VALUES)
     assert {(entry.name, entry.why) for entry in done.account.left_out if entry.what == "sheet"} == {
-        ("notes", "contains no ratingss"),
+        ("notes", "contains no ratings"),
         ("old", "is hidden"),
     }
     one = import_table(place / "book.xlsx", place / "one", place / "images", sheets=["kind"])

@@ -28,7 +28,7 @@ def stimuli(
     ] = "",
     number: Annotated[int, typer.Option(min=2, help="Number of base faces.")] = 12,
     steps: Annotated[
-        str, typer.Option(help="By how many standard deviations a cue is moved, with commas between them.")
+        str, typer.Option(help="Shifts of a cue in standard deviations, separated by commas.")
     ] = "-0.5,0.5",
     versions: Annotated[
         str, typer.Option(help="Versions of a base face that a rater sees: a number, or all.")

@@ -263,7 +263,7 @@ def _answer(
         answer[name] = int(numbers[name])
     answer |= {"rating": numbers["rating"], "rt": numbers["rt"], "wanted": wanted, "moved": moved}
     if not re.fullmatch(PARTICIPANT, answer["participant"]):
-        return {}, "the participant is not named by letters, digits, _, - and ., 64 at most"
+        return {}, "the participant's name must consist of at most 64 letters, digits, _, - and ."
     if not is_device(answer["device"]):
         return {}, "the device has an unknown form"
     if answer["language"] not in languages:

@@ -95,7 +95,7 @@ def compare_by_variable(
 
 
 _Cells = list[tuple[np.ndarray, np.ndarray, list[dict[str, str]]]]
-"""Per trait: places of the raters, their values (rater, cell), and what each cell is."""
+"""Per trait: indices of the raters, their values (rater, cell), and descriptions of the cells."""
 
 
 def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:

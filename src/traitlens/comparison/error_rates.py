@@ -83,7 +83,7 @@ def rating_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[
 
 
 def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of private taste and of specificity; each face is rated again."""
+    """Run the tests of private taste and of specificity, with repeated ratings."""
     again = 0.8 * np.random.default_rng(options["seed"]).normal(size=len(ratings))
     twice = pd.concat([ratings.assign(repeat=1), ratings.assign(repeat=2, rating=ratings[RATING] + again)])
     table = compare_taste(twice, **options)
@@ -91,7 +91,7 @@ def _tastes(ratings: pd.DataFrame, options: Options) -> dict[str, pd.DataFrame]:
 
 
 def _face_tests(ratings: pd.DataFrame, faces: Faces, options: Options) -> dict[str, pd.DataFrame]:
-    """Make the tests of which faces drive a difference; measures of faces are four of the features."""
+    """Run the tests of interactions with measures of faces, which are four of the features."""
     identities = pd.Series(faces.kernel.images, faces.kernel.images)
     measures = pd.DataFrame(faces.features[:, :4], faces.kernel.images)
     penalties = dict.fromkeys(ratings[TRAIT].unique(), PENALTY)

@@ -67,7 +67,7 @@ def _say_difference(results: Results) -> list[str]:
 
 
 def _say_slopes(results: Results) -> list[str]:
-    """Write on which measures of faces the difference depends."""
+    """Write which measures of faces the difference depends on."""
     table = results.comparisons.get("face_types")
     if table is None:
         return []

@@ -83,7 +83,7 @@ def group_names(pattern: str) -> list[str]:
 
 
 def _to_linear(pattern: str) -> tuple[str, dict[str, str]]:
-    """Write an expression for RE2: with names for all groups that are read; return what these are called."""
+    """Convert an expression for RE2, naming all groups that are read; return it with these names."""
     parts = _PARTS.findall(pattern)
     named = [part[4:-1] for part in parts if part.startswith("(?P<")]
     if len(set(named)) < len(named):

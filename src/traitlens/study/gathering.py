@@ -354,7 +354,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
         number = sum(far[trait][code] for trait in traits)
         elsewhere = [trait for trait in far if trait not in traits and (by_trait[trait] == code).any()]
         of = "" if len(far) == 1 else f" of {', '.join(map(str, traits[:4]))}"
-        what = f"{code:g} ({number} of the ratings{of}) looks like a code for no rating; others are "
+        what = f"{code:g} ({number} of the ratings{of}) looks like a code for a missing rating; others are "
         what += f"{rest.min():g} to {rest.max():g}"
         if elsewhere:
             option = f"empty these cells in the table: {code:g} is also a rating of {elsewhere[0]}"

@@ -136,7 +136,7 @@ def guess_sources(
     Raises
     ------
     StudyError
-        If a file contains no ratingss, or tables have different layouts.
+        If a file contains no ratings, or tables have different layouts.
     """
     guesses: list[tuple[Source, RatingsSettings]] = []
     left_out: list[LeftOut] = []
@@ -150,13 +150,13 @@ def guess_sources(
             guesses.append((source, guess))
         except StudyError as error:
             if source.several_sheets:
-                left_out.append(LeftOut("sheet", source.sheet.name, "contains no ratingss", file=source.file))
+                left_out.append(LeftOut("sheet", source.sheet.name, "contains no ratings", file=source.file))
             problems += [] if source.several_sheets else error.problems
     if not guesses and not problems:
         source = sources[0]
         guess_mapping(source.sheet.cells, images, source.place, keep, source.sheet.labels, raters, **chosen)
     if problems or not guesses:
-        raise StudyError(problems or Problem("contains no ratingss", "check the table", sources[0].file))
+        raise StudyError(problems or Problem("contains no ratings", "check the table", sources[0].file))
     first, reference = guesses[0]
     for source, guess in guesses[1:]:
         if source.several_sheets and source.file == first.file and _form(guess) != _form(reference):

@@ -292,7 +292,7 @@ def _address(item: Any) -> int:
 
 
 def _mat_bytes(path: Path) -> int:
-    """Return the bytes that a file of version 5 to 7 unpacks to; counting stops beyond the most."""
+    """Return the unpacked size in bytes of a file of version 5 to 7; counting stops at the limit."""
     total = 0
     with path.open("rb") as file:
         header = file.read(128)

@@ -140,7 +140,8 @@ def _draw_faces(page: "AppPage") -> None:
     else:
         text(
             "p",
-            "The face sheet shows every face with what was found in it. It takes about a second a picture.",
+            "The face sheet shows every face with its landmarks and regions. It takes about a second a "
+            "picture.",
         )
     button(
         "Draw the face sheet again" if sheets else "Draw the face sheet",
