@@ -1,4 +1,4 @@
-r"""Comparison of groups in what of a region they use, beyond how much of its cue.
+r"""Comparison of groups in the information of a region that they use, beyond the weight of its cue.
 
 A region's cue is one number for each image: what the region says about a trait in the eyes of all raters.
 Two groups can weigh that cue alike and still use something else of the same region. Here raters' ratings are
@@ -30,7 +30,7 @@ from traitlens.comparison.utilisation import rater_values
 from traitlens.features.feature_spaces import FeatureSpace
 
 COMPONENTS = 3
-"""Components of a region's features."""
+"""Number of components of a region's features."""
 
 COLUMNS = ("group_1", "group_2", TRAIT, REGION, "statistic", "df_1", "df_2", "p", "p_corrected", "n_1", "n_2",
            "n_permutations", "smallest_p")  # fmt: skip
@@ -88,7 +88,7 @@ def compare_components(
             continue
         counts = [[int(np.sum(design.labels[members] == group)) for group in (0, 1)] for *_, members in cells]
         blocks = [design.labels[None], *draw_labels(design.labels, strata, permutations, seed)]
-        # F values have other degrees of freedom under each labelling: their tails are compared.
+        # Degrees of freedom of F differ between labellings, so p values are compared.
         found = np.concatenate([np.column_stack([_tails(block, cell) for cell in cells]) for block in blocks])
         table = pd.DataFrame([cell[:2] for cell in cells], columns=[TRAIT, REGION])
         table[["statistic", "df_1", "df_2"]] = [
@@ -176,7 +176,7 @@ def _cells(
 
 
 def _uncorrelated(components: np.ndarray, cues: np.ndarray, trait: TraitRatings) -> np.ndarray:
-    """Make components uncorrelated with the cues over the rated images, with a standard deviation of 1."""
+    """Residualise components on the cues over the rated images, and standardise them."""
     rated = np.asarray(trait.seen.sum(axis=0)).ravel() > 0
     known = np.column_stack([np.ones(rated.sum()), cues[rated]])
     rest = components[rated] - known @ np.linalg.lstsq(known, components[rated])[0]
@@ -216,7 +216,7 @@ def f_statistic(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
         square = (own @ products / np.maximum(count, 1)).reshape(-1, size, size)
         scatter = square - mean[:, :, None] * mean[:, None, :]
         means.append(mean)
-        # Of a mean: divided by the number of raters, less one for the mean itself.
+        # Variance of a mean, with one degree of freedom for the mean.
         covariances.append(scatter / np.maximum(count - 1, 1)[:, :, None])
         counts.append(count[:, 0])
     difference = means[0][:, 1:] * means[1][:, :1] - means[1][:, 1:] * means[0][:, :1]

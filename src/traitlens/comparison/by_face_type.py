@@ -1,4 +1,4 @@
-"""Which faces drive a difference of groups: its readout, and its slopes on measures of faces."""
+"""Faces that drive a difference of groups: its readout, and its slopes on measures of faces."""
 
 from collections.abc import Mapping, Sequence
 
@@ -154,7 +154,7 @@ def _add_crossed(table: pd.DataFrame, faces: list[tuple[float, float, int]]) -> 
 
 
 def mean_difference(matrix: RatingMatrix, labels: np.ndarray) -> np.ndarray:
-    """Compute the difference of the groups' mean ratings of each image, raters' levels removed.
+    """Compute the difference of the groups' mean ratings of each image, adjusted for raters' levels.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ FEWEST_CLUSTERS = 6
 
 @dataclass(frozen=True)
 class Effect:
-    """What is estimated: an average over raters of differences of predicted values.
+    """Effect to estimate: an average over raters of differences of predicted values.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def read_raters(ratings: pd.DataFrame, variables: Sequence[str]) -> RaterTable:
 
 
 def list_effects(formula: str, raters: RaterTable) -> list[Effect]:
-    """List what a formula asks for.
+    """Return the effects of a formula.
 
     Parameters
     ----------
@@ -361,7 +361,7 @@ def _strata(
 
 
 def _clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np.ndarray | None:
-    """Return the number of each rater's cluster; raters without one are alone."""
+    """Return the number of each rater's cluster; raters without a cluster form their own."""
     if column is None:
         return None
     if column not in ratings:
@@ -384,7 +384,7 @@ class _Block:
     """Values of one trait, and the model of the raters who have them."""
 
     cells: pd.DataFrame
-    """measure, trait, region of each column."""
+    """Measure, trait and region of each column."""
     members: np.ndarray
     values: np.ndarray
     model: LinearModel
@@ -393,7 +393,7 @@ class _Block:
 def _blocks(
     outcomes: pd.DataFrame, raters: pd.Index, design: np.ndarray, clusters: np.ndarray | None
 ) -> list[_Block]:
-    """Lay out values that the same raters have; where too few raters have them, they are left out."""
+    """Group values by the raters who have them, without values of too few raters."""
     blocks = []
     for trait, own in outcomes.groupby(TRAIT, sort=True, observed=True):
         wide = own.pivot_table(
@@ -533,7 +533,7 @@ def _indicators(column: str, sides: list[pd.DataFrame]) -> list[tuple[str, list[
     if pd.api.types.is_numeric_dtype(own[0]) and not pd.api.types.is_bool_dtype(own[0]):
         return [("", [side.astype(float) for side in own])]
     levels = sorted({str(value) for side in own for value in side.dropna()})
-    # Of two levels the second is what the first leaves.
+    # The second of two levels is the complement of the first.
     return [
         (level, [(side.astype(str) == level).astype(float).where(side.notna()) for side in own])
         for level in (levels[:1] if len(levels) == 2 else levels)

@@ -18,7 +18,7 @@ from traitlens.ratings.targets import make_targets
 
 ALPHA = 0.05
 FEWEST_CELLS = 3
-"""Fewest effects whose pattern is compared."""
+"""Minimum number of effects for a comparison of patterns."""
 EFFECT_COLUMNS = [
     "group_1", "group_2", "measure", TRAIT, REGION, "estimate_1", "low_1", "high_1", "estimate_2", "low_2",
     "high_2", "predicted_low", "predicted_high", "inside", "pooled", "pooled_low", "pooled_high",
@@ -31,7 +31,7 @@ PATTERN_COLUMNS = [
 
 @dataclass(frozen=True)
 class _Effects:
-    """Group differences of one measure in one study, and what permuting its raters makes of them."""
+    """Group differences of one measure in one study, observed and under permutation of raters."""
 
     cells: pd.DataFrame
     estimate: np.ndarray
@@ -42,7 +42,7 @@ class _Effects:
 
     @property
     def t(self) -> np.ndarray:
-        """Estimates over their standard errors."""
+        """Return the estimates divided by their standard errors."""
         return studentize(self.estimate, self.error)
 
 
@@ -169,7 +169,7 @@ def _of_measure(values: pd.DataFrame, raters: pd.Index, sample: Sample) -> _Effe
 
 
 def _common(first: _Effects, second: _Effects) -> tuple[_Effects, _Effects]:
-    """Keep the effects that both studies have."""
+    """Select the effects that both studies have."""
     keys = [pd.MultiIndex.from_frame(one.cells) for one in (first, second)]
     shared = keys[0].intersection(keys[1], sort=False)
     return _take(first, keys[0].get_indexer(shared)), _take(second, keys[1].get_indexer(shared))

@@ -72,7 +72,7 @@ class Taste:
         for i, j in self.pairs:
             products, freedom = cross_products(ratings[self.traits[i]], ratings[self.traits[j]])
             for one in (products, freedom):
-                np.fill_diagonal(one, 0)  # a rater's own noise is in the products with itself
+                np.fill_diagonal(one, 0)  # products of a rater with itself contain its noise
             self.between.append((products + products.T, freedom + freedom.T))
         self.own = {trait: _own_products(*both) for trait, both in repeated.items()}
 
@@ -108,13 +108,13 @@ class Taste:
 
     @property
     def names(self) -> list[tuple[str, str]]:
-        """Trait and measure of each column of :meth:`measures`."""
+        """Return trait and measure of each column of :meth:`measures`."""
         several = [(trait, "specificity") for trait in self.traits] if len(self.traits) > 1 else []
         return [(trait, "beholder index") for trait in self.own] + several
 
 
 def _own_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums of products of each rater's two ratings, and common images less one."""
+    """Return sums of products of each rater's two ratings, and the number of common images minus one."""
     both = ~np.isnan(first) & ~np.isnan(second)
     n = both.sum(axis=1)
     sums = [np.where(both, one, 0).sum(axis=1) for one in (first, second)]
@@ -143,7 +143,7 @@ def _specificity(shared: np.ndarray) -> np.ndarray:
         scale = np.sqrt(variances[known])
         correlations = shared[known] / scale[:, :, None] / scale[:, None, :]
         values, vectors = np.linalg.eigh(correlations)
-        values = np.maximum(values, LEAST_VARIANCE)  # covariances without noise need not be definite
+        values = np.maximum(values, LEAST_VARIANCE)  # covariances without noise may not be positive definite
         inverse = (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
         restored = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
         diagonal = np.diagonal(inverse, axis1=1, axis2=2) * np.diagonal(restored, axis1=1, axis2=2)
@@ -159,7 +159,7 @@ def compare_taste(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test whether groups differ in private taste, and in how far traits are told apart.
+    """Test whether groups differ in private taste, and in the specificity of traits.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _lay_out(
     every, repeated = {}, {}
 
     def spread(part: pd.DataFrame) -> np.ndarray:
-        """Lay out mean ratings: (rater, image)."""
+        """Return mean ratings: (rater, image)."""
         values = np.full((len(raters), len(images)), np.nan)
         if len(part):
             matrix = make_matrix(part)

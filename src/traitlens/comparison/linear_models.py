@@ -7,12 +7,12 @@ from functools import cached_property
 import numpy as np
 
 MOST_ELEMENTS = 2_000_000
-"""Numbers that are permuted at once."""
+"""Number of values that are permuted at once."""
 
 
 @dataclass(frozen=True)
 class Rearrangement:
-    """How residuals are rearranged under the null hypothesis.
+    """Rearrangement of residuals under the null hypothesis.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Rearrangement:
                 yield signs[:, self.clusters]
 
     def places(self, drawn: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """Return from which member each one takes its residual: (rearrangement, member)."""
+        """Return the index of the member whose residual each member gets: (rearrangement, member)."""
         strata, own = self.strata[members], drawn[:, members]
         places = np.empty(own.shape, int)
         # Sorted by their random keys within each stratum: the same order for every trait.
@@ -197,7 +197,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class ModelCells:
-    """Values of raters that one model explains.
+    """Values of raters, and their model.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class ModelCells:
     model : LinearModel
         The model of these raters.
     contrasts : list of Contrast
-        What is tested.
+        The contrast.
     """
 
     members: np.ndarray
@@ -233,7 +233,7 @@ def permute_residuals(blocks: list[ModelCells], how: Rearrangement) -> list[np.n
     blocks : list of ModelCells
         Cells, trait by trait; each rearrangement is the same for all of them.
     how : Rearrangement
-        How residuals are rearranged.
+        Rearrangement of residuals.
 
     Returns
     -------

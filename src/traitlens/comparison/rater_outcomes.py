@@ -1,4 +1,4 @@
-"""Values of single raters that models of raters explain: level, agreement, spread, specificity."""
+"""Dependent variables of models of raters: level, agreement, spread, specificity."""
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,13 @@ MEASURES = {
     "predictability": "predictability from the face",
     "utilisation": "use of a region",
 }
-"""What is measured of each rater, in words."""
+"""Names of the measures of raters."""
 
 
 def rater_outcomes(
     ratings: pd.DataFrame, utilisation: pd.DataFrame | None = None, cues: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Compute what models of raters explain: one value for each rater, trait and measure.
+    """Compute the dependent variables of models of raters: a value for each rater, trait and measure.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def rater_outcomes(
 
 
 class _Consensus:
-    """Mean ratings of images by all raters but one."""
+    """Mean ratings of images, leaving out one rater."""
 
     def __init__(self, matrix: RatingMatrix):
         self.matrix = matrix

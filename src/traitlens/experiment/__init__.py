@@ -1,4 +1,4 @@
-"""Experiments: faces altered in one region, new ratings of them, and the test of what was predicted.
+"""Experiments: faces altered in one region, their ratings, and tests of the predictions.
 
 Input: a study with regional readouts, and ratings of altered faces. Output: altered faces with their
 predicted changes, a session for raters, and tables of observed and predicted changes.

@@ -8,11 +8,11 @@ from traitlens.columns import GROUP, PREDICTED, REGION, TRAIT
 from traitlens.experiment.effects import EFFECT, HIGH, LOW, SE
 
 OUTCOMES = ("as predicted", "not found", "opposite")
-"""Whether the observed effect has the predicted sign, does not differ from 0, or has the opposite sign."""
+"""Results of a prediction: predicted sign, no significant effect, or opposite sign."""
 
 
 def join_predictions(effects: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataFrame:
-    """Join observed and predicted effects, and say which predictions failed.
+    """Join observed and predicted effects, and mark failed predictions.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def join_predictions(effects: pd.DataFrame, predicted: pd.DataFrame) -> pd.DataF
     table["size"] = np.select(
         [below, above], ["larger than predicted", "smaller than predicted"], "inside interval"
     )
-    # An effect below zero that is larger in size than predicted lies below the prediction.
+    # A negative effect that is larger than predicted is below the prediction.
     negative = (table[PREDICTED] < 0) & (table["size"] != "inside interval")
     swap = {
         "larger than predicted": "smaller than predicted",
@@ -86,7 +86,7 @@ def agree(joined: pd.DataFrame) -> pd.DataFrame:
 def _agree(
     predicted: pd.Series, observed: pd.Series, error: pd.Series, cells: pd.DataFrame
 ) -> tuple[float, ...]:
-    """Return the slope with its interval, the correlation with its interval, the ceiling and the number."""
+    """Return slope and correlation with intervals, the ceiling and the number of effects."""
     x, y = predicted.to_numpy(float), observed.to_numpy(float)
     cluster = pd.factorize(pd.MultiIndex.from_frame(cells))[0]
     number = int(cluster.max()) + 1

@@ -1,4 +1,4 @@
-r"""Alteration of one region of a photograph by colour and warp; all else is untouched.
+r"""Alteration of one region of a photograph by colour and warp.
 
 The displacement of the mesh is interpolated by a thin-plate spline (Bookstein 1989, doi:10.1109/34.24792)
 and fades to zero in a narrow ring around the region; the change of colour fades at its border, where it has
@@ -24,7 +24,7 @@ RING, WIDEST_RING = 12.0, 64.0
 brows, nose and mouth, and at most elsewhere."""
 
 PLAIN = ("forehead", "left cheek", "right cheek", "jaw", "background")
-"""Regions without edges, into which the ring may reach farther."""
+"""Regions without edges, where the ring may be wider."""
 
 COLOUR_FADE = (-8.0, 3.0)
 """Distances from the border, in canonical pixels (negative inside), between which the change of colour
@@ -39,17 +39,17 @@ NEAR = 4.0
 """Distance from the region up to which a point of the mesh moves with it."""
 
 NODES = tuple(index for index in ANCHORS if index not in INNER_LIPS)
-"""Points of the mesh that the spline passes near. The opening of the mouth follows the lips, as it could
-close over itself otherwise."""
+"""Points of the mesh that the spline approximates. The opening of the mouth follows the lips, so that it
+does not fold."""
 
 SMOOTHING = 1e-3
-"""Smoothing of the spline, so that points close to each other cannot fold it."""
+"""Smoothing of the spline, which prevents folds between close points."""
 
 COARSE = 64
 """Nodes per side on which splines are evaluated."""
 
 LEAST_AREA = 0.25
-"""Smallest area of a warped pixel of a picture that is used; below 0 a warp folds."""
+"""Minimum area of a warped pixel; the warp folds below 0."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class RegionEditor:
         return self._at(grid.reshape(-1, 2), self._fade).reshape(grid.shape[:2]) > 0
 
     def _sources(self, strength: float) -> tuple[np.ndarray, float]:
-        """Return where each pixel of the box comes from (row and column), and the smallest area."""
+        """Return the source (row and column) of each pixel of the box, and the smallest area."""
         height, width = self._rows.stop - self._rows.start, self._columns.stop - self._columns.start
         scale = np.array([(width - 1) / (COARSE - 1), (height - 1) / (COARSE - 1)])
         nodes = np.stack(np.meshgrid(np.arange(COARSE), np.arange(COARSE)), axis=-1).astype(float)
@@ -244,7 +244,7 @@ def _distance_from(
 
 
 def _fade(distance: np.ndarray, plain: np.ndarray, ring: float) -> np.ndarray:
-    """Return how much of the displacement is left: 1 in the region, 0 beyond the ring."""
+    """Return the weight of the displacement: 1 in the region, 0 beyond the ring."""
     narrow, wide = _fall(distance, 0.0, RING), _fall(distance, 0.0, ring)
     share = gaussian_filter(plain.astype(float), RING / 4)
     faded = np.where(distance > 0, share * wide + (1 - share) * narrow, 1.0)
@@ -252,6 +252,6 @@ def _fade(distance: np.ndarray, plain: np.ndarray, ring: float) -> np.ndarray:
 
 
 def _fall(distance: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Fall smoothly from 1 at `start` to 0 at `end`."""
+    """Return a smooth step from 1 at `start` to 0 at `end`."""
     t = np.clip((distance - start) / (end - start), 0, 1)
     return np.asarray(1 - t * t * (3 - 2 * t))

@@ -1,4 +1,4 @@
-"""Analysis of an experiment: the frozen plan is checked, effects are estimated, predictions are compared."""
+"""Analysis of an experiment: check of the frozen plan, effects, and comparison with predictions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ class ExperimentResults:
     facts: dict[str, Any]
 
     def write(self, results: Path) -> None:
-        """Write the tables to a results folder, where the report reads them.
+        """Write the tables to a results folder, for the report.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Counterbalanced lists: which pictures a rater of an experiment sees."""
+"""Counterbalanced lists of the pictures of an experiment."""
 
 import math
 
@@ -13,7 +13,7 @@ LIST = "list"
 
 
 def counterbalanced_lists(pictures: pd.DataFrame, versions: int | None = 1, seed: int = 0) -> pd.DataFrame:
-    """Distribute the versions of base faces over lists, so that all are seen equally often.
+    """Distribute the versions of base faces evenly over lists.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Cues of a picture, from readouts that did not see the identity of its base face."""
+"""Out-of-fold cues of altered pictures."""
 
 from dataclasses import dataclass, field
 
@@ -35,7 +35,7 @@ class CueReader:
 
     @property
     def faces(self) -> RegionalFaces:
-        """How regional faces are made."""
+        """Settings of regional faces."""
         assert self.models.faces is not None
         return self.models.faces
 

@@ -23,13 +23,13 @@ from scipy import stats
 from traitlens.columns import GROUP, RATER, RATING, REGION, TRAIT
 
 BASE, STEP = "base", "step"
-"""Columns of trials: the base face, and by how many standard deviations the region's cue was moved."""
+"""Columns of trials: the base face, and the shift of the region's cue in standard deviations."""
 
 EFFECT, SE, LOW, HIGH, P = "effect", "se", "ci_low", "ci_high", "p"
 SWEEPS = 200
 
 AT_ONCE = 100
-"""Permutations that are computed together."""
+"""Number of permutations in a batch."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def estimate_effects(
 
 
 class _TraitDesign:
-    """The trials of one trait, without the means of raters and base faces."""
+    """Trials of one trait, centred by rater and base face."""
 
     def __init__(self, trials: pd.DataFrame, trait: str):
         self.trait = str(trait)

@@ -20,7 +20,7 @@ from traitlens.study.reading import Study
 from traitlens.study.settings_file import to_toml
 
 FOLDER = "experiment"
-"""Subfolder of the study, where the pictures and the session are written."""
+"""Subfolder of the study for the pictures and the session."""
 
 PICTURES, PREDICTIONS, LISTS = EXPERIMENT_FILES
 
@@ -73,7 +73,7 @@ Check before use:
 
 @dataclass(frozen=True)
 class ExperimentDesign:
-    """An experiment as it was written to its folder.
+    """Content of the folder of an experiment.
 
     Parameters
     ----------

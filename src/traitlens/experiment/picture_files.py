@@ -1,4 +1,4 @@
-"""Files of altered pictures, which say in their names and their metadata that they were altered."""
+"""Files of altered pictures, marked as altered in their names and metadata."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ TILE, CAPTION, TRIPLES, ROWS = 220, 30, 2, 6
 
 
 def write_picture(path: Path, pixels: np.ndarray, provenance: Mapping[str, Any]) -> None:
-    """Write an altered picture with its provenance, without loss.
+    """Write an altered picture losslessly, with its provenance.
 
     Parameters
     ----------

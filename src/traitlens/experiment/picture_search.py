@@ -1,4 +1,4 @@
-"""The strength of an alteration that moves a region's cue by a given step, and what else it moves."""
+"""Search of the strength of an alteration that shifts a region's cue by a given step."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ TRIES = 8
 
 @dataclass(frozen=True)
 class Found:
-    """A strength and the change of the cue that it makes.
+    """A strength, and the resulting change of the cue.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Found:
 
 
 def search_strength(measure: Callable[[float], float], step: float) -> Found:
-    """Search the strength at which the cue changes by a step, by false position within a bracket.
+    """Find the strength at which the cue changes by a step, by the method of false position.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Trials of an experiment: ratings joined with what was altered in the rated pictures."""
+"""Trials of an experiment: ratings joined with the alterations of the rated pictures."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from traitlens.experiment.effects import BASE, STEP
 
 
 def join_trials(ratings: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
-    """Join ratings with what was altered in the rated pictures.
+    """Join ratings with the alterations of the rated pictures.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The change of a region with its cue: how faces with a high and a low cue differ."""
+"""Change of a region with its cue: difference between faces with a high and a low cue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DARK = 16.0
 """Added to colours before the logarithm."""
 
 CHANCE = 2.0
-"""How much the squared standard error counts when a difference is shrunk."""
+"""Weight of the squared standard error in the shrinkage of a difference."""
 
 CHEEKS = 120.0
 """Radius in canonical pixels of the middle of the face, whose mean colour is taken out."""
@@ -30,7 +30,7 @@ FEWEST_FACES = 8
 
 @dataclass(frozen=True)
 class RegionChange:
-    """How shape and colour of faces change with a cue, per standard deviation.
+    """Change of shape and colour of faces per standard deviation of a cue.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class RegionChange:
 
 @dataclass(frozen=True, eq=False)
 class AlignedFaces:
-    """Faces on a common template, of which averages are made.
+    """Faces aligned with a common template.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class AlignedFaces:
     colours: np.ndarray
 
     def change(self, cue: Mapping[str, float]) -> RegionChange:
-        """Compute how faces change with a cue.
+        """Compute the change of faces with a cue.
 
         Faces whose cue is above its mean are averaged, weighted by how far it is above, and so are those
         below. The difference of both averages is divided by the difference of their cues. Differences that

@@ -14,7 +14,7 @@ from traitlens.study.drawing.parameters import PARTS, FaceParameters, draw_param
 from traitlens.study.raters import GROUPS, RatingBehaviour, judge, weigh_parts
 
 DONORS = 60
-"""Drawn faces among which the donor of a part is searched."""
+"""Number of drawn faces from which the donor of a part is chosen."""
 
 FIRST_BASE, FIRST_DONOR = 1000, 2000
 """Numbers of the first identities; the faces of simulated studies have lower numbers."""
@@ -58,7 +58,7 @@ class DrawnExperiment:
 def draw_experiment(
     bases: int = 12, regions: Sequence[str] = tuple(PARTS), seed: int = 1, targets: Sequence[float] = TARGETS
 ) -> DrawnExperiment:
-    """Give drawn faces a part of another drawn face.
+    """Replace parts of drawn faces by those of other drawn faces.
 
     Parameters
     ----------

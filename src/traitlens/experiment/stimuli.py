@@ -1,4 +1,4 @@
-"""Altered faces of a study: which may be altered, how, with what predicted change, and which are left out."""
+"""Altered faces of a study: selection, alteration, predicted changes, and exclusions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ FIXED = ("background", "")
 """Regions without points of the mesh that could be moved."""
 
 MOST_ALIGNED, MOST_MEASURED = 600, 40
-"""Faces of which averages are made, and whose distance from the average face is measured."""
+"""Number of faces for averages and distances from the average face."""
 
 WEAKEST = 1 / 3
 """Smallest standard deviation of a region's cue, relative to the trait's largest, of regions that are
@@ -45,7 +45,7 @@ MOST_CLIPPED = 0.05
 
 @dataclass(frozen=True)
 class StimulusRequest:
-    """What is altered.
+    """Request for altered faces.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def make_stimuli(
 
 
 class _Maker:
-    """Makes the pictures of one request."""
+    """Creates the pictures of one request."""
 
     def __init__(
         self, study: Study, results: Path, reader: CueReader, folder: Path, request: StimulusRequest
@@ -251,7 +251,7 @@ class _Maker:
         }
 
     def _strong(self, trait: str, known: Sequence[str]) -> list[str]:
-        """Return the regions whose cue varies enough for a step to be seen."""
+        """Return the regions whose cue varies enough for a visible step."""
         spread = self.spread[trait].reindex(known)
         return [name for name in known if spread[name] >= WEAKEST * spread.max()]
 
@@ -370,7 +370,7 @@ class _Maker:
 
     @cached_property
     def _aligned(self) -> AlignedFaces:
-        """The faces of the study on the template."""
+        """Faces of the study on the template."""
         places = self._sample(MOST_ALIGNED)
         return align_faces(
             tuple(self.images[place] for place in places),
@@ -403,11 +403,11 @@ class _Maker:
 
 
 CHECK_VERSION = 1
-"""Number of the way in which pictures are made and checked; another number makes them again."""
+"""Version of the method; pictures of other versions are created again."""
 
 
 def _kept(path: Path, key: str) -> tuple[dict, list[tuple]] | None:
-    """Return the row and predictions of a picture that was made before in the same way."""
+    """Return the row and predictions of a picture from an earlier run with the same settings."""
     try:
         provenance = read_provenance(path)
     except TraitlensError:

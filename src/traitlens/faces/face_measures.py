@@ -18,12 +18,12 @@ MEASURES = {
     "brightness": "mean grey value of the face, from 0 to 1",
     "contrast": "standard deviation of the grey values of the face",
 }
-"""What each measure is."""
+"""Descriptions of the measures."""
 _GREY = np.array([0.2126, 0.7152, 0.0722])
 
 
 def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure faces by their landmarks.
+    """Compute measures of faces from their landmarks.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
     down = np.column_stack([-across[:, 1], across[:, 0]])
 
     def height(first: int, second: int) -> np.ndarray:
-        """Return how far the second point is below the first."""
+        """Return the vertical distance of the second point below the first."""
         return np.asarray(((p[:, second] - p[:, first]) * down).sum(axis=1))
 
     face = height(10, 152)
@@ -68,7 +68,7 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measure_light(pixels: np.ndarray, points: np.ndarray) -> tuple[float, float]:
-    """Measure brightness and contrast of one face.
+    """Compute brightness and contrast of one face.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def measure_light(pixels: np.ndarray, points: np.ndarray) -> tuple[float, float]
 
 
 def describe_columns(images: pd.DataFrame, left_out: tuple[str, ...]) -> pd.DataFrame:
-    """Turn further columns of `images.csv` into numbers.
+    """Convert further columns of `images.csv` to numbers.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 DLIB_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 DLIB_PREPROCESSING = Preprocessing("RGB", (122.782, 117.001, 104.298), (256.0, 256.0, 256.0))
-"""Mean of each channel, and 256, as dlib's input layer has them."""
+"""Mean of each channel, and divisor, of dlib's input layer."""
 
 _TAGS = (b"con_4", b"affine_", b"relu_", b"max_pool_2", b"avg_pool_2", b"add_prev_", b"fc_2")
 _FAR = 400
@@ -169,7 +169,7 @@ def _read_layers(content: bytes) -> list[tuple[str, np.ndarray]]:
         values = np.zeros(0, np.float32)
         if tag in (b"con_4", b"affine_", b"fc_2"):
             if tag == b"fc_2":
-                for _ in range(2):  # numbers of outputs and inputs, which the shape has, too
+                for _ in range(2):  # numbers of outputs and inputs, which are also in the shape
                     _, position = _integer(content, position)
             values, position = _tensor(content, position)
         layers.append((tag.decode().split("_")[0], values))

@@ -1,4 +1,4 @@
-"""Plans of networks that are no plain sequence of 3x3 convolutions: their layers, without weights."""
+"""Layers of networks other than sequences of 3x3 convolutions, without weights."""
 
 import hashlib
 import json

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix, hstack
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT
 
 MOST_EFFECTS = 2500
-"""Raters, images and identities together; more are left out, since their equations would take too long."""
+"""Maximum number of raters, images and identities together; larger studies would take too long."""
 DRAWS = 4000
 ZERO = 1e-6
 """Share of the total variance below which a variance counts as zero."""
@@ -178,7 +178,7 @@ def fit_variances(factors: Mapping[str, np.ndarray], cells: np.ndarray, values: 
 
 
 def tabulate_variances(ratings: pd.DataFrame, identities: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Divide the variance of each group's ratings of a trait into its sources.
+    """Estimate the sources of the variance of each group's ratings of a trait.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def tabulate_variances(ratings: pd.DataFrame, identities: pd.Series, seed: int =
 
 
 def _of_cell(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[dict[str, object]]:
-    """Divide the variance of one group's ratings of one trait; nothing where there are too few."""
+    """Estimate the sources of variance of one group's ratings of one trait; empty if there are too few."""
     rater, image = (pd.factorize(ratings[name])[0] for name in (RATER, IMAGE))
     person = pd.factorize(identities.reindex(ratings[IMAGE].to_numpy()).to_numpy())[0]
     raters, images, persons = (len(np.unique(codes)) for codes in (rater, image, person))

@@ -78,7 +78,7 @@ class ResidualPropagator:
         return not self.method.convolution.shares[0].divide
 
     def stabilise(self, total: "torch.Tensor") -> "torch.Tensor":
-        """Stabilise the denominators of sums and averages as the method does those of convolutions."""
+        """Stabilise the denominators of sums and averages by the rule for convolutions."""
         import torch
 
         epsilon = self.method.convolution.shares[0].epsilon
@@ -332,7 +332,7 @@ def transpose_convolution(
 
 
 def spread_maximum(values: "torch.Tensor", window: Window, below: "torch.Tensor") -> "torch.Tensor":
-    """Hand the values of a maximum pooling to the first maximum of each window of `below`."""
+    """Assign the values of a maximum pooling to the first maximum of each window of `below`."""
     import torch
     from torch.nn import functional
 

@@ -1,4 +1,4 @@
-"""The experiment with altered faces in the report: sentences, tables and the figure."""
+"""Sentences, tables and figure on an experiment with altered faces."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def describe_experiment(results: Results) -> list[str]:
 
 
 def _describe_design(facts: dict[str, Any]) -> str:
-    """Say who rated what."""
+    """Describe raters and pictures."""
     raters = [
         f"{count(number)} raters of the group {group}" for group, number in facts.get("raters", {}).items()
     ]
@@ -50,7 +50,7 @@ def _describe_design(facts: dict[str, Any]) -> str:
 
 
 def _describe_agreement(tables: dict[str, pd.DataFrame]) -> list[str]:
-    """Say how observed and predicted effects agree, and which predictions failed."""
+    """Describe the agreement of observed and predicted effects, and failed predictions."""
     texts = []
     for row in tables["agreement"].to_dict("records"):
         if not is_number(row["slope"]):
@@ -79,7 +79,7 @@ def _describe_agreement(tables: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def _describe_groups(differences: pd.DataFrame) -> str:
-    """Say in which regions the groups differ."""
+    """Describe the regions in which the groups differ."""
     found = differences[differences["p"] < 0.05]
     if found.empty:
         return "In no region did the effects differ between the groups (p corrected ≥ .05)."
@@ -92,13 +92,13 @@ def _describe_groups(differences: pd.DataFrame) -> str:
 
 
 def _equals(p: float) -> str:
-    """Write a p-value after its sign."""
+    """Write a p value with its sign."""
     text = probability(p)
     return text if text.startswith("<") else f"= {text}"
 
 
 def _describe_plan(facts: dict[str, Any]) -> str:
-    """Say whether the analysis was planned."""
+    """Describe whether the analysis was planned."""
     plan = facts.get("plan")
     if facts.get("simulated"):
         return (
@@ -116,7 +116,7 @@ def _describe_plan(facts: dict[str, Any]) -> str:
 
 
 def tabulate_experiment(results: Results) -> list[Table]:
-    """Print the tables of the experiment.
+    """Format the tables of the experiment.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which faces drive the difference, in the report: sentences and figure."""
+"""Sentences and figure on the faces that drive a difference between groups."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ CAPTION = (
 
 
 def describe_face_types(results: Results) -> list[str]:
-    """Write on which faces groups differ, and whether features predict the difference.
+    """Describe on which faces groups differ, and whether features predict the difference.
 
     Parameters
     ----------

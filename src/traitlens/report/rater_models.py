@@ -1,4 +1,4 @@
-"""Models of raters in the report: sentences with directions, tables, and the figure of their effects."""
+"""Sentences, tables and figure on models of raters."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ Row = Mapping[Any, Any]
 
 
 def say_rater_models(results: Results) -> list[str]:
-    """Write what the models of raters found: unbalanced variables first, then effects with their direction.
+    """Describe unbalanced variables, and effects of the models of raters with their direction.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def say_rater_models(results: Results) -> list[str]:
 
 
 def _say_balance(results: Results) -> list[str]:
-    """Name the variables in which groups differ."""
+    """Describe the variables in which groups differ."""
     table = results.comparisons.get("covariates")
     if table is None or not table["unbalanced"].any():
         return []
@@ -85,12 +85,12 @@ def _say_balance(results: Results) -> list[str]:
 
 
 def _percent(value: Any) -> str:
-    """Write a share."""
+    """Format a proportion as a percentage."""
     return f"{count(100 * float(value))}%" if is_number(value) else "–"
 
 
 def _say_found(table: pd.DataFrame) -> list[str]:
-    """Write significant effects, or that there is none."""
+    """Describe significant effects, or that there are none."""
     found = table[table["p_corrected"] <= ALPHA].sort_values("effect_size", key=abs, ascending=False)
     if found.empty:
         smallest = p_value(table["p_corrected"].min())
@@ -110,7 +110,7 @@ def _say_found(table: pd.DataFrame) -> list[str]:
 
 
 def describe_effect_row(row: Row) -> str:
-    """Write one effect with its direction, as a paper does.
+    """Write one effect with its direction, in APA style.
 
     Parameters
     ----------
@@ -154,18 +154,18 @@ def describe_effect_row(row: Row) -> str:
 
 
 def _name(variable: str, level: Any) -> str:
-    """Name raters with a level of a variable."""
+    """Return the name of raters with a level of a variable."""
     return raters_of(str(level)) if variable == GROUP else f"{variable} {level}"
 
 
 def _digits(value: Any) -> int:
-    """Choose decimals that show two digits."""
+    """Return the number of decimals for two significant digits."""
     size = abs(float(value)) if is_number(value) else 1.0
     return min(6, max(2, 1 - math.floor(math.log10(size)))) if size > 1e-7 else 2
 
 
 def tabulate_rater_models(results: Results) -> list[Table]:
-    """Print the effects, and how groups differ in the variables of the formula.
+    """Format tables of the effects, and of group differences in the variables of the formula.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _tabulate_balance(results: Results) -> list[Table]:
-    """Print how groups differ in the variables of the formula."""
+    """Format the table of group differences in the variables of the formula."""
     table = results.comparisons.get("covariates")
     if table is None:
         return []

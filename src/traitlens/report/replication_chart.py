@@ -1,4 +1,4 @@
-"""Replication of effects: what was found in words, and the figure of two columns."""
+"""Sentences and figure on a replication."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ MOST_ROWS = 40
 
 
 def describe_replication(tables: Mapping[str, pd.DataFrame], alpha: float = 0.05) -> Sequence[str]:
-    """Write what a replication found.
+    """Describe the results of a replication.
 
     Parameters
     ----------

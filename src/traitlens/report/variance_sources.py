@@ -1,4 +1,4 @@
-"""Sources of the variance of ratings in the report: figure, sentences and table."""
+"""Figure, sentences and table on the sources of the variance of ratings."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ CAPTION = (
 
 
 def describe_variances(results: Results) -> list[str]:
-    """Write how much of the ratings is shared, private and noise.
+    """Describe the shares of shared taste, private taste and noise in the ratings.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def describe_variances(results: Results) -> list[str]:
 
 
 def tabulate_variance_sources(results: Results) -> list[Table]:
-    """Print the sources of variance.
+    """Format the sources of variance as a table.
 
     Parameters
     ----------
