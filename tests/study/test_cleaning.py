@@ -133,3 +133,30 @@ def test_agreement_is_with_the_mean_of_the_others(ratings):
     least = agreement.idxmin()
     cleaned = clean_ratings(ratings, CleaningSettings(lowest_agreement=float(agreement.min()) + 1e-9))
     assert set(taken(cleaned, "lowest_agreement")["rater"]) == {least}
+
+
+def test_recognised_faces_lose_single_judgements_and_the_item_is_no_trait(study_folder, make_ratings):
+    table = make_ratings()
+    faces = sorted(table["image"].unique())
+    rater, other = sorted(table["rater"].unique())[:2]
+    item = table.drop_duplicates(["rater", "image"]).assign(trait="recognise", rating=1.0)
+    known = (item["rater"] == rater) & (item["image"] == faces[0])
+    item.loc[known, "rating"] = 3
+    pd.concat([table, item]).to_csv(study_folder / "ratings.csv", index=False)
+    traits = list(table["trait"].unique())
+    text = f'scale = [1, 7]\ntraits = {traits}\n[cleaning]\nrecognised = "recognise >= 2"\n'
+    (study_folder / "study.toml").write_text(text.replace("'", '"'))
+    study = Study.load(study_folder)
+    assert set(study.ratings["trait"]) == set(traits)
+    own = study.ratings[study.ratings["image"] == faces[0]]
+    assert rater not in set(own["rater"])
+    assert other in set(own["rater"])
+    assert len(study.ratings) == len(table) - len(
+        table[(table["rater"] == rater) & (table["image"] == faces[0])]
+    )
+    (study_folder / "study.toml").write_text('[cleaning]\nrecognised = "recognize >= 2"\n')
+    with pytest.raises(StudyError, match="names 'recognize', which nobody rated"):
+        Study.load(study_folder)
+    (study_folder / "study.toml").write_text('[cleaning]\nrecognised = "recognise"\n')
+    with pytest.raises(StudyError, match="it is no condition"):
+        Study.load(study_folder)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError
+from traitlens.study.conditions import SIGNS, parse_condition
 from traitlens.study.settings import CleaningSettings
 
 MOVED, CHECKS = "moved", "checks_passed"
@@ -43,11 +44,12 @@ def clean_ratings(
 
     1. `off_scale`: ratings off the scale. 2. `untouched`: answers of a slider that was not moved.
     3. `fastest`: answers given too fast, and with `most_too_fast` all ratings of raters with too many of
-    them. 4. `one_value`: raters who gave one value throughout a trait (three ratings at least), that trait.
-    5. `lowest_checks`: raters who missed too many attention checks. 6. `lowest_retest`: raters whose repeated
-    ratings correlate too little. 7. `lowest_agreement`: raters who agree too little with the others of their
-    group. 8. `most_missing`: raters who rated too few of the images that their group rated, for each trait.
-    9. `fewest_ratings`: images that too few raters of a group rated on a trait.
+    them. 4. `recognised`: a rater's ratings of faces that this rater recognised. 5. `one_value`: raters who
+    gave one value throughout a trait (three ratings at least), that trait. 6. `lowest_checks`: raters who
+    missed too many attention checks. 7. `lowest_retest`: raters whose repeated ratings correlate too little.
+    8. `lowest_agreement`: raters who agree too little with the others of their group. 9. `most_missing`:
+    raters who rated too few of the images that their group rated, for each trait. 10. `fewest_ratings`:
+    images that too few raters of a group rated on a trait.
 
     Parameters
     ----------
@@ -98,6 +100,8 @@ def clean_ratings(
             leave_out("most_too_fast", left[RATER].isin(share.index[share > settings.most_too_fast]))
             fast = fast[left.index]
         leave_out("fastest", fast)
+    if settings.recognised is not None:
+        leave_out("recognised", _is_recognised(left, settings.recognised))
     if settings.one_value:
         groups = left.groupby([RATER, TRAIT])[RATING]
         leave_out("one_value", (groups.transform("nunique") == 1) & (groups.transform("size") >= 3))
@@ -193,6 +197,16 @@ def is_untouched(ratings: pd.DataFrame) -> pd.Series:
     return ratings[MOVED].astype(str).str.strip().str.lower().isin({"false", "no", "0", "0.0"})
 
 
+def _is_recognised(ratings: pd.DataFrame, condition: str) -> pd.Series:
+    """Return which ratings, of other traits than the item's, are of faces that their rater recognised."""
+    trait, sign, number = parse_condition(condition)
+    own = ratings[TRAIT] == trait
+    known = ratings[own & SIGNS[sign](ratings[RATING], number)]
+    faces = pd.MultiIndex.from_frame(known[[RATER, IMAGE]])
+    found = pd.MultiIndex.from_frame(ratings[[RATER, IMAGE]]).isin(faces)
+    return pd.Series(found, ratings.index) & ~own
+
+
 def _missing_shares(ratings: pd.DataFrame) -> pd.Series:
     """Return the share of the group's images of a trait that the row's rater did not rate."""
     there = ratings.groupby([GROUP, TRAIT])[IMAGE].transform("nunique")
@@ -206,6 +220,7 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
         "fastest": [settings.time],
         "most_too_fast": [settings.time, RATER],
         "untouched": [MOVED],
+        "recognised": [RATER],
         "one_value": [RATER],
         "lowest_checks": [RATER, CHECKS],
         "lowest_retest": [RATER, REPEAT],
@@ -219,6 +234,11 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
         for column in columns
         if column not in ratings
     ]
+    if settings.recognised is not None:
+        item = parse_condition(settings.recognised)[0]
+        if item not in set(ratings[TRAIT]):
+            what = f"cleaning.recognised names {item!r}, which nobody rated"
+            problems.append(Problem(what, "name a trait of the ratings", "ratings.csv"))
     if problems:
         raise StudyError(problems)
 

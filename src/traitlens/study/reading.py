@@ -20,6 +20,7 @@ from traitlens.study.checking import (
     check_variance,
 )
 from traitlens.study.cleaning import Cleaned, clean_ratings
+from traitlens.study.conditions import parse_condition
 from traitlens.study.formats import READERS, apply_labels, read_sheets
 from traitlens.study.identifiers import find_spellings, normal_identifiers
 from traitlens.study.layouts import COLUMN, WORDS, parse_ratings, to_long
@@ -212,6 +213,8 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
         except StudyError as error:
             return None, [*problems, *error.problems]
         ratings = cleaning.ratings
+        if settings.traits:  # an item of cleaning alone is no trait of the study
+            ratings = ratings[ratings[TRAIT].isin(settings.traits)].reset_index(drop=True)
         if ratings.empty:
             return None, [*problems, Problem("cleaning leaves no rating", "relax its rules", "study.toml")]
     if (folder / "images.csv").exists():
@@ -354,7 +357,12 @@ def _read_ratings(
             else []
         )
     problems += check_choices(table, settings, file)
-    for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
+    recognised = settings.cleaning.recognised
+    items = () if recognised is None else (parse_condition(recognised)[0],)
+    for column, named in (
+        (GROUP, settings.groups),
+        (TRAIT, (*settings.traits, *items) if settings.traits else ()),
+    ):
         unused = sorted(set(table[column].unique()) - {*named, ""}) if named else []
         if unused:
             what = f"{column}s that study.toml does not name were left out: {', '.join(unused)}"
@@ -381,7 +389,7 @@ def _read_ratings(
         table[REPEAT] = 1
     keys = [column for column in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if column in table]
     problems += find_duplicates(table, keys, file)
-    problems += check_raters(table, file) + check_variance(table, file)
+    problems += check_raters(table, file) + check_variance(table[~table[TRAIT].isin(items)], file)
     comparison = settings.comparison
     modelled = [] if comparison.formula is None else formula_variables(comparison.formula)
     columns = dict.fromkeys([*comparison.variables, *comparison.covariates, *modelled])

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from traitlens.study.conditions import parse_condition
 from traitlens.study.expressions import check_expression
 from traitlens.study.rater_formula import parse_formula
 
@@ -396,6 +397,9 @@ class CleaningSettings(_Section):
         Column of the ratings with response times.
     most_too_fast : float or None
         Raters with a larger share of too fast answers are left out altogether.
+    recognised : str or None
+        Leave out a rater's ratings of faces that this rater recognised: a trait, a sign (>=, >, <=, < or =)
+        and a number, such as "recognise >= 2". That item needs not be among the study's traits.
     one_value : bool, default False
         Leave out raters who gave one value throughout a trait.
     lowest_retest : float or None
@@ -418,6 +422,7 @@ class CleaningSettings(_Section):
     fastest: float | None = Field(None, gt=0, le=1e9, examples=[200])
     time: str = "rt"
     most_too_fast: float | None = Field(None, ge=0, le=1, examples=[0.1])
+    recognised: str | None = Field(None, max_length=200, examples=["recognise >= 2"])
     one_value: bool = False
     lowest_retest: float | None = Field(None, ge=-1, le=1, examples=[0.2])
     lowest_agreement: float | None = Field(None, ge=-1, le=1, examples=[0.0])
@@ -425,6 +430,13 @@ class CleaningSettings(_Section):
     most_missing: float | None = Field(None, ge=0, le=1, examples=[0.3])
     off_scale: bool = False
     fewest_ratings: int | None = Field(None, ge=1, le=1_000_000, examples=[3])
+
+    @field_validator("recognised")
+    @classmethod
+    def _is_condition(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_condition(value)
+        return value
 
 
 class RunSettings(_Section):
