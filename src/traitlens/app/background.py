@@ -92,13 +92,7 @@ def stop(folder: Path, work: Work) -> None:
 
 
 def is_stopping(folder: Path, work: Work) -> bool:
-    """Return whether a task was asked to stop and is still running.
-
-    Returns
-    -------
-    bool
-        Whether it is stopping.
-    """
+    """Return whether a task was asked to stop and is still running."""
     asked = _stop_file(Path(folder).resolve() / FOLDER, work).exists()
     return asked and read_progress(folder, work).state == "working"
 

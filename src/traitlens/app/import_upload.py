@@ -34,11 +34,6 @@ class Doubt(TraitlensError):
 def bring_in(workspace: Workspace) -> ImportAccount:
     """Import the chosen table into its study, replacing an earlier import.
 
-    Returns
-    -------
-    ImportAccount
-        Record of the import.
-
     Raises
     ------
     Doubt

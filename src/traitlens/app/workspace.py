@@ -268,13 +268,7 @@ def is_inside(name: str) -> bool:
 
 
 def list_recent() -> list[Path]:
-    """Return the recently opened studies, the latest first.
-
-    Returns
-    -------
-    list of Path
-        Existing folders.
-    """
+    """Return the recently opened studies, the latest first."""
     try:
         found = json.loads(_recent_file().read_text(encoding="utf-8"))
         return [path for one in found if (path := Path(one)).is_dir()]

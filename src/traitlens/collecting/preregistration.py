@@ -91,20 +91,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def changed_files(plan: Mapping[str, Any], folder: Path) -> list[str]:
-    """List the tables of an experiment that were changed after the plan was frozen.
-
-    Parameters
-    ----------
-    plan : mapping
-        The frozen plan.
-    folder : Path
-        The experiment's folder.
-
-    Returns
-    -------
-    list of str
-        Names of the files.
-    """
+    """List the tables of an experiment that were changed after the plan was frozen."""
     planned, present = (content.get(FILES, {}) for content in (plan["content"], _digest_files(Path(folder))))
     return [name for name in dict.fromkeys([*planned, *present]) if planned.get(name) != present.get(name)]
 

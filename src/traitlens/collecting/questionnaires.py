@@ -241,11 +241,6 @@ def score_answers(
 ) -> pd.DataFrame:
     """Return the scores of all raters.
 
-    Parameters
-    ----------
-    answers : iterable of mapping
-        participant, questionnaire, item, answer.
-
     Returns
     -------
     DataFrame

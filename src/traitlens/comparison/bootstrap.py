@@ -175,11 +175,6 @@ def detectable_difference(
 ) -> np.ndarray:
     """Compute the smallest differences that would be found with 80 % power.
 
-    Parameters
-    ----------
-    estimate, drawn, errors, freedom, spread
-        As for :func:`bootstrap_p`.
-
     Returns
     -------
     ndarray of shape (cell,)

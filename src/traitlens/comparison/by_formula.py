@@ -212,11 +212,6 @@ class FormulaDesign:
     def combination(self, effect: Effect) -> np.ndarray:
         """Return the coefficients of an effect.
 
-        Parameters
-        ----------
-        effect : Effect
-            Of `list_effects`.
-
         Returns
         -------
         ndarray of shape (column,)

@@ -233,11 +233,6 @@ def combine_components(
         The traits in the order of `sums`.
     halves : Series of int
         Half of each rater.
-
-    Returns
-    -------
-    MapOperator
-        Operator from ratings to maps.
     """
     side = sums.shape[-1]
     matrix = np.zeros((2, len(traits), side, side, images))

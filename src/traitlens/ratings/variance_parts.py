@@ -35,13 +35,6 @@ class Variances:
     def draw(self, number: int, seed: int) -> dict[str, np.ndarray]:
         """Draw variances from the normal distribution of their logarithms (ten Hove et al. 2022).
 
-        Parameters
-        ----------
-        number : int
-            Number of draws.
-        seed : int
-            Seed.
-
         Returns
         -------
         dict of str to ndarray of shape (number,)

@@ -40,11 +40,6 @@ class Balance:
 def check_folds(predictions: pd.DataFrame) -> str:
     """Check that no identity is in two folds of one group and trait.
 
-    Returns
-    -------
-    str
-        A sentence with the result.
-
     Examples
     --------
     >>> table = pd.DataFrame({"identity": ["a", "a"], "group": "g", "trait": "t", "fold": ["0", "1"]})

@@ -27,11 +27,6 @@ CAPTION = (
 def describe_face_types(results: Results) -> list[str]:
     """Describe on which faces groups differ, and whether features predict the difference.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of str

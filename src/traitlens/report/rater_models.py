@@ -36,11 +36,6 @@ Row = Mapping[Any, Any]
 def say_rater_models(results: Results) -> list[str]:
     """Describe unbalanced variables, and effects of the models of raters with their direction.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of str
@@ -110,18 +105,7 @@ def _say_found(table: pd.DataFrame) -> list[str]:
 
 
 def describe_effect_row(row: Row) -> str:
-    """Write one effect with its direction, in APA style.
-
-    Parameters
-    ----------
-    row : mapping
-        A row of `comparisons/rater_models.csv`.
-
-    Returns
-    -------
-    str
-        A clause.
-    """
+    """Write one effect with its direction, in APA style."""
     what = MEASURES.get(str(row["measure"]), str(row["measure"]))
     if row["measure"] == "utilisation":
         what = f"use of {row[REGION]}"
@@ -165,18 +149,7 @@ def _digits(value: Any) -> int:
 
 
 def tabulate_rater_models(results: Results) -> list[Table]:
-    """Format tables of the effects, and of group differences in the variables of the formula.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of Table
-        The tables.
-    """
+    """Format tables of the effects, and of group differences in the variables of the formula."""
     table = results.comparisons.get("rater_models")
     if table is None:
         return []

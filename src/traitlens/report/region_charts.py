@@ -37,13 +37,6 @@ def panels_by_trait(
         Titles of panels, and names of rows.
     millimetres_per_row, width : float
         Height of a row, and width of the figure, in millimetres.
-
-    Returns
-    -------
-    figure : Figure
-        The figure.
-    panels : list of Axes
-        A panel per trait.
     """
     # legend entries with long names take a line each
     beside = 3 if width > 120 else 2 if max(map(len, traits)) <= 17 else 1

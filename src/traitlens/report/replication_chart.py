@@ -25,11 +25,6 @@ def describe_replication(tables: Mapping[str, pd.DataFrame], alpha: float = 0.05
         "effects", "patterns" and "mean_ratings" of `traitlens.comparison.by_study`.
     alpha : float, default 0.05
         Level of the tests.
-
-    Returns
-    -------
-    list of str
-        Sentences.
     """
     lines = []
     ratings = tables["mean_ratings"]

@@ -11,11 +11,6 @@ from traitlens.report.text_tables import Table, leave_out_empty
 def describe_components(results: Results) -> list[str]:
     """Write how many components of the traits are beyond chance in each group.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of str
@@ -43,18 +38,7 @@ def describe_components(results: Results) -> list[str]:
 
 
 def tabulate_loadings(results: Results) -> list[Table]:
-    """Print loadings with intervals.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of Table
-        The table, or nothing.
-    """
+    """Print loadings with intervals."""
     if results.loadings is None:
         return []
     rows = [

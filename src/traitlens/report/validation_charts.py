@@ -23,15 +23,7 @@ MEASURES = ("any region called", "power per planted place", "wrong place called"
 
 @styled
 def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw rates of any call, of wrong calls, and power.
-
-    Parameters
-    ----------
-    rates : DataFrame
-        `validation.csv`.
-    path : Path
-        The figure's file without extension.
-    """
+    """Draw rates of any call, of wrong calls, and power."""
     sets = in_order(rates, "faces", None)
     none, some = rates[rates["difference"] == 0], rates[rates["difference"] != 0]
     panels = [
@@ -61,15 +53,7 @@ def draw_validation(rates: pd.DataFrame, path: Path) -> list[Path]:
 
 @styled
 def draw_power(table: pd.DataFrame, path: Path) -> list[Path]:
-    """Draw rates against the number of raters, a panel for each measure.
-
-    Parameters
-    ----------
-    table : DataFrame
-        `power.csv`.
-    path : Path
-        The figure's file without extension.
-    """
+    """Draw rates against the number of raters, a panel for each measure."""
     tests = [name for name in in_order(table, "measure", None) if name in MEASURES]
     differences = sorted(table["difference"].unique())
     figure = Figure(figsize=(inches(WIDE), inches(66)), layout="constrained")

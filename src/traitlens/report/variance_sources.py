@@ -31,11 +31,6 @@ CAPTION = (
 def describe_variances(results: Results) -> list[str]:
     """Describe the shares of shared taste, private taste and noise in the ratings.
 
-    Parameters
-    ----------
-    results : Results
-        The results.
-
     Returns
     -------
     list of str
@@ -69,18 +64,7 @@ def describe_variances(results: Results) -> list[str]:
 
 
 def tabulate_variance_sources(results: Results) -> list[Table]:
-    """Format the sources of variance as a table.
-
-    Parameters
-    ----------
-    results : Results
-        The results.
-
-    Returns
-    -------
-    list of Table
-        The table, or nothing.
-    """
+    """Format the sources of variance as a table."""
     if results.variances is None:
         return []
     order = {trait: place for place, trait in enumerate(results.traits)}

@@ -61,11 +61,6 @@ def parse_formula(formula: str) -> list[tuple[str, ...]]:
 def formula_variables(formula: str) -> list[str]:
     """Return the variables of a formula.
 
-    Parameters
-    ----------
-    formula : str
-        The formula.
-
     Returns
     -------
     list of str

@@ -95,6 +95,8 @@ class Study:
 
         Parameters
         ----------
+        folder : str or Path
+            The study's folder.
         ratings : Path, optional
             A table of ratings instead of the study's own.
 

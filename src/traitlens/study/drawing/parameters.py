@@ -121,15 +121,6 @@ class FaceParameters:
 def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
     """Draw the parameters of one image of one identity.
 
-    Parameters
-    ----------
-    seed : int
-        Seed of the population.
-    identity : int
-        Number of the identity.
-    image : int
-        Number of the image.
-
     Returns
     -------
     FaceParameters
