@@ -17,7 +17,7 @@ from traitlens.experiment.simulated_experiments import (
     simulate_ratings,
 )
 from traitlens.report.experiment_results import plot_experiment
-from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.picture_rows import Picture, Row, draw_rows
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS
 from traitlens.study.raters import GROUPS, RatingBehaviour
@@ -27,7 +27,7 @@ parts = tuple(PARTS)
 rows = []
 for region in ("eyes", "mouth", "jaw"):
     names = [f"face03__{region}__{end}.png" for end in ("low", "high")]
-    panels = [Panel(draw_face(experiment.faces[name], 256).picture) for name in names]
+    panels = [Picture(draw_face(experiment.faces[name], 256).picture) for name in names]
     rows.append(Row(panels, None, f"{region}, low and high"))
 draw_rows(rows, width=89, clipped=False)
 

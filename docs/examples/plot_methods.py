@@ -9,7 +9,7 @@ from example_study import load_example
 
 import traitlens as tl
 from traitlens.report.colouring import colour, smooth, symmetric_limit
-from traitlens.report.picture_rows import Panel, Row, draw_rows
+from traitlens.report.picture_rows import Picture, Row, draw_rows
 
 study = load_example()
 models = tl.fit(study)
@@ -35,11 +35,11 @@ maps = {method: tl.analyze(models.backbone, readouts, pixels, method).values[0, 
 # %%
 # Each map on a scale of its own: methods differ much in how spiky their maps are.
 
-panels = [Panel(pixels[0], "face\n")]
+panels = [Picture(pixels[0], "face\n")]
 for method, title in methods.items():
     smoothed = smooth(maps[method])
     panels.append(
-        Panel(colour(smoothed, symmetric_limit(smoothed)), title if "\n" in title else title + "\n")
+        Picture(colour(smoothed, symmetric_limit(smoothed)), title if "\n" in title else title + "\n")
     )
 figure = draw_rows([Row(panels, None)], width=183, clipped=True)
 

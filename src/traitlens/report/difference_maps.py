@@ -9,7 +9,7 @@ from scipy.ndimage import zoom
 
 from traitlens.columns import TRAIT, Y
 from traitlens.report.colouring import OPACITY, colour, lay_over, symmetric_limit
-from traitlens.report.picture_rows import Panel, Row, draw_rows, per_percent
+from traitlens.report.picture_rows import Picture, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 MOST_BESIDE = 5
@@ -78,7 +78,7 @@ def plot_pixel_differences(
         # in the tables.
         found = shown["p_corrected"].sel({TRAIT: trait}).values * tests.sizes[TRAIT] <= alpha
         outline = np.kron(found, np.ones((factor, factor), bool))
-        panels.append(Panel(lay_over(face, colour(fine, end), opacity), trait, outline=outline))
+        panels.append(Picture(lay_over(face, colour(fine, end), opacity), trait, outline=outline))
     beside = MOST_BESIDE if width > 120 else 2
     lines = [panels[i : i + beside] for i in range(0, len(panels), beside)]
     pair = comparison.split(" - ", 1)

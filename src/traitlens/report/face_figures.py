@@ -18,7 +18,7 @@ from traitlens.report.colouring import (
     smooth,
     symmetric_limit,
 )
-from traitlens.report.picture_rows import Panel, Row, draw_rows, per_percent
+from traitlens.report.picture_rows import Picture, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 
@@ -78,10 +78,10 @@ def plot_faces(
     clipped = limit is not None or percentile < 100
     limit = limit or symmetric_limit(relevance, percentile=percentile)
     predicted = shown["prediction"].values
-    rows = [Row([Panel(face) for face in faces], None, trait)]
+    rows = [Row([Picture(face) for face in faces], None, trait)]
     for g, group in enumerate(groups):
         panels = [
-            Panel(lay_over(face, colour(relevance[g, i], limit), opacity), below=_rating(predicted[g, i]))
+            Picture(lay_over(face, colour(relevance[g, i], limit), opacity), below=_rating(predicted[g, i]))
             for i, face in enumerate(faces)
         ]
         label = f"{shorten(group, 30)}: maps and predicted ratings"
@@ -157,7 +157,7 @@ def plot_extreme_averages(
             panels.append((face, relevance, f"{shorten(group, 18)}\n{name} {number}"))
     clipped = limit is not None or percentile < 100
     limit = limit or symmetric_limit(*drawn, percentile=percentile)
-    shown = [Panel(lay_over(face, colour(one, limit), opacity), title) for face, one, title in panels]
+    shown = [Picture(lay_over(face, colour(one, limit), opacity), title) for face, one, title in panels]
     if len(shown) <= 4 and width > 120:
         return draw_rows([Row(shown, limit, trait)], width, clipped=clipped)
     pairs = [shown[i : i + 2] for i in range(0, len(shown), 2)]

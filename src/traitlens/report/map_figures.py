@@ -17,7 +17,7 @@ from traitlens.report.colouring import (
     smooth,
     symmetric_limit,
 )
-from traitlens.report.picture_rows import SIGNS, Panel, Row, draw_rows, per_percent
+from traitlens.report.picture_rows import SIGNS, Picture, Row, draw_rows, per_percent
 from traitlens.report.style import WIDE, shorten, styled
 
 
@@ -82,7 +82,7 @@ def plot_average_maps(
     for trait in traits:
         maps = _maps_of(averages, kind, trait, groups, difference, smoothing)
         end = limit or symmetric_limit(*maps.values(), percentile=percentile)
-        panels = [Panel(lay_over(face, colour(one, end), opacity), title) for title, one in maps.items()]
+        panels = [Picture(lay_over(face, colour(one, end), opacity), title) for title, one in maps.items()]
         rows.append(Row(panels, end, trait))
     clipped = limit is not None or percentile < 100
     return draw_rows(rows, width, clipped=clipped, letters=len(rows) > 1)
@@ -180,11 +180,11 @@ def plot_overview(
         of_line = traits[start : start + per_line]
         for place, name in enumerate(maps[traits[0]]):
             panels = [
-                Panel(lay_over(face, colour(list(maps[trait].values())[place], end), opacity), trait)
+                Picture(lay_over(face, colour(list(maps[trait].values())[place], end), opacity), trait)
                 for trait in of_line
             ]
             if place:
-                panels = [Panel(panel.pixels) for panel in panels]
+                panels = [Picture(panel.pixels) for panel in panels]
             is_difference = place == len(groups)
             ends = (f"more in {groups[1]}", f"more in {groups[0]}") if is_difference else SIGNS
             title = name.replace("\n", " ") if is_difference else titles[place]

@@ -46,7 +46,7 @@ def per_percent(maps: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Picture:
     """One picture of a row.
 
     Parameters
@@ -71,7 +71,7 @@ class Row:
 
     Parameters
     ----------
-    panels : sequence of Panel
+    panels : sequence of Picture
         The pictures.
     limit : float or None
         End of the scale below the row, in `unit`; None for no scale.
@@ -83,7 +83,7 @@ class Row:
         Labels of the low and the high end of the scale.
     """
 
-    panels: Sequence[Panel]
+    panels: Sequence[Picture]
     limit: float | None
     label: str = ""
     unit: str = UNIT
