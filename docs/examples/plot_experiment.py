@@ -16,8 +16,8 @@ from traitlens.experiment.simulated_experiments import (
     planted_effects,
     simulate_ratings,
 )
-from traitlens.report.experiment_results import plot_experiment
 from traitlens.report.picture_rows import Picture, Row, draw_rows
+from traitlens.report.region_charts import plot_experiment
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS
 from traitlens.study.raters import GROUPS, RatingBehaviour

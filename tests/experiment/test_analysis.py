@@ -5,13 +5,14 @@ import pytest
 from PIL import Image
 
 from traitlens.collecting.preregistration import freeze_plan
-from traitlens.experiment.analysis import analyse_experiment
 from traitlens.experiment.counterbalancing import counterbalanced_lists
 from traitlens.experiment.experiment_folder import ExperimentDesign
+from traitlens.experiment.observed_effects import analyse_experiment
 from traitlens.experiment.power import estimate_power, residual_noise, simulate_answers
 from traitlens.experiment.preregistration_text import write_preregistration
 from traitlens.problems import TraitlensError
-from traitlens.report.experiment_results import describe_experiment, plot_experiment, tabulate_experiment
+from traitlens.report.experiment_results import describe_experiment, tabulate_experiment
+from traitlens.report.region_charts import plot_experiment
 from traitlens.report.results import Results
 
 SETTINGS = """
@@ -95,7 +96,7 @@ def test_planned_answers_are_analysed(design):
     for part in ("6 base faces", "slope", "mouth, warm", "not changed since"):
         assert part in texts
     assert len(tabulate_experiment(results)) == 2
-    assert len(plot_experiment(found.effects).axes) == 2
+    assert len(plot_experiment(found.effects).axes) == 1
 
 
 def test_answers_need_a_plan_that_is_older(design):

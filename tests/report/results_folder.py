@@ -153,6 +153,7 @@ def make_results(
     if len(groups) > 1:
         make_comparisons(folder, groups, traits, list(parts), images, rng)
     make_checks(folder, groups, traits, rng)
+    make_experiment(folder, groups, traits)
 
     study = {
         "name": "Drawn faces", "description": "A small study of drawn faces, for tests.",
@@ -291,6 +292,53 @@ def make_comparisons(folder: Path, groups, traits, regions, images, rng: np.rand
           "p_family": 0.02}]
     )  # fmt: skip
     areas.to_csv(folder / "comparisons" / "pixels.csv", index=False)
+
+
+def make_experiment(folder: Path, groups, traits) -> None:
+    """Tables of an experiment with altered faces."""
+    experiment = folder / "experiment"
+    experiment.mkdir(exist_ok=True)
+    sizes = {"eyes": 0.6, "mouth": 0.3, "jaw": -0.2}
+    effects = pd.DataFrame(
+        [
+            (trait, region, group, size * (1 + place / 2), size)
+            for trait in traits
+            for region, size in sizes.items()
+            for place, group in enumerate(groups)
+        ],
+        columns=["trait", "region", "group", "effect", "predicted"],
+    )
+    effects = effects.assign(
+        se=0.1, ci_low=effects["effect"] - 0.25, ci_high=effects["effect"] + 0.25, p=0.04
+    )
+    found = effects["effect"].abs() > 0.25
+    effects["outcome"] = np.where(found, "as predicted", "not found")
+    effects.assign(size="inside interval", raters=20, faces=12).to_csv(
+        experiment / "effects.csv", index=False
+    )
+    if len(groups) > 1:
+        differences = effects[effects["group"] == groups[0]][["trait", "region"]].assign(
+            group_1=groups[0], group_2=groups[1], difference=-0.2, se=0.1, ci_low=-0.4, ci_high=0.0, p=0.06,
+            p_uncorrected=0.04,
+        )  # fmt: skip
+        differences.to_csv(experiment / "differences.csv", index=False)
+    agreement = {
+        "quantity": "effects",
+        "slope": 1.1,
+        "slope_low": 0.8,
+        "slope_high": 1.4,
+        "r": 0.9,
+        "r_low": 0.6,
+    }
+    agreement |= {"r_high": 0.98, "ceiling": 0.95, "cells": 9}
+    pd.DataFrame([agreement]).to_csv(experiment / "agreement.csv", index=False)
+    plan = {"frozen": "2025-01-01T00:00:00+00:00", "digest": "0" * 64}
+    facts = {
+        "groups": list(groups), "traits": list(traits), "raters": dict.fromkeys(groups, 20), "faces": 12,
+        "pictures": 72, "ratings": 960, "permutations": 999, "plan": plan, "early": 0, "times_known": True,
+        "deviations": [], "notices": [],
+    }  # fmt: skip
+    (experiment / "experiment.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
 def make_checks(folder: Path, groups, traits, rng: np.random.Generator) -> None:

@@ -103,8 +103,8 @@ def experiment(
 
     Example: traitlens experiment mystudy collected.csv
     """
-    from traitlens.experiment.analysis import analyse_experiment
     from traitlens.experiment.experiment_folder import FOLDER
+    from traitlens.experiment.observed_effects import analyse_experiment
     from traitlens.experiment.power import rehearse
     from traitlens.report.experiment_results import describe_experiment
     from traitlens.report.page import write_report

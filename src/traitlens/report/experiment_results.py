@@ -1,23 +1,19 @@
-"""Sentences, tables and figure on an experiment with altered faces."""
+"""Sentences and tables on an experiment with altered faces."""
 
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from traitlens.columns import GROUP, PREDICTED, REGION, TRAIT
-from traitlens.report.charts import add_legend, in_order
 from traitlens.report.numbers import bounded, count, decimal, interval, is_number, probability, several
 from traitlens.report.results import Results
-from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, markers_of, shorten, styled
 from traitlens.report.text_tables import Table, leave_out_empty
 
 EXPERIMENT_CAPTION = (
-    "Observed against predicted change of ratings when one region of a face is altered, in rating points per "
-    "standard deviation of the region’s cue; one dot per region, trait and group, with 95% intervals over "
-    "raters and base faces. On the dashed line both are equal."
+    "Change of ratings when one region of a face is altered, in rating points per standard deviation of the "
+    "region’s cue: observed (dots, with 95% intervals over raters and base faces) and predicted (lines)."
 )
-EXPERIMENT_ALT = "Dots with intervals: observed against predicted effects; the numbers are in the table."
+EXPERIMENT_ALT = "Dots with intervals and lines: observed and predicted effects; numbers are in the table."
 
 
 def describe_experiment(results: Results) -> list[str]:
@@ -152,52 +148,3 @@ def tabulate_experiment(results: Results) -> list[Table]:
             leave_out_empty(caption, ["Trait", "Region", "Difference", "95% interval", "p (corrected)"], rows)
         )
     return made
-
-
-@styled
-def plot_experiment(effects: pd.DataFrame, *, groups: list[str] | None = None, width: float = WIDE) -> Figure:
-    """Draw observed against predicted effects of altered regions.
-
-    Parameters
-    ----------
-    effects : DataFrame
-        trait, region, group, predicted, effect, ci_low, ci_high.
-    groups : list of str, optional
-        Which, in which order.
-    width : float, default 183
-        Width in millimetres.
-
-    Returns
-    -------
-    Figure
-        One panel for each group.
-
-    Examples
-    --------
-    >>> row = {"trait": "warm", "region": ["eyes"], "group": "a", "predicted": 0.5, "effect": 0.4}
-    >>> len(plot_experiment(pd.DataFrame(row).assign(ci_low=0.2, ci_high=0.6)).axes)
-    1
-    """
-    groups = in_order(effects, GROUP, groups)
-    colours, markers = colours_of(groups), markers_of(groups)
-    figure = Figure(figsize=(inches(width), inches(min(width / len(groups), 90) + 14)), layout="constrained")
-    panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
-    several_traits = effects[TRAIT].nunique() > 1
-    for group, axes in zip(groups, panels, strict=True):
-        rows = effects[effects[GROUP] == group]
-        axes.vlines(rows[PREDICTED], rows["ci_low"], rows["ci_high"], color=colours[group], linewidth=1)
-        axes.plot(rows[PREDICTED], rows["effect"], markers[group], color=colours[group], markersize=4)
-        for row in rows.to_dict("records"):
-            name = f"{row[REGION]}, {row[TRAIT]}" if several_traits else str(row[REGION])
-            axes.annotate(
-                shorten(name, 22), (row[PREDICTED], row["effect"]), (3, 3), textcoords="offset points",
-                fontsize=7, color=INK,
-            )  # fmt: skip
-        axes.axline((0, 0), slope=1, color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)))
-        for line in (axes.axhline, axes.axvline):
-            line(0, color=FAINT, linewidth=0.5)
-        axes.set_title(shorten(group, 30), loc="left", fontweight="bold")
-        axes.set_xlabel("Predicted (points per SD)")
-    panels[0].set_ylabel("Observed (points per SD)")
-    add_legend(figure, groups)
-    return figure

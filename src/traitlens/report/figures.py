@@ -13,7 +13,6 @@ from traitlens.columns import GROUP, IMAGE, REGION, SHARE, TRAIT
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.report.charts import plot_learning_curves, plot_performance, plot_reliability, plot_scatter
 from traitlens.report.difference_maps import plot_pixel_differences
-from traitlens.report.experiment_results import plot_experiment
 from traitlens.report.face_figures import plot_extreme_averages, plot_faces
 from traitlens.report.face_types import plot_face_types
 from traitlens.report.map_check_results import plot_map_checks
@@ -23,6 +22,7 @@ from traitlens.report.method_figure import plot_method
 from traitlens.report.planted import compare_with_planted
 from traitlens.report.rater_models import plot_rater_models
 from traitlens.report.region_charts import (
+    plot_experiment,
     plot_planted,
     plot_profile,
     plot_region_differences,
@@ -379,7 +379,7 @@ def _rater_models(results: Results, order: Order, _options: dict[str, Any]) -> F
 def _experiment(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     remedy = "rate altered faces: see traitlens stimuli"
     table = _need(results.experiment.get("effects"), a.EXPERIMENT_EFFECTS.path, remedy)
-    return plot_experiment(table, groups=order.groups, width=order.width)
+    return plot_experiment(table, **order.as_options())
 
 
 @_figure("what was planted in a simulated study, beside what was found")

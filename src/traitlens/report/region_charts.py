@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from traitlens.columns import GROUP, REGION, SHARE, TRAIT
+from traitlens.columns import GROUP, PREDICTED, REGION, SHARE, TRAIT
 from traitlens.report.charts import BAR_OPACITY, add_legend, draw_intervals, in_order, name_rows
 from traitlens.report.style import FAINT, INK, WIDE, colours_of, inches, markers_of, shorten, styled
 
@@ -225,6 +225,58 @@ def plot_utilisation(
     figure.supxlabel("Rating points per SD of the cue, 95% interval over raters", fontsize=7.5)
     mark = Line2D([], [], color=FAINT, alpha=0.25, linewidth=6, label="groups differ (p corrected < .05)")
     add_legend(figure, groups, [mark] if differing else [])
+    return figure
+
+
+@styled
+def plot_experiment(
+    effects: pd.DataFrame,
+    *,
+    groups: Sequence[str] | None = None,
+    traits: Sequence[str] | None = None,
+    width: float = WIDE,
+) -> Figure:
+    """Draw observed and predicted effects of altered regions.
+
+    Parameters
+    ----------
+    effects : DataFrame
+        `experiment/effects.csv`: trait, region, group, predicted, effect, ci_low, ci_high.
+    groups, traits : sequence of str, optional
+        Which, in which order; all as they come by default.
+    width : float, default 183
+        Width in millimetres.
+
+    Returns
+    -------
+    Figure
+        A dot with its interval and a line for the prediction for each region and group, one panel per trait.
+
+    Examples
+    --------
+    >>> row = {"trait": "warm", "region": ["eyes"], "group": "a", "predicted": 0.5, "effect": 0.4}
+    >>> len(plot_experiment(pd.DataFrame(row).assign(ci_low=0.2, ci_high=0.6)).axes)
+    1
+    """
+    groups, traits = in_order(effects, GROUP, groups), in_order(effects, TRAIT, traits)
+    groups = [group for group in groups if group in set(effects[GROUP])]
+    traits = [trait for trait in traits if trait in set(effects[TRAIT])]
+    regions, colours, markers = _by_size(effects, PREDICTED), colours_of(groups), markers_of(groups)
+    figure, panels = panels_by_trait(traits, regions, 2.6 * len(groups) + 1.2, width)
+    step = 0.7 / len(groups)
+    shown = effects.rename(columns={"effect": "value", "ci_low": "low", "ci_high": "high"})
+    for trait, axes in zip(traits, panels, strict=True):
+        for place, group in enumerate(groups):
+            rows = shown[(shown[TRAIT] == trait) & (shown[GROUP] == group)]
+            y = rows[REGION].map(regions.index) + (place - (len(groups) - 1) / 2) * step
+            draw_intervals(axes, rows.assign(y=y), colours[group], markers[group], 3.5)
+            half = 0.45 * step
+            axes.vlines(rows[PREDICTED], y - half, y + half, color=colours[group], linewidth=1.4)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.axvline(0, color=FAINT, linewidth=0.6, linestyle=(0, (3, 2)))
+    figure.supxlabel("Rating points per SD of the cue, 95% interval", fontsize=7.5)
+    mark = Line2D([], [], color=INK, marker="|", markersize=7, linestyle="none", label="predicted")
+    add_legend(figure, groups, [mark])
     return figure
 
 

@@ -176,6 +176,8 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
 
     Parameters
     ----------
+    folder : Path
+        The study's folder.
     table : Path, optional
         A table of ratings instead of the study's own.
 
