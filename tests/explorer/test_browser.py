@@ -127,7 +127,7 @@ def test_picking_a_face_trait_group_and_method(page, fitted):
     expected = [table[group, traits[1], images[2]] for group in groups]
     assert predicted(page) == pytest.approx(expected, abs=1e-9)
     before = page.locator(".pictures img").nth(1).get_attribute("src")
-    choose(page, "Method", "lrp.z_plus")
+    choose(page, "Method", "lrp.w_square")
     page.wait_for_function("old => document.querySelectorAll('.pictures img')[1].src !== old", arg=before)
     choose(page, "Group", groups[1])
     page.wait_for_function("document.querySelectorAll('.impression').length === 1")
@@ -187,6 +187,62 @@ def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_pa
     page.wait_for_function(
         "document.querySelectorAll('.near').length && !document.body.innerText.includes('A new face')"
     )
+
+
+def test_predictions_have_the_error_of_faces_that_were_not_learnt_from(page, fitted):
+    group, trait = fitted.study.groups[0], fitted.study.traits[0]
+    own = fitted.predictions.query("group == @group and trait == @trait")
+    error = ((own["predicted"] - own["observed"]) ** 2).mean() ** 0.5
+    shown = page.locator(".impression").first
+    assert shown.inner_text().endswith(f"± {error:.2f}")
+    band = page.locator(".scale b").first.bounding_box()
+    assert band["width"] > 0
+
+
+def test_one_of_several_faces_is_chosen(page, fitted, tmp_path):
+    faces = [fitted.study.folder / "images" / name for name in fitted.study.images["image"][:2]]
+    pictures = [Image.open(face).convert("RGB").resize((300, 300)) for face in faces]
+    both = Image.new("RGB", (600, 300))
+    for place, picture in enumerate(pictures):
+        both.paste(picture, (300 * place, 0))
+    both.save(tmp_path / "both.png")
+    page.set_input_files("input[type=file]", tmp_path / "both.png")
+    page.get_by_text("both.png shows 2 faces. Which one?").wait_for()
+    shown = []
+    for number in (1, 2):
+        page.get_by_role("button", name=f"Face {number} of 2").press("Enter")
+        title(page, f"both.png: {fitted.study.traits[0]}")
+        if shown:  # the title is the same
+            page.wait_for_function(
+                "old => document.querySelector('.impression').dataset.value !== old", arg=repr(shown[0][0])
+            )
+        shown.append(predicted(page))
+        page.set_input_files("input[type=file]", tmp_path / "both.png")
+        page.get_by_text("both.png shows 2 faces. Which one?").wait_for()
+    assert shown[0] != shown[1]
+
+
+def test_a_face_beyond_the_range_has_no_map_unless_asked_for(page, fitted, tmp_path):
+    face = Image.open(fitted.study.folder / "images" / fitted.study.images["image"][0]).convert("RGB")
+    face = face.resize((300, 300))
+    stripes = Image.new("RGB", (300, 300))
+    stripes.paste((255, 0, 255), (0, 0, 300, 300))
+    for place in range(0, 300, 20):
+        stripes.paste((0, 255, 0), (place, 0, place + 10, 300))
+    stripes.paste(face.crop((60, 40, 240, 280)), (60, 40))
+    stripes.save(tmp_path / "odd.png")
+    page.set_input_files("input[type=file]", tmp_path / "odd.png")
+    title(page, f"odd.png: {fitted.study.traits[0]}")
+    page.get_by_text("farther from the study's faces than any of them").wait_for()
+    assert page.locator(".pictures img").count() == 1
+    page.get_by_role("button", name="Show the map nevertheless").press("Enter")
+    page.wait_for_function("document.querySelectorAll('.pictures img').length > 1")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save the pictures").press("Enter")
+    saving.value.save_as(tmp_path / "saved.png")
+    width, height = Image.open(tmp_path / "saved.png").size
+    assert width == height * (2 + len(fitted.study.groups))
+    assert "traitlens explain" in page.locator(".ways code").inner_text()
 
 
 def test_a_file_that_is_no_face_is_refused_in_words(page, fitted, tmp_path):

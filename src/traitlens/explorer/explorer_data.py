@@ -1,6 +1,7 @@
 """Data of the explorer: faces, ratings and maps of a study, and of new faces."""
 
 import io
+import shlex
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from traitlens.columns import FOLD, GROUP, IMAGE, PREDICTED, RELEVANCE, TRAIT
+from traitlens.artifacts import FEATURES, GROUP_CUES
+from traitlens.columns import CUE, FOLD, GROUP, IMAGE, OBSERVED, PREDICTED, REGION, RELEVANCE, TRAIT
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.explorer.face_view import FaceView, ShownFace
+from traitlens.explorer.likeness import MOST_FACES, FaceReference, Likeness, make_reference
 from traitlens.features.backbone import Backbone, load_backbone
-from traitlens.prediction.new_faces import explain_face, prepare_new_face
+from traitlens.prediction.new_faces import explain_face, find_several_faces, prepare_new_face
 from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.trait_models import TraitModels
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
@@ -56,6 +59,7 @@ class ExplorerData:
         self._kept: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
         self._limits: dict[str, float] = {}
         self._network = threading.Lock()
+        self._likeness: dict[str, tuple[ShownFace, Likeness]] = {}
 
     @cached_property
     def images(self) -> list[str]:
@@ -70,6 +74,27 @@ class ExplorerData:
             return None
         method = self.results.maps.attrs.get("method") or self.results.setting("relevance", "method")
         return str(method or DEFAULT_METHOD)
+
+    def command(
+        self, face: ShownFace, trait: str, group: str | None, method: str, opacity: float
+    ) -> str | None:
+        """Return the command that draws the face and its maps as a figure.
+
+        Returns
+        -------
+        str or None
+            None for faces that may not be published, and for other methods than that of the results.
+        """
+        folder = shlex.quote(str(self.results.folder))
+        if face.fold is None:
+            models = shlex.quote(str(self.results.folder / "models"))
+            return f"traitlens explain {models} {shlex.quote(face.name)} --method {method}"
+        if method != self.own_method or not self.may_publish(face):
+            return None
+        words = ["traitlens figure faces", folder, "--trait", shlex.quote(trait)]
+        words += ["--image", shlex.quote(face.name)]
+        words += [] if group is None else ["--group", shlex.quote(group)]
+        return " ".join([*words, f"--opacity {opacity:g}"])
 
     @property
     def methods(self) -> list[str]:
@@ -101,13 +126,30 @@ class ExplorerData:
         fold = int(own[FOLD].iloc[0]) if len(own) else None
         return ShownFace(image, self.results.pixels.sel({IMAGE: image}).to_numpy(), own, fold)
 
-    def see(self, path: Path, name: str) -> ShownFace:
+    def several(self, path: Path, name: str) -> list[np.ndarray]:
+        """Return the faces of an image file to choose from; empty if there is one, or none.
+
+        Raises
+        ------
+        TraitlensError
+            If the file cannot be read.
+        """
+        if self.models is None:
+            return []
+        try:
+            return find_several_faces(path, self.models)
+        except TraitlensError as error:
+            raise TraitlensError([replace(fault, file=name) for fault in error.problems]) from None
+
+    def see(self, path: Path, name: str, number: int = 0) -> ShownFace:
         """Predict each group's impressions of a new face.
 
         Parameters
         ----------
         path : Path
             An image file, which may be invalid.
+        number : int, default 0
+            Which of several faces, as :meth:`several` lists them.
 
         Returns
         -------
@@ -122,11 +164,85 @@ class ExplorerData:
         if self.models is None:
             raise TraitlensError("these results contain no readouts (models); run the study again")
         try:
-            pixels = prepare_new_face(path, self.models)
+            pixels = prepare_new_face(path, self.models, number)
         except TraitlensError as error:
             raise TraitlensError([replace(fault, file=name) for fault in error.problems]) from None
         with self._network:
             return ShownFace(name, pixels, self.models.predict(self.backbone, [pixels], [name]))
+
+    def error(self, group: str, trait: str) -> float | None:
+        """Return the root mean squared error of out-of-fold predictions of the study's faces.
+
+        Returns
+        -------
+        float or None
+            In rating points; None if there are no observed ratings.
+        """
+        table = self.results.predictions
+        assert table is not None
+        own = table[(table[GROUP] == group) & (table[TRAIT] == trait)]
+        squares = (own[PREDICTED] - own[OBSERVED]) ** 2
+        return float(np.sqrt(squares.mean())) if squares.notna().any() else None
+
+    def cues(self, image: str, trait: str) -> pd.DataFrame:
+        """Return the cue of each region of a face of the study, from regional readouts of each group.
+
+        Returns
+        -------
+        DataFrame
+            A row per region and a column per group, in rating points; empty if the results hold no cues.
+        """
+        table = self._cues
+        own = table[(table[IMAGE] == image) & (table[TRAIT] == trait)]
+        return own.pivot_table(CUE, REGION, GROUP, sort=False).rename(index={"": "whole face"})
+
+    @cached_property
+    def _cues(self) -> pd.DataFrame:
+        """The cues of all faces of the study."""
+        if not GROUP_CUES.of(self.results.folder).exists():
+            return pd.DataFrame(columns=[IMAGE, GROUP, TRAIT, REGION, CUE])
+        table: pd.DataFrame = GROUP_CUES.read(self.results.folder)
+        return table.fillna({REGION: ""})
+
+    def likeness(self, face: ShownFace) -> Likeness | None:
+        """Compare a new face with the study's faces by the features that the readouts read.
+
+        Returns
+        -------
+        Likeness or None
+            None for faces of the study, and where the readouts read regions.
+        """
+        if face.fold is not None or self.models is None or self.models.reads_regions:
+            return None
+        if face.name not in self._likeness or self._likeness[face.name][0] is not face:
+            with self._network:
+                (features,) = self._features([face.pixels])
+                self._likeness[face.name] = face, self._reference.compare(features)
+        return self._likeness[face.name][1]
+
+    def _features(self, pictures: list[np.ndarray]) -> np.ndarray:
+        """Return the features that the readouts read: (face, feature)."""
+        assert self.models is not None
+        found = self.models.features(self.backbone, pictures)
+        return np.concatenate([values.reshape(len(pictures), -1) for values in found.values()], axis=1)
+
+    @cached_property
+    def _reference(self) -> FaceReference:
+        """Features of the study's faces: those of the run where they are the same, otherwise computed."""
+        pixels = self.results.pixels
+        assert pixels is not None
+        among = np.unique(np.linspace(0, len(self.images) - 1, min(len(self.images), MOST_FACES)).astype(int))
+        identity = self.results.study.get("identity", {})
+        names = [str(identity.get(self.images[place], self.images[place])) for place in among]
+        ends = [int(among[0]), int(among[-1])]
+        check = self._features([pixels[place].to_numpy() for place in ends])
+        if FEATURES.of(self.results.folder).exists():
+            kept = FEATURES.read(self.results.folder)
+            if kept.shape == (len(self.images), check.shape[1]) and np.allclose(
+                kept[ends], check, rtol=1e-3, atol=1e-3 * float(np.abs(check).max())
+            ):
+                return make_reference(kept[among], names)
+        return make_reference(self._features([pixels[place].to_numpy() for place in among]), names)
 
     def maps(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
         """Return the maps of a face, from the results if stored, otherwise computed.
@@ -187,21 +303,28 @@ class ExplorerData:
             self._limits[trait] = symmetric_limit(smooth(values))
         return self._limits[trait]
 
-    def look(self, face: ShownFace, trait: str, method: str) -> FaceView:
+    def look(self, face: ShownFace, trait: str, method: str, insist: bool = False) -> FaceView:
         """Return the data that are shown for a face.
+
+        Parameters
+        ----------
+        insist : bool, default False
+            Whether maps are computed also for a new face that is beyond the range of the study's.
 
         Returns
         -------
         FaceView
             Its maps, and the most similar faces with theirs.
         """
-        maps = self.maps(face, trait, method)
+        likeness = self.likeness(face)
+        beyond = likeness is not None and likeness.beyond and not insist
+        maps = {} if beyond else self.maps(face, trait, method)
         own = self.own_method or ""
         near = [self.face(name) for name in self.nearest(face)]
         near_maps = [self._stored(one.name, trait) if own else {} for one in near]
         return FaceView(
             face, trait, maps, self.limit(trait, method, maps), list(zip(near, near_maps, strict=True)),
-            self.limit(trait, own, {}),
+            self.limit(trait, own, {}), likeness,
         )  # fmt: skip
 
     @cached_property

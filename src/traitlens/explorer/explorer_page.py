@@ -1,5 +1,6 @@
 """The explorer's page: controls, the face with each group's map, and the most similar faces."""
 
+import io
 import tempfile
 from collections.abc import MutableMapping
 from functools import cache, partial
@@ -9,12 +10,14 @@ from typing import Any, Final
 
 import numpy as np
 from nicegui import run, ui
+from PIL import Image
 
 from traitlens.columns import OBSERVED, PREDICTED
 from traitlens.explorer.elements import button, choice, files, link, text
 from traitlens.explorer.explorer_data import ExplorerData
 from traitlens.explorer.face_view import FaceView, ShownFace, draw_map
 from traitlens.explorer.served_files import list_files
+from traitlens.naming import file_names
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import colour, data_uri
 from traitlens.report.picture_rows import UNIT, per_percent
@@ -36,6 +39,22 @@ NEW_FACE: Final = (
     "the more the picture resembles those of the study in pose, light and framing."
 )
 ORDER: Final = "All faces, from the lowest to the highest predicted rating (arrow keys, Home, End)"
+NAMED: Final = {
+    "lrp.sequential_preset_a_flat": "Relevance propagation (the default)",
+    "lrp.z_plus": "Relevance propagation, z-plus rule",
+    "integrated_gradients": "Integrated gradients",
+    "input_t_gradient": "Input times gradient",
+    "smoothgrad": "SmoothGrad",
+}
+"""The methods that have a name of their own; all others are listed under their technical names."""
+BEYOND: Final = (
+    "This face is farther from the study's faces than any of them is from its nearest one. The readouts have "
+    "not learnt from such pictures: a prediction can be far off, and a map would explain a guess."
+)
+CUES: Final = (
+    "Cue of each region: the points that it adds to the prediction, by the readouts of regions "
+    "(cues/group_cues.csv)."
+)
 KEYS: Final = """(event) => {
   const all = [...event.currentTarget.children];
   const here = all.indexOf(document.activeElement);
@@ -48,6 +67,13 @@ KEYS: Final = """(event) => {
   emit(to);
 }"""
 """Keys that move in the strip of faces, as in the report."""
+LIKENESS: Final = (
+    "Of 100 faces like the study's, about {share:.0f} would be as far from the nearest face of the study as "
+    "this one, or farther, by the features that the readouts read."
+)
+BAND: Final = (
+    "± and the band: root mean squared error of the predictions of study faces that a readout had not seen."
+)
 NEAREST: Final = "Similar over all groups and traits, in standard deviations of the predictions."
 
 
@@ -63,6 +89,7 @@ class Page:
         self.method = data.methods[0] if data.methods else ""
         self.opacity, self.threshold = 50, 0
         self.view: FaceView | None = None
+        self.insist = False
         self.turn = 0
         self.order: list[str] = []
 
@@ -82,6 +109,7 @@ class Page:
             self.strip.props('aria-labelledby="strip-label" aria-orientation="horizontal"')
             self.strip.on("keydown", self._step, js_handler=KEYS)
             self._build_strip()
+            self.choose_one = ui.element("section").props('aria-label="Several faces"')
             self.message = text("p", "", "warning").props("role=alert")
             self.busy = text("p", "", "busy").props("role=status")
             self.stage = ui.element("section").props('aria-label="Face and maps"')
@@ -104,7 +132,10 @@ class Page:
             choice("Face", images, own, self._choose_face)
             choice("Trait", {one: one for one in data.results.traits}, self.trait, self._choose("trait"))
             choice("Group", everybody, self.group, self._choose("group"))
-            choice("Method", {one: one for one in data.methods}, self.method, self._choose("method"))
+            named = {one: NAMED[one] for one in data.methods if one in NAMED}
+            named |= {one: NAMED.get(one, one) for one in data.methods[:1]}
+            rest = {one: one for one in data.methods if one not in named}
+            choice("Method", named, self.method, self._choose("method"), more=("All others", rest))
             self._slider("Face beneath the map", "opacity")
             self._slider("Hide relevance below", "threshold", " of the scale")
             with ui.element("div").classes("drop"):
@@ -180,6 +211,7 @@ class Page:
         """Show another face of the study."""
         if name in self.data.images:
             self.face = self.data.face(name)
+            self.choose_one.clear()
             if _event is not None:
                 self._build_controls()
             self._mark()
@@ -192,21 +224,42 @@ class Page:
         self.message.text = "; ".join(event.args["refused"])
         for kept in event.args["kept"]:
             name = Path(kept["name"]).name or "photograph"
-            with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
-                path = Path(folder) / "photograph"
-                path.write_bytes(self.uploads.pop(kept["id"], b""))
-                self.busy.text = "Predicting impressions …"
-                try:
-                    face = await run.io_bound(self.data.see, path, name)
-                except TraitlensError as error:
+            await self._look_at(self.uploads.pop(kept["id"], b""), name)
+
+    async def _look_at(self, content: bytes, name: str, number: int | None = None) -> None:
+        """Show a new face; where the picture holds several, offer the choice first."""
+        self.choose_one.clear()
+        with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
+            path = Path(folder) / "photograph"
+            path.write_bytes(content)
+            self.busy.text = "Predicting impressions …"
+            try:
+                several = [] if number is not None else await run.io_bound(self.data.several, path, name)
+                if several:
                     self.busy.text = ""
-                    self.message.text = "; ".join(map(str, error.problems))
+                    self._offer(content, name, several)
                     return
-            if face is not None:
-                self.face = face
-                self._build_controls()
-                self._mark()
-                await self.show()
+                face = await run.io_bound(self.data.see, path, name, number or 0)
+            except TraitlensError as error:
+                self.busy.text = ""
+                self.message.text = "; ".join(map(str, error.problems))
+                return
+        if face is not None:
+            self.face, self.insist = face, False
+            self._build_controls()
+            self._mark()
+            await self.show()
+
+    def _offer(self, content: bytes, name: str, several: list[np.ndarray]) -> None:
+        """Offer the faces of a picture to choose from."""
+        with self.choose_one:
+            text("p", f"{name} shows {len(several)} faces. Which one?")
+            with ui.element("div").classes("faces"):
+                for number, square in enumerate(several):
+                    option = ui.element("button").props('type="button"')
+                    with option:
+                        _picture(square, f"Face {number + 1} of {len(several)}", 64)
+                    option.on("click", partial(self._look_at, content, name, number), [])
 
     async def show(self) -> None:
         """Compute and draw the selection; discard it if the selection has changed meanwhile."""
@@ -214,7 +267,7 @@ class Page:
         turn = self.turn
         self.busy.text = "Computing maps …"
         try:
-            view = await run.io_bound(self.data.look, self.face, self.trait, self.method)
+            view = await run.io_bound(self.data.look, self.face, self.trait, self.method, self.insist)
             self.message.text = ""
         except TraitlensError as error:
             self.message.text = str(error)
@@ -235,6 +288,7 @@ class Page:
             text("h2", f"{view.face.name}: {view.trait}")
             if view.face.fold is None:
                 text("p", NEW_FACE).classes("faint")
+                self._draw_likeness(view)
             elif not self.data.may_publish(view.face):
                 text("span", "may not be published").classes("tag")
             width = f"max-width: {(len(shown) + 1 + (len(shown) == PAIR)) * 404}px"
@@ -245,9 +299,78 @@ class Page:
                 for group in shown:
                     self._draw_group(view, group)
                 self._draw_difference(view, shown)
+            text("p", BAND, "faint")
             if view.maps:
                 _draw_ramp(float(per_percent(np.full(view.face.pixels.shape[:2], view.limit))[0, 0]))
+            self._draw_ways_out(view, shown)
+            self._draw_cues(view, shown)
             self._draw_nearest(view, shown)
+
+    def _draw_likeness(self, view: FaceView) -> None:
+        """Draw the gauge of likeness to the study's faces, and the way to a map beyond their range."""
+        if view.likeness is None:
+            return
+        share = 100 * view.likeness.share
+        with ui.element("div").classes("likeness"):
+            gauge = ui.element("meter").props('min="0" max="100" low="5" optimum="100"')
+            gauge.props["value"] = f"{share:.0f}"
+            gauge.props["aria-label"] = "Likeness to the study's faces"
+            text("span", f"Likeness to the study's faces: {share:.0f} of 100")
+        text("p", LIKENESS.format(share=share), "faint")
+        if view.likeness.beyond:
+            text("p", BEYOND, "warning")
+            if not self.insist:
+                button("Show the map nevertheless", self._show_nevertheless)
+
+    async def _show_nevertheless(self) -> None:
+        """Compute the map of a face beyond the range of the study's."""
+        self.insist = True
+        await self.show()
+
+    def _draw_ways_out(self, view: FaceView, shown: list[str]) -> None:
+        """Draw the button that saves the pictures, and the command for the figure."""
+        if not view.maps:
+            return
+        command = self.data.command(
+            view.face, view.trait, self.group or None, self.method, self.opacity / 100
+        )
+        with ui.element("p").classes("ways"):
+            button("Save the pictures", lambda: self._save(view, shown))
+            if command is None:
+                text("span", "There is no figure of this face for print, or not with this method.", "faint")
+            else:
+                text("span", "The same as a figure:", "faint")
+                text("code", command)
+
+    def _save(self, view: FaceView, shown: list[str]) -> None:
+        """Save the face and its maps side by side as a PNG file."""
+        maps = [view.maps[group] for group in shown if group in view.maps]
+        if len(shown) == PAIR and len(maps) == PAIR:
+            maps.append(maps[0] - maps[1])
+        pictures = [view.face.pixels, *(self._lay_over(view.face, one, view.limit) for one in maps)]
+        buffer = io.BytesIO()
+        Image.fromarray(np.hstack(pictures)).save(buffer, "PNG")
+        (name,) = file_names([f"{Path(view.face.name).stem} {view.trait}"])
+        private = "" if view.face.fold is None or self.data.may_publish(view.face) else "_not_for_publication"
+        ui.download.content(buffer.getvalue(), f"{name}{private}.png", "image/png")
+
+    def _draw_cues(self, view: FaceView, shown: list[str]) -> None:
+        """Draw the cues of the face's regions."""
+        cues = self.data.cues(view.face.name, view.trait) if view.face.fold is not None else None
+        groups = [group for group in shown if cues is not None and group in cues]
+        if cues is None or not groups:
+            return
+        with ui.element("table").classes("cues"):
+            text("caption", CUES, "faint")
+            with ui.element("thead"), ui.element("tr"):
+                for head in ("Region", *groups):
+                    text("th", head).props("scope=col")
+            with ui.element("tbody"):
+                for region, row in cues.iterrows():
+                    with ui.element("tr"):
+                        text("th", str(region)).props("scope=row")
+                        for group in groups:
+                            text("td", f"{row[group]:+.2f}")
 
     def _draw_group(self, view: FaceView, group: str) -> None:
         """Draw a group's map and ratings."""
@@ -258,15 +381,22 @@ class Page:
                 drawn = self._lay_over(view.face, view.maps[group], view.limit)
                 _picture(drawn, f"Map of {group} for {view.trait} over the face {view.face.name}")
             else:
-                text("p", "There is no map of this group for this trait.").classes("faint")
+                waits = view.likeness is not None and view.likeness.beyond and not self.insist
+                missing = "The map is not shown unless you ask for it, see above."
+                text("p", missing if waits else "There is no map of this group for this trait.", "faint")
             with ui.element("figcaption"):
                 text("div", group).classes("group")
                 if predicted is not None:
-                    impression = text("div", f"Predicted impression: {predicted:.2f}").classes("impression")
+                    label = f"Predicted impression: {predicted:.2f}"
+                    error = self.data.error(group, view.trait)
+                    label += "" if error is None else f" ± {error:.2f}"
+                    impression = text("div", label).classes("impression")
                     impression.props["data-value"] = repr(predicted)
                 if observed is not None:
                     text("div", f"Mean rating: {observed:.2f}").classes("faint")
-            _draw_scale(self.data.results.study.get("scale"), predicted, observed)
+            _draw_scale(
+                self.data.results.study.get("scale"), predicted, observed, self.data.error(group, view.trait)
+            )
 
     def _draw_difference(self, view: FaceView, shown: list[str]) -> None:
         """Draw the difference of two groups' maps, on the scale of the maps."""
@@ -303,12 +433,17 @@ class Page:
                         text("div", f"Predicted: {', '.join(texts)}").classes("faint")
 
 
-def _draw_scale(scale: Any, predicted: float | None, observed: float | None) -> None:
-    """Draw an impression on the rating scale, with its number."""
+def _draw_scale(
+    scale: Any, predicted: float | None, observed: float | None, error: float | None = None
+) -> None:
+    """Draw an impression on the rating scale, with its number and the band of its error."""
     if not scale:
         return
     low, high = map(float, scale)
     with ui.element("div").classes("scale").props("aria-hidden=true"):
+        if predicted is not None and error is not None:
+            ends = np.clip((predicted - low + np.array([-error, error])) / (high - low), 0, 1) * 100
+            ui.element("b").style(f"left: {ends[0]:.2f}%; width: {ends[1] - ends[0]:.2f}%")
         for value, kind in ((observed, "observed"), (predicted, "predicted")):
             if value is not None:
                 place = 100 * float(np.clip((value - low) / (high - low), 0, 1))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import GROUP, TRAIT
+from traitlens.explorer.likeness import Likeness
 from traitlens.report.colouring import colour, lay_over, smooth
 
 
@@ -61,6 +62,8 @@ class FaceView:
         The most similar faces of the study, the nearest first, with their maps.
     near_limit : float
         Limit of the colour scale of their maps.
+    likeness : Likeness or None
+        How a new face compares with those of the study.
     """
 
     face: ShownFace
@@ -69,6 +72,7 @@ class FaceView:
     limit: float
     near: list[tuple[ShownFace, dict[str, np.ndarray]]]
     near_limit: float
+    likeness: Likeness | None = None
 
 
 def draw_map(

@@ -121,8 +121,36 @@ def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
     return bool(turned) and turned[0].score > score + CLEARER
 
 
+def detect_all(pixels: np.ndarray) -> list[Detection]:
+    """Detect all faces of an upright image, the largest central one first.
+
+    Parameters
+    ----------
+    pixels : ndarray (row, column, 3) of uint8
+        An upright image.
+
+    Returns
+    -------
+    list of Detection
+        One for each face, the first as :func:`detect_landmarks` returns it for an upright face.
+
+    Examples
+    --------
+    >>> detect_all(np.zeros((100, 100, 3), np.uint8))
+    []
+    """
+    with single_thread():
+        return _read_faces(pixels)
+
+
 def _read_largest(pixels: np.ndarray) -> Detection | None:
     """Return the mesh of the largest central face, if there is one."""
+    faces = _read_faces(pixels)
+    return faces[0] if faces else None
+
+
+def _read_faces(pixels: np.ndarray) -> list[Detection]:
+    """Return the meshes of all faces, the largest central one first."""
     boxes = _find_boxes(pixels)
     height, width = pixels.shape[:2]
     centre, reach = np.array([width, height]) / 2, math.hypot(width, height) / 2
@@ -136,19 +164,24 @@ def _read_largest(pixels: np.ndarray) -> Detection | None:
         points, face_flag = _read_mesh(pixels, box)
         if face_flag >= LOWEST_FACE_FLAG:
             faces.append((box, points, face_flag))
-    if not faces:
-        return None
-    box, points, face_flag = faces[0]
-    pose = head_pose(points)
+    return [
+        Detection(points, box.score, face_flag, len(faces), head_pose(points), _notices(points, len(faces)))
+        for box, points, face_flag in faces
+    ]
+
+
+def _notices(points: np.ndarray, count: int) -> tuple[str, ...]:
+    """Return what to check by eye."""
     notices = []
-    if len(faces) > 1:
-        notices.append(f"{len(faces)} faces were found; the largest central one is used")
+    if count > 1:
+        notices.append(f"{count} faces were found; the largest central one is used")
     turn = math.degrees(math.atan2(*(points[RIGHT_PUPIL] - points[LEFT_PUPIL])[::-1]))
     if abs(turn) > 30:
         notices.append(f"the face is turned by {turn:.0f} degrees: is the image upright?")
-    if abs(pose) > DOUBTFUL_POSE:
-        notices.append("the face is seen from the side" if abs(pose) > PROFILE_POSE else "the head is turned")
-    return Detection(points, box.score, face_flag, len(faces), pose, tuple(notices))
+    pose = abs(head_pose(points))
+    if pose > DOUBTFUL_POSE:
+        notices.append("the face is seen from the side" if pose > PROFILE_POSE else "the head is turned")
+    return tuple(notices)
 
 
 def head_pose(points: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from traitlens.columns import CUE, GROUP, IMAGE, PREDICTED, READOUT, REGION, RELEVANCE, TRAIT, X, Y
 from traitlens.faces.cropping import Crop, prepare_image
+from traitlens.faces.detection import detect_all
 from traitlens.faces.images import BACKGROUND, load_image
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.features.backbone import Backbone, load_backbone
@@ -94,7 +95,39 @@ def list_faces(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
+def find_several_faces(path: Path, models: TraitModels) -> list[np.ndarray]:
+    """Return the faces of an image file as squares to choose from, if there are several.
+
+    Parameters
+    ----------
+    path : Path
+        An image file.
+    models : TraitModels
+        The models; if they use whole images (crop "full"), there is nothing to choose.
+
+    Returns
+    -------
+    list of ndarray of uint8 (y, x, colour)
+        Upright squares around each face, the largest central one first; empty if there is one or none.
+    """
+    if _crop_of(models).name == "full":
+        return []
+    pixels = load_image(path)
+    found = detect_all(pixels)
+    if len(found) < 2:
+        return []
+    squares = []
+    for one in found:
+        assert one.points is not None
+        low, high = np.nanmin(one.points, 0), np.nanmax(one.points, 0)
+        centre, half = (low + high) / 2, 0.7 * float((high - low).max())
+        x0, y0 = np.maximum(np.round(centre - half), 0).astype(int)
+        x1, y1 = np.round(centre + half).astype(int)
+        squares.append(pixels[y0:y1, x0:x1])
+    return squares
+
+
+def prepare_new_face(path: Path, models: TraitModels, face: int = 0) -> np.ndarray:
     """Prepare an image file as the images that the models were fitted on.
 
     Parameters
@@ -103,6 +136,8 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
         A JPEG, PNG, TIFF or WebP file.
     models : TraitModels
         The models, whose `prepared` has crop and size.
+    face : int, default 0
+        Which of several faces, as :func:`find_several_faces` lists them.
 
     Returns
     -------
@@ -114,10 +149,12 @@ def prepare_new_face(path: Path, models: TraitModels) -> np.ndarray:
     TraitlensError
         If the file is not a usable image, or has no face although the crop needs one.
     """
-    return prepare_with_landmarks(path, models)[0]
+    return prepare_with_landmarks(path, models, face)[0]
 
 
-def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray, np.ndarray | None]:
+def prepare_with_landmarks(
+    path: Path, models: TraitModels, face: int = 0
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Prepare an image file, and find its landmarks if the models need them.
 
     Parameters
@@ -126,6 +163,8 @@ def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray,
         A JPEG, PNG, TIFF or WebP file.
     models : TraitModels
         The models, whose `prepared` has crop and size.
+    face : int, default 0
+        Which of several faces, as :func:`find_several_faces` lists them.
 
     Returns
     -------
@@ -139,6 +178,21 @@ def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray,
     TraitlensError
         If the file is not a usable image, or has no face although one is needed.
     """
+    crop, size = _crop_of(models), int(models.prepared["size"])
+    pixels = load_image(path, crop.background or BACKGROUND)
+    points = None
+    if crop.name != "full" or models.reads_regions:
+        found = find_landmarks({path.name: path})
+        points = detect_all(pixels)[face].points if face else found.points(path.name)
+        if points is None:
+            raise TraitlensError(found.notices or Problem("no face was found", "", path.name))
+    with naming_file(str(path)):
+        prepared = prepare_image(pixels, size, crop, points)
+    return prepared.pixels, None if points is None else prepared.frame.map_points(points)
+
+
+def _crop_of(models: TraitModels) -> Crop:
+    """Return the crop of a model, whose settings of image preparation are checked."""
     size = models.prepared.get("size")
     try:
         crop = Crop.from_json(models.prepared)
@@ -146,16 +200,7 @@ def prepare_with_landmarks(path: Path, models: TraitModels) -> tuple[np.ndarray,
         crop = None
     if crop is None or not isinstance(size, int) or not 32 <= size <= LARGEST:
         raise ModelError("the model lacks the settings of image preparation; fit it again")
-    pixels = load_image(path, crop.background or BACKGROUND)
-    points = None
-    if crop.name != "full" or models.reads_regions:
-        found = find_landmarks({path.name: path})
-        points = found.points(path.name)
-        if points is None:
-            raise TraitlensError(found.notices or Problem("no face was found", "", path.name))
-    with naming_file(str(path)):
-        prepared = prepare_image(pixels, size, crop, points)
-    return prepared.pixels, None if points is None else prepared.frame.map_points(points)
+    return crop
 
 
 def predict_new_faces(
