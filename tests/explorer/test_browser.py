@@ -191,7 +191,8 @@ def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_pa
 
 def test_predictions_have_the_error_of_faces_that_were_not_learnt_from(page, fitted):
     group, trait = fitted.study.groups[0], fitted.study.traits[0]
-    own = fitted.predictions.query("group == @group and trait == @trait")
+    table = fitted.predictions
+    own = table[(table["group"] == group) & (table["trait"] == trait)]
     error = ((own["predicted"] - own["observed"]) ** 2).mean() ** 0.5
     shown = page.locator(".impression").first
     assert shown.inner_text().endswith(f"± {error:.2f}")
