@@ -108,6 +108,7 @@ def test_what_readouts_read_and_take():
     assert ridge.reads_one_space(ReadoutSettings())
     for other in (views, ReadoutSettings(whiten=0.1), ReadoutSettings(across_traits=True)):
         assert not ridge.reads_one_space(other)
+    assert [name for name, method in METHODS.items() if method.is_kernel_ridge] == ["ridge"]
     assert ridge.cost(ReadoutSettings(), 20_000, 5, 25_088).disk == 8 * (20_000**2 + 16_000**2)
     assert find_readout("dense").cost(ReadoutSettings(), 1000, 5, 512).memory == 16 * 1000 * 512
     assert [name for name, method in METHODS.items() if method.is_linear] == ["ridge"]

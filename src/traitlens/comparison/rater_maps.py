@@ -21,7 +21,8 @@ from scipy import linalg
 from traitlens.columns import GROUP, IMAGE, RATER, TRAIT, X, Y
 from traitlens.comparison.refitting import FeatureKernel, TraitDesign, make_designs
 from traitlens.features.feature_spaces import FeatureSpace
-from traitlens.readouts.readout import LinearPart, LinearReadout
+from traitlens.readouts.combined_kernel import CombinedKernel
+from traitlens.readouts.readout import LinearReadout
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def combine_components(
 
 
 def component_readouts(
-    components: Components, space: FeatureSpace, features: np.ndarray, fold: int
+    components: Components, combined: CombinedKernel, features: Mapping[FeatureSpace, np.ndarray], fold: int
 ) -> list[LinearReadout]:
     """Return a readout for each component.
 
@@ -256,27 +257,12 @@ def component_readouts(
     ----------
     components : Components
         Their dual coefficients.
-    space : FeatureSpace
-        Feature space of the readouts.
-    features : ndarray (image, channel, row, column)
-        Features of each image.
+    combined : CombinedKernel
+        Kernel of the readouts.
+    features : mapping of FeatureSpace to ndarray
+        (image, channel, row, column) each.
     fold : int
         The held-out fold.
     """
-    seen = features[components.training].astype(np.float64)
-    reference = seen.mean(axis=0)
-    weights = components.duals.T @ (seen - reference).reshape(len(seen), -1)
-    return [
-        LinearReadout(
-            f"component {number}",
-            "",
-            fold,
-            (
-                LinearPart(
-                    space, weight.reshape(reference.shape).astype(np.float32), reference.astype(np.float32)
-                ),
-            ),
-            0.0,
-        )
-        for number, weight in enumerate(weights)
-    ]
+    parts = combined.parts(features, components.training, components.duals)
+    return [LinearReadout(f"component {number}", "", fold, own, 0.0) for number, own in enumerate(parts)]

@@ -80,8 +80,15 @@ def switched_off(setting: str) -> Condition:
     return is_off
 
 
-def several_spaces(context: Context) -> str | None:
+def not_ridge(context: Context) -> str | None:
     """Return why readouts cannot be refitted under each permutation."""
+    if find_readout(context.study.settings.readout.method).is_kernel_ridge:
+        return None
+    return "it needs a ridge regression, whose readouts can be refitted under each permutation"
+
+
+def several_spaces(context: Context) -> str | None:
+    """Return why readouts of one feature space cannot be computed."""
     readout = context.study.settings.readout
     if find_readout(readout.method).reads_one_space(readout):
         return None
@@ -131,7 +138,7 @@ def no_formula(context: Context) -> str | None:
 REFITTED = unless(
     no_raters,
     no_permutations,
-    several_spaces,
+    not_ridge,
     too_little_shared,
 )
 
@@ -177,7 +184,7 @@ ANSWERED = (
 
 PERMUTATIONS = ("settings.comparison.permutations", "settings.seed")
 WITHIN = "settings.comparison.within"
-REFIT = ("ratings", "folds", a.FEATURES)
+REFIT = ("ratings", "folds", a.FEATURES, "backbone", "spaces", "settings.readout.whiten")
 """Inputs of refits of readouts under each permutation."""
 
 NO_REGIONAL = unless(switched_off("use"), faceless)
@@ -541,8 +548,6 @@ FLOW: tuple[Stage, ...] = (
             *REFIT,
             a.PREPARED,
             a.COMMON_PENALTIES,
-            "backbone",
-            "spaces",
             "regions",
             "settings.relevance.method",
             "settings.comparison.pixels",

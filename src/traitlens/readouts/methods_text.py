@@ -27,7 +27,22 @@ def ridge_text(settings: ReadoutSettings) -> Text:
         text += f"Channels were made uncorrelated first (shrinkage {settings.whiten:g}), outside each fold. "
     if settings.across_traits:
         text += "Predictions borrowed from the group's other traits. "
+    if left_out := _steps_without_tests(settings):
+        text += (
+            f"Tests that refit readouts do so without {_listed(left_out)}, with which readouts are not "
+            "linear in a group's ratings. "
+        )
     return text, ("hoerl",)
+
+
+def _steps_without_tests(settings: ReadoutSettings) -> list[str]:
+    """Return the steps that depend on a group's ratings otherwise than linearly."""
+    steps = {
+        "borrowing across traits": settings.across_traits,
+        "weights of images": settings.weigh_images,
+        "the choice of weights of layers and crops": settings.mixes > 1,
+    }
+    return [step for step, taken in steps.items() if taken]
 
 
 DENSE_TEXT: Text = (

@@ -88,8 +88,11 @@ class ReadoutMethod:
     cost : callable
         Take the settings, numbers of images and folds, and features per image; return a :class:`FitCost`.
     reads_one_space : callable
-        Take the settings; return whether tests between groups can refit the readout: a ridge regression on
-        one space of the prepared image.
+        Take the settings; return whether the readout is a ridge regression on one space of the prepared
+        image, without further steps.
+    is_kernel_ridge : bool, default False
+        Whether the readout is a ridge regression with a weighted sum of kernels, which tests between groups
+        can refit under each permutation.
     input_divisor : float, default 1
         Divisor of the network's input.
     centred : bool, default True
@@ -109,6 +112,7 @@ class ReadoutMethod:
     options: Callable[[ReadoutSettings, FitContext], dict[str, Any]] = lambda _settings, _context: {}
     cost: Callable[[ReadoutSettings, int, int, int], FitCost] = _cost_of_features
     reads_one_space: Callable[[ReadoutSettings], bool] = lambda _: False
+    is_kernel_ridge: bool = False
     input_divisor: float = 1.0
     centred: bool = True
 
@@ -200,6 +204,7 @@ _METHODS = (
         _ridge_options,
         _ridge_cost,
         _ridge_reads_one_space,
+        is_kernel_ridge=True,
     ),
     ReadoutMethod("dense", DenseReadout, "traitlens.readouts.dense:fit_dense", lambda _: DENSE_TEXT),
     ReadoutMethod(

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from traitlens.arrays import open_arrays, write_arrays
-from traitlens.artifacts import FEATURES, PIXEL_MAPS, PIXEL_TESTS, PREPARED
+from traitlens.artifacts import PIXEL_MAPS, PIXEL_TESTS, PREPARED
 from traitlens.columns import GROUP, IMAGE, RATER, RELEVANCE, TRAIT, X, Y
 from traitlens.comparison.by_pixel import CAUTION, compare_pixels
 from traitlens.comparison.compared_groups import label_raters, pairs_of_groups, ratings_of_pair
@@ -29,7 +29,8 @@ from traitlens.faces.regions import REGIONS, Polygon, region_labels
 from traitlens.faces.template import Template, template_face
 from traitlens.pipeline.costs import COMPONENTS
 from traitlens.pipeline.stage_io import StageIO
-from traitlens.pipeline.stages.refits import read_kernel, read_penalties
+from traitlens.pipeline.stages.features import read_features
+from traitlens.pipeline.stages.refits import combine_features, read_kernel, read_penalties
 from traitlens.readouts.readout import LinearReadout
 from traitlens.relevance.attribution import Explainer
 from traitlens.storage import atomic_write
@@ -102,11 +103,12 @@ def map_components(
     MapOperator
         Linear operator from ratings to maps on the template.
     """
-    (space,), size = io.value("spaces"), io.value("settings.comparison.pixels")
+    size = io.value("settings.comparison.pixels")
     images = io.read(PREPARED)[IMAGE].to_numpy()
     among = pd.Index(images).get_indexer(list(kernel.images))
     assert io.backbone
-    features = io.read(FEATURES)[among]
+    features = {space: values[among] for space, values in read_features(io).items()}
+    combined = combine_features(io)
     halves = halve_raters(ratings)
     groups = ratings.drop_duplicates(RATER).set_index(RATER)[GROUP][halves.index].to_numpy()
     designs = make_designs(ratings, halves.index, kernel, penalties)
@@ -117,7 +119,7 @@ def map_components(
     components = {
         int(fold): leading_components(kernel, int(fold), designs, penalties, COMPONENTS) for fold in folds
     }
-    readouts = {fold: component_readouts(own, space, features, fold) for fold, own in components.items()}
+    readouts = {fold: component_readouts(own, combined, features, fold) for fold, own in components.items()}
     blocks = list(blocks_by_fold(kernel.folds))
     there = [(fold, among[positions]) for fold, positions in blocks]
     method = io.value("settings.relevance.method")

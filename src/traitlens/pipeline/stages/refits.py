@@ -7,7 +7,6 @@ import pandas as pd
 from traitlens.artifacts import (
     COMMON_PENALTIES,
     DIFFERENCE_TESTS,
-    FEATURES,
     MATCHED_TESTS,
     PERFORMANCE_TESTS,
     UTILISATION,
@@ -22,7 +21,8 @@ from traitlens.comparison.penalty import choose_common_penalties
 from traitlens.comparison.refitting import FeatureKernel
 from traitlens.pipeline.stage_io import StageIO
 from traitlens.pipeline.stages.comparisons import permutation_options
-from traitlens.readouts.kernels import linear_kernel
+from traitlens.pipeline.stages.features import read_features
+from traitlens.readouts.combined_kernel import CombinedKernel, combine_kernels
 
 
 def read_kernel(io: StageIO) -> tuple[FeatureKernel, pd.DataFrame]:
@@ -35,10 +35,15 @@ def read_kernel(io: StageIO) -> tuple[FeatureKernel, pd.DataFrame]:
     """
     folds, ratings = io.value("folds"), io.value("ratings")
     names = tuple(folds[IMAGE].astype(str))
-    kernel = FeatureKernel(names, folds[FOLD].to_numpy(), linear_kernel(io.read(FEATURES)))
+    kernel = FeatureKernel(names, folds[FOLD].to_numpy(), combine_features(io).values)
     groups, images, traits = shared_ratings(ratings)
     rated = ratings[IMAGE].isin(images) & ratings[TRAIT].isin(traits) & ratings[GROUP].isin(groups)
     return kernel.take(set(images)), ratings[rated]
+
+
+def combine_features(io: StageIO) -> CombinedKernel:
+    """Compute the kernel of all feature spaces with the weights of the settings."""
+    return combine_kernels(read_features(io), io.value("spaces"), io.value("settings.readout.whiten"))
 
 
 def read_penalties(io: StageIO) -> dict[str, float]:
