@@ -171,6 +171,7 @@
     byId("scale-high").textContent = limit ? "+" + limit.toPrecision(2) : "";
     byId("pick-name").textContent = `Ratings of ${chosen.name} on ${picker.traits[t]}`;
     byId("pick-command").textContent = `traitlens figure faces results --trait "${picker.traits[t]}" --image "${chosen.name}"`;
+    byId("pick-profile").textContent = `traitlens figure profile results --image "${chosen.name}"`;
     byId("pick-ratings").replaceChildren(...picker.groups.map((name, g) => {
       const row = make("tr"), values = chosen.cells[g][t] || [];
       [name, write(values[1]), write(values[0])].forEach((text, place) => row.append(make("td", text, { className: place ? "" : "name" })));
