@@ -22,7 +22,7 @@ def replicate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
     weights: Weights = None,
 ) -> None:
-    """Test whether the group differences of one study are found again in another.
+    """Test whether the group differences of one study replicate in another.
 
     Example: traitlens replicate online lab --out online_and_lab
     """

@@ -1,4 +1,4 @@
-"""The experimenter's page: who is where, the balance of groups, links and QR codes, and the pause."""
+"""The experimenter's page: progress of participants, balance of groups, links and QR codes, and a pause."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 MOST_AT_ONCE = 500
-"""Maximum number of participants created by one press."""
+"""Maximum number of participants created at once."""
 UNKNOWN = "not known yet"
-"""Shown instead of the group of those who have not answered the question for it."""
+"""Text for participants whose group is not known yet."""
 
 STATES = ("not begun", "under way", "done")
 SCREENED = "no place"
-"""State of those for whom there was no place in the group."""
+"""State of participants whose group was full."""
 
 
 def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFr
 
 
 def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
-    """Return what the experimenter's page shows.
+    """Return the data of the experimenter's page.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Participant panels (Prolific, SONA): identifiers apart from the answers, and the way back to the panel."""
+"""Participant panels (Prolific, SONA): identifiers, stored apart from the answers, and links to the panel."""
 
 import re
 import sqlite3

@@ -84,7 +84,7 @@ class Questionnaire:
         return None
 
     def score(self, answers: Mapping[str, int | None]) -> dict[str, float]:
-        """Return the mean of each scale's items, reversed items turned; missing if an item is unanswered.
+        """Return the mean of each scale's items, with reverse scoring; missing if an item is unanswered.
 
         Examples
         --------
@@ -153,7 +153,7 @@ def read_questionnaires(
 
 
 def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Yield what is wrong with a questionnaire, and what to do."""
+    """Yield faults of a questionnaire, with advice."""
     for key in content:
         if key not in KEYS and not isinstance(content[key], Mapping):
             yield f"unknown key {key!r}", f"known: {', '.join(KEYS)}, and a section for each language"
@@ -229,7 +229,7 @@ def _parse(name: str, content: Mapping[str, Any], languages: Sequence[str]) -> Q
 
 
 def describe_questionnaires(questionnaires: Sequence[Questionnaire]) -> dict[str, Any]:
-    """Return what a page needs to show questionnaires: by name, the lowest answer, items and texts."""
+    """Return questionnaires as data for a page: by name, the lowest answer, items and texts."""
     return {
         one.name: {"lowest": one.lowest, "items": [item.name for item in one.items], "texts": one.texts}
         for one in questionnaires

@@ -10,7 +10,7 @@ MOST_FACES = 400
 
 @dataclass(frozen=True)
 class Likeness:
-    """How far a new face is from the study's faces, compared with their distances from one another.
+    """Distance of a new face from the study's faces, relative to their distances from one another.
 
     Parameters
     ----------

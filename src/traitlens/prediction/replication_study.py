@@ -89,7 +89,7 @@ def replicate(
 
 
 def _outcomes(study: Study) -> pd.DataFrame:
-    """Return values of raters; with the use of regions where a run has left it."""
+    """Return values of raters, with the use of regions if available."""
     results = study.folder / "results"
     if not UTILISATION.of(results).exists():
         return rater_outcomes(study.ratings)

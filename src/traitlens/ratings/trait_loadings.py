@@ -1,4 +1,4 @@
-"""How certain a trait space is: parallel analysis, and intervals of loadings over raters."""
+"""Uncertainty of a trait space: parallel analysis, and intervals of loadings over raters."""
 
 import numpy as np
 import pandas as pd
@@ -103,7 +103,7 @@ def _components(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parallel_analysis(means: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Compute the eigenvalues that chance gives (Horn 1965).
+    """Compute the eigenvalues expected by chance (Horn 1965).
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from traitlens.report.text_tables import Table, leave_out_empty
 
 
 def describe_components(results: Results) -> list[str]:
-    """Write how many components of the traits are beyond chance in each group.
+    """Describe the number of components of the traits beyond chance in each group.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def describe_components(results: Results) -> list[str]:
 
 
 def tabulate_loadings(results: Results) -> list[Table]:
-    """Print loadings with intervals."""
+    """Format loadings with intervals as a table."""
     if results.loadings is None:
         return []
     rows = [
