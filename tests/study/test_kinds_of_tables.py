@@ -565,7 +565,7 @@ def test_few_images_and_folders(tmp_path):
     folders = tmp_path / "folders"
     write_images(folders, [f"{mood}/f{number}.png" for mood in ("sad", "happy") for number in range(6)])
     table = long(images=[f"{mood}/f{number}.png" for mood in ("sad", "happy") for number in range(6)])
-    with pytest.raises(StudyError, match=r"images of one name lie in several folders.*--identity"):
+    with pytest.raises(StudyError, match=r"images of the same name are in several folders.*--identity"):
         import_table(_csv(folders, table), folders / "study", folders / "images")
     told = import_table(
         folders / "again.csv", folders / "study", folders / "images", identity="name", folds=2

@@ -19,13 +19,13 @@ async def read_body(request: "Request") -> bytes:
 
     length = request.headers.get("content-length", "0")
     if not re.fullmatch("[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
-        raise RequestRefused(413, "the request is larger than an answer can be")
+        raise RequestRefused(413, "the request is too large for an answer")
     body = b""
     try:
         async for part in request.stream():
             body += part
             if len(body) > LONGEST_BODY:
-                raise RequestRefused(413, "the request is larger than an answer can be")
+                raise RequestRefused(413, "the request is too large for an answer")
     except ClientDisconnect:
         raise RequestRefused(400, "the connection ended before the request was complete") from None
     return body

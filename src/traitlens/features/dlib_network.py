@@ -174,7 +174,7 @@ def _integer(content: bytes, position: int) -> tuple[int, int]:
 
 
 def _tensor(content: bytes, position: int) -> tuple[np.ndarray, int]:
-    """Read a tensor; nothing but its version stands before its shape."""
+    """Read a tensor: version, shape, then values."""
     _, position = _integer(content, position)
     shape = []
     for _ in range(4):

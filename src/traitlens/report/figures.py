@@ -221,7 +221,7 @@ def _reliability(results: Results, order: Order, _options: dict[str, Any]) -> Fi
     return plot_reliability(table, **order.as_options())
 
 
-@_figure("whose variance it is: persons, photographs, raters, private taste, noise")
+@_figure("the sources of the variance of ratings: persons, photographs, raters, private taste, noise")
 def _variances(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     return plot_variances(_need(results.variances, a.VARIANCES.path), **order.as_options())
 

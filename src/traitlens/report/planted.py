@@ -64,7 +64,7 @@ def compare_with_planted(results: Results) -> pd.DataFrame | None:
 
 
 def describe_within_regions(results: Results) -> list[str]:
-    """Say whether groups use other information of the same region.
+    """Describe whether groups use different information of the same region.
 
     Returns
     -------

@@ -90,7 +90,7 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
         stems.setdefault(path.stem.casefold(), []).append(image)
     shared = [same for same in stems.values() if len(same) > 1]
     if sum(map(len, shared)) > len(images) / 2:
-        return "image", f"images of one name lie in several folders ({' and '.join(shared[0][:2])})"
+        return "image", f"images of the same name are in several folders ({' and '.join(shared[0][:2])})"
     if len(folders) > 1:
         words = {fold_name(part) for folder in folders for part in PurePosixPath(folder).parts}
         message = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"

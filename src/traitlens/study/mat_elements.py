@@ -111,7 +111,7 @@ def _read_tag(content: bytes, place: int, end: int, order: str, padded: bool = T
 def _check_matrix(content: bytes, matrix: Element, order: str, level: int) -> None:
     """Check an array: its flags, dimensions, name and data."""
     if level > DEEPEST:
-        raise Fault("cells are in too many levels")
+        raise Fault("cells are nested too deeply")
     if matrix.size == 0:
         return
     end = matrix.start + matrix.size

@@ -174,7 +174,7 @@ def _check_shorter(
         raise StudyError(
             Problem(what, "remove the heading without a column, or add the column", file, start + 1)
         )
-    # A row with one cell, such as END OF FILE, shifts nothing.
+    # A row with one cell, such as END OF FILE, does not shift other cells.
     faulty = [(place, row) for place, row in shorter if sum(map(bool, row)) > 1]
     if faulty:
         advice = "add the missing cell, or its separator where it is empty"

@@ -252,7 +252,7 @@ class _Variables:
         try:
             sizes = [self.measure(self.file[name]) for name in self.file if not name.startswith("#")]
         except (RecursionError, ValueError):
-            return "holds cell arrays in too many levels"
+            return "contains cell arrays that are nested too deeply"
         if sum(size for size, _ in sizes) > MOST_BYTES:
             return TOO_LARGE
         if sum(cells for _, cells in sizes) > MOST_REFERENCES:
