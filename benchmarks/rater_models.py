@@ -1,6 +1,6 @@
 """Error rates, coverage and power of models of raters in simulated studies with known truth.
 
-Usage: python benchmarks/rater_models.py [STUDIES]
+Usage: python benchmarks/rater_models.py [STUDIES] [power]
 """
 
 import sys
@@ -56,6 +56,27 @@ DESIGNS = (
     Design("89 + 307, interaction of r = .15: slope difference", (89, 307), slope=(0.373, 0.0),
            tested="interaction"),
 )  # fmt: skip
+
+
+SIZES = (0.3, 0.5, 0.8)
+POWER = (
+    *(
+        Design(f"{number} + {number}, difference {size}", (number, number), group=size)
+        for size in SIZES
+        for number in (20, 40, 80, 160)
+    ),
+    *(
+        Design(
+            f"{number} + {number}, slope difference {size}",
+            (number, number),
+            slope=(size, 0.0),
+            tested="interaction",
+        )
+        for size in SIZES
+        for number in (20, 40, 80, 160)
+    ),
+)
+"""Group differences, and differences of slopes, in standard deviations of a value within groups."""
 
 
 def draw(design: Design, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -129,12 +150,13 @@ def main() -> None:
     """Print a table."""
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     rows = []
-    for design in DESIGNS:
+    designs = POWER if sys.argv[2:] == ["power"] else DESIGNS
+    for design in designs:
         found = pd.DataFrame([study(design, seed) for seed in range(studies)])
         for measure in ("significant", "one cell", "coverage"):
             rows.append({"design": design.name, "measure": measure} | monte_carlo(found[measure].tolist()))
         print(
-            pd.DataFrame(rows[-3:]).round(3).to_string(index=False, header=design is DESIGNS[0]), flush=True
+            pd.DataFrame(rows[-3:]).round(3).to_string(index=False, header=design is designs[0]), flush=True
         )
 
 
