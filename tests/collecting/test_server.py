@@ -105,7 +105,7 @@ HOSTILE = [
     (400, {"body": b"\x00\xff" * 100}, "not JSON"),
     (400, {"body": b"[" * 4000}, "not JSON"),
     (400, {"body": b"[1, 2]"}, "not a JSON object"),
-    (413, {"body": b"x" * 10_000_000}, "the request is larger"),
+    (413, {"body": b"x" * 10_000_000}, "the request is too large"),
 ]
 
 
