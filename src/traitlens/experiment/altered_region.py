@@ -23,6 +23,9 @@ RING, WIDEST_RING = 12.0, 64.0
 """Width in canonical pixels (the pupils are 128 apart) of the ring in which the displacement fades: in eyes,
 brows, nose and mouth, and at most elsewhere."""
 
+OUTLINED, OUTLINE_RING = ("jaw", "cheek", "cheeks", "forehead"), 48.0
+"""Regions whose outline is the face's, and the least width of their ring: a narrow one would leave a notch."""
+
 PLAIN = ("forehead", "left cheek", "right cheek", "jaw", "background")
 """Regions without edges, where the ring may be wider."""
 
@@ -113,7 +116,8 @@ class RegionEditor:
         to_photo = invert_affine(self._to_frame)[:, :2]
         inside = self._at(points, self._distance) <= NEAR
         farthest = np.linalg.norm(change.shape[inside], axis=1).max(initial=0.0)
-        self._fade = _fade(self._distance, plain, float(np.clip(SLOPE * farthest, RING, WIDEST_RING)))
+        narrowest = OUTLINE_RING if region.removeprefix("left ").removeprefix("right ") in OUTLINED else RING
+        self._fade = _fade(self._distance, plain, float(np.clip(SLOPE * farthest, narrowest, WIDEST_RING)))
         moves = inside | (self._at(points, self._fade) > 0)
         self._shift = np.where(moves[:, None], change.shape, 0.0) @ to_photo.T
         self._set_box()
