@@ -18,13 +18,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A finished study of twenty small faces, and its experiment."""
+    """A finished study of small faces, without its maps."""
     folder = tmp_path_factory.mktemp("experiment")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
         (folder / "cache").mkdir()
         add_backbone(folder)
-        made = make_study(folder / "study", identities=30, traits=1, raters=6)
+        made = make_study(folder / "study", identities=60, traits=1, raters=4)
         edit_settings(made, ("number = 2", "number = 5"))
         tl.run(made)
         yield made
