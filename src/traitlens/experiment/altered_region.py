@@ -24,7 +24,7 @@ RING, WIDEST_RING = 12.0, 64.0
 brows, nose and mouth, and at most elsewhere."""
 
 OUTLINED, OUTLINE_RING = ("jaw", "cheek", "cheeks", "forehead"), 48.0
-"""Regions whose outline is the face's, and the least width of their ring: a narrow one would leave a notch."""
+"""Regions at the outline of the face, and the least width of their ring: a narrow one would leave a notch."""
 
 PLAIN = ("forehead", "left cheek", "right cheek", "jaw", "background")
 """Regions without edges, where the ring may be wider."""
