@@ -9,6 +9,7 @@ from traitlens.cli.analysis import run
 from traitlens.cli.options import Device, Precision, Weights
 from traitlens.cli.terminal import Terminal, answer, confirm
 from traitlens.problems import Problem, TraitlensError
+from traitlens.storage import atomic_write
 
 FETCHED = ["3dsk", "omi", "london", "face-resnet"]
 """What can be fetched."""
@@ -78,6 +79,9 @@ def fetch(
     out: Annotated[Path | None, typer.Argument(help="Folder for the dataset.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Also fit a model of its 34 impressions (omi; hours on a laptop).")
+    ] = False,
 ) -> None:
     """Download a public dataset after showing its licence, or a network trained on faces (face-resnet).
 
@@ -92,7 +96,36 @@ def fetch(
         return
     if out is None:
         raise TraitlensError(Problem("a dataset needs a folder", f"traitlens fetch {name} FOLDER"))
+    if fit and name != "omi":
+        raise TraitlensError(Problem(f"no model can be fitted to {name!r} alone", "--fit is for omi"))
     from traitlens.study.fetching import fetch as fetch_set
 
     folder = fetch_set(name, out, source, None if yes else confirm, Terminal())
-    answer({"folder": folder}, f"Fetched: {folder}")
+    if fit:
+        fit_impressions(folder)
+    else:
+        answer({"folder": folder}, f"Fetched: {folder}")
+
+
+def fit_impressions(folder: Path) -> None:
+    """Fit a model of 34 impressions to the fetched set, and print its performance beside the ceilings."""
+    from traitlens.api import Run
+    from traitlens.artifacts import MODELS, PERFORMANCE
+    from traitlens.study.impressions_study import impression_ceilings, write_impressions_study
+    from traitlens.study.reading import Study
+
+    done = Run(Study.load(write_impressions_study(folder)), watcher=Terminal())
+    done.fit()
+    done.close()
+    scores = PERFORMANCE.read(done.results).merge(impression_ceilings(), "left", "trait", suffixes=("_", ""))
+    scores = scores[["trait", "r", "r2", "ceiling_r2"]]
+    with atomic_write(folder / "impressions.csv") as temporary:
+        scores.to_csv(temporary, index=False)
+    models = MODELS.of(done.results)
+    mean, ceiling = scores["r2"].mean(), scores["ceiling_r2"].mean()
+    answer(
+        {"models": models, "performance": scores.to_dict("records")},
+        f"Models: {models}, with a model card; r and R² of each impression: {folder / 'impressions.csv'}.",
+        f"Out of fold, R² is {mean:.2f} on average over {len(scores)} impressions; ratings of this reliability "
+        f"allow {ceiling:.2f}. The set's licence (CC BY-NC-SA 4.0) holds for the models.",
+    )
