@@ -126,6 +126,6 @@ def fit_impressions(folder: Path) -> None:
     answer(
         {"models": models, "performance": scores.to_dict("records")},
         f"Models: {models}, with a model card; r and R² of each impression: {folder / 'impressions.csv'}.",
-        f"Out of fold, R² is {mean:.2f} on average over {len(scores)} impressions; ratings of this reliability "
-        f"allow {ceiling:.2f}. The set's licence (CC BY-NC-SA 4.0) holds for the models.",
+        f"Out of fold, R² is {mean:.2f} on average over {len(scores)} impressions; ratings of this "
+        f"reliability allow {ceiling:.2f}. The set's licence (CC BY-NC-SA 4.0) holds for the models.",
     )
