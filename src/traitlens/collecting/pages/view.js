@@ -111,6 +111,7 @@ const TraitlensView = (() => {
       const next = state.next ? this.text.status["next_" + (state.next === "trial" ? "face" : state.next)] : null;
       const about = { progress: state, next, pause: !["consent", "end", "screened"].includes(step.kind) };
       const values = { ...state, minutes: Math.max(state.minutes, 2) };
+      if (step.kind === "consent") about.progress = values; // the same minutes in the text and above it
       this.keys = null;
       const forward = (label, act) => make("button", { type: "button", class: "main", onclick: act }, label);
       if (["practice", "trial", "check"].includes(step.kind)) return this.drawRated(state, about, done);
