@@ -92,7 +92,7 @@ def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
         (read_tem, "189\n" + "1 nan\n" * 189, "other than x and y"),
         (read_pts, "no", "curly brackets"),
         (read_pts, "{\n1 2\n}", "holds 1 points, not 68"),
-        (read_dlib_xml, "<a", "is no XML"),
+        (read_dlib_xml, "<a", "is not XML"),
         (read_dlib_xml, "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "entities"),
         (read_dlib_xml, "<a><image file='f.jpg'/></a>", "contains no annotated images"),
         (

@@ -141,6 +141,7 @@ def synthetic_faces(
 
     Examples
     --------
+    >>> from traitlens.comparison.planted_faces import Condition
     >>> faces = synthetic_faces(images=40)
     >>> faces.study(Condition("small", (3, 4)), seed=1)[0].cues.shape
     (3, 40, 8)

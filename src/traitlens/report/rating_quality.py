@@ -23,6 +23,7 @@ EXCLUSIONS = {
     "lowest_checks": "raters who passed less than {:.0%} of the attention checks",
     "most_missing": "raters who left more than {:.0%} of the images unrated",
     "off_scale": "ratings off the scale",
+    "recognised": "ratings of faces that the rater recognised ({})",
     "fewest_ratings": "ratings of images that fewer than {:g} raters of a group had rated on a trait",
 }
 """Text of the methods section for each rule of [cleaning]."""
