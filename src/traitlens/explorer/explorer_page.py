@@ -32,7 +32,7 @@ PRIVATE: Final = (
     "This page shows every face of the study, also those that may not be published. It is available "
     "on this computer only; nothing is sent elsewhere, and faces that you add are not stored."
 )
-NEW: Final = "Look at a photograph of one face that the study does not hold"
+NEW: Final = "Look at a photograph that the study does not hold"
 NO_READOUTS: Final = "New faces cannot be predicted: these results contain no readouts; run the study again"
 NEW_FACE: Final = (
     "A new face: each group's prediction is the mean over the study's readouts. It is more reliable "
@@ -55,6 +55,11 @@ CUES: Final = (
     "Cue of each region: the points that it adds to the prediction, by the readouts of regions "
     "(cues/group_cues.csv)."
 )
+TO_CHOSEN: Final = """const strip = document.getElementById('strip');
+const chosen = strip.querySelector('[aria-selected="true"]');
+const middle = (strip.clientWidth - (chosen ? chosen.clientWidth : 0)) / 2;
+if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.offsetLeft - middle;"""
+"""Scrolls the strip to the chosen face."""
 KEYS: Final = """(event) => {
   const all = [...event.currentTarget.children];
   const here = all.indexOf(document.activeElement);
@@ -276,6 +281,7 @@ class Page:
             self.busy.text = ""
             self.view = view or self.view
             self._draw()
+            ui.run_javascript(TO_CHOSEN)
 
     def _draw(self) -> None:
         """Draw the face, each group's map and the most similar faces."""
@@ -360,8 +366,8 @@ class Page:
         groups = [group for group in shown if cues is not None and group in cues]
         if cues is None or not groups:
             return
-        with ui.element("table").classes("cues"):
-            text("caption", CUES, "faint")
+        text("p", CUES, "faint").props("id=cues-label")
+        with ui.element("table").classes("cues").props("aria-labelledby=cues-label"):
             with ui.element("thead"), ui.element("tr"):
                 for head in ("Region", *groups):
                     text("th", head).props("scope=col")
@@ -370,7 +376,7 @@ class Page:
                     with ui.element("tr"):
                         text("th", str(region)).props("scope=row")
                         for group in groups:
-                            text("td", f"{row[group]:+.2f}")
+                            text("td", f"{row[group]:+.2f}".replace("-", "−"))
 
     def _draw_group(self, view: FaceView, group: str) -> None:
         """Draw a group's map and ratings."""
