@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from traitlens.collecting.server import HEADERS, PAGES, make_app
+from traitlens.collecting.server import HEADERS, PAGES, check_address, make_app
 from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.problems import StudyError, TraitlensError
 
@@ -228,3 +228,12 @@ def test_every_missing_setting_is_told_at_once(tmp_path):
     with pytest.raises(StudyError) as caught:
         open_sessions(tmp_path)
     assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "rate.example.org", "ftp://a.org", "https://", "https://a.org?x=1", "https://a b", "https://a:x"],
+)
+def test_addresses_that_make_no_links_are_refused(address):
+    with pytest.raises(TraitlensError, match="is not the address of a server"):
+        check_address(address)

@@ -32,20 +32,26 @@ def serve(
         typer.Option(help="Address to listen at; by default only this computer can connect."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port.")] = 8080,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Address for the links, if it is another one: that of a TLS proxy before the server."
+        ),
+    ] = None,
 ) -> None:
     """Serve rating sessions in the browser; can be stopped and continued at any time.
 
     Example: traitlens rate serve mystudy --participants 20
     """
     from traitlens.collecting.panels import PANELS, join_address
-    from traitlens.collecting.server import LOOPBACK, reachable_address
+    from traitlens.collecting.server import LOOPBACK, check_address, reachable_address
     from traitlens.collecting.server import serve as answer_requests
     from traitlens.collecting.session_manager import add_participants, open_sessions
 
     sessions = open_sessions(study, Terminal())
     everybody = add_participants(sessions, participants, group)
     shown = "localhost" if host in LOOPBACK else reachable_address(host)
-    address = f"http://{shown}:{port}"
+    address = f"http://{shown}:{port}" if address is None else check_address(address)
     links = {one.id: f"{address}/#{one.token}" for one in everybody}
     panel = sessions.settings.panel
     secret = secrets.token_urlsafe(24)

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from traitlens.collecting.design import describe_scale
 from traitlens.collecting.panels import PANELS
@@ -193,6 +194,44 @@ def reachable_address(host: str) -> str:
             return socket.gethostname()
 
 
+def check_address(address: str) -> str:
+    """Return an address for links without a slash at the end.
+
+    Raises
+    ------
+    TraitlensError
+        If it is not the address of a web server without parameters.
+
+    Examples
+    --------
+    >>> check_address("https://rate.example.org/")
+    'https://rate.example.org'
+    """
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or re.search(r"[\s?#\"'<>@]", address):
+        raise TraitlensError(
+            Problem(f"{address!r} is not the address of a server", "write https://rate.example.org")
+        )
+    return address.rstrip("/")
+
+
+def allowed_hosts(address: str) -> list[str]:
+    """Return the Host headers of a server on the loopback address: its own, and that of a proxy before it.
+
+    Examples
+    --------
+    >>> allowed_hosts("https://rate.example.org")
+    ['127.0.0.1', 'localhost', '[::1]', 'rate.example.org']
+    """
+    own = ["127.0.0.1", "localhost", "[::1]"]
+    proxy = urlsplit(address).hostname
+    return own if proxy is None or proxy in own else [*own, proxy]
+
+
 def serve(
     sessions: SessionManager,
     host: str = "127.0.0.1",
@@ -234,7 +273,7 @@ def serve(
     app = make_app(sessions, secret, address, study)
     if host in LOOPBACK:
         # The Host header is checked, so that other sites cannot reach a session by DNS rebinding.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(address))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as listening:
