@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tests.oracles.residual import ResNet
-from tests.tiny import edit_settings, make_study
+from tests.tiny import edit_settings, make_study, skip_figures
 
 from traitlens.api import Run
 from traitlens.artifacts import (
@@ -16,14 +16,7 @@ from traitlens.features import custom_backbones
 from traitlens.features.backbone import load_backbone
 from traitlens.problems import TraitlensError
 from traitlens.readouts.trait_models import TraitModels
-from traitlens.report import page
 from traitlens.study.reading import Study
-
-
-def no_figures(_results, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "none.svg").write_text("<svg/>")
-    return {}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("residual")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAITLENS_CACHE", str(folder / "cache"))
-        patch.setattr(page, "draw_figures", no_figures)
+        skip_figures(patch)
         torch.save(ResNet((1, 1), False, 4).state_dict(), folder / "net.pth")
         custom_backbones.add_backbone(folder / "net.pth", "tiny", "torchvision", "drawn by lot")
         study = make_study(folder / "study", identities=6, traits=1)

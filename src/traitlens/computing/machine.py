@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from traitlens.features.backbone import Backbone, load_backbone
+from traitlens.features.backbone_catalogue import list_custom_backbones
+from traitlens.features.weights import vgg16_file
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Machine:
     backbone_name: str = "vgg16"
 
     def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
-        """Return the network, loaded once in each process.
+        """Return the network, loaded once in each process, and again if its file has changed.
 
         Parameters
         ----------
@@ -58,7 +60,7 @@ class Machine:
         TraitlensError
             If the weights, the device or the precision are not available.
         """
-        key = (self.backbone_name, self.device, self.precision, self.weights, self.divide_by)
+        key = (self, self._file_state())
         if key not in _loaded:
             _loaded.clear()  # one network at a time: it may fill a graphics card
             backbone = load_backbone(self.backbone_name, self.weights, announce)
@@ -66,11 +68,23 @@ class Machine:
             if self.divide_by != 1:
                 divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
                 backbone = replace(backbone, preprocessing=divided)
+            key = (self, self._file_state())  # the file may have been downloaded
             _loaded[key] = backbone
         return _loaded[key]
 
+    def _file_state(self) -> tuple[Path, int, int] | None:
+        """Return path, time and size of the file of the weights; None if there is none yet."""
+        file = self.weights
+        if file is None:
+            name = self.backbone_name
+            file = vgg16_file() if name == "vgg16" else list_custom_backbones().get(name)
+        if file is None or not file.exists():
+            return None
+        state = file.stat()
+        return file, state.st_mtime_ns, state.st_size
 
-_loaded: dict[tuple[str, str, str, Path | None, float], Backbone] = {}
+
+_loaded: dict[tuple[Machine, tuple[Path, int, int] | None], Backbone] = {}
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
