@@ -139,6 +139,62 @@ def test_requests_to_a_session(sessions, number):
 
 
 @pytest.fixture(scope="module")
+def open_study(study, tmp_path_factory):
+    """Sessions for a panel, with a questionnaire, whose next step it is."""
+    copied = tmp_path_factory.mktemp("panel") / "study"
+    shutil.copytree(study, copied)
+    more = 'questionnaires = ["looking"]\npanel = "prolific"\ncompletion = "DONE1234"\nplaces = 3\n'
+    (copied / "study.toml").write_text(SETTINGS + "practice = 0\nchecks = 0\n" + more, encoding="utf-8")
+    found = open_sessions(copied)
+    (one,) = add_participants(found, 1, "autistic")
+    found.store.submit(found.job(one, {"step": 0})).result()
+    last = len(found.store.steps(one.id)) - 2
+    found.store.submit(lambda c: c.execute("UPDATE participants SET position = ?", (last,))).result()
+    yield found
+    found.store.close()
+
+
+def hostile_object(chance, body):
+    """Make a body of odd values, or damage it."""
+    for _ in range(chance.choice([0, 1, 1, 2])):
+        body[chance.choice([*body, chance.choice(WORDS)])] = chance.choice(
+            [odd_value(chance), chance.randrange(-3, 12), [odd_value(chance)], {"a": 1}, None]
+        )
+    text = json.dumps(body, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
+    return damage(text, chance) if chance.random() < 0.3 else text
+
+
+@inputs(500)
+def test_requests_of_a_panel_and_to_the_experimenters_page(open_study, number):
+    chance = random_of(number)
+    app = make_app(open_study, "secret", "http://localhost", "study")
+    everybody = open_study.store.participants()
+    one = everybody[0]
+    ids = {"PROLIFIC_PID": chance.choice(["a1", "b2", chance.choice(WORDS)]), "STUDY_ID": "s"}
+    token, (path, body) = chance.choice(["secret", one.token, chance.choice(WORDS)]), chance.choice(
+        [
+            ("/api/join", {"ids": ids, "agreed": chance.random() < 0.5}),
+            ("/api/experimenter/pause", {"paused": chance.random() < 0.5}),
+            ("/api/experimenter/participants", {"number": 1, "group": None}),
+            ("/api/answer", {"participant": one.id, "step": one.position, "answers": {"eyes1": 9}}),
+        ]
+    )  # fmt: skip
+    if path == "/api/join":
+        body["ids"] = chance.choice([ids, odd_value(chance), {**ids, "SESSION_ID": odd_value(chance)}])
+    headers = [
+        (b"host", b"localhost"),
+        (b"authorization", b"Bearer " + token.encode("utf-8", "surrogatepass")),
+    ]
+    with kept_inside(open_study.faces.files[0].parents[2]):
+        status = answer(app, "POST", path, headers, [hostile_object(chance, body)])
+    assert status is not None
+    assert status < 500, (path, body)
+    if path.startswith("/api/experimenter") and token != "secret":
+        assert status in (400, 401)
+        assert open_study.store.participants() == everybody
+
+
+@pytest.fixture(scope="module")
 def server(study, tmp_path_factory):
     """A server in a process of its own."""
     copied = tmp_path_factory.mktemp("server") / "study"
