@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from traitlens.collecting.collected_data import read_collected, withdraw_participant
+from traitlens.collecting.collected_data import export_ratings, read_collected, withdraw_participant
 from traitlens.collecting.questionnaires import OURS, read_questionnaires, score_answers
 from traitlens.collecting.server import make_app
 from traitlens.collecting.session_manager import add_participants, open_sessions
+from traitlens.collecting.transactions import store_questionnaire
 from traitlens.problems import StudyError
+from traitlens.study.formats import read_cells
+from traitlens.study.variables import parse_variables
 
 testclient = pytest.importorskip("starlette.testclient")
 ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900", "language": "en"}
@@ -100,6 +103,23 @@ def test_scores_become_columns_of_the_ratings_and_are_withdrawn(client, tmp_path
     withdraw_participant(tmp_path / "study", "P001")
     for path in (tmp_path / "study" / "collected").glob("answers.sqlite"):
         assert b"eyes1" not in path.read_bytes()
+
+
+def test_exported_scores_are_variables_of_raters(make_study, take_part):
+    folder = make_study(settings='practice = 0\nchecks = 0\nrepeats = 0.0\nquestionnaires = ["looking"]\n')
+    sessions = open_sessions(folder)
+    given = {"P001": {"eyes1": 5, "eyes2": 2}, "P002": {"eyes1": 1, "eyes2": 3}, "P003": {"eyes1": 1}}
+    for one in add_participants(sessions, 3):
+        take_part(sessions.store, sessions.design, one.id, "autistic", lambda *_: 4, stop=-2)
+        answers = {"eyes1": None, "eyes2": None, **given[one.id]}
+        position = len(sessions.store.steps(one.id)) - 2
+        sessions.store.submit(store_questionnaire(one.id, position, "looking", answers)).result()
+    sessions.store.close()
+    path, _, _ = export_ratings(folder)
+    table, problems = parse_variables(read_cells(path), ["looking_eyes"], path.name)
+    assert problems == []
+    scores = table.groupby("rater")["looking_eyes"].first()
+    np.testing.assert_allclose(scores[["P001", "P002", "P003"]], [4.5, 2.0, np.nan])
 
 
 @pytest.mark.parametrize(
