@@ -56,7 +56,15 @@ class StudyDesign:
     no_null: tuple[str, ...] = field(default=())
 
 
-_OF_NOISE = ("reliability", "agreement", "spread", "performance", "trait_space", "similarity")
+_OF_NOISE = (
+    "reliability",
+    "agreement",
+    "spread",
+    "beholder index",
+    "performance",
+    "trait_space",
+    "similarity",
+)
 
 _OF_FACES = (*_OF_NOISE, "images", "interaction", "face types", "face types, raters and faces", "difference")
 
