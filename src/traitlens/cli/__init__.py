@@ -48,7 +48,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Analyse": (analysis.check, landmark_check.faces, analysis.run, analysis.sanity),
     "Replicate": (replication.replicate,),
     "Experiment": (experiments.stimuli, experiments.experiment),
-    "Use": (models.predict, models.explain, models.backbones, models.add_backbone),
+    "Use": (models.predict, models.explain, models.backbones, models.add_backbone, models.join_backbones),
     "Look": (explore.explore, figure.figure),
     "Share": (models.share, analysis.export, admin.cite),
     "This installation": (admin.doctor, admin.launcher, admin.status),

@@ -109,6 +109,21 @@ def backbones() -> None:
     answer({"backbones": known}, shown)
 
 
+def join_backbones(
+    names: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names of networks.")],
+    name: Annotated[str, typer.Option(help="Name in study.toml.")],
+) -> None:
+    """Join networks, so that a readout reads layers of all of them (vgg16-block4_pool and so on).
+
+    Example: traitlens join-backbones vgg16 face-resnet --name both
+    """
+    from traitlens.features import joined_backbones
+
+    added = joined_backbones.join_backbones(names, name)
+    facts = {"name": name, "convolutions": added.convolutions, "digest": added.digest}
+    answer(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
+
+
 def add_backbone(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict: safetensors, or torch's own.")],
     name: Annotated[str, typer.Option(help="Name in study.toml.")],

@@ -294,9 +294,7 @@ def add_backbone(
     --------
     >>> add_backbone(Path("vgg19.pth"), "vgg19", "torchvision")  # doctest: +SKIP
     """
-    if not _NAME.fullmatch(name) or name == "vgg16":
-        advice = "use lower-case letters, digits, - and _; vgg16 is reserved"
-        raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
+    check_name(name)
     if isinstance(preprocessing, str):
         if preprocessing not in PREPROCESSINGS:
             raise unknown_choice("preprocessing", preprocessing, PREPROCESSINGS)
@@ -306,6 +304,13 @@ def add_backbone(
     added = CustomBackbone(name, tensors, preprocessing, source or path.name, plans)
     store_backbone(added)
     return added
+
+
+def check_name(name: str) -> None:
+    """Raise an error for a name that an added network cannot have."""
+    if not _NAME.fullmatch(name) or name == "vgg16":
+        advice = "use lower-case letters, digits, - and _; vgg16 is reserved"
+        raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
 
 
 def store_backbone(added: CustomBackbone) -> None:

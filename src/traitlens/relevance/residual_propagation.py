@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from traitlens.features.backbone import Backbone, Layer
-from traitlens.features.network_layers import LayerPlan, Window
+from traitlens.features.network_layers import INPUT, LayerPlan, Window
 from traitlens.features.residual_pass import PassedLayer, add_up, bias_map, common_size, enlarge, run_layers
 from traitlens.relevance.backward_steps import ELEMENTS_AT_ONCE, parts
 from traitlens.relevance.methods import Method
@@ -39,8 +39,13 @@ class ResidualPropagator:
         self.method = method
         self.bounds = backbone.preprocessing.bounds()
         convolutions = [layer for layer in backbone.layers if layer.kind == "convolution"]
-        self.rules = {layer.name: method.rule_for(place) for place, layer in enumerate(convolutions)}
-        self._first = convolutions[0].name
+        # Networks side by side each have a first convolution, from which theirs are counted.
+        self._first = [layer.name for layer in convolutions if layer.plan and INPUT in layer.plan.inputs]
+        starts = [place for place, layer in enumerate(convolutions) if layer.name in self._first]
+        self.rules = {
+            layer.name: method.rule_for(place - max(start for start in starts if start <= place))
+            for place, layer in enumerate(convolutions)
+        }
         self._weights: dict[tuple[str, Modify], torch.Tensor] = {}
 
     def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ResidualForwardPass":
@@ -63,7 +68,7 @@ class ResidualPropagator:
     def given(self, kind: Given, layer: Layer, values: "torch.Tensor") -> "torch.Tensor":
         """Return the input of a term's weights."""
         if kind in ("low", "high"):
-            if layer.name != self._first:
+            if layer.name not in self._first:
                 raise ValueError("rules with bounds are for the first layer")
             return values.new_tensor(self.bounds[kind == "high"]).view(1, 3, 1, 1).expand_as(values)
         if kind == "one":

@@ -209,12 +209,12 @@ def _say_readout(results: Results) -> tuple[str, list[str]]:
     if network == "vgg16":
         text += "Features were computed with VGG16 (Simonyan & Zisserman, 2015), trained on ImageNet. "
     else:
-        source = results.provenance.get("backbone", {}).get("source") or "source not recorded"
-        text += f"Features were computed with {network} ({source}), " + (
-            "a residual network (He et al., 2016). "
-            if results.provenance.get("backbone", {}).get("is_residual")
-            else "a convolutional network built like VGG (Simonyan & Zisserman, 2015). "
-        )
+        recorded = results.provenance.get("backbone", {})
+        source = recorded.get("source") or "source not recorded"
+        kind = "a convolutional network built like VGG (Simonyan & Zisserman, 2015)"
+        if recorded.get("is_residual"):
+            kind = "networks side by side" if " + " in source else "a residual network (He et al., 2016)"
+        text += f"Features were computed with {network} ({source}), {kind}. "
     cited = ["simonyan"]
     readout, method = readout_settings(results), readout_method(results)
     if readout is not None and method is not None:
