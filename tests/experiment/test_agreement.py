@@ -35,13 +35,13 @@ def test_slope_and_correlation_are_those_of_numpy():
 def test_predictions_that_know_nothing_have_intervals_that_cover_zero():
     rng = np.random.default_rng(1)
     covered = []
-    for _ in range(200):
+    for _ in range(60):
         observed, predicted = make_effects(rng, 0.0, cells=6)
         # Effects of both groups go together, as those of a permuted readout do.
         observed["effect"] += np.repeat(rng.normal(size=6), 2)
         row = agree(join_predictions(observed, predicted)).iloc[0]
         covered.append(row["slope_low"] <= 0 <= row["slope_high"])
-    assert 0.9 < np.mean(covered) <= 1.0
+    assert 0.85 < np.mean(covered) <= 1.0
 
 
 def test_failed_predictions_are_named():
