@@ -416,8 +416,8 @@ def test_the_experimenter_sees_pauses_and_prints(browser, study, axe, tmp_path):
                 for scheme in ("light", "dark"):
                     page.emulate_media(color_scheme=scheme)
                     page.screenshot(path=Path(SCREENSHOTS) / f"experimenter-{scheme}-{width}.png")
+        page.goto("about:blank")
         page.goto(started.experimenter.split("#")[0] + "#wrong")
-        page.reload()
         page.get_by_text("The server refused").wait_for()
         assert page.locator("td").count() == 0
         context.close()
