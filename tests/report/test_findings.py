@@ -55,6 +55,7 @@ def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
     shares.loc[shares["trait"] == STUDY["traits"][1], "share"] = np.nan
     (told,) = list_findings(Results(tmp_path, STUDY, use={"shares": shares}))
     assert told.answer == (
+        f"The ratings of a raters rest most on the mouth for {STUDY['traits'][0]}.\n"
         "Largest shares of the variance that all regions explain:\n"
         f"Among a raters, {STUDY['traits'][0]}: mouth (50%) and eyes (40%)."
     )

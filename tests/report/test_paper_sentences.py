@@ -17,7 +17,7 @@ from traitlens.report.results import Results
 TRAITS = ["St. Louis warmth", "a. b", "p = .5 (corrected)", "warm"]
 REGIONS = ("mouth", "nose")
 STUDY = {"groups": ["Mt. Sinai", "b. c"], "traits": TRAITS}
-ALONE = "Significant alone, but not after correction for all questions (p = .150), in "
+ALONE = "Significant alone, but not after correction for the number of questions (p = .150), in "
 SECTIONS = ("ratings", "prediction", "comparison")
 
 
@@ -91,8 +91,8 @@ def test_what_could_not_be_found_is_said(tmp_path):
         answer = list_findings(Results(tmp_path, STUDY, comparisons=tables))[0].answer
         if smallest < 0.05:
             assert answer.endswith(
-                "the largest of 3 is 0.20 points (p = .5 (corrected), 95% CI [−0.30, 0.50], p = .400); "
-                "0.40 to 0.60 points would have been found with 80% power."
+                "the largest of 3 is 0.20 points (p = .5 (corrected), 95% CI [−0.30, 0.50]; "
+                "corrected p = .400); 0.40 to 0.60 points would have been found with 80% power."
             )
         else:
             assert answer.endswith("with so few raters none can be found: p cannot fall below .100.")

@@ -60,7 +60,7 @@ def test_what_was_not_found_has_its_interval_and_what_could_have_been_found(tmp_
     assert told.kind == "not found"
     assert told.answer == (
         "No difference was found in mean ratings: the largest of 2 is −0.08 points (warm, 95% CI [−0.44, "
-        "0.29], p = .800); 0.54 points would have been found with 80% power."
+        "0.29]; corrected p = .800); 0.54 points would have been found with 80% power."
     )
     assert told.headlines == [told.answer]
     few = means.assign(smallest_p=0.1)
@@ -75,7 +75,7 @@ def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
     kinds = headlines_by_kind(results)
     assert "found" not in kinds
     assert kinds["alone"].startswith("Mouth: used more by autistic raters")
-    assert kinds["alone"].endswith("Not significant after correction for all questions (p = .060).")
+    assert kinds["alone"].endswith("Not significant after correction for the number of questions (p = .060).")
     tiles = {tile.what: tile.number for tile in count_results(results)}
     assert tiles["differences between groups"] == "0"
 
@@ -90,7 +90,9 @@ def test_range_and_noise_are_marked_as_exploratory(tmp_path):
     table = use_table(mouth_warm=(0.3, 0.002)).drop(columns="region")
     tables = {"use": use_table(mouth_warm=(0.0, 0.9)), "noise": table}
     kinds = headlines_by_kind(results_with(tmp_path, **tables))
-    assert kinds["exploratory"].startswith("Noise of single ratings: larger in autistic raters than in non-")
+    assert kinds["exploratory"].startswith(
+        "Noise of single ratings (SD): larger in autistic raters than in non-"
+    )
 
 
 def test_predictability_is_said_with_the_r_of_its_table(tmp_path):

@@ -117,7 +117,7 @@ COMPARISONS = {
         ("reliability_1", "reliability_2"), bounded, "a noise ratio of {}",
     ),
     "performance": _Comparison(
-        "how predictable the ratings are", "traits", "Predictability (r): better in", "",
+        "how predictable the ratings are", "traits", "Prediction by the model (r): better for", "",
         ("r_1", "r_2"), bounded, "{} in Fisher’s z",
     ),
     "use": _Comparison(
@@ -125,8 +125,8 @@ COMPARISONS = {
         detectable="{} points per SD",
     ),
     "pixels": _Comparison("the maps of the face", "traits", "", ""),
-    "range": _Comparison("range", "traits", "Range of the ratings: larger in", "points"),
-    "noise": _Comparison("noise", "traits", "Noise of single ratings: larger in", "points"),
+    "range": _Comparison("range", "traits", "Range of the scale (SD over faces): larger in", "points"),
+    "noise": _Comparison("noise", "traits", "Noise of single ratings (SD): larger in", "points"),
 }  # fmt: skip
 """Words for each table of `comparisons`."""
 
@@ -197,8 +197,8 @@ def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, 
     if row["p_all_questions"] <= ALPHA:
         return Finding(name, question, "found", tuple(texts), f"Yes, {tests}", pair=pair)
     p = p_value(row["p_all_questions"])
-    verdict = f"Significant alone, but not after correction for all questions ({p}), {tests}"
-    caveat = f" Not significant after correction for all questions ({p})."
+    verdict = f"Significant alone, but not after correction for the number of questions ({p}), {tests}"
+    caveat = f" Not significant after correction for the number of questions ({p})."
     return Finding(name, question, "alone", tuple(texts), verdict, caveat=caveat, pair=pair)
 
 
@@ -214,7 +214,7 @@ def _say_found(name: str, called: pd.DataFrame) -> list[str]:
     if name == "pixels":
         smallest = called.groupby(TRAIT, sort=False)[corrected_p(name)].min()
         cells = [f"{trait} ({p_value(p)})" for trait, p in smallest.items()]
-        return [f"Maps of the face differ for {several(cells)}; the test of regions says where."]
+        return [f"Relevance maps of the models differ for {several(cells)}; this test does not say where."]
     return _who_has_more(called, comparison)
 
 
@@ -259,7 +259,7 @@ def _say_not_found(name: str, answer: dict[Any, Any], table: pd.DataFrame) -> st
         unit = " in Fisher’s z" if name == "performance" else f" {comparison.unit}".rstrip()
         text += (
             f": the largest of {answer['n_tests']} is {write(row['estimate'])}{unit} ({of}, 95% CI "
-            f"{interval(row['ci_low'], row['ci_high'], write)}, {p_value(row[corrected_p(name)])})"
+            f"{interval(row['ci_low'], row['ci_high'], write)}; corrected {p_value(row[corrected_p(name)])})"
         )
     elif is_number(answer["p_corrected"]):
         text += f" (smallest corrected {p_value(answer['p_corrected'])})"
@@ -381,12 +381,26 @@ def _parts_of_face(results: Results) -> list[Finding]:
                 cells.append(f"{trait}: {parts}")
         if cells:
             lines.append(f"Among {raters_of(group)}, {'; '.join(cells)}.")
-    verdict = (
-        "Largest shares of the variance that all regions explain:" if lines
-        else "No trait was predicted better than chance, so no part of the face is named."
-    )  # fmt: skip
     question = "Which parts of the face do the ratings rest on?"
-    return [Finding("shares", question, "about", verdict=verdict, detail="\n".join(lines))]
+    if not lines:
+        nothing = "No trait was predicted better than chance, so no part of the face is named."
+        return [Finding("shares", question, "about", verdict=nothing)]
+    texts = tuple(filter(None, (_largest_part(group, shares, results) for group in results.groups)))
+    detail = "\n".join(["Largest shares of the variance that all regions explain:", *lines])
+    return [Finding("shares", question, "about", texts, detail=detail)]
+
+
+def _largest_part(group: str, shares: pd.DataFrame, results: Results) -> str:
+    """Say on which part of the face a group's ratings of each trait rest most."""
+    own = results.in_order(shares[shares[GROUP] == group]).reset_index(drop=True)
+    if own.empty:
+        return ""
+    first = own.loc[own.groupby(TRAIT, sort=False)[SHARE].idxmax()]
+    parts = [
+        f"the {region} for {several(list(map(str, traits)))}"
+        for region, traits in first.groupby(REGION, sort=False)[TRAIT].agg(list).items()
+    ]
+    return f"The ratings of {raters_of(group)} rest most on {', '.join(parts)}."
 
 
 def describe_achievement(results: Results) -> list[str]:

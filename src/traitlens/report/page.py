@@ -17,7 +17,7 @@ from traitlens.report.picture_rows import UNIT
 from traitlens.report.planted import describe_planted
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import Section, Shown, make_sections
-from traitlens.report.summary import CAUTION, NO_PLAN, count_results, explain_findings
+from traitlens.report.summary import CAUTION, NO_PLAN, SIMULATED, count_results, explain_findings
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
 from traitlens.storage import atomic_write
 
@@ -77,16 +77,17 @@ def _render(
     picker = make_picker(results)
     scatter = drawings["scatter"][0].panels if "scatter" in drawings else {}
     planless = results.plan is None and "answers" in results.comparisons
+    described = describe_planted(results)
     return _environment().get_template("report.html.j2").render(
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         date=str(results.provenance.get("date", ""))[:10],
         findings=[finding for finding in findings if finding.headlines],
         tiles=count_results(results),
-        caution=f"{CAUTION} {NO_PLAN}" if planless else CAUTION,
+        caution=" ".join([SIMULATED] * (described != "") + [CAUTION] + [NO_PLAN] * planless),
         cover=_choose_cover(sections),
         cover_about=_describe_cover(results),
-        planted=describe_planted(results),
+        planted=described,
         design=describe_design(results),
         how_to_read=explain_findings(results),
         limits=describe_limits(results),
@@ -125,8 +126,8 @@ def _describe_cover(results: Results) -> str:
         return "Where in the picture the predictions come from: red raised, blue lowered them."
     first, second = results.groups
     return (
-        "Where in the picture the predictions come from. In the last row, red means more in the group "
-        f"{first}, blue more in the group {second}. Only the tests say whether groups differ."
+        "Where in the picture the predictions come from. Where two groups are subtracted, red means more "
+        f"in the group {first}, blue more in the group {second}. Only the tests say whether groups differ."
     )
 
 

@@ -10,9 +10,10 @@ from traitlens.report.numbers import bounded, count, several
 from traitlens.report.results import Results
 
 CAUTION = (
-    "These are impressions that raters form of pictures, never facts about the persons shown. Tests "
-    "generalise to other raters, and those of the use of regions to other faces of this kind, too."
+    "These are impressions that raters form of pictures, never facts about the persons shown. All "
+    "tests generalise to other raters; only those of the use of regions also generalise to other faces."
 )
+SIMULATED = "The ratings of this study were simulated: no person gave them."
 NO_PLAN = "No plan was frozen before the groups were compared: read every test as exploratory."
 
 
