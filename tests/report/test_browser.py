@@ -1,25 +1,16 @@
 """The report in a real browser: nothing is requested, nothing is complained of, nothing is cut off."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 import pytest
 from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT
+from tests.browsers import CHROMIUM, FLAGS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
 ]
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--no-first-run",
-]
-
 MILLIMETRE = 96 / 25.4
 
 WIDER_THAN_THE_PAGE = """() => [...document.querySelectorAll("body *")]
@@ -47,7 +38,7 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
         started.close()
 
