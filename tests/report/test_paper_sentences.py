@@ -92,7 +92,8 @@ def test_what_could_not_be_found_is_said(tmp_path):
         if smallest < 0.05:
             assert answer.endswith(
                 "the largest of 3 is 0.20 points (p = .5 (corrected), 95% CI [−0.30, 0.50]; "
-                "corrected p = .400); 0.40 to 0.60 points would have been found with 80% power."
+                "corrected p = .400); a difference of 0.40 to 0.60 points would have been "
+                "found with 80% power."
             )
         else:
             assert answer.endswith("with so few raters none can be found: p cannot fall below .100.")

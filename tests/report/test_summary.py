@@ -60,7 +60,7 @@ def test_what_was_not_found_has_its_interval_and_what_could_have_been_found(tmp_
     assert told.kind == "not found"
     assert told.answer == (
         "No difference was found in mean ratings: the largest of 2 is −0.08 points (warm, 95% CI [−0.44, "
-        "0.29]; corrected p = .800); 0.54 points would have been found with 80% power."
+        "0.29]; corrected p = .800); a difference of 0.54 points would have been found with 80% power."
     )
     assert told.headlines == [told.answer]
     few = means.assign(smallest_p=0.1)

@@ -105,7 +105,7 @@ class _Comparison:
     unit: str
     values: tuple[str, str] = ("value_1", "value_2")
     write: Callable[[Any], str] = decimal
-    detectable: str = "{} points"
+    detectable: str = "a difference of {} points"
 
 
 COMPARISONS = {
@@ -114,15 +114,15 @@ COMPARISONS = {
     ),
     "reliability": _Comparison(
         "the reliability of mean ratings", "traits", "Reliability of mean ratings: higher in", "",
-        ("reliability_1", "reliability_2"), bounded, "a noise ratio of {}",
+        ("reliability_1", "reliability_2"), bounded, "a ratio of {} between the groups’ noise",
     ),
     "performance": _Comparison(
         "how predictable the ratings are", "traits", "Prediction by the model (r): better for", "",
-        ("r_1", "r_2"), bounded, "{} in Fisher’s z",
+        ("r_1", "r_2"), bounded, "a difference of {} in Fisher’s z",
     ),
     "use": _Comparison(
         "the use of the regions", "pairs of region and trait", "used more by", "points per SD",
-        detectable="{} points per SD",
+        detectable="a difference of {} points per SD",
     ),
     "pixels": _Comparison("the maps of the face", "traits", "", ""),
     "range": _Comparison("range", "traits", "Range of the scale (SD over faces): larger in", "points"),
