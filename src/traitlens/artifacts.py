@@ -150,7 +150,7 @@ PREDICTABILITY = Artifact("cues/predictability.csv", "whether traits are predict
 UTILISATION = Artifact("cues/utilisation.csv", "how strongly each rater weighs each region's cue")
 RATER_FITS = Artifact("cues/raters.csv", "how consistently each rater follows the cues")
 UTILISATION_MEANS = Artifact("cues/groups.csv", "mean utilisation of each group, over its raters")
-SHARES = Artifact("cues/shares.csv", "share of each region in the explained variance of a group's ratings")
+SHARES = Artifact("cues/shares.csv", "each region's share of the explained variance in a group's ratings")
 ACHIEVEMENT = Artifact(
     "cues/achievement.csv", "agreement of single raters with another group, by the lens model"
 )

@@ -156,7 +156,10 @@ def test_an_altered_manifest_is_refused(folder, change, message):
     [
         (lambda t: t.update({"00000.0.weight": t["00000.0.weight"][:, :1]}), "has shape \\(4, 1, 2\\)"),
         (lambda t: t.update({"00000.0.weight": t["00000.0.weight"].astype(np.float64)}), "is not float32"),
-        (lambda t: t.update({"00000.0.weight": t["00000.0.weight"] * np.nan}), "contains no numbers"),
+        (
+            lambda t: t.update({"00000.0.weight": t["00000.0.weight"] * np.nan}),
+            "contains NaN or infinite values",
+        ),
         (lambda t: t.update({"00009.0.weight": t.pop("00000.0.weight")}), "00000.0.weight is missing"),
         (lambda t: t.pop("00002.fc2_bias"), "00002.fc2_bias is missing"),
         (lambda t: t.update(more=t["00000.0.weight"]), "more belongs to no readout"),

@@ -137,7 +137,7 @@ def test_many_faults_of_one_kind_are_counted(study_folder, make_ratings):
     table = make_ratings().assign(rating="none at all")
     table.to_csv(study_folder / "ratings.csv", index=False)
     message = told(study_folder)
-    assert "52 further rows have this fault" in message
+    assert "52 more rows have this problem" in message
     assert message.count("\n") < 30
 
 

@@ -119,10 +119,8 @@ def _can_write(what: str, folder: Path) -> InstallationCheck:
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as error:
-        return InstallationCheck(
-            what, "bad", f"{folder} cannot be written ({error.strerror}); work elsewhere"
-        )
-    message = f"{folder.absolute()} can be written, {free / 10**9:.1f} GB free"
+        return InstallationCheck(what, "bad", f"{folder} is not writable ({error.strerror}); work elsewhere")
+    message = f"{folder.absolute()} is writable, {free / 10**9:.1f} GB free"
     return InstallationCheck(
         what, "good" if free > ROOM else "bad", message if free > ROOM else f"{message}; make room"
     )

@@ -59,10 +59,12 @@ class Status:
 def examine_results(results: str | Path) -> Status:
     """Return the state of a results folder.
 
+    The folder is not modified, and neither network weights nor an internet connection is required.
+
     Parameters
     ----------
     results : str or Path
-        The results folder, which is not changed; neither weights nor a network connection are needed.
+        The results folder.
 
     Raises
     ------

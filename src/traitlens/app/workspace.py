@@ -69,26 +69,29 @@ class Choices(BaseModel):
     table : str
         Name of the table of ratings; "" if none was chosen.
     roles : dict of str to str
-        Column of the table -> role.
+        Role of each column, keyed by column name.
     trait : str
         The trait, if the table has only one.
     groups_from_names : bool
-        Whether the letters before the number of a rater's name are the group.
+        Whether the group is the letters that precede the number in a rater's name.
     scale : (float, float) or None
         Lowest and highest possible rating.
     missing : str
-        Cells that mean no rating, separated by commas.
-    by_number, number_repeats, leave_out_absent : bool
-        Whether pictures are matched by number, duplicate ratings are repetitions, and ratings of missing
-        pictures are left out.
+        Comma-separated values that mark a missing rating.
+    by_number : bool
+        Whether to match pictures by number.
+    number_repeats : bool
+        Whether to treat duplicate ratings as repetitions.
+    leave_out_absent : bool
+        Whether to drop ratings of pictures that are missing.
     corrections : list of Correction
         Cells that were corrected.
     agreed : list of str
-        Doubts about the import that were answered with yes.
+        Import questions that the user answered with yes.
     answers : dict of str to str
-        RunQuestion -> answer.
+        Answers keyed by question.
     checked : bool
-        Whether no fault was found since the last change.
+        Whether the check has passed since the last change.
     """
 
     model_config = ConfigDict(extra="ignore", validate_assignment=True)

@@ -394,12 +394,12 @@ def passes_check(design: SessionDesign, rating: float, wanted: float) -> bool:
     Parameters
     ----------
     rating, wanted : float
-        The answer, and the requested one.
+        The given and the requested rating.
 
     Returns
     -------
     bool
-        True if they agree (on a slider, nearly).
+        True if the two match; slider answers only need to match approximately.
     """
     allowed = NEAR * (design.high - design.low) if design.answer == "slider" else 1e-9
     return abs(rating - wanted) <= allowed
@@ -418,7 +418,7 @@ def progress(steps: Sequence[SessionStep], position: int) -> tuple[int, int]:
 
 
 def upcoming_images(steps: Sequence[SessionStep], position: int, count: int = 2) -> Iterator[str]:
-    """Yield the next faces, so that a page can load them in advance.
+    """Yield the next faces, for a page to load in advance.
 
     Parameters
     ----------

@@ -198,9 +198,9 @@ def bootstrap_interval(
     Returns
     -------
     low, high : ndarray of shape (cell,)
-        The estimate minus and plus the 95 % quantile of the draws' absolute deviations from it, scaled from
-        their standard deviation to `spread` and by the ratio of quantiles of Student's t and the normal
-        distribution.
+        The estimate minus and plus half the width. Half the width is the 95 % quantile of the absolute
+        deviations of the draws from the estimate. It is multiplied by `spread` over the draws' standard
+        deviation, and by the ratio of the t quantile to the normal quantile.
     """
     deviation = drawn.std(axis=0, ddof=1)
     spread = deviation if spread is None else spread

@@ -187,7 +187,7 @@ def _uncorrelated(components: np.ndarray, cues: np.ndarray, trait: TraitRatings)
 
 
 def _tails(block: np.ndarray, cell: tuple[str, str, np.ndarray, np.ndarray]) -> np.ndarray:
-    """Return minus the logarithm of the tail of F, under each labelling."""
+    """Return the negative log p-value of the F statistic for each labelling."""
     _, _, values, members = cell
     return np.asarray(-stats.f.logsf(*f_statistic(block[:, members] == 0, values)))
 
@@ -205,7 +205,7 @@ def f_statistic(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     Returns
     -------
     f, df_1, df_2 : ndarray of shape (labelling,)
-        F, 0 where a group has fewer than two raters, and its degrees of freedom.
+        F (0 if a group has fewer than two raters) and its degrees of freedom.
     """
     size = values.shape[1]
     products = (values[:, :, None] * values[:, None, :]).reshape(len(values), -1)

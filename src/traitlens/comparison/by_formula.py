@@ -104,7 +104,7 @@ def read_raters(ratings: pd.DataFrame, variables: Sequence[str]) -> RaterTable:
     Raises
     ------
     TraitlensError
-        Where a column is missing, has several values for a rater, does not vary or has too many names.
+        If a column is missing, has several values for a rater, does not vary or has too many names.
     """
     problems: list[Problem] = []
     for column in variables:
@@ -246,27 +246,30 @@ def compare_by_formula(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Fit linear models to values of raters, and test each effect by permuting residuals.
+    """Fit linear models to per-rater measures, and test each effect by permuting residuals.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, and the columns that the formula names: one value for each rater.
+        Columns rater, group, image and trait, plus the variables in the formula, which must be constant
+        within each rater.
     outcomes : DataFrame
-        rater, measure, trait, region, value, of `traitlens.comparison.rater_outcomes.rater_outcomes`.
+        Columns rater, measure, trait, region and value, as returned by
+        :func:`traitlens.comparison.rater_outcomes.rater_outcomes`.
     formula : str
-        Right side of the model, such as "group * aq + age + sex".
+        Right-hand side of the model formula, such as "group * aq + age + sex".
     within : sequence of str, default ()
-        Columns of raters: residuals are permuted among raters with equal values, and each has its own mean.
+        Columns that define strata of raters. Residuals are permuted within strata, and each stratum has its
+        own intercept.
     clusters : str, optional
-        Column of raters who may be alike, such as family or site: the signs of the residuals of whole
-        clusters are changed at random, and standard errors allow for dependence within clusters.
+        Column identifying clusters of related raters, such as families or sites. Signs of residuals are
+        flipped for whole clusters, and standard errors are cluster-robust.
     margin : float, optional
-        Smallest difference of mean ratings that matters, for an equivalence test of differences of levels.
+        Smallest difference in mean ratings of interest, used in an equivalence test.
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------
@@ -281,15 +284,15 @@ def compare_by_formula(
     Raises
     ------
     TraitlensError
-        Where the formula or its columns cannot be used, or too few raters are left.
+        If the formula or its columns cannot be used, or too few raters are left.
 
     Notes
     -----
     Residuals of the model without the tested effect are permuted (Freedman and Lane 1983; Winkler et al.
-    2014), and t has standard errors that allow unequal variances (see
-    :class:`traitlens.comparison.linear_models.LinearModel`), so that groups of unequal noise err no more
-    often in large samples. Effects are averages over raters of differences of predictions, so that a group
-    difference beside an interaction holds at the mean of the other variable.
+    2014). t uses heteroscedasticity-robust standard errors (see
+    :class:`traitlens.comparison.linear_models.LinearModel`), so that in large samples the error rate is
+    controlled even when group variances differ. Effects are differences in predictions averaged over raters;
+    with an interaction, a group difference is therefore evaluated at the mean of the other variable.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Comparison of groups in missing ratings."""
+"""Comparison of missing ratings between groups."""
 
 from collections.abc import Sequence
 

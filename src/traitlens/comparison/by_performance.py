@@ -119,7 +119,7 @@ def _jackknife(design: TraitDesign, labels: np.ndarray) -> tuple[float, float]:
 
 
 def _fisher_z(design: TraitDesign, weights: np.ndarray) -> np.ndarray:
-    """Compute Fisher's z of observed with predicted ratings, for each set of raters."""
+    """Compute the Fisher z-transformed correlation of observed and predicted ratings, by set of raters."""
     observed = design.targets(weights)
     predicted = observed @ design.prediction.T
     observed = observed - observed.mean(axis=1, keepdims=True)

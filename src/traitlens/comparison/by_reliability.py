@@ -42,13 +42,13 @@ class ReliabilityDesign:
         Parameters
         ----------
         weights : ndarray of shape (set, rater)
-            Ones for the raters of a set, else zeros.
+            1 for raters in the set, 0 otherwise.
 
         Returns
         -------
         error, between, number : ndarray of shape (set,)
-            Variance of a rating within an image, variance of the mean ratings of images, and the harmonic
-            mean of raters per image.
+            Within-image variance of single ratings, variance of the image means, and harmonic mean number of
+            raters per image.
         """
         counts = weights @ self.seen
         several = counts > 1
@@ -228,7 +228,10 @@ def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:
 
 
 def _difference_interval(first: SplitHalf, second: SplitHalf) -> tuple[float, float]:
-    """Compute the interval of a difference from those of its parts (Zou and Donner 2008)."""
+    """Compute the confidence interval of a difference between two reliabilities.
+
+    It is derived from their confidence intervals (Zou and Donner 2008).
+    """
     difference = first.reliability - second.reliability
     below = np.hypot(first.reliability - first.ci_low, second.ci_high - second.reliability)
     above = np.hypot(first.ci_high - first.reliability, second.reliability - second.ci_low)

@@ -1,4 +1,4 @@
-"""Common cues of all raters: regional readouts of all groups together, with equal weights of groups."""
+"""Cues shared by all raters: regional readouts fitted to the pooled groups, each group weighted equally."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

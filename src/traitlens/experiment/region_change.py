@@ -22,7 +22,7 @@ CHANCE = 2.0
 """Weight of the squared standard error in the shrinkage of a difference."""
 
 CHEEKS = 120.0
-"""Radius in canonical pixels of the middle of the face, whose mean colour is taken out."""
+"""Radius, in canonical pixels, of the central disc of the face; the mean colour within it is subtracted."""
 
 FEWEST_FACES = 8
 """Minimum number of faces of an average; with fewer, single faces could be recognised."""

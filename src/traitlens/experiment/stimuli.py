@@ -233,12 +233,14 @@ class _Maker:
                 )
             elif image not in usable:
                 problems.append(
-                    Problem("has no landmarks, so that no region can be found", "see traitlens faces", image)
+                    Problem("has no landmarks, so no region can be found", "see traitlens faces", image)
                 )
         free = [image for image in usable if image in marked]
         if not request.faces and not free:
-            what = "no face may be shown, so that none can be altered"
-            problems.append(Problem(what, "enter may_publish for faces with permission", "images.csv"))
+            what = "no face may be shown, so none can be altered"
+            problems.append(
+                Problem(what, "set may_publish for faces that you have permission to show", "images.csv")
+            )
         if len(usable) < 2 * FEWEST_FACES:
             problems.append(
                 Problem(f"{len(usable)} faces have landmarks", f"averages need {2 * FEWEST_FACES} at least")

@@ -20,7 +20,7 @@ UPLOAD = """async (event) => {
     try {
       const answer = await fetch('ADDRESS?name=' + encodeURIComponent(name), {method: 'POST', body: file});
       if (answer.ok) kept.push(await answer.json()); else refused.push(name + ': ' + await answer.text());
-    } catch (error) { refused.push(name + ': was refused (it may be too large)'); }
+    } catch (error) { refused.push(name + ': upload failed (the file may be too large)'); }
   }
   input.value = '';
   emit({done: chosen.length, total: chosen.length, kept, refused, finished: true});

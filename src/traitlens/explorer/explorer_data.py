@@ -344,8 +344,9 @@ class ExplorerData:
         Returns
         -------
         list of str
-            Names of images, the nearest first. The distance is the root mean square, over groups and traits,
-            of differences in standard deviations of the study's predictions.
+            Names of images, nearest first. The distance is the root mean square, over groups and traits, of
+            the differences between predictions, each divided by the standard deviation of the study's
+            predictions.
         """
         profiles = self._profiles.drop(index=face.name if face.fold is not None else [], errors="ignore")
         own = face.impressions.set_index([GROUP, TRAIT])[PREDICTED].reindex(profiles.columns)
@@ -387,7 +388,7 @@ class ExplorerData:
         Returns
         -------
         bool
-            True only where the study says so.
+            True only if the study permits publication of the face.
         """
         allowed = self.results.study.get("may_publish", {})
         return face.fold is not None and allowed.get(face.name) is True

@@ -71,7 +71,7 @@ KEYS: Final = """(event) => {
   all[to].focus();
   emit(to);
 }"""
-"""Keys that move in the strip of faces, as in the report."""
+"""JavaScript handler for keyboard navigation of the face strip, as in the report."""
 LIKENESS: Final = (
     "Of 100 faces like the study's, about {share:.0f} would be as far from the nearest face of the study as "
     "this one, or farther, by the features that the readouts read."

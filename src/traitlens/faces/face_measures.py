@@ -39,7 +39,7 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
     p = np.asarray(points, float)
 
     def apart(first: int, second: int) -> np.ndarray:
-        """Return the distance of two points."""
+        """Return the distance between two points."""
         return np.linalg.norm(p[:, first] - p[:, second], axis=1)
 
     eyes = apart(33, 263)

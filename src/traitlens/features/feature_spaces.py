@@ -121,19 +121,19 @@ class NetworkInputs:
         return images[:, :, ::-1] if picture.mirrored else images
 
     def to_image(self, maps: np.ndarray, picture: NetworkInput, size: tuple[int, int]) -> np.ndarray:
-        """Map relevance of a network input to the prepared image, keeping its sum.
+        """Map relevance from a network input to the prepared image, preserving its sum.
 
         Parameters
         ----------
         maps : ndarray
-            (map, row, column) of the network input.
+            Relevance at the resolution of the network input, with dimensions (map, row, column).
         size : (int, int)
             Rows and columns of the prepared image.
 
         Returns
         -------
         ndarray
-            (map, row, column) of the prepared image.
+            Relevance at the resolution of the prepared image, with the same dimensions.
         """
         maps = maps[:, :, ::-1] if picture.mirrored else maps
         return maps if picture.view == WHOLE else self.views[picture.view].spread(maps, size)

@@ -175,7 +175,7 @@ class ResidualReferencePass:
         return {one.layer.name: one.output for one in passed if one.layer.name in self.wanted}
 
     def steps(self, pixels: np.ndarray) -> list[ResidualStep]:
-        """Compute all layers of an image; none if it equals the reference."""
+        """Compute the outputs of all layers for an image; an empty list if it equals the reference."""
         if (pixels == self.pixels).all():
             return []
         return [ResidualStep(now, base) for now, base in zip(self._run(pixels), self._base, strict=True)]

@@ -55,7 +55,7 @@ def too_little_shared(context: Context) -> str | None:
 
 
 def one_trait(context: Context) -> str | None:
-    """Return why traits are not related to each other."""
+    """Return why relations between traits cannot be analysed, or None if they can."""
     return None if len(context.study.traits) > 1 else "the study has one trait"
 
 

@@ -49,7 +49,7 @@ class StageIO:
 
     @cached_property
     def backbone(self) -> "Backbone":
-        """The network, loaded."""
+        """The loaded network."""
         self._declared("backbone")
         return self.machine.backbone(self._context.watcher.say)
 

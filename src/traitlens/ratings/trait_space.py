@@ -90,7 +90,7 @@ def find_components(
         values, vectors = linalg.eigh(correlation.loc[traits, traits].to_numpy())
         order = np.argsort(values)[::-1][:number]
         found = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
-        # The sign of a component is that of most of its loadings.
+        # Flip each component so that the sum of its loadings is not negative.
         loadings[group] = found * np.where(found.sum(axis=0) < 0, -1, 1)
         explained[group] = values[order] / len(traits)
     reference = reference or min(loadings)

@@ -206,7 +206,10 @@ def tabulate_variances(ratings: pd.DataFrame, identities: pd.Series, seed: int =
 
 
 def _of_cell(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[dict[str, object]]:
-    """Estimate the sources of variance of one group's ratings of one trait; empty if there are too few."""
+    """Estimate the sources of variance in one group's ratings of one trait.
+
+    Return an empty list if the data do not allow it.
+    """
     rater, image = (pd.factorize(ratings[name])[0] for name in (RATER, IMAGE))
     person = pd.factorize(identities.reindex(ratings[IMAGE].to_numpy()).to_numpy())[0]
     raters, images, persons = (len(np.unique(codes)) for codes in (rater, image, person))

@@ -253,7 +253,10 @@ def read_tensors(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
         name for name, tensor in tensors.items() if name not in wrong and not np.isfinite(tensor).all()
     ]
     problems = [Problem(f"the tensor {name} is not float32", "", str(path)) for name in wrong[:10]]
-    problems += [Problem(f"the tensor {name} contains no numbers", "", str(path)) for name in not_finite[:10]]
+    problems += [
+        Problem(f"the tensor {name} contains NaN or infinite values", "", str(path))
+        for name in not_finite[:10]
+    ]
     if problems:
         raise ModelError(problems)
     return tensors

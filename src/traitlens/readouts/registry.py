@@ -169,7 +169,8 @@ def _ridge_cost(settings: ReadoutSettings, images: int, folds: int, _width: int)
     memory = sum(8.0 * number**2 for number in kernels if number <= IN_MEMORY)
     memory += 16.0 * (columns_at_once(images) + ROWS_AT_ONCE) * images
     disk = sum(8.0 * number**2 for number in kernels if number > IN_MEMORY)
-    # Each fold factorises its kernel and those of five inner folds with four fifths of its images.
+    # Each outer fold factorises its own kernel and those of five inner folds, each with four fifths of the
+    # fold's images.
     seconds = FACTORISATION * folds * fitted**3 * (1 + settings.mixes * 5 * 0.8**3)
     return FitCost(memory, disk, seconds, 'set readout.method = "dense", or analyse fewer images')
 

@@ -49,7 +49,7 @@ class ResidualPropagator:
         self._weights: dict[tuple[str, Modify], torch.Tensor] = {}
 
     def read(self, values: "torch.Tensor", taps: Collection[str]) -> "ResidualForwardPass":
-        """Run one preprocessed image (1, channel, row, column) up to the taps."""
+        """Run one preprocessed image (1, channel, row, column) up to the deepest tapped layer."""
         import torch
 
         depth = max(len(self.backbone.up_to(tap)) for tap in taps)
@@ -243,7 +243,7 @@ class ResidualForwardPass:
             raise ValueError("the method is not linear in relevance, so there is no region operator")
         if tuple(regions.shape[1:]) != self.shape:
             raise ValueError(f"regions: expected {self.shape} for each map, got {tuple(regions.shape[1:])}")
-        # back() is linear, so that its transpose is its derivative, which is the same everywhere.
+        # back() is linear; its derivative is therefore constant, and equal to its transpose.
         found: dict[str, list[torch.Tensor]] = {tap: [] for tap in self.activations}
         for region in regions:
             with torch.enable_grad():
@@ -299,7 +299,7 @@ def _cut(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
 def _through_activation(
     step: _Step, rule: Rule, relevance: "torch.Tensor", is_gradient: bool
 ) -> "torch.Tensor":
-    """Propagate through an activation: relevance passes, gradients are multiplied by the slope."""
+    """Propagate backwards: clip relevance if the rule requires it; multiply gradients by the slope."""
     if step.plan.activation == "none":
         return relevance
     if rule.clip:

@@ -1,4 +1,4 @@
-"""Relevance maps as colours: smoothing, the symmetric scale, the face beneath, compressed images."""
+"""Colour rendering of relevance maps: smoothing, symmetric colour scales, overlay on faces, compression."""
 
 import base64
 import io

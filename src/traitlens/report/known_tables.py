@@ -23,8 +23,8 @@ INTERVAL, CROSSED, PAIR = "interval", "crossed", "pair"
 HEADINGS = {
     PAIR: "Groups", GROUP: "Group", TRAIT: "Trait", "trait_1": "Trait", "trait_2": "and trait",
     REGION: "Region", "measure": "Measure", "variable": "Variable", "altered": "Altered",
-    "readout": "Readout", "null": "Null maps of", "order": "Order", "method": "Method", "other": "and method",
-    "fitted_on": "Readout of", "predicting": "Ratings of", "component": "Component",
+    "readout": "Readout", "null": "Type of null map", "order": "Order", "method": "Method",
+    "other": "and method", "fitted_on": "Readout of", "predicting": "Ratings of", "component": "Component",
     "mean_1": "Mean, first", "mean_2": "Mean, second", "value_1": "First", "value_2": "Second",
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",

@@ -466,8 +466,8 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     strength.tables += print_tables(results, ("range", "noise"))
     if strength.tables:
         strength.paragraphs.append(
-            "Exploratory. Without these two, raters who use more of the scale, or whose single ratings "
-            "vary more, would seem to use every region differently."
+            "Exploratory. If range and noise were not accounted for, raters who use more of the scale, or "
+            "whose ratings are noisier, would seem to use every region differently."
         )
     pixels.figures += _show(
         drawings,

@@ -135,7 +135,8 @@ class _Counter:
         files = [self._files(key, faces, *one) for one in self.numbers]
         missing = [place for place, pair in enumerate(files) if not all(file.exists() for file in pair)]
         total = sum(self.numbers[place][1] for place in missing)
-        own = int(digest(self.seed, name, faces.traits)[:8], 16)  # other raters for each set and its traits
+        # The seed depends on the face set and traits, so that each combination gets different raters.
+        own = int(digest(self.seed, name, faces.traits)[:8], 16)
         with self.watcher.stage(f"{name}, {', '.join(faces.traits)}", total) as advance:
             running = {}
             for place in missing:

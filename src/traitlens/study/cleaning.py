@@ -135,7 +135,7 @@ def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series
-        Rater -> Pearson correlation, for raters with at least three repeated images; 0 if one of the two
+        Pearson correlation by rater, for raters with at least three repeated images; 0 if one of the two
         ratings is constant.
     """
     order = ratings.groupby([RATER, TRAIT, IMAGE])[REPEAT].rank(method="first")
@@ -162,7 +162,7 @@ def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series
-        Rater -> Pearson correlation, averaged over the traits with three shared images at least; 0 for a
+        Pearson correlation by rater, averaged over the traits with three shared images at least; 0 for a
         trait in which the rater never varies. Raters with no such trait are left out.
     """
     own = ratings.groupby([RATER, GROUP, TRAIT, IMAGE])[RATING].mean()
@@ -238,7 +238,7 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
         item = parse_condition(settings.recognised)[0]
         if item not in set(ratings[TRAIT]):
             what = f"cleaning.recognised names {item!r}, which nobody rated"
-            problems.append(Problem(what, "name a trait of the ratings", "ratings.csv"))
+            problems.append(Problem(what, "use a trait that occurs in the ratings", "ratings.csv"))
     if problems:
         raise StudyError(problems)
 

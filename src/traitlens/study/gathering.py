@@ -18,7 +18,7 @@ from traitlens.study.outliers import find_far_values, is_code
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.sources import Source
 from traitlens.study.summaries import find_summaries
-from traitlens.study.tables import MOST_LINES, THOUSANDS, as_text, cell_problems, numbers
+from traitlens.study.tables import MOST_LINES, THOUSANDS, as_text, cell_problems, more_rows, numbers
 from traitlens.study.vocabulary import NO_ANSWER
 
 SOURCE = "source of the rating"
@@ -292,7 +292,7 @@ def _match(
     for image, several in list(shared.items())[:1]:
         what = f"names in several folders mean one image: {' and '.join(several)} are {image}"
         more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-        option = "keep the images in folders of these names, or write the folders alike"
+        option = "keep the images in folders with these names, or use the same folder names in the table"
         notes.decisions.append(Decision(what + more, option, "this is assumed"))
     parts = []
     if mapping.absent_images == "leave out":
@@ -405,7 +405,7 @@ def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             what = f"has the same {named} as {where}{rest}"
         notes.problems.append(Problem(what, advice, place, row))
     if len(pairs) > MOST_LINES:
-        notes.problems.append(Problem(f"{len(pairs) - MOST_LINES} further rows have this fault", advice))
+        notes.problems.append(Problem(more_rows(len(pairs) - MOST_LINES), advice))
 
 
 def add_groups(
@@ -422,7 +422,7 @@ def add_groups(
     table : DataFrame
         The ratings.
     groups : mapping, optional
-        Rater -> group.
+        Group of each rater.
     file : str
         The table of raters.
     sources : sequence of Source
@@ -478,7 +478,7 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
             for source, row in rows[:MOST_LINES]
         ]
         if len(rows) > MOST_LINES:
-            notes.problems.append(Problem(f"{len(rows) - MOST_LINES} further rows have this fault"))
+            notes.problems.append(Problem(more_rows(len(rows) - MOST_LINES)))
         for several in find_spellings(table[word].unique(), leading_zeros=True).values():
             message = " and ".join(map(repr, several))
             if word == RATER:

@@ -52,7 +52,7 @@ def guess_mapping(
     keep : sequence of str
         Further columns to keep.
     labels : mapping, optional
-        Column -> code -> label, of SPSS files.
+        Label of each code of each column (SPSS files).
     raters : sequence of str
         Names of raters that are known.
     **chosen
@@ -244,7 +244,7 @@ def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
 
 
 def _count_images(values: pd.Series, names: ImageNames) -> int:
-    """Count the images that cells name in full."""
+    """Count the distinct values that identify exactly one image."""
     return sum(len(names.find(value)) == 1 for value in values.unique())
 
 
@@ -388,7 +388,7 @@ def _numbers_repeats(cells: pd.DataFrame, image: str, found: Mapping[str, object
 
 
 def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | None) -> dict[str, str]:
-    """Return why columns do not contain ratings.
+    """Return the reasons why columns are not rating columns.
 
     Parameters
     ----------
@@ -397,12 +397,12 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
     columns : sequence of str
         The columns to look at.
     rater : str or None
-        The column of the raters.
+        Column that identifies raters.
 
     Returns
     -------
     dict of str to str
-        Column -> the reason, for those that hold none.
+        Reason for each column without ratings, keyed by column name.
 
     Examples
     --------

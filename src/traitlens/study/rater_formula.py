@@ -15,7 +15,7 @@ def parse_formula(formula: str) -> list[tuple[str, ...]]:
     Parameters
     ----------
     formula : str
-        Such as "group * aq + age"; names with spaces stand in backticks.
+        Such as "group * aq + age"; enclose names that contain spaces in backticks.
 
     Returns
     -------

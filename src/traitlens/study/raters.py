@@ -19,7 +19,9 @@ _WEIGHTS: dict[str, dict[str, float]] = {
     "youthful": {"cheeks": 0.6, "eyes": 0.55, "jaw": -0.45, "nose": -0.3},
     "practical": {"jaw": 0.5, "nose": 0.5, "cheeks": 0.5, "brows": 0.4},
 }
-"""Weights of both groups: of each part's score in a trait, before scaling to length 1."""
+"""Weights shared by both groups: how strongly each facial part contributes to a trait.
+
+They are not yet normalised to unit length."""
 
 _DIFFERENCES: dict[str, dict[str, float]] = {
     "warm": {"mouth": 0.45, "eyes": -0.7},
@@ -31,7 +33,7 @@ _DIFFERENCES: dict[str, dict[str, float]] = {
 }
 """Differences between the groups; traits without an entry are equal in both.
 
-Each is orthogonal to the shared weights, so that scaling to length 1 leaves all other parts equal."""
+Each is orthogonal to the shared weights; scaling to length 1 therefore leaves all other parts equal."""
 
 TRAITS = tuple(_WEIGHTS)
 
@@ -214,7 +216,7 @@ def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[st
     weights : DataFrame
         From :func:`weigh_parts`.
     regions_of : mapping
-        Part -> the regions that show it, in equal shares.
+        Regions that show each part, in equal shares, keyed by part.
 
     Returns
     -------

@@ -150,46 +150,48 @@ class RelevanceSettings(_Section):
 
 
 class ComparisonSettings(_Section):
-    """Comparison of groups.
+    """Settings for the comparison of groups.
 
     Parameters
     ----------
     permutations : int, default 5000
         Number of permutations of raters for every test; 0 for no tests.
     use : bool, default True
-        Whether regional readouts are fitted beside the readout of whole faces: cues, shares of regions, and
-        the test of whether groups use the face differently.
+        Whether to fit regional readouts in addition to the whole-face readout. They give the cues, the shares
+        of regions, and the test of whether groups use the face differently.
     performance : bool, default True
-        Whether the prediction performance of the groups is compared, by refitting readouts under each
+        Whether to compare prediction performance between groups, by refitting readouts under each
         permutation.
     pixels : int, default 56
-        Side in pixels of the template on which raters' maps are tested pixel by pixel; 0 for no such test.
-        It takes up to three times as long as the maps.
+        Side length, in pixels, of the template used for pixelwise tests of raters' maps; 0 disables the
+        tests, which take up to three times as long as the maps.
     pixel_test : {"tfce", "cluster_mass", "pixel"}, default "tfce"
-        Threshold-free cluster enhancement, the mass of areas past p = .01, or single pixels.
+        Threshold-free cluster enhancement, cluster mass (cluster-forming threshold p = .01), or single
+        pixels.
     cues : bool, default True
-        Whether faces are predicted again without hair and background, in grey and mirrored.
+        Whether to repeat the predictions for faces without hair and background, in greyscale, and mirrored.
     variables : tuple of str
         Columns of the ratings with variables of the raters, such as age or a questionnaire's score, tested
         like groups.
     reference : str or None
-        Group whose mean ratings are the consensus for agreement; each rater's own group if missing.
+        Group whose mean ratings serve as the consensus; if not set, each rater's own group.
     within : tuple of str
         Columns of the ratings with one value for each rater, such as gender or site: groups are compared
         among raters with equal values.
     covariates : tuple of str
-        Columns with a number for each rater, such as age, that mean ratings are adjusted for.
+        Numeric rater-level columns, such as age, for which mean ratings are adjusted.
     formula : str or None
         Model of the raters, such as "group * aq + age + sex" with columns of the ratings: adjusted
         differences of groups, slopes within groups and their differences, in mean ratings, agreement, spread,
-        specificity, predictability and the use of each region. Names with spaces stand in backticks.
+        specificity, predictability and the use of each region. Enclose names that contain spaces in
+        backticks.
     clusters : str or None
-        Column of raters who may be alike, such as family: in the model of the formula whole clusters are the
-        units of the test.
+        Column identifying clusters of related raters, such as families; the formula-based test flips the
+        signs of the residuals of whole clusters.
     margin : float or None
-        Smallest difference of mean ratings that matters, in rating points: where none is found, the report
-        says whether larger ones are ruled out (equivalence test). Choose it before looking, and freeze it
-        with ``traitlens plan``.
+        Smallest difference in mean ratings of interest, in rating points. If no difference is found, the
+        report states whether larger differences can be ruled out (equivalence test). Set it before looking
+        at the results, and freeze it with ``traitlens plan``.
     """
 
     permutations: int = Field(5000, ge=0, le=1_000_000)
@@ -223,7 +225,7 @@ class RatingsSettings(_Section):
         Files that `ratings.csv` was imported from. If given, this section describes their layout, otherwise
         that of the study's own table.
     file : str or None
-        The study's table of ratings; `ratings` with any suffix of a known format where missing.
+        The study's table of ratings; if not set, `ratings` with any suffix of a known format.
     layout : {"long", "wide"}, default "long"
         "long": a row per judgement; "wide": several judgements in a row.
     columns : {"images", "raters", "traits"}, default "images"
@@ -234,11 +236,11 @@ class RatingsSettings(_Section):
         Regular expression that divides the names of these columns, with groups named image, rater, trait or
         repeat.
     rater, group, image, trait, rating, repeat : str or None
-        The columns that hold these; a column of that very name where missing.
+        The columns that hold these; if not set, the column of that name.
     trait_name : str or None
-        The trait, where the table is about one only.
+        The trait, if the table contains only one.
     group_pattern : str or None
-        Regular expression that finds the group in the rater's name, where no column holds it.
+        Regular expression that finds the group in the rater's name, if no column holds it.
     only : mapping of str to tuple of str
         Column and its values in rows of ratings; other rows (instructions, pauses) are skipped.
     keep : tuple of str
@@ -246,11 +248,11 @@ class RatingsSettings(_Section):
     missing : tuple of str
         Cells that mean that no rating was given, such as "-99" or "don't know".
     first_line : int or None
-        Line of the headings, counted from 1; found where missing.
+        Line of the headings, counted from 1; detected if not set.
     encoding : str or None
-        Encoding of text files, such as "mac_roman"; found where missing.
+        Encoding of text files, such as "mac_roman"; detected if not set.
     by_number : bool, default False
-        Whether images are matched by the number in their names alone, where no letters contradict.
+        Whether images are matched by the number in their names alone, unless letters contradict.
     number_repeats : bool, default False
         Whether repeated judgements of one rater, image and trait are numbered in their order; otherwise they
         are refused.
@@ -458,13 +460,13 @@ class Settings(_Section):
     Parameters
     ----------
     name : str
-        Name of the study; the folder's name if missing.
+        Name of the study; if not set, the folder's name.
     description : str
         A sentence or two for the report.
     groups, traits : tuple of str
         Groups of raters and traits, in the order of tables and figures; all of `ratings.csv` if empty.
     scale : (float, float) or None
-        Lowest and highest possible rating; the extremes that occur where missing.
+        Lowest and highest possible rating; if not set, the extremes that occur.
     seed : int, default 0
         Random seed.
     ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, run, plan : sections

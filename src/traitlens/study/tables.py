@@ -317,9 +317,30 @@ def cell_problems(
         for (index, cell), name in zip(cells.iloc[:MOST_LINES].items(), columns, strict=False)
     ]
     if len(cells) > MOST_LINES:
-        further = f"{len(cells) - MOST_LINES} further rows have this fault"
+        further = more_rows(len(cells) - MOST_LINES)
         problems.append(Problem(further, advice, file, column=column if isinstance(column, str) else None))
     return problems
+
+
+def more_rows(number: int) -> str:
+    """Return a sentence about the rows whose problem is not listed.
+
+    Parameters
+    ----------
+    number : int
+        Number of these rows.
+
+    Returns
+    -------
+    str
+        The sentence, without a full stop.
+
+    Examples
+    --------
+    >>> more_rows(1)
+    '1 more row has this problem'
+    """
+    return f"{number} more row has this problem" if number == 1 else f"{number} more rows have this problem"
 
 
 def _shorten(cell: object) -> object:

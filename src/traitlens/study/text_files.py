@@ -14,7 +14,7 @@ import pandas as pd
 from traitlens.problems import Problem, StudyError
 from traitlens.spreadsheets import unprotect
 from traitlens.study.identifiers import normal_text
-from traitlens.study.tables import MOST_LINES, as_text, check_columns
+from traitlens.study.tables import MOST_LINES, as_text, check_columns, more_rows
 
 HEAD = 60
 """Number of rows in which the header is searched."""
@@ -38,7 +38,7 @@ class Sheet:
     name : str
         Name of the sheet of a workbook; "" elsewhere.
     labels : dict
-        Column -> code -> label, where the file labels values (SPSS).
+        Label of each code of each column, if the file labels values (SPSS).
     notes : tuple of str
         Rows that were skipped, and assumptions.
     visible : bool
@@ -60,9 +60,9 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     path : Path
         The file.
     encoding : str, optional
-        Its encoding; found from the content where missing.
+        Its encoding; if None, detected from the content.
     first_line : int, optional
-        The line of the header, counted from 1; found where missing.
+        The line of the header, counted from 1; detected if None.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def _fit_names(
         for place, row in wider[:MOST_LINES]
     ]
     if len(wider) > MOST_LINES:
-        problems.append(Problem(f"{len(wider) - MOST_LINES} further rows have this fault", advice, file))
+        problems.append(Problem(more_rows(len(wider) - MOST_LINES), advice, file))
     raise StudyError(problems)
 
 
@@ -188,7 +188,7 @@ def _check_shorter(
             for place, row in faulty[:MOST_LINES]
         ]
         if len(faulty) > MOST_LINES:
-            problems.append(Problem(f"{len(faulty) - MOST_LINES} further rows have this fault", advice, file))
+            problems.append(Problem(more_rows(len(faulty) - MOST_LINES), advice, file))
         raise StudyError(problems)
     rows = ", ".join(str(start + place + 2) for place, _ in shorter[:MOST_LINES])
     return [f"rows with one cell: {rows}"] if shorter else []
@@ -206,7 +206,7 @@ def find_header(
     file : str
         The table's file, for messages.
     first_line : int, optional
-        The row of the headings, counted from 1, where it is known.
+        The row of the headings, counted from 1, if it is known.
 
     Returns
     -------

@@ -192,7 +192,7 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
     ".sav": _write_spss,
     ".mat": _write_matlab,
 }
-"""Suffix -> the function that writes it."""
+"""Writer function for each file suffix."""
 
 
 def plain_names(names: list[str], longest: int = 60) -> list[str]:

@@ -142,7 +142,11 @@ def _draw_plan(page: "AppPage") -> None:
     def freeze() -> None:
         hypotheses = [expected["text"].strip()] if expected["text"].strip() else []
         if not hypotheses and not tests:
-            page.refuse(TraitlensError(Problem("there is nothing to freeze", "write what you expect")))
+            page.refuse(
+                TraitlensError(
+                    Problem("there is nothing to freeze", "enter a hypothesis or select a planned test")
+                )
+            )
             return
         try:
             plan = {("plan", "hypotheses"): hypotheses, ("plan", "tests"): sorted(tests)}
