@@ -150,7 +150,7 @@ def mapping_of(
     Parameters
     ----------
     roles : mapping of str to str
-        Column -> role.
+        Role of each column.
     guess : RatingsSettings
         The guess, from which patterns and matching of names are taken.
     trait : str

@@ -27,7 +27,7 @@ class RunAnswer:
     label : str
         Its text on the page.
     settings : mapping
-        (section, setting) -> value.
+        Values keyed by (section, setting).
     """
 
     name: str
@@ -153,7 +153,7 @@ def read_answers(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Question -> answer; "" if the settings match no answer.
+        Answers keyed by question; "" if the settings match no answer.
     """
     settings = read_settings(folder / "study.toml")[0]
 
@@ -194,7 +194,7 @@ def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
     folder : Path
         The study's folder.
     settings : mapping
-        (section, setting) -> value; None removes it.
+        Values keyed by (section, setting); None removes a setting.
 
     Raises
     ------

@@ -54,7 +54,7 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
             advice = "write hypotheses and tests into [plan]"
             raise TraitlensError(Problem("there is nothing to freeze", advice, "study.toml"))
         if list((folder / "results" / "comparisons").glob("*.csv")):
-            what = "groups have already been compared, so that it is too late for a plan"
+            what = "groups have already been compared, so it is too late for a plan"
             raise TraitlensError(Problem(what, "report the tests as exploratory", "results/comparisons"))
         content = _content(settings) | _digest_files(folder)
         plan = {"frozen": now(), "digest": digest(content), "content": content}

@@ -27,7 +27,7 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
     ratings : DataFrame
         rater, group, image, trait, rating.
     reference : str, optional
-        Group whose mean is the consensus; each rater's own group where missing. A rater's own ratings are
+        Group whose mean is the consensus; if None, each rater's own group. A rater's own ratings are
         left out of it.
 
     Returns
@@ -119,7 +119,7 @@ class Agreement:
     matrix : RatingMatrix
         Ratings of one trait by both groups.
     reference : int or None
-        The group (0 or 1) that all raters are correlated with; each rater's own where None.
+        The group (0 or 1) that all raters are correlated with; each rater's own if None.
     others : RatingMatrix, optional
         Ratings of a reference group that is not compared.
     """
@@ -221,7 +221,7 @@ def compare_agreement(
     ratings : DataFrame
         rater, group, image, trait, rating.
     reference : str, optional
-        Group whose raters all raters are correlated with; each rater's own where missing.
+        Group whose raters all raters are correlated with; each rater's own if None.
     groups : (str, str), optional
         The first minus the second; all pairs if None.
     within : sequence of str, default ()

@@ -8,7 +8,7 @@ the mean weights of the components, both groups use the region in the same way, 
 
 .. math:: d = c_1 b_2 - c_2 b_1 = 0.
 
-The statistic is an F of :math:`d' V^{-1} d` with a covariance for each group, so that neither range nor noise
+The statistic is an F of :math:`d' V^{-1} d` with a covariance for each group, so neither range nor noise
 counts as a difference; its degrees of freedom are those of Krishnamoorthy and Yu (2004,
 doi:10.1016/j.spl.2003.10.012). Raters are permuted between the groups; faces are taken as fixed.
 """

@@ -66,7 +66,7 @@ def compare_face_types(
     -----
     Each rater has a slope on each measure over the faces that the rater rated, and raters are permuted. The
     crossed error adds that of a regression of the difference over faces with persons as clusters (CR2, Bell
-    and McCaffrey 2002); noise of single ratings is in both, so that its intervals are somewhat wide. Slopes
+    and McCaffrey 2002); noise of single ratings is in both, so its intervals are somewhat wide. Slopes
     are of one measure at a time: measures that go together share their effects.
     """
     tables = []

@@ -86,8 +86,8 @@ def compare_pixels(
         exact, without steps); the sum of the statistic over areas past `threshold` (Bullmore et al. 1999);
         or single pixels.
     threshold : float, optional
-        Forming threshold of cluster mass; the statistic's two-sided p = .01 where missing. Fix it before
-        looking.
+        Cluster-forming threshold of cluster mass; if None, the statistic at two-sided p = .01. Set it before
+        looking at the results.
     permutations : int, default 5000
         Number of permutations of raters.
     seed : int, default 0

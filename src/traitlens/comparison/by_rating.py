@@ -86,7 +86,7 @@ def compare_means(
     covariates : sequence of str, default ()
         Columns with a number for each rater, such as age, that levels are adjusted for.
     margin : float, optional
-        Smallest difference that matters, in rating points, for the equivalence test.
+        Smallest difference of interest, in rating points, for the equivalence test.
     permutations : int, default 10000
         Number of permutations; all labellings where there are fewer.
     seed : int, default 0

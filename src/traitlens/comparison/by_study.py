@@ -86,7 +86,7 @@ def compare_studies(
     Raises
     ------
     TraitlensError
-        Where the studies have no pair of groups and no trait in common.
+        If the studies have no pair of groups and no trait in common.
 
     Notes
     -----

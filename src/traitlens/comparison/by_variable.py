@@ -52,7 +52,7 @@ def compare_by_variable(
 
     Notes
     -----
-    The cues come from all raters together, so that permuting the variable leaves the values of raters as
+    The cues come from all raters together, so permuting the variable leaves the values of raters as
     they are: the test is exact.
 
     Examples

@@ -154,7 +154,7 @@ def ratings_of_pair(ratings: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFram
     Raises
     ------
     TraitlensError
-        Where ratings are averages, or the groups have no trait in common.
+        If ratings are averages, or the groups have no trait in common.
     """
     if RATER not in ratings:
         raise TraitlensError(

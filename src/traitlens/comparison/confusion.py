@@ -50,7 +50,7 @@ def confuse_regions(
     identities : Series, optional
         The person shown, by image.
     traits : list of str, optional
-        Traits of the test; all where missing.
+        Traits of the test; all if None.
     studies : int, default 20
         Number of permutations; in each, every region is planted once.
     draws : int, default 100

@@ -108,7 +108,7 @@ def make_design(
     identities : Series, optional
         The person shown, by image. Each image is a separate person if None.
     groups : tuple of str, optional
-        Order of the groups; sorted where missing.
+        Order of the groups; sorted if None.
 
     Returns
     -------

@@ -19,11 +19,11 @@ class Rearrangement:
     strata : ndarray of int, shape (rater,)
         Residuals are permuted within these.
     clusters : ndarray of int, shape (rater,), optional
-        Where given, residuals of whole clusters change their sign together, and are not permuted.
+        If given, signs of residuals are flipped for whole clusters, and residuals are not permuted.
     number : int
         Number of random rearrangements.
     seed : int
-        Seed.
+        Seed of the random number generator.
     """
 
     strata: np.ndarray
@@ -87,7 +87,7 @@ class LinearModel:
     design : ndarray of shape (rater, column)
         Design matrix; columns may be collinear.
     clusters : ndarray of int, shape (rater,), optional
-        Clusters of raters; each rater alone where missing.
+        Clusters of raters; each rater alone if None.
 
     Notes
     -----

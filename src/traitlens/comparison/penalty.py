@@ -20,7 +20,7 @@ def choose_common_penalties(
 ) -> dict[str, float]:
     """Choose the penalty of each trait from the mean ratings of all raters.
 
-    The choice does not depend on groups, so that permutations of raters have the same penalty.
+    The choice does not depend on groups, so permutations of raters have the same penalty.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ def find_strata(
     Raises
     ------
     TraitlensError
-        Where a column is missing or gives a rater several values, or where no stratum holds two groups.
+        If a column is missing or gives a rater several values, or if no stratum contains two groups.
     """
     trait, traits = pd.factorize(ratings[TRAIT])
     image, images = pd.factorize(ratings[IMAGE])
@@ -109,7 +109,7 @@ def covariates_of_raters(ratings: pd.DataFrame, raters: pd.Index, columns: Seque
     Raises
     ------
     TraitlensError
-        Where a column is missing, is no number, or gives a rater several values.
+        If a column is missing, is not numeric, or gives a rater several values.
     """
     values = np.zeros((len(raters), len(columns)))
     for place, column in enumerate(columns):
@@ -251,7 +251,7 @@ def center(observed: np.ndarray, permuted: np.ndarray) -> tuple[np.ndarray, np.n
 
     Differences of reliability or of prediction depend on the numbers of raters: under no difference their
     expectation is not zero where these are unequal. The mean is over all labellings, the observed one
-    among them, so that the test remains exact.
+    among them, so the test remains exact.
 
     Parameters
     ----------

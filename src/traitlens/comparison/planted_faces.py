@@ -115,7 +115,7 @@ class PlantedFaces:
     def true_differences(self, difference: float) -> np.ndarray:
         """Return the difference of the groups' weights, in the direction of the shared weights.
 
-        Cues are oriented towards higher ratings, so that a negative weight counts by its absolute value.
+        Cues are oriented towards higher ratings, so a negative weight counts by its absolute value.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ class FeatureKernel:
     Raises
     ------
     TraitlensError
-        Where shapes do not fit or a value is not finite.
+        If shapes do not match or a value is not finite.
     """
 
     images: tuple[str, ...]
@@ -179,7 +179,7 @@ class TraitDesign:
         targets : ndarray of shape (image,)
             Mean ratings of the raters.
         inside : ndarray of bool, shape (member,), optional
-            The raters; all where missing.
+            The raters; all if None.
 
         Returns
         -------

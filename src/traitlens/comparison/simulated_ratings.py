@@ -35,7 +35,7 @@ class StudyDesign:
     floor : bool
         Whether ratings are whole numbers from 1 to 7, many of them 1.
     traits_each : int or None
-        Traits that each rater rates; all where None.
+        Traits that each rater rates; all if None.
     sets : (int, int) or None
         Raters of each group who rate the first half of the faces; the others rate the second half.
     no_null : tuple of str

@@ -31,7 +31,7 @@ def as_labels(scores: pd.Series) -> tuple[np.ndarray, Test, list[str]]:
     Raises
     ------
     TraitlensError
-        Where there is one group, or a group has one rater.
+        If there is one group, or a group has one rater.
     """
     if pd.api.types.is_numeric_dtype(scores) and not pd.api.types.is_bool_dtype(scores):
         return scores.to_numpy(float), "slope", []

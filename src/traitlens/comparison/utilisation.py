@@ -247,7 +247,7 @@ def rater_values(
     members : ndarray of int
         Raters of the group who rated the trait.
     weights : ndarray of shape (member,), optional
-        Weight of each rater; 1 where missing.
+        Weight of each rater; 1 if None.
 
     Returns
     -------

@@ -59,7 +59,7 @@ def agree(joined: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         quantity ("effects" of all groups; "differences" between the first two groups), slope, slope_low,
         slope_high, r, r_low, r_high, ceiling, cells. The slope goes through the origin. The effects of both
-        groups on one region and trait go together, so that regions and traits are the sample. The ceiling is
+        groups on one region and trait go together, so regions and traits are the sample. The ceiling is
         the largest correlation that the error of the observed effects allows; missing if they are not larger
         than chance.
 

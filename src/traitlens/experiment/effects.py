@@ -6,7 +6,7 @@ other regions), the rating of rater i of group g for base face b is
 .. math:: y = a_i + f_b + \sum_r \beta_{gr} x_r + e,
 
 for each trait. :math:`\beta_{gr}` is the group's change of the rating per standard deviation of the region's
-cue. Raters and base faces are both samples, so that standard errors add the variances over raters and over
+cue. Raters and base faces are both samples, so standard errors add the variances over raters and over
 faces less the variance over their cells (Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136; for
 designs in which raters meet stimuli, Judd, Westfall and Kenny 2012, doi:10.1037/a0028347). Differences
 between groups are tested by permutation of raters, with the maximum of the standardised difference over

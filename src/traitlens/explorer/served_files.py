@@ -21,7 +21,7 @@ POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
-"""Content security policy: a report has an opaque origin, so that its scripts cannot reach the explorer."""
+"""Content security policy: a report has an opaque origin, so its scripts cannot reach the explorer."""
 
 
 def list_files(results: Path) -> list[str]:

@@ -177,7 +177,7 @@ def find_landmarks(
             if progress is not None:
                 progress(1)
 
-    # torch stores the number of threads per thread, so that each worker must set it. Linear algebra called
+    # torch stores the number of threads per thread, so each worker must set it. Linear algebra called
     # from several threads rounds differently each time, unless each call has one thread.
     with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=THREADS) as pool:
         results = list(pool.map(find, paths))

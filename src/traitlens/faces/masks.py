@@ -10,7 +10,7 @@ from traitlens.faces.regions import REGIONS
 
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Binomial filter that feathers edges: a standard deviation of one pixel. Its coefficients are binary
-fractions, so that masks add up to exactly 1."""
+fractions, so masks add up to exactly 1."""
 
 
 def feathered_masks(

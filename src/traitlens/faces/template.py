@@ -1,7 +1,7 @@
 """The template: a common face shape to which faces and maps are warped.
 
 A face is warped to the template by a similarity transform (pupils and mouth) and, inside the face, by an
-affine map for each triangle of landmarks. Points around the frame follow the similarity only, so that hair
+affine map for each triangle of landmarks. Points around the frame follow the similarity only, so hair
 and background are not distorted.
 """
 

@@ -1,4 +1,4 @@
-"""Image files of a study, read with their digests, so that files replaced during a run are noticed."""
+"""Image files of a study, read with their digests to detect files replaced during a run."""
 
 import hashlib
 from collections import OrderedDict

@@ -232,7 +232,7 @@ class _Deviance:
     """-2 log restricted likelihood of crossed rows (raters) and columns (images), with missing values.
 
     With variance ratios d = image / residual and g = rater / residual, rows are absorbed: their block of the
-    mixed model equations is diagonal, so that the inverted matrix has the size of the columns plus one.
+    mixed model equations is diagonal, so the inverted matrix has the size of the columns plus one.
     """
 
     def __init__(self, values: np.ndarray):

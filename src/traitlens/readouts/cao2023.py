@@ -53,7 +53,7 @@ def fit_cao2023(
 ) -> FittedReadouts:
     """Fit one network per group, trait and fold as Cao et al. (2023) did.
 
-    Ratings are neither centred nor scaled, so that the readout's mean is zero and its maps explain the
+    Ratings are neither centred nor scaled, so the readout's mean is zero and its maps explain the
     rating as it is.
 
     Parameters

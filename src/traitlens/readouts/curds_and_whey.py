@@ -1,6 +1,6 @@
 r"""Multi-trait shrinkage: each prediction is improved by the group's predictions of other traits.
 
-Ratings of traits are correlated, so that a prediction of one is informative about the others (Breiman and
+Ratings of traits are correlated, so a prediction of one is informative about the others (Breiman and
 Friedman 1997, "curds and whey"). For targets and inner predictions in standard deviations of the ratings,
 :math:`m_t = \arg\min_m |y_t - X m|^2 + \lambda n |m - e_t|^2` shrinks the mixture towards the target's own
 prediction :math:`e_t`; :math:`\lambda` is chosen in folds by identity. Linear readouts stay linear.

@@ -25,7 +25,7 @@ class Factorised:
 
     :math:`K = Q T Q^T`, so that :math:`(K + \lambda I)^{-1} y = Q (T + \lambda I)^{-1} Q^T y`, where a
     tridiagonal system takes a few operations per image (Eldén 1977). :math:`Q` is stored in place of the
-    kernel, so that no other matrix is needed.
+    kernel, so no other matrix is needed.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ posterior mean of :math:`g_{rt}`. With diagonal :math:`\Gamma` it is ridge regre
 region.
 
 Traits with correlated cues inform each other. The error of a posterior mean is uncorrelated with all
-posterior means (a Berkson error), so that regressions of ratings on cues are not biased towards regions with
+posterior means (a Berkson error), so regressions of ratings on cues are not biased towards regions with
 correlated cues, provided that the variances of regions are those of the ratings.
 
 The covariances are estimated by maximum likelihood, with a few steps of the minorisation-maximisation
@@ -65,7 +65,7 @@ def cross_fit_joint_cues(
     folds : ndarray of int, shape (image,)
         Folds by identity.
     covariances : ndarray of shape (fold, region + 1, trait, trait), optional
-        Those of an earlier fit; estimated from the training images of each fold where missing.
+        Those of an earlier fit; if None, estimated from the training images of each fold.
 
     Returns
     -------

@@ -276,7 +276,7 @@ def fit_regional(
     seed : int, default 0
         Seed of the inner folds.
     scratch : Path or None, default None
-        A folder for the kernels of many images; they are kept in memory where None.
+        A folder for the kernels of many images; they are kept in memory if None.
     progress : callable or None
         Called with the number of readouts that were fitted since the last call.
     kernels : mapping of FeatureSpace to ndarray or None, default None
@@ -388,7 +388,7 @@ def contributions(
     for space, kernel in kernels.items():
         part = np.empty((len(images), coefficients.shape[1]))
         scaled = factors[space] * coefficients
-        # Coefficients sum to zero, so that means of rows cancel.
+        # Coefficients sum to zero, so means of rows cancel.
         for rows in pieces(len(images), ROWS_AT_ONCE):
             part[rows] = kernel[images[rows]][:, training] @ scaled
         for rows in pieces(len(training), ROWS_AT_ONCE):

@@ -332,7 +332,7 @@ def _parts(
             seen = flat[:, features_of][training].astype(np.float64)
             for row, (_, counted) in enumerate(alike):
                 references[row, features_of] = np.average(seen, axis=0, weights=counted)
-            # The coefficients sum to zero, so that centring the features only changes rounding.
+            # The coefficients sum to zero, so centring the features only changes rounding.
             seen -= seen.mean(axis=0)
             weights[:, features_of] = coefficients @ seen
         weights = weights.reshape(-1, *values.shape[1:])

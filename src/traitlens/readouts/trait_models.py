@@ -144,7 +144,7 @@ class TraitModels:
 
     @property
     def reads_regions(self) -> bool:
-        """Whether a readout reads regions of the face, so that landmarks of new images are needed."""
+        """Whether a readout reads regions of the face, so landmarks of new images are needed."""
         return any(space.region for space in self.spaces)
 
     def features(

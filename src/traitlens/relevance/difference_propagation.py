@@ -9,7 +9,7 @@ changes only negative ones,
 the rule :math:`\alpha_1\beta_0` of layer-wise relevance propagation (Bach et al. 2015,
 doi:10.1371/journal.pone.0130140) applied to differences from a reference, as DeepLIFT applies the z rule
 (Shrikumar, Greenside and Kundaje 2017). A maximum hands its change to the unit that is the maximum in the
-image where it grew, and to the one of the reference where it shrank. Biases cancel, so that all relevance
+image where it grew, and to the one of the reference where it shrank. Biases cancel, so all relevance
 arrives at the pixels that differ.
 """
 

@@ -97,7 +97,7 @@ class Method:
 
     @property
     def is_linear(self) -> bool:
-        """Whether maps add up when relevances at a tap do, so that region operators exist."""
+        """Whether maps add up when relevances at a tap do, so region operators exist."""
         rules = [self.convolution, self.first or self.convolution]
         return all(rule.is_linear for rule in rules) and self.samples is None
 

@@ -3,7 +3,7 @@ r"""Propagation of relevance from taps to pixels, and of regions of pixels to ta
 What depends only on the image (activations, denominators) is computed once per image, and the relevance of
 all readouts is propagated as one batch. Two identities make this fast. Relevance at a layer is :math:`R = a
 \odot u`, where :math:`a` is the layer's output and :math:`u` the result of the convolution above; the next
-layer needs :math:`R / z = u \odot (a / z)`, so that one multiplication by a cached factor lies between two
+layer needs :math:`R / z = u \odot (a / z)`, so one multiplication by a cached factor lies between two
 convolutions. A maximum pooling is passed by upsampling and multiplying by that factor, which is zero except
 at the maxima.
 """

@@ -3,7 +3,7 @@ r"""Maps of regional readouts: the relevance of each cue, inside its region only
 The part of region r is explained at the regional face :math:`x_r`, against the average face.
 :mod:`traitlens.relevance.difference_propagation` propagates :math:`w (\phi(x_r) - \phi(a))` to the pixels,
 where it is conserved and stays inside the region. The rest of the cue, :math:`-w \bar\phi_r`, is the same for
-every face; it is distributed in proportion to absolute relevance, so that a region's map sums to its cue.
+every face; it is distributed in proportion to absolute relevance, so a region's map sums to its cue.
 """
 
 from collections.abc import Mapping, Sequence

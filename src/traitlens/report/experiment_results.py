@@ -30,7 +30,7 @@ def describe_experiment(results: Results) -> list[str]:
     if differences is not None and "p" in differences:
         texts.append(_describe_groups(differences))
     else:
-        texts.append("There is one group of raters, so that groups were not compared.")
+        texts.append("There is one group of raters, so groups were not compared.")
     return [*texts, _describe_plan(facts)]
 
 
@@ -104,7 +104,7 @@ def _describe_plan(facts: dict[str, Any]) -> str:
         return "No plan was frozen before the data were collected: this analysis is exploratory."
     text = f"The plan was frozen {plan['frozen']} (digest {plan['digest'][:12]})"
     if facts.get("early"):
-        return f"{text}; {count(facts['early'])} answers are older, so that this analysis is exploratory."
+        return f"{text}; {count(facts['early'])} answers are older, so this analysis is exploratory."
     if facts.get("deviations"):
         return f"{text}. Changed since: {'; '.join(facts['deviations'])}."
     unknown = "" if facts.get("times_known") else "; the answers have no times that could be compared with it"

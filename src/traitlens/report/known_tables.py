@@ -132,7 +132,7 @@ COMPARISONS = {
     "performance": Known(
         "prediction",
         "How well the groups’ ratings are predicted. Differences of Fisher’s z, corrected for the numbers "
-        "of raters. " + _REFITTED + " The test needs one penalty for both groups, so that its r may differ "
+        "of raters. " + _REFITTED + " The test needs one penalty for both groups, so its r may differ "
         "a little from those of the table above.",
         (PAIR, TRAIT), ("r_1", "r_2", "expected", *_TEST, "detectable"),
     ),

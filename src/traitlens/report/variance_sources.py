@@ -53,7 +53,7 @@ def describe_variances(results: Results) -> list[str]:
         sentences.append(f"Among {raters_of(group)} the beholder index was {text}.")
     if not sentences:
         return [
-            "No trait was rated twice by the same raters, so that private taste and noise cannot be told "
+            "No trait was rated twice by the same raters, so private taste and noise cannot be told "
             "apart: the share of private taste lies between nothing and what the figure shows for both."
         ]
     return [

@@ -277,7 +277,7 @@ def _say_relevance(results: Results) -> tuple[str, list[str]]:
     else:
         text += (
             "The explained quantity was the deviation of the prediction from the mean rating of the training "
-            "images (Letzgus et al., 2022), so that relevance is in rating points; "
+            "images (Letzgus et al., 2022), so relevance is in rating points; "
         )
         cited.append("letzgus")
     text += (

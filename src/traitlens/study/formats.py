@@ -62,9 +62,9 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     path : str or Path
         The file.
     encoding : str, optional
-        Encoding of a text file; found from its content where missing.
+        Encoding of a text file; if None, detected from its content.
     first_line : int, optional
-        Line of the headings, counted from 1; found where missing.
+        Line of the headings, counted from 1; detected if None.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def apply_labels(
     cells : DataFrame of str
         The table.
     labels : dict
-        Column -> code -> label.
+        Label of each code of each column.
     columns : sequence of str
         The columns to label: raters, groups, images, traits; never ratings.
 
@@ -304,7 +304,7 @@ def _sheets_hold(path: Path, *marks: bytes) -> bool:
 
 
 def _find_hidden(path: Path) -> dict[str, str]:
-    """Find hidden rows and columns of a workbook, which are read all the same: sheet -> a note."""
+    """Return a note on hidden rows and columns, which are read all the same, by sheet of a workbook."""
     if not _sheets_hold(path, b'hidden="1"', b'hidden="true"'):
         return {}
     notes = {}
@@ -336,7 +336,7 @@ _HIDDEN = r'hidden="(?:1|true)"'
 
 
 def _find_errors(path: Path) -> dict[str, str]:
-    """Find cells with errors such as #DIV/0!, which are read as empty: sheet -> a note that names them."""
+    """Return a note on cells with errors such as #DIV/0!, which are read as empty, by sheet."""
     if not _sheets_hold(path, b't="e"'):
         return {}
     import openpyxl
@@ -429,4 +429,4 @@ READERS: dict[str, Callable[..., list[Sheet]]] = {
     ".mat": _read_matlab,
     ".json": _read_json,
 }
-"""Suffix -> the function that reads it."""
+"""Reader function for each file suffix."""

@@ -87,7 +87,7 @@ def find_spellings(names: Iterable[str], leading_zeros: bool = False) -> Mapping
     Returns
     -------
     mapping of str to list of str
-        Form in lower case -> the spellings, where there are several.
+        Spellings by form in lower case, if there are several.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from traitlens.study.reading import IMAGE_SUFFIXES, Study
 from traitlens.study.text_files import decode
 
 GROUPS = {"rateASD": "autistic", "rateNT": "non-autistic"}
-"""Folders of ratings -> groups."""
+"""Group of each folder of ratings."""
 
 
 def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = None) -> Study:

@@ -101,7 +101,7 @@ def import_table(
     raters : str or Path, optional
         A table with the columns rater and group, where the ratings do not tell the groups.
     scale : (float, float), optional
-        Lowest and highest possible rating; those that occur where missing.
+        Lowest and highest possible rating; if None, those that occur.
     confirm : callable, optional
         Called with the mapping, ten mapped rows and the account, then with each doubt; returns whether to
         continue.

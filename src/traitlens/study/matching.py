@@ -196,7 +196,7 @@ def find_shared(written: Sequence[str], names: ImageNames, by_number: bool) -> d
     Returns
     -------
     dict of str to list of str
-        Image -> one name of each folder, where there are several.
+        One name of each folder, keyed by image, if there are several.
     """
     meant: dict[str, dict[str, str]] = {}
     for name in written:
@@ -224,7 +224,7 @@ def count_ways(
     Returns
     -------
     counts : dict of str to int
-        Way -> number of names.
+        Number of names matched in each way.
     pairs : dict of str to str
         The names that were matched by spelling or number, and their images.
     """

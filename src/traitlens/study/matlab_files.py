@@ -140,7 +140,7 @@ def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Name -> array, in the file's order; structs of version 7.3 as structured arrays of one element.
+        Arrays by name, in the file's order; structs of version 7.3 as structured arrays of one element.
     """
     import h5py
     from scipy.io import loadmat

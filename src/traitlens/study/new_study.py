@@ -48,7 +48,7 @@ def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None
     folder : Path
         The study's folder.
     files : mapping
-        Path below `images/` -> the file.
+        File of each path below `images/`.
     watcher : Watcher, optional
         Shows the progress.
     """

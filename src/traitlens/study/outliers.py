@@ -28,7 +28,7 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
     Returns
     -------
     dict of float to int
-        Value -> how often it occurs.
+        Frequency of each value.
 
     Examples
     --------

@@ -26,7 +26,7 @@ def find_summaries(ratings: pd.DataFrame) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Column -> kind of summary ("mean"); "" if only its name suggests one.
+        Kind of summary ("mean") by column; "" if only its name suggests one.
 
     Examples
     --------

@@ -47,7 +47,7 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     Returns
     -------
     table : DataFrame or None
-        Its cells, empty ones as ""; the index counts rows from 0, so that row `i` is line `i + 2` of the
+        Its cells, empty ones as ""; the index counts rows from 0, so row `i` is line `i + 2` of the
         file. None where the file cannot be read.
     problems : list of Problem
         Why it cannot be read.
@@ -364,7 +364,7 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
     if _all_differ(table[keys]):
         return []
     involved = table.loc[table.duplicated(keys, keep=False), keys].astype(object)
-    # Rows of a wide table contain several judgements, so that the index is not unique.
+    # Rows of a wide table contain several judgements, so the index is not unique.
     same = involved.groupby(keys, dropna=False).ngroup().to_numpy()
     first = pd.Series(involved.index.to_numpy()).groupby(same).transform("first").to_numpy()
     again = involved.duplicated(keys).to_numpy()

@@ -64,7 +64,7 @@ def check_parquet(path: Path) -> None:
 def sheet_extent(path: Path) -> tuple[int, int]:
     """Return the last row and column that any sheet of a workbook uses.
 
-    Readers make a dense table of the rectangle that holds all cells, so that two cells far apart take as
+    Readers make a dense table of the rectangle that holds all cells, so two cells far apart take as
     much memory as a full sheet.
 
     Parameters

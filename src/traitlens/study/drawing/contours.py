@@ -113,7 +113,7 @@ def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
     Returns
     -------
     dict
-        Number of the point in MediaPipe's face mesh -> (x, y) in IPD, before the pose.
+        (x, y) in IPD, before the pose, keyed by number of the point in MediaPipe's face mesh.
     """
     f = parameters.features
     points: dict[int, np.ndarray] = {}

@@ -52,7 +52,7 @@ class DrawnFace:
     labels : array of uint8, shape (size, size)
         Index into :data:`REGIONS` of each pixel.
     landmarks : dict
-        Number in MediaPipe's face mesh -> (x, y) in pixels; pixel centres lie at .5.
+        (x, y) in pixels, keyed by number in MediaPipe's face mesh; pixel centres lie at .5.
     """
 
     picture: np.ndarray
