@@ -64,7 +64,7 @@ def compare_components(
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

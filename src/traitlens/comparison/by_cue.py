@@ -66,7 +66,7 @@ def compare_cues(
     bootstraps : int, default 2000
         Samples of identities for the intervals.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -113,7 +113,7 @@ def compare_images(
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -47,7 +47,7 @@ def compare_performance(
     permutations : int, default 10000
         Number of permutations of raters, each with refit.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called with the number of further permutations done.
 
@@ -150,7 +150,7 @@ def match_reliability(
     draws : int, default 100
         Random subsets of the more reliable group's raters.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

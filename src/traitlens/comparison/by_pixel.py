@@ -91,7 +91,7 @@ def compare_pixels(
     permutations : int, default 5000
         Number of permutations of raters.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called with the number of further permutations done.
 

@@ -45,7 +45,7 @@ def make_sample(
     permutations : int
         Number of permutations.
     seed : int
-        Seed.
+        Seed of the random number generator.
     within, covariates : sequence of str
         Columns of raters, see `compare_means`.
 
@@ -90,7 +90,7 @@ def compare_means(
     permutations : int, default 10000
         Number of permutations; all labellings where there are fewer.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

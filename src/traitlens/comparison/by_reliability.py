@@ -73,7 +73,7 @@ class ReliabilityDesign:
         Parameters
         ----------
         weights : ndarray of shape (set, rater)
-            Ones for the raters of a set, else zeros.
+            1 for raters in the set, 0 otherwise.
         raters : float, optional
             Number of raters in the mean (Spearman-Brown); those of the set if None.
 
@@ -116,7 +116,7 @@ def compare_reliability(
     splits : int, default 1000
         Random halves for the reliabilities and their intervals.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

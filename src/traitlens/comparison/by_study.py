@@ -67,7 +67,7 @@ def compare_studies(
     permutations : int, default 5000
         Number of permutations of the raters of the second study.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -172,7 +172,7 @@ def compare_taste(
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

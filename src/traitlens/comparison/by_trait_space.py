@@ -116,7 +116,7 @@ def compare_trait_space(
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -39,7 +39,7 @@ def compare_by_variable(
     permutations : int, default 10000
         Number of permutations of the variable between raters with the same task.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

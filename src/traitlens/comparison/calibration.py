@@ -85,7 +85,7 @@ def calibrate(
     draws : int, default 200
         Bootstrap draws in each.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called after each study.
 
@@ -217,7 +217,7 @@ def estimate_power(
     draws : int, default 200
         Bootstrap draws in each.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called after each study.
 

@@ -56,7 +56,7 @@ def confuse_regions(
     draws : int, default 100
         Bootstrap draws of each test.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called after each permutation.
 

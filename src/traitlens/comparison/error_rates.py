@@ -212,7 +212,7 @@ def count_errors(
     permutations : int, default 199
         Permutations of each test.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     suite : {"ratings", "readouts"}, default "ratings"
         Tests to make.
     run : callable, default map
@@ -338,7 +338,7 @@ def count_prediction_errors(
     permutations : int, default 199
         Permutations of each test.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     run : callable, default map
         Applies a function to every item of a list.
 

@@ -132,7 +132,7 @@ def synthetic_faces(
     regions : sequence of str
         Regions, which carry equally much of each trait.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -168,7 +168,7 @@ def halve_raters(ratings: pd.DataFrame, seed: int = 0) -> pd.Series:
     ratings : DataFrame
         rater, group.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class Sample:
     permutations : int
         Number of permutations.
     seed : int
-        Seed.
+        Seed of the random number generator.
     """
 
     labels: np.ndarray

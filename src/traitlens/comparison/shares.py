@@ -37,7 +37,7 @@ def tabulate_shares(
     draws : int, default 2000
         Bootstrap draws of identities, for the intervals.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called with the number of further draws done.
 

@@ -173,7 +173,7 @@ class PairTest:
     draws : int, default 2000
         Bootstrap draws.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     progress : callable, optional
         Called with the number of further draws done.
     weights : ndarray of shape (rater,), optional

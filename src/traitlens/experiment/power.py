@@ -70,7 +70,7 @@ def simulate_answers(
     taste : float, default 0.3
         Standard deviation of effects between raters, relative to the mean absolute effect.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def rehearse(folder: Path, study: Study, raters: int, seed: int = 0) -> Path:
     raters : int
         Raters of each group.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def estimate_power(
     experiments : int, default 20
         Simulated experiments for each number.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

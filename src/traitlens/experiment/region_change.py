@@ -13,7 +13,7 @@ from traitlens.faces.frames import CANONICAL_SIZE, apply_affine, invert_affine, 
 from traitlens.faces.template import ANCHORS
 
 TEMPLATE_SIZE = 256
-"""Side in pixels of the template on which colours are averaged."""
+"""Side length, in pixels, of the template on which colours are averaged."""
 
 DARK = 16.0
 """Added to colours before the logarithm."""

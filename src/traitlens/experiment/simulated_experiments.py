@@ -171,7 +171,7 @@ def simulate_ratings(
     behaviour : RatingBehaviour, optional
         Variation of raters around their group's weights.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -59,7 +59,7 @@ class FaceView:
     limit : float
         Limit of the colour scale of these maps.
     near : list of (ShownFace, maps)
-        The most similar faces of the study, the nearest first, with their maps.
+        The most similar faces of the study, nearest first, with their maps.
     near_limit : float
         Limit of the colour scale of their maps.
     likeness : Likeness or None

@@ -42,7 +42,7 @@ def replicate(
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
     weights : Path or None
         A file with the network's weights.
     watcher : Watcher or None

@@ -23,7 +23,7 @@ def bootstrap_loadings(ratings: pd.DataFrame, draws: int = 1000, seed: int = 0) 
     draws : int, default 1000
         Bootstrap draws of raters, and permutations of images.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

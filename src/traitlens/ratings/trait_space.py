@@ -64,7 +64,7 @@ def find_components(
     permutations : int, default 2000
         Permutations of the traits for `congruence_p`; all if there are fewer.
     seed : int, default 0
-        Seed.
+        Seed of the random number generator.
 
     Returns
     -------

@@ -12,7 +12,7 @@ MOST_FACES: Final = 500
 MOST_MAPS: Final = 750
 FACE_SIDE: Final = 160
 HOVER_SIDE: Final = 80
-"""Side in pixels of faces that only the scatter plot shows."""
+"""Side length, in pixels, of faces that only the scatter plot shows."""
 MAP_SIDE: Final = 112
 
 

@@ -119,7 +119,7 @@ class _Counter:
     numbers : list of (Condition, int)
         Studies of each condition.
     seed : int
-        Seed.
+        Seed of the random number generator.
     watcher : Watcher
         Shows the progress.
     """
@@ -233,7 +233,7 @@ def run_power(
     studies : int, default 100
         Simulated studies for each number and difference.
     seed : int, default 1
-        Seed.
+        Seed of the random number generator.
     watcher : Watcher or None
         Shows the progress.
     """

@@ -49,7 +49,7 @@ class FaceSettings(_Section):
     rotate : bool, default False
         Whether the crop "reference" rotates the image so that the pupils are level.
     background : (int, int, int) or None
-        Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. Where missing,
+        Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. If not set,
         mid-grey, but the photograph's outermost pixels go on beside it where a crop reaches over its edge.
     regions : mapping of str to polygon
         Regions of one's own, painted over the others in their order: numbers of mesh points (0 to 477), or

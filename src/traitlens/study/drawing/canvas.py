@@ -14,7 +14,7 @@ class Canvas:
     Parameters
     ----------
     size : int
-        Side in pixels.
+        Side length, in pixels.
     colour : (float, float, float)
         Background colour, 0 to 255.
     """
