@@ -64,7 +64,11 @@ READOUTS = {
 }
 
 
-@pytest.mark.parametrize("change", READOUTS)
+LARGEST = ("a fine grid", "three views")
+OTHERS = [pytest.param(change, marks=pytest.mark.slow) for change in READOUTS if change not in LARGEST]
+
+
+@pytest.mark.parametrize("change", [*LARGEST, *OTHERS])
 def test_disk_of_features_is_what_a_run_writes(tmp_path, monkeypatch, change):
     monkeypatch.setenv("TRAITLENS_CACHE", str(tmp_path / "cache"))
     add_backbone(tmp_path)

@@ -36,7 +36,7 @@ def study(tmp_path_factory, tiny):
     return folder
 
 
-FEW = ("lrp.epsilon", "lrp.z_plus", "gradient", "integrated_gradients", "zennit.epsilon_gamma_box")
+FEW = ("lrp.epsilon", "gradient", "zennit.epsilon_gamma_box")
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in FEW]
 
 

@@ -386,7 +386,7 @@ REFUSED = frozenset(DISTURBANCES) - {
 """Disturbances that may be refused; the others must be read."""
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(study=written_studies())
 def test_nothing_is_silent(tmp_path_factory, study):
     check(study, tmp_path_factory.mktemp("import"))

@@ -123,7 +123,7 @@ def write_settings(name: str) -> str:
     Examples
     --------
     >>> print(write_settings("Faces").split("\n\n")[1])
-    # Name of the study; the folder's name if missing. (text)
+    # Name of the study; if not set, the folder's name. (text)
     name = "Faces"
     """
     sections = {key: field for key, field in Settings.model_fields.items() if _is_section(field)}
