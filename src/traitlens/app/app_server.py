@@ -20,7 +20,7 @@ from traitlens.problems import Problem, TraitlensError
 LARGEST_UPLOAD = 200 * 2**20
 """Maximum size of an uploaded file, in bytes."""
 PATHS = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/exports/", "/upload/")
-"""Prefixes of the paths that are served besides the page."""
+"""Prefixes of paths that are served in addition to the page."""
 SENT = {**KINDS, ".zip": "application/zip", ".eps": "application/postscript", ".tif": "image/tiff"}
 """Suffixes of files that may be downloaded."""
 

@@ -82,7 +82,7 @@ class RaterTable:
     missing: int
 
     def levels(self, variable: str) -> list[str]:
-        """Return the levels of a variable; none for a number."""
+        """Return the levels of a categorical variable; an empty list for a numeric one."""
         return [] if variable in self.scales else list(self.values[variable].cat.categories)
 
 

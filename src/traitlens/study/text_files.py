@@ -17,7 +17,7 @@ from traitlens.study.identifiers import normal_text
 from traitlens.study.tables import MOST_LINES, as_text, check_columns, more_rows
 
 HEAD = 60
-"""Number of rows in which the header is searched."""
+"""Number of rows that are searched for the header."""
 
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
