@@ -1,5 +1,5 @@
-"""Studies: settings, tables and images, read and checked.
+"""Reading, checking, importing, simulating and exporting studies.
 
-Input: a folder with `study.toml`, images and tables. Output: a :class:`~traitlens.study.reading.Study`
-without faults, or one error that lists every fault.
+Input: a folder with `study.toml`, images and tables. Output: a checked
+:class:`~traitlens.study.reading.Study`, or one error that lists every problem.
 """

@@ -9,7 +9,7 @@ from typing import Any
 from traitlens.storage import atomic_write
 
 FILE = "import.json"
-"""Name of the account in a study's folder."""
+"""File name of the account in a study's folder."""
 
 _MOST = 8
 """Maximum number of entries of one kind listed in a terminal."""
@@ -17,18 +17,18 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class ReadTable:
-    """A table that was read.
+    """A table that an import read.
 
     Parameters
     ----------
     file : str
-        Its file.
+        Name of the file.
     sheet : str
-        Its sheet; "" where the file has none.
+        Name of the sheet; "" for files without sheets.
     rows : int
-        Rows below the header.
+        Number of rows below the header.
     notes : tuple of str
-        Rows that were skipped, and assumptions.
+        Rows that were skipped, and assumptions about the table.
     """
 
     file: str
@@ -44,22 +44,22 @@ class ReadTable:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that was left out of the study.
+    """A cell, column, rater, sheet, image or set of rows that an import left out of the study.
 
     Parameters
     ----------
     what : {"cell", "column", "rows", "rater", "sheet", "image"}
         Kind of item.
     name : str
-        Its name: the cell's content, the column, rater, sheet or image.
+        The cell's content, the number of rows, or the name of the column, rater, sheet or image.
     why : str
-        The reason.
+        Reason for leaving the item out.
     ratings : int
-        Cells with content in columns of ratings that were lost with it.
+        Number of ratings lost with the item; for a column, the number of its numeric cells.
     file : str
-        The file, with its sheet.
+        Name of the file, and of the sheet if it has several.
     row : int or None
-        Row of a cell, as a spreadsheet counts it.
+        Row of a cell, as a spreadsheet counts rows.
     column : str
         Column of a cell.
     """
@@ -87,33 +87,33 @@ class ImportAccount:
     Parameters
     ----------
     tables : tuple of ReadTable
-        The tables.
+        The tables that were read.
     read, used, empty, left_out_cells : int
-        Cells of columns of ratings: all, those that became ratings, empty ones, and those left out.
+        Number of cells in rating columns: all, those that became ratings, empty cells, and cells left out.
     empty_as : dict of str to int
-        How empty cells were written ("NA"), and how often.
+        Frequency of each notation for an empty cell, such as "NA".
     values : dict of str to int
-        The ratings that occur, and how often; at most 20 of them.
+        Frequency of each rating; empty if there are more than 20 different ratings.
     lowest, highest : float
-        Range of the ratings.
+        Lowest and highest rating.
     ranges : dict of str to (float, float)
-        Range of the ratings of each trait.
+        Lowest and highest rating of each trait.
     matched : dict of str to int
-        Number of names of images by the way they were matched.
+        Number of image names matched exactly, without folder or extension, by spelling, or by number.
     pairs : dict of str to str
-        Names that were matched by spelling or number only, and their images.
+        Image names that were matched by spelling or number only, and the images they were matched to.
     unrated : tuple of str
         Images of the folder that nobody rated; they are not in the study.
     left_out : tuple of LeftOut
         Items that were left out of the study.
     changed : tuple of (str, str, str)
-        Kind of identifier, how it was written, and its normal form.
+        Kind of identifier, the identifier as written in the table, and its normal form.
     decided : tuple of str
-        Questions, or decisions by an option, with the answer.
+        Decisions that were confirmed by the user or made by an option.
     notices : tuple of str
-        Notices.
+        Oddities in the tables that were not errors.
     landmarks : int
-        Landmark files that were copied.
+        Number of landmark files that were copied.
     mapping : dict
         Mapping of columns, as in `mapping.toml`.
     """
@@ -144,12 +144,12 @@ class ImportAccount:
         Parameters
         ----------
         most : int, default 8
-            Entries of one kind that are listed.
+            Maximum number of entries of one kind to list.
 
         Returns
         -------
         list of str
-            A line for each part.
+            The lines, without line breaks.
         """
         lines = [f"read: {table}" for table in self.tables[:most]]
         if len(self.tables) > most:
@@ -165,17 +165,19 @@ class ImportAccount:
             lines.append(f"ratings: {self.lowest:g} to {self.highest:g}{f' ({counts})' if counts else ''}")
         if len(set(self.ranges.values())) > 1:
             ranges = [f"{trait} {low:g} to {high:g}" for trait, (low, high) in self.ranges.items()]
-            lines += _listed("ratings of each trait", ranges, most)
+            lines += _format_list("ratings of each trait", ranges, most)
         ways = ", ".join(f"{number} {way}" for way, number in self.matched.items())
         lines.append(f"names of images matched: {ways or 'none'}")
-        lines += _listed("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
-        lines += _listed("images without ratings, left out", list(self.unrated), most, len(self.unrated) > 0)
+        lines += _format_list("matched", [f"{name!r} is {image}" for name, image in self.pairs.items()], most)
+        lines += _format_list(
+            "images without ratings, left out", list(self.unrated), most, len(self.unrated) > 0
+        )
         for what in dict.fromkeys(entry.what for entry in self.left_out):
-            entries = _merged([entry for entry in self.left_out if entry.what == what])
+            entries = _merge_entries([entry for entry in self.left_out if entry.what == what])
             lines += [f"left out: {entry}" for entry in entries[:most]]
             if len(entries) > most:
                 lines.append(f"left out: {len(entries) - most} more of this kind, see {FILE}")
-        lines += _listed(
+        lines += _format_list(
             "normalised names", [f"{kind} {old!r} is {new!r}" for kind, old, new in self.changed], most
         )
         if self.landmarks:
@@ -190,7 +192,7 @@ class ImportAccount:
         Returns
         -------
         list of (str, str)
-            Name and value of each entry.
+            Label and value of each row of a two-column table.
         """
         rows = [("Table", str(table)) for table in self.tables[:_MOST]]
         if len(self.tables) > _MOST:
@@ -220,18 +222,18 @@ class ImportAccount:
         return "\n".join(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the account for JSON.
+        """Convert the account to a dictionary that can be written as JSON.
 
         Returns
         -------
         dict
-            Its fields.
+            The attributes of the account by name.
         """
         return asdict(self)
 
 
-def _merged(entries: Sequence[LeftOut]) -> list[str]:
-    """Merge entries that occur in several files."""
+def _merge_entries(entries: Sequence[LeftOut]) -> list[str]:
+    """Format entries as text, merging those that differ only in their file."""
     alike: dict[tuple[str, str, int | None], list[LeftOut]] = {}
     for entry in entries:
         alike.setdefault((entry.name, entry.why, entry.row), []).append(entry)
@@ -243,8 +245,8 @@ def _merged(entries: Sequence[LeftOut]) -> list[str]:
     ]
 
 
-def _listed(title: str, entries: Sequence[str], most: int, count: bool = False) -> list[str]:
-    """Return entries as one line, only the first if there are many."""
+def _format_list(title: str, entries: Sequence[str], most: int, count: bool = False) -> list[str]:
+    """Format entries as one line that shows the first `most` of them; no line if there are none."""
     if not entries:
         return []
     more = f" and {len(entries) - most} more" if len(entries) > most else ""
@@ -253,14 +255,14 @@ def _listed(title: str, entries: Sequence[str], most: int, count: bool = False) 
 
 
 def write_account(account: ImportAccount, folder: Path) -> None:
-    """Write an account into a study."""
+    """Write an account to `import.json` in a study's folder."""
     text = json.dumps(account.to_dict(), indent=1, ensure_ascii=False)
     with atomic_write(Path(folder) / FILE) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_account(folder: str | Path) -> ImportAccount | None:
-    """Read the account of the import that made a study.
+    """Read the account of the import that created a study.
 
     Parameters
     ----------
@@ -270,7 +272,7 @@ def read_account(folder: str | Path) -> ImportAccount | None:
     Returns
     -------
     ImportAccount or None
-        The account; None where the study was not imported, or the account cannot be read.
+        The account; None if the study was not imported, or the account cannot be read.
 
     Examples
     --------

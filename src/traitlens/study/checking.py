@@ -1,4 +1,4 @@
-"""Checks of a study: raters, variance, identities and spellings of names."""
+"""Checks of a study's tables: raters, variance, number of identities, and spelling of names."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ folds."""
 
 
 def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Problem]:
-    """Report groups and traits of the settings that do not occur."""
+    """Report groups and traits that the settings name but the ratings do not contain."""
     problems = []
     for column, named in ((GROUP, settings.groups), (TRAIT, settings.traits)):
         present = set(table[column].unique())
@@ -34,7 +34,7 @@ def check_choices(table: pd.DataFrame, settings: Settings, file: str) -> list[Pr
 
 
 def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list[Problem]]:
-    """Report groups and traits that differ in case or leading zeros only, and note such raters."""
+    """Report groups and traits whose names differ only in case or leading zeros; notices for such raters."""
     problems, notices = [], []
     for word in (GROUP, TRAIT, RATER):
         for several in (
@@ -51,7 +51,7 @@ def check_spellings(table: pd.DataFrame, file: str) -> tuple[list[Problem], list
 
 
 def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Report groups with one rater for a trait, and raters in two groups."""
+    """Report groups in which a trait has a single rater, and raters who are in two groups."""
     if RATER not in table:
         return []
     problems = []
@@ -84,7 +84,7 @@ def check_raters(table: pd.DataFrame, file: str) -> list[Problem]:
 
 
 def check_variance(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Report traits without variance in a group: they cannot be predicted."""
+    """Report traits that a group rated without variance, and that can therefore not be predicted."""
     problems = []
     for (group, trait), part in table.groupby([GROUP, TRAIT], sort=True):
         values = part[RATING].dropna()

@@ -1,4 +1,4 @@
-"""Cleaning of ratings by rules of the study, with counts of what each step left out."""
+"""Exclusion of ratings by the rules of a study, with counts of excluded ratings and raters."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,23 @@ from traitlens.study.conditions import SIGNS, parse_condition
 from traitlens.study.settings import CleaningSettings
 
 MOVED, CHECKS = "moved", "checks_passed"
-"""Columns that collecting adds: whether the slider was moved, and the share of attention checks passed."""
+"""Columns of ratings that were collected with traitlens: whether the slider was moved, and the share of
+attention checks passed."""
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Cleaned ratings, and what each step left out.
+    """Cleaned ratings, and the ratings that each step excluded.
 
     Parameters
     ----------
     ratings : DataFrame
-        The remaining ratings, in their order.
+        The remaining ratings, in their original order.
     steps : DataFrame
-        step, raters_left_out, ratings_left_out, raters, ratings: what each step left out and kept; the first
-        row is before cleaning.
+        step, raters_left_out, ratings_left_out, raters, ratings: numbers excluded by each step and numbers
+        remaining after it; the first row counts the ratings before cleaning.
     left_out : DataFrame
-        The ratings that were left out, with the step.
+        The excluded ratings, with the step that excluded them in the column step.
     """
 
     ratings: pd.DataFrame
@@ -40,16 +41,16 @@ class Cleaned:
 def clean_ratings(
     ratings: pd.DataFrame, settings: CleaningSettings, scale: tuple[float, float] | None = None
 ) -> Cleaned:
-    """Leave out ratings by the rules that are set, in this order.
+    """Exclude ratings by the rules that are set, in the order below.
 
-    1. `off_scale`: ratings off the scale. 2. `untouched`: answers of a slider that was not moved.
-    3. `fastest`: answers given too fast, and with `most_too_fast` all ratings of raters with too many of
-    them. 4. `recognised`: a rater's ratings of faces that this rater recognised. 5. `one_value`: raters who
-    gave one value throughout a trait (three ratings at least), that trait. 6. `lowest_checks`: raters who
-    missed too many attention checks. 7. `lowest_retest`: raters whose repeated ratings correlate too little.
-    8. `lowest_agreement`: raters who agree too little with the others of their group. 9. `most_missing`:
-    raters who rated too few of the images that their group rated, for each trait. 10. `fewest_ratings`:
-    images that too few raters of a group rated on a trait.
+    1. `off_scale`: ratings outside the scale. 2. `untouched`: answers given without moving the slider.
+    3. `fastest`: answers given too fast, and with `most_too_fast` all ratings of raters who gave too many of
+    them. 4. `recognised`: a rater's ratings of faces that this rater recognised. 5. `one_value`: a rater's
+    ratings of a trait if they are all equal (three or more ratings). 6. `lowest_checks`: raters who missed
+    too many attention checks. 7. `lowest_retest`: raters with a low correlation between repeated ratings.
+    8. `lowest_agreement`: raters with a low correlation with the other raters of their group.
+    9. `most_missing`: a rater's ratings of a trait if the rater skipped too many of the images that the group
+    rated. 10. `fewest_ratings`: a group's ratings of an image on a trait if too few raters gave them.
 
     Parameters
     ----------
@@ -63,12 +64,12 @@ def clean_ratings(
     Returns
     -------
     Cleaned
-        Cleaned ratings, and what each step left out.
+        The remaining ratings, and the ratings that each step excluded.
 
     Raises
     ------
     StudyError
-        If a rule needs a column that is missing.
+        If a rule needs a column that the ratings do not have.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def clean_ratings(
     left = ratings
 
     def leave_out(step: str, mask: pd.Series) -> None:
-        """Remove the marked rows and record the step."""
+        """Remove the rows of the mask from the remaining ratings and record the step."""
         nonlocal left
         steps.append((step, left[mask]))
         left = left[~mask]
@@ -121,7 +122,7 @@ def clean_ratings(
         who = RATER if RATER in left else RATING
         number = left.groupby([GROUP, TRAIT, IMAGE])[who].transform("nunique" if who == RATER else "size")
         leave_out("fewest_ratings", number < settings.fewest_ratings)
-    return Cleaned(left.reset_index(drop=True), _count(ratings, steps), _label(steps))
+    return Cleaned(left.reset_index(drop=True), _count_steps(ratings, steps), _collect_excluded(steps))
 
 
 def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
@@ -152,7 +153,7 @@ def retest_correlations(ratings: pd.DataFrame) -> pd.Series:
 
 
 def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
-    """Correlate each rater's ratings with the mean of the other raters of the group.
+    """Correlate each rater's ratings with the mean ratings of the other raters of the group.
 
     Parameters
     ----------
@@ -162,8 +163,8 @@ def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series
-        Pearson correlation by rater, averaged over the traits with three shared images at least; 0 for a
-        trait in which the rater never varies. Raters with no such trait are left out.
+        Pearson correlation by rater, averaged over the traits with at least three images that others rated
+        too; 0 for a trait on which the rater gave one value. Raters without such a trait are omitted.
     """
     own = ratings.groupby([RATER, GROUP, TRAIT, IMAGE])[RATING].mean()
     by_image = own.groupby(level=[GROUP, TRAIT, IMAGE])
@@ -182,23 +183,23 @@ def agreement_with_others(ratings: pd.DataFrame) -> pd.Series:
 
 
 def is_untouched(ratings: pd.DataFrame) -> pd.Series:
-    """Return which answers are of a slider that was not moved; empty cells of `moved` are ignored.
+    """Return which answers were given without moving the slider.
 
     Parameters
     ----------
     ratings : DataFrame
-        With a column `moved`.
+        Ratings with the column `moved`.
 
     Returns
     -------
     Series of bool
-        True where the slider was not moved.
+        True where `moved` is false; False where it is true or empty.
     """
     return ratings[MOVED].astype(str).str.strip().str.lower().isin({"false", "no", "0", "0.0"})
 
 
 def _is_recognised(ratings: pd.DataFrame, condition: str) -> pd.Series:
-    """Return which ratings, of other traits than the item's, are of faces that their rater recognised."""
+    """Return which ratings are of faces that the rater recognised, except the answers to that item itself."""
     trait, sign, number = parse_condition(condition)
     own = ratings[TRAIT] == trait
     known = ratings[own & SIGNS[sign](ratings[RATING], number)]
@@ -208,14 +209,14 @@ def _is_recognised(ratings: pd.DataFrame, condition: str) -> pd.Series:
 
 
 def _missing_shares(ratings: pd.DataFrame) -> pd.Series:
-    """Return the share of the group's images of a trait that the row's rater did not rate."""
+    """Return for each row the share of the images rated by the group on the trait that its rater skipped."""
     there = ratings.groupby([GROUP, TRAIT])[IMAGE].transform("nunique")
     rated = ratings.groupby([RATER, GROUP, TRAIT])[IMAGE].transform("nunique")
     return 1 - rated / there
 
 
 def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
-    """Raise an error for rules whose columns are missing."""
+    """Raise an error if the ratings lack a column that a rule needs."""
     needs = {
         "fastest": [settings.time],
         "most_too_fast": [settings.time, RATER],
@@ -243,8 +244,8 @@ def _check_columns(ratings: pd.DataFrame, settings: CleaningSettings) -> None:
         raise StudyError(problems)
 
 
-def _count(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Count what each step left out and kept."""
+def _count_steps(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Count the raters and ratings that each step excluded and that remained after it."""
     rows = []
     left = ratings
     for step, taken in steps:
@@ -256,6 +257,6 @@ def _count(ratings: pd.DataFrame, steps: list[tuple[str, pd.DataFrame]]) -> pd.D
     return pd.DataFrame(rows, columns=["step", "raters_left_out", "ratings_left_out", "raters", "ratings"])
 
 
-def _label(steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return the ratings that were left out, with their step."""
+def _collect_excluded(steps: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Return the excluded ratings of all steps, with the name of the step."""
     return pd.concat([taken.assign(step=step) for step, taken in steps], ignore_index=True)

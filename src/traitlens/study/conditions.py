@@ -12,7 +12,7 @@ SIGNS: dict[str, Callable[[Any, float], Any]] = {
     "<": operator.lt,
     "=": operator.eq,
 }
-"""Signs of a condition."""
+"""Comparison operators of a condition."""
 _CONDITION = re.compile(r"\s*([^<>=]*[^<>=\s])\s*(>=|<=|>|<|=)\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*")
 
 
@@ -22,19 +22,19 @@ def parse_condition(text: str) -> tuple[str, str, float]:
     Parameters
     ----------
     text : str
-        A trait, a sign of :data:`SIGNS` and a number.
+        A trait, a comparison operator of :data:`SIGNS`, and a number.
 
     Returns
     -------
     trait, sign : str
-        The trait and the sign.
+        The trait and the comparison operator.
     number : float
         The number.
 
     Raises
     ------
     ValueError
-        If it is no such condition.
+        If the text has another form.
 
     Examples
     --------

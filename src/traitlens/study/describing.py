@@ -1,10 +1,10 @@
-"""Description of a mapping of columns, for the terminal."""
+"""Description in words of how an import maps columns, for the terminal."""
 
 from traitlens.study.settings import RatingsSettings
 
 
 def describe_mapping(mapping: RatingsSettings) -> str:
-    """Describe a mapping in words, a line for each part."""
+    """Describe in words how the columns of a table are mapped, one line for each setting that is set."""
     spread = mapping.spread
     shown = ", ".join(spread) if len(spread) < 13 else f"{spread[0]} ... {spread[-1]} ({len(spread)} columns)"
     lines = ["a row for each judgement"]

@@ -1,4 +1,4 @@
-"""Split of column names that contain an image and a trait, as written by survey software."""
+"""Column names that contain an image and a trait, as survey software writes them."""
 
 import re
 
@@ -9,13 +9,13 @@ from traitlens.study.matching import EXACT, PART, ImageNames
 from traitlens.study.vocabulary import NO_TRAITS, fold_name
 
 TRAIT_IN_FRONT, IMAGE_IN_FRONT = r"(.*?)\s*\[([^\[\]]+)\]", r"([^\[\]]+?)\s*\[([^\[\]]+)\]"
-"""Patterns of a question and its item in Google Forms and LimeSurvey."""
+"""Regular expressions for column names of Google Forms and LimeSurvey: a question and its item."""
 
 
 def divide_columns(
     cells: pd.DataFrame, names: ImageNames, by_number: bool = False
 ) -> tuple[str, list[str]] | None:
-    r"""Find columns whose names contain an image and a trait, and the pattern that splits them.
+    r"""Find columns whose names contain an image and a trait, and the regular expression that splits them.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def divide_columns(
     Returns
     -------
     (str, list of str) or None
-        Regular expression with the groups image and trait, and the columns that it splits; None if fewer than
-        two columns name images.
+        Regular expression with the groups image and trait, and the columns that match it; None if the columns
+        name fewer than two images.
 
     Examples
     --------
@@ -39,7 +39,9 @@ def divide_columns(
     ('^(?P<image>.+?)[_. \\-]+(?P<trait>warm)$', ['face_01_warm', 'face_02_warm'])
     """
     divisions = {
-        str(name): [one for one in _divide(str(name), names, by_number) if fold_name(one[2]) not in NO_TRAITS]
+        str(name): [
+            one for one in _split_name(str(name), names, by_number) if fold_name(one[2]) not in NO_TRAITS
+        ]
         for name in cells.columns
         if share_of_numbers(cells[name]) > 0
     }
@@ -52,16 +54,16 @@ def divide_columns(
             continue
         if (len(images), len(fitting)) > most and len(images) > 1:
             most = (len(images), len(fitting))
-            best = (_pattern(form, {one[2] for one in fitting.values()}), list(fitting))
+            best = (_build_pattern(form, {one[2] for one in fitting.values()}), list(fitting))
     return best
 
 
-def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, str, str]]:
-    """Return the ways to split a name into an image and a trait: form, image, trait."""
+def _split_name(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, str, str]]:
+    """Return every split of a column name into an image and a trait, as (form, image, trait)."""
 
     def is_image(part: str) -> bool:
         found, way = names.find_with_way(part, by_number)
-        # A bare number in the name of a column may count the rows of a loop.
+        # A bare number in a column name may be the row of a loop instead of the number of an image.
         return len(found) == 1 and (by_number or way in (EXACT, PART) or not part.isdigit())
 
     divisions = []
@@ -75,7 +77,7 @@ def _divide(name: str, names: ImageNames, by_number: bool) -> list[tuple[str, st
             divisions.append(("image_trait", left, right))
         if left and right and is_image(right):
             divisions.append(("trait_image", right, left))
-    # Of several splits of one form, the one with the longest image is used.
+    # Of several splits of one form, use the one with the longest image name.
     longest: dict[str, tuple[str, str, str]] = {}
     for one in divisions:
         if one[0] not in longest or len(one[1]) > len(longest[one[0]][1]):
@@ -89,10 +91,10 @@ _FORMS = {
     "image_trait": r"^(?P<image>.+?)[_. \-]+(?P<trait>{traits})$",
     "trait_image": r"^(?P<trait>{traits})[_. \-]+(?P<image>.+)$",
 }
-"""Regular expressions of names that contain an image and a trait."""
+"""Regular expression for each form of a column name that contains an image and a trait."""
 
 
-def _pattern(form: str, traits: set[str]) -> str:
-    """Return the regular expression that splits names with these traits."""
+def _build_pattern(form: str, traits: set[str]) -> str:
+    """Return the regular expression that splits column names of one form with the given traits."""
     longest_first = sorted(traits, key=lambda one: (-len(one), one))
     return _FORMS[form].replace("{traits}", "|".join(map(re.escape, longest_first)))

@@ -1,4 +1,4 @@
-"""Export of a study and its results in the formats of other programs."""
+"""Export of a study and its results for other programs."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +19,11 @@ Tables = Iterator[tuple[str, pd.DataFrame]]
 
 ROWS = [IMAGE, IDENTITY]
 COLUMNS = [GROUP, TRAIT, REGION]
-"""Rows and columns of wide results."""
+"""Columns of a results table that become the rows and the columns of a wide table."""
 
 RECORD = ".traitlens-export.json"
-"""File of an export that lists its files and their digests: only those are deleted by the next export."""
+"""File in the folder of an export with the names and digests of the exported files; a later export into the
+same folder deletes only these."""
 
 
 def export_study(
@@ -39,32 +40,37 @@ def export_study(
     study : Study
         The study.
     out : str or Path
-        The folder to write: a new or empty one, or an unchanged earlier export, which is replaced.
+        Folder to write to: new, empty, or with an unchanged earlier export, which is replaced.
     form : str, default "psych-ds"
         One of :data:`FORMS`: a Psych-DS dataset; CSV with a row per judgement or wide CSV; SPSS tables; or
         MATLAB tables and maps.
     results : str or Path, optional
-        A results folder, whose tables (and, for MATLAB, maps) are added.
+        A results folder, whose tables (and, for MATLAB, maps) are exported as well.
     watcher : Watcher, optional
         Shows the progress.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
 
     Raises
     ------
     TraitlensError
-        If the form is unknown, the results are missing, or the folder holds files that no export wrote or
-        that were changed since.
+        If the form is unknown, the results are missing, or the folder contains files that were not written
+        by an export or were changed since.
 
     Examples
     --------
     >>> export_study(study, "for_spss", "sav", results="mystudy/results")  # doctest: +SKIP
     """
-    # Resolved, so that the checked folder is the one that is replaced.
+    # Resolve links, so that the folder that is checked is the folder that is replaced.
     out, found = Path(out).resolve(), Path(results) if results is not None else None
     if form not in FORMS:
         raise unknown_choice("form", form, FORMS)
     if found is not None and not found.is_dir():
         raise TraitlensError(Problem("there is no such folder", "give a results folder", str(found)))
-    refuse_other_files(out, _recorded(out))
+    refuse_other_files(out, _list_unchanged_files(out))
     with atomic_write(out) as folder:
         folder.mkdir()
         FORMS[form](study, folder, found, watcher or SilentWatcher())
@@ -75,8 +81,8 @@ def export_study(
     return [out / name for name in names]
 
 
-def _recorded(out: Path) -> set[str]:
-    """Return the unchanged files of an earlier export, with its record."""
+def _list_unchanged_files(out: Path) -> set[str]:
+    """Return the names of the unchanged files of an earlier export, including its record."""
     try:
         files = json.loads((out / RECORD).read_text(encoding="utf-8"))["files"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -87,8 +93,8 @@ def _recorded(out: Path) -> set[str]:
     return {*unchanged, RECORD}
 
 
-def _map_files(images: Iterable[str]) -> list[Path]:
-    """Return the file of each image's map: the image's path with another suffix, unique for each image."""
+def _name_map_files(images: Iterable[str]) -> list[Path]:
+    """Return a distinct .mat file name for each image: the image's path with the suffix replaced or added."""
     images = list(images)
     outside = [
         image
@@ -114,7 +120,7 @@ def _write_psych_ds(study: Study, folder: Path, results: Path | None, watcher: W
 
 
 def _long_tables(study: Study, results: Path | None) -> Tables:
-    """Return the tables of the study and of the results."""
+    """Yield the name and content of each table of the study and of the results."""
     yield "ratings", study.ratings
     yield "images", study.images
     if results is not None:
@@ -122,7 +128,7 @@ def _long_tables(study: Study, results: Path | None) -> Tables:
 
 
 def _wide_tables(study: Study, results: Path | None) -> Tables:
-    """Return ratings by rater and by image, and results with a row for each image."""
+    """Yield the name and content of wide tables: ratings by rater and by image, and results by image."""
     yield "ratings_by_rater", widen(study.ratings, "images")
     yield "ratings_by_image", widen(study.ratings, "raters")
     yield "images", study.images
@@ -138,8 +144,8 @@ def _wide_tables(study: Study, results: Path | None) -> Tables:
             yield name, table
 
 
-def _write(tables: Callable[[Study, Path | None], Tables], suffix: str) -> Callable[..., None]:
-    """Return the function that writes tables in the format of a suffix."""
+def _make_table_writer(tables: Callable[[Study, Path | None], Tables], suffix: str) -> Callable[..., None]:
+    """Return an export function that writes each table to a file with the given suffix."""
 
     def write(study: Study, folder: Path, results: Path | None, watcher: Watcher) -> None:
         with watcher.stage("Writing tables", 1):
@@ -150,23 +156,23 @@ def _write(tables: Callable[[Study, Path | None], Tables], suffix: str) -> Calla
 
 
 def _write_matlab(study: Study, folder: Path, results: Path | None, watcher: Watcher) -> None:
-    """Write tables, average maps, and a file of maps for each image."""
-    _write(_long_tables, ".mat")(study, folder, results, watcher)
+    """Write MATLAB files: the tables, the average maps, and the maps of each image."""
+    _make_table_writer(_long_tables, ".mat")(study, folder, results, watcher)
     if results is not None and AVERAGE_MAPS.of(results).exists():
         write_maps(AVERAGE_MAPS.read(results), folder / "average_maps.mat")
     if results is not None and MAPS.of(results).exists():
         maps = MAPS.read(results)
         with watcher.stage("Writing maps", maps.sizes[IMAGE]) as advance:
-            for number, file in enumerate(_map_files(map(str, maps[IMAGE].to_numpy()))):
+            for number, file in enumerate(_name_map_files(map(str, maps[IMAGE].to_numpy()))):
                 write_maps(maps.isel({IMAGE: number}), folder / "maps" / file)
                 advance(1)
 
 
 FORMS: dict[str, Callable[..., None]] = {
     "psych-ds": _write_psych_ds,
-    "csv-long": _write(_long_tables, ".csv"),
-    "csv-wide": _write(_wide_tables, ".csv"),
+    "csv-long": _make_table_writer(_long_tables, ".csv"),
+    "csv-wide": _make_table_writer(_wide_tables, ".csv"),
     "mat": _write_matlab,
-    "sav": _write(_long_tables, ".sav"),
+    "sav": _make_table_writer(_long_tables, ".sav"),
 }
-"""Forms of an export, and the function that writes each."""
+"""Export function for each form of an export."""

@@ -1,7 +1,7 @@
-"""Regular expressions of a study, matched in linear time.
+"""Matching of the regular expressions in a study's settings, in linear time.
 
-Studies may be untrusted, and expressions such as `(a+)+$` take exponential time with Python's `re`. RE2, a
-part of Arrow, matches in linear time, without look-ahead, look-behind and back-references.
+A study may come from someone else, and expressions such as `(a+)+$` take exponential time with Python's `re`.
+RE2, which Arrow contains, takes linear time, but has no look-ahead, look-behind and back-references.
 
 References
 ----------
@@ -12,40 +12,40 @@ import re
 from collections.abc import Sequence
 
 _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<\w+>|\(\?|\(|[^\\(\[]+|.", re.DOTALL)
-"""Escapes, classes of characters, openings of groups, and the rest of an expression."""
+"""Tokens of an expression: escapes, character classes, openings of groups, and everything else."""
 
 _LETTERS = r"\p{L}\p{M}\p{N}_"
-"""Meaning of \\w in Python: letters and digits of every script."""
+"""Character class of RE2 that matches what \\w matches in Python: letters and digits of every script."""
 
 
 def check_expression(pattern: str) -> None:
-    """Check that an expression can be matched.
+    """Check that a regular expression is valid and can be matched in linear time.
 
     Raises
     ------
     ValueError
-        If it is none, or uses what cannot be matched in linear time.
+        If the expression is invalid, or uses look-ahead, look-behind or back-references.
     """
     extract(pattern, [""])
 
 
 def extract(pattern: str, texts: Sequence[str], ignore_case: bool = False) -> list[dict[str, str] | None]:
-    r"""Search texts for an expression.
+    r"""Extract the groups of a regular expression from strings.
 
     Parameters
     ----------
     pattern : str
-        A regular expression. Groups with names are found by these; where there are none, the first group, or
-        else the whole match, is called "0".
+        A regular expression. If it has named groups, these are extracted; otherwise its first group, or the
+        whole match if it has no group, is extracted under the name "0".
     texts : sequence of str
-        The texts.
+        The strings to search.
     ignore_case : bool, default False
-        Whether upper and lower case are alike.
+        Whether to ignore the difference between upper and lower case.
 
     Returns
     -------
     list of (dict of str to str, or None)
-        For each text the groups of the first match; None where nothing matches.
+        For each string, the groups of the first match; None if nothing matches.
 
     Raises
     ------
@@ -72,18 +72,12 @@ def extract(pattern: str, texts: Sequence[str], ignore_case: bool = False) -> li
 
 
 def group_names(pattern: str) -> list[str]:
-    """List the groups that :func:`extract` finds.
-
-    Returns
-    -------
-    list of str
-        Their names; "0" where none has one.
-    """
+    """Return the names of the groups that :func:`extract` returns for an expression: "0" if it names none."""
     return list(_to_linear(pattern)[1].values())
 
 
 def _to_linear(pattern: str) -> tuple[str, dict[str, str]]:
-    """Convert an expression for RE2, naming all groups that are read; return it with these names."""
+    """Translate an expression to RE2; also return the name of each group by its name in the translation."""
     parts = _PARTS.findall(pattern)
     named = [part[4:-1] for part in parts if part.startswith("(?P<")]
     if len(set(named)) < len(named):

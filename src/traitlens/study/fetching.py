@@ -1,4 +1,4 @@
-"""Download of public datasets of rated faces; every file is checked against a digest."""
+"""Download of public datasets of rated faces; every file is checked against a known digest."""
 
 import hashlib
 import json
@@ -16,21 +16,21 @@ from traitlens.progress import SilentWatcher, Watcher
 from traitlens.storage import atomic_write
 
 MOST_BYTES = 2**31
-"""Maximum size of a file that is fetched."""
+"""Maximum size in bytes of a file to download."""
 
 
 @dataclass(frozen=True)
 class PublicFile:
-    """A file of a public set.
+    """A file of a public dataset.
 
     Parameters
     ----------
     name : str
         Path below the dataset's folder.
     url : str
-        Its URL.
+        URL of the file.
     digest : str
-        "sha256:..." or "md5:..." and hexadecimal digits.
+        "sha256:" or "md5:" followed by the hexadecimal digest of the file.
     """
 
     name: str
@@ -40,20 +40,20 @@ class PublicFile:
 
 @dataclass(frozen=True)
 class PublicSet:
-    """A public set of faces and ratings.
+    """A public dataset of faces and ratings.
 
     Parameters
     ----------
     title : str
-        Its name.
+        Name and content of the dataset.
     home : str
-        Its page.
+        URL of the dataset's page.
     licence : str
-        Its licence.
+        Licence of the dataset.
     citation : str
         Reference to cite.
     list_files : callable
-        Lists its files; may query the dataset's server.
+        Returns the files of the dataset; may query the dataset's server.
     """
 
     title: str
@@ -73,7 +73,7 @@ def fetch(
     accept: Callable[[str], bool] | None = None,
     watcher: Watcher | None = None,
 ) -> Path:
-    """Download a public dataset; files already present with the right digest are skipped.
+    """Download a public dataset, skipping files that are already present with the right digest.
 
     Parameters
     ----------
@@ -82,16 +82,16 @@ def fetch(
     out : str or Path
         Folder of the dataset.
     source : str or Path, optional
-        A copy on disk, to take the files from instead of the network (any depth).
+        Folder that contains the files at any depth; they are copied from there instead of downloaded.
     accept : callable, optional
-        Called with title, licence and citation; returns whether to continue.
+        Called with title, licence and citation as one string; returns whether to continue.
     watcher : Watcher, optional
         Shows the progress.
 
     Returns
     -------
     Path
-        The folder; `SOURCE.txt` in it has its source, licence and citation.
+        The folder, with source, licence and citation of the dataset in `SOURCE.txt`.
 
     Raises
     ------
@@ -107,14 +107,14 @@ def fetch(
     chosen, out = SETS[name], Path(out)
     if accept is not None and not accept(str(chosen)):
         raise TraitlensError(Problem("nothing was downloaded", "the licence must be accepted"))
-    copies = _index(Path(source)) if source is not None else None
+    copies = _index_files(Path(source)) if source is not None else None
     files = chosen.list_files()
     problems = []
     with (watcher or SilentWatcher()).stage(f"Fetching {name}", len(files)) as advance:
         for file in files:
             target = out / file.name
             if not (target.exists() and matches(target, file.digest)):
-                problem = _take(file, target, copies)
+                problem = _fetch_file(file, target, copies)
                 problems += [problem] if problem else []
             advance(1)
     if problems:
@@ -124,24 +124,18 @@ def fetch(
 
 
 def matches(path: Path, digest: str) -> bool:
-    """Return whether a file has the right digest.
-
-    Returns
-    -------
-    bool
-        True if its content has the digest.
-    """
-    return _is_right(path.read_bytes(), digest)
+    """Return whether a file has the given digest, such as "sha256:..."."""
+    return _has_digest(path.read_bytes(), digest)
 
 
-def _is_right(content: bytes, digest: str) -> bool:
-    """Return whether a content has the digest."""
+def _has_digest(content: bytes, digest: str) -> bool:
+    """Return whether the bytes have the given digest."""
     kind, _, expected = digest.partition(":")
     return hashlib.new(kind, content, usedforsecurity=False).hexdigest() == expected
 
 
-def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) -> Problem | None:
-    """Copy or download one file, and check it before it is renamed."""
+def _fetch_file(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) -> Problem | None:
+    """Copy or download one file, check its digest, and write it; return a problem if it cannot be written."""
     if copies is not None:
         right = [path for path in copies.get(Path(file.name).name, []) if matches(path, file.digest)]
         if not right:
@@ -156,15 +150,15 @@ def _take(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) 
     except (OSError, ValueError) as error:
         advice = f"fetch {file.url} yourself and name its folder with --from"
         return Problem(f"cannot be downloaded ({error})", advice, file.name)
-    if not _is_right(content, file.digest):
+    if not _has_digest(content, file.digest):
         return Problem("the download differs from the published file", "try again later", file.name)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)
     return None
 
 
-def _index(folder: Path) -> dict[str, list[Path]]:
-    """Return the files below a folder by name."""
+def _index_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the paths of all files below a folder, keyed by file name."""
     if not folder.is_dir():
         raise TraitlensError(Problem("there is no such folder", "name the folder of the copy", str(folder)))
     found: dict[str, list[Path]] = {}
@@ -187,19 +181,24 @@ def _download(url: str) -> bytes:
 
 
 def _download_json(url: str) -> Any:
-    """Download a listing."""
+    """Download and parse a JSON file."""
     try:
         return json.loads(_download(url))
     except (OSError, ValueError) as error:
         raise TraitlensError(
             Problem(
-                f"the listing cannot be downloaded ({error})", "try again later, or download it by hand", url
+                f"the list of files cannot be downloaded ({error})",
+                "try again later, or download the files in a browser and name their folder with --from",
+                url,
             )
         ) from error
 
 
 def _list_registered(name: str, home: str) -> list[PublicFile]:
-    """List the files of a registry: name, SHA-256 and, where it is another one, path below the home."""
+    """List the files of a dataset from `registries/NAME.txt`.
+
+    Each line has a file's name, its SHA-256 and, if it differs from the name, its path below the URL `home`.
+    """
     text = resources.files("traitlens.study").joinpath(f"registries/{name}.txt").read_text("utf-8")
     rows = [line.split() for line in text.splitlines()]
     return [
@@ -208,19 +207,19 @@ def _list_registered(name: str, home: str) -> list[PublicFile]:
 
 
 def _list_3dsk() -> list[PublicFile]:
-    """List the 3DSK set as the package webmorphR.stim publishes it, at one commit."""
+    """List the files of the 3DSK set, as published in a commit of the R package webmorphR.stim."""
     commit = "d2416d93cbe2ef9965a840a344359df13ad9a688"
     return _list_registered("3dsk", f"https://raw.githubusercontent.com/debruine/webmorphR.stim/{commit}")
 
 
 def _list_omi() -> list[PublicFile]:
-    """List the faces and mean ratings of One Million Impressions, at one commit."""
+    """List the faces and mean ratings of One Million Impressions, as published in one commit."""
     commit = "53bb3c13113afc3ae67aa6ede4ac9dfe33f306af"
     return _list_registered("omi", f"https://raw.githubusercontent.com/jcpeterson/omi/{commit}")
 
 
 def _list_london() -> list[PublicFile]:
-    """List the Face Research Lab London Set by the digests that figshare states."""
+    """List the files of the Face Research Lab London Set, with the digests that figshare publishes."""
     listing = _download_json("https://api.figshare.com/v2/articles/5047666")
     return [
         PublicFile(entry["name"], entry["download_url"], f"md5:{entry['computed_md5']}")
@@ -252,4 +251,4 @@ SETS: dict[str, PublicSet] = {
         _list_london,
     ),
 }
-"""Public sets by name."""
+"""Public datasets by name."""

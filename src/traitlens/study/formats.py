@@ -1,7 +1,8 @@
-"""Readers of tables of ratings in common formats, as text, so that no cell is changed by type inference.
+"""Reading tables of ratings in common formats, with every cell as a string.
 
-Formats: separated text (common encodings and separators), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS
-(.sav, .zsav, .por), Stata (.dta), MATLAB (.mat, all versions), and the JSON that jsPsych writes.
+Cells are read as strings because type inference would change some of them. Formats: separated text (common
+encodings and separators), Parquet, Excel (.xlsx, .xls, .xlsb, .ods), SPSS (.sav, .zsav, .por), Stata (.dta),
+MATLAB (.mat, all versions), and the JSON that jsPsych writes.
 """
 
 import html
@@ -26,17 +27,16 @@ from traitlens.study.unpacked import check_parquet, check_workbook
 from traitlens.study.vocabulary import NO_RATING_ENDINGS, NO_RATINGS, SYNONYMS, fold_name
 
 MOST_BYTES = 2**29
-"""The largest text or unpacked workbook that is read, in bytes: half a gigabyte."""
+"""Maximum size in bytes of a text file or an unpacked workbook: half a gigabyte."""
 
 
 def read_cells(path: str | Path) -> pd.DataFrame:
-    r"""Read a file that holds one table, every cell as text.
+    r"""Read the table in a file, or in the first visible sheet of a workbook, with every cell as a string.
 
     Returns
     -------
     DataFrame of str
-        Its cells; empty ones are "". Row `i` is line `i + 2` of a spreadsheet. Of a workbook the first
-        visible sheet with a table.
+        The cells, with "" for empty ones. The index is the row in a spreadsheet minus 2.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_cells(path: str | Path) -> pd.DataFrame:
 
 
 def read_sheets(path: str | Path, encoding: str | None = None, first_line: int | None = None) -> list[Sheet]:
-    """Read all tables of a file in whatever format its suffix names, every cell as text.
+    """Read all tables of a file in the format that its suffix names, with every cell as a string.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     encoding : str, optional
         Encoding of a text file; if None, detected from its content.
     first_line : int, optional
-        Line of the headings, counted from 1; detected if None.
+        Line of the column headings, counted from 1; detected if None.
 
     Returns
     -------
     list of Sheet
-        The tables: the visible sheets of a workbook, then the hidden ones; elsewhere one.
+        The visible, then the hidden sheets of a workbook; one table for other formats.
 
     Raises
     ------
@@ -99,19 +99,19 @@ def read_sheets(path: str | Path, encoding: str | None = None, first_line: int |
     except ImportError as error:
         advice = 'install them with: pip install "traitlens[tables]"'
         raise StudyError(Problem(f"needs the readers of tables ({error.name})", advice, path.name)) from error
-    except Exception as error:  # readers raise all kinds of errors for damaged files
+    except Exception as error:  # The libraries raise many types of errors for damaged files.
         message = " ".join(str(error).split())[:160] or type(error).__name__
         advice = "open it in the program that made it and save it again"
         raise StudyError(Problem(f"cannot be read ({message})", advice, path.name)) from error
-    tidy = [_tidy(sheet, path.name) for sheet in sheets]
+    tidy = [_clean_sheet(sheet, path.name) for sheet in sheets]
     full = [sheet for sheet in tidy if not sheet.cells.empty]
     if not full:
         raise StudyError(Problem("contains no rows", "add the data", path.name))
     return sorted(full, key=lambda sheet: not sheet.visible)
 
 
-def _tidy(sheet: Sheet, file: str) -> Sheet:
-    """Convert cells to text, name or drop columns without heading, and check for duplicate headings."""
+def _clean_sheet(sheet: Sheet, file: str) -> Sheet:
+    """Convert cells to strings, name or drop columns without a heading, and check for duplicate headings."""
     table = sheet.cells
     written = [as_text(name) for name in table.columns]
     cells = pd.DataFrame(
@@ -153,7 +153,7 @@ def _tidy(sheet: Sheet, file: str) -> Sheet:
 
 
 def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
-    """Return whether columns of one name contain numbers, or have the name of a required column."""
+    """Return whether columns that share a name may be ratings or identifiers, by their name or content."""
     plain = fold_name(name)
     if plain in NO_RATINGS or plain in SYNONYMS["time"] or plain.endswith(NO_RATING_ENDINGS):
         return False
@@ -162,7 +162,7 @@ def _may_hold_ratings(name: str, columns: pd.DataFrame) -> bool:
 
 
 def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
-    """Move answers of survey questions to separate columns; jsPsych writes JSON into one cell."""
+    """Move answers to survey questions, which jsPsych writes into one cell as JSON, to separate columns."""
     for name in list(cells.columns):
         column = cells[name]
         objects = column.str.startswith("{") & column.str.endswith("}")
@@ -185,7 +185,7 @@ def _unpack_answers(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_answers(cell: str) -> dict[str, Any]:
-    """Read a JSON object of text and numbers from a cell; an empty dictionary for anything else."""
+    """Parse a cell as a JSON object of strings and numbers; return {} for anything else."""
     try:
         answer = json.loads(cell)
     except ValueError:
@@ -193,13 +193,13 @@ def _read_answers(cell: str) -> dict[str, Any]:
     plain = isinstance(answer, dict) and all(
         isinstance(value, str | int | float) and not isinstance(value, bool) for value in answer.values()
     )
-    return answer if plain and "ImportId" not in answer else {}  # Qualtrics' codes of questions
+    return answer if plain and "ImportId" not in answer else {}  # ImportId: Qualtrics' code of a question
 
 
 def apply_labels(
     cells: pd.DataFrame, labels: dict[str, dict[str, str]], columns: Sequence[str]
 ) -> pd.DataFrame:
-    """Replace codes by labels in columns of names.
+    """Replace codes by their value labels in some columns.
 
     Parameters
     ----------
@@ -208,12 +208,12 @@ def apply_labels(
     labels : dict
         Label of each code of each column.
     columns : sequence of str
-        The columns to label: raters, groups, images, traits; never ratings.
+        The columns to change: raters, groups, images and traits, but not ratings.
 
     Returns
     -------
     DataFrame of str
-        The table with labels; codes without a label are kept.
+        The table with labels instead of codes; codes without a label are kept.
     """
     labelled = {
         name: cells[name].map(lambda cell, codes=labels[name]: codes.get(cell, cell))
@@ -224,13 +224,13 @@ def apply_labels(
 
 
 def _check_bytes(number: int, file: str) -> None:
-    """Raise an error for files that would not fit into memory."""
+    """Raise an error if a file's size in bytes exceeds :data:`MOST_BYTES`."""
     if number > MOST_BYTES:
         raise StudyError(Problem(f"unpacks to {number / 1e9:.1f} GB", "save it as Parquet or CSV", file))
 
 
 def _read_separated(path: Path, encoding: str | None = None, first_line: int | None = None) -> list[Sheet]:
-    """Read text: separated values, or JSON under another suffix."""
+    """Read a text file: separated values, or JSON with the suffix of a text file."""
     _check_bytes(path.stat().st_size, path.name)
     with path.open("rb") as file:
         start = file.read(64).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \r\n\t")
@@ -240,7 +240,7 @@ def _read_separated(path: Path, encoding: str | None = None, first_line: int | N
 
 
 def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
-    """Read every sheet of a workbook with a table; formulas have their stored values."""
+    """Read every sheet of a workbook that contains a table; formulas are read as their stored values."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     if zipfile.is_zipfile(path):
@@ -250,7 +250,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
         _check_bytes(path.stat().st_size, path.name)
     check_workbook(path)
     workbook = CalamineWorkbook.from_path(path)
-    errors, hidden = _find_errors(path), _find_hidden(path)
+    errors, hidden = _note_error_cells(path), _note_hidden_cells(path)
     sheets = []
     for described in workbook.sheets_metadata:
         if described.typ != SheetTypeEnum.WorkSheet:
@@ -280,7 +280,7 @@ def _read_excel(path: Path, first_line: int | None = None) -> list[Sheet]:
 def _fill_merged(
     rows: list[list[Any]], ranges: Sequence[tuple[tuple[int, int], tuple[int, int]]], start: Any
 ) -> tuple[list[list[Any]], int]:
-    """Fill merged areas with their first cell; return the number of areas below the header."""
+    """Fill merged cells with the value of the first; also count the merged areas that span several rows."""
     if not ranges or start is None:
         return rows, 0
     filled = [list(row) for row in rows]
@@ -294,8 +294,8 @@ def _fill_merged(
     return filled, count
 
 
-def _sheets_hold(path: Path, *marks: bytes) -> bool:
-    """Return whether the XML of a workbook's sheets contains one of several marks."""
+def _sheets_contain(path: Path, *marks: bytes) -> bool:
+    """Return whether the XML of any sheet of an Excel workbook contains one of the given byte strings."""
     if path.suffix.lower() not in (".xlsx", ".xlsm") or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -303,9 +303,9 @@ def _sheets_hold(path: Path, *marks: bytes) -> bool:
         return any(mark in xml for part in parts for xml in (archive.read(part),) for mark in marks)
 
 
-def _find_hidden(path: Path) -> dict[str, str]:
-    """Return a note on hidden rows and columns, which are read all the same, by sheet of a workbook."""
-    if not _sheets_hold(path, b'hidden="1"', b'hidden="true"'):
+def _note_hidden_cells(path: Path) -> dict[str, str]:
+    """Return a note for each sheet with hidden rows or columns, which are read like all others."""
+    if not _sheets_contain(path, b'hidden="1"', b'hidden="true"'):
         return {}
     notes = {}
     with zipfile.ZipFile(path) as archive:
@@ -335,9 +335,9 @@ def _find_hidden(path: Path) -> dict[str, str]:
 _HIDDEN = r'hidden="(?:1|true)"'
 
 
-def _find_errors(path: Path) -> dict[str, str]:
-    """Return a note on cells with errors such as #DIV/0!, which are read as empty, by sheet."""
-    if not _sheets_hold(path, b't="e"'):
+def _note_error_cells(path: Path) -> dict[str, str]:
+    """Return a note for each sheet that has cells with errors such as #DIV/0!, which are read as empty."""
+    if not _sheets_contain(path, b't="e"'):
         return {}
     import openpyxl
 
@@ -352,8 +352,8 @@ def _find_errors(path: Path) -> dict[str, str]:
 
 
 def _check_formulas(path: Path, names: set[str]) -> None:
-    """Raise an error for formulas without a stored value, whose cells would look empty."""
-    if not _sheets_hold(path, b"<f>", b"<f "):
+    """Raise an error if formulas in the named sheets have no stored value and would be read as empty."""
+    if not _sheets_contain(path, b"<f>", b"<f "):
         return
     import openpyxl
 
@@ -374,7 +374,7 @@ def _check_formulas(path: Path, names: set[str]) -> None:
 
 
 def _read_spss(path: Path) -> list[Sheet]:
-    """Read a file of SPSS or Stata as codes, with their labels; values declared as missing are empty."""
+    """Read an SPSS or Stata file as codes with their labels; values declared as missing become empty."""
     import pyreadstat
 
     readers = {".por": pyreadstat.read_por, ".dta": pyreadstat.read_dta}
@@ -387,24 +387,24 @@ def _read_spss(path: Path) -> list[Sheet]:
 
 
 def _read_matlab(path: Path) -> list[Sheet]:
-    """Read a MATLAB file."""
+    """Read the variables of a MATLAB file as a table."""
     table, notes = read_matlab(path)
     return [Sheet(table, notes=tuple(notes))]
 
 
 def _read_json(path: Path) -> list[Sheet]:
-    """Read the JSON that jsPsych writes: a list of trials, whose answers may be objects."""
+    """Read JSON as jsPsych writes it: one or several lists of trials, whose answers may be objects."""
     _check_bytes(path.stat().st_size, path.name)
     text = decode(path.read_bytes()).strip().lstrip("\ufeff")
     try:
         trials = json.loads(text)
-    except json.JSONDecodeError:  # one participant's list or trial a line
+    except json.JSONDecodeError:  # Each line may be a trial, or the list of trials of a participant.
         trials = [json.loads(line.lstrip("\ufeff")) for line in text.splitlines() if line.strip()]
     flat: list[dict[str, Any]] = []
     for trial in trials if isinstance(trials, list) else [trials]:
         flat += [item for item in (trial if isinstance(trial, list) else [trial]) if isinstance(item, dict)]
     for item in flat:
-        for key in ("response", "responses"):  # answers of survey questions, which are unpacked below
+        for key in ("response", "responses"):  # Answers to survey questions are unpacked by _unpack_answers.
             if isinstance(item.get(key), dict):
                 item[key] = json.dumps(item[key], ensure_ascii=False)
     table = pd.json_normalize(flat)
@@ -413,10 +413,10 @@ def _read_json(path: Path) -> list[Sheet]:
 
 
 def _read_parquet(path: Path) -> list[Sheet]:
-    """Read Parquet."""
+    """Read a Parquet table, with a stored index as a column."""
     check_parquet(path)
     table = pd.read_parquet(path)
-    if not isinstance(table.index, pd.RangeIndex):  # pandas stores the index as a column
+    if not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     return [Sheet(table.reset_index(drop=True))]
 

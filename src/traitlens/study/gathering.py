@@ -1,4 +1,4 @@
-"""Combine the tables of an import into one with a row for each rating, and record what is left out."""
+"""Combine the imported tables into one with a row for each rating, and record which ratings are left out."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,23 +22,24 @@ from traitlens.study.tables import MOST_LINES, THOUSANDS, as_text, cell_problems
 from traitlens.study.vocabulary import NO_ANSWER
 
 SOURCE = "source of the rating"
-"""Name of the column with the number of the table that a rating comes from."""
+"""Name of the column with the number of the table that each rating comes from."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A decision that changes numbers, and needs confirmation.
+    """A decision that affects the results and that the user must confirm.
 
     Parameters
     ----------
     what : str
-        The action, or the uncertainty.
+        The decision, or the reason for a doubt.
     option : str
-        Option that decides otherwise.
+        Advice on how to decide otherwise.
     yes_means : str
-        What a yes to an uncertainty means, which needs its own confirmation; "" otherwise.
+        Consequence of answering yes to a doubt, which is asked as a separate question; "" for decisions that
+        are confirmed together.
     code : float or None
-        The rating that is taken as missing when the answer is yes.
+        The value that is treated as a missing rating if the answer is yes.
     """
 
     what: str
@@ -49,21 +50,18 @@ class Decision:
 
 @dataclass
 class Notes:
-    """Record that is collected during an import.
+    """What an import has read, left out, changed and decided so far, and the problems it has found.
 
     Parameters
     ----------
-    left_out, changed, decisions, decided, notices, problems
-        See :class:`~traitlens.study.accounts.ImportAccount`, :class:`~traitlens.problems.Problem` and
-        :class:`Decision`.
+    left_out, changed, decided, notices, read, empty, left_out_cells, empty_as, matched, pairs
+        See :class:`~traitlens.study.accounts.ImportAccount`.
+    decisions : list of Decision
+        Decisions that the user must confirm.
+    problems : list of Problem
+        Errors in the tables.
     unread : list of str
-        Images in formats that are not read.
-    read, empty, left_out_cells : int
-        Cells of ratings.
-    empty_as : dict
-        Texts of empty cells, and their numbers.
-    matched, pairs : dict
-        Matches of names of images.
+        Images in formats that traitlens does not read.
     """
 
     left_out: list[LeftOut] = field(default_factory=list)
@@ -101,33 +99,35 @@ def gather(
     scale : (float, float), optional
         Lowest and highest possible rating.
     notes : Notes
-        Receives what is left out, and every fault.
+        Record to which problems and items that are left out are added.
 
     Returns
     -------
     DataFrame
         rater, group, image, trait, rating and repeat as far as they are known, and the columns that are
-        kept; its index and the columns :data:`SOURCE` and `COLUMN` tell where each rating stood.
+        kept. :data:`SOURCE`, the index and `COLUMN` identify the table, row and column of each rating.
     """
     trait = Path(sources[0].file).stem if len({source.file for source in sources}) == 1 else RATING
-    parts = [_lengthen(number, source, mapping, trait, notes) for number, source in enumerate(sources)]
-    _keep_people_apart(parts, sources, mapping, notes)
+    parts = [_reshape_table(number, source, mapping, trait, notes) for number, source in enumerate(sources)]
+    _rename_shared_raters(parts, sources, mapping, notes)
     table = pd.concat(parts)
     for word in (RATER, GROUP, TRAIT):
         if word in table:
             table[word], changed = normal_identifiers(table[word])
             notes.changed += [(word, old, new) for old, new in changed.items()]
-    table = _parse(table, sources, mapping, notes)
+    table = _parse_ratings(table, sources, mapping, notes)
     if table.empty:
         raise StudyError(
             notes.problems or Problem("contains no ratings", "check the columns", sources[0].place)
         )
-    table = _match(table, sources, mapping, images, notes)
+    table = _match_image_names(table, sources, mapping, images, notes)
     table = _leave_out_summaries(table, sources, notes)
     if scale is not None:
         off = table[(table[RATING] < scale[0]) | (table[RATING] > scale[1])]
         what = f"{{:g}} is off the scale {scale[0]:g} to {scale[1]:g}"
-        notes.problems += _by_cell(off[RATING], off, sources, what, "correct it, or use --missing CODE")
+        notes.problems += _list_cell_problems(
+            off[RATING], off, sources, what, "correct it, or use --missing CODE"
+        )
     else:
         _ask_for_codes(table, notes)
     if mapping.number_repeats and REPEAT not in table:
@@ -139,10 +139,10 @@ def gather(
     return table
 
 
-def _lengthen(
+def _reshape_table(
     number: int, source: Source, mapping: RatingsSettings, trait: str, notes: Notes
 ) -> pd.DataFrame:
-    """Reshape one table to a row for each rating, and record its unused columns and rows."""
+    """Reshape one table to one row per rating, and record the columns and rows that are not used."""
     columns = [getattr(mapping, word) for word in WORDS if word != RATING]
     named = [name for name in [*columns, *mapping.keep, *mapping.only, *WORDS] if name and name != RATING]
     if mapping.layout == "wide":
@@ -159,7 +159,7 @@ def _lengthen(
             why = f"{column} is not {' or '.join(values)}"
             notes.left_out.append(LeftOut("rows", str(len(rest)), why, file=source.place))
     rows = filter_rows(rows, mapping.only, source.place)
-    _note_columns(rows, source, mapping, notes)
+    _note_unused_columns(rows, source, mapping, notes)
     label = source.label
     if mapping.files_are == "groups":
         part[GROUP] = label
@@ -173,8 +173,8 @@ def _lengthen(
     return part
 
 
-def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, notes: Notes) -> None:
-    """Record columns of numbers that are not read, and why."""
+def _note_unused_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, notes: Notes) -> None:
+    """Record the columns that are not read as ratings, with the reason for each."""
     spread = spread_columns(list(map(str, rows.columns)), mapping.spread) if mapping.layout == "wide" else []
     used = {getattr(mapping, word) or word for word in WORDS} | {*mapping.keep, *mapping.only, *spread}
     rest = [name for name in map(str, rows.columns) if name not in used]
@@ -189,10 +189,10 @@ def _note_columns(rows: pd.DataFrame, source: Source, mapping: RatingsSettings, 
         notes.left_out.append(LeftOut("column", name, why, number, source.place))
 
 
-def _keep_people_apart(
+def _rename_shared_raters(
     parts: list[pd.DataFrame], sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
 ) -> None:
-    """Rename raters of several tables if one name cannot be one person."""
+    """Prefix raters' names with the name of their table if equal names in two tables are different people."""
     if len(parts) < 2 or any(RATER not in part for part in parts):
         return
     invented = mapping.rater is None and all(
@@ -212,14 +212,14 @@ def _keep_people_apart(
     notes.decisions.append(Decision(what, "give raters different names"))
 
 
-def _parse(
+def _parse_ratings(
     table: pd.DataFrame, sources: Sequence[Source], mapping: RatingsSettings, notes: Notes
 ) -> pd.DataFrame:
-    """Parse the ratings as numbers; count empty cells and codes of missing ratings."""
+    """Convert ratings to numbers, and leave out empty cells and codes for missing ratings."""
     values, unreadable = numbers(table[RATING])
     written = table[RATING].map(as_text)
     coded = is_missing(table[RATING], mapping.missing)
-    labelled = _find_labelled(table, sources)
+    labelled = _find_missing_labels(table, sources)
     no_answer = labelled.notna() & ~coded
     leave_out_cells(table, coded, "means no rating (--missing)", sources, notes)
     leave_out_cells(table, no_answer, "has a label that means no rating", sources, notes)
@@ -233,7 +233,9 @@ def _parse(
     advice = "correct it, leave it empty, or name it with --missing if it means no rating"
     if unreadable[wrong].astype(str).str.fullmatch(THOUSANDS).any():
         advice = "write thousands without a comma, and decimals with a point"
-    notes.problems += _by_cell(unreadable[wrong], table[wrong], sources, "{!r} is not a number", advice)
+    notes.problems += _list_cell_problems(
+        unreadable[wrong], table[wrong], sources, "{!r} is not a number", advice
+    )
     notes.read, notes.empty = len(table), int(empty.sum())
     notes.empty_as = {str(cell): int(number) for cell, number in written[empty].value_counts().items()}
     return table.assign(**{RATING: values})[(values.notna() & ~left).to_numpy()]
@@ -242,7 +244,7 @@ def _parse(
 def leave_out_cells(
     table: pd.DataFrame, mask: pd.Series, why: str, sources: Sequence[Source], notes: Notes
 ) -> None:
-    """Record single ratings that are left out."""
+    """Record that the ratings selected by a mask are left out, with the reason."""
     rows = table[mask.to_numpy()]
     notes.left_out_cells += len(rows)
     notes.left_out += [
@@ -253,8 +255,8 @@ def leave_out_cells(
     ]
 
 
-def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
-    """Return the value labels of ratings that mean a missing answer."""
+def _find_missing_labels(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
+    """Return each rating's value label if the label means that there was no answer, else NA."""
     found = pd.Series(pd.NA, index=range(len(table)), dtype=object)
     for number, source in enumerate(sources):
         for column, codes in source.sheet.labels.items():
@@ -265,10 +267,10 @@ def _find_labelled(table: pd.DataFrame, sources: Sequence[Source]) -> pd.Series:
     return found.set_axis(table.index)
 
 
-def _by_cell(
+def _list_cell_problems(
     cells: pd.Series, rows: pd.DataFrame, sources: Sequence[Source], what: str, advice: str
 ) -> list[Problem]:
-    """Return a problem for each faulty cell, with its position in the original tables."""
+    """Return a problem for each invalid cell, located in the original tables."""
     problems = []
     for number, source in enumerate(sources):
         here = (rows[SOURCE] == number).to_numpy()
@@ -276,14 +278,14 @@ def _by_cell(
     return problems
 
 
-def _match(
+def _match_image_names(
     table: pd.DataFrame,
     sources: Sequence[Source],
     mapping: RatingsSettings,
     images: Sequence[str],
     notes: Notes,
 ) -> pd.DataFrame:
-    """Replace the names of images by their paths, and record how they matched."""
+    """Replace image names by the paths of their files, and record how they were matched."""
     written = [str(name) for name in table[IMAGE].unique()]
     known = ImageNames(images)
     by_number = mapping.by_number and known.numbers_agree(written)
@@ -304,13 +306,13 @@ def _match(
         table = table[~absent.to_numpy()]
     for number, source in enumerate(sources):
         part, problems = match_images(table[table[SOURCE] == number], images, source.place, by_number)
-        notes.problems += [_name_format(problem, notes.unread) for problem in problems]
+        notes.problems += [_advise_on_format(problem, notes.unread) for problem in problems]
         parts.append(part)
     return pd.concat(parts)
 
 
-def _name_format(problem: Problem, unread: Sequence[str]) -> Problem:
-    """Report that a missing image exists in a format that cannot be read."""
+def _advise_on_format(problem: Problem, unread: Sequence[str]) -> Problem:
+    """Return the problem of a missing image, with other advice if it exists in a format that is not read."""
     match = re.match(r"there is no image '(.+?)'", problem.what)
     stem = Path(match.group(1).replace("\\", "/")).stem.casefold() if match else ""
     for name in unread:
@@ -320,11 +322,11 @@ def _name_format(problem: Problem, unread: Sequence[str]) -> Problem:
 
 
 _MOST_CELLS = 2 * 10**7
-"""The largest table of raters and judged items in which summaries are looked for."""
+"""Maximum size (raters times judged items) of a table that is searched for summaries of raters."""
 
 
 def _leave_out_summaries(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> pd.DataFrame:
-    """Leave out rows and columns with the mean of the raters, or another summary."""
+    """Leave out "raters" that are the mean or another summary of the raters."""
     keys = [word for word in (GROUP, IMAGE, TRAIT, REPEAT) if word in table and word != GROUP]
     if RATER not in table or table[RATER].nunique() * len(table.drop_duplicates(keys)) > _MOST_CELLS:
         return table
@@ -344,7 +346,7 @@ def _leave_out_summaries(table: pd.DataFrame, sources: Sequence[Source], notes: 
 
 
 def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
-    """Ask about ratings that look like codes for missing ones; note other values far from all."""
+    """Ask whether values that look like codes are missing ratings, and add a notice of other outliers."""
     by_trait = dict(list(table.groupby(TRAIT, sort=False)[RATING]))
     far = {trait: find_far_values(ratings) for trait, ratings in by_trait.items()}
     codes = sorted({value for values in far.values() for value in values if is_code(value)})
@@ -374,7 +376,7 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
 
 
 def _check_duplicates(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
-    """Report judgements that occur twice, one line for each pair of rows."""
+    """Report duplicate judgements, one problem for each pair of rows."""
     keys = [word for word in (RATER, GROUP, IMAGE, TRAIT, REPEAT) if word in table]
     again = table.duplicated(keys, keep=False)
     if not again.any():
@@ -415,20 +417,25 @@ def add_groups(
     sources: Sequence[Source],
     notes: Notes,
 ) -> pd.DataFrame:
-    """Add the groups of the raters' own table; leave out raters whose group is empty.
+    """Add each rater's group from a separate table of raters, and leave out raters without a group.
 
     Parameters
     ----------
     table : DataFrame
         The ratings.
     groups : mapping, optional
-        Group of each rater.
+        Group of each rater; None if the ratings themselves contain the groups.
     file : str
-        The table of raters.
+        File name of the table of raters, for messages.
     sources : sequence of Source
         The tables of ratings.
     notes : Notes
-        Receives the raters that are left out, and every fault.
+        Record to which problems and the raters that are left out are added.
+
+    Returns
+    -------
+    DataFrame
+        The remaining ratings with their groups.
     """
     if groups is not None:
         if RATER not in table:
@@ -457,7 +464,7 @@ def add_groups(
 
 
 def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Notes) -> None:
-    """Report empty identifiers, raters in two groups, and groups and traits in two spellings.
+    """Report empty identifiers, raters who are in two groups, and groups and traits with two spellings.
 
     Parameters
     ----------
@@ -466,7 +473,7 @@ def check_identifiers(table: pd.DataFrame, sources: Sequence[Source], notes: Not
     sources : sequence of Source
         The tables.
     notes : Notes
-        Receives every fault, and raters in two spellings as a notice.
+        Record to which problems are added, and a notice of raters whose names differ only in spelling.
     """
     for word in (RATER, GROUP, TRAIT):
         if word not in table:
@@ -505,22 +512,22 @@ def make_account(
     images: Sequence[str],
     landmarks: int,
 ) -> ImportAccount:
-    """Summarise what was read, used, left out and changed.
+    """Create the account of an import from the notes made during the import.
 
     Parameters
     ----------
     table : DataFrame
         The ratings that enter the study.
     notes : Notes
-        The collected record.
+        The notes.
     sources : sequence of Source
         The tables.
     mapping : mapping
         Mapping of columns.
     images : sequence of str
-        All images of the folder.
+        All images in the folder.
     landmarks : int
-        Landmark files that were copied.
+        Number of landmark files that were copied.
     """
     values = table[RATING].value_counts().sort_index()
     return ImportAccount(

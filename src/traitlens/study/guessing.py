@@ -1,4 +1,4 @@
-"""Guess which columns of an unknown table hold the rater, group, image, trait and rating."""
+"""Guess which columns of a table contain the rater, group, image, trait and rating."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from traitlens.study.vocabulary import (
 )
 
 _LEAST_RATED = 0.3
-"""Share of the filled cells of a column of ratings that must be numbers; words among them are faults."""
+"""Minimum share of numbers among the filled cells of a rating column; other cells are reported as errors."""
 
 
 def guess_mapping(
@@ -39,35 +39,35 @@ def guess_mapping(
     raters: Sequence[str] = (),
     **chosen: object,
 ) -> RatingsSettings:
-    """Guess how a table of ratings is laid out.
+    """Guess the layout of a table of ratings from its column names and cells.
 
     Parameters
     ----------
     cells : DataFrame of str
-        The table, as :func:`~traitlens.study.formats.read_cells` gives it.
+        The table, as returned by :func:`~traitlens.study.formats.read_cells`.
     files : sequence of str
-        The images' paths below `images/`, which tell image columns from others.
+        The images' paths below `images/`, by which columns with image names are recognised.
     file : str
-        The table's file, for messages.
+        Name of the table's file, for messages.
     keep : sequence of str
         Further columns to keep.
     labels : mapping, optional
         Label of each code of each column (SPSS files).
     raters : sequence of str
-        Names of raters that are known.
+        Names of raters that are already known.
     **chosen
-        Settings that are known, by the names of :class:`~traitlens.study.settings.RatingsSettings`; they
-        are used as they are.
+        Settings chosen by the user, by the names of :class:`~traitlens.study.settings.RatingsSettings`;
+        they are not guessed.
 
     Returns
     -------
     RatingsSettings
-        The guess, to be confirmed by the user.
+        The guessed layout, which the user should confirm.
 
     Raises
     ------
     StudyError
-        If a chosen column is missing, or no layout fits.
+        If a chosen column is missing, or the table fits no layout.
 
     Examples
     --------
@@ -86,9 +86,9 @@ def guess_mapping(
     names = ImageNames(files)
     words = apply_labels(cells, {k: dict(v) for k, v in (labels or {}).items()}, list(cells.columns))
     if known.get("spread"):
-        guess = _chosen_columns(cells, words, names, known, file)
+        guess = _guess_around_chosen(cells, words, names, known, file)
     else:
-        guess = _guess(cells, words, names, known, keep, raters, file, files)
+        guess = _guess_layout(cells, words, names, known, keep, raters, file, files)
     guess |= known
     guess["keep"] = tuple(dict.fromkeys((*cast(tuple[str, ...], guess.get("keep", ())), *keep)))
     if guess.get("group") is not None:
@@ -97,14 +97,14 @@ def guess_mapping(
 
 
 def filter_rows(cells: pd.DataFrame, only: Mapping[str, Sequence[str]], file: str) -> pd.DataFrame:
-    """Select the rows with certain values.
+    """Select the rows that have one of the given values in each of the given columns.
 
     Parameters
     ----------
     cells : DataFrame of str
         The table.
     only : mapping of str to sequence of str
-        Column and the values that rows must have there.
+        Accepted values of each column.
     file : str
         The table's file, for messages.
 
@@ -123,7 +123,7 @@ def filter_rows(cells: pd.DataFrame, only: Mapping[str, Sequence[str]], file: st
     return cells
 
 
-def _guess(
+def _guess_layout(
     cells: pd.DataFrame,
     words: pd.DataFrame,
     names: ImageNames,
@@ -133,10 +133,10 @@ def _guess(
     file: str,
     files: Sequence[str],
 ) -> dict[str, object]:
-    """Guess the layout; full names of images have precedence over numbers."""
+    """Guess where image names are, in column names or cells; full names take precedence over numbers."""
     taken = {*map(str, known.values()), *keep}
     free = [name for name in map(str, cells.columns) if name not in taken]
-    as_images = [name for name in free if len(names.find(name)) == 1 and _has_numbers(cells[name])]
+    as_images = [name for name in free if len(names.find(name)) == 1 and _contains_numbers(cells[name])]
     image = cast("str | None", known.get("image")) or find_image_column(words, names)
     if image is not None and names.find_with_way(image)[1] == EXACT:
         what = f"the first line holds data ({image!r}), not the headings of columns"
@@ -146,30 +146,30 @@ def _guess(
     chosen = known.get("columns")
     most = max(len(as_images), in_cells, len(divided[1]) if divided else 0, 1)
     if chosen in (None, "images") and "image" not in known:
-        # Raters called 1, 2, 3 look like images with numbers, but a column of full names decides.
+        # Columns called 1, 2, 3 may be raters or images; they are raters if a column has full image names.
         counted = in_cells > 1 and all(re.fullmatch(r"X?\d+", name) for name in as_images)
         if len(as_images) >= max(2, most) and not counted:
-            # Words in the column of an image are reported, also if it holds nothing else.
+            # Include image columns without numbers, so that their words are reported as errors.
             as_images = [name for name in free if name in as_images or len(names.find(name)) == 1]
-            return _columns_of_images(cells, _with_alike(free, as_images, cells), known)
+            return _guess_image_columns(cells, _add_similar_columns(free, as_images, cells), known)
         if divided is not None and len(divided[1]) == most:
             pattern, columns = divided
-            spread = [name for name in free if name in columns or _fits(pattern, name, cells)]
-            return _columns_of_images(cells, spread, known) | {"pattern": pattern, "trait": None}
+            spread = [name for name in free if name in columns or _matches_pattern(pattern, name, cells)]
+            return _guess_image_columns(cells, spread, known) | {"pattern": pattern, "trait": None}
     if image is not None and (in_cells or "image" in known or _looks_like_files(words[image])):
-        return _rows_of_images(cells, words, image, names, known, keep, raters)
+        return _guess_image_rows(cells, words, image, names, known, keep, raters)
     if chosen in (None, "images"):
-        numbered = [name for name in free if names.find(name, True) and _has_numbers(cells[name])]
+        numbered = [name for name in free if names.find(name, True) and _contains_numbers(cells[name])]
         if len(numbered) >= 2 and names.numbers_agree(numbered):
-            return _columns_of_images(cells, numbered, known) | {"by_number": True}
+            return _guess_image_columns(cells, numbered, known) | {"by_number": True}
         divided = divide_columns(cells[free], names, by_number=True)
         if divided is not None:
-            guess = _columns_of_images(cells, divided[1], known) | {"pattern": divided[0], "trait": None}
+            guess = _guess_image_columns(cells, divided[1], known) | {"pattern": divided[0], "trait": None}
             return guess | {"by_number": True}
     if image is None:
-        image = _numbered_column(words, names)
+        image = _find_numbered_image_column(words, names)
     if image is not None:
-        return _rows_of_images(cells, words, image, names, known, keep, raters) | {"by_number": True}
+        return _guess_image_rows(cells, words, image, names, known, keep, raters) | {"by_number": True}
     raise StudyError(
         Problem(
             "neither the columns nor any column's cells are names of the images",
@@ -180,8 +180,8 @@ def _guess(
     )
 
 
-def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFrame) -> list[str]:
-    """Add columns of numbers that are called like the images' columns, though no such image is there."""
+def _add_similar_columns(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFrame) -> list[str]:
+    """Add numeric columns that are named like the image columns but match no image."""
 
     def form(name: str) -> tuple[str, bool, str]:
         path = PurePosixPath(name.replace("\\", "/"))
@@ -191,21 +191,23 @@ def _with_alike(free: Sequence[str], as_images: Sequence[str], cells: pd.DataFra
     ends = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic")
     forms = {form(name) for name in as_images}
     forms = {one for one in forms if one[1] or one[0] in ends}
-    return [name for name in free if name in as_images or (form(name) in forms and _has_numbers(cells[name]))]
+    return [
+        name for name in free if name in as_images or (form(name) in forms and _contains_numbers(cells[name]))
+    ]
 
 
-def _fits(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Return whether a column is not empty and its name matches the pattern."""
+def _matches_pattern(pattern: str, name: str, cells: pd.DataFrame) -> bool:
+    """Return whether a column's name matches the pattern and the column is not empty."""
     return extract(pattern, [name])[0] is not None and bool((cells[name] != "").any())
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
-    """Find the column whose cells are full names of images, or look like them.
+    """Find the column with the most cells that are, or look like, full names of images.
 
     Returns
     -------
     str or None
-        The column, or None. Numbers do not count as names of images.
+        Name of the column; None if no column has image names. Numbers do not count as image names.
     """
     best, most = None, 0.0
     for column in cells.columns:
@@ -215,7 +217,7 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
         sample = values if len(values) < 2000 else values.sample(2000, random_state=0)
         share = float(sample.map(lambda name: len(names.find(name)) == 1).mean())
         called = fold_name(column) in SYNONYMS["image"]
-        if share_of_numbers(values) > 0.99 and not called:  # numbers are unlikely names of images
+        if share_of_numbers(values) > 0.99 and not called:  # Numbers are rarely image names.
             share = 0.0
         like_files = _looks_like_files(values)
         weight = (share > 0) * (1 + share) + 0.5 * like_files + 0.25 * called
@@ -225,14 +227,14 @@ def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
 
 
 def _looks_like_files(values: pd.Series) -> bool:
-    """Return whether most cells end like image files."""
+    """Return whether most cells contain the suffix of an image file."""
     filled = pd.Series(values[values != ""].unique())
     ends = r"(?i)\.(?:jpe?g|png|tiff?|webp|bmp|gif|heic)\b"
     return bool(len(filled)) and float(filled.str.contains(ends).mean()) > 0.5
 
 
-def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
-    """Find a column with a name for images that contains their numbers."""
+def _find_numbered_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
+    """Find a column that is named "image" or similar and contains the numbers of the images."""
     for synonym in SYNONYMS["image"]:
         for column in cells.columns:
             values = [value for value in cells[column].unique() if value]
@@ -244,41 +246,45 @@ def _numbered_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
 
 
 def _count_images(values: pd.Series, names: ImageNames) -> int:
-    """Count the distinct values that identify exactly one image."""
+    """Count the distinct values that match exactly one image."""
     return sum(len(names.find(value)) == 1 for value in values.unique())
 
 
-def _chosen_columns(
+def _guess_around_chosen(
     cells: pd.DataFrame, words: pd.DataFrame, names: ImageNames, known: dict[str, object], file: str
 ) -> dict[str, object]:
-    """Guess the rest if the columns of ratings are known."""
+    """Guess the other columns of a table whose rating columns the user has chosen."""
     spread = spread_columns(list(map(str, cells.columns)), cast(Sequence[str], known["spread"]))
     missing = [name for name in cast(Sequence[str], known["spread"]) if not spread_columns(spread, [name])]
     _check_chosen(cells, missing, file)
     columns = known.get("columns") or "traits"
     others = [name for name in map(str, cells.columns) if name not in spread]
     if columns == "images":
-        return _columns_of_images(cells, spread, known)
-    image = known.get("image") or find_image_column(words[others], names) or _numbered_column(words, names)
+        return _guess_image_columns(cells, spread, known)
+    image = (
+        known.get("image")
+        or find_image_column(words[others], names)
+        or _find_numbered_image_column(words, names)
+    )
     if image is None:
         raise StudyError(Problem("the column of the images was not found", "say --image COLUMN", file))
-    guess = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "repeat")}
+    guess = {word: known.get(word) or _find_by_synonym(others, word) for word in ("rater", "group", "repeat")}
     if columns == "raters":
         guess["rater"] = None
     by_number = not _count_images(words[str(image)], names)
     return guess | {"layout": "wide", "columns": columns, "image": image, "by_number": by_number}
 
 
-def _columns_of_images(
+def _guess_image_columns(
     cells: pd.DataFrame, spread: Sequence[str], known: dict[str, object]
 ) -> dict[str, object]:
-    """Guess the rest of a table with a row for each rater."""
+    """Guess the other columns of a table in which each rating column is an image."""
     taken = set(map(str, known.values()))
     others = [name for name in map(str, cells.columns) if name not in spread and name not in taken]
-    rater = known.get("rater") or _called(others, "rater")
+    rater = known.get("rater") or _find_by_synonym(others, "rater")
     if rater is None:
-        rater = next((name for name in others if _holds_codes(cells[name])), None)
-    repeat = _called(others, "repeat")
+        rater = next((name for name in others if _has_distinct_codes(cells[name])), None)
+    repeat = _find_by_synonym(others, "repeat")
     if repeat is not None and cells[repeat].nunique() < 2:
         repeat = None
     return {
@@ -286,19 +292,19 @@ def _columns_of_images(
         "columns": "images",
         "spread": tuple(spread),
         "rater": rater,
-        "group": known.get("group") or _called(others, "group"),
-        "trait": None if known.get("trait_name") else _called(others, "trait"),
+        "group": known.get("group") or _find_by_synonym(others, "group"),
+        "trait": None if known.get("trait_name") else _find_by_synonym(others, "trait"),
         "repeat": repeat,
     }
 
 
-def _holds_codes(values: pd.Series) -> bool:
-    """Return whether each cell is a code of its own, such as R_3xK; ages and dates are none."""
+def _has_distinct_codes(values: pd.Series) -> bool:
+    """Return whether the cells are distinct codes such as R_3xK, as opposed to ages or dates."""
     code = values.str.fullmatch(r"(?=.*[^\W\d])[\w-]{1,40}")
     return bool(code.all()) and values.nunique() == len(values)
 
 
-def _rows_of_images(
+def _guess_image_rows(
     cells: pd.DataFrame,
     words: pd.DataFrame,
     image: str,
@@ -307,32 +313,35 @@ def _rows_of_images(
     keep: Sequence[str],
     raters: Sequence[str],
 ) -> dict[str, object]:
-    """Guess the rest of a table with a column of images: long, or a column for each rater or trait."""
+    """Guess the layout of a table that has a column of image names: long, or a column per rater or trait."""
     shown = {name: len(names.find(name, True)) == 1 for name in words[image].unique()}
     of_images = words[image].map(shown).astype(bool)
-    if not of_images.any() or _looks_like_files(words[image]):  # images may be missing in the folder
+    if not of_images.any() or _looks_like_files(words[image]):  # Some images may not be in the folder.
         of_images |= words[image].str.contains(r"(?i)\.(?:jpe?g|png|tiff?|webp|bmp|gif|heic)\b")
     taken = {image, *map(str, known.values()), *keep}
     free = [name for name in map(str, cells.columns) if name not in taken]
     rated = [name for name in free if share_of_numbers(cells[name][of_images]) > _LEAST_RATED]
-    rating = known.get("rating") or _called(rated, "rating")
-    only = _find_kind(cells, of_images, None if rating is None else cells[str(rating)])
+    rating = known.get("rating") or _find_by_synonym(rated, "rating")
+    only = _find_row_filter(cells, of_images, None if rating is None else cells[str(rating)])
     for column, values in only.items():
         of_images &= cells[column].isin(values)
     cells = cells[of_images] if of_images.any() else cells
     cells = cells.loc[:, (cells != "").any()]
     others = [name for name in free if name in cells and name not in only]
-    found = {word: known.get(word) or _called(others, word) for word in ("rater", "group", "trait", "repeat")}
+    found = {
+        word: known.get(word) or _find_by_synonym(others, word)
+        for word in ("rater", "group", "trait", "repeat")
+    }
     if not known.get("trait") and fold_name(str(found["trait"])) in ("item", "scale"):
         numbered = share_of_numbers(cells[str(found["trait"])]) > 0.9
-        found["trait"] = None if numbered else found["trait"]  # a numbered item is no trait
+        found["trait"] = None if numbered else found["trait"]  # Numbers of items are not traits.
     if known.get("trait_name") and not known.get("trait"):
         found["trait"] = None
     if found["repeat"] is not None and not known.get("repeat") and not _numbers_repeats(cells, image, found):
         found["repeat"] = None
     found["rating"] = rating
     guess: dict[str, object] = {"image": image, "only": only, **found}
-    time = _called(others, "time")
+    time = _find_by_synonym(others, "time")
     kept = tuple(name for name in (time,) if name is not None)
     reasons = reasons_against(cells, others, cast("str | None", found["rater"]))
     candidates = [name for name in others if name not in found.values() and name not in reasons]
@@ -340,11 +349,11 @@ def _rows_of_images(
     if not columns and rating is not None:
         return guess | {"layout": "long", "keep": kept}
     if not columns:
-        columns = _traits_or_raters(candidates, found, known, raters)
+        columns = _guess_traits_or_raters(candidates, found, known, raters)
     if columns == "raters":
         summaries = find_summaries(cells[candidates].apply(lambda column: numbers(column)[0]))
         candidates = [name for name in candidates if name not in summaries]
-        prefixes = None if found["group"] is not None else _prefixes(candidates)
+        prefixes = None if found["group"] is not None else _find_group_pattern(candidates)
         return guess | {
             "layout": "wide",
             "columns": "raters",
@@ -362,13 +371,13 @@ def _rows_of_images(
     return guess
 
 
-def _traits_or_raters(
+def _guess_traits_or_raters(
     candidates: list[str],
     found: Mapping[str, object],
     known: Mapping[str, object],
     raters: Sequence[str],
 ) -> str:
-    """Return whether columns of numbers are traits or raters."""
+    """Guess whether the rating columns are "traits" or "raters"."""
     if found["rater"] is not None:
         return "traits"
     if set(candidates) & set(raters):
@@ -381,28 +390,28 @@ def _traits_or_raters(
 
 
 def _numbers_repeats(cells: pd.DataFrame, image: str, found: Mapping[str, object]) -> bool:
-    """Return whether a column with such a name numbers repeated judgements of one rater, image and trait."""
+    """Return whether the column found for repeats numbers the repeated judgements of a rater and image."""
     column = str(found["repeat"])
     keys = [str(found[word]) for word in ("rater", "trait") if found[word] is not None]
     return bool(cells.duplicated([*keys, image]).any() and cells[column].nunique() > 1)
 
 
 def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | None) -> dict[str, str]:
-    """Return the reasons why columns are not rating columns.
+    """Find the columns that cannot contain ratings, and the reason for each.
 
     Parameters
     ----------
     cells : DataFrame of str
         The table.
     columns : sequence of str
-        The columns to look at.
+        Names of the columns to check.
     rater : str or None
-        Column that identifies raters.
+        Column that identifies the raters.
 
     Returns
     -------
     dict of str to str
-        Reason for each column without ratings, keyed by column name.
+        Reason for each column that cannot contain ratings.
 
     Examples
     --------
@@ -431,20 +440,20 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
             reasons[name] = "is called like a spread of ratings or their number"
         elif rater is not None and rater != name and _constant_in_raters(values, cells[rater][values.index]):
             reasons[name] = "has one value for each rater"
-        elif _counts(values, None if rater is None else cells[rater][values.index]):
+        elif _is_running_number(values, None if rater is None else cells[rater][values.index]):
             reasons[name] = "is a running number"
     return reasons
 
 
 def _constant_in_raters(values: pd.Series, raters: pd.Series) -> bool:
-    """Return whether a column has one value for each of several raters with three rows at least."""
+    """Return whether a column differs between raters but is constant within each rater, such as age."""
     by_rater = values.groupby(raters)
     long = by_rater.size() >= 3
     return bool(long.sum() > 1) and bool((by_rater.nunique() == 1).all()) and values.nunique() > 1
 
 
-def _counts(values: pd.Series, raters: pd.Series | None) -> bool:
-    """Return whether a column counts rows: over the table, or within each rater in any order."""
+def _is_running_number(values: pd.Series, raters: pd.Series | None) -> bool:
+    """Return whether a column numbers the rows of the table, or the trials of each rater in any order."""
     parsed = numbers(values)[0]
     if parsed.isna().any() or len(parsed) < 5 or bool((parsed != parsed.round()).any()):
         return False
@@ -459,10 +468,10 @@ def _counts(values: pd.Series, raters: pd.Series | None) -> bool:
     return bool((steps > 0).all()) or bool(permuted.all() and (by_rater.size() >= 5).all())
 
 
-def _find_kind(
+def _find_row_filter(
     cells: pd.DataFrame, of_images: pd.Series, ratings: pd.Series | None
 ) -> dict[str, tuple[str, ...]]:
-    """Find the column that tells rows of ratings from instructions and pauses, where there are such rows."""
+    """Find the column, and its values, that separate rows with ratings from rows such as instructions."""
     filled = (cells != "").any(axis=1) if ratings is None else ratings != ""
     rated = of_images & filled & (True if ratings is None else numbers(ratings)[0].notna())
     rest = filled & ~rated
@@ -475,8 +484,8 @@ def _find_kind(
     return {}
 
 
-def _prefixes(names: Sequence[str]) -> str | None:
-    """Find a few words before the numbers of the raters' names, such as ASD_1 and NT_1: their groups."""
+def _find_group_pattern(names: Sequence[str]) -> str | None:
+    """Return a regular expression for the groups in raters' names such as ASD_1 and NT_1, or None."""
     parts = [re.fullmatch(r"([^\W\d_]{2,})[\W_]*\d+", name) for name in names]
     if not all(parts):
         return None
@@ -486,13 +495,13 @@ def _prefixes(names: Sequence[str]) -> str | None:
     return "^(?:" + "|".join(re.escape(one) for one in sorted(counts.index, key=lambda o: (-len(o), o))) + ")"
 
 
-def _has_numbers(values: pd.Series) -> bool:
-    """Return whether a column that is called like an image holds any number."""
+def _contains_numbers(values: pd.Series) -> bool:
+    """Return whether a column contains at least one number."""
     return share_of_numbers(values) > 0
 
 
-def _called(columns: Sequence[str], word: str) -> str | None:
-    """Find the column that is called by a word's best synonym, else the only one with such an ending."""
+def _find_by_synonym(columns: Sequence[str], word: str) -> str | None:
+    """Find the column named by the first possible synonym of a word, or the only one with a known ending."""
     plain = {fold_name(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
         if synonym in plain:
@@ -502,7 +511,7 @@ def _called(columns: Sequence[str], word: str) -> str | None:
 
 
 def _check_chosen(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
-    """Raise an error for chosen columns that are missing."""
+    """Raise an error if the table lacks columns that the user has chosen."""
     problems = []
     for name in names:
         if name not in cells.columns:

@@ -1,4 +1,4 @@
-"""One normal form for the names of raters, groups, traits, images and identities."""
+"""Normal form of the names of raters, groups, traits, images and identities."""
 
 import re
 import unicodedata
@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad\u202a\u202b\u202c\u202d\u202e"))
-_JOINERS = "\u200c\u200d"  # meaningful inside words of some scripts, but not at their ends
+_JOINERS = "\u200c\u200d"  # These have a meaning inside words of some scripts, but not at their ends.
 _LEADING_ZEROS = re.compile(r"(?<!\d)(?<!\d[.,])0+(?=\d)")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)[.,]0+")
 
 
 def normal_text(text: str) -> str:
-    r"""Return a text in Unicode NFC, without invisible signs and with single spaces.
+    r"""Return a string in Unicode NFC, without invisible characters and with single spaces.
 
     Examples
     --------
@@ -27,17 +27,17 @@ def normal_text(text: str) -> str:
 
 
 def normal_identifier(text: str) -> str:
-    """Return the normal form of an identifier: :func:`normal_text`, and whole numbers without a point.
+    """Return the normal form of an identifier: :func:`normal_text`, with whole numbers such as 12.0 as 12.
 
     Parameters
     ----------
     text : str
-        The identifier as it was written.
+        The identifier as written in a table.
 
     Returns
     -------
     str
-        The normal form; "007" and "7" stay apart.
+        The normal form; leading zeros are kept.
 
     Examples
     --------
@@ -50,19 +50,19 @@ def normal_identifier(text: str) -> str:
 
 
 def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
-    """Normalise a column of identifiers.
+    """Convert a column of identifiers to their normal form.
 
     Parameters
     ----------
     values : Series of str
-        The identifiers, as objects or categories.
+        The identifiers, of dtype object or category.
 
     Returns
     -------
     values : Series of str
-        Their normal forms.
+        The identifiers in normal form, of the same dtype.
     changed : dict of str to str
-        Identifiers that changed, and their normal forms.
+        Normal form of each identifier that was changed.
     """
     codes, written = pd.factorize(values, use_na_sentinel=False)
     cells = ["" if pd.isna(cell) else str(cell) for cell in written]
@@ -75,19 +75,19 @@ def normal_identifiers(values: pd.Series) -> tuple[pd.Series, dict[str, str]]:
 
 
 def find_spellings(names: Iterable[str], leading_zeros: bool = False) -> Mapping[str, list[str]]:
-    """Find names that differ in upper and lower case only.
+    """Find names that differ only in upper and lower case.
 
     Parameters
     ----------
     names : iterable of str
         Names in normal form.
     leading_zeros : bool, default False
-        Whether names that differ in leading zeros count as well.
+        Whether to ignore differences in leading zeros too.
 
     Returns
     -------
     mapping of str to list of str
-        Spellings by form in lower case, if there are several.
+        The spellings of each name that has more than one, keyed by the name in lower case.
 
     Examples
     --------

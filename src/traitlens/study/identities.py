@@ -1,4 +1,4 @@
-"""Find which images show the same person: by folder, by name, by a column, or each its own."""
+"""Find the identity of each image: by its folder, its name or a column, or a separate one for each image."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from traitlens.study.identifiers import normal_identifier
 from traitlens.study.vocabulary import CONDITIONS, IMAGE_FOLDERS, KINDS, fold_name
 
 WAYS = ("image", "folder", "name")
-"""Words for --identity: each image its own, its folder, or its name whatever the folder."""
+"""Choices of --identity: a separate identity for each image, its folder, or its name without the folder."""
 
 
 def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> dict[str, str]:
@@ -24,15 +24,21 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
     images : sequence of str
         Paths below `images/`.
     way : str
-        "image", "folder", "name" (the name whatever the folder), a column of the ratings, or a regular
-        expression that finds the identity in the path (its first group, where it has one).
+        "image" (a separate identity for each image), "folder", "name" (the file name without the folder), a
+        column of the ratings, or a regular expression whose first group, or else the whole match, is the
+        identity.
     ratings : DataFrame
-        The ratings, with image and perhaps the column.
+        The ratings, with the column image and, if `way` is a column, that column.
+
+    Returns
+    -------
+    dict of str to str
+        Identity of each image.
 
     Raises
     ------
     StudyError
-        If an image has no identity, or two.
+        If an image has no identity, or several.
     """
     paths = {image: PurePosixPath(image) for image in images}
     if way == "image":
@@ -67,14 +73,14 @@ def name_identities(images: Sequence[str], way: str, ratings: pd.DataFrame) -> d
 
 
 def guess_identities(images: Sequence[str]) -> tuple[str, str]:
-    """Guess how to find identities, and what makes the guess doubtful.
+    """Guess from the paths of the images how to find their identities.
 
     Returns
     -------
     way : {"image", "folder"}
-        See :func:`name_identities`.
+        The rule, as for :func:`name_identities`.
     doubt : str
-        Why several images may show one person; "" if there is no doubt.
+        Why several images may show one person in spite of the rule; "" if there is no doubt.
 
     Examples
     --------
@@ -93,7 +99,7 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
         return "image", f"images of the same name are in several folders ({' and '.join(shared[0][:2])})"
     if len(folders) > 1:
         words = {fold_name(part) for folder in folders for part in PurePosixPath(folder).parts}
-        message = f"the images lie in {len(folders)} folders ({', '.join(folders[:4])})"
+        message = f"the images are in {len(folders)} folders ({', '.join(folders[:4])})"
         if len(folders) == len(images):
             return "image", ""
         if len(folders) < 10 or words & (KINDS | CONDITIONS | IMAGE_FOLDERS):
@@ -107,9 +113,10 @@ def guess_identities(images: Sequence[str]) -> tuple[str, str]:
 
 
 def _find_pair(stems: Sequence[str]) -> tuple[int, int] | None:
-    """Find two names that differ in one word only, where most names have such a partner.
+    """Find two names that differ in one word only, if at least half of the names have such a partner.
 
-    A last number or letter behind another number counts as well, as in 01_1 and 01_2 or in 01a and 01b.
+    A number or letter at the end that follows another number counts as a word, as in 01_1 and 01_2 or 01a and
+    01b.
     """
     tokens = [re.findall(r"[^\W\d_]+|\d+", stem.casefold()) for stem in stems]
     for place in range(-1, -1 - max(map(len, tokens), default=0), -1):

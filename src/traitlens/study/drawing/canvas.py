@@ -1,4 +1,4 @@
-"""Canvas for antialiased shapes."""
+"""Canvas on which antialiased shapes are painted."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -9,7 +9,7 @@ FINE = 4
 
 
 class Canvas:
-    """A square picture in linear layers.
+    """A square image onto which shapes are painted.
 
     Parameters
     ----------
@@ -24,13 +24,13 @@ class Canvas:
         self.pixels = np.ones((size, size, 3), np.float32) * np.asarray(colour, np.float32)
 
     def cover(self, outline: np.ndarray, spread: float = 0.0) -> np.ndarray:
-        """Return the coverage (0 to 1) of each pixel by a closed outline (n, 2), grown by `spread` pixels."""
+        """Return each pixel's coverage (0 to 1) by a closed outline (n, 2), widened by `spread` pixels."""
         if spread == 0:
             return self._fill([outline])
-        return self._fill([outline, outline + spread * _outward(outline)])
+        return self._fill([outline, outline + spread * _compute_normals(outline)])
 
     def cover_line(self, line: np.ndarray, width: float) -> np.ndarray:
-        """Return the coverage (0 to 1) of each pixel by a line (n, 2) of a width in pixels."""
+        """Return each pixel's coverage (0 to 1) by a line through points (n, 2), `width` pixels wide."""
         along = np.gradient(line, axis=0)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
         across = 0.5 * width * np.stack([along[:, 1], -along[:, 0]], axis=1)
@@ -38,7 +38,7 @@ class Canvas:
         return self._fill([np.concatenate([line + across, (line - across)[::-1]]), *ends])
 
     def _fill(self, outlines: list[np.ndarray]) -> np.ndarray:
-        """Fill outlines with oversampling, within their bounding box."""
+        """Return each pixel's coverage (0 to 1) by filled outlines, computed with oversampling."""
         corners = np.concatenate(outlines)
         low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 1, 0, self.size)
         high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 1, 0, self.size)
@@ -54,29 +54,29 @@ class Canvas:
         return whole
 
     def paint(self, cover: np.ndarray, colour: np.ndarray | tuple[float, ...]) -> None:
-        """Paint a colour (or a picture) over the picture, weighted by coverage."""
-        part = _around(cover)
+        """Paint a colour, or an image of the same size, weighted by the coverage of each pixel."""
+        part = _find_bounding_box(cover)
         if part is not None:
             colours = np.asarray(colour, np.float32)
             colours = colours[part] if colours.ndim == 3 else colours
             self.pixels[part] += cover[part][..., None] * (colours - self.pixels[part])
 
     def tint(self, cover: np.ndarray, factor: float | tuple[float, float, float]) -> None:
-        """Multiply the picture by a factor, weighted by coverage."""
-        part = _around(cover)
+        """Multiply the colours of the image by a factor, weighted by the coverage of each pixel."""
+        part = _find_bounding_box(cover)
         if part is not None:
             factors = np.asarray(factor, np.float32) * np.ones(3, np.float32)
             self.pixels[part] *= 1 + cover[part][..., None] * (factors - 1)
 
 
 def circle(centre: np.ndarray | tuple[float, float], radius: float) -> np.ndarray:
-    """Return the outline of a circle as 32 points."""
+    """Return the outline of a circle as an array of shape (32, 2)."""
     angle = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     outline: np.ndarray = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius + np.asarray(centre)
     return outline
 
 
-def _outward(outline: np.ndarray) -> np.ndarray:
+def _compute_normals(outline: np.ndarray) -> np.ndarray:
     """Return the outward unit normals (n, 2) of a closed outline."""
     along = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
     normal = np.stack([along[:, 1], -along[:, 0]], axis=1)
@@ -86,8 +86,8 @@ def _outward(outline: np.ndarray) -> np.ndarray:
     return np.asarray(normal * clockwise)
 
 
-def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
-    """Return the bounding box of a layer, grown by some pixels; None if the layer is empty."""
+def _find_bounding_box(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
+    """Return slices for the bounding box of the non-zero pixels, widened by `reach`; None if all are zero."""
     rows, columns = np.nonzero(layer.any(axis=1))[0], np.nonzero(layer.any(axis=0))[0]
     if len(rows) == 0:
         return None
@@ -98,8 +98,8 @@ def _around(layer: np.ndarray, reach: int = 0) -> tuple[slice, slice] | None:
 
 
 def blur(layer: np.ndarray, radius: float) -> np.ndarray:
-    """Blur a layer with a Gaussian (standard deviation in pixels)."""
-    part = _around(layer, reach=int(np.ceil(3 * radius)) + 1)
+    """Blur an array of shape (row, column) with a Gaussian whose standard deviation is `radius` pixels."""
+    part = _find_bounding_box(layer, reach=int(np.ceil(3 * radius)) + 1)
     softened = np.zeros(layer.shape, np.float32)
     if part is not None:
         softened[part] = gaussian_filter(layer[part].astype(np.float32), radius, mode="nearest", truncate=3.0)
@@ -107,5 +107,5 @@ def blur(layer: np.ndarray, radius: float) -> np.ndarray:
 
 
 def blob(x: np.ndarray, y: np.ndarray, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
-    """Return a Gaussian spot in face coordinates: 1 at its centre, 0.6 at its radii."""
+    """Return the height of a Gaussian spot at every pixel: 1 at the centre, 0.6 one radius away."""
     return np.exp(-0.5 * (((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2))

@@ -1,6 +1,6 @@
-"""Points and contours of a drawn face, in IPD, before and after the pose.
+"""Points and contours of a drawn face, in IPD, and their projection to pixels by the pose.
 
-Points have the numbers of MediaPipe's face mesh.
+Points are numbered as in MediaPipe's face mesh.
 """
 
 from dataclasses import dataclass
@@ -59,16 +59,16 @@ _NOSE = (
 
 @dataclass(frozen=True)
 class Pose:
-    """Transform from face coordinates (IPD) to pixels.
+    """Position, size and rotation of a drawn face: a transform from face coordinates (IPD) to pixels.
 
     Parameters
     ----------
     matrix : array of shape (2, 2)
-        Rotation and scale, pixels per IPD.
+        Rotation and scale, in pixels per IPD.
     origin : array of shape (2,)
-        Pixel position of the point between the pupils.
+        Pixel position (x, y) of the point midway between the pupils.
     turn : float
-        Sideways displacement per depth.
+        Sideways displacement of a point per unit of its depth.
     """
 
     matrix: np.ndarray
@@ -76,7 +76,7 @@ class Pose:
     turn: float
 
     def place(self, points: np.ndarray, depth: float | np.ndarray | None = None) -> np.ndarray:
-        """Transform points (n, 2) from IPD to pixels (pixel centres at .5)."""
+        """Transform points (n, 2) from IPD to pixels, with pixel centres at .5."""
         if depth is None:
             depth = head_depth(points)
         turned = points + np.stack([self.turn * depth * np.ones(len(points)), np.zeros(len(points))], axis=1)
@@ -84,7 +84,7 @@ class Pose:
         return placed
 
     def unplace(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return approximate face coordinates (x, y) of every pixel of a square picture."""
+        """Return approximate face coordinates x and y, in IPD, of every pixel of a square image."""
         centres = np.arange(size) + 0.5
         columns, rows = np.meshgrid(centres, centres)
         pixels = np.stack([columns, rows], axis=-1) - self.origin
@@ -94,7 +94,7 @@ class Pose:
 
 
 def pose_of(parameters: FaceParameters, size: int) -> Pose:
-    """Return the pose of a face in a square picture of a given side in pixels."""
+    """Return the pose of a face in a square image with a side of `size` pixels."""
     unit = 0.235 * size * parameters.scale
     cos, sin = np.cos(parameters.roll), np.sin(parameters.roll)
     origin = size * np.array([0.5, 0.45]) + unit * np.array(parameters.shift)
@@ -102,40 +102,40 @@ def pose_of(parameters: FaceParameters, size: int) -> Pose:
 
 
 def head_depth(points: np.ndarray) -> np.ndarray:
-    """Return the depth of the head without nose (IPD towards the viewer, 0 at the ears)."""
+    """Return the depth of the head without the nose at points (n, 2), in IPD from the ears to the viewer."""
     squares = (points[:, 0] / 1.15) ** 2 + ((points[:, 1] - 0.35) / 1.9) ** 2
     return 0.8 * np.sqrt(np.clip(1 - squares, 0, None))
 
 
 def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
-    """Return the position of all numbered points of a face.
+    """Compute the landmarks of a face from its parameters.
 
     Returns
     -------
     dict
-        (x, y) in IPD, before the pose, keyed by number of the point in MediaPipe's face mesh.
+        (x, y) in IPD, before the pose is applied, keyed by number in MediaPipe's face mesh.
     """
     f = parameters.features
     points: dict[int, np.ndarray] = {}
     for side, numbers in ((-1, OVAL_LEFT), (1, OVAL_RIGHT)):
-        points.update(zip(numbers, _oval(f) * (side, 1), strict=True))
+        points.update(zip(numbers, _outline_oval(f) * (side, 1), strict=True))
     for side, nose in ((-1, NOSE_LEFT), (1, NOSE_RIGHT)):
-        points.update(zip(nose, _nose(f) * (side, 1), strict=True))
+        points.update(zip(nose, _outline_nose(f) * (side, 1), strict=True))
     length = 0.75 * (1 + 0.07 * f["nose_length"])
     points[1] = np.array([0.0, 0.86 * length])
     for side, eye, brow, pupil in ((-1, LEFT_EYE, LEFT_BROW, 468), (1, RIGHT_EYE, RIGHT_BROW, 473)):
         centre = np.array([0.5 * (1 + 0.045 * f["eye_spacing"]), 0.0])
-        points.update(zip(eye, (_eye(f) + centre) * (side, 1), strict=True))
-        points.update(zip(brow, (_brow(f) + centre) * (side, 1), strict=True))
+        points.update(zip(eye, (_outline_eye(f) + centre) * (side, 1), strict=True))
+        points.update(zip(brow, (_outline_brow(f) + centre) * (side, 1), strict=True))
         points[pupil] = centre * (side, 1)
-    outer, gap = _mouth(f)
+    outer, gap = _outline_mouth(f)
     points.update(zip(MOUTH, outer, strict=True))
     points.update(zip(LIPS_GAP, gap, strict=True))
     return points
 
 
 def smooth(points: np.ndarray, steps: int = 6, closed: bool = True) -> np.ndarray:
-    """Compute a Catmull-Rom curve through points (n, 2)."""
+    """Return points on a Catmull-Rom curve through points (n, 2), `steps` for each segment."""
     points = np.asarray(points, dtype=float)
     if not closed:
         points = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
@@ -150,32 +150,32 @@ def smooth(points: np.ndarray, steps: int = 6, closed: bool = True) -> np.ndarra
     return curve if closed else np.concatenate([curve, points[-2:-1]])
 
 
-def _ramp(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return a smooth step from 0 at `low` to 1 at `high`."""
+def _smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return values rising smoothly from 0 at `low` to 1 at `high` (cubic smoothstep)."""
     t = np.clip((values - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _oval(f: dict[str, float]) -> np.ndarray:
-    """Return the right half of the face's outline, top to chin."""
+def _outline_oval(f: dict[str, float]) -> np.ndarray:
+    """Return the right half of the outline of the face, from the top to the chin."""
     x, y = np.array(_OVAL).T
-    jaw = _ramp(y, 0.3, 1.2)
+    jaw = _smoothstep(y, 0.3, 1.2)
     x = x * (1 + 0.04 * f["face_width"]) * (1 + 0.10 * f["jaw_width"] * jaw)
-    # A wide jaw is also square: its corner moves down and outwards.
+    # A wide jaw is also square, with its corner further down and out.
     y = y + 0.035 * f["jaw_width"] * jaw * np.clip(x, 0, 1)
-    y = y + 0.06 * f["chin_length"] * _ramp(y, 0.9, 1.7)
+    y = y + 0.06 * f["chin_length"] * _smoothstep(y, 0.9, 1.7)
     return np.stack([x, y], axis=1)
 
 
-def _nose(f: dict[str, float]) -> np.ndarray:
-    """Return the right half of the nose's outline, root to base."""
+def _outline_nose(f: dict[str, float]) -> np.ndarray:
+    """Return the right half of the outline of the nose, from the root to the base."""
     x, y = np.array(_NOSE).T
-    wider = 1 + 0.21 * f["nose_width"] * (0.3 + 0.7 * _ramp(y, 0.1, 0.6))
+    wider = 1 + 0.21 * f["nose_width"] * (0.3 + 0.7 * _smoothstep(y, 0.1, 0.6))
     return np.stack([x * wider, y * (1 + 0.07 * f["nose_length"])], axis=1)
 
 
-def _eye(f: dict[str, float]) -> np.ndarray:
-    """Return the right eye's opening: outer corner, upper lid, inner corner, lower lid."""
+def _outline_eye(f: dict[str, float]) -> np.ndarray:
+    """Return the outline of the right eye: outer corner, upper lid, inner corner, lower lid."""
     width = 0.215 * (1 + 0.08 * f["eye_size"])
     opening = (1 + 0.10 * f["eye_size"]) * (1 + 0.34 * f["eye_openness"])
     t = np.linspace(0, 1, 9)
@@ -187,8 +187,8 @@ def _eye(f: dict[str, float]) -> np.ndarray:
     return np.concatenate([np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)[-2:0:-1]])
 
 
-def _brow(f: dict[str, float]) -> np.ndarray:
-    """Return the right brow: upper edge from outside to inside, then the lower edge."""
+def _outline_brow(f: dict[str, float]) -> np.ndarray:
+    """Return the outline of the right brow: upper edge from the outside inwards, then lower edge."""
     t = np.linspace(1, 0, 5)  # 0 inside, 1 outside
     x = -0.27 + 0.57 * t
     arch = 0.09 * np.sin(np.pi * np.clip(t, 0, 1) ** 1.4) - 0.03 * t
@@ -199,8 +199,8 @@ def _brow(f: dict[str, float]) -> np.ndarray:
     return np.concatenate([upper, lower[::-1]])
 
 
-def _mouth(f: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the outer outline of the lips, and the edge of the gap between them."""
+def _outline_mouth(f: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the outline of the lips, and the outline of the gap between them."""
     smile = f["smile"]
     half = 0.385 * (1 + 0.08 * f["mouth_width"] + 0.08 * smile)
     centre = 1.10 + 0.03 * f["nose_length"] + 0.02 * f["chin_length"]
@@ -216,11 +216,13 @@ def _mouth(f: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
     inside = 0.94 * t
     gap_top = centre + line - 0.35 * open_by * arch
     gap_bottom = centre + line + 0.004 * arch + 0.65 * open_by * arch
-    outer = np.concatenate([_points(half * t, upper), _points(half * t, lower)[-2:0:-1]])
-    gap = np.concatenate([_points(half * inside, gap_top), _points(half * inside, gap_bottom)[-2:0:-1]])
+    outer = np.concatenate([_stack_points(half * t, upper), _stack_points(half * t, lower)[-2:0:-1]])
+    gap = np.concatenate(
+        [_stack_points(half * inside, gap_top), _stack_points(half * inside, gap_bottom)[-2:0:-1]]
+    )
     return outer, gap
 
 
-def _points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Stack coordinates as points."""
+def _stack_points(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Stack x and y coordinates as points (n, 2)."""
     return np.stack([x, y], axis=1)

@@ -1,4 +1,4 @@
-"""Drawing of a face: picture, region labels and landmarks."""
+"""Drawing a face: image, region labels and landmarks."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ REGIONS = (
     "right cheek",
     "jaw",
 )
-"""Regions in the order of their labels 0, 1, 2 ..."""
+"""Names of the regions in the order of their labels 0, 1, 2 ..."""
 
 _NECK = (
     (-0.66, 0.9),
@@ -43,16 +43,16 @@ LABELS = {name: label for label, name in enumerate(REGIONS)}
 
 @dataclass(frozen=True)
 class DrawnFace:
-    """A drawn face.
+    """Image, region labels and landmarks of a drawn face.
 
     Parameters
     ----------
     picture : array of uint8, shape (size, size, 3)
         The image.
     labels : array of uint8, shape (size, size)
-        Index into :data:`REGIONS` of each pixel.
+        Region of each pixel, as an index into :data:`REGIONS`.
     landmarks : dict
-        (x, y) in pixels, keyed by number in MediaPipe's face mesh; pixel centres lie at .5.
+        (x, y) in pixels, keyed by number in MediaPipe's face mesh; pixel centres are at .5.
     """
 
     picture: np.ndarray
@@ -63,15 +63,15 @@ class DrawnFace:
 def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     """Draw a face.
 
-    Each part is painted inside its own region: faces that differ in one part have different pixels only in
-    that part's regions (the jaw also moves the outline of hair and background).
+    Each part is painted inside its own regions. Faces that differ in one part therefore differ only in the
+    pixels of that part's regions, except that the jaw also moves the outline of hair and background.
 
     Parameters
     ----------
     parameters : FaceParameters
-        The face.
+        Parameters of the face.
     size : int, default 256
-        Side of the picture in pixels.
+        Side of the image in pixels.
 
     Examples
     --------
@@ -108,19 +108,19 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     labels[hair.front >= 0.5] = LABELS["hair and background"]
     _paint_flush(canvas, parameters, labels, x, y)
     _paint_age(canvas, parameters, pose, labels)
-    _light(canvas, parameters, x, y)
+    _apply_light(canvas, parameters, x, y)
     _label_philtrum(canvas, points, pose, labels)
-    return DrawnFace(_develop(canvas, parameters), labels, _landmarks(points, pose))
+    return DrawnFace(_finish_image(canvas, parameters), labels, _project_landmarks(points, pose))
 
 
 def _claim(labels: np.ndarray, free: np.ndarray, name: str, region: np.ndarray) -> None:
-    """Label the region of a part, which later parts leave free."""
+    """Label the region of a part, and mark it as taken for parts that are painted later."""
     labels[region] = LABELS[name]
     free &= ~region
 
 
 def _face_outline(points: dict[int, np.ndarray]) -> np.ndarray:
-    """Return the closed outline of the face, up to the hairline."""
+    """Return the closed outline of the face, extended upwards to the hairline."""
     right = np.array([points[i] for i in contours.OVAL_RIGHT])
     left = np.array([points[i] for i in contours.OVAL_LEFT])[-2:0:-1]
     outline = np.concatenate([right, left])
@@ -140,7 +140,7 @@ def _paint_backdrop(canvas: Canvas, parameters: FaceParameters) -> None:
 def _paint_body(
     canvas: Canvas, parameters: FaceParameters, pose: Pose, hair: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Paint hair, ears, neck, shoulders and clothes behind the face."""
+    """Paint the hair behind the head, then ears, neck, shoulders and clothes."""
     paint_hair(canvas, parameters, hair, x, y, brightness=0.6)
     skin = np.array(parameters.skin)
     unit = float(np.sqrt(np.linalg.det(pose.matrix)))
@@ -168,7 +168,7 @@ def _paint_body(
 def _paint_skin(
     canvas: Canvas, parameters: FaceParameters, face: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> None:
-    """Paint the skin of the head with shading."""
+    """Paint the skin of the face, shaded by the direction of the light."""
     height = 0.8 * np.sqrt(np.clip(1.02 - (x / 1.22) ** 2 - ((y - 0.3) / 2.0) ** 2, 0.04, None))
     for side in (-1, 1):
         height += 0.10 * blob(x, y, (0.62 * side, 0.45), (0.30, 0.26))  # cheekbones
@@ -194,7 +194,7 @@ def _paint_skin(
 def _label_skin(
     points: dict[int, np.ndarray], pose: Pose, face: np.ndarray, x: np.ndarray, canvas: Canvas
 ) -> np.ndarray:
-    """Label forehead, cheeks and jaw according to the landmarks."""
+    """Return the label of each pixel: forehead, cheeks and jaw by the landmarks, background elsewhere."""
     labels = np.zeros(face.shape, np.uint8)
     upper = [46, 53, 52, 65, 55, 285, 295, 282, 283, 276]
     above = np.array([points[i] for i in upper])
@@ -211,7 +211,7 @@ def _label_skin(
 
 
 def _label_philtrum(canvas: Canvas, points: dict[int, np.ndarray], pose: Pose, labels: np.ndarray) -> None:
-    """Label the skin between nose and lips as mouth."""
+    """Add the skin between nose and lips to the region of the mouth."""
     between = pose.place(np.array([points[i] for i in contours.PHILTRUM]))
     skin = np.isin(labels, [LABELS[name] for name in ("left cheek", "right cheek", "jaw")])
     labels[skin & (canvas.cover(between) >= 0.5)] = LABELS["mouth"]
@@ -230,7 +230,7 @@ def _paint_flush(
 
 
 def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: np.ndarray) -> None:
-    """Paint wrinkles of forehead and cheeks, deeper with age."""
+    """Paint wrinkles on forehead and cheeks, darker for older faces."""
     age = (parameters.features["age"] + 1.2) / 3.0
     if age <= 0.05:
         return
@@ -256,22 +256,22 @@ def _paint_age(canvas: Canvas, parameters: FaceParameters, pose: Pose, labels: n
         canvas.tint(cover * age * 0.8, (0.76, 0.62, 0.58))
 
 
-def _light(canvas: Canvas, parameters: FaceParameters, x: np.ndarray, y: np.ndarray) -> None:
-    """Apply a gradient of light and a tint to the picture."""
+def _apply_light(canvas: Canvas, parameters: FaceParameters, x: np.ndarray, y: np.ndarray) -> None:
+    """Apply exposure, a gradient of light and a tint to the image."""
     slope = 1 - 0.06 * (x * parameters.light[0] + y * parameters.light[1]) * -1
     tint = np.array([1 + parameters.warmth, 1.0, 1 - parameters.warmth], np.float32)
     canvas.pixels *= parameters.exposure * slope[..., None].astype(np.float32) * tint
 
 
-def _develop(canvas: Canvas, parameters: FaceParameters) -> np.ndarray:
-    """Add grain and round to 8 bits."""
+def _finish_image(canvas: Canvas, parameters: FaceParameters) -> np.ndarray:
+    """Return the image with noise added and rounded to 8 bits."""
     rng = np.random.default_rng([parameters.texture_seed, 2])
     grain = rng.normal(0, 2.0, (*canvas.pixels.shape[:2], 1))
     return np.clip(np.rint(canvas.pixels + grain), 0, 255).astype(np.uint8)
 
 
-def _landmarks(points: dict[int, np.ndarray], pose: Pose) -> dict[int, tuple[float, float]]:
-    """Return the landmarks in pixels, with the depth of the nose's tip."""
+def _project_landmarks(points: dict[int, np.ndarray], pose: Pose) -> dict[int, tuple[float, float]]:
+    """Return the landmarks in pixels, with additional depth for the tip of the nose."""
     numbers = sorted(points)
     depths = contours.head_depth(np.array([points[i] for i in numbers]))
     depths[numbers.index(1)] += 0.25

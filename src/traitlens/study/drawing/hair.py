@@ -1,4 +1,4 @@
-"""Hair of a drawn face: outline and strands."""
+"""Hair of a drawn face: its outline, and the painting of strands."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from traitlens.study.drawing.contours import Pose, smooth
 from traitlens.study.drawing.parameters import FaceParameters
 
 _ENDS = {"cropped": 0.40, "short": 0.60, "bob": 1.35, "long": 2.5, "curly": 1.0}
-"""Length of each style, in IPD."""
+"""Length of the hair of each style, in IPD."""
 
 
 @dataclass(frozen=True)
 class Hair:
-    """Coverage of the picture by hair.
+    """Coverage of the image by hair.
 
     Parameters
     ----------
     back, front : array of shape (size, size)
-        Coverage (0 to 1) behind the head and in front of it.
+        Coverage (0 to 1) of each pixel by hair behind the head and in front of it.
     """
 
     back: np.ndarray
@@ -27,13 +27,7 @@ class Hair:
 
 
 def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair:
-    """Compute the coverage by hair.
-
-    Returns
-    -------
-    Hair
-        Its cover, behind the head and over it.
-    """
+    """Compute the coverage of the image by hair, behind the head and in front of it."""
     style = parameters.hair_style
     volume = 0.10 if style == "cropped" else parameters.hair_volume
     wide = 1.10 * (1 + 0.04 * parameters.features["face_width"])
@@ -52,14 +46,14 @@ def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair
         rng = np.random.default_rng([parameters.texture_seed, 4])
         outer = outer + rng.normal(0, 0.05, outer.shape)
     back = canvas.cover(pose.place(smooth(outer, closed=False), 0.0))
-    opening = canvas.cover(pose.place(_opening(parameters, wide), 0.25))
+    opening = canvas.cover(pose.place(_outline_without_hair(parameters, wide), 0.25))
     edge = 0.035 if style in ("cropped", "curly") else 0.02
     opening = blur(opening, edge * float(np.sqrt(np.linalg.det(pose.matrix))))
     return Hair(back, back * (1 - opening))
 
 
-def _opening(parameters: FaceParameters, wide: float) -> np.ndarray:
-    """Return the outline of the area without hair: face and neck."""
+def _outline_without_hair(parameters: FaceParameters, wide: float) -> np.ndarray:
+    """Return the outline of the area without hair: face and neck, in IPD."""
     style = parameters.hair_style
     part = 0.55 * parameters.parting
     covers = style in ("bob", "long")
@@ -100,15 +94,15 @@ def paint_hair(
     Parameters
     ----------
     canvas : Canvas
-        The picture.
+        The image.
     parameters : FaceParameters
-        The face.
+        Parameters of the face.
     hair : array of shape (size, size)
-        Its coverage.
+        Coverage (0 to 1) of each pixel by hair.
     x, y : array of shape (size, size)
-        Face coordinates of the pixels.
+        Face coordinates of the pixels, in IPD.
     brightness : float, default 1
-        Brightness; below 1 for hair in the shade.
+        Factor for the colour; below 1 for hair in the shade.
     """
     rng = np.random.default_rng([parameters.texture_seed, 5])
     crown = (0.4 * parameters.parting, -1.45)

@@ -1,4 +1,4 @@
-"""Parameters of drawn faces: those of an identity, and those that vary between its images."""
+"""Parameters of drawn faces, random for each identity and for each of its images."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,9 @@ PARTS: dict[str, dict[str, float]] = {
     "cheeks": {"cheek_flush": 1.0},
     "jaw": {"jaw_width": 1.0},
 }
-"""Parts that ratings depend on, and the weights of features in a part's score (unit variance)."""
+"""Parts of the face that simulated ratings depend on, with the weight of each feature in the part's score.
+
+The squared weights of a part sum to 1, so that its score has variance 1."""
 
 WITHIN_IDENTITY: dict[str, float] = {
     "eye_openness": 0.75,
@@ -22,7 +24,7 @@ WITHIN_IDENTITY: dict[str, float] = {
     "jaw_width": 0.15,
     "nose_width": 0.3,
 }
-"""Share of a feature's variance between images of one identity; 0 for other features."""
+"""Share of a feature's variance that is between images of one identity; 0 for other features."""
 
 FEATURES = (
     "eye_size",
@@ -43,7 +45,7 @@ FEATURES = (
     "face_width",
     "age",
 )
-"""Features with mean 0 and variance 1 over the population of drawn faces."""
+"""Names of the features of a face, each with mean 0 and variance 1 over the population of drawn faces."""
 
 SKIN_TONES = (
     (247, 218, 196),
@@ -76,7 +78,7 @@ class FaceParameters:
     Parameters
     ----------
     features : dict
-        A number for each of :data:`FEATURES`: mean 0, variance 1 over the population.
+        Value of each of :data:`FEATURES`, with mean 0 and variance 1 over the population of drawn faces.
     skin, hair, iris, clothes, backdrop : (float, float, float)
         Colours, 0 to 255.
     hair_style : str
@@ -88,15 +90,15 @@ class FaceParameters:
     shift : (float, float)
         Displacement of the head in IPD.
     roll, turn : float
-        Rotation in the picture's plane in radians; turn to the side (share of the head's depth).
+        Rotation in the image plane in radians; turn to the side, as a share of the depth of the head.
     scale : float
         Enlargement of the head.
     light : (float, float, float)
-        Direction towards the light (x, y, z), of length 1.
+        Unit vector (x, y, z) that points to the light.
     warmth, exposure : float
-        Tint and brightness of the light.
+        Tint (above 0 reddish, below 0 bluish) and brightness of the light.
     texture_seed : int
-        Seed of the hair's strands and of the picture's grain.
+        Seed of the random texture of skin, brows and hair and of the noise of the image.
     """
 
     features: dict[str, float]
@@ -119,22 +121,29 @@ class FaceParameters:
 
 
 def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
-    """Draw the parameters of one image of one identity.
+    """Draw random parameters for one image of one identity.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the random number generators.
+    identity, image : int
+        Numbers of the identity and of its image; images of one identity look alike.
 
     Returns
     -------
     FaceParameters
-        Parameters that depend on these three numbers only.
+        The parameters; the same three numbers give the same parameters.
     """
     looks = np.random.default_rng([seed, 1, identity])
     moment = np.random.default_rng([seed, 2, identity, image])
-    stable, passing = _spread(looks, len(FEATURES)), _spread(moment, len(FEATURES))
+    stable, passing = _draw_uniform(looks, len(FEATURES)), _draw_uniform(moment, len(FEATURES))
     within = np.array([WITHIN_IDENTITY.get(name, 0.0) for name in FEATURES])
     values = np.sqrt(1 - within) * stable + np.sqrt(within) * passing
     features = dict(zip(FEATURES, values.tolist(), strict=True))
 
     tone = looks.uniform(0, len(SKIN_TONES) - 1)
-    skin = _between(SKIN_TONES, tone) + looks.normal(0, 3, 3)
+    skin = _interpolate_colours(SKIN_TONES, tone) + looks.normal(0, 3, 3)
     hair = np.array(HAIR_COLOURS[looks.integers(len(HAIR_COLOURS))]) * looks.uniform(0.85, 1.15)
     if tone > 4:  # dark skin is combined with dark hair and eyes
         hair = np.array(HAIR_COLOURS[looks.integers(3)]) * 0.9
@@ -144,19 +153,19 @@ def draw_parameters(seed: int, identity: int, image: int) -> FaceParameters:
     light = np.array([moment.uniform(-0.6, 0.6), moment.uniform(-0.65, -0.15), 0.8])
     return FaceParameters(
         features=features,
-        skin=_colour(skin),
-        hair=_colour(hair),
-        iris=_colour(iris * looks.uniform(0.85, 1.15)),
+        skin=_to_tuple(skin),
+        hair=_to_tuple(hair),
+        iris=_to_tuple(iris * looks.uniform(0.85, 1.15)),
         hair_style=HAIR_STYLES[looks.integers(len(HAIR_STYLES))],
         parting=float(looks.uniform(-0.7, 0.7)),
         hair_volume=float(looks.uniform(0.16, 0.42)),
-        clothes=_colour(_muted(moment)),
-        backdrop=_colour(_muted(moment) * 0.5 + moment.uniform(80, 125)),
+        clothes=_to_tuple(_draw_muted_colour(moment)),
+        backdrop=_to_tuple(_draw_muted_colour(moment) * 0.5 + moment.uniform(80, 125)),
         shift=(float(moment.normal(0, 0.05)), float(moment.normal(0, 0.05))),
         roll=float(np.radians(moment.normal(0, 2.5))),
         turn=float(np.clip(moment.normal(0, 0.06), -0.14, 0.14)),
         scale=float(moment.uniform(0.94, 1.06)),
-        light=_colour(light / np.linalg.norm(light)),
+        light=_to_tuple(light / np.linalg.norm(light)),
         warmth=float(moment.normal(0, 0.03)),
         exposure=float(moment.uniform(0.9, 1.08)),
         texture_seed=int(looks.integers(2**31)),
@@ -169,7 +178,7 @@ def score_parts(parameters: FaceParameters) -> dict[str, float]:
     Returns
     -------
     dict
-        A score for each of :data:`PARTS`: mean 0, variance 1 over the population.
+        Score of each of :data:`PARTS`, with mean 0 and variance 1 over the population of drawn faces.
     """
     return {
         part: sum(weight * parameters.features[name] for name, weight in mixture.items())
@@ -177,25 +186,25 @@ def score_parts(parameters: FaceParameters) -> dict[str, float]:
     }
 
 
-def _spread(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw uniform numbers of mean 0 and variance 1."""
+def _draw_uniform(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Draw uniformly distributed numbers with mean 0 and variance 1."""
     return rng.uniform(-np.sqrt(3), np.sqrt(3), count)
 
 
-def _between(colours: tuple[tuple[int, int, int], ...], place: float) -> np.ndarray:
-    """Interpolate between colours."""
+def _interpolate_colours(colours: tuple[tuple[int, int, int], ...], place: float) -> np.ndarray:
+    """Interpolate linearly in a list of colours at a fractional position."""
     low = int(place)
     high = min(low + 1, len(colours) - 1)
     return (1 - place + low) * np.array(colours[low]) + (place - low) * np.array(colours[high])
 
 
-def _muted(rng: np.random.Generator) -> np.ndarray:
-    """Draw a muted colour."""
+def _draw_muted_colour(rng: np.random.Generator) -> np.ndarray:
+    """Draw a random colour of low saturation."""
     grey = rng.uniform(50, 200)
     return np.clip(grey + rng.normal(0, 28, 3), 20, 235)
 
 
-def _colour(values: np.ndarray) -> tuple[float, float, float]:
-    """Convert a colour to three floats."""
+def _to_tuple(values: np.ndarray) -> tuple[float, float, float]:
+    """Convert an array of shape (3,) to a tuple of floats."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -1,6 +1,7 @@
-"""Painting of the parts of a face; each function returns the region that it painted.
+"""Painting the parts of a face; each function returns the pixels of the part as a mask.
 
-`free` marks the pixels that no earlier part has painted.
+The argument `free` is a mask of the pixels that do not belong to a part painted earlier; `unit` is the number
+of pixels per IPD.
 """
 
 import numpy as np
@@ -19,15 +20,15 @@ def paint_eye(
     Parameters
     ----------
     canvas : Canvas
-        The picture.
+        The image.
     parameters : FaceParameters
-        The face.
+        Parameters of the face.
     edge : array of shape (16, 2)
-        The opening in pixels: outer corner, upper lid, inner corner, lower lid.
+        Outline between the lids in pixels: outer corner, upper lid, inner corner, lower lid.
     pupil : array of shape (2,)
-        Its centre in pixels.
+        Centre of the pupil in pixels.
     unit : float
-        Pixels per IPD.
+        Number of pixels per IPD.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def paint_eye(
 def paint_brow(
     canvas: Canvas, parameters: FaceParameters, edge: np.ndarray, unit: float, free: np.ndarray
 ) -> np.ndarray:
-    """Paint a brow with an outline (10, 2) in pixels, in a darker colour of the hair."""
+    """Paint a brow with the given outline (10 points, in pixels), darker than the hair."""
     outline = smooth(edge)
     region = (canvas.cover(outline, spread=0.06 * unit) >= 0.5) & free
     cover = blur(canvas.cover(outline), 0.018 * unit) * region
@@ -93,14 +94,14 @@ def paint_nose(
     outline = smooth(pose.place(np.concatenate([right, left[-2:0:-1]])))
     whole = canvas.cover(outline, spread=0.02 * unit) >= 0.5
     region = whole & free
-    # Paint fades out towards the edge of the nose.
+    # Shading fades out towards the edge of the nose.
     soft = np.clip(2 * blur(whole, 0.04 * unit) - 1, 0, 1) * region
     wing = points[358]  # the right wing's outermost point
     base = points[2][1]
     ridge_end = np.array([0.0, base - 0.12])
 
     def spot(x: float, y: float, wide: float, high: float, depth: float = 1.0) -> np.ndarray:
-        """Return the coverage of a soft ellipse at a position in IPD."""
+        """Return the coverage of a blurred ellipse; position and radii are in IPD."""
         centre = pose.place(np.array([[x, y]]), depth)[0]
         ellipse = circle((0.0, 0.0), 1.0) * (wide * unit, high * unit) + centre
         return np.asarray(blur(canvas.cover(ellipse), 0.3 * min(wide, high) * unit))
@@ -139,7 +140,7 @@ def paint_mouth(
     unit: float,
     free: np.ndarray,
 ) -> np.ndarray:
-    """Paint the lips, the line between them, and teeth if a smile opens them."""
+    """Paint the lips, and between them a line, or the teeth if a broad smile opens the mouth."""
     edge = smooth(pose.place(np.array([points[i] for i in contours.MOUTH])), steps=4)
     gap = pose.place(np.array([points[i] for i in contours.LIPS_GAP]))
     region = (canvas.cover(edge, spread=0.06 * unit) >= 0.5) & free
