@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from traitlens.app.corrections import correct_cell, write_corrected
-from traitlens.app.plain_words import in_app_words
+from traitlens.app.import_messages import reword_for_app
 from traitlens.app.steps.check_step import check_workspace
 from traitlens.app.steps.fault_list import group_faults
 from traitlens.app.workspace import Correction
@@ -88,8 +88,8 @@ def test_faults_alike_stand_together(workspace, roles):
      "24 identities by --identity image", "means no rating (--missing)"],
 )  # fmt: skip
 def test_options_of_the_command_line_become_fields_of_the_app(text):
-    assert not re.search(r"--\w", in_app_words(text))
+    assert not re.search(r"--\w", reword_for_app(text))
 
 
 def test_options_that_the_app_has_not_are_named_as_such():
-    assert "command" in in_app_words("use --files-are traits, groups, raters or parts")
+    assert "command" in reword_for_app("use --files-are traits, groups, raters or parts")

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 
-from traitlens.app.import_upload import Doubt, bring_in
+from traitlens.app.import_upload import ImportQuestion, import_chosen_table
 from traitlens.app.questions import write_answers
 from traitlens.app.steps.check_step import check_workspace
 from traitlens.problems import StudyError, TraitlensError
@@ -33,15 +33,15 @@ def test_a_wrong_column_is_told_by_its_cells_and_mended_by_its_list(workspace, r
 
 def test_another_import_replaces_the_first_and_a_faulty_one_does_not(workspace, roles):
     workspace.change(roles=roles, trait="warm", groups_from_names=True)
-    bring_in(workspace)
+    import_chosen_table(workspace)
     workspace.change(trait="kind", may_publish=True)
-    bring_in(workspace)
+    import_chosen_table(workspace)
     study = Study.load(workspace.folder)
     assert study.traits == ["kind"]
     assert study.images["may_publish"].all()
     workspace.change(scale=(1.0, 2.0))
     with pytest.raises(StudyError):
-        bring_in(workspace)
+        import_chosen_table(workspace)
     assert Study.load(workspace.folder).traits == ["kind"]
 
 
@@ -51,10 +51,10 @@ def test_what_is_in_doubt_is_asked_and_the_answer_remembered(workspace, roles, t
     table.to_excel(tmp_path / "file.xlsx", index=False)
     workspace.save_table("warm.xlsx", tmp_path / "file.xlsx")
     workspace.change(roles=roles, trait="warm", groups_from_names=True)
-    with pytest.raises(Doubt, match="-99") as doubt:
-        bring_in(workspace)
+    with pytest.raises(ImportQuestion, match="-99") as doubt:
+        import_chosen_table(workspace)
     workspace.change(agreed=[doubt.value.problems[0].what])
-    assert bring_in(workspace).left_out_cells == 2
+    assert import_chosen_table(workspace).left_out_cells == 2
 
 
 def test_answers_stay_when_the_table_is_imported_again(workspace, roles):
@@ -74,7 +74,7 @@ def test_settings_that_were_written_by_hand_stay(workspace, roles):
     file = workspace.folder / "study.toml"
     file.write_text(file.read_text().replace("seed = 0", "seed = 7\ndescription = 'mine'") + by_hand)
     workspace.change(trait="kind", checked=False)
-    bring_in(workspace)
+    import_chosen_table(workspace)
     settings = read_settings(workspace.folder / "study.toml")[0]
     assert settings.comparison.within == ("site",)
     assert settings.faces.regions == {"chin": (1, 2, 3)}
@@ -85,15 +85,15 @@ def test_settings_that_were_written_by_hand_stay(workspace, roles):
 def test_a_report_counts_until_settings_or_tables_change(workspace, roles):
     workspace.change(roles=roles, trait="warm", groups_from_names=True)
     check_workspace(workspace)
-    assert not workspace.is_read_ready
+    assert not workspace.is_report_current
     workspace.results.mkdir()
     workspace.report.write_text("report")
-    assert workspace.is_read_ready
+    assert workspace.is_report_current
     os.utime(workspace.report, (1, 1))
-    assert not workspace.is_read_ready
+    assert not workspace.is_report_current
 
 
 def test_without_a_table_there_is_an_error_that_says_where_to_choose_one(workspace):
     workspace.change(table="")
     with pytest.raises(TraitlensError, match="choose one in the step Ratings"):
-        bring_in(workspace)
+        import_chosen_table(workspace)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from traitlens.app.questions import QUESTIONS, change_setting, read_answers, write_answers
+from traitlens.app.questions import QUESTIONS, read_answers, write_answers
+from traitlens.app.settings_editing import change_setting
 from traitlens.problems import TraitlensError
 from traitlens.study.settings import Settings
 from traitlens.study.settings_file import begin_study, read_settings

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from traitlens.app import workspace as module
-from traitlens.app.workspace import Workspace, is_inside, list_recent, remember
+from traitlens.app.workspace import Workspace, add_to_recent_studies, is_inside, list_recent_studies
 from traitlens.problems import TraitlensError
 
 
@@ -68,15 +68,15 @@ def test_what_is_neither_picture_nor_landmarks_is_left_out(tmp_path):
 
 def test_recent_studies_come_latest_first_and_those_that_are_gone_are_not_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_recent_file", lambda: tmp_path / "config" / "recent.json")
-    assert list_recent() == []
+    assert list_recent_studies() == []
     folders = [tmp_path / f"study {number}" for number in range(10)]
     for folder in folders:
         folder.mkdir()
-        remember(folder)
-    remember(folders[5])
-    assert list_recent()[:2] == [folders[5], folders[9]]
-    assert len(list_recent()) == module.MOST_RECENT
+        add_to_recent_studies(folder)
+    add_to_recent_studies(folders[5])
+    assert list_recent_studies()[:2] == [folders[5], folders[9]]
+    assert len(list_recent_studies()) == module.MOST_RECENT
     folders[5].rmdir()
-    assert list_recent()[0] == folders[9]
+    assert list_recent_studies()[0] == folders[9]
     (tmp_path / "config" / "recent.json").write_text(json.dumps(3))
-    assert list_recent() == []
+    assert list_recent_studies() == []

@@ -60,7 +60,7 @@ def test_the_nearest_faces_are_those_of_the_smallest_distance(album):
 
 
 def test_all_groups_share_the_scale_of_a_trait(album):
-    view = album.look(album.face(album.images[0]), "warm", album.own_method)
+    view = album.make_view(album.face(album.images[0]), "warm", album.own_method)
     maps = smooth(album.results.maps["relevance"].sel(trait="warm").values)
     assert view.limit == view.near_limit == pytest.approx(np.percentile(np.abs(maps), PERCENTILE), rel=1e-6)
     assert len(view.near) == 4
@@ -70,7 +70,7 @@ def test_all_groups_share_the_scale_of_a_trait(album):
 def test_without_readouts_only_the_maps_that_are_there_can_be_chosen(album, tmp_path):
     assert album.methods == [album.own_method]
     with pytest.raises(TraitlensError, match="contain no readouts"):
-        album.see(tmp_path / "face.png", "face.png")
+        album.predict_new_face(tmp_path / "face.png", "face.png")
 
 
 def test_a_folder_without_results_is_named(tmp_path):

@@ -1,4 +1,4 @@
-"""The app's page: navigation by six steps, and the current step."""
+"""The app's page: the list of six steps, and the current step."""
 
 import logging
 from collections.abc import Callable
@@ -24,19 +24,19 @@ STEPS: Final[dict[Step, tuple[str, Callable[["AppPage"], None]]]] = {
     "run": ("Run", run_step.draw),
     "read": ("Read", read_step.draw),
 }
-"""The steps in order: name, label, and function that draws the step."""
+"""Label and drawing function of each step, in order."""
 
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
 PRIVATE: Final = "This page is served to this computer only. Nothing is sent anywhere."
 
 
 class AppPage:
-    """The page of one browser.
+    """The app's page as shown in one browser window.
 
     Parameters
     ----------
     session : Session
-        The study that is open.
+        State of the server, with the open study.
     """
 
     def __init__(self, session: "Session"):
@@ -45,17 +45,17 @@ class AppPage:
 
     @property
     def workspace(self) -> Workspace:
-        """The folder of the open study."""
+        """Folder and choices of the open study."""
         assert self.session.workspace is not None
         return self.session.workspace
 
     @property
     def step(self) -> Step:
-        """The current step."""
+        """Name of the current step; "begin" if no study is open."""
         return "begin" if self.session.workspace is None else self.session.workspace.choices.step
 
     def build(self) -> None:
-        """Build the layout of the page."""
+        """Add the page's layout, then draw its contents."""
         ui.add_css(_style())
         ui.add_head_html('<meta name="color-scheme" content="light dark">')
         self._client = ui.context.client
@@ -87,7 +87,7 @@ class AppPage:
                 text("p", f"{IMPRESSIONS} {PRIVATE}", "faint")
 
     def draw_rail(self) -> None:
-        """Draw the list of steps, with the finished ones and the current one marked."""
+        """Draw the list of steps and mark the current and the finished steps."""
         workspace = self.session.workspace
         self.rail.clear()
         with self.rail:
@@ -96,8 +96,8 @@ class AppPage:
             for step, (name, _) in STEPS.items():
                 is_done = workspace is not None and is_step_done(workspace, step)
                 with ui.element("li"):
-                    one = button("", partial(self.go, step))
-                    with one:
+                    entry = button("", partial(self.go, step))
+                    with entry:
                         text("span", "✓" if is_done else str(list(STEPS).index(step)), "mark").props(
                             "aria-hidden=true"
                         )
@@ -105,12 +105,12 @@ class AppPage:
                         if is_done:
                             text("span", " (done)", "unseen")
                     if step == self.step:
-                        one.props["aria-current"] = "step"
+                        entry.props["aria-current"] = "step"
                     if workspace is None and step != "begin":
-                        one.props["disabled"] = True
+                        entry.props["disabled"] = True
 
     def go(self, step: Step) -> None:
-        """Show another step, and save it as the current one."""
+        """Show another step and save it as the current step; "begin" closes the study."""
         if step == "begin":
             self.session.close()
         else:
@@ -120,29 +120,22 @@ class AppPage:
         self._client.run_javascript("window.scrollTo(0, 0)")
 
     def focus(self, selector: str) -> None:
-        """Move the focus to an element, which may be new."""
+        """Move the keyboard focus to the first element that matches a CSS selector."""
         self._client.run_javascript(f"document.querySelector('{selector}').focus()")
 
     def refuse(self, error: TraitlensError) -> None:
-        """Show problems."""
+        """Show the problems of an error at the top of the step."""
         self.messages.clear()
         with self.messages:
             faults(list(error.problems))
 
     async def attempt(self, work: Callable[..., object], *arguments: object) -> object:
-        """Run a task in a thread, and show its problems if it fails.
-
-        Parameters
-        ----------
-        work : callable
-            The task.
-        *arguments
-            Its arguments.
+        """Call a function in a thread, and show the problems if it fails.
 
         Returns
         -------
         any
-            Its result; None if it failed.
+            The return value of the function; None if it failed.
         """
         self.messages.clear()
         self.main.props["aria-busy"] = "true"
@@ -158,25 +151,19 @@ class AppPage:
 
 
 def is_step_done(workspace: Workspace, step: Step) -> bool:
-    """Return whether a step is complete.
-
-    Returns
-    -------
-    bool
-        Whether it is marked as done.
-    """
+    """Return whether a step is complete and marked as done in the list of steps."""
     has_ratings = (workspace.folder / "study.toml").exists() or bool(workspace.choices.roles)
     return {
         "begin": True,
         "pictures": bool(workspace.pictures),
         "ratings": bool(workspace.pictures) and has_ratings,
         "check": workspace.choices.checked,
-        "run": workspace.is_read_ready,
+        "run": workspace.is_report_current,
         "read": False,
     }[step]
 
 
 @cache
 def _style() -> str:
-    """Read the page's style."""
+    """Read the page's style sheet."""
     return (files("traitlens.app") / "page.css").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The app's web server: page, uploads and downloads."""
+"""The app's web server, which serves the page, stores uploads and sends downloads."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from traitlens.app.workspace import Workspace, is_inside, list_recent, remember
+from traitlens.app.workspace import Workspace, add_to_recent_studies, is_inside, list_recent_studies
 from traitlens.explorer.loopback import serve_on_loopback
 from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.locking import Lock
@@ -20,18 +20,18 @@ from traitlens.problems import Problem, TraitlensError
 LARGEST_UPLOAD = 200 * 2**20
 """Maximum size of an uploaded file, in bytes."""
 PATHS = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/exports/", "/upload/")
-"""Prefixes of paths that are served in addition to the page."""
-SENT = {**KINDS, ".zip": "application/zip", ".eps": "application/postscript", ".tif": "image/tiff"}
-"""Suffixes of files that may be downloaded."""
+"""Prefixes of the valid request paths, in addition to the page itself."""
+DOWNLOADS = {**KINDS, ".zip": "application/zip", ".eps": "application/postscript", ".tif": "image/tiff"}
+"""Content types of files that may be downloaded, by suffix."""
 
 
 class Session:
-    """State of the server: the open study, if any.
+    """State of the server: the open study and its explorers.
 
     Parameters
     ----------
     folder : Path or None
-        The study to open.
+        Folder of the study to open; no study is open if None.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -42,12 +42,12 @@ class Session:
             self.open(folder)
 
     def open(self, folder: Path) -> None:
-        """Open a study.
+        """Open a study, close the previous one, and add the study to the recent studies.
 
         Parameters
         ----------
         folder : Path
-            Its folder; created if missing.
+            Folder of the study; created if missing.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class Session:
         """
         try:
             workspace = Workspace(folder)
-            lock = _hold(workspace)
+            lock = _lock_study(workspace)
             workspace.change(step=workspace.choices.step)
         except OSError as error:
             advice = "choose another folder"
@@ -65,22 +65,22 @@ class Session:
             ) from error
         self.close()
         self.workspace, self._lock = workspace, lock
-        remember(workspace.folder)
+        add_to_recent_studies(workspace.folder)
 
     def close(self) -> None:
-        """Close the study."""
+        """Close the open study, if any, so that another window of the app can open it."""
         self.workspace = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
-    def explorer(self, results: Path) -> str:
-        """Start the explorer of a results folder in a child process.
+    def start_explorer(self, results: Path) -> str:
+        """Start the explorer of a results folder in a child process, and return its address.
 
         Raises
         ------
         TraitlensError
-            If it does not start.
+            If the explorer does not start.
         """
         command = [sys.executable, "-m", "traitlens.cli", "--json", "explore", str(results), "--no-browser"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
@@ -93,21 +93,21 @@ class Session:
             raise TraitlensError(Problem("the explorer did not start", "run the study again")) from error
 
     def end(self) -> None:
-        """Close the study and stop its explorers."""
+        """Close the study and stop all explorers that were started from the app."""
         self.close()
         for process in self._explorers:
             process.terminate()
 
 
 def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -> None:
-    """Serve the app to this computer, until interrupted.
+    """Serve the app to this computer until interrupted.
 
     Parameters
     ----------
     folder : Path or None
         The study to open; the most recent one if None.
     announce : callable
-        Called with the page's address when the server is ready.
+        Called with the page's address when the server listens.
 
     Raises
     ------
@@ -119,8 +119,8 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
             Problem("the app needs NiceGUI, which is not installed", "pip install 'traitlens[app]'")
         )
     session = Session(folder)
-    for recent in list_recent()[:1] if folder is None else ():
-        with suppress(TraitlensError):  # it is open in another window, or cannot be written any more
+    for recent in list_recent_studies()[:1] if folder is None else ():
+        with suppress(TraitlensError):  # open in another window, or no longer writable
             session.open(recent)
     try:
         serve_on_loopback(make_app(session), announce, PATHS, LARGEST_UPLOAD)
@@ -128,7 +128,7 @@ def serve(folder: Path | None = None, announce: Callable[[str], None] = print) -
         session.end()
 
 
-def _hold(workspace: Workspace) -> Lock:
+def _lock_study(workspace: Workspace) -> Lock:
     """Lock a study, so that two windows of the app do not overwrite each other's choices."""
     try:
         return Lock(workspace.private / "open")
@@ -149,19 +149,19 @@ def make_app(session: Session) -> Any:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    def send(folder: str, name: str) -> Any:
+    def send_file(folder: str, name: str) -> Any:
         workspace = session.workspace
-        file = None if workspace is None else find_file(workspace.folder / folder, name, SENT)
+        file = None if workspace is None else find_file(workspace.folder / folder, name, DOWNLOADS)
         if file is None:
             raise HTTPException(404, "There is no such file.")
         headers = {"content-security-policy": POLICY, "x-frame-options": "SAMEORIGIN"}
-        return FileResponse(file, media_type=SENT[file.suffix.lower()], headers=headers)
+        return FileResponse(file, media_type=DOWNLOADS[file.suffix.lower()], headers=headers)
 
-    app.get("/results/{name:path}")(lambda name: send("results", name))
-    app.get("/faces/{name:path}")(lambda name: send("faces", name))
-    app.get("/exports/{name:path}")(lambda name: send("exports", name))
+    app.get("/results/{name:path}")(lambda name: send_file("results", name))
+    app.get("/faces/{name:path}")(lambda name: send_file("faces", name))
+    app.get("/exports/{name:path}")(lambda name: send_file("exports", name))
 
-    async def take(kind: str, name: str, request: Request) -> Any:
+    async def receive_upload(kind: str, name: str, request: Request) -> Any:
         workspace = session.workspace
         if workspace is None or not is_inside(name) or kind not in ("table", "picture"):
             return PlainTextResponse("this name cannot be used for a file", 400)
@@ -183,13 +183,13 @@ def make_app(session: Session) -> Any:
         except TraitlensError as error:
             return PlainTextResponse(error.problems[0].what, 400)
         except OSError as error:
-            return PlainTextResponse(f"cannot be kept ({error.strerror})", 507)
+            return PlainTextResponse(f"cannot be stored ({error.strerror})", 507)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    # FastAPI looks up annotations of local functions by name in the module.
-    take.__annotations__ = {"kind": str, "name": str, "request": Request}
-    app.post("/upload/{kind}")(take)
+    # FastAPI resolves annotations by name in the module, where the local import of Request is not visible.
+    receive_upload.__annotations__ = {"kind": str, "name": str, "request": Request}
+    app.post("/upload/{kind}")(receive_upload)
 
     def show_page() -> None:
         AppPage(session).build()

@@ -1,6 +1,6 @@
 """Long tasks in a separate process, which continues when the window or the server is closed.
 
-The process writes its progress to a file in the study's folder, and holds a lock there while it runs.
+The process writes its progress to a file in the study folder, and holds a lock there while it runs.
 """
 
 import _thread
@@ -21,11 +21,11 @@ from traitlens.locking import Lock, read_lock
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import move_into_place, write_json
 
-Work = Literal["faces", "estimate", "run", "demo"]
+Task = Literal["faces", "estimate", "run", "demo"]
 State = Literal["nothing", "working", "done", "failed", "stopped"]
 
-STARTING = 60.0
-"""Maximum time in seconds until a new process holds its lock."""
+STARTUP_LIMIT = 60.0
+"""Seconds after which a new process that has not acquired its lock counts as stopped."""
 
 
 @dataclass
@@ -35,17 +35,17 @@ class Progress:
     Parameters
     ----------
     state : {"nothing", "working", "done", "failed", "stopped"}
-        "stopped": by the user, or because the process was killed.
+        "nothing" before the first start; "stopped" by the user, or because the process was killed.
     stages : list of (name, done, total)
-        Stages so far, the current one last.
+        Stages that have begun, with their numbers of steps; the current stage is last.
     planned : list of str
-        Stages planned at the start, in order.
+        Names of all stages planned at the start, in order.
     said : list of str
-        Messages.
+        Messages of the task.
     problems : list of Problem
-        Why the task failed.
+        Reasons why the task failed.
     started, updated : float
-        Seconds since 1970.
+        Times of the start and of the latest update, in seconds since 1970.
     """
 
     state: State = "nothing"
@@ -57,116 +57,104 @@ class Progress:
     updated: float = 0.0
 
 
-def start(folder: Path, work: Work) -> None:
+def start(folder: Path, task: Task) -> None:
     """Start a task in a separate process, unless it is running.
 
     Parameters
     ----------
     folder : Path
-        The study's folder.
-    work : {"faces", "estimate", "run", "demo"}
-        Draw the face sheet, estimate what a run takes, run, or draw the demonstration study.
+        Folder of the study.
+    task : {"faces", "estimate", "run", "demo"}
+        Draw the face sheet, estimate time and memory of a run, run the analysis, or create the demonstration
+        study.
     """
     private = Path(folder).resolve() / FOLDER
-    if read_progress(folder, work).state == "working":
+    if read_progress(folder, task).state == "working":
         return
     private.mkdir(parents=True, exist_ok=True)
-    _stop_file(private, work).unlink(missing_ok=True)
+    _stop_file(private, task).unlink(missing_ok=True)
     now = time.time()
-    _write(private, work, Progress("working", started=now, updated=now))
+    _write(private, task, Progress("working", started=now, updated=now))
     flags: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         flags = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    with (private / f"{work}.log").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "traitlens.app.background", work, str(private.parent)]
+    with (private / f"{task}.log").open("w", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "traitlens.app.background", task, str(private.parent)]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **flags
         )
-    # wait for the child, so that no zombie process remains
+    # Wait for the child, so that no zombie process remains.
     threading.Thread(target=process.wait, daemon=True).start()
 
 
-def stop(folder: Path, work: Work) -> None:
-    """Ask a task to stop; finished stages are kept."""
-    _stop_file(Path(folder).resolve() / FOLDER, work).touch()
+def stop(folder: Path, task: Task) -> None:
+    """Ask a task to stop; the results of finished stages remain."""
+    _stop_file(Path(folder).resolve() / FOLDER, task).touch()
 
 
-def is_stopping(folder: Path, work: Work) -> bool:
+def is_stopping(folder: Path, task: Task) -> bool:
     """Return whether a task was asked to stop and is still running."""
-    asked = _stop_file(Path(folder).resolve() / FOLDER, work).exists()
-    return asked and read_progress(folder, work).state == "working"
+    asked = _stop_file(Path(folder).resolve() / FOLDER, task).exists()
+    return asked and read_progress(folder, task).state == "working"
 
 
-def read_progress(folder: Path, work: Work) -> Progress:
-    """Read the progress of a task.
-
-    Returns
-    -------
-    Progress
-        Its progress; "stopped" if its process was killed.
-    """
+def read_progress(folder: Path, task: Task) -> Progress:
+    """Read the progress of a task; its state is "stopped" if the process was killed."""
     private = Path(folder).resolve() / FOLDER
-    # The lock is read first: a process writes its last state before it releases the lock.
-    is_held = read_lock(private / work) is not None
+    # Read the lock first: a process writes its final state before it releases the lock.
+    is_held = read_lock(private / task) is not None
     try:
-        found = json.loads((private / f"{work}.json").read_text(encoding="utf-8"))
+        found = json.loads((private / f"{task}.json").read_text(encoding="utf-8"))
         found["stages"] = [(str(name), int(done), int(total)) for name, done, total in found["stages"]]
         found["problems"] = [Problem(**one) for one in found["problems"]]
         progress = Progress(**found)
     except (OSError, ValueError, KeyError, TypeError):
         return Progress()
-    if (progress.state == "working" and not is_held and time.time() - progress.started > STARTING) or (
-        progress.state == "working" and not is_held and progress.updated > progress.started
-    ):
+    has_begun = progress.updated > progress.started or time.time() - progress.started > STARTUP_LIMIT
+    if progress.state == "working" and not is_held and has_begun:
         progress.state = "stopped"
     return progress
 
 
 def read_estimate(folder: Path) -> str:
-    """Read the estimated time and memory of a run.
-
-    Returns
-    -------
-    str
-        A sentence; "" without an estimate.
-    """
+    """Read the sentence about the estimated time and memory of a run; "" without an estimate."""
     progress = read_progress(folder, "estimate")
     return progress.said[-1] if progress.state == "done" and progress.said else ""
 
 
-def _stop_file(private: Path, work: str) -> Path:
+def _stop_file(private: Path, task: str) -> Path:
     """Return the path of the file that asks a task to stop."""
-    return private / f"{work}.stop"
+    return private / f"{task}.stop"
 
 
-def _write(private: Path, work: str, progress: Progress) -> None:
+def _write(private: Path, task: str, progress: Progress) -> None:
     """Write the progress of a task."""
-    write_json(private / f"{work}.json", {**vars(progress), "problems": [vars(p) for p in progress.problems]})
+    write_json(private / f"{task}.json", {**vars(progress), "problems": [vars(p) for p in progress.problems]})
 
 
 class FileWatcher:
-    """A watcher that writes the progress to a file, at most twice a second.
+    """Watcher that writes the progress of a task to a file, at most twice a second.
 
     Parameters
     ----------
     private : Path
-        The app's folder in the study.
-    work : str
-        The work's name.
+        The app's folder inside the study.
+    task : str
+        Name of the task.
     """
 
-    def __init__(self, private: Path, work: str):
-        self._private, self._work = private, work
+    def __init__(self, private: Path, task: str):
+        self._private, self._task = private, task
         self._last = 0.0
         self.progress = Progress("working", started=time.time())
 
     def say(self, text: str) -> None:
-        """Write a line of text."""
+        """Add a message."""
         self.progress.said.append(text)
         self.write()
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Begin a stage."""
+        """Begin a stage; the context manager returns a function that counts finished steps."""
         return self._stage(name, total)
 
     @contextmanager
@@ -186,9 +174,9 @@ class FileWatcher:
         self.write()
 
     def write(self) -> None:
-        """Write the progress."""
+        """Write the progress to the file."""
         self._last, self.progress.updated = time.monotonic(), time.time()
-        _write(self._private, self._work, self.progress)
+        _write(self._private, self._task, self.progress)
 
 
 def _watch_for_stop(file: Path) -> None:
@@ -213,7 +201,7 @@ def _run(folder: Path, watcher: FileWatcher) -> None:
 
 
 def _estimate(folder: Path, watcher: FileWatcher) -> None:
-    """Estimate time and memory of a run."""
+    """Estimate the time and memory of a run."""
     from traitlens.pipeline.context import Context
     from traitlens.pipeline.estimate import estimate
     from traitlens.study.reading import Study
@@ -230,10 +218,10 @@ def _draw_faces(folder: Path, watcher: FileWatcher) -> None:
 
 
 def _draw_demo(folder: Path, watcher: FileWatcher) -> None:
-    """Draw the demonstration study."""
+    """Create the demonstration study in an empty study folder."""
     from traitlens.study.simulated_study import simulate_demo
 
-    # This process writes into the study's folder, so the study is drawn beside it and then moved.
+    # The folder holds this process's own files already, so create the study in a subfolder and move it.
     drawn = folder / FOLDER / "drawn"
     shutil.rmtree(drawn, ignore_errors=True)
     simulate_demo(drawn, watcher)
@@ -242,25 +230,25 @@ def _draw_demo(folder: Path, watcher: FileWatcher) -> None:
     drawn.rmdir()
 
 
-WORKS: dict[str, Callable[[Path, FileWatcher], None]] = {
+TASKS: dict[str, Callable[[Path, FileWatcher], None]] = {
     "run": _run,
     "estimate": _estimate,
     "faces": _draw_faces,
     "demo": _draw_demo,
 }
-"""Tasks by name."""
+"""The function that performs each task."""
 
 
-def main(work: str, folder: Path) -> None:
-    """Run a task, and write its result."""
+def main(task: str, folder: Path) -> None:
+    """Perform a task, and write its progress and final state."""
     private = folder / FOLDER
-    with Lock(private / work):
-        watcher = FileWatcher(private, work)
+    with Lock(private / task):
+        watcher = FileWatcher(private, task)
         watcher.write()
-        stop_file = _stop_file(private, work)
+        stop_file = _stop_file(private, task)
         threading.Thread(target=_watch_for_stop, args=(stop_file,), daemon=True).start()
         try:
-            WORKS[work](folder, watcher)
+            TASKS[task](folder, watcher)
             watcher.progress.state = "done"
         except KeyboardInterrupt:
             watcher.progress.state = "stopped"
@@ -268,8 +256,8 @@ def main(work: str, folder: Path) -> None:
             watcher.progress.state, watcher.progress.problems = "failed", list(error.problems)
         except Exception as error:
             message = " ".join(str(error).split())[:300]
-            what = f"the work stopped because of an unexpected error ({type(error).__name__}: {message})"
-            advice = f"finished work is kept; please report it with {FOLDER}/{work}.log"
+            what = f"the task stopped because of an unexpected error ({type(error).__name__}: {message})"
+            advice = f"finished results are stored; please report the error with the file {FOLDER}/{task}.log"
             watcher.progress.state, watcher.progress.problems = "failed", [Problem(what, advice)]
             raise
         finally:

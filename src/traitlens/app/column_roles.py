@@ -1,4 +1,4 @@
-"""Roles of the columns of a table of ratings: guessed, chosen, and checked against the pictures."""
+"""Roles of the columns of an uploaded table: guess, choice, and match with the study's pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from traitlens.study.sources import Source, guess_sources, read_sources
 
 IGNORE, KEEP = "ignore", "keep"
 SPREAD = {"of rater": "raters", "of picture": "images", "of trait": "traits"}
-"""Roles of columns of ratings by rater, picture or trait, and the setting for each."""
+"""Value of the setting `columns` for each role of a column of ratings in a wide table."""
 
 ROLES = {
     RATER: "who rated",
@@ -31,21 +31,21 @@ ROLES = {
     KEEP: "keep (such as age)",
     IGNORE: "leave out",
 }
-"""Roles of columns, and their labels."""
+"""Label of each role on the page."""
 
 
 @dataclass(frozen=True, eq=False)
 class UploadedTable:
-    """A table of ratings and the guessed roles of its columns.
+    """An uploaded table of ratings with a guessed mapping of its columns.
 
     Parameters
     ----------
     sources : tuple of Source
-        Its sheets with ratings.
+        The sheets with ratings.
     guess : RatingsSettings
-        Guessed mapping of columns.
+        The guessed mapping of columns.
     doubt : str
-        Why the guess failed; "" if it succeeded.
+        Reason why the guess failed; "" if it succeeded.
     """
 
     sources: tuple[Source, ...]
@@ -54,31 +54,33 @@ class UploadedTable:
 
     @property
     def columns(self) -> list[str]:
-        """Columns of all sheets, in order."""
+        """Names of the columns of all sheets, in order, without duplicates."""
         return list(dict.fromkeys(str(name) for one in self.sources for name in one.sheet.cells.columns))
 
     @property
     def cells(self) -> pd.DataFrame:
-        """The cells of the first sheet."""
+        """Cells of the first sheet."""
         return self.sources[0].sheet.cells
 
 
 @dataclass(frozen=True)
 class Match:
-    """Agreement of a table with the pictures.
+    """Match of a table of ratings with the study's pictures.
 
     Parameters
     ----------
     found : int
-        Pictures that the table rates.
+        Number of pictures that the table rates.
     pictures : int
-        Pictures in the study.
+        Number of pictures in the study.
     unknown : tuple of str
-        Names in the table without a picture.
-    raters, ratings : int
-        Their numbers; raters is 0 if they have no names.
+        Names of pictures in the table that match no picture of the study.
+    raters : int
+        Number of raters; 0 if the table does not identify raters.
+    ratings : int
+        Number of ratings.
     groups, traits : tuple of str
-        Their names.
+        Names of the groups and of the traits.
     """
 
     found: int
@@ -90,20 +92,20 @@ class Match:
     traits: tuple[str, ...]
 
 
-def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
-    """Read a table, and guess the roles of its columns.
+def read_uploaded_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
+    """Read an uploaded table of ratings and guess what its columns hold.
 
     Parameters
     ----------
     file : Path
-        The table, in any known format.
+        The table, in any format that the import reads.
     pictures : sequence of str
-        The pictures' paths.
+        Paths of the study's pictures.
 
     Raises
     ------
     StudyError
-        If it cannot be read.
+        If the table cannot be read.
     """
     sources, _ = read_sources([file])
     try:
@@ -114,20 +116,13 @@ def open_table(file: Path, pictures: Sequence[str]) -> UploadedTable:
         return UploadedTable(tuple(sources), RatingsSettings(), doubt)
 
 
-def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]:
-    """Return the role of each column according to a mapping.
-
-    Parameters
-    ----------
-    mapping : RatingsSettings
-        The mapping.
-    columns : sequence of str
-        The table's columns.
+def roles_from_mapping(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]:
+    """Return the role of each column according to a mapping of columns.
 
     Examples
     --------
     >>> mapping = RatingsSettings(layout="wide", columns="raters", image="face", spread=("p1", "p2"))
-    >>> roles_of(mapping, ["face", "p1", "p2", "note"])
+    >>> roles_from_mapping(mapping, ["face", "p1", "p2", "note"])
     {'face': 'image', 'p1': 'of rater', 'p2': 'of rater', 'note': 'ignore'}
     """
     roles = dict.fromkeys(columns, IGNORE)
@@ -142,21 +137,21 @@ def roles_of(mapping: RatingsSettings, columns: Sequence[str]) -> dict[str, str]
     return roles
 
 
-def mapping_of(
+def mapping_from_roles(
     roles: Mapping[str, str], guess: RatingsSettings, trait: str = "", groups_from_names: bool = False
 ) -> RatingsSettings:
-    """Return the mapping for the chosen roles of columns.
+    """Return the mapping of columns for chosen roles.
 
     Parameters
     ----------
     roles : mapping of str to str
         Role of each column.
     guess : RatingsSettings
-        The guess, from which patterns and matching of names are taken.
+        The guessed mapping, which provides patterns and the matching of picture names.
     trait : str
         The trait, if the table has only one.
     groups_from_names : bool
-        Whether the letters before the number of a rater's name are the group.
+        Whether the letters before the number in a rater's name are the group.
 
     Raises
     ------
@@ -165,7 +160,8 @@ def mapping_of(
 
     Examples
     --------
-    >>> mapping_of({"face": "image", "p1": "of rater", "p2": "of rater"}, RatingsSettings(), "warm").spread
+    >>> roles = {"face": "image", "p1": "of rater", "p2": "of rater"}
+    >>> mapping_from_roles(roles, RatingsSettings(), trait="warm").spread
     ('p1', 'p2')
     """
     by_role: dict[str, list[str]] = {}
@@ -179,7 +175,7 @@ def mapping_of(
     ]
     if len(spread) > 1:
         kinds = " and ".join(f"“{ROLES[role]}”" for role in spread)
-        problems.append(Problem(f"columns hold {kinds}", "a table has only one kind of them"))
+        problems.append(Problem(f"columns hold {kinds}", "choose the same for all columns of ratings"))
     if not spread and RATING not in by_role:
         problems.append(Problem("no column holds ratings", "choose the column or columns of the ratings"))
     if IMAGE not in by_role and "of picture" not in by_role:
@@ -204,8 +200,8 @@ def mapping_of(
     return guess.model_copy(update=changes)
 
 
-def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
-    """Return the mapping for the choices of the step Ratings.
+def mapping_from_choices(choices: Choices, table: UploadedTable) -> RatingsSettings:
+    """Return the mapping of columns for all choices made in the step Ratings.
 
     Raises
     ------
@@ -213,7 +209,7 @@ def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
         If the choices are incomplete or contradict each other.
     """
     roles = {name: choices.roles.get(name, IGNORE) for name in table.columns}
-    mapping = mapping_of(roles, table.guess, choices.trait, choices.groups_from_names)
+    mapping = mapping_from_roles(roles, table.guess, choices.trait, choices.groups_from_names)
     changes = {
         "missing": tuple(code.strip() for code in choices.missing.split(",") if code.strip()),
         "by_number": choices.by_number,
@@ -225,16 +221,16 @@ def chosen_mapping(choices: Choices, table: UploadedTable) -> RatingsSettings:
 
 
 def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Sequence[str]) -> Match:
-    """Count the pictures that a table rates.
+    """Match the picture names in a table with the study's pictures, and count ratings, raters and groups.
 
     Parameters
     ----------
     table : UploadedTable
-        The table.
+        The uploaded table.
     mapping : RatingsSettings
-        Mapping of its columns.
+        The mapping of its columns.
     pictures : sequence of str
-        The pictures' paths.
+        Paths of the study's pictures.
 
     Raises
     ------
@@ -257,15 +253,15 @@ def match_pictures(table: UploadedTable, mapping: RatingsSettings, pictures: Seq
         else:
             unknown.append(str(name))
 
-    def different(word: str) -> tuple[str, ...]:
+    def unique(word: str) -> tuple[str, ...]:
         return tuple(sorted({str(one) for one in long[word].unique()} - {""})) if word in long else ()
 
     return Match(
         len(found),
         len(pictures),
         tuple(unknown),
-        len(different(RATER)),
+        len(unique(RATER)),
         len(long),
-        different(GROUP),
-        different(TRAIT),
+        unique(GROUP),
+        unique(TRAIT),
     )

@@ -1,4 +1,4 @@
-"""Corrections of single cells: the uploaded table is kept, and a corrected copy is imported."""
+"""Corrections of single cells: the uploaded table stays unchanged, and a corrected copy is imported."""
 
 import csv
 from pathlib import Path
@@ -13,22 +13,14 @@ from traitlens.study.tables import as_text
 from traitlens.study.text_files import HEAD
 
 FILE: Final = "corrections.csv"
-"""File in the study's folder that lists the corrections."""
+"""Name of the file in the study folder that lists the corrections."""
 TEXT: Final = frozenset({".csv", ".tsv", ".txt"})
 CORRECTABLE: Final = TEXT | {".xlsx"}
 """Formats in which single cells can be corrected."""
 
 
 def correct_cell(workspace: Workspace, correction: Correction) -> None:
-    """Save a correction, replacing an earlier one of the same cell.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        The study.
-    correction : Correction
-        The cell and its new content.
-    """
+    """Save a correction, replacing an earlier correction of the same cell."""
     others = [one for one in workspace.choices.corrections if one.cell != correction.cell]
     workspace.change(corrections=[*others, correction], checked=False)
 
@@ -39,12 +31,12 @@ def write_corrected(workspace: Workspace) -> Path:
     Returns
     -------
     Path
-        The table to import: the uploaded one if nothing was corrected.
+        The table to import: the corrected copy, or the uploaded table if nothing was corrected.
 
     Raises
     ------
     TraitlensError
-        If there is no table, or a corrected cell is not in it.
+        If there is no table, or a corrected cell is not in the table.
     """
     table, corrections = workspace.table, workspace.choices.corrections
     if table is None:
@@ -67,7 +59,7 @@ def write_corrected(workspace: Workspace) -> Path:
 
 
 def _correct_text(table: Path, target: Path, corrections: list[Correction]) -> None:
-    """Write a text table with corrected cells; rows keep their numbers."""
+    """Write a copy of a text table with corrected cells; empty lines remain, so row numbers do not change."""
     cells = read_sheets(table)[0].cells
     cells = cells.reindex(range(int(cells.index.max()) + 1), fill_value="")
     for one in corrections:
@@ -78,7 +70,7 @@ def _correct_text(table: Path, target: Path, corrections: list[Correction]) -> N
 
 
 def _correct_workbook(table: Path, target: Path, corrections: list[Correction]) -> None:
-    """Write a workbook with corrected cells; formulas become the values that were stored with them."""
+    """Write a copy of a workbook with corrected cells; formulas are replaced by their stored values."""
     from openpyxl import load_workbook
 
     book = load_workbook(table, data_only=True)
@@ -101,7 +93,7 @@ def _correct_workbook(table: Path, target: Path, corrections: list[Correction]) 
 
 
 def _as_value(text: str) -> float | str | None:
-    """Return the value of a spreadsheet cell for typed text."""
+    """Return typed text as a value of a spreadsheet cell: a number if possible, None if empty."""
     try:
         return float(text.replace(",", "."))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A study's ratings, results, report and figures in one zip file for another program."""
+"""Export of a study's ratings, results, report and figures as one zip file for another program."""
 
 import shutil
 import tempfile
@@ -12,16 +12,16 @@ from traitlens.study.exporting import export_study
 from traitlens.study.reading import Study
 
 FORMS: Final = {"csv-long": "R and Python", "sav": "SPSS", "mat": "MATLAB"}
-"""Formats, and the programs that read them."""
+"""Programs that read each export format."""
 
 
 def make_zip(workspace: Workspace, form: str) -> Path:
-    """Write a zip file.
+    """Write a zip file with the study's ratings, results, report and figures.
 
     Returns
     -------
     Path
-        The file, in the study's folder `exports`.
+        The file, in the subfolder `exports` of the study.
 
     Raises
     ------

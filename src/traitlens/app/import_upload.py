@@ -1,13 +1,13 @@
-"""Import of the chosen table into the study, with questions in case of doubt."""
+"""Import of the uploaded table into the study, with questions to the user in case of doubt."""
 
 import shutil
 from pathlib import Path
 
 import pandas as pd
 
-from traitlens.app.column_roles import chosen_mapping, open_table
+from traitlens.app.column_roles import mapping_from_choices, read_uploaded_table
 from traitlens.app.corrections import write_corrected
-from traitlens.app.questions import write_settings
+from traitlens.app.settings_editing import write_settings
 from traitlens.app.workspace import Workspace
 from traitlens.columns import MAY_PUBLISH
 from traitlens.problems import TraitlensError
@@ -20,30 +20,30 @@ from traitlens.study.tables import read_table
 from traitlens.study.toml_file import read_toml
 
 WRITTEN = (ACCOUNT_FILE, MAPPING_FILE, "images.csv", "ratings.csv", "landmarks.csv", "study.toml")
-"""Files of an import, the settings last: without them an import is incomplete."""
-DECIDED = ("ratings", "folds")
-"""Sections of the settings that an import writes."""
-OUTSIDE = ("description", "seed")
-"""Settings outside of sections that an import does not write."""
+"""Files that an import writes; the settings come last, because a study without them is incomplete."""
+WRITTEN_SECTIONS = ("ratings", "folds")
+"""Sections of `study.toml` that an import writes."""
+PRESERVED = ("description", "seed")
+"""Settings outside of sections that an import preserves."""
 
 
-class Doubt(TraitlensError):
-    """A question about the table that the user must answer."""
+class ImportQuestion(TraitlensError):
+    """A question about the table that the user must answer before the import continues."""
 
 
-def bring_in(workspace: Workspace) -> ImportAccount:
-    """Import the chosen table into its study, replacing an earlier import.
+def import_chosen_table(workspace: Workspace) -> ImportAccount:
+    """Import the uploaded table into the study, replacing an earlier import.
 
     Raises
     ------
-    Doubt
-        With a question that must be answered first.
+    ImportQuestion
+        If the user must answer a question first; the study is not changed.
     StudyError
-        With all faults; the study is not changed.
+        If the table has faults, with all of them; the study is not changed.
     """
     choices = workspace.choices
     file = write_corrected(workspace)
-    mapping = chosen_mapping(choices, open_table(file, workspace.pictures))
+    mapping = mapping_from_choices(choices, read_uploaded_table(file, workspace.pictures))
     new = workspace.private / workspace.folder.name
     shutil.rmtree(new, ignore_errors=True)
     try:
@@ -64,23 +64,23 @@ def bring_in(workspace: Workspace) -> ImportAccount:
 
 
 class _Answers:
-    """Answers to the questions of an import: yes to the mapping, saved answers to doubts."""
+    """Confirm the import's mapping, and answer its further questions from the saved answers."""
 
     def __init__(self, agreed: list[str]):
         self._agreed, self._is_first = agreed, True
 
     def __call__(self, text: str) -> bool:
-        """Return whether to continue."""
+        """Return True if the user has agreed; raise the question otherwise."""
         if self._is_first:
             self._is_first = False
             return True
         if text not in self._agreed:
-            raise Doubt(text)
+            raise ImportQuestion(text)
         return True
 
 
 def _allow_printing(study: Path, may_publish: bool) -> None:
-    """Set for all pictures whether they may be printed."""
+    """Write for all pictures of a study whether they may be printed."""
     images, problems = read_table(study / "images.csv")
     if images is None:
         raise TraitlensError(problems)
@@ -88,23 +88,23 @@ def _allow_printing(study: Path, may_publish: bool) -> None:
 
 
 def _keep_settings(new: Path, study: Path) -> None:
-    """Keep the settings of study.toml that an import does not write."""
+    """Copy the settings that an import does not write from the study to the new import."""
     file = study / "study.toml"
     if not file.exists():
         return
     kept = {
         (section, name): value
         for section, values in read_toml(file).items()
-        if isinstance(values, dict) and section not in DECIDED
+        if isinstance(values, dict) and section not in WRITTEN_SECTIONS
         for name, value in values.items()
     }
-    kept |= {("", name): value for name, value in read_toml(file).items() if name in OUTSIDE}
+    kept |= {("", name): value for name, value in read_toml(file).items() if name in PRESERVED}
     if kept:
         write_settings(new, kept)
 
 
 def _put_in_place(new: Path, study: Path) -> None:
-    """Move the imported files into the study."""
+    """Replace the study's files of an earlier import by the new ones."""
     (study / "study.toml").unlink(missing_ok=True)
     for name in WRITTEN:
         (study / name).unlink(missing_ok=True)

@@ -1,33 +1,26 @@
-"""Six questions that set options in `study.toml`."""
+"""The six questions of the step Run, whose answers are written to `study.toml`."""
 
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from traitlens.problems import Problem, TraitlensError
-from traitlens.storage import atomic_write
-from traitlens.study.settings_file import read_settings, to_toml
-from traitlens.study.toml_file import read_toml
-
-Setting = tuple[str, str]
-"""Section and name of a setting."""
+from traitlens.app.settings_editing import Setting, write_settings
+from traitlens.study.settings_file import read_settings
 
 
 @dataclass(frozen=True)
 class RunAnswer:
-    """An answer to a question.
+    """A possible answer to a question.
 
     Parameters
     ----------
     name : str
-        Its short name.
+        Short name of the answer.
     label : str
-        Its text on the page.
+        Text of the answer on the page.
     settings : mapping
-        Values keyed by (section, setting).
+        Values that the answer sets, keyed by (section, setting).
     """
 
     name: str
@@ -37,18 +30,18 @@ class RunAnswer:
 
 @dataclass(frozen=True)
 class RunQuestion:
-    """A question, and its answers; the first is the default.
+    """A question with its possible answers; the first answer is the default.
 
     Parameters
     ----------
     name : str
-        Its short name.
+        Short name of the question.
     text : str
-        The question.
+        The question as shown on the page.
     help : str
-        An explanation.
+        An explanation of the question.
     answers : tuple of RunAnswer
-        The answers.
+        The possible answers.
     """
 
     name: str
@@ -57,8 +50,8 @@ class RunQuestion:
     answers: tuple[RunAnswer, ...]
 
 
-def _compared(parts: bool, pixels: int) -> dict[Setting, Any]:
-    """Return the settings of the comparisons."""
+def _comparisons(parts: bool, pixels: int) -> dict[Setting, Any]:
+    """Return the settings for comparisons by parts of the face and by pixels of a template (0: none)."""
     return {
         ("comparison", "use"): parts,
         ("comparison", "performance"): parts,
@@ -84,10 +77,10 @@ QUESTIONS: Final = (
         "Each comparison takes more time; that of single pixels takes the most.",
         (
             RunAnswer(
-                "pixels", "Ratings, parts of the face, and single pixels of the face", _compared(True, 56)
+                "pixels", "Ratings, parts of the face, and single pixels of the face", _comparisons(True, 56)
             ),
-            RunAnswer("parts", "Ratings and parts of the face", _compared(True, 0)),
-            RunAnswer("ratings", "Ratings only", _compared(False, 0)),
+            RunAnswer("parts", "Ratings and parts of the face", _comparisons(True, 0)),
+            RunAnswer("ratings", "Ratings only", _comparisons(False, 0)),
         ),
     ),
     RunQuestion(
@@ -144,7 +137,7 @@ QUESTIONS: Final = (
         ),
     ),
 )
-"""The questions, in the order of the page."""
+"""The questions, in the order in which the page asks them."""
 
 
 def read_answers(folder: Path) -> dict[str, str]:
@@ -153,29 +146,29 @@ def read_answers(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Answers keyed by question; "" if the settings match no answer.
+        Short names of answers keyed by question; "" if the settings match no answer.
     """
     settings = read_settings(folder / "study.toml")[0]
 
-    def holds(answer: RunAnswer) -> bool:
+    def is_given(answer: RunAnswer) -> bool:
         return all(
             getattr(getattr(settings, section), name) == value
             for (section, name), value in answer.settings.items()
         )
 
     return {
-        question.name: next((answer.name for answer in question.answers if holds(answer)), "")
+        question.name: next((answer.name for answer in question.answers if is_given(answer)), "")
         for question in QUESTIONS
     }
 
 
 def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
-    """Write answers to `study.toml`, leaving all else unchanged.
+    """Write the settings of the chosen answers to `study.toml`; other settings stay unchanged.
 
     Raises
     ------
     TraitlensError
-        If the file has a form that cannot be changed safely.
+        If the file is written in a form that cannot be changed safely.
     """
     settings: dict[Setting, Any] = {}
     for question in QUESTIONS:
@@ -184,85 +177,3 @@ def write_answers(folder: Path, answers: Mapping[str, str]) -> None:
                 settings |= answer.settings
     if settings and (folder / "study.toml").exists():
         write_settings(folder, settings)
-
-
-def write_settings(folder: Path, settings: Mapping[Setting, Any]) -> None:
-    """Change settings in `study.toml` line by line, and check that nothing else changed.
-
-    Parameters
-    ----------
-    folder : Path
-        The study's folder.
-    settings : mapping
-        Values keyed by (section, setting); None removes a setting.
-
-    Raises
-    ------
-    TraitlensError
-        If the file has a form that cannot be changed safely.
-    """
-    file = folder / "study.toml"
-    wanted = read_toml(file)
-    text = file.read_text(encoding="utf-8-sig")
-    for (section, name), value in settings.items():
-        text = change_setting(text, section, name, value)
-        part = wanted.setdefault(section, {}) if section else wanted
-        part.pop(name, None)
-        if value is not None:
-            part[name] = value
-    with atomic_write(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        if not _holds(temporary, wanted):
-            what = "has a form that the app cannot change"
-            raise TraitlensError(Problem(what, "change the settings in the file itself", file.name))
-
-
-def _holds(file: Path, wanted: Mapping[str, Any]) -> bool:
-    """Return whether a file contains exactly these settings."""
-    try:
-        return _filled(read_toml(file)) == _filled(wanted)
-    except tomllib.TOMLDecodeError:
-        return False
-
-
-def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings without empty sections."""
-    return {name: value for name, value in values.items() if value != {}}
-
-
-def change_setting(text: str, section: str, name: str, value: Any) -> str:
-    r"""Change one setting in the text of a TOML file.
-
-    Parameters
-    ----------
-    text : str
-        The file's text.
-    section : str
-        The section, added at the end if missing; "" for settings outside of sections.
-    name : str
-        The setting.
-    value : any
-        Its value; None removes it.
-
-    Examples
-    --------
-    >>> change_setting("seed = 1\n\n[run]\nkeep_maps = 'all'\n", "run", "keep_maps", "none")
-    'seed = 1\n\n[run]\nkeep_maps = "none"\n'
-    """
-    lines = text.splitlines()
-    heads = [number for number, line in enumerate(lines) if re.match(r"\s*\[", line)]
-    head = -1 if not section else None
-    if section:
-        head = next((n for n in heads if re.match(rf"\s*\[\s*{re.escape(section)}\s*\]", lines[n])), None)
-    if head is None:
-        if value is None:
-            return text
-        return "\n".join([*lines, "", f"[{section}]", f"{name} = {to_toml(value)}"]) + "\n"
-    end = next((number for number in heads if number > head), len(lines))
-    place = next((n for n in range(head + 1, end) if re.match(rf"\s*{re.escape(name)}\s*=", lines[n])), None)
-    new = [] if value is None else [f"{name} = {to_toml(value)}"]
-    if place is None:
-        lines[head + 1 : head + 1] = new
-    else:
-        lines[place : place + 1] = new
-    return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Choices made in the app, stored in the study's folder."""
+"""The folder of a study opened in the app, with the choices made in the steps; and the recent studies."""
 
 import json
 import shutil
@@ -15,30 +15,30 @@ from traitlens.storage import atomic_write
 from traitlens.study.reading import IMAGE_SUFFIXES, find_images
 
 FOLDER = ".app"
-"""Folder inside a study with the choices and the progress of tasks."""
+"""Subfolder of a study with the choices and the progress of tasks."""
 TABLES = "original"
-"""Folder inside a study with the uploaded tables."""
+"""Subfolder of a study with the uploaded tables."""
 LANDMARKS = (".tem", ".pts")
 """Suffixes of landmark files beside the pictures."""
 MOST_RECENT = 8
-"""Maximum number of recent studies."""
+"""Maximum length of the list of recent studies."""
 
 Step = Literal["begin", "pictures", "ratings", "check", "run", "read"]
 
 
 class Correction(BaseModel):
-    """A correction of a cell of the uploaded table.
+    """A correction of one cell of the uploaded table.
 
     Parameters
     ----------
     sheet : str
-        The sheet of a workbook; "" elsewhere.
+        Name of the sheet; "" for formats without sheets.
     row : int
-        Its row, as a spreadsheet counts it.
+        Number of the row as a spreadsheet counts it, from 1.
     column : str
-        The heading of its column.
+        Heading of the column.
     before, after : str
-        Its content before and after the correction.
+        Content of the cell before and after the correction.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,7 +51,7 @@ class Correction(BaseModel):
 
     @property
     def cell(self) -> tuple[str, int, str]:
-        """Position of the cell."""
+        """Sheet, row and column of the cell."""
         return self.sheet, self.row, self.column
 
 
@@ -61,35 +61,36 @@ class Choices(BaseModel):
     Parameters
     ----------
     step : str
-        The current step.
+        Name of the current step.
     identity : str
-        Who is shown in each picture: "image" (another person in each), "folder", "name"; "" if not chosen.
+        How pictures of the same person are recognised: "image" (each picture shows another person), "folder"
+        (by sub-folder), "name" (by the beginning of the file name); "" if not chosen.
     may_publish : bool
         Whether the pictures may be printed.
     table : str
-        Name of the table of ratings; "" if none was chosen.
+        File name of the uploaded table of ratings; "" if none was chosen.
     roles : dict of str to str
         Role of each column, keyed by column name.
     trait : str
         The trait, if the table has only one.
     groups_from_names : bool
-        Whether the group is the letters that precede the number in a rater's name.
+        Whether the letters before the number in a rater's name are the group.
     scale : (float, float) or None
         Lowest and highest possible rating.
     missing : str
         Comma-separated values that mark a missing rating.
     by_number : bool
-        Whether to match pictures by number.
+        Whether to match pictures by the numbers in their names.
     number_repeats : bool
         Whether to treat duplicate ratings as repetitions.
     leave_out_absent : bool
-        Whether to drop ratings of pictures that are missing.
+        Whether to leave out ratings of pictures that the study does not contain.
     corrections : list of Correction
-        Cells that were corrected.
+        Corrections of single cells.
     agreed : list of str
-        Import questions that the user answered with yes.
+        Questions of the import that the user answered with yes.
     answers : dict of str to str
-        Answers keyed by question.
+        Answers to the questions of the step Run, keyed by the question's name.
     checked : bool
         Whether the check has passed since the last change.
     """
@@ -115,12 +116,12 @@ class Choices(BaseModel):
 
 
 class Workspace:
-    """A study's folder with the choices made in the app.
+    """A study folder with the choices made in the app.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; created if missing.
+        The study folder; created if missing.
 
     Examples
     --------
@@ -138,22 +139,22 @@ class Workspace:
 
     @property
     def private(self) -> Path:
-        """The app's own folder inside the study."""
+        """Subfolder of the study with the app's own files."""
         return self.folder / FOLDER
 
     @property
     def results(self) -> Path:
-        """The results folder."""
+        """Path of the results folder, which may not exist yet."""
         return self.folder / "results"
 
     @property
     def report(self) -> Path:
-        """The report, which may not exist yet."""
+        """Path of the report, which may not exist yet."""
         return self.results / "report.html"
 
     @property
-    def is_read_ready(self) -> bool:
-        """Whether the report is newer than settings and tables."""
+    def is_report_current(self) -> bool:
+        """Whether the report exists and is newer than the settings and tables of the study."""
         if not self.report.exists():
             return False
         made = self.report.stat().st_mtime
@@ -162,17 +163,17 @@ class Workspace:
 
     @property
     def table(self) -> Path | None:
-        """The table of ratings that was uploaded."""
+        """Path of the uploaded table of ratings; None if there is none."""
         file = self.folder / TABLES / self.choices.table
         return file if self.choices.table and file.is_file() else None
 
     @property
     def pictures(self) -> list[str]:
-        """The pictures' paths below `images/`."""
+        """Paths of the pictures, relative to `images/`."""
         return find_images(self.folder)
 
     def _read(self) -> Choices:
-        """Read the choices; a damaged file is renamed, and the study starts at the first step."""
+        """Read the saved choices; rename a damaged file and start again with the defaults."""
         file = self.private / "choices.json"
         try:
             return Choices.model_validate_json(file.read_text(encoding="utf-8"))
@@ -184,31 +185,25 @@ class Workspace:
             return Choices()
 
     def change(self, **changes: object) -> None:
-        """Change choices and write them.
-
-        Parameters
-        ----------
-        **changes
-            Names of :class:`Choices` and their new values.
-        """
+        """Change choices, given by their names in :class:`Choices`, and save all choices."""
         self.choices = self.choices.model_copy(update=changes)
         with atomic_write(self.private / "choices.json") as temporary:
             temporary.write_text(self.choices.model_dump_json(indent=1), encoding="utf-8")
 
     def save_picture(self, name: str, temporary: Path) -> bool:
-        """Move an uploaded file to the pictures.
+        """Move an uploaded picture or landmark file into the study.
 
         Parameters
         ----------
         name : str
-            Its path below the folder that was chosen, with forward slashes.
+            Path of the file relative to the folder that the user chose, with forward slashes.
         temporary : Path
-            The file.
+            The uploaded file.
 
         Returns
         -------
         bool
-            False if it is neither a picture nor landmarks, and was left out.
+            False if the file is neither a picture nor a landmark file, and was left out.
 
         Raises
         ------
@@ -229,7 +224,7 @@ class Workspace:
         return True
 
     def save_table(self, name: str, temporary: Path) -> None:
-        """Store an uploaded table, and reset the choices for the previous one.
+        """Move an uploaded table into the study, and reset the choices that concerned the previous table.
 
         Raises
         ------
@@ -244,18 +239,13 @@ class Workspace:
         self.change(table=name, roles={}, agreed=[], corrections=[], checked=False)
 
     def remove_pictures(self) -> None:
-        """Remove the copies of the pictures from the study; the originals stay where they are."""
+        """Delete the study's copies of the pictures; the user's own files are not touched."""
         shutil.rmtree(self.folder / "images", ignore_errors=True)
         self.change(checked=False)
 
 
 def is_inside(name: str) -> bool:
-    """Return whether a relative path stays inside its folder, without hidden parts or special characters.
-
-    Parameters
-    ----------
-    name : str
-        The untrusted path, with forward slashes.
+    """Return whether an untrusted relative path stays inside its folder and is a valid path on any system.
 
     Examples
     --------
@@ -270,18 +260,18 @@ def is_inside(name: str) -> bool:
     )
 
 
-def list_recent() -> list[Path]:
-    """Return the recently opened studies, the latest first."""
+def list_recent_studies() -> list[Path]:
+    """Return the folders of recently opened studies that still exist, the latest first."""
     try:
         found = json.loads(_recent_file().read_text(encoding="utf-8"))
-        return [path for one in found if (path := Path(one)).is_dir()]
+        return [path for name in found if (path := Path(name)).is_dir()]
     except (OSError, ValueError, TypeError):
         return []
 
 
-def remember(folder: Path) -> None:
-    """Add a study to the recent ones."""
-    _write_recent([folder, *(one for one in list_recent() if one != folder)][:MOST_RECENT])
+def add_to_recent_studies(folder: Path) -> None:
+    """Put a study at the top of the list of recent studies."""
+    _write_recent([folder, *(one for one in list_recent_studies() if one != folder)][:MOST_RECENT])
 
 
 def _write_recent(folders: Iterable[Path]) -> None:
@@ -295,12 +285,6 @@ def _recent_file() -> Path:
     return Path(platformdirs.user_config_dir("traitlens", appauthor=False)) / "recent.json"
 
 
-def default_parent() -> Path:
-    """Return the folder in which new studies are proposed.
-
-    Returns
-    -------
-    Path
-        A folder in the user's documents.
-    """
+def default_studies_folder() -> Path:
+    """Return the default folder for new studies, in the user's documents."""
     return Path(platformdirs.user_documents_dir()) / "traitlens studies"

@@ -1,8 +1,8 @@
-"""Access control of the explorer by a token.
+"""Access control of the local web servers by a token.
 
 Other programs and users of the computer can reach a loopback port, and so can any page that is open in the
-browser. Therefore each request must carry the token (first in the address, then in a cookie), name this
-server as its host (against DNS rebinding), come from no other origin, and be of bounded size.
+browser. Each request must therefore carry the token (first in the address, then in a cookie), name this
+server as its host (against DNS rebinding), come from no other origin, and not exceed a maximum size.
 """
 
 import html
@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 LARGEST_REQUEST = 32 * 2**20
-"""Maximum size of a request in bytes: a photograph and a little more."""
+"""Maximum size of a request body in bytes, enough for a photograph."""
 
 OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/upload/")
-"""The valid paths, in addition to the page itself."""
+"""Prefixes of the explorer's valid request paths, in addition to the page itself."""
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -28,7 +28,7 @@ WELCOME = (
     '<!doctype html><title>traitlens</title><link rel="icon" href="data:,">'
     '<meta http-equiv="refresh" content="0;url=/">'
 )
-"""The page that redirects to the explorer."""
+"""The HTML page that redirects to the main page after the cookie is set."""
 
 HEADERS = {
     "cache-control": "no-store",
@@ -41,16 +41,20 @@ HEADERS = {
 
 
 class TokenGate:
-    """ASGI application that forwards only requests with the token.
+    """ASGI application that forwards only requests with the token to another application.
 
     Parameters
     ----------
+    app : ASGI application
+        The application that answers valid requests.
     port : int
-        The port of the server.
+        Port of the server.
+    token : str
+        The secret token.
     paths : tuple of str
-        Prefixes of valid paths, in addition to the page itself.
+        Prefixes of valid request paths, in addition to the page itself.
     largest : int
-        Maximum size of a request's body in bytes.
+        Maximum size of a request body in bytes.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class TokenGate:
         self.headers = {"content-security-policy": POLICY.format(sockets=sockets), **HEADERS}
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Refuse a request, or forward it."""
+        """Forward a valid request to the application; refuse any other request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -84,17 +88,17 @@ class TokenGate:
         elif token:
             await self._welcome(send)
         else:
-            await self.app(scope, _bounded(receive, self.largest), self._with_headers(send))
+            await self.app(scope, _limit_body_size(receive, self.largest), self._with_headers(send))
 
     def _refusal(self, scope: dict[str, Any], headers: dict[str, str], token: str) -> tuple[int, str] | None:
-        """Return why a request is refused, or None."""
+        """Return the status code and the reason for refusing a request; None if the request is valid."""
         if headers.get("host", "") not in self.hosts:
             return 421, "This server answers to its own address only."
         origin = headers.get("origin")
         if origin is not None and origin.removeprefix("http://") not in self.hosts:
             return 403, "Requests from other pages are refused."
         if not self._knows_token(token or self._cookie_of(headers)):
-            return 403, "Open the whole address that traitlens printed: it holds a token."
+            return 403, "Open the whole address that traitlens printed, including the token."
         path = scope["path"]
         if ".." in path.split("/") or "\\" in path or not (path == "/" or path.startswith(self.paths)):
             return 404, "There is no such page."
@@ -104,7 +108,7 @@ class TokenGate:
         return None
 
     def _cookie_of(self, headers: dict[str, str]) -> str:
-        """Read the token from the cookie."""
+        """Read the token from the request's cookie; "" if there is none."""
         try:
             found = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
@@ -112,43 +116,43 @@ class TokenGate:
         return found.value if found else ""
 
     def _knows_token(self, token: str) -> bool:
-        """Return whether a request has the token, in constant time."""
+        """Compare a token with the server's token, in constant time."""
         return secrets.compare_digest(token.encode(), self.token.encode())
 
     async def _welcome(self, send: Any) -> None:
         """Set the token as a cookie and redirect to the page, whose address has no token."""
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-        # Not an HTTP redirect: a strict cookie is sent only after a page of this server.
+        # Browsers would not send a strict cookie after an HTTP redirect from another site.
         await _answer(send, 200, WELCOME, {**self.headers, "set-cookie": cookie})
 
     def _with_headers(self, send: Any) -> Any:
-        """Add the headers that the application's responses lack."""
+        """Return a `send` function that adds the security headers missing from a response."""
 
-        async def sending(message: dict[str, Any]) -> None:
+        async def send_with_headers(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 has = {name.lower() for name, _ in message.get("headers", [])}
                 added = [(k.encode(), v.encode()) for k, v in self.headers.items() if k.encode() not in has]
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
-        return sending
+        return send_with_headers
 
 
-def _bounded(receive: Any, largest: int) -> Any:
-    """Limit the size of a request's body, whatever length its header states."""
+def _limit_body_size(receive: Any, largest: int) -> Any:
+    """Return a `receive` function that disconnects when a request body exceeds the maximum size."""
     seen = 0
 
-    async def receiving() -> Any:
+    async def receive_limited() -> Any:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b"")) if message["type"] == "http.request" else 0
         return {"type": "http.disconnect"} if seen > largest else message
 
-    return receiving
+    return receive_limited
 
 
 async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, reason: str) -> None:
-    """Refuse a request with one sentence; a web socket before it opens."""
+    """Refuse a request: answer with a page that states the reason, or close a web socket."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
@@ -159,7 +163,7 @@ async def _refuse(scope: dict[str, Any], receive: Any, send: Any, status: int, r
 
 
 async def _answer(send: Any, status: int, body: str, headers: dict[str, str]) -> None:
-    """Send a short page."""
+    """Send an HTML page."""
     content = body.encode()
     sent = {"content-type": "text/html; charset=utf-8", "content-length": str(len(content)), **headers}
     pairs = [(name.encode(), value.encode()) for name, value in sent.items()]

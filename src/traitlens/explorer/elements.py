@@ -1,4 +1,4 @@
-"""Page elements: native buttons, fields and lists, accessible by keyboard and screen readers."""
+"""Page elements for the app and the explorer: native HTML elements, usable by keyboard and screen reader."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -25,11 +25,11 @@ UPLOAD = """async (event) => {
   input.value = '';
   emit({done: chosen.length, total: chosen.length, kept, refused, finished: true});
 }"""
-"""Script that uploads chosen files one after the other, and shows its progress."""
+"""JavaScript handler that uploads the chosen files one after the other and emits its progress."""
 
 
 def text(tag: str, content: str, classes: str = "") -> Any:
-    """Add a text, which is escaped."""
+    """Add an HTML element with text; the text is escaped."""
     element = TextElement(tag=tag, text=content)
     return element.classes(classes) if classes else element
 
@@ -60,7 +60,7 @@ def choice(
     show_label: bool = True,
     more: tuple[str, Mapping[str, str]] | None = None,
 ) -> Any:
-    """Add a drop-down list with its label; further options follow under a heading."""
+    """Add a labelled drop-down list; `more` is a heading and the options to list under the heading."""
 
     def add(entries: Mapping[str, str]) -> None:
         for name, shown in entries.items():
@@ -85,20 +85,20 @@ def choice(
 
 
 def field(label: str, value: str, on_change: Callable[[str], Awaitable[None] | None], size: int = 30) -> Any:
-    """Add a text field with its label."""
+    """Add a labelled text field."""
     with ui.element("div").classes("field"):
         named = text("label", label)
         element = ui.element("input")
         named.props["for"] = element.html_id
-        # As an attribute, so that changes elsewhere on the page do not overwrite typed text.
+        # Set as an attribute, because updates of the page would overwrite typed text in a property.
         element.props["^value"], element.props["size"], element.props["autocomplete"] = value, size, "off"
     return element.on(
         "change", lambda event: on_change(str(event.args)), js_handler="(event) => emit(event.target.value)"
     )
 
 
-def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | None]) -> Any:
-    """Add a checkbox with its label."""
+def checkbox(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | None]) -> Any:
+    """Add a labelled checkbox."""
     with ui.element("div").classes("tick"):
         element = ui.element("input")
         element.props["type"] = "checkbox"
@@ -113,7 +113,7 @@ def tick(label: str, value: bool, on_change: Callable[[bool], Awaitable[None] | 
 
 
 def files(label: str, address: str, on_event: Handler, accept: str = "", folder: bool = False) -> Any:
-    """Add a button that opens the browser's dialogue to choose files or a folder."""
+    """Add a labelled field that uploads a file, or all files of a folder, to an address."""
     with ui.element("div").classes("field"):
         named = text("label", label)
         element = ui.element("input")
@@ -129,7 +129,7 @@ def files(label: str, address: str, on_event: Handler, accept: str = "", folder:
 
 
 def faults(problems: list[Problem], classes: str = "faults") -> None:
-    """Add a list of faults: location, description, and what to do."""
+    """Add a list of problems, each with its location, description and advice."""
     with ui.element("ul").classes(classes):
         for problem in problems:
             with ui.element("li"):
@@ -144,7 +144,7 @@ def faults(problems: list[Problem], classes: str = "faults") -> None:
 
 
 def sentence(clause: str) -> str:
-    """Return a clause as a sentence."""
+    """Return a clause as a sentence, with a capital letter and a full stop."""
     clause = clause.strip()
     end = "" if clause.endswith((".", "!", "?")) else "."
     return clause[:1].upper() + clause[1:] + end if clause else ""

@@ -1,4 +1,4 @@
-"""Data of the explorer: faces, ratings and maps of a study, and of new faces."""
+"""Data that the explorer shows: faces, ratings and maps of a study, and predictions for new faces."""
 
 import io
 import shlex
@@ -28,27 +28,29 @@ from traitlens.report.colouring import smooth, symmetric_limit
 from traitlens.report.results import Results, read_results
 
 THUMBNAIL: Final = 128
-"""Side of a thumbnail in pixels, twice its size on the page, for high-resolution screens."""
+"""Side length of a thumbnail in pixels, twice its size on the page, for high-resolution screens."""
 KEPT_MAPS: Final = 64
-"""Number of computed maps (by face, trait and method) kept in memory."""
+"""Maximum number of cached results of :meth:`ExplorerData.maps`, one for each face, trait and method."""
 SAMPLED_FACES: Final = 40
-"""Number of faces whose maps determine the colour scale of a trait by a percentile of their pixels."""
+"""Approximate number of faces whose maps determine the colour scale of a trait."""
 
 
 class ExplorerData:
-    """Faces of a results folder, and predictions and maps of new faces.
+    """Faces, ratings and maps of a results folder, and predictions and maps of new faces.
 
     Parameters
     ----------
+    results : Results
+        The results of a study.
     models : TraitModels or None
-        The readouts; without them only stored faces and maps can be shown.
+        The readouts; only stored faces and maps can be shown if None.
     machine : Machine or None
         Device and precision of the network.
 
     Examples
     --------
     >>> data = open_explorer_data(Path("mystudy/results"))  # doctest: +SKIP
-    >>> face = data.see(Path("photograph.jpg"), "photograph.jpg")  # doctest: +SKIP
+    >>> face = data.predict_new_face(Path("photograph.jpg"), "photograph.jpg")  # doctest: +SKIP
     >>> data.nearest(face)  # doctest: +SKIP
     """
 
@@ -63,13 +65,13 @@ class ExplorerData:
 
     @cached_property
     def images(self) -> list[str]:
-        """The study's images."""
+        """Names of the study's images."""
         assert self.results.pixels is not None
         return list(map(str, self.results.pixels[IMAGE].values))
 
     @property
     def own_method(self) -> str | None:
-        """The method of the maps in the results."""
+        """Method of the maps in the results; None if there are no maps."""
         if self.results.maps is None:
             return None
         method = self.results.maps.attrs.get("method") or self.results.setting("relevance", "method")
@@ -78,12 +80,12 @@ class ExplorerData:
     def command(
         self, face: ShownFace, trait: str, group: str | None, method: str, opacity: float
     ) -> str | None:
-        """Return the command that draws the face and its maps as a figure.
+        """Return the traitlens command that draws a face and its maps as a figure.
 
         Returns
         -------
         str or None
-            None for faces that may not be published, and for other methods than that of the results.
+            None if the face may not be published, or the results contain no maps of this method.
         """
         folder = shlex.quote(str(self.results.folder))
         if face.fold is None:
@@ -98,27 +100,21 @@ class ExplorerData:
 
     @property
     def methods(self) -> list[str]:
-        """The available methods, the study's own first; the others need the readouts."""
+        """Names of the available relevance methods, the method of the results first."""
         first = [] if self.own_method is None else [self.own_method]
         others = [] if self.models is None else [DEFAULT_METHOD, *METHODS]
         return list(dict.fromkeys([*first, *others]))
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The network, loaded when first needed."""
+        """The pretrained network, loaded when first needed."""
         assert self.models is not None
         backbone = load_backbone(self.models.backbone_name, self.machine.weights)
         backbone = replace(backbone, preprocessing=self.models.preprocessing)
         return backbone.to(self.machine.device, self.machine.precision)
 
     def face(self, image: str) -> ShownFace:
-        """Return a face of the study.
-
-        Returns
-        -------
-        ShownFace
-            With observed ratings and out-of-fold predictions.
-        """
+        """Return a face of the study with its observed ratings and out-of-fold predictions."""
         assert self.results.pixels is not None
         assert self.results.predictions is not None
         table = self.results.predictions
@@ -126,8 +122,8 @@ class ExplorerData:
         fold = int(own[FOLD].iloc[0]) if len(own) else None
         return ShownFace(image, self.results.pixels.sel({IMAGE: image}).to_numpy(), own, fold)
 
-    def several(self, path: Path, name: str) -> list[np.ndarray]:
-        """Return the faces of an image file to choose from; empty if there is one, or none.
+    def find_several(self, path: Path, name: str) -> list[np.ndarray]:
+        """Return the cut-out faces of an image file that shows several faces; otherwise an empty list.
 
         Raises
         ------
@@ -141,25 +137,27 @@ class ExplorerData:
         except TraitlensError as error:
             raise TraitlensError([replace(fault, file=name) for fault in error.problems]) from None
 
-    def see(self, path: Path, name: str, number: int = 0) -> ShownFace:
+    def predict_new_face(self, path: Path, name: str, number: int = 0) -> ShownFace:
         """Predict each group's impressions of a new face.
 
         Parameters
         ----------
         path : Path
-            An image file, which may be invalid.
+            The uploaded file.
+        name : str
+            Name of the file on the user's computer, for messages.
         number : int, default 0
-            Which of several faces, as :meth:`several` lists them.
+            Index of the face among those of :meth:`find_several`.
 
         Returns
         -------
         ShownFace
-            The prepared face with the same predictions as `traitlens predict`.
+            The prepared face with the same predictions as those of `traitlens predict`.
 
         Raises
         ------
         TraitlensError
-            If the file cannot be used, or there are no readouts.
+            If the file is no image with a face, or there are no readouts.
         """
         if self.models is None:
             raise TraitlensError("these results contain no readouts (models); run the study again")
@@ -176,7 +174,7 @@ class ExplorerData:
         Returns
         -------
         float or None
-            In rating points; None if there are no observed ratings.
+            The error in rating points; None if there are no observed ratings.
         """
         table = self.results.predictions
         assert table is not None
@@ -185,12 +183,13 @@ class ExplorerData:
         return float(np.sqrt(squares.mean())) if squares.notna().any() else None
 
     def cues(self, image: str, trait: str) -> pd.DataFrame:
-        """Return the cue of each region of a face of the study, from regional readouts of each group.
+        """Return each group's cues of a face of the study, by region.
 
         Returns
         -------
         DataFrame
-            A row per region and a column per group, in rating points; empty if the results hold no cues.
+            Cues in rating points, with a row per region and a column per group; empty if the results contain
+            no cues.
         """
         table = self._cues
         own = table[(table[IMAGE] == image) & (table[TRAIT] == trait)]
@@ -198,19 +197,19 @@ class ExplorerData:
 
     @cached_property
     def _cues(self) -> pd.DataFrame:
-        """The cues of all faces of the study."""
+        """Table of the cues of all faces of the study, by image, group, trait and region."""
         if not GROUP_CUES.of(self.results.folder).exists():
             return pd.DataFrame(columns=[IMAGE, GROUP, TRAIT, REGION, CUE])
         table: pd.DataFrame = GROUP_CUES.read(self.results.folder)
         return table.fillna({REGION: ""})
 
     def likeness(self, face: ShownFace) -> Likeness | None:
-        """Compare a new face with the study's faces by the features that the readouts read.
+        """Measure how similar a new face is to the study's faces in the features that the readouts use.
 
         Returns
         -------
         Likeness or None
-            None for faces of the study, and where the readouts read regions.
+            None for faces of the study, and for readouts of regions.
         """
         if face.fold is not None or self.models is None or self.models.reads_regions:
             return None
@@ -221,14 +220,17 @@ class ExplorerData:
         return self._likeness[face.name][1]
 
     def _features(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """Return the features that the readouts read: (face, feature)."""
+        """Return the features that the readouts use, as an array of shape (face, feature)."""
         assert self.models is not None
         found = self.models.features(self.backbone, pictures)
         return np.concatenate([values.reshape(len(pictures), -1) for values in found.values()], axis=1)
 
     @cached_property
     def _reference(self) -> FaceReference:
-        """Features of the study's faces: those of the run where they are the same, otherwise computed."""
+        """Features of the study's faces, for comparison with new faces.
+
+        The stored features of the run are used if two faces computed again agree with them.
+        """
         pixels = self.results.pixels
         assert pixels is not None
         among = np.unique(np.linspace(0, len(self.images) - 1, min(len(self.images), MOST_FACES)).astype(int))
@@ -245,12 +247,12 @@ class ExplorerData:
         return make_reference(self._features([pixels[place].to_numpy() for place in among]), names)
 
     def maps(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
-        """Return the maps of a face, from the results if stored, otherwise computed.
+        """Return each group's map of a face for a trait; maps that the results do not contain are computed.
 
         Returns
         -------
         dict of str to ndarray (y, x)
-            Relevance in rating points per pixel, by group; groups without a readout are missing.
+            Relevance in rating points per pixel, keyed by group; groups without a readout are missing.
         """
         if face.fold is not None and method == self.own_method:
             return self._stored(face.name, trait)
@@ -262,7 +264,7 @@ class ExplorerData:
         return self._kept[key]
 
     def _stored(self, image: str, trait: str) -> dict[str, np.ndarray]:
-        """Read the maps of a face of the study."""
+        """Read each group's map of a face of the study from the results."""
         assert self.results.maps is not None
         maps = self.results.maps[RELEVANCE]
         if image not in maps[IMAGE].values or trait not in maps[TRAIT].values:
@@ -272,7 +274,7 @@ class ExplorerData:
         return {group: values for group, values in each.items() if np.isfinite(values).all()}
 
     def _compute(self, face: ShownFace, trait: str, method: str) -> dict[str, np.ndarray]:
-        """Explain a face by the readouts that did not see it."""
+        """Compute each group's map of a face, with the readouts that were not fitted to it."""
         if self.models is None:
             return {}
         readouts = [
@@ -287,12 +289,12 @@ class ExplorerData:
         return {str(group): maps.sel({GROUP: group}).to_numpy() for group in maps[GROUP].values}
 
     def limit(self, trait: str, method: str, maps: dict[str, np.ndarray]) -> float:
-        """Return the limit of the colour scale of a trait's maps, the same for all groups.
+        """Return the limit of the colour scale of a trait's maps, which is the same for all groups.
 
         Parameters
         ----------
         maps : dict of str to ndarray
-            The maps that are shown; they determine the scale if the results hold none of this method.
+            The maps that are shown; they determine the scale if the results contain no maps of this method.
         """
         stored = None if self.results.maps is None else self.results.maps[RELEVANCE]
         if stored is None or method != self.own_method or trait not in stored[TRAIT].values:
@@ -303,18 +305,13 @@ class ExplorerData:
             self._limits[trait] = symmetric_limit(smooth(values))
         return self._limits[trait]
 
-    def look(self, face: ShownFace, trait: str, method: str, insist: bool = False) -> FaceView:
-        """Return the data that are shown for a face.
+    def make_view(self, face: ShownFace, trait: str, method: str, insist: bool = False) -> FaceView:
+        """Collect everything that the page shows for a face: its maps, and the most similar faces.
 
         Parameters
         ----------
         insist : bool, default False
-            Whether maps are computed also for a new face that is beyond the range of the study's.
-
-        Returns
-        -------
-        FaceView
-            Its maps, and the most similar faces with theirs.
+            Whether to compute maps even for a new face beyond the range of the study's faces.
         """
         likeness = self.likeness(face)
         beyond = likeness is not None and likeness.beyond and not insist
@@ -329,24 +326,20 @@ class ExplorerData:
 
     @cached_property
     def _profiles(self) -> pd.DataFrame:
-        """Return the predicted impressions of the study's faces: (face, group and trait)."""
+        """Predicted ratings of the study's faces, with a row per face and a column per group and trait."""
         assert self.results.predictions is not None
         return self.results.predictions.pivot_table(index=IMAGE, columns=[GROUP, TRAIT], values=PREDICTED)
 
     def nearest(self, face: ShownFace, count: int = 4) -> list[str]:
-        """Return the faces of the study with the most similar predicted impressions.
+        """Return the names of the study's faces with the most similar predicted ratings, nearest first.
+
+        The distance between two faces is the root mean square, over groups and traits, of the differences
+        between their predictions, each divided by the standard deviation of the study's predictions.
 
         Parameters
         ----------
         count : int, default 4
             Maximum number of faces.
-
-        Returns
-        -------
-        list of str
-            Names of images, nearest first. The distance is the root mean square, over groups and traits, of
-            the differences between predictions, each divided by the standard deviation of the study's
-            predictions.
         """
         profiles = self._profiles.drop(index=face.name if face.fold is not None else [], errors="ignore")
         own = face.impressions.set_index([GROUP, TRAIT])[PREDICTED].reindex(profiles.columns)
@@ -355,17 +348,14 @@ class ExplorerData:
         return list(distances.nsmallest(count).index)
 
     def order(self, trait: str, group: str | None) -> list[str]:
-        """Return all faces, from the lowest to the highest predicted rating.
+        """Sort the names of the study's faces from the lowest to the highest predicted rating.
+
+        Faces without a prediction come last.
 
         Parameters
         ----------
         group : str or None
-            Group of the predictions; the mean of all groups if None.
-
-        Returns
-        -------
-        list of str
-            Names of images; those without a prediction come last.
+            Group whose predictions are used; the mean over all groups if None.
         """
         assert self.results.predictions is not None
         table = self.results.predictions
@@ -374,7 +364,7 @@ class ExplorerData:
         return list(means.sort_values(kind="stable").index)
 
     def thumbnail(self, image: str) -> bytes:
-        """Return a small picture of a face of the study, as JPEG."""
+        """Return a thumbnail of a face of the study as the content of a JPEG file."""
         assert self.results.pixels is not None
         picture = Image.fromarray(self.results.pixels.sel({IMAGE: image}).to_numpy())
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -383,19 +373,13 @@ class ExplorerData:
         return buffer.getvalue()
 
     def may_publish(self, face: ShownFace) -> bool:
-        """Return whether a face may appear in print.
-
-        Returns
-        -------
-        bool
-            True only if the study permits publication of the face.
-        """
+        """Return whether the study permits publication of a face; False for new faces."""
         allowed = self.results.study.get("may_publish", {})
         return face.fold is not None and allowed.get(face.name) is True
 
 
 def open_explorer_data(folder: Path, machine: Machine | None = None) -> ExplorerData:
-    """Open a results folder for the explorer.
+    """Read a results folder and its readouts for the explorer.
 
     Parameters
     ----------

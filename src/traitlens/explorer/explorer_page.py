@@ -24,15 +24,15 @@ from traitlens.report.picture_rows import UNIT, per_percent
 from traitlens.report.wording import LIMITS
 
 PAIR: Final = 2
-"""Number of groups with which a difference is shown."""
+"""A difference map is shown if this number of groups is chosen."""
 ALL: Final = ""
-"""The choice of all groups."""
+"""Value of the choice of all groups."""
 IMPRESSIONS: Final = "Predictions are impressions that raters would form, never facts about the person shown."
 PRIVATE: Final = (
     "This page shows every face of the study, also those that may not be published. It is available "
     "on this computer only; nothing is sent elsewhere, and faces that you add are not stored."
 )
-NEW: Final = "Look at a photograph that the study does not hold"
+NEW: Final = "Add a photograph that is not part of the study"
 NO_READOUTS: Final = "New faces cannot be predicted: these results contain no readouts; run the study again"
 NEW_FACE: Final = (
     "A new face: each group's prediction is the mean over the study's readouts. It is more reliable "
@@ -46,7 +46,7 @@ NAMED: Final = {
     "input_t_gradient": "Input times gradient",
     "smoothgrad": "SmoothGrad",
 }
-"""The methods that have a name of their own; all others are listed under their technical names."""
+"""Labels of the most common methods; all other methods are listed under their technical names."""
 BEYOND: Final = (
     "This face is farther from the study's faces than any of them is from its nearest one. The readouts have "
     "not learnt from such pictures: a prediction can be far off, and a map would explain a guess."
@@ -59,7 +59,7 @@ TO_CHOSEN: Final = """const strip = document.getElementById('strip');
 const chosen = strip.querySelector('[aria-selected="true"]');
 const middle = (strip.clientWidth - (chosen ? chosen.clientWidth : 0)) / 2;
 if (chosen) strip.scrollLeft = chosen.offsetLeft - strip.offsetLeft - middle;"""
-"""Scrolls the strip to the chosen face."""
+"""JavaScript that scrolls the strip of faces to the chosen face."""
 KEYS: Final = """(event) => {
   const all = [...event.currentTarget.children];
   const here = all.indexOf(document.activeElement);
@@ -83,7 +83,7 @@ NEAREST: Final = "Similar over all groups and traits, in standard deviations of 
 
 
 class Page:
-    """The page in one browser."""
+    """The explorer's page as shown in one browser window."""
 
     def __init__(self, data: ExplorerData, uploads: MutableMapping[str, bytes]):
         self.data = data
@@ -125,7 +125,7 @@ class Page:
         ui.timer(0, self.show, once=True)
 
     def _build_controls(self) -> None:
-        """Build the controls, also after a face was chosen elsewhere."""
+        """Build the controls with the current choices; any earlier controls are replaced."""
         data, groups = self.data, self.data.results.groups
         images = {name: name for name in data.images}
         if self.face.fold is None:
@@ -173,7 +173,7 @@ class Page:
             option.props["tabindex"] = "0" if name == first else "-1"
 
     async def _step(self, event: Any) -> None:
-        """Choose a face by key."""
+        """Choose the face that was reached by a key."""
         await self._choose_face(self.order[int(event.args)], event)
 
     def _slider(self, label: str, name: str, unit: str = "") -> None:
@@ -193,7 +193,7 @@ class Page:
             slider.on("change", self._draw, [])  # when the slider is released
 
     def _build_files(self) -> None:
-        """Build links to the results' files."""
+        """Build links to files of the results folder."""
         names = list_files(self.data.results.folder)
         if names:
             text("h2", "Files")
@@ -202,7 +202,7 @@ class Page:
                     link(name, f"/results/{name}")
 
     def _choose(self, name: str) -> Any:
-        """Return the handler of a choice."""
+        """Return the handler that stores a chosen value and shows the selection."""
 
         async def choose(value: str) -> None:
             setattr(self, name, value)
@@ -223,7 +223,7 @@ class Page:
             await self.show()
 
     async def _drop(self, event: Any) -> None:
-        """Show a face that the study does not contain; its file is deleted after reading."""
+        """Show each uploaded face."""
         if not event.args.get("finished"):
             return
         self.message.text = "; ".join(event.args["refused"])
@@ -232,19 +232,19 @@ class Page:
             await self._look_at(self.uploads.pop(kept["id"], b""), name)
 
     async def _look_at(self, content: bytes, name: str, number: int | None = None) -> None:
-        """Show a new face; where the picture holds several, offer the choice first."""
+        """Predict and show a new face; if the picture shows several faces, ask for one of them first."""
         self.choose_one.clear()
         with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
             path = Path(folder) / "photograph"
             path.write_bytes(content)
             self.busy.text = "Predicting impressions …"
             try:
-                several = [] if number is not None else await run.io_bound(self.data.several, path, name)
+                several = [] if number is not None else await run.io_bound(self.data.find_several, path, name)
                 if several:
                     self.busy.text = ""
                     self._offer(content, name, several)
                     return
-                face = await run.io_bound(self.data.see, path, name, number or 0)
+                face = await run.io_bound(self.data.predict_new_face, path, name, number or 0)
             except TraitlensError as error:
                 self.busy.text = ""
                 self.message.text = "; ".join(map(str, error.problems))
@@ -256,7 +256,7 @@ class Page:
             await self.show()
 
     def _offer(self, content: bytes, name: str, several: list[np.ndarray]) -> None:
-        """Offer the faces of a picture to choose from."""
+        """Draw a button for each face of a picture, from which the user chooses one."""
         with self.choose_one:
             text("p", f"{name} shows {len(several)} faces. Which one?")
             with ui.element("div").classes("faces"):
@@ -267,12 +267,12 @@ class Page:
                     option.on("click", partial(self._look_at, content, name, number), [])
 
     async def show(self) -> None:
-        """Compute and draw the selection; discard it if the selection has changed meanwhile."""
+        """Compute and draw the maps of the selection; discard the result if the selection has changed."""
         self.turn += 1
         turn = self.turn
         self.busy.text = "Computing maps …"
         try:
-            view = await run.io_bound(self.data.look, self.face, self.trait, self.method, self.insist)
+            view = await run.io_bound(self.data.make_view, self.face, self.trait, self.method, self.insist)
             self.message.text = ""
         except TraitlensError as error:
             self.message.text = str(error)
@@ -313,7 +313,7 @@ class Page:
             self._draw_nearest(view, shown)
 
     def _draw_likeness(self, view: FaceView) -> None:
-        """Draw the gauge of likeness to the study's faces, and the way to a map beyond their range."""
+        """Draw the gauge of likeness to the study's faces; a face beyond their range gets a warning."""
         if view.likeness is None:
             return
         share = 100 * view.likeness.share
@@ -329,12 +329,12 @@ class Page:
                 button("Show the map nevertheless", self._show_nevertheless)
 
     async def _show_nevertheless(self) -> None:
-        """Compute the map of a face beyond the range of the study's."""
+        """Compute and show the maps of a face beyond the range of the study's faces."""
         self.insist = True
         await self.show()
 
     def _draw_ways_out(self, view: FaceView, shown: list[str]) -> None:
-        """Draw the button that saves the pictures, and the command for the figure."""
+        """Draw the button that saves the pictures, and the command that draws them as a figure."""
         if not view.maps:
             return
         command = self.data.command(
@@ -343,7 +343,7 @@ class Page:
         with ui.element("p").classes("ways"):
             button("Save the pictures", lambda: self._save(view, shown))
             if command is None:
-                text("span", "There is no figure of this face for print, or not with this method.", "faint")
+                text("span", "No command can draw a figure of this face with this method.", "faint")
             else:
                 text("span", "The same as a figure:", "faint")
                 text("code", command)
@@ -361,7 +361,7 @@ class Page:
         ui.download.content(buffer.getvalue(), f"{name}{private}.png", "image/png")
 
     def _draw_cues(self, view: FaceView, shown: list[str]) -> None:
-        """Draw the cues of the face's regions."""
+        """Draw the table of the cues of a face, by region and group."""
         cues = self.data.cues(view.face.name, view.trait) if view.face.fold is not None else None
         groups = [group for group in shown if cues is not None and group in cues]
         if cues is None or not groups:
@@ -379,7 +379,7 @@ class Page:
                             text("td", f"{row[group]:+.2f}".replace("-", "−"))
 
     def _draw_group(self, view: FaceView, group: str) -> None:
-        """Draw a group's map and ratings."""
+        """Draw a group's map over the face, with the group's predicted and mean ratings."""
         predicted = view.face.rating(PREDICTED, group, view.trait)
         observed = view.face.rating(OBSERVED, group, view.trait)
         with ui.element("figure"):
@@ -388,7 +388,7 @@ class Page:
                 _picture(drawn, f"Map of {group} for {view.trait} over the face {view.face.name}")
             else:
                 waits = view.likeness is not None and view.likeness.beyond and not self.insist
-                missing = "The map is not shown unless you ask for it, see above."
+                missing = "The map is hidden; to show it, use the button above."
                 text("p", missing if waits else "There is no map of this group for this trait.", "faint")
             with ui.element("figcaption"):
                 text("div", group).classes("group")
@@ -405,7 +405,7 @@ class Page:
             )
 
     def _draw_difference(self, view: FaceView, shown: list[str]) -> None:
-        """Draw the difference of two groups' maps, on the scale of the maps."""
+        """Draw the difference between the maps of two groups, on the colour scale of the maps."""
         if len(shown) != PAIR or not all(group in view.maps for group in shown):
             return
         first, second = shown
@@ -417,7 +417,7 @@ class Page:
                 text("div", f"Red: raised the prediction for {first} more", "faint")
 
     def _lay_over(self, face: ShownFace, relevance: np.ndarray, limit: float) -> np.ndarray:
-        """Draw a map over its face with the sliders' settings."""
+        """Draw a map over its face with the opacity and threshold of the sliders."""
         return draw_map(face.pixels, relevance, limit, self.opacity / 100, self.threshold / 100)
 
     def _draw_nearest(self, view: FaceView, shown: list[str]) -> None:
@@ -442,7 +442,7 @@ class Page:
 def _draw_scale(
     scale: Any, predicted: float | None, observed: float | None, error: float | None = None
 ) -> None:
-    """Draw an impression on the rating scale, with its number and the band of its error."""
+    """Draw the predicted rating with its error band, and the mean rating, on a line for the rating scale."""
     if not scale:
         return
     low, high = map(float, scale)
@@ -459,7 +459,7 @@ def _draw_scale(
 
 
 def _draw_ramp(limit: float) -> None:
-    """Draw the colour scale."""
+    """Draw the colour scale of the maps, from `-limit` to `limit`."""
     with ui.element("div").classes("ramp"):
         _image(_ramp(), "Colours from blue, lowered, over white to red, raised")
         with ui.element("div"):
@@ -469,23 +469,23 @@ def _draw_ramp(limit: float) -> None:
 
 
 def _image(address: str, alternative: str) -> None:
-    """Add an image."""
+    """Add an image with its alternative text."""
     image = ui.element("img")
     image.props["src"], image.props["alt"] = address, alternative
 
 
 def _picture(pixels: np.ndarray, alternative: str, side: int | None = None) -> None:
-    """Add an image from pixels; images of fixed size have twice the resolution, for dense screens."""
+    """Add an image from pixels; an image of fixed size has twice the resolution for high-resolution screens."""
     _image(data_uri(pixels, None if side is None else 2 * side, quality=90), alternative)
 
 
 @cache
 def _style() -> str:
-    """Return the style sheet."""
+    """Read the page's style sheet."""
     return (resources.files("traitlens.explorer") / "page.css").read_text("utf-8")
 
 
 @cache
 def _ramp() -> str:
-    """Return an image of the colours from the lowest to the highest relevance."""
+    """Return an image of the colour scale as a data URI."""
     return data_uri(colour(np.repeat(np.linspace(-1, 1, 256)[None], 8, axis=0), 1.0), quality=95)

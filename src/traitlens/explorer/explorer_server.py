@@ -1,4 +1,4 @@
-"""The explorer's server: on the loopback address, at a free port, protected by a token."""
+"""The explorer's web server, which serves the page, thumbnails and result files, and receives photographs."""
 
 import secrets
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from traitlens.explorer.served_files import KINDS, POLICY, find_file
 from traitlens.problems import Problem, TraitlensError
 
 MOST_UPLOADS = 4
-"""Maximum number of uploaded files that are waiting."""
+"""Maximum number of uploaded photographs held in memory until the page reads them."""
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
@@ -25,9 +25,9 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
     results : Path
         A results folder, or a study folder.
     machine : Machine or None
-        Device and precision of the network, for new faces and other methods.
+        Device and precision of the network, for new faces and for maps by other methods.
     announce : callable
-        Called with the page's address when it can be opened.
+        Called with the page's address when the server listens.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
 
 
 def make_app(data: ExplorerData) -> Any:
-    """Return the web application, without access control."""
+    """Create the web application, without access control."""
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, PlainTextResponse, Response
     from nicegui import ui
@@ -51,7 +51,7 @@ def make_app(data: ExplorerData) -> Any:
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    def hand_out(name: str) -> Any:
+    def send_file(name: str) -> Any:
         file = find_file(data.results.folder, name)
         if file is None:
             raise HTTPException(404, "File not found.")
@@ -59,7 +59,7 @@ def make_app(data: ExplorerData) -> Any:
             file, media_type=KINDS[file.suffix.lower()], headers={"content-security-policy": POLICY}
         )
 
-    app.get("/results/{name:path}")(hand_out)
+    app.get("/results/{name:path}")(send_file)
 
     def draw_thumbnail(name: str) -> Any:
         number = name.removesuffix(".jpg")
@@ -70,19 +70,19 @@ def make_app(data: ExplorerData) -> Any:
     app.get("/faces/{name}")(draw_thumbnail)
     uploads: OrderedDict[str, bytes] = OrderedDict()
 
-    async def take(name: str, request: Request) -> Any:
+    async def receive_upload(name: str, request: Request) -> Any:
         content = await request.body()
         if len(content) != int(request.headers.get("content-length", len(content))):
-            return PlainTextResponse("did not arrive whole", 400)
+            return PlainTextResponse("was not uploaded completely", 400)
         key = secrets.token_urlsafe(16)
         uploads[key] = content
         while len(uploads) > MOST_UPLOADS:
             uploads.popitem(last=False)
         return {"name": name.replace("\\", "/"), "id": key}
 
-    # FastAPI looks up annotations of local functions by name in the module.
-    take.__annotations__ = {"name": str, "request": Request}
-    app.post("/upload/face")(take)
+    # FastAPI resolves annotations by name in the module, where the local import of Request is not visible.
+    receive_upload.__annotations__ = {"name": str, "request": Request}
+    app.post("/upload/face")(receive_upload)
 
     def show_page() -> None:
         Page(data, uploads).build()

@@ -1,4 +1,4 @@
-"""A displayed face with its maps, and the drawing of maps."""
+"""Data of a face shown in the explorer, and drawing of maps over faces."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,18 @@ from traitlens.report.colouring import colour, lay_over, smooth
 
 @dataclass(frozen=True, eq=False)
 class ShownFace:
-    """A displayed face.
+    """A face shown in the explorer.
 
     Parameters
     ----------
+    name : str
+        Name of the image.
     pixels : ndarray of uint8 (y, x, colour)
         The prepared image.
     impressions : DataFrame
-        group, trait, predicted, and for faces of the study observed.
+        Columns group, trait and predicted, and for faces of the study observed (rating points).
     fold : int or None
-        The face's fold; None for a new face.
+        Fold of the face in cross-validation; None for a new face.
     """
 
     name: str
@@ -30,18 +32,7 @@ class ShownFace:
     fold: int | None = None
 
     def rating(self, column: str, group: str, trait: str) -> float | None:
-        """Return a rating of the face.
-
-        Parameters
-        ----------
-        column : {"observed", "predicted"}
-            The rating.
-
-        Returns
-        -------
-        float or None
-            The rating, or None.
-        """
+        """Return the observed or predicted rating of the face by a group on a trait; None if missing."""
         table = self.impressions
         found = table.loc[(table[GROUP] == group) & (table[TRAIT] == trait)]
         value = float(found[column].iloc[0]) if len(found) and column in found else np.nan
@@ -50,20 +41,24 @@ class ShownFace:
 
 @dataclass(frozen=True, eq=False)
 class FaceView:
-    """Data of a displayed face for one trait.
+    """Everything that the explorer shows for one face and one trait.
 
     Parameters
     ----------
+    face : ShownFace
+        The face.
+    trait : str
+        The trait.
     maps : dict of str to ndarray (y, x)
-        Relevance in rating points per pixel, by group.
+        Relevance in rating points per pixel, keyed by group.
     limit : float
-        Limit of the colour scale of these maps.
+        Limit of the colour scale of the face's maps.
     near : list of (ShownFace, maps)
         The most similar faces of the study, nearest first, with their maps.
     near_limit : float
-        Limit of the colour scale of their maps.
+        Limit of the colour scale of the similar faces' maps.
     likeness : Likeness or None
-        How a new face compares with those of the study.
+        Similarity of a new face to the study's faces.
     """
 
     face: ShownFace
@@ -78,23 +73,25 @@ class FaceView:
 def draw_map(
     pixels: np.ndarray, relevance: np.ndarray, limit: float, opacity: float = 0.5, threshold: float = 0.0
 ) -> np.ndarray:
-    """Draw a map over a face.
+    """Draw a relevance map over a face.
 
     Parameters
     ----------
     pixels : ndarray of uint8 (y, x, colour)
-        The face.
+        The prepared image of the face.
     relevance : ndarray (y, x)
-        Rating points per pixel.
+        Relevance in rating points per pixel.
+    limit : float
+        Limit of the colour scale.
     opacity : float, default 0.5
-        Opacity of the face, 0 to 1.
+        Opacity of the face, from 0 to 1.
     threshold : float, default 0
-        Relevance below this share of the limit is white.
+        Share of the limit below which relevance is drawn white.
 
     Returns
     -------
     ndarray of uint8 (y, x, colour)
-        The picture.
+        The image of the face with the map.
     """
     smoothed = smooth(relevance)
     smoothed = np.where(np.abs(smoothed) < threshold * limit, 0.0, smoothed)

@@ -1,11 +1,11 @@
-"""Likeness of a new face to the study's faces, from the features that the readouts read."""
+"""Likeness of a new face to the study's faces, measured in the features that the readouts use."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 MOST_FACES = 400
-"""Maximum number of the study's faces that a new one is compared with."""
+"""Maximum number of the study's faces with which a new face is compared."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Likeness:
     Parameters
     ----------
     distance : float
-        Distance to the nearest face of the study, in units of the median such distance within the study.
+        Distance to the nearest face of the study, divided by the median nearest-face distance in the study.
     share : float
-        Share of the faces, with the new one, whose nearest face is at least as far: a conformal p value. It
-        is about uniform for faces drawn as the study's, and smallest if no face of the study is as far.
+        Conformal p value: the share of faces, including the new one, whose nearest face is at least as far
+        as that of the new one. About uniform for faces from the same population as the study's.
     beyond : bool
-        Whether the new face is farther from its nearest face than any face of the study.
+        Whether the new face is farther from its nearest face than every face of the study.
     """
 
     distance: float
@@ -30,21 +30,21 @@ class Likeness:
 
 @dataclass(frozen=True, eq=False)
 class FaceReference:
-    """Features of the study's faces, and the distance of each to its nearest other face.
+    """Features of the study's faces, and the distance of each face to the nearest other person's face.
 
     Parameters
     ----------
     features : ndarray (face, feature)
         Features of faces of the study.
     nearest : ndarray (face,)
-        Euclidean distance to the nearest face of another identity.
+        Euclidean distance of each face to the nearest face of another identity.
     """
 
     features: np.ndarray
     nearest: np.ndarray
 
     def compare(self, features: np.ndarray) -> Likeness:
-        """Compare a new face with the study's.
+        """Compare a new face with the study's faces by its distance to the nearest one.
 
         Parameters
         ----------
@@ -70,14 +70,14 @@ class FaceReference:
 
 
 def make_reference(features: np.ndarray, identities: "list[str] | np.ndarray") -> FaceReference:
-    """Return the reference of a study's faces.
+    """Compute the distance of each face of a study to the nearest other person's face.
 
     Parameters
     ----------
     features : ndarray (face, feature)
         Features of each face.
     identities : sequence of str
-        The person on each face; pictures of the same person are not compared.
+        Identity of the person on each image; images of the same person are not compared.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def make_reference(features: np.ndarray, identities: "list[str] | np.ndarray") -
 
 
 def _squared_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return squared Euclidean distances; differences to a common centre keep single precision exact."""
+    """Return squared Euclidean distances; features are centred first to limit errors of single precision."""
     centre = first.mean(0)
     first, second = first - centre, second - centre
     squares = (first**2).sum(1, dtype=float)[:, None] + (second**2).sum(1, dtype=float)[None]

@@ -21,11 +21,11 @@ def serve_on_loopback(
     Parameters
     ----------
     app : ASGI application
-        The application.
+        The web application.
     announce : callable
-        Called with the page's address when it can be opened.
+        Called with the page's address when the server listens.
     paths, largest : optional
-        See :class:`~traitlens.explorer.access.TokenGate`.
+        As in :class:`~traitlens.explorer.access.TokenGate`.
     """
     import uvicorn
 

@@ -1,4 +1,4 @@
-"""Result files that the explorer serves: certain types, inside the results folder only."""
+"""Files that the servers may send: only certain types, and only from inside the results folder."""
 
 from collections.abc import Container
 from pathlib import Path
@@ -15,34 +15,34 @@ KINDS = {
 """Content types of served files, by suffix."""
 
 LINKED = tuple(one.path for one in (a.REPORT, a.PERFORMANCE, a.PREDICTIONS, a.REGION_TABLE, a.PROVENANCE))
-"""Files that the page links to, if they exist."""
+"""Result files that the page links to, if they exist."""
 
 POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
-"""Content security policy: a report has an opaque origin, so its scripts cannot reach the explorer."""
+"""Content security policy of served files: their scripts run in an opaque origin and cannot reach the server."""
 
 
 def list_files(results: Path) -> list[str]:
-    """Return the files that the page links to."""
+    """Return the existing result files that the page links to."""
     return [name for name in LINKED if find_file(results, name) is not None]
 
 
 def find_file(results: Path, name: str, kinds: Container[str] = KINDS) -> Path | None:
-    """Return a file of the results.
+    """Find a file by an untrusted path inside a results folder.
 
     Parameters
     ----------
     name : str
-        Its path below the folder, from an untrusted source.
+        Path of the file relative to the folder, from an untrusted source.
     kinds : container of str
         Suffixes of files that may be served.
 
     Returns
     -------
     Path or None
-        The file; None if it is missing, of another type, hidden, or outside the folder (also by a link).
+        The file; None if it is missing, hidden, of another type, or outside the folder (also through a link).
 
     Examples
     --------
@@ -56,6 +56,6 @@ def find_file(results: Path, name: str, kinds: Container[str] = KINDS) -> Path |
     try:
         file = inside.joinpath(*parts).resolve()
         known = file.suffix.lower() in kinds and file.is_relative_to(inside) and file.is_file()
-    except (OSError, ValueError):  # too long, no name on this disk, or links that form a loop
+    except (OSError, ValueError):  # too long, not a valid name on this system, or links that form a loop
         return None
     return file if known else None

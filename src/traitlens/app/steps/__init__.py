@@ -1,1 +1,1 @@
-"""Steps of the app's page."""
+"""The six steps of the app's page, each drawn by a function `draw`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from nicegui import run, ui
 
 from traitlens.app import background
-from traitlens.app.workspace import default_parent, is_inside, list_recent
+from traitlens.app.workspace import default_studies_folder, is_inside, list_recent_studies
 from traitlens.explorer.elements import button, field, text
 from traitlens.problems import Problem, TraitlensError
 
@@ -36,7 +36,7 @@ def draw(page: "AppPage") -> None:
     """Draw the step."""
     text("p", WELCOME)
     text("p", NEEDED)
-    recent = list_recent()
+    recent = list_recent_studies()
     if recent:
         text("h2", "Continue a study")
         with ui.element("ul").classes("list"):
@@ -45,7 +45,7 @@ def draw(page: "AppPage") -> None:
                     button(folder.name, partial(_open, page, folder), "link")
                     text("span", str(folder.parent), "faint")
     text("h2", "Begin a new study")
-    place = {"name": "", "parent": str(default_parent())}
+    place = {"name": "", "parent": str(default_studies_folder())}
     with ui.element("div").classes("row"):
         field("Name of the study", "", lambda value: place.update(name=value))
         field("In the folder", place["parent"], lambda value: place.update(parent=value), 50)
@@ -80,14 +80,14 @@ def draw(page: "AppPage") -> None:
 
 
 def _look_at_installation() -> "list[InstallationCheck]":
-    """Check the installation in the background, since it loads PyTorch."""
+    """Check the installation; called in a thread, because it loads PyTorch."""
     from traitlens.administration.installation import check_installation
 
-    return check_installation(default_parent())
+    return check_installation(default_studies_folder())
 
 
 def _draw_installation(found: "list[InstallationCheck]") -> None:
-    """Draw the result of the check as a traffic light."""
+    """Draw the result of the installation check as a traffic light, with its items in a list."""
     worst = "bad" if any(one.state == "bad" for one in found) else "good"
     with ui.element("p").classes(f"light {worst}"):
         text("span", "Yes." if worst == "good" else "No: see the items marked red.")
@@ -99,14 +99,14 @@ def _draw_installation(found: "list[InstallationCheck]") -> None:
 
 
 def _draw_light(one: "InstallationCheck") -> None:
-    """Draw one item of the check."""
+    """Draw one item of the installation check."""
     with ui.element("li").classes(f"light {one.state}"):
         text("strong", f"{one.what} ({LIGHTS[one.state]}): ")
         text("span", one.message)
 
 
 def _open(page: "AppPage", folder: Path) -> None:
-    """Open a study."""
+    """Open a study and go to the step where it was left."""
     try:
         page.session.open(folder)
     except TraitlensError as error:
@@ -116,23 +116,23 @@ def _open(page: "AppPage", folder: Path) -> None:
 
 
 def _open_other(page: "AppPage", folder: str) -> None:
-    """Open a study by the path of its folder."""
+    """Open the study in the folder whose path was typed."""
     path = Path(folder.strip().strip('"')).expanduser()
     if not folder.strip() or not path.is_dir():
-        page.refuse(TraitlensError(Problem("there is no such folder", "write its whole path", folder)))
+        page.refuse(TraitlensError(Problem("there is no such folder", "enter its full path", folder)))
         return
     _open(page, path)
 
 
 def _begin(page: "AppPage", place: dict[str, str]) -> None:
-    """Begin a new study."""
+    """Create a new study and open it."""
     folder = _new_folder(page, place["name"], place["parent"])
     if folder is not None:
         _open(page, folder)
 
 
 def _demonstrate(page: "AppPage", place: dict[str, str]) -> None:
-    """Create the demonstration study in the background, and show its first step."""
+    """Create the demonstration study in the background, and go to the step Pictures."""
     folder = _new_folder(page, place["name"] or "Demonstration", place["parent"])
     if folder is not None:
         _open(page, folder)
@@ -141,12 +141,12 @@ def _demonstrate(page: "AppPage", place: dict[str, str]) -> None:
 
 
 def _new_folder(page: "AppPage", name: str, parent: str) -> Path | None:
-    """Return the folder of a new study, or None if it cannot be used, with the reason shown."""
+    """Return the folder for a new study; show the reason and return None if it cannot be used."""
     name = name.strip()
     folder = Path(parent.strip().strip('"')).expanduser() / name
     problem = None
     if not name:
-        problem = Problem("the study has no name", "write one, such as “Warmth 2026”")
+        problem = Problem("the study has no name", "enter one, such as “Warmth 2026”")
     elif "/" in name or not is_inside(name):
         problem = Problem("the name cannot be used for a folder", "do not use / \\ : * ?", name)
     elif folder.exists() and any(folder.iterdir()):

@@ -1,11 +1,11 @@
-"""The step Check: import the table, ask questions in case of doubt, list all faults with their cells."""
+"""The step Check: import the table, ask questions in case of doubt, and list all faults with their cells."""
 
 from typing import TYPE_CHECKING
 
 from nicegui import run, ui
 
-from traitlens.app.import_upload import Doubt, bring_in
-from traitlens.app.plain_words import in_app_words
+from traitlens.app.import_messages import reword_for_app
+from traitlens.app.import_upload import ImportQuestion, import_chosen_table
 from traitlens.app.questions import write_answers
 from traitlens.app.steps.fault_list import draw_corrections, draw_faults
 from traitlens.app.workspace import Workspace
@@ -44,19 +44,19 @@ def draw(page: "AppPage") -> None:
 
 
 def check_workspace(workspace: Workspace) -> Study | TraitlensError:
-    """Import the chosen table if it has changed, and find all faults.
+    """Import the uploaded table if it has changed, and check the study.
 
     Returns
     -------
     Study or TraitlensError
-        The study, its faults, or a question.
+        The study if it is valid; otherwise an error with all faults, or a question to the user.
     """
-    # Imported here, so that the app starts fast.
+    # Imported here so that the app starts fast.
     from traitlens.pipeline.study_check import check
 
     try:
         if workspace.table is not None and not workspace.choices.checked:
-            bring_in(workspace)
+            import_chosen_table(workspace)
             write_answers(workspace.folder, workspace.choices.answers)
         study = check(workspace.folder)
         workspace.change(checked=True)
@@ -70,8 +70,8 @@ def check_workspace(workspace: Workspace) -> Study | TraitlensError:
 
 
 def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
-    """Draw the result of a check."""
-    if isinstance(found, Doubt):
+    """Draw the result of the check: the study's summary, its faults, or a question."""
+    if isinstance(found, ImportQuestion):
         _ask(page, found)
     elif isinstance(found, TraitlensError):
         number = len(found.problems)
@@ -94,18 +94,18 @@ def _draw_found(page: "AppPage", found: Study | TraitlensError) -> None:
             text("h2", "Worth knowing")
             with ui.element("ul"):
                 for notice in found.notices:
-                    text("li", sentence(in_app_words(str(notice))))
+                    text("li", sentence(reword_for_app(str(notice))))
     draw_corrections(page)
     account = read_account(page.workspace.folder)
     if account is not None and not isinstance(found, TraitlensError):
         text("h2", "What was read from the table")
         with ui.element("ul").props("id=account"):
             for line in account.lines():
-                text("li", sentence(in_app_words(line)))
+                text("li", sentence(reword_for_app(line)))
 
 
-def _ask(page: "AppPage", doubt: Doubt) -> None:
-    """Ask a question that only the researcher can decide."""
+def _ask(page: "AppPage", doubt: ImportQuestion) -> None:
+    """Ask a question of the import, with buttons for yes and no."""
     workspace = page.workspace
     question = str(doubt.problems[0].what)
 
@@ -114,7 +114,7 @@ def _ask(page: "AppPage", doubt: Doubt) -> None:
         page.draw()
 
     text("p", "Please decide:", "big")
-    text("p", sentence(in_app_words(question)))
+    text("p", sentence(reword_for_app(question)))
     with ui.element("div").classes("row"):
         button("Yes, this is right", lambda: agree(), "main")
         button("No, back to the table", lambda: page.go("ratings"))

@@ -1,4 +1,4 @@
-"""Faults of the table, grouped by kind, with fields to correct the cells."""
+"""List of faults in the table of ratings, grouped by kind, with fields to correct single cells."""
 
 import re
 from functools import partial
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from nicegui import ui
 
 from traitlens.app.corrections import CORRECTABLE, correct_cell
-from traitlens.app.plain_words import in_app_words
+from traitlens.app.import_messages import reword_for_app
 from traitlens.app.workspace import Correction
 from traitlens.explorer.elements import button, field, sentence, text
 from traitlens.problems import Problem, StudyError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage
 
 MOST_CELLS: Final = 20
-"""Maximum number of cells shown for a kind of fault."""
+"""Maximum number of cells shown for one kind of fault."""
 
 
 def draw_faults(page: "AppPage", problems: list[Problem]) -> None:
@@ -29,12 +29,7 @@ def draw_faults(page: "AppPage", problems: list[Problem]) -> None:
 
 
 def group_faults(problems: list[Problem]) -> list[list[Problem]]:
-    """Group faults of the same kind in one column.
-
-    Returns
-    -------
-    list of list of Problem
-        The groups, in the order of their first fault.
+    """Group the faults of the same kind in the same column, in the order of the first fault of each group.
 
     Examples
     --------
@@ -43,14 +38,14 @@ def group_faults(problems: list[Problem]) -> list[list[Problem]]:
     [2, 1]
     """
     groups: dict[tuple[object, ...], list[Problem]] = {}
-    for one in problems:
-        kind = re.sub(r"'[^']*'|-?\d+(\.\d+)?", "#", one.what) if one.row is not None else one.what
-        groups.setdefault((one.file, one.column, kind, one.advice), []).append(one)
+    for fault in problems:
+        kind = re.sub(r"'[^']*'|-?\d+(\.\d+)?", "#", fault.what) if fault.row is not None else fault.what
+        groups.setdefault((fault.file, fault.column, kind, fault.advice), []).append(fault)
     return list(groups.values())
 
 
 def _draw_fault(page: "AppPage", alike: list[Problem]) -> None:
-    """Draw one kind of fault."""
+    """Draw the faults of one kind: location, description and advice."""
     first = alike[0]
     place = [first.file or "", "" if first.column is None else f"column “{first.column}”"]
     rows = [str(one.row) for one in alike if one.row is not None]
@@ -61,9 +56,9 @@ def _draw_fault(page: "AppPage", alike: list[Problem]) -> None:
     if where:
         text("span", where, "where")
     number = f" ({len(alike)} cells of this kind)" if len(alike) > 1 else ""
-    text("span", sentence(in_app_words(first.what) + number))
+    text("span", sentence(reword_for_app(first.what) + number))
     if first.advice:
-        text("span", sentence(in_app_words(first.advice)), "advice")
+        text("span", sentence(reword_for_app(first.advice)), "advice")
     table = page.workspace.table
     has_cells = first.row is not None and first.column is not None
     if table is None or not has_cells or not str(first.file).startswith(table.name):
@@ -75,7 +70,7 @@ def _draw_fault(page: "AppPage", alike: list[Problem]) -> None:
 
 
 def _draw_cells(page: "AppPage", details: ui.element, alike: list[Problem]) -> None:
-    """Draw a field for each cell of a kind of fault."""
+    """Draw a text field for each faulty cell, when the list of cells is first unfolded."""
     table = page.workspace.table
     if table is None or len(details.default_slot.children) > 1:
         return
@@ -99,7 +94,7 @@ def _draw_cells(page: "AppPage", details: ui.element, alike: list[Problem]) -> N
 
 
 def _correct(page: "AppPage", sheet: str, row: int, column: str, before: str, after: str) -> None:
-    """Save a correction."""
+    """Save the corrected content of a cell."""
     correction = Correction(sheet=sheet, row=row, column=column, before=before, after=after.strip())
     correct_cell(page.workspace, correction)
 

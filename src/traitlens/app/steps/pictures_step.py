@@ -1,4 +1,4 @@
-"""The step Pictures: choose a folder, check the detected faces, specify who is shown."""
+"""The step Pictures: choose a folder, say who is shown and what may be printed, check the detected faces."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -8,7 +8,7 @@ from nicegui import ui
 
 from traitlens.app import background
 from traitlens.app.steps.progress_view import begin, draw_progress
-from traitlens.explorer.elements import button, choice, faults, files, text, tick
+from traitlens.explorer.elements import button, checkbox, choice, faults, files, text
 from traitlens.storage import read_table
 from traitlens.study.identities import guess_identities
 
@@ -42,7 +42,7 @@ def draw(page: "AppPage") -> None:
         with ui.element("div").classes("row"):
             button("Next: ratings", lambda: page.go("ratings"), "main")
     else:
-        text("p", "Choose the folder that holds your pictures, also those in folders below it.")
+        text("p", "Choose the folder of your pictures. Pictures in its sub-folders are included.")
     state = text("p", "", "faint").props('role="status"')
 
     def show(event: Any) -> None:
@@ -71,7 +71,7 @@ def draw(page: "AppPage") -> None:
     _draw_faces(page)
     with ui.element("details"):
         text("summary", "Remove the pictures from the study")
-        text("p", "Their copies in the study are removed; your own files stay.", "faint")
+        text("p", "The copies in the study are deleted; your own files are not touched.", "faint")
         button("Remove all pictures from the study", partial(_remove, page))
 
 
@@ -79,7 +79,7 @@ def _draw_permission(page: "AppPage") -> None:
     """Ask whether the pictures may be printed."""
     workspace = page.workspace
     text("h2", "May the pictures be printed?")
-    tick(
+    checkbox(
         "Single pictures may be shown in a report or paper: those shown, or the owner of the rights, agree",
         workspace.choices.may_publish,
         lambda value: workspace.change(may_publish=value, checked=False),
@@ -87,20 +87,20 @@ def _draw_permission(page: "AppPage") -> None:
 
 
 def _remove(page: "AppPage") -> None:
-    """Remove the pictures from the study."""
+    """Remove the pictures from the study, and draw the step again."""
     page.workspace.remove_pictures()
     page.draw()
 
 
 def _draw_people(page: "AppPage", pictures: list[str]) -> None:
-    """Ask who is shown."""
+    """Ask which pictures show the same person; a clear guess is chosen already."""
     workspace = page.workspace
     text("h2", "Who is shown?")
     text("p", WHY_WHO)
     if not workspace.choices.identity:
-        way, doubt = guess_identities(pictures)
+        guess, doubt = guess_identities(pictures)
         if not doubt:
-            workspace.change(identity=way)
+            workspace.change(identity=guess)
         else:
             text("p", f"Please choose: {doubt}.", "note")
     choice(
@@ -112,7 +112,7 @@ def _draw_people(page: "AppPage", pictures: list[str]) -> None:
 
 
 def _draw_faces(page: "AppPage") -> None:
-    """Draw the detected faces, doubtful ones first."""
+    """Draw the face sheet with the notices on doubtful faces, and the button that makes it."""
     workspace = page.workspace
     text("h2", "Were the faces found?")
     progress = background.read_progress(workspace.folder, "faces")
@@ -125,7 +125,7 @@ def _draw_faces(page: "AppPage") -> None:
     if progress.state == "done" and sheets:
         notices = _read_notices(page)
         if len(notices):
-            text("p", f"{len(notices)} pictures should be looked at; they come first on the sheet:")
+            text("p", f"{len(notices)} pictures need a look; they come first on the sheet:")
             with ui.element("ul").classes("faults"):
                 for row in notices.head(20).itertuples():
                     with ui.element("li"):
@@ -140,7 +140,7 @@ def _draw_faces(page: "AppPage") -> None:
     else:
         text(
             "p",
-            "The face sheet shows every face with its landmarks and regions. It takes about a second a "
+            "The face sheet shows every face with its landmarks and regions. It takes about a second per "
             "picture.",
         )
     button(
@@ -150,6 +150,6 @@ def _draw_faces(page: "AppPage") -> None:
 
 
 def _read_notices(page: "AppPage") -> pd.DataFrame:
-    """Read the notices on doubtful faces."""
+    """Read the table of notices on doubtful faces; empty if there is none."""
     file = page.workspace.folder / "faces" / "notices.csv"
     return read_table(file).fillna("") if file.exists() else pd.DataFrame()

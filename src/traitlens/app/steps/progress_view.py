@@ -1,4 +1,4 @@
-"""Progress of a background task."""
+"""Display of the progress of a background task."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from traitlens.app import background
-from traitlens.app.background import Progress, Work
+from traitlens.app.background import Progress, Task
 from traitlens.explorer.elements import button, text
 
 if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage
 
 
-def draw_progress(page: "AppPage", work: Work) -> None:
-    """Draw the progress, and redraw the step at the end."""
+def draw_progress(page: "AppPage", task: Task) -> None:
+    """Draw the progress of a task, updated every second, and redraw the step when the task ends."""
     folder = page.workspace.folder
     box = ui.element("div").classes("progress").props('role="status"')
     shown: list[object] = []
 
     def update() -> None:
-        progress = background.read_progress(folder, work)
+        progress = background.read_progress(folder, task)
         if progress.state != "working":
             timer.cancel()
             page.draw()
@@ -33,28 +33,28 @@ def draw_progress(page: "AppPage", work: Work) -> None:
                 draw_stages(progress)
 
     with box:
-        draw_stages(background.read_progress(folder, work))
-    if background.is_stopping(folder, work):
+        draw_stages(background.read_progress(folder, task))
+    if background.is_stopping(folder, task):
         text("p", "Stopping after this step …").props('role="status"')
     else:
-        button("Stop", partial(_stop, page, work))
+        button("Stop", partial(_stop, page, task))
     timer = ui.timer(1.0, update)
 
 
-def begin(page: "AppPage", work: Work) -> None:
-    """Start work in the background, and show it."""
-    background.start(page.workspace.folder, work)
+def begin(page: "AppPage", task: Task) -> None:
+    """Start a task in the background, and redraw the step, which shows its progress."""
+    background.start(page.workspace.folder, task)
     page.draw()
 
 
-def _stop(page: "AppPage", work: Work) -> None:
-    """Ask a task to stop, and show the request."""
-    background.stop(page.workspace.folder, work)
+def _stop(page: "AppPage", task: Task) -> None:
+    """Ask a task to stop, and redraw the step, which shows that it is stopping."""
+    background.stop(page.workspace.folder, task)
     page.draw()
 
 
 def draw_stages(progress: Progress) -> None:
-    """Draw the stages: done, at work, and to come."""
+    """Draw the list of finished stages, the current stage, and the stages to come."""
     begun = {name for name, _, _ in progress.stages}
     if not progress.stages:
         text("p", "Starting …")

@@ -1,4 +1,4 @@
-"""The step Ratings: upload a table, say what its columns hold, see at once how it fits the pictures."""
+"""The step Ratings: upload a table, choose what its columns hold, and see how it matches the pictures."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -10,14 +10,14 @@ from traitlens.app.column_roles import (
     SPREAD,
     Match,
     UploadedTable,
-    chosen_mapping,
+    mapping_from_choices,
     match_pictures,
-    open_table,
-    roles_of,
+    read_uploaded_table,
+    roles_from_mapping,
 )
-from traitlens.app.plain_words import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, in_app_words
+from traitlens.app.import_messages import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, reword_for_app
 from traitlens.columns import GROUP, RATER, TRAIT
-from traitlens.explorer.elements import button, choice, faults, field, files, text, tick
+from traitlens.explorer.elements import button, checkbox, choice, faults, field, files, text
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 ACCEPT: Final = ".xlsx,.xls,.xlsb,.ods,.csv,.tsv,.txt,.sav,.zsav,.por,.parquet,.mat,.json"
 ROWS: Final = 8
-"""Rows of the table that are shown."""
+"""Number of rows of the table that are shown."""
 MOST_NAMES: Final = 8
-"""Names that are listed before they are only counted."""
+"""Maximum number of unmatched names that are listed; the others are only counted."""
 HOW: Final = (
-    "For every column, choose what it holds. traitlens has made a guess; please look whether it is right. "
+    "For every column, choose what it holds. traitlens has made a guess; please check it. "
     "“Ratings: one rater” means that a column holds the ratings that one person gave to all pictures."
 )
 
@@ -60,18 +60,18 @@ def draw(page: "AppPage") -> None:
         box = ui.element("div")
 
         async def load() -> None:
-            found = await page.attempt(open_table, table, workspace.pictures)
+            found = await page.attempt(read_uploaded_table, table, workspace.pictures)
             if not box.is_deleted:
                 waiting.delete()
                 if isinstance(found, UploadedTable):
                     with box:
-                        _Grid(page, found).draw()
+                        _ColumnEditor(page, found).draw()
 
         ui.timer(0, load, once=True)
 
 
-class _Grid:
-    """The first rows of a table with a drop-down list on each column, and what follows from them."""
+class _ColumnEditor:
+    """The first rows of a table with a drop-down list for the role of each column, fields and counts."""
 
     def __init__(self, page: "AppPage", table: UploadedTable):
         self.page, self.table = page, table
@@ -82,7 +82,7 @@ class _Grid:
             guess = table.guess
             stem = "" if self.workspace.table is None else self.workspace.table.stem
             self.workspace.change(
-                roles=roles_of(guess, table.columns),
+                roles=roles_from_mapping(guess, table.columns),
                 trait=guess.trait_name or stem,
                 groups_from_names=guess.group_pattern is not None,
                 by_number=guess.by_number,
@@ -91,14 +91,16 @@ class _Grid:
 
     @property
     def roles(self) -> dict[str, str]:
-        """Return the chosen role of each column."""
+        """The chosen role of each column."""
         return {name: self.workspace.choices.roles.get(name, "ignore") for name in self.table.columns}
 
     def draw(self) -> None:
-        """Draw counts, fields and the grid."""
+        """Draw the counts, the fields, and the grid with the first rows."""
         if self.table.doubt:
             text(
-                "p", f"What the columns hold could not be guessed: {in_app_words(self.table.doubt)}.", "note"
+                "p",
+                f"What the columns hold could not be guessed: {reword_for_app(self.table.doubt)}.",
+                "note",
             )
         self.counts = ui.element("div").classes("counts").props('role="status"')
         with ui.element("div").classes("row"):
@@ -118,7 +120,7 @@ class _Grid:
         ui.timer(0, self.count, once=True)
 
     def _draw_fields(self) -> None:
-        """Draw what is asked beside the columns."""
+        """Draw the fields for what the columns do not say: trait, groups, scale and missing values."""
         choices, held = self.workspace.choices, set(self.roles.values())
         self.fields.clear()
         with self.fields, ui.element("div").classes("row"):
@@ -126,7 +128,7 @@ class _Grid:
             if not tells_trait:
                 field("Trait that was rated", choices.trait, self._changing("trait"), 20)
             if GROUP not in held and (RATER in held or "of rater" in held):
-                tick(
+                checkbox(
                     "Raters' names begin with their group (ASD_1, NT_2)",
                     choices.groups_from_names,
                     self._changing("groups_from_names"),
@@ -139,10 +141,10 @@ class _Grid:
             field(f"{MISSING_FIELD} (such as -99, NA)", choices.missing, self._changing("missing"), 20)
             ticks = {"by_number": NUMBER_TICK, "number_repeats": REPEAT_TICK, "leave_out_absent": ABSENT_TICK}
             for name, label in ticks.items():
-                tick(label, getattr(choices, name), self._changing(name))
+                checkbox(label, getattr(choices, name), self._changing(name))
 
     def _changing(self, name: str) -> Any:
-        """Return the handler of a field."""
+        """Return the handler that saves a field's value as a choice and counts again."""
 
         async def change(value: Any) -> None:
             self.workspace.change(**{name: value}, checked=False, agreed=[])
@@ -151,14 +153,14 @@ class _Grid:
         return change
 
     def _scale(self, place: int) -> Any:
-        """Return the handler of one end of the scale, which is set once both are given."""
+        """Return the handler for the lowest (0) or highest (1) rating; the scale is saved once both are given."""
 
         async def change(value: str) -> None:
             try:
                 self.ends[place] = float(value.replace(",", ".")) if value.strip() else None
             except ValueError:
                 self.page.refuse(
-                    TraitlensError(Problem(f"{value!r} is not a number", "write one, such as 7"))
+                    TraitlensError(Problem(f"{value!r} is not a number", "enter a number such as 7"))
                 )
                 return
             low, high = self.ends
@@ -173,7 +175,7 @@ class _Grid:
         return change
 
     def _draw_several(self) -> None:
-        """Draw the lists with which a run of columns is set at once; also the short way by keyboard."""
+        """Draw the lists that set the role of a range of columns at once."""
         names = {name: name for name in self.table.columns}
         self.several.clear()
         with self.several:
@@ -189,7 +191,7 @@ class _Grid:
             choice("holds", {"": "choose …"} | ROLES, "", self._set_several)
 
     async def _set_several(self, role: str) -> None:
-        """Set a run of columns."""
+        """Set the role of all columns in the chosen range."""
         columns = self.table.columns
         first, last = sorted((columns.index(self.first), columns.index(self.last)))
         if role:
@@ -197,18 +199,18 @@ class _Grid:
             self._draw_grid()
 
     async def _set_one(self, column: str, role: str) -> None:
-        """Set one column."""
+        """Set the role of one column."""
         await self._set({column: role})
         self._draw_several()
 
     async def _set(self, roles: dict[str, str]) -> None:
-        """Remember what columns hold, and count again."""
+        """Save the roles of columns, and count again."""
         self.workspace.change(roles=self.roles | roles, checked=False, agreed=[])
         self._draw_fields()
         await self.count()
 
     def _draw_grid(self) -> None:
-        """Draw the first rows."""
+        """Draw the first rows of the table, with a list of roles above each column."""
         roles = self.roles
         self.grid.clear()
         with self.grid, ui.element("table"):
@@ -236,10 +238,10 @@ class _Grid:
                 text("p", f"… and {hidden} more rows", "faint")
 
     async def count(self) -> None:
-        """Count what the table gives, and show it."""
+        """Count matched pictures, ratings, raters and groups for the chosen roles, and show the counts."""
         choices = self.workspace.choices
         try:
-            mapping = chosen_mapping(choices, self.table)
+            mapping = mapping_from_choices(choices, self.table)
             match: Match | None = await run.io_bound(
                 match_pictures, self.table, mapping, self.workspace.pictures
             )
@@ -256,7 +258,7 @@ class _Grid:
 
 
 def _draw_match(match: Match) -> None:
-    """Show how a table fits the pictures."""
+    """Draw how the table matches the pictures."""
     fits = match.found == match.pictures and not match.unknown
     text("p", f"{match.found} of {match.pictures} pictures found", "big good" if fits else "big bad")
     parts = [f"{match.ratings:,} ratings"]
@@ -268,11 +270,11 @@ def _draw_match(match: Match) -> None:
         shown = ", ".join(f"“{name}”" for name in match.unknown[:MOST_NAMES])
         more = len(match.unknown) - MOST_NAMES
         shown += f" and {more} more" if more > 0 else ""
-        text("p", f"In the table, but no picture ({len(match.unknown)}): {shown}", "note")
+        text("p", f"Names in the table without a picture ({len(match.unknown)}): {shown}", "note")
     if match.found < match.pictures:
         text("p", f"{match.pictures - match.found} pictures are not rated; they are left out.", "note")
 
 
 def _kind(role: str) -> str:
-    """Return the class of a column, by what it holds."""
+    """Return the CSS class of a column with a role."""
     return "ratings" if role in SPREAD or role == "rating" else "ignored" if role == "ignore" else "names"

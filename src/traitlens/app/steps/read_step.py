@@ -25,7 +25,7 @@ def draw(page: "AppPage") -> None:
         text("p", "There is no report yet.")
         button("Go to Run", lambda: page.go("run"), "main")
         return
-    if not workspace.is_read_ready:
+    if not workspace.is_report_current:
         text("p", "The study or your answers have changed since this report was made.", "note")
     with ui.element("div").classes("row"):
         link("Open the report in a new tab", "/results/report.html")
@@ -48,7 +48,7 @@ def draw(page: "AppPage") -> None:
 
 
 async def _export(page: "AppPage", form: str) -> None:
-    """Write a zip file and offer it."""
+    """Write a zip file for another program, and list it for download."""
     file = await page.attempt(make_zip, page.workspace, form)
     if file is not None:
         page.exported.clear()
@@ -57,15 +57,15 @@ async def _export(page: "AppPage", form: str) -> None:
 
 
 def _list_exports(page: "AppPage") -> None:
-    """List the zip files that were written."""
+    """Draw a download link for each exported zip file."""
     for file in sorted((page.workspace.folder / "exports").glob("*.zip")):
         with ui.element("p"):
             link(f"Download {file.name} ({file.stat().st_size / 1e6:.1f} MB)", f"/exports/{file.name}", True)
 
 
 def _draw_methods(page: "AppPage") -> None:
-    """Draw the methods text, to be copied."""
-    # Imported here, so that the app starts without what the report needs.
+    """Draw the methods text, which can be copied."""
+    # Imported here so that the app starts fast.
     from traitlens.report.results import read_results
     from traitlens.report.wording import describe_methods
 
@@ -82,7 +82,7 @@ def _draw_methods(page: "AppPage") -> None:
 
 
 def _draw_figures(page: "AppPage") -> None:
-    """Draw a list of the figures, and links to the chosen one."""
+    """Draw a list of the figures, and links to the files of the chosen figure."""
     figures = page.workspace.results / "figures"
     names = sorted({file.stem for file in figures.glob("*.svg") if not file.stem.endswith("_89mm")})
     if not names:
@@ -106,6 +106,6 @@ def _draw_figures(page: "AppPage") -> None:
 
 async def _explore(page: "AppPage") -> None:
     """Start the explorer in a separate process, and open its page."""
-    address = await page.attempt(page.session.explorer, page.workspace.results)
+    address = await page.attempt(page.session.start_explorer, page.workspace.results)
     if address:
         ui.navigate.to(str(address), new_tab=True)

@@ -1,4 +1,4 @@
-"""The step Run: six questions, estimated time and memory, and progress."""
+"""The step Run: six questions, the plan, the estimated time and memory, and the progress of the run."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 from nicegui import ui
 
 from traitlens.app import background
-from traitlens.app.questions import QUESTIONS, RunQuestion, read_answers, write_answers, write_settings
+from traitlens.app.questions import QUESTIONS, RunQuestion, read_answers, write_answers
+from traitlens.app.settings_editing import write_settings
 from traitlens.app.steps.progress_view import begin, draw_progress
 from traitlens.collecting.preregistration import freeze_plan, read_plan
-from traitlens.explorer.elements import button, choice, faults, field, text, tick
+from traitlens.explorer.elements import button, checkbox, choice, faults, field, text
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings_file import read_settings
 
@@ -22,7 +23,7 @@ TESTS: Final = {
     "use": "Do the groups use different parts of the face?",
     "pixels": "Do the groups' maps differ at single pixels?",
 }
-"""Tests that can be added to the plan, by the names of their tables."""
+"""Question that each test answers, keyed by the name of its table; these tests can be planned."""
 
 CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
 
@@ -39,15 +40,15 @@ def draw(page: "AppPage") -> None:
         text("p", CLOSE)
         draw_progress(page, "run")
         return
-    if workspace.is_read_ready:
+    if workspace.is_report_current:
         text("p", "The run is finished.", "big good")
         button("Next: read the report", lambda: page.go("read"), "main")
     elif progress.state == "done":
         text("p", "The study or your answers have changed since the last run. Run it again.", "big")
     elif progress.state == "stopped":
-        text("p", "The run was stopped. Finished work is kept.", "big")
+        text("p", "The run was stopped. Finished results are stored.", "big")
     elif progress.state == "failed":
-        text("p", "The run could not be finished. Finished work is kept.", "big bad")
+        text("p", "The run failed. Results finished before are stored.", "big bad")
         faults(progress.problems)
     text("h2", "Six questions")
     answers = read_answers(workspace.folder)
@@ -59,11 +60,11 @@ def draw(page: "AppPage") -> None:
     with ui.element("div").classes("row"):
         begun = progress.state in ("stopped", "failed")
         label = "Go on" if begun else "Run again" if progress.state == "done" else "Start the run"
-        button(label, partial(begin, page, "run"), "" if workspace.is_read_ready else "main")
+        button(label, partial(begin, page, "run"), "" if workspace.is_report_current else "main")
 
 
 def _draw_estimate(page: "AppPage") -> None:
-    """Draw the estimated time and memory, estimated in the background if not known."""
+    """Draw the estimated time and memory; start the estimate in the background if it is missing or old."""
     folder = page.workspace.folder
     box = text("p", "").props('role="status" id="estimate"')
     progress = background.read_progress(folder, "estimate")
@@ -86,7 +87,7 @@ def _draw_estimate(page: "AppPage") -> None:
 
 
 def _draw_question(page: "AppPage", question: RunQuestion, given: str) -> None:
-    """Draw a question with its answers."""
+    """Draw a question with a list of its answers."""
     workspace = page.workspace
     options = {answer.name: answer.label for answer in question.answers}
     if not given:
@@ -108,7 +109,7 @@ def _draw_question(page: "AppPage", question: RunQuestion, given: str) -> None:
 
 
 def _plan_test(tests: set[str], name: str, is_planned: bool) -> None:
-    """Add a test to the plan, or remove it."""
+    """Add a test to the plan, or remove it from the plan."""
     (tests.add if is_planned else tests.discard)(name)
 
 
@@ -137,7 +138,7 @@ def _draw_plan(page: "AppPage") -> None:
     with ui.element("fieldset"):
         text("legend", "Planned tests")
         for name, label in TESTS.items():
-            tick(label, name in tests, partial(_plan_test, tests, name))
+            checkbox(label, name in tests, partial(_plan_test, tests, name))
 
     def freeze() -> None:
         hypotheses = [expected["text"].strip()] if expected["text"].strip() else []

@@ -1,4 +1,4 @@
-"""Messages of the import for the app, with its fields in place of options of the command line."""
+"""Messages of the import, reworded for the app: names of fields replace options of the command line."""
 
 import re
 from typing import Final
@@ -35,24 +35,16 @@ _FORMS: Final = (
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 
 
-def in_app_words(text: str) -> str:
-    """Replace options of the command line in a message by fields of the app.
+def reword_for_app(text: str) -> str:
+    """Replace options of the command line in a message by the names of the app's fields.
 
-    Parameters
-    ----------
-    text : str
-        The message of the command line.
-
-    Returns
-    -------
-    str
-        The message with the app's fields; options without a field remain, marked as such.
+    An option without a field in the app remains, with the command it belongs to.
 
     Examples
     --------
-    >>> in_app_words("correct it, or use --missing CODE")
+    >>> reword_for_app("correct it, or use --missing CODE")
     'correct it, or write it under “Cells that mean no rating”'
-    >>> in_app_words("another --encoding?")
+    >>> reword_for_app("another --encoding?")
     'another --encoding (of the command “traitlens import table”)?'
     """
     for form, words in _FORMS:
