@@ -475,7 +475,7 @@ def _image(address: str, alternative: str) -> None:
 
 
 def _picture(pixels: np.ndarray, alternative: str, side: int | None = None) -> None:
-    """Add an image from pixels; an image of fixed size has twice the resolution for high-resolution screens."""
+    """Add an image from pixels; an image of fixed size has twice the resolution, for sharp screens."""
     _image(data_uri(pixels, None if side is None else 2 * side, quality=90), alternative)
 
 

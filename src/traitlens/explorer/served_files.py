@@ -21,7 +21,7 @@ POLICY = (
     "sandbox allow-scripts; default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 )
-"""Content security policy of served files: their scripts run in an opaque origin and cannot reach the server."""
+"""Content security policy of served files: scripts run in an opaque origin, cut off from the server."""
 
 
 def list_files(results: Path) -> list[str]:

@@ -97,11 +97,8 @@ class _ColumnEditor:
     def draw(self) -> None:
         """Draw the counts, the fields, and the grid with the first rows."""
         if self.table.doubt:
-            text(
-                "p",
-                f"What the columns hold could not be guessed: {reword_for_app(self.table.doubt)}.",
-                "note",
-            )
+            doubt = reword_for_app(self.table.doubt)
+            text("p", f"What the columns hold could not be guessed: {doubt}.", "note")
         self.counts = ui.element("div").classes("counts").props('role="status"')
         with ui.element("div").classes("row"):
             button("Next: check", lambda: self.page.go("check"), "main")
@@ -153,7 +150,7 @@ class _ColumnEditor:
         return change
 
     def _scale(self, place: int) -> Any:
-        """Return the handler for the lowest (0) or highest (1) rating; the scale is saved once both are given."""
+        """Return the handler for one end of the scale (0: lowest, 1: highest), saved once both are given."""
 
         async def change(value: str) -> None:
             try:
