@@ -1,9 +1,9 @@
-"""The flow from a study to its report.
+"""Computation of a results folder from a study, in stages.
 
-:mod:`~traitlens.pipeline.flow` lists its stages; :mod:`~traitlens.pipeline.plan` computes which of them are
-current, stale, missing or left out; :mod:`~traitlens.pipeline.run` makes them; the functions of the stages
-are in :mod:`traitlens.pipeline.stages`. Inputs and outputs of stages are recorded by digest, so that a
-stopped run resumes, and after a change of an input only what depends on it is made again.
+:mod:`~traitlens.pipeline.flow` lists the stages; :mod:`~traitlens.pipeline.plan` computes which of them are
+current, stale, missing or left out; :mod:`~traitlens.pipeline.run` runs them; the functions of the stages
+are in :mod:`traitlens.pipeline.stages`. Digests of the inputs and outputs of each stage are recorded. A
+stopped run can therefore resume, and a changed input makes only the stages that depend on it run again.
 """
 
 from traitlens.pipeline.context import Context

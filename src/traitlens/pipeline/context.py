@@ -1,4 +1,4 @@
-"""Context of an analysis: a study, its results folder and the machine."""
+"""The context of an analysis: its study, its results folder, and the device and network to compute with."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,20 +28,22 @@ from traitlens.study.settings import ReadoutSettings
 from traitlens.study.simulated_study import read_planted
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
-"""Endings of the files of a study that are listed in the provenance."""
+"""File extensions of a study's tables and settings, which the provenance lists with their digests."""
 
 
 class Context:
-    """A study, its results folder and the machine; loads no network and writes nothing.
+    """Study, results folder, and the device and network to compute with; writes no files.
 
     Parameters
     ----------
+    study : Study
+        The study to analyse.
     out : str, Path or None
         The results folder; `results` in the study's folder if None.
     machine : Machine or None
-        Device, precision, weights.
+        Device, precision and weights of the network; the defaults of :class:`Machine` if None.
     watcher : Watcher or None
-        Shows the progress.
+        Displays the progress; nothing is displayed if None.
     """
 
     def __init__(
@@ -62,24 +64,24 @@ class Context:
         self._digests: dict[str, str] = {}
 
     def value(self, name: str) -> Any:
-        """Return an input of the study, read once.
+        """Return an input of stages that comes from the study or its settings; read once, then cached.
 
         Parameters
         ----------
         name : str
-            A name of :data:`INPUTS`, or a setting ("settings.seed").
+            A name in :data:`INPUTS`, or a setting such as "settings.seed".
         """
         if name not in self._values:
             self._values[name] = self._setting(name) if "." in name else INPUTS[name](self)
         return self._values[name]
 
     def digest(self, one: str | Artifact) -> str:
-        """Return the digest of an input: of the study, or a file of the results.
+        """Return the digest of an input of stages: a value of the study, or a file of the results folder.
 
         Returns
         -------
         str
-            SHA-256; "" for a file that is missing.
+            SHA-256, or "" if the file is missing.
         """
         name = one if isinstance(one, str) else one.path
         if name not in self._digests:
@@ -89,14 +91,14 @@ class Context:
         return self._digests[name]
 
     def _setting(self, name: str) -> Any:
-        """Return a setting, or a section of settings."""
+        """Return a setting or a section of settings, given its dotted name."""
         value: Any = self.study.settings
         for part in name.split(".")[1:]:
             value = getattr(value, part)
         return value
 
     def _digest_value(self, name: str) -> str:
-        """Return the digest of an input of the study."""
+        """Return the digest of an input that is no file."""
         if name == "photographs":
             return digest(self.photographs.digests())
         value = self.value(name)
@@ -105,12 +107,12 @@ class Context:
         return digest(str(value) if name in ("spaces", "regional_spaces") else value)
 
     def forget(self, *names: str) -> None:
-        """Drop cached values and digests, of files that were rewritten and tables that are no longer needed.
+        """Remove values and digests from the cache: of rewritten files, and of values no longer needed.
 
         Parameters
         ----------
         *names : str
-            Names of inputs, paths of files.
+            Names of inputs, or paths of files in the results folder.
         """
         for name in names:
             self._values.pop(name, None)
@@ -118,23 +120,23 @@ class Context:
 
     @cached_property
     def photographs(self) -> ImageFiles:
-        """The image files of the rated images."""
+        """Files of the rated images, by name of the image."""
         return ImageFiles({image: self.study.path(image) for image in self.study.images[IMAGE]})
 
     @cached_property
     def study_files(self) -> dict[str, str]:
-        """SHA-256 of the study's tables and settings by name."""
+        """SHA-256 of the study's tables and settings, by file name."""
         files = sorted(self.study.folder.iterdir())
         return {file.name: digest_file(file) for file in files if file.suffix in TABLES and file.is_file()}
 
     @cached_property
     def backbone_facts(self) -> Any:
-        """Layers, channels, preprocessing and digest of the network, from its metadata."""
+        """Layers, channels, preprocessing and digest of the network, read without loading its weights."""
         return describe_backbone(self.machine.backbone_name)
 
     @property
     def backbone_identity(self) -> dict[str, Any]:
-        """Properties of the network that features depend on: weights, preprocessing and precision."""
+        """Digest of the weights, preprocessing and precision; features change if any of them changes."""
         facts = self.backbone_facts
         return {
             "digest": facts.digest,
@@ -145,13 +147,13 @@ class Context:
 
     @cached_property
     def spaces(self) -> Any:
-        """The feature spaces that the readouts read, with their weights."""
+        """Feature spaces that the readouts use."""
         readout = self.study.settings.readout
         return find_readout(readout.method).spaces(readout)
 
     @cached_property
     def regional_spaces(self) -> list[Any]:
-        """The feature spaces of regional readouts: those of a ridge readout, for each region."""
+        """Feature spaces of regional readouts: the spaces of a ridge readout, once for each region."""
         faces, readout = self.study.settings.faces, self.study.settings.readout
         read = find_readout("ridge").spaces(readout)
         regions = joined_names(region_names(faces.regions))
@@ -159,7 +161,7 @@ class Context:
 
     @property
     def faceless(self) -> list[str] | None:
-        """Images without landmarks; None before detection."""
+        """Names of images without landmarks; None before landmarks are detected."""
         if not FACES.of(self.results).exists():
             return None
         try:
@@ -169,14 +171,14 @@ class Context:
 
     @property
     def workers(self) -> int:
-        """Number of blocks computed at once."""
+        """Number of blocks of images that are computed in parallel."""
         if self.machine.workers is not None:
             return self.machine.workers
         return cores() if self.machine.device == "cpu" and not self.machine.scheduler else 1
 
 
 def _set_up(machine: Machine, readout: ReadoutSettings) -> Machine:
-    """Set up the network for the readout: Cao et al. (2023) divide its input by 255."""
+    """Return the machine with the backbone and input scale of a readout (Cao et al., 2023, divide by 255)."""
     divide_by = machine.divide_by * find_readout(readout.method).input_divisor
     return replace(machine, backbone_name=readout.backbone, divide_by=divide_by)
 
@@ -192,7 +194,7 @@ def _folds(context: Context) -> Any:
 
 
 def _face_columns(context: Context) -> Any:
-    """Return the columns of images.csv that may describe faces."""
+    """Return the columns of images.csv that may be measures of faces."""
     others = [IDENTITY, MAY_PUBLISH, "fold", context.study.settings.folds.column]
     return context.study.images.drop(columns=[name for name in others if name], errors="ignore")
 
@@ -203,7 +205,7 @@ def _cleaned(context: Context) -> Any:
 
 
 def _name_groups_left_out(study: Study) -> list[str]:
-    """Return a notice on groups whose readouts are not refitted with those of the others."""
+    """Return a notice that names groups left out of refits because they rated other images."""
     shared = shared_ratings(study.ratings)[0]
     rest = sorted({*study.groups} - {*shared})
     if not rest:
@@ -247,4 +249,4 @@ INPUTS: Mapping[str, Callable[[Context], Any]] = {
     "description": _description,
     "reasons": lambda context: list(context.reasons.values()),
 }
-"""Inputs of stages beside settings, with the function that reads each."""
+"""Inputs of stages that are neither files nor settings: the function that reads each, by name."""

@@ -1,4 +1,4 @@
-"""Estimate of the time, memory and disk of a run; runs that cannot fit are refused."""
+"""Estimate the time, memory and disk that a run needs, and refuse runs that would not fit."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from traitlens.pipeline.stage import Cost, Stage
 from traitlens.problems import Problem, TraitlensError
 
 BASE = 1.1e9
-"""Bytes of a process with the network and its modified weights."""
+"""Memory in bytes of a process that has loaded the network and its weights modified for LRP."""
 
 PER_WORKER = 0.4e9
-"""Bytes of a block of images of 224 pixels during computation; proportional to the number of pixels."""
+"""Memory in bytes to compute a block of images of 224 x 224 pixels; proportional to the number of pixels."""
 
 GIGA = 1e9
 
@@ -26,9 +26,11 @@ class Estimate:
     Parameters
     ----------
     costs : dict of Stage to Cost
-        Costs of its stages.
+        Cost of each stage that the run will make.
+    seconds : float
+        Total time.
     memory, disk : float
-        Bytes.
+        Largest memory and total disk space, in bytes.
     """
 
     costs: dict[Stage, Cost]
@@ -44,12 +46,12 @@ class Estimate:
 
 
 def estimate(context: Context) -> Estimate:
-    """Estimate the cost of the remaining stages.
+    """Estimate the cost of the stages that a run will make.
 
     Parameters
     ----------
     context : Context
-        Study, settings and results, which are not changed. The network is loaded to time a forward pass.
+        Study and results, which are not changed. The network is loaded to time a forward pass.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def estimate(context: Context) -> Estimate:
     wanted = [one.stage for one in plan(context) if one.will_be_made]
     costs = {stage: stage.cost(context) for stage in wanted}
     machine, size = context.machine, context.study.settings.faces.size
-    alive = context.workers if machine.workers is None else 0  # each process has its own network
+    alive = context.workers if machine.workers is None else 0  # each worker process loads its own network
     each = PER_WORKER * (size / 224) ** 2
     memory = BASE + alive * each + (machine.workers or 0) * (BASE + each)
     passes = sum(cost.passes for cost in costs.values())
@@ -81,7 +83,7 @@ def check_resources(estimate: Estimate, results: Path) -> None:
     Raises
     ------
     TraitlensError
-        With advice on what to change.
+        If memory or disk do not suffice; says which settings to change.
     """
     problems = []
     memory = free_memory()
@@ -102,12 +104,12 @@ def check_resources(estimate: Estimate, results: Path) -> None:
 
 
 def _size(number: float) -> str:
-    """Write a number of bytes roughly."""
+    """Format a number of bytes as GB or MB."""
     return f"{number / GIGA:.1f} GB" if number >= 0.1 * GIGA else f"{number / 1e6:.1f} MB"
 
 
 def _duration(seconds: float) -> str:
-    """Format a duration roughly."""
+    """Format a duration in its largest unit, such as "3 hours"."""
     for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {name}"

@@ -1,154 +1,27 @@
 """The stages of an analysis in order, used by run, status, estimate, check and report."""
 
-from collections.abc import Callable
-
 from traitlens import artifacts as a
-from traitlens.columns import FOLD, IDENTITY, IMAGE
-from traitlens.comparison.compared_groups import comparable_traits, pairs_of_groups, shared_ratings
 from traitlens.pipeline import costs
+from traitlens.pipeline.conditions import (
+    NO_REFITS,
+    NO_REGIONS,
+    method_not_linear,
+    no_cleaning,
+    no_face,
+    no_formula,
+    no_permutations,
+    no_raters,
+    no_variables,
+    not_comparable,
+    not_one_space,
+    one_group,
+    one_trait,
+    some_without_landmarks,
+    switched_off,
+    unless,
+)
 from traitlens.pipeline.context import Context
 from traitlens.pipeline.stage import Stage
-from traitlens.readouts.registry import find_readout
-from traitlens.relevance.methods import METHODS
-
-Condition = Callable[[Context], str | None]
-
-
-def unless(*conditions: Condition) -> Condition:
-    """Combine conditions to leave a stage out; the first reason counts."""
-
-    def first(context: Context) -> str | None:
-        """Return the first reason, or None."""
-        return next((reason for one in conditions if (reason := one(context)) is not None), None)
-
-    return first
-
-
-def no_raters(context: Context) -> str | None:
-    """Return why analyses of single raters are left out."""
-    return None if context.study.has_raters else "the ratings are averages, and single raters are needed"
-
-
-def one_group(context: Context) -> str | None:
-    """Return why groups are not compared."""
-    return None if len(context.study.groups) > 1 else "the study has one group of raters"
-
-
-def nothing_comparable(context: Context) -> str | None:
-    """Return why no two groups can be compared."""
-    ratings = context.study.ratings
-    if any(comparable_traits(ratings, pair) for pair in pairs_of_groups(ratings)):
-        return None
-    return "no two groups rated the same trait on the same images, with two raters each"
-
-
-def too_little_shared(context: Context) -> str | None:
-    """Return why readouts of groups cannot be refitted: too few images were rated by all."""
-    _, images, _ = shared_ratings(context.study.ratings)
-    folds = context.value("folds").set_index(IMAGE).loc[images]
-    outside = [
-        folds[IDENTITY][folds[FOLD] != fold].nunique() for fold in context.value("folds")[FOLD].unique()
-    ]
-    if min(outside) >= 3:
-        return None
-    return "it needs images that two groups rated on every trait, and there are too few"
-
-
-def one_trait(context: Context) -> str | None:
-    """Return why relations between traits cannot be analysed, or None if they can."""
-    return None if len(context.study.traits) > 1 else "the study has one trait"
-
-
-def no_cleaning(context: Context) -> str | None:
-    """Return why no ratings were cleaned."""
-    return None if context.study.cleaning is not None else "study.toml has no cleaning rules"
-
-
-def no_permutations(context: Context) -> str | None:
-    """Return why no test is made."""
-    wanted = context.study.settings.comparison.permutations > 0
-    return None if wanted else "comparison.permutations is 0 in study.toml"
-
-
-def switched_off(setting: str) -> Condition:
-    """Return the condition that a setting of [comparison] switches a stage off."""
-
-    def is_off(context: Context) -> str | None:
-        value = getattr(context.study.settings.comparison, setting)
-        return None if value else f"comparison.{setting} is {str(value).lower()} in study.toml"
-
-    return is_off
-
-
-def not_ridge(context: Context) -> str | None:
-    """Return why readouts cannot be refitted under each permutation."""
-    if find_readout(context.study.settings.readout.method).is_kernel_ridge:
-        return None
-    return "it needs a ridge regression, whose readouts can be refitted under each permutation"
-
-
-def several_spaces(context: Context) -> str | None:
-    """Return why readouts of one feature space cannot be computed."""
-    readout = context.study.settings.readout
-    if find_readout(readout.method).reads_one_space(readout):
-        return None
-    return (
-        "it needs a ridge regression on one tap of the prepared image, without whitening, image "
-        "weights and mixing of traits"
-    )
-
-
-def not_linear(context: Context) -> str | None:
-    """Return why relevance cannot be summed over regions for any ratings at once."""
-    method = context.study.settings.relevance.method
-    if METHODS[method].is_linear and not METHODS[method].gradients:
-        return None
-    return f"it needs a relevance method that is linear in the readout, and {method!r} is not"
-
-
-def faceless(context: Context) -> str | None:
-    """Return why regions of the face cannot be compared; None before detection of landmarks."""
-    missing = context.faceless
-    if not missing:
-        return None
-    some = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-    return f"it needs landmarks of every face, and {len(missing)} images have none ({some})"
-
-
-def no_face(context: Context) -> str | None:
-    """Return why there are no regions: no image has landmarks."""
-    missing = context.faceless
-    none = missing is not None and len(missing) == len(context.study.images)
-    return "no face was found in any image" if none else None
-
-
-def no_variables(context: Context) -> str | None:
-    """Return why no variable of the raters is tested."""
-    wanted = context.study.settings.comparison.variables or len(context.study.groups) > 2
-    return None if wanted else "comparison.variables is empty in study.toml"
-
-
-def no_formula(context: Context) -> str | None:
-    """Return why no model of raters is fitted."""
-    return (
-        None if context.study.settings.comparison.formula else "comparison.formula is not set in study.toml"
-    )
-
-
-REFITTED = unless(
-    no_raters,
-    no_permutations,
-    not_ridge,
-    too_little_shared,
-)
-
-
-def _images(context: Context) -> int:
-    return len(context.study.images[IMAGE])
-
-
-def _readouts(context: Context) -> int:
-    return len(context.study.groups) * len(context.study.traits) * context.value("folds")["fold"].nunique()
 
 
 def _fits(context: Context) -> tuple[a.Artifact, ...]:
@@ -180,37 +53,24 @@ ANSWERED = (
     a.FACE_TYPES,
     a.DIFFERENCE_TESTS,
 )
-"""The tables of tests that answer the questions of a comparison."""
+"""Tables of tests from which the questions of a comparison are answered."""
 
 PERMUTATIONS = ("settings.comparison.permutations", "settings.seed")
 WITHIN = "settings.comparison.within"
 REFIT = ("ratings", "folds", a.FEATURES, "backbone", "spaces", "settings.readout.whiten")
-"""Inputs of refits of readouts under each permutation."""
+"""Inputs of every stage that refits readouts under permutations of raters."""
 
-NO_REGIONAL = unless(switched_off("use"), faceless)
 COMMON_CUES = (a.TARGETS, a.REGIONAL_KERNELS, "regional_spaces", "folds", "settings.seed")
-"""Inputs of the cues of all groups together."""
+"""Inputs of every stage that computes the cues of all groups together."""
 
-SAMPLE = (
-    "check_images",
-    "folds",
-    "backbone",
-    "settings.relevance.method",
-    a.PREPARED,
-    a.READOUTS,
-)
-"""Inputs of checks of maps."""
+MAP_CHECK = ("check_images", "folds", "backbone", "settings.relevance.method", a.PREPARED, a.READOUTS)
+"""Inputs of every check of maps."""
 
-REPORTED = (
-    a.STUDY,
-    a.PROVENANCE,
-    a.PLAN,
-    a.PLANNED,
-    a.FIGURES,
-    a.REPORT,
-    *(one for one in a.ARTIFACTS.values() if one.path.startswith(".cache")),
+WRITTEN_BY_REPORT = (a.STUDY, a.PROVENANCE, a.PLAN, a.PLANNED, a.FIGURES, a.REPORT)
+REPORTED = tuple(
+    one for one in a.ARTIFACTS.values() if one not in WRITTEN_BY_REPORT and not one.path.startswith(".cache")
 )
-"""Files that the report does not read: its own, and those for later runs."""
+"""Files of results that the report reads: all but its own files and intermediate results."""
 
 FLOW: tuple[Stage, ...] = (
     Stage("means", "Mean ratings", "ratings.average", ("ratings",), (a.TARGETS,)),
@@ -269,7 +129,7 @@ FLOW: tuple[Stage, ...] = (
         ("photographs", "given_landmarks"),
         (a.LANDMARKS, a.FACES),
         cost=costs.landmarks,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "prepare",
@@ -278,7 +138,7 @@ FLOW: tuple[Stage, ...] = (
         ("photographs", "frame", a.LANDMARKS),
         (a.PREPARED,),
         cost=costs.prepare,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "face_measures",
@@ -286,7 +146,7 @@ FLOW: tuple[Stage, ...] = (
         "faces.measure",
         (a.PREPARED, "face_columns"),
         (a.FACE_MEASURES,),
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "region_labels",
@@ -296,7 +156,7 @@ FLOW: tuple[Stage, ...] = (
         (a.REGION_LABELS,),
         no_face,
         cost=costs.region_labels,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "features",
@@ -305,7 +165,7 @@ FLOW: tuple[Stage, ...] = (
         (a.PREPARED, "backbone", "spaces"),
         (a.FEATURES,),
         cost=costs.features,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "fit",
@@ -314,7 +174,7 @@ FLOW: tuple[Stage, ...] = (
         (a.FEATURES, a.TARGETS, "backbone", "spaces", "folds", "settings.readout", "settings.seed"),
         _fits,
         cost=costs.fit,
-        steps=_readouts,
+        steps=costs.count_readouts,
     ),
     Stage(
         "performance",
@@ -352,7 +212,7 @@ FLOW: tuple[Stage, ...] = (
         ),
         _maps,
         cost=costs.maps,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "regional_features",
@@ -360,9 +220,9 @@ FLOW: tuple[Stage, ...] = (
         "cues.features",
         (a.PREPARED, "backbone", "regions", "regional_spaces"),
         (a.AVERAGE_FACE, a.REGIONAL_FEATURES),
-        NO_REGIONAL,
+        NO_REGIONS,
         cost=costs.regional_features,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "regional_kernels",
@@ -370,7 +230,7 @@ FLOW: tuple[Stage, ...] = (
         "cues.kernels",
         (a.REGIONAL_FEATURES, "backbone", "regional_spaces"),
         (a.REGIONAL_KERNELS,),
-        NO_REGIONAL,
+        NO_REGIONS,
         cost=costs.regional_kernels,
         steps=lambda context: len(context.regional_spaces),
     ),
@@ -392,9 +252,9 @@ FLOW: tuple[Stage, ...] = (
             "settings.seed",
         ),
         (a.IMAGE_CUES, a.GROUP_CUES, a.REGIONAL_PREDICTIONS, a.REGIONAL_MODEL),
-        NO_REGIONAL,
+        NO_REGIONS,
         cost=costs.cues,
-        steps=_readouts,
+        steps=costs.count_readouts,
     ),
     Stage(
         "utilisation",
@@ -402,7 +262,7 @@ FLOW: tuple[Stage, ...] = (
         "use.utilisation",
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.REGION_LABELS),
         (a.PREDICTABILITY, a.UTILISATION, a.RATER_FITS, a.UTILISATION_MEANS, a.SHARES, a.ACHIEVEMENT),
-        unless(no_raters, NO_REGIONAL),
+        unless(no_raters, NO_REGIONS),
     ),
     Stage(
         "compare_use",
@@ -410,7 +270,7 @@ FLOW: tuple[Stage, ...] = (
         "use.compare",
         (*COMMON_CUES, "ratings", a.IMAGE_CUES, a.PREDICTABILITY, WITHIN),
         (a.USE_TESTS, a.CONFUSIONS, a.WITHIN_REGIONS),
-        unless(no_raters, one_group, no_permutations, NO_REGIONAL),
+        unless(no_raters, one_group, no_permutations, NO_REGIONS),
         cost=costs.use,
         steps=costs.draws_of_use,
     ),
@@ -427,7 +287,7 @@ FLOW: tuple[Stage, ...] = (
             *PERMUTATIONS,
         ),
         (a.IMAGE_TESTS, a.MEANS, a.RELIABILITY_TESTS, a.AGREEMENT_TESTS, a.MISSING_TESTS),
-        unless(no_raters, one_group, no_permutations, nothing_comparable),
+        unless(no_raters, one_group, no_permutations, not_comparable),
     ),
     Stage(
         "compare_trait_space",
@@ -435,7 +295,7 @@ FLOW: tuple[Stage, ...] = (
         "comparisons.trait_space",
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TRAIT_SPACE,),
-        unless(no_raters, one_group, one_trait, no_permutations, nothing_comparable),
+        unless(no_raters, one_group, one_trait, no_permutations, not_comparable),
     ),
     Stage(
         "compare_taste",
@@ -443,7 +303,7 @@ FLOW: tuple[Stage, ...] = (
         "comparisons.taste",
         ("ratings", WITHIN, *PERMUTATIONS),
         (a.TASTE_TESTS,),
-        unless(no_raters, one_group, no_permutations, nothing_comparable),
+        unless(no_raters, one_group, no_permutations, not_comparable),
     ),
     Stage(
         "transfer_groups",
@@ -478,9 +338,9 @@ FLOW: tuple[Stage, ...] = (
             "settings.seed",
         ),
         (a.CUES,),
-        unless(switched_off("cues"), several_spaces, faceless),
+        unless(switched_off("cues"), not_one_space, some_without_landmarks),
         cost=costs.altered_faces,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "common_penalties",
@@ -488,7 +348,7 @@ FLOW: tuple[Stage, ...] = (
         "refits.common_penalties",
         (*REFIT, "settings.seed"),
         (a.COMMON_PENALTIES,),
-        REFITTED,
+        NO_REFITS,
     ),
     Stage(
         "compare_performance",
@@ -496,7 +356,7 @@ FLOW: tuple[Stage, ...] = (
         "refits.performance",
         (*REFIT, a.COMMON_PENALTIES, WITHIN, *PERMUTATIONS),
         (a.PERFORMANCE_TESTS, a.MATCHED_TESTS),
-        unless(one_group, switched_off("performance"), REFITTED),
+        unless(one_group, switched_off("performance"), NO_REFITS),
     ),
     Stage(
         "compare_variables",
@@ -512,7 +372,7 @@ FLOW: tuple[Stage, ...] = (
         "raters.face_types",
         ("ratings", "identities", a.FACE_MEASURES, WITHIN, *PERMUTATIONS),
         (a.FACE_TYPES,),
-        unless(no_raters, one_group, no_permutations, nothing_comparable),
+        unless(no_raters, one_group, no_permutations, not_comparable),
     ),
     Stage(
         "compare_difference",
@@ -520,7 +380,7 @@ FLOW: tuple[Stage, ...] = (
         "refits.difference",
         (*REFIT, "identities", a.COMMON_PENALTIES, WITHIN, *PERMUTATIONS),
         (a.DIFFERENCE_TESTS,),
-        unless(one_group, switched_off("performance"), REFITTED),
+        unless(one_group, switched_off("performance"), NO_REFITS),
     ),
     Stage(
         "rater_models",
@@ -555,9 +415,9 @@ FLOW: tuple[Stage, ...] = (
             *PERMUTATIONS,
         ),
         (a.PIXEL_MAPS, a.PIXEL_TESTS),
-        unless(one_group, switched_off("pixels"), REFITTED, not_linear, faceless),
+        unless(one_group, switched_off("pixels"), NO_REFITS, method_not_linear, some_without_landmarks),
         cost=costs.pixels,
-        steps=_images,
+        steps=costs.count_images,
     ),
     Stage(
         "answers",
@@ -571,7 +431,7 @@ FLOW: tuple[Stage, ...] = (
         "check_conservation",
         "Check: sums of maps",
         "map_checks.conservation",
-        SAMPLE,
+        MAP_CHECK,
         (a.CONSERVATION,),
         steps=costs.check_steps(1),
         on_request=True,
@@ -580,7 +440,7 @@ FLOW: tuple[Stage, ...] = (
         "check_null_maps",
         "Check: null maps",
         "map_checks.null_maps",
-        (*SAMPLE, a.FEATURES, a.TARGETS, a.CHOICES, "spaces"),
+        (*MAP_CHECK, a.FEATURES, a.TARGETS, a.CHOICES, "spaces"),
         (a.NULL_MAPS,),
         steps=costs.check_steps(10),
         on_request=True,
@@ -589,7 +449,7 @@ FLOW: tuple[Stage, ...] = (
         "check_flipping",
         "Check: flipping",
         "map_checks.flipping",
-        SAMPLE,
+        MAP_CHECK,
         (a.FLIPPING,),
         steps=costs.check_steps(2),
         on_request=True,
@@ -598,7 +458,7 @@ FLOW: tuple[Stage, ...] = (
         "check_methods",
         "Check: other methods",
         "map_checks.methods",
-        SAMPLE,
+        MAP_CHECK,
         (a.METHODS,),
         steps=costs.check_steps(5),
         on_request=True,
@@ -609,7 +469,7 @@ FLOW: tuple[Stage, ...] = (
         "map_checks.association",
         (a.REGION_LABELS, a.REGION_TABLE, a.FEATURES, a.TARGETS),
         (a.ASSOCIATION,),
-        unless(several_spaces, no_face),
+        unless(not_one_space, no_face),
         on_request=True,
     ),
     Stage(
@@ -625,10 +485,10 @@ FLOW: tuple[Stage, ...] = (
             "frozen_plan",
             "study_files",
             "reasons",
-            *(one for one in a.ARTIFACTS.values() if one not in REPORTED),
+            *REPORTED,
         ),
         _report,
         cost=costs.report,
     ),
 )
-"""The stages in order."""
+"""The stages of an analysis, in the order in which they are run."""

@@ -1,4 +1,4 @@
-"""Image files of a study, read with their digests to detect files replaced during a run."""
+"""Reading of a study's image files; a file that changes during a run raises an error."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,11 +9,11 @@ from threading import Lock
 from traitlens.problems import Problem, TraitlensError
 
 MOST_BYTES = 256 * 2**20
-"""Maximum size of files kept in memory between two stages, in bytes."""
+"""Maximum total size in bytes of the image files kept in memory between stages."""
 
 
 class ImageFiles:
-    """Image files and their digests."""
+    """Read image files by path, and compare their digests each time."""
 
     def __init__(self, paths: Mapping[str, Path]):
         self.paths = dict(paths)
@@ -28,7 +28,7 @@ class ImageFiles:
         Raises
         ------
         TraitlensError
-            If it has changed since it was first read.
+            If the file has changed since it was first read.
         """
         name = self._names[path]
         with self._lock:
@@ -46,13 +46,7 @@ class ImageFiles:
         return content
 
     def digests(self) -> dict[str, str]:
-        """Return the digests of all files.
-
-        Returns
-        -------
-        dict of str to str
-            SHA-256 by image.
-        """
+        """Return the SHA-256 digest of each file, by name of the image."""
         for name, path in self.paths.items():
             if name not in self._digests:
                 self.read(path)

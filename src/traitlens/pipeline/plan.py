@@ -1,4 +1,7 @@
-"""State of all stages: current, stale, missing or left out, with the reason; loads no network."""
+"""Compute the state of each stage (current, stale, missing or left out) and its reason.
+
+No network is loaded.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,16 +17,16 @@ State = Literal["current", "stale", "missing", "left out"]
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage and its state.
+    """A stage and its state in a results folder.
 
     Parameters
     ----------
     state : {"current", "stale", "missing", "left out"}
-        "stale" if it was made from other inputs or settings, or its files have changed.
+        "stale" if its inputs or settings have changed since it was made, or its files were altered.
     reason : str
-        What changed, or why it is left out.
+        Why the stage is stale or left out.
     damaged : bool
-        Whether one of its files has changed since it was written.
+        Whether one of its files was altered after it was written.
     """
 
     stage: Stage
@@ -33,17 +36,17 @@ class Planned:
 
     @property
     def will_be_made(self) -> bool:
-        """Whether a run will make it."""
+        """Whether the next run will make this stage."""
         return self.state in ("stale", "missing")
 
 
 def plan(context: Context, flow: Sequence[Stage] = FLOW) -> Iterator[Planned]:
-    """Compute the state of every stage, in order.
+    """Compute the state of every stage, in the order of the flow.
 
     Yields
     ------
     Planned
-        A stage and its state. A stage is also stale if one of its inputs will be made again.
+        The state of the next stage; a stage is also stale if one of its inputs will be made again.
     """
     awaited: set[str] = set()
     for stage in flow:
@@ -62,7 +65,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
     Parameters
     ----------
     awaited : collection of str
-        Paths of files that earlier stages will make, or that will be removed.
+        Paths of files that earlier stages will make again or remove.
     """
     planned = _compare(context, stage, awaited)
     if stage.on_request and context.check_images is None and planned.will_be_made:
@@ -79,7 +82,7 @@ def plan_stage(context: Context, stage: Stage, awaited: Collection[str] = ()) ->
 
 
 def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planned:
-    """Compare the recorded inputs of a stage with the current ones."""
+    """Compute a stage's state: compare its recorded inputs and files with the present ones."""
     reason = stage.left_out(context)
     if reason is not None:
         return Planned(stage, "left out", reason)
@@ -88,7 +91,7 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
         return Planned(stage, "missing")
     remade = [one.path for one in stage.after if one.path in awaited]
     if remade:
-        return Planned(stage, "stale", f"to be made again or removed: {', '.join(remade)}")
+        return Planned(stage, "stale", f"inputs will be made again or removed: {', '.join(remade)}")
     changed = [_name(one) for one in stage.inputs if _differs(context, one, record.inputs)]
     changed += ["version"] * (record.version != stage.version)
     changed += ["inputs"] * ({_name(one) for one in stage.inputs} != set(record.inputs))
@@ -96,7 +99,7 @@ def _compare(context: Context, stage: Stage, awaited: Collection[str]) -> Planne
         return Planned(stage, "stale", f"changed: {', '.join(dict.fromkeys(changed))}")
     wanted = {output.path: output for output in stage.outputs_of(context)}
     if set(wanted) != set(record.outputs):
-        return Planned(stage, "stale", "other files are needed")
+        return Planned(stage, "stale", "its list of files has changed")
     damaged = [path for path, one in wanted.items() if context.digest(one) != record.outputs[path]]
     if damaged:
         return Planned(stage, "stale", f"changed after it was written: {', '.join(damaged)}", damaged=True)
@@ -108,7 +111,7 @@ def _name(one: str | Artifact) -> str:
 
 
 def _differs(context: Context, one: str | Artifact, recorded: Mapping[str, str]) -> bool:
-    """Return whether an input differs from the recorded one."""
+    """Return whether an input has another digest than the recorded one."""
     if one == "check_images" and context.check_images is None:
-        return False  # not requested in this run
+        return False  # this run does not ask for checks of maps
     return _name(one) in recorded and context.digest(one) != recorded[_name(one)]

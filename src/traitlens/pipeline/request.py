@@ -1,4 +1,4 @@
-"""Record of the options of the command that made results, for `traitlens status`."""
+"""Record the study and the options of a run in its results folder, for `traitlens status`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def _file(results: Path) -> Path:
 
 
 def write_request(context: Context) -> None:
-    """Write the study's path and the options of the command."""
+    """Write the path of the study and the options of the run."""
     settings, results = context.study.settings, context.results.resolve()
     study = context.study.folder.resolve()
     # A relative path, so that the study can be copied or moved with its results.
@@ -36,17 +36,17 @@ def write_request(context: Context) -> None:
 
 
 def read_request(results: Path) -> Context:
-    """Return the context of a results folder.
+    """Return the context in which a results folder was made.
 
     Returns
     -------
     Context
-        The current study, with the options of the command that made the results.
+        The study as it is now, with the options of the run that made the results.
 
     Raises
     ------
     TraitlensError
-        If it is not a results folder, or its study cannot be read.
+        If the folder is not a results folder, or its study cannot be read.
     """
     try:
         found = json.loads(_file(results).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Execution of stages that are stale or missing, in the order of the flow."""
+"""Run the stages that are stale or missing, in the order of the flow."""
 
 import errno
 import time
@@ -23,12 +23,12 @@ from traitlens.records import Record
 
 
 class Runner:
-    """Runs stages in a results folder that this process has locked.
+    """Run stages in a results folder, which is locked against other processes.
 
     Raises
     ------
     TraitlensError
-        If the folder cannot be written, or another process holds it.
+        If the folder cannot be written, or another process has locked it.
     """
 
     def __init__(self, context: Context):
@@ -49,7 +49,7 @@ class Runner:
             raise TraitlensError(problem) from error
 
     def make(self, until: str | None = None) -> None:
-        """Make stages that are stale or missing, and remove the files of stages that are left out.
+        """Run stages that are stale or missing, and remove the files of stages that are left out.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class Runner:
         Raises
         ------
         TraitlensError
-            If an input has faults, or memory or disk do not suffice; finished work is kept.
+            If an input is invalid, or memory or disk do not suffice; finished stages are kept.
         """
         for stage in FLOW:
             planned = plan_stage(self.context, stage)
@@ -73,7 +73,7 @@ class Runner:
                 break
 
     def _make(self, stage: Stage) -> None:
-        """Make one stage, and record its inputs and outputs."""
+        """Run one stage, and record the digests of its inputs and outputs."""
         context, start = self.context, time.perf_counter()
         self._remove(stage, but={output.path for output in stage.outputs_of(context)})
         with (
@@ -99,17 +99,17 @@ class Runner:
                 work.blocks.remove()
             context.records.write(stage.name, record)
         if stage.name == "landmarks":
-            release_memory()  # decoded photographs
+            release_memory()  # of the decoded photographs
 
     def _refuse_lost_lock(self) -> None:
-        """Raise an error if another run took this folder over, or somebody deleted the lock."""
+        """Raise an error if this process no longer has the lock of the results folder."""
         if not self._lock.is_held():
             advice = "wait until no other run works here, then run the same command again"
             what = "stopped: another run took over this results folder, or its lock was deleted"
             raise TraitlensError(Problem(what, advice, str(self.context.results)))
 
     def _remove(self, stage: Stage, but: frozenset[str] | set[str] = frozenset()) -> None:
-        """Remove a stage's record, and its previous files that are no longer outputs."""
+        """Remove the record of a stage and the files that it lists, except those in `but`."""
         record = self.context.records.read(stage.name)
         self.context.records.remove(stage.name)
         for path in record.outputs if record is not None else {}:
@@ -118,7 +118,7 @@ class Runner:
                 self.context.forget(path)
 
     def _remove_unrecorded(self) -> None:
-        """Remove results without a record: of a killed run, or of an earlier version."""
+        """Remove result files that no record lists, left by a killed run or by an earlier version."""
         recorded = {path for _, record in self.context.records for path in record.outputs}
         for path, artifact in ARTIFACTS.items():
             if path not in recorded:
@@ -126,7 +126,7 @@ class Runner:
 
     @contextmanager
     def _disk_faults(self, label: str) -> Iterator[None]:
-        """Convert disk errors to one line: the stage, the file, and what to do."""
+        """Convert disk errors to one message that names the stage and the file and says what to do."""
         try:
             yield
         except OSError as error:
@@ -141,7 +141,7 @@ class Runner:
             ) from error
 
     def engine(self) -> Engine:
-        """Return the engine, started when first needed."""
+        """Return the engine that computes blocks of images; start it if necessary."""
         if self._engine is None:
             self._engine = open_engine(self.context.machine)
         return self._engine
@@ -158,7 +158,7 @@ class Runner:
 
 
 def _refuse_other_files(results: Path) -> None:
-    """Raise an error for a folder with other files, since a run removes and replaces results."""
+    """Raise an error if a folder contains files that are no results, since a run removes results."""
     try:
         ours = not results.exists() or (results / ".cache").is_dir() or not any(results.iterdir())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Declaration of a stage: inputs, outputs, conditions and cost."""
+"""How a stage is declared: its inputs, outputs, conditions and cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from traitlens.artifacts import Artifact
 from traitlens.pipeline.context import Context
 
 Input = str | Artifact
-"""A name of :data:`traitlens.pipeline.context.INPUTS`, a setting ("settings.seed") or a file."""
+"""An input of a stage: a name in :data:`traitlens.pipeline.context.INPUTS`, a setting, or a file."""
 
 Outputs = Callable[[Context], tuple[Artifact, ...]]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a stage.
+    """Estimated cost of a stage.
 
     Parameters
     ----------
     passes : float, default 0
-        Work shared among workers, in forward passes of one image.
+        Work that is divided among workers, in forward passes of one image.
     seconds : float, default 0
-        Other time.
+        Time of all other work.
     memory, disk : float, default 0
-        Bytes of memory while it runs, and bytes of its files.
+        Memory used by the stage, and size of its files, in bytes.
     advice : str
-        Advice if memory or disk do not suffice.
+        Settings to change if memory or disk do not suffice.
     """
 
     passes: float = 0.0
@@ -51,27 +51,27 @@ def _one(_context: Context) -> int:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of the analysis.
+    """A stage of the analysis, as declared in the flow.
 
     Parameters
     ----------
-    name : str
-        Its row of ``traitlens status``.
+    name, label : str
+        Name in ``traitlens status`` and in records; label of the progress bar.
     make : str
-        Function of :mod:`traitlens.pipeline.stages` that writes the outputs, as "module.function"; imported
-        when the stage is run, so that the plan loads neither torch nor matplotlib.
+        Function of :mod:`traitlens.pipeline.stages` that writes the outputs, as "module.function". It is
+        imported only when the stage runs, since it may need torch or matplotlib.
     inputs : tuple
-        Inputs of the outputs; the function cannot read anything else.
+        Everything that the outputs depend on; the function cannot read anything else.
     outputs : tuple of Artifact, or callable
-        All files that it writes, or a function of the context if they depend on settings.
+        All files that the stage writes, or a function of the context if they depend on settings.
     left_out : callable
-        Returns why the stage is left out, or None.
-    steps : callable
-        Returns the length of the progress bar.
+        Function of the context: the reason why the stage is left out, or None.
+    cost, steps : callable
+        Functions of the context: the estimated cost, and the length of the progress bar.
     version : int, default 1
-        Raised when the same inputs give other outputs than before.
+        Increased when the same inputs lead to other outputs than before.
     on_request : bool, default False
-        Whether a plain run leaves it out where it is not current.
+        If True, the stage is made only by commands that ask for it.
     """
 
     name: str
@@ -86,16 +86,16 @@ class Stage:
     on_request: bool = False
 
     def outputs_of(self, context: Context) -> tuple[Artifact, ...]:
-        """Return the files that the stage writes."""
+        """Return the files that the stage writes for a study."""
         return self.outputs(context) if callable(self.outputs) else self.outputs
 
     @property
     def after(self) -> tuple[Artifact, ...]:
-        """Its inputs that are results of other stages."""
+        """Inputs that are files written by other stages."""
         return tuple(one for one in self.inputs if isinstance(one, Artifact))
 
     def load(self) -> Callable[[Any], None]:
-        """Import the function that makes the stage."""
+        """Import and return the function that writes the stage's outputs."""
         module, _, function = self.make.rpartition(".")
         loaded: Callable[[Any], None] = getattr(
             import_module(f"traitlens.pipeline.stages.{module}"), function

@@ -1,4 +1,4 @@
-"""Access of stage functions to their declared inputs and outputs."""
+"""Access of a stage's function to the inputs and outputs that the stage declares."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 
 
 class StageIO:
-    """Inputs and outputs of one stage; undeclared ones raise an error.
+    """Read the inputs and write the outputs of one stage; undeclared ones raise an error.
 
     Parameters
     ----------
+    context : Context
+        Study and results folder.
+    stage : Stage
+        The stage that declares the inputs and outputs.
     engine : callable
-        Returns the engine that computes blocks of images.
+        Function that returns the engine to compute blocks of images.
     advance : callable
-        Called with the number of steps done.
+        Function that is called with the number of steps just finished.
     """
 
     def __init__(self, context: Context, stage: Stage, engine: Callable[[], Engine], advance: Advance):
@@ -49,13 +53,13 @@ class StageIO:
 
     @cached_property
     def backbone(self) -> "Backbone":
-        """The loaded network."""
+        """The network, with its weights loaded."""
         self._declared("backbone")
         return self.machine.backbone(self._context.watcher.say)
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, int]]:
-        """Channels and stride of each layer of the network."""
+        """Number of channels and stride of each layer of the network, by name."""
         self._declared("backbone")
         shapes: Mapping[str, tuple[int, int]] = self._context.backbone_facts.shapes
         return shapes
@@ -72,39 +76,21 @@ class StageIO:
         self.read_inputs.add(one if isinstance(one, str) else one.path)
 
     def value(self, name: str) -> Any:
-        """Return an input of the study.
-
-        Parameters
-        ----------
-        name : str
-            A name of :data:`traitlens.pipeline.context.INPUTS`, or a setting ("settings.seed").
-        """
+        """Return an input that is no file, as :meth:`Context.value` does."""
         self._declared(name)
         return self._context.value(name)
 
     def has(self, artifact: Artifact) -> bool:
-        """Return whether a file of an earlier stage exists.
-
-        Returns
-        -------
-        bool
-            False if its stage was left out.
-        """
+        """Return whether a file of an earlier stage exists; it does not if that stage was left out."""
         return self.file(artifact).exists()
 
     def read(self, artifact: Artifact) -> Any:
-        """Read a file of an earlier stage."""
+        """Read a file that an earlier stage wrote."""
         self._declared(artifact)
         return artifact.read(self.results)
 
     def file(self, artifact: Artifact) -> Path:
-        """Return the path of a file, for workers that read or write it in blocks.
-
-        Returns
-        -------
-        Path
-            Absolute, since workers may have another working folder.
-        """
+        """Return the absolute path of an input or output file, for workers that access it in blocks."""
         if artifact not in self._outputs:
             self._declared(artifact)
         return artifact.of(self.results).resolve()
@@ -112,13 +98,7 @@ class StageIO:
     def write(
         self, artifact: Artifact, value: pd.DataFrame | Iterable[pd.DataFrame] | dict[str, Any]
     ) -> None:
-        """Write a table or a JSON object.
-
-        Parameters
-        ----------
-        value : DataFrame, iterable of DataFrame or dict
-            The table, its parts, or the object.
-        """
+        """Write an output: a table (whole or as successive pieces) or a JSON object."""
         if artifact not in self._outputs:
             raise RuntimeError(f"stage {self._stage.name!r} does not declare that it writes {artifact.path}")
         write = write_json if artifact.path.endswith(".json") else write_table
@@ -126,7 +106,7 @@ class StageIO:
 
     @cached_property
     def blocks(self) -> BlockStore:
-        """Blocks of this stage, possibly left by a killed run with the same inputs."""
+        """Blocks of images already computed for this stage and its inputs, also by a killed run."""
         stage = self._stage
         inputs = [(str(one), self._context.digest(one)) for one in stage.inputs]
         blocks = BlockStore(self.results, stage.name, digest(stage.version, inputs))

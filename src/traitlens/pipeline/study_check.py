@@ -1,4 +1,4 @@
-"""Check of a study before the analysis: tables, images, and names in the settings."""
+"""Check a study before its analysis: tables, images, landmarks, and names in the settings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,24 +23,24 @@ from traitlens.study.settings import Settings
 
 
 def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
-    """Read a study and report every fault of its settings, tables and images.
+    """Read a study and check its settings, tables and images.
 
     Parameters
     ----------
     folder : str or Path
         The study's folder.
     watcher : Watcher or None
-        Shows the progress.
+        Displays the progress; nothing is displayed if None.
 
     Returns
     -------
     Study
-        The study, if it has no faults.
+        The study, if it has no errors.
 
     Raises
     ------
     StudyError
-        With every fault.
+        If anything is wrong; the message lists all errors.
     """
     folder = Path(folder)
     study, problems = check_tables(folder)
@@ -56,7 +56,7 @@ def check(folder: str | Path, watcher: Watcher | None = None) -> Study:
 
 
 def _check_folds(study: Study) -> list[Problem]:
-    """Return problems of groups and traits with too few ratings outside a fold."""
+    """Return an error for each group and trait with too few rated images outside a fold."""
     settings = study.settings.folds
     try:
         folds = assign_folds(study.images, settings.number, study.settings.seed, settings.column)
@@ -68,7 +68,7 @@ def _check_folds(study: Study) -> list[Problem]:
 
 
 def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
-    """Return the faults of given landmarks, which would stop a run after its first stages."""
+    """Return errors in the study's own landmarks, which would otherwise stop a run at a later stage."""
     table, problems = read_landmarks(folder, files)
     problems = [] if problems else find_unknown_points(table) if table is not None else []
     paths = {file: folder / "images" / file for file in files}
@@ -80,9 +80,9 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
 
 
 def _find_far_points(points: pd.DataFrame, paths: Mapping[str, Path]) -> list[Problem]:
-    """Return landmarks that are farther from their image than it is wide or high, one for each image."""
+    """Return an error for each image with a landmark farther outside than the image is wide or high."""
     problems = []
-    known = points[points[IMAGE].isin(list(paths))]  # other names are faults of the table
+    known = points[points[IMAGE].isin(list(paths))]  # unknown image names are reported elsewhere
     for image, own in known.groupby(IMAGE, sort=False, observed=True):
         width, height = read_size(paths[str(image)])
         far = ((own[X] - width / 2).abs() > 1.5 * width) | ((own[Y] - height / 2).abs() > 1.5 * height)
@@ -95,13 +95,7 @@ def _find_far_points(points: pd.DataFrame, paths: Mapping[str, Path]) -> list[Pr
 
 
 def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
-    """Read a study and return the faults of its tables and of names in its settings.
-
-    Returns
-    -------
-    study : Study or None
-        None if too much is missing.
-    """
+    """Read a study; return it (None if unreadable) and the errors in its tables and settings."""
     study, problems = read_study(folder)
     if study is not None:
         problems += check_names(study.settings) or ([] if problems else _check_folds(study))
@@ -109,13 +103,7 @@ def check_tables(folder: Path) -> tuple[Study | None, list[Problem]]:
 
 
 def check_names(settings: Settings) -> list[Problem]:
-    """Return unknown names in the settings.
-
-    Returns
-    -------
-    list of Problem
-        One for each unknown name, with the nearest known one.
-    """
+    """Return an error, with the nearest valid name, for each unknown method or layer in the settings."""
     faults: list[TraitlensError] = []
     readout = settings.readout
     if readout.method not in READOUTS:

@@ -1,4 +1,4 @@
-"""Prediction of altered faces: without hair and background, in grey, mirrored."""
+"""Stage that predicts altered faces: without hair and background, in grey, and mirrored."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,18 @@ from traitlens.readouts.fit_results import FittedReadouts
 
 @dataclass(frozen=True)
 class AlteredFeatureBlocks:
-    """Compute blocks of features of altered faces.
+    """Function that computes the features of altered faces, one block of images at a time.
 
     Parameters
     ----------
     machine : Machine
         Device and precision of the network.
+    space : FeatureSpace
+        The readouts' only feature space.
     prepared, labels : Path
-        The prepared images and their region labels.
+        Files of the prepared images and of their region labels.
+    blocks : list of ndarray
+        Positions of the images of each block.
     """
 
     machine: Machine
@@ -41,7 +45,7 @@ class AlteredFeatureBlocks:
     blocks: list[np.ndarray]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Compute a block: features (image, channel, row, column) by the name of the alteration."""
+        """Return the features (image, channel, row, column) of one block, by name of the alteration."""
         positions, backbone = self.blocks[number], self.machine.backbone()
         neutral = _neutral_colour(backbone)
         pixels = open_arrays(self.prepared)["pixels"][positions].to_numpy()
@@ -54,7 +58,7 @@ class AlteredFeatureBlocks:
 
 
 def altered_faces(io: StageIO) -> None:
-    """Write the performance on altered faces, of the same readouts and of refitted ones."""
+    """Write how well altered faces are predicted, by the same readouts and by refitted ones."""
     (space,), seed = io.value("spaces"), io.value("settings.seed")
     assert io.backbone
     blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))
@@ -69,7 +73,7 @@ def altered_faces(io: StageIO) -> None:
 
 
 def _neutral_colour(backbone: Backbone) -> np.ndarray:
-    """Return the colour (red, green, blue) whose network input is zero."""
+    """Return the colour (red, green, blue) that becomes zero when the network normalises its input."""
     mean = np.array(backbone.preprocessing.mean)
     scale = 255.0 if mean.max() <= 1 else 1.0
     return (mean[::-1] if backbone.preprocessing.channels == "BGR" else mean) * scale

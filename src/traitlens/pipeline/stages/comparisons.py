@@ -1,4 +1,4 @@
-"""Comparisons of groups without the network: ratings, and transfer of predictions."""
+"""Stages that compare groups without the network: ratings, and prediction of other groups' ratings."""
 
 import pandas as pd
 
@@ -35,7 +35,7 @@ from traitlens.pipeline.stage_io import StageIO
 
 
 def ratings(io: StageIO) -> None:
-    """Write the differences of means, reliability and agreement, and of single images."""
+    """Write tests of group differences in means, reliability, agreement, gaps, and single images."""
     table, options = io.value("ratings"), permutation_options(io)
     covariates = io.value("settings.comparison.covariates")
     io.write(IMAGE_TESTS, compare_images(table, **options))
@@ -48,17 +48,17 @@ def ratings(io: StageIO) -> None:
 
 
 def trait_space(io: StageIO) -> None:
-    """Write the differences of correlations between traits."""
+    """Write tests of group differences in the correlations between traits."""
     io.write(TRAIT_SPACE, compare_trait_space(io.value("ratings"), **permutation_options(io)))
 
 
 def taste(io: StageIO) -> None:
-    """Write the differences of private taste and of specificity."""
+    """Write tests of group differences in private taste and in specificity."""
     io.write(TASTE_TESTS, compare_taste(io.value("ratings"), **permutation_options(io)))
 
 
 def permutation_options(io: StageIO) -> Options:
-    """Return the options of every permutation test."""
+    """Return the settings that all permutation tests share, as keyword arguments."""
     return {
         "within": io.value("settings.comparison.within"),
         "permutations": io.value("settings.comparison.permutations"),
@@ -67,22 +67,22 @@ def permutation_options(io: StageIO) -> Options:
 
 
 def transfer_groups(io: StageIO) -> None:
-    """Write the performance of readouts on the ratings of other groups."""
-    _transfer(io, GROUP, TRANSFER_GROUPS)
+    """Write how well each group's readouts predict the ratings of the other groups."""
+    _write_transfer(io, GROUP, TRANSFER_GROUPS)
 
 
 def transfer_traits(io: StageIO) -> None:
-    """Write the performance of readouts on the ratings of other traits."""
-    _transfer(io, TRAIT, TRANSFER_TRAITS)
+    """Write how well each trait's readouts predict the ratings of the other traits."""
+    _write_transfer(io, TRAIT, TRANSFER_TRAITS)
 
 
-def _transfer(io: StageIO, across: str, artifact: Artifact) -> None:
+def _write_transfer(io: StageIO, across: str, artifact: Artifact) -> None:
     ceilings = io.read(RELIABILITY) if RATER in io.value("ratings") else None
     io.write(artifact, transfer_table(io.read(PREDICTIONS), across, ceilings))
 
 
 def answers(io: StageIO) -> None:
-    """Write the questions of the comparison and their answers."""
+    """Write the questions of the comparison and their answers, from the tables of all tests."""
     from traitlens.pipeline.flow import ANSWERED
 
     tables = {one.name: io.read(one) for one in ANSWERED if io.has(one)}

@@ -1,4 +1,4 @@
-"""Regional features, regional readouts, and cues of all images."""
+"""Stages that compute regional features, fit regional readouts, and write the cues of all images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,14 +39,20 @@ from traitlens.storage import atomic_write
 
 @dataclass(frozen=True)
 class RegionalBlocks:
-    """Compute blocks of regional features.
+    """Function that computes regional features, one block of images at a time.
 
     Parameters
     ----------
     machine : Machine
         Device and precision of the network.
-    prepared : Path
-        The prepared images, all with landmarks.
+    prepared, average : Path
+        Files of the prepared images, all with landmarks, and of the average face.
+    blocks : list of ndarray
+        Positions of the images of each block.
+    spaces : sequence of FeatureSpace
+        Feature spaces of all regions.
+    polygons : dict
+        Custom regions of the study, by name.
     """
 
     machine: Machine
@@ -57,7 +63,7 @@ class RegionalBlocks:
     polygons: dict[str, Polygon]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Compute a block: (image, feature), one space after the other."""
+        """Return the features of one block: (image, feature), with all spaces side by side."""
         prepared, positions = open_arrays(self.prepared), self.blocks[number]
         faces = RegionalFaces(np.load(self.average), self.polygons)
         extractor = RegionalExtractor(self.machine.backbone(), self.spaces, faces)
@@ -70,7 +76,7 @@ class RegionalBlocks:
 
 
 def features(io: StageIO) -> None:
-    """Write the average face, and the regional features of all images."""
+    """Write the average face and the regional features of all images."""
     assert io.backbone
     prepared = io.read(PREPARED)
     with atomic_write(io.file(AVERAGE_FACE)) as temporary, temporary.open("wb") as stream:
@@ -89,12 +95,12 @@ def features(io: StageIO) -> None:
 
 
 def kernels(io: StageIO) -> None:
-    """Write the linear kernel of each regional feature space: (space, image, image)."""
+    """Write the linear kernels of all regional feature spaces as one array (space, image, image)."""
     spaces = io.value("regional_spaces")
     read = split_spaces(io.read(REGIONAL_FEATURES), spaces, io.shapes)
     number = len(io.read(REGIONAL_FEATURES))
     header = {"descr": "<f8", "fortran_order": False, "shape": (len(spaces), number, number)}
-    # Written, not mapped: a full disk is then an error instead of a crash.
+    # On a full disk, writing raises an error; a memory-mapped file would crash the process.
     with atomic_write(io.file(REGIONAL_KERNELS)) as temporary, temporary.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, header)
         for space in spaces:
@@ -110,30 +116,30 @@ def read_kernels(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
     Parameters
     ----------
     io : StageIO
-        A stage that reads them and "regional_spaces".
+        Access to a stage whose inputs include the kernels and "regional_spaces".
 
     Returns
     -------
     dict of FeatureSpace to ndarray
-        (image, image) each, memory-mapped.
+        Kernel (image, image) of each space, memory-mapped.
     """
     return dict(zip(io.value("regional_spaces"), io.read(REGIONAL_KERNELS), strict=True))
 
 
 def common_cues(io: StageIO) -> CommonCues:
-    """Return the cues of all groups together, with equal weights of groups.
+    """Compute the cues of all groups together, in which every group has the same weight.
 
     Parameters
     ----------
     io : StageIO
-        A stage that reads the kernels, "regional_spaces", the targets, "folds" and "settings.seed".
+        Access to a stage whose inputs include `COMMON_CUES` of :mod:`traitlens.pipeline.flow`.
     """
     targets = pool_groups(io.read(TARGETS)).pivot(index=IMAGE, columns=TRAIT, values=RATING)
     return CommonCues(read_kernels(io), targets, io.value("folds"), seed=io.value("settings.seed"))
 
 
 def fit(io: StageIO) -> None:
-    """Write regional readouts of each group, and the cues of these and of all groups together."""
+    """Fit regional readouts, and write them with the cues of each group and of all groups together."""
     read = split_spaces(io.read(REGIONAL_FEATURES), io.value("regional_spaces"), io.shapes)
     targets, folds = io.read(TARGETS), io.value("folds")
     options = {

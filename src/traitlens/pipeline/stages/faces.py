@@ -1,4 +1,4 @@
-"""Landmarks, prepared images and region labels of a study's faces."""
+"""Stages that find landmarks, prepare images, measure faces, and label regions."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +23,11 @@ from traitlens.pipeline.stage_io import StageIO
 from traitlens.problems import naming_file
 
 NO_LABEL = 255
-"""Label of every pixel of an image without landmarks."""
+"""Region label of the pixels of images that have no landmarks."""
 
 
 def landmarks(io: StageIO) -> None:
-    """Write the given and detected landmarks, and notices about the faces."""
+    """Write landmarks (given by the study or detected) and notices about faces."""
     photographs, given = io.value("photographs"), io.value("given_landmarks")
     found = find_landmarks(photographs.paths, given, progress=io.advance, read=photographs.read)
     io.write(LANDMARKS, found.table)
@@ -42,8 +42,8 @@ def landmarks(io: StageIO) -> None:
 def prepare(io: StageIO) -> None:
     """Write the prepared images and their landmarks.
 
-    The frame is stored too: `to_prepared` is the affine matrix from pixels of the upright photograph,
-    `photo_size` its width and height.
+    Stored with each image: `to_prepared`, the affine matrix from pixels of the upright photograph to pixels
+    of the prepared image, and `photo_size`, the width and height of the photograph.
     """
     photographs, faces = io.value("photographs"), io.value("frame")
     points = read_points(io.file(LANDMARKS))
@@ -82,7 +82,7 @@ def prepare(io: StageIO) -> None:
 
 
 def measure(io: StageIO) -> None:
-    """Write measures of each face from landmarks and pixels, and columns of images.csv as numbers."""
+    """Write measures of each face: from landmarks, from pixels, and from columns of images.csv."""
     prepared = io.read(PREPARED)
     images = [str(image) for image in prepared[IMAGE].values]
     points = prepared["points"].to_numpy()
@@ -99,7 +99,7 @@ def measure(io: StageIO) -> None:
 
 
 def label_regions(io: StageIO) -> None:
-    """Write the region of every pixel of the prepared images, including custom regions."""
+    """Write the region to which each pixel of each prepared image belongs."""
     prepared, polygons = io.read(PREPARED), dict(io.value("regions"))
     images, size = prepared[IMAGE].to_numpy(), prepared.sizes[Y]
 

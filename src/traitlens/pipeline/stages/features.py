@@ -1,4 +1,4 @@
-"""Features of the prepared images, computed in blocks."""
+"""Stage that computes the features of the prepared images, in blocks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,18 @@ from traitlens.pipeline.stage_io import StageIO
 
 @dataclass(frozen=True)
 class FeatureBlocks:
-    """Compute blocks of features.
+    """Function that computes features, one block of images at a time.
 
     Parameters
     ----------
     machine : Machine
         Device and precision of the network.
+    prepared : Path
+        File of the prepared images.
+    blocks : list of ndarray
+        Positions of the images of each block.
+    spaces : sequence of FeatureSpace
+        Feature spaces of the readouts.
     """
 
     machine: Machine
@@ -32,7 +38,7 @@ class FeatureBlocks:
     spaces: Sequence[FeatureSpace]
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Compute a block: (image, channel, row, column), or (image, feature) of several spaces."""
+        """Return one block of features: (image, channel, row, column) of one space, or (image, feature)."""
         pixels = open_arrays(self.prepared)["pixels"][self.blocks[number]].to_numpy()
         found = extract(self.machine.backbone(), self.spaces, pixels)
         if len(self.spaces) == 1:
@@ -42,7 +48,7 @@ class FeatureBlocks:
 
 
 def features(io: StageIO) -> None:
-    """Write the features of all images."""
+    """Write the features of all prepared images."""
     assert io.backbone
     blocks = list(blocks_of(np.arange(io.read(PREPARED).sizes[IMAGE])))
     make = FeatureBlocks(io.machine, io.file(PREPARED), blocks, list(io.value("spaces")))
@@ -51,16 +57,5 @@ def features(io: StageIO) -> None:
 
 
 def read_features(io: StageIO) -> dict[FeatureSpace, np.ndarray]:
-    """Read the features by space.
-
-    Parameters
-    ----------
-    io : StageIO
-        A stage that reads the features.
-
-    Returns
-    -------
-    dict of FeatureSpace to ndarray
-        (image, channel, row, column) each, memory-mapped.
-    """
+    """Read the features of each space: arrays (image, channel, row, column), memory-mapped."""
     return split_spaces(io.read(FEATURES), list(io.value("spaces")), io.shapes)

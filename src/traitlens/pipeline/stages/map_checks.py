@@ -1,4 +1,4 @@
-"""Checks of the maps on some images of one fold."""
+"""Stages that check the relevance maps on some images of one fold."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -40,31 +40,31 @@ from traitlens.readouts.ridge import fit_ridge
 
 
 def conservation(io: StageIO) -> None:
-    """Write how much of each prediction the maps explain."""
+    """Write how much of each prediction the pixels of its map sum to."""
     io.write(CONSERVATION, check_conservation(read_sample(io), io.advance))
 
 
 def null_maps(io: StageIO) -> None:
-    """Write the similarity of the maps with null maps."""
+    """Write how similar the maps are to null maps."""
     sample = read_sample(io)
-    # Linear readouts of other methods than ridge regression have no penalty to refit them with.
+    # Only ridge readouts have a penalty with which they can be refitted to permuted ratings.
     linear = all(readout.is_linear for readout in sample.readouts) and "penalty" in io.read(CHOICES)
     refit = partial(_refit, io, sample) if linear else None
     io.write(NULL_MAPS, compare_with_null_maps(sample, refit, io.advance))
 
 
 def flipping(io: StageIO) -> None:
-    """Write the effect of replacing patches in the order of relevance."""
+    """Write how predictions change when patches are replaced in the order of their relevance."""
     io.write(FLIPPING, flip_pixels(read_sample(io), io.advance))
 
 
 def methods(io: StageIO) -> None:
-    """Write the correlation of maps by several methods."""
+    """Write the correlations between the maps of several relevance methods."""
     io.write(METHODS, compare_methods(read_sample(io), io.advance))
 
 
 def association(io: StageIO) -> None:
-    """Write the association of regions with the ratings beside their relevance."""
+    """Write how strongly each region's activation is associated with ratings, beside its relevance."""
     labels = io.read(REGION_LABELS)
     known = np.flatnonzero(labels["labels"][:, 0, 0].to_numpy() != NO_LABEL)
     regions = [str(name) for name in labels[REGION].to_numpy()]
@@ -80,7 +80,7 @@ def association(io: StageIO) -> None:
 
 
 def read_sample(io: StageIO) -> CheckSample:
-    """Return the images on which maps are checked, and the readouts of their fold."""
+    """Read the images on which maps are checked, and the readouts of their fold."""
     prepared = io.read(PREPARED)
     fold, chosen = choose_images(io.value("folds")[FOLD].to_numpy(), io.value("check_images"))
     return CheckSample(
@@ -94,7 +94,7 @@ def read_sample(io: StageIO) -> CheckSample:
 
 
 def _refit(io: StageIO, sample: CheckSample, seed: int) -> Sequence[Readout]:
-    """Fit the sample's readouts to permuted ratings, with the median penalty of the original readouts."""
+    """Refit the readouts of the sample to permuted ratings, with the median of the original penalties."""
     targets = permute_targets(io.read(TARGETS), seed)
     penalty = float(io.read(CHOICES)["penalty"].median())
     folds = io.value("folds")

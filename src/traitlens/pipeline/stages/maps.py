@@ -1,7 +1,7 @@
-"""Relevance maps, their averages and their sums over regions, computed in blocks.
+"""Stage that computes relevance maps, their averages, and their sums over regions.
 
-Each image is explained by the readouts of its fold, which did not see it. Averages and sums are accumulated
-by block, so that the maps themselves need not be written.
+Each image is explained by the readouts of its own fold, which were not fitted to it. Averages and sums are
+accumulated block by block; the maps themselves need not be written.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,29 +37,31 @@ from traitlens.relevance.map_storage import MAP_SCALE, alignment, compress_maps
 from traitlens.relevance.region_table import RegionTables, sum_regions, unite_regions
 
 SUMS = ("prediction", "reference", "pixel_sum")
-"""Variables of each map: prediction, reference and sum over pixels."""
+"""Numbers stored beside each map: the prediction, its reference, and the sum of the map over pixels."""
 
 
 @dataclass(frozen=True)
 class MapBlocks:
-    """Compute blocks of maps and of their sums.
+    """Function that computes maps and their sums, one block of images at a time.
 
     Parameters
     ----------
     machine : Machine
         Device and precision of the network.
     prepared, labels : Path
-        The prepared images, and their region labels if they have landmarks.
+        Files of the prepared images, and of the region labels of images with landmarks.
     blocks : list of (int, ndarray)
-        Fold and positions of each block's images.
+        Fold of each block, and positions of its images.
     readouts : sequence of Readout
-        Of every group, trait and fold.
+        Readouts of every group, trait and fold.
     groups, traits : list of str
-        In the order of the maps.
+        Groups and traits in the order of the maps.
+    method : str
+        Name of the relevance method.
     weights : ndarray (group, trait, image)
         Weight of each map in the aligned average.
     written : ndarray of bool (image,)
-        The images whose maps are written.
+        Whether the maps of each image are written.
     """
 
     machine: Machine
@@ -74,14 +76,15 @@ class MapBlocks:
     written: np.ndarray
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Compute a block.
+        """Compute the maps of one block of images.
 
         Returns
         -------
         dict of str to ndarray
-            relevance (group, trait, written image, y, x), compressed; mean and aligned (group, trait, y, x),
-            summed over the images; :data:`SUMS` (group, trait, image); regions (group, trait, image, region,
-            2): sums of relevance and of its absolute values. NaN where a group has no readout of a trait.
+            "relevance" (group, trait, written image, y, x), compressed; "mean" and "aligned" (group, trait,
+            y, x), summed over the images; the numbers of :data:`SUMS` (group, trait, image); "regions"
+            (group, trait, image, region, 2), the sums of relevance and of its absolute values. NaN if a group
+            has no readout of a trait.
         """
         fold, positions = self.blocks[number]
         prepared = open_arrays(self.prepared)
@@ -101,7 +104,7 @@ class MapBlocks:
         weights = self.weights.reshape(rows, -1)[where].astype(np.float32)
         explain = Explainer(self.machine.backbone(), of_fold, self.method).explain if of_fold else None
         for place, position in enumerate(positions):
-            if explain is None:  # nothing to explain in this fold
+            if explain is None:  # this fold has no readouts
                 break
             found = explain(prepared["pixels"][position].to_numpy())
             found = found.rename(pixels="pixel_sum").transpose(READOUT, Y, X)
@@ -121,7 +124,7 @@ class MapBlocks:
 
 
 def explain(io: StageIO) -> None:
-    """Write maps, average maps and the tables of regions."""
+    """Write relevance maps, average maps, and the tables of relevance by region."""
     groups, traits, folds = io.value("groups"), io.value("traits"), io.value("folds")
     prepared, readouts = io.read(PREPARED), read_readouts(io)
     blocks = list(blocks_by_fold(folds[FOLD].to_numpy()))
@@ -156,7 +159,7 @@ def explain(io: StageIO) -> None:
 
 
 class _Totals:
-    """Sums over images."""
+    """Sums of maps over images, and sums of relevance over regions."""
 
     def __init__(self, shape: tuple[int, int], images: int, regions: int, size: int):
         self.mean, self.aligned = np.zeros((*shape, size, size)), np.zeros((*shape, size, size))
@@ -164,7 +167,7 @@ class _Totals:
         self.regions = np.full((*shape, images, regions, 2), np.nan)
 
     def add(self, positions: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
-        """Add a block."""
+        """Add the arrays of one block, whose images are at the given positions."""
         self.mean += arrays["mean"]
         self.aligned += arrays["aligned"]
         self.count += np.isfinite(arrays["prediction"]).sum(-1)[..., None, None]
@@ -174,7 +177,7 @@ class _Totals:
 def _add_up(
     io: StageIO, blocks: list[tuple[int, np.ndarray]], totals: _Totals, written: np.ndarray
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Add blocks to the totals, and yield the maps to write with their positions."""
+    """Add each block to the totals; yield the maps to write and their positions in the file."""
     for number, (_, positions) in enumerate(blocks):
         arrays = io.blocks.read(number)
         totals.add(positions, arrays)
@@ -191,7 +194,7 @@ def _coordinates(io: StageIO, size: int) -> dict[str, np.ndarray]:
 def _write_maps(
     io: StageIO, parts: Iterator[tuple[np.ndarray, dict[str, np.ndarray]]], images: np.ndarray
 ) -> None:
-    """Write the maps block by block."""
+    """Write the file of maps, block by block."""
     size = io.read(PREPARED).sizes[Y]
     coordinates = {**_coordinates(io, size), IMAGE: images}
     shape = tuple(len(coordinates[name]) for name in (GROUP, TRAIT, IMAGE))
@@ -204,7 +207,7 @@ def _write_maps(
 
 
 def _write_averages(io: StageIO, totals: _Totals, face: np.ndarray) -> None:
-    """Write the mean map, the mean aligned with the predictions, and the average face."""
+    """Write mean maps, means of maps weighted by standardised predictions, and the average face."""
     dataset = xr.Dataset(coords=_coordinates(io, len(face)))
     for name, total in (("aligned", totals.aligned), ("mean", totals.mean)):
         empty = np.full_like(total, np.nan)
@@ -216,12 +219,12 @@ def _write_averages(io: StageIO, totals: _Totals, face: np.ndarray) -> None:
 
 
 def choose_written(number: int, keep: str) -> np.ndarray:
-    """Choose the images whose maps are written, independent of ratings and predictions.
+    """Choose the images whose maps are written, without regard to ratings and predictions.
 
     Parameters
     ----------
     keep : {"all", "sample", "none"}
-        "sample": at most :data:`SAMPLE`, evenly spread over the study.
+        "sample" is at most :data:`SAMPLE` images, evenly spaced in the study's table of images.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tests of raters' maps by pixel, computed from maps of principal components of the readouts."""
+"""Stage that compares groups pixel by pixel, by means of maps of principal components of the readouts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,11 +36,11 @@ from traitlens.relevance.attribution import Explainer
 from traitlens.storage import atomic_write
 
 FACE_SCALE = 4
-"""Factor by which the average face has more pixels per side than the maps."""
+"""Side of the average face, in multiples of the side of the maps."""
 
 
 def pixels(io: StageIO) -> None:
-    """Write tests of raters' maps on the template face, and their significant areas."""
+    """Write pixel-wise tests of group differences on the template face, and the significant areas."""
     kernel, ratings = read_kernel(io)
     penalties = read_penalties(io)
     maps = map_components(io, kernel, ratings, penalties)
@@ -57,18 +57,20 @@ def pixels(io: StageIO) -> None:
 
 @dataclass(frozen=True)
 class ComponentBlocks:
-    """Compute blocks of the components' maps on the template.
+    """Function that maps principal components on the template, one block of images at a time.
 
     Parameters
     ----------
     machine : Machine
         Device and precision of the network.
     prepared : Path
-        The prepared images, all with landmarks.
+        File of the prepared images, all with landmarks.
     blocks : list of (int, ndarray)
-        Fold of each block, and positions of its images among the prepared ones.
+        Fold of each block, and positions of its images among the prepared images.
     readouts : dict of int to list of LinearReadout
-        The components of each fold, as readouts.
+        The principal components of each fold, as readouts.
+    method : str
+        Name of the relevance method.
     size : int
         Side of the template's maps in pixels.
     """
@@ -81,7 +83,7 @@ class ComponentBlocks:
     size: int
 
     def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """Compute a block: maps (image, component, y, x)."""
+        """Return the maps of one block: (image, component, y, x)."""
         fold, positions = self.blocks[number]
         prepared, template = open_arrays(self.prepared), Template.fixed(self.size)
         explainer = Explainer(self.machine.backbone(), self.readouts[int(fold)], self.method)
@@ -96,7 +98,7 @@ class ComponentBlocks:
 def map_components(
     io: StageIO, kernel: FeatureKernel, ratings: pd.DataFrame, penalties: Mapping[str, float]
 ) -> MapOperator:
-    """Map the components of each fold's readouts, and combine them.
+    """Compute maps of the principal components of each fold's readouts, and combine them.
 
     Returns
     -------
@@ -140,7 +142,7 @@ def compare_maps(
     kernel: FeatureKernel,
     penalties: Mapping[str, float],
 ) -> tuple[xr.Dataset, pd.DataFrame]:
-    """Test every pair of groups and every trait pixel by pixel.
+    """Test each pixel of the maps for a difference, for every pair of groups and every trait.
 
     Parameters
     ----------
@@ -150,10 +152,10 @@ def compare_maps(
     Returns
     -------
     found : Dataset
-        By comparison ("first - second"), trait, y and x: what `compare_pixels` returns.
+        Results of `compare_pixels` by comparison ("first - second"), trait, y and x.
     areas : DataFrame
-        The significant areas: group_1, group_2, trait and what `compare_pixels` returns, with p_family (over
-        pixels and, by Bonferroni, traits).
+        Significant areas of `compare_pixels`, with columns group_1, group_2, trait, and p_family, which is
+        corrected over pixels and (Bonferroni) over traits.
     """
     method = io.value("settings.comparison.pixel_test")
     permutations, seed = io.value("settings.comparison.permutations"), io.value("settings.seed")

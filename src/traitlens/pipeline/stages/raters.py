@@ -1,4 +1,4 @@
-"""Analyses in which raters are the units: linear models of their values."""
+"""Stages in which raters are the units of analysis: face types, and linear models of raters."""
 
 from traitlens.artifacts import (
     COVARIATES,
@@ -19,7 +19,7 @@ from traitlens.pipeline.stages.use import predicted_traits
 
 
 def face_types(io: StageIO) -> None:
-    """Write the slopes of the difference of groups on measures of faces."""
+    """Write how the difference between groups depends on measures of faces."""
     measures = io.read(FACE_MEASURES).set_index(IMAGE)
     table = compare_face_types(
         io.value("ratings"), measures, io.value("identities"), **permutation_options(io)
@@ -28,7 +28,7 @@ def face_types(io: StageIO) -> None:
 
 
 def models(io: StageIO) -> None:
-    """Write the effects of the variables of the formula, and how groups differ in these."""
+    """Write the effects of the variables in the settings' formula, and how groups differ in them."""
     ratings, formula = io.value("ratings"), io.value("settings.comparison.formula")
     cues = utilisation = None
     if io.has(UTILISATION):

@@ -1,4 +1,4 @@
-"""Tables of the ratings: means, reliability, data quality, agreement and the space of traits."""
+"""Stages that analyse ratings: means, reliability, data quality, agreement and the space of traits."""
 
 from traitlens.artifacts import (
     CLEANING,
@@ -24,17 +24,17 @@ from traitlens.ratings.variance_parts import tabulate_variances
 
 
 def average(io: StageIO) -> None:
-    """Write mean ratings by group, trait and image."""
+    """Write the mean rating of each image by each group on each trait."""
     io.write(TARGETS, make_targets(io.value("ratings")))
 
 
 def reliability(io: StageIO) -> None:
-    """Write reliability and noise ceilings."""
+    """Write reliability and noise ceilings by group and trait."""
     io.write(RELIABILITY, reliability_table(io.value("ratings"), seed=io.value("settings.seed")))
 
 
 def variances(io: StageIO) -> None:
-    """Write whose variance it is: identity, photograph, rater, private taste and noise."""
+    """Write the variance of ratings due to identity, photograph, rater, private taste and noise."""
     table = tabulate_variances(io.value("ratings"), io.value("identities"), io.value("settings.seed"))
     io.write(VARIANCES, table)
 
@@ -47,7 +47,7 @@ def cleaning(io: StageIO) -> None:
 
 
 def quality(io: StageIO) -> None:
-    """Write data quality by rater, and the signs of poor quality."""
+    """Write measures of data quality for each rater, and which raters show signs of poor quality."""
     cleaned, rules = io.value("cleaned"), io.value("settings.cleaning")
     table = tabulate_quality(io.value("ratings"), None if cleaned is None else cleaned["left_out"], rules)
     io.write(QUALITY, table)
@@ -55,17 +55,17 @@ def quality(io: StageIO) -> None:
 
 
 def agreement(io: StageIO) -> None:
-    """Write each rater's agreement with the others."""
+    """Write each rater's agreement with the other raters."""
     io.write(RATERS, rater_agreement(io.value("ratings"), io.value("settings.comparison.reference")))
 
 
 def trait_loadings(io: StageIO) -> None:
-    """Write loadings with intervals over raters, and which components are beyond chance."""
+    """Write trait loadings with confidence intervals, and which components exceed chance."""
     io.write(TRAIT_LOADINGS, bootstrap_loadings(io.value("ratings"), seed=io.value("settings.seed")))
 
 
 def trait_space(io: StageIO) -> None:
-    """Write correlations and principal components of the traits' mean ratings."""
+    """Write correlations between traits, and principal components of their mean ratings."""
     targets = io.read(TARGETS)
     io.write(TRAIT_CORRELATIONS, correlate_traits(targets))
     io.write(TRAIT_COMPONENTS, find_components(targets))

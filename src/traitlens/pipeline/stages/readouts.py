@@ -1,4 +1,4 @@
-"""Readouts of every group, trait and fold: fitted, evaluated, and saved as a model."""
+"""Stages that fit the readouts of every group, trait and fold, evaluate them, and save them as a model."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ from traitlens.readouts.trait_models import TraitModels
 
 
 def fit(io: StageIO) -> None:
-    """Write readouts, their out-of-fold predictions, and the choices of the inner folds."""
+    """Fit readouts; write them, their out-of-fold predictions, and the penalties or epochs chosen."""
     settings, seed = io.value("settings.readout"), io.value("settings.seed")
     features, folds = read_features(io), io.value("folds")
     method = find_readout(settings.method)
@@ -48,18 +48,12 @@ def fit(io: StageIO) -> None:
 
 
 def read_readouts(io: StageIO) -> tuple[Readout, ...]:
-    """Read the readouts of every group, trait and fold.
-
-    Returns
-    -------
-    tuple of Readout
-        In the order of the fit.
-    """
+    """Read the readouts of every group, trait and fold, in the order in which they were fitted."""
     return TraitModels.load(io.file(READOUTS)).readouts
 
 
 def evaluate(io: StageIO) -> None:
-    """Write the performance of the readouts, beside noise ceilings."""
+    """Write how well the readouts predict ratings, beside noise ceilings."""
     ceilings = io.read(RELIABILITY).reindex(columns=[GROUP, TRAIT, "ceiling_r", "ceiling_r2"])
     predictions, features = io.read(PREDICTIONS), read_features(io)
     duals = _read_duals(io.read(DUALS), list(features))
@@ -71,7 +65,7 @@ def evaluate(io: StageIO) -> None:
 
 
 def _tabulate_duals(fitted: FittedReadouts, spaces: list[FeatureSpace]) -> pd.DataFrame:
-    """Return penalties and kernel weights as a table, for refits of ridge readouts."""
+    """Return a table of the penalty and kernel weights of each ridge readout, with which it is refitted."""
     rows = [
         {GROUP: dual.group, TRAIT: dual.trait, FOLD: dual.fold, "penalty": dual.penalty}
         | {f"kernel_{index}": dual.factors[space] for index, space in enumerate(spaces)}
@@ -86,7 +80,7 @@ def _kernels(spaces: list[FeatureSpace]) -> list[str]:
 
 
 def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, ...]:
-    """Read the table of :func:`_tabulate_duals`; coefficients are not needed for a refit."""
+    """Convert the table of :func:`_tabulate_duals` to objects without coefficients, as refits need them."""
     none = np.empty(0)
     return tuple(
         Dual(
@@ -104,7 +98,7 @@ def _read_duals(table: pd.DataFrame, spaces: list[FeatureSpace]) -> tuple[Dual, 
 
 
 def save_models(io: StageIO) -> None:
-    """Write the readouts as a model for new images."""
+    """Write the readouts as a model that can predict and explain new images."""
     prepared = io.read(PREPARED)
     models = replace(
         TraitModels.load(io.file(READOUTS)),

@@ -1,4 +1,4 @@
-"""Comparisons that refit readouts under each permutation of raters, and tests of variables of raters."""
+"""Stages that refit readouts under permutations of raters, and that test variables of raters."""
 
 from typing import Any
 
@@ -26,12 +26,9 @@ from traitlens.readouts.combined_kernel import CombinedKernel, combine_kernels
 
 
 def read_kernel(io: StageIO) -> tuple[FeatureKernel, pd.DataFrame]:
-    """Read what refits need, for the groups and images of :func:`shared_ratings`.
+    """Compute the kernel and read the ratings with which readouts are refitted.
 
-    Parameters
-    ----------
-    io : StageIO
-        A stage that reads features, folds and ratings.
+    Both contain only the groups, images and traits of :func:`shared_ratings`.
     """
     folds, ratings = io.value("folds"), io.value("ratings")
     names = tuple(folds[IMAGE].astype(str))
@@ -42,7 +39,7 @@ def read_kernel(io: StageIO) -> tuple[FeatureKernel, pd.DataFrame]:
 
 
 def combine_features(io: StageIO) -> CombinedKernel:
-    """Compute the kernel of all feature spaces with the weights of the settings."""
+    """Compute the kernel of all feature spaces, weighted as in the settings."""
     return combine_kernels(read_features(io), io.value("spaces"), io.value("settings.readout.whiten"))
 
 
@@ -53,7 +50,7 @@ def read_penalties(io: StageIO) -> dict[str, float]:
 
 
 def common_penalties(io: StageIO) -> None:
-    """Write the ridge penalty of each trait that refits of all groups share."""
+    """Write the ridge penalty of each trait with which readouts of all groups are refitted."""
     kernel, ratings = read_kernel(io)
     identities = io.value("folds").set_index(IMAGE)[IDENTITY][list(kernel.images)].to_numpy()
     penalties = choose_common_penalties(ratings, kernel, identities, io.value("settings.seed"))
@@ -61,7 +58,7 @@ def common_penalties(io: StageIO) -> None:
 
 
 def performance(io: StageIO) -> None:
-    """Write the differences of performance, for all raters and at equal reliability."""
+    """Write tests of group differences in performance, with all raters and at equal reliability."""
     kernel, ratings = read_kernel(io)
     penalties = read_penalties(io)
     io.write(PERFORMANCE_TESTS, compare_performance(ratings, kernel, penalties, **permutation_options(io)))
@@ -73,7 +70,7 @@ def performance(io: StageIO) -> None:
 
 
 def difference(io: StageIO) -> None:
-    """Write how well features of faces predict the difference of groups."""
+    """Write how well features of faces predict the difference between groups."""
     kernel, ratings = read_kernel(io)
     table = predict_difference(
         ratings, kernel, read_penalties(io), io.value("identities"), **permutation_options(io)
@@ -82,7 +79,7 @@ def difference(io: StageIO) -> None:
 
 
 def variables(io: StageIO) -> None:
-    """Write associations of mean ratings and of cue utilisation with variables of the raters."""
+    """Write how mean ratings and cue utilisation are associated with variables of raters."""
     utilisation = io.read(UTILISATION) if io.has(UTILISATION) else None
     names = [*io.value("settings.comparison.variables"), *([GROUP] * (len(io.value("groups")) > 2))]
     found = [

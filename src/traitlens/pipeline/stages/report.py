@@ -1,4 +1,4 @@
-"""The report, its figures, the description of the study and provenance."""
+"""Stage that writes the report, its figures, the description of the study, and the provenance."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from traitlens.report.page import write_report
 from traitlens.study.settings import Settings
 
 NO_TESTS = {"answers"}
-"""Tables of comparisons that hold no tests of their own."""
+"""Tables in the folder of comparisons that contain no tests of their own."""
 
 
 def report(io: StageIO) -> None:
@@ -37,7 +37,7 @@ def report(io: StageIO) -> None:
 
 
 def describe_study(io: StageIO) -> dict[str, Any]:
-    """Return the description of the study, so that the report can be written from the results alone."""
+    """Return everything about the study that the report says; results can then be reported without it."""
     described, ratings = io.value("description"), io.value("ratings")
     images, settings = described["images"], described["settings"]
     return {
@@ -61,7 +61,7 @@ def describe_study(io: StageIO) -> dict[str, Any]:
 
 
 def describe_provenance(io: StageIO) -> dict[str, Any]:
-    """Return versions, digests, seeds and times of the results."""
+    """Return software versions, digests of weights and tables, the seed, and the time of each stage."""
     backbone = io.backbone
     return {
         "date": datetime.now(UTC).isoformat(" ", "minutes"),

@@ -1,4 +1,4 @@
-"""Use of the regions of the face: utilisation, shares, and differences between groups."""
+"""Stages on the use of facial regions: cue utilisation, shares, and differences between groups."""
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ PLANTED_STUDIES = 10
 
 
 def utilisation(io: StageIO) -> None:
-    """Write which traits are predicted better than chance, each rater's utilisation, and shares."""
+    """Write which traits exceed chance, raters' cue utilisation, achievement, and shares of regions."""
     seed = io.value("settings.seed")
     found = common_cues(io).predictability(seed=seed)
     identities = io.value("folds").set_index(IMAGE)[IDENTITY]
@@ -53,7 +53,7 @@ def utilisation(io: StageIO) -> None:
 
 
 def compare(io: StageIO) -> None:
-    """Write the tests of range, noise and use, and which regions cannot be distinguished."""
+    """Write tests of range, noise and use of regions, and which regions cannot be distinguished."""
     traits = predicted_traits(io.read(PREDICTABILITY))
     ratings, cues, within = io.value("ratings"), common_cues(io), io.value("settings.comparison.within")
     array = cue_array(io.read(IMAGE_CUES))
@@ -81,28 +81,16 @@ def compare(io: StageIO) -> None:
     options = {"within": within, "permutations": DRAWS, "seed": io.value("settings.seed")}
     io.write(WITHIN_REGIONS, by_component.compare_components(rated, ordered, components, **options))
     pairs = pairs_of_groups(ratings) if learn else []
-    io.write(CONFUSIONS, pd.concat([_confuse(io, pair, tests, cues, traits) for pair in pairs]))
+    io.write(CONFUSIONS, pd.concat([_simulate_confusions(io, pair, tests, cues, traits) for pair in pairs]))
 
 
 def predicted_traits(predictability: pd.DataFrame) -> list[str]:
-    """Return the traits that are predicted better than chance.
-
-    Returns
-    -------
-    list of str
-        Traits with p of at most .05; no parts of the face are reported for others.
-    """
+    """Return the traits predicted better than chance (p <= .05); regions are reported for no others."""
     return [str(trait) for trait in predictability.loc[predictability["p"] <= ALPHA, TRAIT]]
 
 
 def region_areas(io: StageIO) -> pd.Series:
-    """Compute the mean share of the prepared images that each region covers, sides joined.
-
-    Parameters
-    ----------
-    io : StageIO
-        A stage that reads the labels of regions.
-    """
+    """Compute the mean share of an image's pixels in each region; left and right regions are joined."""
     labels = io.read(REGION_LABELS)
     names = [str(name) for name in labels[REGION].values]
     counts = np.zeros(256)
@@ -112,10 +100,13 @@ def region_areas(io: StageIO) -> pd.Series:
     return pd.Series(shares, [joined_name(name, names) for name in names]).groupby(level=0).sum()
 
 
-def _confuse(
+def _simulate_confusions(
     io: StageIO, pair: tuple[str, str], tests: pd.DataFrame, cues: CommonCues, traits: list[str]
 ) -> pd.DataFrame:
-    """Plant differences of the size that was found: of those that are called, else of all."""
+    """Test which regions are confused, by simulated differences of the size found between two groups.
+
+    That size is the median of the differences that are called significant, or of all if none is.
+    """
     own = tests[(tests["group_1"] == pair[0]) & (tests["group_2"] == pair[1]) & (tests["question"] == "use")]
     found = own[own["called"]] if own["called"].any() else own
     table = confuse_regions(
