@@ -7,16 +7,18 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import GROUP, RATER, TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.permutation import center, familywise_p, permutation_p
-from traitlens.comparison.rater_tests import Cells, Sample, compare_cells
+from traitlens.comparison.rater_tests import Cells, compare_cells
 from traitlens.ratings.rating_matrix import RatingMatrix, is_linked, make_matrix
 
 FEWEST_RATERS = 3
-"""Minimum number of raters of a group: two raters are a single pair."""
+"""Minimum number of raters of a group; two raters would be a single pair."""
 FEWEST_IMAGES = 4
-"""Minimum number of common images of two raters."""
+"""Minimum number of images that two raters have in common."""
+COLUMNS = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
+           "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
+"""Columns of the table of `compare_agreement`."""
 
 
 def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
@@ -27,15 +29,15 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
     ratings : DataFrame
         rater, group, image, trait, rating.
     reference : str, optional
-        Group whose mean is the consensus; if None, each rater's own group. A rater's own ratings are
-        left out of it.
+        Group whose mean ratings are the consensus; if None, each rater's own group. The consensus that a
+        rater is correlated with leaves out the rater's own ratings.
 
     Returns
     -------
     DataFrame
         rater, group, trait, agreement (correlation over images), agreement_z (Fisher's z), spread (standard
-        deviation over images), n (images). A consensus of more raters is less noisy: compare groups by
-        `compare_agreement`, not by these.
+        deviation over images), n (images). A consensus of more raters is less noisy, so groups of different
+        size should be compared by `compare_agreement`.
     """
     rows = []
     for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
@@ -70,12 +72,12 @@ def rater_agreement(ratings: pd.DataFrame, reference: str | None = None) -> pd.D
 
 
 def correlate_raters(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlate raters of two matrices over the images that both rated.
+    """Correlate each rater of one matrix with each rater of another, over the images that both rated.
 
     Parameters
     ----------
     first : ndarray of shape (rater, image)
-        Ratings; NaN where there is none.
+        Ratings; NaN if missing.
     second : ndarray of shape (other rater, image)
         Ratings of the same images.
 
@@ -85,7 +87,7 @@ def correlate_raters(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         Correlations; NaN with fewer than four common images or without variance.
     """
     seen_1, seen_2 = (~np.isnan(first)).astype(float), (~np.isnan(second)).astype(float)
-    # Centred by rater first: sums of squares stay exact.
+    # Centring by rater first avoids rounding errors in the sums of squares.
     x = np.nan_to_num(first - _row_means(first))
     y = np.nan_to_num(second - _row_means(second))
     n = seen_1 @ seen_2.T
@@ -100,7 +102,7 @@ def correlate_raters(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _row_means(values: np.ndarray) -> np.ndarray:
-    """Return the mean of each row without missing values."""
+    """Return the mean of each row, ignoring missing values."""
     seen = ~np.isnan(values)
     means: np.ndarray = np.nansum(values, axis=1, keepdims=True) / np.maximum(
         seen.sum(axis=1, keepdims=True), 1
@@ -109,19 +111,19 @@ def _row_means(values: np.ndarray) -> np.ndarray:
 
 
 class Agreement:
-    """Mean correlation between pairs of raters, under any labelling.
+    """Mean correlation between pairs of raters of a group, for any assignment of raters to two groups.
 
-    The mean over pairs does not depend on the number of raters, unlike a correlation with the mean of all
-    others, which is less noisy in a larger group.
+    The mean over pairs does not depend on the number of raters. A correlation with the mean of all other
+    raters would, since that mean is less noisy in a larger group.
 
     Parameters
     ----------
     matrix : RatingMatrix
         Ratings of one trait by both groups.
     reference : int or None
-        The group (0 or 1) that all raters are correlated with; each rater's own if None.
+        The group (0 or 1) that all raters are correlated with; if None, each rater's own group.
     others : RatingMatrix, optional
-        Ratings of a reference group that is not compared.
+        Ratings of a third group that all raters are correlated with.
     """
 
     def __init__(
@@ -140,7 +142,7 @@ class Agreement:
         self.r = np.nan_to_num(r)
 
     def _totals(self, values: np.ndarray, group: np.ndarray, side: int) -> np.ndarray:
-        """Return sums over each rater's pairs: (labelling, rater)."""
+        """Return sums over the pairs of each rater, an array of shape (labelling, rater)."""
         if self.fixed:
             return np.broadcast_to(values.sum(axis=1), group.shape)
         partner = group if self.reference in (None, side) else 1 - group
@@ -148,7 +150,7 @@ class Agreement:
         return totals
 
     def means(self, labels: np.ndarray) -> list[np.ndarray]:
-        """Return each group's mean correlation over pairs of raters.
+        """Return the mean correlation of pairs of raters in each group.
 
         Parameters
         ----------
@@ -158,7 +160,7 @@ class Agreement:
         Returns
         -------
         list of ndarray of shape (labelling,)
-            By group; NaN where no pair is known.
+            One array per group; NaN where no pair of raters has a correlation.
         """
         found = []
         for side in (0, 1):
@@ -179,8 +181,8 @@ class Agreement:
         Returns
         -------
         list of (float, int)
-            By group (Arvesen 1969), without the part of the noise of single pairs that a jackknife counts
-            twice (Efron and Stein 1981).
+            One pair per group (Arvesen 1969). The jackknife counts the noise of single pairs of raters twice
+            (Efron and Stein 1981); the surplus is subtracted.
         """
         found = []
         for side in (0, 1):
@@ -221,7 +223,7 @@ def compare_agreement(
     ratings : DataFrame
         rater, group, image, trait, rating.
     reference : str, optional
-        Group whose raters all raters are correlated with; each rater's own if None.
+        Group that all raters are correlated with; if None, each rater's own group.
     groups : (str, str), optional
         The first minus the second; all pairs if None.
     within : sequence of str, default ()
@@ -240,57 +242,47 @@ def compare_agreement(
         Agreement is left out where a group has fewer than three raters, its interval where fewer than four
         raters of a group share images.
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
-        members = {trait: raters.get_indexer(matrix.raters) for trait, matrix in matrices.items()}
+
+    def compare(pair: GroupPair) -> pd.DataFrame:
+        """Compare two groups in agreement and in spread."""
         others = None
-        if reference is not None and reference not in pair:
+        if reference is not None and reference not in pair.groups:
             theirs = ratings[ratings[GROUP] == reference]
             others = {str(trait): make_matrix(part) for trait, part in theirs.groupby(TRAIT, observed=True)}
-        of_pair = pair.index(reference) if reference in pair else None
+        side = pair.groups.index(reference) if reference in pair.groups else None
         agreements = {
-            trait: Agreement(matrix, of_pair, None if others is None else others[trait])
-            for trait, matrix in matrices.items()
+            trait: Agreement(matrix, side, None if others is None else others[trait])
+            for trait, matrix in pair.matrices.items()
             if (others is None or trait in others)
-            and np.bincount(sample.labels[members[trait]], minlength=2).min() >= FEWEST_RATERS
+            and np.bincount(pair.labels(trait), minlength=2).min() >= FEWEST_RATERS
         }
-        found = [_compare_spread(matrices, members, sample)]
-        if agreements:
-            found.insert(0, _compare_pairs_of_raters(agreements, matrices, members, sample))
-        tables += [table.assign(group_1=pair[0], group_2=pair[1]) for table in found]
-    columns = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
-               "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
-    return pd.concat(tables, ignore_index=True)[columns]
+        tables = [_compare_pairs_of_raters(agreements, pair)] if agreements else []
+        return pd.concat([*tables, _compare_spread(pair)])
+
+    return compare_each_pair(compare, ratings, groups, within, permutations, seed, columns=COLUMNS)
 
 
-def _compare_pairs_of_raters(
-    agreements: dict[str, Agreement],
-    matrices: dict[str, RatingMatrix],
-    members: dict[str, np.ndarray],
-    sample: Sample,
-) -> pd.DataFrame:
-    """Test the mean correlation of pairs of raters, all traits one family."""
+def _compare_pairs_of_raters(agreements: dict[str, Agreement], pair: GroupPair) -> pd.DataFrame:
+    """Test the mean correlation of pairs of raters; all traits are one family of tests."""
+    sample = pair.sample
 
     def differences(block: np.ndarray) -> np.ndarray:
-        """Return differences of mean correlations: (labelling, trait)."""
-        means = [agreement.means(block[:, members[trait]]) for trait, agreement in agreements.items()]
+        """Return differences of mean correlations, an array of shape (labelling, trait)."""
+        means = [agreement.means(block[:, pair.members[trait]]) for trait, agreement in agreements.items()]
         return np.nan_to_num(np.column_stack([first - second for first, second in means]))
 
     permuted = np.vstack([np.zeros((0, len(agreements))), *map(differences, sample.draw())])
     observed, null, _ = center(differences(sample.labels[None])[0], permuted)
     rows = []
     for trait, agreement in agreements.items():
-        labels = sample.labels[members[trait]]
+        labels = pair.labels(trait)
         means = [float(mean[0]) for mean in agreement.means(labels[None])]
         (error_1, freedom_1), (error_2, freedom_2) = agreement.errors(labels)
         total = error_1**2 + error_2**2
         freedom = total**2 / max(error_1**4 / freedom_1 + error_2**4 / freedom_2, 1e-300)
         width = stats.t.ppf(0.975, max(freedom, 1)) * np.sqrt(total)
         estimate = means[0] - means[1]
-        if not all(is_linked(matrices[trait], labels == group) for group in (0, 1)):
+        if not all(is_linked(pair.matrices[trait], labels == group) for group in (0, 1)):
             width = np.nan
         rows.append(
             {TRAIT: trait, "measure": "agreement", "mean_1": means[0], "mean_2": means[1]}
@@ -303,14 +295,12 @@ def _compare_pairs_of_raters(
     return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
 
 
-def _compare_spread(
-    matrices: dict[str, RatingMatrix], members: dict[str, np.ndarray], sample: Sample
-) -> pd.DataFrame:
-    """Test the standard deviation of each rater's ratings, all traits one family."""
+def _compare_spread(pair: GroupPair) -> pd.DataFrame:
+    """Test the standard deviation of each rater's ratings; all traits are one family of tests."""
     families = []
-    for trait, matrix in matrices.items():
+    for trait, matrix in pair.matrices.items():
         several = (~np.isnan(matrix.ratings)).sum(axis=1) > 1
         spread = np.nanstd(matrix.ratings[several], axis=1, ddof=1)
-        families.append(Cells(members[trait][several], spread[:, None]))
-    table = compare_cells(families, sample)
-    return table.assign(measure="spread", **{TRAIT: list(matrices)})
+        families.append(Cells(pair.members[trait][several], spread[:, None]))
+    table = compare_cells(families, pair.sample)
+    return table.assign(measure="spread", **{TRAIT: list(pair.matrices)})

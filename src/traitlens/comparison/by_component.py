@@ -1,16 +1,17 @@
-r"""Comparison of groups in the information of a region that they use, beyond the weight of its cue.
+r"""Test whether groups use different information of a region, beyond the weight of its cue.
 
-A region's cue is one number for each image: what the region says about a trait in the eyes of all raters.
-Two groups can weigh that cue alike and still use something else of the same region. Here raters' ratings are
-regressed on all cues and on the leading principal components of the features of every region, made
-uncorrelated with the cues. With :math:`b_g` the mean weight of the region's cue in group g and :math:`c_g`
-the mean weights of the components, both groups use the region in the same way, to whatever extent, if
+The cue of a region is one number per image: the contribution of the region to the prediction of a trait that
+was fitted to all raters. Two groups can give the cue the same weight and still use different features of the
+region. Here the ratings of each rater are regressed on all cues and on the leading principal components of
+the features of every region, which are made uncorrelated with the cues. With :math:`b_g` the mean weight of
+the cue in group g and :math:`c_g` the mean weights of the components, both groups use the same information,
+although perhaps with different weight, if
 
 .. math:: d = c_1 b_2 - c_2 b_1 = 0.
 
-The statistic is an F of :math:`d' V^{-1} d` with a covariance for each group, so neither range nor noise
-counts as a difference; its degrees of freedom are those of Krishnamoorthy and Yu (2004,
-doi:10.1016/j.spl.2003.10.012). Raters are permuted between the groups; faces are taken as fixed.
+The statistic is F, computed from :math:`d' V^{-1} d` with a separate covariance for each group, so that
+differences of range or noise do not count. The degrees of freedom are those of Krishnamoorthy and Yu (2004,
+doi:10.1016/j.spl.2003.10.012). Raters are permuted between the groups, and faces are fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from threadpoolctl import threadpool_limits
 
 from traitlens.columns import REGION, TRAIT
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.lens_design import LensDesign, TraitRatings, make_design
-from traitlens.comparison.permutation import draw_labels, familywise_p, find_strata, permutation_p, smallest_p
+from traitlens.comparison.permutation import familywise_p, permutation_p
 from traitlens.comparison.utilisation import rater_values
 from traitlens.features.feature_spaces import FeatureSpace
 
@@ -34,7 +35,7 @@ COMPONENTS = 3
 
 COLUMNS = ("group_1", "group_2", TRAIT, REGION, "statistic", "df_1", "df_2", "p", "p_corrected", "n_1", "n_2",
            "n_permutations", "smallest_p")  # fmt: skip
-"""Columns of a table of tests."""
+"""Columns of the table of `compare_components`."""
 
 
 def compare_components(
@@ -54,9 +55,10 @@ def compare_components(
     ratings : DataFrame
         rater, group, image, trait, rating.
     cues : DataArray (trait, image, region)
-        Rating points, from a readout of all raters together.
+        Cues in rating points, from a readout of all raters together.
     components : mapping of str to ndarray
-        (image, component) of each region, of :func:`leading_components`; images in the order of the cues.
+        For each region an array of shape (image, component), from :func:`leading_components`; images in the
+        order of the cues.
     groups : (str, str), optional
         All pairs of groups if None.
     within : sequence of str, default ()
@@ -70,40 +72,39 @@ def compare_components(
     -------
     DataFrame
         group_1, group_2, trait, region, statistic (F), df_1 (number of components), df_2, p, p_corrected
-        (family-wise over regions and traits), n_1, n_2 (raters), n_permutations, smallest_p. Exploratory: for
-        other raters of these faces. With few images there are fewer components; no rows where there are
-        not two images for each weight.
+        (family-wise over regions and traits), n_1, n_2 (raters), n_permutations, smallest_p. Exploratory; the
+        result generalises to other raters but not to other faces. With few images, fewer components are
+        used; traits with fewer than two images per weight are left out.
 
     Examples
     --------
     >>> compare_components(study.ratings, cues.array, components)  # doctest: +SKIP
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        design = make_design(both, cues, groups=pair)
-        strata = find_strata(both, design.raters, design.labels, within)
-        cells = _cells(design, components)
+
+    def compare(pair: GroupPair) -> pd.DataFrame | None:
+        """Compare two groups in the use of each region; None if there are too few images."""
+        cells = _rater_weights(make_design(pair.ratings, cues, groups=pair.groups), components)
         if not cells:
-            continue
-        counts = [[int(np.sum(design.labels[members] == group)) for group in (0, 1)] for *_, members in cells]
-        blocks = [design.labels[None], *draw_labels(design.labels, strata, permutations, seed)]
+            return None
+        labels = pair.sample.labels
         # Degrees of freedom of F differ between labellings, so p values are compared.
-        found = np.concatenate([np.column_stack([_tails(block, cell) for cell in cells]) for block in blocks])
+        found = np.concatenate(
+            [
+                np.column_stack([_negative_log_p(block, cell) for cell in cells])
+                for block in [labels[None], *pair.sample.draw()]
+            ]
+        )
         table = pd.DataFrame([cell[:2] for cell in cells], columns=[TRAIT, REGION])
         table[["statistic", "df_1", "df_2"]] = [
-            [part[0] for part in f_statistic(design.labels[None, members] == 0, values)]
+            [part[0] for part in f_statistic(labels[None, members] == 0, values)]
             for _, _, values, members in cells
         ]
         table["p"] = permutation_p(found[0], found[1:])
         table["p_corrected"] = familywise_p(found[0], found[1:])
-        table[["n_1", "n_2"]] = counts
-        table["n_permutations"] = len(found) - 1
-        table["smallest_p"] = smallest_p(design.labels, strata, permutations)
-        tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
-    if not tables:
-        return pd.DataFrame(columns=list(COLUMNS))
-    return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+        table[["n_1", "n_2"]] = [np.bincount(labels[members], minlength=2) for *_, members in cells]
+        return table.assign(n_permutations=len(found) - 1, smallest_p=pair.sample.smallest_p)
+
+    return compare_each_pair(compare, ratings, groups, within, permutations, seed, columns=COLUMNS)
 
 
 def leading_components(
@@ -114,14 +115,14 @@ def leading_components(
     Parameters
     ----------
     kernels : mapping of FeatureSpace to ndarray
-        (image, image) each; kernels of one region are divided by their mean diagonal and added.
+        Kernels of shape (image, image). The kernels of a region are divided by their mean diagonal and added.
     number : int, default 3
-        Components of a region.
+        Number of components per region.
 
     Returns
     -------
     dict of str to ndarray
-        (image, component) of each region, of length 1 over images.
+        For each region an array of shape (image, component) with columns of length 1.
 
     Examples
     --------
@@ -139,13 +140,13 @@ def leading_components(
         def centred(
             vector: np.ndarray, own: list[np.ndarray] = own, sizes: list[float] = sizes
         ) -> np.ndarray:
-            """Multiply by the centred sum of the kernels."""
+            """Multiply a vector by the centred sum of the kernels."""
             vector = vector - vector.mean()
             product = sum(kernel @ vector / size for kernel, size in zip(own, sizes, strict=True) if size > 0)
             return np.asarray(product - np.mean(product))
 
         images = len(own[0])
-        # Start from a fixed vector: the same bits in every run.
+        # A fixed starting vector gives identical results in every run.
         start = np.random.default_rng(0).normal(size=images)
         operator = LinearOperator((images, images), matvec=centred, dtype=float)
         with threadpool_limits(1):
@@ -154,10 +155,10 @@ def leading_components(
     return found
 
 
-def _cells(
+def _rater_weights(
     design: LensDesign, components: Mapping[str, np.ndarray]
 ) -> list[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Return trait, region, raters' weights (rater, 1 + component) and places of the raters."""
+    """Return trait, region, weights of shape (rater, 1 + component), and indices of the raters."""
     cells = []
     for place, trait in enumerate(design.ratings):
         cues, members = design.cues[place], np.flatnonzero(trait.n_images > 0)
@@ -176,7 +177,7 @@ def _cells(
 
 
 def _uncorrelated(components: np.ndarray, cues: np.ndarray, trait: TraitRatings) -> np.ndarray:
-    """Residualise components on the cues over the rated images, and standardise them."""
+    """Regress the cues out of the components over the rated images, and standardise the residuals."""
     rated = np.asarray(trait.seen.sum(axis=0)).ravel() > 0
     known = np.column_stack([np.ones(rated.sum()), cues[rated]])
     rest = components[rated] - known @ np.linalg.lstsq(known, components[rated])[0]
@@ -186,21 +187,21 @@ def _uncorrelated(components: np.ndarray, cues: np.ndarray, trait: TraitRatings)
     return result
 
 
-def _tails(block: np.ndarray, cell: tuple[str, str, np.ndarray, np.ndarray]) -> np.ndarray:
-    """Return the negative log p-value of the F statistic for each labelling."""
+def _negative_log_p(block: np.ndarray, cell: tuple[str, str, np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return the negative logarithm of the p value of F for each labelling."""
     _, _, values, members = cell
     return np.asarray(-stats.f.logsf(*f_statistic(block[:, members] == 0, values)))
 
 
 def f_statistic(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute F of one region and trait.
+    """Compute the F statistic of one region and trait for many labellings.
 
     Parameters
     ----------
     first : ndarray of bool, shape (labelling, rater)
-        Raters of the first group.
+        Whether each rater is in the first group.
     values : ndarray of shape (rater, 1 + component)
-        Raters' weights of the cue and of the components.
+        Weights of the cue and of the components in each rater's ratings.
 
     Returns
     -------
@@ -222,7 +223,7 @@ def f_statistic(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     difference = means[0][:, 1:] * means[1][:, :1] - means[1][:, 1:] * means[0][:, :1]
     parts = []
     for covariance, other in zip(covariances, reversed(means), strict=True):
-        # The difference is linear in each group's means: -c of the other for the cue, b for the components.
+        # In each group's means the difference is linear, with coefficients -c and b of the other group.
         linear = np.concatenate([-other[:, 1:, None], other[:, :1, None] * np.eye(size - 1)], axis=2)
         parts.append(linear @ covariance @ linear.transpose(0, 2, 1))
     inverse = np.linalg.pinv(parts[0] + parts[1], rcond=1e-10, hermitian=True)

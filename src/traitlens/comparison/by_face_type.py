@@ -1,4 +1,4 @@
-"""Faces that drive a difference of groups: its readout, and its slopes on measures of faces."""
+"""Test on which faces groups differ: slopes on measures of faces, and prediction of the difference."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,16 +7,16 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.linear_models import LinearModel
 from traitlens.comparison.rater_tests import Cells, compare_cells
 from traitlens.comparison.refitting import FeatureKernel, prediction_matrix
-from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive
 from traitlens.readouts.performance import jackknife_intervals
 from traitlens.readouts.refit import Refit
 
 FEWEST_IMAGES = 6
+"""Minimum number of images for a slope."""
 SLOPE_COLUMNS = [
     "group_1", "group_2", TRAIT, "moderator", "value_1", "value_2", "estimate", "ci_low", "ci_high",
     "statistic", "df", "p", "p_corrected", "crossed_low", "crossed_high", "crossed_p", "n_1", "n_2",
@@ -34,16 +34,16 @@ def compare_face_types(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test on which faces the groups' ratings differ more: slopes of the difference on measures of faces.
+    """Test whether the difference between two groups' ratings depends on measures of faces.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
     measures : DataFrame
-        Measures of faces (columns) by image; faces without a value are left out of that measure.
+        Measures of faces (columns) by image (index). Images without a value are left out of that measure.
     identities : Series
-        Identity by image.
+        The person shown, by image.
     groups : (str, str), optional
         The first minus the second; all pairs if None.
     within : sequence of str, default ()
@@ -59,47 +59,46 @@ def compare_face_types(
         group_1, group_2, trait, moderator, value_1, value_2 (mean slope of a group's raters: rating points
         per standard deviation of the measure), estimate (their difference, which is the slope of the
         difference of the groups' mean ratings), ci_low, ci_high, statistic, df, p (permutation of raters),
-        p_corrected (family-wise over traits and measures), crossed_low, crossed_high, crossed_p (over raters
-        and persons shown), n_1, n_2, n_images, n_permutations, smallest_p.
+        p_corrected (family-wise over traits and measures), crossed_low, crossed_high, crossed_p (raters and
+        persons shown as random factors), n_1, n_2, n_images, n_permutations, smallest_p.
 
     Notes
     -----
-    Each rater has a slope on each measure over the faces that the rater rated, and raters are permuted. The
-    crossed error adds that of a regression of the difference over faces with persons as clusters (CR2, Bell
-    and McCaffrey 2002); noise of single ratings is in both, so its intervals are somewhat wide. Slopes
-    are of one measure at a time: measures that go together share their effects.
+    The slope of each rater on each measure is computed over the faces that the rater rated, and raters are
+    permuted. The crossed standard error combines the standard error over raters with that of a regression of
+    the difference on the measure, with persons as clusters (CR2, Bell and McCaffrey 2002). Both include the
+    noise of single ratings, so the crossed intervals are somewhat too wide. Each measure has its own
+    regression; correlated measures therefore have similar slopes.
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
+
+    def compare(pair: GroupPair) -> pd.DataFrame | None:
+        """Compare the slopes of two groups; None if no measure has enough images."""
         families, names, faces = [], [], []
-        for trait, part in both.groupby(TRAIT, sort=True, observed=True):
-            matrix = make_matrix(part)
+        for trait, matrix in pair.matrices.items():
             known = measures.reindex(matrix.images).to_numpy(float)
             slopes, used = _rater_slopes(matrix.ratings, known)
-            members = raters.get_indexer(matrix.raters)
-            labels = sample.labels[members]
+            members, labels = pair.members[trait], pair.labels(trait)
             sound = np.isfinite(slopes[:, used])
             for pattern in np.unique(sound, axis=1).T:
                 own = [place for place, there in zip(used, sound.T, strict=True) if (there == pattern).all()]
                 if np.bincount(labels[pattern], minlength=2).min() < 2:
                     continue
                 families.append(Cells(members[pattern], slopes[np.ix_(pattern, own)]))
-                names += [(str(trait), str(measures.columns[place])) for place in own]
-                faces += [_over_faces(matrix, labels, known[:, place], identities) for place in own]
-        if families:
-            table = compare_cells(families, sample)
-            table[[TRAIT, "moderator"]] = names
-            tables.append(_add_crossed(table, faces).assign(group_1=pair[0], group_2=pair[1]))
-    if not tables:
-        return pd.DataFrame(columns=SLOPE_COLUMNS)
-    found = pd.concat(tables, ignore_index=True)
-    return found.rename(columns={"mean_1": "value_1", "mean_2": "value_2"})[SLOPE_COLUMNS]
+                names += [(trait, str(measures.columns[place])) for place in own]
+                faces += [_error_over_faces(matrix, labels, known[:, place], identities) for place in own]
+        if not families:
+            return None
+        table = compare_cells(families, pair.sample).rename(
+            columns={"mean_1": "value_1", "mean_2": "value_2"}
+        )
+        table[[TRAIT, "moderator"]] = names
+        return _add_crossed_intervals(table, faces)
+
+    return compare_each_pair(compare, ratings, groups, within, permutations, seed, columns=SLOPE_COLUMNS)
 
 
 def _rater_slopes(ratings: np.ndarray, measures: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Compute each rater's slope on each standardised measure, and list measures with enough faces."""
+    """Return the slope of each rater on each standardised measure, and the measures with enough faces."""
     seen = ~np.isnan(ratings)
     slopes = np.full((len(ratings), measures.shape[1]), np.nan)
     used = []
@@ -120,10 +119,10 @@ def _rater_slopes(ratings: np.ndarray, measures: np.ndarray) -> tuple[np.ndarray
     return slopes, used
 
 
-def _over_faces(
+def _error_over_faces(
     matrix: RatingMatrix, labels: np.ndarray, measure: np.ndarray, identities: pd.Series
 ) -> tuple[float, float, int]:
-    """Return the error of the slope of the difference over faces, its degrees of freedom, and the faces."""
+    """Return the standard error over faces of a slope of the difference, its df, and the number of faces."""
     difference = mean_difference(matrix, labels)
     known = np.isfinite(difference) & np.isfinite(measure)
     persons = pd.factorize(identities.reindex(matrix.images).to_numpy()[known])[0]
@@ -138,8 +137,8 @@ def _over_faces(
     return float(error[0]), contrast.freedom, len(x)
 
 
-def _add_crossed(table: pd.DataFrame, faces: list[tuple[float, float, int]]) -> pd.DataFrame:
-    """Add intervals and p over raters and faces."""
+def _add_crossed_intervals(table: pd.DataFrame, faces: list[tuple[float, float, int]]) -> pd.DataFrame:
+    """Add intervals and p values with raters and faces as random factors."""
     error, freedom, images = (np.array(column) for column in zip(*faces, strict=True))
     raters = table["standard_error"].to_numpy()
     total = np.hypot(raters, error)
@@ -154,19 +153,19 @@ def _add_crossed(table: pd.DataFrame, faces: list[tuple[float, float, int]]) -> 
 
 
 def mean_difference(matrix: RatingMatrix, labels: np.ndarray) -> np.ndarray:
-    """Compute the difference of the groups' mean ratings of each image, adjusted for raters' levels.
+    """Compute the difference of two groups' mean ratings of each image, adjusted for raters' levels.
 
     Parameters
     ----------
     matrix : RatingMatrix
         Ratings of one trait.
     labels : ndarray of int, shape (rater,)
-        0 and 1 for the groups.
+        Group of each rater, 0 or 1.
 
     Returns
     -------
     ndarray of shape (image,)
-        First group less second; NaN where a group did not rate an image.
+        First group minus second; NaN where a group did not rate an image.
     """
     levels = fit_additive(matrix.ratings)[0]
     values = matrix.ratings - levels[:, None]
@@ -197,18 +196,18 @@ def predict_difference(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Predict the difference of the groups' mean ratings of faces from their features, out of fold.
+    """Predict the difference between two groups' mean ratings of each face from features, out of fold.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, rating; every image of the kernel rated by both groups.
+        rater, group, image, trait, rating. Both groups must have rated every image of the kernel.
     kernel : FeatureKernel
         Features and folds.
     penalties : mapping of str to float
         Ridge penalty of each trait.
     identities : Series
-        Identity by image.
+        The person shown, by image.
     groups, within, permutations, seed
         As for :func:`compare_face_types`.
 
@@ -216,49 +215,47 @@ def predict_difference(
     -------
     DataFrame
         group_1, group_2, trait, sd (standard deviation of the difference over faces, rating points),
-        reliability (share of its variance that other raters of the groups would repeat; the ceiling of R²),
-        reliability_p (permutation of raters), r (of difference and out-of-fold prediction), ci_low, ci_high
-        (95 %, for new faces and these raters), p (one-sided, raters permuted and readouts refitted),
+        reliability (expected share of the variance of the difference that other raters of the same groups
+        would reproduce; the ceiling of R²), reliability_p (permutation of raters), r (correlation of the
+        difference with its out-of-fold prediction), ci_low, ci_high (95 % interval of r for new faces and
+        the same raters), p (of r; one-sided, raters permuted and readouts refitted),
         p_corrected (family-wise over traits), n_images, n_1, n_2, n_permutations, smallest_p.
 
     Notes
     -----
-    Where the groups' tastes are alike, the difference is noise of the raters, and no feature predicts it. The
-    reliability subtracts the variance that the noise of means makes from that of the difference; raters'
-    residuals about the mean of their group estimate it.
+    If two groups have the same taste, the difference between their mean ratings is noise, which no feature
+    predicts. The reliability is one minus the share of the variance of the difference that is due to this
+    noise, which is estimated from the residuals of raters about the mean of their group.
     """
-    tables = []
     images = pd.Index(kernel.images)
-    matrices_of = {trait: prediction_matrix(kernel, penalty) for trait, penalty in penalties.items()}
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
+    prediction = {trait: prediction_matrix(kernel, penalty) for trait, penalty in penalties.items()}
+
+    def compare(pair: GroupPair) -> pd.DataFrame | None:
+        """Predict the differences between two groups; None if they rated different images."""
         rows, parts = [], []
-        for trait, part in both.groupby(TRAIT, sort=True, observed=True):
-            matrix = make_matrix(part)
+        for trait, matrix in pair.matrices.items():
             place = images.get_indexer(matrix.images)
-            if str(trait) not in matrices_of or (place < 0).any() or len(place) < len(images):
+            if trait not in prediction or (place < 0).any() or len(place) < len(images):
                 continue
-            members = raters.get_indexer(matrix.raters)
             values = matrix.ratings[:, np.argsort(place)]
             levels = fit_additive(values)[0]
-            own = _Difference(values - levels[:, None], members, matrices_of[str(trait)])
-            difference, reliability, r = (one[0] for one in own.measures(sample.labels[None]))
+            own = _MeanDifference(values - levels[:, None], pair.members[trait], prediction[trait])
+            difference, reliability, r = (one[0] for one in own.measures(pair.sample.labels[None]))
             if not np.isfinite(difference).all():
                 continue
             parts.append(own)
-            low, high = _interval(difference, kernel, penalties[str(trait)], identities)
+            low, high = _interval_of_r(difference, kernel, penalties[trait], identities)
+            counts = np.bincount(pair.labels(trait), minlength=2)
             rows.append(
-                {TRAIT: str(trait), "sd": difference.std(ddof=1), "reliability": reliability, "r": r,
-                 "ci_low": low, "ci_high": high, "n_images": len(difference),
-                 "n_1": int((sample.labels[members] == 0).sum()),
-                 "n_2": int((sample.labels[members] == 1).sum())}
+                {TRAIT: trait, "sd": difference.std(ddof=1), "reliability": reliability, "r": r,
+                 "ci_low": low, "ci_high": high, "n_images": len(difference), "n_1": counts[0],
+                 "n_2": counts[1]}
             )  # fmt: skip
         if not rows:
-            continue
+            return None
         table = pd.DataFrame(rows)
         null = [np.zeros((0, len(parts), 2))]
-        for block in sample.draw():
+        for block in pair.sample.draw():
             found = [np.column_stack(own.measures(block)[1:]) for own in parts]
             null.append(np.stack(found, axis=1))
         permuted = np.nan_to_num(np.concatenate(null), nan=-1.0)
@@ -266,31 +263,26 @@ def predict_difference(
         reached = (permuted >= observed - 1e-12).sum(axis=0)
         table["reliability_p"], table["p"] = ((reached + 1) / (len(permuted) + 1)).T
         table["p_corrected"] = _one_sided_familywise(observed[:, 1], permuted[:, :, 1])
-        tables.append(
-            table.assign(
-                group_1=pair[0], group_2=pair[1], n_permutations=len(permuted), smallest_p=sample.smallest_p
-            )
-        )
-    if not tables:
-        return pd.DataFrame(columns=DIFFERENCE_COLUMNS)
-    return pd.concat(tables, ignore_index=True)[DIFFERENCE_COLUMNS]
+        return table.assign(n_permutations=len(permuted), smallest_p=pair.sample.smallest_p)
+
+    return compare_each_pair(compare, ratings, groups, within, permutations, seed, columns=DIFFERENCE_COLUMNS)
 
 
-class _Difference:
-    """Difference of the groups' mean ratings of one trait, its reliability and prediction, by labelling."""
+class _MeanDifference:
+    """Difference between two groups' mean ratings of one trait, with its reliability and prediction."""
 
     def __init__(self, values: np.ndarray, members: np.ndarray, prediction: np.ndarray):
         self.values, self.seen = np.nan_to_num(values), (~np.isnan(values)).astype(float)
         self.members, self.prediction = members, prediction
 
     def measures(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the difference (labelling, image), its reliability and the r of its prediction."""
+        """Return the difference for each labelling and image, its reliability, and r of its prediction."""
         means, noise = [], np.zeros(len(labels))
         for side in (0, 1):
             group = (labels[:, self.members] == side).astype(float)
             count = group @ self.seen
             mean = group @ self.values / np.where(count > 0, count, np.nan)
-            # Squares about the group's means, per image; levels have been removed from each rater.
+            # Sums of squares about the mean of the group; the level of each rater has been subtracted.
             squares = group @ self.values**2 - count * mean**2
             freedom = (count - 1).sum(axis=1) - group.sum(axis=1) + 1
             variance = squares.sum(axis=1) / np.maximum(freedom, 1)
@@ -307,10 +299,10 @@ class _Difference:
         return difference, reliability, r
 
 
-def _interval(
+def _interval_of_r(
     difference: np.ndarray, kernel: FeatureKernel, penalty: float, identities: pd.Series
 ) -> tuple[float, float]:
-    """Compute the interval of r for new faces."""
+    """Compute the 95 % interval of r for new faces."""
     persons = pd.factorize(identities.reindex(list(kernel.images)).to_numpy())[0]
     relative = {}
     for fold in np.unique(kernel.folds):
@@ -324,7 +316,7 @@ def _interval(
 
 
 def _one_sided_familywise(observed: np.ndarray, permuted: np.ndarray) -> np.ndarray:
-    """Correct one-sided p values by the largest standardised statistic (Westfall and Young 1993)."""
+    """Compute one-sided family-wise p values by the maximum statistic (Westfall and Young 1993)."""
     together = np.vstack([observed, permuted])
     mean, scale = together.mean(axis=0), together.std(axis=0)
     standard = (together - mean) / np.where(scale > 0, scale, np.inf)

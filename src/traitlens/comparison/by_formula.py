@@ -1,4 +1,4 @@
-"""Linear models of raters: adjusted differences of groups, slopes within groups, and their differences."""
+"""Rater models: linear models of measures of raters on group, age, questionnaire scores and so on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import GROUP, RATER, REGION, TRAIT
+from traitlens.comparison.formula_effects import Effect, FormulaDesign, RaterTable, list_effects, read_raters
 from traitlens.comparison.linear_models import (
     Contrast,
     LinearModel,
@@ -19,220 +20,19 @@ from traitlens.comparison.linear_models import (
 )
 from traitlens.comparison.permutation import familywise_p, find_strata, permutation_p
 from traitlens.problems import Problem, TraitlensError, unknown_choice
-from traitlens.study.rater_formula import formula_variables, parse_formula
+from traitlens.study.rater_formula import formula_variables
 
 UNBALANCED = 0.25
-"""Standardised difference of a covariate from which groups count as unbalanced (Stuart 2010)."""
-MOST_LEVELS = 12
+"""Standardised difference of a covariate above which groups are called unbalanced (Stuart 2010)."""
 FEWEST_CLUSTERS = 6
-
-
-@dataclass(frozen=True)
-class Effect:
-    """Effect to estimate: an average over raters of differences of predicted values.
-
-    Parameters
-    ----------
-    kind : str
-        "difference" (of two levels), "slope" (one unit of a number), "slope difference", "difference of
-        differences" or "product" (of two numbers).
-    variable, by : str
-        The variable, and the one that it interacts with; may be empty.
-    level_1, level_2, by_1, by_2 : str
-        Their levels; may be empty.
-    """
-
-    kind: str
-    variable: str
-    level_1: str = ""
-    level_2: str = ""
-    by: str = ""
-    by_1: str = ""
-    by_2: str = ""
-
-    @property
-    def name(self) -> str:
-        """The effect in words."""
-        if self.kind == "product":
-            return f"{self.variable} × {self.by}"
-        own = f"{self.level_1} − {self.level_2}" if self.level_1 else self.variable
-        if self.level_1 and self.variable != GROUP:
-            own = f"{self.variable} {own}"
-        if self.by_2:
-            return f"{own}: {self.by_1} − {self.by_2}"
-        return f"{own} in {self.by_1}" if self.by_1 else own
-
-
-@dataclass(frozen=True)
-class RaterTable:
-    """Variables of raters that have all of them.
-
-    Parameters
-    ----------
-    values : DataFrame
-        A row per rater, sorted; numbers standardised, names as categories.
-    scales : dict of str to float
-        Standard deviation of each number.
-    missing : int
-        Raters left out because a variable is missing.
-    """
-
-    values: pd.DataFrame
-    scales: dict[str, float]
-    missing: int
-
-    def levels(self, variable: str) -> list[str]:
-        """Return the levels of a categorical variable; an empty list for a numeric one."""
-        return [] if variable in self.scales else list(self.values[variable].cat.categories)
-
-
-def read_raters(ratings: pd.DataFrame, variables: Sequence[str]) -> RaterTable:
-    """Return variables of the raters, one row each.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater and the variables: one value for each rater.
-    variables : sequence of str
-        Columns.
-
-    Returns
-    -------
-    RaterTable
-        Raters with a value of each.
-
-    Raises
-    ------
-    TraitlensError
-        If a column is missing, has several values for a rater, does not vary or has too many names.
-    """
-    problems: list[Problem] = []
-    for column in variables:
-        if column not in ratings:
-            raise unknown_choice("column of the ratings", column, ratings.columns)
-        own = ratings[[RATER, column]].dropna().drop_duplicates()
-        twice = own[RATER][own[RATER].duplicated()].unique()
-        problems += [
-            Problem(f"rater {rater!r} has several values of {column!r}", "give one") for rater in twice
-        ]
-    if problems:
-        raise TraitlensError(problems)
-    raters = ratings.groupby(RATER, sort=True, observed=True)[list(variables)].first()
-    known = raters.dropna().copy()
-    scales = {}
-    for column in variables:
-        if known[column].nunique() < 2:
-            problems.append(Problem(f"{column!r} is the same for all raters", "leave it out of the formula"))
-        elif pd.api.types.is_numeric_dtype(known[column]) and not pd.api.types.is_bool_dtype(known[column]):
-            scales[column] = float(known[column].std())
-            known[column] = (known[column] - known[column].mean()) / scales[column]
-        else:
-            known[column] = known[column].astype(str).astype("category")
-            if len(known[column].cat.categories) > MOST_LEVELS:
-                what = f"{column!r} has more than {MOST_LEVELS} different names"
-                problems.append(Problem(what, "name it in within, or leave it out"))
-    if problems:
-        raise TraitlensError(problems)
-    return RaterTable(known, scales, len(raters) - len(known))
-
-
-def list_effects(formula: str, raters: RaterTable) -> list[Effect]:
-    """Return the effects of a formula.
-
-    Parameters
-    ----------
-    formula : str
-        Such as "group * aq + age".
-    raters : RaterTable
-        The raters.
-
-    Returns
-    -------
-    list of Effect
-        Differences of levels and slopes of each variable; for interactions the effects within each level, and
-        their differences.
-    """
-    effects = []
-    for variable in formula_variables(formula):
-        levels = raters.levels(variable)
-        effects += [Effect("difference", variable, *pair) for pair in combinations(levels, 2)]
-        effects += [] if levels else [Effect("slope", variable)]
-    for first, second in (term for term in parse_formula(formula) if len(term) == 2):
-        # The number, or else the second variable, within levels of the other one.
-        own, by = (first, second) if raters.levels(second) and not raters.levels(first) else (second, first)
-        levels, others = raters.levels(own), raters.levels(by)
-        if not others:
-            effects.append(Effect("product", own, by=by))
-            continue
-        pairs = list(combinations(levels, 2)) or [("", "")]
-        within, between = (
-            ("difference", "difference of differences") if levels else ("slope", "slope difference")
-        )
-        for one, two in pairs:
-            effects += [Effect(within, own, one, two, by, level) for level in others]
-            effects += [Effect(between, own, one, two, by, *pair) for pair in combinations(others, 2)]
-    return effects
-
-
-class FormulaDesign:
-    """Design matrix of a formula, and the combinations of its coefficients that effects are.
-
-    Parameters
-    ----------
-    formula : str
-        The formula.
-    raters : RaterTable
-        The raters.
-    strata : ndarray of int, shape (rater,)
-        Their strata, each with a mean of its own.
-    """
-
-    def __init__(self, formula: str, raters: RaterTable, strata: np.ndarray):
-        from formulaic import model_matrix
-
-        self.raters = raters
-        made = model_matrix(f"1 + {formula}", raters.values)
-        self._spec = made.model_spec
-        kinds = np.unique(strata)
-        self._strata = (strata[:, None] == kinds[1:]).astype(float)
-        self.matrix = np.column_stack([np.asarray(made, float), self._strata])
-
-    def _predicted(self, changes: dict[str, object]) -> np.ndarray:
-        """Return the mean row of the design where variables have other values."""
-        values = self.raters.values.copy()
-        for column, value in changes.items():
-            levels = self.raters.levels(column)
-            if levels:
-                values[column] = pd.Categorical([value] * len(values), categories=levels)
-            else:
-                values[column] = values[column] + value if value is not None else values[column]
-        made = self._spec.get_model_matrix(values)
-        return np.concatenate([np.asarray(made, float).mean(axis=0), self._strata.mean(axis=0)])
-
-    def combination(self, effect: Effect) -> np.ndarray:
-        """Return the coefficients of an effect.
-
-        Returns
-        -------
-        ndarray of shape (column,)
-            The difference of mean predictions that the effect is, other variables as observed.
-        """
-        unit = self.raters.scales.get(effect.variable, 1.0)
-        high: object = effect.level_1 or 1 / unit
-        low: object = effect.level_2 or None
-
-        def simple(others: dict[str, object]) -> np.ndarray:
-            """Return the effect of the variable at a level of the other."""
-            return self._predicted(others | {effect.variable: high}) - self._predicted(
-                others | {effect.variable: low}
-            )
-
-        if effect.kind == "product":
-            step = 1 / self.raters.scales[effect.by]
-            return simple({effect.by: step}) - simple({})
-        if effect.by_2:
-            return simple({effect.by: effect.by_1}) - simple({effect.by: effect.by_2})
-        return simple({effect.by: effect.by_1} if effect.by else {})
+"""Minimum number of clusters of raters."""
+COLUMNS = [
+    "effect", "kind", "variable", "level_1", "level_2", "by", "by_1", "by_2", "measure", TRAIT, REGION,
+    "estimate", "standard_error", "ci_low", "ci_high", "df", "statistic", "p", "p_corrected", "effect_size",
+    "effect_low", "effect_high", "unadjusted", "margin", "equivalence_p", "n", "n_missing", "n_permutations",
+    "smallest_p",
+]  # fmt: skip
+"""Columns of the table of `compare_by_formula`."""
 
 
 def compare_by_formula(
@@ -274,8 +74,9 @@ def compare_by_formula(
     Returns
     -------
     DataFrame
-        effect (in words), kind, variable, level_1, level_2, by, by_1, by_2 (see :class:`Effect`), measure,
-        trait, region, estimate, standard_error, ci_low, ci_high (95 %), df, statistic (t), p, p_corrected
+        effect (in words), kind, variable, level_1, level_2, by, by_1, by_2 (see
+        :class:`traitlens.comparison.formula_effects.Effect`), measure, trait, region, estimate,
+        standard_error, ci_low, ci_high (95 %), df, statistic (t), p, p_corrected
         (family-wise over traits and regions of an effect and measure), effect_size (partial correlation) with
         effect_low and effect_high, unadjusted (difference of levels in a model of that variable alone),
         margin, equivalence_p, n, n_missing (raters left out because a variable of the formula is missing),
@@ -311,20 +112,20 @@ def compare_by_formula(
     raters = read_raters(ratings, variables)
     places = raters.values.index
     known = ratings[ratings[RATER].isin(places)]
-    strata = _strata(known, raters, variables, within)
-    cluster = _clusters(known, places, clusters)
+    strata = _find_strata(known, raters, variables, within)
+    cluster = _number_clusters(known, places, clusters)
     design = FormulaDesign(formula, raters, strata)
     effects = list_effects(formula, raters)
     how = Rearrangement(strata, cluster, permutations, seed)
-    blocks = _blocks(outcomes[outcomes[RATER].isin(places)], places, design.matrix, cluster)
-    tables = _test_effects(effects, [design.combination(effect) for effect in effects], blocks, how)
+    blocks = _group_outcomes(outcomes[outcomes[RATER].isin(places)], places, design.matrix, cluster)
+    tables = _test_effects(effects, [design.contrast(effect) for effect in effects], blocks, how)
     for table in tables:
-        table["unadjusted"] = _unadjusted(table, blocks, raters)
+        table["unadjusted"] = _unadjusted_differences(table, blocks, raters)
     if not tables:
         raise TraitlensError(
             Problem(
                 f"{len(places)} raters are too few for the formula {formula!r}",
-                "leave variables out of it; raters with a missing value are left out",
+                "use fewer variables, or complete missing values; raters with a missing value are left out",
             )
         )
     found = pd.concat(tables, ignore_index=True)
@@ -339,27 +140,51 @@ def compare_by_formula(
     return found[COLUMNS]
 
 
-COLUMNS = [
-    "effect", "kind", "variable", "level_1", "level_2", "by", "by_1", "by_2", "measure", TRAIT, REGION,
-    "estimate", "standard_error", "ci_low", "ci_high", "df", "statistic", "p", "p_corrected", "effect_size",
-    "effect_low", "effect_high", "unadjusted", "margin", "equivalence_p", "n", "n_missing", "n_permutations",
-    "smallest_p",
-]  # fmt: skip
-"""Columns of the table of `compare_by_formula`."""
+def describe_balance(ratings: pd.DataFrame, formula: str) -> pd.DataFrame:
+    """Compare groups in the other variables of a formula, to see whether the groups are balanced.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        rater, group, and the variables.
+    formula : str
+        The model formula.
+
+    Returns
+    -------
+    DataFrame
+        group_1, group_2, variable, level (of a categorical variable; empty for numbers), value_1, value_2
+        (means of numbers, or shares of raters with the level), sd_1, sd_2, standardised_difference
+        (difference divided by the root of the mean variance; Stuart 2010), unbalanced (whether it is beyond
+        :data:`UNBALANCED`), n_1, n_2, missing_1, missing_2 (raters without a value). Empty with one group.
+    """
+    rows = []
+    columns = [name for name in formula_variables(formula) if name != GROUP]
+    if GROUP in ratings and columns:
+        raters = ratings.groupby(RATER, sort=True, observed=True)[[GROUP, *columns]].first()
+        for pair in combinations(sorted(raters[GROUP].astype(str).unique()), 2):
+            sides = [raters[raters[GROUP].astype(str) == group] for group in pair]
+            for column in columns:
+                for level, values in _numeric_values(column, sides):
+                    rows.append(dict(zip(("group_1", "group_2"), pair, strict=True)) | {
+                        "variable": column, "level": level} | _standardised_difference(values))  # fmt: skip
+    names = ["group_1", "group_2", "variable", "level", "value_1", "value_2", "sd_1", "sd_2",
+             "standardised_difference", "unbalanced", "n_1", "n_2", "missing_1", "missing_2"]  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
 
 
-def _strata(
+def _find_strata(
     ratings: pd.DataFrame, raters: RaterTable, variables: Sequence[str], within: Sequence[str]
 ) -> np.ndarray:
-    """Return strata of raters with the same task and equal values of `within`."""
+    """Find strata of raters who have the same task and equal values in the columns `within`."""
     first = GROUP if GROUP in variables else variables[0]
     values = raters.values[first]
     labels = values.cat.codes if raters.levels(first) else values > values.median()
     return find_strata(ratings, raters.values.index, labels.to_numpy(int), within)
 
 
-def _clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np.ndarray | None:
-    """Return the number of each rater's cluster; raters without a cluster form their own."""
+def _number_clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np.ndarray | None:
+    """Return the number of each rater's cluster; a rater without a cluster is a cluster of one."""
     if column is None:
         return None
     if column not in ratings:
@@ -367,7 +192,7 @@ def _clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np
     own = ratings[[RATER, column]].dropna().drop_duplicates()
     if own[RATER].duplicated().any():
         twice = own[RATER][own[RATER].duplicated()].iloc[0]
-        raise TraitlensError(Problem(f"rater {twice!r} has several values of {column!r}", "give one"))
+        raise TraitlensError(Problem(f"rater {twice!r} has several values of {column!r}", "enter one value"))
     codes = pd.factorize(own.set_index(RATER)[column].reindex(raters))[0]
     alone = codes < 0
     codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
@@ -379,26 +204,26 @@ def _clusters(ratings: pd.DataFrame, raters: pd.Index, column: str | None) -> np
 
 @dataclass(frozen=True)
 class _Block:
-    """Values of one trait, and the model of the raters who have them."""
+    """Measures of one trait that the same raters have, and the linear model of these raters."""
 
     cells: pd.DataFrame
-    """Measure, trait and region of each column."""
+    """Measure, trait and region of each column of the values."""
     members: np.ndarray
     values: np.ndarray
     model: LinearModel
 
 
-def _blocks(
+def _group_outcomes(
     outcomes: pd.DataFrame, raters: pd.Index, design: np.ndarray, clusters: np.ndarray | None
 ) -> list[_Block]:
-    """Group values by the raters who have them, without values of too few raters."""
+    """Group the measures that the same raters have; measures of too few raters are left out."""
     blocks = []
     for trait, own in outcomes.groupby(TRAIT, sort=True, observed=True):
         wide = own.pivot_table(
             index=RATER, columns=["measure", REGION], values="value", observed=True, sort=False
         )
         wide = wide.reindex(raters)
-        # A rater without the use of one region has none.
+        # Utilisation is used only for raters who have a value for every region.
         if "utilisation" in wide.columns.get_level_values(0):
             used = wide["utilisation"].notna().all(axis=1)
             wide.loc[~used, "utilisation"] = np.nan
@@ -420,7 +245,7 @@ def _blocks(
 def _test_effects(
     effects: list[Effect], combinations_of: list[np.ndarray], blocks: list[_Block], how: Rearrangement
 ) -> list[pd.DataFrame]:
-    """Estimate and test effects; the traits and regions of a measure and an effect are one family."""
+    """Estimate and test effects; traits and regions of a measure are one family of tests per effect."""
     found = [[block.model.contrast(one) for one in combinations_of] for block in blocks]
     cells = [
         ModelCells(block.members, block.values, block.model, [one for one in contrasts if one is not None])
@@ -436,7 +261,7 @@ def _test_effects(
         for column, place in enumerate(estimable):
             contrast = contrasts[place]
             assert contrast is not None
-            rows[place].append(_estimate(block, contrast))
+            rows[place].append(_estimate_effect(block, contrast))
             nulls[place].append(null[:, column])
     tables = []
     for effect, parts, of_effect in zip(effects, rows, nulls, strict=True):
@@ -451,11 +276,11 @@ def _test_effects(
     return tables
 
 
-def _estimate(block: _Block, contrast: Contrast) -> pd.DataFrame:
-    """Estimate one effect in all cells of a block."""
+def _estimate_effect(block: _Block, contrast: Contrast) -> pd.DataFrame:
+    """Estimate one effect on all measures of a block, with intervals and effect sizes."""
     estimate, error = block.model.estimate(contrast, block.values)
     size = block.model.residual_deviation(block.values) * np.sqrt((contrast.weights**2).sum())
-    plain = studentized(estimate, size)  # t with equal variances, for the partial correlation
+    plain = studentized(estimate, size)  # The partial correlation is defined by t with equal variances.
     width = stats.t.ppf(0.975, contrast.freedom) * error
     r = plain / np.sqrt(plain**2 + block.model.freedom)
     z = stats.norm.ppf(0.975) / np.sqrt(max(block.model.freedom - 1, 1))
@@ -473,8 +298,8 @@ def _estimate(block: _Block, contrast: Contrast) -> pd.DataFrame:
     )
 
 
-def _unadjusted(table: pd.DataFrame, blocks: list[_Block], raters: RaterTable) -> np.ndarray:
-    """Return differences of levels without the other variables; missing for other effects."""
+def _unadjusted_differences(table: pd.DataFrame, blocks: list[_Block], raters: RaterTable) -> np.ndarray:
+    """Return differences of levels that are not adjusted for other variables; NaN for other effects."""
     effect = table.iloc[0]
     if effect["kind"] != "difference" or effect["by"]:
         return np.full(len(table), np.nan)
@@ -492,54 +317,21 @@ def _unadjusted(table: pd.DataFrame, blocks: list[_Block], raters: RaterTable) -
     return table[keys].merge(pd.concat(differences), on=keys, how="left")["unadjusted"].to_numpy()
 
 
-def describe_balance(ratings: pd.DataFrame, formula: str) -> pd.DataFrame:
-    """Compare groups in the other variables of a formula.
-
-    Parameters
-    ----------
-    ratings : DataFrame
-        rater, group, and the variables.
-    formula : str
-        The formula.
-
-    Returns
-    -------
-    DataFrame
-        group_1, group_2, variable, level (of names; empty for numbers), value_1, value_2 (means, or shares of
-        raters), sd_1, sd_2, standardised_difference (over the root of the mean variance; Stuart 2010),
-        unbalanced (beyond :data:`UNBALANCED`), n_1, n_2, missing_1, missing_2 (raters without a value). Empty
-        with one group.
-    """
-    rows = []
-    columns = [name for name in formula_variables(formula) if name != GROUP]
-    if GROUP in ratings and columns:
-        raters = ratings.groupby(RATER, sort=True, observed=True)[[GROUP, *columns]].first()
-        for pair in combinations(sorted(raters[GROUP].astype(str).unique()), 2):
-            sides = [raters[raters[GROUP].astype(str) == group] for group in pair]
-            for column in columns:
-                for level, values in _indicators(column, sides):
-                    rows.append(dict(zip(("group_1", "group_2"), pair, strict=True)) | {
-                        "variable": column, "level": level} | _balance(values))  # fmt: skip
-    names = ["group_1", "group_2", "variable", "level", "value_1", "value_2", "sd_1", "sd_2",
-             "standardised_difference", "unbalanced", "n_1", "n_2", "missing_1", "missing_2"]  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
-
-
-def _indicators(column: str, sides: list[pd.DataFrame]) -> list[tuple[str, list[pd.Series]]]:
-    """Return a number by group, or for each level of a name whether raters have it."""
+def _numeric_values(column: str, sides: list[pd.DataFrame]) -> list[tuple[str, list[pd.Series]]]:
+    """Return a column as numbers for both groups; of a categorical column an indicator for each level."""
     own = [side[column] for side in sides]
     if pd.api.types.is_numeric_dtype(own[0]) and not pd.api.types.is_bool_dtype(own[0]):
         return [("", [side.astype(float) for side in own])]
     levels = sorted({str(value) for side in own for value in side.dropna()})
-    # The second of two levels is the complement of the first.
+    # One indicator is enough for two levels.
     return [
         (level, [(side.astype(str) == level).astype(float).where(side.notna()) for side in own])
         for level in (levels[:1] if len(levels) == 2 else levels)
     ]
 
 
-def _balance(sides: list[pd.Series]) -> dict[str, object]:
-    """Compare two groups in one number."""
+def _standardised_difference(sides: list[pd.Series]) -> dict[str, object]:
+    """Return means, standard deviations and the standardised difference of one variable of two groups."""
     known = [side.dropna().to_numpy() for side in sides]
     means = [float(side.mean()) if len(side) else np.nan for side in known]
     deviations = [float(side.std(ddof=1)) if len(side) > 1 else np.nan for side in known]

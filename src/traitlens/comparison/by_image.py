@@ -1,4 +1,4 @@
-"""Comparison of groups in the ratings of single images, adjusted for general levels."""
+"""Test whether groups differ in the mean ratings of single images, adjusted for the level of each rater."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import IMAGE, TRAIT
-from traitlens.comparison.by_rating import make_sample, rater_levels
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
-from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
+from traitlens.comparison.rater_outcomes import rater_levels
+from traitlens.ratings.rating_matrix import RatingMatrix
 
 PRIOR_FREEDOM = 10
-"""Degrees of freedom of the prior, the variance over all images, to which that of an image is shrunk."""
+"""Degrees of freedom of the prior variance, the mean over images, towards which variances are shrunk."""
 
 
 @dataclass(frozen=True)
 class ImageDesign:
-    """Ratings of one trait without raters' levels.
+    """Ratings of one trait, minus the level of each rater.
 
     Parameters
     ----------
     values : ndarray of shape (rater, image)
-        Ratings minus the rater's level; 0 if missing.
+        Ratings minus the level of the rater; 0 if missing.
     seen : ndarray of shape (rater, image)
         1 where there is a rating.
     """
@@ -33,23 +33,23 @@ class ImageDesign:
 
     @classmethod
     def of(cls, matrix: RatingMatrix) -> "ImageDesign":
-        """Subtract each rater's level, by least squares."""
+        """Estimate the level of each rater by least squares, and subtract it from the ratings."""
         seen = ~np.isnan(matrix.ratings)
         return cls(np.nan_to_num(matrix.ratings - rater_levels(matrix)[:, None]), seen.astype(float))
 
     def compare(self, first: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compare the mean ratings of every image.
+        """Compute the difference between two groups' mean ratings of every image.
 
         Parameters
         ----------
         first : ndarray of shape (labelling, rater)
-            1 for raters of the first group, otherwise 0.
+            1 for raters of the first group, 0 for the second.
 
         Returns
         -------
         difference, error, freedom : ndarray of shape (labelling, image)
-            Difference of means, 0 where a group has fewer than two ratings; its standard error, with
-            variances shrunk to their mean over images (after Smyth 2004); degrees of freedom.
+            Difference of means, 0 where a group has fewer than two ratings; its standard error, from
+            variances shrunk towards their mean over images (Smyth 2004); and its degrees of freedom.
         """
         means, parts, freedoms, enough = [], [], [], []
         for own in (first, 1 - first):
@@ -72,20 +72,20 @@ class ImageDesign:
         return difference, np.sqrt(total), np.maximum(freedom, 1)
 
     def statistics(self, first: np.ndarray) -> np.ndarray:
-        """Compute the t of every image, brought to the normal distribution.
+        """Compute t of every image, transformed to a standard normal variable.
 
-        The degrees of freedom depend on which raters are in the smaller group, and so on the labelling
-        where one group is noisier.
+        If one group is noisier, the degrees of freedom of t depend on the labelling; normal variables can
+        be compared between labellings.
 
         Parameters
         ----------
         first : ndarray of shape (labelling, rater)
-            1 for raters of the first group, otherwise 0.
+            1 for raters of the first group, 0 for the second.
 
         Returns
         -------
         ndarray of shape (labelling, image)
-            By equation 26.7.8 of Abramowitz and Stegun (1964).
+            Normal variables, by equation 26.7.8 of Abramowitz and Stegun (1964).
         """
         difference, error, freedom = self.compare(first)
         t = difference / np.where(error > 0, error, np.inf)
@@ -100,7 +100,7 @@ def compare_images(
     permutations: int = 5000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test each image's mean rating between groups, raters' general levels removed.
+    """Test whether groups differ in the mean rating of each image, adjusted for the level of each rater.
 
     Parameters
     ----------
@@ -119,57 +119,51 @@ def compare_images(
     -------
     DataFrame
         group_1, group_2, trait, image, mean_1, mean_2 (adjusted for raters' levels), estimate, ci_low,
-        ci_high, statistic, p_corrected (family-wise over images and traits, and no smaller than
-        p_interaction), p_interaction (one test of each trait: do the differences vary over images more than
-        by chance; family-wise over traits), n_1, n_2 (raters of the image), n_permutations, smallest_p.
+        ci_high, statistic, p_corrected (family-wise over images and traits; at least p_interaction),
+        p_interaction (test of whether the differences of a trait vary over images more than by chance;
+        family-wise over traits), n_1, n_2 (raters of the image), n_permutations, smallest_p.
         Images with fewer than two raters of a group are left out.
 
     Notes
     -----
-    The family-wise p is that of the largest statistic under permuted labels (Westfall and Young 1993); single
-    images are significant only where the interaction of the trait is.
+    The family-wise p value is that of the largest statistic under permuted labels (Westfall and Young 1993).
+    A single image is significant only if the interaction of the trait is.
     """
+    return compare_each_pair(_compare_pair, ratings, groups, within, permutations, seed)
+
+
+def _compare_pair(pair: GroupPair) -> pd.DataFrame:
+    """Compare two groups in the mean rating of each image."""
+    designs = {trait: ImageDesign.of(matrix) for trait, matrix in pair.matrices.items()}
+
+    def statistics(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the largest statistic of all images, and the sum of squares of each trait."""
+        largest, squares = [], []
+        for trait, design in designs.items():
+            z = design.statistics((block[:, pair.members[trait]] == 0).astype(float))
+            largest.append(np.abs(z).max(axis=1))
+            squares.append((z**2).sum(axis=1))
+        return np.max(largest, axis=0), np.column_stack(squares)
+
+    found = [statistics(block) for block in [pair.sample.labels[None], *pair.sample.draw()]]
+    largest = np.concatenate([one[0] for one in found])
+    squares = np.vstack([one[1] for one in found])
+    interaction = dict(zip(designs, _one_sided_familywise(squares), strict=True))
     tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
-        designs = {trait: ImageDesign.of(matrix) for trait, matrix in matrices.items()}
-        members = {trait: raters.get_indexer(matrix.raters) for trait, matrix in matrices.items()}
-
-        def statistics(
-            block: np.ndarray,
-            designs: dict[str, ImageDesign] = designs,
-            members: dict[str, np.ndarray] = members,
-        ) -> tuple[np.ndarray, np.ndarray]:
-            """Compute the largest statistic of all images, and each trait's sum of squares."""
-            largest, squares = [], []
-            for trait, design in designs.items():
-                z = design.statistics((block[:, members[trait]] == 0).astype(float))
-                largest.append(np.abs(z).max(axis=1))
-                squares.append((z**2).sum(axis=1))
-            return np.max(largest, axis=0), np.column_stack(squares)
-
-        found = [statistics(block) for block in [sample.labels[None], *sample.draw()]]
-        largest = np.concatenate([one[0] for one in found])
-        squares = np.vstack([one[1] for one in found])
-        interaction = dict(zip(designs, _upper_familywise_p(squares), strict=True))
-        for trait, matrix in matrices.items():
-            first = (sample.labels[members[trait]] == 0).astype(float)
-            table = _describe(matrix, designs[trait], first)
-            z = np.abs(designs[trait].statistics(first[None])[0, table.index])
-            reached = len(largest) - np.searchsorted(np.sort(largest), z * (1 - 1e-10))
-            table["p_corrected"] = np.maximum(reached / len(largest), interaction[trait])
-            table["p_interaction"] = interaction[trait]
-            table["n_permutations"], table["smallest_p"] = len(largest) - 1, sample.smallest_p
-            tables.append(table.assign(group_1=pair[0], group_2=pair[1], **{TRAIT: trait}))
-    columns = ["group_1", "group_2", TRAIT]
-    table = pd.concat(tables, ignore_index=True)
-    return table[[*columns, *table.columns.drop(columns)]]
+    for trait, design in designs.items():
+        first = (pair.labels(trait) == 0).astype(float)
+        table = _compare_images_of_trait(pair.matrices[trait], design, first)
+        z = np.abs(design.statistics(first[None])[0, table.index])
+        reached = len(largest) - np.searchsorted(np.sort(largest), z * (1 - 1e-10))
+        table["p_corrected"] = np.maximum(reached / len(largest), interaction[trait])
+        table["p_interaction"] = interaction[trait]
+        table["n_permutations"], table["smallest_p"] = len(largest) - 1, pair.sample.smallest_p
+        tables.append(table.assign(**{TRAIT: trait}))
+    return pd.concat(tables)
 
 
-def _describe(matrix: RatingMatrix, design: ImageDesign, first: np.ndarray) -> pd.DataFrame:
-    """Return the table of images of one trait."""
+def _compare_images_of_trait(matrix: RatingMatrix, design: ImageDesign, first: np.ndarray) -> pd.DataFrame:
+    """Return means, differences, intervals and t of the images of one trait."""
     counts = [own @ design.seen for own in (first, 1 - first)]
     means = [
         own @ design.values / np.maximum(count, 1)
@@ -185,8 +179,11 @@ def _describe(matrix: RatingMatrix, design: ImageDesign, first: np.ndarray) -> p
     return table[(table["n_1"] > 1) & (table["n_2"] > 1)]
 
 
-def _upper_familywise_p(statistics: np.ndarray) -> np.ndarray:
-    """Compute one-sided p values by the largest standardised statistic; the first row is the observed."""
+def _one_sided_familywise(statistics: np.ndarray) -> np.ndarray:
+    """Compute one-sided family-wise p values from the largest standardised statistic.
+
+    The first row has the observed statistics, the others those under permuted labels.
+    """
     spread = statistics.std(axis=0)
     standard = (statistics - statistics.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
     largest = standard.max(axis=1)

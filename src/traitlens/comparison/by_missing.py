@@ -1,4 +1,4 @@
-"""Comparison of missing ratings between groups."""
+"""Test whether groups differ in how many and which ratings are missing."""
 
 from collections.abc import Sequence
 
@@ -6,22 +6,25 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.rater_tests import Cells, compare_cells
-from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive
 
 MEASURES = ("share missing", "level of rated images")
+"""Names of the columns of `missing_values`."""
+COLUMNS = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
+           "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
+"""Columns of the table of `compare_missing`."""
 
 
 def missing_values(matrix: RatingMatrix) -> np.ndarray:
-    """Compute the missing ratings of each rater.
+    """Measure for each rater how many ratings are missing, and of which images.
 
     Returns
     -------
     ndarray of shape (rater, 2)
-        Share of the images without a rating, and the mean rating (over all raters) of the images that the
-        rater rated, minus that of all images: positive if low ratings are missing.
+        Share of the images without a rating; and the mean rating, over all raters, of the images that the
+        rater rated minus that of all images, which is positive if the rater left out images of low ratings.
     """
     seen = ~np.isnan(matrix.ratings)
     _, images = fit_additive(matrix.ratings)
@@ -39,7 +42,7 @@ def compare_missing(
 ) -> pd.DataFrame:
     """Test whether groups differ in how many and which ratings are missing.
 
-    If they do, missing ratings may cause other differences between groups, which no test can exclude.
+    If they do, other differences between the groups may be due to missing ratings. No test can exclude this.
 
     Parameters
     ----------
@@ -61,16 +64,12 @@ def compare_missing(
         statistic, p, p_corrected (family-wise over traits and measures), n_1, n_2, n_permutations,
         smallest_p.
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        matrices = {str(trait): make_matrix(part) for trait, part in both.groupby(TRAIT, observed=True)}
-        families = [Cells(raters.get_indexer(m.raters), missing_values(m)) for m in matrices.values()]
-        table = compare_cells(families, sample)
-        table[TRAIT] = np.repeat(list(matrices), len(MEASURES))
-        table["measure"] = list(MEASURES) * len(matrices)
-        tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
-    columns = ["group_1", "group_2", TRAIT, "measure", "mean_1", "mean_2", "estimate", "ci_low", "ci_high",
-               "statistic", "p", "p_corrected", "n_1", "n_2", "n_permutations", "smallest_p"]  # fmt: skip
-    return pd.concat(tables, ignore_index=True)[columns]
+    return compare_each_pair(_compare_pair, ratings, groups, within, permutations, seed, columns=COLUMNS)
+
+
+def _compare_pair(pair: GroupPair) -> pd.DataFrame:
+    """Compare two groups in missing ratings."""
+    families = [Cells(pair.members[trait], missing_values(matrix)) for trait, matrix in pair.matrices.items()]
+    table = compare_cells(families, pair.sample)
+    table[TRAIT] = np.repeat(list(pair.matrices), len(MEASURES))
+    return table.assign(measure=list(MEASURES) * len(pair.matrices))

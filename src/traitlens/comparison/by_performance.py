@@ -1,4 +1,4 @@
-"""Comparison of groups in the performance of readouts."""
+"""Test whether readouts predict the ratings of two groups equally well."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import label_raters, pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import label_raters, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.permutation import center, familywise_p, permutation_p
 from traitlens.comparison.rater_tests import detectable
 from traitlens.comparison.refitting import FeatureKernel, TraitDesign, make_designs
@@ -30,14 +30,14 @@ def compare_performance(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Test whether two groups' ratings are predicted equally well, with raters as random factor.
+    """Test whether readouts predict the ratings of two groups equally well, with raters as random factor.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
     kernel : FeatureKernel
-        Kernels and folds.
+        Features and folds.
     penalties : float or mapping of str to float
         Ridge penalty of each trait.
     groups : (str, str), optional
@@ -45,51 +45,50 @@ def compare_performance(
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 10000
-        Number of permutations of raters, each with refit.
+        Number of permutations of raters; readouts are refitted in each.
     seed : int, default 0
         Seed of the random number generator.
     progress : callable, optional
-        Called with the number of further permutations done.
+        Called with the number of permutations since the last call.
 
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, r_1, r_2, expected (difference of Fisher's z due to the numbers of raters
-        alone: the mean under permutation), estimate (the difference beyond that), ci_low, ci_high,
-        statistic, p, p_corrected (over traits), detectable (smallest difference found with 80 % power),
-        cohens_q (the estimate), difference_r, n_1, n_2, n_permutations, smallest_p. The interval is a
-        jackknife over raters within groups; it holds for these images.
+        group_1, group_2, trait, r_1, r_2, expected (difference of Fisher's z that is due to the numbers of
+        raters, the mean under permutation), estimate (the difference minus the expected one), ci_low, ci_high
+        (jackknife over raters within groups, for these images), statistic, p, p_corrected (family-wise over
+        traits), detectable (smallest difference found with 80 % power), cohens_q (same as estimate),
+        difference_r, n_1, n_2, n_permutations, smallest_p.
 
     Notes
     -----
-    Mean ratings of more raters are less noisy and better predicted. The difference that this makes is
-    subtracted, so that the estimate is zero where the raters of both groups are of one population.
+    Mean ratings of more raters are less noisy and therefore better predicted. The difference of performance
+    that is due to the numbers of raters is subtracted, so that the expected estimate is zero if the raters of
+    both groups come from one population.
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        designs = make_designs(both, raters, kernel, penalties)
-        labels = sample.labels
 
-        def differences(block: np.ndarray, designs: dict[str, TraitDesign] = designs) -> np.ndarray:
-            """Compute differences of Fisher's z for each labelling: (labelling, trait)."""
+    def compare(pair: GroupPair) -> pd.DataFrame:
+        """Compare the performance of readouts between two groups."""
+        designs = make_designs(pair.ratings, pair.raters, kernel, penalties)
+        labels = pair.sample.labels
+
+        def differences(block: np.ndarray) -> np.ndarray:
+            """Compute differences of Fisher's z, an array of shape (labelling, trait)."""
             return np.column_stack(
                 [_fisher_z(d, block == 0) - _fisher_z(d, block == 1) for d in designs.values()]
             )
 
         permuted = [np.zeros((0, len(designs)))]
-        for block in sample.draw():
+        for block in pair.sample.draw():
             permuted.append(differences(block))
             if progress:
                 progress(len(block))
         observed, null, expected = center(differences(labels[None])[0], np.vstack(permuted))
         z = [[_fisher_z(d, (labels == group)[None])[0] for d in designs.values()] for group in (0, 1)]
         scale = np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
-        error, freedom = np.array([_jackknife(design, labels) for design in designs.values()]).T
+        error, freedom = np.array([_jackknife_error(design, labels) for design in designs.values()]).T
         width = stats.t.ppf(0.975, freedom) * error
-        table = pd.DataFrame({"group_1": pair[0], "group_2": pair[1], TRAIT: list(designs)})
-        table["r_1"], table["r_2"] = np.tanh(z[0]), np.tanh(z[1])
+        table = pd.DataFrame({TRAIT: list(designs), "r_1": np.tanh(z[0]), "r_2": np.tanh(z[1])})
         table["expected"], table["estimate"] = expected, observed
         table["ci_low"], table["ci_high"] = observed - width, observed + width
         table["statistic"] = observed / np.where(scale > 0, scale, np.inf)
@@ -98,12 +97,13 @@ def compare_performance(
         table["cohens_q"], table["difference_r"] = observed, table["r_1"] - table["r_2"]
         for name, group in (("n_1", 0), ("n_2", 1)):
             table[name] = [int((labels[design.members] == group).sum()) for design in designs.values()]
-        tables.append(table.assign(n_permutations=len(null), smallest_p=sample.smallest_p))
-    return pd.concat(tables, ignore_index=True)
+        return table.assign(n_permutations=len(null), smallest_p=pair.sample.smallest_p)
+
+    return compare_each_pair(compare, ratings, groups, within, permutations, seed)
 
 
-def _jackknife(design: TraitDesign, labels: np.ndarray) -> tuple[float, float]:
-    """Compute the standard error and degrees of freedom of a difference of Fisher's z over raters."""
+def _jackknife_error(design: TraitDesign, labels: np.ndarray) -> tuple[float, float]:
+    """Compute the jackknife standard error over raters of a difference of Fisher's z, and its df."""
     parts, freedoms = [], []
     for group in (0, 1):
         members = design.members[labels[design.members] == group]
@@ -119,7 +119,7 @@ def _jackknife(design: TraitDesign, labels: np.ndarray) -> tuple[float, float]:
 
 
 def _fisher_z(design: TraitDesign, weights: np.ndarray) -> np.ndarray:
-    """Compute the Fisher z-transformed correlation of observed and predicted ratings, by set of raters."""
+    """Compute Fisher's z of the correlation of observed and predicted ratings, for each set of raters."""
     observed = design.targets(weights)
     predicted = observed @ design.prediction.T
     observed = observed - observed.mean(axis=1, keepdims=True)
@@ -139,7 +139,7 @@ def match_reliability(
     draws: int = 100,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare performance with raters drawn so that both groups are equally reliable.
+    """Compare performance between groups after drawing raters so that both groups are equally reliable.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def match_reliability(
     groups : (str, str)
         The groups.
     draws : int, default 100
-        Random subsets of the more reliable group's raters.
+        Number of random subsets of the raters of the more reliable group.
     seed : int, default 0
         Seed of the random number generator.
 
@@ -157,9 +157,13 @@ def match_reliability(
     DataFrame
         group_1, group_2, trait, reliability_1, reliability_2 (all raters), n_1, n_2 (raters used), r_1, r_2
         (means over draws), estimate (difference of Fisher's z, mean over draws), draws_low, draws_high (2.5th
-        and 97.5th percentile over draws: the spread of drawing, no confidence interval); missing from r_1 on
-        where a group's reliability is unknown. By Spearman-Brown
-        the better group of reliability a needs b (1 - a) / (a (1 - b)) of its raters to match b.
+        and 97.5th percentiles over draws; not a confidence interval). r_1 and all later columns are missing
+        if the reliability of a group is unknown.
+
+    Notes
+    -----
+    By the Spearman-Brown formula, a group of reliability a has reliability b with the share
+    b (1 - a) / (a (1 - b)) of its raters.
     """
     both = ratings_of_pair(ratings, groups)
     raters, labels = label_raters(both, groups)
@@ -174,7 +178,7 @@ def match_reliability(
             ).reliability
             for own in members
         ]
-        if not np.isfinite(reliability).all():  # no two raters of a group saw the same image
+        if not np.isfinite(reliability).all():  # No two raters of a group rated the same images.
             blanks = dict.fromkeys(("r_1", "r_2", "estimate", "draws_low", "draws_high"), np.nan)
             rows.append(
                 {"group_1": groups[0], "group_2": groups[1], TRAIT: trait}
@@ -207,24 +211,25 @@ def match_reliability(
 def transfer_table(
     predictions: pd.DataFrame, across: str = "group", reliability: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Correlate each readout's predictions with the ratings of other groups, or of other traits.
+    """Correlate the predictions of each readout with the ratings of other groups, or of other traits.
 
     Parameters
     ----------
     predictions : DataFrame
-        image, group, trait, observed, predicted; out of fold.
+        image, group, trait, observed, predicted (out of fold).
     across : {"group", "trait"}, default "group"
-        Whether readout and ratings differ in group or in trait.
+        Whether to predict the ratings of other groups or of other traits.
     reliability : DataFrame, optional
-        Of `reliability_table`, for the share of the ceiling of the ratings.
+        Table of `reliability_table`, for the last two columns of the result.
 
     Returns
     -------
     DataFrame
-        trait (or group), fitted_on, predicting, r, n, r_own (the same readout on its own ratings),
-        predicts_other_better (Keles et al. 2021), ratings_r (correlation of the two mean ratings), and with
-        reliability share_of_ceiling (r by the ceiling of what is predicted) and ratings_r_corrected
-        (ratings_r corrected for attenuation: near 1, a loss is one of reliability and not of content).
+        trait (or group), fitted_on, predicting, r, n, r_own (r of the readout with the ratings it was fitted
+        to), predicts_other_better (whether r is larger than r_own; Keles et al. 2021), ratings_r (correlation
+        of the two mean ratings), and if `reliability` is passed share_of_ceiling (r divided by the noise
+        ceiling of the predicted ratings) and ratings_r_corrected (ratings_r corrected for attenuation; if
+        near 1, r is lower than r_own only because the ratings are less reliable).
     """
     kept = TRAIT if across == GROUP else GROUP
     ceiling = None if reliability is None else reliability.set_index(_KEYS)["ceiling_r"]
@@ -246,7 +251,7 @@ def transfer_table(
                         float(ceiling[(name, fixed) if across == GROUP else (fixed, name)])
                         for name in (source, target)
                     ]
-                    both_limits = limits[0] * limits[1]  # 0 if raters do not agree
+                    both_limits = limits[0] * limits[1]  # It is 0 if raters do not agree.
                     row["share_of_ceiling"] = r / limits[1] if limits[1] > 0 else np.nan
                     corrected = shared / both_limits if both_limits > 0 else np.nan
                     row["ratings_r_corrected"] = 1.0 if source == target else corrected
@@ -255,7 +260,7 @@ def transfer_table(
 
 
 def _correlate(pairs: np.ndarray) -> float:
-    """Correlate two columns; NaN with fewer than three rows, or where one is constant."""
+    """Correlate two columns; NaN if there are fewer than three rows or a column is constant."""
     if len(pairs) < 3 or (np.ptp(pairs, axis=0) == 0).any():
         return np.nan
     return float(np.corrcoef(pairs.T)[0, 1])

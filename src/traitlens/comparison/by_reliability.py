@@ -1,4 +1,4 @@
-"""Comparison of groups in the reliability of mean ratings, at equal numbers of raters."""
+"""Test whether the mean ratings of two groups are equally reliable, at equal numbers of raters."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import TRAIT
-from traitlens.comparison.by_rating import make_sample, rater_levels
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.permutation import center, familywise_p, permutation_p
-from traitlens.comparison.rater_tests import Sample, detectable
-from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, is_linked, make_matrix
+from traitlens.comparison.rater_outcomes import rater_levels
+from traitlens.comparison.rater_tests import detectable
+from traitlens.ratings.rating_matrix import RatingMatrix, find_blocks, is_linked
 from traitlens.ratings.reliability import SplitHalf, split_half
 
 
 class ReliabilityDesign:
-    """Ratings of one trait, for the reliability of any set of raters.
+    """Ratings of one trait, prepared to compute the reliability of many sets of raters.
 
     Parameters
     ----------
@@ -24,8 +24,7 @@ class ReliabilityDesign:
 
     Notes
     -----
-    Raters' levels, by least squares, are subtracted first; levels do not depend on who belongs to which
-    group.
+    The least-squares level of each rater, which does not depend on groups, is subtracted first.
     """
 
     def __init__(self, matrix: RatingMatrix):
@@ -37,7 +36,7 @@ class ReliabilityDesign:
         self.blocks = len(np.unique(find_blocks(self.seen > 0)[0]))
 
     def variances(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Compute the variances of single ratings and of mean ratings.
+        """Compute the variance of single ratings, the variance of mean ratings, and the number of raters.
 
         Parameters
         ----------
@@ -55,13 +54,13 @@ class ReliabilityDesign:
         means = weights @ self.values / np.maximum(counts, 1)
         squares = np.maximum(weights @ self.values**2 - counts * means**2, 0)
         images = np.maximum(several.sum(axis=1), 1)
-        # Levels were estimated: one degree of freedom for each rater, except one in each block of images.
+        # Estimating the levels costs one degree of freedom per rater, less one per block of linked images.
         freedom = np.where(several, counts - 1, 0).sum(axis=1)
         left = np.maximum(freedom - (weights @ self.seen.any(axis=1)) + self.blocks, 1)
         within = np.where(several, squares / np.maximum((counts - 1) * counts, 1), 0).sum(axis=1) / images
         within = within * freedom / left
         shares = np.where(several, 1 / np.maximum(counts, 1), 0).sum(axis=1)
-        # Unknown if no image was rated by two raters of a set.
+        # The number is unknown if no image was rated by two raters of the set.
         number = np.where(shares > 0, images / np.where(shares > 0, shares, 1), np.nan)
         centre = np.where(several, means, 0).sum(axis=1, keepdims=True) / images[:, None]
         between = (np.where(several, means - centre, 0) ** 2).sum(axis=1) / np.maximum(images - 1, 1)
@@ -75,18 +74,18 @@ class ReliabilityDesign:
         weights : ndarray of shape (set, rater)
             1 for raters in the set, 0 otherwise.
         raters : float, optional
-            Number of raters in the mean (Spearman-Brown); those of the set if None.
+            Number of raters in a mean rating (Spearman-Brown); if None, the number in the set.
 
         Returns
         -------
         ndarray of shape (set,)
-            Error variance of an image's mean rating over the variance of means between images. With a
-            complete design and all raters exactly one minus Cronbach's alpha.
+            Error variance of mean ratings divided by their variance between images. With a complete design
+            and `raters` None, it is exactly one minus Cronbach's alpha.
         """
         error, between, number = self.variances(weights)
         own = error / number
         stepped = own if raters is None else error / raters
-        # If raters do not agree, the estimated variance of images can be negative.
+        # If raters do not agree, the estimated variance between images can be negative.
         total = np.maximum(between - own + stepped, 0.05 * np.maximum(between, 1e-12))
         share: np.ndarray = stepped / total
         return share
@@ -114,7 +113,7 @@ def compare_reliability(
     permutations : int, default 10000
         Number of permutations.
     splits : int, default 1000
-        Random halves for the reliabilities and their intervals.
+        Number of random split halves for the reliabilities and their intervals.
     seed : int, default 0
         Seed of the random number generator.
 
@@ -122,44 +121,37 @@ def compare_reliability(
     -------
     DataFrame
         group_1, group_2, trait, raters_compared (raters per image of the smaller group), reliability_1,
-        reliability_2 (of the mean of that many raters: split halves with Spearman-Brown), estimate (their
-        difference), ci_low, ci_high (from the two intervals, Zou and Donner 2008; missing where fewer than
-        four raters of a group share images), noise_ratio
-        ((1 - reliability_1) / (1 - reliability_2), of the closed form that is tested), statistic (its
-        logarithm, centred, by its root mean square under permutation), p, p_corrected (family-wise over
-        traits), detectable (smallest noise ratio above 1 that is found with 80 % power), n_1, n_2
-        (raters), n_images, n_permutations, smallest_p.
+        reliability_2 (split-half reliability of mean ratings, stepped up to that number by the Spearman-Brown
+        formula), estimate (their difference), ci_low, ci_high (from the intervals of both, Zou and Donner
+        2008; missing if fewer than four raters of a group share images), noise_ratio
+        ((1 - reliability_1) / (1 - reliability_2), with the closed form of the reliability, see Notes),
+        statistic (logarithm of the noise ratio, centred and divided by its root mean square under
+        permutation), p, p_corrected (family-wise over traits), detectable (smallest noise ratio above 1 that
+        is found with 80 % power), n_1, n_2 (raters), n_images, n_permutations, smallest_p.
 
     Notes
     -----
-    A mean of more raters is more reliable. Both groups are therefore compared at the smaller number, and the
-    mean under permutation, which differs from zero by the curvature of the ratio, is subtracted. Under
-    permutation the reliability is taken in closed form, from the variance of ratings within and of means
-    between images: what all split halves give on average, and Cronbach's alpha where the design is complete.
+    A mean of more raters is more reliable. Both groups are therefore compared at the number of raters of the
+    smaller group. The mean under permutation, which is not exactly zero because the ratio is a nonlinear
+    function, is subtracted. Under permutation the reliability is computed in closed form, from the variance
+    within images and the variance of means between images. This is the average over all split halves, and
+    with a complete design Cronbach's alpha.
 
     Examples
     --------
     >>> compare_reliability(study.ratings)  # doctest: +SKIP
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        table = _compare_pair(both, raters, sample, splits)
-        tables.append(table.assign(group_1=pair[0], group_2=pair[1]))
-    columns = ["group_1", "group_2", TRAIT]
-    found = pd.concat(tables, ignore_index=True)
-    return found[[*columns, *found.columns.drop(columns)]]
+    return compare_each_pair(
+        lambda pair: _compare_pair(pair, splits), ratings, groups, within, permutations, seed
+    )
 
 
-def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, splits: int) -> pd.DataFrame:
-    """Compare one pair of groups over all traits."""
-    matrices = {str(trait): make_matrix(part) for trait, part in ratings.groupby(TRAIT, observed=True)}
-    members = {trait: raters.get_indexer(matrix.raters) for trait, matrix in matrices.items()}
+def _compare_pair(pair: GroupPair, splits: int) -> pd.DataFrame:
+    """Compare two groups in the reliability of all traits."""
+    sample, matrices = pair.sample, pair.matrices
     designs = {trait: ReliabilityDesign(matrix) for trait, matrix in matrices.items()}
     own_groups = {
-        trait: [(sample.labels[members[trait]] == group).astype(float)[None] for group in (0, 1)]
-        for trait in designs
+        trait: [(pair.labels(trait) == group).astype(float)[None] for group in (0, 1)] for trait in designs
     }
     numbers = {
         trait: min(float(designs[trait].variances(group)[2][0]) for group in own_groups[trait])
@@ -167,11 +159,11 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
     }
 
     def log_ratio(block: np.ndarray) -> np.ndarray:
-        """Return logarithms of the ratio of noise shares: (labelling, trait)."""
+        """Return logarithms of the ratio of noise shares, an array of shape (labelling, trait)."""
         columns = []
         for trait, design in designs.items():
             first, second = (
-                design.noise_share((block[:, members[trait]] == group).astype(float), numbers[trait])
+                design.noise_share((block[:, pair.members[trait]] == group).astype(float), numbers[trait])
                 for group in (0, 1)
             )
             columns.append(np.log(np.maximum(first, 1e-9) / np.maximum(second, 1e-9)))
@@ -183,10 +175,10 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
     scale = np.sqrt((np.vstack([observed, null]) ** 2).mean(axis=0))
     rows = []
     for trait, matrix in matrices.items():
-        labels = sample.labels[members[trait]]
+        labels = pair.labels(trait)
         halves = [
-            _at_number(
-                split_half(_rows(designs[trait].levelled, labels == group), splits, sample.seed),
+            _step_up(
+                split_half(_select_raters(designs[trait].levelled, labels == group), splits, sample.seed),
                 numbers[trait] / float(designs[trait].variances(own_groups[trait][group])[2][0]),
             )
             for group in (0, 1)
@@ -209,29 +201,26 @@ def _compare_pair(ratings: pd.DataFrame, raters: pd.Index, sample: Sample, split
     return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
 
 
-def _at_number(found: SplitHalf, factor: float) -> SplitHalf:
+def _step_up(found: SplitHalf, factor: float) -> SplitHalf:
     """Step up a reliability and its interval to `factor` times as many raters (Spearman-Brown)."""
 
     def step(reliability: float) -> float:
-        """Step up one value."""
+        """Apply the Spearman-Brown formula."""
         return factor * reliability / max(1 + (factor - 1) * reliability, 1e-6)
 
     low, high = max(found.ci_low, -1.0), found.ci_high
     return SplitHalf(step(found.reliability), step(low), step(high), found.half_correlation, found.n_splits)
 
 
-def _rows(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:
-    """Select some raters, and the images that they rated."""
+def _select_raters(matrix: RatingMatrix, keep: np.ndarray) -> RatingMatrix:
+    """Select some raters of a rating matrix, and the images that they rated."""
     values = matrix.ratings[keep]
     rated = ~np.isnan(values).all(axis=0)
     return RatingMatrix(values[:, rated], matrix.raters[keep], matrix.images[rated])
 
 
 def _difference_interval(first: SplitHalf, second: SplitHalf) -> tuple[float, float]:
-    """Compute the confidence interval of a difference between two reliabilities.
-
-    It is derived from their confidence intervals (Zou and Donner 2008).
-    """
+    """Compute the interval of a difference from the intervals of two reliabilities (Zou and Donner 2008)."""
     difference = first.reliability - second.reliability
     below = np.hypot(first.reliability - first.ci_low, second.ci_high - second.reliability)
     above = np.hypot(first.ci_high - first.reliability, second.reliability - second.ci_low)

@@ -1,4 +1,4 @@
-"""Replication of group differences in a second study: other raters, or other faces."""
+"""Test whether group differences replicate in a second study with other raters or other faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.compared_groups import pairs_of_groups
+from traitlens.comparison.group_pairs import GroupPair
 from traitlens.comparison.permutation import holm
 from traitlens.comparison.rater_tests import Sample, contrast, studentize
 from traitlens.problems import Problem, TraitlensError
@@ -42,7 +42,7 @@ class _Effects:
 
     @property
     def t(self) -> np.ndarray:
-        """Return the estimates divided by their standard errors."""
+        """Estimates divided by their standard errors."""
         return studentize(self.estimate, self.error)
 
 
@@ -54,14 +54,14 @@ def compare_studies(
     permutations: int = 5000,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compare the group differences of two studies, effect by effect and as patterns.
+    """Compare the group differences of two studies, effect by effect and as patterns over all effects.
 
     Parameters
     ----------
     first, second : (DataFrame, DataFrame)
         Ratings (rater, group, image, trait, rating) and values of raters (rater, measure, trait, region,
         value; see `traitlens.comparison.rater_outcomes.rater_outcomes`) of the original study and of the
-        replication. Groups, traits and regions that one of them lacks are left out.
+        replication. Groups, traits and regions that are not in both studies are left out.
     within : sequence of str, default ()
         Columns of raters within which labels are permuted, see `compare_means`.
     permutations : int, default 5000
@@ -74,14 +74,14 @@ def compare_studies(
     effects : DataFrame
         group_1, group_2, measure, trait, region, estimate_1, low_1, high_1 (original, 95 %), estimate_2,
         low_2, high_2 (replication), predicted_low, predicted_high (95 % prediction interval of the
-        replication's estimate), inside, pooled with pooled_low and pooled_high (inverse-variance mean of
-        both), p_1 (original, t), p_2_one_sided (replication, in the direction of the original, permutation of
-        raters), p_2_corrected (Holm over effects that were significant in the original), replicated, n_1, n_2
-        (raters).
+        replication's estimate), inside (whether the estimate is in that interval), pooled with pooled_low and
+        pooled_high (inverse-variance mean of both), p_1 (original, t test), p_2_one_sided (replication, in
+        the direction of the original, permutation of raters), p_2_corrected (Holm over effects that were
+        significant in the original), replicated (whether it is at most .05), n_1, n_2 (raters).
     patterns : DataFrame
-        group_1, group_2, measure, n_effects, similarity (cosine of the two studies' t over traits and
-        regions), p (one-sided: raters of the second study permuted), p_corrected (Holm over measures),
-        n_permutations.
+        group_1, group_2, measure, n_effects, similarity (cosine between the t values of both studies over
+        traits and regions), p (one-sided, raters of the second study permuted), p_corrected (Holm over
+        measures), n_permutations.
 
     Raises
     ------
@@ -90,16 +90,20 @@ def compare_studies(
 
     Notes
     -----
-    The prediction interval holds the replication's estimate in 95 % of exact replications (Patil, Peng and
-    Leek 2016): its width has the errors of both studies. An estimate inside it does not contradict the
-    original; it is no proof of a replication, for which p_2 and the pattern speak.
+    The prediction interval contains the estimate of 95 % of exact replications (Patil, Peng and Leek 2016);
+    its width includes the standard errors of both studies. An estimate inside the interval does not
+    contradict the original, but is no evidence of a replication. That evidence is p_2_corrected and the p
+    value of the pattern.
     """
     effects, patterns = [], []
     pairs = set(pairs_of_groups(first[0])) & set(pairs_of_groups(second[0]))
     for pair in sorted(pairs):
-        studies = [_effects(*study, pair, within, permutations, seed) for study in (first, second)]
+        studies = [
+            _estimate_effects(values, GroupPair.of(ratings, pair, within, permutations, seed))
+            for ratings, values in (first, second)
+        ]
         for measure in (name for name in studies[0] if name in studies[1]):
-            one, two = _common(studies[0][measure], studies[1][measure])
+            one, two = _common_effects(studies[0][measure], studies[1][measure])
             if not len(one.cells):
                 continue
             shared = {"group_1": pair[0], "group_2": pair[1], "measure": measure}
@@ -119,26 +123,17 @@ def compare_studies(
     return pd.concat(effects, ignore_index=True)[EFFECT_COLUMNS], table
 
 
-def _effects(
-    ratings: pd.DataFrame,
-    values: pd.DataFrame,
-    pair: tuple[str, str],
-    within: Sequence[str],
-    permutations: int,
-    seed: int,
-) -> dict[str, _Effects]:
-    """Estimate the group differences of one study by measure."""
-    both = ratings_of_pair(ratings, pair)
-    raters, sample = make_sample(both, pair, permutations, seed, within)
-    values = values[values[RATER].isin(raters) & values[TRAIT].isin(both[TRAIT].unique())]
+def _estimate_effects(values: pd.DataFrame, pair: GroupPair) -> dict[str, _Effects]:
+    """Estimate the group differences of one study in each measure."""
+    values = values[values[RATER].isin(pair.raters) & values[TRAIT].isin(pair.ratings[TRAIT].unique())]
     return {
         str(measure): found
         for measure, own in values.groupby("measure", sort=False)
-        if (found := _of_measure(own, raters, sample)) is not None
+        if (found := _effects_of_measure(own, pair.raters, pair.sample)) is not None
     }
 
 
-def _of_measure(values: pd.DataFrame, raters: pd.Index, sample: Sample) -> _Effects | None:
+def _effects_of_measure(values: pd.DataFrame, raters: pd.Index, sample: Sample) -> _Effects | None:
     """Estimate the group differences of one measure, and their statistics under permutation."""
     first = (sample.labels == 0).astype(float)
     parts, cells, blocks = [], [], []
@@ -168,15 +163,15 @@ def _of_measure(values: pd.DataFrame, raters: pd.Index, sample: Sample) -> _Effe
     return _Effects(table[[TRAIT, REGION]], estimate, error, freedom, null, table["n"].to_numpy())
 
 
-def _common(first: _Effects, second: _Effects) -> tuple[_Effects, _Effects]:
+def _common_effects(first: _Effects, second: _Effects) -> tuple[_Effects, _Effects]:
     """Select the effects that both studies have."""
     keys = [pd.MultiIndex.from_frame(one.cells) for one in (first, second)]
     shared = keys[0].intersection(keys[1], sort=False)
-    return _take(first, keys[0].get_indexer(shared)), _take(second, keys[1].get_indexer(shared))
+    return _select(first, keys[0].get_indexer(shared)), _select(second, keys[1].get_indexer(shared))
 
 
-def _take(effects: _Effects, places: np.ndarray) -> _Effects:
-    """Select effects."""
+def _select(effects: _Effects, places: np.ndarray) -> _Effects:
+    """Select effects by their indices."""
     return _Effects(
         effects.cells.iloc[places].reset_index(drop=True),
         effects.estimate[places],
@@ -188,7 +183,7 @@ def _take(effects: _Effects, places: np.ndarray) -> _Effects:
 
 
 def _compare_effects(first: _Effects, second: _Effects) -> pd.DataFrame:
-    """Compare the studies effect by effect."""
+    """Compare two studies effect by effect."""
     table = first.cells.copy()
     for number, study in enumerate((first, second), 1):
         width = stats.t.ppf(0.975, study.freedom) * study.error
@@ -218,10 +213,10 @@ def _compare_effects(first: _Effects, second: _Effects) -> pd.DataFrame:
 
 
 def _compare_patterns(first: _Effects, second: _Effects) -> dict[str, float]:
-    """Compare the studies' effects as vectors."""
+    """Compare the patterns of effects of two studies by the cosine of their t values."""
 
     def cosine(rows: np.ndarray) -> np.ndarray:
-        """Return the cosine of rows with the first study's effects."""
+        """Return the cosine of each row with the t values of the first study."""
         scale = np.linalg.norm(rows, axis=1) * np.linalg.norm(first.t)
         return np.where(scale > 0, rows @ first.t / np.where(scale > 0, scale, 1), 0)
 
@@ -243,18 +238,18 @@ def compare_mean_ratings(
     Parameters
     ----------
     first, second : DataFrame
-        Ratings: rater, group, image, trait, rating. Images of equal names are the same.
+        rater, group, image, trait, rating. Images with the same name in both studies are the same image.
     predicted : DataFrame, optional
-        image, group, trait, predicted: predictions of the second study's images by the first's readouts.
+        image, group, trait, predicted; predictions of the second study's images by readouts of the first.
     seed : int, default 0
         Seed of the split halves.
 
     Returns
     -------
     DataFrame
-        group, trait, what ("mean ratings" of the images in both, or "prediction" of the second study's
-        images), r, ceiling (the highest r that reliabilities allow), n_images. Rows with fewer than three
-        images are left out.
+        group, trait, what ("mean ratings": of the images in both studies; "prediction": of the images of the
+        second study), r, ceiling (the highest r that the reliabilities allow), n_images. Rows with fewer than
+        three images are left out.
     """
     targets = [make_targets(one).set_index([GROUP, TRAIT, IMAGE])[RATING] for one in (first, second)]
     reliability = [

@@ -1,4 +1,4 @@
-"""Comparison of groups in private taste (beholder index) and in the specificity of traits."""
+"""Test whether groups differ in private taste (beholder index) and in the specificity of traits."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ import pandas as pd
 from scipy import stats
 
 from traitlens.columns import IMAGE, RATER, RATING, REPEAT, TRAIT
-from traitlens.comparison.by_rating import make_sample
-from traitlens.comparison.compared_groups import pairs_of_groups, ratings_of_pair
+from traitlens.comparison.group_pairs import GroupPair, compare_each_pair
 from traitlens.comparison.permutation import center, familywise_p, permutation_p
 from traitlens.comparison.rater_tests import Sample
 from traitlens.ratings.rating_matrix import make_matrix
 
 FEWEST_RATERS = 4
+"""Minimum number of raters of a group."""
 LEAST_VARIANCE = 1e-3
 """Smallest eigenvalue of the covariances of traits, as a share of their mean variance."""
 COLUMNS = ["group_1", "group_2", TRAIT, "measure", "value_1", "value_2", "expected", "estimate", "ci_low",
@@ -23,19 +23,19 @@ COLUMNS = ["group_1", "group_2", TRAIT, "measure", "value_1", "value_2", "expect
 
 
 def cross_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute sums of products of deviations over the images that two raters have in common.
+    """Compute for each pair of raters the sum of products of deviations over their common images.
 
     Parameters
     ----------
     first : ndarray of shape (rater, image)
-        Ratings; NaN where there is none.
+        Ratings; NaN if missing.
     second : ndarray of shape (other rater, image)
         Ratings of the same images.
 
     Returns
     -------
     products, freedom : ndarray of shape (rater, other rater)
-        Sums of products, and common images less one; their ratio is an unbiased covariance.
+        Sums of products, and number of common images minus one. Their ratio is an unbiased covariance.
     """
     seen_1, seen_2 = (~np.isnan(first)).astype(float), (~np.isnan(second)).astype(float)
     x, y = (
@@ -50,11 +50,11 @@ def cross_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
 
 
 class Taste:
-    """Shared and private taste of groups, under any labelling.
+    """Shared and private taste of a group of raters, computed for many groups at once.
 
-    Shared taste is the covariance of the ratings of two raters over images, averaged over pairs of raters;
-    shared and private taste together the covariance of a rater's first and second ratings. Neither depends on
-    the number of raters, and noise is in neither.
+    Shared taste is the covariance over images between the ratings of two raters, averaged over pairs of
+    raters. Shared plus private taste is the covariance between a rater's first and second ratings. Neither
+    depends on the number of raters or contains noise.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Taste:
         for i, j in self.pairs:
             products, freedom = cross_products(ratings[self.traits[i]], ratings[self.traits[j]])
             for one in (products, freedom):
-                np.fill_diagonal(one, 0)  # products of a rater with itself contain its noise
+                np.fill_diagonal(one, 0)  # Products of a rater's ratings with themselves contain noise.
             self.between.append((products + products.T, freedom + freedom.T))
         self.own = {trait: _own_products(*both) for trait, both in repeated.items()}
 
@@ -87,7 +87,7 @@ class Taste:
         Returns
         -------
         ndarray of shape (labelling, measure)
-            Missing where there are no data.
+            Measures in the order of :attr:`names`; NaN if there are no data.
         """
         number = len(self.traits)
         shared = np.full((len(group), number, number), np.nan)
@@ -108,13 +108,13 @@ class Taste:
 
     @property
     def names(self) -> list[tuple[str, str]]:
-        """Return trait and measure of each column of :meth:`measures`."""
+        """Trait and measure of each column of :meth:`measures`."""
         several = [(trait, "specificity") for trait in self.traits] if len(self.traits) > 1 else []
         return [(trait, "beholder index") for trait in self.own] + several
 
 
 def _own_products(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums of products of each rater's two ratings, and the number of common images minus one."""
+    """Return sums of products of each rater's first and second ratings, and number of images minus one."""
     both = ~np.isnan(first) & ~np.isnan(second)
     n = both.sum(axis=1)
     sums = [np.where(both, one, 0).sum(axis=1) for one in (first, second)]
@@ -133,7 +133,8 @@ def _specificity(shared: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (labelling, trait)
-        1 over the product of the variance and the diagonal of the inverse; missing without variance.
+        1 over the product of the trait's variance and its diagonal entry of the inverse covariance matrix;
+        NaN without variance.
     """
     known = np.isfinite(shared).all(axis=(1, 2))
     variances = np.diagonal(shared, axis1=1, axis2=2)
@@ -143,7 +144,8 @@ def _specificity(shared: np.ndarray) -> np.ndarray:
         scale = np.sqrt(variances[known])
         correlations = shared[known] / scale[:, :, None] / scale[:, None, :]
         values, vectors = np.linalg.eigh(correlations)
-        values = np.maximum(values, LEAST_VARIANCE)  # covariances without noise may not be positive definite
+        # Estimates of noise-free covariances may not be positive definite.
+        values = np.maximum(values, LEAST_VARIANCE)
         inverse = (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
         restored = (vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1)
         diagonal = np.diagonal(inverse, axis1=1, axis2=2) * np.diagonal(restored, axis1=1, axis2=2)
@@ -177,13 +179,13 @@ def compare_taste(
     Returns
     -------
     DataFrame
-        group_1, group_2, trait, measure, value_1, value_2, expected (difference due to the numbers of raters:
-        the mean under permutation), estimate (difference beyond it), ci_low, ci_high (jackknife over raters),
-        statistic, p, p_corrected (family-wise over the traits of a measure), n_1, n_2, n_permutations,
-        smallest_p. Measures: "beholder index" (share of private in private and shared taste; Hoenekopp 2006,
-        for traits that raters of both groups rated twice) and "specificity" (share of a trait's shared
-        variance that the group's other traits do not explain, free of noise). Left out with fewer than four
-        raters.
+        group_1, group_2, trait, measure, value_1, value_2, expected (difference that is due to the numbers of
+        raters, the mean under permutation), estimate (difference minus the expected one), ci_low, ci_high
+        (jackknife over raters), statistic, p, p_corrected (family-wise over the traits of a measure), n_1,
+        n_2, n_permutations, smallest_p. Measures: "beholder index" (share of private taste in private plus
+        shared taste, Hoenekopp 2006; only for traits that raters of both groups rated twice) and
+        "specificity" (share of the noise-free variance of a trait that the other traits do not explain).
+        Groups with fewer than four raters are left out.
 
     Examples
     --------
@@ -197,27 +199,26 @@ def compare_taste(
     >>> found["measure"].tolist(), found[["value_1", "value_2"]].round(1).values.tolist()
     (['beholder index'], [[0.4, 0.5]])
     """
-    tables = []
-    for pair in pairs_of_groups(ratings, groups):
-        both = ratings_of_pair(ratings, pair)
-        raters, sample = make_sample(both, pair, permutations, seed, within)
-        if np.bincount(sample.labels, minlength=2).min() < FEWEST_RATERS:
-            continue
-        taste = Taste(*_lay_out(both, raters, sample.labels))
-        if taste.names:
-            tables.append(_compare(taste, sample).assign(group_1=pair[0], group_2=pair[1]))
-    return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
+    return compare_each_pair(_compare_pair, ratings, groups, within, permutations, seed, columns=COLUMNS)
 
 
-def _lay_out(
+def _compare_pair(pair: GroupPair) -> pd.DataFrame | None:
+    """Compare two groups in taste; None if there are too few raters or no measure can be computed."""
+    if np.bincount(pair.sample.labels, minlength=2).min() < FEWEST_RATERS:
+        return None
+    taste = Taste(*_arrange_ratings(pair.ratings, pair.raters, pair.sample.labels))
+    return _test_measures(taste, pair.sample) if taste.names else None
+
+
+def _arrange_ratings(
     ratings: pd.DataFrame, raters: pd.Index, labels: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return ratings of all raters and images by trait, and first and second ratings."""
+    """Return for each trait the ratings of all raters and images, and the first and second ratings."""
     images = pd.Index(sorted(ratings[IMAGE].unique()))
     every, repeated = {}, {}
 
-    def spread(part: pd.DataFrame) -> np.ndarray:
-        """Return mean ratings: (rater, image)."""
+    def arrange(part: pd.DataFrame) -> np.ndarray:
+        """Return mean ratings as an array of shape (rater, image)."""
         values = np.full((len(raters), len(images)), np.nan)
         if len(part):
             matrix = make_matrix(part)
@@ -227,26 +228,26 @@ def _lay_out(
         return values
 
     for trait, own in ratings.groupby(TRAIT, sort=True, observed=True):
-        every[str(trait)] = spread(own)
+        every[str(trait)] = arrange(own)
         if REPEAT not in own:
             continue
         turn = (
             own.sort_values(REPEAT, kind="stable").groupby([RATER, IMAGE], observed=True)[RATING].cumcount()
         )
         turn = turn.reindex(own.index)
-        occasions = np.stack([spread(own[turn == number]) for number in (0, 1)])
+        occasions = np.stack([arrange(own[turn == number]) for number in (0, 1)])
         twice = (~np.isnan(occasions)).all(axis=0).sum(axis=1) > 2
         if np.bincount(labels[twice], minlength=2).min() >= FEWEST_RATERS:
             repeated[str(trait)] = occasions
     return every, repeated
 
 
-def _compare(taste: Taste, sample: Sample) -> pd.DataFrame:
-    """Test all measures of a pair of groups; the traits of a measure are one family."""
+def _test_measures(taste: Taste, sample: Sample) -> pd.DataFrame:
+    """Test all measures between two groups; the traits of a measure are one family of tests."""
     names = taste.names
 
     def differences(block: np.ndarray) -> np.ndarray:
-        """Return differences of the measures under labellings."""
+        """Return differences of the measures for each labelling."""
         first, second = (taste.measures((block == side).astype(float)) for side in (0, 1))
         return np.asarray(first - second)
 
@@ -275,7 +276,7 @@ def _compare(taste: Taste, sample: Sample) -> pd.DataFrame:
 
 
 def _jackknife(taste: Taste, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return a group's measures, their jackknife standard errors and degrees of freedom."""
+    """Return the measures of a group, with jackknife standard errors and degrees of freedom."""
     places = np.flatnonzero(members)
     group = np.tile(members.astype(float), (len(places) + 1, 1))
     group[np.arange(1, len(places) + 1), places] = 0

@@ -1,15 +1,12 @@
-"""Association of ratings and relevance with a variable of the raters: groups, age, a score.
-
-Each rater has one value in each cell, and the variable is permuted among raters.
-"""
+"""Test whether ratings and cue utilisation are associated with a variable of the raters, such as age."""
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from traitlens.columns import RATER, REGION, TRAIT
-from traitlens.comparison.by_rating import rater_levels
 from traitlens.comparison.permutation import draw_labels, familywise_p, find_strata, permutation_p
+from traitlens.comparison.rater_outcomes import rater_levels
 from traitlens.comparison.statistics import STATISTICS, Test, as_labels, describe_effect
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.ratings.rating_matrix import make_matrix
@@ -23,21 +20,21 @@ def compare_by_variable(
     permutations: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test whether mean ratings and cue utilisation go with a variable of the raters.
+    """Test whether mean ratings and cue utilisation are associated with a variable of the raters.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, image, trait, rating, and the variable: one value for each rater. Raters without a value are
-        left out.
+        rater, image, trait, rating, and the variable, which has one value per rater. Raters without a value
+        are left out.
     variable : str
-        Column of the ratings: names of groups (two: t, more: F), or numbers such as age or the score of a
-        questionnaire (t of the slope).
+        Column of the ratings with names of groups (tested by t for two groups, by F for more) or with
+        numbers such as age or the score of a questionnaire (tested by t of the slope).
     utilisation : DataFrame, optional
-        rater, trait, region, utilisation, of `traitlens.comparison.utilisation.rater_utilisation`; without it
-        only mean ratings are tested.
+        rater, trait, region, utilisation; table of `traitlens.comparison.utilisation.rater_utilisation`. If
+        None, only mean ratings are tested.
     permutations : int, default 10000
-        Number of permutations of the variable between raters with the same task.
+        Number of permutations of the variable among raters with the same task.
     seed : int, default 0
         Seed of the random number generator.
 
@@ -45,15 +42,15 @@ def compare_by_variable(
     -------
     DataFrame
         variable, test ("t", "F", "slope"), measure ("level": mean rating; "utilisation"), trait, region,
-        estimate (difference of the first group and the second; largest difference between groups; change
-        with one unit of the variable), statistic, p, p_corrected (family-wise over the rows of a measure),
-        q (false discovery rate of the same rows), effect_size (Hedges' g, eta squared, r), ci_low, ci_high
-        (95 % of the slope; else missing), n (raters).
+        estimate (for "t" the first group minus the second; for "F" the largest difference between groups; for
+        "slope" the change per unit of the variable), statistic, p, p_corrected (family-wise over the rows of
+        a measure), q (false discovery rate over the same rows), effect_size (Hedges' g, eta squared, or r),
+        ci_low, ci_high (95 % interval of a slope; otherwise missing), n (raters).
 
     Notes
     -----
-    The cues come from all raters together, so permuting the variable leaves the values of raters as
-    they are: the test is exact.
+    The test is exact: since cues are fitted to all raters together, permuting the variable does not change
+    any rater's mean rating or utilisation.
 
     Examples
     --------
@@ -73,19 +70,17 @@ def compare_by_variable(
     if scores.index.has_duplicates:
         twice = scores.index[scores.index.duplicated()][0]
         raise TraitlensError(
-            Problem(
-                f"rater {twice!r} has several values", "a variable has one for each rater", column=variable
-            )
+            Problem(f"rater {twice!r} has several values", "enter one value per rater", column=variable)
         )
     labels, test, _ = as_labels(scores)
     raters = scores.index
-    # Scores have no groups: permutations must include raters of the lower and the upper half.
+    # For a numeric variable, each stratum must include raters of the lower and of the upper half.
     halves = (labels > np.median(labels)).astype(int) if test == "slope" else labels
     strata = find_strata(known, raters, halves)
-    cells = _level_cells(known, raters)
+    cells = _mean_ratings(known, raters)
     tables = [_test_cells(cells, labels, test, strata, permutations, seed)]
     if utilisation is not None:
-        cells = _utilisation_cells(utilisation, raters)
+        cells = _utilisation_of_raters(utilisation, raters)
         if cells:
             tables.append(_test_cells(cells, labels, test, strata, permutations, seed))
     table = pd.concat(tables, ignore_index=True)
@@ -95,11 +90,11 @@ def compare_by_variable(
 
 
 _Cells = list[tuple[np.ndarray, np.ndarray, list[dict[str, str]]]]
-"""Per trait: indices of the raters, their values (rater, cell), and descriptions of the cells."""
+"""For each trait: indices of the raters, values of shape (rater, cell), and descriptions of the cells."""
 
 
-def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
-    """Return raters' mean ratings by trait."""
+def _mean_ratings(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
+    """Return the mean ratings of raters, for each trait."""
     cells: _Cells = []
     for trait, part in ratings.groupby(TRAIT, sort=True, observed=True):
         matrix = make_matrix(part)
@@ -108,8 +103,8 @@ def _level_cells(ratings: pd.DataFrame, raters: pd.Index) -> _Cells:
     return cells
 
 
-def _utilisation_cells(utilisation: pd.DataFrame, raters: pd.Index) -> _Cells:
-    """Raters' utilisation of each region's cue, trait by trait; raters without it are left out."""
+def _utilisation_of_raters(utilisation: pd.DataFrame, raters: pd.Index) -> _Cells:
+    """Return the utilisation of cues by raters, for each trait; raters with missing values are left out."""
     cells: _Cells = []
     for trait, part in utilisation[utilisation[RATER].isin(raters)].groupby(TRAIT, sort=True, observed=True):
         wide = part.set_index([RATER, REGION])["utilisation"].unstack().dropna()  # noqa: PD010
@@ -123,10 +118,10 @@ def _utilisation_cells(utilisation: pd.DataFrame, raters: pd.Index) -> _Cells:
 def _test_cells(
     cells: _Cells, labels: np.ndarray, test: Test, strata: np.ndarray, permutations: int, seed: int
 ) -> pd.DataFrame:
-    """Test one family of cells."""
+    """Test one family of cells by permuting the labels of raters."""
 
     def statistics(block: np.ndarray) -> np.ndarray:
-        """Return the statistics of all cells under labellings."""
+        """Return the statistics of all cells for each labelling."""
         return np.hstack([STATISTICS[test](block[:, members], values) for members, values, _ in cells])
 
     observed = statistics(labels[None])[0]

@@ -1,11 +1,10 @@
-"""Dependent variables of models of raters: level, agreement, spread, specificity."""
+"""Measures of single raters, the dependent variables of rater models: level, agreement, spread and others."""
 
 import numpy as np
 import pandas as pd
 
 from traitlens.columns import CUE, IMAGE, RATER, REGION, TRAIT
-from traitlens.comparison.by_rating import rater_levels
-from traitlens.ratings.rating_matrix import RatingMatrix, make_matrix
+from traitlens.ratings.rating_matrix import RatingMatrix, fit_additive, make_matrix
 
 MEASURES = {
     "level": "mean rating",
@@ -15,33 +14,33 @@ MEASURES = {
     "predictability": "predictability from the face",
     "utilisation": "use of a region",
 }
-"""Names of the measures of raters."""
+"""Measures of raters, and their names in reports."""
 
 
 def rater_outcomes(
     ratings: pd.DataFrame, utilisation: pd.DataFrame | None = None, cues: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Compute the dependent variables of models of raters: a value for each rater, trait and measure.
+    """Compute each measure of each rater on each trait, the dependent variables of rater models.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, image, trait, rating.
     utilisation : DataFrame, optional
-        rater, trait, region, utilisation, of `traitlens.comparison.utilisation.rater_utilisation`.
+        rater, trait, region, utilisation; table of `traitlens.comparison.utilisation.rater_utilisation`.
     cues : DataFrame, optional
-        image, trait, region, cue; their sum over regions is the rating predicted from the face.
+        image, trait, region, cue. The sum of an image's cues is the rating predicted from the face.
 
     Returns
     -------
     DataFrame
-        rater, measure, trait, region, value. Measures: "level" (mean rating, adjusted for the images rated,
-        rating points), "spread" (standard deviation over images, rating points), "agreement" (Fisher's z of
-        the correlation with the mean of all other raters of all groups), "specificity" (Fisher's z of the
-        correlation with that part of the others' mean ratings of the trait that their mean ratings of the
-        other traits do not explain; semi-partial correlation), "predictability" (Fisher's z of the
-        correlation with the predicted ratings) and "utilisation" (by region, rating points per standard
-        deviation of the cue). Values that a rater's ratings do not determine are left out.
+        rater, measure, trait, region, value. Measures: "level" (mean rating in rating points, adjusted for
+        the images rated), "spread" (standard deviation over images, in rating points), "agreement" (Fisher's
+        z of the correlation with the mean rating of all other raters of all groups), "specificity" (Fisher's
+        z of the semi-partial correlation with the others' mean ratings of the trait, from which their mean
+        ratings of the other traits are regressed out), "predictability" (Fisher's z of the correlation with
+        the predicted ratings) and "utilisation" (one value per region, in rating points per standard
+        deviation of the cue). Values that cannot be computed are left out.
 
     Examples
     --------
@@ -80,8 +79,20 @@ def rater_outcomes(
     return found[np.isfinite(found["value"])].reset_index(drop=True)
 
 
+def rater_levels(matrix: RatingMatrix) -> np.ndarray:
+    """Compute the mean rating of each rater, adjusted for the images that the rater rated.
+
+    Returns
+    -------
+    ndarray of shape (rater,)
+        Least-squares level of each rater plus the mean level of the images.
+    """
+    raters, images = fit_additive(matrix.ratings)
+    return np.asarray(raters + images.mean())
+
+
 class _Consensus:
-    """Mean ratings of images, leaving out one rater."""
+    """Mean ratings of images by all raters except one."""
 
     def __init__(self, matrix: RatingMatrix):
         self.matrix = matrix
@@ -89,7 +100,7 @@ class _Consensus:
         self.counts = (~np.isnan(matrix.ratings)).sum(axis=0)
 
     def of_others(self, raters: RatingMatrix) -> np.ndarray:
-        """Return the means of the others for each rater of a matrix: (rater, image of that matrix)."""
+        """Return mean ratings by all other raters, an array in the shape of the rating matrix `raters`."""
         place = self.matrix.images.get_indexer(raters.images)
         sums = np.where(place >= 0, self.sums[place], 0)
         counts = np.where(place >= 0, self.counts[place], 0)
@@ -101,7 +112,7 @@ class _Consensus:
 
 
 def _correlate(matrix: RatingMatrix, others: np.ndarray) -> np.ndarray:
-    """Return Fisher's z of the correlation of each rater with a row of values."""
+    """Return Fisher's z of the correlation of each rater's ratings with the same row of `others`."""
     z = np.full(len(matrix.raters), np.nan)
     for number, (own, theirs) in enumerate(zip(matrix.ratings, others, strict=True)):
         both = ~np.isnan(own) & ~np.isnan(theirs)
@@ -110,14 +121,14 @@ def _correlate(matrix: RatingMatrix, others: np.ndarray) -> np.ndarray:
 
 
 def _fisher_z(x: np.ndarray, y: np.ndarray) -> float:
-    """Return Fisher's z of a correlation; missing with fewer than four pairs or without variance."""
+    """Return Fisher's z of a correlation; NaN with fewer than four pairs or without variance."""
     if len(x) < 4 or np.ptp(x) <= 1e-9 * np.abs(x).max() or np.ptp(y) <= 1e-9 * np.abs(y).max():
         return np.nan
     return float(np.arctanh(np.clip(np.corrcoef(x, y)[0, 1], -0.999999, 0.999999)))
 
 
 def _specificity(matrix: RatingMatrix, own: _Consensus, rest: list[_Consensus]) -> np.ndarray:
-    """Return Fisher's z of the semi-partial correlation of each rater with the trait's consensus."""
+    """Return Fisher's z of the semi-partial correlation of each rater with the consensus on the trait."""
     target, others = own.of_others(matrix), np.stack([one.of_others(matrix) for one in rest], axis=2)
     z = np.full(len(matrix.raters), np.nan)
     for number, (values, aim, columns) in enumerate(zip(matrix.ratings, target, others, strict=True)):
