@@ -65,7 +65,7 @@ def test_the_largest_shares_are_named_where_a_trait_is_predicted(tmp_path):
     tables = {"answers": answer_questions({"means": MEANS}, 2), "means": MEANS}
     findings = list_findings(Results(tmp_path, STUDY, use=use, comparisons=tables))
     assert any("no part of the face is named" in finding.answer for finding in findings)
-    assert [finding.answer for finding in findings if "use the face" in finding.question] == [
+    assert [finding.answer for finding in findings if finding.key == "use"] == [
         "This was not tested: no trait was predicted better than chance."
     ]
 
@@ -136,7 +136,8 @@ def test_each_group_and_test_has_its_paragraph(tmp_path):
     assert first.startswith("Out-of-sample prediction of ratings (autistic):\nwarm, r = ")
     assert "(non-autistic)" in second
     assert tests.startswith(
-        "Performance of readouts with a common penalty (autistic, non-autistic):\nwarm, r = .60 and .50, q"
+        "Performance of readouts; q is the difference of Fisher’s z at a common penalty (autistic, "
+        "non-autistic):\nwarm, r = "
     )
     use, of_range, of_noise, pixels = write_tests(results, "comparison")
     assert use.count(" (corrected)") == 8

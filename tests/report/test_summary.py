@@ -10,7 +10,7 @@ from traitlens.report.findings import Finding, list_findings
 from traitlens.report.numbers import raters_of
 from traitlens.report.planted import compare_with_planted, describe_planted
 from traitlens.report.results import Results
-from traitlens.report.summary import count_results
+from traitlens.report.summary import answer_question, count_results
 
 STUDY = {"groups": ["autistic", "non-autistic"], "traits": ["warm", "strong"]}
 PAIR = {"group_1": "autistic", "group_2": "non-autistic"}
@@ -80,6 +80,29 @@ def test_what_is_significant_within_its_question_only_is_no_finding(tmp_path):
     assert tiles["differences between groups"] == "0"
 
 
+def test_the_answer_counts_the_tests_of_each_question(tmp_path):
+    use = use_table(mouth_warm=(0.3, 0.002), eyes_warm=(0.1, 0.4), jaw_warm=(0.1, float("nan")))
+    means = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": 0.1, "p_corrected": 0.8})
+    results = results_with(tmp_path, use=use, means=means)
+    assert answer_question(results) == [
+        "The autistic raters and non-autistic raters of this study differ in the use of the regions (1 of 2 "
+        "pairs of region and trait). No difference was found in mean ratings."
+    ]
+    tile = next(tile for tile in count_results(results) if tile.what == "differences between groups")
+    assert (tile.number, tile.detail) == ("1", "significant of 3 main tests")
+
+
+def test_regions_and_traits_are_in_one_order(tmp_path):
+    use = use_table(eyes_strong=(0.1, 0.4), mouth_strong=(0.3, 0.01), eyes_warm=(-0.2, 0.2))
+    results = results_with(tmp_path, use=use)
+    ordered = results.in_order(use)
+    assert ordered[["trait", "region"]].to_numpy().tolist() == [
+        ["warm", "eyes"], ["strong", "mouth"], ["strong", "eyes"]
+    ]  # fmt: skip
+    pairs = pd.DataFrame({"trait_1": ["strong"], "trait_2": ["warm"], "estimate": 0.1})
+    assert results.in_order(pairs)[["trait_1", "trait_2"]].to_numpy().tolist() == [["warm", "strong"]]
+
+
 def test_a_difference_of_unknown_size_is_said(tmp_path):
     table = pd.DataFrame({**PAIR, "trait": ["warm"], "estimate": float("nan"), "p_corrected": 0.01})
     told = only_finding(results_with(tmp_path, reliability=table))
@@ -130,7 +153,9 @@ def test_planted_differences_are_compared_in_the_order_of_the_groups(tmp_path, o
     assert compared["mouth", "warm"] == 0
     told = describe_planted(results)
     assert "1 differences were planted (eyes for warm): 1 of 1 were found, in the right direction" in told
-    assert told.endswith("of the other 2 pairs of region and trait, 1 were called different.")
+    assert told.endswith(
+        "of the other 2 pairs of region and trait that were tested, 1 were called different."
+    )
     assert describe_planted(results_with(tmp_path, use=table)) == ""
 
 

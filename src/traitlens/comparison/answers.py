@@ -11,11 +11,11 @@ from traitlens.comparison.permutation import holm
 ALPHA = 0.05
 
 QUESTIONS = {
-    "means": "Do they differ in what they rate?",
-    "reliability": "Do they differ in how reliable their ratings are?",
-    "performance": "Do they differ in how predictable they are?",
-    "use": "Do they use the face differently?",
-    "pixels": "Do their maps of the face differ?",
+    "means": "Do the groups differ in their mean ratings?",
+    "reliability": "Do the groups differ in how reliable their ratings are?",
+    "performance": "Do the groups differ in how predictable their ratings are?",
+    "use": "Do the groups use the regions of the face differently?",
+    "pixels": "Do the relevance maps of the groups differ?",
 }
 """Questions of the confirmatory tables of `comparisons`, each a family of tests."""
 

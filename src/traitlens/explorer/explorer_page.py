@@ -119,8 +119,8 @@ class Page:
             self.busy = text("p", "", "busy").props("role=status")
             self.stage = ui.element("section").props('aria-label="Face and maps"')
             text("h2", "Reading the maps")
-            for limit in LIMITS:
-                text("p", limit, "faint")
+            for wrong, reason in LIMITS:
+                text("p", f"{wrong} {reason}", "faint")
             self._build_files()
         ui.timer(0, self.show, once=True)
 

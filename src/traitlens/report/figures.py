@@ -326,7 +326,9 @@ def _profile(results: Results, order: Order, options: dict[str, Any]) -> Figure:
     cues = a.GROUP_CUES.read(results.folder)
     own = cues[(cues[IMAGE] == image) & cues[TRAIT].isin(traits) & cues[GROUP].isin(order.groups)]
     face = pixels.sel({IMAGE: image}).values
-    return plot_profile(face, own, name=image, groups=order.groups, traits=traits, width=order.width)
+    return plot_profile(
+        face, own, name=image, **{**order.as_options(), "traits": traits}, regions=results.region_order
+    )
 
 
 @_figure("averages over the images with the lowest and highest predictions, and over their maps", LOOKS, True)
@@ -344,14 +346,15 @@ def _utilisation(results: Results, order: Order, _options: dict[str, Any]) -> Fi
     found = (
         set() if tests is None else set(map(tuple, tests.loc[tests["called"], [TRAIT, REGION]].to_numpy()))
     )
-    return plot_utilisation(table, found, **order.as_options())
+    return plot_utilisation(table, found, **order.as_options(), regions=results.region_order)
 
 
 @_figure("the share of the explained variance of each region, beside its area")
 def _region_shares(results: Results, order: Order, _options: dict[str, Any]) -> Figure:
     shares = _need(results.use.get("shares"), a.SHARES.path).dropna(subset=[SHARE])
     named = shares.rename(columns={"low": "ci_low", "high": "ci_high"})
-    return plot_region_shares(_need(named if len(named) else None, a.SHARES.path), **order.as_options())
+    named = _need(named if len(named) else None, a.SHARES.path)
+    return plot_region_shares(named, **order.as_options(), regions=results.region_order)
 
 
 @_figure("how the groups differ in the use of each region, beyond range and noise")
@@ -359,7 +362,9 @@ def _region_differences(results: Results, order: Order, _options: dict[str, Any]
     table, pair = _need(results.comparisons.get("use"), a.USE_TESTS.path), results.compared
     if {"group_1", "group_2"} <= set(table.columns):
         table = table[(table["group_1"] == pair[0]) & (table["group_2"] == pair[1])]
-    return plot_region_differences(table, **{**order.as_options(), "groups": pair})
+    return plot_region_differences(
+        table, **{**order.as_options(), "groups": pair}, regions=results.region_order
+    )
 
 
 @_figure("on which faces the groups differ more: slopes of the difference on measures of the face")

@@ -14,6 +14,12 @@ from traitlens.report.results import Results
 KINDS = ("found", "alone", "not found", "exploratory", "about", "not tested")
 """Kinds of findings in the order of the summary, which leaves out the last."""
 
+POINTS_PER_SD = (
+    "Points per SD: how many rating points a group’s ratings rise where this region looks one standard "
+    "deviation more like the trait, as raters of all groups judge it."
+)
+"""Explanation of the unit of use."""
+
 MOST_PARTS = 2
 """Regions that are named for each trait."""
 MOST_GROUPS = 12
@@ -43,6 +49,8 @@ class Finding:
         Text of a section before and after these sentences.
     caveat : str
         Text that the summary adds to each sentence.
+    unit : str
+        Explanation of the unit of the sentences, where it needs one.
     pair : str
         Names of the two groups where more than one pair was compared.
     """
@@ -54,6 +62,7 @@ class Finding:
     verdict: str = ""
     detail: str = ""
     caveat: str = ""
+    unit: str = ""
     pair: str = ""
 
     @property
@@ -64,7 +73,7 @@ class Finding:
     @property
     def answer(self) -> str:
         """Answer for a section of the report."""
-        return self.pair + "\n".join(filter(None, [self.verdict, *self.sentences, self.detail]))
+        return self.pair + "\n".join(filter(None, [self.verdict, *self.sentences, self.unit, self.detail]))
 
 
 def list_findings(results: Results) -> list[Finding]:
@@ -124,7 +133,7 @@ COMPARISONS = {
         "the use of the regions", "pairs of region and trait", "used more by", "points per SD",
         detectable="a difference of {} points per SD",
     ),
-    "pixels": _Comparison("the maps of the face", "traits", "", ""),
+    "pixels": _Comparison("the relevance maps", "traits", "", ""),
     "range": _Comparison("range", "traits", "Range of the scale (SD over faces): larger in", "points"),
     "noise": _Comparison("noise", "traits", "Noise of single ratings (SD): larger in", "points"),
 }  # fmt: skip
@@ -155,7 +164,7 @@ def _differences(results: Results) -> list[Finding]:
             table = _tests_of_pair(results, name, first, second)
             called = table[table[corrected_p(name)] <= ALPHA]
             if texts := _who_has_more(called, COMPARISONS[name]):
-                asked = f"Do they differ in {name}?"
+                asked = f"Do the groups differ in {name}?"
                 findings.append(Finding(name, asked, "exploratory", tuple(texts), pair=pair))
     return findings
 
@@ -175,11 +184,8 @@ def _tests_of_pair(results: Results, name: str, first: str, second: str) -> pd.D
     table = results.comparisons.get(name)
     if table is None or "group_1" not in table:
         return pd.DataFrame({corrected_p(name): []})
-    if name == "performance" and results.performance is not None:
-        r = results.performance.set_index([GROUP, TRAIT])["r"].to_dict()
-        for end in ("1", "2"):  # r of the main table of performance, not of readouts with a common penalty
-            keys = zip(table[f"group_{end}"], table[TRAIT], strict=True)
-            table = table.assign(**{f"r_{end}": [r.get(key) for key in keys]})
+    if name == "performance":
+        table = results.with_own_r(table)
     return results.in_order(table[(table["group_1"] == first) & (table["group_2"] == second)])
 
 
@@ -187,19 +193,21 @@ def _answer(name: str, question: str, row: dict[Any, Any], table: pd.DataFrame, 
     """Answer a question about two groups."""
     comparison = COMPARISONS[name]
     called = table[table[corrected_p(name)] <= ALPHA]
+    unit = POINTS_PER_SD if name == "use" else ""
     if called.empty:
         text = _say_not_found(name, row, table)
-        return Finding(name, question, "not found", (text,), detail=_say_equivalence(table), pair=pair)
+        detail = _say_equivalence(table)
+        return Finding(name, question, "not found", (text,), detail=detail, unit=unit, pair=pair)
     texts = _say_found(name, called) or [
         f"The groups differ in {comparison.what} for {several(list(map(str, called[TRAIT])))}."
     ]
     tests = f"in {row['n_significant']} of {row['n_tests']} {comparison.tests}."
     if row["p_all_questions"] <= ALPHA:
-        return Finding(name, question, "found", tuple(texts), f"Yes, {tests}", pair=pair)
+        return Finding(name, question, "found", tuple(texts), f"Yes, {tests}", unit=unit, pair=pair)
     p = p_value(row["p_all_questions"])
     verdict = f"Significant alone, but not after correction for the number of questions ({p}), {tests}"
     caveat = f" Not significant after correction for the number of questions ({p})."
-    return Finding(name, question, "alone", tuple(texts), verdict, caveat=caveat, pair=pair)
+    return Finding(name, question, "alone", tuple(texts), verdict, caveat=caveat, unit=unit, pair=pair)
 
 
 def _say_found(name: str, called: pd.DataFrame) -> list[str]:

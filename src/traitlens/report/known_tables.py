@@ -28,7 +28,8 @@ HEADINGS = {
     "mean_1": "Mean, first", "mean_2": "Mean, second", "value_1": "First", "value_2": "Second",
     "r_1": "r, first", "r_2": "r, second", "n_1": "n, first", "n_2": "n, second",
     "reliability_1": "Reliability, first", "reliability_2": "Reliability, second",
-    "estimate": "Difference", INTERVAL: "95% interval", CROSSED: "95% interval, raters and images",
+    "estimate": "Difference", INTERVAL: "95% interval (uncorrected)",
+    CROSSED: "95% interval, raters and images",
     "crossed_p": "p, raters and images",
     "detectable": "Found with 80% power", "equivalence_p": "p of equivalence", "expected": "Expected from n",
     "draws_low": "Draws from", "draws_high": "to", "raters_compared": "Raters per mean",
@@ -80,7 +81,9 @@ class Known:
 
 _TEST = ("estimate", INTERVAL, "p", "p_corrected")
 _REFITTED = "Readouts were fitted and explained again under each permutation of raters."
-EXPLORATORY_TEXT = " Exploratory: not in the family of tests that the summary counts."
+EXPLORATORY_TEXT = (
+    " A further test, exploratory: corrected within this table only, and not counted in the summary."
+)
 
 COMPARISONS = {
     "missing": Known(
@@ -131,9 +134,9 @@ COMPARISONS = {
     ),
     "performance": Known(
         "prediction",
-        "How well the groups’ ratings are predicted. Differences of Fisher’s z, corrected for the numbers "
-        "of raters. " + _REFITTED + " The test needs one penalty for both groups, so its r may differ "
-        "a little from those of the table above.",
+        "How well the groups’ ratings are predicted. r as in the table above; difference of Fisher’s z, "
+        "corrected for the numbers of raters. " + _REFITTED + " The test needs one penalty for both groups, "
+        "so the difference is not exactly that of the two r (the file’s r_1 and r_2 have that penalty).",
         (PAIR, TRAIT), ("r_1", "r_2", "expected", *_TEST, "detectable"),
     ),
     "performance_matched": Known(
@@ -153,8 +156,9 @@ COMPARISONS = {
     "use": Known(
         "comparison",
         "Use of each region beyond range and noise. In rating points per standard deviation of the cue, both "
-        "groups at their mean range. Interval and p over raters and faces, by a "
-        "bootstrap of both; corrected over regions and traits.",
+        "groups at their mean range. Interval and p over raters and faces, by a bootstrap of both; corrected "
+        "over regions and traits. Rows without p were not tested: the region adds less than 1% to the "
+        "prediction of that trait.",
         (PAIR, TRAIT, REGION), ("value_1", "value_2", *_TEST, "detectable", "hedges_g"),
     ),
     "range": Known(
@@ -278,6 +282,8 @@ def print_tables(results: Results, names: Sequence[str]) -> list[Table]:
             table = results.comparisons[name]
             if name == "pixels":
                 table = table[table["p_family"] <= ALPHA]
+            if name == "performance":
+                table = results.with_own_r(table)
             if len(table):
                 made = print_table(table, replace(how, caption=how.caption + begin), results)
                 file = "cues/tests.csv" if name in USE_QUESTIONS else f"comparisons/{name}.csv"

@@ -17,7 +17,14 @@ from traitlens.report.picture_rows import UNIT
 from traitlens.report.planted import describe_planted
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import Section, Shown, make_sections
-from traitlens.report.summary import CAUTION, NO_PLAN, SIMULATED, count_results, explain_findings
+from traitlens.report.summary import (
+    CAUTION,
+    SIMULATED,
+    answer_question,
+    count_results,
+    describe_main_tests,
+    explain_findings,
+)
 from traitlens.report.wording import describe_design, describe_limits, describe_methods
 from traitlens.storage import atomic_write
 
@@ -76,15 +83,15 @@ def _render(
     style, script = _asset("style.css"), _asset("page.js")
     picker = make_picker(results)
     scatter = drawings["scatter"][0].panels if "scatter" in drawings else {}
-    planless = results.plan is None and "answers" in results.comparisons
     described = describe_planted(results)
     return _environment().get_template("report.html.j2").render(
         study=results.study,
         name=results.study.get("name") or results.folder.resolve().name,
         date=str(results.provenance.get("date", ""))[:10],
-        findings=[finding for finding in findings if finding.headlines],
+        answers=answer_question(results),
+        lists=_list_headlines(results, findings),
         tiles=count_results(results),
-        caution=" ".join([SIMULATED] * (described != "") + [CAUTION] + [NO_PLAN] * planless),
+        caution=" ".join([SIMULATED] * (described != "") + [CAUTION]),
         cover=_choose_cover(sections),
         cover_about=_describe_cover(results),
         planted=described,
@@ -106,6 +113,20 @@ def _render(
         f"script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'",
     )  # fmt: skip
+
+
+def _list_headlines(results: Results, findings: list[Finding]) -> list[tuple[str, str, list[Finding]]]:
+    """Return the lists of the summary: heading, remark and findings of each."""
+    kinds = {
+        "Main tests of group differences": (("found", "alone", "not found"), describe_main_tests(results)),
+        "Further tests": (("exploratory",), "exploratory"),
+        "Each group by itself": (("about",), ""),
+    }
+    lists = [
+        (heading, remark, [one for one in findings if one.headlines and one.kind in own])
+        for heading, (own, remark) in kinds.items()
+    ]
+    return [one for one in lists if one[2]]
 
 
 def _choose_cover(sections: list[Section]) -> Shown | None:

@@ -17,7 +17,10 @@ MOST_SENTENCES = 12
 APA = {
     "means": ("ratings", "Mean ratings ({groups})"),
     "reliability": ("ratings", "Reliability of mean ratings ({groups})"),
-    "performance": ("prediction", "Performance of readouts with a common penalty ({groups})"),
+    "performance": (
+        "prediction",
+        "Performance of readouts; q is the difference of Fisher’s z at a common penalty ({groups})",
+    ),
     "use": ("comparison", "Use of regions beyond range and noise ({groups})"),
     "range": ("comparison", "Range of the predicted ratings ({groups})"),
     "noise": ("comparison", "Noise of single ratings ({groups})"),
@@ -42,7 +45,7 @@ def write_tests(results: Results, section: str) -> list[str]:
         table = results.comparisons.get(name)
         if part != section or table is None:
             continue
-        table = results.in_order(table)
+        table = results.in_order(results.with_own_r(table) if name == "performance" else table)
         if "group_1" not in table:
             paragraphs.append(_write_table(begin, table, name))
             continue

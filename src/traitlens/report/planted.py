@@ -25,19 +25,20 @@ def describe_planted(results: Results) -> str:
     if table is None:
         return ""
     planted = table["planted"] != 0
-    called = table["p_corrected"] <= ALPHA
+    called, tested = table["p_corrected"] <= ALPHA, table["p_corrected"].notna()
     right = called & planted & (table["planted"] * table["estimate"] > 0)
     cells = [f"{row[REGION]} for {row[TRAIT]}" for row in table[planted].to_dict("records")]
     if not cells:
         return (
             "The truth of this simulated study is known. Nothing was planted; of "
-            f"{len(table)} pairs of region and trait, {count(called.sum())} were called different."
+            f"{count(tested.sum())} pairs of region and trait that were tested, {count(called.sum())} were "
+            "called different."
         )
     return (
         f"The truth of this simulated study is known. {len(cells)} differences were planted "
         f"({several(cells)}): {count(right.sum())} of {len(cells)} were found, in the right direction; of "
-        f"the other {count((~planted).sum())} pairs of region and trait, {count((called & ~planted).sum())} "
-        "were called different."
+        f"the other {count((~planted & tested).sum())} pairs of region and trait that were tested, "
+        f"{count((called & ~planted).sum())} were called different."
     )
 
 

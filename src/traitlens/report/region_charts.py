@@ -20,8 +20,10 @@ SIGNIFICANCE = [
 """Legend: significant differences are filled."""
 
 
-def _by_size(table: pd.DataFrame, column: str) -> list[str]:
-    """Return the regions by their largest value, in descending order."""
+def _order_regions(table: pd.DataFrame, column: str, wanted: Sequence[str] | None = None) -> list[str]:
+    """Return the regions of a table in a given order, or by their largest absolute value."""
+    if wanted:
+        return in_order(table, REGION, wanted)
     sizes = table[column].abs().groupby(table[REGION], sort=False).max()
     return list(sizes.sort_values(ascending=False, kind="stable").index.astype(str))
 
@@ -67,6 +69,7 @@ def plot_region_shares(
     *,
     groups: Sequence[str] | None = None,
     traits: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
     """Draw the share of each region in the explained variance, beside its area.
@@ -77,6 +80,8 @@ def plot_region_shares(
         `cues/shares.csv`: group, trait, region, share, ci_low, ci_high, and area where it is known.
     groups, traits, width
         As for :func:`traitlens.report.charts.plot_performance`.
+    regions : sequence of str, optional
+        Regions from top to bottom; by size by default.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def plot_region_shares(
     1
     """
     groups, traits = in_order(shares, GROUP, groups), in_order(shares, TRAIT, traits)
-    regions, colours = _by_size(shares, SHARE), colours_of(groups)
+    regions, colours = _order_regions(shares, SHARE, regions), colours_of(groups)
     figure, panels = panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, areas = 0.8 / len(groups), _areas(shares)
     for trait, axes in zip(traits, panels, strict=True):
@@ -125,6 +130,7 @@ def plot_profile(
     name: str = "",
     groups: Sequence[str] | None = None,
     traits: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
     """Draw one face beside the contributions of its regions to the predicted ratings.
@@ -139,6 +145,8 @@ def plot_profile(
         Title of the face.
     groups, traits, width
         As for :func:`traitlens.report.charts.plot_performance`.
+    regions : sequence of str, optional
+        Regions from top to bottom; by size by default.
 
     Returns
     -------
@@ -152,7 +160,7 @@ def plot_profile(
     2
     """
     groups, traits = in_order(cues, GROUP, groups), in_order(cues, TRAIT, traits)
-    regions, colours = _by_size(cues, "cue"), colours_of(groups)
+    regions, colours = _order_regions(cues, "cue", regions), colours_of(groups)
     figure, (first, *panels) = panels_by_trait(["", *traits], regions, 2.2 * len(groups) + 1.2, width)
     place = first.get_subplotspec()
     assert place is not None
@@ -181,6 +189,7 @@ def plot_utilisation(
     *,
     groups: Sequence[str] | None = None,
     traits: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
     """Draw how strongly each group uses each region of the face.
@@ -193,6 +202,8 @@ def plot_utilisation(
         Traits and regions whose use differs between groups; they are marked.
     groups, traits, width
         As for :func:`traitlens.report.charts.plot_performance`.
+    regions : sequence of str, optional
+        Regions from top to bottom; by size by default.
 
     Returns
     -------
@@ -208,7 +219,8 @@ def plot_utilisation(
     1
     """
     groups, traits = in_order(utilisation, GROUP, groups), in_order(utilisation, TRAIT, traits)
-    regions, colours = _by_size(utilisation, "utilisation"), colours_of(groups)
+    regions = _order_regions(utilisation, "utilisation", regions)
+    colours = colours_of(groups)
     figure, panels = panels_by_trait(traits, regions, 2.2 * len(groups) + 1.2, width)
     step, markers = 0.6 / len(groups), markers_of(groups)
     named = utilisation.rename(columns={"utilisation": "value"})
@@ -261,7 +273,7 @@ def plot_experiment(
     groups, traits = in_order(effects, GROUP, groups), in_order(effects, TRAIT, traits)
     groups = [group for group in groups if group in set(effects[GROUP])]
     traits = [trait for trait in traits if trait in set(effects[TRAIT])]
-    regions, colours, markers = _by_size(effects, PREDICTED), colours_of(groups), markers_of(groups)
+    regions, colours, markers = _order_regions(effects, PREDICTED), colours_of(groups), markers_of(groups)
     figure, panels = panels_by_trait(traits, regions, 2.6 * len(groups) + 1.2, width)
     step = 0.7 / len(groups)
     shown = effects.rename(columns={"effect": "value", "ci_low": "low", "ci_high": "high"})
@@ -286,6 +298,7 @@ def plot_region_differences(
     *,
     groups: Sequence[str] = (),
     traits: Sequence[str] | None = None,
+    regions: Sequence[str] | None = None,
     width: float = WIDE,
 ) -> Figure:
     """Draw how the groups differ in the use of each region.
@@ -297,7 +310,9 @@ def plot_region_differences(
     groups : sequence of str, optional
         The two groups; the estimate is the first one's value minus the second one's.
     traits : sequence of str, optional
-        Groups and traits to draw, in this order; all by default.
+        Traits to draw, in this order; all by default.
+    regions : sequence of str, optional
+        Regions from top to bottom; by size by default.
     width : float, default 183
         Width in millimetres.
 
@@ -312,7 +327,8 @@ def plot_region_differences(
     >>> len(plot_region_differences(table).axes)
     1
     """
-    traits, regions = in_order(differences, TRAIT, traits), _by_size(differences, "estimate")
+    traits = in_order(differences, TRAIT, traits)
+    regions = _order_regions(differences, "estimate", regions)
     figure, panels = panels_by_trait(traits, regions, 4.5, width)
     shown = differences.rename(columns={"estimate": "value", "ci_low": "low", "ci_high": "high"})
     shown = shown.reindex(columns=list(dict.fromkeys([*shown.columns, "low", "high"])))

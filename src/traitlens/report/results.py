@@ -10,7 +10,7 @@ import xarray as xr
 from traitlens import artifacts as a
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import ARTIFACTS, Artifact
-from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, TRAIT
+from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, REGION, SHARE, TRAIT
 from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
@@ -128,12 +128,48 @@ class Results:
         # Only `true` permits showing a face, not text or a number that looks like it.
         return [image for image in map(str, self.pixels[IMAGE].values) if allowed.get(image) is True]
 
+    @property
+    def region_order(self) -> list[str]:
+        """Regions by the size of the group difference in their use, or of their share without groups."""
+        tests, shares = self.comparisons.get("use"), self.use.get("shares")
+        table, column = (tests, "estimate") if tests is not None else (shares, SHARE)
+        if table is None or REGION not in table:
+            return []
+        sizes = table[column].abs().groupby(table[REGION], sort=False).max()
+        return list(sizes.sort_values(ascending=False, kind="stable").index.astype(str))
+
     def in_order(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with its rows in the study's order of traits."""
-        order = {trait: place for place, trait in enumerate(self.traits)}
-        if TRAIT not in table:
+        """Return a table with its rows in the report's order of traits and regions."""
+        if {"trait_1", "trait_2"} <= set(table):
+            return self._order_pairs_of_traits(table)
+        for column, names in ((REGION, self.region_order), (TRAIT, self.traits)):
+            places = {name: place for place, name in enumerate(names)}
+            if column in table and places:
+                table = table.sort_values(
+                    column, key=lambda own, at=places: own.map(at).fillna(-1), kind="stable"
+                )
+        return table
+
+    def _order_pairs_of_traits(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Name the earlier trait of each pair first, and sort by both; correlations are symmetric."""
+        places = {trait: place for place, trait in enumerate(self.traits)}
+        first, second = table["trait_1"].map(places), table["trait_2"].map(places)
+        swapped = first > second
+        table = table.assign(
+            trait_1=table["trait_1"].mask(swapped, table["trait_2"]),
+            trait_2=table["trait_2"].mask(swapped, table["trait_1"]),
+        )
+        return table.sort_values(["trait_1", "trait_2"], key=lambda traits: traits.map(places), kind="stable")
+
+    def with_own_r(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Replace r of models with a common penalty by r of `performance.csv` in tests of performance."""
+        if self.performance is None:
             return table
-        return table.sort_values(TRAIT, key=lambda traits: traits.map(order), kind="stable")
+        r = self.performance.set_index([GROUP, TRAIT])["r"].to_dict()
+        for end in ("1", "2"):
+            keys = zip(table[f"group_{end}"], table[TRAIT], strict=True)
+            table = table.assign(**{f"r_{end}": [r.get(key) for key in keys]})
+        return table
 
     def setting(self, *keys: str) -> Any:
         """Return a setting of the study.

@@ -165,8 +165,8 @@ def _ratings(results: Results, drawings: Drawings, findings: Sequence[Finding]) 
     method = Block("method", "What was done")
     agreement = Block("agreement", "How far do the raters agree?")
     variances = Block("variances", "Whose variance is it?")
-    means = _ask(findings, "means", "Do mean ratings differ?")
-    reliability = _ask(findings, "reliability", "Do groups differ in how reliable their ratings are?")
+    means = _ask(findings, "means", "Do the groups differ in their mean ratings?")
+    reliability = _ask(findings, "reliability", "Do the groups differ in how reliable their ratings are?")
     space = Block("trait-space", "How do the traits correlate?")
     quality = Block("quality", "How good are the ratings?")
     section.blocks = [method, agreement, variances, means, reliability, space, quality]
@@ -246,7 +246,7 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
         section.notes.append("This part is left out: the results hold no performance.csv yet.")
         return section
     how_well = _ask(findings, "prediction", "How well are the ratings predicted from the pictures?")
-    compared = _ask(findings, "performance", "Do groups differ in how predictable their ratings are?")
+    compared = _ask(findings, "performance", "Do the groups differ in how predictable their ratings are?")
     section.blocks = [how_well, compared]
     how_well.paragraphs.append(
         "Every prediction is out of sample: it was made by a model that saw no image of the same identity. "
@@ -256,9 +256,10 @@ def _prediction(results: Results, drawings: Drawings, findings: Sequence[Finding
     how_well.figures += _show(
         drawings,
         "performance",
-        "Correlation of predicted and observed mean ratings (dots) with 95% intervals (lines) and noise "
-        "ceilings (bars), for each trait and group. The nearer a dot is to its bar, the less is left to "
-        "explain.",
+        "Correlation of predicted and observed mean ratings (dots) and noise ceilings (bars), for each trait "
+        "and group. The nearer a dot is to its bar, the less is left to explain. Lines: 95% intervals for "
+        "other persons shown and the same raters. They do not test whether groups differ: that test, below, "
+        "takes the raters as its sample, and the groups rated the same faces.",
         "Dots with intervals and ceilings for each trait and group; the numbers are in the table below.",
     )
     rows = [
@@ -404,10 +405,10 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     section = Section("comparison", "Use of the face")
     plan = Block("plan", "What was planned")
     shares = _ask(findings, "shares", "Which parts of the face do the ratings rest on?")
-    use = _ask(findings, "use", "Do they use the face differently?")
+    use = _ask(findings, "use", "Do the groups use the regions of the face differently?")
     planted = Block("planted", "What was planted, and what was found")
-    strength = Block("range-and-noise", "Do they differ in range and noise?")
-    pixels = _ask(findings, "pixels", "Do their maps of the face differ?")
+    strength = Block("range-and-noise", "Do the groups differ in range and noise?")
+    pixels = _ask(findings, "pixels", "Do the relevance maps of the groups differ?")
     types = Block("face-types", "Which faces drive the difference?")
     models = Block("rater-models", "What goes with groups and other variables of the raters?")
     transfer = Block("transfer", "Do models of one group or trait predict another?")
@@ -423,9 +424,9 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         drawings,
         "region_shares",
         "Share of each region in the variance of a group’s mean ratings that all regions explain (product "
-        "measure), with 95% intervals over identities; lines: the region’s area. A bar beyond its line "
-        "means that the region counts for more than its area. Traits that are not predicted better than "
-        "chance are left out.",
+        "measure), with 95% intervals for other persons shown; grey lines: the region’s area. A "
+        "bar beyond its line means that the region counts for more than its area. Traits that are not "
+        "predicted better than chance are left out.",
         "Bars with intervals: share of the explained variance by region, trait and group.",
     )
     first, second = [*results.compared, "first group", "second group"][:2]
@@ -434,16 +435,18 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
         "region_differences",
         f"Difference between the groups ({first} − {second}) in the use of each region at the same range of "
         f"ratings, with 95% intervals over raters and faces; right of zero: used more by {first}; left: by "
-        f"{second}. Filled dots are significant after correction; regions are ordered by the size of their "
-        "differences.",
+        f"{second}. Filled dots are significant after correction for all regions and traits; the intervals "
+        "are not corrected, so one may exclude zero beside an open dot. Regions are in the order of their "
+        "largest difference, here and in all figures and tables.",
         "Dots with intervals: group difference by region and trait; the numbers are in the table below.",
     )
     use.figures += _show(
         drawings,
         "utilisation",
-        "Cue utilisation: how many rating points each group’s ratings move with one standard deviation of "
-        "what a region says about the trait to all raters, with 95% intervals over raters. Shaded: the "
-        "groups use the region differently, beyond range and noise.",
+        "Cue utilisation: how many rating points each group’s ratings rise where a region looks one standard "
+        "deviation more like the trait to all raters, with 95% intervals over raters. Shaded: the groups "
+        "use the region differently, beyond range and noise. Unlike in the summary, the figure before and "
+        "the table, values are not adjusted to the same range of ratings, and so are a little different.",
         "Dots with intervals: utilisation by region, trait and group; the numbers are in cues/groups.csv.",
     )
     use.tables += print_tables(results, ("use",))
@@ -466,8 +469,8 @@ def _comparison(results: Results, drawings: Drawings, findings: Sequence[Finding
     strength.tables += print_tables(results, ("range", "noise"))
     if strength.tables:
         strength.paragraphs.append(
-            "Exploratory. If range and noise were not accounted for, raters who use more of the scale, or "
-            "whose ratings are noisier, would seem to use every region differently."
+            "Further tests, exploratory. If range and noise were not accounted for, raters who use more of "
+            "the scale, or whose ratings are noisier, would seem to use every region differently."
         )
     pixels.figures += _show(
         drawings,

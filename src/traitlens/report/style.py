@@ -21,8 +21,8 @@ FORMATS: Final = ("svg", "png", "pdf", "eps", "tif")
 
 INK: Final = "#1a1a1a"
 FAINT: Final = "#767676"
-GROUP_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#000000", "#7F7F7F")
-"""Okabe & Ito's blue, vermilion and green first; the contrast of each with white is at least 3:1."""
+GROUP_COLOURS: Final = ("#1B7F5C", "#7B3F9E", "#B07A00", "#000000", "#7A4B2A", "#7F7F7F")
+"""Green, purple and ochre first, since maps are red and blue; contrast with white of at least 3:1."""
 GROUP_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
 MAP_COLOURS: Final = "RdBu_r"
 """Red: positive; blue: negative; white: zero."""

@@ -1,20 +1,25 @@
-"""The report's summary: four numbers, a caution, and a note on how to read it."""
+"""The report's summary: answer, four numbers, a caution, and notes on how to read the findings."""
 
 from dataclasses import dataclass
 
 import pandas as pd
 
-from traitlens.columns import GROUP
+from traitlens.columns import GROUP, RATER
 from traitlens.comparison.answers import ALPHA
-from traitlens.report.numbers import bounded, count, several
+from traitlens.report.findings import COMPARISONS
+from traitlens.report.numbers import bounded, count, raters_of, several
 from traitlens.report.results import Results
 
 CAUTION = (
-    "These are impressions that raters form of pictures, never facts about the persons shown. All "
-    "tests generalise to other raters; only those of the use of regions also generalise to other faces."
+    "Nothing may be concluded about the persons shown (these are impressions that raters form of pictures), "
+    "about a single rater (groups are averages), or about where raters looked (maps and regions show what a "
+    "model used). All tests generalise to other raters; only those of the use of regions also "
+    "generalise to other faces."
 )
 SIMULATED = "The ratings of this study were simulated: no person gave them."
-NO_PLAN = "No plan was frozen before the groups were compared: read every test as exploratory."
+
+MOST_PAIRS = 3
+"""Maximum number of pairs of groups with a sentence each."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,7 @@ def count_results(results: Results) -> list[Tile]:
     if study.get("n_raters"):
         detail = several(results.groups)
         if results.reliability is not None and "n_raters" in results.reliability:
-            numbers = results.reliability.groupby(GROUP)["n_raters"].max()
-            detail = ", ".join(f"{count(numbers[g])} {g}" for g in results.groups if g in numbers)
+            detail = _count_raters(results, results.reliability)
         tiles.append(Tile(count(study["n_raters"]), "raters", detail))
     if study.get("n_images"):
         persons = f"of {count(study.get('n_identities'))} persons"
@@ -60,27 +64,92 @@ def count_results(results: Results) -> list[Tile]:
     answers = results.comparisons.get("answers")
     if answers is not None and "kind" in answers:
         own = answers[answers["kind"] == "confirmatory"]
-        tests = f"in {count(own['n_tests'].sum())} tests of {len(own)} questions, corrected for both"
         number = own.loc[own["p_all_questions"] <= ALPHA, "n_significant"].sum()
-        tiles.append(Tile(count(number), "differences between groups", tests))
+        detail = f"significant of {count(own['n_tests'].sum())} main tests"
+        tiles.append(Tile(count(number), "differences between groups", detail))
     return tiles
 
 
-def explain_findings(results: Results) -> str:
+def _count_raters(results: Results, reliability: pd.DataFrame) -> str:
+    """Write the number of raters of each group, and of each trait where raters rated some traits only."""
+    per_trait = reliability.groupby(GROUP)["n_raters"].max().to_dict()
+    quality = results.quality
+    total = per_trait if quality is None else quality.groupby(GROUP)[RATER].nunique().to_dict()
+    known = [group for group in results.groups if group in per_trait and group in total]
+    text = ", ".join(f"{count(total[group])} {group}" for group in known)
+    if any(per_trait[group] < total[group] for group in known):
+        text += f"; for each trait {' and '.join(count(per_trait[group]) for group in known)}"
+    return text
+
+
+def answer_question(results: Results) -> list[str]:
+    """Answer in a sentence whether the groups differ, with the number of tests of each question.
+
+    Returns
+    -------
+    list of str
+        A text for each pair of groups; nothing where groups were not compared, or for more than
+        `MOST_PAIRS` pairs.
+    """
+    answers = results.comparisons.get("answers")
+    if answers is None or "group_1" not in answers:
+        return []
+    own = answers[(answers["kind"] == "confirmatory") & (answers["group_1"] != "") & (answers["n_tests"] > 0)]
+    pairs = own.groupby(["group_1", "group_2"], sort=False)
+    if len(pairs) > MOST_PAIRS:
+        return []
+    return [_answer_pair(first, second, rows) for (first, second), rows in pairs]
+
+
+def _answer_pair(first: str, second: str, rows: pd.DataFrame) -> str:
+    """Write in which questions two groups differ, and in which no difference was found."""
+    found, uncertain, not_found = [], [], []
+    for row in rows.to_dict("records"):
+        comparison = COMPARISONS[row["question"]]
+        if not row["n_significant"]:
+            not_found.append(f"in {comparison.what}")
+        elif row["p_all_questions"] <= ALPHA:
+            found.append(
+                f"in {comparison.what} ({row['n_significant']} of {row['n_tests']} {comparison.tests})"
+            )
+        else:
+            uncertain.append(f"in {comparison.what}")
+    who = f"{raters_of(first)} and {raters_of(second)}"
+    texts = [f"The {who} of this study differ {several(found)}."] if found else []
+    if not_found:
+        between = "" if found else f" between {who}"
+        texts.append(f"No difference{between} was found {several(not_found)}.")
+    if uncertain:
+        texts.append(f"Whether they differ {several(uncertain)} is uncertain.")
+    return " ".join(texts)
+
+
+def describe_main_tests(results: Results) -> str:
+    """Describe whether the main tests were planned, for the heading of their list."""
+    if results.plan is None or results.planned is None:
+        return "exploratory, because no plan was frozen before the groups were compared"
+    when = str(results.plan["frozen"])[:10]
+    if (results.planned["mark"] == "planned").all():
+        return f"confirmatory, as planned on {when}"
+    return f"planned on {when}, with deviations that are listed under “What was planned”"
+
+
+def explain_findings(results: Results) -> list[str]:
     """Describe how to read the findings.
 
     Returns
     -------
-    str
-        A sentence or two; empty where groups were not compared.
+    list of str
+        Notes; empty where groups were not compared.
     """
     if "answers" not in results.comparisons:
-        return ""
-    return (
-        "Points per SD: by how many rating points a group’s ratings rise when the cue of a region (the "
-        "rating that raters of all groups would give from that region) rises by one standard deviation. "
-        "Tests take raters as a random "
-        "factor. p values are corrected for all tests of a question; “yes” below means that a difference "
-        "is also significant after correction for the number of questions. All other tests of this report "
-        "are exploratory."
-    )
+        return []
+    return [
+        "Main tests: one for each trait (for the use of regions: for each pair of region and trait). A "
+        "difference is called found if p is at most .05 after correction for all tests of its question and "
+        "for the number of questions; it is called uncertain if only the first holds. Further tests are "
+        "corrected within their own table only; they are always exploratory.",
+        "p and intervals: p values in this summary are corrected, 95% intervals are not. An interval of one "
+        "test can therefore exclude zero although the difference is not significant: p decides. Raters "
+        "are a random factor of all tests.",
+    ]

@@ -75,18 +75,33 @@ SIGNS = (
 )
 
 LIMITS = (
-    "A prediction is the impression that raters of a group would form of a picture. It is never a fact "
-    "about the character, the abilities or the health of the person shown, and must not be used to judge, "
-    "select or diagnose anybody: neither the persons shown nor the raters.",
-    SIGNS
-    + " A map explains the model's prediction. It does not show where raters looked, nor what caused their "
-    "impression.",
-    "The network was trained on photographs of objects. It follows hair, lighting, background and picture "
-    "quality as readily as the face, and faces unlike those of this study lie outside what its readouts "
-    "know.",
-    "Differences between groups are differences between averages of raters. They say nothing about a single "
-    "person, and no group's way of seeing a face is the standard that another falls short of.",
+    (
+        "Not what the persons shown are like.",
+        "A prediction is the impression that raters of a group would form of a picture. It is never a fact "
+        "about the character, the abilities or the health of the person shown, and must not be used to "
+        "judge, select or diagnose anybody: neither the persons shown nor the raters.",
+    ),
+    (
+        "Not where raters looked, nor what caused their impression.",
+        SIGNS + " A map explains the model’s prediction.",
+    ),
+    (
+        "Not that the face alone carried a prediction.",
+        "The network was trained on photographs of objects. It follows hair, lighting, background and "
+        "picture quality as readily as the face, and faces unlike those of this study lie outside what its "
+        "models have learnt.",
+    ),
+    (
+        "Nothing about a single rater, and not that one group sees faces correctly.",
+        "Differences between groups are differences between averages of raters, and no group’s way of seeing "
+        "a face is the standard that another falls short of.",
+    ),
+    (
+        "Not that groups are equal where no difference was found.",
+        "Read the interval, and the size of a difference that would have been found.",
+    ),
 )
+"""Conclusions that the results do not permit, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +131,9 @@ def describe_signs(results: Results) -> str:
     )
 
 
-def describe_limits(results: Results) -> list[str]:
-    """Describe the limits of the results and uses to avoid."""
-    return [limit.replace(SIGNS, describe_signs(results)) for limit in LIMITS]
+def describe_limits(results: Results) -> list[tuple[str, str]]:
+    """Describe which conclusions the results do not permit, and why."""
+    return [(wrong, reason.replace(SIGNS, describe_signs(results))) for wrong, reason in LIMITS]
 
 
 def describe_design(results: Results) -> list[str]:
