@@ -89,22 +89,60 @@ class Taste:
         ndarray of shape (labelling, measure)
             Measures in the order of :attr:`names`; NaN if there are no data.
         """
-        number = len(self.traits)
-        shared = np.full((len(group), number, number), np.nan)
-        for (i, j), (products, freedom) in zip(self.pairs, self.between, strict=True):
-            total = ((group @ products) * group).sum(axis=1)
-            count = ((group @ freedom) * group).sum(axis=1)
-            values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-            shared[:, i, j] = shared[:, j, i] = values
+        between = [
+            (((group @ products) * group).sum(axis=1), ((group @ freedom) * group).sum(axis=1))
+            for products, freedom in self.between
+        ]
+        own = {trait: (group @ products, group @ freedom) for trait, (products, freedom) in self.own.items()}
+        return self._measures(between, own)
+
+    def measures_without_each(self, group: np.ndarray) -> np.ndarray:
+        """Compute the measures of a group without one of its raters, for each rater of the group.
+
+        Parameters
+        ----------
+        group : ndarray of shape (labelling, rater)
+            1 for members of the group, else 0; equally many in each labelling.
+
+        Returns
+        -------
+        ndarray of shape (labelling, member, measure)
+            Missing where there are no data.
+        """
+        labelling, member = np.nonzero(group)
+        between = []
+        for products, freedom in self.between:
+            # A sum over pairs of raters loses the two products of a rater with each of the others.
+            shares = [group @ products, group @ freedom]
+            sums = [(share * group).sum(axis=1)[labelling] - 2 * share[labelling, member] for share in shares]
+            between.append((sums[0], sums[1]))
+        own = {
+            trait: (
+                (group @ products)[labelling] - products[member],
+                (group @ freedom)[labelling] - freedom[member],
+            )
+            for trait, (products, freedom) in self.own.items()
+        }
+        found = self._measures(between, own)
+        return found.reshape(len(group), -1, found.shape[1])
+
+    def _measures(
+        self, between: list[tuple[np.ndarray, np.ndarray]], own: dict[str, tuple[np.ndarray, np.ndarray]]
+    ) -> np.ndarray:
+        """Compute the measures from sums of products and degrees of freedom of raters and pairs of raters."""
+        size, number = len(between[0][0]), len(self.traits)
+        shared = np.full((size, number, number), np.nan)
+        for (i, j), (total, count) in zip(self.pairs, between, strict=True):
+            shared[:, i, j] = shared[:, j, i] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         columns = []
-        for trait, (products, freedom) in self.own.items():
+        for trait, (products, freedom) in own.items():
             place = self.traits.index(trait)
-            stable = (group @ products) / np.maximum(group @ freedom, 1)
+            stable = products / np.maximum(freedom, 1)
             index = 1 - shared[:, place, place] / np.where(stable > 0, stable, np.nan)
             columns.append(np.clip(index, -1, 2))
         if number > 1:
             columns += list(_specificity(shared).T)
-        return np.column_stack(columns) if columns else np.zeros((len(group), 0))
+        return np.column_stack(columns) if columns else np.zeros((size, 0))
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -243,45 +281,51 @@ def _arrange_ratings(
 
 
 def _test_measures(taste: Taste, sample: Sample) -> pd.DataFrame:
-    """Test all measures between two groups; the traits of a measure are one family of tests."""
+    """Test all measures between two groups; the traits of a measure are one family of tests.
+
+    Differences are divided by their jackknife standard error under every labelling: raters of one group may
+    be noisier than those of the other (Janssen 1997; Chung and Romano 2013).
+    """
     names = taste.names
 
-    def differences(block: np.ndarray) -> np.ndarray:
-        """Return differences of the measures for each labelling."""
-        first, second = (taste.measures((block == side).astype(float)) for side in (0, 1))
-        return np.asarray(first - second)
+    def differences(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the differences of the measures under labellings, and their t statistics."""
+        first, second = ((block == side).astype(float) for side in (0, 1))
+        found = taste.measures(first) - taste.measures(second)
+        error = np.hypot(_standard_errors(taste, first), _standard_errors(taste, second))
+        return found, np.divide(found, error, out=np.zeros_like(found), where=error > 0)
 
-    permuted = np.vstack([np.zeros((0, len(names))), *map(differences, sample.draw())])
-    observed = differences(sample.labels[None])[0]
-    centred, null, expected = center(np.nan_to_num(observed), np.nan_to_num(permuted))
-    values, errors, freedoms = zip(
-        *(_jackknife(taste, sample.labels == side) for side in (0, 1)), strict=True
+    drawn = [differences(block) for block in sample.draw()]
+    permuted, permuted_t = (
+        np.vstack([np.zeros((0, len(names))), *part]) for part in zip(*drawn, strict=True)
     )
+    labels = sample.labels[None]
+    (observed,), (observed_t,) = differences(labels)
+    centred, _, expected = center(np.nan_to_num(observed), np.nan_to_num(permuted))
+    statistic, null, _ = center(np.nan_to_num(observed_t), np.nan_to_num(permuted_t))
+    groups = [(labels == side).astype(float) for side in (0, 1)]
+    errors = [_standard_errors(taste, group)[0] for group in groups]
+    below = sum(part**4 / (group.sum() - 1) for part, group in zip(errors, groups, strict=True))
     error = np.hypot(*errors)
-    below = sum(part**4 / freedom for part, freedom in zip(errors, freedoms, strict=True))
     width = stats.t.ppf(0.975, np.maximum(error**4 / np.maximum(below, 1e-300), 1)) * error
     table = pd.DataFrame(names, columns=[TRAIT, "measure"])
-    table["value_1"], table["value_2"] = values
+    table["value_1"], table["value_2"] = (taste.measures(group)[0] for group in groups)
     table["expected"], table["estimate"] = expected, np.where(np.isnan(observed), np.nan, centred)
     table["ci_low"], table["ci_high"] = table["estimate"] - width, table["estimate"] + width
-    table["statistic"] = np.where(error > 0, table["estimate"] / np.where(error > 0, error, 1), np.nan)
+    table["statistic"] = np.where(error > 0, statistic, np.nan)
     for _, own in table.groupby("measure", sort=False):
         place = own.index.to_numpy()
-        table.loc[place, "p"] = permutation_p(centred[place], null[:, place])
-        table.loc[place, "p_corrected"] = familywise_p(centred[place], null[:, place])
+        table.loc[place, "p"] = permutation_p(statistic[place], null[:, place])
+        table.loc[place, "p_corrected"] = familywise_p(statistic[place], null[:, place])
     table.loc[np.isnan(observed), ["p", "p_corrected"]] = np.nan
-    for side, name in ((0, "n_1"), (1, "n_2")):
-        table[name] = int((sample.labels == side).sum())
+    for group, name in zip(groups, ("n_1", "n_2"), strict=True):
+        table[name] = int(group.sum())
     return table.assign(n_permutations=len(null), smallest_p=sample.smallest_p)
 
 
-def _jackknife(taste: Taste, members: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the measures of a group, with jackknife standard errors and degrees of freedom."""
-    places = np.flatnonzero(members)
-    group = np.tile(members.astype(float), (len(places) + 1, 1))
-    group[np.arange(1, len(places) + 1), places] = 0
-    found = taste.measures(group)
-    n = len(places)
-    left = found[1:]
-    errors = np.sqrt((n - 1) / n * ((left - left.mean(axis=0)) ** 2).sum(axis=0))
-    return found[0], errors, n - 1
+def _standard_errors(taste: Taste, group: np.ndarray) -> np.ndarray:
+    """Compute jackknife standard errors over the raters of a group: (labelling, measure)."""
+    left = taste.measures_without_each(group)
+    n = left.shape[1]
+    deviations = left - left.mean(axis=1, keepdims=True)
+    return np.asarray(np.sqrt((n - 1) / n * (deviations**2).sum(axis=1)))
