@@ -3,8 +3,12 @@
 import sys
 
 import pytest
+from hypothesis import settings
 
 from traitlens import cli
+
+settings.register_profile("traitlens", deadline=None)  # machines differ in speed
+settings.load_profile("traitlens")
 
 
 @pytest.fixture

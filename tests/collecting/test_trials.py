@@ -41,7 +41,7 @@ designs = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(designs, st.integers(0, 20))
 def test_every_face_is_rated_once_on_every_trait_and_repeats_come_on_top(design, place):
     group = design.groups[0] if design.groups else ""
@@ -63,7 +63,7 @@ def test_every_face_is_rated_once_on_every_trait_and_repeats_come_on_top(design,
     assert progress(steps, len(steps)) == (len(trials), len(trials))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(designs, st.integers(0, 20))
 def test_a_repeat_never_follows_its_first_time_closely(design, place):
     trials = [step for step in make_steps(design, "a", place) if step.kind == "trial"]

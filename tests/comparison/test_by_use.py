@@ -114,7 +114,7 @@ def test_the_order_of_a_pair_changes_signs_only():
     assert_allclose(one["p"], other["p"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 100), order=st.permutations(range(3)), factor=st.floats(0.3, 4))
 def test_relabelled_regions_and_another_scale_change_nothing(seed, order, factor):
     rng = np.random.default_rng(seed)
@@ -129,7 +129,7 @@ def test_relabelled_regions_and_another_scale_change_nothing(seed, order, factor
     assert_allclose(other["p_corrected"], one["p_corrected"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), ranges=st.tuples(st.floats(0.2, 5), st.floats(0.2, 5)))
 def test_profiles_are_free_of_the_range(seed, ranges):
     rng = np.random.default_rng(seed)

@@ -36,7 +36,7 @@ def test_shares_are_pratt_s_and_sum_to_r_squared():
                 assert_allclose(table.loc[(group, trait, name), "unique"], unique, rtol=1e-7, atol=1e-10)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), regions=st.integers(1, 6))
 def test_shares_add_up_to_one(seed, regions):
     rng = np.random.default_rng(seed)

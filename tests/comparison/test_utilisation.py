@@ -135,7 +135,7 @@ def test_intervals_are_those_of_the_mean(rng):
     assert np.isnan(mean_intervals(values[:1])[1]).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     factor=st.floats(0.2, 5),

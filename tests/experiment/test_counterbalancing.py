@@ -21,7 +21,7 @@ def make_pictures(bases, versions, traits=("warm",)):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(1, 9), st.integers(0, 5))
 def test_versions_are_seen_equally_often(bases, versions, seen, seed):
     pictures = make_pictures(bases, versions)

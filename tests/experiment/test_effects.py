@@ -69,7 +69,7 @@ def test_standard_error_adds_the_variances_over_raters_and_faces():
     np.testing.assert_allclose(found[list(REGIONS)], expected, rtol=1e-6)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 100), st.floats(-3, 3), st.floats(-3, 3))
 def test_levels_of_raters_and_faces_do_not_matter(seed, level, height):
     trials = make_trials(seed, raters=4, bases=4)

@@ -37,7 +37,7 @@ MESH = canonical_mesh().points
     shift=st.tuples(*[st.floats(-50, 150)] * 2),
     noise=st.floats(0, 10),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_pixel_belongs_to_one_region(scale: float, angle: float, shift: tuple, noise: float):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     bent = MESH + np.random.default_rng(0).normal(0, noise, MESH.shape)

@@ -16,7 +16,7 @@ BACKBONE = make_backbone(np.random.default_rng(1))
     edges=st.tuples(*[st.floats(0, 1)] * 4),
     seed=st.integers(0, 100),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_local_passes_are_whole_passes(rows, columns, edges, seed):
     rng = np.random.default_rng(seed)
     layers = ["block1_conv1", "block1_pool", "block2_conv2", "block2_pool"]

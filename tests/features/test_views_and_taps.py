@@ -69,7 +69,7 @@ def test_views_give_what_the_crop_gives(backbone, images):
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
     st.booleans(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_maps_of_a_picture_keep_their_sums_and_stay_inside_the_view(edges, size, mirrored):
     left, top, right, bottom = (edge / 24 for edge in edges)
     view = View("part", (left, top, right, bottom), size)

@@ -147,7 +147,7 @@ def test_raters_nested_in_sets_of_images(rng):
     assert abs(split_half(as_matrix(values)).reliability - truth) < 0.1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(3, 9), st.integers(0, 10_000), st.floats(0.5, 3), st.floats(-5, 5))
 def test_scale_and_level_do_not_matter(raters, seed, scale, shift):
     values = simulate(np.random.default_rng(seed), raters, 12)

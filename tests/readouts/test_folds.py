@@ -13,7 +13,7 @@ def table(counts):
     return pd.DataFrame({"image": [f"{place}.png" for place in range(len(identity))], "identity": identity})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 7), min_size=5, max_size=40), st.integers(2, 5), st.integers(0, 99))
 def test_folds_keep_identities_together_and_are_balanced(counts, number, seed):
     images = table(counts)

@@ -178,7 +178,7 @@ def test_no_readout_is_refused(backbone, images):
         analyze(backbone, [], images)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(factor=st.floats(-3, 3), seed=st.integers(0, 100))
 def test_maps_are_linear_in_linear_readouts(backbone, images, factor, seed):
     rng = np.random.default_rng(seed)

@@ -132,7 +132,7 @@ def test_any_number_of_maps(count):
 
 
 @given(st.tuples(st.integers(4, 19), st.integers(4, 19)), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_size_of_image(size, seed):
     rng, passage = read(size=size, seed=seed)
     relevance = enter(rng, passage, 2)

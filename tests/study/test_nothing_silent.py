@@ -386,7 +386,7 @@ REFUSED = frozenset(DISTURBANCES) - {
 """Disturbances that may be refused; the others must be read."""
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(study=written_studies())
 def test_nothing_is_silent(tmp_path_factory, study):
     check(study, tmp_path_factory.mktemp("import"))
@@ -394,7 +394,7 @@ def test_nothing_is_silent(tmp_path_factory, study):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
 @given(study=written_studies())
 def test_nothing_is_silent_in_two_thousand_studies(tmp_path_factory, study):
     check(study, tmp_path_factory.mktemp("import"))

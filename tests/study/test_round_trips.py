@@ -81,7 +81,7 @@ def in_order(table: pd.DataFrame, columns) -> pd.DataFrame:
 
 @pytest.mark.parametrize("layout", ["long", "images", "raters"])
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".xlsx", ".sav", ".mat"])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ratings=random_ratings())
 def test_ratings_come_back_from_every_layout_and_format(tmp_path_factory, layout, suffix, ratings):
     path = tmp_path_factory.mktemp("trip") / f"ratings{suffix}"
@@ -99,7 +99,7 @@ def test_ratings_come_back_from_every_layout_and_format(tmp_path_factory, layout
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     ratings=random_ratings(),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]),

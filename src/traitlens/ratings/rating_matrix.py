@@ -78,10 +78,11 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pattern : ndarray of int, shape (rater,)
         Raters with the same pattern rated exactly the same images.
     """
-    links = csr_matrix(seen)
+    _, first, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
+    pattern = pattern.ravel()
+    links = csr_matrix(seen[first])
     _, component = connected_components(links @ links.T, directed=False)
-    _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
-    return component, pattern.ravel()
+    return pd.factorize(component[pattern])[0], pattern
 
 
 FEWEST_LINKED = 4

@@ -19,9 +19,12 @@ PERMUTATIONS = 199
 
 
 def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> pd.DataFrame:
-    """Simulate studies and write the error rates of all tests and intervals of the report."""
-    designs = (*DESIGNS, *PLANTED)
-    total = studies * (len(designs) + len(DESIGNS) + len(PREDICTIONS))
+    """Simulate studies and write the error rates of all tests and intervals of the report.
+
+    Designs with a planted difference have half as many studies as those without.
+    """
+    planted = (studies + 1) // 2
+    total = studies * (len(SUITES) * len(DESIGNS) + len(PREDICTIONS)) + planted * len(PLANTED)
     with (
         ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), threadpool_limits, (1,)) as pool,
         watcher.stage("Simulated studies", total) as advance,
@@ -34,10 +37,11 @@ def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> 
                 advance(1)
                 yield one
 
-        tables = [count_prediction_errors(studies, PERMUTATIONS, seed, run)]
-        for suite in SUITES:
-            chosen = designs if suite == "ratings" else DESIGNS
-            tables.append(count_errors(chosen, studies, PERMUTATIONS, seed, suite, run))
+        tables = [
+            count_prediction_errors(studies, PERMUTATIONS, seed, run),
+            *(count_errors(DESIGNS, studies, PERMUTATIONS, seed, suite, run) for suite in SUITES),
+            count_errors(PLANTED, planted, PERMUTATIONS, seed, "ratings", run),
+        ]
     table = pd.concat(tables, ignore_index=True)
     storage.write_table(folder / "error_rates.csv", table)
     return table
