@@ -123,7 +123,7 @@ def test_what_cannot_be_looked_at_is_told(mixed: Path, tmp_path: Path):
     with pytest.raises(StudyError, match="there is no such folder"):
         check_faces(tmp_path / "nowhere")
     (mixed / "study.toml").write_text("[faces.regions]\nchin = [152, 500, 377]\nnose = [[1, 2], [3, 4]]\n")
-    with pytest.raises(StudyError, match="the points of 'chin' must lie between 0 and 477"):
+    with pytest.raises(StudyError, match="the points of 'chin' must be between 0 and 477"):
         check_faces(mixed)
 
 

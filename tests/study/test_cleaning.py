@@ -158,5 +158,5 @@ def test_recognised_faces_lose_single_judgements_and_the_item_is_no_trait(study_
     with pytest.raises(StudyError, match="names 'recognize', which nobody rated"):
         Study.load(study_folder)
     (study_folder / "study.toml").write_text('[cleaning]\nrecognised = "recognise"\n')
-    with pytest.raises(StudyError, match="it is no condition"):
+    with pytest.raises(StudyError, match="not a valid condition"):
         Study.load(study_folder)

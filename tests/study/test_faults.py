@@ -97,7 +97,7 @@ def test_a_missing_column_is_told_with_those_that_are_there(study_folder, make_r
         (b"image,image,rating\na,b,1\n", "ratings.csv, row 1: has several columns of the same name: 'image'"),
         (b"image,trait,rating\na,b,1\na,b,1,7\n", "line 3"),
         (b"image,trait,rating\na,b,1,7\na,b,1,7\n", "ratings.csv: cannot be read as a table"),
-        (b"," * 10_000_000, "ratings.csv, row 1: the header never ends"),
+        (b"," * 10_000_000, "ratings.csv, row 1: the header is too long"),
     ],
 )
 def test_a_file_that_is_no_table_is_told(study_folder, content, message):

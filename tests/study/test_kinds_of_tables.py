@@ -451,7 +451,7 @@ def test_rows_in_a_cell_and_formulas_without_value(place):
     rows[20] += '"never seen'
     rows[23] += 'ok"'
     (place / "r.csv").write_text("\n".join(rows))
-    refused(place, "r.csv", match="row 21: a cell goes over 4 lines and seems to contain rows")
+    refused(place, "r.csv", match="row 21: a cell has 4 lines and seems to contain rows")
     book = openpyxl.Workbook()
     table = long()
     book.active.append(list(table.columns))

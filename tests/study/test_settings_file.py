@@ -71,7 +71,7 @@ def test_every_kind_of_setting_can_be_told_and_read_again():
         Literal["a", "b"]: 'one of "a", "b"',
     }
     for annotation, words in told.items():
-        assert settings_file._type(annotation).startswith(words)
+        assert settings_file._describe_type(annotation).startswith(words)
     for value in ({"image": 1.0, "eyes": 0.5}, ["x\\d+"], [1, 7], 'a "name"', True):
         assert tomllib.loads(f"key = {settings_file.to_toml(value)}")["key"] == value
 

@@ -41,7 +41,7 @@ def test_truth_on_disk_is_the_truth_returned(simulated):
         pd.testing.assert_frame_equal(
             getattr(read, name), getattr(simulated, name), check_dtype=False, rtol=1e-9, atol=1e-12
         )
-    with pytest.raises(TraitlensError, match="holds no truth"):
+    with pytest.raises(TraitlensError, match="only simulated studies have a ground truth"):
         SimulatedTruth.load(simulated.folder / "images")
 
 

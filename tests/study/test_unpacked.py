@@ -15,7 +15,7 @@ from scipy.io import savemat
 from traitlens.problems import StudyError
 from traitlens.study import tables, unpacked
 from traitlens.study.formats import read_cells
-from traitlens.study.unpacked import check_matlab, sheet_extent
+from traitlens.study.unpacked import check_matlab, measure_sheets
 
 SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
@@ -30,14 +30,14 @@ def workbook(path, cells):
 
 def test_cells_far_apart_are_refused_before_the_sheet_is_read(tmp_path):
     path = workbook(tmp_path / "far.xlsx", {"A1": "rater", "XFD1048576": 1})
-    assert sheet_extent(path) == (1048576, 16384)
+    assert measure_sheets(path) == (1048576, 16384)
     with pytest.raises(StudyError, match="declares 1,048,576 x 16,384 cells"):
         read_cells(path)
 
 
 def test_the_extent_of_a_sheet_is_that_of_its_cells(tmp_path):
     path = workbook(tmp_path / "small.xlsx", {"A1": "rater", "C1": "rating", "A2": "ann", "C7": 3})
-    assert sheet_extent(path) == (7, 3)
+    assert measure_sheets(path) == (7, 3)
     assert read_cells(path)["rating"].tolist() == ["", "3"]
 
 
@@ -50,7 +50,7 @@ def test_the_place_of_a_cell_is_read_as_xml(tmp_path, cell):
         archive.writestr(
             "elsewhere/sheet.xml", f'<worksheet xmlns="{SHEET}">{cell.format(SHEET)}</worksheet>'
         )
-    assert sheet_extent(path) == (1048576, 16384)
+    assert measure_sheets(path) == (1048576, 16384)
 
 
 def test_extents_of_binary_and_open_document_sheets(tmp_path):
@@ -58,7 +58,7 @@ def test_extents_of_binary_and_open_document_sheets(tmp_path):
     cell = b"\x05\x10" + struct.pack("<I", 16383) + bytes(12)
     with zipfile.ZipFile(tmp_path / "a.xlsb", "w") as archive:
         archive.writestr("xl/worksheets/sheet1.bin", row + cell + b"\x81")
-    assert sheet_extent(tmp_path / "a.xlsb") == (1048576, 16384)
+    assert measure_sheets(tmp_path / "a.xlsb") == (1048576, 16384)
     table = "urn:oasis:names:tc:opendocument:xmlns:table:1.0"
     empty = '<t:table-cell t:number-columns-repeated="16000"/>'
     rows = f'<t:table-row t:number-rows-repeated="9000">{empty}</t:table-row>'
@@ -69,7 +69,7 @@ def test_extents_of_binary_and_open_document_sheets(tmp_path):
                 f'<r xmlns:t="{table}" xmlns:office="o"><t:table>{rows}'
                 f"<t:table-row>{empty}{content}</t:table-row>{rows}</t:table></r>",
             )
-        assert sheet_extent(tmp_path / "a.ods") == extent
+        assert measure_sheets(tmp_path / "a.ods") == extent
 
 
 def mat73(path, fill):

@@ -43,5 +43,5 @@ def parse_condition(text: str) -> tuple[str, str, float]:
     """
     found = _CONDITION.fullmatch(text)
     if found is None:
-        raise ValueError("it is no condition; write such as recognise >= 2")
+        raise ValueError("it is not a valid condition; an example is recognise >= 2")
     return found[1], found[2], float(found[3])

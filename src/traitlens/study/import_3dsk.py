@@ -1,4 +1,4 @@
-"""The 3DSK face set (DeBruine & Jones 2020): 100 faces, 100,000 single ratings, hand-placed landmarks."""
+"""Import of the 3DSK face set (DeBruine & Jones 2020): 100 faces, 100,000 ratings, manual landmarks."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ TRAITS = {
     "health": "healthy",
     "sexdim": "sex-typical",
 }
-"""Names of traits in the dataset -> in the study; sexdim asked how masculine male and how feminine female
-faces look."""
+"""Name in the study for each trait of the dataset; "sexdim" is how masculine a man's and how feminine a
+woman's face looks."""
 
 MESH_POINTS = {
     0: "468",
@@ -37,14 +37,14 @@ MESH_POINTS = {
     67: "358",
     129: "152",
 }
-"""Points of the set's templates (from 0) -> points of the face mesh: pupils, corners of eyes and mouth, lips,
-base and wings of the nose, chin."""
+"""Point of the face mesh for points of the set's templates (counted from 0): pupils, corners of eyes and
+mouth, lips, base and wings of the nose, chin."""
 
 _COLUMNS = ("face_id", "face_gender", "face_age", "rater_id", "rater_gender", "trait", "rating")
 
 
 _SMALL_STUDY = """
-# A hundred identities are few: mirror images help, and more folds leave more faces to learn from.
+# A hundred identities are few: mirror images help, and more folds leave more faces for fitting.
 [readout]
 mirror = true
 """
@@ -83,7 +83,7 @@ def import_3dsk(
     Raises
     ------
     StudyError
-        With every fault of the source.
+        With every error in the source.
 
     References
     ----------
@@ -147,7 +147,7 @@ def import_3dsk(
 
 
 def _read_ratings(path: Path, groups: str) -> pd.DataFrame:
-    """Read the set's ratings; the columns must be there."""
+    """Read the ratings of the set, and raise an error if a column is missing."""
     if not path.exists():
         advice = "name the folder of the 3DSK set, with ratings.csv and the images"
         raise StudyError(Problem("is missing", advice, str(path)))
@@ -160,7 +160,7 @@ def _read_ratings(path: Path, groups: str) -> pd.DataFrame:
 
 
 def _find_files(source: Path, faces: list[str]) -> dict[str, Path]:
-    """Return each face's image below the source, without macOS's ._ files."""
+    """Return the image file of each face below the source, ignoring the ._ files of macOS."""
     found = {
         path.stem: path
         for path in sorted(source.rglob("*"))
@@ -178,7 +178,10 @@ def _find_files(source: Path, faces: list[str]) -> dict[str, Path]:
 
 
 def _read_template(path: Path, image: str) -> pd.DataFrame:
-    """Read the points of a webmorph template: their number, then x and y in pixels, a line each."""
+    """Read the landmarks of an image from a WebMorph template.
+
+    The first line of the file is the number of points, each further line x and y of a point in pixels.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
         number = int(lines[0])

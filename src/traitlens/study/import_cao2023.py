@@ -1,4 +1,4 @@
-"""The layout of Cao et al. 2023: MATLAB ratings by group and trait, faces by identity, given folds."""
+"""Import of data in the layout of Cao et al. 2023: MATLAB ratings by group and trait, faces by identity."""
 
 from pathlib import Path
 
@@ -24,9 +24,9 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
     Parameters
     ----------
     root : str or Path
-        Folder with `rateASD/TRAIT.mat` and `rateNT/TRAIT.mat` (a variable per identity: its ratings in the
-        order of its sorted image names, or a matrix of images by raters), `faces_cropped*/IDENTITY/*.jpg`
-        and, optionally, `5-fold_list/*.csv` (the identities of each fold).
+        Folder with `faces_cropped*/IDENTITY/*.jpg`, with `rateASD/TRAIT.mat` and `rateNT/TRAIT.mat` (for
+        each identity a variable with a mean rating per image, or a matrix of shape (image, rater), images
+        sorted by name), and optionally with `5-fold_list/*.csv` (the identities of each fold).
     out : str or Path
         The folder of the new study; must be empty if it exists.
     watcher : Watcher, optional
@@ -35,12 +35,12 @@ def import_cao2023(root: str | Path, out: str | Path, watcher: Watcher | None = 
     Returns
     -------
     Study
-        The new study, checked; with the given folds where there are some.
+        The new study, checked; with the published folds if the folder contains them.
 
     Raises
     ------
     StudyError
-        With every fault of the source; nothing is left behind.
+        With every error in the source; no folder is written then.
 
     References
     ----------
@@ -108,11 +108,11 @@ def _find_faces(root: Path) -> dict[str, list[Path]]:
 
 
 def _read_trait(path: Path, faces: dict[str, list[Path]]) -> tuple[list[pd.DataFrame], list[Problem]]:
-    """Read one group's ratings of one trait."""
+    """Read one group's ratings of one trait, as a table for each identity, and list the problems."""
     file = f"{path.parent.name}/{path.name}"
     try:
         variables = read_mat_variables(path)
-    except Exception as error:  # a damaged file can make the reader fail in any way
+    except Exception as error:  # The libraries raise many types of errors for damaged files.
         return [], [Problem(f"cannot be read ({error})", "complete the copy", file)]
     names = ImageNames(list(faces))
     rows, problems = [], []
@@ -129,16 +129,16 @@ def _read_trait(path: Path, faces: dict[str, list[Path]]) -> tuple[list[pd.DataF
         except (TypeError, ValueError):
             problems.append(Problem(f"{variable!r} contains no numbers", "correct it", file))
             continue
-        part, problem = _lay_out(numbers, identity, faces[identity], file)
+        part, problem = _reshape_ratings(numbers, identity, faces[identity], file)
         problems += [problem] if problem else []
         rows += [part] if part is not None else []
     return rows, problems
 
 
-def _lay_out(
+def _reshape_ratings(
     values: np.ndarray, identity: str, images: list[Path], file: str
 ) -> tuple[pd.DataFrame | None, Problem | None]:
-    """Assign images to ratings; a matrix has a column for each rater."""
+    """Reshape an identity's ratings, of shape (image,) or (image, rater), to a row for each rating."""
     names = [f"{identity}/{path.name}" for path in images]
     values = np.atleast_2d(values)
     if values.shape[0] != len(names):
@@ -154,7 +154,7 @@ def _lay_out(
 
 
 def _read_folds(folder: Path, identities: list[str]) -> tuple[dict[str, int], list[Problem]]:
-    """Read the identities of each fold; lists of training identities are inverted."""
+    """Read the fold of each identity from lists of the test (or training) identities of each fold."""
     files = sorted(folder.glob("*.csv"))
     if not files:
         return {}, []

@@ -1,4 +1,4 @@
-"""Import of tables of ratings, in any layout and format, and a folder of images."""
+"""Import of tables of ratings in any common layout and format, together with a folder of images."""
 
 import re
 import shutil
@@ -41,22 +41,22 @@ from traitlens.study.toml_file import read_toml
 from traitlens.study.vocabulary import is_trait_name
 
 MAPPING_FILE = "mapping.toml"
-"""Name of the mapping in a study's folder."""
+"""File name of the column mapping in a study's folder."""
 
 LANDMARK_SUFFIXES = (".tem", ".pts")
-"""Suffixes of landmark files beside an image."""
+"""Suffixes of landmark files that are stored beside an image."""
 
 
 @dataclass(frozen=True)
 class ImportedTable:
-    """An imported study, with its mapping and account.
+    """An imported study, with the column mapping and the account of the import.
 
     Parameters
     ----------
     study : Study
         The study, checked.
     mapping : RatingsSettings
-        Mapping of columns; also written to `study.toml` and `mapping.toml`.
+        Mapping of the table's columns; also written to `study.toml` and `mapping.toml`.
     account : ImportAccount
         Record of the import; also written to `import.json`.
     """
@@ -85,8 +85,8 @@ def import_table(
 ) -> ImportedTable:
     """Create a study from tables of ratings as written by experiment software.
 
-    Decisions that change numbers are made by an argument, or asked through `confirm`; otherwise the import
-    is refused, or the account lists the assumption.
+    Decisions that affect the results are made by an argument or confirmed through `confirm`. Without
+    `confirm`, safe assumptions are listed in the account, and doubtful ones raise an error.
 
     Parameters
     ----------
@@ -99,35 +99,35 @@ def import_table(
     mapping : RatingsSettings, optional
         Mapping of columns; guessed if None.
     raters : str or Path, optional
-        A table with the columns rater and group, where the ratings do not tell the groups.
+        A table with the columns rater and group, needed if the ratings do not contain the groups.
     scale : (float, float), optional
-        Lowest and highest possible rating; if None, those that occur.
+        Lowest and highest possible rating; if None, the lowest and highest rating in the tables.
     confirm : callable, optional
-        Called with the mapping, ten mapped rows and the account, then with each doubt; returns whether to
-        continue.
+        Called with a question, first about mapping, first ten rows and decisions, then about each doubt;
+        returns whether to continue.
     watcher : Watcher, optional
         Shows the progress.
     keep : sequence of str
         Further columns to keep, such as the raters' age.
     folds : int, optional
-        Number of folds; 5, or fewer where there are fewer than 10 identities.
+        Number of folds; if None, 5, or fewer for fewer than 10 identities.
     loop : str or Path, optional
-        Qualtrics' loop & merge table: the image of each row, with or without a column of numbers.
+        Qualtrics' loop & merge table with the image of each row, with or without a column of row numbers.
     **chosen
-        Required content of the mapping, by the names of
-        :class:`~traitlens.study.settings.RatingsSettings`: `group="sex"`.
+        Settings of the mapping that are not guessed, by the names of
+        :class:`~traitlens.study.settings.RatingsSettings`, such as `group="sex"`.
 
     Returns
     -------
     ImportedTable
-        The study, how the table was understood, and the account.
+        The study, the column mapping, and the account of the import.
 
     Raises
     ------
     StudyError
-        With every fault that was found; nothing is left behind.
+        With every error in the tables; no folder is written then.
     TraitlensError
-        If the guess was not confirmed.
+        If a question was answered with no.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def import_table(
     folder, out, watcher = Path(images), Path(out), watcher or SilentWatcher()
     notes = Notes()
     names = _list_images(folder, notes)
-    known = {name: _normal_choice(value) for name, value in chosen.items() if value}
+    known = {name: _normalise_choice(value) for name, value in chosen.items() if value}
     if loop is not None:
         known["loop"] = _read_loop(Path(loop))
     groups = None if raters is None else _read_raters(Path(raters), notes)
@@ -151,7 +151,7 @@ def import_table(
         notes.left_out += unread
     else:
         mapping = options.model_copy(update={"keep": tuple(dict.fromkeys((*options.keep, *keep)))})
-    mapping = _complete(mapping, sources, paths, known, notes)
+    mapping = _complete_mapping(mapping, sources, paths, known, notes)
     try:
         table = gather(sources, mapping, names, scale, notes)
         table = add_groups(table, groups, "" if raters is None else Path(raters).name, sources, notes)
@@ -162,13 +162,13 @@ def import_table(
         folds = folds or _choose_folds(table, identities, notes)
         if notes.problems:
             raise StudyError(notes.problems)
-        codes = _decide(notes, mapping, table, confirm)
+        codes = _confirm_decisions(notes, mapping, table, confirm)
         coded = table[RATING].isin(codes)
         leave_out_cells(table, coded, "means no rating (confirmed)", sources, notes)
         table = table[~coded.to_numpy()]
         mapping = mapping.model_copy(update={"missing": (*mapping.missing, *(f"{code:g}" for code in codes))})
         used = sorted(table[IMAGE].unique())
-        account = make_account(table, notes, sources, _written(mapping), names, 0)
+        account = make_account(table, notes, sources, _list_changed_settings(mapping), names, 0)
         with new_study(out) as temporary:
             copy_images(temporary, {name: folder / name for name in used}, watcher)
             landmarks = _copy_landmarks(temporary, folder, used, notes.notices)
@@ -182,7 +182,7 @@ def import_table(
                 traits=list(dict.fromkeys(table[TRAIT])),
                 scale=scale,
                 folds={"number": folds},
-                ratings=_written(mapping),
+                ratings=_list_changed_settings(mapping),
             )
             (temporary / "study.toml").write_text(settings, encoding="utf-8")
             write_mapping(mapping, temporary / MAPPING_FILE)
@@ -190,7 +190,7 @@ def import_table(
             try:
                 study = replace(Study.load(temporary), folder=out)
             except StudyError as error:
-                raise StudyError(_at_origin(error.problems, table, sources)) from None
+                raise StudyError(_locate_in_sources(error.problems, table, sources)) from None
     except StudyError:
         watcher.say("The table was read as follows:")
         read = [f"{source.place}: {note}" for source in sources for note in source.sheet.notes]
@@ -201,27 +201,19 @@ def import_table(
 
 
 def write_mapping(mapping: RatingsSettings, path: str | Path) -> None:
-    """Write a mapping, to be read again by :func:`read_mapping`.
-
-    Parameters
-    ----------
-    mapping : RatingsSettings
-        Mapping of columns.
-    path : str or Path
-        The file, in TOML.
-    """
-    lines = ["# Which columns of the imported tables hold what; traitlens import table --mapping reads it."]
-    lines += [f"{name} = {to_toml(value)}" for name, value in _written(mapping).items()]
+    """Write a column mapping to a TOML file that :func:`read_mapping` can read."""
+    lines = ["# Mapping of the columns of the imported tables, for traitlens import table --mapping."]
+    lines += [f"{name} = {to_toml(value)}" for name, value in _list_changed_settings(mapping).items()]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_mapping(path: str | Path) -> RatingsSettings:
-    """Read a mapping.
+    """Read a column mapping from a TOML file.
 
     Parameters
     ----------
     path : str or Path
-        A file of :func:`write_mapping`, possibly edited.
+        A file written by :func:`write_mapping`, possibly edited, or a `study.toml`.
 
     Returns
     -------
@@ -231,7 +223,7 @@ def read_mapping(path: str | Path) -> RatingsSettings:
     Raises
     ------
     StudyError
-        If the file cannot be read, or holds other settings.
+        If the file cannot be read, or contains settings that are unknown or invalid.
     """
     path = Path(path)
     try:
@@ -252,33 +244,25 @@ def read_mapping(path: str | Path) -> RatingsSettings:
         ) from None
 
 
-def preview(table: pd.DataFrame, number: int = 10) -> str:
-    """Show the first rows of ratings.
-
-    Parameters
-    ----------
-    table : DataFrame
-        The ratings.
-    number : int, default 10
-        How many.
-    """
+def preview_ratings(table: pd.DataFrame, number: int = 10) -> str:
+    """Format the first rows of a table of ratings as text."""
     shown = [word for word in WORDS if word in table]
     return table[shown].head(number).to_string(index=False)
 
 
-def _decide(
+def _confirm_decisions(
     notes: Notes,
     mapping: RatingsSettings,
     table: pd.DataFrame,
     confirm: Callable[[str], bool] | None,
 ) -> list[float]:
-    """Ask for confirmation of decisions that change numbers; return the codes that mean no rating."""
+    """Ask the user to confirm the decisions; return the values confirmed as codes for missing ratings."""
     safe = [one for one in notes.decisions if not one.yes_means]
     doubts = [one for one in notes.decisions if one.yes_means]
     if confirm is None and doubts:
         raise StudyError([Problem(doubt.what, doubt.option) for doubt in doubts])
     if confirm is not None:
-        lines = [describe_mapping(mapping), "", preview(table), ""]
+        lines = [describe_mapping(mapping), "", preview_ratings(table), ""]
         lines += [f"{one.what} (otherwise {one.option})" for one in safe] + notes.notices
         if not confirm("\n".join(lines).rstrip()):
             advice = "name the columns yourself: --group, --rater ..."
@@ -290,8 +274,10 @@ def _decide(
     return [doubt.code for doubt in doubts if doubt.code is not None]
 
 
-def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequence[Source]) -> list[Problem]:
-    """Replace rows of `ratings.csv` in problems by the cells of the imported tables."""
+def _locate_in_sources(
+    problems: Sequence[Problem], table: pd.DataFrame, sources: Sequence[Source]
+) -> list[Problem]:
+    """Change problems with rows of `ratings.csv` to name the rows and columns of the imported tables."""
     moved = []
     for problem in problems:
         if problem.file == "ratings.csv" and problem.row is not None and 2 <= problem.row < len(table) + 2:
@@ -308,7 +294,7 @@ def _at_origin(problems: Sequence[Problem], table: pd.DataFrame, sources: Sequen
 
 
 def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: list[str]) -> int:
-    """Copy the landmark files of images into a study; count them."""
+    """Copy the landmark files of the images into a study; return their number."""
     number = 0
     for image in images:
         beside = (folder / image).parent
@@ -340,19 +326,19 @@ def _copy_landmarks(study: Path, folder: Path, images: Sequence[str], notices: l
             number += 1
         else:
             message = (
-                f"it names {', '.join(unknown[:3])}, not in the study" if named else "it names no images"
+                f"it names {', '.join(unknown[:3])}, which the study lacks" if named else "it names no images"
             )
             notices.append(f"landmarks.xml was not copied: {message}")
     return number
 
 
-def _normal_choice(value: object) -> object:
-    """Normalise the name of a chosen column."""
+def _normalise_choice(value: object) -> object:
+    """Return the normal form of a column name, and other values unchanged."""
     return normal_text(value) if isinstance(value, str) else value
 
 
 def _list_images(folder: Path, notes: Notes) -> list[str]:
-    """List the images below a folder; hidden files and folders are skipped."""
+    """List the images below a folder, except hidden ones; note images in formats that are not read."""
     if not folder.is_dir():
         raise StudyError(Problem("there is no such folder", "name the folder of the images", str(folder)))
     files = [
@@ -376,7 +362,7 @@ def _list_images(folder: Path, notes: Notes) -> list[str]:
 
 
 def _read_raters(path: Path, notes: Notes) -> dict[str, str]:
-    """Read the table of the raters' groups."""
+    """Read the group of each rater from a table with the columns rater and group."""
     table = read_cells(path)
     table.columns = [name.lower() if name.lower() in (RATER, GROUP) else name for name in table.columns]
     missing = [name for name in (RATER, GROUP) if name not in table]
@@ -404,7 +390,7 @@ def _read_raters(path: Path, notes: Notes) -> dict[str, str]:
 
 
 def _read_loop(path: Path) -> dict[str, str]:
-    """Read Qualtrics' loop & merge table: the image of each number."""
+    """Read the image of each row number from a loop & merge table of Qualtrics."""
     cells = data_rows(read_cells(path))
     if cells.shape[1] == 1:
         return {str(number + 1): cell for number, cell in enumerate(cells.iloc[:, 0])}
@@ -414,14 +400,14 @@ def _read_loop(path: Path) -> dict[str, str]:
     return {normal_identifier(key): cell for key, cell in zip(keys, cells[others[0]], strict=True)}
 
 
-def _complete(
+def _complete_mapping(
     mapping: RatingsSettings,
     sources: Sequence[Source],
     paths: Sequence[Path],
     chosen: Mapping[str, object],
     notes: Notes,
 ) -> RatingsSettings:
-    """Add what several files or sheets hold, and record what was guessed for confirmation."""
+    """Add files and sheets to the mapping, guess what each contains, and record guesses to be confirmed."""
     sheets = tuple(dict.fromkeys(source.sheet.name for source in sources if source.several_sheets))
     changes: dict[str, object] = {"imported_from": tuple(path.name for path in paths)}
     if sheets or mapping.sheets:
@@ -465,7 +451,7 @@ def _complete(
 
 
 def _may_be_raters(mapping: RatingsSettings, chosen: Mapping[str, object]) -> bool:
-    """Return whether columns taken for traits may be raters who are called by names."""
+    """Return whether the columns that were taken for traits may be names of raters."""
     wide = mapping.layout == "wide" and mapping.columns == "traits"
     named = mapping.rater or mapping.files_are == "raters" or {"columns", "spread", "files_are"} & set(chosen)
     traits = sum(map(is_trait_name, mapping.spread))
@@ -475,7 +461,7 @@ def _may_be_raters(mapping: RatingsSettings, chosen: Mapping[str, object]) -> bo
 def _find_identities(
     table: pd.DataFrame, mapping: RatingsSettings, notes: Notes
 ) -> tuple[dict[str, str], RatingsSettings]:
-    """Determine which images show the same person; ask where several might."""
+    """Determine the identity of each image, and record the rule as a decision if it is doubtful."""
     used = sorted(table[IMAGE].unique())
     if mapping.identity is not None:
         identities = name_identities(used, mapping.identity, table)
@@ -505,7 +491,7 @@ def _find_identities(
 
 
 def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Notes) -> int:
-    """Choose the number of folds: five, or as many as the identities allow."""
+    """Return the number of folds: five, or half the number of identities if there are fewer than ten."""
     keys = [word for word in (GROUP, TRAIT) if word in table]
     counts = table.assign(**{IDENTITY: table[IMAGE].map(identities)}).groupby(keys)[IDENTITY].nunique()
     fewest = int(counts.min()) if len(counts) else 0
@@ -517,8 +503,8 @@ def _choose_folds(table: pd.DataFrame, identities: Mapping[str, str], notes: Not
     return 5
 
 
-def _written(mapping: RatingsSettings) -> Mapping[str, object]:
-    """Return the settings that differ from the defaults, for `study.toml`."""
+def _list_changed_settings(mapping: RatingsSettings) -> Mapping[str, object]:
+    """Return the settings that differ from their defaults, with tuples as lists, for a TOML file."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in mapping.model_dump(exclude_defaults=True).items()

@@ -1,4 +1,4 @@
-"""A study of One Million Impressions (Peterson et al. 2022): 34 mean ratings of 1,004 synthetic faces."""
+"""Study of One Million Impressions (Peterson et al. 2022): mean ratings of 1,004 faces on 34 traits."""
 
 from importlib import resources
 from pathlib import Path
@@ -32,31 +32,31 @@ across_traits = true
 [comparison]
 use = false
 """
-"""Settings of the study: the readout of the benchmark without mirror images, which take twice the time."""
+"""Settings of the study: the readout of the benchmark, but without mirror images, which double the time."""
 
 
 def write_impressions_study(folder: Path) -> Path:
-    """Write ratings and settings beside the images of the fetched set.
+    """Write `ratings.csv` and `study.toml` into the folder of the downloaded dataset.
 
     Parameters
     ----------
     folder : Path
-        Of :func:`traitlens.study.fetching.fetch`.
+        Folder to which :func:`traitlens.study.fetching.fetch` downloaded the dataset.
 
     Returns
     -------
     Path
-        The same folder, now a study; settings that are there are left as they are.
+        The same folder, now a study; an existing `study.toml` is not changed.
 
     Raises
     ------
     TraitlensError
-        If the mean ratings are not there.
+        If the folder does not contain the mean ratings.
     """
     folder = Path(folder)
     if not (folder / MEANS).is_file():
         raise TraitlensError(
-            Problem("the mean ratings are not there", "fetch the set first", str(folder / MEANS))
+            Problem("the mean ratings are missing", "fetch the dataset first", str(folder / MEANS))
         )
     wide = pd.read_csv(folder / MEANS)
     ratings = wide.melt("stimulus", var_name=TRAIT, value_name=RATING)
@@ -70,12 +70,12 @@ def write_impressions_study(folder: Path) -> Path:
 
 
 def impression_ceilings() -> pd.DataFrame:
-    """Return the reliability of the mean ratings, which no model's R² can exceed.
+    """Read the reliability of the mean ratings, which is the highest R² that a model can reach.
 
     Returns
     -------
     DataFrame
-        trait, ceiling_r2: Spearman-Brown reliability over twenty random splits of the ratings of each face.
+        trait, ceiling_r2: mean Spearman-Brown reliability of twenty random splits of each face's ratings.
     """
     file = resources.files("traitlens.study").joinpath("registries/omi_ceilings.csv")
     with file.open(encoding="utf-8") as opened:

@@ -1,4 +1,4 @@
-"""Reshape a table of ratings to one row per judgement by a mapping of its columns."""
+"""Reshape a table of ratings to one row per judgement, according to a mapping of its columns."""
 
 import fnmatch
 import math
@@ -16,10 +16,10 @@ from traitlens.study.settings import RatingsSettings
 from traitlens.study.tables import NO_VALUE, cell_problems, numbers
 
 COLUMN = "column of the rating"
-"""Name of the column with a rating's column in the original table."""
+"""Name of the column that says which column of the original table a rating comes from."""
 
 WORDS = (RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT)
-"""Parts of a mapping, in the order of the columns of `ratings.csv`."""
+"""Columns that a mapping names, in the order of the columns of `ratings.csv`."""
 
 
 def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
@@ -28,18 +28,18 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     Parameters
     ----------
     cells : DataFrame of str
-        The table, as :func:`~traitlens.study.formats.read_cells` gives it.
+        The table, as returned by :func:`~traitlens.study.formats.read_cells`.
     mapping : RatingsSettings
         Mapping of columns.
     file : str
-        The table's file, for messages.
+        Name of the table's file, for messages.
 
     Returns
     -------
-    DataFrame
-        rater, group, image, trait, rating and repeat as far as they are known, the columns that the mapping
-        keeps, all text; its index counts the rows of the original, and :data:`COLUMN` names the column that
-        a rating stood in. Ratings may be empty.
+    DataFrame of str
+        rater, group, image, trait, rating and repeat as far as they are known, and the columns that the
+        mapping keeps. The index and :data:`COLUMN` are row and column of the rating in the original table.
+        Ratings may be empty.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
     for column in mapping.keep:
         table[column] = cells[column]
     if mapping.layout == "wide":
-        table = _lengthen(table, cells, mapping, file)
+        table = _reshape_wide_table(table, cells, mapping, file)
     elif RATING in table:
         table[COLUMN] = needed[RATING]
     if mapping.group_pattern is not None and GROUP not in table:
@@ -103,18 +103,18 @@ def parse_ratings(
     Parameters
     ----------
     table : DataFrame
-        From :func:`to_long`.
+        Ratings as strings, as returned by :func:`to_long`.
     file : str
-        The table's file, for messages.
+        Name of the table's file, for messages.
     missing : sequence of str
         Cells that mean that no rating was given.
 
     Returns
     -------
     table : DataFrame
-        The table without its empty ratings.
+        The table without empty ratings; cells that are not numbers are NaN.
     problems : list of Problem
-        Problems of cells that are not numbers.
+        A problem for each cell that is not a number.
     """
     values, unreadable = numbers(table[RATING])
     coded = is_missing(table[RATING], missing)
@@ -127,14 +127,19 @@ def parse_ratings(
 
 
 def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
-    """Return which cells are codes of a missing rating.
+    """Return which cells are codes for a missing rating.
 
     Parameters
     ----------
     ratings : Series of str
         The cells.
     missing : sequence of str
-        The codes; those that are numbers are compared as numbers.
+        The codes; numeric codes are compared as numbers, others without regard to case.
+
+    Returns
+    -------
+    Series of bool
+        True for the codes.
     """
     if not missing:
         return pd.Series(False, index=ratings.index)
@@ -145,8 +150,10 @@ def is_missing(ratings: pd.Series, missing: Sequence[str]) -> pd.Series:
     return ratings.isin(cells[coded])
 
 
-def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.DataFrame:
-    """Reshape the columns of ratings to rows, in the order of the original rows."""
+def _reshape_wide_table(
+    table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings, file: str
+) -> pd.DataFrame:
+    """Reshape the rating columns of a wide table to rows, keeping the order of the original rows."""
     spread = spread_columns(list(map(str, cells.columns)), mapping.spread)
     if not spread:
         patterns = ", ".join(mapping.spread)
@@ -168,21 +175,21 @@ def _lengthen(table: pd.DataFrame, cells: pd.DataFrame, mapping: RatingsSettings
 
 
 def extract_column(pattern: str, texts: pd.Series, ignore_case: bool = False) -> pd.DataFrame:
-    """Extract the groups of a regular expression from a column; equal texts are matched once.
+    """Extract the groups of a regular expression from the cells of a column.
 
     Parameters
     ----------
     pattern : str
-        The expression, with named groups.
+        The regular expression, with named groups.
     texts : Series of str
-        The column.
+        The cells.
     ignore_case : bool, default False
-        Whether upper and lower case are alike.
+        Whether to ignore the difference between upper and lower case.
 
     Returns
     -------
     DataFrame of str
-        A column for each group; "" where nothing matches.
+        A column for each group; "" in the rows of cells that do not match.
     """
     codes, written = pd.factorize(texts.astype(object), use_na_sentinel=False)
     found = extract(pattern, list(map(str, written)), ignore_case)
@@ -192,7 +199,7 @@ def extract_column(pattern: str, texts: pd.Series, ignore_case: bool = False) ->
 
 
 def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Return the columns that match names or patterns (`X*`).
+    """Return the columns that match any of several names or patterns, such as `X*`.
 
     Parameters
     ----------
@@ -204,7 +211,7 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
     Returns
     -------
     list of str
-        The columns, in the table's order.
+        The matching columns, in the order of `columns`.
     """
     exact = set(patterns)
     return [
@@ -213,15 +220,15 @@ def spread_columns(columns: Sequence[str], patterns: Sequence[str]) -> list[str]
 
 
 def data_rows(cells: pd.DataFrame) -> pd.DataFrame:
-    """Remove the rows of questions and import codes (Qualtrics) or labels (SoSci) below the header."""
+    """Remove rows below the header that contain questions and import codes (Qualtrics) or labels (SoSci)."""
     codes = [any('"ImportId"' in str(cell) for cell in row) for row in cells.head(3).to_numpy()]
     if any(codes):
         return cells.iloc[codes.index(True) + 1 :]
-    return cells.iloc[1:] if _holds_labels(cells) else cells
+    return cells.iloc[1:] if _has_label_row(cells) else cells
 
 
-def _holds_labels(cells: pd.DataFrame) -> bool:
-    """Return whether the first row holds labels of the columns (SoSci Survey), not answers."""
+def _has_label_row(cells: pd.DataFrame) -> bool:
+    """Return whether the first row contains the labels of the columns, as SoSci Survey writes them."""
     if len(cells) < 3:
         return False
     words = [name for name, cell in zip(cells, cells.iloc[0], strict=True) if cell and not _is_number(cell)]
@@ -232,7 +239,7 @@ def _holds_labels(cells: pd.DataFrame) -> bool:
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:
-    """Raise an error for a mapping with missing columns."""
+    """Raise an error if the table lacks columns that the mapping names."""
     missing = [name for name in names if name not in cells.columns]
     problems = []
     for name in missing:
@@ -246,13 +253,7 @@ def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None
 
 
 def share_of_numbers(values: pd.Series) -> float:
-    """Compute the share of the filled cells that are numbers.
-
-    Returns
-    -------
-    float
-        0 to 1; 0 where every cell is empty.
-    """
+    """Compute the share (0 to 1) of numbers among the filled cells of a column; 0 if every cell is empty."""
     found = [_is_number(str(cell)) for cell in values if cell != ""]
     values = [one for one in found if one is not None]
     return sum(values) / len(values) if values else 0.0
@@ -260,7 +261,7 @@ def share_of_numbers(values: pd.Series) -> float:
 
 @lru_cache(2**17)
 def _is_number(cell: str) -> bool | None:
-    """Return whether a cell is a finite number; None where it is a word for an empty cell."""
+    """Return whether a cell is a finite number; None if the cell means that there is no value, such as NA."""
     cell = cell.strip().replace(",", ".")
     if cell.upper() in NO_VALUE:
         return None

@@ -1,4 +1,4 @@
-"""Match the names of images in tables to image files, and record how each was matched."""
+"""Matching of image names in tables to image files."""
 
 import re
 import unicodedata
@@ -16,36 +16,36 @@ from traitlens.study.tables import MOST_LINES
 from traitlens.study.vocabulary import CONDITIONS, name_words
 
 EXACT, PART, SPELLING, NUMBER = "exact", "without folder or extension", "spelling", "number"
-"""Ways to match a name: as written, without folder or extension, by letters and numbers only (upper and lower
-case, signs and leading zeros do not matter), or by its number alone."""
+"""How a name matches a file: as written; without folder or extension; by its letters and numbers, without
+regard to case, punctuation and leading zeros; or by its number alone."""
 
 
 def match_images(
     table: pd.DataFrame, files: Sequence[str], file: str, by_number: bool = False
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Replace the names of images in a table by the paths of their files.
+    """Replace the image names in a table by the paths of the image files.
 
     Parameters
     ----------
     table : DataFrame
-        A table with a column image; its index counts rows from 0.
+        A table with the column image; the index counts rows from 0.
     files : sequence of str
         The images' paths below `images/`.
     file : str
         Name of the table's file, for messages.
     by_number : bool, default False
-        Whether names that differ from the files' names are matched by their numbers, where
-        :func:`numbers_agree` allows it.
+        Whether names without another match are matched by their numbers, if
+        :meth:`ImageNames.numbers_agree` allows it.
 
     Returns
     -------
     table : DataFrame
-        The table with full image paths; names that match no file are left as they are.
+        The table with the full paths of the images; names that match no file are not changed.
     problems : list of Problem
-        One for each name that matches no image, or several.
+        A problem for each name that matches no image or several.
     """
     codes, written = pd.factorize(table[IMAGE], use_na_sentinel=False)
-    # A table may have many rows of each image: every name is looked up once.
+    # A table may have many rows for each image, so look up every name only once.
     of_written, names = pd.factorize(
         np.array([str(name).strip().replace("\\", "/") for name in written], object)
     )
@@ -80,7 +80,7 @@ def match_images(
 
 
 class ImageNames:
-    """Lookup of images by names in any form.
+    """Lookup of image files by names in different notations.
 
     Parameters
     ----------
@@ -100,14 +100,14 @@ class ImageNames:
         self._spelled: dict[tuple[str, ...], set[str]] = {}
         self._numbered: dict[str, set[str]] = {}
         self._prefixes: set[str] = set()
-        numbered = _number_stems([PurePosixPath(_normal(file)).stem for file in files])
+        numbered = _split_numbers([PurePosixPath(_normalise_path(file)).stem for file in files])
         for file, (prefix, number) in zip(files, numbered, strict=True):
-            path = PurePosixPath(_normal(file))
+            path = PurePosixPath(_normalise_path(file))
             self._written.setdefault(path.as_posix(), set()).add(file)
             for part in {path.with_suffix("").as_posix(), path.name, path.stem}:
                 self._parts.setdefault(part, set()).add(file)
             for part in {path.with_suffix("").as_posix(), path.as_posix(), path.name, path.stem}:
-                self._spelled.setdefault(_runs(part), set()).add(file)
+                self._spelled.setdefault(_split_runs(part), set()).add(file)
             self._prefixes.add(prefix)
             self._numbered.setdefault(number, set()).add(file)
 
@@ -117,9 +117,9 @@ class ImageNames:
         Parameters
         ----------
         name : str
-            A path or name, with or without folder and extension; HTML with an image's source.
+            A path or file name, with or without folder and extension, or an HTML <img> element.
         by_number : bool, default False
-            Whether the number alone may match, if nothing else does.
+            Whether the number in the name may decide if nothing else matches.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class ImageNames:
         return self.find_with_way(name, by_number)[0]
 
     def find_with_way(self, name: str, by_number: bool = False) -> tuple[set[str], str]:
-        """Return the images that match a name, and how.
+        """Return the images that match a name, and how they match it.
 
         Parameters
         ----------
@@ -143,24 +143,24 @@ class ImageNames:
         images : set of str
             The images; empty if nothing matches.
         way : {"exact", "without folder or extension", "spelling", "number", ""}
-            How the name matched.
+            How the name matches; "" if nothing matches.
         """
-        name = _normal(_source_of(name))
+        name = _normalise_path(_read_image_source(name))
         path = PurePosixPath(name.split("?", 1)[0])
         stem = path.stem if path.suffix.lower() in _SUFFIXES else path.name
         if found := self._written.get(path.as_posix()):
             return found, EXACT
-        folders = _conditions(path.parent)
+        folders = _find_condition_words(path.parent)
         for part in (path.as_posix(), path.name, stem):
             if found := self._parts.get(part):
-                return {file for file in found if _agree(folders, file)}, PART
+                return {file for file in found if _folder_agrees(folders, file)}, PART
         for part in (path.as_posix(), path.name, stem):
-            runs = _runs(part)
+            runs = _split_runs(part)
             # R writes X before names that begin with a digit.
             without_x = runs[1:] if runs[:1] == ("x",) and len(runs) > 1 else ()
             for spelling in (runs, without_x):
                 if spelling and (found := self._spelled.get(spelling)):
-                    return {file for file in found if _agree(folders, file)}, SPELLING
+                    return {file for file in found if _folder_agrees(folders, file)}, SPELLING
         number = split_number(stem)[1]
         if by_number and number and (found := self._numbered.get(number)):
             return found, NUMBER
@@ -169,11 +169,11 @@ class ImageNames:
     def numbers_agree(self, names: Iterable[str]) -> bool:
         """Return whether names may be matched to the images by their numbers.
 
-        They may where all have the same letters before the number, where all images have, and where these
-        do not contradict one another: "1" may be face_01.jpg and Face_1 may be 001.jpg, but happy_1 is not
-        neutral_01.jpg.
+        This requires that all names have the same letters before the number, that all images have, and that
+        these letters are equal or missing in one of them: "1" may be face_01.jpg and Face_1 may be 001.jpg,
+        but happy_1 is not neutral_01.jpg.
         """
-        stems = (PurePosixPath(_normal(_source_of(name)).split("?", 1)[0]) for name in names)
+        stems = (PurePosixPath(_normalise_path(_read_image_source(name)).split("?", 1)[0]) for name in names)
         forms = {split_number(path.stem if path.suffix.lower() in _SUFFIXES else path.name) for path in stems}
         prefixes = {prefix for prefix, number in forms if number}
         if any(not number for _, number in forms) or len(prefixes) != 1 or len(self._prefixes) != 1:
@@ -182,26 +182,26 @@ class ImageNames:
 
 
 def find_shared(written: Sequence[str], names: ImageNames, by_number: bool) -> dict[str, list[str]]:
-    """Find images that names in several folders mean, such as happy/01.jpg and sad/01.jpg.
+    """Find images that a table names by paths in several folders, such as happy/01.jpg and sad/01.jpg.
 
     Parameters
     ----------
     written : sequence of str
-        The different names of a table.
+        The distinct image names of a table.
     names : ImageNames
         The images.
     by_number : bool
-        Whether numbers were allowed to decide.
+        Whether names may be matched by number.
 
     Returns
     -------
     dict of str to list of str
-        One name of each folder, keyed by image, if there are several.
+        For each such image, one of its names in each folder.
     """
     meant: dict[str, dict[str, str]] = {}
     for name in written:
         found = names.find(name, by_number)
-        folder = PurePosixPath(_normal(_source_of(name))).parent.name
+        folder = PurePosixPath(_normalise_path(_read_image_source(name))).parent.name
         if len(found) == 1 and folder:
             meant.setdefault(next(iter(found)), {}).setdefault(folder, name)
     return {image: list(several.values()) for image, several in meant.items() if len(several) > 1}
@@ -210,23 +210,23 @@ def find_shared(written: Sequence[str], names: ImageNames, by_number: bool) -> d
 def count_ways(
     written: Sequence[str], names: ImageNames, by_number: bool
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """Return how the names of a table were matched.
+    """Count how the image names of a table are matched.
 
     Parameters
     ----------
     written : sequence of str
-        The different names of a table.
+        The distinct image names of a table.
     names : ImageNames
         The images.
     by_number : bool
-        Whether numbers were allowed to decide.
+        Whether names may be matched by number.
 
     Returns
     -------
     counts : dict of str to int
-        Number of names matched in each way.
+        Number of names matched exactly, without folder or extension, by spelling, and by number.
     pairs : dict of str to str
-        The names that were matched by spelling or number, and their images.
+        Image of each name that is matched by spelling or number.
     """
     counts: Counter[str] = Counter()
     pairs = {}
@@ -243,42 +243,43 @@ _SOURCE = re.compile(r"""<img[^>]*\bsrc\s*=\s*(?:"([^"]+)"|'([^']+)'|([^"'>\s]+)
 _SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".heic", ".avif"}
 
 
-def _source_of(name: str) -> str:
-    """Return the source of an image that a name shows as HTML, as jsPsych writes it."""
+def _read_image_source(name: str) -> str:
+    """Return the source of an HTML <img> element, as jsPsych writes it; other names unchanged."""
     if "<" in name and (source := _SOURCE.search(name)):
         return next(part for part in source.groups() if part is not None)
     return name
 
 
-def _conditions(folder: PurePosixPath) -> set[str]:
-    """Return the words of a folder that distinguish pictures of one person, such as happy."""
+def _find_condition_words(folder: PurePosixPath) -> set[str]:
+    """Return the words in a folder's path that distinguish images of one person, such as happy."""
     return {word for part in folder.parts for word in name_words(part)} & CONDITIONS
 
 
-def _agree(conditions: set[str], file: str) -> bool:
-    """Return whether a file's folder agrees with the conditions in a name, or names none."""
-    there = _conditions(PurePosixPath(_normal(file)).parent)
+def _folder_agrees(conditions: set[str], file: str) -> bool:
+    """Return whether the folder of a file has one of the condition words, or there are none to compare."""
+    there = _find_condition_words(PurePosixPath(_normalise_path(file)).parent)
     return not conditions or not there or bool(conditions & there)
 
 
-def _normal(name: str) -> str:
-    """Return a name in NFC, with forward slashes and without the escapes of web addresses."""
+def _normalise_path(name: str) -> str:
+    """Return a name in Unicode NFC, with forward slashes and URL escapes decoded."""
     name = unicodedata.normalize("NFC", name).strip().strip("\u200b\u200e\u200f\ufeff").replace("\\", "/")
     return unquote(name) if re.search(r"%[0-9A-Fa-f]{2}", name) else name
 
 
-def _runs(name: str) -> tuple[str, ...]:
-    """Split a name into its runs of letters and of digits, without signs, case and leading zeros."""
+def _split_runs(name: str) -> tuple[str, ...]:
+    """Split a name into runs of letters and of digits, in lower case and without leading zeros."""
     runs = re.findall(r"[^\W\d_]+|\d+", name.casefold())
     return tuple(run.lstrip("0") or "0" if run.isdigit() else run for run in runs)
 
 
-def _number_stems(stems: Sequence[str]) -> list[tuple[str, str]]:
-    """Split names into letters and number: the number is what varies where the rest is the same.
+def _split_numbers(stems: Sequence[str]) -> list[tuple[str, str]]:
+    """Split each name into letters and the number that differs between names.
 
-    So 001_03 and 002_03 are numbers 1 and 2; other names are split by :func:`split_number`.
+    The numbers of 001_03 and 002_03 are 1 and 2. Names that differ in more than one number are split by
+    :func:`split_number`.
     """
-    runs = [_runs(stem) for stem in stems]
+    runs = [_split_runs(stem) for stem in stems]
     if len({len(one) for one in runs}) == 1 and len(runs) > 1:
         varying = [place for place, parts in enumerate(zip(*runs, strict=True)) if len(set(parts)) > 1]
         if len(varying) == 1 and all(one[varying[0]].isdigit() for one in runs):
@@ -288,12 +289,12 @@ def _number_stems(stems: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def split_number(name: str) -> tuple[str, str]:
-    """Split a name into the letters before its number, and the number with any letter behind it.
+    """Split a name into the letters before its number, and the number with the letter that may follow it.
 
     Returns
     -------
     letters, number : str
-        In lower case, without signs and leading zeros; the number is "" where the name has another form.
+        Both in lower case, without punctuation and leading zeros; the number is "" if there is none.
 
     Examples
     --------

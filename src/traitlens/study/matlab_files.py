@@ -1,4 +1,4 @@
-"""Read MATLAB files as tables: variables, structs, and matrices with variables that name rows and columns."""
+"""Reading of MATLAB files as tables: from vectors, structs, and matrices with names of rows and columns."""
 
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,31 @@ from traitlens.study.tables import as_text, check_columns
 from traitlens.study.unpacked import check_matlab
 
 MOST_BYTES = 2**29
-"""The largest variable that is read, in bytes: half a gigabyte."""
+"""Maximum size of a variable in bytes: half a gigabyte."""
 
 
 def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Read the variables of a MATLAB file as the columns of one table.
 
-    A matrix gives a column for each of its own. A variable of text as long as the matrix is wide names these
-    columns; without one they are called `ratings(:,1)`, which is no name of an image or rater.
+    Each column of a matrix becomes a column of the table. It is named by the text variable that has as many
+    elements as the matrix has columns, or else `ratings(:,1)`, which matches no image or rater.
 
     Returns
     -------
     table : DataFrame
-        The columns.
+        The table.
     notes : list of str
-        Assumptions.
+        Assumptions about the variables.
 
     Raises
     ------
     StudyError
-        If variables do not fit together as one table.
+        If the lengths or names of the variables do not make one table.
     """
     variables = _unpack_structs(read_mat_variables(path))
     matrices = {name: value for name, value in variables.items() if _is_matrix(value)}
     vectors = {
-        name: np.array([_first(item) for item in value.ravel()], dtype=object)
+        name: np.array([_unpack_cell(item) for item in value.ravel()], dtype=object)
         for name, value in variables.items()
         if name not in matrices
     }
@@ -55,7 +55,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     for name, value in matrices.items():
         check_columns(value.shape[1], path.name)
         if value.shape[0] != rows:
-            raise _no_table(path, {**matrices, **vectors})
+            raise _length_error(path, {**matrices, **vectors})
         names = [
             vector for vector, cells in vectors.items() if len(cells) == value.shape[1] and _is_text(cells)
         ]
@@ -80,7 +80,7 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     left = {name: cells for name, cells in vectors.items() if name not in used}
     wrong = [name for name, cells in left.items() if len(cells) not in (rows, 1)]
     if wrong:
-        raise _no_table(path, {**matrices, **vectors})
+        raise _length_error(path, {**matrices, **vectors})
     for name, cells in left.items():
         if len(cells) == rows:
             columns[name] = cells
@@ -91,8 +91,8 @@ def read_matlab(path: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame({name: columns[name] for name in order}), notes
 
 
-def _no_table(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
-    """Return the error for variables of several lengths."""
+def _length_error(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
+    """Return the error for variables whose lengths do not make one table."""
     sizes = ", ".join(
         f"{name} {'x'.join(map(str, value.shape))}" for name, value in list(variables.items())[:8]
     )
@@ -101,17 +101,17 @@ def _no_table(path: Path, variables: dict[str, np.ndarray]) -> StudyError:
 
 
 def _is_matrix(value: np.ndarray) -> bool:
-    """Return whether a variable has several rows and columns of numbers."""
+    """Return whether a variable has more than one row and more than one column."""
     return value.ndim == 2 and min(value.shape) > 1
 
 
 def _is_text(cells: np.ndarray) -> bool:
-    """Return whether a variable holds names."""
+    """Return whether all elements of a variable are strings."""
     return all(isinstance(cell, str) for cell in cells)
 
 
 def _unpack_structs(variables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Replace structs by their fields: a struct of columns, or an array of structs that are the rows."""
+    """Replace structs by their fields; a struct may hold the columns, an array of structs the rows."""
     unpacked: dict[str, np.ndarray] = {}
     for name, value in variables.items():
         if not value.dtype.names:
@@ -122,13 +122,13 @@ def _unpack_structs(variables: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             unpacked[field] = (
                 np.asarray(items[0])
                 if len(items) == 1
-                else np.array([_first(item) for item in items], dtype=object)
+                else np.array([_unpack_cell(item) for item in items], dtype=object)
             )
     return unpacked
 
 
-def _first(item: Any) -> Any:
-    """Unpack a cell of a cell array."""
+def _unpack_cell(item: Any) -> Any:
+    """Return the content of a cell of a cell array; "" if the cell is empty."""
     while isinstance(item, np.ndarray) and item.size == 1:
         item = item.reshape(-1)[0]
     return "" if isinstance(item, np.ndarray) and item.size == 0 else item
@@ -155,18 +155,18 @@ def read_mat_variables(path: Path) -> dict[str, np.ndarray]:
         }
     with h5py.File(path, "r") as file:
         return {
-            name: _from_hdf5(file, item)
+            name: _convert_hdf5(file, item)
             for name, item in file.items()
             if not name.startswith("#") and "MATLAB_object_decode" not in item.attrs
         }
 
 
-def _from_hdf5(file: Any, item: Any) -> np.ndarray:
-    """Turn an HDF5 variable into what an older file would hold: MATLAB stores columns first."""
+def _convert_hdf5(file: Any, item: Any) -> np.ndarray:
+    """Convert a variable in an HDF5 file to the array that SciPy returns for an older file."""
     import h5py
 
     if isinstance(item, h5py.Group):
-        fields = {name: _from_hdf5(file, part) for name, part in item.items()}
+        fields = {name: _convert_hdf5(file, part) for name, part in item.items()}
         struct = np.empty((1, 1), dtype=[(name, object) for name in fields])
         for name, value in fields.items():
             struct[name][0, 0] = value
@@ -181,13 +181,13 @@ def _from_hdf5(file: Any, item: Any) -> np.ndarray:
     if kind == "char":
         return np.array(["".join(chr(code) for code in row) for row in np.atleast_2d(value)], dtype=object)
     if kind == "cell" or value.dtype == object:
-        # A field of an array of structs is an array of references as well.
+        # The field of an array of structs is stored as references, too.
         cells = [
-            _from_hdf5(file, file[reference])
+            _convert_hdf5(file, file[reference])
             for reference in value.ravel()
             if isinstance(reference, h5py.Reference)
         ]
         unpacked = np.empty(len(cells), dtype=object)
-        unpacked[:] = [_first(cell) for cell in cells]
+        unpacked[:] = [_unpack_cell(cell) for cell in cells]
         return unpacked
     return value

@@ -1,4 +1,4 @@
-"""Creation of a study's folder from tables and image files."""
+"""Writing the folder of a new study: images, tables and settings."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from traitlens.study.settings_file import to_toml
 
 @contextmanager
 def new_study(out: Path) -> Iterator[Path]:
-    """Create a new study's folder atomically: it appears when the block ends without an error.
+    """Create the folder of a new study, which appears only if the `with` block ends without an error.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def new_study(out: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A temporary folder to fill.
+        A temporary folder to write to.
 
     Raises
     ------
@@ -41,14 +41,14 @@ def new_study(out: Path) -> Iterator[Path]:
 
 
 def copy_images(folder: Path, files: Mapping[str, Path], watcher: Watcher | None = None) -> None:
-    """Copy image files into a study.
+    """Copy image files into the folder of a study.
 
     Parameters
     ----------
     folder : Path
         The study's folder.
     files : mapping
-        File of each path below `images/`.
+        The file to copy, keyed by its new path below `images/`.
     watcher : Watcher, optional
         Shows the progress.
     """
@@ -69,18 +69,18 @@ def settings_text(
     folds: Mapping[str, object] | None = None,
     ratings: Mapping[str, object] | None = None,
 ) -> str:
-    """Write the text of a commented `study.toml`.
+    """Return the content of a commented `study.toml`.
 
     Parameters
     ----------
     name, description : str
-        Name of the study, and a sentence or two on it.
+        Name of the study, and one or two sentences about it.
     groups, traits : sequence of str
-        Their order in tables and figures; left out where empty.
+        Groups and traits in the order of tables and figures; not written if empty.
     scale : (float, float), optional
         Lowest and highest possible rating.
     folds, ratings : mapping, optional
-        Settings of these sections.
+        Settings of the sections [folds] and [ratings].
 
     Examples
     --------
@@ -102,27 +102,27 @@ def settings_text(
         lines += ["", "# Lowest and highest possible rating.", f"scale = {to_toml(list(scale))}"]
     lines += ["", "# Random seed of the analysis.", "seed = 0"]
     lines += ["", "# All images of an identity are in the same fold."]
-    lines += _section("folds", folds or {"number": 5})
+    lines += _format_section("folds", folds or {"number": 5})
     if ratings:
         lines += ["", "# Layout of the imported files."]
-        lines += _section("ratings", ratings)
+        lines += _format_section("ratings", ratings)
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, values: Mapping[str, object]) -> list[str]:
-    """Write one section."""
+def _format_section(name: str, values: Mapping[str, object]) -> list[str]:
+    """Format one section as lines of TOML."""
     return [f"[{name}]", *(f"{key} = {to_toml(value)}" for key, value in values.items())]
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write tables into a study's folder.
+    """Write tables as CSV into the folder of a study.
 
     Parameters
     ----------
     folder : Path
         The study's folder.
     tables : mapping
-        Name of the table ("ratings") -> the table; truth values are written as true and false.
+        Tables by name, such as "ratings"; Boolean columns are written as true and false.
     """
     for name, table in tables.items():
         truths = [column for column in table.columns if table[column].dtype == bool]

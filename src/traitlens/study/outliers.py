@@ -1,4 +1,4 @@
-"""Detection of outliers: codes of missing ratings, and typing errors."""
+"""Detection of ratings that are codes for missing answers or typing errors."""
 
 import numpy as np
 import pandas as pd
@@ -7,18 +7,18 @@ _NEGATIVE = (1, 2, 7, 8, 9, 66, 77, 88, 97, 98, 99, 777, 888, 999, 9999)
 _POSITIVE = (66, 77, 88, 97, 98, 99, 777, 888, 998, 999, 9998, 9999)
 
 CODES = frozenset((*(-code for code in _NEGATIVE), *_POSITIVE))
-"""Common codes of missing answers."""
+"""Common codes for missing answers."""
 
 _RARE = 0.05
 """Share of the ratings below which a value is rare."""
 
 
 def find_far_values(ratings: pd.Series) -> dict[float, int]:
-    """Find outliers and likely codes of missing ratings.
+    """Find outliers and likely codes for missing ratings.
 
-    An outlier is one of at most a third of the ratings, beyond a gap that is wider than the range of the
-    rest. Common codes count however often they occur, and so do negative values below a scale without
-    negative values.
+    Outliers are separated from the other ratings by a gap that is wider than the range of the others, and
+    make up at most a third of all ratings. Common codes outside the range of the other ratings are found at
+    any frequency, as are common negative codes below ratings that are never negative.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
     Returns
     -------
     dict of float to int
-        Frequency of each value.
+        Frequency of each outlier or code.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
 
 
 def _find_codes(counts: pd.Series) -> dict[float, int]:
-    """Find the common codes outside of the scale that the other values span."""
+    """Return the frequency of each common code that is outside the range of the other values."""
     values = counts.index.to_numpy(float)
     others = np.array([value for value in values if value not in CODES])
     if len(others) < 2:
@@ -73,7 +73,7 @@ def _find_codes(counts: pd.Series) -> dict[float, int]:
 
 
 def _may_be_negative(counts: pd.Series) -> bool:
-    """Return whether a scale with negative values explains them: from -2 to 2, say, not from -9 to 7."""
+    """Return whether negative values may belong to the scale, as in -2 to 2, but not in -9 to 7."""
     deepest, highest = -counts.index.min(), counts.index.max()
     if highest > 10:
         return False
@@ -83,16 +83,5 @@ def _may_be_negative(counts: pd.Series) -> bool:
 
 
 def is_code(value: float) -> bool:
-    """Return whether a value is a common code for a missing rating.
-
-    Parameters
-    ----------
-    value : float
-        The value.
-
-    Returns
-    -------
-    bool
-        True for -99, 999 and the like.
-    """
+    """Return whether a value is a common code for a missing rating, such as -99 or 999."""
     return value in CODES

@@ -1,4 +1,4 @@
-"""Options of a command that override a study's settings: a published protocol, fewer maps."""
+"""Overrides of a study's settings by options of a command: a published protocol, and the maps to keep."""
 
 from dataclasses import replace
 from typing import get_args
@@ -12,19 +12,19 @@ PROTOCOLS = ("default", "cao2023")
 
 
 def follow_protocol(study: Study, name: str) -> Study:
-    """Return a study with the readout of a protocol, and the same images, ratings and folds.
+    """Return the study with the readout settings of a published protocol.
 
     Parameters
     ----------
     study : Study
         The study with its own settings.
     name : str
-        One of :data:`PROTOCOLS`; "default" keeps the settings.
+        One of :data:`PROTOCOLS`; "default" keeps the study's own settings.
 
     Returns
     -------
     Study
-        The study with the protocol's settings.
+        The study with the readout settings of the protocol; everything else is unchanged.
 
     Raises
     ------
@@ -40,14 +40,14 @@ def follow_protocol(study: Study, name: str) -> Study:
 
 
 def with_maps_kept(study: Study, keep: str) -> Study:
-    """Return a study with another choice of maps to keep.
+    """Return the study with another value of the setting `run.keep_maps`.
 
     Parameters
     ----------
     study : Study
         The study with its own settings.
     keep : {"all", "sample", "none"}
-        Of which images the maps are kept.
+        Images whose maps are kept.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Formulas of models of raters, such as "group * aq + age + sex"."""
+"""Parsing of the formula of a model of raters, such as "group * aq + age + sex"."""
 
 import re
 
@@ -7,25 +7,25 @@ MOST_VARIABLES = 12
 
 
 def parse_formula(formula: str) -> list[tuple[str, ...]]:
-    """Parse the right side of a model formula into its terms.
+    """Parse the right-hand side of a model formula into terms.
 
-    Formulas are those of R and formulaic, with names of columns, `+`, `*`, `:` and parentheses only: a
-    study's settings never run code.
+    The syntax is that of R, restricted to column names, `+`, `*`, `:` and parentheses, so that the settings
+    of a study cannot run code.
 
     Parameters
     ----------
     formula : str
-        Such as "group * aq + age"; enclose names that contain spaces in backticks.
+        Formula such as "group * aq + age"; enclose names that contain spaces in backticks.
 
     Returns
     -------
     list of tuple of str
-        The variables of each term: one, or two of an interaction.
+        The variables of each term: one, or two in an interaction.
 
     Raises
     ------
     ValueError
-        If it cannot be read, has no variable or more than 12, or an interaction of more than two.
+        If the formula is invalid, has no variable or more than 12, or an interaction of three or more.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def parse_formula(formula: str) -> list[tuple[str, ...]]:
     try:
         parsed = [tuple(str(factor.expr) for factor in term.factors) for term in Formula(formula)]
     except (FormulaicError, SyntaxError, RecursionError, TypeError) as error:
-        raise ValueError("it is no formula; write such as group * aq + age") from error
+        raise ValueError("it is not a valid formula; an example is group * aq + age") from error
     terms = [tuple(name.strip("`") for name in term) for term in parsed if term != ("1",)]
     names = {name for term in terms for name in term}
     if not names or len(names) > MOST_VARIABLES:
@@ -59,12 +59,12 @@ def parse_formula(formula: str) -> list[tuple[str, ...]]:
 
 
 def formula_variables(formula: str) -> list[str]:
-    """Return the variables of a formula.
+    """Return the distinct variables of a formula.
 
     Returns
     -------
     list of str
-        Names of columns in their order.
+        Column names in the order of the terms.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Simulated raters: two groups with known weights of the parts of a face."""
+"""Simulated raters: two groups who weigh the parts of a face by known weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,7 @@ _WEIGHTS: dict[str, dict[str, float]] = {
     "youthful": {"cheeks": 0.6, "eyes": 0.55, "jaw": -0.45, "nose": -0.3},
     "practical": {"jaw": 0.5, "nose": 0.5, "cheeks": 0.5, "brows": 0.4},
 }
-"""Weights shared by both groups: how strongly each facial part contributes to a trait.
-
-They are not yet normalised to unit length."""
+"""Weight of each part of the face in the ratings of a trait, for both groups, before normalisation."""
 
 _DIFFERENCES: dict[str, dict[str, float]] = {
     "warm": {"mouth": 0.45, "eyes": -0.7},
@@ -31,31 +29,32 @@ _DIFFERENCES: dict[str, dict[str, float]] = {
     "youthful": {},
     "practical": {"nose": 0.5, "jaw": -0.5},
 }
-"""Differences between the groups; traits without an entry are equal in both.
+"""Difference of the weights between the groups; the groups agree on traits with an empty entry.
 
-Each is orthogonal to the shared weights; scaling to length 1 therefore leaves all other parts equal."""
+Each difference is orthogonal to the shared weights, so that the weights of both groups have the same length
+and normalising them changes the other parts equally."""
 
 TRAITS = tuple(_WEIGHTS)
 
 
 @dataclass(frozen=True)
 class RatingBehaviour:
-    """Variation of raters around their group's weights.
+    """Differences between simulated raters of a group, and the error of their ratings.
 
     Parameters
     ----------
     spread : float, default 1.6
-        Points of the scale for one standard deviation of the group's score.
+        Rating points per standard deviation of the group's score.
     noise : float, default 1.0
-        Standard deviation of the error of one judgement, in points.
+        Standard deviation of the error of a single rating, in rating points.
     bias : float, default 0.7
-        Standard deviation between raters of their average, in points.
+        Standard deviation of the raters' mean ratings, in rating points.
     scale_use : float, default 0.25
-        Standard deviation between raters of the logarithm of the range of the scale that they use.
+        Standard deviation of the logarithm of the raters' scale ranges.
     taste : float, default 0.2
-        Standard deviation between raters of each part's weight.
+        Standard deviation of the raters' weights of each part.
     level : float, default 0
-        Average of all raters minus the middle of the scale, in points.
+        Mean of all raters minus the midpoint of the scale, in rating points.
     """
 
     spread: float = 1.6
@@ -81,8 +80,8 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
     Returns
     -------
     DataFrame
-        group, trait, part, weight. The weights of each (group, trait) have a sum of squares of 1, so that
-        every trait's scores have variance 1 over the population of faces.
+        group, trait, part, weight. The squared weights of each group and trait sum to 1, so that the scores
+        have variance 1 over the population of faces.
 
     Examples
     --------
@@ -111,18 +110,18 @@ def rate(
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        From :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`weigh_parts`.
     raters : int
-        Raters in each group.
+        Number of raters in each group.
     behaviour : RatingBehaviour
-        Variation of raters around their group's weights.
+        Differences between raters, and the error of their ratings.
     seed : int
-        Seed of the raters' parameters and errors.
+        Seed of the random number generators.
 
     Returns
     -------
     DataFrame
-        rater, group, image, trait, rating: whole numbers on :data:`SCALE`, one row per judgement.
+        rater, group, image, trait, rating: one row per judgement, ratings as whole numbers on :data:`SCALE`.
     """
     blocks = []
     for number, group in enumerate(GROUPS):
@@ -156,13 +155,13 @@ def judge(
     Parameters
     ----------
     scores : ndarray of shape (trait, image, part)
-        Scores of the parts, of variance 1.
+        Scores of the parts, with variance 1.
     weights : ndarray of shape (trait, part)
-        The group's weights.
+        Weights of the rater's group.
     behaviour : RatingBehaviour
-        Variation of raters around them.
+        Differences between raters, and the error of their ratings.
     rng : Generator
-        Random numbers for the rater's parameters and errors.
+        Random number generator.
 
     Returns
     -------
@@ -180,19 +179,19 @@ def judge(
 
 
 def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
-    """Compute the noiseless score of every image, group and trait from the parts' scores.
+    """Compute the score of every image for each group and trait, without noise.
 
     Parameters
     ----------
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        From :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`weigh_parts`.
 
     Returns
     -------
     DataFrame
-        image, group, trait, score; variance 1 over the population of faces.
+        image, group, trait, score; scores have variance 1 over the population of faces.
     """
     blocks = [
         pd.DataFrame(
@@ -209,19 +208,19 @@ def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Return the regions in which the groups differ, for each trait.
+    """Compute the true difference between the groups in each region of the face, for each trait.
 
     Parameters
     ----------
     weights : DataFrame
-        From :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`weigh_parts`.
     regions_of : mapping
-        Regions that show each part, in equal shares, keyed by part.
+        Regions of each part, which share the part's weight equally.
 
     Returns
     -------
     DataFrame
-        trait, region, difference: weight in the first group minus that in the second; 0 if they agree.
+        trait, region, difference: weight in the first group minus weight in the second group.
     """
     by_group = weights.set_index([GROUP, TRAIT, "part"])["weight"]
     difference = (by_group[GROUPS[0]] - by_group[GROUPS[1]]).round(12)

@@ -1,4 +1,4 @@
-"""Read a study from its folder: join its tables to the images and find all faults at once."""
+"""Reading of a study from its folder: tables are matched to the images, and all errors are reported."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}) | (
     HEIC_SUFFIXES if find_spec("pillow_heif") else frozenset()
 )
-"""Suffixes of images that can be read; photographs of telephones (HEIC) need the extra heic."""
+"""Suffixes of images that can be read; photographs in HEIC format need the optional package pillow_heif."""
 
 UNREAD_SUFFIXES = (
     frozenset(str.split(".bmp .gif .avif .jfif .jpe .jp2 .raw .dng .svg")) | HEIC_SUFFIXES
@@ -65,15 +65,15 @@ class Study:
     settings : Settings
         The settings of `study.toml`, completed by defaults.
     images : DataFrame
-        One row per rated image: image (path below `images/`), identity, may_publish, and the further
-        columns of `images.csv`; sorted by image.
+        One row per rated image: image (path below `images/`), identity, may_publish, and further columns of
+        `images.csv`; sorted by image.
     ratings : DataFrame
-        One row per judgement: rater (absent in averaged studies), group, image, trait, rating, repeat, and
-        further columns.
+        One row per judgement: rater (absent if ratings are averages), group, image, trait, rating, repeat,
+        and further columns.
     notices : tuple of Problem
-        Notices that need no fix.
+        Oddities of the study that are not errors.
     cleaning : Cleaned or None
-        Exclusions by the rules of `study.toml`; None without rules.
+        Ratings excluded by the rules of `study.toml`; None if there are no rules.
 
     Examples
     --------
@@ -91,14 +91,14 @@ class Study:
 
     @classmethod
     def load(cls, folder: str | Path, ratings: Path | None = None) -> "Study":
-        """Read a study and check its tables.
+        """Read a study and check its settings and tables.
 
         Parameters
         ----------
         folder : str or Path
             The study's folder.
         ratings : Path, optional
-            A table of ratings instead of the study's own.
+            A table of ratings to read instead of the study's own.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class Study:
         Raises
         ------
         StudyError
-            With every fault of the settings and tables.
+            With every error in the settings and tables.
         """
         study, problems = read_study(Path(folder), ratings)
         if problems or study is None:
@@ -134,10 +134,9 @@ class Study:
 
     @property
     def landmarks(self) -> pd.DataFrame | None:
-        """The landmarks of `landmarks.csv`: image, point, x, y in pixels of the upright image.
+        """Landmarks of `landmarks.csv`: image, point, x, y in pixels of the upright image; None if missing.
 
-        They are read each time, because those of many images are large and needed once. None where there is
-        no such table.
+        The table is read at each access and not kept in memory, because it may be large and is needed once.
         """
         return read_landmarks(self.folder, find_images(self.folder))[0]
 
@@ -147,17 +146,17 @@ class Study:
         return RATER in self.ratings.columns
 
     def path(self, image: str) -> Path:
-        """Return an image's file.
+        """Return the path of an image file.
 
         Parameters
         ----------
         image : str
-            Its name in the images table.
+            Name of the image in the table of images.
 
         Returns
         -------
         Path
-            The file.
+            The path.
         """
         return self.folder / "images" / image
 
@@ -172,21 +171,21 @@ class Study:
 
 
 def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, list[Problem]]:
-    """Read a study and collect its faults instead of raising them.
+    """Read a study, and return its problems instead of raising an error.
 
     Parameters
     ----------
     folder : Path
         The study's folder.
     table : Path, optional
-        A table of ratings instead of the study's own.
+        A table of ratings to read instead of the study's own.
 
     Returns
     -------
     study : Study or None
-        The study; None if too much is missing.
+        The study; None if it cannot be read.
     problems : list of Problem
-        Every fault of settings and tables.
+        Every error in the settings and tables.
     """
     if not folder.is_dir():
         return None, [Problem("there is no such folder", "give the study's folder", str(folder))]
@@ -205,7 +204,7 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
         notices += [Problem(what, file="images/") for what in (unread,) if what]
     images, images_problems = read_images(folder, files, settings)
     landmarks_problems = read_landmarks(folder, files)[1]
-    pyarrow.default_memory_pool().release_unused()  # no other tables are as large
+    pyarrow.default_memory_pool().release_unused()
     release_memory()
     problems += ratings_problems + images_problems + landmarks_problems
     if ratings is None or images is None or ratings.empty:
@@ -217,26 +216,25 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
         except StudyError as error:
             return None, [*problems, *error.problems]
         ratings = cleaning.ratings
-        if settings.traits:  # an item of cleaning alone is no trait of the study
+        if settings.traits:  # Remove items that only a rule of cleaning needs.
             ratings = ratings[ratings[TRAIT].isin(settings.traits)].reset_index(drop=True)
         if ratings.empty:
             return None, [*problems, Problem("cleaning leaves no rating", "relax its rules", "study.toml")]
     if (folder / "images.csv").exists():
         problems += check_listed(ratings, images)
-    images, left_out = _keep_rated(images, ratings)
+    images, left_out = _select_rated_images(images, ratings)
     if not problems:
         problems += check_enough(images, ratings, settings)
     return Study(folder, settings, images, ratings, (*notices, *left_out), cleaning), problems
 
 
 def find_images(folder: Path) -> list[str]:
-    """Return the images of a study.
+    """List the image files of a study.
 
     Returns
     -------
     list of str
-        Paths below `images/`, sorted, with forward slashes. Hidden files, and links that leave the
-        folder, are passed over.
+        Sorted paths below `images/` with forward slashes, without hidden files and links to files elsewhere.
     """
     inside = (folder / "images").resolve()
     return [
@@ -247,7 +245,7 @@ def find_images(folder: Path) -> list[str]:
 
 
 def _list_files(folder: Path, suffixes: Collection[str]) -> list[str]:
-    """List the files of a study's images that are not hidden and have one of some suffixes."""
+    """List the files below a study's `images/` that have one of the suffixes and are not hidden."""
     root = folder / "images"
     return sorted(
         path.relative_to(root).as_posix()
@@ -259,12 +257,12 @@ def _list_files(folder: Path, suffixes: Collection[str]) -> list[str]:
 
 
 def describe_unread(names: Sequence[str]) -> str:
-    """Describe images in formats that cannot be read.
+    """Describe in words the images that cannot be read because of their format.
 
     Returns
     -------
     str
-        A clause; "" where there are none.
+        Number, formats and advice; "" if there are no such images.
 
     Examples
     --------
@@ -280,23 +278,23 @@ def describe_unread(names: Sequence[str]) -> str:
     return f"{len(names)} {files} not read; save as PNG or JPEG{also}"
 
 
-def _find_ratings(folder: Path, settings: Settings) -> Path | None:
-    """Return the table of ratings: that of the settings, otherwise the first with this name."""
+def _find_rating_table(folder: Path, settings: Settings) -> Path | None:
+    """Return the table of ratings that the settings name, or else the first file named "ratings"."""
     if settings.ratings.file is not None:
         named = folder / settings.ratings.file
         return named if named.is_file() else None
-    return next(iter(_tables_of_ratings(folder)), None)
+    return next(iter(_list_rating_tables(folder)), None)
 
 
-def _tables_of_ratings(folder: Path) -> list[Path]:
-    """Return the tables named ratings, the one that is used first."""
+def _list_rating_tables(folder: Path) -> list[Path]:
+    """List the files named "ratings", in order of precedence."""
     suffixes = dict.fromkeys([".parquet", ".csv", *READERS])
     return [path for suffix in suffixes if (path := folder / f"ratings{suffix}").exists()]
 
 
 def _note_other_tables(folder: Path, read: Path) -> list[Problem]:
-    """Add notices about other tables of ratings."""
-    others = [path.name for path in _tables_of_ratings(folder) if path != read]
+    """Return a notice if the folder has further tables of ratings besides the one that was read."""
+    others = [path.name for path in _list_rating_tables(folder) if path != read]
     newer = [name for name in others if (folder / name).stat().st_mtime > read.stat().st_mtime]
     if not others:
         return []
@@ -304,8 +302,8 @@ def _note_other_tables(folder: Path, read: Path) -> list[Problem]:
     return [Problem(what, "remove the one that is out of date", read.name)]
 
 
-def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read the table of ratings as one row per judgement, whatever its layout and format."""
+def _read_rating_table(path: Path, settings: RatingsSettings) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """Read the table of ratings, in any layout and format, as one row per judgement."""
     mapping = RatingsSettings() if settings.imported_from else settings.model_copy(update={"file": None})
     if mapping == RatingsSettings() and path.suffix in (".csv", ".parquet"):
         table, problems = read_table(path)
@@ -328,14 +326,14 @@ def _read_judgements(path: Path, settings: RatingsSettings) -> tuple[pd.DataFram
 def _read_ratings(
     folder: Path, settings: Settings, files: Sequence[str], given: Path | None = None
 ) -> tuple[pd.DataFrame | None, list[Problem], list[Problem]]:
-    """Read and check the ratings row by row; the row numbers are those of a spreadsheet."""
+    """Read and check the ratings; return the table, notices and problems."""
     path = given if given is not None and given.is_file() else None
     if given is None:
-        path = _find_ratings(folder, settings)
+        path = _find_rating_table(folder, settings)
     if path is None:
         name = str(given) if given is not None else settings.ratings.file or "ratings.csv"
         return None, [], [Problem("is missing", "write one row per judgement", name)]
-    table, problems = _read_judgements(path, settings.ratings)
+    table, problems = _read_rating_table(path, settings.ratings)
     if table is None:
         return None, [], problems
     if GROUP not in table:
@@ -383,7 +381,7 @@ def _read_ratings(
         advice = "correct it, or the scale in study.toml"
         problems += cell_problems(table[RATING][off], what, advice, file, columns[off])
     elif settings.scale is None:
-        notices += _note_far_values(table, file)
+        notices += _note_outliers(table, file)
     table, unmatched = match_images(table, files, file, settings.ratings.by_number)
     problems += unmatched
     spelled, noted = check_spellings(table, file)
@@ -404,8 +402,8 @@ def _read_ratings(
     return table.reset_index(drop=True), notices, problems
 
 
-def _note_far_values(table: pd.DataFrame, file: str) -> list[Problem]:
-    """Note ratings that are far from all others of their trait."""
+def _note_outliers(table: pd.DataFrame, file: str) -> list[Problem]:
+    """Return a notice for each trait that has outliers."""
     notices = []
     traits = table[TRAIT].nunique()
     for trait, ratings in table.groupby(TRAIT, sort=False, observed=True)[RATING]:
@@ -423,14 +421,16 @@ def _note_far_values(table: pd.DataFrame, file: str) -> list[Problem]:
 def read_images(
     folder: Path, files: Sequence[str], settings: Settings
 ) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read `images.csv`, or create it from the files: the identity is the sub-folder or the image.
+    """Read the table of images, `images.csv`, or create it from the image files.
+
+    Without a column identity, the identity of an image is its sub-folder, or the image itself.
 
     Returns
     -------
     table : DataFrame or None
-        image, identity, may_publish and further columns, sorted by image; None where it has faults.
+        image, identity, may_publish and further columns, sorted by image; None if it has errors.
     problems : list of Problem
-        The faults.
+        The errors in the table.
     """
     path = folder / "images.csv"
     if not path.exists():
@@ -453,7 +453,7 @@ def read_images(
         if problems:
             return None, problems
     if IDENTITY not in table:
-        table[IDENTITY] = [_identity_of(image) for image in table[IMAGE]]
+        table[IDENTITY] = [_default_identity(image) for image in table[IMAGE]]
     if MAY_PUBLISH not in table:
         table[MAY_PUBLISH] = False
     column = settings.folds.column
@@ -465,7 +465,7 @@ def read_images(
         ]
     table[IDENTITY] = normal_identifiers(table[IDENTITY].astype(str))[0]
     problems = cell_problems(
-        table[IDENTITY][table[IDENTITY] == ""], "is empty", "name who is shown", path.name, IDENTITY
+        table[IDENTITY][table[IDENTITY] == ""], "is empty", "name the person shown", path.name, IDENTITY
     )
     for several in find_spellings(table[IDENTITY]).values():
         message = " and ".join(map(repr, several))
@@ -476,21 +476,21 @@ def read_images(
     return table.sort_values(IMAGE, ignore_index=True), []
 
 
-def _identity_of(image: str) -> str:
-    """Return the default identity of an image: its sub-folder, otherwise the image."""
+def _default_identity(image: str) -> str:
+    """Return the default identity of an image: its sub-folder, or the image itself if it has none."""
     parent = Path(image).parent.as_posix()
     return Path(image).stem if parent == "." else parent
 
 
 def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read `landmarks.csv` (pixels of the upright image), where there is one.
+    """Read the table of landmarks, `landmarks.csv`, of a study.
 
     Returns
     -------
     table : DataFrame or None
-        image, point, x, y; None where there is no table, or where it cannot be read.
+        image, point, x, y in pixels of the upright image; None if the table is missing or unreadable.
     problems : list of Problem
-        Its faults.
+        The errors in the table.
     """
     path = folder / "landmarks.csv"
     if not path.exists():
@@ -510,14 +510,14 @@ def read_landmarks(folder: Path, files: Sequence[str]) -> tuple[pd.DataFrame | N
 
 
 def _read_numbers(table: pd.DataFrame, column: str, file: str) -> list[Problem]:
-    """Convert a column of text to numbers, of which none may be missing."""
+    """Convert a column to numbers in place; return a problem for each cell that is empty or not a number."""
     table[column], unreadable = numbers(table[column])
     cells = unreadable[table[column].isna()].fillna("")
     return cell_problems(cells, "{!r} is not a number", "correct it", file, column)
 
 
-def _keep_rated(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
-    """Leave out images without ratings, with a notice."""
+def _select_rated_images(images: pd.DataFrame, ratings: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    """Return the rated images, and a notice of the images without ratings."""
     rated = images[IMAGE].isin(ratings[IMAGE].unique())
     if rated.all():
         return images, []

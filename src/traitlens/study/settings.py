@@ -1,4 +1,4 @@
-"""Settings of a study (`study.toml`): all optional, all checked."""
+"""Settings of a study (`study.toml`), all of which are optional."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ class FoldSettings(_Section):
     number : int, default 5
         Number of folds.
     column : str or None
-        Column of `images.csv` that holds given folds; overrides `number`.
+        Column of `images.csv` with the fold of each image; overrides `number`.
     """
 
     number: int = Field(5, ge=2, le=1000)
@@ -37,9 +37,9 @@ class FaceSettings(_Section):
     Parameters
     ----------
     crop : {"auto", "face", "reference", "full"}, default "auto"
-        "face": upright square around the face, pupils at fixed places; "reference": the box around the face,
-        enlarged and shifted up, as in Cao et al. 2023 (larger30_shiftup15); "full": the whole image, padded
-        to a square; "auto": "face" if landmarks are available, otherwise "full".
+        "face": upright square around the face, pupils at fixed positions; "reference": the box around the
+        face, enlarged and shifted up, as in Cao et al. 2023 (larger30_shiftup15); "full": the whole image,
+        padded to a square; "auto": "face" if landmarks are available, otherwise "full".
     size : int, default 224
         Side of the square in pixels.
     larger : float, default 0.3
@@ -49,11 +49,11 @@ class FaceSettings(_Section):
     rotate : bool, default False
         Whether the crop "reference" rotates the image so that the pupils are level.
     background : (int, int, int) or None
-        Red, green and blue (0 to 255) behind transparent pixels and beside the photograph. If not set,
-        mid-grey, but the photograph's outermost pixels go on beside it where a crop reaches over its edge.
+        Red, green and blue (0 to 255) of transparent pixels and of the area outside the photograph. If not
+        set, transparent pixels are mid-grey, and the outermost pixels of the photograph continue outside.
     regions : mapping of str to polygon
-        Regions of one's own, painted over the others in their order: numbers of mesh points (0 to 477), or
-        (x, y) in the frame of 512 x 512 pixels with the pupils at (192, 224) and (320, 224).
+        Additional regions, which replace the standard regions where they overlap: numbers of mesh points
+        (0 to 477), or (x, y) in a frame of 512 x 512 pixels with pupils at (192, 224) and (320, 224).
     """
 
     crop: Literal["auto", "face", "reference", "full"] = "auto"
@@ -68,7 +68,7 @@ class FaceSettings(_Section):
     @classmethod
     def _is_colour(cls, value: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
         if value is not None and not all(0 <= part <= 255 for part in value):
-            raise ValueError("red, green and blue lie between 0 and 255")
+            raise ValueError("red, green and blue must be between 0 and 255")
         return value
 
     @field_validator("regions")
@@ -78,7 +78,7 @@ class FaceSettings(_Section):
             if len(corners) < 3:
                 raise ValueError(f"{name!r} needs at least three corners")
             if any(isinstance(corner, int) and not 0 <= corner <= 477 for corner in corners):
-                raise ValueError(f"the points of {name!r} must lie between 0 and 477")
+                raise ValueError(f"the points of {name!r} must be between 0 and 477")
         return value
 
 
@@ -176,8 +176,8 @@ class ComparisonSettings(_Section):
     reference : str or None
         Group whose mean ratings serve as the consensus; if not set, each rater's own group.
     within : tuple of str
-        Columns of the ratings with one value for each rater, such as gender or site: groups are compared
-        among raters with equal values.
+        Columns of the ratings with one value for each rater, such as gender or site. Permutations exchange
+        only raters with equal values.
     covariates : tuple of str
         Numeric rater-level columns, such as age, for which mean ratings are adjusted.
     formula : str or None
@@ -222,52 +222,54 @@ class RatingsSettings(_Section):
     Parameters
     ----------
     imported_from : tuple of str
-        Files that `ratings.csv` was imported from. If given, this section describes their layout, otherwise
-        that of the study's own table.
+        Files that `ratings.csv` was imported from. If set, this section describes the layout of these files,
+        otherwise that of the study's own table.
     file : str or None
         The study's table of ratings; if not set, `ratings` with any suffix of a known format.
     layout : {"long", "wide"}, default "long"
-        "long": a row per judgement; "wide": several judgements in a row.
+        "long": one judgement per row; "wide": several judgements per row.
     columns : {"images", "raters", "traits"}, default "images"
-        What the columns of a wide table stand for.
+        Whether each rating column of a wide table is an image, a rater or a trait.
     spread : tuple of str
-        The columns of a wide table that hold ratings: names, or patterns such as "X*".
+        The rating columns of a wide table: names, or patterns such as "X*".
     pattern : str or None
-        Regular expression that divides the names of these columns, with groups named image, rater, trait or
-        repeat.
+        Regular expression that splits the names of the rating columns, with groups named image, rater, trait
+        or repeat.
     rater, group, image, trait, rating, repeat : str or None
-        The columns that hold these; if not set, the column of that name.
+        Names of the columns with raters, groups, images, traits, ratings and numbers of repeated judgements;
+        if not set, a column of the same name as the setting.
     trait_name : str or None
         The trait, if the table contains only one.
     group_pattern : str or None
-        Regular expression that finds the group in the rater's name, if no column holds it.
+        Regular expression that finds the group in the rater's name, if there is no column of groups.
     only : mapping of str to tuple of str
-        Column and its values in rows of ratings; other rows (instructions, pauses) are skipped.
+        Columns and the values that they have in rows with ratings; other rows (instructions, pauses) are
+        skipped.
     keep : tuple of str
         Further columns to keep.
     missing : tuple of str
         Cells that mean that no rating was given, such as "-99" or "don't know".
     first_line : int or None
-        Line of the headings, counted from 1; detected if not set.
+        Line of the column headings, counted from 1; detected if not set.
     encoding : str or None
         Encoding of text files, such as "mac_roman"; detected if not set.
     by_number : bool, default False
-        Whether images are matched by the number in their names alone, unless letters contradict.
+        Whether images may be matched by the number in their names alone, unless the letters differ.
     number_repeats : bool, default False
-        Whether repeated judgements of one rater, image and trait are numbered in their order; otherwise they
-        are refused.
+        Whether to number repeated judgements of one rater, image and trait in the order of the rows; if
+        false, they are an error.
     absent_images : {"refuse", "leave out"}, default "refuse"
-        Whether ratings of images that are not in the folder are refused, or left out and listed.
+        Whether ratings of images that are not in the folder are an error, or are left out and listed.
     sheets : tuple of str
         The sheets of a workbook that were imported.
     files_are : {"traits", "groups", "raters", "parts"} or None
         What each of several files or sheets contains, according to its name: one trait, one group, one
         rater, or a part of the rows.
     identity : str or None
-        How the images' identities were found: "image", "folder", the name of a column, or a regular
-        expression that finds it in the image's path.
+        How the identity of an image was found: "image", "folder", the name of a column, or a regular
+        expression that finds it in the path of the image.
     loop : mapping of str to str
-        Number and image of the rows of Qualtrics' loop & merge table.
+        Image of each row number in a loop & merge table of Qualtrics.
     """
 
     imported_from: tuple[str, ...] = ()
@@ -309,46 +311,45 @@ class RatingsSettings(_Section):
 
 
 class CollectingSettings(_Section):
-    """Sessions of `traitlens rate`. It needs `groups`, `traits` and `scale`, set above.
+    """Rating sessions with `traitlens rate`, which needs the settings `groups`, `traits` and `scale` above.
 
     Parameters
     ----------
     answer : {"buttons", "slider"}, default "buttons"
         "buttons": one for each whole number of the scale, nine at most; "slider": any step of the scale.
     step : float, default 1
-        Distance of two answers on a slider.
+        Distance between neighbouring answers on a slider.
     confirm : bool, default True
-        Whether a button only marks an answer, which can be changed until Next is pressed; false takes the
-        first press.
+        Whether an answer can be changed until Next is pressed; if false, the first button pressed is final.
     order : {"blocked", "interleaved"}, default "blocked"
-        "blocked": one trait after the other, their order counterbalanced in each group; "interleaved": traits
-        mixed, each face once in each round.
+        "blocked": one trait after the other, in an order counterbalanced in each group; "interleaved": traits
+        in mixed order, with each face once per round.
     repeats : float, default 0.1
         Proportion of repeated trials, for test-retest reliability.
     practice : int, default 3
-        Number of trials for practice.
+        Number of practice trials.
     checks : int, default 2
         Number of attention checks in a session.
     pause_after : int, default 40
         Number of trials after which a break is offered; 0 for none.
     questionnaires : tuple of str, default ()
-        Questionnaires after the ratings, by name: `questionnaires/NAME.toml` of the study, or one of
-        traitlens.
+        Questionnaires after the ratings, by name: `questionnaires/NAME.toml` in the study's folder, or one
+        that comes with traitlens.
     places : int, default 0
-        Number of participants of each group who can begin; later ones are told politely that enough people
-        have taken part. 0: no limit.
+        Number of participants in each group who can begin; later ones read that enough people have taken
+        part. 0: no limit.
     panel : {"prolific", "sona"} or None
-        The panel that participants come from by the open link that `traitlens rate serve` prints.
+        The panel whose participants use the open link that `traitlens rate serve` prints.
     completion : str, default ""
-        Link by which the panel knows that someone took part, or Prolific's completion code. In links of SONA
+        Link that reports a finished session to the panel, or Prolific's completion code. In links of SONA,
         {id} stands for the survey code.
     screen_out : str, default ""
-        The same for those for whom there was no place.
+        Like `completion`, for participants who come when all places are taken.
     most_arrivals : int, default 1000
-        Maximum number of participants; later ones are told that enough people have taken part.
+        Maximum number of participants; later ones read that enough people have taken part.
     languages : tuple of str, default ("en",)
-        Languages that participants can choose from; the first is shown first. Each has its texts in
-        `texts/LANGUAGE.toml` of the study, or else those of traitlens.
+        Languages that participants can choose from; the first is shown first. The texts of a language are in
+        `texts/LANGUAGE.toml` in the study's folder, or come with traitlens.
     """
 
     answer: Literal["buttons", "slider"] = "buttons"
@@ -369,16 +370,16 @@ class CollectingSettings(_Section):
 
 
 class PlanSettings(_Section):
-    """Plan that `traitlens plan` freezes, with exclusions, settings and seeds, before groups are compared.
+    """Analysis plan that `traitlens plan` freezes, with exclusions, settings and seeds, before a comparison.
 
     Parameters
     ----------
     hypotheses : tuple of str
-        Hypotheses, a sentence each.
+        Hypotheses, one sentence each.
     tests : tuple of str
-        The planned comparisons, by the names of their tables in `results/comparisons`.
+        Planned comparisons, by the names of their tables in `results/comparisons`.
     regions : tuple of str
-        The regions of the face that the hypotheses are about.
+        Regions of the face named in the hypotheses.
     """
 
     hypotheses: tuple[str, ...] = ()
@@ -392,32 +393,33 @@ class CleaningSettings(_Section):
     Parameters
     ----------
     untouched : bool, default False
-        Leave out answers of a slider that was not moved (column `moved` is false).
+        Whether to exclude answers given without moving the slider (column `moved` is false).
     fastest : float or None
-        Shortest valid response time, in the unit of the column `time`.
+        Shortest valid response time, in the unit of the column `time`; faster answers are excluded.
     time : str, default "rt"
         Column of the ratings with response times.
     most_too_fast : float or None
-        Raters with a larger share of too fast answers are left out altogether.
+        Highest share of answers faster than `fastest`; raters with more are excluded.
     recognised : str or None
-        Leave out a rater's ratings of faces that this rater recognised: a trait, a sign (>=, >, <=, < or =)
-        and a number, such as "recognise >= 2". That item needs not be among the study's traits.
+        Exclude a rater's ratings of faces that this rater recognised, by an item of the ratings, a comparison
+        (>=, >, <=, < or =) and a number: "recognise >= 2". The item need not be a trait of the study.
     one_value : bool, default False
-        Leave out raters who gave one value throughout a trait.
+        Whether to exclude a rater's ratings of a trait if they are all equal.
     lowest_retest : float or None
-        Leave out raters whose repeated ratings correlate less than this (all traits together).
+        Lowest correlation of a rater's repeated ratings (all traits together); raters below are excluded.
     lowest_agreement : float or None
-        Leave out raters whose ratings correlate less than this with the mean of their group's other raters
-        (averaged over traits).
+        Lowest correlation of a rater's ratings with the mean of the other raters of the group (averaged over
+        traits); raters below are excluded.
     lowest_checks : float or None
-        Leave out raters who answered a smaller share of the attention checks as asked (column
-        `checks_passed`).
+        Lowest share of passed attention checks (column `checks_passed`); raters below are excluded.
     most_missing : float or None
-        Leave out raters with a larger share of missing ratings of their group's images.
+        Highest share of the group's images of a trait that a rater may leave unrated; ratings of a trait by
+        raters with more are excluded.
     off_scale : bool, default False
-        Leave out ratings off the scale instead of refusing the study.
+        Whether to exclude ratings outside the scale; if false, they are an error.
     fewest_ratings : int or None
-        Leave out a group's ratings of an image on a trait if there are fewer than this.
+        Smallest number of a group's ratings of an image on a trait; images with fewer are excluded for this
+        group and trait.
     """
 
     untouched: bool = False
@@ -442,13 +444,13 @@ class CleaningSettings(_Section):
 
 
 class RunSettings(_Section):
-    """Results that a run writes.
+    """Results that a run stores.
 
     Parameters
     ----------
     keep_maps : {"all", "sample", "none"}, default "all"
-        Images whose maps are kept, in half precision (within 0.05 %); "sample": at most 200, evenly spaced.
-        Averages and regions always use all images.
+        Images whose maps are stored, in half precision (within 0.05 %); "sample": at most 200, evenly spaced.
+        Averages and regions always use the maps of all images.
     """
 
     keep_maps: Literal["all", "sample", "none"] = "all"
@@ -462,15 +464,15 @@ class Settings(_Section):
     name : str
         Name of the study; if not set, the folder's name.
     description : str
-        A sentence or two for the report.
+        One or two sentences about the study, for the report.
     groups, traits : tuple of str
-        Groups of raters and traits, in the order of tables and figures; all of `ratings.csv` if empty.
+        Groups of raters and traits, in the order of tables and figures; if empty, all in `ratings.csv`.
     scale : (float, float) or None
-        Lowest and highest possible rating; if not set, the extremes that occur.
+        Lowest and highest possible rating; if not set, the lowest and highest rating given.
     seed : int, default 0
-        Random seed.
+        Seed of the random number generators.
     ratings, collecting, cleaning, folds, faces, readout, relevance, comparison, run, plan : sections
-        See their classes.
+        Sections of the settings, described in their classes.
     """
 
     name: str = ""
@@ -493,5 +495,5 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _scale_rises(self) -> "Settings":
         if self.scale is not None and not self.scale[0] < self.scale[1]:
-            raise ValueError("scale must hold the lowest rating, then the highest")
+            raise ValueError("scale must be the lowest rating, then the highest")
         return self

@@ -1,4 +1,4 @@
-"""Reader and writer of `study.toml`, with all faults reported and all settings explained."""
+"""Reading `study.toml` with all its errors, and writing a `study.toml` that explains every setting."""
 
 import inspect
 import json
@@ -20,11 +20,11 @@ from traitlens.study.toml_file import read_toml
 
 WIDTH = 96
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-"""Words for the limits of a number."""
+"""Words for the limits of a number, by the name of the limit in pydantic."""
 
 HEAD = (
-    "Settings of a traitlens study. Each stands at its default, or behind a # where it is not set; a setting "
-    "that is left out takes its default. The command `traitlens check` finds invalid settings."
+    "Settings of a traitlens study, all at their defaults. Settings without a default are commented out by "
+    "#. A setting that is left out has its default. The command `traitlens check` finds invalid settings."
 )
 
 
@@ -34,14 +34,14 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
     Parameters
     ----------
     path : Path
-        The file; all settings are at their defaults where it is missing.
+        The file; if it is missing, all settings have their defaults.
 
     Returns
     -------
     settings : Settings
-        The settings; faulty ones at their defaults, so that the rest of the study can be checked.
+        The settings, with defaults for invalid ones, so that the rest of the study can be checked.
     problems : list of Problem
-        Every fault of the file.
+        Every error in the file.
     """
     path = Path(path)
     if not path.exists():
@@ -55,11 +55,13 @@ def read_settings(path: Path) -> tuple[Settings, list[Problem]]:
         return Settings.model_validate(values), []
     except ValidationError as error:
         faults = error.errors()
-    return _without(values, [fault["loc"] for fault in faults]), [_as_problem(f, path.name) for f in faults]
+    return _drop_invalid(values, [fault["loc"] for fault in faults]), [
+        _as_problem(f, path.name) for f in faults
+    ]
 
 
-def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Settings:
-    """Return the settings without the faulty ones."""
+def _drop_invalid(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Settings:
+    """Return the settings with defaults for the invalid ones, which are given by their keys."""
     for place in places:
         section: Any = values
         for key in place[:-1]:
@@ -75,7 +77,7 @@ def _without(values: dict[str, Any], places: list[tuple[int | str, ...]]) -> Set
 
 
 def _as_problem(fault: Any, file: str) -> Problem:
-    """Convert a pydantic error to a problem."""
+    """Convert an error of pydantic to a problem with advice."""
     keys = [str(part) for part in fault["loc"]]
     setting = ".".join(keys)
     if fault["type"] == "extra_forbidden":
@@ -91,17 +93,22 @@ def _as_problem(fault: Any, file: str) -> Problem:
 
 
 def begin_study(folder: Path) -> Path:
-    """Create a study's folder, with a folder for images and every setting explained.
+    """Create the folder of a new study with an empty folder `images` and a commented `study.toml`.
 
     Parameters
     ----------
     folder : Path
         The study's folder, which may exist.
 
+    Returns
+    -------
+    Path
+        The new `study.toml`.
+
     Raises
     ------
     TraitlensError
-        If the folder has a `study.toml`.
+        If the folder already has a `study.toml`.
     """
     target = Path(folder) / "study.toml"
     if target.exists():
@@ -113,12 +120,12 @@ def begin_study(folder: Path) -> Path:
 
 
 def write_settings(name: str) -> str:
-    r"""Return TOML with every setting at its default, and its explanation as a comment.
+    r"""Return the content of a `study.toml` with every setting at its default, explained in comments.
 
     Returns
     -------
     str
-        TOML; read again, it gives the default settings.
+        The settings as TOML.
 
     Examples
     --------
@@ -127,20 +134,26 @@ def write_settings(name: str) -> str:
     name = "Faces"
     """
     sections = {key: field for key, field in Settings.model_fields.items() if _is_section(field)}
-    lines = [*_comment(HEAD), *_settings(Settings, Settings(name=name), leave_out=sections)]
+    lines = [*_wrap_comment(HEAD), *_explain_settings(Settings, Settings(name=name), leave_out=sections)]
     for key in sections:
         section = getattr(Settings(), key)
-        lines += ["", "", f"[{key}]", *_comment(_summary(type(section))), *_settings(type(section), section)]
+        lines += [
+            "",
+            "",
+            f"[{key}]",
+            *_wrap_comment(_read_summary(type(section))),
+            *_explain_settings(type(section), section),
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _is_section(field: FieldInfo) -> bool:
-    """Return whether a setting holds others."""
+    """Return whether a field of the settings is a section."""
     return isinstance(field.default, BaseModel)
 
 
-def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> Iterator[str]:
-    """Return the settings of one class with explanations."""
+def _explain_settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> Iterator[str]:
+    """Yield the lines of TOML for one section: each setting below its explanation."""
     described = describe_settings(kind)
     message = ""
     for key, field in kind.model_fields.items():
@@ -149,26 +162,30 @@ def _settings(kind: type[BaseModel], values: BaseModel, leave_out: Any = ()) -> 
         meaning = described.get(key, "")
         if meaning != message:
             yield ""
-            yield from _comment(f"{meaning} ({_told(field)})" if meaning else _told(field))
+            yield from _wrap_comment(
+                f"{meaning} ({_describe_field(field)})" if meaning else _describe_field(field)
+            )
         message = meaning
         value = getattr(values, key)
         yield (
-            f"{key} = {to_toml(value)}" if value is not None else f"#{key} = {to_toml(_example(key, field))}"
+            f"{key} = {to_toml(value)}"
+            if value is not None
+            else f"#{key} = {to_toml(_example_value(key, field))}"
         )
 
 
 def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
-    """Return the explanation of each setting from a class's docstring.
+    """Read the explanation of each setting from the docstring of its class.
 
     Parameters
     ----------
     kind : type
-        A class whose docstring lists its settings as parameters.
+        A class whose docstring lists the settings as parameters.
 
     Returns
     -------
     dict of str to str
-        Meaning by setting; settings described together share it.
+        Explanation of each setting; settings that are described together have the same explanation.
 
     Examples
     --------
@@ -183,52 +200,52 @@ def describe_settings(kind: type[BaseModel]) -> dict[str, str]:
     return meanings
 
 
-def _summary(kind: type[BaseModel]) -> str:
-    """Return the summary of a section: the first line of its class."""
+def _read_summary(kind: type[BaseModel]) -> str:
+    """Return the first line of the docstring of a section's class."""
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
-def _told(field: FieldInfo) -> str:
-    """Describe type and limits of a setting."""
+def _describe_field(field: FieldInfo) -> str:
+    """Describe the type and the limits of a setting in words."""
     limits = [
         f"{message} {getattr(limit, name):g}"
         for limit in field.metadata
         for name, message in BOUNDS.items()
         if hasattr(limit, name)
     ]
-    return " ".join([_type(field.annotation), " and ".join(limits)]).strip()
+    return " ".join([_describe_type(field.annotation), " and ".join(limits)]).strip()
 
 
-def _type(annotation: Any) -> str:
-    """Describe a type in words; optional settings have a # before them."""
+def _describe_type(annotation: Any) -> str:
+    """Describe the type of a setting in words."""
     kind, parts = get_origin(annotation), get_args(annotation)
     if kind is Literal:
         return "one of " + ", ".join(map(to_toml, parts))
     if kind is Annotated:
-        return _type(parts[0])
+        return _describe_type(parts[0])
     if kind in (Union, UnionType):
-        return " or ".join(_type(part) for part in parts if part is not NoneType)
+        return " or ".join(_describe_type(part) for part in parts if part is not NoneType)
     if kind is tuple:
-        several = f"{_type(parts[0]).removesuffix('s')}s"
+        several = f"{_describe_type(parts[0]).removesuffix('s')}s"
         return f"list of {several}" if parts[1] is ... else f"{len(parts)} {several}"
     if kind is dict:
-        names = "" if parts[0] is str else f", {_type(parts[0])}"
-        return f"{_type(parts[1])} by name{names}"
+        names = "" if parts[0] is str else f", {_describe_type(parts[0])}"
+        return f"{_describe_type(parts[1])} by name{names}"
     return {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
 
 
-def _example(key: str, field: FieldInfo) -> Any:
-    """Return an example value of a setting without a default."""
+def _example_value(key: str, field: FieldInfo) -> Any:
+    """Return an example value for a setting without a default."""
     return field.examples[0] if field.examples else key
 
 
 def to_toml(value: Any) -> str:
-    """Return a value as TOML.
+    """Format a value as TOML.
 
     Parameters
     ----------
     value : any
-        Text, number, truth value, or lists and mappings of these.
+        String, number or Boolean, or lists and mappings of these.
 
     Examples
     --------
@@ -241,9 +258,9 @@ def to_toml(value: Any) -> str:
         return "[" + ", ".join(to_toml(item) for item in value) + "]"
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{to_toml(key)} = {to_toml(item)}' for key, item in value.items())} }}"
-    return json.dumps(value, ensure_ascii=False)  # TOML's basic strings are JSON's
+    return json.dumps(value, ensure_ascii=False)  # Basic strings have the same syntax in TOML and JSON.
 
 
-def _comment(text: str) -> list[str]:
-    """Wrap a text as comments."""
+def _wrap_comment(text: str) -> list[str]:
+    """Wrap a text into lines of comments."""
     return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

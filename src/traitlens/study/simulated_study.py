@@ -1,4 +1,4 @@
-"""Simulation of a study: drawn faces and two groups of raters, with the ground truth."""
+"""Simulation of a study with drawn faces, two groups of raters, and known differences between the groups."""
 
 import os
 from collections.abc import Callable
@@ -35,20 +35,20 @@ REGIONS_OF: dict[str, tuple[str, ...]] = {
     "cheeks": ("left cheek", "right cheek"),
     "jaw": ("jaw",),
 }
-"""Regions of each part; forehead, hair and background belong to none."""
+"""Regions of each part; forehead, hair and background belong to no part."""
 
 DEMO_IDENTITIES, DEMO_IMAGES = 40, 5
 DEMO_SIZE = 128
-"""Image size in the demonstration, small so that it runs in minutes on a laptop."""
+"""Side in pixels of the square that the network sees in the demonstration; small, to save time."""
 
 DEMO_SETTINGS = """
-# The test of maps pixel by pixel takes some minutes more; 56 is the default.
+# The pixelwise test of maps takes some more minutes; the default is 56.
 [comparison]
 pixels = 0
 """
 
 _SETTINGS = """\
-# A simulated study: drawn faces, simulated raters. The folder truth/ contains the true differences.
+# A study of drawn faces and simulated raters. The folder truth/ contains the true differences.
 # Every setting is optional; settings that are left out have their defaults.
 
 name = "Simulated study"
@@ -64,16 +64,16 @@ scale = [{low:g}, {high:g}]
 # Random seed of the analysis.
 seed = {seed}
 
-# Identities are split into folds: no image is predicted by a readout that saw its identity.
+# Cross-validation by identity: no image is predicted by a readout that was fitted to its identity.
 [folds]
 number = 5
 
-# What part of each image the network sees: "face", "full" or "auto".
+# Part of each image that the network sees: "face", "full" or "auto".
 [faces]
 crop = "auto"
 size = {seen_size}
 
-# The layer that is read, averaged to a grid that divides its rows and columns.
+# The layer from which ratings are predicted, averaged on a grid of this many rows and columns.
 [readout]
 method = "ridge"
 tap = "block4_pool"
@@ -88,13 +88,13 @@ class SimulatedTruth:
     Parameters
     ----------
     folder : Path
-        The study.
+        The study's folder.
     weights : DataFrame
-        group, trait, part, weight (sum of squares 1 for each group and trait).
+        group, trait, part, weight; the squared weights of each group and trait sum to 1.
     scores : DataFrame
-        image, group, trait, score: noiseless, variance 1 over the population of faces.
+        image, group, trait, score: ratings without noise, with variance 1 over the population of faces.
     differences : DataFrame
-        trait, region, difference: weight in the first group minus that in the second.
+        trait, region, difference: weight in the first group minus weight in the second group.
     """
 
     folder: Path
@@ -109,12 +109,12 @@ class SimulatedTruth:
         Raises
         ------
         TraitlensError
-            If the folder holds no truth.
+            If the folder contains no ground truth.
         """
         tables = [Path(folder) / "truth" / f"{name}.csv" for name in ("weights", "scores", "differences")]
         if missing := [path for path in tables if not path.exists()]:
             raise TraitlensError(
-                Problem("holds no truth", "only simulated studies have one", missing[0].as_posix())
+                Problem("is missing", "only simulated studies have a ground truth", missing[0].as_posix())
             )
         return cls(Path(folder), *(pd.read_csv(path) for path in tables))
 
@@ -130,12 +130,12 @@ class SimulatedTruth:
 
 
 def read_planted(folder: str | Path) -> list[dict[str, Any]]:
-    """Read the true differences between groups of a simulated study.
+    """Read the true differences between the groups of a simulated study.
 
     Returns
     -------
     list of dict
-        trait, region, difference; nothing for a real study.
+        trait, region, difference; an empty list for a real study.
     """
     path = Path(folder) / "truth" / "differences.csv"
     if not path.is_file():
@@ -158,42 +158,41 @@ def simulate_study(
     seen_size: int = 224,
     progress: Callable[[int], None] | None = None,
 ) -> SimulatedTruth:
-    """Simulate a study of drawn faces with known ground truth.
+    """Simulate a study of drawn faces with known differences between two groups of raters.
 
-    Ratings are weighted sums of the scores of the parts of a face, with variation between raters in weights,
-    bias and use of the scale, plus an error. The groups have the same weights except for `effect`; one trait
-    in three does not differ between groups.
+    Ratings are weighted sums of the scores of the parts of a face, plus an error. Raters differ in weights,
+    bias and use of the scale. The weights of the groups differ by `effect`, except for one trait in three.
 
     Parameters
     ----------
     folder : str or Path
         The folder of the new study; must be empty if it exists.
     identities, images : int, default 40 and 5
-        Number of identities, and of images of each.
+        Number of identities, and of images per identity.
     traits : int, default 3
         Number of traits, at most six.
     raters : int, default 20
-        Raters in each group, each of whom rates every image on every trait.
+        Number of raters in each group; each rater rates every image on every trait.
     effect : float, default 0.6
-        Size of the true difference of weights between groups; 0 for none.
+        Size of the true difference in weights between groups; 0 for none.
     seed : int, default 1
-        Seed of faces and raters: the same seed makes the same study.
+        Seed of the random number generators for faces and raters.
     size : int, default 256
         Side of the images in pixels.
     noise : float, default 1.0
-        Standard deviation of the error of one judgement, in points of the nine-point scale.
+        Standard deviation of the error of a single rating, in points of the nine-point scale.
     seen_size : int, default 224
-        Side of the square that the network sees, written to `study.toml`; a multiple of 32. Half the side
-        takes a quarter of the time.
+        Side in pixels of the square that the network sees, written to `study.toml`; a multiple of 32. Half
+        the side takes a quarter of the time.
     progress : callable, optional
-        Called with the number of further finished images.
+        Called after each image with the number of images finished since the last call.
 
     Returns
     -------
     SimulatedTruth
-        The true differences; also written to the study's `truth/`: `weights.csv`, `scores.csv`,
-        `parts.csv`, `differences.csv`, `regions.csv` (names of the labels) and `regions/` (a PNG per
-        image, every pixel the label of its region).
+        The ground truth, also written to the study's folder `truth`: `weights.csv`, `scores.csv`,
+        `parts.csv`, `differences.csv`, `regions.csv` (name of each label) and `regions/` (a PNG per image,
+        whose pixels are labels of regions).
 
     Raises
     ------
@@ -209,7 +208,7 @@ def simulate_study(
     ['images', 'images.csv', 'landmarks.csv', 'ratings.csv', 'study.toml', 'truth']
     """
     folder = Path(folder)
-    _check(folder, identities=identities, images=images, traits=traits, raters=raters, size=size)
+    _check_arguments(folder, identities=identities, images=images, traits=traits, raters=raters, size=size)
     names = {
         f"{identity + 1:03d}/{image + 1:02d}.png": (identity, image)
         for identity in range(identities)
@@ -225,7 +224,7 @@ def simulate_study(
     with atomic_write(folder) as temporary:
 
         def make(name: str) -> pd.DataFrame:
-            """Draw and write one image; return its landmarks."""
+            """Draw one face, write its image and labels, and return its landmarks."""
             face = draw_face(faces[name], size)
             _write_face(temporary, name, face)
             if progress is not None:
@@ -265,7 +264,7 @@ def simulate_study(
 
 
 def simulate_demo(folder: Path, watcher: Watcher | None = None) -> None:
-    """Simulate the study of the demonstration.
+    """Simulate the study of the command `traitlens demo`.
 
     Parameters
     ----------
@@ -280,8 +279,8 @@ def simulate_demo(folder: Path, watcher: Watcher | None = None) -> None:
         settings.write(DEMO_SETTINGS)
 
 
-def _check(folder: Path, **numbers: int) -> None:
-    """Raise an error for a folder that is not empty, and for invalid numbers."""
+def _check_arguments(folder: Path, **numbers: int) -> None:
+    """Raise an error if the folder is not empty or a number is invalid."""
     lowest = {"identities": 2, "images": 1, "traits": 1, "raters": 2, "size": 64}
     problems = [
         Problem(f"{name} is {number}", f"it must be {lowest[name]} at least")
@@ -297,7 +296,7 @@ def _check(folder: Path, **numbers: int) -> None:
 
 
 def _write_face(folder: Path, name: str, face: DrawnFace) -> None:
-    """Write an image and its labels."""
+    """Write the image of a face, and the labels of its regions, as PNG."""
     for root, pixels in ((folder / "images", face.picture), (folder / "truth" / "regions", face.labels)):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -311,5 +310,5 @@ def _landmark_table(name: str, face: DrawnFace) -> pd.DataFrame:
 
 
 def _toml_list(names: tuple[str, ...]) -> str:
-    """Return names as a TOML array."""
+    """Format names as an array of TOML."""
     return "[" + ", ".join(f'"{name}"' for name in names) + "]"

@@ -1,4 +1,4 @@
-"""The tables that an import reads: files, and the sheets of workbooks."""
+"""Tables of an import: reading files and sheets of workbooks, and guessing a layout that they share."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from traitlens.study.vocabulary import GROUP_WORDS, PLAIN_WORDS, is_trait_name, 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One table of an import.
+    """A table of an import: a file, or a sheet of a workbook.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Source:
     sheet : Sheet
         The table.
     several_sheets : bool
-        Whether other sheets of the file are read too.
+        Whether more than one sheet of the file is read.
     """
 
     file: str
@@ -41,7 +41,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Name of the sheet if there are several, else of the file."""
+        """Name of the sheet if several sheets are read, else of the file without its suffix."""
         return normal_text(self.sheet.name if self.several_sheets else Path(self.file).stem)
 
     @property
@@ -50,13 +50,7 @@ class Source:
         return f"{self.file}, sheet {self.sheet.name!r}" if self.several_sheets else self.file
 
     def words(self, columns: Sequence[str]) -> pd.DataFrame:
-        """Return the cells with labels instead of codes in columns that name something.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            These columns.
-        """
+        """Return the cells, with value labels instead of codes in the given columns."""
         return apply_labels(self.sheet.cells, self.sheet.labels, columns)
 
 
@@ -73,7 +67,7 @@ def read_sources(
     paths : sequence of Path
         The files.
     sheets : sequence of str
-        The sheets to read; all visible ones where empty.
+        Names of the sheets to read; all visible sheets if empty.
     encoding, first_line : optional
         See :func:`~traitlens.study.formats.read_sheets`.
 
@@ -87,7 +81,7 @@ def read_sources(
     Raises
     ------
     StudyError
-        If a file cannot be read, or has none of the sheets.
+        If a file cannot be read, or contains none of the named sheets.
     """
     sources, left_out, problems = [], [], []
     for path in paths:
@@ -118,7 +112,7 @@ def guess_sources(
     raters: Sequence[str],
     chosen: dict[str, object],
 ) -> tuple[list[Source], list[LeftOut], RatingsSettings]:
-    """Guess one mapping for all tables; sheets without ratings are left out.
+    """Guess one column mapping for all tables, and leave out sheets without ratings.
 
     Parameters
     ----------
@@ -129,9 +123,18 @@ def guess_sources(
     keep : sequence of str
         Further columns to keep.
     raters : sequence of str
-        Names of raters that are known.
+        Names of raters that are already known.
     chosen : dict
-        Settings that are known.
+        Settings of the mapping chosen by the user.
+
+    Returns
+    -------
+    sources : list of Source
+        The tables with ratings, with columns renamed as in the first table.
+    left_out : list of LeftOut
+        The sheets that are left out.
+    mapping : RatingsSettings
+        Mapping of columns.
 
     Raises
     ------
@@ -159,20 +162,24 @@ def guess_sources(
         raise StudyError(problems or Problem("contains no ratings", "check the table", sources[0].file))
     first, reference = guesses[0]
     for source, guess in guesses[1:]:
-        if source.several_sheets and source.file == first.file and _form(guess) != _form(reference):
-            why = f"has another layout than sheet {first.sheet.name!r}: {_form(guess)}"
+        if (
+            source.several_sheets
+            and source.file == first.file
+            and _describe_layout(guess) != _describe_layout(reference)
+        ):
+            why = f"has another layout than sheet {first.sheet.name!r}: {_describe_layout(guess)}"
             left_out.append(LeftOut("sheet", source.sheet.name, why, file=source.file))
     other = {entry.name for entry in left_out if entry.file == first.file}
     guesses = [one for one in guesses if one[0].file != first.file or one[0].sheet.name not in other]
     guesses = [guesses[0], *(_rename_columns(*one, *guesses[0]) for one in guesses[1:])]
     kept = [source for source, _ in guesses]
-    return kept, left_out, _unite(guesses, ImageNames(images))
+    return kept, left_out, _combine_mappings(guesses, ImageNames(images))
 
 
 def _rename_columns(
     source: Source, guess: RatingsSettings, first: Source, mapping: RatingsSettings
 ) -> tuple[Source, RatingsSettings]:
-    """Rename the columns of a table as the first one has them, where both hold the same."""
+    """Rename the columns of a table, and in its mapping, as they are called in the first table."""
     renamed = {}
     for word in WORDS:
         wanted, found = getattr(mapping, word), getattr(guess, word)
@@ -194,8 +201,10 @@ def _rename_columns(
     return replace(source, sheet=sheet), guess.model_copy(update=words)
 
 
-def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames) -> RatingsSettings:
-    """Combine the guesses for several tables to one mapping."""
+def _combine_mappings(
+    guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames
+) -> RatingsSettings:
+    """Combine the mappings guessed for several tables into one; raise an error if their layouts differ."""
     first, mapping = guesses[0]
     if len(guesses) == 1:
         return mapping
@@ -206,7 +215,8 @@ def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames)
             mapping.columns if mapping.layout == "wide" else "",
             mapping.pattern is None,
         ):
-            what = f"has another layout than {first.place}: {_form(other)}, not {_form(mapping)}"
+            layouts = f"{_describe_layout(other)}, not {_describe_layout(mapping)}"
+            what = f"has another layout than {first.place}: {layouts}"
             raise StudyError(Problem(what, "use --columns, or import the tables one by one", source.place))
     spread = tuple(dict.fromkeys(name for _, guess in guesses for name in guess.spread))
     changes: dict[str, object] = {"spread": spread, "by_number": any(guess.by_number for _, guess in guesses)}
@@ -219,20 +229,20 @@ def _unite(guesses: Sequence[tuple[Source, RatingsSettings]], names: ImageNames)
     return mapping.model_copy(update=changes)
 
 
-def _form(mapping: RatingsSettings) -> str:
-    """Return the name of a layout."""
+def _describe_layout(mapping: RatingsSettings) -> str:
+    """Describe the layout of a mapping in words."""
     return "a row for each judgement" if mapping.layout == "long" else f"columns of {mapping.columns}"
 
 
 def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tuple[str | None, bool]:
-    """Guess what each of several tables contains: a trait, a group, a rater or a part.
+    """Guess whether each of several tables contains a trait, a group, a rater, or a part of the rows.
 
     Returns
     -------
     files_are : str or None
-        "traits", "groups", "raters" or "parts"; None for one table.
+        "traits", "groups", "raters" or "parts"; None for a single table.
     sure : bool
-        Whether the columns or names of the tables are unambiguous.
+        Whether the names and columns of the tables are unambiguous.
     """
     if len(sources) < 2:
         return None, True
@@ -266,23 +276,17 @@ def guess_files_are(sources: Sequence[Source], mapping: RatingsSettings) -> tupl
         return "parts", tells_rater and (there["group"] or plain)
     if alike:
         return "parts", True
-    # Names that are neither of groups nor of traits may be those of people.
+    # Names that belong neither to groups nor to traits may be names of raters.
     return "traits", of_traits and not any(_is_copy(label) for label in labels)
 
 
 def _is_copy(label: str) -> bool:
-    """Return whether a name says that the table is another state of one: a copy, an old or a new one."""
+    """Return whether a name suggests that the table is a copy, or an old or new version, of another one."""
     return bool({"copy", "kopie", "copie", "copia", "old", "new", "backup", "final"} & set(name_words(label)))
 
 
 def find_alike(sources: Sequence[Source]) -> list[str]:
-    """Find two tables with the same cells.
-
-    Returns
-    -------
-    list of str
-        Places of the first two, or nothing.
-    """
+    """Return the file and sheet names of the first two tables with equal cells; an empty list if none are."""
     seen: dict[int, Source] = {}
     for source in sources:
         content = hash(tuple(pd.util.hash_pandas_object(source.sheet.cells, index=False)))

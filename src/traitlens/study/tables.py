@@ -1,4 +1,4 @@
-"""Reader of tables as text, with checks whose messages name file, row and column."""
+"""Reading of CSV and Parquet tables as strings, and checks whose messages name file, row and column."""
 
 import csv
 import re
@@ -16,41 +16,41 @@ from traitlens.spreadsheets import unprotect
 from traitlens.study.unpacked import check_parquet
 
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-"""A number whose comma may mark thousands or decimals."""
+"""Numbers whose comma may separate thousands or decimals."""
 
 MOST_LINES = 20
-"""Number of faults of one kind that are listed; further ones are counted."""
+"""Maximum number of errors of one kind that are listed; further ones are counted."""
 
 MOST_COLUMNS = 20_000
-"""More columns than any table of ratings has; a damaged file may declare millions."""
+"""Maximum number of columns; a damaged file may declare millions."""
 
 NO_VALUE = frozenset({"", "NA", "N/A", "NAN", "NULL", "NONE"})
-"""Contents of an empty cell, in capitals."""
+"""Strings that mean an empty cell, in upper case."""
 
 ROWS_AT_ONCE = 2**18
-"""Number of rows of a table read at once."""
+"""Number of rows that are read at once."""
 
 MOST_HEADER = 2**20
-"""The longest header, in bytes, that a table of a study may have."""
+"""Maximum length of the header of a table, in bytes."""
 
 
 def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None, list[Problem]]:
-    """Read a CSV (as text) or Parquet table.
+    """Read a CSV table, with every cell as a string, or a Parquet table.
 
     Parameters
     ----------
     path : Path
-        The file. CSV: UTF-8 with or without a byte order mark; comma, semicolon or tab.
+        The file. CSV must be UTF-8, with or without a byte order mark, separated by comma, semicolon or tab.
     repeating : bool, default False
-        Whether cells repeat in many rows: columns are then categories, with a tenth of the memory.
+        Whether to store columns as categories, which saves memory if most cells repeat.
 
     Returns
     -------
     table : DataFrame or None
-        Its cells, empty ones as ""; the index counts rows from 0, so row `i` is line `i + 2` of the
-        file. None where the file cannot be read.
+        The table, with empty cells of CSV as ""; row `i` of the index is line `i + 2` of the file. None if
+        the file cannot be read.
     problems : list of Problem
-        Why it cannot be read.
+        Reasons why the file cannot be read.
     """
     path = Path(path)
     try:
@@ -60,14 +60,14 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
             if repeating:
                 table = table.astype("category")
         else:
-            separator, problem = _look_at_header(path)
+            separator, problem = _check_header(path)
             if problem is not None:
                 return None, [problem]
             table = _read_csv(path, separator, repeating)
     except StudyError as error:
         return None, list(error.problems)
     except UnicodeDecodeError:
-        return None, [_undecodable(path)]
+        return None, [_find_undecodable_line(path)]
     except (OSError, ValueError, MemoryError, pd.errors.ParserWarning, pyarrow.ArrowException) as error:
         message = " ".join(str(error).split())[:200]
         return None, [Problem(f"cannot be read as a table ({message})", "save it as CSV in UTF-8", path.name)]
@@ -78,8 +78,8 @@ def read_table(path: Path, repeating: bool = False) -> tuple[pd.DataFrame | None
     return table.reset_index(drop=True), []
 
 
-def _look_at_header(path: Path) -> tuple[str, Problem | None]:
-    """Return the separator, and faults of the column names."""
+def _check_header(path: Path) -> tuple[str, Problem | None]:
+    """Return the separator of a CSV file, and a problem if its header is invalid."""
     with path.open("rb") as file:
         line = file.readline(MOST_HEADER)
     if line[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in line:
@@ -87,7 +87,7 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
         return ",", Problem("is not UTF-8 text", advice, path.name, 1)
     header = line.decode("utf-8-sig")
     if len(line) == MOST_HEADER and not header.endswith("\n"):
-        return ",", Problem("the header never ends", "save it as CSV in UTF-8", path.name, 1)
+        return ",", Problem("the header is too long", "save it as CSV in UTF-8", path.name, 1)
     separator = max(",;\t", key=header.count)
     names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
     if not any(names):
@@ -107,7 +107,7 @@ def _look_at_header(path: Path) -> tuple[str, Problem | None]:
 
 
 def _read_csv(path: Path, separator: str, repeating: bool) -> pd.DataFrame:
-    """Read every cell as text; a row with too many cells is an error."""
+    """Read a CSV file with every cell as a string; a row with too many cells is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         reader = pd.read_csv(
@@ -129,27 +129,27 @@ def _read_csv(path: Path, separator: str, repeating: bool) -> pd.DataFrame:
 
 
 def map_cells(cells: pd.Series, change: Callable[[str], object]) -> pd.Series:
-    """Apply a function to the distinct cells of a column.
+    """Apply a function to the distinct cells of a categorical column.
 
     Parameters
     ----------
-    cells : Series
-        Categories; missing cells become "".
+    cells : Series of category
+        The cells; missing cells become "".
     change : callable
-        Returns the new cell.
+        Function of a cell that returns the new cell.
 
     Examples
     --------
     >>> map_cells(pd.Series([" a", "a"], dtype="category"), str.strip).cat.categories.tolist()
     ['a']
     """
-    changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # pandas codes missing values as -1
+    changed = pd.Categorical([*map(change, cells.cat.categories), ""])  # The code -1 of missing cells is "".
     taken = pd.Categorical.from_codes(changed.codes[cells.cat.codes], dtype=changed.dtype)
     return pd.Series(taken.remove_unused_categories(), cells.index)
 
 
-def _undecodable(path: Path) -> Problem:
-    """Return the problem of the first byte that is not UTF-8."""
+def _find_undecodable_line(path: Path) -> Problem:
+    """Return a problem that names the first line of a file that is not UTF-8."""
     row = 1
     with path.open("rb") as file:
         for row, line in enumerate(file, start=1):  # noqa: B007
@@ -163,33 +163,14 @@ def _undecodable(path: Path) -> Problem:
 
 
 def check_columns(number: int, file: str) -> None:
-    """Raise an error for a table with an implausible number of columns.
-
-    Parameters
-    ----------
-    number : int
-        Number of columns.
-    file : str
-        The table's file, for messages.
-
-    Raises
-    ------
-    StudyError
-        If there are more than 20,000.
-    """
+    """Raise a :class:`StudyError` if a table has more than :data:`MOST_COLUMNS` columns."""
     if number > MOST_COLUMNS:
         advice = f"at most {MOST_COLUMNS:,} are read"
         raise StudyError(Problem(f"declares {number:,} columns", advice, file, 1))
 
 
 def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) -> list[Problem]:
-    """Return problems of missing columns.
-
-    Returns
-    -------
-    list of Problem
-        One for each column that is missing.
-    """
+    """Return a problem for each needed column that a table lacks."""
     found = ", ".join(map(str, table.columns))
     return [
         Problem(f"column {column!r} is missing", f"found: {found}", file)
@@ -199,24 +180,24 @@ def find_missing_columns(table: pd.DataFrame, needed: Sequence[str], file: str) 
 
 
 def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Convert text to numbers; a decimal comma counts as a point.
+    """Convert strings to numbers, with decimal point or decimal comma.
 
-    Cells such as "1,500" are refused where whole numbers from 100 on stand beside them, and none with another
-    comma: the comma may then mark thousands.
+    A comma is ambiguous if every cell with a comma is like "1,500" and some cells are whole numbers of 100 or
+    more. It may then separate thousands, and these cells are not converted.
 
     Returns
     -------
     numbers : Series of float
-        Missing where a cell is empty or no finite number.
+        The numbers; NaN for cells that are empty or not a finite number.
     unreadable : Series of str
-        The cells that are neither empty nor a finite number; missing elsewhere.
+        The cells that are neither empty nor a finite number; NaN for all others.
 
     Examples
     --------
     >>> numbers(pd.Series(["1", "2,5", "", "many"]))[0].tolist()
     [1.0, 2.5, nan, nan]
     """
-    if isinstance(values.dtype, pd.CategoricalDtype):  # distinct cells only
+    if isinstance(values.dtype, pd.CategoricalDtype):  # Convert only the distinct cells.
         codes = values.cat.codes.to_numpy()
         parts = numbers(pd.Series([*values.cat.categories, ""], dtype=object))
         parsed, unreadable = (part.iloc[codes].set_axis(values.index) for part in parts)
@@ -235,12 +216,12 @@ def numbers(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 
 
 def as_text(cell: object) -> str:
-    """Format a cell as a spreadsheet shows it.
+    """Format a cell of any type as a spreadsheet shows it.
 
     Returns
     -------
     str
-        Whole numbers without a point; "" where there is nothing.
+        The cell as a string: whole numbers without a decimal point, and "" for missing values.
 
     Examples
     --------
@@ -260,23 +241,23 @@ def as_text(cell: object) -> str:
 
 
 def texts(values: pd.Series) -> pd.Series:
-    """Convert cells of any type to text, as :func:`as_text` does."""
+    """Convert a column of any type to strings by :func:`as_text`."""
     if values.dtype == object:
         return values.map(as_text)
     codes, cells = pd.factorize(values)
-    written = np.array([*map(as_text, cells), ""], dtype=object)  # pandas codes missing values as -1
+    written = np.array([*map(as_text, cells), ""], dtype=object)  # The code -1 of missing cells is "".
     return pd.Series(written[codes], index=values.index)
 
 
 def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Convert text to true and false; an empty cell is false.
+    """Convert strings such as "true" and "no" to Booleans; an empty cell is False.
 
     Returns
     -------
     truths : Series of bool
-        The values.
+        The Booleans.
     unreadable : Series of str
-        The cells that are neither; missing elsewhere.
+        The cells that are neither true nor false; NaN for all others.
     """
     text = values.astype(str).str.strip().str.lower()
     yes, no = {"true", "yes", "1", "1.0", "t", "y"}, {"false", "no", "0", "0.0", "f", "n", "", "nan", "na"}
@@ -286,25 +267,25 @@ def truth_values(values: pd.Series) -> tuple[pd.Series, pd.Series]:
 def cell_problems(
     cells: pd.Series, what: str, advice: str, file: str, column: str | pd.Series
 ) -> list[Problem]:
-    """Return a problem for each faulty cell; after twenty they are only counted.
+    """Return a problem for each of the first twenty invalid cells, and one with the number of further ones.
 
     Parameters
     ----------
     cells : Series
-        The faulty cells, with the index that :func:`read_table` gave.
+        The invalid cells, with the index of the table that :func:`read_table` returned.
     what : str
-        The fault; `{}` is replaced by the cell.
+        Description of the problem; `{}` is replaced by the cell.
     advice : str
-        Advice.
+        Advice on how to correct the problem.
     file : str
-        The table's file.
+        Name of the table's file.
     column : str or Series of str
-        The faulty column, or the column of each cell.
+        Name of the column, or the name for each cell.
 
     Returns
     -------
     list of Problem
-        The problems, in the order of the rows.
+        The problems, in the order of the cells.
 
     Examples
     --------
@@ -323,17 +304,7 @@ def cell_problems(
 
 
 def more_rows(number: int) -> str:
-    """Return a sentence about the rows whose problem is not listed.
-
-    Parameters
-    ----------
-    number : int
-        Number of these rows.
-
-    Returns
-    -------
-    str
-        The sentence, without a full stop.
+    """Return a message that counts the rows whose problem is not listed.
 
     Examples
     --------
@@ -344,27 +315,27 @@ def more_rows(number: int) -> str:
 
 
 def _shorten(cell: object) -> object:
-    """Shorten a long cell."""
+    """Shorten strings of more than 60 characters."""
     return f"{cell[:60]}..." if isinstance(cell, str) and len(cell) > 60 else cell
 
 
 def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list[Problem]:
-    """Return problems of rows that repeat the keys of an earlier row.
+    """Return a problem for each row that has the same keys as an earlier row.
 
     Parameters
     ----------
     table : DataFrame
-        The table, with the index that :func:`read_table` gave.
+        The table, with the index that :func:`read_table` returned.
     keys : sequence of str
-        Columns that together must be unique.
+        Columns whose values together must be unique.
     file : str
-        The table's file.
+        Name of the table's file.
     """
     keys = list(keys)
     if _all_differ(table[keys]):
         return []
     involved = table.loc[table.duplicated(keys, keep=False), keys].astype(object)
-    # Rows of a wide table contain several judgements, so the index is not unique.
+    # The index is not unique if rows of a wide table contained several judgements.
     same = involved.groupby(keys, dropna=False).ngroup().to_numpy()
     first = pd.Series(involved.index.to_numpy()).groupby(same).transform("first").to_numpy()
     again = involved.duplicated(keys).to_numpy()
@@ -378,7 +349,7 @@ def find_duplicates(table: pd.DataFrame, keys: Sequence[str], file: str) -> list
 
 
 def _all_differ(rows: pd.DataFrame) -> bool:
-    """Return whether all rows differ: each is numbered, and the numbers are sorted in place."""
+    """Return whether all rows of a table are different, using little memory."""
     numbered = np.zeros(len(rows), np.int64)
     for column in rows:
         codes, cells = pd.factorize(rows[column], use_na_sentinel=False)

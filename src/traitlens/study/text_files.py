@@ -1,4 +1,4 @@
-"""Reader of separated text of any encoding, with optional titles above the header."""
+"""Reading of separated text in any encoding, with or without titles above the header."""
 
 import csv
 import io
@@ -29,20 +29,20 @@ _MARKS = (
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A table as text, and notes from reading it.
+    """A table with all cells as strings, read from a file or from a sheet of a workbook.
 
     Parameters
     ----------
     cells : DataFrame of str
-        Its cells; row `i` is line `i + 2` of a spreadsheet.
+        The cells; row `i` of the index is line `i + 2` of a spreadsheet.
     name : str
-        Name of the sheet of a workbook; "" elsewhere.
+        Name of the sheet; "" for files without sheets.
     labels : dict
-        Label of each code of each column, if the file labels values (SPSS).
+        Label of each code of each column, if the file has value labels (SPSS).
     notes : tuple of str
-        Rows that were skipped, and assumptions.
+        Rows that were skipped, and assumptions about the table.
     visible : bool
-        False for the hidden sheets of a workbook.
+        Whether the sheet is not hidden.
     """
 
     cells: pd.DataFrame
@@ -53,21 +53,21 @@ class Sheet:
 
 
 def read_text(path: Path, encoding: str | None = None, first_line: int | None = None) -> Sheet:
-    """Read separated values; encoding, separator and header are inferred from the content.
+    """Read separated values, detecting encoding, separator and header from the content.
 
     Parameters
     ----------
     path : Path
         The file.
     encoding : str, optional
-        Its encoding; if None, detected from the content.
+        Encoding of the file; if None, detected from its content.
     first_line : int, optional
-        The line of the header, counted from 1; detected if None.
+        Line of the header, counted from 1; detected if None.
 
     Raises
     ------
     StudyError
-        If rows have more cells than the header names, or a cell swallows rows.
+        If rows have more or fewer cells than the header, or a missing quotation mark joins rows.
     """
     text, notes = _decode_file(path, encoding)
     if not text.strip():
@@ -77,24 +77,24 @@ def read_text(path: Path, encoding: str | None = None, first_line: int | None = 
     declared = re.match(r"sep=([^\w\s]|\t)\r?\n", text.lstrip(), re.IGNORECASE)
     sample = text[: 2**18].splitlines()[: HEAD + 20]
     separator = declared.group(1) if declared else find_separator(sample)
-    rows = list(_parse(text, separator, path.name))
+    rows = list(_split_rows(text, separator, path.name))
     width = max(map(len, rows[:HEAD]), default=0)
     check_columns(width, path.name)
     start, names, skipped = find_header(rows, path.name, first_line)
     notes += skipped
     body = rows[start + 1 :]
-    names, noted = _fit_names(names, body, start, separator, text, path.name)
+    names, noted = _fit_header(names, body, start, separator, text, path.name)
     notes += noted
     number = len(names)
-    shared: dict[str, str] = {}  # cells repeat: each distinct one is stored once
+    shared: dict[str, str] = {}  # Store every distinct string once, to save memory.
     cells = [[shared.setdefault(cell, cell) for cell in [*row, *[""] * number][:number]] for row in body]
     index = range(start, start + len(body))
     table = unprotect(pd.DataFrame(cells, columns=names, index=index, dtype=object))
     return Sheet(table, notes=tuple(notes))
 
 
-def _parse(text: str, separator: str, file: str) -> Iterator[list[str]]:
-    """Split a text into rows; refuse a cell that swallowed rows because a quotation mark is missing."""
+def _split_rows(text: str, separator: str, file: str) -> Iterator[list[str]]:
+    """Yield the rows of a text as lists of cells; raise an error if a missing quotation mark joins rows."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     before, number, width = 0, 0, 0
     try:
@@ -103,32 +103,34 @@ def _parse(text: str, separator: str, file: str) -> Iterator[list[str]]:
             lines, before = reader.line_num - before, reader.line_num
             width = max(width, len(row))
             if lines > 1 and number > 1:
-                _check_lines(row, separator, width, number, lines, file)
+                _check_line_breaks(row, separator, width, number, lines, file)
             yield row
     except csv.Error as error:
         what = f"a quotation mark opens a cell that does not end ({error})"
         raise StudyError(Problem(what, "remove or close it", file, number + 1)) from error
 
 
-def _check_lines(row: list[str], separator: str, width: int, number: int, lines: int, file: str) -> None:
-    """Refuse a cell with line breaks that holds what looks like rows."""
+def _check_line_breaks(
+    row: list[str], separator: str, width: int, number: int, lines: int, file: str
+) -> None:
+    """Raise an error if a cell with line breaks contains what look like further rows of the table."""
     for cell in row:
         inner = cell.splitlines()[1:]
         if any(line.count(separator) >= max(1, width - 2) for line in inner):
-            what = f"a cell goes over {lines} lines and seems to contain rows"
+            what = f"a cell has {lines} lines and seems to contain rows"
             advice = "a quotation mark is missing or superfluous; correct it and save the table again"
             raise StudyError(Problem(what, advice, file, number))
 
 
-def _fit_names(
+def _fit_header(
     names: list[str], body: Sequence[list[str]], start: int, separator: str, text: str, file: str
 ) -> tuple[list[str], list[str]]:
-    """Compare the header with the rows: name a first column of row names, refuse rows that are wider."""
+    """Add a heading for a column of row names, and raise an error if rows have more cells than the header."""
     number = len(names)
     filled = [(place, row) for place, row in enumerate(body) if any(row)]
     wider = [(place, row) for place, row in filled if any(cell.strip() for cell in row[number:])]
     if not wider:
-        # A cell too many moves the rest, also where the last one is empty; separators behind all rows do not.
+        # A surplus cell shifts the others even if the last is empty, but separators at all line ends do not.
         several = [(place, row) for place, row in filled if sum(map(bool, row)) > 1]
         lengths = Counter(len(row) for _, row in several)
         usual = max(lengths, key=lambda length: lengths[length], default=number)
@@ -138,10 +140,10 @@ def _fit_names(
             if len(row) > max(number, usual) or number <= len(row) < usual
         ]
     if not wider:
-        return names, _check_shorter(names, filled, start, file)
+        return names, _check_short_rows(names, filled, start, file)
     first = [row[0].strip() for _, row in filled]
     if len(wider) == len(filled) and all(len(row) == number + 1 for _, row in wider):
-        # R's write.table gives row names no heading. Decimal commas look alike, so more must speak for it.
+        # R's write.table writes no heading for row names, but decimal commas look similar.
         counted = first == [str(place + 1) for place in range(len(first))]
         quoted = text.lstrip().startswith('"') and all(names)
         if len(set(first)) == len(first) and (counted or quoted or separator != ","):
@@ -163,10 +165,10 @@ def _fit_names(
     raise StudyError(problems)
 
 
-def _check_shorter(
+def _check_short_rows(
     names: list[str], filled: Sequence[tuple[int, list[str]]], start: int, file: str
 ) -> list[str]:
-    """Refuse rows with fewer cells than the header names: the missing one may be any of them."""
+    """Raise an error if rows have fewer cells than the header, except rows with a single cell."""
     number = max((place + 1 for place, name in enumerate(names) if name), default=0)
     shorter = [(place, row) for place, row in filled if len(row) < number]
     if filled and len(shorter) == len(filled):
@@ -174,7 +176,7 @@ def _check_shorter(
         raise StudyError(
             Problem(what, "remove the heading without a column, or add the column", file, start + 1)
         )
-    # A row with one cell, such as END OF FILE, does not shift other cells.
+    # A row with a single cell, such as END OF FILE, has no cells that could be shifted.
     faulty = [(place, row) for place, row in shorter if sum(map(bool, row)) > 1]
     if faulty:
         advice = "add the missing cell, or its separator where it is empty"
@@ -197,16 +199,16 @@ def _check_shorter(
 def find_header(
     rows: Sequence[Sequence[str]], file: str, first_line: int | None = None
 ) -> tuple[int, list[str], list[str]]:
-    """Return the row of headings below titles and comments.
+    """Find the row of column headings below titles and comments.
 
     Parameters
     ----------
     rows : sequence of sequence of str
         The table's rows.
     file : str
-        The table's file, for messages.
+        Name of the table's file, for messages.
     first_line : int, optional
-        The row of the headings, counted from 1, if it is known.
+        The row of the headings, counted from 1; detected if None.
 
     Returns
     -------
@@ -215,7 +217,7 @@ def find_header(
     names : list of str
         The headings in normal form.
     notes : list of str
-        Rows above that were skipped.
+        Notes on the rows above that were skipped.
     """
     head = [[normal_text(as_text(cell)) for cell in row] for row in rows[:HEAD]]
     counts = [sum(map(bool, row)) for row in head]
@@ -249,18 +251,18 @@ def find_header(
 
 
 def _is_title(row: Sequence[str]) -> bool:
-    """Return whether a row repeats one text, as merged cells of a title do."""
+    """Return whether all filled cells of a row are equal, like the merged cells of a title."""
     filled = [cell for cell in row if cell]
     return len(filled) > 1 and len(set(filled)) == 1
 
 
 def _is_data(rows: Sequence[Sequence[str]], place: int) -> bool:
-    """Return whether a row holds numbers, or texts that the rows below repeat, and so is no header."""
+    """Return whether a row is data, not a header: it has numbers, or strings that recur in the rows below."""
     filled = {column: cell for column, cell in enumerate(rows[place]) if cell}
     is_number = re.compile(r"[+-]?\d+([.,]\d+)?").fullmatch
     texts = {column: cell for column, cell in filled.items() if not is_number(cell)}
     numeric = [cell for cell in filled.values() if is_number(cell)]
-    # Raters or images may be called 1, 2, 3.
+    # A header may contain 1, 2, 3 as names of raters or images.
     counted = texts and all(map(str.isdigit, numeric)) and numeric == sorted(set(numeric), key=int)
     repeated = any(
         column < len(row) and row[column] == cell
@@ -271,7 +273,7 @@ def _is_data(rows: Sequence[Sequence[str]], place: int) -> bool:
 
 
 def _join_headings(upper: Sequence[str], names: Sequence[str]) -> list[str] | None:
-    """Join headings of two rows, where the upper ones stand over several columns."""
+    """Join two rows of headings, of which the upper span several columns; None if names are not distinct."""
     joined, last = [], ""
     for place, name in enumerate(names):
         own = upper[place] if place < len(upper) else ""
@@ -282,7 +284,7 @@ def _join_headings(upper: Sequence[str], names: Sequence[str]) -> list[str] | No
 
 
 def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
-    """Decode a file, with a note if its encoding was guessed."""
+    """Return the text of a file, and a note if its encoding was guessed."""
     content = path.read_bytes()
     if encoding is not None:
         try:
@@ -305,7 +307,7 @@ def _decode_file(path: Path, encoding: str | None) -> tuple[str, list[str]]:
 
 
 def decode(content: bytes) -> str:
-    """Decode text of an unknown encoding: by its byte order mark, as UTF-8, or as Western European.
+    """Decode bytes of unknown encoding: by the byte order mark, as UTF-8, or as cp1252 (Western European).
 
     Examples
     --------
@@ -325,7 +327,7 @@ def decode(content: bytes) -> str:
 
 
 def find_separator(lines: Sequence[str]) -> str:
-    """Find the separator that divides the lines into the most, and equally many, cells.
+    """Find the separator that splits most lines into an equal number of cells.
 
     Parameters
     ----------
@@ -335,7 +337,7 @@ def find_separator(lines: Sequence[str]) -> str:
     Returns
     -------
     str
-        Comma, semicolon, tab or bar; a space where none of these occurs equally often in all lines.
+        Comma, semicolon, tab or vertical bar; a space if none of these occurs equally often in all lines.
 
     Examples
     --------
@@ -345,15 +347,14 @@ def find_separator(lines: Sequence[str]) -> str:
     bare = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
 
     def fitness(mark: str) -> tuple[bool, float, int]:
-        """Return a score that prefers marks with equal counts in most lines."""
+        """Return a sort key that is largest for marks with equal counts in most lines."""
         counts = Counter(line.count(mark) for line in bare)
         number, lines_with = max(counts.items(), key=lambda item: (item[0] > 0, item[1], item[0]))
         return number > 0, lines_with / max(len(bare), 1), number
 
     best = max("\t;|,", key=fitness)
     words = [len(re.sub(r'"[^"]*"', "word", line).split()) for line in lines if line.strip()]
-    # R's write.table separates by spaces and writes no heading for row names: the first line has one word
-    # less.
+    # R's write.table separates by spaces; its first line is a word shorter, without a heading for row names.
     spaced = len(words) > 2 and len(set(words[1:])) == 1 and words[1] > 2 and words[1] - words[0] in (0, 1)
     divided = {line.count(best) for line in bare[1:]}
     return " " if spaced and (len(divided) > 1 or divided == {0}) else best

@@ -1,4 +1,4 @@
-"""Reader of untrusted TOML files with limits of size and depth."""
+"""Reading of TOML files of unknown origin, with limits on size and nesting depth."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from typing import Any
 
 MOST_BYTES = 2**20
 DEEPEST = 64
-"""Maximum nesting of tables, lists and dotted keys."""
+"""Maximum nesting depth of tables, lists and dotted keys."""
 
 _STRING = re.compile(r"""\"{3}.*?\"{3}|'{3}.*?'{3}|"(?:[^"\\\n]|\\.)*"|'[^'\n]*'""", re.DOTALL)
 _KEY = re.compile(r"""\s*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')\s*""")
@@ -50,7 +50,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _is_deep(text: str) -> bool:
-    """Return whether brackets or dotted keys may nest too deeply, without parsing them."""
+    """Return whether brackets or dotted keys are nested too deeply, without parsing the text."""
     text = _STRING.sub('""', text)
     depth = 0
     for mark in re.findall(r"[\[\]{}]", text):

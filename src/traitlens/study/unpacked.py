@@ -1,4 +1,4 @@
-"""Measure the unpacked size of workbooks and MATLAB files, before a reader allocates memory."""
+"""Checks that workbooks, Parquet and MATLAB files fit into memory when unpacked, before they are read."""
 
 import re
 import struct
@@ -15,17 +15,17 @@ from traitlens.study.mat_elements import find_mat_fault
 AT_ONCE = 2**20
 """Number of bytes read or unpacked at once."""
 COMPRESSED = 15
-"""Type of a compressed element in a MATLAB file (miCOMPRESSED)."""
+"""Data type of a compressed element in a MATLAB file (miCOMPRESSED)."""
 MOST_BYTES = 2**29
-"""Maximum unpacked size of the variables of a file: half a gigabyte."""
+"""Maximum unpacked size in bytes of the variables of a file: half a gigabyte."""
 MOST_REFERENCES = 100_000
-"""Cells of MATLAB cell arrays (version 7.3) in one file at most; each is a variable of its own."""
+"""Maximum number of cells of cell arrays in a MATLAB file of version 7.3."""
 DEEPEST = 3
-"""Levels of cell arrays and structs within another."""
+"""Maximum nesting depth of cell arrays and structs in a MATLAB file of version 7.3."""
 MOST_CELLS = 2**24
-"""Cells of the rectangle that holds all cells of a sheet at most."""
+"""Maximum number of cells in the smallest rectangle that contains all cells of a sheet."""
 MOST_VALUES = 2**26
-"""Values of a Parquet file at most."""
+"""Maximum number of values in a Parquet file."""
 TOO_LARGE = "unpacks to more than half a gigabyte"
 
 _CELL = re.compile(r"([A-Z]{0,3})(\d{1,9})")
@@ -37,11 +37,11 @@ def check_workbook(path: Path) -> None:
     Raises
     ------
     StudyError
-        If the cells of a sheet are so far apart that its rectangle has more than :data:`MOST_CELLS` cells.
+        If the smallest rectangle with all cells of a sheet has more than :data:`MOST_CELLS` cells.
     """
-    rows, columns = sheet_extent(path)
+    rows, columns = measure_sheets(path)
     if rows * columns > MOST_CELLS:
-        advice = "delete what lies far from the table, or save the table as CSV"
+        advice = "delete the cells far from the table, or save the table as CSV"
         raise StudyError(Problem(f"declares {rows:,} x {columns:,} cells", advice, path.name))
 
 
@@ -61,11 +61,11 @@ def check_parquet(path: Path) -> None:
         raise StudyError(Problem(what, f"at most {MOST_VALUES:,} values are read", path.name))
 
 
-def sheet_extent(path: Path) -> tuple[int, int]:
-    """Return the last row and column that any sheet of a workbook uses.
+def measure_sheets(path: Path) -> tuple[int, int]:
+    """Return the last row and the last column that any sheet of a workbook uses.
 
-    Readers make a dense table of the rectangle that holds all cells, so two cells far apart take as
-    much memory as a full sheet.
+    Readers allocate the whole rectangle that contains all cells, so that two cells far apart take as much
+    memory as a full sheet.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def sheet_extent(path: Path) -> tuple[int, int]:
     Returns
     -------
     (int, int)
-        Rows and columns, of the largest sheet in each direction.
+        Number of rows of the longest sheet, and of columns of the widest.
 
     References
     ----------
@@ -86,9 +86,11 @@ def sheet_extent(path: Path) -> tuple[int, int]:
     rows = columns = 0
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            measure = _ods_extents if name == "content.xml" else _EXTENTS.get(Path(name).suffix.lower())
-            if measure is _xlsb_extents and Path(path).suffix.lower() != ".xlsb":
-                continue  # the settings of a printer
+            measure = (
+                _measure_ods_sheets if name == "content.xml" else _EXTENTS.get(Path(name).suffix.lower())
+            )
+            if measure is _measure_xlsb_sheet and Path(path).suffix.lower() != ".xlsb":
+                continue  # Other workbooks contain printer settings as .bin files.
             if measure is not None:
                 with archive.open(name) as part:
                     row, column = measure(part)
@@ -96,8 +98,10 @@ def sheet_extent(path: Path) -> tuple[int, int]:
     return rows, columns
 
 
-def _parse(part: IO[bytes], start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]) -> None:
-    """Parse XML piece by piece; malformed files are left to the reader."""
+def _parse_xml(
+    part: IO[bytes], start: Callable[[str, dict[str, str]], None], end: Callable[[str], None]
+) -> None:
+    """Parse XML with the given handlers; errors are ignored here and raised when the workbook is read."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -109,8 +113,8 @@ def _parse(part: IO[bytes], start: Callable[[str, dict[str, str]], None], end: C
         return
 
 
-def _xlsx_extents(part: IO[bytes]) -> tuple[int, int]:
-    """Return the largest row and column that cells and rows of a sheet name."""
+def _measure_xlsx_sheet(part: IO[bytes]) -> tuple[int, int]:
+    """Return the largest row and column number in the XML of a sheet of an .xlsx file."""
     largest = [0, 0]
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -122,16 +126,16 @@ def _xlsx_extents(part: IO[bytes]) -> tuple[int, int]:
                 column = 26 * column + ord(letter) - ord("A") + 1
             largest[:] = max(largest[0], int(row)), max(largest[1], column)
 
-    _parse(part, start, lambda _: None)
+    _parse_xml(part, start, lambda _: None)
     return largest[0], largest[1]
 
 
-def _ods_extents(part: IO[bytes]) -> tuple[int, int]:
-    """Return the last row and column with content; cells and rows may be repeated."""
+def _measure_ods_sheets(part: IO[bytes]) -> tuple[int, int]:
+    """Return the last row and column with content in the XML of an .ods file, which repeats equal cells."""
     place, largest = {"row": 0, "column": 0, "cell": 0, "rows": 1, "columns": 1}, [0, 0]
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        """Record the position of a cell."""
+        """Update the position, and record it if the cell has content."""
         local = name.rpartition(" ")[2]
         values = {key.rpartition(" ")[2]: value for key, value in attributes.items()}
         if local == "table":
@@ -146,21 +150,21 @@ def _ods_extents(part: IO[bytes]) -> tuple[int, int]:
             largest[:] = max(largest[0], place["row"]), max(largest[1], place["column"])
 
     def end(name: str) -> None:
-        """Leave a cell."""
+        """Record that a cell has ended."""
         if name.rpartition(" ")[2] in ("table-cell", "covered-table-cell"):
             place["cell"] = 0
 
-    _parse(part, start, end)
+    _parse_xml(part, start, end)
     return largest[0], largest[1]
 
 
-def _xlsb_extents(part: IO[bytes]) -> tuple[int, int]:
-    """Return the largest row and column of the records of a binary sheet."""
+def _measure_xlsb_sheet(part: IO[bytes]) -> tuple[int, int]:
+    """Return the largest row and column number in the records of a sheet of an .xlsb file."""
     data = part.read()
     rows = columns = position = 0
 
     def number(most: int) -> int:
-        """Read an integer of seven bits a byte."""
+        """Read an integer of at most `most` bytes, with seven bits in each byte."""
         nonlocal position
         value = 0
         for index in range(most):
@@ -185,19 +189,19 @@ def _xlsb_extents(part: IO[bytes]) -> tuple[int, int]:
 
 
 _EXTENTS: dict[str, Callable[[IO[bytes]], tuple[int, int]]] = {
-    ".xml": _xlsx_extents,
-    ".bin": _xlsb_extents,
+    ".xml": _measure_xlsx_sheet,
+    ".bin": _measure_xlsb_sheet,
 }
 
 
 def check_matlab(path: Path) -> None:
-    """Check that reading the variables of a MATLAB file opens no other file and fits into memory.
+    """Check that a MATLAB file can be read without opening other files and without exhausting memory.
 
     Raises
     ------
     StudyError
-        If a variable is stored in other files, or variables unpack to more than :data:`MOST_BYTES`, hold
-        more than :data:`MOST_REFERENCES` cells or cell arrays in more than :data:`DEEPEST` levels.
+        If variables are stored in other files, unpack to more than :data:`MOST_BYTES`, have more than
+        :data:`MOST_REFERENCES` cells, or are nested more deeply than :data:`DEEPEST` levels.
 
     References
     ----------
@@ -206,7 +210,7 @@ def check_matlab(path: Path) -> None:
     import h5py
 
     if not h5py.is_hdf5(path):
-        fault = TOO_LARGE if _mat_bytes(path) > MOST_BYTES else find_mat_fault(path.read_bytes())
+        fault = TOO_LARGE if _measure_mat_file(path) > MOST_BYTES else find_mat_fault(path.read_bytes())
     else:
         with h5py.File(path, "r") as file:
             fault = _Variables(file).find_fault()
@@ -216,28 +220,22 @@ def check_matlab(path: Path) -> None:
 
 
 class _Variables:
-    """The variables of a MATLAB file of version 7.3, measured without reading them.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The file.
-    """
+    """Check of the variables of a MATLAB file of version 7.3 (an :class:`h5py.File`) without reading them."""
 
     def __init__(self, file: Any):
         self.file = file
         self.known: dict[int, tuple[int, int]] = {}
 
     def find_fault(self) -> str:
-        """Return why the file must not be read; empty if it can be."""
+        """Return why the file must not be read; "" if it can be read."""
         import h5py
 
         groups, seen = [self.file], set()
         while groups:
             group = groups.pop()
-            if _address(group) in seen:
+            if _get_address(group) in seen:
                 continue
-            seen.add(_address(group))
+            seen.add(_get_address(group))
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     return "holds links to other variables or files"
@@ -260,7 +258,7 @@ class _Variables:
         return ""
 
     def measure(self, item: Any, level: int = 0) -> tuple[int, int]:
-        """Return bytes and cells of a variable with all that it refers to."""
+        """Return the size in bytes and the number of cells of a variable, including nested variables."""
         import h5py
 
         if level > DEEPEST:
@@ -268,7 +266,7 @@ class _Variables:
         if isinstance(item, h5py.Group):
             parts = [self.measure(part, level + 1) for part in item.values()]
             return sum(part[0] for part in parts), sum(part[1] for part in parts)
-        address = _address(item)
+        address = _get_address(item)
         if address in self.known:
             return self.known[address]
         size = item.size * max(item.dtype.itemsize, 1)
@@ -283,16 +281,16 @@ class _Variables:
         return size, cells
 
 
-def _address(item: Any) -> int:
-    """Return where an object of an HDF5 file lies in it: the same for all its names."""
+def _get_address(item: Any) -> int:
+    """Return the address of an object in an HDF5 file, which is the same under all its names."""
     import h5py
 
     address: int = h5py.h5o.get_info(item.id).addr
     return address
 
 
-def _mat_bytes(path: Path) -> int:
-    """Return the unpacked size in bytes of a file of version 5 to 7; counting stops at the limit."""
+def _measure_mat_file(path: Path) -> int:
+    """Return the unpacked size in bytes of a MATLAB file of version 5 to 7; counting stops at the limit."""
     total = 0
     with path.open("rb") as file:
         header = file.read(128)
@@ -300,15 +298,15 @@ def _mat_bytes(path: Path) -> int:
         while total <= MOST_BYTES and len(tag := file.read(8)) == 8:
             kind, size = struct.unpack(f"{order}II", tag)
             if kind == COMPRESSED:
-                total += _inflated(file, size, MOST_BYTES - total)
+                total += _measure_compressed(file, size, MOST_BYTES - total)
             else:
                 total += size
                 file.seek(size, 1)
     return total
 
 
-def _inflated(file: IO[bytes], size: int, most: int) -> int:
-    """Return the bytes that a compressed element unpacks to; counting stops beyond `most`."""
+def _measure_compressed(file: IO[bytes], size: int, most: int) -> int:
+    """Return the unpacked size in bytes of a compressed element; counting stops beyond `most`."""
     unpacker, total = zlib.decompressobj(), 0
     try:
         while size and total <= most:
@@ -320,6 +318,6 @@ def _inflated(file: IO[bytes], size: int, most: int) -> int:
                 total += len(unpacker.decompress(piece, AT_ONCE))
                 piece = unpacker.unconsumed_tail
     except zlib.error:
-        pass  # a damaged element is left to the reader
+        pass  # Damaged elements raise an error when the file is read.
     file.seek(size, 1)
     return total

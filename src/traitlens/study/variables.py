@@ -1,4 +1,4 @@
-"""Variables of the raters, such as age or a questionnaire's score, read from columns of the ratings."""
+"""Variables of the raters, such as age or the score of a questionnaire, in columns of the ratings."""
 
 from collections.abc import Sequence
 
@@ -12,25 +12,25 @@ from traitlens.study.tables import cell_problems, find_missing_columns, numbers,
 def parse_variables(
     table: pd.DataFrame, variables: Sequence[str], file: str
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Convert variables of raters to numbers, or to names of groups.
+    """Convert columns with variables of raters to numbers, or to names of categories.
 
     Parameters
     ----------
     table : DataFrame
-        Ratings, with the index that :func:`~traitlens.study.tables.read_table` gave.
+        Ratings, with the index that :func:`~traitlens.study.tables.read_table` returned.
     variables : sequence of str
-        The columns that the settings name.
+        Names of the columns.
     file : str
-        The table's file.
+        Name of the table's file.
 
     Returns
     -------
     table : DataFrame
-        The same table; a variable holds numbers where most raters have a number, else names. Empty cells
-        are missing: these raters are left out of the variable's tests.
+        The table with each variable as numbers if most cells are numbers, and as strings otherwise. Empty
+        cells are NaN; their raters are omitted from tests of the variable.
     problems : list of Problem
-        Missing columns, raters with several values, cells that are not numbers among numbers, and variables
-        that are constant or have a name with one rater only.
+        Missing columns, raters with several values, cells that are not numbers in a numeric variable,
+        variables that are constant, and categories with a single rater.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def parse_variables(
 
 
 def _check_values(known: pd.DataFrame, variable: str, file: str) -> list[Problem]:
-    """Check that raters have one value, and that values vary between raters."""
+    """Return problems if raters have several values, all have the same, or a category has one rater."""
     values = known.drop_duplicates([RATER, variable])
     twice = values[values[RATER].duplicated()].drop_duplicates(RATER)
     what = "rater {!r} has several values"

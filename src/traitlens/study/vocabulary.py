@@ -1,11 +1,13 @@
-"""Words of several languages by which columns, files, sheets and folders are recognised."""
+"""Words in several languages by which columns, files, sheets and folders are recognised."""
 
 import re
 import unicodedata
 
 
 def fold_name(name: str) -> str:
-    """Return a name without case, accents and signs; points stay, since software divides names by them.
+    """Return a name in lower case, without accents, spaces and punctuation other than points.
+
+    Points are kept because experiment software separates the parts of column names by them.
 
     Parameters
     ----------
@@ -22,7 +24,7 @@ def fold_name(name: str) -> str:
 
 
 def name_words(name: str) -> list[str]:
-    """Return the words of a name, folded.
+    """Split a name into words, in lower case and without accents and digits.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ def name_words(name: str) -> list[str]:
     Returns
     -------
     list of str
-        Its words without case and accents; digits are no words.
+        The words, as returned by :func:`fold_name`.
 
     Examples
     --------
@@ -42,8 +44,8 @@ def name_words(name: str) -> list[str]:
     return [fold_name(word) for word in re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", str(name)))]
 
 
-def _words(*lists: str) -> frozenset[str]:
-    """Fold the words of texts."""
+def _fold_words(*lists: str) -> frozenset[str]:
+    """Return the words of several strings, as returned by :func:`fold_name`."""
     return frozenset(fold_name(word) for text in lists for word in text.split())
 
 
@@ -77,13 +79,13 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "kind of row": "trialtype zonetype responsetype componentname screenname display task phase part",
     }.items()
 }
-"""Names of columns in experiment software (jsPsych, Gorilla, Qualtrics, PsychoPy) and by people, the
-plainest first."""
+"""Names of columns, in the order of preference, as written by experiment software (jsPsych, Gorilla,
+Qualtrics, PsychoPy) and by researchers."""
 
 ENDINGS = {"rating": (".response", ".keys", ".resp"), "time": (".rt",)}
-"""Endings of names of columns in PsychoPy and E-Prime, after the name of the slider."""
+"""Endings of column names that begin with the name of a slider, in PsychoPy and E-Prime."""
 
-NO_RATINGS = _words(
+NO_RATINGS = _fold_words(
     "age alter trial trialnumber trialno trialindex triali trialcount timeelapsed block blocknumber "
     "session run row rowid rownumber index order position number nr no progress duration "
     "durationinseconds finished status date time timestamp year sex gender education attempt correct "
@@ -93,7 +95,7 @@ NO_RATINGS = _words(
     "sesso geslacht płeć пол 性別 性别 jahr année año anno dauer durée duración durata nummer numéro "
     "número numero",
 )
-"""Numeric columns that describe a trial, a rater or the export, and never hold ratings of a trait."""
+"""Names of numeric columns that describe a trial, a rater or the export, and do not contain ratings."""
 
 NO_RATING_ENDINGS = tuple(
     str.split(
@@ -101,23 +103,23 @@ NO_RATING_ENDINGS = tuple(
         "clickcount"
     )
 )
-"""Endings of the names of such columns."""
+"""Endings of the names of numeric columns that do not contain ratings."""
 
 NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
-"""Endings of columns of images that describe the answer and name no trait."""
+"""Endings of column names that follow an image but are not traits, such as response times."""
 
-SUMMARIES = _words(
+SUMMARIES = _fold_words(
     "mean average avg median sd std sum total",
     "mittel mittelwert durchschnitt standardabweichung summe moyenne médiane écarttype somme promedio "
     "media mediana desviación suma somma gemiddelde standaarddeviatie mediaan średnia среднее 平均 平均値 "
     "標準偏差 合計",
 )
-"""Names of rows and columns that summarise raters."""
+"""Names of rows and columns that summarise the raters."""
 
 SPREADS = frozenset(("sd", "std", "stdev", "se", "sem", "var", "n"))
-"""Words in the names of columns beside means of traits, as in warm_sd."""
+"""Words in the names of columns with the spread or number of a trait's ratings, such as warm_sd."""
 
-GROUP_WORDS = _words(
+GROUP_WORDS = _fold_words(
     "group groups autistic autistics autism asd asc td nt nts neurotypical neurotypicals nonautistic "
     "asperger aspergers control controls patient patients clinical healthy hc adhd schizophrenia "
     "schizophrenic schizo male female males females men women man woman young old younger older adults "
@@ -129,17 +131,17 @@ GROUP_WORDS = _words(
     "gruppo gruppi autistici controlli donne uomini pazienti groep groepen vrouwen mannen grupa kobiety "
     "mężczyźni группа мужчины женщины 自閉症 定型 定型発達 男性 女性 自闭症 对照组",
 )
-"""Words in the names of files and sheets that denote groups of raters, not traits."""
+"""Words in the names of files and sheets that denote groups of raters."""
 
-PLAIN_WORDS = _words(
+PLAIN_WORDS = _fold_words(
     "data daten sheet tabelle table tab feuil feuille hoja blad foglio more other new old raw clean "
     "cleaned copy final export ratings rating results responses antworten backup test pilot part version "
     "v main all export1 wave session day kopie copie copia ergebnisse résultats resultados datos données"
 )
-"""Words in the names of files and sheets that denote no trait."""
+"""Words in the names of files and sheets that do not denote traits."""
 
 _TRAIT_STEMS = tuple(
-    _words(
+    _fold_words(
         "attract beaut handsome pretty warm strong strength trust untrust domin submiss compet incompet "
         "intell smart kind unkind mean aggress caring confiden emotional emostab emotstab stable "
         "responsib sociab happ unhapp weird friend likab likeab sympath critical practical youth honest "
@@ -160,12 +162,12 @@ _TRAIT_STEMS = tuple(
 
 
 def is_trait_name(name: str) -> bool:
-    """Return whether a name of a file, sheet or column is surely that of a trait of faces.
+    """Return whether the name of a file, sheet or column contains a common trait of faces.
 
     Returns
     -------
     bool
-        True for the usual traits; other traits cannot be message from names of people and groups.
+        True for common traits; False for rare traits, which cannot be told apart from other names.
 
     Examples
     --------
@@ -189,16 +191,16 @@ NO_ANSWER = re.compile(
     r"n[ãa]o sab|n[ãa]o respond|sem resposta|nie wiem|brak odpowiedzi|odmow|"
     r"не знаю|нет ответа|затрудня|отказ|無回答|わからない|該当なし|不知道|拒答|无回答"
 )
-"""Labels of values that mean that no rating was given."""
+"""Value labels that mean that no rating was given."""
 
-KINDS = _words(
+KINDS = _fold_words(
     "f m w b a l o h female male women men woman man girl girls boy boys wf wm bf bm af am lf lm mf "
     "mm if im asian black white latino latina indian mixed young old adult child children front "
     "frontal frauen männer weiblich männlich hommes femmes mujeres hombres donne uomini vrouwen mannen"
 )
-"""Words for kinds of people, not for pictures of one person."""
+"""Words that denote kinds of people, and so do not distinguish images of one person."""
 
-CONDITIONS = _words(
+CONDITIONS = _fold_words(
     "happy sad angry anger fear fearful afraid neutral disgust disgusted surprise surprised smile "
     "smiling open closed left right profile happiness sadness natural edited original "
     "morphed set1 set2 day1 day2 train test",
@@ -206,7 +208,7 @@ CONDITIONS = _words(
     "colère peur neutre dégoût sourire gauche droite feliz alegre enojado miedo asco sonriente neutro "
     "felice arrabbiato paura disgusto blij verdrietig boos bang neutraal",
 )
-"""Words that distinguish pictures of one person."""
+"""Words that distinguish images of one person."""
 
-IMAGE_FOLDERS = _words("images photos faces stimuli stim pictures bilder fotos gesichter visages")
-"""Names of folders that hold all images."""
+IMAGE_FOLDERS = _fold_words("images photos faces stimuli stim pictures bilder fotos gesichter visages")
+"""Names of folders that contain all images."""

@@ -1,4 +1,4 @@
-"""Studies and results written for other programs: Psych-DS, wide and long tables, SPSS, MATLAB."""
+"""Writers of tables, maps and datasets for other programs: CSV, Excel, SPSS, MATLAB, Psych-DS."""
 
 import json
 import re
@@ -36,13 +36,13 @@ MEANINGS: dict[str, str] = {
     "predicted": "Prediction by a readout that did not see the identity",
     "r": "Correlation of observed and predicted ratings, out of fold",
     "r2": "Share of the variance of observed ratings that is predicted, out of fold",
-    "rmse": "Root of the mean squared error, out of fold",
+    "rmse": "Root mean squared error, out of fold",
     "ci_low": "Lower end of the 95 % confidence interval",
     "ci_high": "Upper end of the 95 % confidence interval",
     "p": "p value",
     "region": "Part of the face",
     "relevance": "Sum of the relevance of the region's pixels, in rating units",
-    "share": "Share of the absolute relevance that lies in the region",
+    "share": "Share of the absolute relevance that is in the region",
     "ceiling_r": "Noise ceiling of r",
     "ceiling_r2": "Noise ceiling of R squared",
     "x": "Pixels from the left",
@@ -53,7 +53,7 @@ MEANINGS: dict[str, str] = {
 
 
 def widen(ratings: pd.DataFrame, layout: str = "images") -> pd.DataFrame:
-    """Reshape ratings to wide tables.
+    """Reshape ratings to a wide table.
 
     Parameters
     ----------
@@ -61,17 +61,17 @@ def widen(ratings: pd.DataFrame, layout: str = "images") -> pd.DataFrame:
         One row per judgement.
     layout : {"images", "raters"}, default "images"
         "images": a row per rater, trait and repeat, a column per image; "raters": a row per image, trait and
-        repeat, a column per rater (per group, where ratings are averages).
+        repeat, a column per rater (or per group, if ratings are averages).
 
     Returns
     -------
     DataFrame
-        Missing ratings are missing.
+        The wide table, with NaN for missing ratings.
 
     Raises
     ------
     TraitlensError
-        If there is no such layout.
+        If the layout is unknown.
 
     Examples
     --------
@@ -95,7 +95,7 @@ def widen(ratings: pd.DataFrame, layout: str = "images") -> pd.DataFrame:
 
 
 def write_ratings(study: Study, path: str | Path, layout: str = "long") -> None:
-    """Write a study's ratings in the format that the suffix names.
+    """Write the ratings of a study in the format given by the suffix of the file.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def write_ratings(study: Study, path: str | Path, layout: str = "long") -> None:
 
 
 def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table atomically, in the format of the suffix.
+    """Write a table atomically, in the format given by the suffix of the file.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
     if path.suffix.lower() not in WRITERS:
         raise unknown_choice("format", path.suffix, WRITERS)
     with atomic_write(path) as temporary:
-        # The writers look at the suffix, which the temporary name lacks.
+        # The writers need a suffix, which the temporary name does not have.
         named = temporary.with_name(f"{temporary.name}{path.suffix.lower()}")
         try:
             WRITERS[path.suffix.lower()](table, named)
@@ -148,7 +148,7 @@ def write_table_as(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _write_excel(table: pd.DataFrame, path: Path) -> None:
-    """Write a workbook in which every text is text, never a formula."""
+    """Write an Excel workbook in which strings that begin with = are not formulas."""
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         table.to_excel(writer, index=False)
         for row in writer.book.active.iter_rows():
@@ -158,7 +158,7 @@ def _write_excel(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_spss(table: pd.DataFrame, path: Path) -> None:
-    """Write SPSS, whose names of variables are letters, digits and _ and differ in more than case."""
+    """Write an SPSS file, with variable names that SPSS accepts and the meaning of the columns as labels."""
     import pyreadstat
 
     renamed = table.set_axis(plain_names(list(map(str, table.columns))), axis=1)
@@ -172,7 +172,7 @@ def _write_spss(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_matlab(table: pd.DataFrame, path: Path) -> None:
-    """Write MATLAB: a variable for each column, texts as cell arrays, and the original names."""
+    """Write a MATLAB file with a variable for each column; columns of strings are cell arrays."""
     from scipy.io import savemat
 
     names = plain_names(list(map(str, table.columns)), longest=31)
@@ -196,19 +196,19 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 
 
 def plain_names(names: list[str], longest: int = 60) -> list[str]:
-    """Return distinct names that are valid in SPSS and MATLAB: a letter, then letters, digits and _.
+    """Convert names to distinct variable names for SPSS and MATLAB: a letter, then letters, digits and _.
 
     Parameters
     ----------
     names : list of str
         The names.
     longest : int, default 60
-        Most characters.
+        Maximum number of characters.
 
     Returns
     -------
     list of str
-        Names in the same order.
+        Variable names, in the order of `names`.
 
     Examples
     --------
@@ -230,7 +230,7 @@ def plain_names(names: list[str], longest: int = 60) -> list[str]:
 
 
 def write_maps(maps: "xr.Dataset", path: str | Path) -> None:
-    """Write maps for MATLAB users: each variable with its dimensions' names and coordinates.
+    """Write maps to a MATLAB file, with the names of each variable's dimensions and the coordinates.
 
     Parameters
     ----------
@@ -263,25 +263,25 @@ def write_psych_ds(
     results: str | Path | None = None,
     meanings: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a study, and its results, as a Psych-DS dataset.
+    """Write a study and its results as a Psych-DS dataset.
 
-    Images are not copied: they are often not the researcher's to give away.
+    Images are not copied, because researchers often have no right to share them.
 
     Parameters
     ----------
     study : Study
         The study.
     out : str or Path
-        The dataset's folder: a new or empty one.
+        Folder of the dataset, which must be new or empty.
     results : str or Path, optional
-        A results folder, whose tables are added.
+        A results folder, whose tables are written as well.
     meanings : mapping, optional
         Descriptions of further columns, for the data dictionary.
 
     Raises
     ------
     TraitlensError
-        If the folder holds files.
+        If the folder is not empty.
 
     References
     ----------
@@ -301,7 +301,7 @@ def write_psych_ds(
     variables: dict[str, dict[str, Any]] = {}
     for table in tables.values():
         for column in map(str, table.columns):
-            described = _describe(table[column], column, words.get(column, column.replace("_", " ")))
+            described = _describe_column(table[column], column, words.get(column, column.replace("_", " ")))
             known = variables.setdefault(column, described)
             for key, choose in (("minValue", min), ("maxValue", max)):
                 if key in known and key in described:
@@ -329,12 +329,12 @@ def write_psych_ds(
 
 
 def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Read the tables of a results folder that were made from the same inputs.
+    """Read the tables of a results folder, except those computed from other inputs than the rest.
 
     Yields
     ------
     name : str
-        The table's name, with its folder: "ratings_reliability".
+        Name of the table with its folder, such as "ratings_reliability".
     table : DataFrame
         The table.
     """
@@ -345,8 +345,8 @@ def read_results(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             yield path.removesuffix(".csv").replace("/", "_"), read_table(file)
 
 
-def _describe(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:
-    """Describe a column as schema.org's PropertyValue."""
+def _describe_column(values: pd.Series, name: str, meaning: str) -> dict[str, Any]:
+    """Describe a column as a PropertyValue of schema.org."""
     described: dict[str, Any] = {"@type": "PropertyValue", "name": name, "description": meaning}
     if pd.api.types.is_numeric_dtype(values) and values.dtype != bool and values.notna().any():
         described |= {"minValue": float(values.min()), "maxValue": float(values.max())}
