@@ -3,8 +3,8 @@ import shutil
 import pytest
 from PIL import Image
 
+from traitlens.collecting.session_steps import make_steps
 from traitlens.collecting.transactions import Answer, complete_step, start_session, store_answer
-from traitlens.collecting.trials import make_steps
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import draw_parameters
 

@@ -22,7 +22,7 @@ from traitlens.collecting.design import read_design
 from traitlens.collecting.jspsych import SCRIPT, write_experiment
 from traitlens.collecting.jspsych_data import read_experiment
 from traitlens.collecting.session_manager import open_sessions
-from traitlens.collecting.trials import make_steps
+from traitlens.collecting.session_steps import make_steps
 from traitlens.problems import StudyError, TraitlensError
 
 
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_copied_and_read_as_far_as_possible(study, traitlens):
     file.write_bytes(damaged)
     code, _, told = traitlens("rate", "status", study)
     assert code == 2
-    assert "was damaged; it now holds all readable rows (4 participants" in " ".join(told.split())
+    assert "was damaged; it now contains all readable rows (4 participants" in " ".join(told.split())
     [kept] = file.parent.glob("answers.damaged-*.sqlite")
     assert kept.read_bytes() == bytes(damaged)
     assert traitlens("rate", "status", study)[0] == 0
@@ -333,7 +333,7 @@ def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
         ({"scripts": package, "cdn": "http://scripts.example/a.js"}, "is not the address of a script"),
         ({"scripts": old}, "does not contain jsPsych 8"),
         ({"scripts": tmp_path}, "does not contain jsPsych 8"),
-        ({"scripts": package, "cdn": address, "save": "mail"}, "unknown way to save 'mail'"),
+        ({"scripts": package, "cdn": address, "save": "mail"}, "unknown value of save 'mail'"),
         ({"scripts": package, "cdn": address, "orders": 0}, "orders is 0"),
     ):
         with pytest.raises(TraitlensError, match=told):

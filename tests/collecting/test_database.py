@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from traitlens.collecting.database import AnswerDatabase
+from traitlens.collecting.session_steps import SessionDesign, SessionStep, make_steps
 from traitlens.collecting.transactions import (
     ALPHABET,
     Answer,
@@ -15,7 +16,6 @@ from traitlens.collecting.transactions import (
     start_session,
     store_answer,
 )
-from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps
 from traitlens.problems import TraitlensError
 
 DESIGN = SessionDesign(("a", "b"), ("warm",), ("1.png", "2.png"), practice=0, checks=0)
@@ -42,8 +42,8 @@ def test_tokens_differ_and_can_be_read_aloud(store):
     assert {len(one.token) for one in everybody} == {14}
     assert set("".join(one.token for one in everybody)) <= set(ALPHABET + "-")
     assert (everybody[0].group, everybody[-1].group) == (None, "b")
-    assert store.find(everybody[7].token).id == "P008"
-    assert store.find("2222-2222-2222") is None
+    assert store.find_by_token(everybody[7].token).id == "P008"
+    assert store.find_by_token("2222-2222-2222") is None
 
 
 def test_the_session_is_kept_as_it_was_laid_out(store, tmp_path):

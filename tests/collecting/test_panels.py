@@ -157,7 +157,10 @@ def test_links_back_are_https_or_prolifics_codes(panel, value, link):
     [
         ('panel = "prolific"\n', "completion is missing"),
         ('completion = "C1A2B3"\n', "completion needs a panel"),
-        ('panel = "sona"\ncompletion = "https://a.org/"\n', "is not a link; write an https link with {id}"),
+        (
+            'panel = "sona"\ncompletion = "https://a.org/"\n',
+            "is not a valid link; write an https link with {id}",
+        ),
     ],
 )
 def test_settings_of_panels_are_checked(make_study, settings, told):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from traitlens.collecting.collected_data import export_ratings, read_collected, withdraw_participant
-from traitlens.collecting.questionnaires import OURS, read_questionnaires, score_answers
+from traitlens.collecting.questionnaires import BUILT_IN, read_questionnaires, score_answers
 from traitlens.collecting.server import make_app
 from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.collecting.transactions import store_questionnaire
@@ -22,7 +22,7 @@ SCORES = {"looking_eyes": (5 + (6 - 2)) / 2, "looking_sure": np.nan}
 
 
 @pytest.mark.parametrize("languages", [["en"], ["de"], ["en", "de"], ["de", "en"]])
-@pytest.mark.parametrize("name", sorted(path.stem for path in OURS.glob("*.toml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in BUILT_IN.glob("*.toml")))
 def test_our_questionnaires_are_whole_in_both_languages(tmp_path, name, languages):
     (one,) = read_questionnaires(tmp_path, [name], languages)
     assert set(one.texts) == set(languages)
@@ -62,7 +62,7 @@ def test_every_fault_of_a_file_is_told(tmp_path):
         "reverse of item 1 is neither true nor false",
         "two items have the same name",
         "has no section [de]",
-        "questionnaires/none.toml: is missing; write it; traitlens has: looking",
+        "questionnaires/none.toml: is missing; write it, or use a built-in one: looking",
         "'../x' cannot be the name of a questionnaire",
     ):
         assert words in told

@@ -3,11 +3,11 @@
 import pytest
 
 from traitlens.collecting.session_manager import open_sessions
-from traitlens.collecting.translations import OURS, check_texts, check_words, fill, read_texts
+from traitlens.collecting.translations import BUILT_IN, check_texts, check_translations, fill, read_texts
 from traitlens.problems import StudyError
 
 
-@pytest.mark.parametrize("language", sorted(path.stem for path in OURS.glob("*.toml")))
+@pytest.mark.parametrize("language", sorted(path.stem for path in BUILT_IN.glob("*.toml")))
 def test_our_languages_are_whole(language, tmp_path):
     texts = read_texts(tmp_path, [language], ["a"], ["warm"])[language]
     assert check_texts({**texts, "trait": texts["traits"]["warm"]}, "file", ["warm"]) == []
@@ -63,8 +63,10 @@ def test_a_further_language_without_words_for_traits_and_groups_is_refused(make_
         "trait 'critical' has no question, low, high in this language",
         "group 'non-autistic' has no words in this language",
     ]
-    assert check_words(folder, ["en"], ["a", "b"], ["warm"]) == []
-    assert len(check_words(folder, ["en", "de"], ["only"], ["warm"])) == 1  # a single group is never asked
+    assert check_translations(folder, ["en"], ["a", "b"], ["warm"]) == []
+    assert (
+        len(check_translations(folder, ["en", "de"], ["only"], ["warm"])) == 1
+    )  # a single group is never asked
 
 
 def test_braces_that_name_nothing_stay():

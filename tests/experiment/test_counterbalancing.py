@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traitlens.collecting.trials import SessionDesign, make_steps
+from traitlens.collecting.session_steps import SessionDesign, make_steps
 from traitlens.experiment.counterbalancing import counterbalanced_lists
 
 

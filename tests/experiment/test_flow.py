@@ -9,7 +9,7 @@ from tests.tiny import add_backbone, edit_settings, edit_table, make_study
 
 import traitlens as tl
 from traitlens.collecting.design import read_design
-from traitlens.collecting.trials import make_steps
+from traitlens.collecting.session_steps import make_steps
 from traitlens.experiment.picture_files import read_provenance
 from traitlens.faces.images import load_image
 

@@ -147,7 +147,7 @@ def open_study(study, tmp_path_factory):
     (copied / "study.toml").write_text(SETTINGS + "practice = 0\nchecks = 0\n" + more, encoding="utf-8")
     found = open_sessions(copied)
     (one,) = add_participants(found, 1, "autistic")
-    found.store.submit(found.job(one, {"step": 0})).result()
+    found.store.submit(found.make_job(one, {"step": 0})).result()
     last = len(found.store.steps(one.id)) - 2
     found.store.submit(lambda c: c.execute("UPDATE participants SET position = ?", (last,))).result()
     yield found

@@ -1,7 +1,7 @@
 """Collection of ratings from participants.
 
-Input: images and settings of a study, and texts in the participants' languages. Output: `ratings.csv`, data
-quality, and the analysis plan frozen before groups were compared. The order of a session (:mod:`.trials`) is
-deterministic and seeded; answers are stored in one SQLite file (:mod:`.database`); the web server
-(:mod:`.server`) and the jsPsych experiment (:mod:`.jspsych`) show the same pages.
+Input: images and settings of a study, and texts in the participants' languages. Output: `ratings.csv`, tables
+of data quality, and the analysis plan, which is frozen before groups are compared. The order of a session
+(:mod:`.session_steps`) is determined by a seed; answers are stored in one SQLite file (:mod:`.database`). The
+web server (:mod:`.server`) and the jsPsych experiment (:mod:`.jspsych`) show the same pages.
 """

@@ -1,4 +1,4 @@
-"""Export of answers as the study's table of ratings, and the progress of participants."""
+"""Export of collected answers as a table of ratings, participants' progress, and withdrawal."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.collecting.answer_validation import passes_check
 from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import COLLECTED, read_design
 from traitlens.collecting.experimenter import tabulate_progress
 from traitlens.collecting.panels import PANEL_FILE, PanelIds
 from traitlens.collecting.questionnaires import read_questionnaires, score_answers
+from traitlens.collecting.session_steps import SessionDesign
 from traitlens.collecting.translations import read_texts
-from traitlens.collecting.trials import SessionDesign, passes_check
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError, TraitlensError
 from traitlens.storage import write_table
@@ -24,27 +25,27 @@ from traitlens.study.formats import read_cells
 
 RT, TIME, DEVICE, LANGUAGE = "rt", "time", "device", "language"
 MISSING = ("DATA_EXPIRED", "CONSENT_REVOKED", "Prefer not to say", "Rather not say")
-"""Texts of Prolific's file that stand for a missing value."""
+"""Values in Prolific's export that mean a missing value."""
 COLUMNS = [RATER, GROUP, IMAGE, TRAIT, RATING, REPEAT, RT, MOVED, TIME, DEVICE, LANGUAGE, CHECKS]
-"""Columns of collected ratings: `rt` in milliseconds, `time` in UTC."""
+"""Columns of the table of collected ratings; `rt` is in milliseconds, `time` in UTC."""
 
 
 def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign) -> pd.DataFrame:
-    """Return answers as a table of ratings.
+    """Convert answers to a table of ratings.
 
     Parameters
     ----------
     answers : sequence of mapping
-        participant, group, kind, trait, image, repeat, wanted, rating, moved, rt, time, device, language.
-        Practice trials are left out; attention checks become the column `checks_passed`.
+        Answers with the keys participant, group, kind, trait, image, repeat, wanted, rating, moved, rt, time,
+        device and language. Practice trials are left out.
     design : SessionDesign
-        The design of the sessions.
+        Design of the sessions.
 
     Returns
     -------
     DataFrame
-        One row per judgement, with :data:`COLUMNS`; `checks_passed` is the share of the rater's attention
-        checks that were passed; missing if there were none.
+        A row per rating, with :data:`COLUMNS`; `checks_passed` is the share of attention checks that the
+        rater passed, missing if there were none.
     """
     table = pd.DataFrame(
         list(answers),
@@ -77,14 +78,14 @@ def tabulate_answers(answers: Sequence[Mapping[str, Any]], design: SessionDesign
 
 @dataclass(frozen=True)
 class CollectedData:
-    """All that was collected in a study.
+    """Ratings, questionnaire scores and panel identifiers collected in a study.
 
     Parameters
     ----------
     ratings : DataFrame
-        One row per judgement, with :data:`COLUMNS`, and a column for each scale of a questionnaire.
+        A row per rating, with :data:`COLUMNS` and a column for each scale of a questionnaire.
     panel_ids : DataFrame
-        participant, panel, panel_id, study_id, session_id.
+        Identifiers of the panel by pseudonym: participant, panel, panel_id, study_id, session_id.
     """
 
     ratings: pd.DataFrame
@@ -92,17 +93,19 @@ class CollectedData:
 
 
 def read_collected(folder: Path, further: Sequence[Path] = ()) -> CollectedData:
-    """Return the answers of a study's participants.
+    """Read the answers collected by the server and, optionally, by the jsPsych experiment.
 
     Parameters
     ----------
+    folder : Path
+        The study folder, whose subfolder `collected` contains the server's answers.
     further : sequence of Path
-        Further data from the jsPsych experiment: files or folders.
+        Files or folders with data of the jsPsych experiment.
 
     Raises
     ------
     StudyError
-        With every fault of the data, or if there are no ratings.
+        If the data have faults, with all of them, or if there are no ratings.
     """
     from traitlens.collecting.jspsych_data import read_experiment
 
@@ -139,27 +142,29 @@ def read_collected(folder: Path, further: Sequence[Path] = ()) -> CollectedData:
 def merge_demographics(
     data: CollectedData, demographics: Path, columns: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Add columns of a panel's file about its participants to the ratings, without the panel's identifiers.
+    """Add a panel's data about its participants to the ratings, without the panel's identifiers.
 
     Parameters
     ----------
+    data : CollectedData
+        The collected ratings and identifiers.
     demographics : Path
         The panel's file, with the identifiers in a column such as "Participant id".
     columns : sequence of str
-        Columns to add, as variables of raters.
+        Columns of the file to add as variables of raters.
 
     Returns
     -------
     ratings : DataFrame
-        The ratings with these columns, whose names have "_" for other characters. Prolific's marks of
-        missing values (such as "DATA_EXPIRED" and "CONSENT_REVOKED") are empty.
+        The ratings with the added columns, whose names are in lower case with "_" for other characters.
+        Prolific's marks of missing values (such as "DATA_EXPIRED" and "CONSENT_REVOKED") are empty.
     unmatched : list of str
-        Pseudonyms that the file does not hold.
+        Pseudonyms of raters that the file does not contain.
 
     Raises
     ------
     StudyError
-        If the file has no identifiers or not these columns, or holds someone twice.
+        If the file lacks the identifiers or one of the columns, or contains a participant twice.
     """
     table = read_cells(demographics).astype(str)
     file = Path(demographics).name
@@ -180,8 +185,8 @@ def merge_demographics(
     names = {column: re.sub(r"\W+", "_", column).strip("_").lower() for column in columns}
     taken = [name for name in names.values() if name in data.ratings.columns]
     if taken or len(set(names.values())) < len(names):
-        what = f"columns would have the name of others: {', '.join(taken or names.values())}"
-        raise StudyError(Problem(what, "rename them in the file", file))
+        what = f"names of columns would occur twice: {', '.join(taken or names.values())}"
+        raise StudyError(Problem(what, "rename the columns in the file", file))
     own = ours[list(columns)].rename(columns=names).replace(MISSING, "")
     own = own.assign(**{RATER: identifiers[ours.index].map(pseudonyms)})
     raters = data.ratings[RATER].unique()
@@ -197,27 +202,29 @@ def export_ratings(
     demographics: Path | None = None,
     columns: Sequence[str] = (),
 ) -> tuple[Path, pd.DataFrame, list[str]]:
-    """Write the collected ratings to the study's `ratings.csv`.
+    """Write the collected ratings to the study's `ratings.csv` or to another file.
 
     Parameters
     ----------
+    folder : Path
+        The study folder.
     out : Path, optional
-        The file, instead of the study's `ratings.csv`.
+        The file to write instead of the study's `ratings.csv`.
     further : sequence of Path
-        Further data from the jsPsych experiment: files or folders.
+        Files or folders with data of the jsPsych experiment.
     replace : bool, default False
         Whether an existing file may be replaced.
     demographics, columns : Path, sequence of str
-        A panel's file about its participants, and its columns to add; see :func:`merge_demographics`.
+        A panel's file about its participants, and the columns to add; see :func:`merge_demographics`.
 
     Returns
     -------
     path : Path
-        The file.
+        The written file.
     ratings : DataFrame
-        Its content.
+        The ratings in the file.
     unmatched : list of str
-        Raters that the panel's file does not hold.
+        Raters that the panel's file does not contain.
 
     Raises
     ------
@@ -231,19 +238,13 @@ def export_ratings(
     ratings, unmatched = data.ratings, list[str]()
     if demographics is not None:
         ratings, unmatched = merge_demographics(data, demographics, columns)
-    # Not protected against formulas: the study's names must not change, and answers were checked.
+    # Protection against spreadsheet formulas would change the study's names; answers were validated before.
     write_table(target, ratings, protected=False)
     return target, ratings, unmatched
 
 
 def tabulate_participants(folder: Path) -> pd.DataFrame:
-    """Return the progress of each participant.
-
-    Returns
-    -------
-    DataFrame
-        participant, group, state ("not begun", "under way", "done"), trials_done, trials, last_answer (UTC).
-    """
+    """Return the progress of each participant of a study, as in :func:`tabulate_progress`."""
     folder = Path(folder)
     design, _ = read_design(folder)
     path = folder / COLLECTED / "answers.sqlite"
@@ -254,7 +255,9 @@ def tabulate_participants(folder: Path) -> pd.DataFrame:
 
 
 def withdraw_participant(folder: Path, participant: str) -> int:
-    """Delete a participant's answers and session; the log does not name the participant.
+    """Delete a participant's answers, session and panel identifiers; return the number of deleted answers.
+
+    The withdrawal is logged without the participant's name.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Data quality by rater. No ratings are excluded here, only by the rules of `study.toml`."""
+"""Data quality by rater. Nothing is excluded here; the rules of `study.toml` decide about exclusion."""
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,10 @@ FASTEST = 200.0
 """Response time in milliseconds below which an answer counts as too fast, unless the study sets a limit."""
 
 LONG_RUN = 10
-"""Number of equal answers in a row that counts as a long run."""
+"""Minimum number of equal answers in a row that counts as a long run."""
 
 TIME = "time"
-"""Column with the time of the answer."""
+"""Column with the date and time of each answer."""
 
 
 def tabulate_quality(
@@ -32,19 +32,21 @@ def tabulate_quality(
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, trait, rating and further columns of a study.
+        Ratings with the columns rater, group, trait and rating, and any others of the study.
     left_out : DataFrame or None
-        The ratings that cleaning left out, with the rule in the column step.
+        Ratings that cleaning left out, with the name of the rule in the column step.
+    rules : CleaningSettings
+        The study's rules for cleaning.
 
     Returns
     -------
     DataFrame
-        rater, group, n_ratings, n_untouched (sliders that were not moved), n_one_value (traits with one value
-        throughout, three ratings at least), longest_run (equal answers in a row), n_too_fast, median_time (in
-        the unit of the column), retest (correlation of repeated ratings), agreement (correlation with the
-        mean of the group's others, averaged over traits), checks_passed (share), n_left_out and left_out_by
-        (the rules of `study.toml`), signs (of poor data quality, in words). Missing where the ratings lack
-        the information.
+        A row per rater: rater, group, n_ratings, n_untouched (sliders that were not moved), n_one_value
+        (traits rated at least three times, always with the same value), longest_run (equal answers in a row),
+        n_too_fast, median_time (in the unit of the column), retest (correlation of repeated ratings),
+        agreement (correlation with the mean of the group's other raters, averaged over traits), checks_passed
+        (share), n_left_out and left_out_by (rules of `study.toml`), and signs (of poor data quality, in
+        words). Values are missing where the ratings lack the information.
     """
     if left_out is None:
         left_out = ratings.iloc[:0].assign(step="")
@@ -52,12 +54,12 @@ def tabulate_quality(
     every = every.sort_values(TIME, kind="stable") if TIME in every else every
     by_rater = every.groupby(RATER, sort=True)
     table = pd.DataFrame({GROUP: by_rater[GROUP].first(), "n_ratings": by_rater.size()})
-    table["n_untouched"] = _count(every, is_untouched(every)) if MOVED in every else np.nan
-    table["n_one_value"] = _one_value(every)
+    table["n_untouched"] = _count_by_rater(every, is_untouched(every)) if MOVED in every else np.nan
+    table["n_one_value"] = _count_uniform_traits(every)
     table["longest_run"] = by_rater[RATING].apply(longest_run)
     times = pd.to_numeric(every[rules.time], errors="coerce") if rules.time in every else None
     if times is not None:
-        table["n_too_fast"] = _count(every, times < (rules.fastest or FASTEST))
+        table["n_too_fast"] = _count_by_rater(every, times < (rules.fastest or FASTEST))
         table["median_time"] = times.groupby(every[RATER]).median()
     else:
         table["n_too_fast"] = table["median_time"] = np.nan
@@ -72,19 +74,16 @@ def tabulate_quality(
     table["left_out_by"] = table["left_out_by"].fillna("")
     table = table.rename_axis(RATER).reset_index()
     table["signs"] = ""
-    for sign, shown, _ in _find(table, rules):
+    for sign, shown, _ in _apply_rules(table, rules):
         table.loc[shown, "signs"] += sign + "; "
     table["signs"] = table["signs"].str.removesuffix("; ")
     return table
 
 
 def find_poor_answers(study: Study) -> pd.DataFrame:
-    """Return the signs of poor data quality in a study.
+    """Return the signs of poor data quality in a study, as in :func:`find_signs`.
 
-    Returns
-    -------
-    DataFrame
-        sign, n_raters, raters, rule: see :func:`find_signs`; no rows if the study has no raters.
+    The table is empty if the study's ratings do not identify raters.
     """
     if not study.has_raters:
         return pd.DataFrame(columns=["sign", "n_raters", "raters", "rule"])
@@ -93,25 +92,20 @@ def find_poor_answers(study: Study) -> pd.DataFrame:
     return find_signs(tabulate_quality(study.ratings, left_out, rules), rules)
 
 
-def _count(ratings: pd.DataFrame, mask: pd.Series) -> pd.Series:
-    """Return the number of marked ratings of each rater."""
+def _count_by_rater(ratings: pd.DataFrame, mask: pd.Series) -> pd.Series:
+    """Return each rater's number of ratings for which the mask is true."""
     return mask.groupby(ratings[RATER]).sum().astype(int)
 
 
-def _one_value(ratings: pd.DataFrame) -> pd.Series:
-    """Return the number of traits on which a rater gave the same rating throughout."""
+def _count_uniform_traits(ratings: pd.DataFrame) -> pd.Series:
+    """Return each rater's number of traits with at least three ratings that are all equal."""
     parts = ratings.groupby([RATER, TRAIT])[RATING]
     straight = (parts.nunique() == 1) & (parts.size() >= 3)
     return straight.groupby(level=RATER).sum().astype(int)
 
 
 def longest_run(answers: pd.Series) -> int:
-    """Return the length of the longest run of equal answers.
-
-    Parameters
-    ----------
-    answers : Series
-        Answers in the order in which they were given.
+    """Return the length of the longest run of equal answers; `answers` are in order of time.
 
     Examples
     --------
@@ -123,22 +117,22 @@ def longest_run(answers: pd.Series) -> int:
 
 
 def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
-    """Return signs of poor data quality, the raters that show them, and the rule that would exclude them.
+    """List signs of poor data quality, the raters who show them, and the rule that would exclude them.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`tabulate_quality`.
+        Table of :func:`tabulate_quality`.
     rules : CleaningSettings
-        The rules of the study, with usual limits where it sets none.
+        The study's rules for cleaning; default limits apply where a rule is not set.
 
     Returns
     -------
     DataFrame
-        sign, n_raters, raters (the first five), rule; only signs that occur.
+        A row per sign that occurs: sign, n_raters, raters (the first five), rule (a line for `study.toml`).
     """
     rows = []
-    for sign, shown, rule in _find(table, rules):
+    for sign, shown, rule in _apply_rules(table, rules):
         names = list(map(str, table.loc[shown, RATER]))
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -146,8 +140,8 @@ def find_signs(table: pd.DataFrame, rules: CleaningSettings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sign", "n_raters", "raters", "rule"])
 
 
-def _find(table: pd.DataFrame, rules: CleaningSettings) -> list[tuple[str, pd.Series, str]]:
-    """Yield signs of poor data quality, the raters that show them, and the excluding rule."""
+def _apply_rules(table: pd.DataFrame, rules: CleaningSettings) -> list[tuple[str, pd.Series, str]]:
+    """Return each sign of poor data quality with a mask of the raters who show it and the excluding rule."""
     share_fast = table["n_too_fast"] / table["n_ratings"]
     most_fast = rules.most_too_fast if rules.most_too_fast is not None else 0.1
     lowest_retest = rules.lowest_retest if rules.lowest_retest is not None else 0.2

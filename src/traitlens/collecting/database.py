@@ -1,7 +1,7 @@
-"""Answers of participants in one SQLite file; an answer is on disk before it is acknowledged.
+"""SQLite database of participants' answers; an answer is on disk before it is acknowledged.
 
-One thread writes and combines waiting writes into one transaction, so that two hundred participants do not
-wait for two hundred disk syncs.
+A single thread writes and combines waiting writes into one transaction, so that two hundred participants do
+not wait for two hundred disk syncs.
 """
 
 import json
@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from traitlens.collecting.database_recovery import is_damaged, recover
+from traitlens.collecting.session_steps import SessionStep
 from traitlens.collecting.transactions import (
     ISSUED,
     SELECT,
@@ -23,9 +24,8 @@ from traitlens.collecting.transactions import (
     insert_fact,
     last_issued,
     new_token,
-    participant_of,
+    participant_from_row,
 )
-from traitlens.collecting.trials import SessionStep
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 
 SCHEMA = """
@@ -68,11 +68,11 @@ CREATE TABLE IF NOT EXISTS facts (
 ) STRICT;
 """
 MOST_TOGETHER = 256
-"""Maximum number of writes in a transaction."""
+"""Maximum number of jobs in one transaction."""
 
 
 class AnswerDatabase:
-    """The answers of a study.
+    """Database of a study's participants, sessions and answers.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class AnswerDatabase:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # it holds the tokens
+            path.touch(mode=0o600)  # readable by the owner only, because the file contains the tokens
             if is_damaged(path):
                 raise TraitlensError(recover(path))
             self._reading = _connect(path)
@@ -103,7 +103,7 @@ class AnswerDatabase:
         self.path = path
         self._sessions: dict[str, tuple[SessionStep, ...]] = {}
         self._jobs: SimpleQueue[tuple[Job, Future] | None] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write, name="answers", daemon=True)
+        self._writer = threading.Thread(target=self._write_waiting, name="answers", daemon=True)
         self._writer.start()
 
     def __enter__(self) -> "AnswerDatabase":
@@ -113,14 +113,14 @@ class AnswerDatabase:
         self.close()
 
     def close(self) -> None:
-        """Finish waiting writes and close the file."""
+        """Finish all waiting jobs and close the file."""
         self._jobs.put(None)
         self._writer.join()
         self._reading.close()
         self._writing.close()
 
     def submit(self, job: Job[Result]) -> "Future[Result]":
-        """Run a job within a transaction.
+        """Run a job in a transaction of the writing thread.
 
         Parameters
         ----------
@@ -130,14 +130,14 @@ class AnswerDatabase:
         Returns
         -------
         Future
-            Its result, available once it is on disk.
+            The job's return value, available once the changes are on disk.
         """
         future: Future[Result] = Future()
         self._jobs.put((job, future))
         return future
 
-    def _write(self) -> None:
-        """Run waiting jobs, many in a transaction."""
+    def _write_waiting(self) -> None:
+        """Run waiting jobs until the database is closed, several in one transaction (the writing thread)."""
         while (first := self._jobs.get()) is not None:
             waiting = [first]
             while len(waiting) < MOST_TOGETHER and not self._jobs.empty():
@@ -146,10 +146,10 @@ class AnswerDatabase:
                     self._jobs.put(None)
                     break
                 waiting.append(further)
-            self._do(waiting)
+            self._run_in_transaction(waiting)
 
-    def _do(self, waiting: Sequence[tuple[Job, Future]]) -> None:
-        """Run jobs in one transaction; set their results when it is on disk."""
+    def _run_in_transaction(self, waiting: Sequence[tuple[Job, Future]]) -> None:
+        """Run jobs in one transaction, and set their results after it is on disk."""
         outcomes: list[tuple[Any, Exception | None]] = []
         try:
             self._writing.execute("BEGIN IMMEDIATE")
@@ -157,7 +157,7 @@ class AnswerDatabase:
                 self._writing.execute("SAVEPOINT job")
                 try:
                     outcomes.append((job(self._writing), None))
-                except Exception as error:  # the caller gets the exception; other jobs continue
+                except Exception as error:  # raised in the caller of this job; other jobs continue
                     self._writing.execute("ROLLBACK TO job")
                     outcomes.append((None, error))
                 self._writing.execute("RELEASE job")
@@ -173,17 +173,14 @@ class AnswerDatabase:
                 future.set_exception(raised)
 
     def add_participants(self, number: int, group: str | None = None) -> list[Participant]:
-        """Add participants.
+        """Create participants with new pseudonyms and tokens.
 
         Parameters
         ----------
+        number : int
+            Number of participants to create.
         group : str, optional
-            Their group, if known beforehand.
-
-        Returns
-        -------
-        list of Participant
-            The new participants, each with a token.
+            Group of the new participants, if known beforehand.
         """
 
         def job(connection: sqlite3.Connection) -> list[Participant]:
@@ -196,12 +193,12 @@ class AnswerDatabase:
         return self.submit(job).result()
 
     def withdraw(self, participant: str) -> int:
-        """Delete a participant and all answers from the file.
+        """Delete a participant with all answers, and return the number of ratings deleted.
 
         Parameters
         ----------
         participant : str
-            The pseudonym, which will not be used again.
+            Pseudonym of the participant, which will not be used again.
 
         Raises
         ------
@@ -220,19 +217,13 @@ class AnswerDatabase:
 
         deleted = self.submit(job).result()
         self._sessions.pop(participant, None)
-        # Free pages and the write-ahead log would still hold the deleted data.
+        # Without these commands, free pages and the write-ahead log would still contain the deleted data.
         self._writing.execute("VACUUM")
         self._writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return deleted
 
     def fact(self, name: str, value: str, replace: bool = False) -> str:
-        """Return a stored fact; store the given value if there is none.
-
-        Parameters
-        ----------
-        replace : bool, default False
-            Whether to replace an existing value.
-        """
+        """Return the value stored under a name; store the given value if there is none or to replace it."""
         query = "SELECT value FROM facts WHERE name = ?"
         row = self._reading.execute(query, (name,)).fetchone()
         if row is not None and not replace:
@@ -241,34 +232,16 @@ class AnswerDatabase:
         return value
 
     def participants(self) -> list[Participant]:
-        """Return the participants.
+        """Return all participants in the order of their creation."""
+        return [participant_from_row(row) for row in self._reading.execute(f"{SELECT} ORDER BY rowid")]
 
-        Returns
-        -------
-        list of Participant
-            Ordered by number.
-        """
-        return [participant_of(row) for row in self._reading.execute(f"{SELECT} ORDER BY rowid")]
-
-    def find(self, token: str) -> Participant | None:
-        """Return the participant with a token.
-
-        Returns
-        -------
-        Participant or None
-            None if the token is unknown.
-        """
+    def find_by_token(self, token: str) -> Participant | None:
+        """Return the participant with a token; None if the token is unknown."""
         row = self._reading.execute(f"{SELECT} WHERE token = ?", (token,)).fetchone()
-        return None if row is None else participant_of(row)
+        return None if row is None else participant_from_row(row)
 
     def steps(self, participant: str) -> tuple[SessionStep, ...] | None:
-        """Return the steps of a participant's session.
-
-        Returns
-        -------
-        tuple of SessionStep or None
-            None before the group is known.
-        """
+        """Return the stored steps of a participant's session; None before the session is created."""
         if participant not in self._sessions:
             query = "SELECT steps FROM participants WHERE id = ?"
             row = self._reading.execute(query, (participant,)).fetchone()
@@ -285,13 +258,7 @@ class AnswerDatabase:
         return self._sessions[participant]
 
     def answers(self) -> list[dict[str, Any]]:
-        """Return all answers.
-
-        Returns
-        -------
-        list of dict
-            Columns of the answers and the participant's group, ordered by participant and step.
-        """
+        """Return all ratings as rows of the table `answers` with the participant's group, in order."""
         query = (
             'SELECT answers.*, "group" FROM answers JOIN participants ON participants.id = participant '
             "ORDER BY participants.rowid, step"
@@ -301,30 +268,22 @@ class AnswerDatabase:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def questionnaire_answers(self) -> list[dict[str, Any]]:
-        """Return all answers to questionnaires: participant, questionnaire, item, answer (None: left out)."""
+        """Return all answers to questionnaires as rows of participant, questionnaire, item and answer.
+
+        The answer is None if the participant left the item out.
+        """
         names = ("participant", "questionnaire", "item", "answer")
         query = f"SELECT {', '.join(names)} FROM questionnaires ORDER BY participant, questionnaire, item"
         return [dict(zip(names, row, strict=True)) for row in self._reading.execute(query)]
 
     def recent_times(self, participant: str, count: int = 20) -> list[float]:
-        """Return a participant's latest response times.
-
-        Parameters
-        ----------
-        count : int, default 20
-            Maximum number.
-
-        Returns
-        -------
-        list of float
-            Milliseconds, the latest first.
-        """
+        """Return a participant's last `count` response times in milliseconds, the latest first."""
         query = "SELECT rt FROM answers WHERE participant = ? ORDER BY step DESC LIMIT ?"
         return [rt for (rt,) in self._reading.execute(query, (participant, count))]
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file so that every transaction is on disk when it ends."""
+    """Open a connection with which every transaction is on disk when it ends."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -1,4 +1,4 @@
-"""Recovery of a damaged file of answers."""
+"""Recovery of a damaged database of answers."""
 
 import shutil
 import sqlite3
@@ -15,33 +15,29 @@ TABLES = {
     "questionnaires": "participant, questionnaire, item",
     "facts": "rowid",
 }
-"""The tables, in the order in which they are read."""
+"""Columns by which each table is sorted when its rows are recovered."""
 
 
 def is_damaged(path: Path) -> bool:
-    """Return whether a file of answers is damaged.
-
-    Returns
-    -------
-    bool
-        False also for an empty file.
-    """
+    """Return whether a database file is damaged; an empty file is not."""
     try:
         with closing(sqlite3.connect(path, timeout=30)) as connection:
             return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
-    except sqlite3.OperationalError:  # locked, or no permission: reported when it is opened
+    except sqlite3.OperationalError:  # locked or not readable, which is reported when the file is opened
         return False
     except sqlite3.DatabaseError:
         return True
 
 
 def recover(path: Path) -> Problem:
-    """Back up a damaged file, and replace it by one with all readable rows.
+    """Back up a damaged database, and replace the database by one with all readable rows.
+
+    The database is not changed if no participant can be read.
 
     Returns
     -------
     Problem
-        Description of the recovery; the file is not changed if nothing can be read.
+        Message to the user about the outcome.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     copy = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
@@ -66,14 +62,14 @@ def recover(path: Path) -> Problem:
         path.with_name(path.name + ending).unlink(missing_ok=True)
     new.replace(path)
     what = (
-        f"was damaged; it now holds all readable rows ({counts['participants']} participants, "
-        f"{counts['answers']} answers), and the damaged file is kept as {copy.name}"
+        f"was damaged; it now contains all readable rows ({counts['participants']} participants, "
+        f"{counts['answers']} answers), and the damaged file was saved as {copy.name}"
     )
     return Problem(what, "compare with `traitlens rate status`, then run the command again", str(path))
 
 
 def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: str, order: str) -> int:
-    """Copy the readable rows of a table, from its beginning and from its end."""
+    """Copy the readable rows of a table, reading from both ends, and return the number of rows."""
     try:
         (schema,) = damaged.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
         whole.execute(schema)
@@ -82,7 +78,7 @@ def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: s
     count = 0
     for direction in ("ASC", "DESC"):
         terms = ", ".join(f"{term} {direction}" for term in order.split(", "))
-        for row in _rows(damaged, f"SELECT * FROM {table} ORDER BY {terms}"):
+        for row in _readable_rows(damaged, f"SELECT * FROM {table} ORDER BY {terms}"):
             try:
                 marks = ", ".join("?" * len(row))
                 count += whole.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row).rowcount
@@ -91,8 +87,8 @@ def _copy_table(damaged: sqlite3.Connection, whole: sqlite3.Connection, table: s
     return count
 
 
-def _rows(damaged: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
-    """Yield rows up to the first unreadable one."""
+def _readable_rows(damaged: sqlite3.Connection, query: str) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of a query up to the first unreadable row."""
     try:
         yield from damaged.execute(query)
     except sqlite3.DatabaseError:

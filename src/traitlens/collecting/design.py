@@ -1,4 +1,4 @@
-"""Design of a study's sessions, and the stimuli as shown to participants."""
+"""Design of a study's sessions, read from its settings, and the faces as shown to participants."""
 
 import re
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from traitlens.collecting.panels import check_panel
-from traitlens.collecting.trials import SessionDesign
+from traitlens.collecting.panels import check_panel_settings
+from traitlens.collecting.session_steps import SessionDesign
 from traitlens.columns import IMAGE, TRAIT
 from traitlens.digests import digest_file
 from traitlens.faces.images import load_image
@@ -27,37 +27,46 @@ COLLECTED = "collected"
 """Subfolder of the study for collected data."""
 
 LISTS = "lists.csv"
-"""Counterbalanced lists of images that participants take in turn; everybody rates all images without it."""
+"""File with counterbalanced lists of images, assigned to participants in turn; optional."""
 
 EVERYONE = "all"
-"""The group of a study without groups."""
+"""Name of the group in a study without groups."""
 
 MOST_BUTTONS = 9
+"""Maximum number of answer buttons, one for each number key."""
+
 MOST_STEPS = 100_000
-"""Maximum number of buttons: one for each number key."""
+"""Maximum number of positions of the slider."""
 
 LONGEST_SIDE = 1000
-"""Maximum number of pixels on the longer side of a shown face."""
+"""Maximum length in pixels of the longer side of a shown face."""
 
 PRACTICE, DRAWN = "*practice/", "*drawn/"
-"""Prefixes of the names of practice images: the study's own, and drawn ones."""
+"""Prefixes of the names of practice images, for the study's own images and for drawn faces."""
 
 PRACTICE_SEED = 271828
-"""Seed of the drawn practice faces."""
+"""Seed for drawing practice faces."""
 
 
 def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
-    """Read the design of a study's sessions.
+    """Read the design of a study's sessions from its images and settings.
 
     Parameters
     ----------
     folder : Path
-        The study's folder with images, and groups, traits and scale in `study.toml`.
+        The study folder with images, and with groups, traits and scale in `study.toml`.
+
+    Returns
+    -------
+    design : SessionDesign
+        Design of the sessions.
+    settings : Settings
+        All settings of the study.
 
     Raises
     ------
     StudyError
-        With every fault.
+        If images or settings have faults, with all of them.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -70,7 +79,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         problems.append(Problem("traits are missing", "add them: traits = [...]", "study.toml"))
     lists, faults = _read_lists(folder, images, settings.traits)
     problems += faults + _check_scale(settings)
-    problems += check_panel(settings.collecting)
+    problems += check_panel_settings(settings.collecting)
     wrong = [name for name in settings.collecting.languages if not re.fullmatch(r"[a-zA-Z-]{2,12}", name)]
     problems += [
         Problem(f"{name!r} is not a language code", "write a code such as en", "study.toml") for name in wrong
@@ -79,7 +88,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
         raise StudyError(problems)
     assert settings.scale is not None
     asked = settings.collecting
-    practice = _practice_files(folder)
+    practice = _find_practice_images(folder)
     names = [PRACTICE + path.name for path in practice] or [f"{DRAWN}{i + 1}" for i in range(asked.practice)]
     low, high = settings.scale
     design = SessionDesign(
@@ -108,7 +117,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
 def _read_lists(
     folder: Path, images: Sequence[str], traits: Sequence[str]
 ) -> tuple[tuple[tuple[tuple[str, str], ...], ...], list[Problem]]:
-    """Read the counterbalanced lists of `lists.csv` (list, image, trait), if there are any."""
+    """Read the pairs of image and trait of each counterbalanced list in `lists.csv`, if the file exists."""
     if not (folder / LISTS).exists():
         return (), []
     table, problems = read_table(folder / LISTS)
@@ -124,7 +133,7 @@ def _read_lists(
 
 
 def _check_scale(settings: Settings) -> list[Problem]:
-    """Return the problems of a scale that does not fit the answer format."""
+    """Return a problem if the scale does not fit the answer format."""
     if settings.scale is None:
         return [Problem("scale is missing", "set scale = [1, 7]", "study.toml")]
     low, high = settings.scale
@@ -142,20 +151,14 @@ def _check_scale(settings: Settings) -> list[Problem]:
     return []
 
 
-def _practice_files(folder: Path) -> list[Path]:
-    """Return the study's practice images."""
+def _find_practice_images(folder: Path) -> list[Path]:
+    """Return the image files in the study's subfolder `practice`."""
     found = (folder / "practice").glob("*")
     return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
-def describe_scale(design: SessionDesign) -> dict[str, Any]:
-    """Return the properties of scale, groups and session for a page.
-
-    Returns
-    -------
-    dict
-        answer, low, high, step, confirm, groups, and whether there are practice trials, repeats and checks.
-    """
+def settings_for_page(design: SessionDesign) -> dict[str, Any]:
+    """Return what participants' pages need to know about a design: scale, answer format, groups and parts."""
     return {
         "answer": design.answer,
         "low": design.low,
@@ -171,44 +174,40 @@ def describe_scale(design: SessionDesign) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Stimuli:
-    """The faces as shown to participants, by number.
+    """Faces as shown to participants, numbered from 0.
 
     Parameters
     ----------
     names : tuple of str
-        Names of the study's images, then of the practice images.
+        Names of the study's images, followed by those of the practice images.
     files : tuple of Path
-        The JPEG files that are shown.
+        JPEG file of each image.
     """
 
     names: tuple[str, ...]
     files: tuple[Path, ...]
 
     def number(self, name: str) -> int:
-        """Return the number of an image.
-
-        Returns
-        -------
-        int
-            Index of the name, from 0.
-        """
+        """Return the number of an image by its name."""
         return self.names.index(name)
 
 
 def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None = None) -> Stimuli:
-    """Write the shown files: upright, in sRGB, no larger than a screen, without metadata.
+    """Convert all images to JPEG files for display: upright, in sRGB, of limited size, without metadata.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; missing files are written to `collected/shown`.
+        The study folder; missing files are written to its subfolder `collected/shown`.
+    design : SessionDesign
+        Design of the sessions, with the names of all images.
     watcher : Watcher, optional
         Shows the progress.
 
     Raises
     ------
     StudyError
-        With every image that cannot be read.
+        If images cannot be read, with all of them.
     """
     shown = Path(folder) / COLLECTED / "shown"
     names = (*design.images, *design.practice_images)
@@ -217,7 +216,7 @@ def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None
     with (watcher or SilentWatcher()).stage("Preparing faces", len(names)) as advance:
         for name in names:
             try:
-                files.append(_show(Path(folder), shown, name))
+                files.append(_write_shown_face(Path(folder), shown, name))
             except TraitlensError as error:
                 problems += error.problems
             advance(1)
@@ -226,13 +225,13 @@ def prepare_stimuli(folder: Path, design: SessionDesign, watcher: Watcher | None
     return Stimuli(names, tuple(files))
 
 
-def _show(folder: Path, shown: Path, name: str) -> Path:
-    """Write the file of one face."""
+def _write_shown_face(folder: Path, shown: Path, name: str) -> Path:
+    """Write the JPEG file of one face unless it exists, and return its path."""
     if name.startswith(DRAWN):
         target = shown / f"drawn-{name.removeprefix(DRAWN)}.jpg"
         if not target.exists():
             parameters = draw_parameters(PRACTICE_SEED, int(name.removeprefix(DRAWN)), 0)
-            _save(Image.fromarray(draw_face(parameters, 512).picture), target)
+            _write_jpeg(Image.fromarray(draw_face(parameters, 512).picture), target)
         return target
     practice = name.startswith(PRACTICE)
     path = folder / "practice" / name.removeprefix(PRACTICE) if practice else folder / "images" / name
@@ -240,11 +239,11 @@ def _show(folder: Path, shown: Path, name: str) -> Path:
     if not target.exists():
         image = Image.fromarray(load_image(path))
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-        _save(image, target)
+        _write_jpeg(image, target)
     return target
 
 
-def _save(image: Image.Image, target: Path) -> None:
-    """Write a JPEG without visible loss."""
+def _write_jpeg(image: Image.Image, target: Path) -> None:
+    """Write an image as JPEG of high quality."""
     with atomic_write(target) as temporary:
         image.save(temporary, "JPEG", quality=95, subsampling=0)

@@ -1,4 +1,4 @@
-"""The experimenter's page: progress of participants, balance of groups, links and QR codes, and a pause."""
+"""The experimenter's page, with participants' progress, group sizes, links with QR codes, and a pause."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ from traitlens.collecting.database import AnswerDatabase
 from traitlens.collecting.design import EVERYONE
 from traitlens.collecting.request_body import parse_object, read_body
 from traitlens.collecting.session_manager import RequestRefused, SessionManager
-from traitlens.collecting.trials import SessionDesign, make_steps, progress
+from traitlens.collecting.session_steps import SessionDesign, count_trials, make_steps
 from traitlens.columns import GROUP
 
 if TYPE_CHECKING:
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 500
 """Maximum number of participants created at once."""
 UNKNOWN = "not known yet"
-"""Text for participants whose group is not known yet."""
+"""Label of participants whose group is not known yet."""
 
 STATES = ("not begun", "under way", "done")
 SCREENED = "no place"
-"""State of participants whose group was full."""
+"""State of participants who were turned away because their group was full."""
 
 
 def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFrame:
-    """Return the progress of each participant.
+    """Tabulate the progress of all participants.
 
     Returns
     -------
     DataFrame
-        participant, group, state ("not begun", "under way", "done", "no place"), trials_done, trials,
-        last_answer (UTC).
+        A row per participant: participant, group, state ("not begun", "under way", "done", "no place"),
+        trials_done, trials, last_answer (UTC).
     """
     rows = []
     for one in store.participants():
         steps = store.steps(one.id) or make_steps(design, known=one.group)
-        done, total = progress(steps, one.position)
+        done, total = count_trials(steps, one.position)
         state = "done" if one.position >= len(steps) - 1 and one.begun else "under way"
         state = "not begun" if one.position == 0 else state
         state = SCREENED if steps[-1].kind == "screened" else state
@@ -45,13 +45,13 @@ def tabulate_progress(store: AnswerDatabase, design: SessionDesign) -> pd.DataFr
 
 
 def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
-    """Return the data of the experimenter's page.
+    """Collect the data shown on the experimenter's page.
 
     Returns
     -------
     dict
-        study, paused, groups, participants (rows of :func:`tabulate_progress`), and balance: for each group
-        the number of participants in each state.
+        study, paused, groups, states, participants (rows of :func:`tabulate_progress`), and balance (the
+        number of participants in each state, by group).
     """
     table = tabulate_progress(sessions.store, sessions.design)
     groups = sessions.design.groups or (EVERYONE,)
@@ -73,17 +73,19 @@ def summarise_sessions(sessions: SessionManager, study: str) -> dict[str, Any]:
 
 
 def make_cards(sessions: SessionManager, address: str) -> list[dict[str, str]]:
-    """Return each participant's link, code and QR code.
+    """Create the data of a card for each participant, with a personal link and its QR code.
 
     Parameters
     ----------
+    sessions : SessionManager
+        State of the sessions.
     address : str
         Address of the server, without a slash at the end.
 
     Returns
     -------
     list of dict
-        participant, group, code, link, and qr: an SVG image as a data URI.
+        participant, group, code, link, and qr (an SVG image as a data URI).
     """
     import segno
 
@@ -98,12 +100,14 @@ def make_cards(sessions: SessionManager, address: str) -> list[dict[str, str]]:
 
 
 def experimenter_routes(sessions: SessionManager, secret: str, address: str, study: str) -> "list[Route]":
-    """Return the routes of the experimenter's page.
+    """Create the web server's routes for the experimenter's page.
 
     Parameters
     ----------
+    sessions : SessionManager
+        State of the sessions.
     secret : str
-        The experimenter's token; requests without it are refused.
+        The experimenter's token; requests without the token are refused.
     address : str
         Address of the server, for the links.
     study : str

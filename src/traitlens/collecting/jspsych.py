@@ -1,7 +1,7 @@
-"""The same session as a static jsPsych 8 experiment, for JATOS or any web server.
+"""Export of a study's session as a static jsPsych 8 experiment, for JATOS or any web server.
 
-The pages are those of the server (`view.js`), shown by a jsPsych plugin; the orders are computed in advance
-by :mod:`.trials`.
+A jsPsych plugin shows the same pages (`view.js`) as traitlens's own server; the orders of trials are computed
+in advance by :mod:`.session_steps`.
 """
 
 import base64
@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from traitlens.collecting.design import EVERYONE, describe_scale, prepare_stimuli, read_design
+from traitlens.collecting.design import EVERYONE, prepare_stimuli, read_design, settings_for_page
 from traitlens.collecting.panels import PANELS, panel_link
 from traitlens.collecting.questionnaires import describe_questionnaires, read_questionnaires
-from traitlens.collecting.session_manager import session_texts
-from traitlens.collecting.trials import SessionDesign, SessionStep, make_steps, opening_steps
+from traitlens.collecting.session_manager import read_session_texts
+from traitlens.collecting.session_steps import SessionDesign, SessionStep, make_steps, opening_steps
 from traitlens.digests import digest
 from traitlens.problems import Problem, TraitlensError, unknown_choice
 from traitlens.progress import Watcher
@@ -25,11 +25,11 @@ from traitlens.study.settings import CollectingSettings
 
 PAGES = Path(__file__).parent / "pages"
 SCRIPT = "dist/index.browser.min.js"
-"""Path of the script within jsPsych's npm package."""
+"""Path of jsPsych's script within its npm package."""
 
 SAVES = ("download", "jatos", "pavlovia")
 PAVLOVIA = "lib/jspsych-7-pavlovia-2022.1.1.js"
-"""Address of the plugin that Pavlovia puts beside every experiment."""
+"""Address of the jsPsych plugin that Pavlovia adds to every experiment."""
 MOST_ORDERS = 500
 
 PAGE = """<!DOCTYPE html>
@@ -59,22 +59,24 @@ def write_experiment(
     orders: int = 40,
     watcher: Watcher | None = None,
 ) -> None:
-    """Write a study's session as a folder for any web server.
+    """Write a study's session as a jsPsych experiment, in a folder for any web server.
 
     Parameters
     ----------
+    folder : Path
+        The study folder.
     out : Path
         The folder to create; must be empty if it exists.
     scripts : Path
-        A copy of the npm package `jspsych`, version 8; its script is copied beside the page.
+        Folder with a copy of the npm package `jspsych`, version 8; its script is copied into the experiment.
     cdn : str, optional
-        Web address from which the page loads jsPsych's script instead. Browsers run it only if it is
-        identical to the script in `scripts`.
+        Web address from which the page loads jsPsych's script instead. Browsers run the script only if it is
+        identical to the one in `scripts`.
     save : {"download", "jatos", "pavlovia"}, default "download"
-        "download": at the end the participant saves a file; "jatos": JATOS gets every answer at once;
+        "download": the participant saves a file at the end; "jatos": JATOS receives every answer at once;
         "pavlovia": Pavlovia's plugin saves a CSV file at the end.
     orders : int, default 40
-        Number of orders for each group; a participant gets one of them.
+        Number of orders of trials for each group; each participant gets one of them.
     watcher : Watcher, optional
         Shows the progress.
 
@@ -85,15 +87,15 @@ def write_experiment(
     """
     folder, out = Path(folder), Path(out)
     script = _find_script(scripts)
-    origin = "" if cdn is None else _origin(cdn)
+    origin = "" if cdn is None else _get_origin(cdn)
     if save not in SAVES:
-        raise unknown_choice("way to save", save, SAVES)
+        raise unknown_choice("value of save", save, SAVES)
     if not 1 <= orders <= MOST_ORDERS:
         raise TraitlensError(Problem(f"orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TraitlensError(Problem("already exists", "use a new folder", str(out)))
     design, settings = read_design(folder)
-    texts = session_texts(folder, design, settings)
+    texts = read_session_texts(folder, design, settings)
     questionnaires = read_questionnaires(folder, design.questionnaires, settings.collecting.languages)
     faces = prepare_stimuli(folder, design, watcher)
     groups = design.groups or (EVERYONE,)
@@ -105,13 +107,13 @@ def write_experiment(
         "questionnaires": describe_questionnaires(questionnaires),
         "panel": _describe_panel(settings.collecting),
         "texts": texts,
-        "scale": describe_scale(design),
+        "scale": settings_for_page(design),
         "traits": design.traits,
         "images": faces.names,
         "asks_group": len(design.groups) > 1,
         "opening": len(opening_steps(design)),
         "orders": {
-            group: [[_pack(step, design, faces.names) for step in steps] for steps in kept]
+            group: [[_encode_step(step, design, faces.names) for step in steps] for steps in kept]
             for group, kept in sessions.items()
         },
     }
@@ -126,15 +128,13 @@ def write_experiment(
             shutil.copyfile(script, temporary / "jspsych" / Path(SCRIPT).name)
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         (temporary / "design.js").write_text(f"const TRAITLENS = {text};\n", encoding="utf-8")
-        (temporary / "index.html").write_text(_page(script, cdn, origin, save), encoding="utf-8")
+        (temporary / "index.html").write_text(_make_page(script, cdn, origin, save), encoding="utf-8")
 
 
 def _find_script(scripts: Path | None) -> Path:
-    """Return jsPsych's script within a copy of its package."""
+    """Return the path of jsPsych's script in a copy of its npm package."""
     if scripts is None:
-        advice = (
-            "give a copy of its npm package with --scripts; with --cdn, the page's script is compared with it"
-        )
+        advice = "name a copy of the npm package jspsych with --scripts; --cdn needs it too, for comparison"
         raise TraitlensError(Problem("the source of jsPsych is missing", advice))
     package = Path(scripts) / "package.json"
     try:
@@ -148,24 +148,24 @@ def _find_script(scripts: Path | None) -> Path:
     return Path(scripts) / SCRIPT
 
 
-def _origin(cdn: str) -> str:
-    """Return the origin of a script's web address."""
+def _get_origin(cdn: str) -> str:
+    """Return the origin (scheme and host) of a script's web address."""
     parts = urlsplit(cdn)
     if parts.scheme != "https" or not parts.netloc or not parts.path.endswith(".js"):
-        advice = f"give the https address of jsPsych's {SCRIPT}"
+        advice = f"use the https address of jsPsych's {SCRIPT}"
         raise TraitlensError(Problem(f"{cdn!r} is not the address of a script", advice))
     return f"https://{parts.netloc}"
 
 
-def _pack(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
-    """Return a step as numbers: kind, traits, image, repeat, wanted, questionnaire."""
+def _encode_step(step: SessionStep, design: SessionDesign, images: tuple[str, ...]) -> list[object]:
+    """Encode a step for the page, with indices in place of the names of traits and images."""
     image = None if step.image is None else images.index(step.image)
     traits = [design.traits.index(trait) for trait in step.traits]
     return [step.kind, traits, image, step.repeat, step.wanted, step.questionnaire]
 
 
 def _describe_panel(settings: CollectingSettings) -> dict[str, object] | None:
-    """Return what the page needs to know of the panel."""
+    """Return what the page needs to know about the panel: title, parameters of its address, and link back."""
     if settings.panel is None:
         return None
     panel = PANELS[settings.panel]
@@ -174,8 +174,8 @@ def _describe_panel(settings: CollectingSettings) -> dict[str, object] | None:
     return {"title": panel.title, "parameters": panel.parameters, "completion": completion}
 
 
-def _page(script: Path, cdn: str | None, origin: str, save: str) -> str:
-    """Return the page; it allows only its own scripts, except in JATOS and Pavlovia, which add theirs."""
+def _make_page(script: Path, cdn: str | None, origin: str, save: str) -> str:
+    """Return the HTML page; it allows only its own scripts, unless JATOS or Pavlovia adds others."""
     sources = f"'self' {origin}".strip()
     policy = (
         "default-src 'none'; img-src 'self' data:; style-src 'self'; base-uri 'none'; form-action 'none'; "

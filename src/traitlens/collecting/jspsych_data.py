@@ -1,4 +1,4 @@
-"""Reader of the data of the jsPsych experiment."""
+"""Reading of data collected with the jsPsych experiment."""
 
 import io
 import json
@@ -12,37 +12,38 @@ from typing import Any
 
 import pandas as pd
 
+from traitlens.collecting.answer_validation import find_fault, is_device, nearest_answer
 from traitlens.collecting.panels import IDENTIFIER
 from traitlens.collecting.questionnaires import Questionnaire
-from traitlens.collecting.trials import RATED, SessionDesign, find_fault, is_device, nearest_answer
+from traitlens.collecting.session_steps import RATED, SessionDesign
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_cells
 
 SUFFIXES = (".json", ".txt", ".csv", ".zip", ".jzip")
-"""Endings of files: saved by participants, results of JATOS as text or archive, of Pavlovia as CSV."""
+"""Suffixes of data files: participants' files, results of JATOS (text or archive), and of Pavlovia (CSV)."""
 LARGEST = 500 * 2**20
-"""Maximum bytes of a file, and of the content of an archive."""
+"""Maximum size in bytes of a file, or of the unpacked content of an archive."""
 TEXTS = ("participant", "group", "kind", "trait", "image", "time", "device", "language")
 NUMBERS = ("step", "repeat", "rating", "rt")
 NEEDED = (*TEXTS, *NUMBERS, "wanted", "moved")
-"""Required columns, beside jsPsych's own."""
+"""Required columns; jsPsych's own columns are ignored."""
 PARTICIPANT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-"""Pattern of participants' names, which exclude spreadsheet formulas."""
+"""Pattern of valid names of participants; it excludes spreadsheet formulas."""
 MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
 class ExperimentData:
-    """Data that the jsPsych experiment saved.
+    """Data collected with the jsPsych experiment.
 
     Parameters
     ----------
     answers : list of dict
-        As :meth:`~traitlens.collecting.database.AnswerDatabase.answers` returns them.
+        Ratings, as returned by :meth:`~traitlens.collecting.database.AnswerDatabase.answers`.
     questionnaires : list of dict
-        participant, questionnaire, item, answer.
+        Answers to questionnaires: participant, questionnaire, item, answer.
     panel_ids : dict of str to str
-        The panel's identifiers, by participant: those of person, study and session, separated by spaces.
+        The panel's identifiers of person, study and session, separated by spaces, keyed by participant.
     """
 
     answers: list[dict[str, Any]]
@@ -57,46 +58,47 @@ def read_experiment(
     taken: Collection[str] = (),
     questionnaires: Sequence[Questionnaire] = (),
 ) -> ExperimentData:
-    """Read data that the jsPsych experiment saved.
+    """Read and check data collected with the jsPsych experiment.
+
+    An answer that occurs several times (data saved twice) counts once.
 
     Parameters
     ----------
     files : sequence of Path
-        Files, or folders of them: JSON or CSV, JSON by line as JATOS appends it, archives of JATOS.
+        Files or folders with files: JSON, JSON lines (JATOS), CSV (Pavlovia), or archives of JATOS.
     design : SessionDesign
-        The design, which the answers must match.
+        Design of the sessions, which the answers must match.
+    languages : collection of str
+        Languages of the study.
     taken : collection of str
-        Pseudonyms of the server's participants, which must not occur.
+        Pseudonyms of the server's participants, which must not occur in the files.
     questionnaires : sequence of Questionnaire
         The study's questionnaires, which the answers must match.
-
-    Returns
-    -------
-    ExperimentData
-        A step that occurs several times for one participant (data saved twice) counts once.
 
     Raises
     ------
     StudyError
-        With every fault: columns that are missing, images or traits of another study, answers off the scale,
-        unknown texts, two different answers for one step.
+        If the data have faults, with all of them: missing columns, images or traits of another study, answers
+        off the scale, invalid values, or different answers for the same step.
     """
     answers: dict[tuple[str, int], dict[str, Any]] = {}
     filled: dict[tuple[str, str], dict[str, int | None]] = {}
     panel_ids: dict[str, str] = {}
     problems: list[Problem] = []
-    for path in [path for given in files for path in _list(Path(given))]:
+    for path in [path for given in files for path in _list_files(Path(given))]:
         for file, cells in _read_tables(path, problems):
-            for row, answer in _answers(cells, file, design, languages, problems):
+            for row, answer in _read_answers(cells, file, design, languages, problems):
                 if answer["participant"] in taken:
-                    what = f"participant {answer['participant']!r} is one of the server's"
+                    what = (
+                        f"participant {answer['participant']!r} has the name of a participant of the server"
+                    )
                     problems.append(Problem(what, "rename the participant", file, row))
                 key = (answer["participant"], answer["step"])
                 if answers.setdefault(key, answer) != answer:
                     what = f"step {key[1]} of participant {key[0]!r} has another answer elsewhere"
                     problems.append(Problem(what, "remove one of the two", file, row))
-            filled |= _filled(cells, file, questionnaires, problems)
-            panel_ids |= _panel_ids(cells, file, problems)
+            filled |= _read_questionnaire_answers(cells, file, questionnaires, problems)
+            panel_ids |= _read_panel_ids(cells, file, problems)
     if problems:
         raise StudyError(problems)
     flat = [
@@ -107,13 +109,13 @@ def read_experiment(
     return ExperimentData([answers[key] for key in sorted(answers)], flat, panel_ids)
 
 
-def _list(given: Path) -> list[Path]:
-    """Return the files, including those of folders."""
+def _list_files(given: Path) -> list[Path]:
+    """Return a file, or all data files in a folder."""
     if given.is_dir():
         found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES)
         if not found:
             raise StudyError(
-                Problem("contains no file with data", "give the folder with the data", str(given))
+                Problem("contains no file with data", "name the folder with the data", str(given))
             )
         return found
     if not given.is_file():
@@ -122,12 +124,12 @@ def _list(given: Path) -> list[Path]:
 
 
 def _read_tables(path: Path, problems: list[Problem]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the tables of a file with their names; archives hold several."""
+    """Yield name and table of each data file; an archive contains several."""
     suffix = path.suffix.lower()
     if suffix == ".csv":
         tables = [(path.name, read_cells(path).astype(str).replace("null", ""))]
     elif path.stat().st_size > LARGEST:
-        problems.append(Problem("is too large", f"give files up to {LARGEST >> 20} MB", path.name))
+        problems.append(Problem("is too large", f"use files of up to {LARGEST >> 20} MB", path.name))
         return
     elif suffix in (".zip", ".jzip"):
         tables = _read_archive(path, problems)
@@ -138,18 +140,18 @@ def _read_tables(path: Path, problems: list[Problem]) -> Iterator[tuple[str, pd.
         if not missing:
             yield name, cells
         elif len(cells.columns) or suffix not in (".zip", ".jzip"):
-            advice = "give data of the experiment that traitlens wrote"
+            advice = "use data of the experiment that traitlens wrote"
             problems.append(Problem(f"columns are missing: {', '.join(missing)}", advice, name))
 
 
 def _read_archive(path: Path, problems: list[Problem]) -> list[tuple[str, pd.DataFrame]]:
-    """Read the data files of an archive of results; metadata and other files are left out."""
+    """Read the data files of an archive of JATOS results; metadata and other files are ignored."""
     tables = []
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [one for one in archive.infolist() if one.filename.endswith(("data.txt", ".csv"))]
             if sum(one.file_size for one in entries) > LARGEST:
-                problems.append(Problem("is too large", f"give up to {LARGEST >> 20} MB", path.name))
+                problems.append(Problem("is too large", f"use up to {LARGEST >> 20} MB", path.name))
                 return []
             for one in entries:
                 name = f"{path.name}/{one.filename}"
@@ -164,7 +166,7 @@ def _read_archive(path: Path, problems: list[Problem]) -> list[tuple[str, pd.Dat
 
 
 def _parse_records(content: bytes, name: str, problems: list[Problem]) -> pd.DataFrame:
-    """Return records as a table of text: one list of objects, or one object or list in each line."""
+    """Parse JSON records as a table of strings: one list of objects, or an object or list on each line."""
     records: list[Mapping[str, Any]] = []
     try:
         text = content.decode("utf-8-sig")
@@ -175,30 +177,30 @@ def _parse_records(content: bytes, name: str, problems: list[Problem]) -> pd.Dat
         for part in parts:
             records += part if isinstance(part, list) else [part]
         if not all(isinstance(record, dict) for record in records):
-            raise ValueError("it holds something other than objects")
+            raise ValueError("it contains something other than objects")
     except (ValueError, RecursionError) as error:
         problems.append(Problem(f"cannot be read as JSON ({error})", "export the results again", name))
         return pd.DataFrame(columns=list(NEEDED), dtype=str)
     if not records:
         return pd.DataFrame(columns=list(NEEDED), dtype=str)
-    rows = [{str(key): _cell(value) for key, value in record.items()} for record in records]
+    rows = [{str(key): _to_text(value) for key, value in record.items()} for record in records]
     return pd.DataFrame(rows).fillna("").astype(str)
 
 
-def _cell(value: object) -> str:
-    """Return a value of JSON as text."""
+def _to_text(value: object) -> str:
+    """Return a JSON value as text."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _answers(
+def _read_answers(
     cells: pd.DataFrame, file: str, design: SessionDesign, languages: Collection[str], problems: list[Problem]
 ) -> list[tuple[int, dict[str, Any]]]:
-    """Return the rated steps of a table."""
+    """Return row number and answer of each rated step in a table; add invalid answers to the problems."""
     answers = []
     for index, row in cells[cells["kind"].isin(RATED)].iterrows():
-        answer, fault = _answer(row, design, languages)
+        answer, fault = _read_answer(row, design, languages)
         if fault is not None:
             problems.append(Problem(fault, "remove or correct the answer", file, int(str(index)) + 2))
         else:
@@ -206,10 +208,10 @@ def _answers(
     return answers
 
 
-def _filled(
+def _read_questionnaire_answers(
     cells: pd.DataFrame, file: str, questionnaires: Sequence[Questionnaire], problems: list[Problem]
 ) -> dict[tuple[str, str], dict[str, int | None]]:
-    """Return the answers to questionnaires, by participant and questionnaire."""
+    """Return the answers to questionnaires in a table, keyed by participant and questionnaire."""
     known = {one.name: one for one in questionnaires}
     filled = {}
     for index, row in cells[cells["kind"] == "questionnaire"].iterrows():
@@ -221,7 +223,7 @@ def _filled(
         if name not in known:
             fault: str | None = f"questionnaire {name!r} is not part of the study"
         elif not re.fullmatch(PARTICIPANT, participant):
-            fault = "the participant has an unknown form"
+            fault = "the participant's name must consist of at most 64 letters, digits, _, - and ."
         else:
             fault = known[name].find_fault(given)
         if fault is None:
@@ -231,8 +233,8 @@ def _filled(
     return filled
 
 
-def _panel_ids(cells: pd.DataFrame, file: str, problems: list[Problem]) -> dict[str, str]:
-    """Return the panel's identifiers, by participant."""
+def _read_panel_ids(cells: pd.DataFrame, file: str, problems: list[Problem]) -> dict[str, str]:
+    """Return the panel's identifiers in a table, keyed by participant."""
     found = {}
     for index, row in cells[cells["kind"] == "panel"].iterrows():
         participant, given = row["participant"].strip(), row.get("panel_ids", "").strip()
@@ -241,15 +243,15 @@ def _panel_ids(cells: pd.DataFrame, file: str, problems: list[Problem]) -> dict[
         ):
             found[participant] = given
         else:
-            what = "the panel's identifiers have an unknown form"
+            what = "the panel's identifiers are not valid"
             problems.append(Problem(what, "remove or correct them", file, int(str(index)) + 2))
     return found
 
 
-def _answer(
+def _read_answer(
     row: pd.Series, design: SessionDesign, languages: Collection[str]
 ) -> tuple[dict[str, Any], str | None]:
-    """Read and check one answer."""
+    """Read an answer from a row, and return the answer and the reason why it is not valid, or None."""
     moved = {"true": True, "false": False}.get(row["moved"].strip().lower())
     try:
         numbers = {name: float(row[name]) for name in NUMBERS}
@@ -265,7 +267,7 @@ def _answer(
     if not re.fullmatch(PARTICIPANT, answer["participant"]):
         return {}, "the participant's name must consist of at most 64 letters, digits, _, - and ."
     if not is_device(answer["device"]):
-        return {}, "the device has an unknown form"
+        return {}, "the device is not of the form “touch 390x844”"
     if answer["language"] not in languages:
         return {}, "unknown language"
     if not _is_time(answer["time"]):
@@ -285,7 +287,7 @@ def _answer(
 
 
 def _is_time(text: str) -> bool:
-    """Return whether a text is a date and time as browsers write it."""
+    """Return whether a string is a date and time in ISO format."""
     try:
         datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Participant panels (Prolific, SONA): identifiers, stored apart from the answers, and links to the panel."""
+"""Participant panels (Prolific, SONA): links to the panel, and identifiers stored apart from the answers."""
 
 import re
 import sqlite3
@@ -16,9 +16,9 @@ from traitlens.problems import Problem
 from traitlens.study.settings import CollectingSettings
 
 PANEL_FILE = "panel_ids.sqlite"
-"""The file within `collected/` that links pseudonyms to the panel's identifiers."""
+"""File in `collected/` that assigns the panel's identifiers to pseudonyms."""
 IDENTIFIER = r"[A-Za-z0-9_-]{1,64}"
-"""Pattern of a panel's identifiers."""
+"""Pattern of valid identifiers of a panel."""
 COLUMNS = ["participant", "panel", "panel_id", "study_id", "session_id"]
 
 SCHEMA = """
@@ -39,9 +39,9 @@ class Panel:
     Parameters
     ----------
     title : str
-        Name that participants read.
+        Name of the panel as participants know it.
     parameters : tuple of str
-        Names in the address of the participant's identifier and, if there are any, of study and session.
+        Parameters of the web address with the identifiers of participant, study and session (if any).
     """
 
     title: str
@@ -54,8 +54,8 @@ PANELS = {
 }
 
 
-def check_panel(settings: CollectingSettings) -> list[Problem]:
-    """Return the problems of the settings `panel`, `completion` and `screen_out`."""
+def check_panel_settings(settings: CollectingSettings) -> list[Problem]:
+    """Check the settings `panel`, `completion` and `screen_out`, and return their problems."""
     given = {"completion": settings.completion, "screen_out": settings.screen_out}
     if settings.panel is None:
         return [
@@ -71,24 +71,26 @@ def check_panel(settings: CollectingSettings) -> list[Problem]:
         if value and panel_link(settings.panel, value, "x") is None:
             advice = "write an https link"
             advice += " with {id} for the survey code" if settings.panel == "sona" else ", or Prolific's code"
-            problems.append(Problem(f"{value!r} is not a link", advice, "study.toml", column=name))
+            problems.append(Problem(f"{value!r} is not a valid link", advice, "study.toml", column=name))
     return problems
 
 
 def panel_link(panel: str, value: str, identifier: str) -> str | None:
-    """Return the link back to the panel.
+    """Return the link that brings a participant back to the panel.
 
     Parameters
     ----------
+    panel : {"prolific", "sona"}
+        The panel.
     value : str
-        A link, in which {id} stands for the identifier, or a completion code of Prolific.
+        A link, in which {id} is replaced by the identifier, or a completion code of Prolific.
     identifier : str
-        The participant's identifier.
+        The panel's identifier of the participant.
 
     Returns
     -------
     str or None
-        None if the value is neither.
+        The link; None if the value is neither a link nor a code.
 
     Examples
     --------
@@ -111,7 +113,7 @@ def panel_link(panel: str, value: str, identifier: str) -> str | None:
 
 
 def join_address(panel: str, address: str) -> str:
-    """Return the open link for a panel, in which the panel fills in its identifiers.
+    """Return the link to enter in the panel, with placeholders that the panel replaces by its identifiers.
 
     Examples
     --------
@@ -124,13 +126,13 @@ def join_address(panel: str, address: str) -> str:
 
 
 def read_identifiers(panel: str, given: object) -> dict[str, str] | None:
-    """Return the identifiers of an address as panel_id, study_id and session_id.
+    """Read panel_id, study_id and session_id from the parameters of a web address.
 
     Returns
     -------
     dict or None
-        None if the participant's identifier is missing or any has another form, such as an unfilled
-        placeholder.
+        None if the participant's identifier is missing, or an identifier is not valid (such as a placeholder
+        that was not replaced).
     """
     if not isinstance(given, Mapping):
         return None
@@ -144,12 +146,12 @@ def read_identifiers(panel: str, given: object) -> dict[str, str] | None:
 
 
 class PanelIds:
-    """The file that links pseudonyms to a panel's identifiers, apart from the answers.
+    """Database of a panel's identifiers by pseudonym, stored apart from the answers.
 
     Parameters
     ----------
     path : Path
-        The SQLite file; created at the first participant who agrees.
+        The SQLite file; created when the first participant agrees.
     """
 
     def __init__(self, path: Path):
@@ -157,7 +159,7 @@ class PanelIds:
         self.lock = threading.Lock()
 
     def find(self, panel_id: str) -> str | None:
-        """Return the pseudonym of an identifier, or None."""
+        """Return the pseudonym of a panel's identifier; None if the identifier is unknown."""
         if not self.path.exists():
             return None
         with closing(self._open()) as connection:
@@ -166,7 +168,7 @@ class PanelIds:
         return None if row is None else str(row[0])
 
     def identifier(self, participant: str) -> str:
-        """Return the panel's identifier of a pseudonym; empty if there is none."""
+        """Return the panel's identifier of a participant; "" if there is none."""
         if not self.path.exists():
             return ""
         with closing(self._open()) as connection:
@@ -175,7 +177,7 @@ class PanelIds:
         return "" if row is None else str(row[0])
 
     def add(self, participant: str, panel: str, identifiers: Mapping[str, str]) -> None:
-        """Store the identifiers of a participant."""
+        """Store the panel's identifiers of a participant."""
         self.path.touch(mode=0o600)
         with closing(self._open()) as connection:
             row = (
@@ -188,14 +190,14 @@ class PanelIds:
             connection.execute("INSERT INTO panel_ids VALUES (?, ?, ?, ?, ?)", row)
 
     def remove(self, participant: str) -> None:
-        """Delete the identifiers of a participant from the file."""
+        """Delete the panel's identifiers of a participant."""
         if self.path.exists():
             with closing(self._open()) as connection:
                 connection.execute("DELETE FROM panel_ids WHERE participant = ?", (participant,))
                 connection.execute("VACUUM")
 
     def table(self) -> pd.DataFrame:
-        """Return all identifiers: participant, panel, panel_id, study_id, session_id."""
+        """Return all identifiers as a table: participant, panel, panel_id, study_id, session_id."""
         if not self.path.exists():
             return pd.DataFrame(columns=COLUMNS, dtype=str)
         with closing(self._open()) as connection:
@@ -203,7 +205,7 @@ class PanelIds:
         return pd.DataFrame(rows, columns=COLUMNS, dtype=str)
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file; every statement is on disk when it ends."""
+        """Open a connection with which every statement is on disk when it ends."""
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=30)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")

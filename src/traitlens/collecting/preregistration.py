@@ -1,4 +1,4 @@
-"""Analysis plan: frozen with a digest before groups are compared, and compared with the analysis."""
+"""Preregistered analysis plan: frozen before groups are compared, and later compared with the analysis."""
 
 import json
 from collections.abc import Mapping
@@ -16,25 +16,27 @@ from traitlens.study.settings_file import read_settings
 
 PLAN = "plan.json"
 EXPERIMENT_FILES = ("pictures.csv", "predicted.csv", "lists.csv")
-"""Tables of an experiment with altered faces; the plan holds their digests."""
+"""Tables of an experiment with altered faces, whose digests are part of the plan."""
 
 FILES = "files"
 PLANNED, ADDED, CHANGED, NOT_DONE = "planned", "added", "changed", "planned, not done"
 
 
 def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Freeze a study's analysis plan, or compare the frozen one with the settings.
+    """Freeze a study's analysis plan; if a frozen plan exists, compare it with the settings.
 
     Parameters
     ----------
     folder : Path
-        The study's folder. The plan is written to `plan.json`, with the time and a digest of its content, and
-        never replaced.
+        The study folder. The plan is written to `plan.json`, with the time and a digest of its content, and
+        is never replaced.
 
     Returns
     -------
+    plan : dict
+        The frozen plan: frozen (time, UTC), digest and content.
     differences : DataFrame
-        what, planned, now, mark: each part of the plan and whether it has changed.
+        Each part of the plan and whether it has changed, as in :func:`compare_with_plan`.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
         if list((folder / "results" / "comparisons").glob("*.csv")):
             what = "groups have already been compared, so it is too late for a plan"
             raise TraitlensError(Problem(what, "report the tests as exploratory", "results/comparisons"))
-        content = _content(settings) | _digest_files(folder)
+        content = _plan_content(settings) | _digest_files(folder)
         plan = {"frozen": now(), "digest": digest(content), "content": content}
         write_json(folder / PLAN, plan)
     return plan, compare_with_plan(plan, settings)
@@ -68,7 +70,7 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        frozen (time, UTC), digest and content; None if no plan was frozen.
+        The plan with frozen (time, UTC), digest and content; None if no plan was frozen.
 
     Raises
     ------
@@ -91,19 +93,19 @@ def read_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def changed_files(plan: Mapping[str, Any], folder: Path) -> list[str]:
-    """List the tables of an experiment that were changed after the plan was frozen."""
+    """Return the names of an experiment's tables that were changed after the plan was frozen."""
     planned, present = (content.get(FILES, {}) for content in (plan["content"], _digest_files(Path(folder))))
     return [name for name in dict.fromkeys([*planned, *present]) if planned.get(name) != present.get(name)]
 
 
 def _digest_files(folder: Path) -> dict[str, Any]:
-    """Return the digests of an experiment's tables, as a part of a plan."""
+    """Return the digests of an experiment's tables for its plan; empty unless all tables exist."""
     found = {name: digest_file(folder / name) for name in EXPERIMENT_FILES if (folder / name).is_file()}
     return {FILES: found} if len(found) == len(EXPERIMENT_FILES) else {}
 
 
-def _content(settings: Settings) -> dict[str, Any]:
-    """Return the content of a plan: all settings that determine the tests and their data."""
+def _plan_content(settings: Settings) -> dict[str, Any]:
+    """Return the content of a plan, which is all settings that determine the tests and their data."""
     return json.loads(
         json.dumps(
             {
@@ -128,25 +130,29 @@ def _content(settings: Settings) -> dict[str, Any]:
 def compare_with_plan(
     plan: Mapping[str, Any], settings: Settings, tests: list[str] | None = None
 ) -> pd.DataFrame:
-    """Compare a plan with the settings and the tests that were made.
+    """Compare a frozen plan with the present settings and with the tests that were done.
 
     Parameters
     ----------
+    plan : mapping
+        The frozen plan.
+    settings : Settings
+        The study's present settings.
     tests : list of str, optional
-        Names of the comparisons that were made; if None, tests are compared with the settings.
+        Names of the tests that were done; the tests planned in the settings if None.
 
     Returns
     -------
     DataFrame
-        what ("exclusions.fastest", "test means"), planned, now, mark: "planned", "changed", "added" or
-        "planned, not done".
+        A row per setting and test: what (such as "exclusions.fastest" or "test means"), planned, now, and
+        mark ("planned", "changed", "added" or "planned, not done").
     """
     content = {name: part for name, part in plan["content"].items() if name != FILES}
-    planned, present = _flatten(content), _flatten(_content(settings))
-    # A setting of a later version at its default does not count as a change.
+    planned, present = _flatten(content), _flatten(_plan_content(settings))
+    # A setting that the plan's version of traitlens did not have counts as unchanged at its default.
     new = {
         what
-        for what, text in _flatten(_content(Settings())).items()
+        for what, text in _flatten(_plan_content(Settings())).items()
         if what not in planned and present[what] == text
     }
     rows = []
@@ -166,7 +172,7 @@ def compare_with_plan(
 
 
 def _flatten(value: Any, before: str = "") -> dict[str, str]:
-    """Return nested settings as dotted names and text."""
+    """Return nested settings as text, keyed by dotted names; `before` is the prefix of the names."""
     if isinstance(value, dict):
         return {
             name: text

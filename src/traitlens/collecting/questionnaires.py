@@ -1,4 +1,4 @@
-"""Questionnaires from TOML files: items, reverse scoring and sub-scales."""
+"""Questionnaires read from TOML files, with reverse-scored items and sub-scales, and their scoring."""
 
 import re
 import tomllib
@@ -13,9 +13,9 @@ from traitlens.columns import RATER
 from traitlens.problems import Problem, StudyError
 from traitlens.study.toml_file import read_toml
 
-OURS = Path(__file__).parent / "example_questionnaires"
+BUILT_IN = Path(__file__).parent / "example_questionnaires"
 NAME = r"[A-Za-z][A-Za-z0-9_]{0,23}"
-"""Pattern of the names of questionnaires, items and scales."""
+"""Pattern of valid names of questionnaires, items and scales."""
 MOST_ITEMS = 60
 MOST_ANSWERS = 11
 KEYS = ("language", "title", "instructions", "answers", "lowest", "items", "source")
@@ -29,10 +29,12 @@ class Item:
 
     Parameters
     ----------
+    name : str
+        Name of the item.
     scale : str
-        The sub-scale that it belongs to.
+        Name of the item's sub-scale.
     reverse : bool
-        Whether high answers mean low values of the scale.
+        Whether the item is reverse-scored.
     """
 
     name: str
@@ -47,11 +49,13 @@ class Questionnaire:
     Parameters
     ----------
     name : str
-        Name of its file.
+        Name of the questionnaire and of its file.
+    items : tuple of Item
+        The items, in the order of the page.
     lowest, highest : int
         Numbers of the first and the last answer.
     texts : dict
-        By language: title, instructions, answers (list), and items (text by name).
+        Texts keyed by language: title, instructions, answers (list), and items (text by name).
     source : str
         Reference of the questionnaire.
     """
@@ -65,11 +69,14 @@ class Questionnaire:
 
     @property
     def scales(self) -> tuple[str, ...]:
-        """The sub-scales, in the order of the items."""
+        """Names of the sub-scales, in the order of the items."""
         return tuple(dict.fromkeys(item.scale for item in self.items))
 
     def find_fault(self, answers: object) -> str | None:
-        """Return why answers are not valid: None, or a mapping of items to whole numbers or None."""
+        """Return the reason why answers from a page are not valid, or None.
+
+        Valid answers are a mapping from names of items to numbers of answers, or to None for items left out.
+        """
         if not isinstance(answers, Mapping):
             return "the answers of the questionnaire are missing"
         names = {item.name for item in self.items}
@@ -84,7 +91,7 @@ class Questionnaire:
         return None
 
     def score(self, answers: Mapping[str, int | None]) -> dict[str, float]:
-        """Return the mean of each scale's items, with reverse scoring; missing if an item is unanswered.
+        """Compute the mean of each sub-scale's items, with reverse scoring; NaN if an item was left out.
 
         Examples
         --------
@@ -98,10 +105,9 @@ class Questionnaire:
             for item in self.items:
                 if item.scale == scale:
                     value = answers.get(item.name)
-                    turned = (
-                        self.lowest + self.highest - value if item.reverse and value is not None else value
-                    )
-                    values.append(float("nan") if turned is None else float(turned))
+                    if value is not None and item.reverse:
+                        value = self.lowest + self.highest - value
+                    values.append(float("nan") if value is None else float(value))
             scores[f"{self.name}_{scale}"] = sum(values) / len(values)
         return scores
 
@@ -109,19 +115,21 @@ class Questionnaire:
 def read_questionnaires(
     folder: Path, names: Sequence[str], languages: Sequence[str]
 ) -> tuple[Questionnaire, ...]:
-    """Read a study's questionnaires.
+    """Read and check a study's questionnaires.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; `questionnaires/NAME.toml` in it, or one of traitlens.
+        The study folder, with files `questionnaires/NAME.toml`; a missing file may be built into traitlens.
+    names : sequence of str
+        Names of the questionnaires.
     languages : sequence of str
         Languages of the study, in which every questionnaire must be complete.
 
     Raises
     ------
     StudyError
-        With every fault of the files.
+        If the files have faults, with all of them.
     """
     problems: list[Problem] = []
     read = []
@@ -133,10 +141,10 @@ def read_questionnaires(
             problems.append(Problem(f"{name!r} cannot be the name of a questionnaire", advice, "study.toml"))
             continue
         if not path.exists():
-            path = OURS / f"{name}.toml"
+            path = BUILT_IN / f"{name}.toml"
         if not path.exists():
-            known = ", ".join(sorted(one.stem for one in OURS.glob("*.toml")))
-            problems.append(Problem("is missing", f"write it; traitlens has: {known}", file))
+            known = ", ".join(sorted(one.stem for one in BUILT_IN.glob("*.toml")))
+            problems.append(Problem("is missing", f"write it, or use a built-in one: {known}", file))
             continue
         try:
             content = read_toml(path)
@@ -146,20 +154,20 @@ def read_questionnaires(
         faults = [Problem(what, advice, file) for what, advice in _find_faults(content, languages)]
         problems += faults
         if not faults:
-            read.append(_parse(name, content, languages))
+            read.append(_make_questionnaire(name, content, languages))
     if problems:
         raise StudyError(problems)
     return tuple(read)
 
 
 def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Yield faults of a questionnaire, with advice."""
+    """Yield a description and advice for each fault in the content of a questionnaire's file."""
     for key in content:
         if key not in KEYS and not isinstance(content[key], Mapping):
-            yield f"unknown key {key!r}", f"known: {', '.join(KEYS)}, and a section for each language"
+            yield f"unknown key {key!r}", f"known keys: {', '.join(KEYS)}, and a section for each language"
     for key in ("title", "instructions"):
         if not isinstance(content.get(key), str):
-            yield f"{key} is missing", "write it as a text"
+            yield f"{key} is missing", "write it as text in quotes"
     answers = content.get("answers")
     if not _are_texts(answers) or not 2 <= len(answers) <= MOST_ANSWERS:
         yield "answers is not a list of texts", f"write 2 to {MOST_ANSWERS} answers, from the lowest number"
@@ -173,7 +181,7 @@ def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterab
     names = []
     for number, item in enumerate(items, start=1):
         if not isinstance(item, Mapping) or set(item) - set(ITEM_KEYS):
-            yield f"item {number} has unknown keys", f"known: {', '.join(ITEM_KEYS)}"
+            yield f"item {number} has unknown keys", f"known keys: {', '.join(ITEM_KEYS)}"
             continue
         for key in ("name", "scale"):
             if not isinstance(item.get(key), str) or not re.fullmatch(NAME, item[key]):
@@ -185,7 +193,7 @@ def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterab
         names.append(item.get("name"))
     if len(set(map(str, names))) < len(names):
         yield "two items have the same name", "rename one"
-    for language in _further(content, languages):
+    for language in _translated_languages(content, languages):
         own = content.get(language)
         if not isinstance(own, Mapping) or set(own) - set(TEXT_KEYS):
             yield f"has no section [{language}]", f"write {', '.join(TEXT_KEYS)} in this language"
@@ -197,30 +205,30 @@ def _find_faults(content: Mapping[str, Any], languages: Sequence[str]) -> Iterab
             or not _are_texts(answers)
             or len(own["answers"]) != len(answers)
         ):
-            yield f"[{language}] has another number of answers", "write one for each answer"
+            yield f"[{language}] has a different number of answers", "translate every answer"
         given = own.get("items")
         if not isinstance(given, Mapping) or set(given) != set(map(str, names)):
-            yield f"[{language}.items] does not have the same items", "write NAME = text for each"
+            yield f"[{language}.items] does not have the same items", "write NAME = text for each item"
         elif not _are_texts(list(given.values())):
-            yield f"[{language}.items] contains something that is not a text", "put it into quotes"
+            yield f"[{language}.items] contains a value that is not text", "write the texts in quotes"
 
 
-def _further(content: Mapping[str, Any], languages: Sequence[str]) -> list[str]:
-    """Return the study's languages other than that of the questionnaire's own texts."""
+def _translated_languages(content: Mapping[str, Any], languages: Sequence[str]) -> list[str]:
+    """Return the study's languages into which a questionnaire must be translated."""
     own = content.get("language", languages[0])
     return [language for language in languages if language != own]
 
 
 def _are_texts(values: object) -> TypeGuard[list[str]]:
-    """Return whether a value is a list of texts."""
+    """Return whether a value is a list of strings."""
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
-def _parse(name: str, content: Mapping[str, Any], languages: Sequence[str]) -> Questionnaire:
-    """Return a valid questionnaire."""
+def _make_questionnaire(name: str, content: Mapping[str, Any], languages: Sequence[str]) -> Questionnaire:
+    """Create a questionnaire from the checked content of its file."""
     items = tuple(Item(one["name"], one["scale"], one.get("reverse", False)) for one in content["items"])
     own = {key: content[key] for key in ("title", "instructions", "answers")}
-    texts = {language: dict(content[language]) for language in _further(content, languages)}
+    texts = {language: dict(content[language]) for language in _translated_languages(content, languages)}
     for language in set(languages) - set(texts):
         texts[language] = {**own, "items": {one["name"]: one["text"] for one in content["items"]}}
     lowest = content.get("lowest", 1)
@@ -229,7 +237,7 @@ def _parse(name: str, content: Mapping[str, Any], languages: Sequence[str]) -> Q
 
 
 def describe_questionnaires(questionnaires: Sequence[Questionnaire]) -> dict[str, Any]:
-    """Return questionnaires as data for a page: by name, the lowest answer, items and texts."""
+    """Return what pages need to know about questionnaires, by name: lowest answer, items and texts."""
     return {
         one.name: {"lowest": one.lowest, "items": [item.name for item in one.items], "texts": one.texts}
         for one in questionnaires
@@ -239,12 +247,20 @@ def describe_questionnaires(questionnaires: Sequence[Questionnaire]) -> dict[str
 def score_answers(
     answers: Iterable[Mapping[str, Any]], questionnaires: Sequence[Questionnaire]
 ) -> pd.DataFrame:
-    """Return the scores of all raters.
+    """Compute the scores of all raters on all sub-scales.
+
+    Parameters
+    ----------
+    answers : iterable of mapping
+        Answers with the keys participant, questionnaire, item and answer (None: left out).
+    questionnaires : sequence of Questionnaire
+        The questionnaires.
 
     Returns
     -------
     DataFrame
-        rater, and a column for each scale: the mean of its items; missing where an item was left out.
+        A row per rater, with the column rater and a column for each sub-scale (the mean of its items; NaN if
+        an item was left out).
     """
     given: dict[str, dict[str, dict[str, int | None]]] = {}
     for row in answers:

@@ -1,4 +1,4 @@
-"""Bodies of requests: limited in size, and JSON objects only."""
+"""Reading of request bodies, which are JSON objects of limited size."""
 
 import json
 import re
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 LONGEST_BODY = 4096
-"""Maximum size of an answer in bytes."""
+"""Maximum size of a request body in bytes."""
 
 
 async def read_body(request: "Request") -> bytes:
-    """Read the body of a request up to the maximum size."""
+    """Read the body of a request; refuse the request if the body is too large or incomplete."""
     from starlette.requests import ClientDisconnect
 
     length = request.headers.get("content-length", "0")
@@ -32,7 +32,7 @@ async def read_body(request: "Request") -> bytes:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Read a JSON object."""
+    """Parse a request body as a JSON object; refuse the request if it is something else."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

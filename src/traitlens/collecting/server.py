@@ -1,7 +1,7 @@
-"""Web server of rating sessions: a few routes that validate all input.
+"""Web server of rating sessions.
 
-These are plain Starlette routes: NiceGUI's pages keep their state in memory and a socket, which a killed
-server loses; here the state is the participant's position in the database.
+The server consists of plain Starlette routes, because NiceGUI's pages would hold their state in memory and
+lose it when the server is killed. Here the only state is the participant's position in the database.
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from traitlens.collecting.design import describe_scale
+from traitlens.collecting.design import settings_for_page
 from traitlens.collecting.panels import PANELS
 from traitlens.collecting.questionnaires import describe_questionnaires
 from traitlens.collecting.request_body import parse_object, read_body
@@ -52,14 +52,14 @@ HEADERS = {
 def make_app(
     sessions: SessionManager, secret: str | None = None, address: str = "", study: str = ""
 ) -> "Starlette":
-    """Return the web application.
+    """Create the web application with the participants' pages and, optionally, the experimenter's page.
 
     Parameters
     ----------
     sessions : SessionManager
         State of the sessions.
     secret : str, optional
-        Token of the experimenter's page, which does not exist without it.
+        Token of the experimenter's page; without a token there is no such page.
     address : str, default ""
         Address of the server, for the links on the experimenter's page.
     study : str, default ""
@@ -73,9 +73,13 @@ def make_app(
     from starlette.routing import Route
 
     def who(request: "Request") -> Participant:
-        """Return the participant whose token was sent."""
+        """Return the participant whose token the request contains."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        found = sessions.store.find(token.strip().lower()) if kind == "Bearer" and len(token) < 40 else None
+        found = (
+            sessions.store.find_by_token(token.strip().lower())
+            if kind == "Bearer" and len(token) < 40
+            else None
+        )
         if found is None:
             raise RequestRefused(401, "the token is unknown")
         return found
@@ -89,7 +93,7 @@ def make_app(
         return JSONResponse(
             {
                 "texts": sessions.texts,
-                "scale": describe_scale(sessions.design),
+                "scale": settings_for_page(sessions.design),
                 "questionnaires": describe_questionnaires(sessions.questionnaires),
                 "panel": None
                 if panel is None
@@ -98,10 +102,10 @@ def make_app(
         )
 
     async def join(request: "Request") -> "Response":
-        """Answer someone who comes from a panel: a token, or the page before the agreement."""
+        """Return the token of someone who comes from a panel, or the consent page before they have agreed."""
         body = parse_object(await read_body(request))
         token = await asyncio.to_thread(sessions.join, body.get("ids"), body.get("agreed") is True)
-        return JSONResponse({"state": sessions.opening()} if token is None else {"token": token})
+        return JSONResponse({"state": sessions.opening_state()} if token is None else {"token": token})
 
     async def session(request: "Request") -> "Response":
         return JSONResponse(sessions.state(who(request)))
@@ -119,17 +123,17 @@ def make_app(
         if body.get("participant") != participant.id:
             raise RequestRefused(403, "the token is another participant's")
         try:
-            await asyncio.wrap_future(sessions.store.submit(sessions.job(participant, body)))
+            await asyncio.wrap_future(sessions.store.submit(sessions.make_job(participant, body)))
         except OutOfTurn:
             state = sessions.state(who(request))
-            raise RequestRefused(409, "sent twice at the same time", state) from None
+            raise RequestRefused(409, "the answer was sent twice at the same time", state) from None
         return JSONResponse(sessions.state(who(request)))
 
     async def refuse(request: "Request", error: Exception) -> "Response":
-        """Refuse a request, log it, and return the participant's state."""
+        """Log a refused request, and respond with the reason and the participant's state."""
         assert isinstance(error, RequestRefused)
         client = request.client.host if request.client else "?"
-        # Escaped, so that requests cannot inject lines or control codes into the log.
+        # Escaped so that requests cannot inject lines or control codes into the log.
         details = (request.method[:16], request.url.path[:80], client, error.reason)
         sessions.log.warning("%d %s %s from %s: %s", error.status, *(ascii(text)[1:-1] for text in details))
         content = {"refused": error.reason, "state": error.state}
@@ -138,7 +142,7 @@ def make_app(
         )
 
     async def refuse_address(request: "Request", error: Exception) -> "Response":
-        """Refuse an unknown address or method."""
+        """Refuse a request for an unknown address or with a wrong method."""
         assert isinstance(error, HTTPException)
         return await refuse(request, RequestRefused(error.status_code, error.detail))
 
@@ -160,7 +164,7 @@ def make_app(
 
 
 class _SafeHeaders:
-    """ASGI application that adds security headers."""
+    """ASGI middleware that adds security headers to every response."""
 
     def __init__(self, app: Any):
         self.app = app
@@ -181,26 +185,26 @@ def _page(name: str) -> bytes:
 
 
 def reachable_address(host: str) -> str:
-    """Return the address at which other devices reach a host; that of this computer for "all addresses"."""
+    """Return the host name or IP address for links; this computer's own IP address for "0.0.0.0" and "::"."""
     import socket
 
     if host not in ("0.0.0.0", "::"):
         return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # a reserved address: a datagram socket sends nothing by this
+            probe.connect(("192.0.2.1", 9))  # a reserved address; connecting a datagram socket sends nothing
             return str(probe.getsockname()[0])
         except OSError:
             return socket.gethostname()
 
 
 def check_address(address: str) -> str:
-    """Return an address for links without a slash at the end.
+    """Check the address of a server, and return it without a slash at the end.
 
     Raises
     ------
     TraitlensError
-        If it is not the address of a web server without parameters.
+        If the address is not that of a web server, or has parameters.
 
     Examples
     --------
@@ -220,7 +224,7 @@ def check_address(address: str) -> str:
 
 
 def allowed_hosts(address: str) -> list[str]:
-    """Return the Host headers of a server on the loopback address: its own, and that of a proxy before it.
+    """Return the valid Host headers of a server on the loopback address, with that of a proxy in front of it.
 
     Examples
     --------
@@ -240,18 +244,18 @@ def serve(
     address: str = "",
     study: str = "",
 ) -> None:
-    """Answer requests until interrupted.
+    """Serve rating sessions until interrupted.
 
     Parameters
     ----------
     sessions : SessionManager
         The sessions; their database is closed at the end.
     host : str, default "127.0.0.1"
-        The address to listen at; only this computer reaches the default one.
+        IP address to listen on; the default can be reached from this computer only.
     port : int, default 8080
-        The port.
+        Port to listen on.
     secret : str, optional
-        Token of the experimenter's page, which does not exist without it.
+        Token of the experimenter's page; without a token there is no such page.
     address, study : str
         Address of the server and name of the study, for the experimenter's page.
 
@@ -266,22 +270,22 @@ def serve(
         import uvicorn
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-        from traitlens.collecting.request_limits import Guard, LimitedProtocol, most_connections
+        from traitlens.collecting.request_limits import LimitedProtocol, RequestGuard, connection_limit
     except ImportError as error:
         what = f"collecting ratings needs a package that is not installed ({error.name})"
         raise TraitlensError(Problem(what, "pip install 'traitlens[app]'")) from error
     app = make_app(sessions, secret, address, study)
     if host in LOOPBACK:
-        # The Host header is checked, so that other sites cannot reach a session by DNS rebinding.
+        # Check the Host header, so that other sites cannot reach a session by DNS rebinding.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(address))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as listening:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))
-            LimitedProtocol.most = most_connections()
+            LimitedProtocol.most = connection_limit()
             config = uvicorn.Config(
-                Guard(app, sessions.log),
+                RequestGuard(app, sessions.log),
                 http=LimitedProtocol,
                 ws="none",
                 log_level="critical",
@@ -292,7 +296,7 @@ def serve(
             )
             uvicorn.Server(config).run(sockets=[listening])
     except OSError as error:
-        what = f"{host}:{port} cannot be listened at ({error.strerror})"
+        what = f"the server cannot use {host}:{port} ({error.strerror})"
         raise TraitlensError(Problem(what, "choose another --port")) from error
     finally:
         sessions.store.close()

@@ -1,4 +1,4 @@
-"""Transactions of the database of answers: begin of a session, completed step, answer."""
+"""Transactions of the database of answers, which start a session, complete a step or store an answer."""
 
 import json
 import re
@@ -9,35 +9,37 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from traitlens.collecting.trials import SessionStep
+from traitlens.collecting.session_steps import SessionStep
 
 Result = TypeVar("Result")
 Job = Callable[[sqlite3.Connection], Result]
-"""A transaction."""
+"""A function that is called with a connection, within a transaction."""
 
 ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-"""Letters and digits that cannot be confused with one another."""
+"""Letters and digits that are not easily confused with one another."""
 
 ISSUED = "last pseudonym"
-"""The fact that holds the last number issued, so that no pseudonym is used twice."""
+"""Name under which the database stores the last number issued, so that no pseudonym is used twice."""
 
 
 @dataclass(frozen=True)
 class Participant:
-    """A participant and the progress of the session.
+    """A participant with the progress of the session.
 
     Parameters
     ----------
     id : str
-        The pseudonym: P001, P002 ...
+        The pseudonym, such as P001.
     token : str
-        The secret of the participant's link.
+        Secret token in the participant's link.
     group : str or None
         The group; None before it is known.
+    position : int
+        Number of the current step, from 0.
     begun : bool
         Whether the session has been created.
     seen : str
-        Time of the last write, UTC; empty before the first.
+        Time of the last completed step, UTC; "" before the first.
     """
 
     id: str
@@ -50,16 +52,18 @@ class Participant:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer at one step.
+    """A rating given at one step.
 
     Parameters
     ----------
+    rating : float
+        The rating.
     rt : float
         Response time in milliseconds.
     moved : bool or None
         Whether the slider was moved; None for buttons.
     device, language : str
-        Device and language of the participant.
+        Device (such as "touch 390x844") and language of the participant.
     """
 
     rating: float
@@ -70,11 +74,11 @@ class Answer:
 
 
 class OutOfTurn(Exception):
-    """The step is not the participant's current one; nothing was changed."""
+    """The step to complete is not the participant's current step; nothing was changed."""
 
 
 def last_issued(connection: sqlite3.Connection) -> int:
-    """Return the largest number of any participant, including those who withdrew."""
+    """Return the largest number of any pseudonym, including those of participants who withdrew."""
     (kept,) = connection.execute("SELECT max(value) FROM facts WHERE name = ?", (ISSUED,)).fetchone()
     numbers = [int(kept or 0)]
     for (name,) in connection.execute("SELECT id FROM participants"):
@@ -84,12 +88,12 @@ def last_issued(connection: sqlite3.Connection) -> int:
 
 
 def insert_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
-    """Write a fact."""
+    """Store a value under a name, replacing an earlier value."""
     connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
 
 def complete_step(participant: str, step: int) -> Job[None]:
-    """Return the job that marks a step without an answer as done.
+    """Return the job that marks the current step as done.
 
     Parameters
     ----------
@@ -114,16 +118,18 @@ def complete_step(participant: str, step: int) -> Job[None]:
 
 
 def start_session(
-    participant: str, step: int, group: str, lay_out: Callable[[int], Sequence[SessionStep]]
+    participant: str, step: int, group: str, plan_steps: Callable[[int], Sequence[SessionStep]]
 ) -> Job[None]:
     """Return the job that stores a participant's session, once the group is known.
 
     Parameters
     ----------
     step : int
-        Number of the current step, which the job marks as done.
-    lay_out : callable
-        Called with the participant's number in the group, from 0; returns the steps.
+        Number of the current step, from 0, which the job marks as done.
+    group : str
+        The participant's group.
+    plan_steps : callable
+        Called with the number of earlier participants of the group; returns the steps of the session.
 
     Returns
     -------
@@ -135,8 +141,8 @@ def start_session(
         complete_step(participant, step)(connection)
         query = 'SELECT count(*) FROM participants WHERE "group" = ? AND steps IS NOT NULL'
         (place,) = connection.execute(query, (group,)).fetchone()
-        steps = lay_out(place)
-        # The answer of those for whom there is no place is not stored.
+        steps = plan_steps(place)
+        # The group of a participant who is turned away is not stored.
         known = None if steps[-1].kind == "screened" else group
         connection.execute(
             'UPDATE participants SET "group" = ?, steps = ?, began = ? WHERE id = ?',
@@ -181,7 +187,7 @@ def store_questionnaire(
     number : int
         Number of the step, from 0; must be the current one.
     answers : mapping of str to int or None
-        By item; None where it was left out.
+        Number of the answer, keyed by item; None for an item left out.
 
     Returns
     -------
@@ -198,32 +204,20 @@ def store_questionnaire(
 
 
 def new_token() -> str:
-    """Return a random token that can be read aloud and typed.
-
-    Returns
-    -------
-    str
-        Twelve letters and digits in groups of four: 59 bits.
-    """
+    """Return a random token of 59 bits that is easy to type: twelve letters and digits in groups of four."""
     letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
     return "-".join(letters[i : i + 4] for i in (0, 4, 8))
 
 
 def now() -> str:
-    """Return the current time.
-
-    Returns
-    -------
-    str
-        UTC, to the millisecond.
-    """
+    """Return the current time in UTC, in ISO format to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 SELECT = 'SELECT id, token, "group", position, steps IS NOT NULL, seen FROM participants'
 
 
-def participant_of(row: Sequence[Any]) -> Participant:
-    """Return the participant of a row."""
+def participant_from_row(row: Sequence[Any]) -> Participant:
+    """Create a participant from a row of the query `SELECT`."""
     identity, token, group, position, begun, seen = row
     return Participant(identity, token, group, position, bool(begun), seen or "")

@@ -1,4 +1,4 @@
-"""Texts for participants: one file per language, which a study can override."""
+"""Participants' texts in one TOML file per language; a study can override the built-in texts."""
 
 import re
 import tomllib
@@ -9,9 +9,9 @@ from typing import Any
 from traitlens.problems import Problem, StudyError, nearest
 from traitlens.study.toml_file import read_toml
 
-OURS = Path(__file__).parent / "texts"
+BUILT_IN = Path(__file__).parent / "texts"
 FREE = ("groups", "traits")
-"""Sections whose keys are names of the study."""
+"""Sections whose keys are names of the study's groups and traits."""
 
 Texts = dict[str, Any]
 
@@ -19,34 +19,42 @@ Texts = dict[str, Any]
 def read_texts(
     folder: Path, languages: Sequence[str], groups: Sequence[str], traits: Sequence[str]
 ) -> dict[str, Texts]:
-    """Read the texts of a study's languages, completed by the built-in ones.
+    """Read the participants' texts in the languages of a study.
 
     Parameters
     ----------
     folder : Path
-        The study's folder; its `texts/LANGUAGE.toml` needs only the changes, if the language is built in.
+        The study folder; its `texts/LANGUAGE.toml` overrides built-in texts of the language, or provides all
+        texts of another language.
+    languages : sequence of str
+        Codes of the languages, such as "en".
     groups, traits : sequence of str
-        Names of the groups and traits; each trait has question, definition, low and high.
+        Names of the study's groups and traits.
+
+    Returns
+    -------
+    dict of str to dict
+        Texts keyed by language; each trait has question, definition, low and high.
 
     Raises
     ------
     StudyError
-        With every text that is missing, unknown or of the wrong type.
+        If texts are missing, unknown or of the wrong type, with all of them.
     """
     texts, problems = {}, []
     for language in languages:
         own = Path(folder) / "texts" / f"{language}.toml"
-        ours = OURS / f"{language}.toml"
-        base = _read(ours) if ours.exists() else {}
+        ours = BUILT_IN / f"{language}.toml"
+        base = read_toml(ours) if ours.exists() else {}
         changes: Texts = {}
         if own.exists():
             try:
-                changes = _read(own)
+                changes = read_toml(own)
             except (OSError, tomllib.TOMLDecodeError) as error:
                 problems.append(Problem(f"cannot be read ({error})", "correct it", f"texts/{own.name}"))
                 continue
         elif not base:
-            known = ", ".join(sorted(path.stem for path in OURS.glob("*.toml")))
+            known = ", ".join(sorted(path.stem for path in BUILT_IN.glob("*.toml")))
             advice = f"write it, following the example of {known}"
             problems.append(Problem("is missing", advice, f"texts/{own.name}"))
             continue
@@ -55,15 +63,11 @@ def read_texts(
         texts[language] = merged
     if problems:
         raise StudyError(problems)
-    return {language: _complete(text, groups, traits) for language, text in texts.items()}
-
-
-def _read(path: Path) -> Texts:
-    return read_toml(path)
+    return {language: _add_groups_and_traits(text, groups, traits) for language, text in texts.items()}
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:
-    """Override built-in texts by those of a study."""
+    """Return built-in texts in which a study's texts replace those with the same keys."""
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -72,14 +76,18 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Texts:
 
 
 def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> list[Problem]:
-    """Compare keys and types of texts with the English ones.
+    """Compare keys and types of the texts in a language with the English texts, and return the problems.
 
     Parameters
     ----------
+    texts : mapping
+        The texts.
+    file : str
+        Name of the file, for messages.
     traits : sequence of str
-        The traits, whose sections can have question, definition, low and high.
+        The study's traits, whose sections may contain question, definition, low and high.
     """
-    pattern = _read(OURS / "en.toml")
+    pattern = read_toml(BUILT_IN / "en.toml")
     own_traits = texts.get("traits", {})
     problems = [
         Problem(f"traits.{name} is not a trait of the study", f"traits: {', '.join(traits)}", file)
@@ -97,15 +105,15 @@ def check_texts(texts: Mapping[str, Any], file: str, traits: Sequence[str]) -> l
 def _compare(
     texts: Any, pattern: Mapping[str, Any], place: str, file: str, whole: bool = False
 ) -> list[Problem]:
-    """Return unknown and (in complete texts) missing keys, and values of the wrong type."""
+    """Return problems of unknown keys and wrong types and, if the texts must be complete, of missing keys."""
     if not isinstance(texts, Mapping):
-        return [Problem(f"{place or 'it'} is not a section with texts", "write [part] above it", file)]
+        return [Problem(f"{place or 'it'} is not a section with texts", "write [section] above it", file)]
     problems = []
     for key, value in texts.items():
         name = f"{place}.{key}" if place else key
         if key not in pattern:
             near = nearest(key, pattern, 1)
-            advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(pattern)}"
+            advice = f"did you mean {near[0]!r}?" if near else f"known texts: {', '.join(pattern)}"
             problems.append(Problem(f"unknown text {name!r}", advice, file))
         elif isinstance(pattern[key], Mapping):
             problems += _compare(value, pattern[key], name, file, whole)
@@ -121,8 +129,8 @@ def _compare(
     return problems
 
 
-def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Texts:
-    """Return texts with words for every group and trait."""
+def _add_groups_and_traits(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Texts:
+    """Return texts completed by texts for every group and trait, which default to their names."""
     own = texts.get("traits", {})
     return {
         **{key: value for key, value in texts.items() if key != "trait"},
@@ -136,19 +144,19 @@ def _complete(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Tex
     }
 
 
-def check_words(
+def check_translations(
     folder: Path, languages: Sequence[str], groups: Sequence[str], traits: Sequence[str]
 ) -> list[Problem]:
-    """Return a problem for each trait or group that participants would read untranslated.
+    """Return a problem for each trait or group that is not translated.
 
-    The names in `study.toml` are taken to be in the first language; each further language needs `question`,
-    `low` and `high` for every trait, and words for every group that can be chosen.
+    The names in `study.toml` are assumed to be in the first language. Every further language needs
+    `question`, `low` and `high` for each trait, and a text for each group that participants can choose.
     """
     problems = []
     for language in languages[1:]:
         file = f"texts/{language}.toml"
         own = Path(folder) / file
-        texts = _read(own) if own.exists() else {}
+        texts = read_toml(own) if own.exists() else {}
         for trait in traits:
             given = texts.get("traits", {}).get(trait, {})
             missing = [key for key in ("question", "low", "high") if not given.get(key)]
@@ -164,7 +172,7 @@ def check_words(
 
 
 def fill(text: str, **values: object) -> str:
-    """Fill in the placeholders of a text; unknown ones are not changed.
+    """Replace the placeholders in a text by values; unknown placeholders stay.
 
     Examples
     --------

@@ -1,33 +1,33 @@
-// The session as a jsPsych 8 experiment: one plugin shows every step. What was answered is kept in the browser
-// until it is saved, so that a page that was closed goes on where it was.
+// The session as a jsPsych 8 experiment, in which one plugin shows every step. Answers are stored in the browser
+// until they are saved, so a page that was closed continues at the same step when it is opened again.
 "use strict";
 
 (() => {
   const { View, make, paragraphs } = TraitlensView;
   const { texts, scale, orders, traits, images, save, questionnaires, panel } = TRAITLENS;
-  const SECONDS = 6; // how long a trial takes before it is known
+  const SECONDS = 6; // assumed duration of a trial until the participant's own times are known
   const rated = (step) => ["practice", "trial", "check"].includes(step.kind);
 
-  // JATOS takes the address's parameters away, and keeps them.
+  // JATOS removes the parameters from the address and provides them itself.
   const inJatos = typeof jatos !== "undefined";
   const asked = new URLSearchParams(location.search);
   const parameter = (name) => (inJatos && jatos.urlQueryParameters && jatos.urlQueryParameters[name]) || asked.get(name);
   const plain = (text) => (/^[\w-]{1,64}$/.test(text || "") ? text : null);
-  let stored = true; // false in a browser that stores nothing
+  let stored = true; // false if the browser cannot store data
 
   function keep(name, value) {
     try {
       if (value !== undefined) localStorage.setItem(`traitlens.${TRAITLENS.key}.${name}`, value);
       return localStorage.getItem(`traitlens.${TRAITLENS.key}.${name}`);
     } catch {
-      stored = false; // a closed page begins anew
+      stored = false; // a page that was closed starts again at the beginning
       return null;
     }
   }
 
   const random = (count) => crypto.getRandomValues(new Uint32Array(1))[0] % count;
   let participant, order, who;
-  const rows = []; // one for each step that is done
+  const rows = []; // one row for each completed step
 
   function begin() {
     const ids = panel ? panel.parameters.map((name) => plain(parameter(name)) || "") : [];
@@ -45,7 +45,7 @@
     }
   }
 
-  // The panel's identifiers are a row of their own, which the export takes apart from the answers.
+  // The panel's identifiers are in a separate row, so that the export can separate them from the answers.
   const panelRow = () => ({ ...emptyRow(-1, "panel"), panel_ids: panel.ids.join(" ") });
   const emptyRow = (step, kind) => ({
     participant, group: "", order: Number(order), step, kind, trait: "", image: "", repeat: 1, wanted: null, rating: null,
@@ -99,14 +99,14 @@
           rating: answer.rating ?? null, moved: answer.moved ?? null, rt: answer.rt ?? null, device: answer.device ?? "",
           questionnaire: step.questionnaire ?? "", answers: answer.answers ? JSON.stringify(answer.answers) : "",
         };
-        if (rows.length === 0) { // nothing is stored before the agreement
+        if (rows.length === 0) { // nothing is stored before the participant agrees
           keep(who, participant);
           keep(participant + ".order", order);
           if (save === "jatos" && panel && panel.ids) jatos.appendResultData(JSON.stringify(panelRow()) + "\n");
         }
         rows.push(row);
         keep(`${participant}.${position}`, JSON.stringify(row));
-        // At once, so that a page closed early loses nothing; JATOS sends it again after a lost connection.
+        // Sent at once, so that nothing is lost if the page is closed early; JATOS retries if the connection fails.
         if (save === "jatos") jatos.appendResultData(JSON.stringify(row) + "\n");
         this.jsPsych.finishTrial(row);
       });
@@ -121,7 +121,7 @@
   function finish(saved = save !== "download") {
     const state = stateNow(stepsNow().steps);
     if (save === "jatos") {
-      // Once more, whole: the reader counts a step that comes twice once.
+      // All rows are sent again at the end; the import of the data drops duplicates.
       const all = allRows().map((row) => JSON.stringify(row) + "\n").join("");
       if (link()) jatos.endStudyAndRedirect(link(), all);
       else jatos.endStudy(all);
@@ -141,7 +141,7 @@
     view.frame("text", words.end.title, content, { progress: state, go: [...(save === "download" ? [file] : []), ...back] });
   }
 
-  // All rows as CSV, also those of an earlier visit, which jsPsych does not know.
+  // All rows as CSV, including those of an earlier visit, which jsPsych's own data do not contain.
   function csv() {
     const names = Object.keys(emptyRow(0, ""));
     const cell = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
@@ -150,7 +150,7 @@
 
   const start = () => {
     begin();
-    // jsPsych gets an element of its own: it empties its display after every trial, and the view has the page.
+    // jsPsych clears its display after every trial, so it gets a hidden element; the view draws the page.
     const display = document.body.appendChild(make("div", { hidden: true }));
     const jsPsych = initJsPsych({ display_element: display, on_finish: () => finish() });
     jsPsych.data.addProperties({ study: TRAITLENS.study });

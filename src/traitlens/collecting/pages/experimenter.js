@@ -1,9 +1,10 @@
-// The experimenter's page: asks the server every few seconds who is where. Its token is in the address after "#".
+// The experimenter's page, which requests the participants' progress every few seconds. The token is in the
+// address after "#".
 "use strict";
 
 (() => {
   const { make } = TraitlensView;
-  const EVERY = 4000; // milliseconds between two requests
+  const EVERY = 4000; // milliseconds between requests
   const token = decodeURIComponent(location.hash.slice(1));
   const root = document.getElementById("page");
   const part = (tag, attributes = {}) => make(tag, attributes);
@@ -44,28 +45,28 @@
 
   async function change(what, body) { draw(await ask("/" + what, body)); }
 
-  function draw(told) {
-    if (told === null) return;
+  function draw(data) {
+    if (data === null) return;
     const first = shown === null;
-    shown = told;
-    title.textContent = `${told.study}: sessions`;
+    shown = data;
+    title.textContent = `${data.study}: sessions`;
     document.title = title.textContent;
-    const done = told.participants.filter((one) => one.state === "done").length;
-    state.textContent = told.paused
+    const done = data.participants.filter((one) => one.state === "done").length;
+    state.textContent = data.paused
       ? "All sessions are paused. Participants see that after their next answer, which is stored."
-      : `${done} of ${told.participants.length} participants are done.`;
-    state.className = told.paused ? "paused" : "";
-    pause.textContent = told.paused ? "Continue all sessions" : "Pause all sessions";
+      : `${done} of ${data.participants.length} participants are done.`;
+    state.className = data.paused ? "paused" : "";
+    pause.textContent = data.paused ? "Continue all sessions" : "Pause all sessions";
     if (first) {
-      const names = told.groups.length > 1 ? [["", "asked in the session"], ...told.groups.map((name) => [name, name])] : [["", told.groups[0]]];
+      const names = data.groups.length > 1 ? [["", "asked in the session"], ...data.groups.map((name) => [name, name])] : [["", data.groups[0]]];
       group.replaceChildren(...names.map(([value, name]) => make("option", { value }, name)));
     }
     balance.replaceChildren(table(
-      [["Group", ""], ...told.states.map((name) => [name, "number"])],
-      told.balance.map((row) => [row.group, ...told.states.map((name) => String(row[name]))])));
+      [["Group", ""], ...data.states.map((name) => [name, "number"])],
+      data.balance.map((row) => [row.group, ...data.states.map((name) => String(row[name]))])));
     people.replaceChildren(table(
       [["Participant", ""], ["Group", ""], ["State", ""], ["Trials", "number"], ["Progress", ""], ["Last answer", ""]],
-      told.participants.map((one) => [
+      data.participants.map((one) => [
         one.participant, one.group, one.state, `${one.trials_done} of ${one.trials}`,
         make("progress", { max: Math.max(one.trials, 1), value: one.trials_done, "aria-label": `Trials of ${one.participant}` }),
         one.last_answer ? new Date(one.last_answer).toLocaleString() : "",
@@ -73,10 +74,10 @@
   }
 
   async function showCards() {
-    const told = await ask("/cards");
-    if (told === null) return;
-    print.hidden = told.length === 0;
-    cards.replaceChildren(...told.map((one) => make("article", { class: "card" },
+    const data = await ask("/cards");
+    if (data === null) return;
+    print.hidden = data.length === 0;
+    cards.replaceChildren(...data.map((one) => make("article", { class: "card" },
       make("h3", {}, one.participant), one.group ? make("p", {}, one.group) : null,
       make("img", { src: one.qr, alt: `QR code of the link of ${one.participant}` }),
       make("p", { class: "code" }, one.code), make("p", {}, one.link))));

@@ -1,4 +1,4 @@
-// A session with a server: what is answered is sent at once, and sent again until the server has it.
+// A session with traitlens's own server: each answer is sent at once, and again until the server confirms it.
 "use strict";
 
 (async () => {
@@ -8,22 +8,22 @@
   let token = decodeURIComponent(location.hash.slice(1));
   let view = null;
 
-  // Ask the server until it answers; a lost connection or a broken server is told and waited for.
+  // Send a request, and repeat it until the server responds; a message is shown while there is no connection.
   async function ask(address, options = {}) {
     for (;;) {
       try {
         const response = await fetch(address, { ...options, headers: { Authorization: "Bearer " + token } });
         if (response.status < 500) {
-          if (view) view.tell("");
+          if (view) view.showMessage("");
           return response;
         }
       } catch { /* no connection */ }
-      if (view) view.tell(view.text.status.lost);
+      if (view) view.showMessage(view.text.status.lost);
       await wait(1500);
     }
   }
 
-  const faces = new Map(); // number -> Promise of an address; only a few are kept
+  const faces = new Map(); // number -> Promise of an address; only the latest few
   function loadFace(number) {
     if (!faces.has(number)) {
       const loading = ask("api/faces/" + number).then((response) => {
@@ -67,28 +67,28 @@
   }
 
   async function send(state, answer) {
-    view.tell(view.text.status.saving);
+    view.showMessage(view.text.status.saving);
     const body = JSON.stringify({ participant: state.participant, step: state.position, ...answer });
     const response = await ask("api/answer", { method: "POST", body });
-    const told = await response.json();
-    if (response.ok) return told;
-    if (told.state) return told.state; // it was there already: go on where the server is
-    view.tell(view.text.status.error);
+    const content = await response.json();
+    if (response.ok) return content;
+    if (content.state) return content.state; // the answer was stored before: continue at the server's step
+    view.showMessage(view.text.status.error);
     await wait(3000);
     return findSession();
   }
 
-  // Someone who comes from a panel agrees first; only then anything is stored.
+  // Nothing is stored about a person from a panel before they agree.
   async function join(ids) {
-    const told = async (agreed) => {
+    const request = async (agreed) => {
       const response = await ask("api/join", { method: "POST", body: JSON.stringify({ ids, agreed }) });
       return response.ok ? response.json() : response.status === 403 ? "full" : "unknown";
     };
     view.consentLine = "consent";
-    let answer = await told(false);
+    let answer = await request(false);
     if (answer.state) {
       await view.show(answer.state);
-      answer = await told(true);
+      answer = await request(true);
     }
     if (answer.token) {
       token = answer.token;

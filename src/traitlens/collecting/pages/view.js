@@ -1,5 +1,5 @@
-// Shows one step of a session and waits for its answer. It knows neither server nor jsPsych, and builds every
-// page from text nodes, so that nothing in a study can become markup.
+// Shows one step of a session and waits for the answer; used with traitlens's server and with jsPsych. Every page
+// is built from text nodes, so that no text of a study can become markup.
 "use strict";
 
 const TraitlensView = (() => {
@@ -23,17 +23,17 @@ const TraitlensView = (() => {
       if (value !== undefined) localStorage.setItem("traitlens." + key, value);
       return localStorage.getItem("traitlens." + key);
     } catch {
-      return null; // a browser that keeps nothing
+      return null; // the browser cannot store data
     }
   }
 
   class View {
-    // texts: language -> texts; scale: how answers are given; loadFace: number -> Promise of an address;
-    // questionnaires: by name; panel: its title.
+    // texts: by language; scale: answer format and scale; loadFace: number -> Promise of an address;
+    // questionnaires: by name; panel: name of the panel.
     constructor(root, texts, scale, loadFace, { questionnaires = {}, panel = null } = {}) {
       Object.assign(this, { root, texts, scale, loadFace, questionnaires, panel });
-      this.stopped = "text"; // which text a pause has
-      this.consentLine = null; // which text says, to those from a panel, how its identifier is stored
+      this.stopped = "text"; // key of the text that a pause shows
+      this.consentLine = null; // key of the text about the panel's identifier in the consent
       const kept = remember("language");
       const wished = navigator.languages.map((name) => name.split("-")[0]);
       const known = Object.keys(texts);
@@ -54,19 +54,19 @@ const TraitlensView = (() => {
       html.dir = this.text.direction;
     }
 
-    // Every page has the same parts: progress, content, what comes next with pause and display.
+    // Draw a page: progress at the top, content, and below it the next step, a pause and the display settings.
     frame(kind, title, content, { progress = null, next = null, pause = false, go = [] } = {}) {
       const heading = make("h1", { tabindex: "-1" }, title);
       this.message = make("p", { class: "message", role: "status" });
       this.main = make("main", { class: kind, "data-step": this.state ? this.state.position : null }, heading, ...content, make("div", { class: "go" }, ...go), this.message);
       const words = this.text.status;
       const minutes = (left) => (left > 0 ? fill(left === 1 ? words.left_one : words.left, progress) : "");
-      const told = progress && progress.total ? [fill(words.done, progress), minutes(progress.minutes)] : ["", ""];
+      const lines = progress && progress.total ? [fill(words.done, progress), minutes(progress.minutes)] : ["", ""];
       const bar = progress && progress.total
-        ? make("progress", { max: progress.total, value: progress.done, "aria-label": told[0] }) : null;
+        ? make("progress", { max: progress.total, value: progress.done, "aria-label": lines[0] }) : null;
       const stop = pause ? make("button", { type: "button", onclick: () => this.stop() }, this.text.stopped.button) : null;
       this.root.replaceChildren(make("div", { class: "frame" },
-        make("header", { class: "top" }, make("p", {}, make("span", {}, told[0]), make("span", {}, told[1])), bar),
+        make("header", { class: "top" }, make("p", {}, make("span", {}, lines[0]), make("span", {}, lines[1])), bar),
         this.main,
         make("footer", { class: "bottom" },
           make("div", { class: "row" }, make("p", {}, next ? fill(words.next, { what: next }) : ""), stop),
@@ -94,9 +94,9 @@ const TraitlensView = (() => {
         }) : null));
     }
 
-    tell(text) { if (this.message) this.message.textContent = text; }
+    showMessage(text) { if (this.message) this.message.textContent = text; }
 
-    // Shows a state; the promise gives what was answered.
+    // Show a state; the promise resolves to the answer.
     show(state) {
       this.state = state;
       return new Promise((resolve) => {
@@ -111,13 +111,13 @@ const TraitlensView = (() => {
       const next = state.next ? this.text.status["next_" + (state.next === "trial" ? "face" : state.next)] : null;
       const about = { progress: state, next, pause: !["consent", "end", "screened"].includes(step.kind) };
       const values = { ...state, minutes: Math.max(state.minutes, 2) };
-      if (step.kind === "consent") about.progress = values; // the same minutes in the text and above it
+      if (step.kind === "consent") about.progress = values; // so that the text and the line above it show the same minutes
       this.keys = null;
       const forward = (label, act) => make("button", { type: "button", class: "main", onclick: act }, label);
       if (["practice", "trial", "check"].includes(step.kind)) return this.drawRated(state, about, done);
       if (step.kind === "questionnaire") return this.drawQuestionnaire(step.questionnaire, about, done);
       if (step.kind === "consent") {
-        // Before the agreement, someone from a panel has no code yet.
+        // A person from a panel has no code before they agree.
         const lines = words.text.filter((line) => state.participant || !line.includes("{participant}"));
         if (this.consentLine) lines.push(fill(this.text.panel[this.consentLine], { panel: this.panel }));
         return this.frame("text", words.title, paragraphs(lines, values), { ...about, go: [
@@ -142,7 +142,7 @@ const TraitlensView = (() => {
       return undefined;
     }
 
-    // The experimenter has paused all sessions.
+    // Show that the experimenter has paused all sessions.
     hold(state) {
       this.state = state;
       this.keys = null;
@@ -150,7 +150,7 @@ const TraitlensView = (() => {
       this.again();
     }
 
-    // The link by which the panel knows that someone took part.
+    // Return the button with the link back to the panel, and add its explanation to the content.
     wayBack(link, content) {
       if (!link || !this.panel) return [];
       const values = { panel: this.panel };
@@ -173,11 +173,11 @@ const TraitlensView = (() => {
         const count = Object.values(answers).filter((answer) => answer === null).length;
         if (count === 0 || warned) return done({ answers });
         warned = true;
-        return this.tell(fill(this.text.questionnaire.left_out, { count }));
+        return this.showMessage(fill(this.text.questionnaire.left_out, { count }));
       };
       const content = items.map((item) => make("fieldset", { class: "item" }, make("legend", {}, words.items[item]),
         make("div", { class: "choices list" }, ...words.answers.map((answer, i) => make("label", { class: "choice" },
-          make("input", { type: "radio", name: item, value: lowest + i, onchange: () => { answers[item] = lowest + i; this.tell(""); } }),
+          make("input", { type: "radio", name: item, value: lowest + i, onchange: () => { answers[item] = lowest + i; this.showMessage(""); } }),
           make("span", {}, answer))))));
       const next = make("button", { type: "button", class: "main", onclick: confirm }, this.text.questionnaire.next);
       this.keys = { confirm };
@@ -194,12 +194,12 @@ const TraitlensView = (() => {
     drawGroup(words, about, done) {
       let chosen = null;
       const next = make("button", { type: "button", class: "main", "aria-disabled": "true", onclick: () => confirm() }, words.next);
-      const confirm = () => (chosen === null ? this.tell(this.text.trial.choose) : done({ group: chosen }));
+      const confirm = () => (chosen === null ? this.showMessage(this.text.trial.choose) : done({ group: chosen }));
       const choices = this.scale.groups.map((group) => make("label", { class: "choice" },
         make("input", { type: "radio", name: "group", value: group, onchange: () => {
           chosen = group;
           next.removeAttribute("aria-disabled");
-          this.tell("");
+          this.showMessage("");
         } }), make("span", {}, this.text.groups[group])));
       this.keys = { confirm };
       const content = make("fieldset", {}, make("legend", {}, words.question), make("div", { class: "choices list" }, ...choices));
@@ -230,18 +230,18 @@ const TraitlensView = (() => {
       const next = make("button", { type: "button", class: "main", "aria-disabled": "true", onclick: () => confirm() }, text.trial.next);
       const chosen = make("p", { class: "chosen", "aria-live": "polite" }, text.trial.open);
       const confirm = () => {
-        if (answer === null) this.tell(slider ? text.trial.move : text.trial.choose);
+        if (answer === null) this.showMessage(slider ? text.trial.move : text.trial.choose);
         else done(answer);
       };
       const choose = (rating) => {
-        if (start === null) return; // the face is not there yet
+        if (start === null) return; // the face is not shown yet
         answer = {
           rating, moved: slider ? true : null, rt: Math.round((performance.now() - start) * 10) / 10,
           device: `${this.pointer} ${window.innerWidth}x${window.innerHeight}`, language: this.language,
         };
         chosen.textContent = fill(text.trial.chosen, { value: rating });
         next.removeAttribute("aria-disabled");
-        this.tell("");
+        this.showMessage("");
         if (!scale.confirm) confirm();
       };
       const [control, press] = slider ? this.slider(question, own, choose) : this.buttons(question, own, choose);
@@ -257,7 +257,7 @@ const TraitlensView = (() => {
         this.loadFace(step.image).then((address) => {
           const image = make("img", { src: address, alt: text.trial.alt });
           return image.decode().then(() => { picture.replaceChildren(image); begin(); });
-        }).catch(() => { this.tell(text.status.lost); setTimeout(place, 2000); });
+        }).catch(() => { this.showMessage(text.status.lost); setTimeout(place, 2000); });
       };
       const part = step.kind === "practice" ? text.trial.practice : fill(text.block.title, state);
       const kind = make("p", { class: "kind" }, part);
@@ -265,7 +265,7 @@ const TraitlensView = (() => {
       const content = [kind, definition, picture, control, chosen].filter((part) => part !== null);
       this.frame("rated", question, content, { ...about, go: scale.confirm ? [next] : [] });
       this.keys = { confirm, press };
-      this.resumed = place; // after a pause the time begins anew
+      this.resumed = place; // after a pause, the response time starts again
       place();
     }
 
@@ -298,7 +298,7 @@ const TraitlensView = (() => {
         choose(Number(range.value));
       };
       range.addEventListener("input", moved);
-      range.addEventListener("pointerup", moved); // also where the middle itself was meant
+      range.addEventListener("pointerup", moved); // also if the participant chooses the middle, where the slider starts
       const control = make("div", { class: "scale" }, range, make("p", { class: "anchors" }, make("span", {}, own.low), make("span", {}, own.high)));
       const press = (key) => {
         if (!/^[1-9]$/.test(key) || high > 9 || Number(key) < low || Number(key) > high) return;
@@ -315,13 +315,13 @@ const TraitlensView = (() => {
       if (target.matches("select, summary, input[type=text]")) return;
       if (target.matches("input[type=range]") && event.key.startsWith("Arrow")) this.pointer = "keyboard";
       if (event.key === "Enter") {
-        if (target.matches("button")) return; // the button does it
+        if (target.matches("button")) return; // handled by the button
         event.preventDefault();
         this.keys.confirm();
       } else if (this.keys.press) this.keys.press(event.key);
     }
 
-    // Stopping hides the page; what was chosen and not yet confirmed stays.
+    // Hide the page during a pause; an answer that was chosen but not confirmed remains.
     stop() {
       const words = this.text.stopped;
       const { main, keys } = this;

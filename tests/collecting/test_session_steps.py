@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from traitlens.collecting.trials import (
+from traitlens.collecting.answer_validation import find_fault, passes_check
+from traitlens.collecting.session_steps import (
     SessionDesign,
-    counterbalanced,
-    find_fault,
+    count_trials,
     make_steps,
-    passes_check,
-    progress,
     scale_values,
     upcoming_images,
+    williams_row,
 )
 
 DESIGN = SessionDesign(
@@ -60,7 +59,7 @@ def test_every_face_is_rated_once_on_every_trait_and_repeats_come_on_top(design,
     assert sum(step.kind == "block" for step in steps) == blocks
     assert (steps[0].kind, steps[-1].kind) == ("consent", "end")
     assert any(step.kind == "group" for step in steps) == (len(design.groups) > 1)
-    assert progress(steps, len(steps)) == (len(trials), len(trials))
+    assert count_trials(steps, len(steps)) == (len(trials), len(trials))
 
 
 @settings(max_examples=60)
@@ -95,7 +94,7 @@ def test_blocks_are_counterbalanced_within_each_group():
 
 @pytest.mark.parametrize("count", range(1, 9))
 def test_the_square_is_balanced_for_places_and_for_what_goes_before(count):
-    rows = [counterbalanced(count, place) for place in range(2 * count)]
+    rows = [williams_row(count, place) for place in range(2 * count)]
     assert all(sorted(row) == list(range(count)) for row in rows)
     assert len({Counter(row[i] for row in rows)[c] for i in range(count) for c in range(count)}) == 1
     pairs = Counter(pair for row in rows for pair in itertools.pairwise(row))
@@ -152,7 +151,7 @@ def test_the_next_faces_are_named_and_no_others():
         (4.0, 0, None, None),
         (0, 800, None, "off the scale"),
         (8, 800, None, "off the scale"),
-        (3.5, 800, None, "not one of the answers"),
+        (3.5, 800, None, "not one of the possible answers"),
         ("4", 800, None, "not a number"),
         (True, 800, None, "not a number"),
         (None, 800, None, "not a number"),
@@ -175,7 +174,7 @@ def test_a_slider_must_be_moved(moved):
     slider = replace(DESIGN, answer="slider", low=0, high=1, step=0.01)
     assert find_fault(slider, 0.37, 500, True) is None
     assert find_fault(slider, 0.37, 500, moved) == "the slider was not moved"
-    assert find_fault(slider, 0.375, 500, True) == "the rating is not one of the answers"
+    assert find_fault(slider, 0.375, 500, True) == "the rating is not one of the possible answers"
 
 
 def test_the_scale_and_its_checks():
