@@ -72,8 +72,13 @@ class Lock:
         -------
         bool
             False also after :meth:`release`.
+
+        Raises
+        ------
+        OSError
+            If the lock file cannot be read.
         """
-        return self._is_held and (_read(self.file) or {}).get("id") == _own.get(self.file)
+        return self._is_held and (_parse(self.file) or {}).get("id") == _own.get(self.file)
 
     def release(self) -> None:
         """Remove the lock if this process still holds it; further calls do nothing."""
@@ -189,10 +194,18 @@ def _taken(file: Path, folder: Path) -> Problem:
 def _read(file: Path) -> dict[str, Any] | None:
     """Read a lock file; an unreadable one counts as held by an unknown process."""
     try:
+        return _parse(file)
+    except OSError:
+        return {}
+
+
+def _parse(file: Path) -> dict[str, Any] | None:
+    """Read a lock file: its entries, none if it is damaged, or None if there is no lock."""
+    try:
         holder = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except ValueError:
         return {}
     return holder if isinstance(holder, dict) else {}
 
