@@ -8,11 +8,14 @@ function within a minute from the listing of the folders? At most one in ten sho
 
 import argparse
 import ast
+import inspect
 import io
 import random
 import re
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "traitlens"
@@ -50,27 +53,57 @@ def main() -> None:
 def read_module(path: Path) -> tuple[list[str], list[str], list[str]]:
     """Return docstrings and comments, texts for users, and functions of a module."""
     source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
+    lines = source.splitlines()
     name = path.relative_to(ROOT).as_posix()
-    documented = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
     words, texts, functions = [], [], []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            line = f"{name}:{node.lineno}: {' '.join(node.value.split())}"
-            if id(node) in documented:
-                words.append(line)
-            elif TEXT.search(node.value):
-                texts.append(line)
+    pieces: set[int] = set()
+    for node, before in with_previous(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            pieces.add(id(node.value))
+            if isinstance(node.value.value, str):
+                context = lines[before - 1].strip() if before else ""
+                docstring = indent(inspect.cleandoc(node.value.value), "    ")
+                words.append(f"{name}:{node.lineno}: {context}\n{docstring}")
+        elif isinstance(node, ast.JoinedStr):
+            pieces |= {id(part) for part in node.values}
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "{...}" for part in node.values
+            )
+            add_text(texts, f"{name}:{node.lineno}", text)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in pieces:
+            add_text(texts, f"{name}:{node.lineno}", node.value)
         elif isinstance(node, ast.FunctionDef) and not node.name.startswith("__"):
-            functions.append(f"{node.name}: {(ast.get_docstring(node) or '').splitlines()[:1]} ({name})")
+            first = (ast.get_docstring(node) or "").split("\n")[0]
+            if first:
+                functions.append(f"{first} ({name}: {node.name})")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and not re.match(r"# *(noqa|type:|fmt:)", token.string):
-            words.append(f"{name}:{token.start[0]}: {token.string}")
+            words.append(f"{name}:{token.start[0]}: {lines[token.start[0] - 1].strip()}")
     return words, texts, functions
+
+
+def with_previous(tree: ast.AST) -> Iterator[tuple[ast.AST, int]]:
+    """Yield every node of a tree, with the first line of what a docstring there describes, or 0."""
+    yield tree, 0
+    for field in ast.walk(tree):
+        for children in (value for _, value in ast.iter_fields(field) if isinstance(value, list)):
+            before = getattr(field, "lineno", 0)
+            for child in children:
+                if isinstance(child, ast.stmt):
+                    yield child, before
+                    before = child.lineno
+    for field in ast.walk(tree):
+        if isinstance(field, ast.JoinedStr):
+            yield field, 0
+    for field in ast.walk(tree):
+        if isinstance(field, ast.Constant):
+            yield field, 0
+
+
+def add_text(texts: list[str], place: str, text: str) -> None:
+    """Append a text for users; names, units, queries and markup are none."""
+    if TEXT.search(text) and not text.lstrip().startswith(("<", "SELECT", "INSERT", "CREATE", "UPDATE")):
+        texts.append(f"{place}: {' '.join(text.split())}")
 
 
 if __name__ == "__main__":
