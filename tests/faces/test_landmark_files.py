@@ -10,7 +10,7 @@ from traitlens.faces.landmark_files import (
     DLIB_TO_MESH,
     TEM_TO_MESH,
     read_dlib_xml,
-    read_given,
+    read_given_landmarks,
     read_pts,
     read_tem,
 )
@@ -86,19 +86,19 @@ def test_dlib_xml_takes_the_largest_box(tmp_path: Path):
     [
         (read_tem, "", "is not a template of 189 points"),
         (read_tem, "106\n1 2\n", "is not a template of 189 points"),
-        (read_tem, "189\n1 2\n", "holds 1 points, not 189"),
+        (read_tem, "189\n1 2\n", "has 1 points, not 189"),
         (read_tem, "189\n" + "1 x\n" * 189, "not numbers"),
         (read_tem, "189\n" + "1 2 3\n" * 189, "other than x and y"),
         (read_tem, "189\n" + "1 nan\n" * 189, "other than x and y"),
         (read_pts, "no", "curly brackets"),
-        (read_pts, "{\n1 2\n}", "holds 1 points, not 68"),
+        (read_pts, "{\n1 2\n}", "has 1 points, not 68"),
         (read_dlib_xml, "<a", "is not XML"),
         (read_dlib_xml, "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "entities"),
         (read_dlib_xml, "<a><image file='f.jpg'/></a>", "contains no annotated images"),
         (
             read_dlib_xml,
             "<a><image file='f.jpg'><box><part name='00' x='1' y='1'/></box></image></a>",
-            "image 'f.jpg' holds 1 points",
+            "image 'f.jpg' has 1 points",
         ),
     ],
 )
@@ -136,12 +136,12 @@ def test_files_beside_the_images_are_gathered_and_the_table_wins(tmp_path: Path)
     )
     (tmp_path / "landmarks.xml").write_text(f"<dataset><images>{images}</images></dataset>")
     table = pd.DataFrame({"image": ["a.png"], "point": ["468"], "x": [1.0], "y": [2.0]})
-    given = read_given(tmp_path, paths, table).set_index(["image", "point"])
+    given = read_given_landmarks(tmp_path, paths, table).set_index(["image", "point"])
     assert given.loc["a.png"].to_numpy().tolist() == [[1.0, 2.0]]
     assert given.loc[("b.png", "468"), ["x", "y"]].tolist() == places[0].tolist()
     assert given.loc[("c.png", "152"), ["x", "y"]].tolist() == (places[8] - 0.5).tolist()
     assert given.loc[("d.png", "152"), ["x", "y"]].tolist() == [8.5, 16.5]
-    assert read_given(tmp_path / "images", {"e.png": tmp_path / "e.png"}) is None
+    assert read_given_landmarks(tmp_path / "images", {"e.png": tmp_path / "e.png"}) is None
     (tmp_path / "images" / "b.tem").write_text("189\n1 2\n")
-    with pytest.raises(TraitlensError, match=r"b\.tem: holds 1 points"):
-        read_given(tmp_path, paths, table)
+    with pytest.raises(TraitlensError, match=r"b\.tem: has 1 points"):
+        read_given_landmarks(tmp_path, paths, table)

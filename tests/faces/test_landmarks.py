@@ -65,7 +65,7 @@ def test_what_is_missing_is_named(empty_image: Path):
     one = to_table("a.png", MESH).head(1)
     assert "too few landmarks" in str(find_landmarks({"a.png": empty_image}, one).notices[0])
     unknown = one.assign(point="nose")
-    with pytest.raises(TraitlensError, match="unknown points 'nose'; number points"):
+    with pytest.raises(TraitlensError, match="unknown points 'nose'; use the point numbers"):
         find_landmarks({"a.png": empty_image}, unknown)
     with pytest.raises(TraitlensError) as caught:
         find_landmarks({name: empty_image.parent / name for name in ("b.png", "c.png")})

@@ -1,4 +1,4 @@
-"""Images of faces: pixels, landmarks, crops, regions and the template.
+"""Images of faces: reading, landmarks, crops, regions, and warping to a template.
 
-Input: image files. Output: pixels, points and region labels of prepared images.
+Input: image files. Output: pixels, landmarks and region labels of prepared images.
 """

@@ -1,4 +1,4 @@
-"""Alignment of one image with the template by shares of pixel areas, so that warped maps keep their sums."""
+"""Alignment of an image with the template by overlapping pixel areas, which preserves the sums of maps."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,19 +7,19 @@ import numpy as np
 from scipy import sparse
 
 LEAST_COVERED: Final = 0.5
-"""Minimum covered share of a pixel; pixels below it are NaN."""
+"""Minimum share of a pixel's area that must be covered; pixels below it are NaN."""
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Correspondence of one face's pixels and those of the template.
+    """Correspondence between the pixels of an image of a face and the pixels of the template.
 
     Parameters
     ----------
     shares : sparse matrix (template pixels, image pixels)
-        Area of each image pixel (in image pixels) that falls into each template pixel.
+        Area of each image pixel that falls into each template pixel, in image pixels.
     reach : ndarray (template pixels,)
-        Area of each template pixel in the image, also where it lies outside the image.
+        Area of each template pixel in image pixels, including the area outside the image.
     size : int
         Side of the template in pixels.
     shape : (int, int)
@@ -27,9 +27,10 @@ class Alignment:
     pose : float
         See :func:`~traitlens.faces.detection.head_pose`.
     folded : float
-        Share of the face's area whose triangles are inverted.
+        Share of the face's area in inverted triangles.
     piecewise : bool
-        False if only the similarity was used, because the head is turned too far.
+        Whether each triangle has its own affine map; False if the head is turned too far, so that only a
+        rotation, scale and shift are used.
     """
 
     shares: sparse.csr_array
@@ -48,9 +49,8 @@ class Alignment:
         maps : array_like (..., y, x)
             Maps in the image.
         conserve : bool, default True
-            True for amounts, such as relevance: sums within the frame are kept, and the rest is left out.
-            False for intensities, such as grey values: they are averaged, and NaN where the image has no
-            pixels.
+            True for amounts, such as relevance: the sum of the values inside the template is preserved.
+            False for intensities, such as grey values: they are averaged, and NaN outside the image.
 
         Returns
         -------
@@ -62,7 +62,7 @@ class Alignment:
         if conserve:
             moved = self.shares @ (flat / np.where(to_image > LEAST_COVERED, to_image, 1.0)[:, None])
         else:
-            moved = _mean(self.shares, flat, self.reach)
+            moved = _average_by_share(self.shares, flat, self.reach)
         return _unflatten(moved, maps, (self.size, self.size))
 
     def warp_back(self, maps: Any, conserve: bool = True) -> np.ndarray:
@@ -73,7 +73,7 @@ class Alignment:
         maps : array_like (..., size, size)
             Maps on the template.
         conserve : bool, default True
-            As in :meth:`warp`; intensities are NaN outside the template's frame.
+            As in :meth:`warp`; intensities are NaN outside the template.
 
         Returns
         -------
@@ -86,12 +86,12 @@ class Alignment:
             to_template = self.shares.sum(axis=1)
             moved = back @ (flat / np.where(to_template > 0, to_template, 1.0)[:, None])
         else:
-            moved = _mean(back, flat, np.ones(back.shape[0]))
+            moved = _average_by_share(back, flat, np.ones(back.shape[0]))
         return _unflatten(moved, maps, self.shape)
 
 
 def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Return maps as columns of pixels."""
+    """Reshape maps (..., y, x) to one column per map: (pixel, map)."""
     maps = np.asarray(maps, dtype=float)
     if maps.shape[-2:] != shape:
         raise ValueError(f"maps of {maps.shape[-2:]} pixels do not match {shape}")
@@ -100,12 +100,12 @@ def _flatten(maps: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _unflatten(moved: np.ndarray, maps: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Return columns of pixels as maps."""
+    """Reshape columns (pixel, map) to maps with the leading dimensions of the original maps."""
     return np.ascontiguousarray(moved.T).reshape(*np.shape(maps)[:-2], *shape)
 
 
-def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Average values weighted by shares; NaN where too little is covered."""
+def _average_by_share(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Average values weighted by shares of area; NaN for pixels of which too little is covered."""
     covered = shares.sum(axis=1)
     seen = covered > np.maximum(LEAST_COVERED * whole, 1e-12)
     mean: np.ndarray = (shares @ values) / np.where(seen, covered, 1.0)[:, None]
@@ -116,12 +116,14 @@ def _mean(shares: sparse.csr_array, values: np.ndarray, whole: np.ndarray) -> np
 def distribute_area(
     places: np.ndarray, area: np.ndarray, shape: tuple[int, int], size: int, samples: int
 ) -> tuple[sparse.csr_array, np.ndarray]:
-    """Distribute each sample's area over the four image pixels around it, and sum samples by template pixel.
+    """Compute the area that each image pixel shares with each template pixel, from samples of the template.
+
+    The area of each sample is distributed over the four image pixels around it by bilinear weights.
 
     Parameters
     ----------
     places : ndarray (samples, 2)
-        x and y of each sample in the image; samples are ordered by rows of the finer template.
+        x and y of each sample in the image; samples are ordered by row, then column of the template.
     area : ndarray (samples,)
         Area of each sample in image pixels.
     shape : (int, int)
@@ -145,7 +147,7 @@ def distribute_area(
     reach = np.bincount(pixel, area, minlength=size * size)
     x, y = places.T
     inside = (x >= 0) & (x <= columns) & (y >= 0) & (y <= rows) & (area > 0)
-    # Beyond the outermost pixel centres, the outermost pixel gets everything.
+    # Samples beyond the outermost pixel centres belong to the outermost pixel alone.
     x = np.clip(x[inside] - 0.5, 0, columns - 1)
     y = np.clip(y[inside] - 0.5, 0, rows - 1)
     left = np.minimum(x.astype(int), max(columns - 2, 0))

@@ -1,4 +1,4 @@
-"""The canonical mesh: a mean face, with the mirror counterpart of each point."""
+"""The canonical face mesh: a mean face shape, with the mirror counterpart of each point."""
 
 import functools
 import io
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CanonicalMesh:
-    """The mean of the meshes of 100 frontal faces, made symmetric.
+    """The symmetrised mean of the meshes of 100 frontal faces.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class CanonicalMesh:
 
 @functools.cache
 def canonical_mesh() -> CanonicalMesh:
-    """Load the canonical mesh.
+    """Return the canonical mesh, which is read from the package at the first call.
 
     Examples
     --------

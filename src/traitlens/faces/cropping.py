@@ -1,4 +1,4 @@
-"""Crops of photographs to squares for the network."""
+"""Cropping of photographs to the squares that the network sees."""
 
 import math
 from collections.abc import Mapping
@@ -23,19 +23,19 @@ from traitlens.problems import Problem, TraitlensError, unknown_choice
 CROPS: Final = ("full", "face", "reference")
 """Names of the crops."""
 FARTHEST: Final = 100
-"""Maximum area of image and crop together, relative to the image."""
+"""Maximum area of the rectangle around image and crop, relative to the area of the image."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Settings of a crop.
+    """Kind and settings of a crop.
 
     Parameters
     ----------
     name : {"full", "face", "reference"}
         "full" keeps the whole image, padded to a square. "face" rotates, scales and shifts it so that pupils
         and mouth are at their canonical positions. "reference" is the crop of Cao et al. 2023
-        (`larger30_shiftup15`): the box around the face, made square, enlarged and shifted up.
+        (`larger30_shiftup15`): the bounding box of the face, made square, enlarged and shifted up.
     larger : float, default 0.3
         Share of its side by which "reference" enlarges the box.
     up : float, default 0.15
@@ -43,8 +43,8 @@ class Crop:
     rotate : bool, default False
         Whether "reference" rotates the image so that the pupils are level.
     background : (int, int, int) or None
-        Colour outside the photograph; if None, mid-grey for "full", otherwise the photograph's outermost
-        pixels are repeated.
+        Colour outside the photograph; if None, mid-grey for "full", and repetition of the outermost pixels
+        for the other crops.
 
     Examples
     --------
@@ -63,24 +63,24 @@ class Crop:
             raise unknown_choice("crop", self.name, CROPS)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a mapping for JSON.
+        """Convert the crop to a dictionary that can be written as JSON.
 
         Returns
         -------
         dict
-            The fields by name; the name of the crop is `crop`.
+            The attributes by name, with the name of the crop under the key `crop`.
         """
         fields = asdict(self)
         return {"crop": fields.pop("name"), **fields}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Crop":
-        """Return a crop from the mapping of :meth:`to_json`; missing fields have their defaults.
+        """Create a crop from the dictionary of :meth:`to_json`.
 
         Parameters
         ----------
         values : mapping
-            The fields by name; others are ignored.
+            The attributes by name; missing ones have their defaults, and other keys are ignored.
         """
         colour = values.get("background")
         background = None if colour is None else (int(colour[0]), int(colour[1]), int(colour[2]))
@@ -90,14 +90,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """A prepared image.
+    """A square image for the network, and its position in the photograph.
 
     Parameters
     ----------
     pixels : ndarray (size, size, 3) of uint8
-        sRGB; row, column, channel.
+        Pixels in sRGB: row, column, channel.
     frame : Frame
-        Its position in the file's image.
+        Mapping from the upright photograph to the prepared image.
     """
 
     pixels: np.ndarray
@@ -123,7 +123,7 @@ def prepare_image(
     Raises
     ------
     TraitlensError
-        If the crop is unknown or lacks points.
+        If the crop is unknown, or needs points and there are none.
 
     Examples
     --------
@@ -135,14 +135,14 @@ def prepare_image(
     height, width = pixels.shape[:2]
     frame = find_frame((width, height), size, crop, points)
     if crop.name == "full":
-        return PreparedImage(_shrink_whole(pixels, frame, crop.background or BACKGROUND), frame)
+        return PreparedImage(_pad_and_resize(pixels, frame, crop.background or BACKGROUND), frame)
     return PreparedImage(resample(pixels, frame, crop.background), frame)
 
 
 def find_frame(
     image_size: tuple[int, int], size: int = 224, crop: str | Crop = "full", points: np.ndarray | None = None
 ) -> Frame:
-    """Return the frame of a crop, without drawing it.
+    """Compute the frame of a crop from the size of the image and the landmarks.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def find_frame(
     Raises
     ------
     TraitlensError
-        If the crop is unknown, lacks points, or lies far outside the image.
+        If the crop is unknown, needs points and there are none, or reaches far beyond the image.
     """
     crop = Crop(crop) if isinstance(crop, str) else crop
     if crop.name == "full":
@@ -179,20 +179,20 @@ def find_frame(
     frame = make_frame(matrix, size, crop.name, image_size)
     corners = frame.map_back([[0, 0], [size, 0], [size, size], [0, size]])
     spans = np.maximum(corners.max(axis=0), image_size) - np.minimum(corners.min(axis=0), 0)
-    # NaN also fails this comparison.
+    # The negated comparison is also true for NaN.
     if crop.name != "full" and not spans.prod() <= FARTHEST * image_size[0] * image_size[1]:
-        raise _far_beyond()
+        raise _too_far_error()
     return frame
 
 
 def _square_matrix(left: float, top: float, side: float, size: int) -> np.ndarray:
-    """Return the matrix from an upright square of the image to the prepared image."""
+    """Return the affine matrix from an upright square of the image to the prepared image."""
     scale = size / side
     return np.array([[scale, 0.0, -scale * left], [0.0, scale, -scale * top]])
 
 
 def _box_matrix(points: np.ndarray, size: int, crop: Crop) -> np.ndarray:
-    """Return the matrix of the enlarged and shifted box around the face, upright or level with the pupils."""
+    """Return the affine matrix from the square of the crop "reference" to the prepared image."""
     turn = np.eye(2)
     if crop.rotate:
         along = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
@@ -208,25 +208,14 @@ def _box_matrix(points: np.ndarray, size: int, crop: Crop) -> np.ndarray:
 
 
 def edge_colour(pixels: np.ndarray) -> Colour:
-    """Return the mean colour of the outermost pixels of an image.
-
-    Parameters
-    ----------
-    pixels : ndarray (row, column, 3) of uint8
-        The image.
-
-    Returns
-    -------
-    (int, int, int)
-        Their mean colour.
-    """
+    """Return the mean colour (red, green, blue) of the outermost pixels of an image (row, column, 3)."""
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     red, green, blue = np.rint(edge.mean(axis=0)).astype(int).tolist()
     return red, green, blue
 
 
-def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
-    """Pad the image to a square and resize it."""
+def _pad_and_resize(pixels: np.ndarray, frame: Frame, background: Colour) -> np.ndarray:
+    """Pad an image to a square and resize the square to the size of the frame."""
     height, width = pixels.shape[:2]
     side = max(width, height)
     square = Image.new("RGB", (side, side), background)
@@ -237,24 +226,26 @@ def _shrink_whole(pixels: np.ndarray, frame: Frame, background: Colour) -> np.nd
 
 
 def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, samples: int = 3) -> np.ndarray:
-    """Resample the part of an image that a frame shows, without aliasing.
+    """Resample an image to the square of a frame, without aliasing.
 
-    Downsampling averages whole pixels first, then up to `samples` squared bilinear samples per pixel of the
-    frame.
+    To downsample, whole pixels are averaged first, then up to `samples` x `samples` bilinear samples for each
+    pixel of the frame.
 
     Parameters
     ----------
     pixels : ndarray (row, column, 3) of uint8
         The upright image.
+    frame : Frame
+        Mapping from the upright image to the square.
     background : (int, int, int) or None
-        Colour outside the image; if None, its outermost pixels are repeated.
+        Colour outside the image; if None, the outermost pixels of the image are repeated.
     samples : int, default 3
-        Samples per side of a pixel; 1 is fast and slightly coarser.
+        Number of samples per side of a pixel; 1 is fast and slightly coarser.
 
     Returns
     -------
     ndarray (frame.size, frame.size, 3) of uint8
-        The pixels.
+        The pixels of the square.
     """
     shrink = max(int(1 / (frame.scale * samples)), 1)
     image = Image.fromarray(pixels)
@@ -265,7 +256,7 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
     to_image = invert_affine(frame.matrix) / shrink
     to_image[:, :2] /= samples
     if background is None:
-        image, to_image = _continue_edges(image, to_image, fine)
+        image, to_image = _pad_edges(image, to_image, fine)
     enlarges = frame.scale * shrink >= 1
     sampling = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
     drawn = image.transform(
@@ -274,20 +265,23 @@ def resample(pixels: np.ndarray, frame: Frame, background: Colour | None, sample
     return np.asarray(drawn.reduce(samples) if samples > 1 else drawn).copy()
 
 
-def _far_beyond() -> TraitlensError:
-    """Return the error for a square that is mostly outside the image."""
+def _too_far_error() -> TraitlensError:
+    """Return the error for a crop that reaches far beyond the image."""
     what = "the crop reaches far beyond the image"
     return TraitlensError(Problem(what, "check its landmarks, and larger and up in [faces]"))
 
 
-def _continue_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:
-    """Pad an image with its outermost pixels as far as a square reaches."""
+def _pad_edges(image: Image.Image, to_image: np.ndarray, side: int) -> tuple[Image.Image, np.ndarray]:
+    """Pad an image by repeating its outermost pixels, so that it contains a square of `side` samples.
+
+    Also return the affine matrix from the square to the padded image.
+    """
     corners = apply_affine(to_image, np.array([[0, 0], [side, 0], [0, side], [side, side]]))
     beyond = np.ceil([-corners.min(axis=0), corners.max(axis=0) - image.size]).astype(int) + 2
     (left, top), (right, bottom) = np.maximum(beyond, 2)
     padded = (image.width + left + right) * (image.height + top + bottom)
     if padded > MOST_PIXELS + 4 * image.width * image.height:
-        raise _far_beyond()
+        raise _too_far_error()
     padded = np.pad(np.asarray(image), ((top, bottom), (left, right), (0, 0)), mode="edge")
     shifted = to_image + np.array([[0, 0, left], [0, 0, top]])
     return Image.fromarray(padded), shifted

@@ -1,7 +1,7 @@
-"""Check of landmarks against dlib's 68 points (Kazemi and Sullivan 2014).
+"""Comparison of landmarks with the 68 points that dlib detects (Kazemi and Sullivan 2014).
 
-It needs the extra `cross-check`. dlib's model was trained on iBUG 300-W, whose images may not be used
-commercially; traitlens does not ship it.
+The comparison needs the extra `cross-check`. The model of dlib was trained on iBUG 300-W, whose images may
+not be used commercially, and does not come with traitlens.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,31 +21,33 @@ from traitlens.faces.landmarks import Landmarks
 from traitlens.problems import Problem, TraitlensError
 
 MOST_APART: Final = 15.0
-"""Median distance between both methods' points, in % of the pupil distance, above which a notice is made."""
+"""Median distance between the points of both methods, in % of the pupil distance, that causes a notice."""
 
 LONG_SIDE: Final = 800
-"""Images are scaled to this size: dlib finds faces of 80 pixels and more."""
+"""Maximum length in pixels of an image's long side; larger images are reduced before dlib sees them."""
 
 
 def cross_check(
     paths: Mapping[str, Path], landmarks: Landmarks, progress: Callable[[int], None] | None = None
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Compare landmarks with those that dlib finds.
+    """Compare landmarks with the landmarks that dlib detects.
 
     Parameters
     ----------
+    paths : mapping of str to Path
+        Image files by name.
     landmarks : Landmarks
-        From :func:`~traitlens.faces.landmarks.find_landmarks`.
+        Landmarks of the images, as returned by :func:`~traitlens.faces.landmarks.find_landmarks`.
     progress : callable, optional
-        Called with the number of images done.
+        Called with the number of images done since the last call.
 
     Returns
     -------
     table : DataFrame
-        image, apart: median distance of the points that both methods have, in % of the pupil distance;
-        missing if one of them found no face.
+        image, apart: median distance between corresponding points, in % of the pupil distance; NaN if either
+        method found no face.
     notices : list of Problem
-        The images on which they disagree.
+        A notice for each image on which the methods disagree.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def cross_check(
             apart = 100 * float(np.median(distances)) / pupil_distance(mesh)
         rows.append((image, apart))
         if (mesh is None) != (points is None):
-            what = f"only {'dlib' if mesh is None else 'the mesh'} found a face"
+            what = f"only {'dlib' if mesh is None else 'traitlens'} found a face"
             notices.append(Problem(what, "check the face sheet", image))
         elif apart > MOST_APART:
             what = f"dlib's landmarks differ (by {apart:.0f} % of the distance between the pupils)"
@@ -79,7 +81,7 @@ def cross_check(
 
 
 def _load_dlib() -> tuple[Any, Any]:
-    """Load dlib's face detector and its predictor of 68 points."""
+    """Return dlib's face detector and its predictor of 68 points."""
     try:
         import dlib
 
@@ -92,7 +94,7 @@ def _load_dlib() -> tuple[Any, Any]:
 
 
 def _find_68_points(pixels: np.ndarray, detector: Any, predictor: Any) -> np.ndarray | None:
-    """Return dlib's points of the largest face, in pixels of the image."""
+    """Return the 68 points of the largest face in pixels of the image; None if dlib finds no face."""
     shrink = max(max(pixels.shape[:2]) / LONG_SIDE, 1.0)
     size = (round(pixels.shape[1] / shrink), round(pixels.shape[0] / shrink))
     small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)) if shrink > 1 else pixels

@@ -1,7 +1,7 @@
 """Detection of faces and of the 478 points of the face mesh.
 
-A detector finds faces and their eyes in the whole image; the mesh network then reads an upright square around
-the largest central face.
+The detector network finds faces and their eyes in the whole image. The mesh network then finds the points in
+an upright square around each face.
 """
 
 import functools
@@ -19,22 +19,22 @@ MESH_POINTS: Final = 478
 NOSE_TIP: Final = 1
 
 LOWEST_SCORE: Final = 0.65
-"""Detections with lower scores are ignored: at 0.65 there were none in 18 landscapes, and no studio face was
+"""Minimum score of a detection. At 0.65, no face was detected in 18 landscapes, and no studio portrait was
 missed."""
 
 CLEAR_SCORE: Final = 0.9
 CLEARER: Final = 0.05
-"""Below a score of 0.9, the image is also tried upside down, and the face counts as upside down if that score
-is higher by 0.05."""
+"""If the score of a face is at most 0.9, the detector is also run on the image rotated by 180°; the face is
+upside down if its score is then higher by more than 0.05."""
 
 LOWEST_FACE_FLAG: Final = 0.9
-"""Minimum face score of the mesh network."""
+"""Minimum score of the mesh network for the presence of a face."""
 
 DOUBTFUL_POSE: Final = 0.2
 """Lateral shift of the nose tip, in pupil distances, above which a head counts as turned."""
 
 PROFILE_POSE: Final = 0.4
-"""The same, above which a face cannot be warped to the template."""
+"""Lateral shift of the nose tip, in pupil distances, above which a face cannot be warped to the template."""
 
 DETECTOR_SIZE: Final = 128
 MESH_SIZE: Final = 192
@@ -44,20 +44,22 @@ MOST_OVERLAP: Final = 0.3
 
 @dataclass(frozen=True)
 class Detection:
-    """Landmarks of one image.
+    """Landmarks of a detected face, with scores and notices.
 
     Parameters
     ----------
     points : ndarray (478, 2) or None
         x and y of the mesh in pixels of the upright image; None if no face was found.
     score : float
-        Score of the detector, 0 to 1.
+        Score of the detector network, 0 to 1.
     face_flag : float
-        Score of the mesh network that there is a face, 0 to 1.
+        Score of the mesh network for the presence of a face, 0 to 1.
+    n_faces : int
+        Number of faces in the image.
     pose : float
         Lateral shift of the nose tip in pupil distances; positive to the right.
     notices : tuple of str
-        Notices on what to check by eye, as full clauses.
+        Reasons to check the image by eye.
     """
 
     points: np.ndarray | None
@@ -70,7 +72,7 @@ class Detection:
 
 @dataclass(frozen=True)
 class _Box:
-    """A detected face: its box and eyes in pixels of the image."""
+    """Bounding box and eyes of a detected face, in pixels of the image."""
 
     score: float
     centre: np.ndarray
@@ -86,7 +88,7 @@ class _Box:
 
 
 def detect_landmarks(pixels: np.ndarray) -> Detection:
-    """Detect the largest central face of an image and the points of its mesh.
+    """Detect the landmarks of the largest central face of an image.
 
     Parameters
     ----------
@@ -96,7 +98,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
     Returns
     -------
     Detection
-        The points, or the reason why there are none.
+        The landmarks, or a notice with the reason why there are none.
 
     Examples
     --------
@@ -114,7 +116,7 @@ def detect_landmarks(pixels: np.ndarray) -> Detection:
 
 
 def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
-    """Return whether a face is upside down, which the detector does not always recognise."""
+    """Return whether the detector finds a face with a clearly higher score in the image rotated by 180°."""
     if score > CLEAR_SCORE:
         return False
     turned = _find_boxes(np.rot90(pixels, 2))
@@ -122,7 +124,7 @@ def _is_upside_down(pixels: np.ndarray, score: float) -> bool:
 
 
 def detect_all(pixels: np.ndarray) -> list[Detection]:
-    """Detect all faces of an upright image, the largest central one first.
+    """Detect the landmarks of all faces of an image.
 
     Parameters
     ----------
@@ -132,7 +134,7 @@ def detect_all(pixels: np.ndarray) -> list[Detection]:
     Returns
     -------
     list of Detection
-        One for each face, the first as :func:`detect_landmarks` returns it for an upright face.
+        The detected faces, with the largest central face first.
 
     Examples
     --------
@@ -144,19 +146,19 @@ def detect_all(pixels: np.ndarray) -> list[Detection]:
 
 
 def _read_largest(pixels: np.ndarray) -> Detection | None:
-    """Return the mesh of the largest central face, if there is one."""
+    """Return the largest central face of an image; None if there is no face."""
     faces = _read_faces(pixels)
     return faces[0] if faces else None
 
 
 def _read_faces(pixels: np.ndarray) -> list[Detection]:
-    """Return the meshes of all faces, the largest central one first."""
+    """Return all faces of an image, with the largest central face first."""
     boxes = _find_boxes(pixels)
     height, width = pixels.shape[:2]
     centre, reach = np.array([width, height]) / 2, math.hypot(width, height) / 2
 
     def weight(box: _Box) -> float:
-        """Return a weight for size and central position."""
+        """Return a weight that is higher for larger and more central faces."""
         return float(np.prod(box.size)) * (1 - 0.5 * float(np.linalg.norm(box.centre - centre)) / reach)
 
     faces = []
@@ -165,13 +167,15 @@ def _read_faces(pixels: np.ndarray) -> list[Detection]:
         if face_flag >= LOWEST_FACE_FLAG:
             faces.append((box, points, face_flag))
     return [
-        Detection(points, box.score, face_flag, len(faces), head_pose(points), _notices(points, len(faces)))
+        Detection(
+            points, box.score, face_flag, len(faces), head_pose(points), _list_notices(points, len(faces))
+        )
         for box, points, face_flag in faces
     ]
 
 
-def _notices(points: np.ndarray, count: int) -> tuple[str, ...]:
-    """Return what to check by eye."""
+def _list_notices(points: np.ndarray, count: int) -> tuple[str, ...]:
+    """Return reasons to check an image by eye: several faces, or a turned face."""
     notices = []
     if count > 1:
         notices.append(f"{count} faces were found; the largest central one is used")
@@ -195,8 +199,8 @@ def head_pose(points: np.ndarray) -> float:
     Returns
     -------
     float
-        In pupil distances, along the line through the pupils; 0 for frontal faces, positive to the right of
-        the image.
+        Shift along the line through the pupils, in pupil distances: 0 for frontal faces, and positive to the
+        right of the image.
     """
     across = points[RIGHT_PUPIL] - points[LEFT_PUPIL]
     middle = (points[RIGHT_PUPIL] + points[LEFT_PUPIL]) / 2
@@ -204,7 +208,7 @@ def head_pose(points: np.ndarray) -> float:
 
 
 def _find_boxes(pixels: np.ndarray) -> list[_Box]:
-    """Run the detector on the padded image and keep the best of overlapping boxes."""
+    """Run the detector on an image, and return the boxes of faces, only the best of overlapping ones."""
     frame = find_frame((pixels.shape[1], pixels.shape[0]), DETECTOR_SIZE, "full")
     answer = load_network(DETECTOR).run(resample(pixels, frame, (0, 0, 0), samples=1) / 127.5 - 1)
     scores = 1 / (1 + np.exp(-np.clip(answer["classificators"][0, :, 0].astype(float), -100, 100)))
@@ -224,7 +228,7 @@ def _find_boxes(pixels: np.ndarray) -> list[_Box]:
 
 @functools.cache
 def _anchors() -> np.ndarray:
-    """Return the centres of the detector's cells as shares of the image: 16 x 16 twice, 8 x 8 six times."""
+    """Return the cell centres of the detector, relative to the image size: 16 x 16 twice, 8 x 8 six times."""
     grids = []
     for cells, repeats in ((16, 2), (8, 6)):
         middles = (np.arange(cells) + 0.5) / cells
@@ -234,8 +238,8 @@ def _anchors() -> np.ndarray:
 
 
 @functools.cache
-def _refined() -> dict[str, list[int]]:
-    """Return the names of outputs that are more exact than the whole mesh, with their points."""
+def _refined_outputs() -> dict[str, list[int]]:
+    """Return the points of each output of the mesh network that is more precise than the whole mesh."""
     lips, left_eye, right_eye = load_network(MESH).crops
     return {
         "output_lips": lips,
@@ -247,7 +251,7 @@ def _refined() -> dict[str, list[int]]:
 
 
 def _read_mesh(pixels: np.ndarray, box: _Box) -> tuple[np.ndarray, float]:
-    """Return the mesh of an upright square around a box."""
+    """Run the mesh network on the square around a box; return the points (478, 2) and the face score."""
     along = box.eyes[1] - box.eyes[0]
     along = along / np.linalg.norm(along)
     half = MARGIN * float(box.size.max()) / 2
@@ -258,7 +262,7 @@ def _read_mesh(pixels: np.ndarray, box: _Box) -> tuple[np.ndarray, float]:
     answer = load_network(MESH).run(resample(pixels, frame, edge_colour(pixels), samples=1) / 255)
     points = np.full((MESH_POINTS, 2), np.nan)
     points[:468] = answer["output_mesh_identity"].reshape(468, 3)[:, :2]
-    for name, indices in _refined().items():
+    for name, indices in _refined_outputs().items():
         points[indices] = answer[name].reshape(-1, 2)
     face_flag = 1 / (1 + math.exp(-float(answer["conv_faceflag"].item())))
     return frame.map_back(points), face_flag

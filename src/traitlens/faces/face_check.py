@@ -1,4 +1,4 @@
-"""Check of the faces of a study: landmarks of all images, drawn on sheets for manual correction."""
+"""Check of the faces of a study: landmarks are found and drawn on contact sheets for manual correction."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from traitlens.columns import IMAGE
 from traitlens.faces.cross_check import cross_check
 from traitlens.faces.face_sheet import FaceSheet, make_face_sheet
 from traitlens.faces.images import check_images
-from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmark_files import read_given_landmarks
 from traitlens.faces.landmarks import find_landmarks
 from traitlens.problems import Problem, StudyError
 from traitlens.progress import SilentWatcher, Watcher
@@ -24,8 +24,12 @@ class FaceCheck:
 
     Parameters
     ----------
+    sheet : FaceSheet
+        Files of the contact sheets.
+    unreadable : tuple of Problem
+        Images that cannot be read.
     notices : tuple of Problem
-        Notices on what to check by eye.
+        Reasons to check images by eye.
     """
 
     sheet: FaceSheet
@@ -40,24 +44,26 @@ def check_faces(
     check_with_dlib: bool = False,
     watcher: Watcher | None = None,
 ) -> FaceCheck:
-    """Find the landmarks of every image and draw them; no ratings are needed.
+    """Find the landmarks of every image of a study and draw them on contact sheets; needs no ratings.
 
     Parameters
     ----------
+    folder : str or Path
+        The study's folder.
     out : str or Path, optional
         Folder for the sheets, average faces, `landmarks.csv` and `notices.csv`; `faces` in the study's folder
         if None.
     by : str, optional
-        Column of `images.csv` that groups identities, for an average face of each group.
+        Column of `images.csv` with groups of identities; an average face is drawn for each group.
     check_with_dlib : bool, default False
-        Whether to compare the landmarks with dlib's.
+        Whether to compare the landmarks with those that dlib detects.
     watcher : Watcher, optional
         Shows the progress.
 
     Raises
     ------
     StudyError
-        If there is no study, or its images and landmarks cannot be listed.
+        If the study's folder, settings, or tables of images and landmarks have errors.
     """
     folder, watcher = Path(folder), watcher or SilentWatcher()
     if not folder.is_dir():
@@ -80,7 +86,7 @@ def check_faces(
     spoilt = {problem.file for problem in unreadable}
     paths = {image: path for image, path in paths.items() if image not in spoilt}
     with watcher.stage("Finding landmarks", len(paths)) as advance:
-        landmarks = find_landmarks(paths, read_given(folder, paths, given), progress=advance)
+        landmarks = find_landmarks(paths, read_given_landmarks(folder, paths, given), progress=advance)
     notices = list(landmarks.notices)
     if check_with_dlib:
         with watcher.stage("Checking with dlib", len(paths)) as advance:

@@ -1,4 +1,4 @@
-"""Measures of faces from landmarks and pixels: expression, proportions, pose and light."""
+"""Measures of faces computed from landmarks and pixels: expression, proportions, pose and light."""
 
 import numpy as np
 import pandas as pd
@@ -8,17 +8,17 @@ from traitlens.faces.regions import OVAL
 
 MEASURES = {
     "smile": "mouth corners above the middle of the lips, over the width of the mouth",
-    "mouth width": "distance of the mouth corners over that of the outer eye corners",
-    "mouth opening": "distance of the inner lips over the height of the face",
+    "mouth width": "distance between the mouth corners over distance between the outer eye corners",
+    "mouth opening": "distance between the inner lips over the height of the face",
     "eye opening": "height of the eyes over their width",
-    "brow height": "distance of brows and upper eyelids over that of the outer eye corners",
+    "brow height": "distance between brows and upper eyelids over distance between the outer eye corners",
     "face width": "width of the face over its height",
-    "head turn": "how far the nose is off the middle of the face, in either direction",
-    "head pitch": "place of the nose tip between eyes (0) and chin (1)",
+    "head turn": "distance of the nose from the middle of the face, in either direction",
+    "head pitch": "position of the nose tip between eyes (0) and chin (1)",
     "brightness": "mean grey value of the face, from 0 to 1",
     "contrast": "standard deviation of the grey values of the face",
 }
-"""Descriptions of the measures."""
+"""Description of each measure."""
 _GREY = np.array([0.2126, 0.7152, 0.0722])
 
 
@@ -28,13 +28,13 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
     Parameters
     ----------
     points : ndarray of shape (image, 478, 2)
-        Landmarks, x and y; missing where a face has none.
+        Landmarks, x and y; NaN for faces without landmarks.
 
     Returns
     -------
     dict of str to ndarray of shape (image,)
-        The measures of :data:`MEASURES` that landmarks give; none depends on size or upright rotation of
-        the face but for perspective.
+        All measures of :data:`MEASURES` except brightness and contrast. They do not depend on the size of the
+        face and its rotation in the image plane.
     """
     p = np.asarray(points, float)
 
@@ -43,12 +43,12 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
         return np.linalg.norm(p[:, first] - p[:, second], axis=1)
 
     eyes = apart(33, 263)
-    # Axes of the face: along the eyes, and at right angles to them, downwards.
+    # Axes of the face: along the line through the eyes, and downwards at a right angle to this line.
     across = (p[:, 263] - p[:, 33]) / eyes[:, None]
     down = np.column_stack([-across[:, 1], across[:, 0]])
 
     def height(first: int, second: int) -> np.ndarray:
-        """Return the vertical distance of the second point below the first."""
+        """Return how far the second point is below the first along the axis of the face."""
         return np.asarray(((p[:, second] - p[:, first]) * down).sum(axis=1))
 
     face = height(10, 152)
@@ -68,19 +68,19 @@ def measure_points(points: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measure_light(pixels: np.ndarray, points: np.ndarray) -> tuple[float, float]:
-    """Compute brightness and contrast of one face.
+    """Compute brightness and contrast inside the oval of one face.
 
     Parameters
     ----------
     pixels : ndarray of shape (y, x, 3)
         Prepared image, 0 to 255.
     points : ndarray of shape (478, 2)
-        Landmarks in pixels of the image; the oval of the face is measured.
+        Landmarks in pixels of the image.
 
     Returns
     -------
     brightness, contrast : float
-        Mean and standard deviation of the grey values, from 0 to 1.
+        Mean and standard deviation of the grey values, from 0 to 1; NaN if there are no landmarks.
     """
     from PIL import Image, ImageDraw
 
@@ -96,20 +96,20 @@ def measure_light(pixels: np.ndarray, points: np.ndarray) -> tuple[float, float]
 
 
 def describe_columns(images: pd.DataFrame, left_out: tuple[str, ...]) -> pd.DataFrame:
-    """Convert further columns of `images.csv` to numbers.
+    """Convert the further columns of `images.csv` to numeric variables of the faces.
 
     Parameters
     ----------
-    images : DataFrame
-        image and further columns as text.
+    images : DataFrame of str
+        image, and further columns.
     left_out : tuple of str
-        Columns that describe no face.
+        Columns that do not describe the face.
 
     Returns
     -------
     DataFrame
-        By image: a column of numbers as it is, and a column for each of at most six names of the others (1 or
-        0; of two names the first). Columns that are constant or name nearly every image are left out.
+        Index image. Numeric columns are kept. A column with two to six categories becomes an indicator (1 or
+        0) for each category, or for the first of two. Other columns are omitted.
     """
     columns: dict[str, pd.Series] = {}
     for name in images.columns.drop([IMAGE, *left_out], errors="ignore"):

@@ -1,8 +1,8 @@
-"""The two face networks shipped with the package, run in torch.
+"""The face detector and the face mesh network, run in torch.
 
-They are BlazeFace short range (Bazarevsky et al. 2019, arXiv:1907.05047) and the attention mesh
-(Grishchenko et al. 2020, arXiv:2006.10962) of MediaPipe 0.10.21, converted by
-``scripts/convert_face_models.py``; see ``models/NOTICE``.
+The networks are BlazeFace short range (Bazarevsky et al. 2019, arXiv:1907.05047) and the attention mesh
+(Grishchenko et al. 2020, arXiv:2006.10962) of MediaPipe 0.10.21. ``scripts/convert_face_models.py``
+converted them; see ``models/NOTICE``.
 """
 
 import functools
@@ -29,7 +29,7 @@ SHA256: Final[Mapping[str, str]] = {
     DETECTOR: "048087a3033a5feacd698399dc7e6b3294226ec1e88499dd423ed85b9cef0026",
     MESH: "9ce45d522d9e7b5c4f81f69c7a348afd2df319bff371b97f1c6dfb3677859e2b",
 }
-"""Digests of the .npz files."""
+"""SHA-256 of the .npz file of each network."""
 
 Operation = Mapping[str, Any]
 Tensors = list["torch.Tensor"]
@@ -37,7 +37,7 @@ Constants = Mapping[str, "torch.Tensor"]
 
 
 class Network:
-    """One of the two networks.
+    """A network that is read from a file of the package and run operation by operation.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Network:
     Raises
     ------
     ModelError
-        If the file is not the one that was shipped.
+        If the file is damaged.
     """
 
     def __init__(self, name: str):
@@ -70,7 +70,7 @@ class Network:
 
     @property
     def crops(self) -> list[list[int]]:
-        """Points of the mesh around which the network crops details: lips, left eye, right eye."""
+        """Mesh points around which the network crops its features for lips, left eye and right eye."""
         return [operation["around"] for operation in self._operations if operation["do"] == "find_crop"]
 
     def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -79,12 +79,12 @@ class Network:
         Parameters
         ----------
         pixels : ndarray (row, column, 3)
-            RGB in the network's range.
+            RGB, scaled to the range that the network expects.
 
         Returns
         -------
         dict of str to ndarray
-            The outputs by name.
+            The outputs of the network by name.
         """
         import torch
 
@@ -99,12 +99,12 @@ class Network:
 
 @functools.cache
 def load_network(name: str) -> Network:
-    """Return a network, loaded once."""
+    """Return a network, which is read at the first call."""
     return Network(name)
 
 
 class _Threads:
-    """Counts users of a single thread, so that the last one restores the number."""
+    """Number of threads to be restored by the last of the current users of :func:`single_thread`."""
 
     lock = threading.Lock()
     users = 0
@@ -113,13 +113,7 @@ class _Threads:
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Restrict torch to one thread, which is faster for such small layers.
-
-    Yields
-    ------
-    None
-        The number of threads is restored at the end, also after an error.
-    """
+    """Restrict torch to one thread in a `with` block, which is faster for small layers."""
     import torch
 
     with _Threads.lock:
@@ -139,7 +133,7 @@ def single_thread() -> Iterator[None]:
 def _pad_same(
     values: "torch.Tensor", size: list[int], stride: list[int], fill: float = 0.0
 ) -> "torch.Tensor":
-    """Pad for "same" convolutions: one output per stride; an odd pixel is added at the right and below."""
+    """Pad as TensorFlow does for "same" convolutions, with an odd pixel at the right and at the bottom."""
     import torch
 
     by: list[int] = []
@@ -196,7 +190,7 @@ def _pad(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.
 
 
 def _reshape(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Reshape with the order row, column, channel of the file."""
+    """Reshape in the order of TensorFlow: row, column, channel."""
     values = inputs[0].permute(0, 2, 3, 1) if inputs[0].dim() == 4 else inputs[0]
     return values.reshape(operation["shape"])
 
@@ -208,7 +202,7 @@ def _concatenate(inputs: Tensors, operation: Operation, constants: Constants) ->
 
 
 def _find_crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Return the matrix from a crop around some points, level with the line between two, to the image."""
+    """Return the matrix to the image from a crop around mesh points that is level with two given points."""
     import torch
 
     points = inputs[0][0, :, :2]
@@ -226,7 +220,7 @@ def _find_crop(inputs: Tensors, operation: Operation, constants: Constants) -> "
 
 
 def _crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Crop features by bilinear interpolation between pixel centres; zero outside."""
+    """Crop features by bilinear interpolation between pixel centres, with zeros outside."""
     import torch
 
     features, matrix = inputs[0], inputs[1][0]
@@ -238,7 +232,7 @@ def _crop(inputs: Tensors, operation: Operation, constants: Constants) -> "torch
 
 
 def _move_points(inputs: Tensors, operation: Operation, constants: Constants) -> "torch.Tensor":  # noqa: ARG001
-    """Map points of a crop to the image."""
+    """Transform points from the coordinates of a crop to those of the image."""
     points, matrix = inputs[0], inputs[1][0]
     return points @ matrix[:2, :2].T + matrix[:2, 3]
 
@@ -257,4 +251,4 @@ OPERATIONS: Final[Mapping[str, Callable[[Tensors, Operation, Constants], "torch.
     "crop": _crop,
     "move_points": _move_points,
 }
-"""Operations of the networks' files."""
+"""Function for each operation in the files of the networks."""

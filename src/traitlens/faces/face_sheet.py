@@ -1,6 +1,6 @@
-"""Contact sheets of all faces with landmarks and regions, doubtful ones first, and average faces.
+"""Contact sheets that show all faces with landmarks and regions, doubtful faces first, and average faces.
 
-They are for the researcher only and must not be published.
+The sheets are for the researcher only and must not be published.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from traitlens.problems import Problem
 from traitlens.storage import atomic_write, write_table
 
 KEY_POINTS: Final = (*(468, 473, 33, 133, 362, 263, 61, 291, 0, 17, 2, 129, 358, 152, 70, 107, 336, 300),)
-"""Points written for editing: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
+"""Points for manual correction: pupils, eye and mouth corners, lips, nose, chin and brow ends."""
 
 TILE: Final = 224
 CAPTION: Final = 30
@@ -36,18 +36,18 @@ MARK: Final = (0, 200, 255)
 
 @dataclass(frozen=True)
 class FaceSheet:
-    """Files of a face sheet.
+    """Files that :func:`make_face_sheet` has written.
 
     Parameters
     ----------
     pages : tuple of Path
-        The contact sheets, doubtful faces first: faces, then photographs.
+        The contact sheets of prepared faces, then those of photographs.
     averages : dict of str to Path
         The average face of each group.
     landmarks : Path
-        Key points of every face, to be corrected and saved as the study's `landmarks.csv`.
+        Key points of every face, which can be corrected and saved as the study's `landmarks.csv`.
     order : DataFrame
-        image, deviation, notice: the order of the sheet and why.
+        image, deviation, notice: images in the order of the sheets, with the values that determine it.
     """
 
     pages: tuple[Path, ...]
@@ -57,13 +57,13 @@ class FaceSheet:
 
 
 def face_deviations(landmarks: Landmarks, template: Template) -> pd.Series:
-    """Compute the distance of each face's shape from the template.
+    """Compute the Procrustes distance of each face's shape from the template.
 
     Returns
     -------
     Series of float
-        By image: root mean square distance of the mesh, fitted by rotation, scale and shift, in pixels of the
-        canonical frame of 512 x 512 (Procrustes distance); infinite if there is no face.
+        Root mean square distance between the points of template and face after rotation, scaling and shift,
+        in pixels of the canonical frame of 512 x 512; index image; infinite for images without a face.
     """
     deviations = {}
     for image in landmarks.found[IMAGE]:
@@ -84,23 +84,25 @@ def make_face_sheet(
     polygons: Mapping[str, Polygon] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> FaceSheet:
-    """Draw the contact sheet and the average faces of a study.
+    """Draw the contact sheets and the average faces of a study.
 
     Parameters
     ----------
+    paths : mapping of str to Path
+        Image files by name.
     landmarks : Landmarks
-        Result of :func:`~traitlens.faces.landmarks.find_landmarks` for these images.
+        Landmarks of the images, as returned by :func:`~traitlens.faces.landmarks.find_landmarks`.
     folder : Path
-        Folder for `faces_01.png` and so on, `photos_01.png` (the crop of each photograph),
-        `average_GROUP.png` and `landmarks.csv`.
+        Folder for `faces_01.png` (prepared faces), `photos_01.png` (photographs with the outline of the
+        crop), `average_GROUP.png` and `landmarks.csv`.
     groups : mapping of str to str, optional
-        Group of each image; one average of all if None.
+        Group of each image, for average faces; if None, one average of all faces.
     notices : sequence of Problem, optional
-        Notices about images; those of the landmarks if None.
+        Notices to show below the images; if None, the notices of the landmarks.
     polygons : mapping of str to sequence, optional
-        The study's own regions.
+        Additional regions of the study.
     progress : callable, optional
-        Called with the number of images done.
+        Called with the number of images done since the last call.
 
     Returns
     -------
@@ -125,8 +127,8 @@ def make_face_sheet(
     for image, deviation, notice in order[[IMAGE, "deviation", "notice"]].itertuples(index=False):
         pixels, points = load_image(paths[image]), landmarks.points(image)
         caption = notice or f"deviation {deviation:.1f}"
-        tiles.append(_draw_tile(pixels, points, image, caption, polygons))
-        photos.append(_draw_photo(pixels, points, image))
+        tiles.append(_draw_face_tile(pixels, points, image, caption, polygons))
+        photos.append(_draw_photo_tile(pixels, points, image))
         if points is not None:
             group = (groups or {}).get(image, "all")
             averages.setdefault(group, _Average(template)).add(pixels, points)
@@ -136,14 +138,14 @@ def make_face_sheet(
     written = {}
     for name, (group, average) in zip(file_names(averages), averages.items(), strict=True):
         written[group] = Path(folder) / f"average_{name}.png"
-        _save(written[group], average.picture())
+        _write_png(written[group], average.picture())
     keys = landmarks.table[landmarks.table[POINT].isin({str(index) for index in KEY_POINTS})]
     write_table(Path(folder) / "landmarks.csv", keys.round(2))
     return FaceSheet(tuple(pages), written, Path(folder) / "landmarks.csv", order.drop(columns="noticed"))
 
 
 class _Average:
-    """Sums faces on the template."""
+    """Running average of faces that are warped to the template."""
 
     def __init__(self, template: Template):
         self._template = template
@@ -151,7 +153,7 @@ class _Average:
         self._count = np.zeros((template.size, template.size, 1))
 
     def add(self, pixels: np.ndarray, points: np.ndarray) -> None:
-        """Add one face."""
+        """Warp a face to the template and add it to the average."""
         prepared = prepare_image(pixels, self._template.size, "face", points)
         mesh, pixels = prepared.frame.map_points(points), np.moveaxis(prepared.pixels, 2, 0)
         warped = self._template.warp(pixels, mesh, conserve=False).transpose(1, 2, 0)
@@ -160,14 +162,14 @@ class _Average:
         self._count += known
 
     def picture(self) -> Image.Image:
-        """Draw the average at double size; grey where there is no face."""
+        """Return the average face, enlarged twice, with grey pixels where no face has data."""
         mean = np.where(self._count > 0, self._sum / np.maximum(self._count, 1), 128)
         picture = Image.fromarray(np.rint(mean).clip(0, 255).astype(np.uint8))
         return picture.resize((2 * TILE, 2 * TILE), Image.Resampling.LANCZOS)
 
 
 def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
-    """Draw the outline of the crop on a photograph.
+    """Draw the outline of a crop on a photograph.
 
     Parameters
     ----------
@@ -179,7 +181,7 @@ def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
     Returns
     -------
     Image
-        The photograph with the outline of the crop, whose upper side is thicker.
+        The photograph, extended if the crop reaches beyond it; the upper side of the outline is thicker.
     """
     corners = frame.map_back([[0, 0], [frame.size, 0], [frame.size, frame.size], [0, frame.size]])
     width, height = frame.image_size
@@ -195,26 +197,26 @@ def draw_frame(pixels: np.ndarray, frame: Frame) -> Image.Image:
     return canvas
 
 
-def _draw_photo(pixels: np.ndarray, points: np.ndarray | None, name: str) -> Image.Image:
-    """Draw one photograph with the outline of its crop."""
+def _draw_photo_tile(pixels: np.ndarray, points: np.ndarray | None, name: str) -> Image.Image:
+    """Draw a tile with a photograph, the outline of the crop, and the name of the image."""
     height, width = pixels.shape[:2]
     frame = find_frame((width, height), TILE, "full" if points is None else "face", points)
     photo = draw_frame(pixels, frame)
     photo.thumbnail((TILE, TILE))
     tile = Image.new("RGB", (TILE, TILE + CAPTION), "white")
     tile.paste(photo, ((TILE - photo.width) // 2, (TILE - photo.height) // 2))
-    ImageDraw.Draw(tile).text((3, TILE + 2), _shorten(name), fill="black")
+    ImageDraw.Draw(tile).text((3, TILE + 2), _shorten_caption(name), fill="black")
     return tile
 
 
-def _draw_tile(
+def _draw_face_tile(
     pixels: np.ndarray,
     points: np.ndarray | None,
     name: str,
     caption: str,
     polygons: Mapping[str, Polygon] | None,
 ) -> Image.Image:
-    """Draw one face with its regions' borders and landmarks."""
+    """Draw a tile with a prepared face, its landmarks, the borders of its regions, and a caption."""
     tile = Image.new("RGB", (TILE, TILE + CAPTION), "white")
     prepared = prepare_image(pixels, TILE, "full" if points is None else "face", points)
     drawn = prepared.pixels.copy()
@@ -232,28 +234,28 @@ def _draw_tile(
             draw.ellipse((x - 2, y - 2, x + 1, y + 1), fill=MARK)
     tile.paste(picture)
     write = ImageDraw.Draw(tile)
-    write.text((3, TILE + 2), _shorten(name), fill="black")
-    write.text((3, TILE + 15), _shorten(caption), fill=(160, 0, 0))
+    write.text((3, TILE + 2), _shorten_caption(name), fill="black")
+    write.text((3, TILE + 15), _shorten_caption(caption), fill=(160, 0, 0))
     return tile
 
 
-def _shorten(text: str, most: int = 36) -> str:
-    """Shorten a long name to its end."""
+def _shorten_caption(text: str, most: int = 36) -> str:
+    """Return the last `most` characters of a string, beginning with … if it is longer."""
     return text if len(text) <= most else "…" + text[-most + 1 :]
 
 
 def _save_pages(folder: Path, name: str, tiles: list[Image.Image]) -> list[Path]:
-    """Write tiles on as many pages as they need."""
+    """Arrange tiles on pages, write the pages as numbered PNG files, and return the files."""
     per_page = COLUMNS * ROWS
     pages = []
     for start in range(0, len(tiles), per_page):
         pages.append(folder / f"{name}_{start // per_page + 1:02d}.png")
-        _save(pages[-1], _lay_out(tiles[start : start + per_page]))
+        _write_png(pages[-1], _arrange_tiles(tiles[start : start + per_page]))
     return pages
 
 
-def _lay_out(tiles: list[Image.Image]) -> Image.Image:
-    """Arrange tiles in rows."""
+def _arrange_tiles(tiles: list[Image.Image]) -> Image.Image:
+    """Return a page with tiles arranged in rows."""
     rows = -(-len(tiles) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
     for number, tile in enumerate(tiles):
@@ -261,7 +263,7 @@ def _lay_out(tiles: list[Image.Image]) -> Image.Image:
     return page
 
 
-def _save(path: Path, picture: Image.Image) -> None:
-    """Write a PNG, atomically."""
+def _write_png(path: Path, picture: Image.Image) -> None:
+    """Write an image as PNG, atomically."""
     with atomic_write(path) as temporary:
         picture.save(temporary, format="png")

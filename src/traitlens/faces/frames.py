@@ -1,7 +1,7 @@
-"""Frames: the mapping of prepared images to their files, and the canonical frame of faces.
+"""Frames: affine mappings between photographs and prepared images, and the canonical frame of faces.
 
-Coordinates are pixel-corner coordinates (x, y): the first pixel extends from 0 to 1, its centre is at 0.5.
-"Left" is the left of the image, the shown person's right.
+Coordinates are pixel-corner coordinates (x, y): the first pixel extends from 0 to 1, with its centre at 0.5.
+"Left" is the left side of the image, which is the right side of the person shown.
 """
 
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ RIGHT_PUPIL: Final = 473
 MOUTH_CORNERS: Final = (61, 291)
 
 CANONICAL_SIZE: Final = 512
-"""Side of the canonical frame in its own pixels."""
+"""Side of the canonical frame in pixels."""
 
 CANONICAL_PUPIL_DISTANCE: Final = 128.0
 """Distance between the pupils in the canonical frame."""
 
 CANONICAL_ANCHORS: Final = ((192.0, 224.0), (320.0, 224.0), (256.0, 364.6))
-"""Left pupil, right pupil and middle between the mouth corners in the canonical frame."""
+"""Positions of left pupil, right pupil and midpoint of the mouth corners in the canonical frame."""
 
 Row = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Mapping from an upright image to its prepared image.
+    """Affine mapping from an upright image to the prepared image.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ class Frame:
         return apply_affine(invert_affine(self.matrix), points)
 
     def covered(self) -> np.ndarray:
-        """Return which pixels of the prepared image lie inside the photograph.
+        """Return which pixels of the prepared image are inside the photograph.
 
         Returns
         -------
         ndarray (size, size) of bool
-            False where the prepared image was padded.
+            False for padded pixels.
         """
         centres = np.stack(np.meshgrid(*[np.arange(self.size) + 0.5] * 2), axis=-1)
         inside = self.map_back(centres)
@@ -110,7 +110,7 @@ class Frame:
         return np.asarray((x >= 0) & (x <= width) & (y >= 0) & (y <= height))
 
     def to_json(self) -> dict[str, Any]:
-        """Return a mapping for JSON."""
+        """Convert the frame to a dictionary that can be written as JSON."""
         return {
             "to_prepared": [list(row) for row in self.to_prepared],
             "size": self.size,
@@ -120,7 +120,7 @@ class Frame:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Frame":
-        """Return a frame from the mapping of :meth:`to_json`."""
+        """Create a frame from the dictionary of :meth:`to_json`."""
         width, height = values["image_size"]
         return make_frame(
             np.array(values["to_prepared"]), int(values["size"]), values["crop"], (int(width), int(height))
@@ -128,67 +128,33 @@ class Frame:
 
 
 def make_frame(matrix: np.ndarray, size: int, crop: str, image_size: tuple[int, int]) -> Frame:
-    """Return a frame from a matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray (2, 3)
-        Affine matrix from the upright image to the prepared one.
-    size : int
-        Side of the prepared image in pixels.
-    image_size : (int, int)
-        Width and height of the upright image.
-    """
+    """Create a frame from an affine matrix given as an array of shape (2, 3)."""
     (a, b, c), (d, e, f) = np.asarray(matrix, dtype=float).tolist()
     return Frame(((a, b, c), (d, e, f)), size, crop, image_size)
 
 
 def apply_affine(matrix: np.ndarray, points: Any) -> np.ndarray:
-    """Map points by an affine matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray (2, 3)
-        The matrix.
-    points : array_like (..., 2)
-        x and y.
-
-    Returns
-    -------
-    ndarray (..., 2)
-        x and y.
-    """
+    """Map points (..., 2) by an affine matrix of shape (2, 3)."""
     mapped: np.ndarray = np.asarray(points, dtype=float) @ matrix[:, :2].T + matrix[:, 2]
     return mapped
 
 
 def invert_affine(matrix: np.ndarray) -> np.ndarray:
-    """Invert an affine matrix.
-
-    Parameters
-    ----------
-    matrix : ndarray (2, 3)
-        The matrix.
-
-    Returns
-    -------
-    ndarray (2, 3)
-        Its inverse.
-    """
+    """Return the inverse of an affine matrix of shape (2, 3)."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.column_stack([inverse, -inverse @ matrix[:, 2]])
 
 
 def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Fit the rotation, scale and shift from points to others by least squares.
+    """Fit the rotation, scale and shift that map one set of points to another by least squares.
 
-    Points are complex numbers z = x + iy; the similarity is z -> a z + b with complex a and b, and a is
+    With points as complex numbers z = x + iy, the similarity is z -> a z + b with complex a and b, where a is
     the least-squares slope of the centred points.
 
     Parameters
     ----------
     source, target : ndarray (n, 2)
-        At least two points, and their targets.
+        Two or more points, and the points that they should be mapped to.
 
     Returns
     -------
@@ -208,40 +174,18 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def face_anchors(points: np.ndarray) -> np.ndarray:
-    """Return the three points that align a face: both pupils and the midpoint of the mouth corners.
-
-    Parameters
-    ----------
-    points : ndarray (478, 2)
-        The mesh.
-
-    Returns
-    -------
-    ndarray (3, 2)
-        Left pupil, right pupil, middle of the mouth.
-    """
+    """Return left pupil, right pupil and midpoint of the mouth corners (3, 2) of a mesh (478, 2)."""
     mouth = points[list(MOUTH_CORNERS)].mean(axis=0)
     return np.stack([points[LEFT_PUPIL], points[RIGHT_PUPIL], mouth])
 
 
 def pupil_distance(points: np.ndarray) -> float:
-    """Return the distance between the pupils.
-
-    Parameters
-    ----------
-    points : ndarray (478, 2)
-        The mesh.
-
-    Returns
-    -------
-    float
-        The distance, in the unit of the points.
-    """
+    """Return the distance between the pupils of a mesh (478, 2), in the unit of the points."""
     return float(np.linalg.norm(points[RIGHT_PUPIL] - points[LEFT_PUPIL]))
 
 
 def to_canonical(points: np.ndarray, size: int = CANONICAL_SIZE) -> np.ndarray:
-    """Return the similarity from a face to the canonical frame.
+    """Compute the similarity transform from the image of a face to the canonical frame.
 
     Parameters
     ----------

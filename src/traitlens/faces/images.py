@@ -1,7 +1,7 @@
-"""Reader of image files as upright sRGB pixels.
+"""Reading of image files as upright sRGB pixels.
 
-Images are untrusted input: only JPEG, PNG, TIFF and WebP are decoded, whatever the file's name, the number of
-pixels is limited, and every fault becomes one problem that names the file.
+Image files are untrusted input: the format is determined by the content, only JPEG, PNG, TIFF and WebP are
+decoded, the number of pixels is limited, and every error becomes a problem that names the file.
 """
 
 import io
@@ -22,17 +22,17 @@ from traitlens.problems import Problem, TraitlensError
 Colour = tuple[int, int, int]
 
 BACKGROUND: Final[Colour] = (128, 128, 128)
-"""Colour behind transparent pixels and beside images that are not square."""
+"""Colour of transparent pixels, and of the padding of images that are not square."""
 
 FORMATS: Final = ("JPEG", "PNG", "TIFF", "WEBP")
 MOST_PIXELS: Final = 50_000_000
 FEWEST_PIXELS: Final = 32
 PIXELS_AT_ONCE: Final = MOST_PIXELS
-"""Maximum number of pixels that all threads of a process decode at once; a pixel takes up to 16 bytes."""
+"""Maximum number of pixels that all threads together decode at once; a pixel takes up to 16 bytes."""
 STRIP_PIXELS: Final = 2**20
-"""Number of pixels converted at once in double precision."""
+"""Number of pixels that are converted at once in double precision."""
 THREADS: Final = min(os.cpu_count() or 1, 8)
-"""Number of threads that read images: each holds an image of up to 150 MB."""
+"""Number of threads that read images; each needs up to 150 MB for an image."""
 
 
 def load_image(
@@ -46,11 +46,11 @@ def load_image(
     Parameters
     ----------
     path : Path
-        A JPEG, PNG, TIFF or WebP file of any name; HEIC with the extra heic.
+        A JPEG, PNG, TIFF or WebP file with any suffix; HEIC if the extra `heic` is installed.
     background : (int, int, int), default mid-grey
-        sRGB colour behind transparent pixels.
+        sRGB colour with which transparent pixels are blended.
     read : callable or None
-        Reads the file's content; opens the file if None.
+        Function that returns the content of a file; if None, the file is opened.
 
     Returns
     -------
@@ -60,8 +60,7 @@ def load_image(
     Raises
     ------
     TraitlensError
-        With one problem that names the file: it is missing, no image, damaged, animated, too large or too
-        small.
+        If the file is missing, not an image, damaged, animated, too large or too small.
 
     Examples
     --------
@@ -89,9 +88,9 @@ def load_image(
         advice += ', or install its reader: pip install "traitlens[heic]"' if kind == "HEIC" else ""
         raise TraitlensError(Problem(what, advice, str(path))) from None
     except Image.DecompressionBombError:
-        bomb = _too_large()
+        bomb = _too_large_error()
         raise TraitlensError(Problem(bomb.what, bomb.advice, str(path))) from None
-    except Exception as error:  # decoders raise all kinds of errors for damaged files
+    except Exception as error:  # Decoders raise many types of errors for damaged files.
         reason = str(error).split("\n")[0] or type(error).__name__
         what = f"is damaged and cannot be decoded ({reason})"
         raise TraitlensError(Problem(what, "replace the file", str(path))) from None
@@ -108,7 +107,7 @@ _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"m
 
 
 def _name_format(start: bytes) -> str:
-    """Name the format of a file that is not read by its first bytes; "" if unknown."""
+    """Return the name of an unsupported format, given the first bytes of a file; "" if it is unknown."""
     if start[4:8] == b"ftyp":
         return "HEIC" if start[8:12] in _HEIC_BRANDS else "AVIF" if start[8:12] == b"avif" else "video"
     return next((name for first, name in _STARTS.items() if start.startswith(first)), "")
@@ -116,7 +115,7 @@ def _name_format(start: bytes) -> str:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the formats that can be decoded; HEIC if its reader is installed."""
+    """Return the formats that can be decoded, with HEIC if pillow_heif is installed."""
     try:
         import pillow_heif
     except ImportError:
@@ -126,7 +125,7 @@ def _formats() -> tuple[str, ...]:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Read width and height of an upright image from its header.
+    """Read width and height of an image, when upright, from the header of its file.
 
     Returns
     -------
@@ -138,12 +137,12 @@ def read_size(path: Path) -> tuple[int, int]:
             width, height = image.size
             turned = image.format != "HEIF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
             return (height, width) if turned else (width, height)
-    except Exception:  # decoders raise all kinds of errors for damaged files
+    except Exception:  # Decoders raise many types of errors for damaged files.
         return 0, 0
 
 
 class _Refused(Exception):
-    """An image that can be decoded but is not accepted."""
+    """Raised for an image that could be decoded but is not accepted."""
 
     def __init__(self, what: str, advice: str):
         super().__init__(what)
@@ -151,20 +150,20 @@ class _Refused(Exception):
         self.advice = advice
 
 
-def _too_large() -> _Refused:
+def _too_large_error() -> _Refused:
     return _Refused(f"has more than {MOST_PIXELS // 10**6} million pixels", "make the image smaller")
 
 
 def _decode(source: Path | io.BytesIO, background: Colour) -> np.ndarray:
-    """Decode a file; any exception means that it cannot be used."""
+    """Decode an image to upright sRGB pixels; raise any type of error if it cannot be used."""
     opened = source.open("rb") if isinstance(source, Path) else source
     with opened as file, Image.open(file, formats=_formats()) as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
-            raise _too_large()
-        # A JPEG of several pictures (MPO) holds the photograph first, then previews or a stereo image.
+            raise _too_large_error()
+        # In a JPEG with several pictures (MPO), the first is the photograph; others are previews or stereo.
         if getattr(image, "is_animated", False) and image.format not in ("MPO", "HEIF"):
-            pages = f"holds {getattr(image, 'n_frames', 'several')} pictures (animation or pages)"
+            pages = f"contains {getattr(image, 'n_frames', 'several')} images (animation or pages)"
             raise _Refused(pages, "save one of them as a separate image")
         if min(width, height) < FEWEST_PIXELS:
             raise _Refused(f"is only {width} x {height} pixels", "use a larger image of the face")
@@ -174,11 +173,11 @@ def _decode(source: Path | io.BytesIO, background: Colour) -> np.ndarray:
             _turn_upright(image)
             colours, alpha = _split_alpha(_to_8_bits(image))
             pixels = np.array(_to_srgb(colours, profile))
-            return pixels if alpha is None else _lay_on(pixels, np.asarray(alpha), background)
+            return pixels if alpha is None else _blend(pixels, np.asarray(alpha), background)
 
 
 class _Budget:
-    """Limits how many pixels all threads decode at the same time."""
+    """Limit on the number of pixels that all threads together decode at the same time."""
 
     def __init__(self, pixels: int):
         self._most = self._free = pixels
@@ -186,7 +185,7 @@ class _Budget:
 
     @contextmanager
     def reserve(self, pixels: int) -> Iterator[None]:
-        """Wait until this number of pixels may be decoded."""
+        """Wait until a number of pixels may be decoded, and reserve them during a `with` block."""
         pixels = min(pixels, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= pixels)
@@ -208,39 +207,39 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
 
 
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Divide an image into strips of rows, so that temporary arrays stay small."""
+def _row_slices(height: int, width: int) -> Iterator[slice]:
+    """Return slices of rows for processing an image in parts, to keep temporary arrays small."""
     rows = max(1, STRIP_PIXELS // width)
     return (slice(start, start + rows) for start in range(0, height, rows))
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey values to 8 bits (Pillow's decoders do so themselves for colour)."""
+    """Scale 16-bit grey values to 8 bits; Pillow's decoders do this for colours."""
     if not image.mode.startswith(("I", "F")):
         return image
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise _Refused("stores values other than 8 or 16 bits", "save it with 8 bits per channel")
-    bits = _bits(image)
+    bits = _read_bits(image)
     if bits == 16 and values.max() < 2**12:
         raise _Refused(
             f"is nearly black: the largest of its 16-bit values is {values.max()}, as if they had 12 bits",
             "multiply the values by 16, or save it with 8 bits",
         )
     small = np.empty(values.shape, np.uint8)
-    for rows in _strips(*values.shape):
+    for rows in _row_slices(*values.shape):
         small[rows] = np.rint(values[rows] * (255 / (2**bits - 1)))
     return Image.fromarray(small)
 
 
-def _bits(image: Image.Image) -> int:
-    """Return the bits of a grey value: 10, 12 or 14 where a TIFF says so, else 16."""
+def _read_bits(image: Image.Image) -> int:
+    """Return the number of bits of a grey value: 10, 12 or 14 if the TIFF header says so, else 16."""
     described = getattr(image, "tag_v2", {}).get(258, (16,))
     return int(described[0]) if described[0] in (10, 12, 14) else 16
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Split colours and transparency."""
+    """Split an image into colours and opacity; the opacity is None if there are no transparent pixels."""
     if not image.has_transparency_data:
         return (image.convert("RGB") if image.mode in {"P", "1"} else image), None
     if image.mode in {"LA", "La"}:
@@ -251,12 +250,12 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Convert to a mode, without a copy if the image has it already."""
+    """Convert an image to a mode of Pillow, without a copy if it already has the mode."""
     return image if image.mode == mode else image.convert(mode)
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert colours to sRGB; without a valid profile they are taken as sRGB."""
+    """Convert colours to sRGB by the embedded profile; without a valid profile, they are taken as sRGB."""
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -266,13 +265,13 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 if transformed is not None:
                     return transformed
         except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # such as a profile for another number of channels
+            pass  # For example, the profile may be for another number of channels.
     return _convert(image, "RGB")
 
 
-def _lay_on(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.ndarray:
-    """Blend pixels with a colour by their opacity, in place."""
-    for rows in _strips(*alpha.shape):
+def _blend(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.ndarray:
+    """Blend pixels with a background colour by their opacity, in place."""
+    for rows in _row_slices(*alpha.shape):
         opacity = alpha[rows, :, None] / 255.0
         pixels[rows] = np.rint(pixels[rows] * opacity + np.array(background) * (1 - opacity))
     return pixels
@@ -281,24 +280,26 @@ def _lay_on(pixels: np.ndarray, alpha: np.ndarray, background: Colour) -> np.nda
 def check_images(
     paths: Sequence[Path], names: Sequence[str] | None = None, progress: Callable[[int], None] | None = None
 ) -> list[Problem]:
-    """Decode all images and list those that cannot be used.
+    """Decode all images and report those that cannot be used.
 
     Parameters
     ----------
+    paths : sequence of Path
+        The image files.
     names : sequence of str, optional
-        Names in messages; their paths if None.
+        Names of the images in messages; if None, their paths.
     progress : callable, optional
-        Called with the number of images done.
+        Called with the number of images done since the last call.
 
     Returns
     -------
     list of Problem
-        One for each image that cannot be used, in the order of the paths; empty if there are none.
+        A problem for each image that cannot be used, in the order of the paths.
     """
     names = [str(path) for path in paths] if names is None else names
 
     def check(path: Path, name: str) -> list[Problem]:
-        """Return the faults of one image."""
+        """Decode one image and return its problems."""
         try:
             load_image(path)
         except TraitlensError as error:

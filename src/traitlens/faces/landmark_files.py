@@ -1,7 +1,8 @@
-"""Readers of landmarks from other programs, numbered as the face mesh.
+"""Reading of landmark files of other programs, as points of the face mesh.
 
-`point` is the index of a point of the 478-point mesh as text, "0" to "477". Other programs' points that
-have no counterpart in the mesh are left out. Coordinates are pixel-corner coordinates of the upright image.
+The column `point` of the tables is the index of a point of the 478-point mesh as a string, "0" to "477".
+Points without a counterpart in the mesh are omitted. Coordinates are pixel-corner coordinates of the upright
+image.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ TEM_TO_MESH: Final[Mapping[int, int]] = {
     **{96: 13, 101: 14, 104: 91, 105: 84, 106: 17, 107: 314, 108: 321},  # lip line and lower lip
     **{125: 58, 127: 150, 128: 176, 129: 152, 130: 400, 131: 379, 133: 288},  # jaw and chin
 }
-"""Points of WebMorph's 189-point template and the corresponding points of the mesh."""
+"""Index in the mesh for points of WebMorph's 189-point template."""
 
 DLIB_TO_MESH: Final[Mapping[int, int]] = {
     **{0: 127, 1: 234, 2: 93, 3: 132, 4: 58, 5: 136, 6: 150, 7: 176, 8: 152},  # jaw, left to chin
@@ -39,24 +40,25 @@ DLIB_TO_MESH: Final[Mapping[int, int]] = {
     **{48: 61, 49: 39, 50: 37, 51: 0, 52: 267, 53: 269, 54: 291, 55: 405, 56: 314, 57: 17, 58: 84, 59: 181},
     **{60: 78, 61: 82, 62: 13, 63: 312, 64: 308, 65: 317, 66: 14, 67: 87},  # inner lips
 }
-"""Points of the 68-point scheme of iBUG 300-W and dlib (from 0) and the corresponding points of the mesh."""
+"""Index in the mesh for points of the 68-point scheme of iBUG 300-W and dlib, counted from 0."""
 
 TEM_POINTS: Final = 189
 DLIB_POINTS: Final = 68
 
 
 def read_tem(path: Path) -> pd.DataFrame:
-    """Read a template of WebMorph or PsychoMorph (189 points).
+    """Read a template of WebMorph or PsychoMorph with 189 points.
 
     Parameters
     ----------
     path : Path
-        A `.tem` file: number of points, x and y in each line, then connections of points, which are ignored.
+        A `.tem` file: the number of points, a line with x and y of each point, then lines that connect
+        points, which are ignored.
 
     Returns
     -------
     DataFrame
-        point, x, y: the points with a counterpart in the mesh.
+        point, x, y of the points with a counterpart in the mesh.
 
     Raises
     ------
@@ -73,8 +75,10 @@ def read_tem(path: Path) -> pd.DataFrame:
     lines = _read_lines(path)
     count = lines[0].strip() if lines else ""
     if count != str(TEM_POINTS):
-        raise _fault(path, f"is not a template of {TEM_POINTS} points (its first line is {count[:20]!r})")
-    return _in_mesh(_read_points(path, lines[1 : TEM_POINTS + 1], TEM_POINTS), TEM_TO_MESH)
+        raise _file_error(
+            path, f"is not a template of {TEM_POINTS} points (its first line is {count[:20]!r})"
+        )
+    return _convert_to_mesh(_read_points(path, lines[1 : TEM_POINTS + 1], TEM_POINTS), TEM_TO_MESH)
 
 
 def read_pts(path: Path) -> pd.DataFrame:
@@ -83,12 +87,12 @@ def read_pts(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        A text file with the points between curly brackets; its first pixel's centre is at (1, 1).
+        A text file with the points between curly brackets; the centre of the first pixel is at (1, 1).
 
     Returns
     -------
     DataFrame
-        point, x, y: the points with a counterpart in the mesh.
+        point, x, y of the points with a counterpart in the mesh.
 
     Raises
     ------
@@ -98,10 +102,10 @@ def read_pts(path: Path) -> pd.DataFrame:
     _, opened, rest = "\n".join(_read_lines(path)).partition("{")
     inside, closed, _ = rest.partition("}")
     if not opened or not closed:
-        raise _fault(path, "contains no points between curly brackets")
+        raise _file_error(path, "contains no points between curly brackets")
     lines = [line.strip() for line in inside.splitlines() if line.strip()]
     points = _read_points(path, lines, DLIB_POINTS)
-    return _in_mesh(points - 0.5, DLIB_TO_MESH)
+    return _convert_to_mesh(points - 0.5, DLIB_TO_MESH)
 
 
 def read_dlib_xml(path: Path) -> pd.DataFrame:
@@ -110,69 +114,73 @@ def read_dlib_xml(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        An XML file with `image`, `box` and `part` elements, 68 parts to a box; the first pixel's centre is at
-        (0, 0). If an image has several boxes, the largest is used.
+        An XML file with `image`, `box` and `part` elements and 68 parts in each box; the centre of the first
+        pixel is at (0, 0). If an image has several boxes, the largest is used.
+
+    Returns
+    -------
+    DataFrame
+        image, point, x, y of the points with a counterpart in the mesh; without images that have no points.
 
     Raises
     ------
     TraitlensError
-        If the file cannot be read, or with each image that has another number of points. Images without any
-        point are passed over: they were not annotated.
+        If the file cannot be read, or images have another number of points.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise _fault(path, f"cannot be read ({error.strerror})") from None
+        raise _file_error(path, f"cannot be read ({error.strerror})") from None
     codes = ("ascii", "utf-16-le", "utf-16-be")
     if any(mark.encode(code) in content for mark in ("<!DOCTYPE", "<!ENTITY") for code in codes):
-        raise _fault(path, "defines entities, which landmarks need not")
+        raise _file_error(path, "defines XML entities, which are not allowed")
     try:
-        root = ElementTree.fromstring(content)  # the file says its encoding, often ISO-8859-1
+        root = ElementTree.fromstring(content)  # The encoding is declared in the file, often as ISO-8859-1.
     except ElementTree.ParseError as error:
-        raise _fault(path, f"is not XML ({error})") from None
+        raise _file_error(path, f"is not XML ({error})") from None
     tables: list[pd.DataFrame] = []
     problems: list[Problem] = []
     for image in root.iter("image"):
         name = image.get("file", "")
-        boxes = sorted(image.findall("box"), key=_area)
+        boxes = sorted(image.findall("box"), key=_box_area)
         parts = boxes[-1].findall("part") if boxes else []
         if not parts:
             continue
-        lines = [f"{part.get('x')} {part.get('y')}" for part in sorted(parts, key=_part_name)]
+        lines = [f"{part.get('x')} {part.get('y')}" for part in sorted(parts, key=_sort_key)]
         try:
             points = _read_points(path, lines, DLIB_POINTS, f"image {name!r} ")
         except TraitlensError as error:
             problems += error.problems
             continue
-        tables.append(_in_mesh(points + 0.5, DLIB_TO_MESH).assign(**{IMAGE: name}))
+        tables.append(_convert_to_mesh(points + 0.5, DLIB_TO_MESH).assign(**{IMAGE: name}))
     if problems or not tables:
         raise TraitlensError(problems or Problem("contains no annotated images", "check the file", str(path)))
     return pd.concat(tables, ignore_index=True)[[IMAGE, POINT, X, Y]]
 
 
-def read_given(
+def read_given_landmarks(
     folder: Path, paths: Mapping[str, Path], table: pd.DataFrame | None = None
 ) -> pd.DataFrame | None:
-    """Read the given landmarks of a study: its table, and files of other programs.
+    """Read the landmarks that a study provides: `landmarks.csv`, and landmark files of other programs.
 
     Parameters
     ----------
     folder : Path
-        The study's folder, which may hold dlib's `landmarks.xml`.
+        The study's folder, which may contain a `landmarks.xml` of dlib.
     paths : mapping of str to Path
-        The images by name; a `.tem` or `.pts` file of the same name may be beside each.
+        Image files by name; a `.tem` or `.pts` file of the same name may be in the same folder.
     table : DataFrame, optional
-        image, point, x, y of `landmarks.csv`, which overrides the files of an image.
+        image, point, x, y of `landmarks.csv`; images in this table need no other landmarks.
 
     Returns
     -------
     DataFrame or None
-        image, point, x, y; None if none are given.
+        image, point, x, y; None if the study provides no landmarks.
 
     Raises
     ------
     TraitlensError
-        With every file that cannot be read.
+        With a problem for each file that cannot be read.
     """
     problems: list[Problem] = []
     in_table = set() if table is None else set(table[IMAGE].unique())
@@ -203,46 +211,46 @@ def read_given(
     return pd.concat(parts, ignore_index=True)[[IMAGE, POINT, X, Y]]
 
 
-def _area(box: ElementTree.Element) -> float:
-    """Return the area of a box; 0 if it has no size."""
+def _box_area(box: ElementTree.Element) -> float:
+    """Return the area of a `box` element; 0 if its size is missing or invalid."""
     try:
         return float(box.get("width", "0")) * float(box.get("height", "0"))
     except ValueError:
         return 0.0
 
 
-def _part_name(part: ElementTree.Element) -> str:
-    """Return a part's name, padded so that names sort like numbers."""
+def _sort_key(part: ElementTree.Element) -> str:
+    """Return the name of a `part` element with leading zeros, so that names sort like numbers."""
     return part.get("name", "").zfill(4)
 
 
 def _read_lines(path: Path) -> list[str]:
-    """Read a text file's lines."""
+    """Read the lines of a text file; raise an error if it cannot be opened."""
     try:
         return Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
     except OSError as error:
-        raise _fault(path, f"cannot be read ({error.strerror})") from None
+        raise _file_error(path, f"cannot be read ({error.strerror})") from None
 
 
 def _read_points(path: Path, lines: list[str], count: int, where: str = "") -> np.ndarray:
-    """Read x and y from each line."""
+    """Parse x and y from each line, as an array (count, 2); raise an error if the lines have another form."""
     if len(lines) != count:
-        raise _fault(path, f"{where}holds {len(lines)} points, not {count}")
+        raise _file_error(path, f"{where}has {len(lines)} points, not {count}")
     try:
         points = np.array([[float(number) for number in line.split()] for line in lines])
     except ValueError:
-        raise _fault(path, f"{where}contains points that are not numbers") from None
+        raise _file_error(path, f"{where}contains points that are not numbers") from None
     if points.shape != (count, 2) or not np.isfinite(points).all():
-        raise _fault(path, f"{where}contains lines other than x and y")
+        raise _file_error(path, f"{where}contains lines other than x and y")
     return points
 
 
-def _in_mesh(points: np.ndarray, to_mesh: Mapping[int, int]) -> pd.DataFrame:
-    """Return points with the numbers of the mesh."""
+def _convert_to_mesh(points: np.ndarray, to_mesh: Mapping[int, int]) -> pd.DataFrame:
+    """Return a table of the points that have a counterpart in the mesh, with their index in the mesh."""
     table = pd.DataFrame(points[list(to_mesh)], columns=[X, Y])
     table.insert(0, POINT, [str(index) for index in to_mesh.values()])
     return table
 
 
-def _fault(path: Path, what: str) -> TraitlensError:
+def _file_error(path: Path, what: str) -> TraitlensError:
     return TraitlensError(Problem(what, "check the file", str(path)))

@@ -1,7 +1,7 @@
-"""The 478 landmarks of every face of a study: given, detected or fitted.
+"""The 478 landmarks of every face of a study: provided by the study, detected, or fitted.
 
-`point` is the index of a point of the mesh as text, "0" to "477"; 468 and 473 are the pupils ("left" is the
-left of the image). Coordinates are pixel-corner coordinates (x, y) of the upright image.
+`point` is the index of a point of the mesh as a string, "0" to "477"; "468" is the left and "473" the right
+pupil in the image. Coordinates are pixel-corner coordinates (x, y) of the upright image.
 """
 
 import math
@@ -26,10 +26,10 @@ from traitlens.problems import Problem, TraitlensError
 __all__ = ["Detection", "Landmarks", "deform_mesh", "detect_landmarks", "find_landmarks", "to_table"]
 
 REACH: Final = 0.4
-"""Length scale of the influence of a given point on its neighbours, in pupil distances."""
+"""Length scale, in pupil distances, over which the shift of a given point affects other points."""
 
 FOREIGN: Final = 0.5
-"""Median distance (same unit) of given from detected points above which they belong to different faces."""
+"""Median distance between given and detected points, in pupil distances, above which the faces differ."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Landmarks:
         One row per image: image, source ("given", "detected", "given and detected", "given and mean face" or
         "none"), score, face_flag, n_faces, pose.
     notices : tuple of Problem
-        Notices on what to check by eye, one per image and fault.
+        Reasons to check images by eye.
     """
 
     table: pd.DataFrame
@@ -68,13 +68,7 @@ class Landmarks:
 
 
 def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
-    """Return a mesh as a table.
-
-    Parameters
-    ----------
-    points : ndarray (478, 2)
-        x and y.
-    """
+    """Convert the mesh of an image, of shape (478, 2), to a table with the columns image, point, x, y."""
     names = [str(index) for index in range(len(points))]
     return pd.DataFrame({IMAGE: image, POINT: names, X: points[:, 0], Y: points[:, 1]})
 
@@ -82,9 +76,9 @@ def to_table(image: str, points: np.ndarray) -> pd.DataFrame:
 def deform_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np.ndarray:
     r"""Deform a mesh smoothly so that it passes through given points.
 
-    Each given point's shift fades with the distance r by (1 + a r) exp(-a r), a = sqrt(3) / (0.4 pupil
-    distances), the Matérn covariance of order 3/2: this interpolates the most likely smooth displacement
-    field (kriging; Stein 1999, *Interpolation of Spatial Data*).
+    Displacements are interpolated by kriging with the Matérn covariance of order 3/2 (Stein 1999,
+    *Interpolation of Spatial Data*): (1 + a r) exp(-a r) at the distance r, with a = sqrt(3) / (0.4 pupil
+    distances).
 
     Parameters
     ----------
@@ -93,12 +87,12 @@ def deform_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np
     indices : ndarray (n,) of int
         Indices of the given points.
     places : ndarray (n, 2)
-        Their positions.
+        Positions of the given points.
 
     Returns
     -------
     ndarray (478, 2)
-        The mesh through the given points; far from them it is unchanged.
+        The deformed mesh, which is unchanged far from the given points.
 
     Examples
     --------
@@ -110,7 +104,7 @@ def deform_mesh(mesh: np.ndarray, indices: np.ndarray, places: np.ndarray) -> np
     rate = math.sqrt(3) / (REACH * pupil_distance(mesh))
 
     def likeness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return the covariance of the shifts of two sets of points."""
+        """Return the covariances between the displacements of two sets of points."""
         distance = rate * np.linalg.norm(first[:, None] - second[None], axis=-1)
         alike: np.ndarray = (1 + distance) * np.exp(-distance)
         return alike
@@ -131,22 +125,21 @@ def find_landmarks(
 ) -> Landmarks:
     """Find the landmarks of many images.
 
-    If all 478 points of an image are given, they are used as they are. If some are given, the detected mesh
-    (otherwise the mean face, fitted by rotation, scale and shift) is deformed to pass through them.
+    If all 478 points of an image are given, they are used unchanged. If some points are given, the detected
+    mesh is deformed to pass through them, or the mean face if no face is detected.
 
     Parameters
     ----------
     paths : mapping of str to Path
-        The files by image name.
+        Image files by name.
     given : DataFrame, optional
-        image, point, x, y, as in `landmarks.csv`.
+        Given landmarks: image, point, x, y, as in `landmarks.csv`.
     detect : bool, default True
         Whether to detect faces.
     progress : callable, optional
         Called with the number of images done since the last call.
     read : callable or None
-        Reads a file's content; opens the file if None. Every image is decoded, so that unusable files are
-        found here.
+        Function that returns the content of a file; if None, the file is opened.
 
     Returns
     -------
@@ -156,7 +149,7 @@ def find_landmarks(
     Raises
     ------
     TraitlensError
-        With every fault of the given points and every image that cannot be read.
+        With a problem for each image that cannot be decoded, and for unknown given points.
 
     Examples
     --------
@@ -166,25 +159,24 @@ def find_landmarks(
     """
     by_image = _group_given(given)
 
-    def find(name: str) -> _Found | list[Problem]:
-        """Return one image's landmarks, or its faults."""
+    def find(name: str) -> _ImageLandmarks | list[Problem]:
+        """Return the landmarks of one image, or its problems."""
         try:
             pixels = load_image(paths[name], read=read)
-            return _find_one(name, pixels, by_image.get(name), detect)
+            return _find_in_image(name, pixels, by_image.get(name), detect)
         except TraitlensError as error:
             return [Problem(fault.what, fault.advice, name) for fault in error.problems]
         finally:
             if progress is not None:
                 progress(1)
 
-    # torch stores the number of threads per thread, so each worker must set it. Linear algebra called
-    # from several threads rounds differently each time, unless each call has one thread.
+    # With several threads per call, linear algebra rounds differently from run to run.
     with single_thread(), threadpool_limits(1), ThreadPoolExecutor(max_workers=THREADS) as pool:
         results = list(pool.map(find, paths))
     faults = [fault for result in results if isinstance(result, list) for fault in result]
     if faults:
         raise TraitlensError(faults)
-    found = [result for result in results if isinstance(result, _Found)]
+    found = [result for result in results if isinstance(result, _ImageLandmarks)]
     meshes = {one.image: one.points for one in found if one.points is not None}
     return Landmarks(
         _tabulate(meshes),
@@ -194,7 +186,7 @@ def find_landmarks(
 
 
 def _tabulate(meshes: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return meshes as one table with categorical names, 478 rows for each image."""
+    """Return a table (image, point, x, y) of meshes, 478 rows for each, with categorical image and point."""
     points = np.concatenate([np.empty((0, 2)), *meshes.values()])
     names = [str(index) for index in range(MESH_POINTS)]
     return pd.DataFrame(
@@ -208,8 +200,8 @@ def _tabulate(meshes: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """One image's landmarks."""
+class _ImageLandmarks:
+    """Landmarks of one image, their source, and notices."""
 
     image: str
     points: np.ndarray | None
@@ -218,7 +210,7 @@ class _Found:
     notices: tuple[Problem, ...]
 
     def row(self) -> dict[str, object]:
-        """Return the source of the landmarks."""
+        """Return the row of the image in :attr:`Landmarks.found`."""
         seen = self.detection or Detection(None, math.nan, math.nan)
         return {
             IMAGE: self.image,
@@ -231,18 +223,18 @@ class _Found:
 
 
 def find_unknown_points(given: pd.DataFrame) -> list[Problem]:
-    """Return points that the face mesh does not have."""
+    """Return a problem if a table of landmarks contains points that the face mesh does not have."""
     known = {str(index) for index in range(MESH_POINTS)}
     unknown = sorted(set(given[POINT].astype(str)) - known)
     if not unknown:
         return []
     what = f"unknown points {', '.join(map(repr, unknown[:5]))}"
-    advice = "number points as the face mesh does, 0 to 477"
+    advice = "use the point numbers of the face mesh, 0 to 477"
     return [Problem(what, advice, "landmarks.csv", column=POINT)]
 
 
 def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
-    """Check the given points and group them by image."""
+    """Check the given landmarks, drop points without coordinates, and group the others by image."""
     if given is None or given.empty:
         return {}
     if unknown := find_unknown_points(given):
@@ -252,43 +244,49 @@ def _group_given(given: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     return {str(image): rows for image, rows in given.groupby(IMAGE)}
 
 
-def _find_one(name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect: bool) -> _Found:
-    """Return one image's landmarks."""
+def _find_in_image(
+    name: str, pixels: np.ndarray, given: pd.DataFrame | None, detect: bool
+) -> _ImageLandmarks:
+    """Find the landmarks of one image, given its pixels and the landmarks that the study provides."""
     if given is None:
         detection = detect_landmarks(pixels) if detect else Detection(None)
         source = "none" if detection.points is None else "detected"
         notices = [*detection.notices] or (["landmarks are missing"] if detection.points is None else [])
-        return _Found(name, detection.points, source, detection, _problems(name, notices))
+        return _ImageLandmarks(name, detection.points, source, detection, _to_problems(name, notices))
     indices = given[POINT].astype(int).to_numpy()
     places = given[[X, Y]].to_numpy(dtype=float)
     if len(indices) == MESH_POINTS:
         points = places[np.argsort(indices)]
-        return _Found(name, points, "given", None, _problems(name, _pose_notices(points)))
+        return _ImageLandmarks(name, points, "given", None, _to_problems(name, _pose_notices(points)))
     seen = detect_landmarks(pixels) if detect else None
     if seen is not None and seen.points is not None and _same_face(seen.points, indices, places):
         points = deform_mesh(seen.points, indices, places)
-        return _Found(name, points, "given and detected", seen, _problems(name, _pose_notices(points)))
+        return _ImageLandmarks(
+            name, points, "given and detected", seen, _to_problems(name, _pose_notices(points))
+        )
     if len(indices) < 2 or np.ptp(places, axis=0).max() == 0:
-        notice = "too few landmarks are given, and no face was found there"
-        return _Found(name, None, "none", seen, _problems(name, [notice]))
+        notice = "too few landmarks are given, and no face was found near them"
+        return _ImageLandmarks(name, None, "none", seen, _to_problems(name, [notice]))
     mean = canonical_mesh().points
     fitted = apply_affine(fit_similarity(mean[indices], places), mean)
     points = deform_mesh(fitted, indices, places)
-    return _Found(name, points, "given and mean face", seen, _problems(name, _pose_notices(points)))
+    return _ImageLandmarks(
+        name, points, "given and mean face", seen, _to_problems(name, _pose_notices(points))
+    )
 
 
 def _same_face(points: np.ndarray, indices: np.ndarray, places: np.ndarray) -> bool:
-    """Return whether given points belong to the face that was detected."""
+    """Return whether given points are close enough to a detected mesh to belong to the same face."""
     away = np.median(np.linalg.norm(points[indices] - places, axis=1))
     return bool(away < FOREIGN * pupil_distance(points))
 
 
 def _pose_notices(points: np.ndarray) -> list[str]:
-    """Return notices about a turned head."""
+    """Return a notice if the head is turned."""
     return ["the head is turned"] if abs(head_pose(points)) > DOUBTFUL_POSE else []
 
 
-def _problems(image: str, notices: list[str]) -> tuple[Problem, ...]:
-    """Return an image's notices as problems."""
+def _to_problems(image: str, notices: list[str]) -> tuple[Problem, ...]:
+    """Convert notices about an image to problems with advice."""
     advice = "check the face sheet; correct landmarks.csv or remove the image"
     return tuple(Problem(notice, advice, image) for notice in notices)

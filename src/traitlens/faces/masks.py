@@ -1,4 +1,4 @@
-"""Feathered masks of the regions of a face."""
+"""Masks of the regions of a face with soft edges."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from traitlens.columns import REGION, X, Y
 from traitlens.faces.regions import REGIONS
 
 SMOOTHING = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""Binomial filter that feathers edges: a standard deviation of one pixel. Its coefficients are binary
-fractions, so masks add up to exactly 1."""
+"""Binomial filter, with a standard deviation of one pixel, that softens the edges. Its coefficients are
+binary fractions, so that the masks of a pixel sum to exactly 1."""
 
 
 def feathered_masks(
@@ -21,17 +21,17 @@ def feathered_masks(
     Parameters
     ----------
     labels : ndarray of int (y, x)
-        Region of each pixel, of :func:`traitlens.faces.regions.region_labels`.
+        Region of each pixel, as returned by :func:`traitlens.faces.regions.region_labels`.
     names : sequence of str
-        Names in the order of the labels.
+        Names of the regions in the order of the labels.
     join_sides : bool, default True
-        Whether left and right regions are joined, such as "left eye" and "right eye" to "eyes".
+        Whether to join left and right regions, such as "left eye" and "right eye" to "eyes".
 
     Returns
     -------
     DataArray of float32 (region, y, x)
-        0 to 1. They sum to exactly 1 in every pixel; more than two pixels outside a region its mask is 0,
-        more than two pixels inside it is 1.
+        Masks from 0 to 1 that sum to exactly 1 in every pixel. A mask is 1 more than two pixels inside the
+        region, and 0 more than two pixels outside.
 
     Examples
     --------
@@ -51,17 +51,14 @@ def feathered_masks(
 
 
 def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tuple[str, ...]:
-    """Return the names of the masks of :func:`feathered_masks`.
+    """Return the region names of the masks that :func:`feathered_masks` returns, in their order.
 
     Parameters
     ----------
+    names : sequence of str
+        Names of the regions in the order of the labels.
     join_sides : bool, default True
-        Whether left and right regions are joined.
-
-    Returns
-    -------
-    tuple of str
-        Names in the order of the masks.
+        Whether to join left and right regions.
 
     Examples
     --------
@@ -72,12 +69,9 @@ def joined_names(names: Sequence[str] = REGIONS, join_sides: bool = True) -> tup
 
 
 def joined_name(name: str, names: Sequence[str]) -> str:
-    """Return the joined name of a region and its counterpart: "eyes" for "left eye".
+    """Return the name of a region joined with its counterpart, such as "eyes" for "left eye".
 
-    Returns
-    -------
-    str
-        The name itself if it has no counterpart.
+    The name is returned unchanged if `names` has no counterpart.
     """
     side, _, part = name.partition(" ")
     if side in ("left", "right") and {f"left {part}", f"right {part}"} <= set(names):

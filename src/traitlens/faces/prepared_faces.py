@@ -1,4 +1,4 @@
-"""Crop, landmarks and average of the prepared images of a study."""
+"""Choice of the crop, reading of the landmarks, and average of the prepared images of a study."""
 
 from pathlib import Path
 
@@ -11,30 +11,30 @@ from traitlens.faces.cropping import Crop
 from traitlens.study.settings import FaceSettings
 
 N_POINTS = 478
-"""Points of the face mesh."""
+"""Number of points of the face mesh."""
 
 ROWS_AT_ONCE = 100_000
 """Number of rows of `landmarks.csv` that are read at once."""
 
 
 def choose_crop(faces: FaceSettings, has_points: bool) -> Crop:
-    """Return the crop of a study's images."""
+    """Return the crop that the settings of a study ask for; "auto" depends on whether there are landmarks."""
     name = faces.crop if faces.crop != "auto" else "face" if has_points else "full"
     return Crop(name, faces.larger, faces.up, faces.rotate, faces.background)
 
 
 def average_face(prepared: xr.Dataset) -> np.ndarray:
-    """Average the prepared images, one at a time.
+    """Compute the mean of the prepared images, pixel by pixel, without warping.
 
     Parameters
     ----------
     prepared : Dataset
-        With pixels (image, y, x, colour).
+        Dataset with the variable pixels (image, y, x, colour).
 
     Returns
     -------
     ndarray of uint8 (y, x, colour)
-        The average.
+        The mean image.
     """
     pixels = prepared["pixels"]
     total = np.zeros(pixels.shape[1:])
@@ -44,12 +44,12 @@ def average_face(prepared: xr.Dataset) -> np.ndarray:
 
 
 def read_points(path: Path) -> dict[str, np.ndarray]:
-    """Read `landmarks.csv` as one array per image.
+    """Read the mesh of each image from `landmarks.csv`.
 
     Returns
     -------
     dict of str to ndarray
-        (478, 2) by image, for images with all points.
+        Array of shape (478, 2) for each image with all 478 points.
     """
     pieces: dict[str, list[np.ndarray]] = {}
     for table in pd.read_csv(path, dtype={IMAGE: str}, chunksize=ROWS_AT_ONCE):

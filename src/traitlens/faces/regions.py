@@ -1,7 +1,7 @@
-"""Regions of a face: every pixel belongs to exactly one.
+"""Division of a face into regions, such that every pixel belongs to exactly one region.
 
-Regions are drawn over one another from the mesh: the eyes over the brows, these over the mouth and so on.
-Widths are in pupil distances. "Left" is the left of the image.
+Regions are drawn over one another as polygons of the mesh: skin first, then nose, mouth, brows and eyes.
+Widths are in pupil distances. "Left" is the left side of the image.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +33,14 @@ REGIONS: Final = (
     "jaw",
     "background",
 )
-"""Names in the order of the labels; "jaw" includes the chin, "background" the hair."""
+"""Names of the regions in the order of their labels; "jaw" includes the chin, and "background" the hair."""
 
 UNIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "eye region": ("left eye", "right eye", "left brow", "right brow"),
     "upper face": ("left eye", "right eye", "left brow", "right brow", "forehead"),
     "lower face": ("nose", "mouth", "left cheek", "right cheek", "jaw"),
 }
-"""Larger regions; they overlap."""
+"""Larger, overlapping regions, each a union of regions."""
 
 OVAL: Final = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
@@ -65,13 +65,13 @@ EYES: Final = (
 NOSE_MARGIN, LIPS_MARGIN, BROW_MARGIN, EYE_MARGIN = 0.02, 0.06, 0.06, 0.07
 
 HAIRLINE: Final = -1.15
-"""Vertical position of the hairline relative to the pupils; the mesh ends lower and is stretched up to it."""
+"""Vertical position of the hairline relative to the pupils; the outline of the mesh is stretched up to it."""
 
 STRETCHED_ABOVE: Final = -0.30
-"""Vertical position above which the mesh's outline is stretched."""
+"""Vertical position relative to the pupils above which the outline of the mesh is stretched."""
 
 FINEST: Final = 3
-"""Factor by which the raster of polygons is finer; it is read at the centre of each pixel."""
+"""Oversampling factor of polygons, which are drawn on a finer grid and sampled at the pixel centres."""
 
 Polygon = Sequence[int] | Sequence[tuple[float, float]]
 
@@ -86,18 +86,18 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     size : int
         Side of the prepared image in pixels.
     polygons : mapping of str to sequence, optional
-        Custom regions, drawn over the others in this order: indices of mesh points, or (x, y) in the
-        canonical frame of 512 x 512 pixels. A name of :data:`REGIONS` extends that region.
+        Additional regions, drawn over the others in this order: indices of mesh points, or (x, y) in the
+        canonical frame of 512 x 512 pixels. A region named like one of :data:`REGIONS` extends it.
 
     Returns
     -------
     ndarray (size, size) of int8
-        Index in :func:`region_names`; y, x.
+        Region of each pixel (y, x), as an index into :func:`region_names`.
 
     Raises
     ------
     TraitlensError
-        If a polygon has fewer than three points, or unknown ones.
+        If a polygon has fewer than three points, or points that the mesh does not have.
 
     Examples
     --------
@@ -112,12 +112,12 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     labels = np.full((fine, fine), names.index("background"), np.int8)
 
     def paint(name: str, mask: np.ndarray) -> None:
-        """Assign the pixels of a mask to a region."""
+        """Label the pixels of a mask with a region."""
         labels[mask] = names.index(name)
 
-    face = canvas.fill(_outline(canvas.mesh))
-    above_brows = canvas.fill(_above(canvas.mesh[list(BROW_LINE)]))
-    above_mouth = canvas.fill(_above(canvas.mesh[list(MOUTH_LINE)]))
+    face = canvas.fill(_face_outline(canvas.mesh))
+    above_brows = canvas.fill(_area_above(canvas.mesh[list(BROW_LINE)]))
+    above_mouth = canvas.fill(_area_above(canvas.mesh[list(MOUTH_LINE)]))
     left = canvas.fill(np.array([[256, -4096], [-4096, -4096], [-4096, 4096], [256, 4096]], float))
     paint("jaw", face & ~above_mouth)
     paint("left cheek", face & above_mouth & left)
@@ -132,25 +132,19 @@ def region_labels(points: np.ndarray, size: int, polygons: Mapping[str, Polygon]
     for side, eye in zip(("left", "right"), EYES, strict=True):
         paint(f"{side} eye", canvas.fill(canvas.mesh[list(eye)], EYE_MARGIN))
     for name, polygon in (polygons or {}).items():
-        paint(name, canvas.fill(_corners(name, polygon, canvas.mesh)))
+        paint(name, canvas.fill(_check_polygon(name, polygon, canvas.mesh)))
     return labels[FINEST // 2 :: FINEST, FINEST // 2 :: FINEST].copy()
 
 
 def region_names(polygons: Mapping[str, Polygon] | None = None) -> tuple[str, ...]:
-    """Return the names of the regions in the order of their labels.
-
-    Parameters
-    ----------
-    polygons : mapping of str to sequence, optional
-        Custom regions.
-    """
+    """Return the names of the regions, including additional ones, in the order of their labels."""
     return (*REGIONS, *(name for name in polygons or {} if name not in REGIONS))
 
 
 class _Canvas:
-    """Draws polygons of the canonical frame on a prepared image, at a finer resolution.
+    """Drawing of polygons, given in the canonical frame, on an oversampled grid of a prepared image.
 
-    The polygons follow this face: its mesh is only rotated, scaled and shifted to the frame.
+    The attribute `mesh` is the mesh of the face, rotated, scaled and shifted to the canonical frame.
     """
 
     def __init__(self, points: np.ndarray, size: int):
@@ -161,8 +155,8 @@ class _Canvas:
         self._width = CANONICAL_PUPIL_DISTANCE * float(np.sqrt(np.linalg.det(self._to_fine[:, :2])))
 
     def fill(self, corners: np.ndarray, margin: float = 0.0) -> np.ndarray:
-        """Draw a filled polygon, widened by a margin in pupil distances."""
-        # Pillow's origin is the first pixel's centre.
+        """Return the mask of a filled polygon, widened by a margin in pupil distances."""
+        # The origin of Pillow's coordinates is the centre of the first pixel.
         drawn = [(float(x), float(y)) for x, y in apply_affine(self._to_fine, corners) - 0.5]
         image = Image.new("1", (self._side, self._side))
         draw = ImageDraw.Draw(image)
@@ -175,8 +169,8 @@ class _Canvas:
         return np.asarray(image)
 
 
-def _outline(mesh: np.ndarray) -> np.ndarray:
-    """Return the outline of the face up to the hairline, in the canonical frame."""
+def _face_outline(mesh: np.ndarray) -> np.ndarray:
+    """Return the outline of the face, stretched up to the hairline, in the canonical frame."""
     outline = mesh[list(OVAL)].copy()
     pupils = CANONICAL_ANCHORS[0][1]
     start = pupils + STRETCHED_ABOVE * CANONICAL_PUPIL_DISTANCE
@@ -188,15 +182,15 @@ def _outline(mesh: np.ndarray) -> np.ndarray:
     return outline
 
 
-def _above(line: np.ndarray) -> np.ndarray:
-    """Return the polygon above a line that is extended to both sides."""
+def _area_above(line: np.ndarray) -> np.ndarray:
+    """Return the polygon above a line, which is extended horizontally at both ends."""
     far = 8.0 * CANONICAL_SIZE
     (left, right) = (line[0, 1], line[-1, 1])
     return np.vstack([[-far, left], line, [far, right], [far, -far], [-far, -far]])
 
 
-def _corners(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
-    """Return a custom polygon as points in the canonical frame."""
+def _check_polygon(name: str, polygon: Polygon, mesh: np.ndarray) -> np.ndarray:
+    """Return the corners of an additional region in the canonical frame, after checking them."""
     try:
         values = np.asarray(polygon, dtype=float)
         if values.ndim == 1 and len(values) >= 3 and set(values.tolist()) <= set(range(len(mesh))):

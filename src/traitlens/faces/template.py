@@ -1,8 +1,8 @@
-"""The template: a common face shape to which faces and maps are warped.
+"""The template: a common face shape to which images of faces and maps are warped.
 
-A face is warped to the template by a similarity transform (pupils and mouth) and, inside the face, by an
-affine map for each triangle of landmarks. Points around the frame follow the similarity only, so hair
-and background are not distorted.
+Inside the face, each triangle of landmarks is mapped to the template by an affine transform. Points on the
+border of the frame are mapped by the similarity transform of pupils and mouth, so that hair and background
+are not distorted.
 """
 
 import functools
@@ -35,7 +35,7 @@ INNER_LIPS: Final = (
     *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
 )
 BETWEEN: Final = (1, 4, 5, 6, 195, 197, 48, 278, 50, 280, 205, 425, 36, 266, 151, 9, 8, 18, 199, 200)
-"""Nose ridge and tip, cheeks, forehead and chin."""
+"""Points on the ridge and tip of the nose, the cheeks, the forehead and the chin."""
 
 ANCHORS: Final = tuple(
     sorted(
@@ -43,11 +43,11 @@ ANCHORS: Final = tuple(
         | {index for outline in (*BROWS, *EYES) for index in outline}
     )
 )
-"""The points of the mesh that are vertices of triangles."""
+"""Points of the mesh that are vertices of the triangles."""
 
 FRAME_POINTS_PER_SIDE: Final = 8
 MOST_FOLDED: Final = 0.1
-"""Maximum share of inverted triangles (by area) of a face; above, only the similarity is used."""
+"""Maximum share of a face's area in inverted triangles; above, only the similarity transform is used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Template:
 
     @classmethod
     def fixed(cls, size: int = 224) -> "Template":
-        """Return the template shipped with the package.
+        """Return the template that comes with the package.
 
         Parameters
         ----------
@@ -95,11 +95,11 @@ class Template:
         Parameters
         ----------
         meshes : array_like (n, 478, 2)
-            The meshes of a study's faces, each in its own pixels.
+            The meshes of the faces, each in pixels of its own image.
         size : int, default 224
             Side of the template's maps in pixels.
         symmetric : bool, default True
-            Whether to average the shape with its mirror image, as required by averages of left and right.
+            Whether to average the shape with its mirror image, which is needed to compare left and right.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class Template:
         for _ in range(20):
             aligned = [apply_affine(fit_similarity(mesh, mean), mesh) for mesh in meshes]
             before, mean = mean, np.mean(aligned, axis=0)
-            mean = apply_affine(to_canonical(mean), mean)  # otherwise the mean would shrink in each iteration
+            mean = apply_affine(to_canonical(mean), mean)  # Prevents shrinking with each iteration.
             if np.abs(mean - before).max() < 1e-4:
                 break
         if symmetric:
@@ -120,19 +120,19 @@ class Template:
         return cls(mean, size)
 
     def align(self, points: np.ndarray, shape: tuple[int, int]) -> Alignment:
-        """Compute the alignment of one face with the template.
+        """Compute the alignment of the image of a face with the template.
 
         Parameters
         ----------
         points : ndarray (478, 2)
-            The face's mesh in pixels of the image (or map) to be warped.
+            The mesh of the face in pixels of the image or map to be warped.
         shape : (int, int)
-            Rows and columns of that image.
+            Number of rows and columns of the image or map.
 
         Returns
         -------
         Alignment
-            The alignment of all maps of the image; only a similarity if the head is turned too far.
+            Alignment that can be used for all maps of the image.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Template:
         maps : array_like (..., y, x)
             Maps in the image.
         points : ndarray (478, 2)
-            The face's mesh in pixels of the maps.
+            The mesh of the face in pixels of the maps.
         conserve : bool, default True
             See :meth:`Alignment.warp`.
 
@@ -188,9 +188,9 @@ class Template:
         maps : array_like (..., size, size)
             Maps on the template.
         points : ndarray (478, 2)
-            The face's mesh in pixels of the image.
+            The mesh of the face in pixels of the image.
         shape : (int, int)
-            Rows and columns of the image.
+            Number of rows and columns of the image.
         conserve : bool, default True
             See :meth:`Alignment.warp`.
 
@@ -203,12 +203,12 @@ class Template:
 
     @property
     def points_on_map(self) -> np.ndarray:
-        """The template's mesh in pixels of its maps, (478, 2)."""
+        """Mesh of the template in pixels of the template's maps, of shape (478, 2)."""
         return self.points * (self.size / CANONICAL_SIZE)
 
     @functools.cached_property
     def _nodes(self) -> np.ndarray:
-        """Corners of the triangles in the canonical frame."""
+        """Vertices of the triangles in the canonical frame."""
         return np.vstack([self.points[list(ANCHORS)], _frame_points()])
 
     @functools.cached_property
@@ -216,14 +216,14 @@ class Template:
         return Delaunay(self._nodes)
 
     def _areas(self, nodes: np.ndarray) -> np.ndarray:
-        """Return the areas of the triangles, negative for inverted ones."""
+        """Return the signed areas of the triangles for the given vertices."""
         a, b, c = (nodes[self._triangles.simplices[:, corner]] for corner in range(3))
         (u, v) = (b - a, c - a)
         doubled: np.ndarray = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
         return doubled / 2
 
     def _folded(self, nodes: np.ndarray) -> float:
-        """Return the share of the face whose triangles are inverted."""
+        """Return the share of the face's area in triangles that the given vertices invert."""
         inside = (self._triangles.simplices < len(ANCHORS)).all(axis=1)
         own = self._areas(self._nodes)
         turned = self._areas(nodes) / own <= 0
@@ -231,7 +231,7 @@ class Template:
         return float(area[inside & turned].sum() / area[inside].sum())
 
     def _rasters(self, samples: int) -> tuple[sparse.csr_array, np.ndarray]:
-        """Return the barycentric coordinates of every sample, once for each resolution."""
+        """Return weights of the vertices and index of the triangle for each sample; cached by resolution."""
         kept = self.__dict__.setdefault("_kept_rasters", {})
         if samples not in kept:
             fine = self.size * samples
@@ -251,7 +251,7 @@ class Template:
 
 
 def _frame_points() -> np.ndarray:
-    """Return points around the canonical frame, clockwise from the upper left."""
+    """Return points on the border of the canonical frame, clockwise from the upper left corner."""
     steps = np.linspace(0, CANONICAL_SIZE, FRAME_POINTS_PER_SIDE, endpoint=False)
     zero, far = np.zeros_like(steps), np.full_like(steps, CANONICAL_SIZE)
     sides = ((steps, zero), (far, steps), (far - steps, far), (zero, far - steps))
@@ -259,23 +259,23 @@ def _frame_points() -> np.ndarray:
 
 
 FEWEST_FACES = 8
-"""Minimum number of faces of an average; with fewer, single faces could be recognised."""
+"""Minimum number of faces in an average; with fewer, single faces could be recognised."""
 
 
 def template_face(prepared: xr.Dataset, size: int) -> np.ndarray | None:
-    """Average the prepared images on the template.
+    """Compute the average of the prepared images after warping them to the template.
 
     Parameters
     ----------
     prepared : Dataset
-        pixels (image, y, x, colour) and points (image, point, xy).
+        Dataset with the variables pixels (image, y, x, colour) and points (image, point, xy).
     size : int
         Side of the average in pixels.
 
     Returns
     -------
     ndarray of uint8 (size, size, 3) or None
-        None if there are too few faces.
+        The average face; None if there are fewer than :data:`FEWEST_FACES` faces.
     """
     count = prepared.sizes[IMAGE]
     if count < FEWEST_FACES:

@@ -13,7 +13,7 @@ from traitlens.comparison.compared_groups import shared_ratings
 from traitlens.computing.engines import cores
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest, digest_file
-from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmark_files import read_given_landmarks
 from traitlens.faces.masks import joined_names
 from traitlens.faces.regions import region_names
 from traitlens.features.backbone_catalogue import describe_backbone
@@ -185,7 +185,7 @@ def _set_up(machine: Machine, readout: ReadoutSettings) -> Machine:
 
 def _given_landmarks(context: Context) -> Any:
     study = context.study
-    return read_given(study.folder, context.photographs.paths, study.landmarks)
+    return read_given_landmarks(study.folder, context.photographs.paths, study.landmarks)
 
 
 def _folds(context: Context) -> Any:

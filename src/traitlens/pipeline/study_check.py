@@ -7,7 +7,7 @@ import pandas as pd
 
 from traitlens.columns import IMAGE, POINT, X, Y
 from traitlens.faces.images import check_images, read_size
-from traitlens.faces.landmark_files import read_given
+from traitlens.faces.landmark_files import read_given_landmarks
 from traitlens.faces.landmarks import find_unknown_points
 from traitlens.features.backbone_catalogue import describe_backbone
 from traitlens.problems import Problem, StudyError, TraitlensError, unknown_choice
@@ -73,7 +73,7 @@ def _check_landmarks(folder: Path, files: Sequence[str]) -> list[Problem]:
     problems = [] if problems else find_unknown_points(table) if table is not None else []
     paths = {file: folder / "images" / file for file in files}
     try:
-        given = read_given(folder, paths, table)
+        given = read_given_landmarks(folder, paths, table)
     except TraitlensError as error:
         return [*problems, *error.problems]
     return problems if given is None or problems else _find_far_points(given, paths)
