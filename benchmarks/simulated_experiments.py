@@ -13,11 +13,10 @@ import numpy as np
 import pandas as pd
 
 from traitlens.columns import FOLD, GROUP, IDENTITY, IMAGE, PREDICTED, RATING, TRAIT
-from traitlens.experiment.agreement import agree, join_predictions
+from traitlens.experiment.agreement import join_predictions, measure_agreement
 from traitlens.experiment.counterbalancing import counterbalanced_lists
 from traitlens.experiment.effects import estimate_effects
 from traitlens.experiment.experiment_folder import ExperimentDesign
-from traitlens.experiment.rated_pictures import join_trials
 from traitlens.experiment.simulated_experiments import (
     FIRST_BASE,
     draw_experiment,
@@ -25,6 +24,7 @@ from traitlens.experiment.simulated_experiments import (
     planted_effects,
     simulate_ratings,
 )
+from traitlens.experiment.trials import join_trials
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
 from traitlens.study.raters import GROUPS, RatingBehaviour, rate, weigh_parts
@@ -37,7 +37,7 @@ BEHAVIOUR = RatingBehaviour()
 def count(difference, versions, experiments, permutations=199):
     """Simulate experiments of one condition: 2 x 40 raters, 12 base faces, 6 regions."""
     drawn = draw_experiment(bases=12, seed=1)
-    pictures = drawn.of_traits(TRAITS)
+    pictures = drawn.repeat_for_traits(TRAITS)
     lists = counterbalanced_lists(pictures, versions, seed=1)
     planted = planted_effects(TRAITS, list(PARTS), difference, BEHAVIOUR)
     wide = planted.pivot_table("effect", "region", GROUP)
@@ -46,7 +46,7 @@ def count(difference, versions, experiments, permutations=199):
     for number in range(experiments):
         ratings = simulate_ratings(drawn, lists, difference, 40, seed=number)
         found = estimate_effects(join_trials(ratings, pictures), GROUPS, permutations, number)
-        agreement = agree(join_predictions(found.effects, planted)).set_index("quantity")
+        agreement = measure_agreement(join_predictions(found.effects, planted)).set_index("quantity")
         p = found.differences.set_index("region")["p"]
         there = apart[apart > 1e-9].index
         rows.append(
@@ -158,7 +158,7 @@ def predict(folder, drawn, experiments, versions=None):
     folds = np.concatenate([order[FOLD].to_numpy(), np.full(len(shown), order[FOLD].max() + 1)])
     identities = np.concatenate([pd.factorize(order[IDENTITY])[0], 1000 + np.arange(len(shown))])
     parts = pd.read_csv(folder / "training" / "truth" / "parts.csv").set_index(IMAGE).loc[training]
-    pictures = drawn.of_traits(TRAITS)
+    pictures = drawn.repeat_for_traits(TRAITS)
     lists = counterbalanced_lists(pictures, versions, seed=1)
     places = {name: len(training) + place for place, name in enumerate(shown)}
     rows = []
@@ -189,7 +189,7 @@ def predict(folder, drawn, experiments, versions=None):
             )
             design = ExperimentDesign(folder, pictures, predicted, lists)
             joined = join_predictions(found.effects, design.predicted_effects())
-            for row in agree(joined).to_dict("records"):
+            for row in measure_agreement(joined).to_dict("records"):
                 rows.append(
                     {"readout of": kind, **row, "covers 0": row["slope_low"] <= 0 <= row["slope_high"]}
                 )

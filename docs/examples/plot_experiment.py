@@ -6,10 +6,10 @@ Drawn faces get one part of another drawn face, and simulated raters of two grou
 that we can see how well an experiment finds it.
 """
 
-from traitlens.experiment.agreement import agree, join_predictions
+from traitlens.experiment.agreement import measure_agreement, join_predictions
 from traitlens.experiment.counterbalancing import counterbalanced_lists
 from traitlens.experiment.effects import estimate_effects
-from traitlens.experiment.rated_pictures import join_trials
+from traitlens.experiment.trials import join_trials
 from traitlens.experiment.simulated_experiments import (
     draw_experiment,
     expected_power,
@@ -34,7 +34,7 @@ draw_rows(rows, width=89, clipped=False)
 # %%
 # Two times 40 raters, each of whom sees every base face in one version:
 
-pictures = experiment.of_traits(["warm"])
+pictures = experiment.repeat_for_traits(["warm"])
 lists = counterbalanced_lists(pictures, versions=1, seed=1)
 ratings = simulate_ratings(experiment, lists, difference=0.6, raters=40, seed=3)
 trials = join_trials(ratings, pictures)
@@ -51,7 +51,7 @@ plot_experiment(joined, groups=list(GROUPS))
 # %%
 # Their agreement:
 
-agree(joined).round(2)
+measure_agreement(joined).round(2)
 
 # %%
 # The power for a difference of half a point per standard deviation, by its closed form:

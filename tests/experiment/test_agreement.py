@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from traitlens.experiment.agreement import agree, join_predictions
+from traitlens.experiment.agreement import join_predictions, measure_agreement
 
 
 def make_effects(rng, slope, cells=12, error=0.1):
@@ -25,7 +25,7 @@ def make_effects(rng, slope, cells=12, error=0.1):
 
 def test_slope_and_correlation_are_those_of_numpy():
     observed, predicted = make_effects(np.random.default_rng(0), 0.8)
-    row = agree(join_predictions(observed, predicted)).iloc[0]
+    row = measure_agreement(join_predictions(observed, predicted)).iloc[0]
     x, y = predicted["effect"], observed["effect"]
     assert row["slope"] == pytest.approx(np.linalg.lstsq(x.to_numpy()[:, None], y, rcond=None)[0][0])
     assert row["r"] == pytest.approx(np.corrcoef(x, y)[0, 1])
@@ -39,7 +39,7 @@ def test_predictions_that_know_nothing_have_intervals_that_cover_zero():
         observed, predicted = make_effects(rng, 0.0, cells=6)
         # Effects of both groups go together, as those of a permuted readout do.
         observed["effect"] += np.repeat(rng.normal(size=6), 2)
-        row = agree(join_predictions(observed, predicted)).iloc[0]
+        row = measure_agreement(join_predictions(observed, predicted)).iloc[0]
         covered.append(row["slope_low"] <= 0 <= row["slope_high"])
     assert 0.85 < np.mean(covered) <= 1.0
 

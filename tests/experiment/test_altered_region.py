@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from traitlens.experiment.altered_region import RegionEditor
-from traitlens.experiment.picture_search import search_strength
 from traitlens.experiment.region_change import (
     TEMPLATE_SIZE,
     RegionChange,
@@ -12,6 +11,7 @@ from traitlens.experiment.region_change import (
     from_logarithm,
     to_logarithm,
 )
+from traitlens.experiment.strength_search import search_strength
 from traitlens.faces.canonical_mesh import canonical_mesh
 from traitlens.faces.frames import apply_affine
 from traitlens.faces.masks import feathered_masks
@@ -120,7 +120,7 @@ def test_averages_find_what_goes_with_the_cue(face):
     assert change.shape[17, 1] == pytest.approx(4.0, rel=0.15)
     # Pupils and mouth corners define the frame; other points do not move with the cue.
     assert np.abs(np.delete(change.shape, 17, axis=0)).max() < 0.1
-    with pytest.raises(ValueError, match="needs 8 faces"):
+    with pytest.raises(ValueError, match="8 faces with a low cue"):
         faces.change({f"{i}": value for i, value in enumerate(cue[:9])})
 
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from traitlens.collecting.preregistration import freeze_plan
 from traitlens.experiment.counterbalancing import counterbalanced_lists
+from traitlens.experiment.experiment_analysis import analyse_experiment
 from traitlens.experiment.experiment_folder import ExperimentDesign
-from traitlens.experiment.observed_effects import analyse_experiment
 from traitlens.experiment.power import estimate_power, residual_noise, simulate_answers
 from traitlens.experiment.preregistration_text import write_preregistration
 from traitlens.problems import TraitlensError

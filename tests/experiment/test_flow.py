@@ -191,7 +191,7 @@ def test_a_study_without_permissions_or_results_is_refused(study, traitlens, tmp
 def test_one_group_is_estimated_without_a_comparison(experiment, tmp_path):
     import shutil
 
-    from traitlens.experiment.observed_effects import analyse_experiment
+    from traitlens.experiment.experiment_analysis import analyse_experiment
 
     folder = tmp_path / "experiment"
     shutil.copytree(experiment.folder, folder)

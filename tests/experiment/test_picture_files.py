@@ -21,7 +21,7 @@ def test_a_picture_keeps_its_bits_and_its_provenance(tmp_path):
 
 def test_a_picture_without_provenance_is_an_error(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "plain.png")
-    with pytest.raises(TraitlensError, match="holds no provenance"):
+    with pytest.raises(TraitlensError, match="contains no provenance"):
         read_provenance(tmp_path / "plain.png")
 
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from traitlens.experiment.agreement import agree, join_predictions
+from traitlens.experiment.agreement import join_predictions, measure_agreement
 from traitlens.experiment.counterbalancing import counterbalanced_lists
 from traitlens.experiment.effects import estimate_effects
-from traitlens.experiment.rated_pictures import join_trials
 from traitlens.experiment.simulated_experiments import (
     draw_experiment,
     expected_power,
     planted_effects,
     simulate_ratings,
 )
+from traitlens.experiment.trials import join_trials
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
 from traitlens.study.raters import GROUPS, RatingBehaviour
@@ -38,12 +38,12 @@ def test_only_the_part_comes_from_another_face():
 @pytest.mark.parametrize("versions", [1, None])
 def test_observed_effects_are_the_planted_ones(versions):
     drawn = draw_experiment(bases=12)
-    pictures = drawn.of_traits(TRAITS)
+    pictures = drawn.repeat_for_traits(TRAITS)
     lists = counterbalanced_lists(pictures, versions)
     ratings = simulate_ratings(drawn, lists, difference=0.6, raters=40, seed=2)
     found = estimate_effects(join_trials(ratings, pictures), GROUPS, permutations=99)
     planted = planted_effects(TRAITS, tuple(PARTS), 0.6, RatingBehaviour())
-    table = agree(join_predictions(found.effects, planted)).set_index("quantity")
+    table = measure_agreement(join_predictions(found.effects, planted)).set_index("quantity")
     assert table["r"].min() > 0.9
     assert 0.7 < table["slope"]["effects"] < 1.1
 

@@ -103,9 +103,9 @@ def experiment(
 
     Example: traitlens experiment mystudy collected.csv
     """
+    from traitlens.experiment.experiment_analysis import analyse_experiment
     from traitlens.experiment.experiment_folder import FOLDER
-    from traitlens.experiment.observed_effects import analyse_experiment
-    from traitlens.experiment.power import rehearse
+    from traitlens.experiment.power import write_simulated_answers
     from traitlens.report.experiment_results import describe_experiment
     from traitlens.report.page import write_report
     from traitlens.report.results import read_results
@@ -114,7 +114,7 @@ def experiment(
     results, folder = study / "results", folder or study / FOLDER
     read_results(results)
     if simulated:
-        ratings = rehearse(folder, Study.load(study), simulated)
+        ratings = write_simulated_answers(folder, Study.load(study), simulated)
     found = analyse_experiment(folder, ratings, exploratory or bool(simulated), permutations)
     found.facts["simulated"] = bool(simulated)
     found.write(results)

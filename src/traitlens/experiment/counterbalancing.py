@@ -1,4 +1,4 @@
-"""Counterbalanced lists of the pictures of an experiment."""
+"""Counterbalanced lists of pictures, which the raters of an experiment take in turn."""
 
 import math
 
@@ -13,22 +13,22 @@ LIST = "list"
 
 
 def counterbalanced_lists(pictures: pd.DataFrame, versions: int | None = 1, seed: int = 0) -> pd.DataFrame:
-    """Distribute the versions of base faces evenly over lists.
+    """Distribute the altered versions of base faces evenly over lists.
 
     Parameters
     ----------
     pictures : DataFrame
-        image, trait, base: the versions of each base face, by the trait on which they are rated.
+        The versions of each base face and the trait on which they are rated: image, trait, base.
     versions : int or None, default 1
-        Versions of a base face that a rater sees: 1, or more; all if None. With one version, a list asks for
-        one trait, so that each rater sees each base face once.
+        Number of versions of a base face that a rater sees; all if None. With one version, a list contains
+        only one trait, so that each rater sees each base face once.
     seed : int, default 0
         Seed of the order of the versions.
 
     Returns
     -------
     DataFrame
-        list, image, trait. Raters take the lists in turn.
+        The pictures of each list: list, image, trait.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def counterbalanced_lists(pictures: pd.DataFrame, versions: int | None = 1, seed
                 own.iloc[np.unique((places + turn) % most % len(own))] for turn, own in enumerate(shuffled)
             ]
             lists.append(pd.concat(seen)[[IMAGE, TRAIT]])
-    if versions != 1:  # a rater of several versions rates all traits
+    if versions != 1:  # raters who see several versions rate all traits
         traits = pictures[TRAIT].nunique()
         number = len(lists) // traits if len(lists) % traits == 0 else 1
         lists = [pd.concat(lists[start::number]) for start in range(number)]

@@ -1,4 +1,4 @@
-"""Out-of-fold cues of altered pictures."""
+"""Computation of the cues of altered pictures with out-of-fold regional readouts."""
 
 from dataclasses import dataclass, field
 
@@ -15,14 +15,14 @@ from traitlens.readouts.trait_models import TraitModels
 
 @dataclass(eq=False)
 class CueReader:
-    """Reads the cues of pictures by the regional readouts of a study.
+    """Computes the cues of pictures with the regional readouts of a study.
 
     Parameters
     ----------
     models : TraitModels
         Regional readouts of every group, trait and fold.
     backbone : Backbone
-        The network that they read.
+        The pretrained network that provides the readouts' features.
     """
 
     models: TraitModels
@@ -31,47 +31,47 @@ class CueReader:
 
     def __post_init__(self) -> None:
         if self.models.faces is None or not self.models.reads_regions:
-            raise ModelError(Problem("the readouts read no regions", "run the study again"))
+            raise ModelError(Problem("the readouts do not read regions", "run the study again"))
 
     @property
     def faces(self) -> RegionalFaces:
-        """Settings of regional faces."""
+        """Definition of the regions and their masks."""
         assert self.models.faces is not None
         return self.models.faces
 
     def masks(self, points: np.ndarray) -> xr.DataArray:
-        """Compute the masks of a face.
+        """Compute the masks of a face's regions.
 
         Parameters
         ----------
         points : ndarray (478, 2)
-            Its mesh in pixels of the prepared picture.
+            The mesh of the face, in pixels of the prepared picture.
 
         Returns
         -------
         DataArray (region, y, x)
-            0 to 1.
+            Weight of each pixel in each region, from 0 to 1.
         """
         return self.faces.masks(points)
 
     def features(
         self, pixels: np.ndarray, masks: xr.DataArray, region: str = ""
     ) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the features of a picture.
+        """Compute the regional features of a picture.
 
         Parameters
         ----------
         pixels : ndarray (y, x, 3) of uint8
             The prepared picture.
         masks : DataArray (region, y, x)
-            The masks of its regions.
+            Masks of the regions.
         region : str, default ""
-            The only region to read; all if empty.
+            The only region to read; all regions if empty.
 
         Returns
         -------
-        dict of FeatureSpace to ndarray
-            (channel, row, column).
+        dict of FeatureSpace to ndarray (channel, row, column)
+            Features by feature space.
         """
         if region not in self._extractors:
             spaces = [space for space in self.models.spaces if region in ("", space.region)]
@@ -84,17 +84,17 @@ class CueReader:
         Parameters
         ----------
         features : dict of FeatureSpace to ndarray
-            Of :meth:`features`.
+            Features from :meth:`features`.
         fold : int
-            The fold of the base face, whose readouts did not see its identity.
+            Fold of the base face; the readouts of this fold were not fitted to the identity of the face.
         trait : str
             The trait.
 
         Returns
         -------
         DataArray (group, region)
-            Rating points; "" is the whole face, where it was read besides. The sum over regions is the
-            prediction up to a constant.
+            Cues in rating points; the region "" is the whole face, if the readouts read it too. The sum over
+            regions is the prediction up to a constant.
         """
         rows: dict[str, dict[str, float]] = {}
         for readout in self.models.readouts:

@@ -1,7 +1,7 @@
-r"""Effects of altered regions on ratings, with raters and base faces as samples.
+r"""Effects of altered regions on ratings, with raters and base faces as random factors.
 
-A trial is one rating of one picture. With the step :math:`x` by which a region's cue was moved (0 for all
-other regions), the rating of rater i of group g for base face b is
+A trial is one rating of one picture. If a region's cue was moved by the step :math:`x` (0 for all other
+regions), the rating of base face b by rater i of group g is
 
 .. math:: y = a_i + f_b + \sum_r \beta_{gr} x_r + e,
 
@@ -23,13 +23,14 @@ from scipy import stats
 from traitlens.columns import GROUP, RATER, RATING, REGION, TRAIT
 
 BASE, STEP = "base", "step"
-"""Columns of trials: the base face, and the shift of the region's cue in standard deviations."""
+"""Columns of trials: the base face, and the change of the region's cue in standard deviations."""
 
 EFFECT, SE, LOW, HIGH, P = "effect", "se", "ci_low", "ci_high", "p"
 SWEEPS = 200
+"""Maximum number of iterations in :func:`_remove_means`."""
 
-AT_ONCE = 100
-"""Number of permutations in a batch."""
+BATCH = 100
+"""Number of permutations computed at once."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class ExperimentEffects:
     Parameters
     ----------
     effects : DataFrame
-        trait, region, group, effect (rating points per standard deviation of the cue), se, ci_low, ci_high,
-        p, raters, faces.
+        Effects of each group: trait, region, group, effect (rating points per standard deviation of the cue),
+        se, ci_low, ci_high, p, raters, faces.
     differences : DataFrame
-        trait, region, group_1, group_2, difference (first less second), se, ci_low, ci_high, p (corrected for
-        all regions and traits), p_uncorrected; empty if there is one group.
+        Differences between two groups: trait, region, group_1, group_2, difference (group_1 minus group_2),
+        se, ci_low, ci_high, p (corrected for all regions and traits), p_uncorrected; empty with one group.
     """
 
     effects: pd.DataFrame
@@ -58,18 +59,14 @@ def estimate_effects(
     Parameters
     ----------
     trials : DataFrame
-        rater, group, trait, base, region, step, rating. Pictures that were not altered have the step 0.
+        A row per rating: rater, group, trait, base, region, step, rating. Pictures that were not altered have
+        the step 0.
     groups : sequence of str, optional
-        The groups in their order; the first two are compared.
+        Names of the groups, of which the first two are compared; in alphabetical order by default.
     permutations : int, default 999
-        Permutations of raters.
+        Number of permutations of raters between groups.
     seed : int, default 0
         Seed of the permutations.
-
-    Returns
-    -------
-    ExperimentEffects
-        Effects of each group, and differences between the first two.
 
     Examples
     --------
@@ -85,12 +82,12 @@ def estimate_effects(
     designs = [_TraitDesign(rows, trait) for trait, rows in trials.groupby(TRAIT, sort=False, observed=True)]
     effects = pd.concat([design.tabulate(name) for design in designs for name in names], ignore_index=True)
     pair = names[:2]
-    differences = _compare(designs, pair, permutations, seed) if len(pair) == 2 else pd.DataFrame()
+    differences = _test_differences(designs, pair, permutations, seed) if len(pair) == 2 else pd.DataFrame()
     return ExperimentEffects(effects, differences)
 
 
 class _TraitDesign:
-    """Trials of one trait, centred by rater and base face."""
+    """Sums of squares and products of one trait's trials, centred by rater and base face."""
 
     def __init__(self, trials: pd.DataFrame, trait: str):
         self.trait = str(trait)
@@ -109,18 +106,23 @@ class _TraitDesign:
         cell = rater * shape[1] + base
         squares = np.einsum("nr,ns->nrs", x, x).reshape(len(x), -1)
         number, regions = shape[0] * shape[1], len(self.regions)
-        self.products = _add_up(x * y[:, None], cell, number).reshape(*shape, regions)
-        self.squares = _add_up(squares, cell, number).reshape(*shape, regions, regions)
+        self.products = _sum_by_cluster(x * y[:, None], cell, number).reshape(*shape, regions)
+        self.squares = _sum_by_cluster(squares, cell, number).reshape(*shape, regions, regions)
 
     def fit(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fit groups of raters, bool (group, rater).
+        """Estimate the effects in each of several groups of raters by least squares.
+
+        Parameters
+        ----------
+        members : ndarray (group, rater) of bool
+            The raters of each group.
 
         Returns
         -------
         effects : ndarray (group, region)
-            Effects of each group.
+            Effects in each group.
         influence : ndarray (group, rater, base, region)
-            Influence of each cell on the effects; 0 for other raters.
+            Influence of each rater's ratings of each base face on the effects; 0 for raters of other groups.
         """
         squares = np.einsum("gi,irs->grs", members, self.squares.sum(axis=1))
         products = np.einsum("gi,ir->gr", members, self.products.sum(axis=1))
@@ -131,7 +133,7 @@ class _TraitDesign:
         return effects, influence * members[:, :, None, None]
 
     def tabulate(self, group: str) -> pd.DataFrame:
-        """Return the effects of one group."""
+        """Return the table of one group's effects with standard errors, intervals and p values."""
         members = (self.group_of == group)[None]
         effects, influence = self.fit(members)
         error, freedom = (one[0] for one in _crossed_error([(members, influence)]))
@@ -145,14 +147,16 @@ class _TraitDesign:
         )  # fmt: skip
 
     def difference(self, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return differences of two groups, their standard errors and degrees of freedom."""
+        """Return differences between two groups' effects, their standard errors and degrees of freedom."""
         (one, mine), (other, theirs) = self.fit(first), self.fit(second)
         error, freedom = _crossed_error([(first, mine), (second, -theirs)])
         return one - other, error, freedom
 
 
-def _compare(designs: list[_TraitDesign], pair: Sequence[str], permutations: int, seed: int) -> pd.DataFrame:
-    """Compare two groups in all regions and traits by permutation of raters."""
+def _test_differences(
+    designs: list[_TraitDesign], pair: Sequence[str], permutations: int, seed: int
+) -> pd.DataFrame:
+    """Test the differences between two groups in all regions and traits by permutation of raters."""
     labels = pd.concat([pd.Series(design.group_of, design.raters) for design in designs])
     labels = labels[~labels.index.duplicated() & labels.isin(pair)].sort_index()
     own = labels.to_numpy()
@@ -163,8 +167,8 @@ def _compare(designs: list[_TraitDesign], pair: Sequence[str], permutations: int
         places = labels.index.get_indexer(design.raters)
         given = np.where(places >= 0, orders[:, places], "")
         ratios = []
-        for start in range(0, len(given), AT_ONCE):
-            members = [given[start : start + AT_ONCE] == name for name in pair]
+        for start in range(0, len(given), BATCH):
+            members = [given[start : start + BATCH] == name for name in pair]
             change, error, freedom = design.difference(*members)
             ratios.append(np.abs(change) / np.where(error > 0, error, np.inf))
             if start == 0:
@@ -174,7 +178,7 @@ def _compare(designs: list[_TraitDesign], pair: Sequence[str], permutations: int
         statistics.append(np.concatenate(ratios))
     every = np.concatenate(statistics, axis=1)
     table = pd.DataFrame(rows, columns=[TRAIT, REGION, "difference", SE, LOW, HIGH])
-    # Equal labellings must not differ by rounding.
+    # The tolerance counts permutations that equal the observed groups in spite of rounding.
     table[P] = (every.max(axis=1, keepdims=True) >= every[0] - 1e-12).mean(axis=0)
     table["p_uncorrected"] = (every >= every[0] - 1e-12).mean(axis=0)
     table.insert(2, "group_1", pair[0])
@@ -183,12 +187,13 @@ def _compare(designs: list[_TraitDesign], pair: Sequence[str], permutations: int
 
 
 def _crossed_error(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Compute standard errors over raters and faces, and degrees of freedom: (labelling, region).
+    """Compute standard errors over raters and faces, and degrees of freedom.
 
-    Groups are members (labelling, rater) and influences (labelling, rater, base, region); they have different
-    raters and the same faces. The degrees of freedom follow Satterthwaite (1946, doi:10.2307/3002019).
+    Each group is given by its members, an array (permutation, rater), and their influences, an array
+    (permutation, rater, base, region); groups have different raters and the same faces. Both results are
+    arrays (permutation, region). Degrees of freedom follow Satterthwaite (1946, doi:10.2307/3002019).
     """
-    faces = _clustered(sum(influence.sum(axis=1) for _, influence in groups))
+    faces = _cluster_variance(sum(influence.sum(axis=1) for _, influence in groups))
     cells = sum((influence**2).sum(axis=(1, 2)) for _, influence in groups)
     counts = [np.maximum(members.sum(axis=1), 2)[:, None] for members, _ in groups]
     per_group = [
@@ -203,20 +208,20 @@ def _crossed_error(groups: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.
     return np.sqrt(variance), np.maximum(freedom, 1.0)
 
 
-def _clustered(influence: np.ndarray) -> np.ndarray:
-    """Compute the variance of a sum over clusters (labelling, cluster, region)."""
+def _cluster_variance(influence: np.ndarray) -> np.ndarray:
+    """Compute the variance of a sum over clusters from influences (permutation, cluster, region)."""
     number = influence.shape[1]
     return np.asarray((influence**2).sum(axis=1) * number / max(number - 1, 1))
 
 
 def _two_sided(values: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Return p-values of the t-test; 1 if nothing varies."""
+    """Return two-sided p values of t tests; 1 where the standard error is 0."""
     ratio = np.abs(values) / np.where(error > 0, error, np.inf)
     return np.asarray(2 * stats.t.sf(ratio, freedom))
 
 
 def _remove_means(columns: np.ndarray, *clusters: np.ndarray) -> np.ndarray:
-    """Remove the means of clusters of several kinds by alternating projections."""
+    """Centre columns by several factors at once (such as raters and faces), by alternating projections."""
     columns = columns.copy()
     scale = np.abs(columns).max() or 1.0
     for _ in range(SWEEPS):
@@ -224,7 +229,7 @@ def _remove_means(columns: np.ndarray, *clusters: np.ndarray) -> np.ndarray:
         for cluster in clusters:
             number = int(cluster.max()) + 1
             counts = np.maximum(np.bincount(cluster, minlength=number), 1)
-            means = _add_up(columns, cluster, number) / counts[:, None]
+            means = _sum_by_cluster(columns, cluster, number) / counts[:, None]
             columns -= means[cluster]
             largest = max(largest, float(np.abs(means).max()))
         if largest < 1e-10 * scale:
@@ -232,6 +237,6 @@ def _remove_means(columns: np.ndarray, *clusters: np.ndarray) -> np.ndarray:
     return columns
 
 
-def _add_up(columns: np.ndarray, cluster: np.ndarray, number: int) -> np.ndarray:
-    """Sum rows by cluster."""
+def _sum_by_cluster(columns: np.ndarray, cluster: np.ndarray, number: int) -> np.ndarray:
+    """Sum the rows of each cluster; returns an array (cluster, column)."""
     return np.stack([np.bincount(cluster, column, number) for column in columns.T], axis=1)

@@ -1,4 +1,4 @@
-"""The folder of an experiment: pictures, predictions, lists and settings for `traitlens rate`."""
+"""Folder of an experiment, with its pictures, predictions, lists and settings for `traitlens rate`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,14 @@ from traitlens.study.reading import Study
 from traitlens.study.settings_file import to_toml
 
 FOLDER = "experiment"
-"""Subfolder of the study for the pictures and the session."""
+"""Subfolder of the study that contains the experiment."""
 
 PICTURES, PREDICTIONS, LISTS = EXPERIMENT_FILES
 
 SETTINGS = """\
-# An experiment with altered faces. Serve it with: traitlens rate serve THIS_FOLDER --participants NUMBER
-# Freeze the plan before the first participant: traitlens plan THIS_FOLDER
+# An experiment with altered faces.
+# Before the first participant, freeze the plan: traitlens plan THIS_FOLDER
+# Then collect ratings: traitlens rate serve THIS_FOLDER --participants NUMBER
 
 name = {name}
 groups = {groups}
@@ -41,7 +42,7 @@ checks = {checks}
 [cleaning]
 lowest_checks = 0.5
 
-# No readout is fitted to these ratings.
+# Not used: no readout is fitted to these ratings.
 [folds]
 number = 2
 
@@ -52,20 +53,20 @@ hypotheses = {hypotheses}
 ETHICS = """\
 # Draft of an ethics paragraph
 
-Adapt it, and have it approved, before data are collected.
+Adapt this draft and have it approved before data are collected.
 
 > Participants rate photographs of {faces} persons. In each photograph one region of the face ({regions})
 > was altered by computer; the rest of the photograph is unchanged. Only photographs of persons who agreed
 > that their picture may be altered and shown for research are used. Altered pictures are marked as such in
 > their file names and metadata, are used for this experiment only, and are not passed on. Ratings are
 > impressions; they say nothing about the persons shown, and will not be reported for single persons.
-> Participants are told before the experiment that some pictures were altered, and afterwards in what way
-> and why. They can stop at any time, and withdraw their answers as long as these are stored with their
-> pseudonym. Groups are compared as groups; no statement about a single participant is made.
+> Participants are informed before the experiment that some pictures were altered, and afterwards how and
+> why. They can stop at any time, and can withdraw their answers as long as the answers are stored with their
+> pseudonym. Only groups are compared; no statement about a single participant is made.
 
 Check before use:
 
-- The permission of the persons shown covers alteration, not only publication.
+- The persons shown have permitted alteration, not only publication.
 - No picture is offensive or makes a person look ill: look at every page of the contact sheet.
 - The debriefing shows an original and an altered picture side by side.
 """
@@ -73,15 +74,16 @@ Check before use:
 
 @dataclass(frozen=True)
 class ExperimentDesign:
-    """Content of the folder of an experiment.
+    """Pictures, predictions and lists of an experiment.
 
     Parameters
     ----------
     folder : Path
-        The folder.
-    pictures, predicted, lists : DataFrame
-        Its tables, see :class:`~traitlens.experiment.stimuli.StimulusTables` and
-        :func:`~traitlens.experiment.counterbalancing.counterbalanced_lists`.
+        Folder of the experiment.
+    pictures, predicted : DataFrame
+        Tables of :class:`~traitlens.experiment.stimuli.StimulusTables`.
+    lists : DataFrame
+        Table of :func:`~traitlens.experiment.counterbalancing.counterbalanced_lists`.
     """
 
     folder: Path
@@ -91,17 +93,7 @@ class ExperimentDesign:
 
     @classmethod
     def read(cls, folder: Path) -> "ExperimentDesign":
-        """Read an experiment.
-
-        Parameters
-        ----------
-        folder : Path
-            The folder.
-
-        Returns
-        -------
-        ExperimentDesign
-            The experiment.
+        """Read the tables of an experiment from its folder.
 
         Raises
         ------
@@ -110,7 +102,7 @@ class ExperimentDesign:
         """
         folder = Path(folder)
         if missing := [name for name in EXPERIMENT_FILES if not (folder / name).is_file()]:
-            advice = "make them first: traitlens stimuli STUDY"
+            advice = "create it first: traitlens stimuli STUDY"
             raise TraitlensError([Problem("is missing", advice, str(folder / name)) for name in missing])
         needed = {PICTURES: {IMAGE, BASE, TRAIT, REGION, STEP}, PREDICTIONS: {IMAGE, TRAIT, GROUP, PREDICTED}}
         tables = {name: read_table(folder / name) for name in EXPERIMENT_FILES}
@@ -126,12 +118,12 @@ class ExperimentDesign:
         return cls(folder, *tables.values())
 
     def predicted_effects(self) -> pd.DataFrame:
-        """Return the predicted effects by group, trait and region.
+        """Compute the predicted effects by regression of predicted changes on steps.
 
         Returns
         -------
         DataFrame
-            trait, region, group, effect: rating points per standard deviation of the cue.
+            trait, region, group, effect (rating points per standard deviation of the cue).
         """
         joined = self.predicted.merge(self.pictures[[IMAGE, TRAIT, REGION, STEP]], on=[IMAGE, TRAIT])
         joined["product"] = joined[PREDICTED] * joined[STEP]
@@ -140,13 +132,7 @@ class ExperimentDesign:
         return (sums["product"] / sums["square"]).rename(EFFECT).reset_index()
 
     def describe_predictions(self) -> list[str]:
-        """Describe the predicted effects as hypotheses.
-
-        Returns
-        -------
-        list of str
-            A sentence for each trait and region.
-        """
+        """Describe the predicted effects as hypotheses, with a sentence for each trait and region."""
         sentences = []
         for (trait, region), rows in self.predicted_effects().groupby([TRAIT, REGION], sort=False):
             parts = [f"{row.effect:+.2f} in the group {row.group}" for row in rows.itertuples()]
@@ -165,25 +151,20 @@ def write_experiment_folder(
     versions: int | None = 1,
     seed: int = 0,
 ) -> ExperimentDesign:
-    """Write the session of an experiment around its pictures.
+    """Write tables, settings, lists, an ethics draft and a contact sheet to the folder of an experiment.
 
     Parameters
     ----------
     study : Study
         The study of the base faces.
     tables : StimulusTables
-        Its altered pictures, which are in the folder.
+        Tables of the altered pictures.
     folder : Path
-        The folder: a study of its own for `traitlens rate`.
+        Folder that contains the altered pictures; it becomes a study of its own for `traitlens rate`.
     versions : int or None, default 1
-        Versions of a base face that a rater sees; all if None.
+        Number of versions of a base face that a rater sees; all if None.
     seed : int, default 0
         Seed of the lists.
-
-    Returns
-    -------
-    ExperimentDesign
-        What was written.
     """
     folder = Path(folder)
     pictures = tables.pictures
@@ -195,7 +176,7 @@ def write_experiment_folder(
     write_table(folder / "left_out.csv", tables.left_out)
     identities = pictures[[IMAGE, BASE]].rename(columns={BASE: IDENTITY}).drop_duplicates(IMAGE)
     write_table(folder / "images.csv", identities.assign(**{MAY_PUBLISH: "true"}))
-    for path in (folder / "images").glob("*.png"):  # of earlier requests
+    for path in (folder / "images").glob("*.png"):  # delete pictures of earlier requests
         if path.name not in set(pictures[IMAGE]):
             path.unlink()
     traits = [trait for trait in study.traits if trait in set(pictures[TRAIT])]
@@ -217,12 +198,14 @@ def write_experiment_folder(
         temporary.write_text(
             ETHICS.format(faces=pictures[BASE].nunique(), regions=", ".join(regions)), encoding="utf-8"
         )
-    write_contact_sheet(folder, _triples(study, tables, folder / "images"))
+    write_contact_sheet(folder, _contact_sheet_rows(study, tables, folder / "images"))
     return design
 
 
-def _triples(study: Study, tables: StimulusTables, images: Path) -> list[tuple[str, list[np.ndarray | None]]]:
-    """Return captions and pictures of the contact sheet: lowered, original, raised."""
+def _contact_sheet_rows(
+    study: Study, tables: StimulusTables, images: Path
+) -> list[tuple[str, list[np.ndarray | None]]]:
+    """Return a caption and pictures (lowered, original, raised) for each altered region of each face."""
     every = pd.concat(
         [tables.pictures[[BASE, TRAIT, REGION, ASKED]], tables.left_out[[BASE, TRAIT, REGION, ASKED]]]
     )

@@ -1,4 +1,4 @@
-"""Files of altered pictures, marked as altered in their names and metadata."""
+"""Writing and reading of altered pictures, which are marked as altered in their names and metadata."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import atomic_write
 
 KEY = "traitlens"
-"""Name of the text in a PNG file that holds its provenance."""
+"""Keyword of the text in a PNG file that contains the picture's provenance."""
 
 STATEMENT = (
     "This picture was altered by computer for a rating experiment. It does not show the person as he or she "
@@ -25,13 +25,13 @@ XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.o
 <rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"/>
 </rdf:RDF></x:xmpmeta>"""
-"""Metadata by the vocabulary of the IPTC, which picture agencies and web services read."""
+"""Metadata in the vocabulary of the IPTC, which picture agencies and web services read."""
 
 TILE, CAPTION, TRIPLES, ROWS = 220, 30, 2, 6
 
 
 def write_picture(path: Path, pixels: np.ndarray, provenance: Mapping[str, Any]) -> None:
-    """Write an altered picture losslessly, with its provenance.
+    """Write an altered picture as a PNG file, with its provenance in the metadata.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def write_picture(path: Path, pixels: np.ndarray, provenance: Mapping[str, Any])
     pixels : ndarray (row, column, 3) of uint8
         The picture.
     provenance : mapping
-        What was altered and how; must be JSON.
+        Description of the alteration, which can be written as JSON.
     """
     text = PngImagePlugin.PngInfo()
     text.add_itxt("Description", STATEMENT)
@@ -51,48 +51,38 @@ def write_picture(path: Path, pixels: np.ndarray, provenance: Mapping[str, Any])
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
-    """Read the provenance of an altered picture.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file.
-
-    Returns
-    -------
-    dict
-        What was altered and how.
+    """Read the description of the alteration from the metadata of an altered picture.
 
     Raises
     ------
     TraitlensError
-        If the file holds no provenance.
+        If the file contains no provenance.
     """
     try:
         with Image.open(path, formats=("PNG",)) as image:
             image.load()
             return dict(json.loads(getattr(image, "text", {})[KEY]))
     except (OSError, KeyError, ValueError, TypeError) as error:
-        problem = Problem("holds no provenance of an altered picture", "make it again", str(path))
+        problem = Problem("contains no provenance of an altered picture", "create it again", str(path))
         raise TraitlensError(problem) from error
 
 
 def write_contact_sheet(
     folder: Path, triples: Sequence[tuple[str, Sequence[np.ndarray | None]]]
 ) -> list[Path]:
-    """Write pictures side by side: lowered, original and raised.
+    """Write contact sheets that show lowered, original and raised versions of faces side by side.
 
     Parameters
     ----------
     folder : Path
-        Where `contact_sheet_01.png` and further pages are written.
+        Folder for the pages `contact_sheet_01.png`, `contact_sheet_02.png`, and so on.
     triples : sequence of (str, sequence of ndarray or None)
-        A caption and its pictures; None where one was left out.
+        A caption with its pictures; None for a picture that was left out.
 
     Returns
     -------
     list of Path
-        The pages.
+        The files of the pages.
     """
     pages: list[Path] = []
     per_page = TRIPLES * ROWS

@@ -1,4 +1,4 @@
-"""Number of raters that an experiment needs, by simulation of the predicted effects."""
+"""Statistical power of an experiment, and simulated answers to rehearse its analysis."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,29 +10,30 @@ from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 from traitlens.experiment.counterbalancing import LIST
 from traitlens.experiment.effects import BASE, EFFECT, STEP, estimate_effects
 from traitlens.experiment.experiment_folder import ExperimentDesign
-from traitlens.experiment.rated_pictures import join_trials
+from traitlens.experiment.trials import join_trials
 from traitlens.storage import write_table
 from traitlens.study.cleaning import CHECKS
 from traitlens.study.reading import Study
 
 NUMBERS = (20, 40, 80)
-"""Raters of each group for which power is computed."""
+"""Numbers of raters per group for which power is computed."""
 
 EXPERIMENTS, PERMUTATIONS = 20, 99
+"""Number of simulated experiments, and of permutations in each."""
 
 
 def residual_noise(ratings: pd.DataFrame) -> float:
-    """Estimate the standard deviation of a single rating around the means of its rater and image.
+    """Estimate the residual standard deviation of single ratings, without the means of raters and images.
 
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, rating.
+        A row per rating: rater, group, image, trait, rating.
 
     Returns
     -------
     float
-        Rating points, pooled over groups and traits.
+        Standard deviation in rating points, pooled over groups and traits.
     """
     squares, freedom = 0.0, 0
     for _, rows in ratings.groupby([GROUP, TRAIT], observed=True):
@@ -53,20 +54,20 @@ def simulate_answers(
     taste: float = 0.3,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Simulate the answers of an experiment with given effects.
+    """Simulate the ratings of an experiment with given effects.
 
     Parameters
     ----------
     design : ExperimentDesign
         The experiment.
     effects : DataFrame
-        trait, region, group, effect: rating points per standard deviation of the cue.
+        True effects: trait, region, group, effect (rating points per standard deviation of the cue).
     raters : int
-        Raters of each group.
+        Number of raters in each group.
     noise : float
-        Standard deviation of a rating's error, points.
+        Standard deviation of the error of a rating, in rating points.
     scale : (float, float)
-        Lowest and highest rating; ratings are whole numbers.
+        Lowest and highest rating; ratings are rounded to whole numbers.
     taste : float, default 0.3
         Standard deviation of effects between raters, relative to the mean absolute effect.
     seed : int, default 0
@@ -75,7 +76,7 @@ def simulate_answers(
     Returns
     -------
     DataFrame
-        rater, group, image, trait, rating.
+        A row per rating: rater, group, image, trait, rating.
     """
     rng = np.random.default_rng([seed, 21])
     pictures = design.lists.merge(design.pictures[[IMAGE, TRAIT, BASE, REGION, STEP]], on=[IMAGE, TRAIT])
@@ -102,24 +103,24 @@ def simulate_answers(
     return pd.concat(blocks, ignore_index=True)[[RATER, GROUP, IMAGE, TRAIT, RATING]]
 
 
-def rehearse(folder: Path, study: Study, raters: int, seed: int = 0) -> Path:
-    """Write simulated answers of an experiment, with its predictions as the truth.
+def write_simulated_answers(folder: Path, study: Study, raters: int, seed: int = 0) -> Path:
+    """Write simulated ratings of an experiment whose predictions are true, to rehearse the analysis.
 
     Parameters
     ----------
     folder : Path
-        The experiment's folder.
+        Folder of the experiment.
     study : Study
-        The study of the base faces, from which the noise of ratings is taken.
+        The study of the base faces, whose ratings determine the noise.
     raters : int
-        Raters of each group.
+        Number of raters in each group.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     Path
-        `simulated_ratings.csv` of the folder.
+        The file `simulated_ratings.csv` in the folder.
     """
     design = ExperimentDesign.read(folder)
     noise = residual_noise(study.ratings) if study.has_raters else 1.0
@@ -137,29 +138,29 @@ def estimate_power(
     experiments: int = EXPERIMENTS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Estimate by simulation how often predicted effects and differences between groups are found.
+    """Estimate by simulation the power to find the predicted effects and differences between groups.
 
     Parameters
     ----------
     design : ExperimentDesign
-        The experiment; its predictions are taken as the truth.
+        The experiment, whose predictions are assumed to be true.
     noise : float
-        Standard deviation of a rating's error, as of :func:`residual_noise`.
+        Standard deviation of the error of a rating, from :func:`residual_noise`.
     scale : (float, float)
         Lowest and highest rating.
     numbers : sequence of int, default (20, 40, 80)
-        Raters of each group.
+        Numbers of raters in each group.
     experiments : int, default 20
-        Simulated experiments for each number.
+        Number of simulated experiments for each number of raters.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     DataFrame
-        raters, effects (share of the groups' effects whose interval does not include 0), group_x_region
-        (share of the experiments in which a difference between groups is significant in some region; missing
-        with one group).
+        A row per number of raters: raters, effects (share of the groups' effects with p < .05),
+        group_x_region (share of experiments with a significant difference between groups in any region and
+        trait; missing with one group).
     """
     effects = design.predicted_effects()
     groups = list(dict.fromkeys(effects[GROUP]))

@@ -1,4 +1,4 @@
-"""Text of the preregistration of an experiment, from its frozen plan."""
+"""Text of an experiment's preregistration, written from its frozen plan."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,20 +16,22 @@ PREREGISTRATION = "preregistration.md"
 TEXT = """\
 # Preregistration: {name}
 
-Plan frozen {frozen} (UTC), digest `{digest}`. No answer given before is analysed as confirmatory.
+Plan frozen {frozen} (UTC), digest `{digest}`. Answers given before this time are not analysed as
+confirmatory.
 
 ## Predictions
 
-Made by readouts that did not see the persons shown, before any rating of an altered picture was collected.
+The predictions were made by readouts that were not fitted to the persons shown, before any rating of an
+altered picture was collected.
 
 {hypotheses}
 
-Where predictions differ between the groups, so should the observed changes (group x region).
+Where predictions differ between the groups, the observed changes should differ too (group x region).
 
 ## Design
 
 - Base faces: {faces}; regions: {regions}; traits: {traits}; altered pictures: {pictures}.
-- Lists: {lists}; a participant rates {trials} pictures at most. The lists are taken in turn.
+- Lists: {lists}; a participant rates {trials} pictures at most. Participants are assigned to lists in turn.
 - Groups: {groups}.
 - Raters per group: ____ (see the power table that `traitlens stimuli` printed).
 
@@ -39,25 +41,26 @@ Where predictions differ between the groups, so should the observed changes (gro
 
 ## Analysis
 
-- For each trait, the change of the rating per standard deviation of the region's cue, by group, without the
-  means of raters and base faces. Raters and base faces are samples: their variances are added.
-- Group x region: difference of two groups' effects, standardised; permutation of raters between groups with
-  the maximum over regions and traits (999 permutations; p < .05).
-- Agreement: slope of observed on predicted effects through the origin; their correlation; 95 % intervals.
-- A prediction fails if the 95 % interval of the observed effect includes 0 or lies on its other side.
-- Command: `traitlens experiment STUDY RATINGS`. It checks this digest and those of the tables:
+- Effects: for each trait and group, the change of the rating per standard deviation of the region's cue,
+  after removing the means of raters and base faces. Raters and base faces are random factors.
+- Group x region: standardised difference between two groups' effects; permutation test over raters with the
+  maximum over regions and traits (999 permutations; p < .05).
+- Agreement: slope of observed on predicted effects through the origin, and their correlation, with 95 %
+  intervals.
+- A prediction fails if the 95 % interval of the observed effect includes 0, or has the opposite sign.
+- Command: `traitlens experiment STUDY RATINGS`, which checks this digest and those of the tables:
 
 {files}
 """
 
 
 def write_preregistration(folder: Path, plan: Mapping[str, Any], name: str) -> Path:
-    """Write the text of the preregistration beside the frozen plan.
+    """Write the text of an experiment's preregistration to `preregistration.md` in its folder.
 
     Parameters
     ----------
     folder : Path
-        The experiment's folder.
+        Folder of the experiment.
     plan : mapping
         The frozen plan.
     name : str
@@ -66,7 +69,7 @@ def write_preregistration(folder: Path, plan: Mapping[str, Any], name: str) -> P
     Returns
     -------
     Path
-        `preregistration.md`.
+        The written file.
     """
     design, content = ExperimentDesign.read(folder), plan["content"]
     pictures = design.pictures

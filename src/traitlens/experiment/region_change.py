@@ -1,4 +1,4 @@
-"""Change of a region with its cue: difference between faces with a high and a low cue."""
+"""Change of a region's shape and colour with its cue, from faces with a high and with a low cue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ TEMPLATE_SIZE = 256
 """Side length, in pixels, of the template on which colours are averaged."""
 
 DARK = 16.0
-"""Added to colours before the logarithm."""
+"""Constant added to colour values before taking the logarithm, which damps the noise of dark pixels."""
 
-CHANCE = 2.0
-"""Weight of the squared standard error in the shrinkage of a difference."""
+SHRINKAGE = 2.0
+"""Weight of the squared standard error in shrinking a difference."""
 
-CHEEKS = 120.0
-"""Radius, in canonical pixels, of the central disc of the face; the mean colour within it is subtracted."""
+FACE_RADIUS = 120.0
+"""Radius, in canonical pixels, of the disc in the centre of the face whose mean colour is subtracted."""
 
 FEWEST_FACES = 8
-"""Minimum number of faces of an average; with fewer, single faces could be recognised."""
+"""Minimum number of faces in an average; with fewer faces, single persons could be recognised."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class RegionChange:
     Parameters
     ----------
     shape : ndarray (478, 2)
-        Shift of each point of the mesh in the canonical frame of 512 x 512 pixels.
+        Displacement of each point of the mesh in the canonical frame of 512 x 512 pixels.
     colour : ndarray (size, size, 3)
-        Change of the logarithm of each pixel of the template, see :func:`to_logarithm`.
+        Change of the logarithm of each pixel's colour on the template; see :func:`to_logarithm`.
     """
 
     shape: np.ndarray
@@ -51,11 +51,11 @@ class AlignedFaces:
     Parameters
     ----------
     names : tuple of str
-        The images.
+        Names of the images.
     shapes : ndarray (image, 478, 2)
-        The meshes in the canonical frame.
+        Meshes in the canonical frame.
     colours : ndarray (image, size, size, 3) of float32
-        Logarithms of the images on the template, less the face's mean; missing outside the photographs.
+        Logarithms of the colours on the template, minus the mean of the face; NaN outside the photographs.
     """
 
     names: tuple[str, ...]
@@ -63,33 +63,35 @@ class AlignedFaces:
     colours: np.ndarray
 
     def change(self, cue: Mapping[str, float]) -> RegionChange:
-        """Compute the change of faces with a cue.
+        """Compute how faces change with a cue.
 
-        Faces whose cue is above its mean are averaged, weighted by how far it is above, and so are those
-        below. The difference of both averages is divided by the difference of their cues. Differences that
-        are small beside their standard error are shrunk (James and Stein 1961), so that chance does not
-        colour a face.
+        Faces with a cue above the mean are averaged, and so are faces with a cue below the mean; weights are
+        distances from the mean. The difference between the two averages is divided by the difference between
+        their cues. Differences that are small relative to their standard error are shrunk (James and Stein
+        1961), to limit changes by chance.
 
         Parameters
         ----------
         cue : mapping of str to float
-            Standardised cue of some of the images, as of those of other folds than a base face.
+            Standardised cue of the images to use, such as the images of all folds but one.
 
         Returns
         -------
         RegionChange
-            The change per standard deviation.
+            The change per standard deviation of the cue.
 
         Raises
         ------
         ValueError
-            If fewer than eight faces lie above or below the mean.
+            If fewer than eight faces are above or below the mean.
         """
         places = np.array([place for place, name in enumerate(self.names) if name in cue])
         values = np.array([cue[self.names[place]] for place in places])
         values = values - values.mean()
         if min(np.sum(values > 0), np.sum(values < 0)) < FEWEST_FACES:
-            raise ValueError(f"an average needs {FEWEST_FACES} faces with a high and a low cue")
+            raise ValueError(
+                f"{FEWEST_FACES} faces with a high cue and {FEWEST_FACES} with a low cue are needed"
+            )
         high, low = np.clip(values, 0, None), np.clip(-values, 0, None)
         weights = high / high.sum() - low / low.sum()
         distance = float(weights @ values)
@@ -99,7 +101,10 @@ class AlignedFaces:
 
 
 def _shrunken_mean(weights: np.ndarray, cue: np.ndarray, values: np.ndarray, blur: float = 0.0) -> np.ndarray:
-    """Return a contrast of images (image, ..., part), shrunk where it is small beside its standard error."""
+    """Return the weighted sum of images, shrunk where it is small relative to its standard error.
+
+    `values` is an array (image, ..., component); places where any image is missing are 0.
+    """
     covered = np.isfinite(values).all(axis=(0, -1))[..., None]
     values = np.nan_to_num(values)
     contrast = np.tensordot(weights, values, 1)
@@ -108,66 +113,50 @@ def _shrunken_mean(weights: np.ndarray, cue: np.ndarray, values: np.ndarray, blu
     if blur:
         contrast = gaussian_filter(contrast, (blur, blur, 0))
     size, chance = (np.square(one).sum(axis=-1, keepdims=True) for one in (contrast, error))
-    kept = np.clip(1 - CHANCE * chance / np.where(size > 0, size, np.inf), 0, None)
+    kept = np.clip(1 - SHRINKAGE * chance / np.where(size > 0, size, np.inf), 0, None)
     return np.asarray(np.where(covered, contrast * kept, 0.0))
 
 
 def to_logarithm(pixels: np.ndarray) -> np.ndarray:
-    """Return the logarithm of colours, so that a change is relative to the colour of the skin.
+    """Return the logarithm of colours plus 16, so that changes are relative to the colour of the skin.
 
     Parameters
     ----------
     pixels : ndarray
-        0 to 255.
-
-    Returns
-    -------
-    ndarray
-        Of the colours plus 16, which damps the noise of dark pixels.
+        Colours from 0 to 255.
     """
     return np.asarray(np.log(pixels + DARK))
 
 
 def from_logarithm(values: np.ndarray) -> np.ndarray:
-    """Return the colours of :func:`to_logarithm`.
-
-    Returns
-    -------
-    ndarray
-        0 to 255, and beyond.
-    """
+    """Invert :func:`to_logarithm`; the colours may lie outside 0 to 255."""
     return np.asarray(np.exp(values) - DARK)
 
 
 def align_faces(
     names: tuple[str, ...], pixels: np.ndarray, points: np.ndarray, size: int = TEMPLATE_SIZE
 ) -> AlignedFaces:
-    """Align prepared images with the template, each averaged with its mirror image.
+    """Warp prepared images to the template, and average each with its mirror image.
 
-    The side from which the light falls and to which a head is turned are thereby taken out.
+    The average removes differences in the side of the light and in the direction of the head.
 
     Parameters
     ----------
     names : tuple of str
-        The images.
+        Names of the images.
     pixels : ndarray (image, y, x, 3) of uint8
         The prepared images.
     points : ndarray (image, 478, 2)
-        Their meshes in pixels of the prepared images.
+        Meshes in pixels of the prepared images.
     size : int, default 256
-        Side of the template in pixels.
-
-    Returns
-    -------
-    AlignedFaces
-        The faces on the template.
+        Side length of the template in pixels.
     """
     twins = canonical_mesh().twins
     far = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * float(CANONICAL_SIZE)
     triangles = Delaunay(np.vstack([canonical_mesh().points[list(ANCHORS)], far]))
     middles = (np.arange(size) + 0.5) * (CANONICAL_SIZE / size)
     grid = np.stack(np.meshgrid(middles, middles), axis=-1)
-    face = np.hypot(grid[..., 0] - 256, grid[..., 1] - 290) < CHEEKS
+    face = np.hypot(grid[..., 0] - 256, grid[..., 1] - 290) < FACE_RADIUS
     shapes, colours = [], []
     for image, mesh in zip(pixels, points, strict=True):
         to_frame = to_canonical(mesh)

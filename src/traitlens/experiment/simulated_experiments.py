@@ -1,4 +1,4 @@
-"""Simulated experiments: drawn faces with a part of another drawn face, and raters with known weights."""
+"""Simulated experiments, in which raters with known weights rate drawn faces with exchanged parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,25 +14,26 @@ from traitlens.study.drawing.parameters import PARTS, FaceParameters, draw_param
 from traitlens.study.raters import GROUPS, RatingBehaviour, judge, weigh_parts
 
 DONORS = 60
-"""Number of drawn faces from which the donor of a part is chosen."""
+"""Number of drawn faces among which the donor of a part is chosen."""
 
 FIRST_BASE, FIRST_DONOR = 1000, 2000
-"""Numbers of the first identities; the faces of simulated studies have lower numbers."""
+"""Numbers of the first base face and the first donor; faces of simulated studies have lower numbers."""
 
 TARGETS = (-1.0, 1.0)
-"""Scores of the parts of donors, in standard deviations."""
+"""Default scores of donated parts, in standard deviations."""
 
 
 @dataclass(frozen=True)
 class DrawnExperiment:
-    """Drawn faces with one part of another drawn face.
+    """Drawn faces in which one part comes from another drawn face.
 
     Parameters
     ----------
     faces : dict of str to FaceParameters
-        The pictures by name.
+        Parameters of the drawn faces, keyed by the name of the picture.
     pictures : DataFrame
-        image, base, region, step: the part's score less that of the base face, in standard deviations.
+        A row per picture: image, base, region, step (score of the donated part minus that of the original
+        part, in standard deviations).
     """
 
     faces: dict[str, FaceParameters]
@@ -40,36 +41,30 @@ class DrawnExperiment:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """Score of each part (columns) of each picture (index)."""
+        """Scores of the parts of each picture, with a row per picture and a column per part."""
         rows = {name: score_parts(face) for name, face in self.faces.items()}
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(PARTS))
 
-    def of_traits(self, traits: Sequence[str]) -> pd.DataFrame:
-        """Return the pictures once for each trait on which they are rated.
-
-        Returns
-        -------
-        DataFrame
-            image, base, region, step, trait.
-        """
+    def repeat_for_traits(self, traits: Sequence[str]) -> pd.DataFrame:
+        """Return the table of pictures repeated for each trait, with the additional column trait."""
         return pd.concat([self.pictures.assign(**{TRAIT: trait}) for trait in traits], ignore_index=True)
 
 
 def draw_experiment(
     bases: int = 12, regions: Sequence[str] = tuple(PARTS), seed: int = 1, targets: Sequence[float] = TARGETS
 ) -> DrawnExperiment:
-    """Replace parts of drawn faces by those of other drawn faces.
+    """Draw base faces, and versions of each in which one part comes from another face.
 
     Parameters
     ----------
     bases : int, default 12
         Number of base faces.
     regions : sequence of str
-        Parts to exchange; all six by default.
+        Parts to exchange; all six parts by default.
     seed : int, default 1
-        Seed of the population of faces, as of a simulated study.
+        Seed of the population of faces, as in a simulated study.
     targets : sequence of float, default (-1, 1)
-        Scores of the donors' parts: for each the donor with the nearest score is taken.
+        Wanted scores of the donated parts; the donor with the nearest score is chosen.
 
     Returns
     -------
@@ -97,26 +92,21 @@ def draw_experiment(
 
 
 def _names(targets: Sequence[float]) -> list[str]:
-    """Name the versions of a region."""
+    """Return a name for each version of a region."""
     if len(targets) == 2:
         return ["low", "high"]
     return [f"version{number + 1}" for number in range(len(targets))]
 
 
 def exchange_part(base: FaceParameters, donor: FaceParameters, part: str) -> FaceParameters:
-    """Return a drawn face with one part of another.
+    """Return a drawn face in which one part comes from a donor.
 
     Parameters
     ----------
     base, donor : FaceParameters
-        The face, and the face that the part comes from.
+        The face, and the face from which the part is taken.
     part : str
-        One of :data:`~traitlens.study.drawing.parameters.PARTS`.
-
-    Returns
-    -------
-    FaceParameters
-        The base face; features of the part are the donor's.
+        A part in :data:`~traitlens.study.drawing.parameters.PARTS`.
     """
     return replace(base, features={**base.features, **{name: donor.features[name] for name in PARTS[part]}})
 
@@ -124,25 +114,25 @@ def exchange_part(base: FaceParameters, donor: FaceParameters, part: str) -> Fac
 def planted_effects(
     traits: Sequence[str], regions: Sequence[str], difference: float, behaviour: RatingBehaviour
 ) -> pd.DataFrame:
-    """Return the true effects of simulated raters.
+    """Return the true effects in a simulated experiment.
 
     Parameters
     ----------
     traits, regions : sequence of str
-        Traits of the simulator, and parts.
+        Names of simulated traits and of parts of drawn faces.
     difference : float
-        Size of the difference between groups, in the unit of the weights.
+        Size of the difference between groups, in units of the weights of parts.
     behaviour : RatingBehaviour
-        Variation of raters around their group's weights.
+        Variation of raters around the weights of their group.
 
     Returns
     -------
     DataFrame
-        trait, region, group, effect: expected points of the scale per standard deviation of the part's
-        score, the ends of the scale aside.
+        trait, region, group, effect (expected rating points per standard deviation of the part's score,
+        without the limits of the scale).
     """
     table = weigh_parts(traits, list(PARTS), difference).rename(columns={"part": REGION})
-    # The range of raters varies log-normally.
+    # The mean of a log-normal distribution, by which the raters' ranges vary.
     stretch = behaviour.spread * np.exp(behaviour.scale_use**2 / 2)
     table[EFFECT] = stretch * table.pop("weight")
     return table[table[REGION].isin(regions)][[TRAIT, REGION, GROUP, EFFECT]].reset_index(drop=True)
@@ -156,27 +146,27 @@ def simulate_ratings(
     behaviour: RatingBehaviour | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Simulate the raters of an experiment with drawn faces.
+    """Simulate the ratings of an experiment with drawn faces.
 
     Parameters
     ----------
     experiment : DrawnExperiment
         The pictures.
     lists : DataFrame
-        list, image, trait; raters of a group take the lists in turn.
+        Lists of pictures (list, image, trait), which the raters of a group take in turn.
     difference : float
-        Size of the difference between groups, in the unit of the weights of parts; 0 for none.
+        Size of the difference between groups, in units of the weights of parts; 0 for no difference.
     raters : int, default 40
-        Raters of each group.
+        Number of raters in each group.
     behaviour : RatingBehaviour, optional
-        Variation of raters around their group's weights.
+        Variation of raters around the weights of their group.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     DataFrame
-        rater, group, image, trait, rating: one row per judgement.
+        A row per rating: rater, group, image, trait, rating.
     """
     behaviour = behaviour or RatingBehaviour()
     traits = list(lists[TRAIT].unique())
@@ -217,31 +207,32 @@ def expected_power(
     tests: int = 1,
     faces_spread: float = 0.0,
 ) -> float:
-    r"""Compute the power of the test of one region's difference between two groups, by its closed form.
+    r"""Compute the power to find a difference between two groups in the effect of one region, in closed form.
 
-    The variance of the difference is :math:`2 (\tau^2 + \sigma^2 / S) / n + 2 \omega^2 / m` with the spread
-    of raters' effects :math:`\tau`, the noise of a rating :math:`\sigma`, the sum of a rater's squared steps
-    S, the spread of effects over faces :math:`\omega`, n raters in each group and m base faces (after
-    Westfall, Kenny and Judd 2014, doi:10.1037/xge0000014).
+    The variance of the difference is :math:`2 (\tau^2 + \sigma^2 / S) / n + 2 \omega^2 / m`, where
+    :math:`\tau` is the standard deviation of effects between raters, :math:`\sigma` that of the error of a
+    rating, S the sum of a rater's squared steps, :math:`\omega` the standard deviation of effects between
+    faces, n the number of raters in each group and m the number of base faces (after Westfall, Kenny and Judd
+    2014, doi:10.1037/xge0000014).
 
     Parameters
     ----------
     difference : float
-        Difference of effects, rating points per standard deviation of the cue.
+        Difference between the groups' effects, in rating points per standard deviation of the cue.
     raters, faces : int
-        Raters of each group, and base faces.
+        Number of raters in each group, and number of base faces.
     squares : float
         Sum of a rater's squared steps of the region.
     noise, taste, faces_spread : float
-        Standard deviations of a rating's error, of effects between raters, and between faces, in rating
-        points.
+        Standard deviations of the error of a rating, of effects between raters, and of effects between faces,
+        in rating points.
     tests : int, default 1
-        Number of tests that the level of 5 % is divided by.
+        Number of tests in a Bonferroni correction of the level of 5 %.
 
     Returns
     -------
     float
-        Power of the two-sided t-test.
+        Power of the two-sided t test.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Altered faces of a study: selection, alteration, predicted changes, and exclusions."""
+"""Creation of altered faces: choice of base faces, alteration, predicted changes, and checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ from traitlens.experiment.altered_region import LEAST_AREA, AlteredPicture, Regi
 from traitlens.experiment.cue_reader import CueReader
 from traitlens.experiment.effects import BASE, STEP
 from traitlens.experiment.picture_files import MARK, read_provenance, write_picture
-from traitlens.experiment.picture_search import OTHER_CUES, TOLERANCE, search_strength
 from traitlens.experiment.region_change import FEWEST_FACES, AlignedFaces, align_faces
+from traitlens.experiment.strength_search import OTHER_CUES, TOLERANCE, search_strength
 from traitlens.faces.cropping import Crop, prepare_image
 from traitlens.faces.frames import Frame, make_frame
 from traitlens.faces.images import BACKGROUND, load_image
@@ -29,18 +29,17 @@ from traitlens.progress import SilentWatcher, Watcher
 from traitlens.study.reading import Study
 
 ASKED, STRENGTH, OTHER, OTHER_CHANGE = "asked", "strength", "other_region", "other_change"
-FIXED = ("background", "")
-"""Regions without points of the mesh that could be moved."""
+WITHOUT_LANDMARKS = ("background", "")
+"""Regions that cannot be altered, because they contain no landmarks."""
 
 MOST_ALIGNED, MOST_MEASURED = 600, 40
-"""Number of faces for averages and distances from the average face."""
+"""Maximum number of faces for averages, and for distances from the average face."""
 
 WEAKEST = 1 / 3
-"""Smallest standard deviation of a region's cue, relative to the trait's largest, of regions that are
-chosen."""
+"""Minimum standard deviation of the cue of a region that is chosen, relative to the trait's largest one."""
 
 MOST_CLIPPED = 0.05
-"""Largest share of altered pixels whose colour is cut off."""
+"""Maximum share of altered pixels whose colour is clipped."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +48,19 @@ class StimulusRequest:
 
     Parameters
     ----------
-    traits, regions : tuple of str
-        Traits and regions. All traits if empty; the regions of the face whose cue varies at least a third as
-        much as that of the trait's strongest region if empty.
+    traits : tuple of str
+        Traits whose cues are changed; all traits if empty.
+    regions : tuple of str
+        Regions to alter; if empty, the regions whose cue varies at least a third as much as that of the
+        trait's strongest region.
     faces : tuple of str
-        Images of the base faces; chosen at random among those that may be shown if empty.
+        Images of the base faces; if empty, chosen at random among the faces that may be shown.
     number : int, default 12
         Number of base faces to choose.
     steps : tuple of float, default (-0.5, 0.5)
-        By how many standard deviations the region's cue is moved.
+        Changes of the region's cue, in standard deviations.
     seed : int, default 0
-        Seed of the choice.
+        Seed of the random choice of faces.
     """
 
     traits: tuple[str, ...] = ()
@@ -72,18 +73,19 @@ class StimulusRequest:
 
 @dataclass(frozen=True)
 class StimulusTables:
-    """The altered pictures as tables.
+    """Tables of altered pictures, predicted changes, and pictures left out.
 
     Parameters
     ----------
     pictures : DataFrame
-        image, base, trait, region, asked (step, standard deviations of the cue), step (as measured),
-        strength, other_region and other_change (the cue of another region that changed most), least_area,
-        clipped, distance (from the average face, relative to the farthest face of the study).
+        A row per picture: image, base, trait, region, asked (requested step), step (measured change of the
+        cue in standard deviations), strength, other_region and other_change (the other region whose cue
+        changed most), least_area, clipped, distance (from the average face, relative to the study's farthest
+        face).
     predicted : DataFrame
-        image, trait, group, predicted: change of the group's predicted rating.
+        Change of each group's predicted rating: image, trait, group, predicted.
     left_out : DataFrame
-        base, trait, region, asked, reason.
+        Pictures that failed the checks: base, trait, region, asked, reason.
     """
 
     pictures: pd.DataFrame
@@ -93,7 +95,7 @@ class StimulusTables:
 
 @dataclass(frozen=True)
 class _BaseFace:
-    """A base face: the photograph, its prepared form and its cues."""
+    """A base face with its photograph, prepared image, mesh (in the photograph), masks and features."""
 
     image: str
     photograph: np.ndarray
@@ -114,45 +116,40 @@ def make_stimuli(
     request: StimulusRequest | None = None,
     watcher: Watcher | None = None,
 ) -> StimulusTables:
-    """Alter faces of a study, each in one region only, and check every picture.
+    """Create altered versions of a study's faces, each in one region only, and check every picture.
 
     Parameters
     ----------
     study : Study
         The study; only faces whose `may_publish` is true are altered.
     results : Path
-        Its results folder.
+        Results folder of the study.
     reader : CueReader
-        Its regional readouts.
+        Regional readouts of the study.
     folder : Path
-        Where the pictures are written; those that are there already are not made again.
+        Folder for the pictures; existing pictures with the same settings are not created again.
     request : StimulusRequest, optional
-        What is altered.
+        Faces, regions, traits and steps; the defaults if not given.
     watcher : Watcher, optional
         Shows the progress.
-
-    Returns
-    -------
-    StimulusTables
-        The pictures, their predicted changes, and what was left out and why.
 
     Raises
     ------
     TraitlensError
-        With every fault of the request, or if no picture passes the check.
+        If the request has faults, with all of them, or if no picture passes the checks.
     """
     request, watcher = request or StimulusRequest(), watcher or SilentWatcher()
-    maker = _Maker(study, Path(results), reader, Path(folder), request)
-    bases, regions_of = maker.choose()
+    maker = _StimulusMaker(study, Path(results), reader, Path(folder), request)
+    bases, regions_of = maker.choose_faces_and_regions()
     total = len(bases) * sum(map(len, regions_of.values())) * len(request.steps)
     pictures, predicted, left_out = [], [], []
     with watcher.stage("Altering faces", total) as advance:
         for image in bases:
-            base = maker.read(image)
+            base = maker.read_base_face(image)
             for trait, regions in regions_of.items():
                 for region in regions:
                     for step in request.steps:
-                        made = maker.make(base, trait, region, step)
+                        made = maker.make_picture(base, trait, region, step)
                         if isinstance(made, str):
                             left_out.append((image, trait, region, step, made))
                         else:
@@ -162,7 +159,7 @@ def make_stimuli(
     if not pictures:
         reasons = "; ".join(sorted({row[-1] for row in left_out}))
         raise TraitlensError(
-            Problem(f"no altered picture passes the check ({reasons})", "choose other regions")
+            Problem(f"no altered picture passes the checks ({reasons})", "choose other regions")
         )
     return StimulusTables(
         pd.DataFrame(pictures),
@@ -171,8 +168,8 @@ def make_stimuli(
     )
 
 
-class _Maker:
-    """Creates the pictures of one request."""
+class _StimulusMaker:
+    """Creates and checks the altered pictures of one request."""
 
     def __init__(
         self, study: Study, results: Path, reader: CueReader, folder: Path, request: StimulusRequest
@@ -180,7 +177,7 @@ class _Maker:
         needed = (PREPARED, GROUP_CUES, REGIONAL_PREDICTIONS)
         if missing := [one.path for one in needed if not one.of(results).exists()]:
             problem = Problem(
-                f"holds no {', '.join(missing)}", f"run first: traitlens run {study.folder}", str(results)
+                f"contains no {', '.join(missing)}", f"run first: traitlens run {study.folder}", str(results)
             )
             raise TraitlensError(problem)
         self.study, self.reader, self.folder, self.request = study, reader, folder, request
@@ -196,17 +193,17 @@ class _Maker:
         self._changes: dict[tuple[str, str, int], Any] = {}
         self._farthest: dict[str, float] = {}
 
-    def choose(self) -> tuple[list[str], dict[str, list[str]]]:
-        """Check the request and return base faces, and the regions of each trait."""
+    def choose_faces_and_regions(self) -> tuple[list[str], dict[str, list[str]]]:
+        """Check the request; return the names of the base faces, and the regions to alter for each trait."""
         request, problems = self.request, []
-        known = [name for name in self.reader.faces.regions if name not in FIXED]
+        known = [name for name in self.reader.faces.regions if name not in WITHOUT_LANDMARKS]
         traits = list(request.traits) or list(self.study.traits)
         for trait in traits:
             if trait not in self.study.traits:
                 advice = f"choose among {', '.join(self.study.traits)}"
                 problems.append(Problem(f"the study has no trait {trait!r}", advice))
         for region in request.regions:
-            if region in FIXED:
+            if region in WITHOUT_LANDMARKS:
                 advice = f"choose among {', '.join(known)}"
                 problems.append(
                     Problem(f"the region {region!r} has no landmarks that could be moved", advice)
@@ -214,7 +211,7 @@ class _Maker:
             elif region not in known:
                 problems.append(Problem(f"there is no region {region!r}", f"choose among {', '.join(known)}"))
         if any(step == 0 or not np.isfinite(step) for step in request.steps) or not request.steps:
-            problems.append(Problem("a step must not be 0", "write steps such as -1,1"))
+            problems.append(Problem("steps must be numbers other than 0", "write steps such as -1,1"))
         allowed = self.study.images.set_index(IMAGE)[MAY_PUBLISH]
         allowed = allowed[allowed.map(bool)]
         marked = {str(image) for image in allowed.index}
@@ -243,22 +240,22 @@ class _Maker:
             )
         if len(usable) < 2 * FEWEST_FACES:
             problems.append(
-                Problem(f"{len(usable)} faces have landmarks", f"averages need {2 * FEWEST_FACES} at least")
+                Problem(f"only {len(usable)} faces have landmarks", f"at least {2 * FEWEST_FACES} are needed")
             )
         if problems:
             raise TraitlensError(problems)
-        strong = {trait: self._strong(trait, known) for trait in traits}
-        return list(request.faces) or self._draw(free), {
+        strong = {trait: self._find_strong_regions(trait, known) for trait in traits}
+        return list(request.faces) or self._draw_base_faces(free), {
             trait: list(request.regions) or strong[trait] for trait in traits
         }
 
-    def _strong(self, trait: str, known: Sequence[str]) -> list[str]:
-        """Return the regions whose cue varies enough for a visible step."""
+    def _find_strong_regions(self, trait: str, known: Sequence[str]) -> list[str]:
+        """Return the regions whose cue varies enough for a trait that it can be changed visibly."""
         spread = self.spread[trait].reindex(known)
         return [name for name in known if spread[name] >= WEAKEST * spread.max()]
 
-    def _draw(self, free: Sequence[str]) -> list[str]:
-        """Draw base faces, one of each identity."""
+    def _draw_base_faces(self, free: Sequence[str]) -> list[str]:
+        """Choose base faces at random, at most one of each identity."""
         identities = self.study.images.set_index(IMAGE)[IDENTITY]
         rng = np.random.default_rng([self.request.seed, 11])
         drawn: dict[str, str] = {}
@@ -266,8 +263,8 @@ class _Maker:
             drawn.setdefault(str(identities[free[place]]), free[place])
         return sorted(list(drawn.values())[: self.request.number])
 
-    def read(self, image: str) -> _BaseFace:
-        """Read a base face."""
+    def read_base_face(self, image: str) -> _BaseFace:
+        """Read the photograph of a base face, and compute its masks and features."""
         path, place = self.study.path(image), self.images.index(image)
         photograph = load_image(path, self.crop.background or BACKGROUND)
         matrix = self.prepared["to_prepared"][place].to_numpy()
@@ -281,14 +278,16 @@ class _Maker:
             digest_file(path), masks, self.reader.features(pixels, masks),
         )  # fmt: skip
 
-    def make(self, base: _BaseFace, trait: str, region: str, step: float) -> tuple[dict, list[tuple]] | str:
-        """Make one picture, or return why it is left out."""
+    def make_picture(
+        self, base: _BaseFace, trait: str, region: str, step: float
+    ) -> tuple[dict, list[tuple]] | str:
+        """Create one altered picture; return its row and predictions, or the reason why it is left out."""
         stem, *rest = file_names([base.image.rsplit(".", 1)[0], trait, region])
         size = f"{'plus' if step > 0 else 'minus'}{abs(step):g}".replace(".", "-")
         name = "__".join([stem, *rest, size, MARK]) + ".png"
         path = self.folder / "images" / name
         key = digest(self.model, base.sha256, trait, region, step, __version__, CHECK_VERSION)
-        if path.exists() and (kept := _kept(path, key)) is not None:
+        if path.exists() and (kept := _read_existing(path, key)) is not None:
             return kept
         before = self.reader.cues(base.features, base.fold, trait)
         unit = float(self.spread[trait, region])
@@ -303,7 +302,7 @@ class _Maker:
             return str(error)
 
         def moved(strength: float) -> float:
-            """Return the change of the region's cue."""
+            """Return the change of the region's cue at a strength, in standard deviations."""
             picture = editor.alter(strength)
             pixels, masks = self._prepare(base, picture)
             after = self.reader.cues(self.reader.features(pixels, masks, region), base.fold, trait)
@@ -312,8 +311,8 @@ class _Maker:
         found = search_strength(moved, step)
         picture = editor.alter(found.strength)
         pixels, masks = self._prepare(base, picture)
-        # A mask that follows a moved mouth would show its shape in the jaw: the other regions are read, in
-        # both pictures, where they were before and are after.
+        # If the mask of the jaw followed the moved mouth, the shape of the mouth would show in the cue of the
+        # jaw. So all other regions are read, in both pictures, in the overlap of the masks before and after.
         common = masks.where(masks < base.masks, base.masks)
         original = self.reader.features(base.pixels, common) | {
             space: values for space, values in base.features.items() if space.region == region
@@ -330,14 +329,14 @@ class _Maker:
             if name not in (region, "")
         }
         other = max(others, key=lambda name: abs(others[name]))
-        distance = self._norm(features, region) / self._far(region)
+        distance = self._distance_from_average(features, region) / self._largest_distance(region)
         row = {
             IMAGE: name, BASE: base.image, TRAIT: trait, REGION: region, ASKED: step,
             STEP: round(found.change, 4), STRENGTH: round(found.strength, 4), OTHER: other,
             OTHER_CHANGE: round(others[other], 4), "least_area": round(picture.least_area, 3),
             "clipped": round(picture.clipped, 4), "distance": round(distance, 3),
         }  # fmt: skip
-        if reason := _find_fault(row):
+        if reason := _reason_to_leave_out(row):
             return reason
         changed = (picture.pixels != base.photograph).any(axis=2)
         assert not (changed & ~picture.mask).any()
@@ -354,13 +353,13 @@ class _Maker:
         return row, predicted
 
     def _prepare(self, base: _BaseFace, picture: AlteredPicture) -> tuple[np.ndarray, xr.DataArray]:
-        """Prepare a picture in the frame of its base face."""
+        """Return the prepared image of an altered picture, in the frame of its base face, and its masks."""
         points = base.points if self.crop.name != "full" else None
         pixels = prepare_image(picture.pixels, base.frame.size, self.crop, points).pixels
         return pixels, self.reader.faces.masks(base.frame.map_points(picture.points))
 
     def _change(self, trait: str, region: str, fold: int) -> Any:
-        """Compute the change of a region with its cue, from faces of other folds."""
+        """Compute how a region changes with its cue, from the faces of all other folds."""
         key = trait, region, fold
         if key not in self._changes:
             cues = self.cues[trait, region]
@@ -372,32 +371,32 @@ class _Maker:
 
     @cached_property
     def _aligned(self) -> AlignedFaces:
-        """Faces of the study on the template."""
-        places = self._sample(MOST_ALIGNED)
+        """A random sample of the study's faces, aligned with the template."""
+        places = self._sample_faces(MOST_ALIGNED)
         return align_faces(
             tuple(self.images[place] for place in places),
             self.prepared["pixels"][places].to_numpy(),
             self.prepared["points"][places].to_numpy(),
         )
 
-    def _sample(self, most: int) -> list[int]:
-        """Draw faces with landmarks."""
+    def _sample_faces(self, most: int) -> list[int]:
+        """Return the indices of a random sample of faces with landmarks."""
         landmarks = np.isfinite(self.prepared["points"].to_numpy()).all(axis=(1, 2))
         rng = np.random.default_rng([self.request.seed, 12])
         return sorted(rng.permutation(np.flatnonzero(landmarks))[:most].tolist())
 
-    def _far(self, region: str) -> float:
-        """Return the largest distance of a face of the study from the average face."""
+    def _largest_distance(self, region: str) -> float:
+        """Return the largest distance of a sampled face of the study from the average face in a region."""
         if region not in self._farthest:
             norms = []
-            for place in self._sample(MOST_MEASURED):
+            for place in self._sample_faces(MOST_MEASURED):
                 masks = self.reader.faces.masks(self.prepared["points"][place].to_numpy())
                 pixels = self.prepared["pixels"][place].to_numpy()
-                norms.append(self._norm(self.reader.features(pixels, masks, region), region))
+                norms.append(self._distance_from_average(self.reader.features(pixels, masks, region), region))
             self._farthest[region] = max(norms)
         return self._farthest[region]
 
-    def _norm(self, features: Mapping, region: str) -> float:
+    def _distance_from_average(self, features: Mapping, region: str) -> float:
         """Return the distance from the average face in a region's features."""
         return float(
             np.sqrt(sum(np.sum(np.square(v)) for space, v in features.items() if space.region == region))
@@ -405,11 +404,11 @@ class _Maker:
 
 
 CHECK_VERSION = 1
-"""Version of the method; pictures of other versions are created again."""
+"""Version of the method; pictures made by another version are created again."""
 
 
-def _kept(path: Path, key: str) -> tuple[dict, list[tuple]] | None:
-    """Return the row and predictions of a picture from an earlier run with the same settings."""
+def _read_existing(path: Path, key: str) -> tuple[dict, list[tuple]] | None:
+    """Read row and predictions of a picture made earlier with the same settings; None if there is none."""
     try:
         provenance = read_provenance(path)
     except TraitlensError:
@@ -433,16 +432,16 @@ def _kept(path: Path, key: str) -> tuple[dict, list[tuple]] | None:
     return {name: provenance[name] for name in names}, [tuple(one) for one in provenance["predicted"]]
 
 
-def _find_fault(row: Mapping[str, Any]) -> str:
-    """Return why a picture fails the check; empty if it passes."""
+def _reason_to_leave_out(row: Mapping[str, Any]) -> str:
+    """Return the reason why a picture fails the checks; "" if it passes."""
     if abs(row[STEP] / row[ASKED] - 1) > TOLERANCE:
-        return f"the cue could be moved by {row[STEP]:.2f} only"
+        return f"the cue could be changed by {row[STEP]:.2f} only"
     if abs(row[OTHER_CHANGE]) > OTHER_CUES:
-        return f"the cue of {row[OTHER]} moved by {row[OTHER_CHANGE]:.2f}"
+        return f"the cue of {row[OTHER]} changed by {row[OTHER_CHANGE]:.2f}"
     if row["least_area"] < LEAST_AREA:
         return "the shape would be distorted too much"
     if row["clipped"] > MOST_CLIPPED:
-        return "colours would be cut off"
+        return "too many colours would be clipped"
     if row["distance"] > 1:
         return "the region would be outside the range of the study's faces"
     return ""

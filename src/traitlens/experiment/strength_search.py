@@ -1,27 +1,28 @@
-"""Search of the strength of an alteration that shifts a region's cue by a given step."""
+"""Search for the strength of an alteration that changes a region's cue by a given step."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 CLOSE = 0.08
-"""Relative distance from the step at which the search ends."""
+"""The search ends when the change differs from the step by at most this share of the step."""
 
 TOLERANCE = 0.2
-"""Largest relative distance from the step of a picture that is used."""
+"""Maximum difference between change and step of a picture that is used, as a share of the step."""
 
 OTHER_CUES = 0.2
-"""Largest change of another region's cue, in standard deviations."""
+"""Maximum change of another region's cue, in standard deviations."""
 
 STRONGEST = 2.5
-"""Largest strength, in standard deviations of the cue."""
+"""Maximum strength, in standard deviations of the cue."""
 
 TRIES = 8
+"""Maximum number of strengths that are tried."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A strength, and the resulting change of the cue.
+class SearchResult:
+    """A strength and the resulting change of the cue.
 
     Parameters
     ----------
@@ -35,20 +36,20 @@ class Found:
     change: float
 
 
-def search_strength(measure: Callable[[float], float], step: float) -> Found:
+def search_strength(measure: Callable[[float], float], step: float) -> SearchResult:
     """Find the strength at which the cue changes by a step, by the method of false position.
 
     Parameters
     ----------
     measure : callable
-        Returns the change of the cue at a strength; 0 at 0.
+        Returns the change of the cue at a strength; it must be 0 at the strength 0.
     step : float
-        Wanted change, in standard deviations; not 0.
+        Wanted change of the cue, in standard deviations; not 0.
 
     Returns
     -------
-    Found
-        The nearest strength that was tried.
+    SearchResult
+        The tried strength with the change nearest to the step.
 
     Examples
     --------
@@ -56,10 +57,10 @@ def search_strength(measure: Callable[[float], float], step: float) -> Found:
     >>> abs(found.change - 1.0) < 0.08
     True
     """
-    below, above = Found(0.0, 0.0), None
+    below, above = SearchResult(0.0, 0.0), None
     best, strength = below, step
     for _ in range(TRIES):
-        tried = Found(strength, measure(strength))
+        tried = SearchResult(strength, measure(strength))
         if abs(tried.change - step) < abs(best.change - step):
             best = tried
         if abs(best.change - step) <= CLOSE * abs(step):

@@ -1,4 +1,4 @@
-"""Trials of an experiment: ratings joined with the alterations of the rated pictures."""
+"""Trials of an experiment, which are ratings joined with the alterations of the rated pictures."""
 
 import pandas as pd
 
@@ -12,14 +12,14 @@ def join_trials(ratings: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, image, trait, rating.
+        A row per rating: rater, group, image, trait, rating.
     pictures : DataFrame
-        image, trait, base, region, step.
+        A row per picture: image, trait (for which it was altered), base, region, step.
 
     Returns
     -------
     DataFrame
-        The ratings of pictures on the traits that they were made for, with base, region and step.
+        The ratings with base, region and step; ratings on other traits are left out.
     """
     columns = [IMAGE, TRAIT, BASE, REGION, STEP]
     return ratings.merge(pictures[columns], on=[IMAGE, TRAIT], how="inner", validate="many_to_one")
