@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from numba import njit
 
-from traitlens.relevance.sparse_kernels import POSITIONS_AT_ONCE, send
+from traitlens.relevance.sparse_kernels import POSITIONS_AT_ONCE, convolve_listed
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 plain = njit(nogil=True, fastmath={"contract"})  # so that a product and a sum may be one instruction
@@ -51,7 +51,7 @@ def add_one(sums, low, values, unit, weight, channel, asked, vectors):
 def send_plainly(
     weight, start, channel, values, size, start_to, channel_to, factor, place, strip, vectors, sent
 ):
-    """Convolve from listed units to listed units; see :func:`traitlens.relevance.sparse_kernels.send`."""
+    """Convolve from listed units to listed units as `convolve_listed` does, without LLVM code."""
     rows, columns = size
     sums = np.empty((POSITIONS_AT_ONCE * weight.shape[2], values.shape[1]), np.float32)
     for row in range(strip[0], strip[1]):
@@ -105,7 +105,9 @@ def main() -> None:
             values = rng.normal(size=(len(senders.channel), maps)).astype(np.float32)
             written = [np.zeros((number, maps), np.float32) for _ in range(2)]
 
-            compiled = partial(send, weight, senders, values, reached, receivers, strip, written[0])
+            compiled = partial(
+                convolve_listed, weight, senders, values, reached, receivers, strip, written[0]
+            )
             vectors = (0,) * (maps // LANES)
             lists = (senders.size, units.start, units.channel, receivers.factor, receivers.place)
             by_numba = partial(

@@ -86,7 +86,7 @@ def test_the_lock_of_a_process_that_has_ended_is_taken_over(kernel, tmp_path, ch
 
 def test_workers_are_spawned_where_nothing_can_be_forked(monkeypatch):
     monkeypatch.setattr(engines, "can_fork", lambda: False)
-    assert engines._settings()["distributed.worker.multiprocessing-method"] == "spawn"
+    assert engines._dask_settings()["distributed.worker.multiprocessing-method"] == "spawn"
 
 
 def as_windows(folder, *arguments):

@@ -48,7 +48,7 @@ def test_windows_gets_a_shortcut_whose_names_may_hold_quotes(home, monkeypatch):
     ran = []
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(subprocess, "run", lambda command, **options: ran.append(command))
-    monkeypatch.setattr(launcher, "_program", lambda: [r"C:\Users\O'Neil\traitlens.exe", "app"])
+    monkeypatch.setattr(launcher, "_app_command", lambda: [r"C:\Users\O'Neil\traitlens.exe", "app"])
     assert write_launcher().name == "traitlens.lnk"
     assert ran[0][0] == "powershell"
     assert r"$link.TargetPath = 'C:\Users\O''Neil\traitlens.exe'; $link.Arguments = 'app'" in ran[0][-1]

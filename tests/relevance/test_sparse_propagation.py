@@ -15,7 +15,7 @@ from traitlens.relevance.rules import Rule, Share, Term, identity, positive
 from traitlens.relevance.sparse_propagation import ActiveUnits, can_list
 from traitlens.relevance.unit_lists import Receivers, Units
 
-reach = sparse_propagation._reach
+reach = sparse_propagation._positions_reached
 
 WITH_ONE_SHARE = [
     "lrp.sequential_preset_a_flat",
@@ -50,7 +50,7 @@ def enter(rng, passage, count):
 def through_layers(passage, relevance, count):
     maps = torch.empty((count, *passage.shape))
     with torch.inference_mode():
-        passage._descend(len(passage._steps) - 1, None, relevance, maps)
+        passage._propagate_down(len(passage._steps) - 1, None, relevance, maps)
     return maps.numpy()
 
 
@@ -96,9 +96,9 @@ def test_regions_that_cover_little_go_past_the_rest(size, monkeypatch):
     for number in range(11):  # the twelfth is empty
         regions[number, 2 * number : 2 * number + 2, 3:9] = 1
     units, found, sent = ActiveUnits(passage._steps), [], []
-    monkeypatch.setattr(sparse_propagation, "_send", spy(sparse_propagation._send, sent))
+    monkeypatch.setattr(sparse_propagation, "_convolve", spy(sparse_propagation._convolve, sent))
     for share in (0, 2):
-        monkeypatch.setattr(sparse_propagation, "APART", share)
+        monkeypatch.setattr(sparse_propagation, "FAR_APART", share)
         with torch.inference_mode():
             found.append(units.forth(regions))
     assert min(sent) < 0.3
@@ -106,7 +106,7 @@ def test_regions_that_cover_little_go_past_the_rest(size, monkeypatch):
         assert values.abs().max() > 0
         assert values.numpy().tobytes() == found[1][tap].numpy().tobytes()
     monkeypatch.setattr(
-        sparse_propagation, "_reach", lambda reached, step: np.ones_like(reach(reached, step))
+        sparse_propagation, "_positions_reached", lambda reached, step: np.ones_like(reach(reached, step))
     )
     with torch.inference_mode():
         everything = units.forth(regions)
@@ -220,10 +220,14 @@ def test_lists_of_another_form_are_refused():
     reached = np.ones((2, 2), bool)
     for one, other in ((values.astype(float), weight), (values[:3], weight), (values, weight[:4])):
         with pytest.raises(ValueError, match="contiguous rows of float32"):
-            sparse_kernels.send(other, units, one, reached, receivers, (0, 2), np.empty((4, 8), np.float32))
+            sparse_kernels.convolve_listed(
+                other, units, one, reached, receivers, (0, 2), np.empty((4, 8), np.float32)
+            )
     wide = Units((2, 2), np.arange(5), np.zeros(4, np.int64))
     with pytest.raises(ValueError, match="channels of uint16"):
-        sparse_kernels.send(weight, wide, values, reached, receivers, (0, 2), np.empty((4, 8), np.float32))
+        sparse_kernels.convolve_listed(
+            weight, wide, values, reached, receivers, (0, 2), np.empty((4, 8), np.float32)
+        )
 
 
 @pytest.mark.parametrize("count", [1, 24])

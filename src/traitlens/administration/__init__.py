@@ -1,1 +1,1 @@
-"""Checks of the installation, state of results folders, and batch scripts."""
+"""Check the installation, show the state of results folders, and write batch scripts and an app icon."""

@@ -1,4 +1,4 @@
-"""Check the installation: versions, device, weights, writable folders, extras."""
+"""Check the installation: versions, device, weights, writable folders and extras."""
 
 import os
 import platform
@@ -23,22 +23,24 @@ EXTRAS = {
     "heic": ("photographs of telephones (HEIC)", ("pillow_heif",)),
     "hub": ("models to and from the Hugging Face hub", ("huggingface_hub",)),
 }
-"""Extras by name: their purpose and the modules that they install."""
+"""Extras of the package by name: their purpose, and the modules that they install."""
 
-ROOM = 2 * 10**9
-"""Free bytes that a small study needs."""
+ENOUGH_BYTES = 2 * 10**9
+"""Free disk space in bytes that is enough for a small study."""
 
 
 @dataclass(frozen=True)
 class InstallationCheck:
-    """Result of one check.
+    """Result of one check of the installation.
 
     Parameters
     ----------
+    what : str
+        What was checked.
     state : {"good", "missing", "bad"}
-        "missing" if it is optional, "bad" if traitlens cannot work without it.
+        "missing" if something optional is missing, "bad" if traitlens cannot work.
     message : str
-        Result, and advice.
+        What was found, and what to do.
     """
 
     what: str
@@ -52,24 +54,24 @@ def check_installation(folder: Path = Path()) -> list[InstallationCheck]:
     Parameters
     ----------
     folder : Path, default the current folder
-        Folder of results.
+        Folder to which results would be written.
 
     Returns
     -------
     list of InstallationCheck
-        In order of importance.
+        Results of the checks, the most important first.
     """
     return [
-        *_versions(),
-        _device(),
-        _weights(),
-        _can_write("cache", cache_folder()),
-        _can_write("folder", Path(folder)),
-        *_extras(),
+        *_check_versions(),
+        _check_device(),
+        _check_weights(),
+        _check_writable("cache", cache_folder()),
+        _check_writable("folder", Path(folder)),
+        *_check_extras(),
     ]
 
 
-def _versions() -> Iterator[InstallationCheck]:
+def _check_versions() -> Iterator[InstallationCheck]:
     """Check the versions of packages that results depend on."""
     system = platform.platform(terse=True)
     yield InstallationCheck(
@@ -84,8 +86,8 @@ def _versions() -> Iterator[InstallationCheck]:
         )
 
 
-def _device() -> InstallationCheck:
-    """Check on which device the network would run."""
+def _check_device() -> InstallationCheck:
+    """Report the best device to run the network on."""
     best = find_device("auto")
     message = f"{best}, {os.cpu_count()} processor cores"
     return InstallationCheck(
@@ -93,41 +95,45 @@ def _device() -> InstallationCheck:
     )
 
 
-def _weights() -> InstallationCheck:
-    """Check that the network's weights are present and undamaged."""
+def _check_weights() -> InstallationCheck:
+    """Check whether the weights of VGG16 are present and undamaged."""
     named = os.environ.get(FILE_VARIABLE)
     file = vgg16_file()
     if not named and not file.exists():
         return InstallationCheck(
             "weights",
             "missing",
-            "VGG16 is not here yet; 58 MB are downloaded when first needed, or: "
-            f"pip install {OWN_PACKAGE}; or set {FILE_VARIABLE} to a copy",
+            "not on this computer yet; 58 MB are downloaded when first needed. Without a download: "
+            f"pip install {OWN_PACKAGE}, or set {FILE_VARIABLE} to a copy",
         )
     try:
         vgg16_weights(file)
     except TraitlensError as error:
         advice = f"correct or unset {FILE_VARIABLE}" if named else "remove the file"
         return InstallationCheck("weights", "bad", f"{error}; {advice}")
-    return InstallationCheck("weights", "good", f"VGG16 as Oxford published it, in {file}")
+    return InstallationCheck("weights", "good", f"VGG16 as published by Oxford, in {file}")
 
 
-def _can_write(what: str, folder: Path) -> InstallationCheck:
-    """Check that files can be written, by writing one into the folder or its nearest parent."""
+def _check_writable(what: str, folder: Path) -> InstallationCheck:
+    """Check that a folder is writable and has enough space, by writing a file to it or its nearest parent."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free
     except OSError as error:
-        return InstallationCheck(what, "bad", f"{folder} is not writable ({error.strerror}); work elsewhere")
+        return InstallationCheck(
+            what, "bad", f"{folder} is not writable ({error.strerror}); use another folder"
+        )
     message = f"{folder.absolute()} is writable, {free / 10**9:.1f} GB free"
     return InstallationCheck(
-        what, "good" if free > ROOM else "bad", message if free > ROOM else f"{message}; make room"
+        what,
+        "good" if free > ENOUGH_BYTES else "bad",
+        message if free > ENOUGH_BYTES else f"{message}; free some disk space",
     )
 
 
-def _extras() -> Iterator[InstallationCheck]:
-    """Check which extras are installed."""
+def _check_extras() -> Iterator[InstallationCheck]:
+    """Report the extras that are not installed."""
     for name, (purpose, modules) in EXTRAS.items():
         if all(find_spec(module) for module in modules):
             yield InstallationCheck(name, "good", f"{purpose}: installed")

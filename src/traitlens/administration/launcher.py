@@ -1,4 +1,4 @@
-"""An icon that opens the app: in the Start menu, in Applications, or among the programs of Linux."""
+"""Write an icon that opens the app: in the Start menu, in Applications (Mac), or in the menu of Linux."""
 
 import os
 import shlex
@@ -19,33 +19,33 @@ Exec={command}
 Terminal=true
 Categories=Science;Education;
 """
-"""A desktop entry as freedesktop.org specifies it; the terminal shows that the app runs, and ends it."""
+"""Desktop entry for Linux (freedesktop.org); it opens a terminal, and closing the terminal stops the app."""
 
 COMMAND = """\
 #!/bin/sh
-# Opens traitlens in the browser; close this window to end it.
+# Opens traitlens in the browser; close this window to stop it.
 exec {command}
 """
-"""A script that macOS opens in a new window."""
+"""Script for macOS, which opens it in a terminal window."""
 
 SHORTCUT = (
     "$link = (New-Object -ComObject WScript.Shell).CreateShortcut('{file}'); "
     "$link.TargetPath = '{program}'; $link.Arguments = '{arguments}'; "
     "$link.Description = 'Opens traitlens in the browser'; $link.Save()"
 )
-"""PowerShell that writes a shortcut of Windows."""
+"""PowerShell command that writes a shortcut for Windows."""
 
 
 def write_launcher() -> Path:
-    """Write the icon for the user who is logged in; it needs no other rights.
+    """Write the icon for the current user, and return its path; no administrator rights are needed.
 
     Raises
     ------
     TraitlensError
-        If it cannot be written.
+        If the file cannot be written.
     """
     file = locate_launcher()
-    program = _program()
+    program = _app_command()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".lnk":
@@ -62,13 +62,7 @@ def write_launcher() -> Path:
 
 
 def remove_launcher() -> Path | None:
-    """Remove the icon.
-
-    Returns
-    -------
-    Path or None
-        The file that was removed; None where there was none.
-    """
+    """Remove the icon; return the path of the removed file, or None if there was none."""
     file = locate_launcher()
     if not file.exists():
         return None
@@ -77,13 +71,7 @@ def remove_launcher() -> Path | None:
 
 
 def locate_launcher() -> Path:
-    """Locate the icon on this system.
-
-    Returns
-    -------
-    Path
-        The file, which may not exist.
-    """
+    """Return the path of the icon on this system, which may not exist."""
     if sys.platform == "win32":
         programs = Path(os.environ["APPDATA"]) / "Microsoft" / "Windows" / "Start Menu" / "Programs"
         return programs / "traitlens.lnk"
@@ -93,15 +81,15 @@ def locate_launcher() -> Path:
     return data / "applications" / "traitlens.desktop"
 
 
-def _program() -> list[str]:
-    """Return the command that opens the app, by whole paths: an icon knows no environment."""
+def _app_command() -> list[str]:
+    """Return the command that opens the app, with absolute paths since an icon has no search path."""
     beside = Path(sys.executable).with_name("traitlens.exe" if sys.platform == "win32" else "traitlens")
     found = str(beside) if beside.exists() else shutil.which("traitlens")
     return [found, "app"] if found else [sys.executable, "-m", "traitlens.cli", "app"]
 
 
 def _write_shortcut(file: Path, program: list[str]) -> None:
-    """Write a shortcut of Windows."""
+    """Write a Windows shortcut that runs a program with its arguments."""
     quoted = {
         name: value.replace("'", "''")
         for name, value in (

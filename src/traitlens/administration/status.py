@@ -1,4 +1,4 @@
-"""State of a results folder: stages, whether they are current, and what they cost."""
+"""Report the state of a results folder: which stages are current, and the time and disk space of each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +14,20 @@ from traitlens.storage import size_of
 
 @dataclass(frozen=True)
 class StageStatus:
-    """State of one stage.
+    """State of one stage in a results folder.
 
     Parameters
     ----------
+    name : str
+        Name of the stage.
     state : {"current", "stale", "missing", "left out"}
-        "stale" if it was made from other inputs or settings than the study has now.
+        "stale" if inputs or settings have changed since the stage was made.
     reason : str
-        What changed, or why it is left out.
+        Why the stage is stale or left out.
+    seconds : float
+        Time that the stage took.
+    bytes : int
+        Size of its files.
     """
 
     name: str
@@ -38,15 +44,15 @@ class Status:
     Parameters
     ----------
     study : Path
-        The study of the results.
+        Folder of the study.
     stages : tuple of StageStatus
-        In the order of the flow.
+        All stages, in the order in which they run.
     unfinished : dict of str to int
-        Number of finished blocks of images of each stage that was stopped.
+        Number of finished blocks of images of each interrupted stage.
     bytes : int
-        Disk that the whole folder takes.
+        Size of the folder.
     holder : dict or None
-        The process that holds the lock.
+        The process that has locked the folder.
     """
 
     study: Path
@@ -69,7 +75,7 @@ def examine_results(results: str | Path) -> Status:
     Raises
     ------
     TraitlensError
-        If it is not a results folder, or its study cannot be read.
+        If the folder is not a results folder, or its study cannot be read.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Execution of the network: device, threads, processes or a cluster, and blocks of images."""
+"""Where and how computations run: device, threads, processes or a cluster, and blocks of images."""
 
 from traitlens.computing.machine import Machine
 

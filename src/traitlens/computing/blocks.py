@@ -1,4 +1,4 @@
-"""Blocks of images, which bound memory use and the loss of killed runs."""
+"""Computation in blocks of images, which limits memory, and the work lost if a run is killed."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from traitlens.progress import Advance
 from traitlens.storage import BlockStore
 
 BLOCK = 8
-"""Images in a block."""
+"""Number of images in a block."""
 
 
 def blocks_of(positions: np.ndarray) -> Iterator[np.ndarray]:
@@ -24,7 +24,7 @@ def blocks_of(positions: np.ndarray) -> Iterator[np.ndarray]:
     Yields
     ------
     ndarray
-        At most :data:`BLOCK` of them.
+        Positions of at most :data:`BLOCK` images.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def blocks_of(positions: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Split images into blocks within folds, for results that depend on the fold's readouts.
+    """Split images into blocks that each belong to one fold; yield the fold and the positions of each block.
 
     Parameters
     ----------
@@ -55,19 +55,21 @@ def blocks_by_fold(folds: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 @dataclass(frozen=True)
 class ComputeBlock:
-    """Computes a block, stores it and returns its number only.
+    """Function that computes a block, stores it, and returns only its number; picklable for workers.
 
     Parameters
     ----------
+    blocks : BlockStore
+        Where blocks are stored.
     make : callable
-        Computes the arrays of a block, given its number.
+        Function that computes the arrays of a block, given its number.
     """
 
     blocks: BlockStore
     make: Callable[[int], Mapping[str, np.ndarray]]
 
     def __call__(self, number: int) -> int:
-        """Compute and store a block."""
+        """Compute and store the block with the given number."""
         self.blocks.write(number, self.make(number))
         return number
 
@@ -79,12 +81,20 @@ def make_blocks(
     sizes: Sequence[int],
     advance: Advance,
 ) -> None:
-    """Compute the missing blocks.
+    """Compute and store the blocks that are not stored yet.
 
     Parameters
     ----------
+    engine : Engine
+        Engine that computes blocks in parallel.
+    blocks : BlockStore
+        Where blocks are stored.
     make : callable
-        Computes the arrays of a block, given its number; must be picklable.
+        Function that computes the arrays of a block, given its number; must be picklable.
+    sizes : sequence of int
+        Number of images in each block.
+    advance : callable
+        Called with the number of images just finished.
     """
     missing = [number for number in range(len(sizes)) if not blocks.holds(number)]
     advance(sum(sizes) - sum(sizes[number] for number in missing))

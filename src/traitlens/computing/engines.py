@@ -1,6 +1,6 @@
-"""Parallel computation of blocks: by threads, processes of this machine, or a cluster.
+"""Parallel computation of blocks by threads, by processes on this machine, or by a cluster.
 
-Every block is computed by one thread, by the same operations in the same order, so that results are identical
+One thread computes each block, with the same operations in the same order. Results are therefore identical
 for any number of workers.
 """
 
@@ -20,35 +20,35 @@ from traitlens.computing.machine import Machine
 from traitlens.locking import is_running
 from traitlens.problems import Problem, TraitlensError
 
-_WATCH_LESS: dict[str, Any] = {
+_NO_MONITORING: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.admin.tick.interval": "1s",
 }
-"""Settings that turn off Dask's frequent monitoring, which is not used."""
+"""Settings that reduce Dask's monitoring, which is not used and costs time."""
 
 Work = Callable[[int], int]
-"""Computes and stores the block of a number and returns the number; must be picklable."""
+"""Function that computes and stores a block, given its number, and returns the number; must be picklable."""
 
 
 class Engine(Protocol):
-    """Computes blocks in parallel."""
+    """Interface of engines, which compute blocks in parallel."""
 
     def each(self, work: Work, numbers: Sequence[int]) -> Iterator[int]:
-        """Compute the block of each number; yield each number when it is done, in any order."""
+        """Compute the block of each number; yield each number when its block is finished, in any order."""
 
     def close(self) -> None:
         """Stop the workers."""
 
 
 class Threads:
-    """Engine with threads of this process.
+    """Engine that computes blocks by threads of this process.
 
     Parameters
     ----------
     number : int
-        Number of blocks computed at once.
+        Number of threads.
     """
 
     def __init__(self, number: int):
@@ -72,11 +72,11 @@ class Threads:
             torch.set_num_threads(before)
 
     def close(self) -> None:
-        """Do nothing: threads end by themselves."""
+        """Do nothing, since threads end by themselves."""
 
 
 class Cluster:
-    """Engine with Dask workers: processes of this machine, or those of a given scheduler.
+    """Engine that computes blocks by Dask workers: processes on this machine, or workers of a scheduler.
 
     Parameters
     ----------
@@ -102,18 +102,18 @@ class Cluster:
                 Problem("several processes need Dask", 'install it: pip install "traitlens[cluster]"')
             ) from error
         self._closing = ExitStack()
-        # Dask would log a lost scheduler at length; the error below says what to do.
+        # Dask logs a lost scheduler at length, whereas the errors raised below say what to do.
         self._closing.enter_context(distributed.utils.silence_logging_cmgr(logging.CRITICAL))
         try:
             address: Any = scheduler
             if scheduler is None:
-                _remove_leftovers()
+                _remove_abandoned_folders()
                 folder = self._closing.enter_context(
                     tempfile.TemporaryDirectory(
                         prefix=f"traitlens-{os.getpid()}-", ignore_cleanup_errors=True
                     )
                 )
-                self._closing.enter_context(dask.config.set(_settings()))
+                self._closing.enter_context(dask.config.set(_dask_settings()))
                 start_forkserver()
                 with block_interrupts():
                     local = distributed.LocalCluster(
@@ -121,7 +121,7 @@ class Cluster:
                         threads_per_worker=1,
                         memory_limit=0,
                         host="127.0.0.1",
-                        # Only holders of this run's key can connect, not other users of the computer.
+                        # Encryption with a key of this run keeps other users of the computer out.
                         protocol="tls",
                         security=distributed.Security.temporary(),
                         dashboard_address=None,
@@ -146,58 +146,64 @@ class Cluster:
 
         from distributed import KilledWorker, as_completed
 
-        # As a task, shared data reach each worker once, and are recomputed if a worker is lost.
-        shared = self._client.submit(_hand_on, work, pure=False)
-        futures = [self._client.submit(_alone, shared, number, pure=False) for number in numbers]
+        # As the result of a task, `work` is sent to each worker once, and again if a worker is lost.
+        shared = self._client.submit(_return_unchanged, work, pure=False)
+        futures = [
+            self._client.submit(_compute_single_threaded, shared, number, pure=False) for number in numbers
+        ]
         try:
             for future in as_completed(futures, loop=self._client.loop):
                 yield future.result()
         except KilledWorker as error:
             raise TraitlensError(
                 Problem(
-                    "workers were killed repeatedly by the same images", "give each more memory, or use fewer"
+                    "the same images repeatedly killed workers",
+                    "use fewer --workers, so that each has more memory",
                 )
             ) from error
         except (CancelledError, OSError) as error:
             if isinstance(error, OSError) and self._client.status == "running":
-                raise  # errors of the computation itself: full disk, missing file
+                raise  # the computation itself failed, for example because the disk is full
             raise TraitlensError(
-                Problem("the Dask scheduler is lost", "finished work is kept; run the same command again")
+                Problem(
+                    "the Dask scheduler is lost",
+                    "finished work is kept; run the same command again",
+                )
             ) from error
         finally:
             self._client.cancel([*futures, shared], force=True)
 
     def close(self) -> None:
-        """Stop the workers, except those of a given scheduler."""
+        """Stop the workers that this engine started."""
         self._closing.close()
 
 
-def _remove_leftovers() -> None:
-    """Remove the folders for temporary files of runs that were killed."""
+def _remove_abandoned_folders() -> None:
+    """Remove temporary folders that killed runs left behind."""
     for folder in Path(tempfile.gettempdir()).glob("traitlens-*-*"):
         process = folder.name.split("-")[1]
         if process.isdecimal() and not is_running(int(process)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settings() -> dict[str, Any]:
-    """Return Dask's settings."""
+def _dask_settings() -> dict[str, Any]:
+    """Return the settings of Dask: environment and start of workers, no dashboard, little monitoring."""
     environment = {
         f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in ENVIRONMENT.items()
     }
     start = {"distributed.worker.multiprocessing-method": "forkserver" if can_fork() else "spawn"}
-    # Dask's dashboard would be open to every user of the computer.
+    # The dashboard is switched off because every user of the computer could open it.
     pages: dict[str, Any] = {f"distributed.{who}.http.routes": [] for who in ("scheduler", "worker")}
-    return {**environment, **start, **pages, **_WATCH_LESS}
+    return {**environment, **start, **pages, **_NO_MONITORING}
 
 
-def _hand_on(work: Work) -> Work:
-    """Return the argument."""
+def _return_unchanged(work: Work) -> Work:
+    """Return the argument, as the task that sends it to workers."""
     return work
 
 
-def _alone(work: Work, number: int) -> int:
-    """Compute the block of a number with one thread."""
+def _compute_single_threaded(work: Work, number: int) -> int:
+    """Compute the block of a number with a single thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -206,12 +212,12 @@ def _alone(work: Work, number: int) -> int:
 
 
 def open_engine(machine: Machine) -> Engine:
-    """Return the engine for a machine.
+    """Start the engine that a machine's settings ask for.
 
     Parameters
     ----------
     machine : Machine
-        Its `workers` and `scheduler`; its device.
+        Settings of device, workers and scheduler.
 
     Returns
     -------
@@ -229,11 +235,5 @@ def open_engine(machine: Machine) -> Engine:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """Return the number of processor cores that this process may use, at least 1."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""A server process from which workers are forked, with the program already imported."""
+"""Start of workers by forking a server process that has already imported the program."""
 
 import multiprocessing
 import os
@@ -10,24 +10,21 @@ from multiprocessing import resource_tracker
 from traitlens.memory import VARIABLES
 
 LOADED = ["distributed.nanny", "torch", "traitlens.pipeline.run"]
-"""Modules that it imports."""
+"""Modules that the server process imports."""
 
 ENVIRONMENT = {name: str(value) for name, value in VARIABLES.items()} | dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
 )
-"""Its environment: one thread for each worker, and reuse of memory."""
+"""Environment variables of the server process: one thread per worker, and reuse of freed memory."""
 
 
 def can_fork() -> bool:
-    """Return whether workers can be forked from a server process."""
+    """Return whether this system can fork workers from a server process."""
     return "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def start_forkserver() -> None:
-    """Start the server process, which imports the program in the background.
-
-    Does nothing if it runs already or is not supported.
-    """
+    """Start the server process, which imports the program in the background, unless it runs already."""
     if not can_fork():
         return
     from multiprocessing import forkserver
@@ -48,19 +45,14 @@ def start_forkserver() -> None:
 
 @contextmanager
 def block_interrupts() -> Iterator[None]:
-    """Block Ctrl-C, which a terminal sends to all its processes, in processes started in this context.
+    """Block Ctrl-C in processes that are started in this context, since a terminal sends it to all processes.
 
-    This process stops its workers. A Ctrl-C in the meantime is delivered at the end.
-
-    Yields
-    ------
-    None
-        While interrupts are held.
+    Workers are instead stopped by this process, which receives a Ctrl-C when the context ends.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # the server resets signal handling when it starts
+    resource_tracker.ensure_running()  # start it now, because its start unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

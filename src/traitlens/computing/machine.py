@@ -1,4 +1,4 @@
-"""Device, precision and parallelism of the network."""
+"""Settings of the network and of the machine that it runs on: device, precision and parallelism."""
 
 import time
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ from traitlens.features.weights import vgg16_file
 
 @dataclass(frozen=True)
 class Machine:
-    """Device, precision and parallelism of the network.
+    """Settings of the network and of the machine that it runs on.
 
     Parameters
     ----------
@@ -23,13 +23,13 @@ class Machine:
     precision : str, default "float32"
         "float32" or "bf16".
     weights : Path or None
-        A file with the backbone's weights.
+        File with the weights of the backbone; found or downloaded if None.
     workers : int or None
         Number of worker processes on this machine (needs Dask); threads of one process if None.
     scheduler : str or None
         Address of a Dask scheduler, such as "tcp://10.0.0.1:8786".
     divide_by : float, default 1
-        The network's input is divided by this; 255 in the protocol of Cao et al. (2023).
+        Number by which the network input is divided; 255 in the protocol of Cao et al. (2023).
     backbone_name : str, default "vgg16"
         Name of the network.
     """
@@ -43,12 +43,12 @@ class Machine:
     backbone_name: str = "vgg16"
 
     def backbone(self, announce: Callable[[str], None] = lambda text: None) -> Backbone:
-        """Return the network, loaded once in each process, and again if its file has changed.
+        """Return the network; it is loaded once in each process, and again if its file has changed.
 
         Parameters
         ----------
         announce : callable
-            Called with a line of text before anything slow.
+            Called with a line of text before a slow step.
 
         Returns
         -------
@@ -62,18 +62,18 @@ class Machine:
         """
         key = (self, self._file_state())
         if key not in _loaded:
-            _loaded.clear()  # one network at a time: it may fill a graphics card
+            _loaded.clear()  # keep one network, since it may fill the memory of a graphics card
             backbone = load_backbone(self.backbone_name, self.weights, announce)
             backbone = backbone.to(self.device, self.precision)
             if self.divide_by != 1:
                 divided = replace(backbone.preprocessing, divide_by=(self.divide_by,) * 3)
                 backbone = replace(backbone, preprocessing=divided)
-            key = (self, self._file_state())  # the file may have been downloaded
+            key = (self, self._file_state())  # again, since loading may have downloaded the file
             _loaded[key] = backbone
         return _loaded[key]
 
     def _file_state(self) -> tuple[Path, int, int] | None:
-        """Return path, time and size of the file of the weights; None if there is none yet."""
+        """Return path, modification time and size of the file of weights; None if it does not exist."""
         file = self.weights
         if file is None:
             name = self.backbone_name
@@ -88,7 +88,7 @@ _loaded: dict[tuple[Machine, tuple[Path, int, int] | None], Backbone] = {}
 
 
 def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
-    """Measure the time of a forward pass of one image by one thread.
+    """Measure the time in seconds that one thread takes for a forward pass of one image.
 
     Parameters
     ----------
@@ -96,11 +96,8 @@ def time_forward(machine: Machine, size: int, layers: Collection[str]) -> float:
         Device and precision of the network.
     size : int
         Side of the image in pixels.
-
-    Returns
-    -------
-    float
-        Seconds.
+    layers : collection of str
+        Names of the layers that are needed; deeper layers are not computed.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""The network: weights, preprocessing, backbone, taps and features.
+"""The pretrained network (backbone) and the features computed with it.
 
-Input: RGB pixels. Output: features of the taps.
+Input: RGB pixels. Output: activations of layers, averaged on grids.
 """
 
 import lazy_loader

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from traitlens.features.backbone_catalogue import describe_backbone, list_custom_backbones, shapes_of
+from traitlens.features.backbone_catalogue import describe_backbone, list_custom_backbones, vgg_shapes
 from traitlens.features.custom_backbones import load_custom_backbone
 from traitlens.features.fast_convolution import convolve, max_pool
 from traitlens.features.network_layers import TENSORS, Kind, LayerPlan, plan_shapes
@@ -29,21 +29,21 @@ class Layer:
     Parameters
     ----------
     name : str
-        Its name, used by taps.
+        Name of the layer, by which taps refer to it.
     kind : {"convolution", "max_pool", "average_pool", "sum"}
-        Without `plan`, a 3x3 convolution with padding 1 followed by ReLU, or a 2x2 maximum with stride 2, of
-        the layer before.
+        Kind of the layer. Without `plan`, the layer is a 3x3 convolution with padding 1 followed by a ReLU,
+        or a 2x2 maximum pooling with stride 2, and its input is the layer before.
     weight : Tensor or None
-        (out, in, row, column) of a convolution.
+        Weights of a convolution: (out, in, row, column).
     bias : Tensor or None
-        (out,) of a convolution.
+        Biases of a convolution: (out,).
     plan : LayerPlan or None
         Inputs, window and activation of a layer of a residual network.
     shift : Tensor or None
-        (out, 1, row, column): convolved with ones and added to a convolution, the effect of a normalisation
-        before it.
+        Effect of a normalisation before a convolution (out, 1, row, column), which is convolved with ones and
+        added to the output.
     slope : Tensor or None
-        (out,) of a PReLU.
+        Slopes of a PReLU: (out,).
     """
 
     name: str
@@ -55,7 +55,7 @@ class Layer:
     slope: "torch.Tensor | None" = None
 
     def __call__(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Apply a layer of a sequence to (image, channel, row, column)."""
+        """Apply the layer of a sequential network to values (image, channel, row, column)."""
         from torch.nn import functional
 
         assert self.plan is None
@@ -72,13 +72,13 @@ class Backbone:
     Parameters
     ----------
     name : str
-        Its name ("vgg16").
+        Name of the network, such as "vgg16".
     layers : tuple of Layer
-        First to last.
+        Layers, from first to last.
     preprocessing : Preprocessing
-        Preprocessing of its input.
+        Preprocessing of the pixels.
     digest : str
-        Digest of its weights.
+        SHA-256 of the weights.
     source : str
         Source of the weights.
     """
@@ -91,17 +91,17 @@ class Backbone:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers."""
+        """Names of the layers, from first to last."""
         return tuple(layer.name for layer in self.layers)
 
     @property
     def is_residual(self) -> bool:
-        """Whether layers have their own windows, inputs and activations, as in residual networks."""
+        """Whether the network is residual: layers have their own inputs, windows and activations."""
         return any(layer.plan is not None for layer in self.layers)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """Channels and stride of each layer; the stride is relative to the input."""
+        """Number of channels and stride (in pixels of the input) of each layer, by name."""
         if self.is_residual:
             plans = [layer.plan for layer in self.layers if layer.plan is not None]
             return plan_shapes(
@@ -127,19 +127,19 @@ class Backbone:
         Returns
         -------
         tuple of Layer
-            The layers, ending with the tap's.
+            The layers; the last one is the tap.
 
         Raises
         ------
         TraitlensError
-            If there is no such layer.
+            If the network has no such layer.
         """
         if tap not in self.taps:
             raise unknown_choice("tap", tap, self.taps)
         return self.layers[: self.taps.index(tap) + 1]
 
     def activations(self, pixels: np.ndarray, taps: Collection[str]) -> dict[str, "torch.Tensor"]:
-        """Run images through the network and return the activations of taps.
+        """Compute the activations of some layers for images.
 
         Parameters
         ----------
@@ -151,7 +151,8 @@ class Backbone:
         Returns
         -------
         dict of str to Tensor
-            float (image, channel, row, column) by tap, after its activation, on the backbone's device.
+            Activations (image, channel, row, column) by name of the layer, after the activation function, on
+            the device of the backbone.
         """
         import torch
 
@@ -172,7 +173,7 @@ class Backbone:
         return kept
 
     def input(self, pixels: np.ndarray) -> "torch.Tensor":
-        """Preprocess pixels on the backbone's device and in its precision.
+        """Preprocess pixels, and convert them to the device and precision of the backbone.
 
         Parameters
         ----------
@@ -182,7 +183,7 @@ class Backbone:
         Returns
         -------
         Tensor
-            (image, channel, row, column).
+            Network input: (image, channel, row, column).
         """
         import torch
 
@@ -191,19 +192,19 @@ class Backbone:
         return values.to(weight.device, weight.dtype, memory_format=torch.channels_last)
 
     def to(self, device: str = "cpu", precision: str = "float32") -> "Backbone":
-        """Return the backbone on another device or in another precision.
+        """Return a copy of the backbone on another device or in another precision.
 
         Parameters
         ----------
         device : str, default "cpu"
             "cpu", "cuda", "mps", or "auto" for the best available.
         precision : {"float32", "bf16", "float64"}
-            Precision of weights and activations; "float64" is slow, and distinguishes rounding from errors.
+            Precision of weights and activations; "float64" is slow, but shows which differences are rounding.
 
         Returns
         -------
         Backbone
-            A copy.
+            The copy.
 
         Raises
         ------
@@ -237,12 +238,12 @@ class Backbone:
 
 
 def find_device(device: str = "auto") -> str:
-    """Return the device to compute on.
+    """Return the name of the device to compute on.
 
     Parameters
     ----------
     device : str, default "auto"
-        "auto": CUDA if available, otherwise Apple's GPU, otherwise the processor.
+        Name of a device. "auto" is CUDA if available, otherwise Apple's GPU, otherwise the CPU.
 
     Returns
     -------
@@ -274,22 +275,21 @@ def load_backbone(
     Parameters
     ----------
     name : str, default "vgg16"
-        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
+        "vgg16", or a network added by :func:`traitlens.features.custom_backbones.add_backbone`.
     weights : Path or None
-        A file with its weights; if None, they are found or downloaded (see
-        :mod:`traitlens.features.weights`).
+        File with the weights; if None, they are found or downloaded (see :mod:`traitlens.features.weights`).
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a line of text before a slow step.
 
     Returns
     -------
     Backbone
-        On the processor, float32.
+        The network, on the CPU in float32.
 
     Raises
     ------
     TraitlensError
-        If the name is unknown, or its weights are not available.
+        If the name is unknown, or the weights are not available.
 
     Examples
     --------
@@ -312,19 +312,23 @@ def load_backbone(
 def build_backbone(
     name: str, tensors: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str, source: str = ""
 ) -> Backbone:
-    """Build a backbone from convolutions named ``blockB_convC``, with a maximum pooling after each block.
+    """Build a sequential backbone: blocks of convolutions, with a maximum pooling after each block.
 
     Parameters
     ----------
+    name : str
+        Name of the network.
     tensors : dict of str to ndarray
         ``blockB_convC.weight`` and ``.bias``, in the order of the layers.
     preprocessing : Preprocessing
-        Preprocessing of its input.
+        Preprocessing of the pixels.
+    digest, source : str
+        Digest and source of the weights.
 
     Returns
     -------
     Backbone
-        On the processor, float32.
+        The network, on the CPU in float32.
     """
     import torch
 
@@ -333,7 +337,7 @@ def build_backbone(
 
     channels = {key.removesuffix(".bias"): len(tensors[key]) for key in tensors if key.endswith(".bias")}
     layers = []
-    for layer in shapes_of(channels.items()):
+    for layer in vgg_shapes(channels.items()):
         if layer in channels:
             weight = tensor(f"{layer}.weight").contiguous(memory_format=torch.channels_last)
             layers.append(Layer(layer, "convolution", weight, tensor(f"{layer}.bias")))
@@ -343,13 +347,7 @@ def build_backbone(
 
 
 def build_layers(plans: Iterable[LayerPlan], tensors: Mapping[str, np.ndarray]) -> tuple[Layer, ...]:
-    """Build the layers of a residual network.
-
-    Returns
-    -------
-    tuple of Layer
-        On the processor, float32.
-    """
+    """Build the layers of a residual network, on the CPU in float32, from plans and named tensors."""
     import torch
 
     layers = []

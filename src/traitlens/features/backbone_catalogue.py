@@ -1,4 +1,4 @@
-"""Descriptions of backbones without their weights: layers, shapes, preprocessing and digest."""
+"""Description of available backbones (layers, preprocessing, digest) without loading their weights."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,27 +12,27 @@ from traitlens.features.weights import VGG16_DIGEST, VGG16_LAYERS, cache_folder,
 from traitlens.problems import Problem, TraitlensError, WeightsError, unknown_choice
 
 METADATA = "traitlens"
-"""Name of the entry in a weight file's header that holds preprocessing, source and digest."""
+"""Name of the entry in the header of a weight file with preprocessing, source and digest."""
 
 
 @dataclass(frozen=True)
 class BackboneDescription:
-    """A backbone without its weights.
+    """Description of a backbone, without its weights.
 
     Parameters
     ----------
     name : str
-        Its name in `study.toml`.
+        Name of the network in `study.toml`.
     shapes : mapping of str to (int, int)
-        Channels and stride of each layer, first to last; the stride is relative to the image.
+        Number of channels and stride (in pixels of the input) of each layer, from first to last.
     preprocessing : Preprocessing
-        Preprocessing of its input.
+        Preprocessing of the pixels.
     digest : str
-        SHA-256 of its weights.
+        SHA-256 of the weights.
     source : str
-        Source of its weights.
+        Source of the weights.
     here : bool
-        Whether the weights are on this computer.
+        Whether the weights are stored on this computer.
     """
 
     name: str
@@ -44,7 +44,7 @@ class BackboneDescription:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers."""
+        """Names of the layers, from first to last."""
         return tuple(self.shapes)
 
     @property
@@ -53,12 +53,12 @@ class BackboneDescription:
         return sum("conv" in name or name.endswith("_shortcut") for name in self.shapes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON.
+        """Return the description as a dictionary of values that JSON can represent.
 
         Returns
         -------
         dict
-            name, convolutions, digest, source, preprocessing, here.
+            name, convolutions, digest, source, preprocessing and here.
         """
         return {
             "name": self.name,
@@ -71,14 +71,14 @@ class BackboneDescription:
 
 
 def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescription:
-    """Describe a backbone from its metadata; no weights are needed.
+    """Describe a backbone from its metadata, without loading its weights.
 
     Parameters
     ----------
     name : str
-        "vgg16", or one that was added (see :func:`traitlens.features.custom_backbones.add_backbone`).
+        "vgg16", or a network added by :func:`traitlens.features.custom_backbones.add_backbone`.
     weights : Path or None
-        A file with its weights, if the user gave one.
+        File with the weights, if it is not the stored one.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
     Raises
     ------
     TraitlensError
-        If the name is unknown, or its file is damaged.
+        If the name is unknown, or the file of the network is damaged.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def describe_backbone(name: str, weights: Path | None = None) -> BackboneDescrip
         channels = [(layer, outputs) for layer, _, outputs in VGG16_LAYERS]
         source = "Simonyan and Zisserman (2015), Oxford, ImageNet; CC BY 4.0"
         here = (weights or vgg16_file()).exists()
-        return BackboneDescription(name, shapes_of(channels), VGG_CAFFE, VGG16_DIGEST, source, here)
+        return BackboneDescription(name, vgg_shapes(channels), VGG_CAFFE, VGG16_DIGEST, source, here)
     added = list_custom_backbones()
     if weights is None and name not in added:
         unknown = unknown_choice("backbone", name, ["vgg16", *added])
@@ -114,23 +114,15 @@ def describe_backbones() -> list[BackboneDescription]:
     Returns
     -------
     list of BackboneDescription
-        VGG16 first.
+        Descriptions of VGG16, then of networks added by the user.
     """
     return [describe_backbone(name) for name in ("vgg16", *list_custom_backbones())]
 
 
-def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
-    """Compute the shapes of a stack whose blocks each end in a maximum pooling.
+def vgg_shapes(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
+    """Compute channels and stride of each layer of a network built like VGG, including poolings.
 
-    Parameters
-    ----------
-    convolutions : iterable of (str, int)
-        Name (``blockB_convC``) and output channels of each convolution, first to last.
-
-    Returns
-    -------
-    dict of str to (int, int)
-        Channels and stride of each layer, poolings (``blockB_pool``) included.
+    `convolutions` are the name (``blockB_convC``) and number of output channels of each convolution.
     """
     listed = list(convolutions)
     shapes, stride = {}, 1
@@ -145,38 +137,24 @@ def shapes_of(convolutions: Iterable[tuple[str, int]]) -> dict[str, tuple[int, i
 
 
 def custom_backbones_folder() -> Path:
-    """Return the folder of added networks."""
+    """Return the folder in which networks added by the user are stored."""
     return cache_folder() / "backbones"
 
 
 def list_custom_backbones() -> dict[str, Path]:
-    """Return the files of added networks by name."""
+    """Return the files of the networks added by the user, by name of the network."""
     return {file.stem: file for file in sorted(custom_backbones_folder().glob("*.safetensors"))}
 
 
-def read_facts(
+def read_metadata(
     header: Mapping[str, str] | None,
 ) -> tuple[Preprocessing, str, str, tuple[LayerPlan, ...] | None]:
-    """Read preprocessing, source, digest and layers from the metadata of a weight file.
-
-    Parameters
-    ----------
-    header : mapping of str to str or None
-        Metadata of a safetensors file.
-
-    Returns
-    -------
-    preprocessing : Preprocessing
-        Preprocessing of the network's input.
-    source, digest : str
-        Source and SHA-256 of the weights.
-    plans : tuple of LayerPlan or None
-        Layers of a residual network; None for a sequence of convolutions.
+    """Read preprocessing, source, digest and (of residual networks) layers from a safetensors header.
 
     Raises
     ------
     ValueError
-        If the metadata were not written by :func:`traitlens.features.custom_backbones.add_backbone`.
+        If the header was not written by :func:`traitlens.features.custom_backbones.add_backbone`.
     """
     try:
         facts = json.loads((header or {})[METADATA])
@@ -196,16 +174,16 @@ def read_facts(
 
 
 def _read_header(name: str, path: Path) -> BackboneDescription:
-    """Describe a network from the header of its file."""
+    """Describe a network added by the user from the header of its file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "numpy") as file:
-            preprocessing, source, digest, plans = read_facts(file.metadata())
+            preprocessing, source, digest, plans = read_metadata(file.metadata())
             names = [key.removesuffix(".bias") for key in file.keys() if key.endswith(".bias")]  # noqa: SIM118
             channels = {layer: file.get_slice(f"{layer}.bias").get_shape()[0] for layer in names}
         if plans is None:
-            shapes = shapes_of((layer, channels[layer]) for layer in sorted(channels, key=_place))
+            shapes = vgg_shapes((layer, channels[layer]) for layer in sorted(channels, key=_block_and_index))
         else:
             shapes = plan_shapes(plans, channels)
     except (OSError, SafetensorError, ValueError, LookupError):
@@ -215,7 +193,7 @@ def _read_header(name: str, path: Path) -> BackboneDescription:
     return BackboneDescription(name, shapes, preprocessing, digest, source, here=True)
 
 
-def _place(layer: str) -> tuple[int, int]:
-    """Return block and number of a convolution named ``blockB_convC``."""
+def _block_and_index(layer: str) -> tuple[int, int]:
+    """Return the block B and number C of a convolution named ``blockB_convC``."""
     block, index = layer.removeprefix("block").split("_conv")
     return int(block), int(index)

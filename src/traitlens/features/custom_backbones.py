@@ -1,10 +1,9 @@
-"""Networks added by the user: read from a state dict, checked and stored with their preprocessing.
+"""Networks added by the user: read from a state dict, checked, and stored with their preprocessing.
 
-A state dict holds tensors and their names, but neither strides nor poolings. Therefore only networks whose
-names tell these are accepted. Those built like VGG (Simonyan and Zisserman 2015) have 3x3 convolutions of
-stride 1 and padding 1, each with a bias and a ReLU, and a 2x2 maximum pooling after each block, inferred from
-the names. Residual networks are read by :mod:`traitlens.features.residual_networks`. Dense layers are left
-out.
+A state dict contains tensors and their names, but neither strides nor poolings. Only networks for which these
+follow from the names are therefore accepted. Networks built like VGG (Simonyan and Zisserman 2015) have 3x3
+convolutions with stride 1 and padding 1, each with a bias and a ReLU, and a 2x2 maximum pooling after each
+block. Residual networks are read by :mod:`traitlens.features.residual_networks`. Dense layers are ignored.
 """
 
 import json
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from traitlens.features.backbone_catalogue import METADATA, custom_backbones_folder, read_facts
+from traitlens.features.backbone_catalogue import METADATA, custom_backbones_folder, read_metadata
 from traitlens.features.network_layers import LayerPlan, check_tensors, network_digest, plans_to_json
 from traitlens.features.preprocessing import PREPROCESSINGS, Preprocessing
 from traitlens.features.residual_networks import is_residual, read_residual
@@ -41,17 +40,21 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, eq=False)
 class CustomBackbone:
-    """A network with its preprocessing.
+    """A network added by the user: weights, preprocessing and source.
 
     Parameters
     ----------
+    name : str
+        Name of the network in study.toml.
     tensors : dict of str to ndarray
-        ``blockB_convC.weight`` float32 (out, in, 3, 3) and ``.bias`` (out,), first to last; of a residual
-        network those of its layers.
+        float32 ``LAYER.weight`` and ``LAYER.bias``, from first to last layer. The layers of a network built
+        like VGG are named ``blockB_convC``.
     preprocessing : Preprocessing
-        Preprocessing of its input.
+        Preprocessing of the pixels.
+    source : str
+        Source of the weights.
     plans : tuple of LayerPlan or None
-        Layers of a residual network.
+        Layers of a residual network; None for a network built like VGG.
     """
 
     name: str
@@ -62,7 +65,7 @@ class CustomBackbone:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of its weights, and of the layers of a residual network."""
+        """SHA-256 of the weights and, for a residual network, of its layers."""
         return (
             weights_digest(self.tensors) if self.plans is None else network_digest(self.plans, self.tensors)
         )
@@ -74,28 +77,28 @@ class CustomBackbone:
 
 
 def read_custom_backbone(path: Path) -> tuple[tuple[LayerPlan, ...] | None, Tensors]:
-    """Read a network from a state dict; no code in the file is run.
+    """Read a network from a state dict, without running code in the file.
 
     Parameters
     ----------
     path : Path
-        Safetensors, or a file of ``torch.save``, of which only tensors are read. Names of sequences as in
-        torchvision (``features.0.weight``; batch normalisation is folded into the convolutions), as in
-        VGG-Face (``conv1_1.weight``), or ``block1_conv1.weight``; those of residual networks as
-        :func:`traitlens.features.residual_networks.read_residual` takes them.
+        A safetensors file, or a file written by ``torch.save``, of which only tensors are read. Networks
+        built like VGG have names as in torchvision (``features.0.weight``; batch normalisation is folded into
+        the convolutions), as in VGG-Face (``conv1_1.weight``), or ``block1_conv1.weight``. For residual
+        networks see :func:`traitlens.features.residual_networks.read_residual`.
 
     Returns
     -------
     plans : tuple of LayerPlan or None
-        Layers of a residual network; None for a sequence of convolutions.
+        Layers of a residual network; None for a network built like VGG.
     tensors : dict of str to ndarray
-        float32 weights and biases. Those of a sequence are called ``blockB_convC.weight`` (out, in, 3, 3) and
-        ``.bias`` (out,), first to last.
+        float32 weights and biases. Those of a network built like VGG are named ``blockB_convC.weight`` (out,
+        in, 3, 3) and ``.bias`` (out,), from first to last.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, or is that of another network.
+        If the file cannot be read, or contains a network of another kind.
 
     Examples
     --------
@@ -110,12 +113,12 @@ def read_custom_backbone(path: Path) -> tuple[tuple[LayerPlan, ...] | None, Tens
         plans, tensors = read_residual(state)
         check_tensors(plans, tensors)
     except ValueError as error:
-        raise _no_stack(f"this is not a known residual network: {error}", path) from None
+        raise _unsupported_network(f"this is not a known residual network: {error}", path) from None
     return plans, tensors
 
 
 def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
-    """Read the convolutions of a sequence from named tensors."""
+    """Read the convolutions of a network built like VGG from named tensors."""
     numbered: dict[int, dict[str, np.ndarray]] = {}
     named: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     strange = []
@@ -130,9 +133,9 @@ def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
             strange.append(name)
     if strange or bool(numbered) == bool(named):
         some = f" (it holds {', '.join(map(repr, strange[:3]))})" if strange else ""
-        raise _no_stack(f"this is not a sequence of convolutions{some}", path)
-    blocks = _split_blocks(_fold(numbered, path), path) if numbered else _count_on(named)
-    _check(blocks, path)
+        raise _unsupported_network(f"this is not a sequence of convolutions{some}", path)
+    blocks = _split_blocks(_fold_batch_norms(numbered, path), path) if numbered else _renumber(named)
+    _check_convolutions(blocks, path)
     return {
         f"block{block}_conv{index}.{part}": np.ascontiguousarray(parts[part], "<f4")
         for (block, index), parts in sorted(blocks.items())
@@ -140,13 +143,13 @@ def _read_sequence(state: Mapping[str, np.ndarray], path: Path) -> Tensors:
     }
 
 
-def _no_stack(what: str, path: Path) -> WeightsError:
-    """Return the error for networks of another architecture."""
+def _unsupported_network(what: str, path: Path) -> WeightsError:
+    """Return an error that says what is wrong and which networks can be read."""
     return WeightsError(Problem(what, f"networks that can be read out: {_KNOWN}", str(path)))
 
 
 def _read_state(path: Path) -> dict[str, np.ndarray]:
-    """Read names and tensors as float32."""
+    """Read the tensors of a state dict as float32, by name."""
     import torch
 
     try:
@@ -156,7 +159,7 @@ def _read_state(path: Path) -> dict[str, np.ndarray]:
             found: Any = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file may raise anything from the library that reads it
+    except Exception as error:  # a damaged or malicious file can raise any error in the library
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         advice = "save the state dict alone: torch.save(network.state_dict(), file), or safetensors"
         raise WeightsError(
@@ -174,7 +177,7 @@ def _read_state(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
-    """Raise an error for tensors that are not plain arrays in the file, before memory is allocated."""
+    """Raise an error if tensors are not plain arrays in the file; checked before memory is allocated."""
     import torch
 
     most = path.stat().st_size
@@ -183,13 +186,17 @@ def _check_tensors(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
         if not plain or tensor.is_complex():
             faults.append(f"{name[:80]!r} is not a plain tensor")
-        elif tensor.numel() * tensor.element_size() > most:  # one number expanded to many
+        elif tensor.numel() * tensor.element_size() > most:  # a few numbers expanded to many
             faults.append(f"{name[:80]!r} is larger than the file")
     if faults:
-        raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
+        raise WeightsError(
+            [problem for fault in faults[:5] for problem in _unsupported_network(fault, path).problems]
+        )
 
 
-def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int, dict[str, np.ndarray]]:
+def _fold_batch_norms(
+    numbered: Mapping[int, dict[str, np.ndarray]], path: Path
+) -> dict[int, dict[str, np.ndarray]]:
     """Fold each batch normalisation into the convolution before it."""
     folded = {}
     for index, parts in numbered.items():
@@ -203,7 +210,7 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int
                 or not (norm["running_var"] >= 0).all()
             ):
                 what = f"features.{index + 1} is not a batch normalisation of features.{index}"
-                raise _no_stack(what, path)
+                raise _unsupported_network(what, path)
             scale = norm["weight"] / np.sqrt(norm["running_var"] + _BATCH_NORM_EPSILON)
             weight = parts["weight"] * scale.reshape(-1, 1, 1, 1)
             parts = {
@@ -218,24 +225,26 @@ def _fold(numbered: Mapping[int, dict[str, np.ndarray]], path: Path) -> dict[int
 def _split_blocks(
     numbered: Mapping[int, dict[str, np.ndarray]], path: Path
 ) -> dict[tuple[int, int], dict[str, np.ndarray]]:
-    """Split layers into blocks by gaps in their numbers, which poolings leave."""
+    """Split numbered layers into blocks at the poolings, which are gaps between the numbers."""
     blocks, block, index = {}, 1, 0
     expected = 0
     for number in sorted(numbered):
         if number == expected + 1 and index:
             block, index = block + 1, 0
         elif number != expected:
-            raise _no_stack(f"the layer before features.{number} is neither a ReLU nor a pooling", path)
+            raise _unsupported_network(
+                f"the layer before features.{number} is neither a ReLU nor a pooling", path
+            )
         index += 1
         blocks[block, index] = numbered[number]
         expected = number + 2 + ("normalised" in numbered[number])
     return blocks
 
 
-def _count_on(
+def _renumber(
     named: Mapping[tuple[int, int], dict[str, np.ndarray]],
 ) -> dict[tuple[int, int], dict[str, np.ndarray]]:
-    """Number blocks and their convolutions from 1 without gaps."""
+    """Renumber blocks, and the convolutions of each block, from 1 without gaps."""
     numbers = {block: number for number, block in enumerate(sorted({block for block, _ in named}), 1)}
     found: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     for block, index in sorted(named):
@@ -244,7 +253,7 @@ def _count_on(
     return found
 
 
-def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Path) -> None:
+def _check_convolutions(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Path) -> None:
     """Raise an error unless all layers are 3x3 convolutions with a bias and matching channels."""
     faults = []
     channels = 3
@@ -261,24 +270,27 @@ def _check(blocks: Mapping[tuple[int, int], Mapping[str, np.ndarray]], path: Pat
             faults.append(f"{name}: it holds infinite numbers")
         channels = weight.shape[0] if weight.ndim else 0
     if faults:
-        raise WeightsError([problem for fault in faults[:5] for problem in _no_stack(fault, path).problems])
+        raise WeightsError(
+            [problem for fault in faults[:5] for problem in _unsupported_network(fault, path).problems]
+        )
 
 
 def add_backbone(
     path: Path, name: str, preprocessing: str | Preprocessing, source: str = ""
 ) -> CustomBackbone:
-    """Store a network for use by name: convolutions, preprocessing and source in one file.
+    """Read a network from a file and store it with its preprocessing, to be used by its name.
 
     Parameters
     ----------
     path : Path
-        A state dict; see :func:`read_custom_backbone`.
+        File with a state dict; see :func:`read_custom_backbone`.
     name : str
-        Its name: lower-case letters, digits, "-" and "_".
+        Name of the network: lower-case letters, digits, "-" and "_".
     preprocessing : str or Preprocessing
-        Preprocessing of its input: one of :data:`traitlens.features.preprocessing.PREPROCESSINGS`.
+        Preprocessing of the pixels, or its name in
+        :data:`traitlens.features.preprocessing.PREPROCESSINGS`.
     source : str
-        Its source; the name of the file if empty.
+        Source of the weights; the name of the file if empty.
 
     Returns
     -------
@@ -307,14 +319,14 @@ def add_backbone(
 
 
 def check_name(name: str) -> None:
-    """Raise an error for a name that an added network cannot have."""
+    """Raise an error if a name is not allowed for a network added by the user."""
     if not _NAME.fullmatch(name) or name == "vgg16":
         advice = "use lower-case letters, digits, - and _; vgg16 is reserved"
         raise WeightsError(Problem(f"{name!r} cannot be the name of a network", advice))
 
 
 def store_backbone(added: CustomBackbone) -> None:
-    """Store a network in the cache, for use by its name."""
+    """Write a network to the cache folder, from which it is loaded by its name."""
     from safetensors.numpy import save_file
 
     facts: dict[str, Any] = {
@@ -329,7 +341,7 @@ def store_backbone(added: CustomBackbone) -> None:
 
 
 def load_custom_backbone(path: Path) -> CustomBackbone:
-    """Load a network stored by :func:`add_backbone`; everything is checked and no code is run.
+    """Load and check a network stored by :func:`add_backbone`, without running code in the file.
 
     Raises
     ------
@@ -342,7 +354,7 @@ def load_custom_backbone(path: Path) -> CustomBackbone:
     state = _read_state(path)
     try:
         with safe_open(path, "numpy") as file:
-            preprocessing, source, digest, plans = read_facts(file.metadata())
+            preprocessing, source, digest, plans = read_metadata(file.metadata())
         if plans is None:
             tensors = _read_sequence(state, path)
         else:

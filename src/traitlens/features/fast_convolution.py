@@ -1,8 +1,8 @@
-"""Fast convolutions on ordinary processors.
+"""Convolution and pooling that are faster than torch's on ordinary processors.
 
-On processors without 512-bit registers, Winograd's minimal filtering (Lavin and Gray 2016), which torch has
-in NNPACK, is faster: a forward pass of VGG16 takes 0.6 of the time (measured). Results differ from direct
-convolution by rounding (about 1e-5 of the largest value).
+Without 512-bit registers, Winograd's minimal filtering (Lavin and Gray 2016; in torch through NNPACK) reduces
+the time of a forward pass of VGG16 to 0.6 (measured). Results differ from direct convolution by rounding,
+about 1e-5 of the largest value.
 """
 
 from functools import cache
@@ -12,64 +12,61 @@ if TYPE_CHECKING:
     import torch
 
 MANY_CHANNELS = 64
-"""Number of input and output channels from which Winograd's transforms save time."""
+"""Smallest number of input and output channels for which Winograd's method saves time."""
 
 MANY_PIXELS = 20 * 20
-"""Number of pixels from which transforming the weights saves time, too."""
+"""Smallest number of pixels for which Winograd's method saves time, since it also transforms the weights."""
 
 
 @cache
 def has_winograd() -> bool:
     """Return whether Winograd's convolution is available and faster on this processor.
 
-    Returns
-    -------
-    bool
-        True on processors with AVX2 but without AVX-512, if torch was built with NNPACK.
+    It is on processors with AVX2 but without AVX-512, if torch was built with NNPACK.
     """
     import torch
 
     if torch.backends.cpu.get_cpu_capability() != "AVX2":
         return False
-    # Not part of torch's public interface: may be missing in some versions.
+    # These functions are not public, and may be missing in some versions of torch.
     available, convolution = (
         getattr(torch, name, None) for name in ("_nnpack_available", "_nnpack_spatial_convolution")
     )
     return bool(
         convolution is not None and available is not None and available()
-    )  # asking also initialises it
+    )  # the call also initialises NNPACK
 
 
 def convolve(
     values: "torch.Tensor", weight: "torch.Tensor", bias: "torch.Tensor | None", padding: int = 1
 ) -> "torch.Tensor":
-    """Compute a 3x3 convolution, by Winograd's method where that is faster; without gradients.
+    """Compute a 3x3 convolution, by Winograd's method if that is faster; gradients are not supported.
 
     Parameters
     ----------
     values : Tensor
-        (image, channel, row, column).
+        Input: (image, channel, row, column).
     weight : Tensor
-        (out, in, 3, 3).
+        Weights: (out, in, 3, 3).
     bias : Tensor or None
-        (out,).
+        Biases: (out,).
     padding : int, default 1
-        Rows and columns of zeros on each side.
+        Number of rows and columns of zeros added on each side.
 
     Returns
     -------
     Tensor
-        (image, out, row, column).
+        Output: (image, out, row, column).
     """
     import torch
 
     conv2d = torch.nn.functional.conv2d
     if values.device.type != "cpu" or values.dtype != torch.float32 or not has_winograd():
         return conv2d(values, weight, bias, padding=padding)
-    values, weight = values.contiguous(), weight.contiguous()  # one memory layout, since conversion is slow
+    values, weight = values.contiguous(), weight.contiguous()  # in the layout of NNPACK
     if min(weight.shape[:2]) < MANY_CHANNELS or values.shape[2] * values.shape[3] < MANY_PIXELS:
         return conv2d(values, weight, bias, padding=padding)
-    # One image at a time: NNPACK is slower for several.
+    # NNPACK is faster with one image at a time.
     images = [torch._nnpack_spatial_convolution(image[None], weight, bias, padding, 1) for image in values]
     return torch.cat(images) if len(images) > 1 else images[0]
 
@@ -80,12 +77,12 @@ def max_pool(values: "torch.Tensor") -> "torch.Tensor":
     Parameters
     ----------
     values : Tensor
-        (image, channel, row, column); an odd last row or column is left out.
+        Input (image, channel, row, column); an odd last row or column is left out.
 
     Returns
     -------
     Tensor
-        (image, channel, row // 2, column // 2).
+        Output: (image, channel, row // 2, column // 2).
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Feature spaces of readouts, and the network inputs that they need."""
+"""Feature spaces, which define what a readout uses as features, and the network inputs that they need."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class NetworkInput:
     view : str
         Name of the view; "image" is the prepared image.
     mirrored : bool
-        Whether the view is mirrored.
+        Whether the view is mirrored (left and right exchanged).
     """
 
     view: str
@@ -29,20 +29,20 @@ class NetworkInput:
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features that a readout reads: tap, view and transform.
+    """Definition of the features that a readout uses: a layer and grid of one view, and a transform.
 
     Parameters
     ----------
     tap : Tap
-        The layer and its grid.
+        The layer, and the grid on which it is averaged.
     view : str, default "image"
         Name of the crop of the prepared image; "image" is the prepared image itself.
     transform : {"none", "sqrt"}
-        Applied to the averaged activation, elementwise.
+        Function applied to each averaged activation; "sqrt" is the signed square root.
     mirror : bool, default False
         Whether features are averaged over the view and its mirror image.
     region : str, default ""
-        Region of the face on the average face; the whole face if empty.
+        Region of the face that is shown on the average face; the whole face if empty.
     """
 
     tap: Tap
@@ -53,22 +53,22 @@ class FeatureSpace:
 
     @property
     def pictures(self) -> tuple[NetworkInput, ...]:
-        """The network inputs whose features are averaged: the view, and its mirror image if `mirror`."""
+        """Network inputs over which features are averaged: the view and, if `mirror`, its mirror image."""
         plain = NetworkInput(self.view, mirrored=False)
         return (plain, NetworkInput(self.view, mirrored=True)) if self.mirror else (plain,)
 
     def apply(self, averaged: np.ndarray) -> np.ndarray:
-        """Transform averaged activations.
+        """Apply the transform to averaged activations.
 
         Parameters
         ----------
         averaged : ndarray
-            (image, channel, row, column).
+            Averaged activations (image, channel, row, column).
 
         Returns
         -------
         ndarray
-            The features, of the same shape; square roots have the sign of the activation.
+            Features of the same shape.
         """
         if self.transform == "none":
             return averaged
@@ -76,22 +76,24 @@ class FeatureSpace:
 
 
 class NetworkInputs:
-    """Network inputs of feature spaces, with the mapping to the prepared image and back.
+    """Network inputs that feature spaces need; crops them from prepared images, and maps relevance back.
 
     Parameters
     ----------
+    spaces : iterable of FeatureSpace
+        The feature spaces.
     views : mapping of str to View or None
-        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
+        Definitions of views, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Attributes
     ----------
     taps : dict of NetworkInput to set of str
-        Layers read from each network input.
+        Names of the layers needed of each network input.
 
     Raises
     ------
     TraitlensError
-        If a view is not known.
+        If a view is unknown.
     """
 
     def __init__(self, spaces: Iterable[FeatureSpace], views: Mapping[str, View] | None = None):
@@ -104,18 +106,7 @@ class NetworkInputs:
                 self.taps.setdefault(picture, set()).add(space.tap.layer)
 
     def cut(self, images: np.ndarray, picture: NetworkInput) -> np.ndarray:
-        """Return a network input of prepared images.
-
-        Parameters
-        ----------
-        images : ndarray
-            uint8 RGB (image, row, column, 3).
-
-        Returns
-        -------
-        ndarray
-            uint8 RGB (image, row, column, 3).
-        """
+        """Crop (and mirror) prepared images, uint8 RGB (image, row, column, 3), to a network input."""
         if picture.view != WHOLE:
             images = np.stack([self.views[picture.view].crop(image) for image in images])
         return images[:, :, ::-1] if picture.mirrored else images
@@ -125,15 +116,17 @@ class NetworkInputs:
 
         Parameters
         ----------
-        maps : ndarray
-            Relevance at the resolution of the network input, with dimensions (map, row, column).
+        maps : ndarray (map, row, column)
+            Relevance at the resolution of the network input.
+        picture : NetworkInput
+            The network input.
         size : (int, int)
             Rows and columns of the prepared image.
 
         Returns
         -------
-        ndarray
-            Relevance at the resolution of the prepared image, with the same dimensions.
+        ndarray (map, row, column)
+            Relevance at the resolution of the prepared image.
         """
         maps = maps[:, :, ::-1] if picture.mirrored else maps
         return maps if picture.view == WHOLE else self.views[picture.view].spread(maps, size)

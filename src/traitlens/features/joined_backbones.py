@@ -1,4 +1,4 @@
-"""Several networks side by side as one, so that a readout reads layers of all of them."""
+"""Joining of several networks to one, whose readouts can use layers of all of them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,17 +12,17 @@ from traitlens.features.weights import Tensors
 
 
 def join_backbones(names: Sequence[str], name: str) -> CustomBackbone:
-    """Store several networks as one, for use by its name.
+    """Join several networks side by side, and store them as one network.
 
-    The preprocessing is that of the first network; the first convolutions of the others are adapted to it,
-    which is exact.
+    The joined network has the preprocessing of the first network, to which the first convolutions of the
+    other networks are adapted without changing their output.
 
     Parameters
     ----------
     names : sequence of str
-        Names of networks.
+        Names of the networks to join.
     name : str
-        Name of the joined network. Layers are called "vgg16-block4_pool" and so on.
+        Name of the joined network, whose layers are named "vgg16-block4_pool" and so on.
 
     Returns
     -------
@@ -44,10 +44,10 @@ def join_backbones(names: Sequence[str], name: str) -> CustomBackbone:
     plans: list[LayerPlan] = []
     tensors: Tensors = {}
     for part in parts:
-        for plan, layer in _plans(part):
+        for plan, layer in _prefixed_layers(part):
             own = {key: getattr(layer, key).numpy() for key in TENSORS if getattr(layer, key) is not None}
             if INPUT in plan.inputs:
-                own = _adapt(own, plan.window, part.preprocessing, preprocessing)
+                own = _adapt_to_preprocessing(own, plan.window, part.preprocessing, preprocessing)
             tensors |= {f"{plan.name}.{key}": np.ascontiguousarray(own[key], "<f4") for key in own}
             plans.append(plan)
     source = " + ".join(f"{part.name} ({part.source})" for part in parts)
@@ -56,8 +56,8 @@ def join_backbones(names: Sequence[str], name: str) -> CustomBackbone:
     return added
 
 
-def _plans(backbone: Backbone) -> Iterable[tuple[LayerPlan, Layer]]:
-    """Yield each layer with its plan, with the network's name before those of layers."""
+def _prefixed_layers(backbone: Backbone) -> Iterable[tuple[LayerPlan, Layer]]:
+    """Yield each layer and its plan, in which names of layers are prefixed by the name of the network."""
     below = INPUT
     for layer in backbone.layers:
         plan = layer.plan
@@ -73,8 +73,10 @@ def _plans(backbone: Backbone) -> Iterable[tuple[LayerPlan, Layer]]:
         below = layer.name
 
 
-def _adapt(own: Tensors, window: Window, trained: Preprocessing, given: Preprocessing) -> Tensors:
-    """Adapt a first convolution to another preprocessing of its input."""
+def _adapt_to_preprocessing(
+    own: Tensors, window: Window, trained: Preprocessing, given: Preprocessing
+) -> Tensors:
+    """Return the tensors of a first convolution that is given pixels with another preprocessing."""
     if trained == given:
         return own
     weight = own["weight"].astype(np.float64)
@@ -86,6 +88,6 @@ def _adapt(own: Tensors, window: Window, trained: Preprocessing, given: Preproce
         adapted[:, place] = weight[:, channel] * given.divide_by[place] / by
         shift = shift + weight[:, channel : channel + 1] * (given.mean[place] - mean) / by
     own = own | {"weight": adapted}
-    if window.padding:  # the shift does not reach the padding
+    if window.padding:  # padding is added after preprocessing
         return own | {"shift": shift}
     return own | {"bias": own["bias"] + shift.sum((1, 2, 3))}

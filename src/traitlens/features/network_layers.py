@@ -1,4 +1,4 @@
-"""Layers of networks other than sequences of 3x3 convolutions, without weights."""
+"""Plans of the layers of residual networks (inputs, windows, activations), without weights."""
 
 import hashlib
 import json
@@ -12,11 +12,11 @@ Kind = Literal["convolution", "max_pool", "average_pool", "sum"]
 Activation = Literal["none", "relu", "prelu"]
 
 INPUT = "input"
-"""Name of the image among the inputs of a layer."""
+"""Name of the network input among the inputs of a layer."""
 
 TENSORS = ("weight", "bias", "shift", "slope")
-"""Tensors of a layer: weights (out, in, row, column), biases (out,), the effect of a shift of the input
-before it is padded (out, 1, row, column), and the slopes of a PReLU (out,)."""
+"""Tensors that a layer may have: weights (out, in, row, column), biases (out,), the effect of a shift of the
+input before padding (out, 1, row, column), and the slopes of a PReLU (out,)."""
 
 _KINDS = ("convolution", "max_pool", "average_pool", "sum")
 _LARGEST_WINDOW = 64
@@ -30,7 +30,8 @@ class Window:
     Parameters
     ----------
     size, stride, padding : int
-        Of rows and columns alike. Maximum poolings are padded with minus infinity, other layers with zeros.
+        Size, stride and padding, equal for rows and columns. Maximum poolings are padded with minus infinity,
+        other layers with zeros.
     """
 
     size: int
@@ -40,20 +41,20 @@ class Window:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """A layer without its weights.
+    """Plan of a layer of a residual network, without its weights.
 
     Parameters
     ----------
     name : str
-        Its name, used by taps.
+        Name of the layer, by which taps refer to it.
     kind : {"convolution", "max_pool", "average_pool", "sum"}
-        A sum adds its inputs; what is missing in the smaller of them counts as zero.
+        Kind of the layer. A sum adds its inputs; channels, rows and columns that an input lacks are zero.
     inputs : tuple of str
-        Names of the layers that it reads, or "input" for the image.
+        Names of the layers that are the inputs, or "input" for the network input.
     window : Window
         Window of a convolution or pooling.
     activation : {"none", "relu", "prelu"}
-        What follows.
+        Activation function applied to the output.
     """
 
     name: str
@@ -64,17 +65,17 @@ class LayerPlan:
 
 
 def plans_to_json(plans: Iterable[LayerPlan]) -> list[dict[str, Any]]:
-    """Return layers as plain values for JSON."""
+    """Convert plans of layers to dictionaries that JSON can represent."""
     return [asdict(plan) for plan in plans]
 
 
 def plans_from_json(given: Any) -> tuple[LayerPlan, ...]:
-    """Read and check layers.
+    """Convert the dictionaries of :func:`plans_to_json` to plans of layers, and check them.
 
     Raises
     ------
     ValueError
-        If an entry is not a layer, or reads a layer that does not come before it.
+        If an entry is not a valid layer, or an input of it is not an earlier layer.
     """
     known = {INPUT}
     plans = []
@@ -99,7 +100,7 @@ def plans_from_json(given: Any) -> tuple[LayerPlan, ...]:
 
 
 def _check_plan(plan: LayerPlan, known: set[str]) -> None:
-    """Raise an error unless a layer has a new name, known inputs and a sensible window."""
+    """Raise an error unless a layer has a new name, known inputs and a valid window."""
     window = plan.window
     sound = (
         plan.kind in _KINDS
@@ -117,12 +118,9 @@ def _check_plan(plan: LayerPlan, known: set[str]) -> None:
 
 
 def plan_shapes(plans: Sequence[LayerPlan], channels: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Compute channels and stride of each layer.
+    """Compute the number of channels and the stride (in pixels of the input) of each layer, by name.
 
-    Returns
-    -------
-    dict of str to (int, int)
-        Channels and stride of each layer; the stride is relative to the image.
+    `channels` are the numbers of output channels of the convolutions.
     """
     shapes = {INPUT: (3, 1)}
     for plan in plans:
@@ -133,12 +131,12 @@ def plan_shapes(plans: Sequence[LayerPlan], channels: Mapping[str, int]) -> dict
 
 
 def check_tensors(plans: Sequence[LayerPlan], tensors: Mapping[str, np.ndarray]) -> None:
-    """Raise an error unless all tensors are those that the layers need.
+    """Check that tensors have the names and shapes that the layers need, and are finite.
 
     Raises
     ------
     ValueError
-        With the name of the first layer whose tensors are missing, of another shape or not finite.
+        If they do not; names the first layer with such an error.
     """
     width, wanted = {INPUT: 3}, set()
     for plan in plans:
@@ -161,7 +159,7 @@ def check_tensors(plans: Sequence[LayerPlan], tensors: Mapping[str, np.ndarray])
 
 
 def network_digest(plans: Sequence[LayerPlan], tensors: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of the layers and their weights in 64 hexadecimal characters."""
+    """Compute the SHA-256 of the layers and their weights, in 64 hexadecimal characters."""
     hasher = hashlib.sha256(json.dumps(plans_to_json(plans), sort_keys=True).encode())
     for plan in plans:
         for part in TENSORS:

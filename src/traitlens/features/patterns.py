@@ -1,11 +1,11 @@
-r"""Patterns: the direction of a unit's signal in its input (Kindermans et al. 2018, arXiv:1705.05598).
+r"""Patterns of convolutions for PatternNet and PatternAttribution (Kindermans et al. 2018, arXiv:1705.05598).
 
-A unit's weights :math:`w` filter its signal from distractors; the direction of the signal in its input is its
-*pattern* :math:`a`, estimated from images on which the unit is active,
+The weights :math:`w` of a unit separate its signal from distractors. Its *pattern* :math:`a` is the direction
+of the signal in its input, estimated from the positions at which the unit is active:
 
 .. math:: a = \frac{E_+[x y] - E_+[x] E_+[y]}{w^T (E_+[x y] - E_+[x] E_+[y])}.
 
-Formula and treatment of ReLU are those of iNNvestigate (Alber et al. 2019).
+Formula and treatment of ReLUs follow iNNvestigate (Alber et al. 2019).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DIGEST = "backbone_digest"
 
 FEWEST = 3
-"""Number of active places from which a unit's pattern is estimated."""
+"""Smallest number of positions at which a unit must be active for its pattern to be estimated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Patterns:
     Parameters
     ----------
     tensors : dict of str to ndarray
-        float32 (out, in, row, column) by convolution, first to last.
+        Patterns, float32 (out, in, row, column), by name of the convolution, from first to last.
     backbone_digest : str
-        Digest of the network's weights.
+        Digest of the weights of the network.
     """
 
     tensors: dict[str, np.ndarray]
@@ -53,12 +53,12 @@ class Patterns:
 
     @classmethod
     def load(cls, path: Path, backbone: Backbone) -> "Patterns":
-        """Read patterns of a network.
+        """Read the patterns of a network from a safetensors file.
 
         Raises
         ------
         TraitlensError
-            If the file cannot be read, or holds the patterns of another network.
+            If the file cannot be read, or contains patterns of another network.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -86,17 +86,19 @@ def estimate_patterns(
 
     Parameters
     ----------
+    backbone : Backbone
+        The network.
     images : iterable of ndarray
         uint8 RGB (row, column, 3), read one at a time.
     tap : str
-        The deepest layer that is read.
+        Name of the deepest layer that readouts use.
     progress : callable or None
         Called with 1 after each image.
 
     Returns
     -------
     Patterns
-        By convolution; zero for units that are active in fewer than three places.
+        Patterns of each convolution; zero for units that are active at fewer than three positions.
 
     Examples
     --------
@@ -104,12 +106,12 @@ def estimate_patterns(
     """
     import torch
 
-    sums: dict[str, _Sums] = {}
+    sums: dict[str, _ConvolutionSums] = {}
     layers = backbone.up_to(tap)
     with torch.no_grad():
         for image in images:
-            for layer, values, before, active in _convolutions(layers, backbone.input(image[None])):
-                sums.setdefault(layer.name, _Sums(layer)).add(values, before, active)
+            for layer, values, before, active in _run_convolutions(layers, backbone.input(image[None])):
+                sums.setdefault(layer.name, _ConvolutionSums(layer)).add(values, before, active)
             if progress is not None:
                 progress(1)
     if not sums:
@@ -117,12 +119,12 @@ def estimate_patterns(
     return Patterns({name: one.pattern() for name, one in sums.items()}, backbone.digest)
 
 
-def _convolutions(
+def _run_convolutions(
     layers: "tuple[Layer, ...]", values: "torch.Tensor"
 ) -> "Iterator[tuple[Layer, torch.Tensor, torch.Tensor, torch.Tensor]]":
-    """Yield each convolution with its input, its output before the activation, and where it is active.
+    """Yield each convolution, its input, its output before the activation, and a mask of active units.
 
-    A layer without ReLU is active everywhere.
+    Without a ReLU, all units are active.
     """
     import torch
 
@@ -148,8 +150,11 @@ def _convolutions(
             values = layer(values)
 
 
-class _Sums:
-    """Sums over active units of a convolution: their number, inputs, outputs and products of both."""
+class _ConvolutionSums:
+    """Sums over positions at which units of a convolution are active, from which patterns are computed.
+
+    They are the number of positions, and sums of inputs, of outputs, and of products of both.
+    """
 
     def __init__(self, layer: Layer):
         assert layer.weight is not None
@@ -159,7 +164,7 @@ class _Sums:
         self.x, self.xy = (self.weight.new_zeros(self.weight.shape) for _ in range(2))
 
     def add(self, values: "torch.Tensor", before: "torch.Tensor", active: "torch.Tensor") -> None:
-        """Add an image."""
+        """Add one image to the sums."""
         from torch.nn.grad import conv2d_weight
 
         plan = self.layer.plan
@@ -168,19 +173,19 @@ class _Sums:
         }  # fmt: skip
         shape = tuple(self.weight.shape)
         mask = active.to(values.dtype)
-        # The gradient of the weights sums the products of outputs and the inputs that they see.
+        # The gradient of a convolution's weights is a sum of products of outputs and inputs.
         for total, outputs in ((self.x, mask), (self.xy, mask * before)):
             total += conv2d_weight(values, shape, outputs, **window).double().cpu()  # type: ignore[no-untyped-call]
         self.y += (mask * before).double().sum((0, 2, 3)).cpu()
         self.count += mask.double().sum((0, 2, 3)).cpu()
 
     def pattern(self) -> np.ndarray:
-        """Compute the patterns."""
+        """Compute the patterns from the sums: float32 (out, in, row, column)."""
         import torch
 
         count = self.count.clamp(min=1).view(-1, 1, 1, 1)
         covariance = self.xy / count - (self.x / count) * (self.y.view(-1, 1, 1, 1) / count)
         length = (self.weight * covariance).sum((1, 2, 3), keepdim=True)
         pattern = covariance / torch.where(length == 0, 1.0, length)
-        pattern[self.count < FEWEST] = 0  # rounding divided by rounding
+        pattern[self.count < FEWEST] = 0  # too few positions for a covariance
         return np.ascontiguousarray(pattern.numpy(), "<f4")

@@ -1,4 +1,4 @@
-"""Preprocessing of pixels to network input; its settings are stored with every model."""
+"""Preprocessing of pixels for a network, whose settings are stored with every model."""
 
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Preprocessing of RGB pixels: reorder channels, subtract the mean, divide.
+    """Preprocessing of RGB pixels: reorder channels, subtract means, divide.
 
     Parameters
     ----------
     channels : {"BGR", "RGB"}
-        Order of the network's input channels.
+        Order of the channels of the network input.
     mean : (float, float, float)
-        Mean of each channel, in that order, 0 to 255.
+        Number subtracted from each channel, in that order, on the scale 0 to 255.
     divide_by : (float, float, float)
-        Divisor of each channel.
+        Number by which each channel is then divided.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class Preprocessing:
     divide_by: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def to_input(self, pixels: np.ndarray) -> "torch.Tensor":
-        """Return the network input of pixels.
+        """Convert pixels to network input.
 
         Parameters
         ----------
@@ -67,12 +67,12 @@ class Preprocessing:
         return values.contiguous(memory_format=torch.channels_last)
 
     def bounds(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Return the lowest and highest input of each channel.
+        """Return the lowest and highest possible network input of each channel.
 
         Returns
         -------
         low, high : (float, float, float)
-            Inputs of black and of white.
+            Network input of black and of white pixels.
         """
         pairs = list(zip(self.mean, self.divide_by, strict=True))
         low = tuple(-mean / by for mean, by in pairs)
@@ -81,7 +81,7 @@ class Preprocessing:
 
     @property
     def is_sound(self) -> bool:
-        """Whether channels are known and each setting has three finite numbers."""
+        """Whether the settings are valid: a known order of channels, and three finite numbers each."""
         numbers = (*self.mean, *self.divide_by)
         return (
             self.channels in ("BGR", "RGB")
@@ -91,7 +91,7 @@ class Preprocessing:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings for JSON.
+        """Return the settings as values that JSON can represent.
 
         Returns
         -------
@@ -102,7 +102,7 @@ class Preprocessing:
 
 
 VGG_CAFFE = Preprocessing()
-"""Preprocessing of Oxford's VGG16: BGR minus the mean of ImageNet, no division."""
+"""Preprocessing of Oxford's VGG16: BGR minus the mean of ImageNet, without division."""
 
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "caffe": VGG_CAFFE,
@@ -111,6 +111,6 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
     "vgg_face": Preprocessing("RGB", (129.1863, 104.7624, 93.5940)),
     "vgg_face_bgr": Preprocessing("BGR", (93.5940, 104.7624, 129.1863)),
 }
-"""Preprocessings of known networks by name: Oxford's own and Keras's ("caffe"), torchvision's, that of
-networks trained with ArcFace (Deng et al. 2019), and VGG-Face's (Parkhi et al. 2015) with its channels in
-either order."""
+"""Preprocessing of known networks, by name: VGG16 of Oxford and Keras ("caffe"), torchvision, networks
+trained with ArcFace (Deng et al. 2019), and VGG-Face (Parkhi et al. 2015) with its channels in either
+order."""

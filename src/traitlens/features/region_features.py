@@ -1,4 +1,4 @@
-r"""Regional faces: one region of a face on the average face.
+r"""Regional features: features of regional faces, which show one region of a face on the average face.
 
 With the mask :math:`m_r` of a region and the average face :math:`a`, the regional face is
 :math:`x_r = m_r x + (1 - m_r) a`. Its regional features are :math:`\phi_r(x) = \phi(x_r) - \phi(a)`.
@@ -26,12 +26,12 @@ def average_face(images: Iterable[np.ndarray]) -> np.ndarray:
     Parameters
     ----------
     images : iterable of ndarray
-        uint8 RGB (row, column, 3), all of one size, read one at a time.
+        uint8 RGB (row, column, 3), all of the same size, read one at a time.
 
     Returns
     -------
     ndarray
-        uint8 RGB (row, column, 3), rounded, so that it is an ordinary image.
+        The average, rounded to an ordinary image: uint8 RGB (row, column, 3).
 
     Raises
     ------
@@ -50,16 +50,16 @@ def average_face(images: Iterable[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class RegionalFaces:
-    """Settings of the regional faces of a study.
+    """Average face and regions, from which the regional faces of a study are made.
 
     Parameters
     ----------
     average : ndarray
-        uint8 RGB (row, column, 3), of :func:`average_face`.
+        The average face, uint8 RGB (row, column, 3), from :func:`average_face`.
     polygons : mapping of str to sequence, optional
-        The study's own regions, as :func:`traitlens.faces.regions.region_labels` takes them.
+        Custom regions of the study, as for :func:`traitlens.faces.regions.region_labels`.
     join_sides : bool, default True
-        Whether left and right regions are joined, such as "eyes".
+        Whether left and right regions are joined, for example to "eyes".
 
     Examples
     --------
@@ -77,36 +77,36 @@ class RegionalFaces:
         return joined_names(region_names(self.polygons), self.join_sides)
 
     def masks(self, points: np.ndarray) -> xr.DataArray:
-        """Compute the masks of a face.
+        """Compute the masks of the regions of one face.
 
         Parameters
         ----------
         points : ndarray (478, 2)
-            The mesh in pixels of the prepared image.
+            Landmarks in pixels of the prepared image.
 
         Returns
         -------
         DataArray of float32 (region, y, x)
-            Of :func:`traitlens.faces.masks.feathered_masks`.
+            Masks from :func:`traitlens.faces.masks.feathered_masks`.
         """
         labels = region_labels(points, len(self.average), self.polygons)
         return feathered_masks(labels, region_names(self.polygons), self.join_sides)
 
     def put_on(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Blend a region of a face into the average face.
+        """Put a region of a face on the average face.
 
         Parameters
         ----------
         image : ndarray
-            uint8 RGB (row, column, 3), prepared.
-        mask : ndarray
-            (row, column), 0 to 1.
+            Prepared image, uint8 RGB (row, column, 3).
+        mask : ndarray (row, column)
+            Weight of the face, 0 to 1.
 
         Returns
         -------
         ndarray
-            uint8 RGB (row, column, 3). Pixels of the face where the mask is 1, of the average face where it
-            is 0, and rounded mixtures between.
+            uint8 RGB (row, column, 3): the face where the mask is 1, the average face where it is 0, and
+            mixtures in between.
 
         Examples
         --------
@@ -120,23 +120,23 @@ class RegionalFaces:
 
 
 class RegionalExtractor:
-    """Extractor of regional features: features of regional faces minus those of the average face.
+    """Compute regional features: features of regional faces minus features of the average face.
 
     Parameters
     ----------
     backbone : Backbone
         The network.
     spaces : sequence of FeatureSpace
-        Feature spaces; those without a region are computed from the whole face.
+        Feature spaces; spaces without a region are computed from the whole face.
     faces : RegionalFaces
-        Settings of regional faces.
+        Average face and regions.
     views : mapping of str to View or None
-        Views by name, in addition to "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
+        Definitions of views, beside "image"; :data:`~traitlens.features.views.FACE_VIEWS` if None.
 
     Raises
     ------
     TraitlensError
-        If a view or a tap is not known.
+        If a view or a tap is unknown.
     """
 
     def __init__(
@@ -164,14 +164,14 @@ class RegionalExtractor:
         Parameters
         ----------
         image : ndarray
-            uint8 RGB (row, column, 3), prepared.
+            Prepared image, uint8 RGB (row, column, 3).
         masks : DataArray (region, y, x)
-            Of :meth:`RegionalFaces.masks`.
+            Masks from :meth:`RegionalFaces.masks`.
 
         Returns
         -------
         dict of FeatureSpace to ndarray
-            float32 (channel, row, column); exactly zero where the region changes nothing.
+            Features of each space, float32 (channel, row, column); zero where the region has no effect.
         """
         found = {}
         for region in dict.fromkeys(space.region for space in self.spaces):
@@ -186,7 +186,7 @@ class RegionalExtractor:
         return found
 
     def _features(self, face: np.ndarray, spaces: Sequence[FeatureSpace]) -> dict[FeatureSpace, np.ndarray]:
-        """Compute the features of a face that partly equals the average face."""
+        """Compute the features of a face of which some pixels equal the average face."""
         activations = {
             picture: self._passes[picture].activations(self._pictures.cut(face[None], picture)[0])
             for picture in dict.fromkeys(picture for space in spaces for picture in space.pictures)

@@ -1,8 +1,8 @@
-"""Residual networks read from state dicts: torchvision's ResNet and ArcFace's.
+"""Reading of residual networks from state dicts: torchvision's ResNet, and networks trained with ArcFace.
 
 Batch normalisation is folded into the convolutions. torchvision's networks (He et al. 2016) normalise after
-each convolution; those trained with ArcFace (Deng et al. 2019) also before the first convolution of a block,
-where the shift does not reach the padding: it becomes a bias that is smaller at the edges of the image.
+each convolution; ArcFace's (Deng et al. 2019) also before the first convolution of a block. Since padding is
+added after that normalisation, its shift becomes a bias that is smaller at the edges of the image.
 """
 
 import re
@@ -23,7 +23,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def is_residual(state: State) -> bool:
-    """Return whether a state dict has the names of a residual network."""
+    """Return whether the names in a state dict are those of a residual network."""
     return any(_BLOCK.fullmatch(_PREFIX.sub("", name)) for name in state)
 
 
@@ -33,21 +33,20 @@ def read_residual(state: State) -> tuple[tuple[LayerPlan, ...], dict[str, np.nda
     Parameters
     ----------
     state : mapping of str to ndarray
-        Names as in torchvision's ResNet (``layer1.0.conv1.weight``; 18 to 152 layers, wide ones too) or as in
-        the networks of ArcFace (``layer1.0.prelu.weight``). Dense layers are left out, and so is what follows
-        the last block.
+        Tensors by name, as in torchvision's ResNet (``layer1.0.conv1.weight``; 18 to 152 layers, also wide)
+        or in ArcFace's networks (``layer1.0.prelu.weight``). All layers after the last block are ignored.
 
     Returns
     -------
     plans : tuple of LayerPlan
-        The layers. Outputs of blocks are named ``layer1_1`` and so on.
+        The layers; outputs of blocks are named ``layer1_1`` and so on.
     tensors : dict of str to ndarray
         float32 ``LAYER.weight``, ``.bias``, ``.shift`` and ``.slope``.
 
     Raises
     ------
     ValueError
-        If tensors are missing, left over, or of a shape that these networks do not have.
+        If tensors are missing, unknown, or of an unexpected shape.
     """
     builder = _Builder({_PREFIX.sub("", name): tensor for name, tensor in state.items()})
     blocks = sorted(
@@ -67,7 +66,7 @@ def read_residual(state: State) -> tuple[tuple[LayerPlan, ...], dict[str, np.nda
 
 
 class _Builder:
-    """Builds layers from a state dict, and remembers which tensors were used."""
+    """Build layers from a state dict, and record which of its tensors are used."""
 
     def __init__(self, state: dict[str, np.ndarray]):
         self.state = state
@@ -81,14 +80,14 @@ class _Builder:
         return plan.name
 
     def take(self, name: str) -> np.ndarray:
-        """Return a tensor as float64."""
+        """Return a tensor of the state dict as float64, and record that it is used."""
         if name not in self.state:
             raise ValueError(f"it has no {name!r}")
         self.used.add(name)
         return np.asarray(self.state[name], np.float64)
 
     def norm(self, name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return scale and shift of a batch normalisation."""
+        """Return the scale and shift of each channel by a batch normalisation."""
         weight, bias, mean, variance = (self.take(f"{name}.{part}") for part in _NORM)
         if any(part.shape != (channels,) for part in (weight, bias, mean, variance)) or variance.min() < 0:
             raise ValueError(f"{name!r} is not a batch normalisation of {channels} channels")
@@ -106,7 +105,11 @@ class _Builder:
         activation: str = "none",
         slope: str = "",
     ) -> str:
-        """Append a convolution with the normalisations before and after it and the activation."""
+        """Append a convolution with its normalisations and its activation, and return its name.
+
+        `source` is its name in the state dict, `below` the layer that is its input; `after`, `before` and
+        `slope` are the names of the normalisations after and before it and of a PReLU.
+        """
         weight = self.take(f"{source}.weight")
         if weight.ndim != 4 or weight.shape[2] != weight.shape[3] or weight.shape[2] % 2 == 0:
             raise ValueError(f"{source!r} is not a convolution with a square window")
@@ -114,23 +117,23 @@ class _Builder:
         weight = weight * scale.reshape(-1, 1, 1, 1)
         if before:
             scale, shift = self.norm(before, weight.shape[1])
-            self._keep(f"{name}.shift", (weight * shift.reshape(1, -1, 1, 1)).sum(1, keepdims=True))
+            self._store(f"{name}.shift", (weight * shift.reshape(1, -1, 1, 1)).sum(1, keepdims=True))
             weight = weight * scale.reshape(1, -1, 1, 1)
-        self._keep(f"{name}.weight", weight)
-        self._keep(f"{name}.bias", bias)
+        self._store(f"{name}.weight", weight)
+        self._store(f"{name}.bias", bias)
         window = Window(weight.shape[2], stride, weight.shape[2] // 2)
         plan = LayerPlan(name, "convolution", (below,), window, "relu" if activation == "relu" else "none")
         if slope:
             values = self.take(f"{slope}.weight")
-            self._keep(f"{name}.slope", np.broadcast_to(values, (len(weight),)))
+            self._store(f"{name}.slope", np.broadcast_to(values, (len(weight),)))
             plan = replace(plan, activation="prelu")
         return self.add(plan)
 
-    def _keep(self, name: str, values: np.ndarray) -> None:
+    def _store(self, name: str, values: np.ndarray) -> None:
         self.tensors[name] = np.ascontiguousarray(values, "<f4")
 
     def block(self, layer: int, block: int, below: str, stride: int) -> str:
-        """Append a block of torchvision's ResNet: two convolutions, or three of which the second shrinks."""
+        """Append a block of torchvision's ResNet: two convolutions, or three with stride in the second."""
         source, name = f"layer{layer}.{block}", f"layer{layer}_{block + 1}"
         count = 3 if f"{source}.conv3.weight" in self.state else 2
         shrinking = 2 if count == 3 else 1
@@ -144,11 +147,11 @@ class _Builder:
                 stride=stride if number == shrinking else 1,
                 activation="none" if number == count else "relu",
             )
-        shortcut = self._shortcut(source, name, below, stride)
+        shortcut = self._append_shortcut(source, name, below, stride)
         return self.add(LayerPlan(name, "sum", (last, shortcut), activation="relu"))
 
     def arcface_block(self, layer: int, block: int, below: str, stride: int) -> str:
-        """Append a block of ArcFace's networks: normalised before, PReLU between, nothing after the sum."""
+        """Append a block of ArcFace's networks: normalisation, convolution, PReLU, convolution, and sum."""
         source, name = f"layer{layer}.{block}", f"layer{layer}_{block + 1}"
         middle = self.convolve(
             f"{source}.conv1",
@@ -159,17 +162,17 @@ class _Builder:
             slope=f"{source}.prelu",
         )
         last = self.convolve(f"{source}.conv2", middle, f"{name}_conv2", after=f"{source}.bn3", stride=stride)
-        return self.add(LayerPlan(name, "sum", (last, self._shortcut(source, name, below, stride))))
+        return self.add(LayerPlan(name, "sum", (last, self._append_shortcut(source, name, below, stride))))
 
-    def _shortcut(self, source: str, name: str, below: str, stride: int) -> str:
-        """Append the convolution of a shortcut, if it has one."""
+    def _append_shortcut(self, source: str, name: str, below: str, stride: int) -> str:
+        """Append the convolution of a block's shortcut, if the block has one; return the shortcut's layer."""
         down = f"{source}.downsample"
         if f"{down}.0.weight" not in self.state:
             return below
         return self.convolve(f"{down}.0", below, f"{name}_shortcut", after=f"{down}.1", stride=stride)
 
     def check_rest(self) -> None:
-        """Raise an error if tensors were not used, as those of squeeze-and-excitation layers."""
+        """Raise an error if tensors are unused, as in networks with squeeze-and-excitation layers."""
         rest = [name for name in self.state if name not in self.used and not _LEFT_OUT.fullmatch(name)]
         if rest:
             raise ValueError(f"it also holds {', '.join(name[:80] for name in rest[:3])}")

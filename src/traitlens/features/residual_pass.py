@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PassedLayer:
-    """A layer after the forward pass.
+    """Forward pass of images through one layer; all tensors are (image, channel, row, column).
 
     Parameters
     ----------
+    layer : Layer
+        The layer.
     inputs : tuple of Tensor
-        (image, channel, row, column) each.
-    before : Tensor
-        The output before the activation.
-    output : Tensor
-        (image, channel, row, column).
+        Inputs of the layer.
+    before, output : Tensor
+        Output before and after the activation.
     """
 
     layer: "Layer"
@@ -33,19 +33,9 @@ class PassedLayer:
 
 
 def run_layers(layers: "Sequence[Layer]", values: "torch.Tensor") -> Iterator[PassedLayer]:
-    """Run images through layers; outputs are freed after the last layer that reads them.
+    """Run preprocessed images (image, channel, row, column) through layers with plans; yield each layer.
 
-    Parameters
-    ----------
-    layers : sequence of Layer
-        First to last, each with a plan.
-    values : Tensor
-        (image, channel, row, column), preprocessed.
-
-    Yields
-    ------
-    PassedLayer
-        Layer after layer.
+    Outputs are freed after the last layer that needs them.
     """
     last = {name: number for number, layer in enumerate(layers) for name in _plan(layer).inputs}
     outputs = {INPUT: values}
@@ -76,7 +66,7 @@ def combine(layer: "Layer", inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
 
 
 def bias_map(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
-    """Return the bias of a convolution for an input: (1, out, row, column), or (1, out, 1, 1) everywhere."""
+    """Return the bias of a convolution: (1, out, row, column) if it varies by position, or (1, out, 1, 1)."""
     from torch.nn import functional
 
     assert layer.bias is not None
@@ -89,7 +79,7 @@ def bias_map(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
 
 
 def activate(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
-    """Apply the activation of a layer."""
+    """Apply the activation function of a layer to values."""
     from torch.nn import functional
 
     activation = _plan(layer).activation
@@ -102,7 +92,7 @@ def activate(layer: "Layer", values: "torch.Tensor") -> "torch.Tensor":
 
 
 def add_up(inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
-    """Add the inputs of a sum; what is missing in the smaller ones counts as zero."""
+    """Add tensors; channels, rows and columns that the smaller ones lack count as zero."""
     size = common_size(inputs)
     total = enlarge(inputs[0], size)
     for values in inputs[1:]:
@@ -111,13 +101,13 @@ def add_up(inputs: "Sequence[torch.Tensor]") -> "torch.Tensor":
 
 
 def common_size(inputs: "Sequence[torch.Tensor]") -> tuple[int, int, int]:
-    """Return the largest numbers of channels, rows and columns of the inputs of a sum."""
+    """Return the largest number of channels, of rows and of columns among tensors."""
     channels, rows, columns = (max(values.shape[axis] for values in inputs) for axis in (1, 2, 3))
     return channels, rows, columns
 
 
 def enlarge(values: "torch.Tensor", size: tuple[int, int, int]) -> "torch.Tensor":
-    """Append channels, rows and columns of zeros."""
+    """Append channels, rows and columns of zeros to values, up to a given size."""
     from torch.nn import functional
 
     more = [wanted - there for wanted, there in zip(size, values.shape[1:], strict=True)]

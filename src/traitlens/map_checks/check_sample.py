@@ -1,4 +1,4 @@
-"""Checks of the maps of some images of one fold: sums, randomised models, pixel flipping, other methods."""
+"""Check the maps of some images of one fold: sums, randomised models, pixel flipping, other methods."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from traitlens.readouts.readout import Readout
 from traitlens.relevance.attribution import analyze, explain_with_conservation
 
 REPEATS = 3
-"""Number of null maps of each kind: enough for the correlations among null maps."""
+"""Number of null maps of each kind, which is enough to correlate null maps with each other."""
 
 COMPARED = (
     "lrp.sequential_preset_a_flat",
@@ -31,26 +31,28 @@ COMPARED = (
     "zennit.epsilon_gamma_box",
     "input_t_gradient",
 )
-"""Methods whose maps are compared with those of the study's method: one of each kind."""
+"""Relevance methods, one of each kind, whose maps are compared with those of the study's method."""
 
 Refit = Callable[[int], Sequence[Readout]]
-"""Fits readouts to permuted ratings, given a seed."""
+"""Function that fits readouts to permuted ratings, given a seed."""
 
 
 @dataclass(frozen=True, eq=False)
 class CheckSample:
-    """Some images with the readouts of their fold.
+    """Images of one fold, and the readouts of that fold, on which maps are checked.
 
     Parameters
     ----------
+    backbone : Backbone
+        The network.
     readouts : tuple of Readout
-        Readouts of one fold: one for each group and trait.
+        Readouts of the fold, one for each group and trait.
     images : list of str
-        Names of images of that fold.
+        Names of the images.
     pixels : ndarray of uint8 (image, y, x, colour)
         The images.
     face : ndarray of uint8 (y, x, colour)
-        The average face, whose pixels replace removed ones.
+        The average face, whose pixels replace those of flipped patches.
     method : str
         Name of the study's relevance method.
     """
@@ -68,21 +70,16 @@ class CheckSample:
         readouts: Sequence[Readout] | None = None,
         backbone: Backbone | None = None,
     ) -> xr.DataArray:
-        """Explain the images, by default with the sample's readouts and network.
+        """Compute maps (readout, image, y, x) of the images, optionally with other readouts or network.
 
         Parameters
         ----------
         advance : callable
-            Called with the number of images done.
+            Called with the number of images just finished.
         readouts : sequence of Readout or None
-            Other readouts, in the order of the sample's.
+            Readouts to use in place of the sample's, in the same order.
         backbone : Backbone or None
-            Another network.
-
-        Returns
-        -------
-        DataArray
-            (readout, image, y, x).
+            Network to use in place of the sample's.
         """
         return analyze(
             backbone or self.backbone, readouts or self.readouts, self.pixels, self.method, progress=advance
@@ -90,12 +87,14 @@ class CheckSample:
 
 
 def choose_images(folds: np.ndarray, count: int) -> tuple[int, np.ndarray]:
-    """Choose images of the first fold, evenly spread over it.
+    """Choose evenly spaced images of the first fold; return the fold and the positions of the images.
 
     Parameters
     ----------
     folds : ndarray (image,)
-        The fold of each image.
+        Fold of each image.
+    count : int
+        Number of images; all images of the fold if it has fewer.
 
     Examples
     --------
@@ -113,7 +112,7 @@ def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        As :func:`traitlens.map_checks.measures.conservation` returns it, with the images' names.
+        Table of :func:`traitlens.map_checks.measures.conservation`, with the names of images.
     """
     account = explain_with_conservation(
         sample.backbone, sample.readouts, sample.pixels, sample.method, progress=advance
@@ -122,19 +121,23 @@ def check_conservation(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
 
 def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Advance) -> pd.DataFrame:
-    """Compare the maps with null maps.
+    """Compare the maps with null maps, which are made with randomised ratings, readouts or networks.
 
     Parameters
     ----------
+    sample : CheckSample
+        Images and readouts.
     refit : callable or None
-        Fits readouts to permuted ratings; if None, these are left out.
+        Function that fits readouts to permuted ratings; if None, this kind of null map is left out.
+    advance : callable
+        Called with the number of images just finished.
 
     Returns
     -------
     DataFrame
-        One row per readout and kind of null map: null, similarity, null_low, null_high (see
-        :func:`traitlens.map_checks.randomisation.null_similarity`), edge_correlation of the maps and
-        null_edge_correlation of the null maps.
+        One row per readout and kind of null map, with columns null, similarity, null_low, null_high (see
+        :func:`traitlens.map_checks.randomisation.null_similarity`), edge_correlation (of the maps) and
+        null_edge_correlation (of the null maps).
     """
     maps = sample.explain(advance)
     edges = edge_correlation(maps, sample.pixels)["edge_correlation"]
@@ -157,12 +160,9 @@ def compare_with_null_maps(sample: CheckSample, refit: Refit | None, advance: Ad
 
 
 def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
-    """Replace patches of the images in the order of their maps.
+    """Replace patches of the images in the order of their relevance, with :func:`flip_patches`.
 
-    Parameters
-    ----------
-    advance : callable
-        Called with the number of images done; each counts twice, once for its maps.
+    `advance` is called with 1 twice for each image: after its maps, and after its patches.
     """
     return flip_patches(
         sample.backbone,
@@ -177,17 +177,19 @@ def flip_pixels(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
 
 def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
-    """Correlate the maps of several methods.
+    """Correlate the maps of the study's method and of other relevance methods.
 
     Parameters
     ----------
+    sample : CheckSample
+        Images and readouts.
     advance : callable
-        Called with the number of images done, once for every method.
+        Called with the number of images just finished, for each method.
 
     Returns
     -------
     DataFrame
-        method, other, correlation: every pair once, and each method with itself.
+        Columns method, other and correlation; each pair of methods once, and each method with itself.
     """
     methods = methods_compared(sample.method)
     table = method_agreement(sample.backbone, sample.readouts, sample.pixels, methods, progress=advance)
@@ -198,7 +200,7 @@ def compare_methods(sample: CheckSample, advance: Advance) -> pd.DataFrame:
 
 
 def methods_compared(method: str) -> list[str]:
-    """Return the compared methods: the study's first."""
+    """Return the names of the methods that are compared, beginning with the study's method."""
     return list(dict.fromkeys([method, *COMPARED]))
 
 
@@ -209,18 +211,27 @@ def associate_regions(
     targets: pd.DataFrame,
     relevance: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Compute each region's association with the ratings, beside its relevance.
+    """Compute how strongly the activation of each region is associated with ratings, beside its relevance.
 
     Parameters
     ----------
     activation : ndarray (image, region, channel)
         Features averaged over the cells of each region.
+    regions : sequence of str
+        Names of the regions.
+    images : ndarray of str (image,)
+        Names of the images.
+    targets : DataFrame
+        Mean ratings: group, trait, image, rating.
+    relevance : DataFrame
+        Relevance by image, group, trait and region.
 
     Returns
     -------
     DataFrame
-        group, trait, region, share (mean over images), association (see
-        :func:`traitlens.map_checks.measures.region_association`) and by_chance, its size without association.
+        Columns group, trait, region, share (mean over images), association (see
+        :func:`traitlens.map_checks.measures.region_association`) and by_chance (expected association if there
+        is none).
     """
     shares = relevance.groupby([GROUP, TRAIT, REGION])["share"].mean()
     rows = []
@@ -239,19 +250,21 @@ def associate_regions(
 
 
 def average_by_region(features: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
-    """Average each channel over the cells of each region, weighted by their overlap.
+    """Average each channel over the grid cells of each region, weighted by the overlap of cell and region.
 
     Parameters
     ----------
     features : ndarray (channel, row, column)
         Features of one image.
     labels : ndarray of int (y, x)
-        Region of each pixel.
+        Index of the region of each pixel.
+    number : int
+        Number of regions.
 
     Returns
     -------
     ndarray (region, channel)
-        Averages; 0 for a region without a pixel.
+        Averages; 0 for a region without pixels.
     """
     rows, columns = features.shape[1:]
     cell = (

@@ -1,4 +1,4 @@
-"""Measures of map checks: conservation, contours, agreement of methods, association."""
+"""Measures for checks of maps: conservation, contours, agreement of methods, and association."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def conservation(explained: "xarray.Dataset") -> pd.DataFrame:
-    """Return how much of each prediction reached the pixels, and how much biases and stabilisers absorbed.
+    """Tabulate how much of each prediction reached the pixels, and how much biases and stabilisers absorbed.
 
     Parameters
     ----------
     explained : Dataset
-        From :func:`traitlens.relevance.attribution.explain_with_conservation`.
+        Result of :func:`traitlens.relevance.attribution.explain_with_conservation`.
 
     Returns
     -------
     DataFrame
-        One row per image and readout: explained (prediction minus reference), constant, pixels,
-        absorbed_in_readout, absorbed_in_backbone, and ``unaccounted``, which is zero except for rounding.
+        One row per image and readout, with columns explained (prediction minus reference), constant, pixels,
+        absorbed_in_readout, absorbed_in_backbone, and unaccounted (zero except for rounding).
     """
     parts = ["constant", "pixels", "absorbed_in_readout", "absorbed_in_backbone"]
     table = explained[["prediction", "reference", *parts]].to_dataframe().reset_index()
@@ -47,8 +47,8 @@ def edge_energy(images: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray
-        (image, row, column): squared length of the luminance gradient (Sobel).
+    ndarray (image, row, column)
+        Squared length of the gradient of luminance (Sobel filter).
     """
     from scipy import ndimage
 
@@ -58,22 +58,22 @@ def edge_energy(images: np.ndarray) -> np.ndarray:
 
 
 def edge_correlation(maps: "xarray.DataArray", images: np.ndarray, smooth: float = 4.0) -> pd.DataFrame:
-    """Correlate the size of relevance with the contours of the image.
+    """Correlate the absolute value of relevance with the strength of contours in the image.
 
     Parameters
     ----------
     maps : DataArray
-        (readout, image, y, x).
+        Relevance maps (readout, image, y, x).
     images : ndarray
         uint8 RGB (image, row, column, 3).
     smooth : float, default 4
-        Standard deviation in pixels of the Gaussian applied to both.
+        Standard deviation in pixels of the Gaussian filter applied to both.
 
     Returns
     -------
     DataFrame
-        One row per readout: ``edge_correlation``, Pearson, mean over images. Near 1, the map shows salient
-        structure that any readout would show.
+        One row per readout; ``edge_correlation`` is the mean of Pearson's r over images. If it is near 1, the
+        map shows contours of the image, as it would for any readout.
     """
     from scipy import ndimage
 
@@ -92,7 +92,7 @@ def method_agreement(
     views: Mapping[str, View] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame:
-    """Correlate the maps of several methods.
+    """Correlate the maps of several relevance methods.
 
     Parameters
     ----------
@@ -103,18 +103,18 @@ def method_agreement(
     images : ndarray
         uint8 RGB (image, row, column, 3).
     methods : sequence of str
-        Names from :data:`traitlens.relevance.methods.METHODS`.
+        Names in :data:`traitlens.relevance.methods.METHODS`.
     smooth : float, default 4
-        Standard deviation in pixels of the Gaussian applied to all maps.
+        Standard deviation in pixels of the Gaussian filter applied to all maps.
     views : mapping of str to View or None
-        Views of the readouts.
+        Definitions of the readouts' views, beside "image".
     progress : callable or None
         Called with 1 after each image and method.
 
     Returns
     -------
     DataFrame
-        Methods by methods: Pearson, mean over readouts and images.
+        Correlation matrix of the methods: mean of Pearson's r over readouts and images.
     """
     from scipy import ndimage
 
@@ -128,24 +128,23 @@ def method_agreement(
 
 
 def region_association(activation: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Correlate the activation of regions with ratings: association, independent of the model.
+    """Correlate the activation of regions with ratings, independently of any readout.
 
-    A region may have relevance as a suppressor although it is not associated with the ratings, and vice versa
-    (Haufe et al. 2014; Wilming et al. 2023).
+    A region that is not associated with the ratings may have relevance as a suppressor, and vice versa (Haufe
+    et al. 2014; Wilming et al. 2023).
 
     Parameters
     ----------
-    activation : ndarray
-        (image, region, channel): mean activation of each channel at a tap; channels that are constant over
-        images are ignored.
-    ratings : ndarray
-        (image,).
+    activation : ndarray (image, region, channel)
+        Mean activation of each channel at a tap; channels that are constant over images are ignored.
+    ratings : ndarray (image,)
+        Mean ratings.
 
     Returns
     -------
-    ndarray
-        (region,): root mean square of the channels' Pearson correlations with the ratings. With n images and
-        no association, about 1 / sqrt(n - 1).
+    ndarray (region,)
+        Root mean square, over channels, of Pearson's r between activation and ratings. Without association it
+        is about 1 / sqrt(n - 1) for n images.
 
     Examples
     --------
@@ -163,17 +162,9 @@ def region_association(activation: np.ndarray, ratings: np.ndarray) -> np.ndarra
 
 
 def correlate(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Correlate along the last axis.
+    """Compute Pearson's r between two arrays along the last axis; NaN if either is constant.
 
-    Parameters
-    ----------
-    some, others : ndarray
-        (..., value), of shapes that broadcast.
-
-    Returns
-    -------
-    ndarray
-        (...): Pearson; NaN if one of them is constant.
+    Their other axes are broadcast.
     """
     some = some - some.mean(-1, keepdims=True, dtype=float)
     others = others - others.mean(-1, keepdims=True, dtype=float)
@@ -183,16 +174,5 @@ def correlate(some: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def tabulate_readouts(maps: "xarray.DataArray") -> pd.DataFrame:
-    """Return the readouts of maps as a table.
-
-    Parameters
-    ----------
-    maps : DataArray
-        With the coordinates group, trait and fold of readout.
-
-    Returns
-    -------
-    DataFrame
-        group, trait, fold; one row per readout.
-    """
+    """Return a table of the group, trait and fold of each readout of relevance maps."""
     return pd.DataFrame({name: maps[name].to_numpy() for name in (GROUP, TRAIT, FOLD)})

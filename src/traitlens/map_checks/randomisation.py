@@ -1,4 +1,4 @@
-"""Randomised readouts and networks, and the similarity of maps with those of randomised models."""
+"""Randomise ratings, readouts and networks, and compare maps with those of the randomised models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
 
 
 def random_readouts(readouts: Sequence[Readout], seed: int = 0) -> list[Readout]:
-    """Return readouts with shuffled weights.
+    """Return copies of readouts with shuffled weights.
 
     Parameters
     ----------
     readouts : sequence of Readout
-        The fitted ones.
+        The fitted readouts.
     seed : int, default 0
-        Seed of the shuffles.
+        Seed of the random number generator.
 
     Returns
     -------
     list of Readout
-        One for each, in order.
+        The copies, in the same order.
     """
     rng = np.random.default_rng(seed)
     return [readout.shuffled(rng) for readout in readouts]
 
 
 def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Permute ratings across images, to fit readouts whose maps do not depend on the ratings.
+    """Assign mean ratings to images at random, to fit readouts that know nothing about the faces.
 
     Parameters
     ----------
     targets : DataFrame
-        group, trait, image, rating.
+        Mean ratings: group, trait, image, rating.
     seed : int, default 0
         Seed of the permutation, which is the same for all groups and traits.
 
     Returns
     -------
     DataFrame
-        The same with permuted images.
+        The table with permuted images.
     """
     images = list(dict.fromkeys(targets[IMAGE]))
     others = np.random.default_rng(seed).permutation(np.array(images, object))
@@ -56,20 +56,19 @@ def permute_targets(targets: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def randomise_backbone(backbone: Backbone, seed: int = 0) -> Backbone:
-    """Return a backbone with weights shuffled within each convolution (Adebayo et al. 2018).
+    """Return a copy of a backbone with weights shuffled within each convolution (Adebayo et al. 2018).
 
     Parameters
     ----------
     backbone : Backbone
         The network, which is not changed.
     seed : int, default 0
-        Seed of the shuffles.
+        Seed of the random number generator.
 
     Returns
     -------
     Backbone
-        The same layers with random weights. Use it only to test whether maps change, not to rank methods
-        (Binder et al. 2023).
+        The copy. Use it only to test whether maps change, not to rank methods (Binder et al. 2023).
     """
     import torch
 
@@ -93,21 +92,22 @@ def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataAr
     Parameters
     ----------
     maps : DataArray
-        (readout, image, y, x).
+        Relevance maps (readout, image, y, x).
     null_maps : sequence of DataArray
-        Maps of the same images by readouts fitted on permuted ratings, shuffled readouts
-        (:func:`random_readouts`) or a shuffled backbone (:func:`randomise_backbone`); readouts in order.
+        Maps of the same images by readouts fitted to permuted ratings (:func:`permute_targets`), shuffled
+        readouts (:func:`random_readouts`) or a shuffled backbone (:func:`randomise_backbone`), with readouts
+        in the same order.
 
     Returns
     -------
     DataFrame
-        One row per readout: ``similarity``, the mean correlation with the null maps over images, and
-        ``null_low`` and ``null_high``, the band (5th to 95th percentile) of correlations among the null maps,
-        missing for a single one. A similarity inside or above the band says that the map shows the faces and
-        the network more than the ratings.
+        One row per readout. ``similarity`` is the mean correlation with the null maps, over images.
+        ``null_low`` and ``null_high`` are the 5th and 95th percentile of correlations among null maps (NaN
+        for a single null map). If the similarity is not below these, the map shows the faces and the network
+        rather than the ratings.
     """
-    real = _flat(maps)
-    null = np.stack([_flat(one) for one in null_maps])
+    real = _flatten_maps(maps)
+    null = np.stack([_flatten_maps(one) for one in null_maps])
     similarity = np.mean([correlate(real, one).mean(1) for one in null], axis=0)
     among = [correlate(null[one], null[other]).mean(1) for one in range(len(null)) for other in range(one)]
     low, high = np.percentile(among, [5, 95], axis=0) if among else np.full((2, len(similarity)), np.nan)
@@ -115,7 +115,7 @@ def null_similarity(maps: "xarray.DataArray", null_maps: "Sequence[xarray.DataAr
     return table.assign(similarity=similarity, null_low=low, null_high=high)
 
 
-def _flat(maps: "xarray.DataArray") -> np.ndarray:
-    """Return maps as (readout, image, pixel)."""
+def _flatten_maps(maps: "xarray.DataArray") -> np.ndarray:
+    """Return maps as an array (readout, image, pixel)."""
     ordered = maps.transpose(READOUT, IMAGE, Y, X)
     return np.reshape(ordered.to_numpy(), (*ordered.shape[:2], -1))

@@ -2,7 +2,9 @@
 
 from traitlens import artifacts as a
 from traitlens.pipeline import costs
-from traitlens.pipeline.conditions import (
+from traitlens.pipeline.context import Context
+from traitlens.pipeline.stage import Stage
+from traitlens.pipeline.stage_conditions import (
     NO_REFITS,
     NO_REGIONS,
     method_not_linear,
@@ -20,8 +22,6 @@ from traitlens.pipeline.conditions import (
     switched_off,
     unless,
 )
-from traitlens.pipeline.context import Context
-from traitlens.pipeline.stage import Stage
 
 
 def _fits(context: Context) -> tuple[a.Artifact, ...]:

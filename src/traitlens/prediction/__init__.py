@@ -1,1 +1,1 @@
-"""Prediction and explanation of new faces."""
+"""Predict and explain impressions of new faces, and compare a study with its replication."""

@@ -1,4 +1,4 @@
-"""Prediction and explanation of new faces, prepared as the images of the study."""
+"""Predict and explain impressions of new faces, which are prepared in the same way as those of the study."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,35 +26,35 @@ from traitlens.report.colouring import colour, lay_over, smooth, symmetric_limit
 from traitlens.storage import atomic_write
 from traitlens.study.reading import IMAGE_SUFFIXES
 
-LARGEST = 2048
+MAXIMUM_SIDE = 2048
 """Maximum side of a prepared image in pixels."""
 
 
 def load_models(
     name: str | Path, weights: Path | None = None, announce: Callable[[str], None] = lambda text: None
 ) -> tuple[TraitModels, Backbone]:
-    """Load readouts and their network, with the preprocessing of the fit.
+    """Load the readouts of a model and their network, with the preprocessing used when they were fitted.
 
     Parameters
     ----------
     name : str or Path
-        `results/models` of a run, or `hf://owner/name` for a model on the Hugging Face hub.
+        Folder `results/models` of a run, or `hf://owner/name` for a model on the Hugging Face hub.
     weights : Path or None
-        A file with the network's weights; found or downloaded if None.
+        File with the weights of the network; found or downloaded if None.
     announce : callable
-        Called with a line of text before anything slow.
+        Called with a line of text before a slow step.
 
     Returns
     -------
     models : TraitModels
-        The readouts, which have been checked.
+        The readouts, whose files have been checked.
     backbone : Backbone
-        The network, with the preprocessing that is stored with the readouts.
+        The network.
 
     Raises
     ------
     TraitlensError
-        If either cannot be loaded.
+        If the readouts or the network cannot be loaded.
     """
     models = TraitModels.load(find_models(name, announce))
     backbone = load_backbone(models.backbone_name, weights, announce)
@@ -62,22 +62,22 @@ def load_models(
 
 
 def list_faces(paths: Sequence[Path]) -> list[Path]:
-    """List image files, and those of folders at any depth.
+    """List image files, including those in folders and their subfolders.
 
     Parameters
     ----------
     paths : sequence of Path
-        Files, and folders whose images are meant.
+        Files and folders.
 
     Returns
     -------
     list of Path
-        The files; those of a folder sorted by name, without hidden ones.
+        The files. Those of a folder are sorted by name; hidden files are left out.
 
     Raises
     ------
     TraitlensError
-        With every folder without an image.
+        If folders contain no image; lists all of them.
     """
     files: list[Path] = []
     problems = []
@@ -96,21 +96,21 @@ def list_faces(paths: Sequence[Path]) -> list[Path]:
 
 
 def find_several_faces(path: Path, models: TraitModels) -> list[np.ndarray]:
-    """Return the faces of an image file as squares to choose from, if there are several.
+    """Find the faces in an image with several faces, of which the user can choose one.
 
     Parameters
     ----------
     path : Path
         An image file.
     models : TraitModels
-        The models; if they use whole images (crop "full"), there is nothing to choose.
+        The models. If they use whole images (crop "full"), no faces are searched for.
 
     Returns
     -------
     list of ndarray of uint8 (y, x, colour)
-        Upright squares around each face, the largest central one first; empty if there is one or none.
+        Square around each face, large and central faces first; empty if there are fewer than two faces.
     """
-    if _crop_of(models).name == "full":
+    if _read_crop(models).name == "full":
         return []
     pixels = load_image(path)
     found = detect_all(pixels)
@@ -128,16 +128,16 @@ def find_several_faces(path: Path, models: TraitModels) -> list[np.ndarray]:
 
 
 def prepare_new_face(path: Path, models: TraitModels, face: int = 0) -> np.ndarray:
-    """Prepare an image file as the images that the models were fitted on.
+    """Crop and scale an image file in the same way as the images that the models were fitted to.
 
     Parameters
     ----------
     path : Path
         A JPEG, PNG, TIFF or WebP file.
     models : TraitModels
-        The models, whose `prepared` has crop and size.
+        The models, which contain the settings of image preparation.
     face : int, default 0
-        Which of several faces, as :func:`find_several_faces` lists them.
+        Index in the list of :func:`find_several_faces`, if there are several faces.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def prepare_new_face(path: Path, models: TraitModels, face: int = 0) -> np.ndarr
     Raises
     ------
     TraitlensError
-        If the file is not a usable image, or has no face although the crop needs one.
+        If the file is not a usable image, or if no face is found and the models need one.
     """
     return prepare_with_landmarks(path, models, face)[0]
 
@@ -155,30 +155,21 @@ def prepare_new_face(path: Path, models: TraitModels, face: int = 0) -> np.ndarr
 def prepare_with_landmarks(
     path: Path, models: TraitModels, face: int = 0
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Prepare an image file, and find its landmarks if the models need them.
-
-    Parameters
-    ----------
-    path : Path
-        A JPEG, PNG, TIFF or WebP file.
-    models : TraitModels
-        The models, whose `prepared` has crop and size.
-    face : int, default 0
-        Which of several faces, as :func:`find_several_faces` lists them.
+    """Prepare an image file as :func:`prepare_new_face` does, and return its landmarks, too.
 
     Returns
     -------
     pixels : ndarray of uint8 (y, x, colour)
         The prepared image.
     points : ndarray (478, 2) or None
-        Landmarks in pixels of the square; None where neither crop nor readouts need them.
+        Landmarks in pixels of the prepared image; None if neither the crop nor the readouts need them.
 
     Raises
     ------
     TraitlensError
-        If the file is not a usable image, or has no face although one is needed.
+        If the file is not a usable image, or if no face is found and the models need one.
     """
-    crop, size = _crop_of(models), int(models.prepared["size"])
+    crop, size = _read_crop(models), int(models.prepared["size"])
     pixels = load_image(path, crop.background or BACKGROUND)
     points = None
     if crop.name != "full" or models.reads_regions:
@@ -191,15 +182,15 @@ def prepare_with_landmarks(
     return prepared.pixels, None if points is None else prepared.frame.map_points(points)
 
 
-def _crop_of(models: TraitModels) -> Crop:
-    """Return the crop of a model, whose settings of image preparation are checked."""
+def _read_crop(models: TraitModels) -> Crop:
+    """Return the crop of a model, and raise an error if its settings of image preparation are invalid."""
     size = models.prepared.get("size")
     try:
         crop = Crop.from_json(models.prepared)
     except (KeyError, TypeError, ValueError, TraitlensError):
         crop = None
-    if crop is None or not isinstance(size, int) or not 32 <= size <= LARGEST:
-        raise ModelError("the model lacks the settings of image preparation; fit it again")
+    if crop is None or not isinstance(size, int) or not 32 <= size <= MAXIMUM_SIDE:
+        raise ModelError("the model has no valid settings of image preparation; fit it again")
     return crop
 
 
@@ -213,6 +204,10 @@ def predict_new_faces(
 
     Parameters
     ----------
+    models : TraitModels
+        The models.
+    backbone : Backbone
+        The network with which the models were fitted.
     paths : mapping of str to Path
         Image files by name.
     progress : callable or None
@@ -221,13 +216,13 @@ def predict_new_faces(
     Returns
     -------
     DataFrame
-        image, group, trait, predicted (rating units; mean over folds). If the readouts read regions, with a
-        column for the cue of each region.
+        Columns image, group, trait and predicted (in rating points, mean over folds); for regional readouts
+        also a column for the cue of each region.
 
     Raises
     ------
     TraitlensError
-        With every file that cannot be used, or if the backbone is another one.
+        If files cannot be used (lists all of them), or if the backbone is not that of the models.
 
     Examples
     --------
@@ -252,7 +247,7 @@ def predict_new_faces(
 
 
 def _tabulate_cues(models: TraitModels, cues: pd.DataFrame) -> pd.DataFrame:
-    """Return cues with a column for each region, beside the prediction that they sum to."""
+    """Return a table with a column for the cue of each region, and the prediction that they sum to."""
     wide = cues.pivot_table(CUE, [IMAGE, GROUP, TRAIT], REGION, sort=False)
     means = pd.DataFrame(
         [(one.group, one.trait, one.mean) for one in models.readouts], columns=[GROUP, TRAIT, PREDICTED]
@@ -272,30 +267,27 @@ def explain_face(
     method: str,
     points: np.ndarray | None = None,
 ) -> xr.DataArray:
-    """Explain the predictions of one face, averaged over each group's readouts.
-
-    Predictions and maps are averaged over folds, so that maps sum to the averaged prediction.
+    """Compute the relevance maps of one face for one trait, averaged over the readouts of each group.
 
     Parameters
     ----------
     backbone : Backbone
-        The network that the readouts read.
+        The network with which the readouts were fitted.
     readouts : sequence of Readout
-        Readouts of one trait: those of all folds for a new face, those of its fold for a face of the study.
+        Readouts of the trait: of all folds for a new face, of its own fold for a face of the study.
     models : TraitModels
-        Their model.
+        The models to which the readouts belong.
     pixels : ndarray of uint8 (y, x, colour)
         The prepared face.
     method : str
-        Name of the relevance method; regions have their own method (see
-        :mod:`traitlens.relevance.regional_maps`).
+        Name of the relevance method. Regions are explained as in :mod:`traitlens.relevance.regional_maps`.
     points : ndarray (478, 2) or None
-        Landmarks in pixels of the prepared face; needed where readouts read regions.
+        Landmarks in pixels of the prepared face, which regional readouts need.
 
     Returns
     -------
     DataArray (group, y, x)
-        Relevance in rating points per pixel; of all regions together where readouts read regions.
+        Relevance in rating points per pixel; for regional readouts the sum over all regions.
 
     Raises
     ------
@@ -326,19 +318,25 @@ def write_new_maps(
     method: str,
     progress: Callable[[int], None] = lambda steps: None,
 ) -> list[Path]:
-    """Explain a new face and draw the maps: one picture for each trait and group.
+    """Compute the relevance maps of a new face, and draw an image for each trait and group.
 
     Parameters
     ----------
+    models, backbone : TraitModels, Backbone
+        The models, and the network with which they were fitted.
+    path : Path
+        The image file.
     out : Path
-        Folder for the pictures, and for `maps.npz` with rating points per pixel.
+        Folder for the drawn images, and for `maps.npz` with the maps in rating points per pixel.
+    method : str
+        Name of the relevance method.
     progress : callable
         Called with 1 after each trait.
 
     Returns
     -------
     list of Path
-        The files. Pictures of one trait have the same scale, so that groups can be compared.
+        The files written. The images of a trait share a colour scale, so that groups can be compared.
     """
     pixels, points = prepare_with_landmarks(path, models)
     numbers: dict[str, np.ndarray] = {}

@@ -29,41 +29,48 @@ def replicate(
     weights: Path | None = None,
     watcher: Watcher | None = None,
 ) -> tuple[dict[str, pd.DataFrame], Sequence[str]]:
-    """Compare two studies: mean ratings, predictions, and each group difference.
+    """Compare a study with its replication: mean ratings, predictions, and each group difference.
 
     Parameters
     ----------
     first, second : Path
-        Folders of the original study and of the replication; what a run left in `results` is used.
+        Folders of the original study and of the replication. Results of their runs are used if present.
     out : Path
         Folder for the tables, the figure and the summary.
     predict : bool, default True
-        Whether the first study's readouts predict the second study's faces, if there are readouts.
+        Whether readouts of the original study predict the faces of the replication, if there are readouts.
     permutations : int, default 5000
         Number of permutations.
     seed : int, default 0
         Seed of the random number generator.
     weights : Path or None
-        A file with the network's weights.
+        File with the weights of the network; found or downloaded if None.
     watcher : Watcher or None
-        Shows the progress.
+        Displays the progress; nothing is displayed if None.
+
+    Returns
+    -------
+    tables : dict of str to DataFrame
+        The tables written, by name.
+    lines : sequence of str
+        The summary.
 
     Raises
     ------
     TraitlensError
-        Where a study has faults, has no single raters, or shares no groups or traits with the other.
+        If a study has errors or no single raters, or if the studies share no groups or traits.
     """
     watcher = watcher or SilentWatcher()
     studies = [Study.load(folder) for folder in (first, second)]
     problems = [
-        Problem("has averages, and single raters are needed", "give each rater's ratings", str(study.folder))
+        Problem("has only mean ratings", "use the ratings of each rater", str(study.folder))
         for study in studies
         if not study.has_raters
     ]
     if problems:
         raise TraitlensError(problems)
     with watcher.stage("Comparing effects", 1) as advance:
-        values = [(study.ratings, _outcomes(study)) for study in studies]
+        values = [(study.ratings, _read_rater_outcomes(study)) for study in studies]
         effects, patterns = compare_studies(values[0], values[1], permutations=permutations, seed=seed)
         advance(1)
     predicted = None
@@ -71,7 +78,7 @@ def replicate(
     if predict and readouts.exists():
         models, backbone = load_models(readouts, weights, watcher.say)
         files = {str(image): studies[1].path(image) for image in studies[1].images["image"]}
-        with watcher.stage("Predicting the faces of the second study", len(files)) as advance:
+        with watcher.stage("Predicting the faces of the replication", len(files)) as advance:
             predicted = predict_new_faces(models, backbone, files, advance)
     tables = {
         "effects": effects,
@@ -88,8 +95,8 @@ def replicate(
     return tables, lines
 
 
-def _outcomes(study: Study) -> pd.DataFrame:
-    """Return values of raters, with the use of regions if available."""
+def _read_rater_outcomes(study: Study) -> pd.DataFrame:
+    """Return the values of each rater that are compared, with the use of regions if a run computed it."""
     results = study.folder / "results"
     if not UTILISATION.of(results).exists():
         return rater_outcomes(study.ratings)

@@ -1,6 +1,6 @@
-"""Relevance of pixels: rules, methods, and propagation.
+"""Layer-wise relevance propagation: relevance maps of images, in rating points.
 
-Input: a backbone, readouts and images. Output: relevance maps in rating units.
+Input: a backbone, readouts and images. Output: for each image and readout, the relevance of every pixel.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Relevance maps of images: which pixels carried each prediction."""
+"""Compute relevance maps of images, which show how much each pixel contributed to each prediction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Explainer:
-    """Explains readouts on a backbone, one image after another in bounded memory.
+    """Compute the relevance maps of readouts, one image at a time.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Explainer:
     reference : {"mean", "zero"}, str, float or sequence of float
         Reference of the predictions; see :func:`analyze`.
     views : mapping of str to View or None
-        Views of the readouts, in addition to "image".
+        Definitions of the readouts' views, beside "image".
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Explainer:
         self._pictures = NetworkInputs(spaces, views)
 
     def explain(self, image: np.ndarray) -> "xarray.Dataset":
-        """Explain one image.
+        """Compute the relevance maps of one image.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class Explainer:
         Returns
         -------
         Dataset
-            See :func:`explain_with_conservation`, without the dimension image.
+            As returned by :func:`explain_with_conservation`, without the dimension image.
         """
         maps, entered = None, None
         for inputs, weight in self._samples(image):
@@ -89,7 +89,7 @@ class Explainer:
         return self._dataset(maps, entered)
 
     def _samples(self, image: np.ndarray) -> Iterator[tuple[dict[NetworkInput, "torch.Tensor"], float]]:
-        """Yield network inputs and weights; one, unless the method averages over several."""
+        """Yield the network inputs over which the method averages (usually one), each with its weight."""
         pictures = self._pictures
         inputs = {one: self.backbone.input(pictures.cut(image[None], one)) for one in pictures.taps}
         if self.method.samples is None:
@@ -103,7 +103,7 @@ class Explainer:
     def _to_pixels(
         self, image: np.ndarray, passages: Mapping[NetworkInput, AnyForwardPass], entered: InitialRelevance
     ) -> np.ndarray:
-        """Propagate relevance to the pixels of every network input and sum them in the prepared image."""
+        """Propagate relevance to the pixels of each network input; sum them on the prepared image."""
         total = np.zeros((len(self.readouts), *image.shape[:2]), np.float32)
         for picture, passage in passages.items():
             maps = passage.back(entered.relevance[picture]).cpu().numpy()
@@ -111,7 +111,7 @@ class Explainer:
         return total
 
     def _dataset(self, maps: np.ndarray, entered: InitialRelevance) -> "xarray.Dataset":
-        """Return the maps with the terms that add up to the prediction."""
+        """Return a Dataset of the maps and of the terms that add up to each prediction."""
         import xarray
 
         explained = entered.prediction - entered.reference
@@ -147,7 +147,7 @@ def explain_with_conservation(
     views: Mapping[str, View] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> "xarray.Dataset":
-    """Compute relevance maps and the terms that add up to each prediction.
+    """Compute relevance maps, and the terms that add up to each prediction.
 
     Parameters
     ----------
@@ -169,10 +169,10 @@ def explain_with_conservation(
     Returns
     -------
     Dataset
-        ``relevance`` (image, readout, y, x), and per image and readout ``prediction``, ``reference``,
-        ``constant`` (the part of prediction minus reference that is the same for every image), ``pixels``
-        (sum of the map), ``absorbed_in_readout`` and ``absorbed_in_backbone`` (by biases and stabilisers; NaN
-        for gradients). prediction - reference = constant + pixels + both absorbed terms.
+        ``relevance`` (image, readout, y, x); and for each image and readout ``prediction``, ``reference``,
+        ``constant`` (the part of prediction - reference that is the same for every image), ``pixels`` (the
+        sum of the map), ``absorbed_in_readout`` and ``absorbed_in_backbone`` (relevance lost to biases and
+        stabilisers; NaN for gradients). prediction - reference = constant + pixels + both absorbed terms.
     """
     import xarray
 
@@ -194,37 +194,37 @@ def analyze(
     views: Mapping[str, View] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> "xarray.DataArray":
-    """Compute relevance maps: which pixels carried each prediction.
+    """Compute relevance maps, which show how much each pixel contributed to each prediction.
 
     Parameters
     ----------
     backbone : Backbone or str
-        The frozen network, or its name ("vgg16"); its device and precision are used.
+        The frozen network, with its device and precision, or its name ("vgg16").
     readouts : sequence of Readout
-        The readouts to explain, which share the forward pass.
+        The readouts to explain; each image is passed forward once for all of them.
     images : ndarray
         uint8 RGB (image, row, column, 3).
     method : str or Method, default "lrp.sequential_preset_a_flat"
         A name from :data:`traitlens.relevance.methods.METHODS`, or a custom method.
     reference : {"mean", "zero"}, str, float or sequence of float, default "mean"
-        Reference of the predictions (Letzgus et al. 2022): the mean rating of the training images, zero, the
-        mean rating of the same trait in a group (its name), or a rating (one for all readouts or one for
-        each).
+        Rating with which predictions are compared (Letzgus et al. 2022): the mean rating of the training
+        images, zero, the mean rating by another group (its name), or a rating (one for all readouts or one
+        for each).
     views : mapping of str to View or None
-        Views of the readouts, in addition to "image".
+        Definitions of the readouts' views, beside "image".
     progress : callable or None
         Called with 1 after each image.
 
     Returns
     -------
     DataArray
-        float32 (readout, image, y, x), rating units, summed over colour; group, trait and fold are
-        coordinates of readout.
+        float32 (readout, image, y, x), in rating points, summed over colour channels; group, trait and fold
+        are coordinates of readout.
 
     Raises
     ------
     TraitlensError
-        If the method, the backbone or a view is not known.
+        If the method, the backbone or a view is unknown.
 
     Examples
     --------
@@ -251,7 +251,7 @@ def analyze(
 
 
 def _coordinates(readouts: Sequence[Readout]) -> dict[str, Any]:
-    """Return the coordinates of readouts: group, trait and fold."""
+    """Return the group, trait and fold of each readout, as coordinates of the dimension readout."""
     return {
         GROUP: (READOUT, np.array([readout.group for readout in readouts], dtype=object)),
         TRAIT: (READOUT, np.array([readout.trait for readout in readouts], dtype=object)),

@@ -1,16 +1,16 @@
-r"""Propagation of differences from a reference image, to pixels that differ only.
+r"""Propagation of relevance to the pixels in which an image differs from a reference image.
 
 The relevance of a unit's change :math:`\Delta a_k` from the reference is distributed over the units below in
-proportion to their contributions to it: for positive changes only positive contributions count, for negative
-changes only negative ones,
+proportion to their contributions to it. Only positive contributions count for positive changes, and only
+negative ones for negative changes:
 
 .. math:: R_j = \sum_k \frac{(w_{jk} \Delta a_j)^\pm}{\sum_i (w_{ik} \Delta a_i)^\pm} R_k,
 
 the rule :math:`\alpha_1\beta_0` of layer-wise relevance propagation (Bach et al. 2015,
 doi:10.1371/journal.pone.0130140) applied to differences from a reference, as DeepLIFT applies the z rule
-(Shrikumar, Greenside and Kundaje 2017). A maximum hands its change to the unit that is the maximum in the
-image where it grew, and to the one of the reference where it shrank. Biases cancel, so all relevance
-arrives at the pixels that differ.
+(Shrikumar, Greenside and Kundaje 2017). The relevance of a maximum goes to the unit that is the maximum in
+the image if the maximum grew, and to the maximum in the reference if it shrank. Biases cancel; all relevance
+therefore reaches pixels that differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import torch
 
 ELEMENTS_AT_ONCE = 16_000_000
-"""Number of relevance values of the largest layer propagated at once; bounds memory."""
+"""Maximum number of relevance values in the largest layer that are propagated at once; limits memory."""
 
 
 class DifferencePropagator:
-    """Propagates relevance of differences from a reference image to pixels; caches modified weights."""
+    """Propagate the relevance of differences from a reference image to pixels; caches modified weights."""
 
     def __init__(self) -> None:
         self._weights: dict[str, torch.Tensor] = {}
@@ -42,15 +42,15 @@ class DifferencePropagator:
         steps : sequence of LocalStep
             Layers of the image, from :meth:`ReferencePass.steps`.
         slopes : mapping of str to Tensor
-            (map, channel, row, column) by layer: relevance of each unit, divided by its difference from the
-            reference.
+            Relevance of each unit divided by its difference from the reference: (map, channel, row, column),
+            by layer.
         size : (int, int)
             Rows and columns of the image.
 
         Returns
         -------
         Tensor
-            float32 (map, row, column), summed over colour; zero at pixels that equal the reference.
+            float32 (map, row, column), summed over colour channels; zero where a pixel equals the reference.
         """
         import torch
 
@@ -59,36 +59,37 @@ class DifferencePropagator:
         if not steps:
             return maps
         with torch.inference_mode():
-            ratios = [self._ratio(step) for step in steps]
+            multipliers = [self._multipliers(step) for step in steps]
             largest = max(max(step.values.numel(), step.below.numel()) for step in steps)
             at_once = max(1, ELEMENTS_AT_ONCE // (2 * largest))
             for start in range(0, count, at_once):
                 mine = slice(start, start + at_once)
-                carried = self._descend(steps, ratios, {name: some[mine] for name, some in slopes.items()})
+                carried = self._propagate_down(
+                    steps, multipliers, {name: some[mine] for name, some in slopes.items()}
+                )
                 difference = steps[0].below - steps[0].base_below
                 relevance = (carried * difference).sum(1, keepdim=True).float().cpu()
-                maps[mine] = _lay(relevance, steps[0].corner, (0, 0), size)[:, 0]
+                maps[mine] = _crop_or_pad(relevance, steps[0].corner, (0, 0), size)[:, 0]
         return maps
 
-    def _ratio(self, step: LocalStep) -> "torch.Tensor":
-        """Compute the multipliers of slopes through a layer, 0 to 1.
+    def _multipliers(self, step: LocalStep) -> "torch.Tensor":
+        """Compute the factors (0 to 1) by which slopes are multiplied on their way down through a layer.
 
-        For a convolution (1, channel, row, column): the change of each unit divided by the sum of
-        contributions that count. For a pooling: the change of the maximum divided by that of the unit that
-        passes it on.
+        For a convolution, the change of each unit divided by the sum of the contributions that count; for a
+        pooling, the change of the maximum divided by the change of the unit that receives its relevance.
         """
         from torch.nn import functional
 
         change, below = step.values - step.base, step.below - step.base_below
         if step.layer.weight is None:
-            return _ratio_of_maxima(step, change, below)
-        sums = functional.conv2d(_by_sign(below, below > 0), self._signed(step.layer))
+            return _multipliers_of_maxima(step, change, below)
+        sums = functional.conv2d(_split_by_sign(below, below > 0), self._split_weights(step.layer))
         rising, falling = sums.chunk(2, 1)
         total = rising.where(change > 0, falling)
         return (change / total).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0)
 
-    def _signed(self, layer: Layer) -> "torch.Tensor":
-        """Return weights from (positive, negative) changes below to what (raises, lowers) units above."""
+    def _split_weights(self, layer: Layer) -> "torch.Tensor":
+        """Return weights from (positive, negative) changes below to (positive, negative) contributions."""
         import torch
 
         if layer.name not in self._weights:
@@ -98,21 +99,21 @@ class DifferencePropagator:
             self._weights[layer.name] = torch.cat(rows, 0)
         return self._weights[layer.name]
 
-    def _descend(
+    def _propagate_down(
         self,
         steps: Sequence[LocalStep],
-        ratios: Sequence["torch.Tensor"],
+        multipliers: Sequence["torch.Tensor"],
         slopes: Mapping[str, "torch.Tensor"],
     ) -> "torch.Tensor":
-        """Propagate slopes from their layers to the input: (map, colour, row, column)."""
+        """Propagate slopes from their layers down to the input: (map, colour, row, column)."""
         from torch.nn import functional
 
         carried, corner = None, (0, 0)
-        for step, ratio in zip(reversed(steps), reversed(ratios), strict=True):
+        for step, ratio in zip(reversed(steps), reversed(multipliers), strict=True):
             rows, columns = step.box
             if carried is not None:
                 size = rows.stop - rows.start, columns.stop - columns.start
-                carried = _lay(carried, corner, (rows.start, columns.start), size)
+                carried = _crop_or_pad(carried, corner, (rows.start, columns.start), size)
             entering = slopes.get(step.layer.name)
             if entering is not None:
                 here = entering[:, :, rows, columns]
@@ -122,8 +123,8 @@ class DifferencePropagator:
             if step.layer.weight is None:
                 carried = carried.repeat_interleave(2, 2).repeat_interleave(2, 3) * ratio
             else:
-                sent = _by_sign(carried * ratio, step.values > step.base)
-                both = functional.conv_transpose2d(sent, self._signed(step.layer))
+                sent = _split_by_sign(carried * ratio, step.values > step.base)
+                both = functional.conv_transpose2d(sent, self._split_weights(step.layer))
                 to_positive, to_negative = both.chunk(2, 1)
                 carried = to_positive.where(step.below > step.base_below, to_negative)
             corner = step.corner
@@ -131,25 +132,25 @@ class DifferencePropagator:
         return carried
 
 
-def _by_sign(values: "torch.Tensor", positive: "torch.Tensor") -> "torch.Tensor":
-    """Split values by a mask, along the channels."""
+def _split_by_sign(values: "torch.Tensor", positive: "torch.Tensor") -> "torch.Tensor":
+    """Stack along the channels: values where a mask is True (else 0), and where it is False (else 0)."""
     import torch
 
     return torch.cat([values * positive, values * ~positive], 1)
 
 
-def _ratio_of_maxima(step: LocalStep, change: "torch.Tensor", below: "torch.Tensor") -> "torch.Tensor":
-    """Return the share of each unit's change that passes on to the maximum of its window."""
+def _multipliers_of_maxima(step: LocalStep, change: "torch.Tensor", below: "torch.Tensor") -> "torch.Tensor":
+    """Return the change of each window's maximum divided by that of the unit that receives its relevance."""
     grew = _first_maxima(step.below)
     shrank = _first_maxima(step.base_below)
     rises = (change > 0).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    hands_on = grew.where(rises, shrank)
+    is_maximum = grew.where(rises, shrank)
     wide = change.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return (wide / below).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0) * hands_on
+    return (wide / below).nan_to_num(0.0, 0.0, 0.0).clamp(0.0, 1.0) * is_maximum
 
 
 def _first_maxima(values: "torch.Tensor") -> "torch.Tensor":
-    """Mark the first maximum of each 2x2 window."""
+    """Return a mask of the first maximum of each 2x2 window."""
     import torch
     from torch.nn import functional
 
@@ -159,10 +160,10 @@ def _first_maxima(values: "torch.Tensor") -> "torch.Tensor":
     return marks.view_as(values)
 
 
-def _lay(
+def _crop_or_pad(
     values: "torch.Tensor", corner: tuple[int, int], to: tuple[int, int], size: Sequence[int]
 ) -> "torch.Tensor":
-    """Crop or zero-pad values to another corner and size."""
+    """Crop values or pad them with zeros to a rectangle with another corner and size."""
     from torch.nn import functional
 
     top, left = corner[0] - to[0], corner[1] - to[1]

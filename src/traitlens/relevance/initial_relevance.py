@@ -1,9 +1,9 @@
-r"""Initial relevance of the units of taps, computed from readouts.
+r"""Relevance with which propagation starts: that of the units at the taps, computed from the readouts.
 
-A linear readout distributes its deviation from the mean rating over its features exactly, :math:`w (t(Z) -
-\bar z)`, and each feature over the units that it averages: the part :math:`w t(Z)` in proportion to their
-activations, the part :math:`-w \bar z` evenly. Dense layers follow the method's rules for dense layers.
-Fine-tuned layers follow its rule for convolutions, followed by the linear readout.
+The deviation of a linear readout from the mean rating is the sum over features of :math:`w (t(Z) - \bar z)`.
+The relevance of a feature is distributed over the units that it averages: :math:`w t(Z)` in proportion to
+their activations, and :math:`-w \bar z` evenly. Dense readouts follow the method's rules for dense layers,
+fine-tuned layers its rule for convolutions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,20 +28,18 @@ Reference = str | float | Sequence[float]
 
 @dataclass(eq=False)
 class InitialRelevance:
-    """Relevance at the taps of one image, and the terms of its sum.
+    """Relevance of one image at the taps, and the terms of its sum.
 
     Parameters
     ----------
     relevance : dict of NetworkInput to dict of str to Tensor
-        (readout, channel, row, column) by layer.
-    prediction : ndarray
-        (readout,), rating units.
-    reference : ndarray
-        (readout,): reference of the prediction.
-    constant : ndarray
-        (readout,): the part of prediction minus reference that is the same for every image.
-    entered : ndarray
-        (readout,): sum of relevance over all taps.
+        Relevance (readout, channel, row, column) by layer.
+    prediction, reference : ndarray (readout,)
+        Predictions and the ratings with which they are compared.
+    constant : ndarray (readout,)
+        Part of prediction - reference that is the same for every image.
+    entered : ndarray (readout,)
+        Sum of relevance over all taps.
     """
 
     relevance: dict[NetworkInput, dict[str, "torch.Tensor"]]
@@ -52,12 +50,14 @@ class InitialRelevance:
 
 
 class CellGrid:
-    """A feature space's grid over one image's activations.
+    """Grid of cells over which a feature space averages the activations of one image.
 
     Parameters
     ----------
+    space : FeatureSpace
+        The feature space.
     activations : sequence of Tensor
-        (channel, row, column) of each network input of the space.
+        Activations (channel, row, column) at the tap, for each network input of the space.
     """
 
     def __init__(self, space: FeatureSpace, activations: "Sequence[torch.Tensor]"):
@@ -68,43 +68,43 @@ class CellGrid:
         grid = space.tap.grid
         sizes = (rows, columns) if grid is None else np.broadcast_to(grid, 2).tolist()
         cell_rows, cell_columns = sizes
-        self.rows = _members(rows, cell_rows, activations[0])
-        self.columns = _members(columns, cell_columns, activations[0])
+        self.rows = _cell_masks(rows, cell_rows, activations[0])
+        self.columns = _cell_masks(columns, cell_columns, activations[0])
         self.count = len(activations) * torch.outer(self.rows.sum(1), self.columns.sum(1))
         self.sum = torch.stack([self.per_cell(values) for values in activations]).sum(0)
         self.average = self.sum / self.count
         self.root = space.transform == "sqrt"
 
     def per_cell(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Sum units (..., row, column) over each cell."""
+        """Sum the values of units (..., row, column) over each cell."""
         return self.rows @ values @ self.columns.T
 
     def per_unit(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Copy cells' values (..., row, column) to their units."""
+        """Copy the value of each cell (..., row, column) to all units of the cell."""
         return self.rows.T @ values @ self.columns
 
     @property
     def feature(self) -> "torch.Tensor":
-        """The features: (channel, row, column)."""
+        """Features (channel, row, column): averages over cells, or their signed square roots."""
         return self.average.abs().sqrt().copysign(self.average) if self.root else self.average
 
     @property
     def feature_per_activation(self) -> "torch.Tensor":
-        """The feature divided by the sum of its units' activations."""
+        """Each feature divided by the sum of the activations that it averages."""
         if not self.root:
             return (1 / self.count).expand_as(self.sum)
         return (self.feature / self.sum).nan_to_num(0, 0, 0)
 
     @property
     def slope(self) -> "torch.Tensor":
-        """Derivative of the feature by each of its units; zero where undefined."""
+        """Derivative of each feature with respect to each unit of its cell; zero if undefined."""
         if not self.root:
             return (1 / self.count).expand_as(self.sum)
         return (0.5 / (self.feature.abs() * self.count)).nan_to_num(0, 0, 0)
 
 
-def _members(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
-    """Return a mask of the units of each cell, as in adaptive average pooling: (cell, unit)."""
+def _cell_masks(units: int, cells: int, like: "torch.Tensor") -> "torch.Tensor":
+    """Return a mask (cell, unit) of the units in each cell along one axis, as in adaptive average pooling."""
     import torch
 
     starts = [cell * units // cells for cell in range(cells)]
@@ -120,28 +120,24 @@ def compute_initial_relevance(
     method: Method,
     reference: Reference = "mean",
 ) -> InitialRelevance:
-    """Compute the relevance at the taps for one image.
+    """Compute the relevance of one image at the taps.
 
     Parameters
     ----------
+    readouts : sequence of Readout
+        The readouts to explain.
     activations : mapping of NetworkInput to mapping of str to Tensor
-        (1, channel, row, column) by layer.
+        Activations (1, channel, row, column) by layer.
     method : Method
         The relevance method.
     reference : {"mean", "zero"}, str, float or sequence of float
-        Reference of the predictions: the mean rating of the training images, zero, the mean rating of a group
-        (its name), or a rating (one per readout). Other ratings than the mean change the constant only, not
-        the map.
-
-    Returns
-    -------
-    InitialRelevance
-        Relevance and the terms of its sum.
+        See :func:`traitlens.relevance.attribution.analyze`. A group's mean or a given rating changes only the
+        constant, not the map.
     """
     import torch
 
     if isinstance(reference, str) and reference not in ("mean", "zero"):
-        reference = _means_of(reference, readouts)
+        reference = _group_means(reference, readouts)
     cells: dict[FeatureSpace, CellGrid] = {}
     for space in dict.fromkeys(space for readout in readouts for space in readout.spaces):
         seen = [activations[picture][space.tap.layer][0].float() for picture in space.pictures]
@@ -154,7 +150,7 @@ def compute_initial_relevance(
         shared = torch.zeros(len(mine), *grid.average.shape, device=grid.average.device)
         even = torch.zeros_like(shared)
         for row, index in enumerate(mine):
-            shared[row], even[row], deviation, fixed = _per_cell(
+            shared[row], even[row], deviation, fixed = _cell_relevance(
                 readouts[index], space, grid, method, reference
             )
             prediction[index] += deviation
@@ -178,9 +174,9 @@ def compute_initial_relevance(
     deviation = prediction - means
     if method.gradients and method.starts_with == "deviation":
         dense = np.array([bool(readout.dense_layers()) for readout in readouts])
-        _scale(relevance, np.where(dense, 1.0, deviation))
+        _scale_in_place(relevance, np.where(dense, 1.0, deviation))
     if method.starts_with == "positive_deviation":
-        _scale(relevance, (deviation > 0).astype(float))
+        _scale_in_place(relevance, (deviation > 0).astype(float))
     entered = sum(
         values.double().sum((1, 2, 3)).cpu().numpy()
         for taps in relevance.values()
@@ -193,12 +189,12 @@ def compute_initial_relevance(
 
 
 def _dtype(activations: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], layer: str) -> "torch.dtype":
-    """Return the precision of a layer's activations."""
+    """Return the data type of a layer's activations."""
     return next(values[layer].dtype for values in activations.values() if layer in values)
 
 
-def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
-    """Return, for each readout, the mean rating of a group's readout of the same trait and fold."""
+def _group_means(group: str, readouts: Sequence[Readout]) -> list[float]:
+    """Return, for each readout, the mean rating by another group of the same trait in the same fold."""
     means = {(one.trait, one.fold): one.mean for one in readouts if one.group == group}
     missing = [one for one in readouts if (one.trait, one.fold) not in means]
     if not means:
@@ -216,35 +212,37 @@ def _means_of(group: str, readouts: Sequence[Readout]) -> list[float]:
 
 
 def _references(reference: Reference, means: np.ndarray) -> np.ndarray:
-    """Return the reference of each readout."""
+    """Return the reference rating of each readout."""
     if isinstance(reference, str):
         return means.copy() if reference == "mean" else np.zeros_like(means)
     return np.broadcast_to(np.asarray(reference, float), means.shape).copy()
 
 
-def _scale(relevance: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], factors: np.ndarray) -> None:
-    """Multiply the relevance of each readout, in place."""
+def _scale_in_place(
+    relevance: Mapping[NetworkInput, Mapping[str, "torch.Tensor"]], factors: np.ndarray
+) -> None:
+    """Multiply the relevance of each readout by its factor, in place."""
     for taps in relevance.values():
         for values in taps.values():
             values *= values.new_tensor(factors).view(-1, 1, 1, 1)
 
 
-def _per_cell(
+def _cell_relevance(
     readout: Readout, space: FeatureSpace, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Return, per cell, relevance distributed by activation and evenly; then deviation and constant."""
+    """Return a readout's relevance per cell, to distribute by activation and evenly; deviation; constant."""
     if readout.tail is not None:
-        return _through_tail(readout, readout.tail, grid, method, reference)
+        return _tail_cell_relevance(readout, readout.tail, grid, method, reference)
     if layers := readout.dense_layers():
-        return _dense_per_cell(layers, grid, method)
+        return _dense_cell_relevance(layers, grid, method)
     part = next(part for part in readout.linear_parts() if part.space == space)
-    return _linear_per_cell(part, grid, method, reference)
+    return _linear_cell_relevance(part, grid, method, reference)
 
 
-def _linear_per_cell(
+def _linear_cell_relevance(
     part: LinearPart, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Distribute the deviation of a linear readout over cells."""
+    """Compute the relevance of each cell for a linear readout."""
     import torch
 
     weight = torch.from_numpy(np.asarray(part.weight, np.float32)).to(grid.average.device)
@@ -257,24 +255,24 @@ def _linear_per_cell(
     return weight * grid.feature_per_activation, even, deviation, constant
 
 
-def _through_tail(
+def _tail_cell_relevance(
     readout: Readout, tail: Tail, grid: CellGrid, method: Method, reference: Reference
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Distribute the deviation over the last fine-tuned layer, and propagate it through these layers."""
+    """Compute the relevance of each cell for a readout that follows fine-tuned layers."""
     import torch
 
     passage, end = _run_tail(tail, grid, method)
     (part,) = readout.linear_parts()
     cells = CellGrid(part.space, [passage.activations[end][0].float()])
-    shared, even, deviation, constant = _linear_per_cell(part, cells, method, reference)
+    shared, even, deviation, constant = _linear_cell_relevance(part, cells, method, reference)
     units = cells.per_unit(shared) * cells.activations[0] + cells.per_unit(even)
     relevance = passage.back_to_input({end: units[None]})[0]
     return torch.zeros_like(relevance), relevance, deviation, constant
 
 
 def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, str]:
-    """Run one image through fine-tuned layers, which are prepared once."""
-    of_tail = _tails.setdefault(tail, {})
+    """Run one image through the fine-tuned layers; return the forward pass and the name of the last layer."""
+    of_tail = _prepared_tails.setdefault(tail, {})
     if method.name not in of_tail:
         network = tail.network.to(str(grid.average.device))
         of_tail[method.name] = Propagator(network, method, at_pixels=False)
@@ -282,14 +280,14 @@ def _run_tail(tail: Tail, grid: CellGrid, method: Method) -> tuple[ForwardPass, 
     return of_tail[method.name].read(grid.average[None], {end}), end
 
 
-_tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
-"""Prepared layers of fine-tuned readouts, cached while these are in use."""
+_prepared_tails: "WeakKeyDictionary[Tail, dict[str, Propagator]]" = WeakKeyDictionary()
+"""Propagators of fine-tuned layers by method, cached as long as the layers exist."""
 
 
-def _dense_per_cell(
+def _dense_cell_relevance(
     layers: Sequence[DenseLayer], grid: CellGrid, method: Method
 ) -> "tuple[torch.Tensor, torch.Tensor, float, float]":
-    """Propagate the output of dense layers to the averaged activations."""
+    """Compute the relevance of each cell for a dense readout."""
     import torch
 
     device = grid.average.device
@@ -308,7 +306,9 @@ def _dense_per_cell(
         is_last = depth + 1 == len(tensors)
         rule = (method.last if is_last else None) or method.dense
         weight, bias = tensors[depth]
-        relevance = through_dense(rule, inputs[depth], weight, bias, relevance, rectified=not is_last)
+        relevance = propagate_through_dense(
+            rule, inputs[depth], weight, bias, relevance, rectified=not is_last
+        )
     relevance = relevance.view_as(grid.average)
     none = torch.zeros_like(relevance)
     if method.average == "even":
@@ -317,7 +317,7 @@ def _dense_per_cell(
     return by_activation, none, float(output), 0.0
 
 
-def through_dense(
+def propagate_through_dense(
     rule: Rule,
     values: "torch.Tensor",
     weight: "torch.Tensor",
@@ -327,7 +327,7 @@ def through_dense(
 ) -> "torch.Tensor":
     """Propagate relevance (output,) through a dense layer to its nonnegative input (input,).
 
-    `weight` is (output, input), `bias` (output,); `rectified` says whether a ReLU follows the layer.
+    The shape of `weight` is (output, input), that of `bias` (output,). `rectified` is True if a ReLU follows.
     """
     import torch
 

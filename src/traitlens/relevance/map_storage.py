@@ -1,21 +1,26 @@
-"""Half-precision storage of relevance maps, and their weights in averages."""
+"""Storage of relevance maps in half precision, and the weights with which maps are averaged."""
 
 import numpy as np
 
 from traitlens.problems import Problem, TraitlensError
 
 MAP_SCALE = 2.0**-14
-"""Scale of maps in half precision: from 4e-9 to 4 rating points per pixel within 2^-11 (0.05 %), smaller ones
-within 2e-12."""
+"""Factor of stored half-precision maps. Values of 4e-9 to 4 rating points per pixel have a relative error of
+at most 2^-11 (0.05 %), smaller values an absolute error of at most 2e-12."""
 
 
 def compress_maps(maps: np.ndarray) -> np.ndarray:
-    """Convert maps to half precision.
+    """Convert relevance maps to half precision.
+
+    Parameters
+    ----------
+    maps : ndarray
+        Relevance in rating points per pixel.
 
     Returns
     -------
     ndarray of float16
-        `maps` divided by :data:`MAP_SCALE`; every value within 0.05 %, or 2e-12 where that is more.
+        `maps` divided by :data:`MAP_SCALE`; the error is at most 0.05 % or 2e-12, whichever is larger.
 
     Raises
     ------
@@ -38,25 +43,25 @@ def compress_maps(maps: np.ndarray) -> np.ndarray:
 
 
 def alignment(predictions: np.ndarray) -> np.ndarray:
-    r"""Compute weights of maps: the standardised predictions.
+    r"""Compute the weights of maps in the aligned average: the standardised predictions.
 
-    The plain mean of maps that explain deviations from the mean rating is near zero, because deviations
-    cancel. The aligned average is
+    The mean of maps that explain deviations from the mean rating is near zero, because deviations cancel. The
+    aligned average is
 
     .. math:: A = \frac{1}{n} \sum_i R_i \frac{f_i - \bar f}{s_f},
 
-    so that a pixel is positive where it raised high predictions and lowered low ones. Where relevance is
-    conserved, the sum of :math:`A` over pixels is :math:`s_f`, the standard deviation of the predictions.
+    A pixel of it is positive if it raised high predictions and lowered low ones. If relevance is conserved,
+    the sum of :math:`A` over pixels is :math:`s_f`, the standard deviation of the predictions.
 
     Parameters
     ----------
     predictions : ndarray (..., image)
-        Predicted ratings; may be missing.
+        Predicted ratings; NaN if missing.
 
     Returns
     -------
     ndarray (..., image)
-        Weights; 0 if there is no prediction, or if all are equal.
+        Weights; 0 for missing predictions, and if all predictions are equal.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Methods: rules of all layers, with the names of iNNvestigate and zennit."""
+"""Relevance methods: which rule each kind of layer has; named as in iNNvestigate and zennit."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ Samples = Callable[["torch.Tensor"], Iterable[tuple["torch.Tensor", float]]]
 
 @dataclass(frozen=True)
 class Method:
-    """A relevance method: the rule of each kind of layer.
+    """A relevance method: which rule is used for each kind of layer.
 
     Parameters
     ----------
@@ -41,24 +41,25 @@ class Method:
     convolution : Rule
         Rule of convolutions.
     dense : Rule
-        Rule of the hidden layer of a dense readout, and of its last layer unless `last` is given.
+        Rule of the hidden layer of a dense readout.
     first : Rule or None
-        Rule of the first convolutions; that of the others if None.
+        Rule of the first convolutions; `convolution` if None.
     first_count : int, default 1
-        Number of first convolutions.
+        Number of convolutions with the rule `first`.
     last : Rule or None
-        Rule of the last layer of a dense readout.
+        Rule of the last layer of a dense readout; `dense` if None.
     average : {"proportional", "even"}
-        Rule of averages: in proportion to values (z rule) or evenly.
+        Whether an average distributes relevance in proportion to activations (z rule) or evenly.
     starts_with : {"deviation", "one", "positive_deviation"}
-        Initial relevance: the explained deviation (or its positive part), or one.
+        Relevance at the output of the readout: the explained deviation, its positive part, or one.
     gradients : bool, default False
-        Whether a linear readout starts with slopes instead of relevance.
+        Whether the method computes gradients; propagation then starts with slopes of readouts.
     samples : callable or None
-        Makes inputs and weights from an input; the map is the weighted sum of theirs.
+        Function that yields network inputs and weights, given a network input; the map is the weighted sum
+        of their maps.
     bounds_sums : bool, default True
-        Whether relevance that enters at a sum of a residual network is split by absolute values where its
-        inputs cancel; otherwise always in proportion.
+        Whether a sum in a residual network splits relevance in proportion to absolute values if its inputs
+        nearly cancel; otherwise always in proportion to the values.
 
     Examples
     --------
@@ -86,7 +87,7 @@ class Method:
         Parameters
         ----------
         convolution : int
-            Index among the convolutions, from 0.
+            Index of the convolution, from 0.
 
         Returns
         -------
@@ -97,21 +98,21 @@ class Method:
 
     @property
     def is_linear(self) -> bool:
-        """Whether maps add up when relevances at a tap do, so region operators exist."""
+        """Whether maps are a linear function of the relevance at the taps."""
         rules = [self.convolution, self.first or self.convolution]
         return all(rule.is_linear for rule in rules) and self.samples is None
 
 
 def _path_from_grey(values: "torch.Tensor", steps: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
-    """Yield inputs on the path from zero to the input; Riemann sum with midpoints."""
+    """Yield inputs at the midpoints of equal steps from zero to the input, with weights."""
     for step in range(steps):
         share = (step + 0.5) / steps
-        # The first layer's rule multiplies by the scaled input; the division compensates for the scale.
+        # The rule of the first layer multiplies by the scaled input; the weight undoes that scale.
         yield values * share, 1 / (share * steps)
 
 
 def _noisy_copies(values: "torch.Tensor", copies: int = 64) -> Iterable[tuple["torch.Tensor", float]]:
-    """Yield inputs with normal noise of 15 % of the input's range (SD; Smilkov et al. 2017)."""
+    """Yield copies of the input with normal noise (SD 15 % of its range; Smilkov et al. 2017), weighted."""
     import torch
 
     random = torch.Generator().manual_seed(0)
@@ -131,15 +132,15 @@ _INPUT_TIMES_GRADIENT = replace(_GRADIENT, name="input_t_gradient", first=gradie
 _DEEP_TAYLOR = Method("deep_taylor", Z_PLUS, Z_PLUS, average="even", starts_with="positive_deviation")
 
 
-def _kept_positive(alpha: float, beta: float) -> Rule:
-    """Return zennit's alpha-beta rule: each denominator has the bias of its own sign."""
+def _zennit_alpha_beta(alpha: float, beta: float) -> Rule:
+    """Return zennit's alpha-beta rule, in which each denominator contains only the bias of its own sign."""
     supporting = (Term("positive", positive, positive), Term("negative", negative))
     opposing = (Term("positive", negative, negative), Term("negative", positive))
     shares = [Share(supporting, alpha, 1e-6), Share(opposing, -beta, 1e-6)]
     return Rule(f"zennit alpha {alpha:g} beta {beta:g}", tuple(shares[: 2 if beta else 1]))
 
 
-_ZENNIT_PLUS = _kept_positive(1, 0)
+_ZENNIT_PLUS = _zennit_alpha_beta(1, 0)
 _ZENNIT_FLAT = Rule("zennit flat", (Share((Term("one", ones),), epsilon=1e-6),))
 _ZENNIT_DENSE = epsilon(1e-6)
 
@@ -173,37 +174,37 @@ _METHODS = [
     replace(_GRADIENT, name="smoothgrad", samples=_noisy_copies),
     Method("zennit.epsilon_plus", _ZENNIT_PLUS, _ZENNIT_DENSE),
     Method("zennit.epsilon_plus_flat", _ZENNIT_PLUS, _ZENNIT_DENSE, first=_ZENNIT_FLAT),
-    Method("zennit.epsilon_alpha2_beta1", _kept_positive(2, 1), _ZENNIT_DENSE),
-    Method("zennit.epsilon_alpha2_beta1_flat", _kept_positive(2, 1), _ZENNIT_DENSE, first=_ZENNIT_FLAT),
+    Method("zennit.epsilon_alpha2_beta1", _zennit_alpha_beta(2, 1), _ZENNIT_DENSE),
+    Method("zennit.epsilon_alpha2_beta1_flat", _zennit_alpha_beta(2, 1), _ZENNIT_DENSE, first=_ZENNIT_FLAT),
     Method("zennit.epsilon_gamma_box", gamma(), _ZENNIT_DENSE, first=z_box(1e-6)),
 ]
 
 METHODS: dict[str, Method] = {
     method.name: replace(method, bounds_sums=not method.name.startswith("zennit.")) for method in _METHODS
 }
-"""The methods by name."""
+"""Relevance methods by name."""
 
 DEFAULT_METHOD = "lrp.sequential_preset_a_flat"
 
 
 def register(method: Method) -> None:
-    """Register a method under its name.
+    """Add a method to :data:`METHODS`.
 
     Parameters
     ----------
     method : Method
-        The method, which replaces one of the same name.
+        The method; replaces any method of the same name.
     """
     METHODS[method.name] = method
 
 
 def find_method(method: "str | Method") -> Method:
-    """Return a method by its name.
+    """Return the method with a given name.
 
     Parameters
     ----------
     method : str or Method
-        A name from :data:`METHODS`, or a method, which is returned.
+        A name in :data:`METHODS`, or a method, which is returned unchanged.
 
     Returns
     -------

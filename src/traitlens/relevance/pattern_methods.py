@@ -1,7 +1,7 @@
 """PatternNet and PatternAttribution (Kindermans et al. 2018, arXiv:1705.05598).
 
-PatternNet propagates back with patterns (see :mod:`traitlens.features.patterns`) instead of weights,
-PatternAttribution with patterns times weights; otherwise both are computed as gradients.
+Both are gradients with other weights in the backward pass: PatternNet has patterns in place of weights (see
+:mod:`traitlens.features.patterns`), PatternAttribution has patterns times weights.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PatternMethod(Method):
-    """A method whose convolutions propagate back with given weights.
+    """A relevance method with a rule of its own for each convolution.
 
     Parameters
     ----------
     rules : tuple of Rule
-        Rule of each convolution, first to last.
+        Rules of the convolutions, from first to last.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -34,28 +34,28 @@ class PatternMethod(Method):
 
 
 def pattern_net(patterns: Patterns, backbone: Backbone) -> Method:
-    """Return the method PatternNet: the signal in the pixels that the prediction detects.
+    """Return the method PatternNet, whose maps show the signal that the prediction detects in the pixels.
 
-    Readouts are passed with their own weights, as gradients are.
+    The weights of readouts are not replaced by patterns.
     """
-    return _method("pattern.net", patterns, backbone, times_weight=False)
+    return _pattern_method("pattern.net", patterns, backbone, times_weight=False)
 
 
 def pattern_attribution(patterns: Patterns, backbone: Backbone) -> Method:
-    """Return the method PatternAttribution: the signal's contribution to the prediction.
+    """Return the method PatternAttribution, whose maps show how the signal contributes to the prediction.
 
-    Readouts are passed with their own weights, as gradients are.
+    The weights of readouts are not replaced by patterns.
 
     Examples
     --------
     >>> patterns = estimate_patterns(backbone, images, "block4_pool")  # doctest: +SKIP
     >>> maps = analyze(backbone, readouts, images, pattern_attribution(patterns, backbone))  # doctest: +SKIP
     """
-    return _method("pattern.attribution", patterns, backbone, times_weight=True)
+    return _pattern_method("pattern.attribution", patterns, backbone, times_weight=True)
 
 
-def _method(name: str, patterns: Patterns, backbone: Backbone, times_weight: bool) -> Method:
-    """Return a method whose convolutions propagate back with patterns, or with these times weights."""
+def _pattern_method(name: str, patterns: Patterns, backbone: Backbone, times_weight: bool) -> Method:
+    """Return a method whose backward pass has patterns, or patterns times weights, in its convolutions."""
     import torch
 
     def rule(layer: Layer) -> Rule:

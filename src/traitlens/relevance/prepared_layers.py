@@ -1,4 +1,4 @@
-"""Convolutions prepared for a rule: modified weights once per network, denominators once per image."""
+"""Preparation of convolutions for their rule: modified weights (once) and denominators (for each image)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ Bounds = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(eq=False)
 class TermGroup:
-    """Terms with the same input: one convolution, backward for maps and forward for regions.
+    """Terms of a rule with the same input, which are computed by one convolution.
 
-    `forth` holds the weights from inputs to outputs (output, input, 3, 3), `back` those of the transposed
-    convolution.
+    `forth` contains the weights from inputs to outputs (output, input, 3, 3), to propagate regions upwards;
+    `back` those of the transposed convolution, to propagate relevance downwards.
     """
 
     given: Given
@@ -30,18 +30,18 @@ class TermGroup:
 
     @cached_property
     def back(self) -> "torch.Tensor":
-        """Weights from outputs to inputs."""
+        """Weights of the transposed convolution: (input, output, 3, 3)."""
         return _channels_last(self.forth.transpose(0, 1).flip(2, 3))
 
     @cached_property
     def weight_back(self) -> np.ndarray:
-        """The weights from listed outputs to listed inputs: (row and column of the filter, output, input)."""
+        """Weights from outputs to inputs for lists of units: (position in the filter, output, input)."""
         weight = self.forth.permute(2, 3, 0, 1)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
 
     @cached_property
     def weight_forth(self) -> np.ndarray:
-        """The weights from listed inputs to listed outputs: (row and column of the filter, input, output)."""
+        """Weights from inputs to outputs for lists of units: (position in the filter, input, output)."""
         weight = self.forth.flip(2, 3).permute(2, 3, 1, 0)
         return weight.reshape(9, *weight.shape[2:]).contiguous().numpy()
 
@@ -54,7 +54,7 @@ def convolve(values: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
 
 
 def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
-    """Return values in the memory layout channels-last, in which convolutions are fastest."""
+    """Return values in channels-last memory layout, in which convolutions are fastest."""
     import torch
 
     return values.contiguous(memory_format=torch.channels_last)
@@ -62,7 +62,7 @@ def _channels_last(values: "torch.Tensor") -> "torch.Tensor":
 
 @dataclass(eq=False)
 class PreparedLayer:
-    """A convolution with its rule and all modified weights."""
+    """A convolution with its rule, its modified weights, and the pooling after it."""
 
     layer: Layer
     rule: Rule
@@ -74,13 +74,13 @@ class PreparedLayer:
 
     @property
     def top(self) -> str:
-        """Name of the last layer of the step: the pooling, or the convolution."""
+        """Name of the pooling, or of the convolution if no pooling follows."""
         return self.pool or self.layer.name
 
 
 @dataclass(eq=False)
 class Forward:
-    """A convolution after its forward pass; its factors need the step above."""
+    """Forward pass of one image through a convolution and the pooling after it."""
 
     prepared: PreparedLayer
     given: list["torch.Tensor | None"]
@@ -91,12 +91,14 @@ class Forward:
 
 
 def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
-    """Compute the modified weights of a layer's rule."""
+    """Compute the modified weights that a rule needs for a convolution."""
     import torch
 
     assert layer.weight is not None
     prepared = PreparedLayer(layer, rule, is_first)
-    terms = [(number, term) for number, share in enumerate(rule.shares) for term in _terms(share, is_first)]
+    terms = [
+        (number, term) for number, share in enumerate(rule.shares) for term in _nonzero_terms(share, is_first)
+    ]
     for number, term in terms:
         key = (term.given, term.weight)
         if rule.shares[number].divide and key not in prepared.sums and key != ("input", identity):
@@ -109,13 +111,13 @@ def prepare(layer: Layer, rule: Rule, is_first: bool) -> PreparedLayer:
                 by_share[number] = by_share[number] + weight if number in by_share else weight
         weight = torch.cat(list(by_share.values()))
         if is_first and given == "one":
-            weight = weight.sum(1, keepdim=True)  # colours are summed in the end, so sum them here
+            weight = weight.sum(1, keepdim=True)  # maps are summed over colour channels, so sum their weights
         prepared.groups.append(TermGroup(given, tuple(by_share), _channels_last(weight)))
     return prepared
 
 
-def _terms(share: Share, is_first: bool) -> list[Term]:
-    """Return the terms that can be nonzero: after a ReLU no input is negative."""
+def _nonzero_terms(share: Share, is_first: bool) -> list[Term]:
+    """Return the terms that can be nonzero; inputs after a ReLU have no negative part."""
     if is_first:
         return list(share.terms)
     if any(term.given in ("low", "high") for term in share.terms):
@@ -128,7 +130,7 @@ def _terms(share: Share, is_first: bool) -> list[Term]:
 
 
 def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds) -> Forward:
-    """Run a convolution and compute its rule's denominators."""
+    """Run one image through a convolution and its pooling, and compute the denominators of its rule."""
     import torch
     from torch.nn import functional
 
@@ -136,8 +138,8 @@ def run_forward(prepared: PreparedLayer, values: "torch.Tensor", bounds: Bounds)
     assert layer.weight is not None
     assert layer.bias is not None
     kinds = dict.fromkeys([kind for kind, _ in prepared.sums] + [group.given for group in prepared.groups])
-    given = {kind: _given(kind, values, bounds) for kind in kinds}
-    # The bias is added by the convolution: one operation less, and the same rounding as a plain forward pass.
+    given = {kind: _term_input(kind, values, bounds) for kind in kinds}
+    # Letting the convolution add the bias saves an operation and rounds as an ordinary forward pass does.
     sums: dict[tuple[Given, Modify], torch.Tensor] = {}
     sums["input", identity] = functional.conv2d(values, layer.weight, layer.bias, padding=1)
     for (kind, modify), weight in prepared.sums.items():
@@ -179,11 +181,11 @@ def _term_sum(
     bias: "torch.Tensor",
     is_first: bool,
 ) -> "torch.Tensor | None":
-    """Return a term's part of the denominator with its bias; after a ReLU it may be the bias only."""
+    """Return a term's contribution to the denominator (convolution and bias); None if it is zero."""
     if is_first or term.given != "negative":
         given: Given = "input" if term.given == "positive" and not is_first else term.given
         convolved = sums[given, term.weight]
-        if given == "input" and term.weight is identity:  # includes the bias
+        if given == "input" and term.weight is identity:  # `convolved` includes the bias
             if term.bias is identity:
                 return convolved
             convolved = convolved - bias
@@ -191,8 +193,8 @@ def _term_sum(
     return None if term.bias is None else term.bias(bias)
 
 
-def _given(kind: Given, values: "torch.Tensor", bounds: Bounds) -> "torch.Tensor | None":
-    """Return the input of a term's weights; None stands for ones."""
+def _term_input(kind: Given, values: "torch.Tensor", bounds: Bounds) -> "torch.Tensor | None":
+    """Return the input that a term multiplies by its weights; None if it is one everywhere."""
     if kind == "one":
         return None
     if kind == "positive":

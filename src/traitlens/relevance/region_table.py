@@ -1,4 +1,4 @@
-"""Relevance by region of the face."""
+"""Tables of relevance by region of the face."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,20 @@ REGION_COLUMNS = [IMAGE, GROUP, TRAIT, REGION, RELEVANCE, SHARE]
 """Columns of `regions.csv`."""
 
 IMAGES_AT_ONCE = 500
-"""Number of images whose rows are built at once."""
+"""Number of images whose rows are in memory at once."""
 
 
 def sum_regions(maps: np.ndarray, labels: np.ndarray, number: int) -> np.ndarray:
-    """Sum one image's maps, and their absolute values, over the regions of its face.
+    """Sum the maps of one image, and their absolute values, over the regions of its face.
 
     Parameters
     ----------
     maps : ndarray (map, y, x)
-        Rating points per pixel.
+        Relevance in rating points per pixel.
     labels : ndarray of int (y, x)
-        Region of each pixel.
+        Index of the region of each pixel.
+    number : int
+        Number of regions.
 
     Returns
     -------
@@ -48,19 +50,20 @@ def tabulate_sums(
     traits: Sequence[str],
     regions: Sequence[str],
 ) -> pd.DataFrame:
-    """Return the regions' sums of several images as a table.
+    """Convert sums of relevance over regions to a table.
 
     Parameters
     ----------
     sums : ndarray (group, trait, image, region, 2)
-        From :func:`sum_regions`.
+        Sums of relevance and of its absolute values, as from :func:`sum_regions`.
+    images, groups, traits, regions : sequence of str
+        Names along the dimensions of `sums`.
 
     Returns
     -------
     DataFrame
-        image, group, trait, region, relevance (sum over the region's pixels, rating points) and share (of the
-        map's absolute relevance, 0 to 1, so that regions can be compared whatever the prediction). Missing
-        maps have no rows.
+        Columns image, group, trait, region, relevance (sum over the pixels of the region, rating points) and
+        share (of the map's absolute relevance, 0 to 1). Missing maps have no rows.
 
     Examples
     --------
@@ -80,13 +83,7 @@ def tabulate_sums(
 
 @dataclass(frozen=True)
 class RegionTables:
-    """Yields the table of regions by image, group, trait and region, some images at a time.
-
-    Parameters
-    ----------
-    sums : ndarray (group, trait, image, region, 2)
-        Sums of relevance and of its absolute values.
-    """
+    """Function that yields the table of :func:`tabulate_sums` in pieces, to save memory."""
 
     sums: np.ndarray
     images: np.ndarray
@@ -95,7 +92,7 @@ class RegionTables:
     regions: list[str]
 
     def __call__(self) -> Iterator[pd.DataFrame]:
-        """Yield the table in parts of :data:`IMAGES_AT_ONCE` images."""
+        """Yield the rows of :data:`IMAGES_AT_ONCE` images at a time."""
         for start in range(0, len(self.images), IMAGES_AT_ONCE):
             images = self.images[start : start + IMAGES_AT_ONCE]
             sums = self.sums[:, :, start : start + IMAGES_AT_ONCE]
@@ -106,17 +103,17 @@ class RegionTables:
 
 
 def unite_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """Sum the relevance of regions over larger regions.
+    """Sum the relevance of regions over larger regions: eye region, upper face and lower face.
 
     Parameters
     ----------
     table : DataFrame
-        image, group, trait, region, relevance, share.
+        Table of :func:`tabulate_sums`.
 
     Returns
     -------
     DataFrame
-        The same columns, for the eye region, the upper and the lower face.
+        The same columns.
     """
     keys = [IMAGE, GROUP, TRAIT]
     united = [

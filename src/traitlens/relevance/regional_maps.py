@@ -1,9 +1,10 @@
-r"""Maps of regional readouts: the relevance of each cue, inside its region only.
+r"""Maps of regional readouts, which show how each region's cue is distributed over the pixels of the region.
 
-The part of region r is explained at the regional face :math:`x_r`, against the average face.
-:mod:`traitlens.relevance.difference_propagation` propagates :math:`w (\phi(x_r) - \phi(a))` to the pixels,
-where it is conserved and stays inside the region. The rest of the cue, :math:`-w \bar\phi_r`, is the same for
-every face; it is distributed in proportion to absolute relevance, so a region's map sums to its cue.
+The cue of region r depends on the regional face :math:`x_r`, which equals the average face :math:`a` outside
+the region. :mod:`traitlens.relevance.difference_propagation` propagates the difference
+:math:`w (\phi(x_r) - \phi(a))` to the pixels, where it is conserved and stays inside the region. The rest of
+the cue is the same for every face; it is distributed in proportion to absolute relevance. The map of a region
+therefore sums to its cue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,26 +35,25 @@ Activations = Mapping[NetworkInput, Mapping[str, "torch.Tensor"]]
 
 
 class RegionalExplainer:
-    """Explains regional readouts on a backbone, one image after another.
+    """Compute the maps of regional readouts, one image at a time.
 
     Parameters
     ----------
     backbone : Backbone or str
         The frozen network, or its name.
     readouts : sequence of LinearReadout
-        The readouts to explain, of :func:`traitlens.readouts.region_readouts.fit_regional`.
+        The readouts to explain, fitted by :func:`traitlens.readouts.region_readouts.fit_regional`.
     faces : RegionalFaces
         Settings of regional faces.
     views : mapping of str to View or None
-        Views of the readouts, in addition to "image".
+        Definitions of the readouts' views, beside "image".
     method : str or Method
-        Method for the part of the whole face, if the readouts read it; see
-        :func:`traitlens.relevance.attribution.analyze`.
+        Relevance method for the whole face, if the readouts also use features of the whole face.
 
     Raises
     ------
     TraitlensError
-        If the backbone, a view or the method is not known.
+        If the backbone, a view or the method is unknown.
     ValueError
         If there are no readouts.
 
@@ -94,28 +94,28 @@ class RegionalExplainer:
         )
 
     def _of_region(self, region: str) -> list[LinearReadout]:
-        """Return the readouts with the parts of one region only."""
+        """Return copies of the readouts that contain only the features of one region."""
         return [
             replace(one, parts=tuple(part for part in one.parts if part.space.region == region))
             for one in self.readouts
         ]
 
     def explain(self, image: np.ndarray, masks: "xarray.DataArray") -> "xarray.Dataset":
-        """Explain one image.
+        """Compute the cues of one image, and their maps.
 
         Parameters
         ----------
         image : ndarray
             uint8 RGB (row, column, 3).
         masks : DataArray (region, y, x)
-            Of :meth:`~traitlens.features.region_features.RegionalFaces.masks`.
+            Masks from :meth:`~traitlens.features.region_features.RegionalFaces.masks`.
 
         Returns
         -------
         Dataset
-            ``relevance`` (readout, region, y, x), rating points, zero outside the region's mask; its sum over
-            the pixels is ``cue`` (readout, region). The whole face, if the readouts read it, is "". group,
-            trait and fold are coordinates of readout.
+            ``relevance`` (readout, region, y, x) in rating points, zero outside the mask of the region, and
+            its sum over pixels, ``cue`` (readout, region). The name of the whole face is "". group, trait and
+            fold are coordinates of readout.
         """
         import xarray
 
@@ -147,7 +147,7 @@ class RegionalExplainer:
         )
 
     def _explain_region(self, face: np.ndarray, region: str) -> tuple[np.ndarray, np.ndarray]:
-        """Compute cues (readout,) and maps of the difference of a regional face from the average face."""
+        """Compute a regional face's cues (readout,), and maps of its difference from the average face."""
         import torch
 
         size = (face.shape[0], face.shape[1])
@@ -189,7 +189,7 @@ class RegionalExplainer:
 
 
 def _slope(part: LinearPart, activations: Activations, base: Activations) -> "torch.Tensor":
-    """Compute a part's slopes (channel, row, column): weight times change of feature per change of unit."""
+    """Compute slopes (channel, row, column): weight times change of the feature per change of the unit."""
     import torch
 
     space = part.space
@@ -199,8 +199,7 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
     )
     slope = torch.from_numpy(np.asarray(part.weight, np.float32)).to(now.average.device) / now.count
     if now.root:
-        # The difference of two square roots of one sign, computed without cancellation; roots of two signs
-        # do not cancel.
+        # This form of the difference between two roots of the same sign is exact where they nearly cancel.
         same = now.average * before.average >= 0
         together = now.feature.abs() + before.feature.abs()
         apart = (now.feature - before.feature) / (now.average - before.average)
@@ -209,10 +208,10 @@ def _slope(part: LinearPart, activations: Activations, base: Activations) -> "to
 
 
 def _share_rest(maps: np.ndarray, cues: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Distribute the difference between cues and sums of maps in proportion to absolute relevance."""
+    """Add to each map, in proportion to absolute relevance, what its sum lacks to equal the cue."""
     missing = cues - maps.sum(axis=(1, 2))
     size = np.abs(maps)
-    # If no pixel differs from the average face, all pixels of the region get the same.
+    # If no pixel differs from the average face, the difference is distributed evenly over the region.
     size[size.sum(axis=(1, 2)) == 0] = mask
     total = size.sum(axis=(1, 2))
     share = np.divide(missing, total, out=np.zeros_like(missing), where=total > 0)

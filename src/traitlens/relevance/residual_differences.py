@@ -1,7 +1,7 @@
-"""Propagation of differences from a reference image through residual networks.
+"""Propagation of relevance of differences from a reference image through residual networks.
 
-The rule is that of :mod:`traitlens.relevance.difference_propagation`, for layers of any window and activation
-and for inputs of both signs. A sum and an average are convolutions with nonnegative weights.
+The rule is the same as in :mod:`traitlens.relevance.difference_propagation`. Here layers can have any window
+and activation, and inputs of both signs. Sums and averages are treated as convolutions with positive weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ResidualDifferencePropagator:
-    """Propagates relevance of differences from a reference image to pixels, in a residual network."""
+    """Propagate the relevance of differences from a reference image to the pixels, in a residual network."""
 
     def propagate(
         self, steps: Sequence[ResidualStep], slopes: Mapping[str, "torch.Tensor"], size: tuple[int, int]
@@ -31,15 +31,15 @@ class ResidualDifferencePropagator:
             Layers of the image, from
             :meth:`~traitlens.features.reference_pass.ResidualReferencePass.steps`.
         slopes : mapping of str to Tensor
-            (map, channel, row, column) by layer: relevance of each unit, divided by its difference from the
-            reference.
+            Relevance of each unit divided by its difference from the reference: (map, channel, row, column),
+            by layer.
         size : (int, int)
             Rows and columns of the image.
 
         Returns
         -------
         Tensor
-            float32 (map, row, column), summed over colour; zero at pixels that equal the reference.
+            float32 (map, row, column), summed over colour channels; zero where a pixel equals the reference.
         """
         import torch
 
@@ -51,14 +51,16 @@ class ResidualDifferencePropagator:
             largest = max(step.now.output.numel() for step in steps)
             at_once = max(1, ELEMENTS_AT_ONCE // (2 * largest))
             maps = [
-                _descend(layers, {name: some[start : start + at_once] for name, some in slopes.items()})
+                _propagate_down(
+                    layers, {name: some[start : start + at_once] for name, some in slopes.items()}
+                )
                 for start in range(0, count, at_once)
             ]
         return torch.cat(maps).float().cpu()
 
 
-def _descend(layers: "Sequence[_Difference]", slopes: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-    """Propagate slopes from their layers to the input, and multiply by its difference."""
+def _propagate_down(layers: "Sequence[_Difference]", slopes: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+    """Propagate slopes from their layers down to the input; multiply by the difference of the input."""
     carried = dict(slopes)
     for layer in reversed(layers):
         if layer.plan.name in carried:
@@ -69,7 +71,7 @@ def _descend(layers: "Sequence[_Difference]", slopes: Mapping[str, "torch.Tensor
 
 
 class _Difference:
-    """The differences of a layer's inputs and output, and the multipliers of slopes through it."""
+    """Differences of a layer's inputs and output from the reference, through which slopes are propagated."""
 
     def __init__(self, step: ResidualStep):
         plan = step.now.layer.plan
@@ -80,18 +82,18 @@ class _Difference:
         self.change = step.now.before - step.base.before
         gain = 1.0 if plan.activation == "none" else _divide(step.now.output - step.base.output, self.change)
         if plan.kind != "max_pool":
-            rising, falling = self._sums()
+            rising, falling = self._sum_contributions()
             ratio = _divide(self.change, rising.where(self.change > 0, falling)).clamp(0.0, 1.0)
             self.ratio = ratio * gain
 
-    def _signed(self) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _split_weights(self) -> "tuple[torch.Tensor, torch.Tensor]":
         """Return the positive and the negative weights of the convolution."""
         weight = self.step.now.layer.weight
         assert weight is not None
         return weight.clamp(min=0), weight.clamp(max=0)
 
-    def _sums(self) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Return the sum of contributions that raise each unit, and of those that lower it."""
+    def _sum_contributions(self) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return the sum of the contributions that raise each unit, and of those that lower it."""
         from torch.nn import functional
 
         window = self.plan.window
@@ -107,7 +109,7 @@ class _Difference:
                 for some in (up, down)
             )
         else:
-            positive, negative = self._signed()
+            positive, negative = self._split_weights()
 
             def convolve(values: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
                 return functional.conv2d(values, weight, None, window.stride, window.padding)
@@ -117,7 +119,7 @@ class _Difference:
         return rising, falling
 
     def back(self, slopes: "torch.Tensor") -> list["torch.Tensor"]:
-        """Propagate slopes (map, channel, row, column) to the inputs."""
+        """Propagate slopes (map, channel, row, column) from the output to the inputs of the layer."""
         if self.plan.kind == "max_pool":
             return [self._through_maximum(slopes)]
         sent = slopes * self.ratio
@@ -133,7 +135,7 @@ class _Difference:
         if self.plan.kind == "average_pool":
             to_positive, to_negative = (spread_average(some, self.plan, below) for some in (rising, falling))
         else:
-            positive, negative = self._signed()
+            positive, negative = self._split_weights()
 
             def transpose(values: "torch.Tensor", weight: "torch.Tensor") -> "torch.Tensor":
                 return transpose_convolution(values, weight, self.plan.window, below)
@@ -143,7 +145,7 @@ class _Difference:
         return [to_positive.where(below > 0, to_negative)]
 
     def _through_maximum(self, slopes: "torch.Tensor") -> "torch.Tensor":
-        """Hand each maximum's change to its unit: of the image where it grew, otherwise of the reference."""
+        """Propagate slopes to the maximum in the image if the maximum grew, else to that in the reference."""
         (now,), (base,) = self.step.now.inputs, self.step.base.inputs
         grew = spread_maximum(slopes * self.change * (self.change > 0), self.plan.window, now)
         shrank = spread_maximum(slopes * self.change * (self.change < 0), self.plan.window, base)
@@ -151,5 +153,5 @@ class _Difference:
 
 
 def _divide(some: "torch.Tensor", by: "torch.Tensor") -> "torch.Tensor":
-    """Divide; zero where the denominator is zero."""
+    """Divide; return zero where the denominator is zero."""
     return (some / by).nan_to_num(0.0, 0.0, 0.0)

@@ -1,14 +1,14 @@
 r"""Propagation of relevance through residual networks.
 
-A shortcut adds two inputs; the relevance of the sum is split in proportion to them,
-:math:`R_i = a_i / \sum_k a_k \; R` (the z rule of a layer with weights of one), as are averages. A maximum
-hands its relevance to the unit that is the maximum. Batch normalisation is part of the convolutions (Pahde et
-al. 2023). Convolutions follow the method's rules; unlike in a sequence of
-convolutions and ReLUs, their inputs may be negative.
+A shortcut adds two inputs. The relevance of their sum is split in proportion to the inputs,
+:math:`R_i = a_i / \sum_k a_k \; R`, which is the z rule of a layer with weights of one; averages are treated
+in the same way. The relevance of a maximum goes to the unit that is the maximum. Batch normalisation is
+merged into the convolutions (Pahde et al. 2023). Convolutions follow the rules of the method; their inputs
+may be negative.
 
-At a tap, relevance may enter that is not in proportion to the sum (a feature that is lower than on average
-has relevance, too). Where two inputs cancel, the proportion would be arbitrarily large; such relevance is
-split in proportion to the inputs' absolute values.
+At a tap, the relevance of a sum need not be in proportion to the sum: a feature below its average has
+relevance, too. If two inputs nearly cancel, the split would be arbitrarily large; the relevance is then split
+in proportion to absolute values.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from traitlens.features.backbone import Backbone, Layer
 from traitlens.features.network_layers import INPUT, LayerPlan, Window
 from traitlens.features.residual_pass import PassedLayer, add_up, bias_map, common_size, enlarge, run_layers
-from traitlens.relevance.backward_steps import ELEMENTS_AT_ONCE, parts
+from traitlens.relevance.backward_steps import ELEMENTS_AT_ONCE, split_range
 from traitlens.relevance.methods import Method
 from traitlens.relevance.rules import Given, Modify, Rule, Share, identity
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     import torch
 
 CANCELS = 0.1
-"""Absolute value of a sum, as a share of the sum of absolute values, below which its inputs cancel."""
+"""Inputs nearly cancel if the absolute value of their sum, over the sum of absolute values, is below this."""
 
 TINY = 1e-7
 
 
 class ResidualPropagator:
-    """Propagates relevance through a residual network by a method; caches modified weights."""
+    """Residual network with the modified weights of a relevance method; runs the forward pass of images."""
 
     def __init__(self, backbone: Backbone, method: Method):
         self.backbone = backbone
         self.method = method
         self.bounds = backbone.preprocessing.bounds()
         convolutions = [layer for layer in backbone.layers if layer.kind == "convolution"]
-        # Networks side by side each have a first convolution, from which theirs are counted.
+        # Several networks joined side by side each have a first convolution.
         self._first = [layer.name for layer in convolutions if layer.plan and INPUT in layer.plan.inputs]
         starts = [place for place, layer in enumerate(convolutions) if layer.name in self._first]
         self.rules = {
@@ -57,7 +57,7 @@ class ResidualPropagator:
             return ResidualForwardPass(self, values, frozenset(taps), self.backbone.layers[:depth])
 
     def weight(self, layer: Layer, modify: Modify) -> "torch.Tensor":
-        """Return the modified weights of a convolution."""
+        """Return the weights of a convolution, modified as a term requires; cached."""
         assert layer.weight is not None
         if modify is identity:
             return layer.weight
@@ -65,8 +65,8 @@ class ResidualPropagator:
             self._weights[layer.name, modify] = modify(layer.weight)
         return self._weights[layer.name, modify]
 
-    def given(self, kind: Given, layer: Layer, values: "torch.Tensor") -> "torch.Tensor":
-        """Return the input of a term's weights."""
+    def term_input(self, kind: Given, layer: Layer, values: "torch.Tensor") -> "torch.Tensor":
+        """Return the input that a term multiplies by its weights."""
         if kind in ("low", "high"):
             if layer.name not in self._first:
                 raise ValueError("rules with bounds are for the first layer")
@@ -83,7 +83,7 @@ class ResidualPropagator:
         return not self.method.convolution.shares[0].divide
 
     def stabilise(self, total: "torch.Tensor") -> "torch.Tensor":
-        """Stabilise the denominators of sums and averages by the rule for convolutions."""
+        """Stabilise the denominators of sums and averages as the rule for convolutions does."""
         import torch
 
         epsilon = self.method.convolution.shares[0].epsilon
@@ -94,10 +94,11 @@ class ResidualPropagator:
 
 @dataclass(eq=False)
 class _Step:
-    """A layer after the forward pass, with the factors of its relevance.
+    """A layer after the forward pass of an image, with the factors by which its relevance is multiplied.
 
-    `terms` holds, for each share of a convolution's rule, inputs and weights of its terms; `factors` the
-    multipliers of relevance: of each share, of each input of a sum, or of an average.
+    `terms` contains the inputs and weights of the terms, for each share of a convolution's rule. `factors`
+    has one factor for each share of a convolution or each input of a sum, or one for an average; `entering`
+    has the factors of relevance that enters at a sum.
     """
 
     passed: PassedLayer
@@ -116,7 +117,10 @@ class _Step:
 
 
 class ResidualForwardPass:
-    """Forward pass of one image: factors of its relevance, and `activations` at the taps."""
+    """Forward pass of one image, through which relevance of any number of readouts is propagated back.
+
+    `activations` contains the activations at the taps, by name of the layer.
+    """
 
     def __init__(
         self,
@@ -138,37 +142,38 @@ class ResidualForwardPass:
             self._largest = max(self._largest, passed.output.numel())
 
     def _prepare(self, passed: PassedLayer, is_tap: bool) -> _Step:
-        """Compute the factors of a layer."""
-        way = self._propagator
+        """Compute the factors by which the relevance of a layer is multiplied."""
+        propagator = self._propagator
         if passed.layer.kind == "convolution":
-            return self._prepare_convolution(passed, way.rules[passed.layer.name])
-        if way.is_gradient or passed.layer.kind == "max_pool":
+            return self._prepare_convolution(passed, propagator.rules[passed.layer.name])
+        if propagator.is_gradient or passed.layer.kind == "max_pool":
             return _Step(passed, [], [], [])
         if passed.layer.kind == "average_pool":
-            even = way.method.average == "even"
-            return _Step(passed, [], [] if even else [1 / way.stabilise(passed.before)], [])
+            even = propagator.method.average == "even"
+            return _Step(passed, [], [] if even else [1 / propagator.stabilise(passed.before)], [])
         size = common_size(passed.inputs)
         inputs = [enlarge(values, size) for values in passed.inputs]
-        factors = [values / way.stabilise(passed.before) for values in inputs]
+        factors = [values / propagator.stabilise(passed.before) for values in inputs]
         entering = factors
-        if is_tap and way.method.bounds_sums:
+        if is_tap and propagator.method.bounds_sums:
             absolute = add_up([values.abs() for values in inputs])
             cancels = passed.before.abs() < CANCELS * absolute
-            shares = [values.abs() / way.stabilise(absolute) for values in inputs]
+            shares = [values.abs() / propagator.stabilise(absolute) for values in inputs]
             entering = [share.where(cancels, factor) for share, factor in zip(shares, factors, strict=True)]
         return _Step(passed, [], factors, entering)
 
     def _prepare_convolution(self, passed: PassedLayer, rule: Rule) -> _Step:
-        """Compute the denominators of a convolution's rule."""
+        """Compute the terms and factors of the rule of a convolution."""
         from torch.nn import functional
 
-        way, layer, (values,) = self._propagator, passed.layer, passed.inputs
+        propagator, layer, (values,) = self._propagator, passed.layer, passed.inputs
         step = _Step(passed, [], [], [])
         window, active = step.plan.window, passed.before > 0
         bias = bias_map(layer, values)
         for share in rule.shares:
             terms = [
-                (way.given(term.given, layer, values), way.weight(layer, term.weight)) for term in share.terms
+                (propagator.term_input(term.given, layer, values), propagator.weight(layer, term.weight))
+                for term in share.terms
             ]
             total = passed.before
             if share.divide:
@@ -186,23 +191,15 @@ class ResidualForwardPass:
 
     @staticmethod
     def _leaves_out_bias(step: _Step, share: Share) -> bool:
-        """Return whether a bias could bring the denominators of inactive units close to zero."""
+        """Return whether the bias is left out of the denominators of inactive units.
+
+        With it, such denominators could be close to zero.
+        """
         of_both_signs = sum(term.bias is not None for term in share.terms) > 1
         return step.plan.activation == "relu" or of_both_signs
 
     def back(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Propagate relevance from the taps to the pixels.
-
-        Parameters
-        ----------
-        relevance : mapping of str to Tensor
-            (map, channel, row, column) by tap.
-
-        Returns
-        -------
-        Tensor
-            float32 (map, row, column), summed over colour.
-        """
+        """Propagate relevance from the taps to the pixels, as `ForwardPass.back` does."""
         import torch
 
         for tap, values in relevance.items():
@@ -214,84 +211,68 @@ class ResidualForwardPass:
         count = len(next(iter(relevance.values())))
         with torch.no_grad():
             maps = [
-                self._descend({tap: values[part] for tap, values in relevance.items()})
-                for part in parts(count, max(1, ELEMENTS_AT_ONCE // self._largest))
+                self._propagate_down({tap: values[part] for tap, values in relevance.items()})
+                for part in split_range(count, max(1, ELEMENTS_AT_ONCE // self._largest))
             ]
         return torch.cat(maps)
 
     def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Propagate regions of pixels up to the taps: the transpose of :meth:`back`.
-
-        Parameters
-        ----------
-        regions : Tensor
-            (region, row, column): weight of each pixel.
-
-        Returns
-        -------
-        dict of str to Tensor
-            (region, channel, row, column) by tap.
-
-        Raises
-        ------
-        ValueError
-            If the method is not linear in relevance, or the regions are not of the image's size.
-        """
+        """Propagate regions of pixels up to the taps, as `ForwardPass.forth` does."""
         import torch
 
         if not self._propagator.method.is_linear:
             raise ValueError("the method is not linear in relevance, so there is no region operator")
         if tuple(regions.shape[1:]) != self.shape:
             raise ValueError(f"regions: expected {self.shape} for each map, got {tuple(regions.shape[1:])}")
-        # back() is linear; its derivative is therefore constant, and equal to its transpose.
+        # back() is linear, so automatic differentiation computes its transpose.
         found: dict[str, list[torch.Tensor]] = {tap: [] for tap in self.activations}
         for region in regions:
             with torch.enable_grad():
                 start = {
                     tap: torch.zeros_like(values).requires_grad_() for tap, values in self.activations.items()
                 }
-                maps = self._descend(start)
+                maps = self._propagate_down(start)
             slopes = torch.autograd.grad(maps, list(start.values()), region[None].to(maps))
             for tap, slope in zip(start, slopes, strict=True):
                 found[tap].append(slope)
         return {tap: torch.cat(values) for tap, values in found.items()}
 
-    def _descend(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Propagate relevance from the taps to the pixels, layer after layer."""
+    def _propagate_down(self, relevance: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Propagate relevance from the taps to the pixels, layer by layer."""
         carried: dict[str, torch.Tensor] = {}
         for step in reversed(self._steps):
             from_above, entering = carried.pop(step.name, None), relevance.get(step.name)
             if step.plan.kind == "sum" and step.factors:
                 sent = _through_sum(step, from_above, entering)
             else:
-                values = _plus(from_above, entering)
-                sent = [] if values is None else self._through(step, values)
+                values = _add(from_above, entering)
+                sent = [] if values is None else self._through_layer(step, values)
             for name, values in zip(step.plan.inputs, sent, strict=False):
                 carried[name] = carried[name] + values if name in carried else values
         (values,) = carried.values()
         return values.float().sum(1)
 
-    def _through(self, step: _Step, relevance: "torch.Tensor") -> list["torch.Tensor"]:
-        """Propagate relevance through a layer to its inputs."""
-        way, kind = self._propagator, step.plan.kind
-        rule = way.rules.get(step.name, way.method.convolution)
-        relevance = _through_activation(step, rule, relevance, way.is_gradient)
+    def _through_layer(self, step: _Step, relevance: "torch.Tensor") -> list["torch.Tensor"]:
+        """Propagate the relevance of a layer's output to its inputs."""
+        propagator, kind = self._propagator, step.plan.kind
+        rule = propagator.rules.get(step.name, propagator.method.convolution)
+        relevance = _through_activation(step, rule, relevance, propagator.is_gradient)
         if kind == "convolution":
             return [_through_convolution(step, relevance)]
         if kind == "max_pool":
             return [spread_maximum(relevance, step.plan.window, step.passed.inputs[0])]
         if kind == "average_pool":
             return [_through_average(step, relevance)]
-        return [_cut(relevance, values) for values in step.passed.inputs]
+        return [_crop_to_input(relevance, values) for values in step.passed.inputs]
 
 
-def _plus(some: "torch.Tensor | None", more: "torch.Tensor | None") -> "torch.Tensor | None":
-    """Add relevance; None stands for zero."""
+def _add(some: "torch.Tensor | None", more: "torch.Tensor | None") -> "torch.Tensor | None":
+    """Add two tensors of relevance, of which each may be None for zero."""
     return more if some is None else some if more is None else some + more
 
 
-def _cut(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
-    """Leave out the channels, rows and columns that an input of a sum does not have."""
+def _crop_to_input(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
+    """Crop values to the channels, rows and columns of an input of a sum, which may be smaller."""
     channels, rows, columns = like.shape[1:]
     return values[:, :channels, :rows, :columns]
 
@@ -299,7 +280,7 @@ def _cut(values: "torch.Tensor", like: "torch.Tensor") -> "torch.Tensor":
 def _through_activation(
     step: _Step, rule: Rule, relevance: "torch.Tensor", is_gradient: bool
 ) -> "torch.Tensor":
-    """Propagate backwards: clip relevance if the rule requires it; multiply gradients by the slope."""
+    """Propagate relevance through an activation: clip it if the rule says so; multiply it by the slope."""
     if step.plan.activation == "none":
         return relevance
     if rule.clip:
@@ -314,13 +295,13 @@ def _through_activation(
 
 
 def _through_convolution(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
-    """Propagate relevance through a convolution to its input."""
+    """Propagate the relevance of a convolution to its input."""
     (below,) = step.passed.inputs
     total = None
     for terms, factor in zip(step.terms, step.factors, strict=True):
         sent = relevance * factor
         for given, weight in terms:
-            total = _plus(total, transpose_convolution(sent, weight, step.plan.window, below) * given)
+            total = _add(total, transpose_convolution(sent, weight, step.plan.window, below) * given)
     assert total is not None
     return total
 
@@ -328,7 +309,7 @@ def _through_convolution(step: _Step, relevance: "torch.Tensor") -> "torch.Tenso
 def transpose_convolution(
     values: "torch.Tensor", weight: "torch.Tensor", window: Window, below: "torch.Tensor", groups: int = 1
 ) -> "torch.Tensor":
-    """Propagate values from the outputs of a convolution to its inputs, which have the size of `below`."""
+    """Apply the transpose of a convolution to values; the result has the rows and columns of `below`."""
     from torch.nn import functional
 
     used = [(side - 1) * window.stride - 2 * window.padding + window.size for side in values.shape[2:]]
@@ -337,7 +318,7 @@ def transpose_convolution(
 
 
 def spread_maximum(values: "torch.Tensor", window: Window, below: "torch.Tensor") -> "torch.Tensor":
-    """Assign the values of a maximum pooling to the first maximum of each window of `below`."""
+    """Assign values of a maximum pooling to the first maximum of each window of its input `below`."""
     import torch
     from torch.nn import functional
 
@@ -348,14 +329,14 @@ def spread_maximum(values: "torch.Tensor", window: Window, below: "torch.Tensor"
 
 
 def spread_average(values: "torch.Tensor", plan: LayerPlan, below: "torch.Tensor") -> "torch.Tensor":
-    """Distribute values evenly over the windows of an average pooling: its transpose."""
+    """Apply the transpose of an average pooling: distribute values evenly over its windows."""
     channels, side = values.shape[1], plan.window.size
     weight = values.new_full((channels, 1, side, side), side**-2)
     return transpose_convolution(values, weight, plan.window, below, groups=channels)
 
 
 def _through_average(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
-    """Distribute relevance over the units of each average, evenly or in proportion."""
+    """Distribute relevance over the units of each average, evenly or in proportion to activations."""
     (below,) = step.passed.inputs
     if not step.factors:
         return spread_average(relevance, step.plan, below)
@@ -365,13 +346,13 @@ def _through_average(step: _Step, relevance: "torch.Tensor") -> "torch.Tensor":
 def _through_sum(
     step: _Step, from_above: "torch.Tensor | None", entering: "torch.Tensor | None"
 ) -> list["torch.Tensor"]:
-    """Split the relevance of a sum over its inputs."""
+    """Split the relevance of a sum, from the layers above and entering at a tap, over its inputs."""
     sent = []
     for below, factor, at_tap in zip(step.passed.inputs, step.factors, step.entering, strict=True):
-        values = _plus(
+        values = _add(
             None if from_above is None else from_above * factor,
             None if entering is None else entering * at_tap,
         )
         if values is not None:
-            sent.append(_cut(values, below))
+            sent.append(_crop_to_input(values, below))
     return sent

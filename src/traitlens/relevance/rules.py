@@ -5,9 +5,9 @@ All rules of layer-wise relevance propagation here have one form (Bach et al. 20
 .. math:: R_i = \sum_s c_s \sum_{t \in s} a_{ti} \sum_j V_{tij} \frac{R_j}{z_{sj}}, \qquad
           z_{sj} = \sum_{t \in s} \big( \sum_i a_{ti} V_{tij} + b_{tj} \big)
 
-A rule is a sum of *shares* :math:`s`, each with its own coefficient and denominator; a share is a sum of
-*terms*: which inputs :math:`a` (all, the positive ones, ones ...) are multiplied by which weights :math:`V`
-(all, the positive ones, squared ...).
+A rule is a sum of *shares* :math:`s`, each with its own coefficient and denominator. A share is a sum of
+*terms* :math:`t`, each a product of inputs :math:`a` (such as all inputs or their positive part) and weights
+:math:`V` (such as all weights or their squares).
 """
 
 from collections.abc import Callable
@@ -27,17 +27,17 @@ def identity(values: "torch.Tensor") -> "torch.Tensor":
 
 
 def positive(values: "torch.Tensor") -> "torch.Tensor":
-    """Return the positive weights; the others are set to zero."""
+    """Return weights with negative ones set to zero."""
     return values.clamp(min=0)
 
 
 def negative(values: "torch.Tensor") -> "torch.Tensor":
-    """Return the negative weights; the others are set to zero."""
+    """Return weights with positive ones set to zero."""
     return values.clamp(max=0)
 
 
 def squared(values: "torch.Tensor") -> "torch.Tensor":
-    """Return the squared weights."""
+    """Return squared weights."""
     return values.square()
 
 
@@ -47,28 +47,28 @@ def ones(values: "torch.Tensor") -> "torch.Tensor":
 
 
 def minus_positive(values: "torch.Tensor") -> "torch.Tensor":
-    """Return the negated positive weights."""
+    """Return the positive weights with their sign reversed, and zero for negative ones."""
     return -values.clamp(min=0)
 
 
 def minus_negative(values: "torch.Tensor") -> "torch.Tensor":
-    """Return the negated negative weights."""
+    """Return the negative weights with their sign reversed, and zero for positive ones."""
     return -values.clamp(max=0)
 
 
 @dataclass(frozen=True)
 class Term:
-    """A product of inputs and weights.
+    """A term of a share: a product of inputs and weights.
 
     Parameters
     ----------
     given : {"input", "positive", "negative", "one", "low", "high"}
-        The input: the layer's input, its positive or negative part, ones, or the lowest or highest possible
-        input (first layer only).
+        What the weights are multiplied by: the layer's input, its positive or negative part, ones, or (in
+        the first layer only) the lowest or highest possible input.
     weight : callable
-        Computes the term's weights from those of the layer.
+        Function that computes the weights of the term from the weights of the layer.
     bias : callable or None
-        Computes the term's bias in the denominator from that of the layer; no bias if None.
+        Function that computes the bias in the denominator from the bias of the layer; no bias if None.
     """
 
     given: Given
@@ -78,19 +78,21 @@ class Term:
 
 @dataclass(frozen=True)
 class Share:
-    """Terms with one denominator.
+    """A share of a rule: terms with a common denominator.
 
     Parameters
     ----------
+    terms : tuple of Term
+        The terms.
     coefficient : float, default 1
-        Factor of the share.
+        Factor by which the share is multiplied.
     epsilon : float, default 0
-        Stabiliser: added to the denominator with its sign (zero counts as positive). With 0, only
-        denominators of exactly zero are replaced, by 1e-7.
+        Stabiliser, which is added to positive and zero denominators and subtracted from negative ones. If 0,
+        denominators of exactly zero are replaced by 1e-7.
     divide : bool, default True
-        If False, relevance has no denominator, as for a gradient.
+        If False, relevance is not divided by a denominator, as for a gradient.
     where : {"everywhere", "active", "inactive"}
-        Outputs to which the share applies: all, those above zero before ReLU, or the others.
+        Outputs to which the share applies: all, or those that are positive (not positive) before the ReLU.
     """
 
     terms: tuple[Term, ...]
@@ -100,7 +102,7 @@ class Share:
     where: Literal["everywhere", "active", "inactive"] = "everywhere"
 
     def bias(self, bias: "torch.Tensor") -> "torch.Tensor | None":
-        """Return the part of a layer's bias in the denominator, or None."""
+        """Return the sum of the biases that the terms add to the denominator, or None if there are none."""
         parts = [term.bias(bias) for term in self.terms if term.bias is not None]
         return sum(parts[1:], parts[0]) if parts else None
 
@@ -110,10 +112,10 @@ class Share:
         active: "torch.Tensor | None",
         numerator: "torch.Tensor | None" = None,
     ) -> "torch.Tensor":
-        """Compute numerator x coefficient / stabilised denominator, zero where the share does not apply.
+        """Compute numerator x coefficient / stabilised denominator; zero where the share does not apply.
 
-        `total` are the denominators before stabilisation (None for shares without division), `active` says
-        where outputs are above zero (None if the layer has no ReLU), `numerator` is a further factor.
+        `total` is the denominator before stabilisation (None if the share has none). `active` is a mask of
+        the outputs above zero (None if the layer has no ReLU). `numerator` is one if None.
         """
         import torch
 
@@ -140,9 +142,9 @@ class Share:
 
 @dataclass(frozen=True)
 class Rule:
-    """Rule of a layer: the sum of its shares.
+    """A rule of relevance propagation for a layer: a sum of shares.
 
-    `clip` sets negative relevance from a ReLU to zero (guided backpropagation).
+    If `clip` is True, negative relevance at a ReLU is set to zero (guided backpropagation).
     """
 
     name: str
@@ -151,7 +153,7 @@ class Rule:
 
     @property
     def is_linear(self) -> bool:
-        """Whether propagated relevance is additive."""
+        """Whether the relevance of inputs is a linear function of the relevance of outputs."""
         return not self.clip
 
 
@@ -159,16 +161,16 @@ _SAME_SIGN = (Term("positive", positive), Term("negative", negative))
 
 
 def epsilon(value: float = 1e-7, bias: bool = True) -> Rule:
-    """Return the epsilon rule (Bach et al. 2015, eq. 58); the z rule where `value` is 0.
+    """Return the epsilon rule (Bach et al. 2015, eq. 58), or the z rule if `value` is 0.
 
-    `bias` says whether the bias is in the denominator.
+    `bias` says whether the denominator contains the bias.
     """
     name = f"epsilon {value:g}" if value else "z"
     return Rule(name, (Share((Term("input", identity, identity if bias else None),), epsilon=value),))
 
 
 def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
-    """Return the alpha-beta rule (Bach et al. 2015, eq. 60), with the whole bias in both denominators.
+    """Return the alpha-beta rule (Bach et al. 2015, eq. 60); both denominators contain the whole bias.
 
     `alpha` and `beta` are the weights of positive and negative contributions; alpha - beta must be 1.
     """
@@ -186,8 +188,8 @@ def alpha_beta(alpha: float, beta: float, bias: bool = True) -> Rule:
 def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
     """Return the gamma rule (Montavon et al. 2019), for inputs and outputs of both signs.
 
-    Weights of the output's sign are increased by the share `value`; `stabiliser` is added to the denominators
-    with their sign.
+    Weights with the sign of the output are multiplied by 1 + `value`; `stabiliser` is the `epsilon` of
+    :class:`Share`.
     """
 
     def up(values: "torch.Tensor") -> "torch.Tensor":
@@ -204,7 +206,7 @@ def gamma(value: float = 0.25, stabiliser: float = 1e-6) -> Rule:
 
 
 def z_box(stabiliser: float = 0.0) -> Rule:
-    """Return the rule for bounded inputs (Montavon et al. 2017, eq. 14), for the first layer."""
+    """Return the rule for a first layer whose inputs have bounds (Montavon et al. 2017, eq. 14)."""
     terms = (Term("input", identity), Term("low", minus_positive), Term("high", minus_negative))
     return Rule("z box", (Share(terms, epsilon=stabiliser),))
 
@@ -212,8 +214,8 @@ def z_box(stabiliser: float = 0.0) -> Rule:
 def gradient(gate: bool = True, clip: bool = False, times_input: bool = False) -> Rule:
     """Return the rule of gradients and related methods.
 
-    `gate`: inactive ReLUs block relevance; `clip`: negative values are set to zero at a ReLU; `times_input`:
-    relevance is multiplied by the layer's input.
+    `gate` says whether inactive ReLUs block relevance, `clip` whether ReLUs set negative relevance to zero,
+    and `times_input` whether relevance is multiplied by the input of the layer.
     """
     term = Term("input" if times_input else "one", identity)
     share = Share((term,), divide=False, where="active" if gate else "everywhere")

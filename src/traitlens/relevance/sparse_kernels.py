@@ -1,11 +1,10 @@
-"""Compiled loops over active units.
+"""Compiled convolution between lists of active units.
 
-A convolution visits, for every position and every receiving channel, the sending channels around it. The loop
-over these is as fast as a matrix product only if the values of several maps stay in vector registers. Numba
-does not keep them there (maps took 1.7 to 3.5 times as long; `benchmarks/kernel.py`), so the innermost loop
-is written in LLVM's intermediate representation, which numba compiles with the rest. Only :func:`send`, which
-checks its arrays, calls it; it is not used if the environment variable `TRAITLENS_WHOLE_LAYERS` is set (see
-:mod:`traitlens.relevance.propagation`).
+For each receiving unit, the convolution adds products over the listed units around it. This is as fast as a
+matrix product only if the sums of several maps stay in vector registers. Numba does not keep them there (maps
+took 1.7 to 3.5 times as long; `benchmarks/kernel.py`). The innermost loop is therefore written in LLVM's
+intermediate representation, which numba compiles with the rest; :func:`convolve_listed` checks the arrays
+first. `TRAITLENS_WHOLE_LAYERS` switches these loops off (see :mod:`traitlens.relevance.propagation`).
 """
 
 from collections.abc import Callable
@@ -21,26 +20,26 @@ from numba.extending import intrinsic
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
 UNITS_AT_ONCE = (8, 5, 4)
-"""Number of sending units per pass, for one, two and three vectors of maps: as many as fit 16 registers
-(measured)."""
+"""Number of sending units added in one pass, for one, two and three vectors of maps; as many as fit into 16
+registers (measured)."""
 
 POSITIONS_AT_ONCE = 8
-"""Number of positions that reuse the weights of one row and column of the filter while these are cached."""
+"""Number of positions that are computed with the same filter weights, while the processor caches them."""
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first call, and cache the result on disk if possible."""
+    """Compile a function with numba when it is first called; cache the result on disk if possible."""
     in_memory = njit(nogil=True)(function)
     try:
         kept = njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the package's nor the user's folder is writable
+    except RuntimeError:  # neither the folder of the package nor that of the user is writable
         return in_memory
 
     @wraps(function)
     def call(*arguments: Any) -> Any:
         try:
             return kept(*arguments)
-        except OSError:  # for example a full disk; the loops themselves use no files
+        except OSError:  # raised by the cache, for example if the disk is full
             return in_memory(*arguments)
 
     return call
@@ -48,10 +47,10 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_compile
 def list_active(factor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the units with a nonzero factor, float32 (position, channel), by position.
+    """List the units with a nonzero factor, given factors as float32 (position, channel).
 
-    Returns the start of each position's units in the list (position + 1,), their channels (uint16), and their
-    factors.
+    Returns the index in the list at which each position starts (position + 1,), and the channel (uint16) and
+    factor of each listed unit.
     """
     positions, channels = factor.shape
     start = np.zeros(positions + 1, np.int64)
@@ -78,9 +77,9 @@ def list_pooled(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """List the outputs of a 2x2 maximum pooling whose maximum has a nonzero factor.
 
-    `factor`, float32 (row, column, channel), belongs to the pooling's inputs, of which at most one in a
-    window is not zero; `start` is from :func:`list_active` for the same factors. Returns the same as that
-    function, for the pooling's outputs, and where each one's maximum is in the list of inputs (int32).
+    `factor`, float32 (row, column, channel), is the factor of the pooling's inputs: nonzero at most once in
+    each window. `start` is from :func:`list_active` for the same factors. Returns what that function returns,
+    for the outputs of the pooling, and the index (int32) of each output's maximum in the list of inputs.
     """
     rows, columns, channels = factor.shape
     pooled = np.zeros((rows // 2) * (columns // 2) + 1, np.int64)
@@ -106,24 +105,24 @@ def list_pooled(
     return pooled, listed, value, places
 
 
-def _adder(several: bool) -> Any:
-    """Return the innermost loop: it adds products of a few units to many sums, all in registers.
+def _inner_loop(several: bool) -> Any:
+    """Return the innermost loop, which adds the products of a few sending units to the sums of receivers.
 
-    Its arguments are the addresses of sums (receiver, map), of values (sender, map), of filters (sender's
-    channel, receiver's channel) and of the senders' channels; the number of channels of the receivers' layer;
-    the address and number of the receivers' channels; and one zero for each vector of maps.
+    Its arguments are the addresses of the sums (receiver, map), values (sender, map), filters (channel of the
+    sender, channel of the receiver) and channels of senders; the number of channels in the receivers' layer;
+    the address and number of the receivers' channels; and a tuple with one zero per vector of maps.
     """
 
     @intrinsic
     def add(_, sums, values, filters, channels, width, asked, count, vectors):  # type: ignore[no-untyped-def]  # noqa: ARG001
         units = UNITS_AT_ONCE[vectors.count - 1] if several else 1
-        return types.void(*[types.intp] * 7, vectors), _generator(units, vectors.count)
+        return types.void(*[types.intp] * 7, vectors), _generate_inner_loop(units, vectors.count)
 
     return add
 
 
-def _generator(units: int, vectors: int) -> Callable[..., Any]:
-    """Generate the innermost loop for a number of units and vectors of maps."""
+def _generate_inner_loop(units: int, vectors: int) -> Callable[..., Any]:
+    """Return a code generator of the innermost loop, for a number of sending units and of vectors of maps."""
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
         sums, values, filters, channels, width, asked, count, _ = arguments
@@ -171,12 +170,12 @@ def _generator(units: int, vectors: int) -> Callable[..., Any]:
     return generate
 
 
-_add_several, _add_one = _adder(several=True), _adder(several=False)
+_add_several, _add_one = _inner_loop(several=True), _inner_loop(several=False)
 
 
 @njit(nogil=True)
-def _add_all(sums, values, filters, channels, width, asked, count, units, vectors):  # type: ignore[no-untyped-def]
-    """Add the products of all units to the sums of one position; see :func:`_adder`."""
+def _add_products(sums, values, filters, channels, width, asked, count, units, vectors):  # type: ignore[no-untyped-def]
+    """Add the products of all sending units to the sums of one position; see :func:`_inner_loop`."""
     several = UNITS_AT_ONCE[len(vectors) - 1]
     stride = len(vectors) * LANES * 4
     done = 0
@@ -189,10 +188,10 @@ def _add_all(sums, values, filters, channels, width, asked, count, units, vector
 
 
 @_compile
-def _send(  # type: ignore[no-untyped-def]
+def _convolve_strip(  # type: ignore[no-untyped-def]
     weight, start, channel, values, reached, start_to, channel_to, factor, place, strip, vectors, sent
 ):
-    """Compute the rows of a strip; see :func:`send`. `vectors` holds one zero for each eight maps."""
+    """Compute :func:`convolve_listed` for the rows of a strip; `vectors` has one zero per eight maps."""
     rows, columns = reached.shape
     width, maps = weight.shape[2], len(vectors) * LANES
     sums = np.empty((POSITIONS_AT_ONCE * width, maps), np.float32)
@@ -212,7 +211,7 @@ def _send(  # type: ignore[no-untyped-def]
                         continue
                     to, source = row * columns + column, from_row * columns + from_column
                     begin, unit = start_to[to], start[source]
-                    _add_all(
+                    _add_products(
                         sums.ctypes.data + (begin - first) * maps * 4,
                         values.ctypes.data + unit * maps * 4,
                         filters,
@@ -228,7 +227,7 @@ def _send(  # type: ignore[no-untyped-def]
                     sent[place[one], number] = sums[one - first, number] * factor[one]
 
 
-def send(
+def convolve_listed(
     weight: np.ndarray,
     senders: Units,
     values: np.ndarray,
@@ -237,14 +236,14 @@ def send(
     strip: tuple[int, int],
     sent: np.ndarray,
 ) -> None:
-    """Compute a 3x3 convolution with padding 1 from listed units to listed units, for some rows.
+    """Compute a 3x3 convolution with padding 1 from listed units to listed units, for a strip of rows.
 
-    `weight` (row and column of the filter, sender's channel, receiver's channel) has the weights from the
-    position one row and column further to those one row and column before; `values` (sender, map) are the
-    senders' values, and `reached` (row, column) says where they may be nonzero. `strip` is the range of
-    receiving rows; `sent` (receiver, map) is the output.
+    The shape of `weight` is (position in the filter, channel of the sender, channel of the receiver), in the
+    order of the senders from one row and column below to one above. `values` (sender, map) are the values of
+    the senders; they are zero except at positions where `reached` (row, column) is True. `strip` is the range
+    of the receiving rows. The result is written to `sent` (receiver, map).
     """
-    # The compiled loop reads and writes by address: other arrays would lead to access out of bounds.
+    # The compiled loop uses addresses, so arrays of another form would lead to access out of bounds.
     for array, rows in ((weight, 9), (values, senders.start[-1]), (sent, len(receivers.place))):
         if not (array.flags.c_contiguous and array.dtype == np.float32 and len(array) == rows):
             raise ValueError(f"expected {rows} contiguous rows of float32, got {array.dtype} {array.shape}")
@@ -252,7 +251,7 @@ def send(
         if not (array.flags.c_contiguous and array.dtype == np.uint16):
             raise ValueError(f"expected contiguous channels of uint16, got {array.dtype}")
     vectors = (0,) * (values.shape[1] // LANES)
-    _send(
+    _convolve_strip(
         weight,
         senders.start,
         senders.channel,

@@ -1,10 +1,10 @@
-r"""Propagation through active units only, for many maps of an image at once.
+r"""Propagation of relevance through lists of active units, for many maps of an image at once.
 
-After a ReLU most units are zero, and of the four inputs of a pooling one is the maximum: relevance passes
-through 5 % to 67 % of a layer's units, the same for all maps of an image. These are listed once per image, by
-position, and relevance is computed for listed units only: :math:`v_i = \sum_j w_{ij} s_j` for the listed
-units :math:`i` over the listed units :math:`j` around them, then :math:`s_i = v_i f_i` with the factors of
-:mod:`traitlens.relevance.backward_steps`. The maps equal those of whole layers up to the order of addition.
+After a ReLU most units are zero, and only one of the four inputs of a pooling is the maximum. Relevance thus
+passes through 5 % to 67 % of the units of a layer, which are the same for all maps of an image. They are
+listed once per image. Relevance is computed for listed units only: :math:`v_i = \sum_j w_{ij} s_j` for each
+listed unit :math:`i` over the listed units :math:`j` around it, then :math:`s_i = v_i f_i` with the factors
+of :mod:`traitlens.relevance.backward_steps`. The maps equal those of whole layers except for rounding.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from traitlens.relevance.backward_steps import LayerStep, parts
+from traitlens.relevance.backward_steps import LayerStep, split_range
 from traitlens.relevance.prepared_layers import TermGroup
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 EachStrip = Callable[[int, Callable[[int, int], None]], None]
 
 MOST_LANES = 24
-"""Largest batch of maps."""
+"""Maximum number of maps in a batch."""
 
-APART = 0.6
-"""Regions are propagated in batches of eight, skipping positions that none reaches, if eight cover less than
-this share of the image on average; otherwise in batches as maps (measured)."""
+FAR_APART = 0.6
+"""If eight regions cover less than this share of the image on average, regions are propagated in batches of
+eight that skip positions not reached; otherwise in the larger batches of maps (measured)."""
 
 COST_OF_WEIGHT = 10
-"""Cost of reading a weight, in products with one map; a product in whole layers costs about as much as one of
-listed units (both measured)."""
+"""Time to read a weight, relative to the time of multiplying it with one map (measured)."""
 
 
 @dataclass(eq=False)
 class Level:
-    """The units of a layer that relevance passes through.
+    """The listed units of a convolution and the pooling after it.
 
-    `units` send downwards; `arriving` are the same after the pooling, if there is one, and `place` (unit,) is
-    the index of each arriving unit in `units`. Incoming relevance is multiplied by `factor` (unit,); at taps,
-    relevance from above is multiplied by `carries` (unit,) before the initial relevance is added.
+    `units` are outputs of the convolution; `arriving` are the outputs of the pooling that have their values
+    (the same as `units` without a pooling), and `place` is the index of each arriving unit in `units`.
+    Relevance from above is multiplied by `factor` (unit,). At taps it is first multiplied by `carries`
+    (unit,), and the initial relevance is added.
     """
 
     units: Units
@@ -55,13 +55,13 @@ class Level:
 
     @cached_property
     def downwards(self) -> Receivers:
-        """The units as receivers from the layer above."""
+        """The units as receivers of relevance from the layer above."""
         factor = self.factor if self.carries is None else self.factor * self.carries
         return Receivers(self.arriving, factor, self.place)
 
     @cached_property
     def upwards(self) -> Receivers:
-        """The units as receivers from the layer below."""
+        """The units as receivers of regions from the layer below."""
         if self.arriving is self.units:
             return Receivers(self.units, self.factor, self.place)
         factor, place = np.empty_like(self.factor), np.empty_like(self.place)
@@ -71,18 +71,18 @@ class Level:
 
 
 class ActiveUnits:
-    """The units with relevance in one image, of steps for which :func:`can_list` is true."""
+    """Lists of the units that relevance passes through in one image; :func:`can_list` must be True."""
 
     def __init__(self, steps: Sequence[LayerStep]):
         import torch
 
         self._steps = list(steps)
-        self._pixels = [_pixels(group, steps[0].size) for group in steps[0].prepared.groups]
+        self._pixels = [_list_pixels(group, steps[0].size) for group in steps[0].prepared.groups]
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             self._levels = list(pool.map(_list_level, steps))
 
     def is_faster(self, count: int) -> bool:
-        """Return whether this number of maps is faster than by convolutions of whole layers."""
+        """Return whether lists are faster than convolutions of whole layers for a number of maps."""
         listed = whole = 0.0
         below = self._pixels[0]
         for step, above in zip(self._steps, self._levels, strict=True):
@@ -93,28 +93,28 @@ class ActiveUnits:
         return cost_of_lists(count) * listed < count * whole
 
     def back(self, relevance: Mapping[str, "torch.Tensor"], maps: "torch.Tensor") -> None:
-        """Propagate relevance (map, channel, row, column) of taps to pixels, into maps (map, row, column)."""
-        with _strips() as each_strip:
-            for part in parts(len(maps), MOST_LANES):
+        """Propagate relevance (map, channel, row, column) at taps, and write maps (map, row, column)."""
+        with _strips_in_threads() as each_strip:
+            for part in split_range(len(maps), MOST_LANES):
                 mine = {tap: values[part] for tap, values in relevance.items()}
-                maps[part] = self._back_together(mine, _lanes(part), each_strip)[: part.stop - part.start]
+                maps[part] = self._back_batch(mine, _padded_size(part), each_strip)[: part.stop - part.start]
 
-    def _back_together(
+    def _back_batch(
         self, relevance: Mapping[str, "torch.Tensor"], lanes: int, each_strip: EachStrip
     ) -> "torch.Tensor":
-        """Propagate one batch of maps to the pixels; lanes without relevance stay zero."""
+        """Propagate a batch of maps to the pixels; it is padded with zeros to a multiple of :data:`LANES`."""
         import torch
 
         values = np.zeros((len(self._levels[-1].place), lanes), np.float32)
-        _enter(relevance, self._steps[-1], self._levels[-1], values)
+        _add_initial_relevance(relevance, self._steps[-1], self._levels[-1], values)
         for index in reversed(range(1, len(self._steps))):
             above, below = self._levels[index], self._levels[index - 1]
             weight = self._steps[index].prepared.groups[0].weight_back
-            values = _send(weight, above.units, values, below.downwards, each_strip)
-            _enter(relevance, self._steps[index - 1], below, values)
+            values = _convolve(weight, above.units, values, below.downwards, each_strip)
+            _add_initial_relevance(relevance, self._steps[index - 1], below, values)
         first, total = self._steps[0], None
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
-            sent = _send(group.weight_back, self._levels[0].units, values, pixels.downwards, each_strip)
+            sent = _convolve(group.weight_back, self._levels[0].units, values, pixels.downwards, each_strip)
             by_colour = torch.from_numpy(sent).view(*first.size, -1, lanes).permute(3, 2, 0, 1)
             maps = (by_colour if given is None else by_colour * given).sum(1)
             total = maps if total is None else total + maps
@@ -122,25 +122,25 @@ class ActiveUnits:
         return total
 
     def forth(self, regions: "torch.Tensor") -> dict[str, "torch.Tensor"]:
-        """Propagate regions (region, row, column) to the taps: the transpose of :meth:`back`.
+        """Propagate regions (region, row, column) up to the taps; the transpose of :meth:`back`.
 
-        Returns (region, channel, row, column) by tap.
+        Returns weights of units (region, channel, row, column) by tap.
         """
         import torch
 
         found: dict[str, list[torch.Tensor]] = {}
-        covered = [(regions[part] != 0).any(0).float().mean() for part in parts(len(regions), LANES)]
-        at_once = LANES if np.mean(covered) < APART else MOST_LANES
-        with _strips() as each_strip:
-            for part in parts(len(regions), at_once):
-                mine = regions.new_zeros(_lanes(part), *regions.shape[1:])
+        covered = [(regions[part] != 0).any(0).float().mean() for part in split_range(len(regions), LANES)]
+        at_once = LANES if np.mean(covered) < FAR_APART else MOST_LANES
+        with _strips_in_threads() as each_strip:
+            for part in split_range(len(regions), at_once):
+                mine = regions.new_zeros(_padded_size(part), *regions.shape[1:])
                 mine[: part.stop - part.start] = regions[part]
-                for tap, values in self._forth_together(mine, each_strip).items():
+                for tap, values in self._forth_batch(mine, each_strip).items():
                     found.setdefault(tap, []).append(values[: part.stop - part.start])
         return {tap: torch.cat(values) for tap, values in found.items()}
 
-    def _forth_together(self, regions: "torch.Tensor", each_strip: EachStrip) -> dict[str, "torch.Tensor"]:
-        """Propagate one batch of regions up to the taps."""
+    def _forth_batch(self, regions: "torch.Tensor", each_strip: EachStrip) -> dict[str, "torch.Tensor"]:
+        """Propagate a batch of regions up to the taps."""
         first, lanes, values = self._steps[0], len(regions), None
         reached = (regions != 0).any(0).numpy()
         for group, given, pixels in zip(first.prepared.groups, first.given, self._pixels, strict=True):
@@ -153,32 +153,32 @@ class ActiveUnits:
                 .numpy()
             )
             receivers = self._levels[0].upwards
-            sent = _send(group.weight_forth, pixels.units, here, receivers, each_strip, reached=reached)
+            sent = _convolve(group.weight_forth, pixels.units, here, receivers, each_strip, reached=reached)
             values = sent if values is None else values + sent
         assert values is not None
         found: dict[str, torch.Tensor] = {}
         for index, (step, level) in enumerate(zip(self._steps, self._levels, strict=True)):
             if index:
                 below, weight = self._levels[index - 1], step.prepared.groups[0].weight_forth
-                values = _send(weight, below.arriving, values, level.upwards, each_strip, reached=reached)
-            reached = _reach(reached, step)
+                values = _convolve(weight, below.arriving, values, level.upwards, each_strip, reached=reached)
+            reached = _positions_reached(reached, step)
             if step.is_tap:
-                found[step.prepared.top] = _lay_out(values, step, level)
+                found[step.prepared.top] = _arrange_as_layer(values, step, level)
             if level.carries is not None:
                 values = values * level.carries[:, None]
         return found
 
 
 def cost_of_lists(count: int) -> int:
-    """Return the cost of a number of maps for each pair of listed units, in products of whole layers."""
-    return sum(COST_OF_WEIGHT + _lanes(part) for part in parts(count, MOST_LANES))
+    """Return the time for a number of maps and one pair of listed units, relative to one product."""
+    return sum(COST_OF_WEIGHT + _padded_size(part) for part in split_range(count, MOST_LANES))
 
 
 def can_list(steps: Sequence[LayerStep]) -> bool:
-    """Return whether relevance can be propagated through listed units only.
+    """Return whether relevance can be propagated through lists of units.
 
-    True for rules with one share and, except in the first layer, one kind of input, in single precision on
-    the CPU.
+    This requires rules with one share and (except in the first layer) one kind of input, single precision,
+    and the CPU.
     """
     import torch
 
@@ -193,16 +193,16 @@ def can_list(steps: Sequence[LayerStep]) -> bool:
     )
 
 
-def _lanes(part: slice) -> int:
-    """Return the number of lanes of a batch."""
+def _padded_size(part: slice) -> int:
+    """Return the size of a batch after padding to a multiple of :data:`LANES`."""
     return -(-(part.stop - part.start) // LANES) * LANES
 
 
 def _list_level(step: LayerStep) -> Level:
-    """List the units with a nonzero factor."""
+    """List the units of a step that have a nonzero factor."""
     from traitlens.relevance.sparse_kernels import list_active, list_pooled
 
-    factor = _as_rows(step)
+    factor = _factors_by_position(step)
     start, channel, value = list_active(factor.reshape(-1, factor.shape[2]))
     units = arriving = Units(step.size, start, channel)
     place = np.arange(len(channel), dtype=np.int32)
@@ -216,8 +216,8 @@ def _list_level(step: LayerStep) -> Level:
     return level
 
 
-def _as_rows(step: LayerStep) -> np.ndarray:
-    """Return a step's factors as (row, column, channel)."""
+def _factors_by_position(step: LayerStep) -> np.ndarray:
+    """Return the factors of a step as an array (row, column, channel)."""
     factor = step.factors[0]
     if step.prepared.pool is None:
         return factor[0].permute(1, 2, 0).contiguous().numpy()
@@ -226,18 +226,18 @@ def _as_rows(step: LayerStep) -> np.ndarray:
     return np.ascontiguousarray(np.pad(windows, [*missing, (0, 0)]))
 
 
-def _pixels(group: TermGroup, size: tuple[int, int]) -> Level:
-    """List all the inputs of the first convolution."""
+def _list_pixels(group: TermGroup, size: tuple[int, int]) -> Level:
+    """List all inputs of the first convolution."""
     positions, inputs = size[0] * size[1], group.forth.shape[1]
     start = np.arange(positions + 1) * inputs
     units = Units(size, start, np.tile(np.arange(inputs, dtype=np.uint16), positions))
     return Level(units, units, np.arange(start[-1], dtype=np.int32), np.ones(start[-1], np.float32))
 
 
-def _enter(
+def _add_initial_relevance(
     relevance: Mapping[str, "torch.Tensor"], step: LayerStep, level: Level, values: np.ndarray
 ) -> None:
-    """Add the initial relevance at a tap."""
+    """Add the initial relevance at a step to the values of its listed units, if the step is a tap."""
     if not step.is_tap or step.prepared.top not in relevance:
         return
     entering = relevance[step.prepared.top]
@@ -246,8 +246,8 @@ def _enter(
     values[level.place, : len(entering)] += here
 
 
-def _lay_out(values: np.ndarray, step: LayerStep, level: Level) -> "torch.Tensor":
-    """Return the values of arriving units as a layer: (region, channel, row, column)."""
+def _arrange_as_layer(values: np.ndarray, step: LayerStep, level: Level) -> "torch.Tensor":
+    """Arrange the values of arriving units as a layer (region, channel, row, column)."""
     import torch
 
     channels = step.prepared.groups[0].forth.shape[0]
@@ -256,8 +256,8 @@ def _lay_out(values: np.ndarray, step: LayerStep, level: Level) -> "torch.Tensor
     return torch.from_numpy(laid_out).permute(0, 3, 1, 2)
 
 
-def _reach(reached: np.ndarray, step: LayerStep) -> np.ndarray:
-    """Return the positions after a step that are reached from positions before it."""
+def _positions_reached(reached: np.ndarray, step: LayerStep) -> np.ndarray:
+    """Return the output positions of a step that depend on the given input positions."""
     reached = ndimage.maximum_filter(reached, 3, mode="constant")
     if step.prepared.pool is None:
         return reached
@@ -266,7 +266,7 @@ def _reach(reached: np.ndarray, step: LayerStep) -> np.ndarray:
     return np.logical_or.reduce(windows, axis=(1, 3))
 
 
-def _send(
+def _convolve(
     weight: np.ndarray,
     senders: Units,
     values: np.ndarray,
@@ -275,22 +275,22 @@ def _send(
     *,
     reached: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Convolve from listed to listed units, from all senders or from those at reached positions."""
-    from traitlens.relevance.sparse_kernels import send
+    """Convolve from listed to listed units, in parallel; senders at positions not `reached` are skipped."""
+    from traitlens.relevance.sparse_kernels import convolve_listed
 
     reached = np.ones(senders.size, bool) if reached is None else reached
     sent = np.empty_like(values, shape=(len(receivers.place), values.shape[1]))
 
     def send_strip(first: int, end: int) -> None:
-        send(weight, senders, values, reached, receivers, (first, end), sent)
+        convolve_listed(weight, senders, values, reached, receivers, (first, end), sent)
 
     each_strip(senders.size[0], send_strip)
     return sent
 
 
 @contextmanager
-def _strips() -> Iterator[EachStrip]:
-    """Yield a function that processes all rows in strips, with as many threads as torch uses."""
+def _strips_in_threads() -> Iterator[EachStrip]:
+    """Yield a function that processes strips of rows in parallel, with as many threads as torch uses."""
     import torch
 
     threads = torch.get_num_threads()
@@ -300,7 +300,7 @@ def _strips() -> Iterator[EachStrip]:
     with ThreadPoolExecutor(threads) as pool:
 
         def each_strip(rows: int, work: Callable[[int, int], None]) -> None:
-            strips = parts(rows, -(-rows // (16 * threads)))  # enough strips for balanced threads
+            strips = split_range(rows, -(-rows // (16 * threads)))  # many strips balance the threads
             for done in [pool.submit(work, strip.start, strip.stop) for strip in strips]:
                 done.result()
 

@@ -1,19 +1,19 @@
-"""Lists of the active units of a layer."""
+"""Data classes for lists of the active units of a layer."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 LANES = 8
-"""Size of a vector register; batches of maps are multiples of it."""
+"""Number of maps in a vector register; the size of a batch is a multiple of it."""
 
 
 @dataclass(eq=False)
 class Units:
-    """Listed units of a layer, by position.
+    """A list of units of a layer, ordered by position.
 
-    `size` holds the layer's rows and columns, `start` (position + 1,) the start of each position's units in
-    the list, and `channel` (unit,) their channels as uint16.
+    `size` is the number of rows and columns of the layer, `start` (position + 1,) the index in the list at
+    which each position starts, and `channel` (unit,) the channel of each unit as uint16.
     """
 
     size: tuple[int, int]
@@ -21,20 +21,20 @@ class Units:
     channel: np.ndarray
 
     def counts(self) -> np.ndarray:
-        """Return the number of units at each position: int (row, column)."""
+        """Return the number of listed units at each position: int (row, column)."""
         return np.diff(self.start).reshape(self.size)
 
     def places(self, channels: int) -> np.ndarray:
-        """Return the indices of the units in a layer (row, column, channel): int (unit,)."""
+        """Return the flat index of each unit in an array (row, column, channel): int (unit,)."""
         positions = np.arange(len(self.start) - 1)
         return np.repeat(positions, np.diff(self.start)) * channels + self.channel
 
 
 @dataclass(eq=False)
 class Receivers:
-    """Units that a convolution sends to.
+    """Units that receive the sums of a convolution.
 
-    `factor` (unit,) multiplies their sums, `place` (unit,) is the row they are written to.
+    The sum of each unit is multiplied by `factor` (unit,) and written to row `place` (unit,) of the output.
     """
 
     units: Units

@@ -15,6 +15,7 @@ def unless(*conditions: Condition) -> Condition:
     """Combine conditions into one that returns the first reason to leave a stage out."""
 
     def first_reason(context: Context) -> str | None:
+        """Return the first reason to leave the stage out, or None."""
         return next((reason for one in conditions if (reason := one(context)) is not None), None)
 
     return first_reason
