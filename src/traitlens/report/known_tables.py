@@ -121,9 +121,7 @@ COMPARISONS = {
         "taste (0: all raters agree but for noise; 1: each has a taste of their own), of traits that both "
         "groups rated twice. Specificity: the share of a trait’s shared variance that the group’s other "
         "traits do not explain. Both are free of noise; differences beyond what the numbers of raters make, "
-        "p by permutation of raters, corrected over traits. "
-        "Where one of two unequal groups is much noisier, p of specificity is too small: read its "
-        "interval.",
+        "p by permutation of raters, of differences divided by their standard error, corrected over traits.",
         (PAIR, TRAIT, "measure"), ("value_1", "value_2", "expected", *_TEST),
     ),
     "trait_space": Known(
