@@ -1,14 +1,17 @@
 """What the explorer shows of a results folder."""
 
+import base64
 import importlib.util
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from traitlens.explorer.explorer_data import open_explorer_data
-from traitlens.explorer.face_view import draw_map
+from traitlens.explorer.explorer_page import describe_maps, describe_study, draw_map
 from traitlens.problems import TraitlensError
 from traitlens.report.colouring import PERCENTILE, smooth
 
@@ -37,16 +40,17 @@ def test_a_face_has_its_pixels_ratings_and_maps(album, folder):
     assert name == _module.HOSTILE_IMAGE
     face = album.face(name)
     table = pd.read_csv(folder / "predictions.csv")
+    pd.testing.assert_frame_equal(face.impressions, album.results.predictions.query("image == @name"))
     row = table[(table.image == name) & (table.group == "autistic") & (table.trait == "warm")].iloc[0]
-    assert face.rating("observed", "autistic", "warm") == pytest.approx(row.observed)
-    assert face.rating("predicted", "autistic", "warm") == pytest.approx(row.predicted)
-    assert face.rating("predicted", "nobody", "warm") is None
+    shown = describe_study(album)["images"][3]
+    assert shown["cells"][0][0] == pytest.approx([row.observed, row.predicted], abs=5e-4)
+    assert shown["hidden"]
     assert face.pixels.shape == (96, 96, 3)
     maps = album.maps(face, "warm", album.own_method)
     stored = album.results.maps["relevance"].sel(image=name, trait="warm")
     for group in album.results.groups:
         np.testing.assert_array_equal(maps[group], stored.sel(group=group).values)
-    assert not album.may_publish(face)
+    assert not album.may_publish(name)
 
 
 def test_the_nearest_faces_are_those_of_the_smallest_distance(album):
@@ -78,20 +82,32 @@ def test_a_folder_without_results_is_named(tmp_path):
         open_explorer_data(tmp_path)
 
 
+def decode(address):
+    content = base64.b64decode(address.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content))).astype(int)
+
+
 def test_the_threshold_whitens_what_lies_below_and_leaves_the_rest():
-    face = np.full((40, 40, 3), 90, np.uint8)
     relevance = np.zeros((40, 40))
     relevance[:, :20], relevance[:, 20:] = 0.2, -0.9
-    bare = draw_map(face, relevance, 1.0, opacity=0.0)
-    cut = draw_map(face, relevance, 1.0, opacity=0.0, threshold=0.5)
-    white = draw_map(face, np.zeros((40, 40)), 1.0, opacity=0.0)
-    assert (bare[:, :10] != white[:, :10]).any(-1).all()
-    np.testing.assert_array_equal(cut[:, :10], white[:, :10])
-    np.testing.assert_array_equal(cut[:, 30:], bare[:, 30:])
+    bare, cut = decode(draw_map(relevance, 1.0)), decode(draw_map(relevance, 1.0, threshold=0.5))
+    white = decode(draw_map(np.zeros((40, 40)), 1.0))
+    assert (np.abs(bare[:, :8] - white[:, :8]).max(-1) > 20).all()
+    np.testing.assert_allclose(cut[:, :8], white[:, :8], atol=3)
+    np.testing.assert_allclose(cut[:, 32:], bare[:, 32:], atol=3)
 
 
-def test_the_opacity_shows_the_face_through():
-    face = np.zeros((40, 40, 3), np.uint8)
-    relevance = np.full((40, 40), 0.5)
-    brightness = [draw_map(face, relevance, 1.0, opacity).mean() for opacity in (0, 0.5, 1)]
-    assert brightness[0] > brightness[1] > brightness[2] == 0
+def test_a_face_is_described_with_its_maps_difference_and_cues(album):
+    face = album.face(album.images[0])
+    answer = describe_maps(album, face, "warm", album.own_method, 0.0, False)
+    maps = [album.maps(face, "warm", album.own_method)[group] for group in album.results.groups]
+    limit = album.limit("warm", album.own_method, {})
+    assert answer["maps"] == [draw_map(one, limit) for one in maps]
+    assert answer["difference"] == draw_map(maps[0] - maps[1], limit)
+    assert answer["command"] == []  # the face may not be published: there is no figure of it
+    assert len(answer["near"]) == 4
+    table = album.results.use["group_cues"].query("image == @face.name and trait == 'warm'")
+    expected = table.groupby("region")["cue"].apply(list).to_dict()
+    shown = {region: values for region, *values in answer["cues"]}
+    assert set(shown) == set(expected)
+    assert all(sorted(shown[one]) == pytest.approx(sorted(expected[one]), abs=5e-4) for one in shown)

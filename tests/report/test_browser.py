@@ -1,9 +1,12 @@
 """The report in a real browser: nothing is requested, nothing is complained of, nothing is cut off."""
 
 import importlib.util
+import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from PIL import Image
 from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT
 from tests.browsers import CHROMIUM, FLAGS
 
@@ -79,32 +82,41 @@ def test_page_is_whole_and_silent(opened, width):
 def test_picker_shows_what_was_chosen(opened, results_folder):
     page = opened(1440)
     page.select_option("#pick-trait", label=HOSTILE_TRAIT)
-    page.select_option("#pick-group", label="non-autistic")
+    page.select_option("#pick-order", label="non-autistic")
     page.locator("#strip button").first.click()
-    name = page.locator("#pick-name").inner_text()
-    image = page.evaluate("document.getElementById('pick-image').selectedOptions[0].textContent").rsplit(
-        " (", 1
-    )[0]
-    assert name == f"Ratings of {image} on {HOSTILE_TRAIT}"
+    chosen = "document.getElementById('pick-image').selectedOptions[0].textContent"
+    image = page.evaluate(chosen).rsplit(" (", 1)[0]
+    assert page.locator("#pick-name").inner_text() == f"{image}: {HOSTILE_TRAIT}"
     panes = page.locator("#panes figure")
-    told = [panes.nth(place).locator("figcaption").inner_text() for place in range(panes.count())]
-    assert told == ["Face", "autistic", "non-autistic", "autistic − non-autistic"]
+    titles = panes.locator("b:not(.scale b)").all_inner_texts()
+    assert titles == ["Face", "autistic", "non-autistic", "autistic − non-autistic"]
     face = panes.nth(0).locator("img").get_attribute("src")
     assert {panes.nth(place).locator(".over").get_attribute("src") for place in (1, 2, 3)} == {face}
     maps = [panes.nth(place).locator("img").first.get_attribute("src") for place in (1, 2, 3)]
     assert len(set(maps)) == 3
-    assert f'--trait "{HOSTILE_TRAIT}" --image "{image}"' in page.locator("#pick-command").inner_text()
-    predicted = page.evaluate(
-        "[...document.querySelectorAll('#pick-image option')].map((o) => o.textContent)"
-    )
-    values = [float(text.rsplit("(", 1)[1].rstrip(")").replace("\u2212", "-")) for text in predicted]
+    command = page.locator("#pick-commands code").first.inner_text()
+    assert command.startswith("traitlens figure faces results --trait ")
+    assert shlex.split(command)[4:8] == ["--trait", HOSTILE_TRAIT, "--image", image]
+    table = pd.read_csv(Path(results_folder) / "predictions.csv")
+    own = table[(table.trait == HOSTILE_TRAIT) & (table.group == "non-autistic")]
+    error = ((own.predicted - own.observed) ** 2).mean() ** 0.5
+    predicted = float(own[own.image == image].predicted.iloc[0])
+    shown = panes.nth(2).locator("figcaption .predicted").inner_text()
+    assert shown == f"Predicted: {predicted:.2f} ± {error:.2f}".replace("-", "\u2212")
+    cues = pd.read_csv(Path(results_folder) / "cues" / "group_cues.csv")
+    one = cues[(cues.image == image) & (cues.trait == HOSTILE_TRAIT) & (cues.group == "autistic")].iloc[0]
+    row = page.locator("#pick-cues tbody tr", has_text=one.region).first.locator("td")
+    assert row.first.inner_text() == f"{one.cue:+.2f}".replace("-", "\u2212")
+    options = page.evaluate("[...document.querySelectorAll('#pick-image option')].map((o) => o.textContent)")
+    values = [float(text.rsplit("(", 1)[1].rstrip(")").replace("\u2212", "-")) for text in options]
     assert values == sorted(values)
-    page.locator("#pick-on").click()
-    assert page.locator("#strip button[aria-selected=true]").get_attribute("data-image") != "0"
     page.locator("#pick-opacity").fill("0")
     assert page.evaluate("getComputedStyle(document.querySelector('.over')).opacity") == "0"
-    assert any(HOSTILE_IMAGE in text for text in predicted)
-    assert [note for note in page.noted if not note.startswith("data:image/")] == []
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save these pictures").click()
+    assert Image.open(saving.value.path()).size == (4 * 448, 488)
+    assert any(HOSTILE_IMAGE in text for text in options)
+    assert [note for note in page.noted if not note.startswith(("data:image/", "blob:"))] == []
 
 
 def test_the_answer_stands_on_the_first_screen(opened):

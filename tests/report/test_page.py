@@ -285,5 +285,6 @@ def test_faces_without_a_map_are_kept_small(small):
         "face",
         "map",
         "cells",
+        "cues",
         "differences",
     }

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nicegui import run, ui
 
+from traitlens.app.elements import button, faults, text
 from traitlens.app.steps import begin_step, check_step, pictures_step, ratings_step, read_step, run_step
 from traitlens.app.workspace import Step, Workspace
-from traitlens.explorer.elements import button, faults, text
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 LARGEST_REQUEST = 32 * 2**20
 """Maximum size of a request body in bytes, enough for a photograph."""
 
-OPEN = ("/_nicegui/", "/_nicegui_ws/", "/results/", "/faces/", "/upload/")
+OPEN = ("/page/", "/api/", "/results/", "/faces/")
 """Prefixes of the explorer's valid request paths, in addition to the page itself."""
 
 POLICY = (

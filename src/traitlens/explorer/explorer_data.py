@@ -1,7 +1,6 @@
 """Data that the explorer shows: faces, ratings and maps of a study, and predictions for new faces."""
 
 import io
-import shlex
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -13,8 +12,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from traitlens.artifacts import FEATURES, GROUP_CUES
-from traitlens.columns import CUE, FOLD, GROUP, IMAGE, OBSERVED, PREDICTED, REGION, RELEVANCE, TRAIT
+from traitlens.artifacts import FEATURES
+from traitlens.columns import FOLD, GROUP, IMAGE, PREDICTED, RELEVANCE, TRAIT
 from traitlens.computing.machine import Machine
 from traitlens.digests import digest
 from traitlens.explorer.face_view import FaceView, ShownFace
@@ -25,14 +24,13 @@ from traitlens.problems import Problem, TraitlensError
 from traitlens.readouts.trait_models import TraitModels
 from traitlens.relevance.methods import DEFAULT_METHOD, METHODS
 from traitlens.report.colouring import smooth, symmetric_limit
+from traitlens.report.picker import find_color_limit, read_cues
 from traitlens.report.results import Results, read_results
 
 THUMBNAIL: Final = 128
 """Side length of a thumbnail in pixels, twice its size on the page, for high-resolution screens."""
 KEPT_MAPS: Final = 64
 """Maximum number of cached results of :meth:`ExplorerData.maps`, one for each face, trait and method."""
-SAMPLED_FACES: Final = 40
-"""Approximate number of faces whose maps determine the colour scale of a trait."""
 
 
 class ExplorerData:
@@ -76,27 +74,6 @@ class ExplorerData:
             return None
         method = self.results.maps.attrs.get("method") or self.results.setting("relevance", "method")
         return str(method or DEFAULT_METHOD)
-
-    def command(
-        self, face: ShownFace, trait: str, group: str | None, method: str, opacity: float
-    ) -> str | None:
-        """Return the traitlens command that draws a face and its maps as a figure.
-
-        Returns
-        -------
-        str or None
-            None if the face may not be published, or the results contain no maps of this method.
-        """
-        folder = shlex.quote(str(self.results.folder))
-        if face.fold is None:
-            models = shlex.quote(str(self.results.folder / "models"))
-            return f"traitlens explain {models} {shlex.quote(face.name)} --method {method}"
-        if method != self.own_method or not self.may_publish(face):
-            return None
-        words = ["traitlens figure faces", folder, "--trait", shlex.quote(trait)]
-        words += ["--image", shlex.quote(face.name)]
-        words += [] if group is None else ["--group", shlex.quote(group)]
-        return " ".join([*words, f"--opacity {opacity:g}"])
 
     @property
     def methods(self) -> list[str]:
@@ -168,40 +145,10 @@ class ExplorerData:
         with self._network:
             return ShownFace(name, pixels, self.models.predict(self.backbone, [pixels], [name]))
 
-    def error(self, group: str, trait: str) -> float | None:
-        """Return the root mean squared error of out-of-fold predictions of the study's faces.
-
-        Returns
-        -------
-        float or None
-            The error in rating points; None if there are no observed ratings.
-        """
-        table = self.results.predictions
-        assert table is not None
-        own = table[(table[GROUP] == group) & (table[TRAIT] == trait)]
-        squares = (own[PREDICTED] - own[OBSERVED]) ** 2
-        return float(np.sqrt(squares.mean())) if squares.notna().any() else None
-
-    def cues(self, image: str, trait: str) -> pd.DataFrame:
-        """Return each group's cues of a face of the study, by region.
-
-        Returns
-        -------
-        DataFrame
-            Cues in rating points, with a row per region and a column per group; empty if the results contain
-            no cues.
-        """
-        table = self._cues
-        own = table[(table[IMAGE] == image) & (table[TRAIT] == trait)]
-        return own.pivot_table(CUE, REGION, GROUP, sort=False).rename(index={"": "whole face"})
-
     @cached_property
-    def _cues(self) -> pd.DataFrame:
-        """Table of the cues of all faces of the study, by image, group, trait and region."""
-        if not GROUP_CUES.of(self.results.folder).exists():
-            return pd.DataFrame(columns=[IMAGE, GROUP, TRAIT, REGION, CUE])
-        table: pd.DataFrame = GROUP_CUES.read(self.results.folder)
-        return table.fillna({REGION: ""})
+    def cues(self) -> dict[str, pd.DataFrame]:
+        """The cues of the study's faces by image, from regional readouts of each group."""
+        return read_cues(self.results)
 
     def likeness(self, face: ShownFace) -> Likeness | None:
         """Measure how similar a new face is to the study's faces in the features that the readouts use.
@@ -300,9 +247,7 @@ class ExplorerData:
         if stored is None or method != self.own_method or trait not in stored[TRAIT].values:
             return symmetric_limit(*map(smooth, maps.values())) if maps else 1.0
         if trait not in self._limits:
-            some = stored[IMAGE].values[:: max(1, stored.sizes[IMAGE] // SAMPLED_FACES)]
-            values = np.nan_to_num(stored.sel({TRAIT: trait, IMAGE: some}).to_numpy())
-            self._limits[trait] = symmetric_limit(smooth(values))
+            self._limits[trait] = find_color_limit(self.results, trait) or 1.0
         return self._limits[trait]
 
     def make_view(self, face: ShownFace, trait: str, method: str, insist: bool = False) -> FaceView:
@@ -347,22 +292,6 @@ class ExplorerData:
         distances = (((profiles - own) / spread) ** 2).mean(axis=1)
         return list(distances.nsmallest(count).index)
 
-    def order(self, trait: str, group: str | None) -> list[str]:
-        """Sort the names of the study's faces from the lowest to the highest predicted rating.
-
-        Faces without a prediction come last.
-
-        Parameters
-        ----------
-        group : str or None
-            Group whose predictions are used; the mean over all groups if None.
-        """
-        assert self.results.predictions is not None
-        table = self.results.predictions
-        chosen = table[(table[TRAIT] == trait) & (True if group is None else table[GROUP] == group)]
-        means = chosen.groupby(IMAGE)[PREDICTED].mean().reindex(self.images)
-        return list(means.sort_values(kind="stable").index)
-
     def thumbnail(self, image: str) -> bytes:
         """Return a thumbnail of a face of the study as the content of a JPEG file."""
         assert self.results.pixels is not None
@@ -372,10 +301,9 @@ class ExplorerData:
         picture.save(buffer, "JPEG", quality=85)
         return buffer.getvalue()
 
-    def may_publish(self, face: ShownFace) -> bool:
-        """Return whether the study permits publication of a face; False for new faces."""
-        allowed = self.results.study.get("may_publish", {})
-        return face.fold is not None and allowed.get(face.name) is True
+    def may_publish(self, image: str) -> bool:
+        """Return whether a face of the study may appear in print."""
+        return self.results.study.get("may_publish", {}).get(image) is True
 
 
 def open_explorer_data(folder: Path, machine: Machine | None = None) -> ExplorerData:

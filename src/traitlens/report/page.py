@@ -13,7 +13,6 @@ from markupsafe import Markup, escape
 from traitlens.report.drawings import draw_figures
 from traitlens.report.findings import Finding, list_findings
 from traitlens.report.picker import make_picker
-from traitlens.report.picture_rows import UNIT
 from traitlens.report.planted import describe_planted
 from traitlens.report.results import Results, read_results
 from traitlens.report.sections import Section, Shown, make_sections
@@ -80,7 +79,8 @@ def _render(
     results: Results, drawings: dict[str, Any], findings: list[Finding], sections: list[Section]
 ) -> str:
     """Render the template."""
-    style, script = _asset("style.css"), _asset("page.js")
+    style = read_template("faces.css") + read_template("style.css")
+    script = read_template("faces.js") + read_template("page.js")
     picker = make_picker(results)
     scatter = drawings["scatter"][0].panels if "scatter" in drawings else {}
     described = describe_planted(results)
@@ -105,8 +105,8 @@ def _render(
         settings=[(key, text) for key, text in _flat(results.study.get("settings", {})) if text != "–"],
         picker=picker,
         data={"picker": picker, "scatter": scatter} if picker else {},
-        unit=UNIT,
-        # Style and script contain nothing from the study.
+        # Style, script and the picker contain nothing from the study.
+        faces=Markup(read_template("faces.html")),
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
@@ -189,7 +189,7 @@ def _environment() -> Environment:
 
 
 @cache
-def _asset(name: str) -> str:
+def read_template(name: str) -> str:
     """Read a file beside the template."""
     text = (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
     return "\n" + text

@@ -10,7 +10,7 @@ import xarray as xr
 from traitlens import artifacts as a
 from traitlens.arrays import open_arrays
 from traitlens.artifacts import ARTIFACTS, Artifact
-from traitlens.columns import GROUP, IMAGE, OBSERVED, PREDICTED, REGION, SHARE, TRAIT
+from traitlens.columns import CUE, GROUP, IMAGE, OBSERVED, PREDICTED, REGION, SHARE, TRAIT
 from traitlens.comparison.by_use import by_question
 from traitlens.problems import Problem, TraitlensError
 from traitlens.records import consistent_outputs
@@ -28,6 +28,7 @@ USE_TABLES = (
     a.WITHIN_REGIONS,
     a.PREDICTABILITY,
     a.ACHIEVEMENT,
+    a.GROUP_CUES,
 )
 """Tables of `cues/` that the report shows."""
 
@@ -54,8 +55,8 @@ class Results:
         The tables of `comparisons/` and `checks/`, by name without ending.
     use : dict of DataFrame
         Tables of `cues/` by region or rater, by name without ending: shares, groups, raters, confusions,
-        within_regions, predictability, achievement. Its tests are among the comparisons, as "range", "noise"
-        and "use".
+        within_regions, predictability, achievement, group_cues. Its tests are among the comparisons, as
+        "range", "noise" and "use".
     quality, quality_signs, cleaning, planned : DataFrame or None
         The tables of `ratings/`, and `planned.csv`.
     plan : dict or None
@@ -194,6 +195,7 @@ NEEDED = {
     a.USE_TESTS.path: ("question",),
     a.PERFORMANCE.path: (GROUP, TRAIT, "r"),
     a.PREDICTIONS.path: (GROUP, TRAIT, OBSERVED, PREDICTED),
+    a.GROUP_CUES.path: (IMAGE, REGION, GROUP, TRAIT, CUE),
 }
 """Columns that figures require; all but names hold numbers."""
 
@@ -304,7 +306,7 @@ def _find_fault(artifact: Artifact, value: Any) -> str:
     for column in NEEDED.get(artifact.path, ()):
         if column not in value:
             return f"has no column {column!r}"
-        holds_names = column in (GROUP, TRAIT, "question")
+        holds_names = column in (GROUP, TRAIT, IMAGE, REGION, "question")
         # An empty table has no column types.
         if len(value) and not holds_names and not pd.api.types.is_numeric_dtype(value[column]):
             return f"holds text in the column {column!r}"

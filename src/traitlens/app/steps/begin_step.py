@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from nicegui import run, ui
 
 from traitlens.app import background
+from traitlens.app.elements import button, field, text
 from traitlens.app.workspace import default_studies_folder, is_inside, list_recent_studies
-from traitlens.explorer.elements import button, field, text
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:

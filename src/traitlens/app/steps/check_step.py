@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING
 
 from nicegui import run, ui
 
+from traitlens.app.elements import button, sentence, text
 from traitlens.app.import_messages import reword_for_app
 from traitlens.app.import_upload import ImportQuestion, import_chosen_table
 from traitlens.app.questions import write_answers
 from traitlens.app.steps.fault_list import draw_corrections, draw_faults
 from traitlens.app.workspace import Workspace
-from traitlens.explorer.elements import button, sentence, text
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from nicegui import ui
 
 from traitlens.app.corrections import CORRECTABLE, correct_cell
+from traitlens.app.elements import button, field, sentence, text
 from traitlens.app.import_messages import reword_for_app
 from traitlens.app.workspace import Correction
-from traitlens.explorer.elements import button, field, sentence, text
 from traitlens.problems import Problem, StudyError
 from traitlens.study.formats import read_sheets
 

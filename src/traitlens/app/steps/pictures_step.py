@@ -7,8 +7,8 @@ import pandas as pd
 from nicegui import ui
 
 from traitlens.app import background
+from traitlens.app.elements import button, checkbox, choice, faults, files, text
 from traitlens.app.steps.progress_view import begin, draw_progress
-from traitlens.explorer.elements import button, checkbox, choice, faults, files, text
 from traitlens.storage import read_table
 from traitlens.study.identities import guess_identities
 

@@ -7,7 +7,7 @@ from nicegui import ui
 
 from traitlens.app import background
 from traitlens.app.background import Progress, Task
-from traitlens.explorer.elements import button, text
+from traitlens.app.elements import button, text
 
 if TYPE_CHECKING:
     from traitlens.app.app_page import AppPage

@@ -15,9 +15,9 @@ from traitlens.app.column_roles import (
     read_uploaded_table,
     roles_from_mapping,
 )
+from traitlens.app.elements import button, checkbox, choice, faults, field, files, text
 from traitlens.app.import_messages import ABSENT_TICK, MISSING_FIELD, NUMBER_TICK, REPEAT_TICK, reword_for_app
 from traitlens.columns import GROUP, RATER, TRAIT
-from traitlens.explorer.elements import button, checkbox, choice, faults, field, files, text
 from traitlens.problems import Problem, TraitlensError
 
 if TYPE_CHECKING:

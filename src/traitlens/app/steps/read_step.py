@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 
 from nicegui import ui
 
+from traitlens.app.elements import button, choice, link, text
 from traitlens.app.export import FORMS, make_zip
-from traitlens.explorer.elements import button, choice, link, text
 from traitlens.problems import TraitlensError
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 from nicegui import ui
 
 from traitlens.app import background
+from traitlens.app.elements import button, checkbox, choice, faults, field, text
 from traitlens.app.questions import QUESTIONS, RunQuestion, read_answers, write_answers
 from traitlens.app.settings_editing import write_settings
 from traitlens.app.steps.progress_view import begin, draw_progress
 from traitlens.collecting.preregistration import freeze_plan, read_plan
-from traitlens.explorer.elements import button, checkbox, choice, faults, field, text
 from traitlens.problems import Problem, TraitlensError
 from traitlens.study.settings_file import read_settings
 
