@@ -240,7 +240,10 @@ const Faces = (() => {
     for (const select of [trait, first]) select.addEventListener("change", () => { sort(); show(); });
     image.addEventListener("change", show);
     opacity.addEventListener("input", fade);
-    opacity.addEventListener("change", () => { if (last) draw(...last); });
+    opacity.addEventListener("change", () => {
+      if (last) draw(...last);
+      fade();
+    });
     buttons(byId("pick-save"))("Save these pictures", savePanes);
     fill(trait, traits.map((name, t) => [t, name]));
     fill(first, [...(groups.length > 1 ? [["", "All groups"]] : []), ...groups.map((name, g) => [g, name])]);
