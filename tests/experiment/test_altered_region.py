@@ -120,7 +120,7 @@ def test_averages_find_what_goes_with_the_cue(face):
     assert change.shape[17, 1] == pytest.approx(4.0, rel=0.15)
     # Pupils and mouth corners define the frame; other points do not move with the cue.
     assert np.abs(np.delete(change.shape, 17, axis=0)).max() < 0.1
-    with pytest.raises(ValueError, match="8 faces with a low cue"):
+    with pytest.raises(ValueError, match="8 with a low cue are needed"):
         faces.change({f"{i}": value for i, value in enumerate(cue[:9])})
 
 
