@@ -1,9 +1,9 @@
-"""How fast a session answers when many participants rate at once, and whether a row is lost.
+"""Measure the server's response times while many participants rate at once, and check that no row is lost.
 
     python benchmarks/collecting.py [--participants 200] [--answers 30] [--think 1.0]
 
-Starts `traitlens rate serve` on this computer's loopback address and lets so many simulated participants
-answer, each after a pause of its own. It ends by itself.
+Starts `traitlens rate serve` on the loopback address, with simulated participants who answer after random
+pauses.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900"
 
 @dataclass
 class Outcome:
-    """What a run found: seconds that each answer took, answers acknowledged, and rows kept."""
+    """Result of a run: response time of each answer in seconds, acknowledged answers, and stored rows."""
 
     seconds: list[float] = field(default_factory=list)
     acknowledged: int = 0
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def make_study(folder: Path, images: int) -> None:
-    """A study of small pictures."""
+    """Write a study with small random images."""
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(1)
     for image in range(images):
@@ -55,14 +55,14 @@ def make_study(folder: Path, images: int) -> None:
 
 
 class Connection:
-    """A kept connection that speaks as much HTTP as is needed, so that the clients cost little."""
+    """A persistent connection with minimal HTTP, so that the clients use little processor time."""
 
     def __init__(self, port: int, token: str):
         self.port, self.token = port, token
         self.reader: asyncio.StreamReader | None = None
 
     async def ask(self, method: str, address: str, body: bytes = b"") -> tuple[int, dict]:
-        """Send a request; gives its status and content."""
+        """Send a request, and return status and content of the response."""
         if self.reader is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         head = (
@@ -79,7 +79,7 @@ class Connection:
 
 
 async def take_part(port: int, token: str, answers: int, think: float, seed: int, outcome: Outcome) -> None:
-    """Answer so many trials, each after a pause of half to one and a half times `think` seconds."""
+    """Answer a number of trials, each after a random pause of about `think` seconds."""
     rng = random.Random(seed)
     connection = Connection(port, token)
     await asyncio.sleep(rng.random() * think)
@@ -100,7 +100,7 @@ async def take_part(port: int, token: str, answers: int, think: float, seed: int
 
 
 def run_load(participants: int = 200, answers: int = 30, think: float = 1.0) -> Outcome:
-    """Start a server, let participants answer, and count."""
+    """Start a server, simulate the participants, and return response times and counts."""
     outcome = Outcome()
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         study = Path(folder) / "study"

@@ -1,15 +1,15 @@
-"""Time, memory and disk of a run against the number of images, readouts, raters and workers.
+"""Measure time, memory and disk space of a run by the number of images, readouts, raters and workers.
 
     python benchmarks/growth.py [--size 64] [--images 100 200 400 800] [--readout ridge] [--workers 2]
                                 [--folds 5] [--given]
 
-Draws a few faces, makes studies of any number of images of them, runs these stage by stage, each stage in a
-process of its own (so that its peak memory is its own), and fits exponents: what doubles with the images has
-exponent 1. Prints tables and writes benchmarks/results/growth-READOUT-SIZE.json. What the documentation
-extrapolates comes from here.
+Draws a few faces, creates studies of different numbers of images from them, and runs every stage in a
+separate process to measure its peak memory. Then fits exponents of growth (1: proportional to the number of
+images). Prints tables and writes benchmarks/results/growth-READOUT-SIZE.json, from which the documentation
+extrapolates.
 
-Two peaks of memory are told. "resident" is what the system counts, pages of files that are read included;
-"own" is what the process would not give back: it decides whether a run fits.
+Two peaks of memory are printed. "resident" is the resident memory, including cached pages of files; "own" is
+the memory that the system cannot reclaim, which decides whether a run fits into memory.
 """
 
 import argparse
@@ -73,7 +73,7 @@ if __name__ == "__main__":
 
 
 def draw(folder: Path, size: int, traits: int, raters: int, readout: str, folds: int, given: bool) -> None:
-    """Draw the faces that studies are made of; with all their landmarks where these are to be given."""
+    """Create a study of drawn faces, optionally with landmarks, from which larger studies are made."""
     simulate_study(
         folder, identities=DRAWN, images=1, traits=traits, raters=raters, size=size, seen_size=size
     )
@@ -91,7 +91,7 @@ def draw(folder: Path, size: int, traits: int, raters: int, readout: str, folds:
 
 
 def multiply(drawn: Path, folder: Path, images: int) -> None:
-    """Make a study of any number of images: the drawn ones again and again, each time of other people."""
+    """Create a study with any number of images by repeating the drawn images under new identities."""
     folder.mkdir()
     shutil.copy(drawn / "study.toml", folder)
     names = pd.read_csv(drawn / "images.csv")["image"].tolist()
@@ -110,15 +110,15 @@ def multiply(drawn: Path, folder: Path, images: int) -> None:
 
 
 def measure(folder: Path, workers: int = 0) -> dict[str, dict[str, float]]:
-    """Run a study stage by stage; give seconds and peak GB of each, and the disk of all."""
+    """Run a study stage by stage; return seconds and peak memory of each stage, and the total disk space."""
     shutil.rmtree(folder / "results", ignore_errors=True)
     script = folder / "stage.py"
     script.write_text(STAGE, encoding="utf-8")
     found = {}
     for stage in STAGES:
         command = [sys.executable, str(script), str(folder), stage, str(workers)]
-        told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        seconds, own, resident = map(float, told.split())
+        output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        seconds, own, resident = map(float, output.split())
         found[stage] = {"seconds": round(seconds, 2), "own": round(own, 3), "resident": round(resident, 3)}
         print(f"    {stage:10} {seconds:8.1f} s {own:6.2f} GB own {resident:6.2f} GB resident", flush=True)
     found["disk"] = {"GB": size_of(folder / "results") / 1e9}
@@ -127,7 +127,7 @@ def measure(folder: Path, workers: int = 0) -> dict[str, dict[str, float]]:
 
 
 def exponents(sizes: list[int], measured: list[dict[str, dict[str, float]]]) -> dict[str, float]:
-    """Fit how each stage's seconds grow, from the larger half of the sizes."""
+    """Fit the exponent of growth of each stage's time to the larger half of the sizes."""
     half = max(2, len(sizes) // 2 + 1)
     grown = {}
     for stage in STAGES:

@@ -1,9 +1,9 @@
-"""Time the innermost loop over active units beside the same loop in numba's own terms.
+"""Compare the speed of the innermost loop of sparse convolution with the same loop in plain numba.
 
     python benchmarks/kernel.py [--rounds 8]
 
-Prints, for layers of the sizes of VGG16 and one to three vectors of maps, the processor's time of both and
-whether their results are the same bits. Set NUMBA_CPU_NAME=generic for an ordinary processor.
+Prints the processor time of both loops, for layers of VGG16 and for one to three vectors of maps, and whether
+the results are bitwise equal. Set NUMBA_CPU_NAME=generic to simulate an older processor.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from numba import njit
 from traitlens.relevance.sparse_kernels import POSITIONS_AT_ONCE, convolve_listed
 from traitlens.relevance.unit_lists import LANES, Receivers, Units
 
-plain = njit(nogil=True, fastmath={"contract"})  # so that a product and a sum may be one instruction
+plain = njit(nogil=True, fastmath={"contract"})  # allow fused multiply-add instructions
 
 
 @plain
@@ -32,7 +32,7 @@ def add_eight(sums, low, values, unit, weight, channel, asked, vectors):
         to, total = asked[place], sums[low + place]
         a, b, c, d = rows[0][to], rows[1][to], rows[2][to], rows[3][to]
         e, f, g, h = more[0][to], more[1][to], more[2][to], more[3][to]
-        for one in range(len(vectors) * LANES):  # known when it is compiled
+        for one in range(len(vectors) * LANES):  # a compile-time constant
             sum_of_four = total[one] + a * p[one] + b * q[one] + c * r[one] + d * s[one]
             total[one] = sum_of_four + e * t[one] + f * u[one] + g * v[one] + h * w[one]
 
@@ -82,7 +82,7 @@ def send_plainly(
 
 
 def draw_units(rng, size: int, channels: int, share: float) -> Units:
-    """Draw which units are on."""
+    """Draw at random which units are active."""
     on = rng.random((size * size, channels)) < share
     start = np.concatenate([[0], np.cumsum(on.sum(1))]).astype(np.int64)
     return Units((size, size), start, np.nonzero(on)[1].astype(np.uint16))

@@ -1,8 +1,8 @@
-"""Memory that maps take, and whether it grows with the number of images.
+"""Measure the memory needed for maps, and whether it grows with the number of images.
 
     python benchmarks/memory.py [--images 1000] [--readouts 22] [--size 224]
 
-Explains simulated images one after another and prints the largest resident memory so far.
+Explains simulated images one after another, and prints the peak resident memory.
 """
 
 import argparse

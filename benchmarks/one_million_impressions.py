@@ -1,13 +1,13 @@
-"""How well a linear readout of VGG16 predicts One Million Impressions (Peterson et al. 2022).
+"""Measure how well linear readouts of VGG16 predict One Million Impressions (Peterson et al. 2022).
 
     python benchmarks/one_million_impressions.py [--data FOLDER] [--views face full eyes] [--no-mirror]
         [--page docs/one_million_impressions.md]
 
-1,004 faces, mean ratings of 34 attributes. Folds are exactly ``KFold(10, shuffle=True, random_state=0)``
-over stimuli 1 to 1004, sorted; the whitening of channels, penalties and what attributes borrow from one
-another are learned in the training part of each fold. Scores are pooled over folds. Features are kept in
-benchmarks/cache, so that a run that was stopped goes on and a second one starts at the readouts. Results are
-printed as in docs/readouts.md and written to benchmarks/results/one_million_impressions.json.
+The data are 1,004 faces with mean ratings of 34 attributes. Folds are ``KFold(10, shuffle=True,
+random_state=0)`` over the sorted stimuli 1 to 1004. Whitening of channels, penalties and the pooling of
+attributes are fitted in the training part of each fold; scores are pooled over folds. Features are cached in
+benchmarks/cache, so an interrupted run can be resumed. Results are printed as in docs/readouts.md and written
+to benchmarks/results/one_million_impressions.json.
 """
 
 import argparse
@@ -42,18 +42,18 @@ PUBLISHED = {
     "weight": 0.625, "alert": 0.580, "godly": 0.575, "typical": 0.459, "familiar": 0.414, "memorable": 0.405,
     "looks-like-you": 0.392,
 }  # fmt: skip
-"""R² of a fine-tuned ensemble on DINOv2 ViT-G, on folds of its own (face-trait-transformer, 2025)."""
+"""R² of a fine-tuned ensemble on DINOv2 ViT-G with other folds (face-trait-transformer, 2025)."""
 
 
 def read_images(folder: Path, stimuli: Iterable[int]) -> Iterator[np.ndarray]:
-    """Read the faces one at a time: uint8 RGB (row, column, 3)."""
+    """Yield the images of the faces as RGB arrays (row, column, 3) of uint8."""
     for stimulus in stimuli:
         with Image.open(folder / "images" / f"{stimulus}.jpg") as image:
             yield np.asarray(image.convert("RGB"))
 
 
 def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: bool) -> dict:
-    """Compute what the readouts read: features by feature space."""
+    """Compute the features of all faces, by feature space."""
     import torch
 
     from traitlens.features.backbone import load_backbone
@@ -62,7 +62,7 @@ def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: b
     from traitlens.features.taps import Tap
 
     backbone = load_backbone("vgg16", announce=print)
-    torch.set_num_threads(1)  # an image to each core is faster than all cores to each image
+    torch.set_num_threads(1)  # one image per core is faster than all cores for one image
     features = {}
     for view in views:
         spaces = [FeatureSpace(Tap(layer, GRIDS[view]), view, "sqrt", mirror) for layer in LAYERS]
@@ -82,22 +82,22 @@ def read_features(folder: Path, stimuli: np.ndarray, views: list[str], mirror: b
 
 
 class Bar:
-    """Tells how many images are done, now and then."""
+    """Prints the progress after every 100 images."""
 
     def __init__(self, name: str, total: int):
         self.name, self.total, self.done = name, total, 0
 
     def __call__(self, steps: int) -> None:
-        """Count the images that are done."""
+        """Add finished images."""
         self.done += steps
         if self.done % 100 == 0 or self.done == self.total:
             print(f"  {self.name}: {self.done} of {self.total}", flush=True)
 
 
 def ceilings(folder: Path, splits: int = 20) -> pd.Series:
-    """Split the ratings of each face into random halves: Spearman-Brown reliability by attribute.
+    """Compute the split-half reliability (Spearman-Brown) of each attribute from random halves of ratings.
 
-    Repeated ratings are left out; there are no names of raters, so that halves are halves of ratings.
+    Repeated ratings are left out. The data do not identify raters, so each face's ratings are split.
     """
     with (
         zipfile.ZipFile(folder / "attribute_ratings.zip") as archive,
@@ -118,10 +118,10 @@ def ceilings(folder: Path, splits: int = 20) -> pd.Series:
 
 
 def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) -> dict[str, float]:
-    """Explain a few faces by the fold that did not see them: what of the deviations misses in the maps.
+    """Measure how far maps of a few faces, by out-of-fold readouts, are from conservation.
 
-    Where the rule leaves biases out, a map must sum to the deviation it explains. With the default rule, the
-    biases of the convolutions keep a part. Both as a share of the largest deviation that is explained.
+    A map must sum to the explained deviation if the rule ignores biases; with the default rule, biases of
+    convolutions absorb a part. The largest gap is returned by rule, as a share of the largest deviation.
     """
     from traitlens.features.backbone import load_backbone
     from traitlens.features.views import FACE_VIEWS
@@ -141,7 +141,7 @@ def conserved(folder: Path, folds: pd.DataFrame, readouts: list, number: int) ->
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure performance and conservation, and print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "omi")
     parser.add_argument("--views", nargs="+", choices=list(GRIDS), default=["face", "full"])
@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def as_markdown(table: pd.DataFrame) -> str:
-    """Lay the table out as in the docs."""
+    """Return the table in Markdown, with a last row of means."""
     lines = ["| attribute | " + " | ".join(table.columns) + " |", "|---" * (1 + table.shape[1]) + "|"]
     lines += [
         f"| {name} | " + " | ".join(f"{value:.3f}" for value in row) + " |"
@@ -213,7 +213,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def write_page(page: Path, table: str) -> None:
-    """Put the table into a page, between the lines that mark its place."""
+    """Replace the table on a page, between the marker lines."""
     before, _, rest = page.read_text(encoding="utf-8").partition(START)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")

@@ -1,12 +1,12 @@
-"""How often two random halves of real judgements are said to differ (One Million Impressions).
+"""Measure false positives of the report's tests on random halves of real ratings (One Million Impressions).
 
     python benchmarks/random_halves.py [--data FOLDER] [--first 200] [--splits 100] [--permutations 199]
 
-80 faces, 10 attributes, judgements as they were given (repeated ones are left out). They have no raters'
-names, so the unit is a judgement: the n-th judgement of every face, in random order, is taken as one rater of
-that attribute, and these are split in two halves. Each split is tested and answered as in a report: it counts
-where any answer says "yes", corrected for the number of questions. Splits have the seeds from --first on.
-Writes benchmarks/results/random_halves.csv: smallest corrected p of each question, by split.
+The data are ratings of 80 faces on 10 attributes, without repeated ratings. They do not identify raters, so
+the n-th rating of every face, in random order, is treated as one rater of the attribute. These raters are
+split into two halves, which are compared as in a report. A split is a false positive if any question is
+answered "yes" after correction for the number of questions. The seed of the first split is --first. Writes
+benchmarks/results/random_halves.csv, with the smallest corrected p of each question, by split.
 """
 
 import argparse
@@ -45,7 +45,7 @@ grid = 4
 
 
 def read_judgements(data: Path) -> pd.DataFrame:
-    """Read the judgements of some faces: image, trait, rating."""
+    """Read the ratings of some faces as a table of image, trait and rating."""
     with zipfile.ZipFile(data / "attribute_ratings.zip") as archive:
         table = pd.read_csv(archive.open(archive.namelist()[0]))
     faces = np.random.default_rng(0).choice(np.arange(1, 1005), FACES, replace=False)
@@ -58,7 +58,7 @@ def read_judgements(data: Path) -> pd.DataFrame:
 
 
 def split(judgements: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Deal the judgements of each face and trait to two halves in turn, in random order."""
+    """Assign the ratings of each face and trait to two halves at random."""
     mixed = judgements.sample(frac=1, random_state=seed)
     turn = mixed.groupby(["trait", "image"]).cumcount()
     return mixed.assign(
@@ -67,7 +67,7 @@ def split(judgements: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def see(data: Path, judgements: pd.DataFrame) -> CommonCues:
-    """Let the network see the regions of the faces."""
+    """Compute the regional features of the faces."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "images").mkdir()
@@ -87,7 +87,7 @@ def see(data: Path, judgements: pd.DataFrame) -> CommonCues:
 
 
 def answer(ratings: pd.DataFrame, cues: CommonCues, permutations: int, seed: int) -> pd.DataFrame:
-    """Test two halves as a report does."""
+    """Test the differences between two halves as in a report."""
     drawn = {"permutations": permutations, "seed": seed}
     own = cues.refit(pool_targets(ratings))
     tables = {

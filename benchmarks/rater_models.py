@@ -1,4 +1,4 @@
-"""Error rates, coverage and power of models of raters in simulated studies with known truth.
+"""Measure error rates, coverage and power of rater models in simulated studies with known truth.
 
 Usage: python benchmarks/rater_models.py [STUDIES] [power]
 """
@@ -20,7 +20,7 @@ PERMUTATIONS = 199
 
 @dataclass(frozen=True)
 class Design:
-    """A simulated study: eight values of each rater (traits by regions), and what is tested."""
+    """A simulated study with eight values per rater (traits by regions), and the effect that is tested."""
 
     name: str
     raters: tuple[int, int] = (20, 20)
@@ -76,11 +76,11 @@ POWER = (
         for number in (20, 40, 80, 160)
     ),
 )
-"""Group differences, and differences of slopes, in standard deviations of a value within groups."""
+"""Simulated differences between groups, and between slopes, in standard deviations within groups."""
 
 
 def draw(design: Design, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Draw the raters of one study."""
+    """Simulate the raters of one study."""
     number = sum(design.raters)
     group = np.repeat([1.0, 0.0], design.raters)
     age = rng.normal(size=number) + group
@@ -108,7 +108,7 @@ def draw(design: Design, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def study(design: Design, seed: int) -> dict[str, float]:
-    """Test one study: smallest corrected p, coverage of intervals."""
+    """Test one simulated study; return the smallest corrected p and the coverage of intervals."""
     rng = np.random.default_rng((seed, 17))
     drawn = draw(design, rng)
     columns = [np.ones(len(drawn["group"])), drawn["group"]]
@@ -147,7 +147,7 @@ def study(design: Design, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a table."""
+    """Run the simulations and print a table."""
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     rows = []
     designs = POWER if sys.argv[2:] == ["power"] else DESIGNS

@@ -1,9 +1,9 @@
-"""Time and memory of ridge readouts by number of images, readouts and feature spaces.
+"""Measure time and memory of ridge readouts for several numbers of images, readouts and feature spaces.
 
     python benchmarks/readout_costs.py
 
-Features are random, of the size that readouts read by default (512 channels on a 7x7 grid), in five folds.
-Processor seconds count all threads; memory is the most that the process held, with the features.
+Features are random and of the default size (512 channels on a grid of 7 x 7); there are five folds. Processor
+seconds are summed over threads; memory is the peak memory of the process, including the features.
 """
 
 import resource
@@ -19,11 +19,11 @@ SIZES = [
     *[(300, readouts, 1) for readouts in (100, 1000)],
     *[(300, 10, spaces) for spaces in (5, 15)],
 ]
-"""Images, groups and traits, feature spaces."""
+"""Numbers of images, of readouts (groups by traits), and of feature spaces."""
 
 
 def measure(images: int, targets: int, spaces: int) -> None:
-    """Fit once and print a row of the table."""
+    """Fit readouts of one size and print a row of the table."""
     from traitlens.features.feature_spaces import FeatureSpace
     from traitlens.features.taps import Tap
     from traitlens.readouts.ridge import fit_ridge

@@ -1,13 +1,13 @@
-"""How well regional readouts predict One Million Impressions, and what regional features cost.
+"""Measure how well regional readouts predict One Million Impressions, and the cost of regional features.
 
     python benchmarks/regional.py [--data FOLDER] [--faces 400] [--cost]
 
-A random sample of the faces of Peterson et al. (2022), mean ratings of 34 attributes, block 4 pool on a
-grid of 7 x 7, ten folds ``KFold(10, shuffle=True, random_state=0)``, penalties chosen in inner folds.
-Printed are R² and r, averaged over attributes, of the whole face, of the regions, and of both together;
-then the share of each region in the variance of the predictions. ``--cost`` prints instead how long all
-regional features of a face take, in whole passes of the network, on one thread and in one run. Features
-are kept in benchmarks/cache.
+The data are a random sample of the faces of Peterson et al. (2022) with mean ratings of 34 attributes.
+Features are block 4 pool on a grid of 7 x 7; there are ten folds, ``KFold(10, shuffle=True,
+random_state=0)``, and penalties are chosen in inner folds. Prints R² and r, averaged over attributes, for the
+whole face, the regions, and both together, and the share of each region in the variance of the predictions.
+With ``--cost``, prints instead the time for all regional features of a face, in units of a pass through the
+network, on one thread. Features are cached in benchmarks/cache.
 """
 
 import argparse
@@ -35,7 +35,7 @@ TAP, SIZE = Tap("block4_pool", 7), 224
 
 
 def prepare(folder: Path, number: int) -> tuple[list[int], np.ndarray, list[np.ndarray]]:
-    """Prepare a random sample of the faces: numbers, pixels, landmarks."""
+    """Prepare a random sample of the faces; return their numbers, pixels and landmarks."""
     stimuli = sorted(int(path.stem) for path in (folder / "images").glob("*.jpg"))
     chosen = sorted(np.random.default_rng(0).permutation(stimuli)[:number].tolist())
     paths = {str(one): folder / "images" / f"{one}.jpg" for one in chosen}
@@ -66,7 +66,7 @@ def read(pixels: np.ndarray, points: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def measure_cost(pixels: np.ndarray, points: list[np.ndarray], number: int = 12) -> None:
-    """Time regional features against whole passes, by the processor's time."""
+    """Compare the processor time of regional features with that of passes through the network."""
     backbone = load_backbone("vgg16", announce=print)
     faces = RegionalFaces(average_face(pixels))
     spaces = [FeatureSpace(TAP, region=region) for region in faces.regions]
@@ -78,14 +78,14 @@ def measure_cost(pixels: np.ndarray, points: list[np.ndarray], number: int = 12)
         extract(backbone, [FeatureSpace(TAP)], pixels[place][None])
         middle = time.process_time()
         extractor.extract(pixels[place], masks[place])
-        if place > 0:  # the first prepares the network
+        if place > 0:  # the first face includes the preparation of the network
             seconds += middle - start, time.process_time() - middle
     whole, regional = seconds / number
     print(f"whole face {whole:.3f} s, all regions {regional:.3f} s: {regional / whole:.2f} passes")
 
 
 def compare(features: dict[str, np.ndarray], ratings: pd.DataFrame) -> None:
-    """Print how well each set of feature spaces predicts, and the shares of the regions."""
+    """Print the performance of each set of feature spaces, and the shares of the regions."""
     kernels = {FeatureSpace(TAP, region=name): linear_kernel(values) for name, values in features.items()}
     folds = np.zeros(len(ratings), int)
     for fold, (_, inside) in enumerate(KFold(10, shuffle=True, random_state=0).split(ratings)):
@@ -113,7 +113,7 @@ def compare(features: dict[str, np.ndarray], ratings: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure performance or cost, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "omi")
     parser.add_argument("--faces", type=int, default=400)

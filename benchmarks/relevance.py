@@ -1,12 +1,13 @@
-"""Speed and agreement of relevance maps beside iNNvestigate, zennit and Captum, same weights and images.
+"""Compare speed and values of relevance maps with those of iNNvestigate, zennit and Captum.
 
     python benchmarks/relevance.py [--images 2] [--rounds 3] [--readouts 22] [--only NAME ...]
                                    [--processor-time]
 
-Each peer gets an environment of its own (.venv-<peer> beside the project) the first time. All programs
-take turns for several rounds, so that other work on the machine hits all of them; the best round counts.
-Results are printed as ratios and written to benchmarks/results/relevance.json. On a machine that others use,
-`--processor-time --threads 1` counts the time that the processor worked instead of the time that passed.
+All programs use the same weights and images. Each other program runs in a separate environment (.venv-NAME
+beside the project), which is created the first time. The programs take turns for several rounds, so that
+other load on the machine affects all of them; the best round counts. Results are printed as ratios and
+written to benchmarks/results/relevance.json. On a shared machine, `--processor-time --threads 1` measures
+processor time instead of elapsed time.
 """
 
 import argparse
@@ -48,11 +49,11 @@ INNVESTIGATE_METHODS = [
     "guided_backprop",
     "deconvnet",
 ]
-"""Methods whose maps are compared; all names mean the same in both programs."""
+"""Methods whose maps are compared; traitlens and iNNvestigate use the same names."""
 
 
 def environment(peer: str) -> Path:
-    """Make a peer's environment unless it is there; give its Python."""
+    """Create the environment of another program unless it exists, and return its Python interpreter."""
     folder = ROOT / f".venv-{peer}"
     python = folder / "bin" / "python"
     ready = folder / ".ready"
@@ -60,7 +61,7 @@ def environment(peer: str) -> Path:
         print(f"installing {', '.join(PEERS[peer])} into {folder.name} ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         install = [python, "-m", "pip", "install", "--quiet"]
-        # zennit and Captum ask for more than they need here (torchvision, GPU libraries).
+        # zennit and Captum require packages that are not needed here (torchvision, GPU libraries).
         without = ["zennit", "captum"] if peer == "torch" else []
         rest = [name for name in PEERS[peer] if name not in without]
         subprocess.run([*install, *rest], check=True)
@@ -71,15 +72,15 @@ def environment(peer: str) -> Path:
 
 
 def write_inputs(images: int) -> Path:
-    """Write weights, one head and images for all programs."""
+    """Write the network's weights, a readout and images to a file that all programs read."""
     from traitlens.features.weights import vgg16_weights
 
     CACHE.mkdir(parents=True, exist_ok=True)
     file = CACHE / "relevance_inputs.npz"
     rng = np.random.default_rng(0)
     tensors, _ = vgg16_weights(None, print)
-    # Far from black and white: where values are cut, neighbours tie in a maximum pooling, and rounding
-    # decides which of them relevance goes to, in iNNvestigate from one processor to another.
+    # Colours are far from black and white. Clipped values would tie in maximum pooling, and rounding would
+    # decide which unit receives the relevance, differently on different processors.
     coarse = rng.uniform(60, 195, (images, 14, 14, 3)).astype(np.float32)
     smooth = coarse.repeat(16, 1).repeat(16, 2) + rng.normal(0, 12, (images, 224, 224, 3))
     arrays = {
@@ -87,7 +88,7 @@ def write_inputs(images: int) -> Path:
         "fc1_weight": rng.normal(0, 0.06, (1024, 512)).astype(np.float32),
         "fc1_bias": rng.normal(0, 0.05, 1024).astype(np.float32),
         "fc2_weight": rng.normal(0, 0.06, (1, 1024)).astype(np.float32),
-        "fc2_bias": np.full(1, 20, np.float32),  # above zero, for methods that ask whether the output is
+        "fc2_bias": np.full(1, 20, np.float32),  # some methods require a positive output
         "innvestigate_methods": np.array(INNVESTIGATE_METHODS),
     }
     np.savez(file, **arrays, **{f"vgg.{name}": values for name, values in tensors.items()})
@@ -95,7 +96,7 @@ def write_inputs(images: int) -> Path:
 
 
 class Peer:
-    """A program in its own process that answers "go" with its seconds per map."""
+    """Another program in a separate process, which measures its seconds per map on request."""
 
     def __init__(self, name: str, inputs: Path, threads: int, clock: str):
         python = environment(PROGRAMS[name])
@@ -108,23 +109,23 @@ class Peer:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.read()  # it is warm
+        self.read()  # wait until the program has warmed up
 
     def read(self) -> dict:
-        """Wait for an answer."""
+        """Wait for a message of the program, and return its content."""
         for line in self.process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
         raise SystemExit("a peer ended without an answer")
 
     def go(self) -> float:
-        """Ask for one measurement: seconds per map."""
+        """Request one measurement, and return the seconds per map."""
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         return self.read()["seconds_per_map"]
 
     def end(self) -> dict[str, np.ndarray]:
-        """End the program; give the maps that it wrote, by method."""
+        """End the program, and return its maps by method."""
         self.process.stdin.close()
         self.process.wait()
         return dict(np.load(self.maps_file)) if self.maps_file.exists() else {}
@@ -137,12 +138,12 @@ def measure(work, clock: str) -> float:
 
 
 def largest_difference(maps: np.ndarray, ours: np.ndarray) -> float:
-    """Give the largest difference of any image's map, as a share of the map's largest value."""
+    """Return the largest difference between maps of any image, as a share of the map's largest value."""
     return float((np.abs(maps - ours).max((1, 2)) / np.abs(maps).max((1, 2))).max())
 
 
 def multiply_add_count(backbone) -> float:
-    """Floating point operations of one convolution pass at 224 pixels, the first layer left out."""
+    """Return the floating point operations of all convolutions but the first at 224 pixels."""
     size, total = 224, 0
     for layer in backbone.layers[1:]:
         if layer.kind == "max_pool":
@@ -208,8 +209,8 @@ def main() -> None:
         print(f"round {number + 1} of {options.rounds} done", flush=True)
     best = {name: min(values) for name, values in times.items()}
 
-    # Two values that nearly tie in a maximum pooling, or one near zero at a ReLU, may fall one way here and
-    # the other way there: rounding decides. In double precision it decides nothing that can be seen.
+    # Values that nearly tie in maximum pooling, or are near zero at a ReLU, are decided by rounding, which
+    # differs between programs. In double precision, the effect is negligible.
     precise = backbone.to("cpu", "float64")
     agreement = {}
     for name, peer in peers.items():

@@ -1,10 +1,10 @@
-"""How far maps of ResNet-18 and ResNet-50 are from those of zennit, with random weights.
+"""Compare maps of ResNet-18 and ResNet-50 with those of zennit, with random weights.
 
     python benchmarks/residual_networks.py [--size 64]
 
-zennit (GPL) must be installed beside traitlens for this program alone: `pip install --no-deps zennit`.
-Batch normalisation is folded exactly before both compute; zennit's own folding leaves a factor of
-1 / sqrt(1 + 1e-5) in every layer. The largest difference is printed as a share of the largest value.
+Only this script needs zennit (GPL): `pip install --no-deps zennit`. Batch normalisation is folded exactly for
+both programs, because zennit's own folding leaves a factor of 1 / sqrt(1 + 1e-5) in every layer. The largest
+difference is printed as a share of the largest value.
 """
 
 import argparse
@@ -37,9 +37,9 @@ COMPOSITES = {
 
 
 class StandIn(types.ModuleType):
-    """Takes torchvision's place: zennit imports names from it that are not needed here."""
+    """Replaces torchvision, from which zennit imports names that are not needed here."""
 
-    __path__: list[str] = []  # noqa: RUF012 -- the import system reads it so
+    __path__: list[str] = []  # noqa: RUF012 -- the import system requires this attribute
 
     def __getattr__(self, name):
         """Return an empty module class."""
@@ -62,7 +62,7 @@ def import_zennit():
 
 
 def canonise(network, make_sum):
-    """Fold batch normalisation exactly, and make the sums of shortcuts modules, as zennit's canonisers do."""
+    """Fold batch normalisation exactly, and make sums of shortcuts modules, like zennit's canonisers."""
 
     class Add(nn.Module):
         def __init__(self):
@@ -86,7 +86,7 @@ def canonise(network, make_sum):
 
 
 def main() -> None:
-    """Compare, and print a line for each network, precision and composite."""
+    """Compare maps, and print a line for each network, precision and composite."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=64)
     size = parser.parse_args().size

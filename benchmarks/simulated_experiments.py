@@ -1,9 +1,10 @@
-"""Error rates and power of simulated experiments with drawn faces: observed, planted and predicted effects.
+"""Measure error rates and power of simulated experiments with drawn faces and known effects.
 
 Usage: python benchmarks/simulated_experiments.py FOLDER [--experiments 100] [--readouts]
 
-Without --readouts no network is needed. With it, readouts of a simulated study of 200 drawn faces predict
-the effects, once fitted to the ratings and once to ratings that were permuted between persons.
+With --readouts, effects are also predicted by readouts of a simulated study of 200 drawn faces, which are
+fitted once to the ratings and once to ratings permuted between identities. Without this option no network is
+needed.
 """
 
 import argparse
@@ -35,7 +36,7 @@ BEHAVIOUR = RatingBehaviour()
 
 
 def count(difference, versions, experiments, permutations=199):
-    """Simulate experiments of one condition: 2 x 40 raters, 12 base faces, 6 regions."""
+    """Simulate experiments with 2 x 40 raters, 12 base faces and 6 regions; return error rates and power."""
     drawn = draw_experiment(bases=12, seed=1)
     pictures = drawn.repeat_for_traits(TRAITS)
     lists = counterbalanced_lists(pictures, versions, seed=1)
@@ -65,7 +66,7 @@ def count(difference, versions, experiments, permutations=199):
     if apart.max() > 1e-9:
         stretch = BEHAVIOUR.spread * np.exp(BEHAVIOUR.scale_use**2 / 2) * table["slope"].mean()
         variance = BEHAVIOUR.noise**2 + 1 / 12  # ratings are whole numbers
-        if versions == 1:  # what raters make of a face as a whole cannot be told from its version
+        if versions == 1:  # a rater's liking of a face is confounded with the version of the face
             variance += len(PARTS) * (stretch * BEHAVIOUR.taste) ** 2 + (stretch * BEHAVIOUR.scale_use) ** 2
         noise = np.sqrt(variance)
         found["power by theory"] = np.mean(
@@ -81,13 +82,13 @@ def count(difference, versions, experiments, permutations=199):
 
 
 def rater_spread(stretch, planted, region):
-    """Standard deviation of effects between raters: of taste, and of the range of the scale."""
+    """Return the standard deviation of effects between raters, from private taste and range."""
     size = float(planted[planted["region"] == region]["effect"].abs().mean())
     return np.hypot(stretch * BEHAVIOUR.taste, size * BEHAVIOUR.scale_use)
 
 
 def write_faces(folder):
-    """Write a study of drawn faces for training, and base faces and pictures of the experiment."""
+    """Write a study of drawn faces for training, and the base faces and altered pictures of an experiment."""
     from PIL import Image
 
     from traitlens.study.simulated_study import simulate_study
@@ -115,7 +116,7 @@ def write_faces(folder):
 
 
 def read_kernels(folder):
-    """Compute the regional features of all faces with the average face of the training faces."""
+    """Compute the regional features of all faces, relative to the average of the training faces."""
     from traitlens.api import Run
     from traitlens.faces.prepared_faces import average_face
     from traitlens.features.region_features import RegionalExtractor, RegionalFaces
@@ -149,7 +150,7 @@ def read_kernels(folder):
 
 
 def predict(folder, drawn, experiments, versions=None):
-    """Compare observed with predicted effects, with readouts of ratings and of permuted ratings."""
+    """Compare observed effects with those predicted by readouts of ratings and of permuted ratings."""
     from traitlens.comparison.common_cues import permute_blocks
     from traitlens.readouts.region_readouts import cross_fit_cues
 

@@ -1,15 +1,15 @@
-"""Memory and time of what grows with the number of images and needs no network.
+"""Measure memory and time of the steps without a network, for large numbers of images.
 
     python benchmarks/tables.py [--images 2000 20000] [--parts study landmarks performance regions ridge]
 
-Each part works on drawn numbers, in a process of its own; its peak memory is told without the program's, and
-what it holds at the end.
+Each part uses random data in a separate process. Prints the peak memory, without that of the program itself,
+and the memory held at the end.
 
-study        a study of images with 478 landmarks and 20 ratings each, read as every run reads it
-landmarks    478 points an image written to landmarks.csv, and read again
-performance  2,000 bootstrap samples and permutations of one readout
-regions      region sums of 4 readouts put together, written as regions.csv and its unions
-ridge        4 ridge readouts of 8,192 features fitted in two folds, large kernels in files
+study        read a study of images with 478 landmarks and 20 ratings each
+landmarks    write and read landmarks.csv with 478 points per image
+performance  compute 2,000 bootstrap samples and permutations of one readout
+regions      join the region sums of 4 readouts, and write regions.csv with unions of regions
+ridge        fit 4 ridge readouts of 8,192 features in two folds, with large kernels in files
 """
 
 import argparse
@@ -133,13 +133,13 @@ PARTS = {
 
 
 def own_memory() -> float:
-    """Bytes that this process would not give back (Linux)."""
+    """Return the bytes of this process that the system cannot reclaim (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(float(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def run_part(name: str, images: int) -> None:
-    """Run one part here, and print its seconds and GB."""
+    """Run one part in this process, and print its seconds and GB."""
     before, peak, done = own_memory(), [0.0], threading.Event()
 
     def watch() -> None:

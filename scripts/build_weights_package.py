@@ -1,7 +1,9 @@
 """Build the wheel of the package traitlens-vgg16, with the verified weights.
 
-The weights are not in the repository; they are found or downloaded, and checked against the known digest:
-`python scripts/build_weights_package.py [FOLDER]`.
+The weights are not part of the repository. They are taken from the cache or downloaded, and verified by their
+digest.
+
+Usage: python scripts/build_weights_package.py [FOLDER]
 """
 
 import shutil
@@ -18,7 +20,7 @@ SOURCE = Path(__file__).parents[1] / "packages" / "traitlens-vgg16"
 
 
 def main(folder: Path) -> None:
-    """Write the weights beside a copy of the package, and build its wheel into a folder."""
+    """Add the weights to a copy of the package, and build the wheel of this copy in a folder."""
     tensors, source = vgg16_weights(announce=print)
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(shutil.copytree(SOURCE, Path(temporary) / SOURCE.name))

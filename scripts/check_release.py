@@ -1,4 +1,4 @@
-"""Check that a tag, the version, CITATION.cff, the changelog and the project's address agree.
+"""Check that tag, version, CITATION.cff, changelog and project metadata are consistent before a release.
 
 Usage: python scripts/check_release.py v0.1.0
 """
@@ -12,18 +12,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def read(name: str) -> str:
-    """Read a file of the repository."""
+    """Read a text file of the repository."""
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 def found(pattern: str, text: str) -> str | None:
-    """Return what a pattern's group matched first."""
+    """Return the first group of the first match of a pattern; None without a match."""
     match = re.search(pattern, text, flags=re.MULTILINE)
     return match and match[1]
 
 
 def faults(tag: str) -> list[str]:
-    """Return what keeps a tag from being released."""
+    """Return the reasons why a tag cannot be released."""
     version = found(r'^__version__ = "(.+)"', read("src/traitlens/__init__.py"))
     citation, changes = read("CITATION.cff"), read("CHANGELOG.md")
     date = found(r'^date-released: "?([0-9-]+)"?', citation)

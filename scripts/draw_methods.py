@@ -1,8 +1,8 @@
-"""Draw one simulated face and its maps by many methods, for docs/methods.md.
+"""Draw the figure of docs/methods.md: one simulated face, and its maps by many methods.
 
     python scripts/draw_methods.py docs/images/methods.png
 
-Faces are drawn, and "rated" by what was made of their mouths, so that the right answer is known.
+The ratings of the drawn faces depend on the mouth only, so a correct map shows the mouth.
 """
 
 import sys
@@ -42,7 +42,7 @@ COLUMNS = 5
 
 
 def main() -> None:
-    """Simulate, fit, explain and draw."""
+    """Simulate faces and ratings, fit readouts, and draw the maps of one face."""
     faces = [draw_parameters(seed=4, identity=number, image=0) for number in range(FACES)]
     pixels = np.stack([draw_face(face, SIZE).picture for face in faces])
     names = [f"{number}.png" for number in range(FACES)]

@@ -1,10 +1,10 @@
-"""Draw the pictures of the documentation from the results of the built-in study.
+"""Create the images of the documentation from the results of the demonstration study.
 
     traitlens demo --out demo
     python scripts/draw_pictures.py demo docs/images
 
-Figures are drawn by traitlens itself. Where Chromium and playwright are installed, the report, the explorer
-and a rating session are photographed.
+Figures are drawn by traitlens itself. If Chromium and playwright are installed, screenshots of the report,
+the explorer and a rating session are taken.
 """
 
 import os
@@ -30,13 +30,13 @@ FIGURES = (
     "method", "trait_space", "performance", "scatter", "overview", "utilisation", "region_shares",
     "region_differences", "planted", "faces", "transfer",
 )  # fmt: skip
-"""Figures of the report that pages show."""
+"""Figures of the report that the documentation shows."""
 
 SCREEN = {"width": 1280, "height": 800}
 
 
 def main() -> None:
-    """Draw every picture."""
+    """Create all images."""
     study, images = Path(sys.argv[1]), Path(sys.argv[2])
     results = read_results(study / "results")
     for name in FIGURES:
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def draw_attributes(page: Path, path: Path) -> None:
-    """Draw the table of attributes of the page on One Million Impressions."""
+    """Draw R² and noise ceiling of each attribute, from the table on the page on One Million Impressions."""
     rows = [
         [cell.strip() for cell in line.strip("|\n").split("|")]
         for line in page.read_text().splitlines()
@@ -74,7 +74,7 @@ def draw_attributes(page: Path, path: Path) -> None:
 
 
 def draw_spreadsheet(path: Path) -> None:
-    """Draw two Excel tables of ratings, and how `traitlens import table` reads them."""
+    """Draw two Excel tables of ratings, each with the mapping that `traitlens import table` guesses."""
     faces = ["anna_1.jpg", "anna_2.jpg", "bob_1.jpg", "eve_1.jpg"]
     by_judgement = pd.DataFrame(
         {"Participant": ["P1", "P1", "P2", "P2"], "Diagnosis": ["ASD", "ASD", "none", "none"],
@@ -109,7 +109,7 @@ def draw_spreadsheet(path: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Compress a picture; 256 colours are enough for charts, too few for maps."""
+    """Compress an image file; charts are reduced to 256 colours, which would be too few for maps."""
     with Image.open(path) as image:
         colours = image.convert("RGB")
     is_chart = colours.getcolors(3_000) is not None
@@ -117,7 +117,7 @@ def shrink(path: Path) -> None:
 
 
 def photograph(study: Path, images: Path, chromium: str) -> None:
-    """Photograph the report, the explorer and a session in a browser."""
+    """Take screenshots of the report, the explorer and a rating session in a browser."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -134,7 +134,7 @@ def photograph(study: Path, images: Path, chromium: str) -> None:
 
 
 def with_server(page, command: list[str], path: Path) -> None:
-    """Start a server of traitlens, photograph its page, and stop it."""
+    """Start a server of traitlens, take a screenshot of its page, and stop the server."""
     started = subprocess.Popen(
         [sys.executable, "-m", "traitlens.cli", *command],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -143,9 +143,9 @@ def with_server(page, command: list[str], path: Path) -> None:
     try:
         for line in started.stdout:
             if found := re.search(r"http://\S+", line):
-                page.wait_for_timeout(3000)  # the address is told before the server listens
+                page.wait_for_timeout(3000)  # the address is printed before the server listens
                 page.goto(found[0])
-                page.wait_for_timeout(8000)  # the explorer computes what it shows
+                page.wait_for_timeout(8000)  # the explorer computes its maps
                 save(page, path)
                 return
     finally:
@@ -154,7 +154,7 @@ def with_server(page, command: list[str], path: Path) -> None:
 
 
 def save(page, path: Path) -> None:
-    """Photograph what a screen shows."""
+    """Save a compressed screenshot of the visible part of a page."""
     page.screenshot(path=path)
     shrink(path)
 

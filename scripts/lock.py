@@ -1,7 +1,7 @@
-"""Pin every package that is needed, for Python 3.11 to 3.14 on Linux, macOS and Windows.
+"""Pin the versions of all dependencies, for Python 3.11 to 3.14 on Linux, macOS and Windows.
 
-Writes requirements.txt, with the hash of every file, for `pip install --require-hashes`, and constraints.txt,
-the same versions without hashes, which `make` installs by.
+Writes requirements.txt with the hashes of all files, for `pip install --require-hashes`, and constraints.txt
+with the same versions without hashes, which `make` uses.
 
 Usage: python scripts/lock.py [--newer]
 """
@@ -14,16 +14,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCKED, CONSTRAINTS = ROOT / "requirements.txt", ROOT / "constraints.txt"
 EXTRAS = ("dev", "docs", "cross-check", "release")
 LOWEST = "3.11.5"
-"""The documentation's theme needs this one; traitlens itself needs 3.11."""
+"""Oldest version of Python; the documentation's theme needs 3.11.5, traitlens itself needs 3.11."""
 
 HEADING = """\
 # {what}. Written by `make lock`.
-# Python {lowest} to 3.14 on Linux, macOS and Windows; packages of CUDA belong to PyTorch on Linux.
+# Python {lowest} to 3.14 on Linux, macOS and Windows. On Linux, PyTorch depends on the CUDA packages.
 """
 
 
 def main() -> None:
-    """Write both files; without --newer, versions that are pinned now stay."""
+    """Write both files; versions that are pinned already stay, unless --newer is given."""
     newer = sys.argv[1:] == ["--newer"]
     if sys.argv[1:] and not newer:
         sys.exit(__doc__)

@@ -1,7 +1,8 @@
-"""Write a folder from which traitlens is installed without a connection: wheels, weights and instructions.
+"""Write a folder with wheels, weights and instructions to install traitlens without an internet connection.
 
-It is made on a computer with a connection, with the same system and version of Python as the one without:
-`python scripts/make_bundle.py [FOLDER]`.
+Run the script on a computer with a connection and with the same operating system and version of Python.
+
+Usage: python scripts/make_bundle.py [FOLDER]
 """
 
 import platform
@@ -31,12 +32,12 @@ macOS and Linux:
     export TRAITLENS_WEIGHTS="$PWD/{weights}"      (also as a line of ~/.profile)
     traitlens/bin/traitlens launcher
 
-`traitlens doctor` says whether everything is in place.
+`traitlens doctor` checks whether everything is installed.
 """
 
 
 def main(folder: Path) -> None:
-    """Gather wheels, weights and instructions in a folder."""
+    """Write wheels, weights and instructions to a folder."""
     source = Path(__file__).parents[1]
     command = [sys.executable, "-m", "pip", "wheel", "--wheel-dir", str(folder / "wheels")]
     command += ["--constraint", str(source / "constraints.txt"), f"{source}[{EXTRAS}]"]

@@ -1,6 +1,6 @@
-"""Average the meshes of many frontal faces into the canonical mesh that traitlens ships.
+"""Compute the canonical mesh that is part of traitlens, as the average mesh of many frontal faces.
 
-Run once, by developers only, with a folder of frontal faces (3DSK, CC BY 4.0, doi:10.17605/OSF.IO/A3947)::
+Developers run this script once, on a folder of frontal faces (3DSK, CC BY 4.0, doi:10.17605/OSF.IO/A3947)::
 
     python scripts/make_canonical_mesh.py 3dsk src/traitlens/faces/models/canonical_mesh.npz
 """
@@ -20,7 +20,7 @@ from traitlens.faces.images import load_image
 
 
 def main(folder: Path, target: Path) -> None:
-    """Average, find each point's mirror twin, and make the average symmetric."""
+    """Average the meshes, find the mirror point of each point, and make the average symmetric."""
     meshes = []
     for path in sorted(folder.rglob("*.jpg")):
         points = detect_landmarks(load_image(path)).points

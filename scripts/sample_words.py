@@ -1,7 +1,7 @@
-"""Draw a random sample of docstrings, comments, texts for users, and functions, for a reader to judge.
+"""Print a random sample of docstrings, comments, messages and functions, for a reader to judge.
 
-Would a native speaker who knows scikit-learn and nilearn rewrite this docstring or text? Would they find this
-function within a minute from the listing of the folders? At most one in ten should fail.
+Would a native speaker who knows scikit-learn and nilearn rewrite this docstring or message? Would they find
+this function within a minute from the list of folders and files? At most one in ten should fail.
 
     python scripts/sample_words.py [--seed 1] [--under src/traitlens/readouts ...]
 """
@@ -20,11 +20,11 @@ from textwrap import indent
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "traitlens"
 TEXT = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}.* ")
-"""At least three words: shorter strings are names and units."""
+"""Pattern of strings with at least three words; shorter strings are names and units."""
 
 
 def main() -> None:
-    """Print 60 docstrings and comments, 40 texts for users, and 12 functions."""
+    """Print 60 docstrings and comments, 40 messages for users, and 12 functions."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def read_module(path: Path) -> tuple[list[str], list[str], list[str]]:
-    """Return docstrings and comments, texts for users, and functions of a module."""
+    """Return the docstrings and comments, the messages for users, and the functions of a module."""
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines()
     name = path.relative_to(ROOT).as_posix()

@@ -1,7 +1,7 @@
-"""Run the numerical tests as other processors would, and print which passed.
+"""Run the numerical tests with the instruction sets of other processors, and print the results.
 
-Libraries choose their instructions by the processor that they find; environment variables make them choose
-those of an older one. Each setting runs the same tests in a process of its own.
+Libraries choose instructions by the type of processor; environment variables make them use those of an older
+processor. Each setting runs the same tests in a separate process.
 
 Usage: python scripts/test_processors.py [SETTING ...]
 """
@@ -39,7 +39,7 @@ VARIABLES = {
     "ONEDNN_MAX_CPU_ISA",
     "OPENBLAS_CORETYPE",
 }
-"""Variables that choose instructions: those of the caller are taken away."""
+"""Environment variables that choose instruction sets; the caller's values are removed."""
 
 OLDEST = {
     "ATEN_CPU_CAPABILITY": "default",
@@ -81,11 +81,11 @@ SETTINGS: dict[str, tuple[dict[str, str], int]] = {
         for value in values
     },
 }
-"""What is simulated, and the number of threads."""
+"""Environment variables and number of threads of each setting."""
 
 
 def available() -> set[str]:
-    """Return the flags of this processor; empty where the system does not tell."""
+    """Return the flags of this processor; empty if the system does not provide them."""
     try:
         return set(Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split())
     except OSError:
@@ -93,7 +93,7 @@ def available() -> set[str]:
 
 
 def needs(variables: dict[str, str]) -> str:
-    """Return the flag of the processor that a setting needs."""
+    """Return the processor flag that a setting requires."""
     text = " ".join(variables.values()).lower()
     if "avx512" in text or "skylakex" in text:
         return "avx512f"
@@ -101,7 +101,7 @@ def needs(variables: dict[str, str]) -> str:
 
 
 def run(variables: dict[str, str], threads: int) -> tuple[str, list[str]]:
-    """Run the tests: pytest's summary and the tests that failed."""
+    """Run the tests with a setting; return pytest's summary and the names of failed tests."""
     kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     with tempfile.TemporaryDirectory() as cache:
@@ -119,10 +119,10 @@ def run(variables: dict[str, str], threads: int) -> tuple[str, list[str]]:
 
 
 def main() -> None:
-    """Run every setting, or those that are named, and print a table."""
+    """Run all settings, or the settings named on the command line, and print a table."""
     chosen = sys.argv[1:] or list(SETTINGS)
     if unknown := [name for name in chosen if name not in SETTINGS]:
-        sys.exit(f"unknown settings {unknown}; there are: {', '.join(SETTINGS)}")
+        sys.exit(f"unknown settings {unknown}; choose among: {', '.join(SETTINGS)}")
     flags, failures = available(), {}
     print(f"| {'setting':32} | passed | failed | seconds |\n|---|---|---|---|", flush=True)
     for name in chosen:

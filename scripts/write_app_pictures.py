@@ -1,6 +1,6 @@
-"""Take the pictures of docs/app.md: run the browser test by mouse, and keep one picture of each step.
+"""Create the screenshots of docs/app.md by running a browser test of the app.
 
-CHROMIUM names the browser; `python scripts/write_app_pictures.py`.
+Usage: CHROMIUM=/path/to/chromium python scripts/write_app_pictures.py
 """
 
 import os
@@ -17,7 +17,7 @@ WIDTH, MOST_HEIGHT = 960, 1000
 
 
 def main() -> None:
-    """Run the test, and write the pictures into docs/images."""
+    """Run the test, and write a screenshot of each step to docs/images."""
     target = Path(__file__).parents[1] / "docs" / "images"
     with tempfile.TemporaryDirectory() as folder:
         test = ["tests/app/test_browser.py", "-k", "Mouse"]
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def keep(file: Path, target: Path) -> None:
-    """Write a picture smaller, and only its upper part where it is long."""
+    """Write a screenshot at a smaller size, cut off at the bottom if it is long."""
     picture = Image.open(file).convert("RGB")
     picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     picture = picture.crop((0, 0, WIDTH, min(picture.height, MOST_HEIGHT)))

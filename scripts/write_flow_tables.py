@@ -1,4 +1,4 @@
-"""Write the tables of stages and of files into docs/architecture.md."""
+"""Update the tables of stages and files in docs/architecture.md."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 
 def main() -> None:
-    """Replace both tables."""
+    """Replace both tables on the page."""
     files = "".join(f"| `{one.path}` | {one.meaning} |\n" for one in ARTIFACTS.values())
     tables = {
         "stages": describe_stages(FLOW),

@@ -1,4 +1,4 @@
-"""Maps by iNNvestigate; run by benchmarks/relevance.py in an environment of its own."""
+"""Compute maps with iNNvestigate; benchmarks/relevance.py runs this script in a separate environment."""
 
 import json
 import os

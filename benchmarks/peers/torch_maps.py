@@ -1,4 +1,4 @@
-"""Maps by zennit and Captum, and plain gradients; run by benchmarks/relevance.py in their own environment."""
+"""Compute maps with zennit and Captum, and gradients; benchmarks/relevance.py runs it separately."""
 
 import importlib.machinery
 import json
@@ -12,9 +12,9 @@ from torch import nn
 
 
 class StandIn(types.ModuleType):
-    """Takes torchvision's place: zennit imports names from it that are not needed here."""
+    """Replaces torchvision, from which zennit imports names that are not needed here."""
 
-    __path__: list[str] = []  # noqa: RUF012 -- the import system reads it so
+    __path__: list[str] = []  # noqa: RUF012 -- the import system requires this attribute
 
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -66,7 +66,7 @@ def with_zennit(composite):
 
 
 def zennit_composites():
-    """Give zennit's composites by our names."""
+    """Return zennit's composites, keyed by the names of traitlens."""
     from zennit import composites
 
     low, high = (
@@ -85,7 +85,7 @@ def zennit_composites():
 
 
 def same_rules_as_preset_a_flat():
-    """Put the rules of iNNvestigate's preset A flat together: alpha 1, beta 0 on convolutions."""
+    """Return a composite with the rules of iNNvestigate's preset A flat (alpha 1, beta 0 on convolutions)."""
     from zennit.composites import SpecialFirstLayerMapComposite, layer_map_base
     from zennit.rules import AlphaBeta, Epsilon, Flat
     from zennit.types import Convolution, Linear
@@ -95,7 +95,7 @@ def same_rules_as_preset_a_flat():
 
 
 def zennit_maps():
-    """Make maps by every composite."""
+    """Compute maps with every composite."""
     found = {}
     for name, composite in zennit_composites().items():
         with composite.context(model) as changed:
