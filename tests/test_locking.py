@@ -11,13 +11,13 @@ import time
 import pytest
 
 from traitlens import locking
-from traitlens.locking import LEASE, Lock, _place, read_lock
+from traitlens.locking import LEASE, Lock, _identify_machine, read_lock
 from traitlens.problems import TraitlensError
 
 
 def write_holder(folder, **changed):
     (folder / ".cache").mkdir()
-    holder = {"host": socket.gethostname(), "place": _place(), "process": os.getpid()}
+    holder = {"host": socket.gethostname(), "place": _identify_machine(), "process": os.getpid()}
     holder |= {"started": "1", "since": "today"}
     (folder / ".cache" / "lock").write_text(json.dumps(holder | changed))
 
@@ -39,7 +39,9 @@ def test_another_living_process_is_refused_and_told_whom_to_wait_for(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(TraitlensError, match=rf"another run works here \(process {other.pid} on"):
+        with pytest.raises(
+            TraitlensError, match=rf"another run is using this folder \(process {other.pid} on"
+        ):
             Lock(tmp_path)
         other.kill()
     with Lock(tmp_path):  # the dead process's lock is taken over
@@ -61,7 +63,7 @@ def test_a_lock_from_elsewhere_is_taken_over_when_it_is_not_renewed(tmp_path, ot
     write_holder(tmp_path, process=2**22 + 1)
     file = tmp_path / ".cache" / "lock"
     file.write_text(json.dumps(json.loads(file.read_text()) | other))
-    with pytest.raises(TraitlensError, match="another run works here"):
+    with pytest.raises(TraitlensError, match="another run is using this folder"):
         Lock(tmp_path)
     assert read_lock(tmp_path) is not None
     old = file.stat().st_mtime - LEASE - 1

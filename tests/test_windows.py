@@ -51,7 +51,7 @@ def kernel(monkeypatch):
     library = SimpleNamespace(**{name: Function(call=call) for name, call in functions.items()})
     monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: library, raising=False)
     monkeypatch.setattr(ctypes, "get_last_error", lambda: state.error, raising=False)
-    monkeypatch.setattr(locking, "_place", lambda: None)
+    monkeypatch.setattr(locking, "_identify_machine", lambda: None)
     monkeypatch.setattr(locking, "sys", SimpleNamespace(platform="win32"))
 
     def kill(*_):
@@ -80,7 +80,7 @@ def test_the_lock_of_a_process_that_has_ended_is_taken_over(kernel, tmp_path, ch
     if is_gone:
         Lock(tmp_path).release()
     else:
-        with pytest.raises(TraitlensError, match="another run works here"):
+        with pytest.raises(TraitlensError, match="another run is using this folder"):
             Lock(tmp_path)
 
 

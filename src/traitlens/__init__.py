@@ -1,4 +1,4 @@
-"""Explain impressions of faces by the pixels that carried them, and compare groups of raters.
+"""Prediction of impressions of faces, relevance maps that explain them, and comparison of groups of raters.
 
 Predictions are impressions that raters would form, never facts about the person shown.
 

@@ -1,4 +1,4 @@
-"""Functions for notebooks: run a whole study, or fit, explain, compare and report step by step."""
+"""Functions for notebooks: analyse a whole study, or fit, explain, compare and report step by step."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -41,16 +41,16 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A study and its results folder.
+    """The analysis of a study, stage by stage, with its results folder.
 
     Parameters
     ----------
     study : Study
         Images, ratings and settings.
     out : str, Path or None
-        The results folder; `results` in the study's folder if None.
+        The results folder; if None, `results` in the study's folder.
     machine : Machine or None
-        Device, precision, weights.
+        Device, precision and weights of the network.
     watcher : Watcher or None
         Shows the progress.
 
@@ -82,34 +82,34 @@ class Run:
 
     @property
     def machine(self) -> Machine:
-        """Device and precision of the network."""
+        """Device, precision and weights of the network."""
         return self.context.machine
 
     @cached_property
     def backbone(self) -> "Backbone":
-        """The network, loaded when first needed."""
+        """The network, which is loaded at the first access."""
         return self.machine.backbone(self.context.watcher.say)
 
     def make(self, until: str | None = None) -> None:
-        """Run stages that are stale or missing.
+        """Run the stages whose results are missing or out of date.
 
         Parameters
         ----------
         until : str or None
-            Name of the last stage; all if None.
+            Name of the last stage to run; if None, all stages are run.
         """
         self._runner.make(until)
 
     def fit(self) -> None:
-        """Fit the readouts, and save them with their performance."""
+        """Fit the readouts, and save them as a model together with their performance."""
         self.make("models")
 
     def explain(self) -> None:
-        """Compute relevance maps."""
+        """Compute the relevance maps of all images."""
         self.make("maps")
 
     def compare(self) -> None:
-        """Compare the groups."""
+        """Run all tests of differences between groups."""
         self.make("answers")
 
     def report(self) -> Path:
@@ -118,23 +118,23 @@ class Run:
         Returns
         -------
         Path
-            The report.
+            The file of the report.
         """
         self.make()
         return self.results / "report.html"
 
     def check_maps(self, images: int = 4) -> Path:
-        """Check the maps, and write the report with the checks.
+        """Check the relevance maps, and write a report that includes the checks.
 
         Parameters
         ----------
         images : int, default 4
-            Number of images, which the readouts did not see.
+            Number of images that are used for the checks.
 
         Returns
         -------
         Path
-            The report.
+            The file of the report.
         """
         self.context.check_images = images
         self.make()
@@ -146,13 +146,13 @@ class Run:
 
     @property
     def performance(self) -> pd.DataFrame:
-        """Performance by group and trait."""
+        """Performance of the readouts by group and trait."""
         table: pd.DataFrame = self._read(PERFORMANCE, "performance")
         return table
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Out-of-fold predictions of each image."""
+        """Out-of-fold predictions by image, group and trait."""
         table: pd.DataFrame = self._read(PREDICTIONS, "fit")
         return table
 
@@ -178,14 +178,14 @@ class Run:
 
     @property
     def features(self) -> "dict[FeatureSpace, np.ndarray]":
-        """Features of each image, (image, channel, row, column) by feature space."""
+        """Features as an array (image, channel, row, column) for each feature space."""
         from traitlens.features.extraction import split_spaces
 
         spaces, shapes = list(self.context.spaces), self.context.backbone_facts.shapes
         return split_spaces(self._read(FEATURES, "features"), spaces, shapes)
 
     def close(self) -> None:
-        """Stop the workers and release the results folder; results remain readable."""
+        """Stop the worker processes and unlock the results folder; results remain readable."""
         self._runner.close()
 
 
@@ -197,7 +197,7 @@ def run(
     protocol: str = "default",
     keep_maps: str | None = None,
 ) -> Run:
-    """Run all stages of a study, from its folder to the report.
+    """Analyse a study from its folder to the report.
 
     Parameters
     ----------
@@ -206,19 +206,19 @@ def run(
     out, machine, watcher
         As for :class:`Run`.
     protocol : str, default "default"
-        "cao2023" for the readout of Cao et al. (2023), with a separate results folder.
+        "cao2023" for the readout of Cao et al. (2023), whose results are in a separate folder.
     keep_maps : {"all", "sample", "none"} or None
-        Images whose maps are written; as in `study.toml` if None.
+        Images whose maps are stored; if None, as set in `study.toml`.
 
     Returns
     -------
     Run
-        With `performance`, and the results in `Run.results`.
+        The finished analysis; `Run.results` is the results folder.
 
     Raises
     ------
     TraitlensError
-        If the study has faults, the weights cannot be loaded, or memory or disk do not suffice.
+        If the study has errors, the weights cannot be loaded, or memory or disk space is insufficient.
     """
     study, problems = check_tables(Path(folder))
     if problems or study is None:
@@ -242,12 +242,13 @@ def run(
 
 @dataclass(frozen=True, eq=False)
 class Comparison(Mapping[str, pd.DataFrame]):
-    """Tables of tests between groups, by what was compared.
+    """Mapping of names to tables with tests of differences between groups.
 
     Parameters
     ----------
     tables : dict of str to DataFrame
-        By name: means, performance and so on, as in the folder `comparisons`; use, as in `cues/tests.csv`.
+        The tables: "means", "performance" and other files of the folder `comparisons`, and "use" from
+        `cues/tests.csv`.
     """
 
     tables: dict[str, pd.DataFrame]
@@ -284,7 +285,7 @@ def fit(
     Returns
     -------
     Run
-        Its `performance` is a table, as are its `predictions`, out of fold.
+        The analysis with fitted readouts; `performance` and `predictions` are tables.
 
     Examples
     --------
@@ -298,7 +299,7 @@ def fit(
 
 
 def explain(models: Run, study: Study) -> xr.Dataset:
-    """Explain every image of a study by the readouts that did not see its identity.
+    """Compute relevance maps of every image from readouts that were not fitted to its identity.
 
     Parameters
     ----------
@@ -310,19 +311,19 @@ def explain(models: Run, study: Study) -> xr.Dataset:
     Returns
     -------
     Dataset
-        relevance (group, trait, image, y, x) in rating points per pixel, read from disk when used.
+        relevance (group, trait, image, y, x) in rating points per pixel, loaded from disk on access.
 
     Raises
     ------
     TraitlensError
-        If the models were fitted on another study, or maps are not kept.
+        If the models were fitted on another study, or maps are not stored.
 
     Examples
     --------
     >>> maps = tl.explain(models, study)  # doctest: +SKIP
     >>> maps.relevance.sel(trait="warm").mean("image")  # doctest: +SKIP
     """
-    _same_study(models, study)
+    _check_study(models, study)
     models.explain()
     if not MAPS.of(models.results).exists():
         raise TraitlensError('run.keep_maps is "none" in study.toml; set it to "all" or "sample"')
@@ -331,7 +332,7 @@ def explain(models: Run, study: Study) -> xr.Dataset:
 
 
 def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
-    """Test whether groups of raters differ, by permutation of raters between groups.
+    """Test whether groups of raters differ by permuting raters between groups.
 
     Parameters
     ----------
@@ -357,8 +358,8 @@ def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
     >>> difference = tl.compare(models, maps, study)  # doctest: +SKIP
     >>> difference["use"]  # doctest: +SKIP
     """
-    _same_study(models, study)
-    _own_maps(models, maps)
+    _check_study(models, study)
+    _check_maps(models, maps)
     models.compare()
     files = [one for path, one in ARTIFACTS.items() if path.startswith("comparisons/") and ".csv" in path]
     named = {**{one.name: one for one in files}, "use": USE_TESTS}
@@ -369,7 +370,7 @@ def compare(models: Run, maps: xr.Dataset, study: Study) -> Comparison:
 def write_report(
     study: Study, models: Run, maps: xr.Dataset, difference: Comparison, out: str | Path = "report.html"
 ) -> Path:
-    """Write the report of a study, and its figures into the results folder.
+    """Write the report of a study to a file, and its figures to the results folder.
 
     Parameters
     ----------
@@ -382,12 +383,12 @@ def write_report(
     difference : Comparison
         The result of :func:`compare`.
     out : str or Path, default "report.html"
-        The page.
+        File of the report.
 
     Returns
     -------
     Path
-        The page: one HTML file that needs no network.
+        The report, as one HTML file that needs no network.
 
     Raises
     ------
@@ -406,17 +407,17 @@ def write_report(
     return write_page(models.results, Path(out))
 
 
-def _same_study(models: Run, study: Study) -> None:
-    """Refuse a study that the models were not fitted on."""
+def _check_study(models: Run, study: Study) -> None:
+    """Raise an error if the models were fitted on another study, or with other settings."""
     if study.folder.resolve() != models.study.folder.resolve() or study.settings != models.study.settings:
         raise TraitlensError(
-            f"these models were fitted on {models.study.folder}, not on {study.folder} as it is now; "
-            "fit models of this study first"
+            f"these models were fitted on {models.study.folder}, not on {study.folder} with its current "
+            "settings; fit models on this study first"
         )
 
 
-def _own_maps(models: Run, maps: xr.Dataset) -> None:
-    """Refuse maps that are not of these models' images, groups and traits."""
+def _check_maps(models: Run, maps: xr.Dataset) -> None:
+    """Raise an error if maps have other images, groups or traits than those of the models."""
     own = MAPS.read(models.results)
     if any(list(own[name].values) != list(maps[name].values) for name in ("group", "trait", "image")):
         raise TraitlensError("these maps have other images, groups or traits; explain these models again")

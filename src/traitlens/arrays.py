@@ -1,7 +1,7 @@
-"""Labelled arrays on disk: an xarray Dataset in zarr, written image by image and read lazily.
+"""Labelled arrays on disk: xarray datasets in zarr stores, written block by block and read lazily.
 
-The store has zarr format 2 with text coordinates as objects, which every zarr reader opens without a warning.
-Variables with rows and columns are chunked by image.
+Stores have zarr format 2 with string coordinates as objects, which every zarr reader opens without a warning.
+Large variables have one chunk per image.
 """
 
 import json
@@ -17,12 +17,12 @@ from traitlens.columns import IMAGE, X, Y
 from traitlens.problems import Problem, TraitlensError
 
 CODECS = ("blosc", "vlen-utf8")
-"""The only codecs that are opened. Others could run code ("pickle") or fill the memory ("gzip")."""
+"""Codecs that a store may use; others could run code ("pickle") or exhaust memory ("gzip")."""
 
 LARGEST_CHUNK = 2**30
 LARGEST_DIMENSION = 10**7
 DEEPEST = 64
-"""Bounds of metadata that are opened: bytes of a chunk, length of a dimension, nesting of the JSON."""
+"""Limits of the metadata of a store: bytes of a chunk, length of a dimension, nesting depth of the JSON."""
 
 
 def write_arrays(
@@ -32,21 +32,21 @@ def write_arrays(
     blocks: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]] = (),
     scales: Mapping[str, float] | None = None,
 ) -> None:
-    """Write a dataset; large variables are written block by block to bound memory.
+    """Write a dataset to a zarr store, with large variables written block by block to limit memory.
 
     Parameters
     ----------
     path : Path
         The store; must not exist.
     dataset : Dataset
-        Coordinates and small variables; those with a dimension image are filled by the blocks too.
-    large : mapping of str to (dimensions, type)
-        The large variables that the blocks fill, all with a dimension image.
+        Coordinates and small variables. Blocks may also fill small variables with a dimension image.
+    large : mapping of str to (dimensions, dtype)
+        Large variables, which are filled by the blocks and have a dimension image.
     blocks : iterable of (positions, arrays)
-        Positions of a block's images, and its arrays by name of variable, in the order of the variable's
-        dimensions.
+        Positions of the images of a block, and arrays of the block by name of variable.
     scales : mapping of str to float
-        Factors by which the blocks' values of large variables have been divided; readers multiply by them.
+        Factors by which the values of large variables in the blocks were divided; they are multiplied by
+        these factors when the store is opened.
 
     Examples
     --------
@@ -70,8 +70,8 @@ def write_arrays(
     for name, (dims, kind) in (large or {}).items():
         shape = tuple(dataset.sizes[dim] for dim in dims)
         chunks = tuple(1 if dim == IMAGE else n for dim, n in zip(dims, shape, strict=True))
-        # With a fill value, 0 would be read as missing, and xarray would compute scaled values in the
-        # precision of the store.
+        # Scaled variables have no fill value: xarray would read 0 as missing, and would compute scaled values
+        # in the precision of the store.
         scaled = name in (scales or {})
         empty: Any = np.nan if np.dtype(kind).kind == "f" and not scaled else None
         array = store.create_array(name, shape=shape, chunks=chunks, dtype=kind, fill_value=empty)
@@ -90,31 +90,31 @@ def write_arrays(
 
 
 def open_arrays(path: Path) -> xr.Dataset:
-    """Open a store; values are read when they are used.
+    """Open a store that :func:`write_arrays` has written; values are read on access.
 
     Raises
     ------
     TraitlensError
-        If the metadata cannot be read, or name codecs, types or sizes that :func:`write_arrays` never writes.
+        If :func:`check_metadata` rejects the metadata of the store.
     """
     check_metadata(path)
-    # Only the consolidated metadata are read: those that were checked.
+    # Read only the consolidated metadata, which were checked.
     return xr.open_zarr(path, chunks=None, consolidated=True, zarr_format=2)
 
 
 def check_metadata(path: Path) -> None:
-    """Check that opening a store runs no code and allocates no more than a chunk.
+    """Check that a store of unknown origin can be opened without running code or exhausting memory.
 
     Raises
     ------
     TraitlensError
-        If the consolidated metadata are missing, damaged, or name other codecs than :data:`CODECS`, other
-        types than numbers and text, or sizes beyond the bounds.
+        If the consolidated metadata are missing or damaged, or contain other codecs than :data:`CODECS`,
+        other types than numbers and strings, or sizes above the limits.
     """
     file = Path(path) / ".zmetadata"
     try:
         text = file.read_text(encoding="utf-8")
-        if _depth(text) > DEEPEST:
+        if _nesting_depth(text) > DEEPEST:
             raise ValueError("it is nested too deeply")
         entries = json.loads(text)["metadata"]
         faults = [
@@ -130,23 +130,23 @@ def check_metadata(path: Path) -> None:
         raise TraitlensError(faults)
 
 
-def _depth(text: str) -> int:
-    """Return an upper bound of the nesting of a JSON text, without parsing it."""
+def _nesting_depth(text: str) -> int:
+    """Return an upper bound of the nesting depth of a JSON string without parsing it."""
     brackets = np.frombuffer(text.encode(), np.uint8)
     steps = np.isin(brackets, (ord("["), ord("{"))).astype(int) - np.isin(brackets, (ord("]"), ord("}")))
     return int(steps.cumsum().max(initial=0))
 
 
 def _find_fault(array: Mapping[str, Any]) -> str:
-    """Return what is not allowed in an array's metadata, or an empty string."""
+    """Return why the metadata of an array are rejected; "" if they are accepted."""
     codecs = [array["compressor"], *(array["filters"] or ())]
     for codec in codecs:
         if codec is not None and codec["id"] not in CODECS:
-            return f"asks for the codec {codec['id']!r}, which could run code or fill the memory"
+            return f"uses the codec {codec['id']!r}, which could run code or exhaust memory"
     is_text = any(codec is not None and codec["id"] == "vlen-utf8" for codec in codecs)
     kind = np.dtype(array["dtype"]) if isinstance(array["dtype"], str) else None
     if kind is None or not (kind.kind in "biuf" or (kind.kind == "O" and is_text)):
-        return f"holds values of the type {str(array['dtype'])[:40]!r}, not numbers or text"
+        return f"contains values of the type {str(array['dtype'])[:40]!r}, not numbers or text"
     sizes = [*array["shape"], *array["chunks"]]
     if not all(type(size) is int and 0 <= size <= LARGEST_DIMENSION for size in sizes):
         return "has a dimension that is too long"
@@ -156,11 +156,5 @@ def _find_fault(array: Mapping[str, Any]) -> str:
 
 
 def map_coordinates(size: int) -> dict[str, np.ndarray]:
-    """Return the coordinates of a square image's pixel centres.
-
-    Returns
-    -------
-    dict
-        `y` and `x`, from 0.5 to `size` - 0.5.
-    """
+    """Return the coordinates y and x of the pixel centres of a square image, from 0.5 to `size` - 0.5."""
     return {Y: np.arange(size) + 0.5, X: np.arange(size) + 0.5}

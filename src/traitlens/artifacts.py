@@ -1,4 +1,4 @@
-"""Every file of a results folder: its path, how it is read, and what it holds."""
+"""Registry of all files of a results folder, with their paths and meanings."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,12 @@ from traitlens.storage import read_table
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file or folder below a results folder.
+    """A file or folder in a results folder.
 
     Parameters
     ----------
+    path : str
+        Path relative to the results folder.
     meaning : str
         One-line description.
 
@@ -32,26 +34,20 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """Name of the file without its suffix."""
         return Path(self.path).stem
 
     def of(self, results: Path) -> Path:
-        """Return the file of a results folder.
-
-        Returns
-        -------
-        Path
-            The file, which need not exist.
-        """
+        """Return the path of the file in a results folder, whether it exists or not."""
         return Path(results) / self.path
 
     def read(self, results: Path) -> Any:
-        """Read the file of a results folder.
+        """Read the file from a results folder.
 
         Returns
         -------
         DataFrame, Dataset, ndarray or dict
-            By the file's ending: ``.csv``, ``.zarr`` (opened, not loaded), ``.npy`` (mapped) or ``.json``.
+            The type for the suffixes .csv, .zarr (read on access), .npy (memory-mapped) and .json.
 
         Raises
         ------
@@ -175,4 +171,4 @@ REPORT = Artifact("report.html", "the report")
 ARTIFACTS: Mapping[str, Artifact] = {
     value.path: value for value in list(globals().values()) if isinstance(value, Artifact)
 }
-"""Every artifact by its path."""
+"""All files of a results folder by path."""

@@ -1,7 +1,4 @@
-"""Names of table columns and array dimensions.
-
-All tables and arrays use these names and no synonyms.
-"""
+"""Names of table columns and array dimensions, which all tables and arrays share."""
 
 from typing import Final
 
@@ -38,4 +35,4 @@ NAMES: Final = (
     "fitted_on", "predicting", "measure", "summary", "variable", "altered", "readout", "null", "order",
     "method", "other", "effect", "kind", "level", "level_1", "level_2", "by", "by_1", "by_2",
 )  # fmt: skip
-"""Columns that hold names, also where these look like numbers or like missing values ("NA")."""
+"""Columns that contain names, which are read as strings even if they look like numbers or "NA"."""

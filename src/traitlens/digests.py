@@ -1,4 +1,4 @@
-"""Digests of values and files, which are the same on every machine."""
+"""SHA-256 digests of values and files that are equal on every machine."""
 
 import dataclasses
 import hashlib
@@ -10,25 +10,25 @@ import numpy as np
 import pandas as pd
 
 FEW = 1_000
-"""Number of texts up to which a table is digested cell by cell."""
+"""Maximum number of strings that are digested one by one instead of as unique values and codes."""
 
 ITEMS_AT_ONCE = 100_000
-"""Number of texts of a table that are digested at once."""
+"""Number of items that are converted to a list at once."""
 
 
 def digest(*values: Any) -> str:
-    """Return the SHA-256 digest of values, the same on every machine.
+    """Compute the SHA-256 digest of values, which is equal on every machine.
 
     Parameters
     ----------
     *values : any
-        None, numbers, text, bytes, paths (their text), arrays, data frames, dataclasses, and mappings and
-        sequences of these. Mappings are sorted by key.
+        None, numbers, strings, bytes, paths, arrays, data frames, dataclasses, and mappings and sequences of
+        these. The digest does not depend on the order of mappings.
 
     Returns
     -------
     str
-        SHA-256 of a canonical encoding.
+        SHA-256 of a canonical encoding, as 64 hexadecimal digits.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def digest(*values: Any) -> str:
 
 
 def _feed(hasher: Any, value: Any) -> None:
-    """Update the hash with a value and its type, so that 1, 1.0 and "1" differ."""
+    """Update the hash with a value and its type, such that 1, 1.0 and "1" have different digests."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, pd.Series):
@@ -90,7 +90,7 @@ def _feed(hasher: Any, value: Any) -> None:
 
 
 def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
-    """Update the hash with texts as unique values and codes (fast), other values one by one."""
+    """Update the hash with the items of an array: many strings as unique values and codes, others singly."""
     if len(values) > FEW and pd.api.types.infer_dtype(values, skipna=True) == "string":
         codes, texts = pd.factorize(np.asarray(values, object))
         hasher.update(b"texts:")
@@ -104,12 +104,6 @@ def _feed_items(hasher: Any, values: np.ndarray | pd.Series) -> None:
 
 
 def digest_file(path: Path) -> str:
-    """Return the SHA-256 digest of a file.
-
-    Returns
-    -------
-    str
-        SHA-256 in 64 hexadecimal characters.
-    """
+    """Compute the SHA-256 digest of a file, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Locks that allow one run at a time in a results folder.
+"""Locks that allow only one run at a time in a results folder.
 
-The lock is a file that names its holder, who renews its modification time. The lock of a process that has
-ended is taken over at once on the same machine and in the same container. Elsewhere it is taken over after
-:data:`LEASE` seconds without renewal.
+A lock is a file that names the process that holds it, which regularly renews the file's modification time. If
+that process has ended, another process on the same machine and in the same container takes over the lock at
+once. A process elsewhere takes it over after :data:`LEASE` seconds without renewal.
 """
 
 import json
@@ -20,30 +20,31 @@ from typing import Any
 from traitlens.problems import Problem, TraitlensError
 
 HEARTBEAT = 15.0
-"""Seconds after which a holder renews its lock."""
+"""Seconds between renewals of a lock."""
 LEASE = 300.0
-"""Seconds without renewal after which a lock of another machine or container is taken over."""
+"""Seconds without renewal after which the lock of a process on another machine or in another container is
+taken over."""
 
 ENDED = "ended"
 
-_held: dict[Path, int] = {}  # how many times this process holds each lock
-_own: dict[Path, str] = {}  # what this process wrote into each lock that it holds
+_held: dict[Path, int] = {}  # number of times that this process holds each lock
+_own: dict[Path, str] = {}  # identifier in each lock file that this process has written
 _guard = threading.Lock()
 _renewing: threading.Thread | None = None
 
 
 class Lock:
-    """A lock on a folder, held by this process; the same process may hold it several times.
+    """A lock on a folder that is acquired at creation; a process may hold several locks on the same folder.
 
     Parameters
     ----------
     folder : Path
-        The folder; the lock is its file `.cache/lock`.
+        The folder; the lock file is `.cache/lock` in it.
 
     Raises
     ------
     TraitlensError
-        If another process holds it.
+        If another process holds a lock on the folder.
 
     Examples
     --------
@@ -66,22 +67,17 @@ class Lock:
             _start_renewing()
 
     def is_held(self) -> bool:
-        """Return whether this process still holds the lock: it was neither taken over nor deleted.
-
-        Returns
-        -------
-        bool
-            False also after :meth:`release`.
+        """Return whether this process still holds the lock, which may have been taken over or deleted.
 
         Raises
         ------
         OSError
             If the lock file cannot be read.
         """
-        return self._is_held and (_parse(self.file) or {}).get("id") == _own.get(self.file)
+        return self._is_held and (_parse_lock_file(self.file) or {}).get("id") == _own.get(self.file)
 
     def release(self) -> None:
-        """Remove the lock if this process still holds it; further calls do nothing."""
+        """Release the lock, and delete its file if this process holds no other lock on the folder."""
         with _guard:
             if not self._is_held:
                 return
@@ -89,7 +85,7 @@ class Lock:
             _held[self.file] -= 1
             if not _held[self.file]:
                 del _held[self.file]
-                if (_read(self.file) or {}).get("id") == _own.pop(self.file):
+                if (_read_lock_file(self.file) or {}).get("id") == _own.pop(self.file):
                     self.file.unlink(missing_ok=True)
 
     def __enter__(self) -> "Lock":
@@ -102,16 +98,16 @@ class Lock:
 
 
 def read_lock(folder: Path) -> dict[str, Any] | None:
-    """Return the process that holds the lock of a folder.
+    """Return information on the process that holds the lock on a folder.
 
     Returns
     -------
     dict or None
-        host, process, started (system time), since (ISO time); None if there is no lock, or its process has
-        ended.
+        host, process (number), started (start of the process, in the system's unit), since (date and time of
+        the lock); None if there is no lock, or the process has ended.
     """
     file = Path(folder) / ".cache" / "lock"
-    holder = _read(file)
+    holder = _read_lock_file(file)
     return None if holder is None or _is_gone(file, holder) else holder
 
 
@@ -124,28 +120,31 @@ def _start_renewing() -> None:
 
 
 def _renew() -> None:
-    """Renew the locks of this process until it holds none."""
+    """Renew all locks of this process regularly, until it holds none."""
     while True:
         time.sleep(HEARTBEAT)
         with _guard:
             if not _own:
                 return
             for file, own in _own.items():
-                if (_read(file) or {}).get("id") == own:
+                if (_read_lock_file(file) or {}).get("id") == own:
                     with suppress(OSError):
                         os.utime(file)
 
 
 def _acquire(file: Path, folder: Path) -> str:
-    """Create the lock file by a hard link, which is atomic also on network disks."""
+    """Create the lock file and return its identifier.
+
+    The file is created as a hard link, which is atomic even on network file systems.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     own = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     me = {
         "id": uuid.uuid4().hex,
         "host": socket.gethostname(),
-        "place": _place(),
+        "place": _identify_machine(),
         "process": os.getpid(),
-        "started": _started(os.getpid()),
+        "started": _start_time(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     own.write_text(json.dumps(me), encoding="utf-8")
@@ -155,52 +154,52 @@ def _acquire(file: Path, folder: Path) -> str:
                 _link(own, file)
                 return str(me["id"])
             except FileExistsError:
-                holder = _read(file)
+                holder = _read_lock_file(file)
             if holder is None:
-                continue  # released meanwhile
+                continue  # The lock was released in the meantime.
             if not _is_gone(file, holder):
                 break
-            _step_aside(file, holder)
-        raise TraitlensError(_taken(file, folder))
+            _remove_dead_lock(file, holder)
+        raise TraitlensError(_lock_problem(file, folder))
     finally:
         own.unlink(missing_ok=True)
 
 
-def _step_aside(file: Path, holder: dict[str, Any]) -> None:
+def _remove_dead_lock(file: Path, holder: dict[str, Any]) -> None:
     """Remove the lock of a dead process, unless a third process has just replaced it."""
     aside = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     try:
         file.rename(aside)
     except FileNotFoundError:
         return
-    if _read(aside) != holder:
+    if _read_lock_file(aside) != holder:
         with suppress(FileExistsError):
             _link(aside, file)
     aside.unlink(missing_ok=True)
 
 
-def _taken(file: Path, folder: Path) -> Problem:
-    """Return the error that names the holder of the lock and what can be done."""
-    holder = _read(file) or {}
+def _lock_problem(file: Path, folder: Path) -> Problem:
+    """Return the problem that another process holds the lock."""
+    holder = _read_lock_file(file) or {}
     who = f"process {holder.get('process', '?')} on {holder.get('host', '?')}"
     return Problem(
-        f"another run works here ({who}, since {holder.get('since', '?')})",
+        f"another run is using this folder ({who}, since {holder.get('since', '?')})",
         f"wait for it, or choose another --out; if that process has ended, wait {LEASE / 60:.0f} minutes or "
         f"delete {file}",
         str(folder),
     )
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    """Read a lock file; an unreadable one counts as held by an unknown process."""
+def _read_lock_file(file: Path) -> dict[str, Any] | None:
+    """Read the entries of a lock file; none if it is damaged or unreadable, or None if there is no lock."""
     try:
-        return _parse(file)
+        return _parse_lock_file(file)
     except OSError:
         return {}
 
 
-def _parse(file: Path) -> dict[str, Any] | None:
-    """Read a lock file: its entries, none if it is damaged, or None if there is no lock."""
+def _parse_lock_file(file: Path) -> dict[str, Any] | None:
+    """Read the entries of a lock file; none if it is damaged, or None if there is no lock."""
     try:
         holder = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -211,37 +210,31 @@ def _parse(file: Path) -> dict[str, Any] | None:
 
 
 def _is_gone(file: Path, holder: dict[str, Any]) -> bool:
-    """Return whether the process that holds a lock has ended; its number may have been reused."""
-    same = holder.get("host") == socket.gethostname() and holder.get("place") == _place()
+    """Return whether the process that holds a lock has ended, even if its number has been reused."""
+    same = holder.get("host") == socket.gethostname() and holder.get("place") == _identify_machine()
     if not same or not isinstance(holder.get("process"), int):
-        return _age(file) > LEASE
+        return _seconds_since_renewal(file) > LEASE
     if not is_running(holder["process"]):
         return True
-    started = _started(holder["process"])
-    return started != holder.get("started") if started else _age(file) > LEASE
+    started = _start_time(holder["process"])
+    return started != holder.get("started") if started else _seconds_since_renewal(file) > LEASE
 
 
 def is_running(process: int) -> bool:
-    """Return whether there is a process of that number.
-
-    Returns
-    -------
-    bool
-        True also for a process of another user.
-    """
-    if sys.platform == "win32":  # there, os.kill would stop it
-        return _windows_start(process) is not None
+    """Return whether a process with the given number is running, under any user."""
+    if sys.platform == "win32":  # On Windows, os.kill would stop the process.
+        return _windows_start_time(process) is not None
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's
+    except (OSError, OverflowError):  # The process belongs to another user.
         return True
-    return _started(process) != ENDED
+    return _start_time(process) != ENDED
 
 
-def _place() -> str | None:
-    """Return an identifier of this boot of the machine and of this container."""
+def _identify_machine() -> str | None:
+    """Return an identifier of the container and of the current boot of the machine; None if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 (no path)
@@ -249,13 +242,13 @@ def _place() -> str | None:
         return None
 
 
-def _age(file: Path) -> float:
-    """Return the seconds since a lock was renewed, by the file system's clock."""
+def _seconds_since_renewal(file: Path) -> float:
+    """Return the seconds since a lock was renewed, by the clock of the file system."""
     now = file.parent / f".lock.partial-{uuid.uuid4().hex[:8]}"
     try:
         now.touch()
         return now.stat().st_mtime - file.stat().st_mtime
-    except OSError:  # released, or the folder cannot be written to
+    except OSError:  # The lock was released, or the folder cannot be written to.
         return 0.0
     finally:
         with suppress(OSError):
@@ -263,7 +256,7 @@ def _age(file: Path) -> float:
 
 
 def _link(own: Path, file: Path) -> None:
-    """Create a hard link under an unused name; file systems without links (exFAT) get a new file."""
+    """Create a hard link under an unused name, or a copy on file systems without links (exFAT)."""
     try:
         os.link(own, file)
     except FileExistsError:
@@ -273,10 +266,10 @@ def _link(own: Path, file: Path) -> None:
             lock.write(own.read_text(encoding="utf-8"))
 
 
-def _started(process: int) -> str | None:
-    """Return when a process started, where the system says; ENDED for a zombie."""
+def _start_time(process: int) -> str | None:
+    """Return the start time of a process in the system's unit; None if unknown, ENDED for a zombie."""
     if sys.platform == "win32":
-        return _windows_start(process)
+        return _windows_start_time(process)
     try:
         fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -284,8 +277,8 @@ def _started(process: int) -> str | None:
     return ENDED if fields[0] == "Z" else fields[19]
 
 
-def _windows_start(process: int) -> str | None:
-    """Return when a process started; None where it has ended, "" where it is another user's."""
+def _windows_start_time(process: int) -> str | None:
+    """Return the start time of a process on Windows; None if it has ended, "" if it is another user's."""
     if sys.platform == "win32":
         import ctypes
         from ctypes import byref, wintypes

@@ -1,4 +1,4 @@
-"""Free memory and disk, and reuse of the memory of large arrays."""
+"""Free memory, free disk space, and reuse of the memory of large arrays."""
 
 import ctypes
 import gc
@@ -12,25 +12,26 @@ VARIABLES = {
     "MALLOC_MMAP_THRESHOLD_": 2**28,
     "MALLOC_TRIM_THRESHOLD_": 2**29,
 }
-"""Environment variables for new processes (glibc; bytes). Arrays of 2**28 bytes and more are still returned
-to the system when they are freed."""
+"""Environment variables that configure malloc of glibc in new processes, with sizes in bytes. The memory of
+arrays of 2**28 bytes and more is still returned to the system when they are freed."""
 
 _NUMBERS = {"MALLOC_ARENA_MAX": -8, "MALLOC_MMAP_THRESHOLD_": -3, "MALLOC_TRIM_THRESHOLD_": -1}
-"""Numbers of these settings in glibc's malloc.h."""
+"""Parameter of mallopt for each environment variable, from malloc.h of glibc."""
 
 
 def reuse_memory() -> bool:
     """Configure the C library to reuse the memory of large arrays, in the whole process.
 
-    By default glibc returns the pages of large arrays to the system and requests them again at each layer of
-    a network, and the system fills them with zeros: an eighth of the time of features. All threads share one
-    arena, so that one reuses what another freed. Threads that already have an arena keep it and would be
-    slower, so call this in the first thread, before others start. New processes get :data:`VARIABLES`.
+    By default, glibc returns the memory of large arrays to the system and requests it again for each layer of
+    a network. The system then fills it with zeros, which takes an eighth of the time of computing features.
+    All threads are made to share one arena, so that a thread can reuse memory that another has freed. Threads
+    that already have an arena would become slower, so this function must be called in the main thread before
+    others start. New processes need the environment variables :data:`VARIABLES`.
 
     Returns
     -------
     bool
-        Whether it had an effect: in the first thread, with glibc on Linux.
+        Whether the configuration succeeded; False outside the main thread, and without glibc on Linux.
 
     References
     ----------
@@ -46,7 +47,7 @@ def reuse_memory() -> bool:
 
 
 def release_memory() -> None:
-    """Return freed memory of arrays and tables to the system (that of the C library on Linux only)."""
+    """Return the memory of deleted arrays and tables to the system, as far as the system allows."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
@@ -54,27 +55,21 @@ def release_memory() -> None:
 
 
 def free_memory() -> float | None:
-    """Return the free memory.
-
-    Returns
-    -------
-    float or None
-        Bytes; None if the system does not say.
-    """
+    """Return the free memory in bytes, within the limit of a container or cluster job; None if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         found += [float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     except OSError:
         pass
-    try:  # limit of a container or a cluster job
+    try:  # Limit of a container or a cluster job.
         most = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8").strip()
         now = Path("/sys/fs/cgroup/memory.current").read_text(encoding="utf-8")
         parts = dict(
             line.split()
             for line in Path("/sys/fs/cgroup/memory.stat").read_text(encoding="utf-8").splitlines()
         )
-        if most != "max":  # memory of cached files is released on demand
+        if most != "max":  # The memory of cached files is released on demand.
             found.append(float(most) - float(now) + float(parts["file"]))
     except (OSError, ValueError, KeyError):
         pass
@@ -82,17 +77,6 @@ def free_memory() -> float | None:
 
 
 def free_disk(results: Path) -> float:
-    """Return the free disk space.
-
-    Parameters
-    ----------
-    results : Path
-        A folder, which need not exist.
-
-    Returns
-    -------
-    float
-        Bytes.
-    """
+    """Return the free disk space, in bytes, at a folder that need not exist."""
     there = next(folder for folder in (results.resolve(), *results.resolve().parents) if folder.exists())
     return float(shutil.disk_usage(there).free)

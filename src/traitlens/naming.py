@@ -1,4 +1,4 @@
-"""File names from the names of groups, traits and images."""
+"""Valid file names for the names of groups, traits and images."""
 
 import re
 import unicodedata
@@ -11,19 +11,20 @@ _RESERVED = frozenset(
 
 
 def file_names(names: Iterable[str], longest: int = 60) -> list[str]:
-    """Return file names that are valid and distinct on every file system.
+    """Convert names to file names that are valid and distinct on every file system.
 
     Parameters
     ----------
     names : iterable of str
-        Any texts; the same text gets the same name.
+        The names; equal names have equal file names.
     longest : int, default 60
         Maximum number of characters.
 
     Returns
     -------
     list of str
-        Letters, digits, "_" and "-", in the order of `names`; distinct also on file systems that ignore case.
+        File names of letters, digits, "_" and "-", in the order of `names`. Different names have file names
+        that differ in more than case.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Errors and warnings: what is wrong, where, and what to do.
+"""Errors and notices that say what is wrong, where, and what to do.
 
-A check collects :class:`Problem` objects and raises them together, so that a researcher can fix all of them
-at once. Every error that a user can cause is a :class:`TraitlensError`; the command line prints its problems,
-one line each, and exits with code 2.
+A check collects :class:`Problem` objects and raises them together, so that a researcher can correct all of
+them at once. Every error that a user can cause is a :class:`TraitlensError`. The command line prints its
+problems, one per line, and exits with code 2.
 """
 
 import difflib
@@ -12,26 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 LONGEST_LINE = 4000
-"""Maximum number of characters of a printed problem."""
+"""Maximum number of characters of a problem's message."""
 
-_COMMANDING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line separators, signs that change the direction of text, and halves of characters."""
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, marks that change the direction of text, and surrogates."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault, with what the user can do about it.
+    """An error or notice, its location, and advice.
 
     Parameters
     ----------
     what : str
-        What is wrong, as a full clause ("the rating is not a number").
+        What is wrong, as a clause such as "the rating is not a number".
     advice : str
-        What to do about it; may be empty.
+        What the user can do about it; may be empty.
     file : str or None
-        The file that holds the fault, as the user knows it.
+        The file in which the problem is, by the name that the user knows.
     row : int or None
-        Line of the file, as a spreadsheet counts it (the header is row 1).
+        Row of the file, as a spreadsheet counts rows (the header is row 1).
     column : str or None
         Name of the column.
 
@@ -55,17 +55,17 @@ class Problem:
         ]
         place = ", ".join(part for part in where if part)
         text = f"{place}: {self.what}" if place else self.what
-        return _plain(f"{text}; {self.advice}" if self.advice else text)
+        return _escape(f"{text}; {self.advice}" if self.advice else text)
 
 
-def _plain(text: str) -> str:
-    """Escape signs that break or turn a line or command a terminal: names may come from files of others."""
-    shown = _COMMANDING.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+def _escape(text: str) -> str:
+    """Escape control characters, which names in files of unknown origin may contain, and shorten the text."""
+    shown = _CONTROL_CHARACTERS.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
     return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 4]} ..."
 
 
 class TraitlensError(Exception):
-    """An error that the user can fix; holds every problem found."""
+    """An error that the user can correct, with a list of problems."""
 
     def __init__(self, problems: Problem | str | Sequence[Problem]):
         if isinstance(problems, str):
@@ -76,12 +76,9 @@ class TraitlensError(Exception):
 
 @contextmanager
 def naming_file(file: str) -> Iterator[None]:
-    """Name a file in the problems of an error that is raised inside.
+    """Add the name of a file to the problems of a :class:`TraitlensError` raised in the `with` block.
 
-    Parameters
-    ----------
-    file : str
-        The file, for problems that name none.
+    Problems that already name a file are not changed.
 
     Examples
     --------
@@ -98,29 +95,19 @@ def naming_file(file: str) -> Iterator[None]:
 
 
 class StudyError(TraitlensError):
-    """The study on disk has faults."""
+    """Raised for a study or a table with errors."""
 
 
 class WeightsError(TraitlensError):
-    """The backbone's weights are not available or not the right ones."""
+    """Raised if the weights of the network are missing or are not the expected ones."""
 
 
 class ModelError(TraitlensError):
-    """A saved model cannot be read or is not safe to use."""
+    """Raised if a saved model cannot be read or is not safe to use."""
 
 
 def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
-    """Return the choices most similar to a name.
-
-    Parameters
-    ----------
-    count : int, default 3
-        Maximum number of choices.
-
-    Returns
-    -------
-    list of str
-        The nearest choices, best first; may be empty.
+    """Return at most `count` of the choices that are similar to a name, the most similar first.
 
     Examples
     --------
@@ -133,17 +120,7 @@ def nearest(name: str, choices: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_choice(what: str, got: str, choices: Iterable[str]) -> TraitlensError:
-    """Return the error for a name that is not among the choices.
-
-    Parameters
-    ----------
-    what : str
-        What is being chosen ("readout", "method").
-
-    Returns
-    -------
-    TraitlensError
-        The error, to be raised by the caller.
+    """Create the error for a name that is not among the choices of `what`, such as a readout or a method.
 
     Examples
     --------

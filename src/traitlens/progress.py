@@ -1,18 +1,18 @@
-"""Progress of long work, shown by the terminal, a log, or not at all."""
+"""Interface for showing the progress of long computations."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 Advance = Callable[[int], None]
-"""Called with the number of further steps done."""
+"""Function to be called with the number of steps done since the last call."""
 
 
 class Watcher(Protocol):
-    """An object that shows the progress of long work."""
+    """Interface of objects that show the progress of a computation, such as a terminal or a log."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:
-        """Begin a stage; the context returns a function to be called with the number of steps done."""
+        """Return a context for a stage of `total` steps; it yields a function that reports finished steps."""
 
     def say(self, text: str) -> None:
         """Show a line of text."""
@@ -22,8 +22,8 @@ class SilentWatcher:
     """A watcher that shows nothing."""
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Advance]:  # noqa: ARG002
-        """Ignore a stage."""
+        """Return a context that shows nothing."""
         return nullcontext(lambda steps: None)
 
     def say(self, text: str) -> None:
-        """Ignore a line of text."""
+        """Do nothing."""

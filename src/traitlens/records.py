@@ -1,4 +1,4 @@
-"""Records of stages: digests of their inputs and outputs."""
+"""Records of finished stages, with digests of their inputs and outputs, stored in a results folder."""
 
 import hashlib
 import json
@@ -13,16 +13,20 @@ from traitlens.storage import remove, write_json
 
 @dataclass(frozen=True)
 class Record:
-    """Digests of the inputs and outputs of a stage.
+    """Record of a finished stage.
 
     Parameters
     ----------
+    version : int
+        Version of the code of the stage.
     inputs : mapping of str to str
-        Digest of each input by name or path.
+        Digest of each input, by name or path.
     outputs : mapping of str to str
-        Digest of each file by path.
+        Digest of each output file, by path.
+    seconds : float
+        Duration of the stage.
     made : float
-        Time when it was finished, in seconds since 1970.
+        Time when the stage finished, in seconds since 1970.
     """
 
     version: int
@@ -33,7 +37,7 @@ class Record:
 
 
 class Records:
-    """The records of a results folder, one file for each stage.
+    """Reader and writer of the records in a results folder, one file for each stage.
 
     Examples
     --------
@@ -51,13 +55,7 @@ class Records:
         return self.folder / f"{stage}.json"
 
     def read(self, stage: str) -> Record | None:
-        """Read the record of a stage.
-
-        Returns
-        -------
-        Record or None
-            None if it is missing or cannot be read.
-        """
+        """Read the record of a stage; return None if it is missing or cannot be read."""
         try:
             found = json.loads(self._file(stage).read_text(encoding="utf-8"))
             inputs, outputs = (
@@ -85,12 +83,12 @@ class Records:
 
 
 def digest_output(path: Path) -> str:
-    """Return the digest of a file, or of a folder with the names of its files.
+    """Compute the SHA-256 digest of a file, or of the names and contents of all files of a folder.
 
     Returns
     -------
     str
-        SHA-256 in 64 hexadecimal characters; "" where it is missing.
+        64 hexadecimal digits; "" if the file or folder is missing.
     """
     if path.is_file():
         return digest_file(path)
@@ -104,15 +102,15 @@ def digest_output(path: Path) -> str:
 
 
 def consistent_outputs(results: Path) -> set[str] | None:
-    """Return the files of a results folder that were made from the same inputs.
+    """Return the files of a results folder that were computed from the same inputs.
 
-    A record is consistent if each input has the digest of the newest record of that input, and each file that
-    it read is the one last written.
+    A record is consistent if the digests of its inputs equal those in the newest records, and if the files
+    that the stage read have not been written again since.
 
     Returns
     -------
     set of str or None
-        Paths of files; None where nothing is recorded.
+        Paths of the output files of consistent records; None if there are no records.
     """
     records = dict(Records(results))
     if not records:

@@ -1,4 +1,4 @@
-"""Protection of text that spreadsheet programs would run as formulas."""
+"""Protection of strings in tables that spreadsheet programs would run as formulas."""
 
 import re
 from collections.abc import Callable
@@ -10,13 +10,13 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def protect(table: pd.DataFrame) -> pd.DataFrame:
-    """Prefix an apostrophe to text that a spreadsheet program would run as a formula.
+    """Put an apostrophe before strings that a spreadsheet program would run as a formula.
 
     Returns
     -------
     DataFrame
-        A copy in which no text and no name of a column begins with =, +, -, @, a tab or a line break, unless
-        it is a number or one character.
+        A copy in which no string and no column name begins with =, +, -, @, a tab or a line break, except
+        numbers and single characters.
 
     References
     ----------
@@ -27,7 +27,9 @@ def protect(table: pd.DataFrame) -> pd.DataFrame:
     >>> protect(pd.DataFrame({"rater": ["=1+1", "-5", "ann"]}))["rater"].tolist()
     ["'=1+1", '-5', 'ann']
     """
-    return _change(table, lambda text: f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text)
+    return _change_strings(
+        table, lambda text: f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+    )
 
 
 def unprotect(table: pd.DataFrame) -> pd.DataFrame:
@@ -36,7 +38,7 @@ def unprotect(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A copy with the original text.
+        A copy with the original strings.
 
     Examples
     --------
@@ -44,16 +46,18 @@ def unprotect(table: pd.DataFrame) -> pd.DataFrame:
     >>> unprotect(protect(names)).equals(names)
     True
     """
-    return _change(table, lambda text: text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text)
+    return _change_strings(
+        table, lambda text: text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
+    )
 
 
 def _is_number(text: str) -> bool:
-    """Return whether the text is a number, which spreadsheet programs show unchanged."""
+    """Return whether a string is a number, which spreadsheet programs do not run as a formula."""
     return _NUMBER.fullmatch(text) is not None
 
 
-def _change(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """Apply a function to all text and column names; only columns that change are copied."""
+def _change_strings(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """Apply a function to all strings and column names of a table; copy only columns that change."""
     changed = table.copy(deep=False)
     for place, dtype in enumerate(table.dtypes):
         if pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype):

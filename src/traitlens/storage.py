@@ -1,4 +1,4 @@
-"""Atomic writes of files, and blocks of arrays that are stored under a digest.
+"""Atomic writing of files and tables, and storage of arrays in blocks.
 
 A killed run leaves only files with temporary names (``.NAME.partial-*``), which the next run removes.
 """
@@ -25,7 +25,7 @@ PARTIAL = ".partial-"
 
 _READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
 EXACT: dict[str, Any] = {} if _READS_EXACTLY else {"float_precision": "round_trip"}
-"""Options with which pandas reads back exactly the numbers that were written."""
+"""Options with which pandas reads exactly the numbers that were written."""
 
 
 @contextmanager
@@ -40,8 +40,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A temporary path beside the target, to be created in the block; it is synced and renamed at the end,
-        or removed if the block fails.
+        A temporary path in the same folder, at which the `with` block must create the file or folder. It is
+        synced to disk and renamed at the end of the block, or removed after an error.
 
     Examples
     --------
@@ -66,9 +66,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, path: Path) -> None:
-    """Rename a finished temporary file or folder, replacing an existing one."""
+    """Rename a temporary file or folder to its final path, replacing what exists there."""
     if temporary.is_dir() and path.exists():
-        # A folder cannot be replaced in one step: the old one is renamed first.
+        # A folder cannot be replaced in one step, so rename the old one first.
         aside = path.parent / f".{path.name}{PARTIAL}{uuid.uuid4().hex[:8]}"
         path.rename(aside)
         temporary.rename(path)
@@ -79,7 +79,7 @@ def move_into_place(temporary: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Sync a file (or, where the system can, a folder) to the disk."""
+    """Force a file or folder to be written to disk; folders are skipped on Windows."""
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -90,19 +90,19 @@ def _sync(path: Path) -> None:
 
 
 def refuse_other_files(folder: Path, ours: Container[str]) -> None:
-    """Raise an error if replacing a folder would delete files that are not ours.
+    """Raise an error if replacing a folder would delete files that must not be deleted.
 
     Parameters
     ----------
     folder : Path
         The folder to be replaced; may be missing.
     ours : container of str
-        Paths of the files that may be deleted, relative to the folder, with slashes.
+        Files that may be deleted, as paths relative to the folder with forward slashes.
 
     Raises
     ------
     TraitlensError
-        If there is a file of that name, or the folder holds other files or links.
+        If the path is a file, or the folder contains other files or links.
     """
     if not os.path.lexists(folder):
         return
@@ -126,25 +126,13 @@ def remove(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove temporary files of killed runs.
-
-    Parameters
-    ----------
-    folder : Path
-        The results folder; searched at any depth.
-    """
+    """Remove the temporary files of killed runs at any depth below a folder."""
     for path in sorted(Path(folder).rglob(f".*{PARTIAL}*")):
         remove(path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, atomically.
-
-    Parameters
-    ----------
-    value : any
-        Any value that the json module can write.
-    """
+    """Write a value that the json module can encode as JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(
             json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
@@ -152,14 +140,16 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protected: bool = True) -> None:
-    """Write a table as CSV (UTF-8, comma, point), atomically.
+    """Write a table as CSV (UTF-8, separated by commas, with decimal points), atomically.
 
     Parameters
     ----------
+    path : Path
+        The file.
     table : DataFrame or iterable of DataFrame
-        The table, or an iterable of its parts; the index is not written.
+        The table, or successive parts of the table; the index is not written.
     protected : bool, default True
-        Whether to protect text from being run as a formula, see :func:`traitlens.spreadsheets.protect`.
+        Whether to protect strings from being run as formulas, see :func:`traitlens.spreadsheets.protect`.
     """
     parts = [table] if isinstance(table, pd.DataFrame) else table
     with atomic_write(path) as temporary:
@@ -169,12 +159,9 @@ def write_table(path: Path, table: pd.DataFrame | Iterable[pd.DataFrame], protec
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that :func:`write_table` wrote; names such as "NA" or "1" stay names.
+    """Read a table that :func:`write_table` has written.
 
-    Returns
-    -------
-    DataFrame
-        The table; missing names are "".
+    Columns of names are read as strings, including names such as "NA" and "1"; missing names are "".
     """
     texts = dict.fromkeys(NAMES, str)
     numbers = dict.fromkeys((OBSERVED, PREDICTED), float)
@@ -185,26 +172,22 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def size_of(path: Path) -> int:
-    """Return the size of a file, or of all files of a folder.
-
-    Parameters
-    ----------
-    path : Path
-        The file or folder; 0 bytes if missing.
-    """
+    """Return the size in bytes of a file, or of all files in a folder; 0 if it is missing."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 class BlockStore:
-    """Arrays computed block by block, each written atomically, so that a killed run resumes.
+    """Storage of arrays that are computed block by block, so that an interrupted run can be continued.
 
     Parameters
     ----------
+    folder : Path
+        The results folder.
     stage : str
-        Name of the stage that makes them.
+        Name of the stage that computes the arrays.
     key : str
-        Digest of the stage's inputs and settings.
+        Digest of the inputs and settings of the stage.
 
     Examples
     --------
@@ -222,7 +205,7 @@ class BlockStore:
         self.folder = parent / key[:16]
 
     def remove_others(self) -> None:
-        """Remove the blocks that were computed under other keys."""
+        """Remove the blocks of the stage that were computed with other keys."""
         for other in self.folder.parent.glob("*"):
             if other != self.folder and list(other.glob("*.npz")):
                 remove(other)
@@ -231,13 +214,7 @@ class BlockStore:
         return self.folder / f"{number:06d}.npz"
 
     def holds(self, number: int) -> bool:
-        """Return whether a block was written and is not damaged.
-
-        Returns
-        -------
-        bool
-            False also for a damaged block, which is removed.
-        """
+        """Return whether a block is stored and can be read; a damaged block is removed."""
         if not self._file(number).exists():
             return False
         try:
@@ -247,12 +224,12 @@ class BlockStore:
         return True
 
     def read(self, number: int) -> dict[str, np.ndarray]:
-        """Read a block.
+        """Read the arrays of a block by name.
 
         Raises
         ------
         OSError
-            If the file is damaged; it is removed, so that the next run computes it again.
+            If the file is damaged. The file is removed, so that the next run computes the block again.
         """
         file = self._file(number)
         try:
@@ -265,18 +242,12 @@ class BlockStore:
             ) from error
 
     def write(self, number: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write a block."""
+        """Write the arrays of a block, atomically."""
         with atomic_write(self._file(number)) as temporary, temporary.open("wb") as stream:
             np.savez(stream, **arrays)  # type: ignore[arg-type]
 
     def join(self, number: int, name: str, file: Path) -> None:
-        """Join an array of all blocks along its first dimension.
-
-        Parameters
-        ----------
-        file : Path
-            The file to write, of NumPy's format.
-        """
+        """Concatenate one array of the first `number` blocks along the first axis, and write it as .npy."""
         lengths = [len(self.read(block)[name]) for block in range(number)]
         first = self.read(0)[name]
         header = {
@@ -284,12 +255,12 @@ class BlockStore:
             "fortran_order": False,
             "shape": (sum(lengths), *first.shape[1:]),
         }
-        # Written, not mapped: a full disk is then an error instead of a crash.
+        # The file is not memory-mapped, because a full disk would then crash the process.
         with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             for block in range(number):
                 stream.write(np.ascontiguousarray(self.read(block)[name]).data)
 
     def remove(self) -> None:
-        """Remove the blocks."""
+        """Remove all blocks with this key."""
         remove(self.folder)

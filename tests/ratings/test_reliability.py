@@ -118,11 +118,11 @@ def test_gaps_and_no_gaps_take_one_road_to_one_answer(rng):
     gappy[0, -1] = 3.0
     other = split_half(as_matrix(gappy[:, :]), splits=100)
     assert abs(other.half_correlation - complete.half_correlation) < 0.05
-    from traitlens.ratings.reliability import _complete_correlations, _gappy_correlations
+    from traitlens.ratings.reliability import _complete_correlations, _incomplete_correlations
 
     halves = np.where(rng.random((5, 9)) > 0.5, 1, -1)
     for fast, slow in zip(
-        _complete_correlations(values, halves), _gappy_correlations(values, halves), strict=True
+        _complete_correlations(values, halves), _incomplete_correlations(values, halves), strict=True
     ):
         assert_allclose(fast, slow, rtol=1e-9)
 

@@ -1,4 +1,4 @@
-"""Ratings of one group and trait as a matrix of raters by images."""
+"""Ratings of one group on one trait as a matrix of raters by images."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,14 @@ from traitlens.columns import IMAGE, RATER, RATING
 
 @dataclass(frozen=True)
 class RatingMatrix:
-    """Ratings of one trait: one row per rater.
+    """Ratings of one group on one trait.
 
     Parameters
     ----------
     ratings : ndarray of shape (rater, image)
-        Ratings; NaN where a rater did not rate an image. Repeats are averaged.
+        Ratings, averaged over repeats; NaN where a rater did not rate an image.
+    raters, images : Index
+        Names of the rows and columns.
 
     Examples
     --------
@@ -39,12 +41,12 @@ class RatingMatrix:
 
     @property
     def raters_per_image(self) -> float:
-        """Harmonic mean over images of the number of raters."""
+        """Harmonic mean, over images, of the number of raters."""
         return float(1 / np.mean(1 / (~np.isnan(self.ratings)).sum(axis=0)))
 
 
 def make_matrix(ratings: pd.DataFrame) -> RatingMatrix:
-    """Return the ratings of one group and trait as a matrix; repeats of a rater are averaged."""
+    """Reshape the ratings of one group on one trait to a matrix, averaging repeated ratings of a rater."""
     row, raters = pd.factorize(ratings[RATER], sort=True)
     column, images = pd.factorize(ratings[IMAGE], sort=True)
     rating = ratings[RATING].to_numpy(float, na_value=np.nan)
@@ -73,10 +75,9 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     component : ndarray of int, shape (rater,)
-        Connected component: raters of one component are linked by shared images; raters of different
-        components share none.
+        Connected component of each rater. Raters in different components rated no image in common.
     pattern : ndarray of int, shape (rater,)
-        Raters with the same pattern rated exactly the same images.
+        Pattern of each rater. Raters with the same pattern rated exactly the same images.
     """
     _, first, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_index=True, return_inverse=True)
     pattern = pattern.ravel()
@@ -86,43 +87,41 @@ def find_blocks(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 FEWEST_LINKED = 4
-"""Minimum number of raters linked by shared images; with fewer, intervals cannot be computed."""
+"""Minimum number of raters that must be linked by shared images to compute intervals."""
 
 
 def is_linked(matrix: RatingMatrix, raters: np.ndarray) -> bool:
-    """Return whether each rater is linked by shared images to at least three others.
+    """Return whether each of the selected raters is linked by shared images to at least three others.
 
     Parameters
     ----------
+    matrix : RatingMatrix
+        Ratings of one group on one trait.
     raters : ndarray of bool, shape (rater,)
-        The raters.
-
-    Returns
-    -------
-    bool
-        False if a component has fewer than four raters.
+        Mask that selects raters.
     """
     component = find_blocks(~np.isnan(matrix.ratings[raters]))[0]
     return bool(np.bincount(component).min() >= FEWEST_LINKED)
 
 
 def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    r"""Fit effects of raters and images by least squares.
+    r"""Fit additive effects of raters and images by least squares.
 
-    Minimises :math:`\sum (y_{ri} - a_r - b_i)^2` over the known ratings, so that a rater's level does not
-    depend on which images the rater rated. With a complete design levels are deviations of means.
+    Minimises :math:`\sum (y_{ri} - a_r - b_i)^2` over the known ratings, so that the effect of a rater does
+    not depend on the selection of images that the rater rated. In a complete design, the effects of raters
+    are the deviations of their means from the grand mean.
 
     Parameters
     ----------
     values : ndarray of shape (rater, image)
-        Ratings; NaN where a rater did not rate an image. Each rater and image has a rating.
+        Ratings; NaN where a rater did not rate an image. Each rater and each image needs a rating.
 
     Returns
     -------
     raters : ndarray of shape (rater,)
-        Levels :math:`a_r`; their mean is zero over raters that are linked by images they share.
+        Effects of raters :math:`a_r`, with mean zero over raters who are linked by shared images.
     images : ndarray of shape (image,)
-        Means of images :math:`b_i`, estimated as if all raters had rated each image.
+        Effects of images :math:`b_i`, which estimate the mean ratings by all raters.
     """
     seen = ~np.isnan(values)
     component = find_blocks(seen)[0]
@@ -132,10 +131,10 @@ def fit_additive(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rated = np.flatnonzero(seen[members].any(axis=0))
         own = seen[np.ix_(members, rated)].astype(float)
         filled = np.nan_to_num(values[np.ix_(members, rated)])
-        share = own / own.sum(axis=0)  # images are eliminated from the normal equations
+        share = own / own.sum(axis=0)  # Eliminates the images from the normal equations.
         normal = np.diag(own.sum(axis=1)) - share @ own.T
         right = filled.sum(axis=1) - share @ filled.sum(axis=0)
-        # The constant, which is not identified, is set to zero.
+        # The constant is not identified. This term makes the mean of the raters zero.
         normal += np.full_like(normal, own.sum() / len(members) ** 2)
         raters[members] = linalg.solve(normal, right, assume_a="pos")
         images[rated] = (filled - own * raters[members, None]).sum(axis=0) / own.sum(axis=0)

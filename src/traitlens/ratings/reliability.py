@@ -1,7 +1,8 @@
 """Reliability of ratings: split-half reliability, noise ceilings and intraclass correlations.
 
-The split-half reliability with Spearman-Brown is the share of the variance of mean ratings over images that
-other raters of the same population would reproduce. It bounds R²; its square root bounds r.
+The split-half reliability, stepped up by the Spearman-Brown formula, is the share of the variance of mean
+ratings between images that other raters of the same population would reproduce. It is the upper bound of a
+model's R², and its square root is the upper bound of r.
 """
 
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ class SplitHalf:
     Parameters
     ----------
     reliability : float
-        Correlation of the means of two halves, averaged over splits and stepped up to all raters. The ceiling
-        of R²; may be negative if raters do not agree.
+        Correlation between the mean ratings of two halves, averaged over splits and stepped up to all raters;
+        may be negative if raters do not agree.
     ci_low, ci_high : float
-        95 % interval.
+        Confidence interval of the reliability.
     half_correlation : float
-        The correlation of two halves before the step up.
+        Correlation between the mean ratings of two halves, before it is stepped up.
+    n_splits : int
+        Number of random splits.
     """
 
     reliability: float
@@ -49,15 +52,15 @@ def split_half(
 ) -> SplitHalf:
     r"""Estimate the reliability of mean ratings from many random halves of the raters.
 
-    With :math:`\bar r` the mean correlation of two halves of :math:`m` raters, the reliability of the mean of
-    all :math:`k` is :math:`f \bar r / (1 + (f - 1) \bar r)` with :math:`f = k/m` (Spearman 1910, Brown 1910).
-    Raters who rated the same images are split evenly, so that every image is in both halves; ratings may be
-    missing, and raters may be nested in sets of images.
+    If :math:`\bar r` is the mean correlation between halves of :math:`m` raters, the reliability of the mean
+    of all :math:`k` raters is :math:`f \bar r / (1 + (f - 1) \bar r)` with :math:`f = k/m` (Spearman 1910,
+    Brown 1910). Ratings may be missing, and raters may be nested in sets of images: raters who rated the same
+    images are split evenly, so that every image is rated by both halves.
 
     Parameters
     ----------
     matrix : RatingMatrix
-        Ratings of one group and trait; two raters at least.
+        Ratings of one group on one trait, by at least two raters.
     splits : int, default 1000
         Number of random halves.
     seed : int, default 0
@@ -69,10 +72,11 @@ def split_half(
 
     Notes
     -----
-    The interval is a jackknife over raters (Tukey 1958) of log(1 - reliability), within sets of raters that
-    share no image. A bootstrap would put copies of one rater into both halves and overstate agreement.
-    For random images the jackknife over images is taken, and of the one over raters what exceeds residual
-    noise, which both contain; degrees of freedom after Satterthwaite (1946).
+    The interval is based on a jackknife over raters (Tukey 1958) of log(1 - reliability), computed separately
+    for sets of raters who share no image. A bootstrap would put copies of a rater into both halves and
+    overstate agreement. For random images, the variance is that of a jackknife over images plus the part of
+    the variance over raters that exceeds the residual noise, because both jackknives contain this noise.
+    Degrees of freedom are approximated as by Satterthwaite (1946).
 
     Examples
     --------
@@ -88,25 +92,25 @@ def split_half(
     half_correlation, deleted_rater, deleted_image = _half_correlations(values, halves, images == "random")
     raters = len(values)
     reliability = _step_up(half_correlation, 2 * raters / np.sum(halves != 0, axis=1).mean())
-    # Halves without one rater are smaller, and are stepped up to the same number of raters.
+    # Halves from which a rater is deleted are smaller, but are stepped up to the same number of raters.
     sizes = (np.sum(halves != 0, axis=1)[:, None] - (halves != 0)).mean(axis=0)
     theta = np.log1p(-np.minimum(_step_up(deleted_rater, 2 * raters / np.maximum(sizes, 1)), 1 - 1e-9))
     by_rater, freedom = 0.0, 0
     for block in np.unique(component):
         members = theta[component == block]
         if len(members) > 1:
-            by_rater += (len(members) - 1) * _variance(members)
+            by_rater += (len(members) - 1) * _variance_ignoring_nan(members)
             freedom += len(members) - 1
     n = values.shape[1]
     unexplained = max(1 - max(float(reliability), 0.0), 1e-9)
     # Agreement is a mean over pairs of raters, and a jackknife counts the noise of pairs twice (Efron and
-    # Stein 1981). With normal noise and exchangeable raters the delta method gives the variance:
+    # Stein 1981). This noise is computed by the delta method for normal noise and exchangeable raters.
     pairs = 2 * unexplained**2 / (n - 1)
     residual = pairs + (4 * unexplained * (1 - unexplained) + 2 / (raters - 1)) / (n - 1)
     variance = by_rater * residual / (residual + pairs)
     if images == "random":
         over = _step_up(deleted_image, 2 * raters / np.sum(halves != 0, axis=1).mean())
-        by_image = (n - 1) * _variance(np.log1p(-np.minimum(over, 1 - 1e-9)))
+        by_image = (n - 1) * _variance_ignoring_nan(np.log1p(-np.minimum(over, 1 - 1e-9)))
         excess = max(0.0, variance - residual)
         variance = by_image + excess
         freedom = variance**2 / (by_image**2 / (n - 1) + excess**2 / max(freedom, 1))
@@ -124,10 +128,10 @@ def split_half(
 def _draw_halves(
     component: np.ndarray, pattern: np.ndarray, splits: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Split raters in two, pair by pair; (split, rater) of +1, -1, and 0 for an unpaired rater."""
+    """Return random halves as an array (split, rater) of +1, -1, and 0 for a rater without a partner."""
     raters = len(component)
     pairs = raters // 2
-    # Pairs rated the same images where possible; the order of patterns is random, too.
+    # Form pairs of raters who rated the same images as far as possible, in random order.
     shuffled = rng.random((splits, pattern.max() + 1))[:, pattern]
     within = rng.random((splits, raters))
     order = np.lexsort((within, shuffled, np.broadcast_to(component, within.shape)), axis=1)
@@ -139,7 +143,7 @@ def _draw_halves(
 
 
 def _step_up(correlation: np.ndarray | float, factor: np.ndarray | float) -> np.ndarray:
-    """Step up a correlation of means to `factor` times as many raters (Spearman-Brown)."""
+    """Step up a correlation to `factor` times the number of raters by the Spearman-Brown formula."""
     correlation = np.asarray(correlation)
     denominator = np.maximum(1 + (np.asarray(factor) - 1) * correlation, 1e-6)
     stepped: np.ndarray = np.asarray(factor) * correlation / denominator
@@ -149,40 +153,43 @@ def _step_up(correlation: np.ndarray | float, factor: np.ndarray | float) -> np.
 def _half_correlations(
     values: np.ndarray, halves: np.ndarray, by_image: bool
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the mean correlation of two halves: with all, without each rater, without each image."""
+    """Return the mean correlation between halves: of all ratings, without each rater, without each image."""
     if not np.isnan(values).any():
         full, without_rater = _complete_correlations(values, halves)
     else:
-        full, without_rater = _gappy_correlations(values, halves)
+        full, without_rater = _incomplete_correlations(values, halves)
     without_image = np.zeros(0)
     if by_image:
         means = [_half_means(values, halves == sign) for sign in (1, -1)]
         each = np.array([_correlate_without_each(*pair) for pair in zip(*means, strict=True)])
-        without_image = _mean(each)
-    return float(_mean(full)), _mean(without_rater), without_image
+        without_image = _mean_ignoring_nan(each)
+    return float(_mean_ignoring_nan(full)), _mean_ignoring_nan(without_rater), without_image
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the first axis without missing values; NaN if all are missing."""
+def _mean_ignoring_nan(values: np.ndarray) -> np.ndarray:
+    """Compute the mean over the first axis, ignoring NaN; NaN if all values are NaN."""
     count = (~np.isnan(values)).sum(axis=0)
     mean: np.ndarray = np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
     return mean
 
 
-def _variance(values: np.ndarray) -> float:
-    """Return the variance without missing values; NaN if all are missing, as without one of two raters."""
+def _variance_ignoring_nan(values: np.ndarray) -> float:
+    """Compute the variance, ignoring NaN; NaN if all values are NaN."""
     known = values[~np.isnan(values)]
     return float(np.var(known)) if len(known) else np.nan
 
 
 def _half_means(values: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return mean ratings of halves: (split, image)."""
+    """Compute the mean ratings of the half given by a mask (split, rater), as an array (split, image)."""
     members = members.astype(float)
-    return _divide(members @ np.nan_to_num(values), members @ (~np.isnan(values)))
+    return _divide_sums(members @ np.nan_to_num(values), members @ (~np.isnan(values)))
 
 
 def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return correlations by split with all raters and without each, from covariances of raters."""
+    """Compute the correlation between halves for each split, with all raters and without each rater.
+
+    Ratings must be complete. Correlations are computed from the covariances between raters.
+    """
     centred = values - values.mean(axis=1, keepdims=True)
     covariance = centred @ centred.T
     first, second = (halves == 1).astype(float), (halves == -1).astype(float)
@@ -198,8 +205,8 @@ def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.n
         return full[:, 0], cross_less / np.sqrt(first_less * second_less)
 
 
-def _gappy_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same over the images that both halves rated."""
+def _incomplete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the same as :func:`_complete_correlations` over the images that both halves rated."""
     seen = (~np.isnan(values)).astype(float)
     filled = np.nan_to_num(values)
     full = np.zeros(len(halves))
@@ -208,22 +215,22 @@ def _gappy_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndar
         sides = [np.flatnonzero(signs == sign) for sign in (1, -1)]
         sums = [filled[side].sum(axis=0) for side in sides]
         counts = [seen[side].sum(axis=0) for side in sides]
-        means = [_divide(total, count) for total, count in zip(sums, counts, strict=True)]
+        means = [_divide_sums(total, count) for total, count in zip(sums, counts, strict=True)]
         full[split] = _correlate(means[0][None], means[1][None])[0]
         without_rater[split] = full[split]
         for near, far in ((0, 1), (1, 0)):
-            reduced = _divide(sums[near] - filled[sides[near]], counts[near] - seen[sides[near]])
+            reduced = _divide_sums(sums[near] - filled[sides[near]], counts[near] - seen[sides[near]])
             without_rater[split, sides[near]] = _correlate(reduced, means[far][None])
     return full, without_rater
 
 
-def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Return the quotient; NaN for a zero denominator."""
+def _divide_sums(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Divide sums by counts; NaN where the count is zero."""
     return np.where(count > 0.5, total / np.maximum(count, 1), np.nan)
 
 
 def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlate rows over the columns that both have; NaN if a row has no variance."""
+    """Correlate corresponding rows of two arrays, ignoring NaN; NaN if a row has no variance."""
     both = ~(np.isnan(first) | np.isnan(second))
     n = both.sum(axis=1, keepdims=True)
     x = np.where(both, first, 0.0)
@@ -235,7 +242,7 @@ def _correlate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _correlate_without_each(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the correlation without each image in turn, by subtracting its terms from the sums."""
+    """Compute the correlation between two vectors without each image in turn."""
     both = ~(np.isnan(x) | np.isnan(y))
     if both.sum() < 3:
         return np.full(len(x), np.nan)
@@ -260,25 +267,25 @@ def reliability_table(
     Parameters
     ----------
     ratings : DataFrame
-        rater, group, trait, image, rating. Without `rater` only the number of images is computed.
+        rater, group, trait, image, rating; without the column rater, only n_images is computed.
     splits : int, default 1000
-        Random halves of the raters.
+        Number of random halves.
     seed : int, default 0
-        Seed of the halves.
+        Seed of the splits.
     images : {"fixed", "random"}, default "fixed"
-        Whether intervals generalise to other raters of these images, or to other images too.
+        Whether intervals generalise to other raters of these images, or also to other images.
 
     Returns
     -------
     DataFrame
         group, trait, n_raters, n_images, n_ratings, raters_per_image (harmonic mean), complete,
-        split_half (correlation of two halves), ceiling_r2, ceiling_r2_low, ceiling_r2_high, ceiling_r,
-        ceiling_r_low, ceiling_r_high (reliability and its square root, between 0 and 1); icc_2_1, icc_2_k
-        (absolute agreement), icc_3_1, icc_3_k (consistency), each with _low and _high, k being
-        raters_per_image; alpha (icc_3_k, Cronbach's alpha where the design is complete); retest_r (mean over
-        raters, by Fisher's z, of the correlation of first and second ratings; missing without repeats),
-        n_retest (raters with three repeated images at least); var_image,
-        var_rater, var_residual, icc_method ("anova" or "reml"); note (why something is missing).
+        split_half (correlation between two halves), ceiling_r2, ceiling_r2_low, ceiling_r2_high, ceiling_r,
+        ceiling_r_low, ceiling_r_high (reliability and its square root, clipped to 0 to 1); icc_2_1, icc_2_k
+        (absolute agreement), icc_3_1, icc_3_k (consistency), each with _low and _high, where k is
+        raters_per_image; alpha (icc_3_k, which is Cronbach's alpha in a complete design); retest_r (mean over
+        raters, by Fisher's z, of the correlation between first and second ratings; NaN without repeats),
+        n_retest (number of raters with at least three repeated images); var_image, var_rater, var_residual,
+        icc_method ("anova" or "reml"); note (why values are missing).
 
     Examples
     --------
@@ -299,12 +306,12 @@ def reliability_table(
 
 
 def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images) -> dict[str, object]:
-    """Return one row of the table."""
+    """Compute the row of :func:`reliability_table` for one group and trait."""
     missing: dict[str, object] = dict.fromkeys(_COLUMNS, np.nan)
     if RATER not in part:
         return {"n_images": part[IMAGE].nunique(), **missing, "note": _AVERAGED}
     matrix = make_matrix(part)
-    retest, n_retest = _retest(part)
+    retest, n_retest = _average_retest(part)
     row: dict[str, object] = {
         "n_raters": len(matrix.raters),
         "n_images": len(matrix.images),
@@ -329,8 +336,8 @@ def _reliability_row(part: pd.DataFrame, splits: int, seed: int, images: Images)
     return {**row, "note": ""}
 
 
-def _retest(part: pd.DataFrame) -> tuple[float, int]:
-    """Return the mean correlation of first and second ratings, and the number of raters."""
+def _average_retest(part: pd.DataFrame) -> tuple[float, int]:
+    """Return the mean retest correlation, by Fisher's z, and the number of raters with repeated images."""
     if REPEAT not in part or part[REPEAT].nunique() < 2:
         return np.nan, 0
     found = retest_correlations(part)

@@ -1,4 +1,4 @@
-"""Targets of the readouts: the mean rating of each image by group and trait."""
+"""Targets of the readouts: mean ratings by group, trait and image."""
 
 import numpy as np
 import pandas as pd
@@ -7,20 +7,21 @@ from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT, N
 
 
 def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Average ratings over raters.
+    """Average the ratings of each image over raters, by group and trait.
+
+    Repeated ratings of a rater are averaged first, so that every rater has the same weight.
 
     Parameters
     ----------
     ratings : DataFrame
-        group, trait, image, rating, and rater (absent if the ratings are averages; a column `n` then holds
-        the number of raters of each average). Repeats of a rater are averaged first, so that every rater
-        counts once.
+        group, trait, image, rating, and rater. If the ratings are averages, there is no column rater, and an
+        optional column n is the number of raters of each average.
 
     Returns
     -------
     DataFrame
-        group, trait, image, rating (mean over raters), n (number of raters), sd (standard deviation over
-        raters, n - 1; missing if unknown); sorted by group, trait, image.
+        group, trait, image, rating (mean over raters), n (number of raters), sd (standard deviation between
+        raters, with n - 1 as the denominator; NaN if unknown); sorted by group, trait, image.
 
     Examples
     --------
@@ -33,10 +34,10 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
     keys = [GROUP, TRAIT, IMAGE]
     if RATER in ratings:
         once = ratings.groupby([*keys, RATER], observed=True)[RATING].mean()
-        # Sorted, so that sums do not depend on the order of the raters.
+        # Sort the ratings, so that rounding errors of sums do not depend on the order of the raters.
         cells = once.sort_values().groupby(keys, observed=True)
         return pd.DataFrame({RATING: cells.mean(), N: cells.size(), "sd": cells.std()}).reset_index()
-    # Averages: rows of one image are averaged with weights by their number of raters, if known.
+    # Ratings are averages. Weight several averages of an image by their numbers of raters, if known.
     weight = ratings[N].astype(float) if N in ratings else pd.Series(1.0, index=ratings.index)
     table = ratings[keys].assign(total=ratings[RATING] * weight, weight=weight)
     sums = table.groupby(keys, observed=True)[["total", "weight"]].sum().reset_index()
@@ -49,20 +50,20 @@ def make_targets(ratings: pd.DataFrame) -> pd.DataFrame:
 def pool_groups(targets: pd.DataFrame, name: str = "all") -> pd.DataFrame:
     r"""Average targets over groups with equal weights.
 
-    Images that some group did not rate are adjusted by least squares: the rating of image i by group g is
-    :math:`u_i + v_g` with :math:`\sum_g v_g = 0`, fitted to each trait.
+    For images that were not rated by all groups, effects of groups are removed: the mean rating of image i by
+    group g is modelled as :math:`u_i + v_g` with :math:`\sum_g v_g = 0`, by least squares for each trait.
 
     Parameters
     ----------
     targets : DataFrame
-        group, trait, image, rating, as :func:`make_targets` returns them.
+        group, trait, image, rating, as returned by :func:`make_targets`.
     name : str, default "all"
         Name of the pooled group.
 
     Returns
     -------
     DataFrame
-        group, trait, image, rating: the mean over groups of group means; sorted by trait and image.
+        group, trait, image, rating (mean over groups); sorted by trait and image.
 
     Examples
     --------
@@ -76,13 +77,13 @@ def pool_groups(targets: pd.DataFrame, name: str = "all") -> pd.DataFrame:
     pooled = []
     for trait, rows in targets.groupby(TRAIT, observed=True):
         wide = rows.pivot_table(index=IMAGE, columns=GROUP, values=RATING, observed=True)
-        ratings = (wide - _levels(wide.to_numpy(float))).mean(axis=1)
+        ratings = (wide - _fit_group_effects(wide.to_numpy(float))).mean(axis=1)
         pooled.append(ratings.rename(RATING).reset_index().assign(**{GROUP: name, TRAIT: trait}))
     return pd.concat(pooled, ignore_index=True)[[GROUP, TRAIT, IMAGE, RATING]]
 
 
-def _levels(ratings: np.ndarray) -> np.ndarray:
-    """Fit effects of groups and images to ratings (image, group) by least squares; return those of groups."""
+def _fit_group_effects(ratings: np.ndarray) -> np.ndarray:
+    """Return the effects of groups from an additive least-squares fit to mean ratings (image, group)."""
     rated = np.isfinite(ratings)
     count = rated.sum(axis=1, keepdims=True)
     means = np.nansum(ratings, axis=1, keepdims=True) / count

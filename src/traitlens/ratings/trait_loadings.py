@@ -1,4 +1,4 @@
-"""Uncertainty of a trait space: parallel analysis, and intervals of loadings over raters."""
+"""Uncertainty of a trait space: parallel analysis, and bootstrap intervals of loadings."""
 
 import numpy as np
 import pandas as pd
@@ -14,45 +14,47 @@ COLUMNS = [GROUP, "component", TRAIT, "loading", "low", "high", "eigenvalue", "c
 
 
 def bootstrap_loadings(ratings: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Compute components of each group's traits, with intervals over raters, and how many are beyond chance.
+    """Compute each group's principal components of the traits, with bootstrap intervals of the loadings.
+
+    The number of components is chosen by parallel analysis.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating.
     draws : int, default 1000
-        Bootstrap draws of raters, and permutations of images.
+        Number of bootstrap samples of raters, and of permutations of images.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     DataFrame
-        group, component (1, 2, ...), trait, loading (correlation of trait and component, not rotated), low,
-        high (95 % interval over raters), eigenvalue, chance (95th percentile of the eigenvalue where images
-        are permuted for each trait), kept (whether this component and all before it are beyond chance),
-        n_raters, n_images. Groups with fewer than three traits or five images that were rated on all of them
-        are left out; components that are not kept have no interval unless they are the first.
+        group, component (1, 2, ...), trait, loading (correlation between trait and component, not rotated),
+        low, high (95 % interval over raters), eigenvalue, chance (95th percentile of the eigenvalue if images
+        are permuted for each trait), kept (whether the eigenvalues of this and all preceding components
+        exceed chance), n_raters, n_images. Only components that are kept, or the first, are returned. Groups
+        need at least three traits, and five images that were rated on all of them.
 
     Notes
     -----
-    Parallel analysis (Horn 1965) with permuted images, so that each trait keeps its distribution. Raters are
-    drawn with all their ratings; each draw's components are rotated to the observed ones (Procrustes), since
-    components of nearly equal eigenvalues change places. Intervals are Student's t times the bootstrap's
-    standard error of Fisher's z, about the loading less the bootstrap's bias: means of fewer distinct raters
-    are noisier, and their correlations lower (Davison and Hinkley 1997, section 5.2). They hold for these
-    images.
+    Parallel analysis (Horn 1965) permutes the images of each trait, which preserves the distribution of its
+    ratings. The bootstrap draws raters with all their ratings. The components of each sample are rotated to
+    the observed ones (Procrustes), because components with similar eigenvalues may be exchanged. Samples have
+    fewer distinct raters and therefore noisier means and lower correlations; the intervals are corrected for
+    this bias (Davison and Hinkley 1997, section 5.2). Their width is Student's t times the standard error of
+    Fisher's z. They generalise to other raters of the same images.
     """
     tables = []
     for group, part in ratings.groupby(GROUP, sort=True, observed=True):
-        found = _of_group(part, draws, seed)
+        found = _bootstrap_group(part, draws, seed)
         if found is not None:
             tables.append(found.assign(**{GROUP: str(group)}))
     return pd.concat(tables, ignore_index=True)[COLUMNS] if tables else pd.DataFrame(columns=COLUMNS)
 
 
-def _of_group(ratings: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame | None:
-    """Compute the components of one group."""
+def _bootstrap_group(ratings: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame | None:
+    """Compute the rows of :func:`bootstrap_loadings` for one group; None if the group has too few data."""
     matrices = {str(trait): make_matrix(own) for trait, own in ratings.groupby(TRAIT, observed=True)}
     images = pd.Index(sorted(ratings[IMAGE].unique()))
     for matrix in matrices.values():
@@ -66,16 +68,16 @@ def _of_group(ratings: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame | No
         columns = matrix.images.get_indexer(images)
         values[place, raters.get_indexer(matrix.raters)] = own[:, columns]
     rng = np.random.default_rng(seed)
-    means = _means(values, np.ones((1, len(raters))))[0]
+    means = _weighted_means(values, np.ones((1, len(raters))))[0]
     correlation = np.corrcoef(means)
     if not np.isfinite(correlation).all():
         return None
-    eigenvalues, loadings = _components(correlation)
+    eigenvalues, loadings = _principal_components(correlation)
     chance = parallel_analysis(means, draws, rng)
     beyond = eigenvalues > chance
     kept = int(np.argmin(beyond)) if not beyond.all() else len(beyond)
     shown = max(kept, 1)
-    low, high = _intervals(values, loadings[:, :shown], draws, rng)
+    low, high = _bootstrap_intervals(values, loadings[:, :shown], draws, rng)
     rows = [
         {"component": place + 1, TRAIT: trait, "loading": loadings[number, place],
          "low": low[number, place], "high": high[number, place], "eigenvalue": eigenvalues[place],
@@ -85,8 +87,8 @@ def _of_group(ratings: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame | No
     return pd.DataFrame(rows).assign(n_raters=len(raters), n_images=len(images))
 
 
-def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return weighted mean ratings: (draw, trait, image); missing where nobody rated an image."""
+def _weighted_means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Compute weighted mean ratings (draw, trait, image) from ratings (trait, rater, image), ignoring NaN."""
     seen = (~np.isnan(values)).astype(float)
     total = np.einsum("dr,tri->dti", weights, np.nan_to_num(values), optimize=True)
     count = np.einsum("dr,tri->dti", weights, seen, optimize=True)
@@ -94,8 +96,8 @@ def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return means
 
 
-def _components(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return eigenvalues, the largest first, and loadings: (trait, component)."""
+def _principal_components(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute eigenvalues in descending order, and loadings (trait, component), of a correlation matrix."""
     values, vectors = linalg.eigh(correlation)
     order = np.argsort(values)[::-1]
     loadings = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
@@ -103,21 +105,21 @@ def _components(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def parallel_analysis(means: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Compute the eigenvalues expected by chance (Horn 1965).
+    """Compute the eigenvalues that uncorrelated traits exceed in 5 % of samples (Horn 1965).
 
     Parameters
     ----------
     means : ndarray of shape (trait, image)
         Mean ratings.
     draws : int
-        Permutations of the images of each trait.
+        Number of permutations of the images of each trait.
     rng : Generator
-        Random numbers.
+        Random number generator.
 
     Returns
     -------
     ndarray of shape (trait,)
-        95th percentiles of the eigenvalues, the largest first.
+        95th percentiles of the eigenvalues, in descending order.
 
     Examples
     --------
@@ -132,22 +134,22 @@ def parallel_analysis(means: np.ndarray, draws: int, rng: np.random.Generator) -
     return chance
 
 
-def _intervals(
+def _bootstrap_intervals(
     values: np.ndarray, loadings: np.ndarray, draws: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return 95 % intervals of loadings over raters, in Fisher's z about the observed loading."""
+    """Compute 95 % bootstrap intervals of loadings over raters; return their lower and upper bounds."""
     raters = values.shape[1]
     found = []
     for start in range(0, draws, 50):
         weights = rng.multinomial(raters, np.full(raters, 1 / raters), min(50, draws - start)).astype(float)
-        for means in _means(values, weights):
+        for means in _weighted_means(values, weights):
             known = np.isfinite(means).all(axis=0)
             if known.sum() < FEWEST_IMAGES:
                 continue
             correlation = np.corrcoef(means[:, known])
             if not np.isfinite(correlation).all():
                 continue
-            own = _components(correlation)[1][:, : loadings.shape[1]]
+            own = _principal_components(correlation)[1][:, : loadings.shape[1]]
             found.append(own @ linalg.orthogonal_procrustes(own, loadings)[0])
     if len(found) < draws / 2:
         missing = np.full(loadings.shape, np.nan)

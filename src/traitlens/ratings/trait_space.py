@@ -1,4 +1,4 @@
-"""Trait space of each group: correlations, principal components, and their congruence."""
+"""Trait space of each group: correlations between traits, principal components, and their congruence."""
 
 import itertools
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from traitlens.columns import GROUP, IMAGE, RATING, TRAIT
 
 
 def correlate_traits(targets: pd.DataFrame) -> pd.DataFrame:
-    """Correlate mean ratings of traits over images, per group.
+    """Correlate the mean ratings of each pair of traits over images, by group.
 
     Parameters
     ----------
     targets : DataFrame
-        group, trait, image, rating, of `make_targets`.
+        group, trait, image, rating, as returned by :func:`~traitlens.ratings.targets.make_targets`.
 
     Returns
     -------
     DataFrame
-        group, trait_1, trait_2 (each pair once), r, n (images).
+        group, trait_1, trait_2 (each pair once), r, n (number of images).
     """
     rows = []
     for group, part in targets.groupby(GROUP, sort=True, observed=True):
@@ -54,33 +54,34 @@ def find_components(
     Parameters
     ----------
     targets : DataFrame
-        group, trait, image, rating.
+        group, trait, image, rating, as returned by :func:`~traitlens.ratings.targets.make_targets`.
     reference : str, optional
-        Group to whose components the others are rotated (orthogonal Procrustes, Schönemann 1966); the
-        alphabetically first if None.
+        Group to whose components those of other groups are rotated (orthogonal Procrustes, Schönemann 1966);
+        if None, the first group in alphabetical order.
     number : int, default 3
-        Number of components, at most one for every three traits: with more, any two trait spaces can be
-        rotated to match.
+        Maximum number of components. There is at most one for every three traits, because with more, any two
+        trait spaces can be rotated to match.
     permutations : int, default 2000
-        Permutations of the traits for `congruence_p`; all if there are fewer.
+        Number of random permutations of the traits for congruence_p; all permutations if there are fewer.
     seed : int, default 0
         Seed of the random number generator.
 
     Returns
     -------
     DataFrame
-        group, component (1, 2, ...), trait, loading (correlation of trait and component, after rotation),
-        explained (share of the variance before rotation), congruence (Tucker's coefficient with the
-        reference's component; above .95 equal, .85 to .94 similar, Lorenzo-Seva and ten Berge 2006),
-        congruence_p (share of permutations of the group's traits that give a congruence as large, turned
-        again: unrelated trait spaces can be congruent where traits are few). Traits that a group did not
-        rate, or on no image that it rated on another trait, are left out. Empty with fewer than three traits.
+        group, component (1, 2, ...), trait, loading (correlation between trait and component after rotation),
+        explained (share of the variance before rotation), congruence (Tucker's coefficient with the component
+        of the reference group; above .95 equal, .85 to .94 similar, Lorenzo-Seva and ten Berge 2006),
+        congruence_p (share of permutations of the group's traits that have an equal or larger congruence
+        after rotation, because unrelated trait spaces of few traits can be congruent). Traits that a group
+        did not rate, or whose correlation with another trait is unknown, are omitted. Empty with fewer than
+        three traits.
     """
     correlations = {
         str(group): part.pivot_table(index=IMAGE, columns=TRAIT, values=RATING, observed=True).corr()
         for group, part in targets.groupby(GROUP, sort=True, observed=True)
     }
-    traits = _traits_in_all(sorted(targets[TRAIT].unique()), correlations)
+    traits = _select_known_traits(sorted(targets[TRAIT].unique()), correlations)
     number = min(number, len(traits) // 3)
     columns = [GROUP, "component", TRAIT, "loading", "explained", "congruence", "congruence_p"]
     if number < 1:
@@ -95,13 +96,13 @@ def find_components(
         explained[group] = values[order] / len(traits)
     reference = reference or min(loadings)
     target = loadings[reference]
-    orders = _orders(len(traits), permutations, np.random.default_rng(seed))
+    orders = _permute_traits(len(traits), permutations, np.random.default_rng(seed))
     tables = []
     for group, own in loadings.items():
-        turned, congruence = (own, np.ones(number)) if group == reference else _turn(own, target)
+        turned, congruence = (own, np.ones(number)) if group == reference else _rotate(own, target)
         p = np.full(number, np.nan)
         if group != reference:
-            null = np.array([_turn(own[order], target)[1] for order in orders])
+            null = np.array([_rotate(own[order], target)[1] for order in orders])
             p = ((null >= congruence - 1e-9).sum(axis=0) + 1) / (len(null) + 1)
         for place in range(number):
             rows = {GROUP: group, "component": place + 1, TRAIT: traits, "loading": turned[:, place]}
@@ -110,8 +111,8 @@ def find_components(
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _traits_in_all(traits: list[str], correlations: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Select traits whose correlations are known in every group, dropping those with most missing first."""
+def _select_known_traits(traits: list[str], correlations: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Drop traits, those with most unknown correlations first, until all are known in every group."""
     while traits:
         tables = [table.reindex(index=traits, columns=traits) for table in correlations.values()]
         unknown = np.sum([table.isna().to_numpy().sum(axis=0) for table in tables], axis=0)
@@ -121,15 +122,15 @@ def _traits_in_all(traits: list[str], correlations: Mapping[str, pd.DataFrame]) 
     return traits
 
 
-def _turn(loadings: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate loadings to a target, and compute Tucker's coefficients."""
+def _rotate(loadings: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotate loadings to a target; return them and Tucker's coefficients of congruence with the target."""
     turned = loadings @ linalg.orthogonal_procrustes(loadings, target)[0]
     scale = np.sqrt((turned**2).sum(axis=0) * (target**2).sum(axis=0))
     return turned, (turned * target).sum(axis=0) / np.where(scale > 0, scale, np.nan)
 
 
-def _orders(traits: int, permutations: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return permutations of the traits other than the identity: all, or a random selection."""
+def _permute_traits(traits: int, permutations: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return all permutations of the traits except the identity if they are few, else random ones."""
     if factorial(traits) <= permutations + 1:
         return [np.array(order) for order in itertools.permutations(range(traits))][1:]
     return [rng.permutation(traits) for _ in range(permutations)]

@@ -1,4 +1,4 @@
-"""Variance components of ratings and intraclass correlations."""
+"""Variance components of ratings (image, rater, residual), and intraclass correlations."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,16 @@ from traitlens.ratings.rating_matrix import RatingMatrix
 
 @dataclass(frozen=True)
 class VarianceComponents:
-    """Variance components of ratings: crossed random effects of images and raters.
+    """Variances of the crossed random effects of images and raters, and of the residual.
 
     Parameters
     ----------
     image, rater, residual : float
         Variances in squared rating units; the residual contains private taste and noise.
     covariance : ndarray of shape (3, 3) or None
-        Sampling covariance of the logarithms of the three, if they were fitted by REML.
+        Sampling covariance of the logarithms of the variances; None if they were not fitted by REML.
+    method : {"anova", "reml"}
+        Method of estimation.
     """
 
     image: float
@@ -32,10 +34,10 @@ class VarianceComponents:
         Parameters
         ----------
         raters : float, default 1
-            Number of raters averaged.
+            Number of raters whose ratings are averaged.
         absolute : bool, default True
-            Absolute agreement (ICC(2,k), McGraw and Wong's ICC(A,k)) or consistency (ICC(3,k), ICC(C,k),
-            Cronbach's alpha).
+            True for absolute agreement (ICC(2,k), or ICC(A,k) of McGraw and Wong), False for consistency
+            (ICC(3,k), ICC(C,k), Cronbach's alpha).
 
         Returns
         -------
@@ -49,13 +51,7 @@ class VarianceComponents:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval.
-
-    Parameters
-    ----------
-    estimate, low, high : float
-        The estimate and its bounds.
-    """
+    """An estimate with the lower and upper bound of its confidence interval."""
 
     estimate: float
     low: float
@@ -63,11 +59,11 @@ class Interval:
 
 
 def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
-    """Estimate the variance of images, raters and residual.
+    """Estimate the variances of images, raters and residual.
 
-    Uses mean squares for complete designs (unbiased, may be negative); restricted maximum likelihood of the
-    crossed random effects model, the same as R's `lmer(rating ~ 1 + (1|image) + (1|rater))`, if ratings are
-    missing.
+    Complete designs are analysed by mean squares; the estimates are unbiased and may be negative. If ratings
+    are missing, the variances are fitted by restricted maximum likelihood with crossed random effects, as by
+    `lmer(rating ~ 1 + (1|image) + (1|rater))` in R.
 
     Parameters
     ----------
@@ -90,12 +86,17 @@ def estimate_components(matrix: RatingMatrix) -> VarianceComponents:
 
 
 def mean_squares(values: np.ndarray) -> tuple[float, float, float]:
-    """Compute mean squares of images, raters and residual of a complete design.
+    """Compute the mean squares of images, raters and residual of a complete design.
 
     Parameters
     ----------
     values : ndarray of shape (rater, image)
         Ratings without missing values.
+
+    Returns
+    -------
+    images, raters, residual : float
+        The mean squares.
     """
     k, n = values.shape
     by_image, by_rater = values.mean(axis=0), values.mean(axis=1)
@@ -117,19 +118,19 @@ def icc_intervals(
     matrix : RatingMatrix
         Ratings of one group and trait.
     components : VarianceComponents
-        Their variance components, see :func:`estimate_components`.
+        Variance components of the ratings, as returned by :func:`estimate_components`.
     seed : int, default 0
-        Seed of the draws if ratings are missing.
+        Seed of the Monte Carlo intervals, which are used if ratings are missing.
     level : float, default 0.95
-        Coverage.
+        Coverage of the intervals.
 
     Returns
     -------
     dict of str to Interval
-        "icc_2_1", "icc_2_k" (absolute agreement) and "icc_3_1", "icc_3_k" (consistency; the latter is
-        Cronbach's alpha), k being the number of raters per image. Complete designs: F intervals of McGraw and
-        Wong (1996), table 7. Otherwise: percentiles of 4,000 draws from the normal distribution of the
-        logarithms of the variances (Monte Carlo intervals, ten Hove et al. 2022).
+        "icc_2_1", "icc_2_k" (absolute agreement), "icc_3_1" and "icc_3_k" (consistency; the latter is
+        Cronbach's alpha), where k is the number of raters per image. Intervals of complete designs are the F
+        intervals of McGraw and Wong (1996), table 7. Others are percentiles of 4,000 draws from the normal
+        distribution of the logarithms of the variances (Monte Carlo intervals, ten Hove et al. 2022).
     """
     number = matrix.raters_per_image
     kinds = {
@@ -142,7 +143,7 @@ def icc_intervals(
     if components.method == "anova":
         bounds = _f_intervals(matrix.ratings, level)
     else:
-        bounds = _drawn_intervals(components, kinds, seed, level)
+        bounds = _monte_carlo_intervals(components, kinds, seed, level)
     return {name: Interval(estimates[name], *bounds[name]) for name in kinds}
 
 
@@ -151,7 +152,7 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
     k, n = values.shape
     images, raters, residual = mean_squares(values)
     upper = 0.5 + level / 2
-    if residual <= 1e-12 * images:  # raters agree exactly, perhaps except for their levels
+    if residual <= 1e-12 * images:  # Raters agree exactly, or differ by constants only.
         exact = {f"icc_3_{many}": (1.0, 1.0) for many in ("1", "k")}
         same_levels = raters <= 1e-12 * images
         bounds = (1.0, 1.0) if same_levels else (np.nan, np.nan)
@@ -174,29 +175,29 @@ def _f_intervals(values: np.ndarray, level: float) -> dict[str, tuple[float, flo
         n * (f_high * images - residual) / (noise + n * f_high * images),
     )
 
-    def mean_of_all(bounds: tuple[float, ...]) -> tuple[float, float]:
-        """Step up bounds to the mean of all raters."""
+    def step_up(bounds: tuple[float, ...]) -> tuple[float, float]:
+        """Step up the bounds of a single rater to the mean of all raters by the Spearman-Brown formula."""
         low, high = (k * bound / (1 + (k - 1) * bound) for bound in bounds)
         return low, high
 
     return {
         "icc_2_1": agreement,
-        "icc_2_k": mean_of_all(agreement),
+        "icc_2_k": step_up(agreement),
         "icc_3_1": (consistency[0], consistency[1]),
-        "icc_3_k": mean_of_all(consistency),
+        "icc_3_k": step_up(consistency),
     }
 
 
-def _drawn_intervals(
+def _monte_carlo_intervals(
     components: VarianceComponents, kinds: dict[str, tuple[float, bool]], seed: int, level: float
 ) -> dict[str, tuple[float, float]]:
-    """Return percentiles over variances drawn from their sampling distribution."""
+    """Compute Monte Carlo intervals from variances drawn from their sampling distribution."""
     variances = np.array([components.image, components.rater, components.residual])
     if components.covariance is None or variances.min() <= 0:
         return dict.fromkeys(kinds, (np.nan, np.nan))
     rng = np.random.default_rng(seed)
     logarithms = rng.multivariate_normal(np.log(variances), components.covariance, size=4000, method="eigh")
-    drawn = np.exp(np.clip(logarithms, -300, 300))  # a very uncertain variance may overflow
+    drawn = np.exp(np.clip(logarithms, -300, 300))  # Avoids overflow of very uncertain variances.
     tails = [(1 - level) / 2, (1 + level) / 2]
     bounds = {}
     for name, (raters, absolute) in kinds.items():
@@ -207,7 +208,7 @@ def _drawn_intervals(
 
 
 def _fit_reml(values: np.ndarray) -> VarianceComponents:
-    """Fit crossed random effects by REML, absorbing the effects of the larger factor."""
+    """Fit the variances of crossed random effects of raters and images by REML."""
     if values.shape[0] < values.shape[1]:
         swapped = _fit_reml(values.T)
         covariance = swapped.covariance
@@ -222,17 +223,17 @@ def _fit_reml(values: np.ndarray) -> VarianceComponents:
     residual = deviance.residual(found.x)
     logs = np.append(found.x + np.log(residual), np.log(residual))
     covariance = None
-    if found.x.min() > -12:  # otherwise a variance is zero, and its logarithm has no normal distribution
+    if found.x.min() > -12:  # Else a variance is zero, and its logarithm is not normally distributed.
         covariance = 2 * linalg.pinvh(_second_derivatives(deviance.full, logs))
     ratio_image, ratio_rater = np.where(found.x > -12, np.exp(found.x), 0.0)
     return VarianceComponents(residual * ratio_image, residual * ratio_rater, residual, covariance, "reml")
 
 
 class _Deviance:
-    """-2 log restricted likelihood of crossed rows (raters) and columns (images), with missing values.
+    """-2 log restricted likelihood of crossed random effects of rows (raters) and columns (images).
 
-    With variance ratios d = image / residual and g = rater / residual, rows are absorbed: their block of the
-    mixed model equations is diagonal, so the inverted matrix has the size of the columns plus one.
+    The block of the rows in the mixed model equations is diagonal. The rows are therefore eliminated, so that
+    the matrix to be factorised has one row for each column of the ratings and one for the mean.
     """
 
     def __init__(self, values: np.ndarray):
@@ -245,10 +246,13 @@ class _Deviance:
         self.number = int(self.seen.sum())
 
     def _solve(self, logs: np.ndarray) -> tuple[float, float]:
-        """Return the quadratic form of the residuals (in residual variances), and log determinants."""
+        """Return the quadratic form of the residuals, and the sum of log determinants.
+
+        The arguments are the logarithms of image / residual and rater / residual variance.
+        """
         image, rater = np.exp(np.clip(logs, -25, 25))
         rows = self.by_row + 1 / rater
-        # Columns and the mean, after absorbing the rows.
+        # Normal equations of the columns and the mean, after eliminating the rows.
         design = np.column_stack([self.seen, self.by_row])
         normal = np.empty((design.shape[1], design.shape[1]))
         normal[:-1, :-1] = np.diag(self.by_column + 1 / image)
@@ -264,22 +268,22 @@ class _Deviance:
         return form, float(determinant)
 
     def residual(self, logs: np.ndarray) -> float:
-        """Return the residual variance that maximises the likelihood, given the ratios' logarithms."""
+        """Return the residual variance of maximum likelihood, given the logarithms of the variance ratios."""
         return float(self._solve(logs)[0] / (self.number - 1))
 
     def profiled(self, logs: np.ndarray) -> float:
-        """Return the deviance of the ratios' logarithms, profiled over the residual variance."""
+        """Return the deviance, minimised over the residual variance, for logarithms of variance ratios."""
         form, determinant = self._solve(logs)
         return float((self.number - 1) * np.log(form) + determinant)
 
     def full(self, logs: np.ndarray) -> float:
-        """Return the deviance of the logarithms of the variances of image, rater and residual."""
+        """Return the deviance for the logarithms of the variances of image, rater and residual."""
         form, determinant = self._solve(logs[:2] - logs[2])
         return float((self.number - 1) * logs[2] + form / np.exp(logs[2]) + determinant)
 
 
 def _second_derivatives(function, point: np.ndarray, step: float = 1e-2) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Compute the Hessian by central differences."""
+    """Compute the Hessian matrix of a function by central differences."""
     size = len(point)
     unit = np.eye(size) * step
     matrix = np.empty((size, size))

@@ -11,22 +11,22 @@ from scipy.sparse import csr_matrix, hstack
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, TRAIT
 
 MOST_EFFECTS = 2500
-"""Maximum number of raters, images and identities together; larger studies would take too long."""
+"""Maximum number of raters, images and identities together, to limit computing time."""
 DRAWS = 4000
 ZERO = 1e-6
-"""Share of the total variance below which a variance counts as zero."""
+"""Share of the total variance below which a variance is set to zero."""
 
 
 @dataclass(frozen=True)
 class Variances:
-    """Estimated variances.
+    """Estimated variances of random effects, with their sampling covariance.
 
     Parameters
     ----------
     values : dict of str to float
-        Variance of each factor, then "private" and "noise", or "residual" where no cell has repeats.
+        Variance of each factor, then "private" and "noise", or "residual" if there are no repeats.
     covariance : ndarray of shape (variance, variance)
-        Sampling covariance of their logarithms; zero in the rows of variances that are zero.
+        Sampling covariance of the logarithms of the variances; zero for variances that are zero.
     """
 
     values: dict[str, float]
@@ -49,7 +49,8 @@ class Variances:
 class _Deviance:
     """-2 log restricted likelihood of crossed random effects, and its gradient.
 
-    Observations are means of cells with one or several repeats; squares within cells are told apart exactly.
+    The likelihood is computed from the means of cells with one or more repeats, and from the sum of squares
+    within cells.
     """
 
     def __init__(self, factors: Mapping[str, np.ndarray], cells: np.ndarray, values: np.ndarray):
@@ -80,7 +81,7 @@ class _Deviance:
         self.total = float(np.var(values))
 
     def __call__(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the deviance of the logarithms of the variances, and its gradient."""
+        """Return the deviance for logarithms of the variances, and its gradient."""
         variances = np.exp(logs)
         random = variances[: len(self.slices) - 1]
         noise = variances[-1]
@@ -121,20 +122,21 @@ def fit_variances(factors: Mapping[str, np.ndarray], cells: np.ndarray, values: 
     Parameters
     ----------
     factors : mapping of str to ndarray of shape (observation,)
-        Level of each random factor, such as image and rater.
+        Levels of each random factor, such as image and rater.
     cells : ndarray of shape (observation,)
-        Observations that are repeats of each other have the same cell.
+        Cell of each observation; repeated observations have the same cell.
     values : ndarray of shape (observation,)
-        Values.
+        Observed values.
 
     Returns
     -------
     Variances
-        One for each factor, and of cells ("private") and repeats ("noise"), or "residual" without repeats.
+        Variances of the factors, of cells ("private") and of repeats ("noise"), or "residual" without
+        repeats.
 
     Notes
     -----
-    The same as R's ``lmer(value ~ 1 + (1|image) + (1|rater) + (1|image:rater))``.
+    The model is that of ``lmer(value ~ 1 + (1|image) + (1|rater) + (1|image:rater))`` in R.
 
     Examples
     --------
@@ -171,27 +173,27 @@ def fit_variances(factors: Mapping[str, np.ndarray], cells: np.ndarray, values: 
 
 
 def tabulate_variances(ratings: pd.DataFrame, identities: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Estimate the sources of the variance of each group's ratings of a trait.
+    """Estimate the sources of variance of the ratings, by group and trait.
 
     Parameters
     ----------
     ratings : DataFrame
         rater, group, image, trait, rating; several rows of a rater, trait and image are repeats.
     identities : Series
-        Identity by image.
+        Identity of each image; the index is the image.
     seed : int, default 0
-        Seed of the intervals.
+        Seed of the Monte Carlo intervals.
 
     Returns
     -------
     DataFrame
-        group, trait, part, variance (squared rating points), share, share_low, share_high (95 %; Monte Carlo
-        over the sampling distribution of the variances), n_raters, n_images, n_identities, n_repeats (ratings
-        that repeat another). Parts: "identity" (the person shown), "photograph" (of a person; "image" where
-        each person has one), "rater" (level), "private taste" (rater by image) and "noise", or "private taste
-        and noise" where nothing was rated twice. Then "beholder index" (private taste over private and shared
-        taste; Hoenekopp 2006, b1) and "beholder index with levels" (levels counted as private; b2), whose
-        share is the index; without repeats they are missing.
+        group, trait, part, variance (squared rating points), share, share_low, share_high (95 % Monte Carlo
+        interval from the sampling distribution of the variances), n_raters, n_images, n_identities, n_repeats
+        (number of ratings that repeat another). The parts are "identity" (the person shown), "photograph" (of
+        a person; "image" if each person has one image), "rater" (the rater's mean), "private taste" (rater by
+        image) and "noise", or "private taste and noise" without repeats. With repeats, the parts "beholder
+        index" (b1 of Hoenekopp 2006: private taste over the sum of private and shared taste) and "beholder
+        index with levels" (b2: variance of raters counted as private) have the index in the column share.
 
     Notes
     -----
@@ -199,17 +201,16 @@ def tabulate_variances(ratings: pd.DataFrame, identities: pd.Series, seed: int =
     """
     rows: list[dict[str, object]] = []
     for (group, trait), own in ratings.groupby([GROUP, TRAIT], sort=True, observed=True):
-        rows += [{GROUP: str(group), TRAIT: str(trait)} | row for row in _of_cell(own, identities, seed)]
+        rows += [
+            {GROUP: str(group), TRAIT: str(trait)} | row for row in _estimate_sources(own, identities, seed)
+        ]
     columns = [GROUP, TRAIT, "part", "variance", "share", "share_low", "share_high", "n_raters", "n_images",
                "n_identities", "n_repeats"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
-def _of_cell(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[dict[str, object]]:
-    """Estimate the sources of variance in one group's ratings of one trait.
-
-    Return an empty list if the data do not allow it.
-    """
+def _estimate_sources(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[dict[str, object]]:
+    """Compute the rows of :func:`tabulate_variances` for one group and trait; none if data are too few."""
     rater, image = (pd.factorize(ratings[name])[0] for name in (RATER, IMAGE))
     person = pd.factorize(identities.reindex(ratings[IMAGE].to_numpy()).to_numpy())[0]
     raters, images, persons = (len(np.unique(codes)) for codes in (rater, image, person))
@@ -232,7 +233,7 @@ def _of_cell(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[di
              "n_repeats": len(values) - len(np.unique(cells))}  # fmt: skip
     rows: list[dict[str, object]] = [
         {"part": named.get(name, name), "variance": variance, "share": variance / total}
-        | _interval(drawn[name] / totals)
+        | _share_interval(drawn[name] / totals)
         for name, variance in fit.values.items()
     ]
     if "private" in fit.values:
@@ -246,11 +247,13 @@ def _of_cell(ratings: pd.DataFrame, identities: pd.Series, seed: int) -> list[di
             mine = sum(fit.values[name] for name in private)
             both = mine + sum(fit.values[name] for name in shared)
             index = mine / both if both > 0 else np.nan
-            rows.append({"part": part, "share": index} | _interval(taste / np.maximum(taste + every, 1e-300)))
+            rows.append(
+                {"part": part, "share": index} | _share_interval(taste / np.maximum(taste + every, 1e-300))
+            )
     return [row | facts for row in rows]
 
 
-def _interval(draws: np.ndarray) -> dict[str, object]:
-    """Return the 95 % interval of drawn shares."""
+def _share_interval(draws: np.ndarray) -> dict[str, object]:
+    """Compute the 95 % interval of a share from Monte Carlo draws."""
     low, high = np.quantile(draws, [0.025, 0.975])
     return {"share_low": float(low), "share_high": float(high)}

@@ -1,1 +1,1 @@
-"""Analyses of simulated studies: error rates and power of the tests."""
+"""Analyses of simulated studies, which estimate error rates and power of the tests."""

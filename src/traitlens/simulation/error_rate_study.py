@@ -1,4 +1,4 @@
-"""Error rates of the report's tests and intervals over simulated studies, in several processes."""
+"""Error rates of the tests and intervals of the report, from simulated studies in several processes."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,23 @@ PERMUTATIONS = 199
 
 
 def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> pd.DataFrame:
-    """Simulate studies and write the error rates of all tests and intervals of the report.
+    """Simulate studies, and write the error rates of all tests and intervals to `error_rates.csv`.
 
-    Designs with a planted difference have half as many studies as those without.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the table.
+    studies : int
+        Number of simulated studies of each design; half as many if the groups truly differ.
+    seed : int
+        Seed of the random number generators.
+    watcher : Watcher
+        Shows the progress.
+
+    Returns
+    -------
+    DataFrame
+        The error rates.
     """
     planted = (studies + 1) // 2
     total = studies * (len(SUITES) * len(DESIGNS) + len(PREDICTIONS)) + planted * len(PLANTED)
@@ -31,7 +45,7 @@ def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> 
     ):
 
         def run(function: Any, jobs: list[Any]) -> Iterator[Any]:
-            """Run jobs in all processes, in order."""
+            """Call a function on each job in the processes, and yield the results in order."""
             made: Iterable[Any] = pool.map(function, jobs, chunksize=5)
             for one in made:
                 advance(1)

@@ -1,4 +1,4 @@
-"""Validation of the test of use by simulated studies: features of faces, and new raters for each study."""
+"""Validation of the test of use by simulated studies, with the same faces and new raters in each study."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ from traitlens.study.reading import Study
 from traitlens.study.simulated_study import simulate_study
 
 SIZES = (128, 224)
-"""Sides of drawn faces, in pixels: of the demo, and the default."""
+"""Side lengths in pixels of drawn faces: that of the demonstration, and the default."""
 
 TRAITS_AT_ONCE = 3
 DRAWS = 200
@@ -55,33 +55,34 @@ def run_validation(
 ) -> pd.DataFrame:
     """Estimate false positive rate and power of the test of use, by condition and region.
 
-    Features of faces are computed once; every simulated study has new raters, and cues fitted to their
-    ratings.
+    The features of the faces are computed once. Every simulated study has new raters, and cues that are
+    fitted to their ratings.
 
     Parameters
     ----------
     folder : str or Path
-        Folder for faces and results; a stopped run resumes.
+        Folder for faces and results; if a run was interrupted, the next one continues.
     null_studies, studies : int, default 100 and 100
-        Studies without and with a difference, for each condition, set of faces and three traits.
+        Number of studies without and with a true difference, for each condition, set of faces and three
+        traits.
     study : str or Path, optional
-        A study of real faces, whose cues are taken as the truth that simulated raters weigh.
+        A study of real faces; simulated raters weigh the cues that are estimated from its ratings.
     seed : int, default 1
-        Seed of faces and raters.
+        Seed of the random number generators for faces and raters.
     machine : Machine or None
-        Device, precision, weights.
+        Device, precision and weights of the network.
     watcher : Watcher or None
         Shows the progress.
     identities, images : int, default 40 and 5
-        Number of persons drawn, and of pictures of each.
+        Number of drawn identities, and of images per identity.
     sizes : sequence of int, default (128, 224)
-        Sides of the drawn faces that the network sees; multiples of 32.
+        Side lengths in pixels of the drawn faces as the network sees them; multiples of 32.
 
     Returns
     -------
     DataFrame
         faces, traits, and the rates of :class:`~traitlens.comparison.calibration.Calibration`, pooled over
-        traits for each set of faces. Also written to `validation.csv`, with
+        traits for each set of faces. The table is also written to `validation.csv`, together with
         `validation_places.csv` and a figure.
     """
     folder, watcher = Path(folder), watcher or SilentWatcher()
@@ -89,11 +90,13 @@ def run_validation(
     numbers += [(one, studies) for one in PLANTED_CONDITIONS] if studies else []
     rates, places = [], []
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        counter = _Counter(pool, folder, numbers, seed, watcher)
-        for name, key, faces in _sets(folder, identities, images, sizes, study, seed, machine, watcher):
+        runner = _ConditionRunner(pool, folder, numbers, seed, watcher)
+        for name, key, faces in _make_face_sets(
+            folder, identities, images, sizes, study, seed, machine, watcher
+        ):
             for start in range(0, len(faces.traits), TRAITS_AT_ONCE):
                 some = range(start, min(start + TRAITS_AT_ONCE, len(faces.traits)))
-                found = counter.count(name, key, faces.take(some))
+                found = runner.run(name, key, faces.take(some))
                 rates.append(found[0].assign(faces=name))
                 places.append(found[1].assign(faces=name))
     together = pd.concat(rates, ignore_index=True)
@@ -107,17 +110,17 @@ def run_validation(
 
 
 @dataclass(frozen=True)
-class _Counter:
-    """Counts under all conditions, side by side; what was counted before is read.
+class _ConditionRunner:
+    """Simulation of studies under several conditions in parallel, with results stored on disk.
 
     Parameters
     ----------
     pool : Executor
-        Processes.
+        Pool of processes.
     folder : Path
-        Folder of the counts.
+        Folder in which the results of each condition are stored.
     numbers : list of (Condition, int)
-        Studies of each condition.
+        Number of studies of each condition.
     seed : int
         Seed of the random number generator.
     watcher : Watcher
@@ -130,12 +133,12 @@ class _Counter:
     seed: int
     watcher: Watcher
 
-    def count(self, name: str, key: str, faces: PlantedFaces) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Count on one set of faces and traits: rates and places."""
+    def run(self, name: str, key: str, faces: PlantedFaces) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return the tables of rates and places for a set of faces; simulate only what is not stored yet."""
         files = [self._files(key, faces, *one) for one in self.numbers]
         missing = [place for place, pair in enumerate(files) if not all(file.exists() for file in pair)]
         total = sum(self.numbers[place][1] for place in missing)
-        # The seed depends on the face set and traits, so that each combination gets different raters.
+        # The seed depends on faces and traits, so that each combination has different raters.
         own = int(digest(self.seed, name, faces.traits)[:8], 16)
         with self.watcher.stage(f"{name}, {', '.join(faces.traits)}", total) as advance:
             running = {}
@@ -152,19 +155,19 @@ class _Counter:
         return pd.concat(rates, ignore_index=True), pd.concat(places, ignore_index=True)
 
     def _files(self, key: str, faces: PlantedFaces, condition: Condition, studies: int) -> list[Path]:
-        """Return the files of a condition's rates and places."""
-        stem = digest(key, faces.traits, str(condition), studies, self.seed, DRAWS, _method())[:12]
+        """Return the files in which the rates and places of a condition are stored."""
+        stem = digest(key, faces.traits, str(condition), studies, self.seed, DRAWS, _digest_code())[:12]
         return [self.folder / "simulated" / f"{kind}_{stem}.csv" for kind in ("rates", "places")]
 
 
 @cache
-def _method() -> str:
-    """Return the digest of the code of cues and tests: rates of another version are not reused."""
+def _digest_code() -> str:
+    """Return the digest of the code that computes cues and tests, so that older results are not reused."""
     folders = [Path(str(package.__file__)).parent for package in (comparison, readouts)]
     return digest([file.read_bytes() for folder in folders for file in sorted(folder.glob("*.py"))])
 
 
-def _sets(
+def _make_face_sets(
     folder: Path,
     identities: int,
     images: int,
@@ -174,7 +177,7 @@ def _sets(
     machine: Machine | None,
     watcher: Watcher,
 ) -> Iterator[tuple[str, str, PlantedFaces]]:
-    """Yield the sets of faces: name, digest of the features, faces."""
+    """Yield name, digest of the features, and faces of each set: drawn faces, and those of the study."""
     for size in sizes:
         drawn = folder / f"faces_{size}"
         if not (drawn / "study.toml").exists():
@@ -183,14 +186,14 @@ def _sets(
                     drawn, identities, images, len(TRAITS), 2, seed=seed, seen_size=size, progress=advance
                 )
         run = Run(Study.load(drawn), folder / f"seen_{size}", machine, watcher)
-        kernels, folds = _see(run)
+        kernels, folds = _compute_kernels(run)
         parts = pd.read_csv(drawn / "truth" / "parts.csv").set_index(IMAGE).loc[folds[IMAGE]]
         faces = drawn_faces(kernels, folds[FOLD].to_numpy(), folds[IDENTITY].to_numpy(), parts)
         yield f"drawn, {size} pixels", run.context.digest(REGIONAL_KERNELS), faces
         run.close()
     if study is not None:
         run = Run(Study.load(study), folder / "seen_study", machine, watcher)
-        kernels, folds = _see(run)
+        kernels, folds = _compute_kernels(run)
         run.make("means")
         means = pool_groups(TARGETS.read(run.results)).pivot_table(index=IMAGE, columns=TRAIT, values=RATING)
         means = means.reindex(folds[IMAGE]).fillna(means.mean())[list(run.study.traits)]
@@ -199,8 +202,8 @@ def _sets(
         run.close()
 
 
-def _see(run: Run) -> tuple[dict, pd.DataFrame]:
-    """Compute the regional features of all faces: kernels by feature space, and folds."""
+def _compute_kernels(run: Run) -> tuple[dict, pd.DataFrame]:
+    """Compute the kernels of regional features for each feature space; also return the table of folds."""
     run.make("regional_kernels")
     kernels = dict(zip(run.context.value("regional_spaces"), REGIONAL_KERNELS.read(run.results), strict=True))
     return {space: np.array(kernel) for space, kernel in kernels.items()}, run.context.value("folds")
@@ -216,26 +219,31 @@ def run_power(
     seed: int = 1,
     watcher: Watcher | None = None,
 ) -> pd.DataFrame:
-    """Estimate the power to find a difference of use, by number of raters.
+    """Estimate the power to detect a difference in the use of the face, by number of raters.
 
     Parameters
     ----------
     folder : str or Path
-        Folder of `power.csv` and its figure.
+        Folder to which `power.csv` and a figure are written.
     raters : sequence of int
         Numbers of raters per group.
     differences : sequence of float
-        Differences.
+        True differences between the groups.
     faces : PlantedFaces
         The faces.
     behaviour : RatingBehaviour, optional
-        Variation of raters around their group's weights.
+        Differences between raters, and the error of their ratings.
     studies : int, default 100
-        Simulated studies for each number and difference.
+        Number of simulated studies for each number of raters and each difference.
     seed : int, default 1
         Seed of the random number generator.
     watcher : Watcher or None
         Shows the progress.
+
+    Returns
+    -------
+    DataFrame
+        The table of `power.csv`.
     """
     total = len(raters) * len(differences) * studies
     with (watcher or SilentWatcher()).stage("Simulating studies", total) as advance:

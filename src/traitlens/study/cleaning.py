@@ -7,7 +7,7 @@ import pandas as pd
 
 from traitlens.columns import GROUP, IMAGE, RATER, RATING, REPEAT, TRAIT
 from traitlens.problems import Problem, StudyError
-from traitlens.study.conditions import SIGNS, parse_condition
+from traitlens.study.rating_condition import SIGNS, parse_condition
 from traitlens.study.settings import CleaningSettings
 
 MOVED, CHECKS = "moved", "checks_passed"

@@ -20,13 +20,13 @@ from traitlens.study.checking import (
     check_variance,
 )
 from traitlens.study.cleaning import Cleaned, clean_ratings
-from traitlens.study.conditions import parse_condition
 from traitlens.study.formats import READERS, apply_labels, read_sheets
 from traitlens.study.identifiers import find_spellings, normal_identifiers
 from traitlens.study.layouts import COLUMN, WORDS, parse_ratings, to_long
 from traitlens.study.matching import match_images
 from traitlens.study.outliers import find_far_values
 from traitlens.study.rater_formula import formula_variables
+from traitlens.study.rating_condition import parse_condition
 from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings
 from traitlens.study.settings_file import read_settings
 from traitlens.study.tables import (

@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from traitlens.study.conditions import parse_condition
 from traitlens.study.expressions import check_expression
 from traitlens.study.rater_formula import parse_formula
+from traitlens.study.rating_condition import parse_condition
 
 Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 Rating = Annotated[float, Field(ge=-1e6, le=1e6)]

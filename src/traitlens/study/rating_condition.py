@@ -1,4 +1,4 @@
-"""Conditions on ratings, such as "recognise >= 2"."""
+"""Parsing of a condition on ratings, such as "recognise >= 2"."""
 
 import operator
 import re
