@@ -5,11 +5,13 @@ Each module holds the commands of one topic; :data:`COMMANDS` groups them by the
 
 import io
 import os
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -33,7 +35,7 @@ from traitlens.cli.terminal import FAULT, answer, answer_as_json, confirm, messa
 from traitlens.problems import Problem, TraitlensError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells expect it."""
+"""Exit code after Ctrl-C or SIGTERM, as shells expect it after Ctrl-C."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (
@@ -103,7 +105,8 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; errors end with code 2, interruptions with 130."""
+    """Run the command line; errors end with code 2, interruptions (Ctrl-C, SIGTERM) with 130."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that locks are released and processes stopped
     for stream in (sys.stdout, sys.stderr):  # consoles and pipes may have other encodings
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -132,6 +135,11 @@ def main() -> None:
     if code == INTERRUPTED:
         messages.print("Stopped. Finished work is kept; run the same command to continue.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Stop the command as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def _unexpected(error: Exception, debug: bool) -> Problem:

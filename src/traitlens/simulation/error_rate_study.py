@@ -1,18 +1,15 @@
 """Error rates of the tests and intervals of the report, from simulated studies in several processes."""
 
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from traitlens import storage
 from traitlens.comparison.error_rates import PREDICTIONS, SUITES, count_errors, count_prediction_errors
 from traitlens.comparison.simulated_ratings import DESIGNS, PLANTED
+from traitlens.computing.processes import process_pool
 from traitlens.progress import Watcher
 
 PERMUTATIONS = 199
@@ -40,7 +37,7 @@ def run_error_rates(folder: Path, studies: int, seed: int, watcher: Watcher) -> 
     planted = (studies + 1) // 2
     total = studies * (len(SUITES) * len(DESIGNS) + len(PREDICTIONS)) + planted * len(PLANTED)
     with (
-        ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), threadpool_limits, (1,)) as pool,
+        process_pool() as pool,
         watcher.stage("Simulated studies", total) as advance,
     ):
 

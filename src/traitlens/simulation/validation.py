@@ -1,11 +1,9 @@
 """Validation of the test of use by simulated studies, with the same faces and new raters in each study."""
 
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from traitlens.comparison.calibration import (
 from traitlens.comparison.face_sets import drawn_faces, faces_of_cues
 from traitlens.comparison.planted_faces import Condition, PlantedFaces
 from traitlens.computing.machine import Machine
+from traitlens.computing.processes import process_pool
 from traitlens.digests import digest
 from traitlens.progress import SilentWatcher, Watcher
 from traitlens.ratings.targets import pool_groups
@@ -89,7 +88,7 @@ def run_validation(
     numbers = [(one, null_studies) for one in NULL_CONDITIONS] if null_studies else []
     numbers += [(one, studies) for one in PLANTED_CONDITIONS] if studies else []
     rates, places = [], []
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    with process_pool() as pool:
         runner = _ConditionRunner(pool, folder, numbers, seed, watcher)
         for name, key, faces in _make_face_sets(
             folder, identities, images, sizes, study, seed, machine, watcher
