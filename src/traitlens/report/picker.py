@@ -49,7 +49,7 @@ def make_picker(results: Results) -> dict[str, Any] | None:
         cells = ratings[image]
         differences = _add_maps(results, image, cells, limits) if image in shown else []
         side = FACE_SIDE if image in shown or not shown else HOVER_SIDE
-        face = data_uri(results.pixels.sel({IMAGE: image}).values, side)
+        face = data_uri(results.pixels.sel({IMAGE: image}).values, side, kind="WebP")
         entry = {"name": image, "face": face, "map": image in shown, "cells": cells}
         entry |= {"differences": differences} if any(differences) else {}
         if image in shown and image in cues:
@@ -222,4 +222,4 @@ def _add_maps(
 
 def _compress(one: np.ndarray, limit: float) -> str:
     """Colour a map and compress it."""
-    return data_uri(colour(one, limit), MAP_SIDE, 70)
+    return data_uri(colour(one, limit), MAP_SIDE, 70, "WebP")
