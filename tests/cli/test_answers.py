@@ -53,7 +53,7 @@ def test_the_help_keeps_the_order_of_work(traitlens):
         (["run"], "missing argument 'STUDY'; see traitlens run --help"),
         (["run", "a", "--nope"], "no such option: --nope; see traitlens run --help"),
         (["simulate", "a", "--seed", "x"], "see traitlens simulate --help"),
-        (["check", "nowhere"], "nowhere: there is no such folder; give the study's folder"),
+        (["check", "nowhere"], "nowhere: there is no such folder; name the study folder"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do(traitlens, arguments, told):

@@ -334,7 +334,7 @@ def test_jspsych_comes_from_where_it_was_said_to(study, tmp_path):
         ({"scripts": old}, "does not contain jsPsych 8"),
         ({"scripts": tmp_path}, "does not contain jsPsych 8"),
         ({"scripts": package, "cdn": address, "save": "mail"}, "unknown value of save 'mail'"),
-        ({"scripts": package, "cdn": address, "orders": 0}, "orders is 0"),
+        ({"scripts": package, "cdn": address, "orders": 0}, "the number of orders is 0"),
     ):
         with pytest.raises(TraitlensError, match=told):
             write_experiment(study, tmp_path / "b", **given)

@@ -266,7 +266,7 @@ def withdraw_participant(folder: Path, participant: str) -> int:
     """
     path = Path(folder) / COLLECTED / "answers.sqlite"
     if not path.exists():
-        raise StudyError(Problem("nothing was collected yet", "give the study's folder", str(folder)))
+        raise StudyError(Problem("nothing was collected yet", "name the study folder", str(folder)))
     with AnswerDatabase(path) as store:
         deleted = store.withdraw(participant)
     PanelIds(path.parent / PANEL_FILE).remove(participant)

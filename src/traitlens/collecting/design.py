@@ -70,7 +70,7 @@ def read_design(folder: Path) -> tuple[SessionDesign, Settings]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise StudyError(Problem("there is no such folder", "give the study's folder", str(folder)))
+        raise StudyError(Problem("there is no such folder", "name the study folder", str(folder)))
     settings, problems = read_settings(folder / "study.toml")
     images = find_images(folder)
     if not images:

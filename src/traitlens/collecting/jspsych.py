@@ -91,7 +91,7 @@ def write_experiment(
     if save not in SAVES:
         raise unknown_choice("value of save", save, SAVES)
     if not 1 <= orders <= MOST_ORDERS:
-        raise TraitlensError(Problem(f"orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
+        raise TraitlensError(Problem(f"the number of orders is {orders}", f"choose 1 to {MOST_ORDERS}"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise TraitlensError(Problem("already exists", "use a new folder", str(out)))
     design, settings = read_design(folder)

@@ -46,7 +46,7 @@ def freeze_plan(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise TraitlensError(Problem("there is no such folder", "give the study's folder", str(folder)))
+        raise TraitlensError(Problem("there is no such folder", "name the study folder", str(folder)))
     settings, problems = read_settings(folder / "study.toml")
     if problems:
         raise TraitlensError(problems)

@@ -147,7 +147,7 @@ class ExplorerData:
 
     @cached_property
     def cues(self) -> dict[str, pd.DataFrame]:
-        """The cues of the study's faces by image, from regional readouts of each group."""
+        """Tables of the cues of the study's faces, keyed by image."""
         return read_cues(self.results)
 
     def likeness(self, face: ShownFace) -> Likeness | None:
@@ -302,7 +302,7 @@ class ExplorerData:
         return buffer.getvalue()
 
     def may_publish(self, image: str) -> bool:
-        """Return whether a face of the study may appear in print."""
+        """Return whether the study permits publication of a face."""
         return self.results.study.get("may_publish", {}).get(image) is True
 
 

@@ -1,4 +1,4 @@
-"""Content of the explorer's page, as its script reads it: the study, new faces, and the maps of a face."""
+"""Data that the explorer's page requests: description of the study, new faces, and maps of a face."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from traitlens.report.picture_rows import per_percent
 from traitlens.report.wording import describe_limits
 
 SMALL: Final = 184
-"""Side of a small map in pixels, twice its size on the page, for high-resolution screens."""
+"""Side length of a small map in pixels, twice its size on the page, for high-resolution screens."""
 NEW_FACE: Final = (
     "A new face: each group's prediction is the mean over the study's readouts. It is more reliable "
     "the more the picture resembles those of the study in pose, light and framing."
@@ -26,7 +26,7 @@ NAMED: Final = {
     "input_t_gradient": "Input times gradient",
     "smoothgrad": "SmoothGrad",
 }
-"""The methods that have a name of their own; all others are listed under their technical names."""
+"""Labels of the most common methods; all other methods are listed under their technical names."""
 LIKENESS: Final = (
     "Of 100 faces like the study's, about {share:.0f} would be as far from the nearest face of the study as "
     "this one, or farther, by the features that the readouts read."
@@ -38,12 +38,13 @@ BEYOND: Final = (
 
 
 def describe_study(data: ExplorerData) -> dict[str, Any]:
-    """Return what the page shows of the study.
+    """Return the description of the study for the page.
 
     Returns
     -------
     dict
-        What the picker of faces needs, with an address for each face; name, methods, limits and files.
+        Data for the face picker, with an address for each face; and the study's name, methods, limits and
+        files.
     """
     results = data.results
     ratings = ratings_of_faces(results)
@@ -71,13 +72,7 @@ def describe_study(data: ExplorerData) -> dict[str, Any]:
 
 
 def describe_face(data: ExplorerData, face: ShownFace, key: str) -> dict[str, Any]:
-    """Return what the page shows of a new face.
-
-    Parameters
-    ----------
-    key : str
-        Name under which the page asks for its maps.
-    """
+    """Return name, image and predicted ratings of a new face, with the key for requests of its maps."""
     cells = list_ratings(face.impressions, data.results)
     return {"name": face.name, "face": data_uri(face.pixels, quality=90), "cells": cells, "key": key}
 
@@ -85,19 +80,19 @@ def describe_face(data: ExplorerData, face: ShownFace, key: str) -> dict[str, An
 def describe_maps(
     data: ExplorerData, face: ShownFace, trait: str, method: str, threshold: float, insist: bool
 ) -> dict[str, Any]:
-    """Return the maps of a face.
+    """Return the coloured maps of a face for one trait, and the most similar faces of the study.
 
     Parameters
     ----------
     threshold : float
-        Relevance below this share of the colour scale's limit is white.
+        Share of the colour scale's limit below which relevance is drawn white.
     insist : bool
-        Whether a new face that is beyond the range of the study's gets maps too.
+        Whether to compute maps even for a new face beyond the range of the study's faces.
 
     Returns
     -------
     dict
-        What the picker of faces needs, the likeness of a new face, and the most similar faces of the study.
+        Data for the face picker, the likeness of a new face, and the most similar faces with their maps.
     """
     view, groups = data.make_view(face, trait, method, insist), data.results.groups
     is_new, pair = face.fold is None, [view.maps[group] for group in groups if group in view.maps]
@@ -127,7 +122,10 @@ def describe_maps(
 
 
 def _other_command(data: ExplorerData, face: ShownFace, method: str) -> dict[str, list[str]]:
-    """Return the command that draws a face, unless it is a figure of the results; empty if there is none."""
+    """Return the command that draws a face which is not among the figures of the results.
+
+    The dictionary is empty for figures of the results; the command is empty if no command draws the face.
+    """
     if face.fold is None:
         models = (data.results.folder / "models").as_posix()
         return {"command": ["traitlens", "explain", models, face.name, "--method", method]}
@@ -136,7 +134,7 @@ def _other_command(data: ExplorerData, face: ShownFace, method: str) -> dict[str
 
 
 def _describe_likeness(view: FaceView, insist: bool) -> dict[str, Any] | None:
-    """Return the likeness of a new face to those of the study, in words."""
+    """Return the likeness of a new face to the study's faces, with an explanation and a warning."""
     likeness = view.likeness
     if likeness is None:
         return None
@@ -149,23 +147,18 @@ def _describe_likeness(view: FaceView, insist: bool) -> dict[str, Any] | None:
 
 
 def draw_map(relevance: np.ndarray, limit: float, threshold: float = 0.0, side: int | None = None) -> str:
-    """Colour a map.
+    """Draw a relevance map in colours, and return the image as a data URI.
 
     Parameters
     ----------
     relevance : ndarray (y, x)
-        Rating points per pixel.
+        Relevance in rating points per pixel.
     limit : float
         Limit of the colour scale.
     threshold : float, default 0
-        Relevance below this share of the limit is white.
+        Share of the limit below which relevance is drawn white.
     side : int or None
-        Longest side of the picture in pixels; None keeps that of the map.
-
-    Returns
-    -------
-    str
-        The picture as a `data:` address.
+        Length of the image's longer side in pixels; that of the map if None.
     """
     smoothed = smooth(relevance)
     smoothed = np.where(np.abs(smoothed) < threshold * limit, 0.0, smoothed)

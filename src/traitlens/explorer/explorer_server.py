@@ -1,4 +1,4 @@
-"""The explorer's server: on the loopback address, at a free port, protected by a token."""
+"""The explorer's web server, which serves the page, maps, thumbnails and result files."""
 
 import secrets
 import tempfile
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 MOST_NEW_FACES = 16
-"""Maximum number of new faces in memory."""
+"""Maximum number of new faces held in memory."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """Content security policy of the page: it may only connect to this server."""
 SCRIPTS = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
-"""Content types of the page's parts, by suffix."""
+"""Content types of the page's scripts and style sheets, by suffix."""
 
 
 def explore(results: Path, machine: Machine | None = None, announce: Callable[[str], None] = print) -> None:
@@ -44,9 +44,9 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
     results : Path
         A results folder, or a study folder.
     machine : Machine or None
-        Device and precision of the network, for new faces and other methods.
+        Device and precision of the network, for new faces and for maps by other methods.
     announce : callable
-        Called with the page's address when it can be opened.
+        Called with the page's address when the server listens.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def explore(results: Path, machine: Machine | None = None, announce: Callable[[s
 
 @cache
 def _read(name: str) -> str:
-    """Read a part of the page: the picker's are shared with the report."""
+    """Read a file of the page; the files of the face picker are shared with the report."""
     if name.startswith("faces."):
         return read_template(name)
     text = (files("traitlens.explorer") / "page" / name).read_text("utf-8")
@@ -70,7 +70,7 @@ def _read(name: str) -> str:
 
 
 def make_app(data: ExplorerData) -> "Starlette":
-    """Return the web application, without access control."""
+    """Create the web application, without access control."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.exceptions import HTTPException
@@ -111,7 +111,7 @@ def make_app(data: ExplorerData) -> "Starlette":
         asked = request.query_params
         key, trait, method = (asked.get(name, "") for name in ("key", "trait", "method"))
         if key and key not in new_faces:
-            raise HTTPException(404, "This face is no longer in memory: choose the photograph again.")
+            raise HTTPException(404, "This face is no longer in memory. Choose the photograph again.")
         face = new_faces[key] if key else data.face(find_image(asked.get("image", "")))
         traits = data.results.traits
         if (
@@ -129,7 +129,7 @@ def make_app(data: ExplorerData) -> "Starlette":
         return JSONResponse(describe_maps(data, face, traits[int(trait)], method, threshold, insist))
 
     def add_face(content: bytes, name: str, number: str | None) -> dict[str, Any]:
-        """Predict impressions of a new face; its file is deleted after reading."""
+        """Predict impressions of a new face; the uploaded photograph is deleted at once."""
         with tempfile.TemporaryDirectory(prefix="traitlens-") as folder:
             path = Path(folder) / "photograph"
             path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""A web server for this computer only: on the loopback address, at a free port, protected by a token."""
+"""Web server for this computer only, which listens on a loopback address and requires a token."""
 
 import secrets
 import socket

@@ -67,7 +67,7 @@ def check_faces(
     """
     folder, watcher = Path(folder), watcher or SilentWatcher()
     if not folder.is_dir():
-        raise StudyError(Problem("there is no such folder", "give the study's folder", str(folder)))
+        raise StudyError(Problem("there is no such folder", "name the study folder", str(folder)))
     settings, problems = read_settings(folder / "study.toml")
     files = find_images(folder)
     if not files:

@@ -188,7 +188,7 @@ def read_study(folder: Path, table: Path | None = None) -> tuple[Study | None, l
         Every error in the settings and tables.
     """
     if not folder.is_dir():
-        return None, [Problem("there is no such folder", "give the study's folder", str(folder))]
+        return None, [Problem("there is no such folder", "name the study folder", str(folder))]
     settings, problems = read_settings(folder / "study.toml")
     files = find_images(folder)
     unread = describe_unread(_list_files(folder, UNREAD_SUFFIXES))

@@ -33,7 +33,7 @@ NEEDED: Final = (
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step."""
+    """Draw the step Begin."""
     text("p", WELCOME)
     text("p", NEEDED)
     recent = list_recent_studies()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step, and check the study if it changed since the last check."""
+    """Draw the step Check, and check the study if it has changed since the last check."""
     workspace = page.workspace
     if not workspace.pictures:
         text("p", "There are no pictures yet.")

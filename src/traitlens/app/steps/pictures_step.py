@@ -29,7 +29,7 @@ WHY_WHO: Final = (
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step."""
+    """Draw the step Pictures."""
     workspace = page.workspace
     demo = background.read_progress(workspace.folder, "demo")
     if demo.state == "working":

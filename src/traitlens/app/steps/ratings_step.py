@@ -35,7 +35,7 @@ HOW: Final = (
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step."""
+    """Draw the step Ratings."""
     workspace = page.workspace
     table = workspace.table
     if table is None:
@@ -71,7 +71,7 @@ def draw(page: "AppPage") -> None:
 
 
 class _ColumnEditor:
-    """The first rows of a table with a drop-down list for the role of each column, fields and counts."""
+    """Editor of what the columns hold: the table's first rows, with a list of roles above each column."""
 
     def __init__(self, page: "AppPage", table: UploadedTable):
         self.page, self.table = page, table

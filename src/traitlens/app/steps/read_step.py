@@ -19,7 +19,7 @@ COPY: Final = """() => {
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step."""
+    """Draw the step Read."""
     workspace = page.workspace
     if not workspace.report.exists():
         text("p", "There is no report yet.")

@@ -29,7 +29,7 @@ CLOSE = "You may close this window: the run goes on, and this page shows it when
 
 
 def draw(page: "AppPage") -> None:
-    """Draw the step."""
+    """Draw the step Run."""
     workspace = page.workspace
     if not workspace.choices.checked:
         text("p", "Please check the study first.")

@@ -1,5 +1,5 @@
 "use strict";
-/* The explorer: the picker of faces and maps, other methods, new faces, and the most similar faces. */
+/* The explorer's page: face picker, choice of method, new faces, and the most similar faces. */
 (async () => {
   const { byId, make, write, buttons, overlay } = Faces;
   const LOST = "The explorer does not answer: it may have been stopped.";
@@ -16,7 +16,7 @@
   }
 
   const study = await ask("study"), method = byId("method"), threshold = byId("threshold"), photograph = byId("photograph");
-  let insisted = -1; // the new face whose map is shown although it is beyond the range of the study's
+  let insisted = -1; // index of the new face whose maps are shown although it is beyond the range of the study's faces
 
   const explain = (i, t) => ask("maps", {
     ...(study.images[i].key ? { key: study.images[i].key } : { image: i }),
@@ -69,7 +69,7 @@
     photograph.value = "";
   }
 
-  /* Offer the faces of a picture to choose from. */
+  /* Show the faces of a photograph, from which the user chooses one. */
   function offer(file, faces) {
     const choices = make("div");
     choices.append(...faces.map((face, number) => {
