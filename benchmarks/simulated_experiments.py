@@ -28,7 +28,12 @@ from traitlens.experiment.simulated_experiments import (
 from traitlens.experiment.trials import join_trials
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
-from traitlens.study.raters import GROUPS, RatingBehaviour, rate, weigh_parts
+from traitlens.study.simulated_raters import (
+    GROUPS,
+    RatingBehaviour,
+    make_part_weights,
+    simulate_group_ratings,
+)
 
 TRAITS = ["warm"]
 CONDITIONS = [(0.0, 1), (0.0, None), (0.4, 1), (0.4, None), (0.6, 1), (0.6, None)]
@@ -108,8 +113,10 @@ def write_faces(folder):
             shown / "landmarks.csv", index=False
         )
         scores = pd.DataFrame({name: score_parts(one) for name, one in (drawn.faces | bases).items()}).T
-        weights = weigh_parts(TRAITS, list(PARTS), 0)
-        rate(scores.rename_axis(IMAGE), weights, 2, BEHAVIOUR, 1).to_csv(shown / "ratings.csv", index=False)
+        weights = make_part_weights(TRAITS, list(PARTS), 0)
+        simulate_group_ratings(scores.rename_axis(IMAGE), weights, 2, BEHAVIOUR, 1).to_csv(
+            shown / "ratings.csv", index=False
+        )
         text = (folder / "training" / "study.toml").read_text()
         (shown / "study.toml").write_text(text)
     return drawn
@@ -165,8 +172,8 @@ def predict(folder, drawn, experiments, versions=None):
     rows = []
     for number in range(experiments):
         rng = np.random.default_rng(number)
-        weights = weigh_parts(TRAITS, list(PARTS), 0.6)
-        ratings = rate(parts, weights, 20, BEHAVIOUR, 1000 + number)
+        weights = make_part_weights(TRAITS, list(PARTS), 0.6)
+        ratings = simulate_group_ratings(parts, weights, 20, BEHAVIOUR, 1000 + number)
         means = ratings.pivot_table(RATING, IMAGE, GROUP).loc[training, list(GROUPS)].to_numpy()
         answers = simulate_ratings(drawn, lists, 0.6, 40, seed=number)
         found = estimate_effects(join_trials(answers, pictures), GROUPS, 1, number)

@@ -20,8 +20,8 @@ from traitlens.prediction.new_faces import explain_face, predict_new_faces, prep
 from traitlens.problems import TraitlensError
 from traitlens.readouts.trait_models import TraitModels
 from traitlens.storage import PARTIAL
-from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
+from traitlens.study.setting_overrides import follow_protocol, override_kept_maps
 from traitlens.study.simulated_study import simulate_study
 
 pytestmark = pytest.mark.weights
@@ -238,8 +238,8 @@ def test_a_protocol_changes_the_readout_and_the_input_alone(done, tmp_path):
 
 
 def test_another_choice_of_maps_changes_nothing_else(done):
-    study = with_maps_kept(done.study, "sample")
+    study = override_kept_maps(done.study, "sample")
     assert study.settings.run.keep_maps == "sample"
     assert study.settings.model_copy(update={"run": done.study.settings.run}) == done.study.settings
     with pytest.raises(TraitlensError, match="Choices: all, none, sample"):
-        with_maps_kept(done.study, "some")
+        override_kept_maps(done.study, "some")

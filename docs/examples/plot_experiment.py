@@ -20,7 +20,7 @@ from traitlens.report.picture_rows import Picture, Row, draw_rows
 from traitlens.report.region_charts import plot_experiment
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS
-from traitlens.study.raters import GROUPS, RatingBehaviour
+from traitlens.study.simulated_raters import GROUPS, RatingBehaviour
 
 experiment = draw_experiment(bases=12, seed=1)
 parts = tuple(PARTS)

@@ -29,8 +29,8 @@ from traitlens.pipeline.study_check import check_tables
 from traitlens.problems import StudyError, TraitlensError
 from traitlens.progress import Watcher
 from traitlens.storage import read_table
-from traitlens.study.protocols import follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
+from traitlens.study.setting_overrides import follow_protocol, override_kept_maps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,7 +225,7 @@ def run(
         raise StudyError(problems)
     study = follow_protocol(study, protocol)
     if keep_maps is not None:
-        study = with_maps_kept(study, keep_maps)
+        study = override_kept_maps(study, keep_maps)
     if out is None and protocol != "default":
         out = study.folder / f"results-{protocol}"
     done = Run(study, out, machine, watcher)

@@ -12,7 +12,7 @@ from traitlens.collecting.session_manager import add_participants, open_sessions
 from traitlens.collecting.transactions import store_questionnaire
 from traitlens.problems import StudyError
 from traitlens.study.formats import read_cells
-from traitlens.study.variables import parse_variables
+from traitlens.study.rater_variables import parse_variables
 
 testclient = pytest.importorskip("starlette.testclient")
 ANSWER = {"rating": 4, "rt": 900.5, "moved": None, "device": "keyboard 1440x900", "language": "en"}

@@ -10,7 +10,12 @@ from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
 from traitlens.problems import TraitlensError
 from traitlens.ratings.reliability import reliability_table
-from traitlens.study.raters import GROUPS, RatingBehaviour, find_differences, weigh_parts
+from traitlens.study.simulated_raters import (
+    GROUPS,
+    RatingBehaviour,
+    make_part_weights,
+    true_differences,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +51,12 @@ def test_drawn_faces_have_the_weights_of_the_simulator():
     traits = ["warm", "strong", "practical"]
     faces = drawn_faces(kernels, np.arange(40) % 4, np.arange(40), parts, traits)
     weights = faces.group_weights(0.6)
-    whole = weigh_parts(traits, names, 0.6)
+    whole = make_part_weights(traits, names, 0.6)
     for number, group in enumerate(GROUPS):
         table = whole[whole["group"] == group]
         wide = table.pivot_table(index="trait", columns="part", values="weight", sort=False)[names]
         assert_allclose(weights[number][:, [regions.index(name) for name in names]], wide, atol=0.015)
-    different = find_differences(weigh_parts(traits, names, 0.6), {name: (name,) for name in names})
+    different = true_differences(make_part_weights(traits, names, 0.6), {name: (name,) for name in names})
     there = different[different["difference"].abs() > 1e-9]
     planted = {(faces.traits[t], regions[r]) for t, r in zip(*np.nonzero(faces.planted), strict=True)}
     assert planted == set(zip(there["trait"], there["region"], strict=True))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from traitlens.experiment.effects import estimate_effects
-from traitlens.study.raters import GROUPS
+from traitlens.study.simulated_raters import GROUPS
 
 REGIONS = ("eyes", "mouth", "jaw")
 

@@ -15,7 +15,7 @@ from traitlens.experiment.simulated_experiments import (
 from traitlens.experiment.trials import join_trials
 from traitlens.study.drawing.face import draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
-from traitlens.study.raters import GROUPS, RatingBehaviour
+from traitlens.study.simulated_raters import GROUPS, RatingBehaviour
 
 TRAITS = ("warm",)
 

@@ -113,7 +113,7 @@ def test_status_and_check_need_neither_torch_nor_weights(study, tmp_path, tiny, 
     environment = {"TRAITLENS_CACHE": str(tiny / "cache"), "TRAITLENS_OFFLINE": "1"}
     results = study / "results"
     if protocol == "cao2023":
-        from traitlens.study.protocols import follow_protocol
+        from traitlens.study.setting_overrides import follow_protocol
 
         results = study / "results-cao2023"
         done = Run(follow_protocol(Study.load(study), protocol), results)

@@ -10,7 +10,7 @@ import pytest
 from traitlens.problems import TraitlensError
 from traitlens.progress import SilentWatcher
 from traitlens.study import fetching
-from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, matches
+from traitlens.study.fetching import SETS, PublicFile, PublicSet, fetch, has_digest
 from traitlens.study.import_3dsk import import_3dsk
 
 DATA = Path(os.environ.get("TRAITLENS_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -112,8 +112,8 @@ def test_refusals(tmp_path, fetched):
 def test_digests_of_every_kind(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"hello\n")
-    assert matches(path, "md5:b1946ac92492d2347c6235b4d2611184")
-    assert not matches(path, "sha256:" + "0" * 64)
+    assert has_digest(path, "md5:b1946ac92492d2347c6235b4d2611184")
+    assert not has_digest(path, "sha256:" + "0" * 64)
 
 
 def test_the_registry_of_3dsk_lists_all_faces():
@@ -133,7 +133,7 @@ def test_the_registry_of_one_million_impressions_lists_all_faces_and_their_ratin
 @pytest.mark.skipif(not (DATA / "omi").exists(), reason="One Million Impressions is not on this machine")
 def test_the_ratings_of_one_million_impressions_are_the_registered_ones():
     [means] = [file for file in SETS["omi"].list_files() if file.name == "attribute_means.csv"]
-    assert matches(DATA / "omi" / means.name, means.digest)
+    assert has_digest(DATA / "omi" / means.name, means.digest)
 
 
 @pytest.mark.parametrize("name", ["../../x", "london_faces/../../x", "/etc/x", "london_faces\\x"])

@@ -12,18 +12,20 @@ from pydantic import BaseModel, Field
 from traitlens.problems import TraitlensError
 from traitlens.study import settings_file
 from traitlens.study.settings import Settings
-from traitlens.study.settings_file import begin_study, describe_settings, read_settings, write_settings
+from traitlens.study.settings_file import begin_study, describe_settings, read_settings, settings_template
 
 SECTIONS = {key: type(value) for key, value in Settings() if isinstance(value, BaseModel)}
 CLASSES = [Settings, *SECTIONS.values()]
 
 
 def test_read_again_it_gives_the_defaults():
-    assert Settings.model_validate(tomllib.loads(write_settings('My "study"'))) == Settings(name='My "study"')
+    assert Settings.model_validate(tomllib.loads(settings_template('My "study"'))) == Settings(
+        name='My "study"'
+    )
 
 
 def test_every_setting_stands_in_it_and_every_example_is_valid():
-    text = re.sub(r"^#(\w+ = )", r"\1", write_settings("study"), flags=re.MULTILINE)
+    text = re.sub(r"^#(\w+ = )", r"\1", settings_template("study"), flags=re.MULTILINE)
     values = tomllib.loads(text)
     assert set(values) == set(Settings.model_fields)
     for key, section in SECTIONS.items():
@@ -44,14 +46,14 @@ def test_every_setting_is_explained(kind):
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_explanation_stands_in_the_file(kind):
-    text = " ".join(write_settings("study").replace("\n# ", " ").split())
+    text = " ".join(settings_template("study").replace("\n# ", " ").split())
     for name, meaning in describe_settings(kind).items():
         if name not in SECTIONS:
             assert meaning in text, name
 
 
 def test_limits_are_told():
-    assert "(whole number at least 64 and at most 1024)" in write_settings("study").replace("\n# ", " ")
+    assert "(whole number at least 64 and at most 1024)" in settings_template("study").replace("\n# ", " ")
 
 
 def test_a_study_that_was_begun_is_left_alone(tmp_path):

@@ -11,8 +11,14 @@ from traitlens.problems import TraitlensError
 from traitlens.study.drawing import contours
 from traitlens.study.drawing.face import LABELS, draw_face
 from traitlens.study.drawing.parameters import FEATURES, PARTS, draw_parameters, score_parts
-from traitlens.study.raters import GROUPS, RatingBehaviour, rate, score_images, weigh_parts
 from traitlens.study.reading import Study
+from traitlens.study.simulated_raters import (
+    GROUPS,
+    RatingBehaviour,
+    make_part_weights,
+    score_images,
+    simulate_group_ratings,
+)
 from traitlens.study.simulated_study import REGIONS_OF, SimulatedTruth, simulate_study
 
 
@@ -72,7 +78,7 @@ def test_an_identity_keeps_its_looks_when_the_study_grows():
 
 
 def test_without_effect_the_groups_are_identical_in_truth():
-    weights = weigh_parts(["warm", "critical"], list(PARTS), effect=0.0)
+    weights = make_part_weights(["warm", "critical"], list(PARTS), effect=0.0)
     first, second = (weights[weights["group"] == group]["weight"].to_numpy() for group in GROUPS)
     np.testing.assert_array_equal(first, second)
 
@@ -87,13 +93,13 @@ def test_groups_differ_where_the_truth_says_and_nowhere_else(simulated):
         "practical": {"nose", "jaw"},
     }
     total = simulated.differences.groupby("trait")["difference"].apply(lambda part: np.abs(part).sum())
-    stronger = weigh_parts(["warm"], list(PARTS), effect=1.2).set_index(["group", "part"])["weight"]
+    stronger = make_part_weights(["warm"], list(PARTS), effect=1.2).set_index(["group", "part"])["weight"]
     assert (stronger[GROUPS[0]] - stronger[GROUPS[1]]).abs().sum() > 1.5 * total["warm"]
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.6, 2.0])
 def test_weights_have_length_one(effect):
-    weights = weigh_parts(["warm", "strong", "critical"], list(PARTS), effect)
+    weights = make_part_weights(["warm", "strong", "critical"], list(PARTS), effect)
     lengths = weights.groupby(["group", "trait"])["weight"].apply(lambda part: (part**2).sum())
     np.testing.assert_allclose(lengths, 1, rtol=1e-12, atol=0)
 
@@ -109,13 +115,15 @@ def test_scores_of_parts_are_standardised_and_independent():
 def test_averages_of_many_raters_approach_the_scores():
     rng = np.random.default_rng(0)
     parts = pd.DataFrame(rng.normal(size=(60, 6)), columns=list(PARTS)).rename_axis("image")
-    weights = weigh_parts(["warm"], list(PARTS), 0.6)
+    weights = make_part_weights(["warm"], list(PARTS), 0.6)
     scores = score_images(parts, weights).set_index(["group", "image"])["score"]
-    ratings = rate(parts, weights, 60, RatingBehaviour(), seed=0)
+    ratings = simulate_group_ratings(parts, weights, 60, RatingBehaviour(), seed=0)
     means = ratings.groupby(["group", "image"])["rating"].mean()
     for group in GROUPS:
         assert np.corrcoef(scores[group], means[group])[0, 1] > 0.97
-    quiet = rate(parts, weights, 3, RatingBehaviour(noise=0, bias=0, scale_use=0, taste=0), seed=0)
+    quiet = simulate_group_ratings(
+        parts, weights, 3, RatingBehaviour(noise=0, bias=0, scale_use=0, taste=0), seed=0
+    )
     first = quiet[quiet["rater"] == "A001"].set_index("image")["rating"]
     expected = np.clip(np.rint(5 + 1.6 * scores[GROUPS[0]].to_numpy()), 1, 9)
     np.testing.assert_array_equal(first.to_numpy(), expected)

@@ -14,7 +14,7 @@ from traitlens.comparison.planted_faces import REGIONS, Condition, PlantedFaces
 from traitlens.comparison.use_test import PairTest
 from traitlens.comparison.utilisation import Progress
 from traitlens.problems import Problem, TraitlensError
-from traitlens.study.raters import RatingBehaviour
+from traitlens.study.simulated_raters import RatingBehaviour
 
 NULL_CONDITIONS: tuple[Condition, ...] = (
     Condition("20 and 20 raters"),

@@ -9,7 +9,7 @@ from traitlens.columns import GROUP, TRAIT
 from traitlens.comparison.planted_faces import PAIRS, REGIONS, PlantedFaces, common_cues
 from traitlens.features.feature_spaces import FeatureSpace
 from traitlens.features.taps import Tap
-from traitlens.study.raters import TRAITS, weigh_parts
+from traitlens.study.simulated_raters import TRAITS, make_part_weights
 
 _FEATURES = 4
 
@@ -39,14 +39,14 @@ def drawn_faces(
     Returns
     -------
     PlantedFaces
-        Raters weigh parts as :func:`traitlens.study.raters.weigh_parts` says.
+        Raters weigh parts as :func:`traitlens.study.simulated_raters.make_part_weights` says.
     """
     regions = _regions(kernels)
     scores = parts.reindex(columns=list(regions), fill_value=0.0).to_numpy(float)
 
     def weigh(effect: float) -> np.ndarray:
         """Return the weights of both groups: (group, trait, region)."""
-        table = weigh_parts(traits, list(parts.columns), effect)
+        table = make_part_weights(traits, list(parts.columns), effect)
         wide = table.pivot_table(index=[GROUP, TRAIT], columns="part", values="weight", sort=False)
         wide = wide.reindex(columns=list(regions), fill_value=0.0)
         return wide.to_numpy().reshape(2, len(traits), len(regions))

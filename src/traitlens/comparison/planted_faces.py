@@ -10,7 +10,7 @@ from traitlens.columns import FOLD, IDENTITY, IMAGE
 from traitlens.comparison.common_cues import CommonCues
 from traitlens.comparison.lens_design import LensDesign, TraitRatings, standardise
 from traitlens.readouts.kernels import Kernels
-from traitlens.study.raters import GROUPS, RatingBehaviour, judge
+from traitlens.study.simulated_raters import GROUPS, RatingBehaviour, simulate_rater
 
 REGIONS = ("eyes", "mouth", "brows", "nose", "forehead", "cheeks", "jaw", "background")
 PAIRS = (("mouth", "eyes"), ("jaw", "brows"), None)
@@ -154,7 +154,7 @@ class PlantedFaces:
         weights = self.group_weights(difference)
         return np.stack(
             [
-                judge(
+                simulate_rater(
                     self.scores, weights[group], behaviours[group], np.random.default_rng([seed, group, one])
                 )
                 for group in (0, 1)

@@ -11,7 +11,7 @@ from traitlens.columns import GROUP, IMAGE, RATER, RATING, REGION, TRAIT
 from traitlens.experiment.counterbalancing import LIST
 from traitlens.experiment.effects import BASE, EFFECT, STEP
 from traitlens.study.drawing.parameters import PARTS, FaceParameters, draw_parameters, score_parts
-from traitlens.study.raters import GROUPS, RatingBehaviour, judge, weigh_parts
+from traitlens.study.simulated_raters import GROUPS, RatingBehaviour, make_part_weights, simulate_rater
 
 DONORS = 60
 """Number of drawn faces among which the donor of a part is chosen."""
@@ -131,7 +131,7 @@ def planted_effects(
         trait, region, group, effect (expected rating points per standard deviation of the part's score,
         without the limits of the scale).
     """
-    table = weigh_parts(traits, list(PARTS), difference).rename(columns={"part": REGION})
+    table = make_part_weights(traits, list(PARTS), difference).rename(columns={"part": REGION})
     # The mean of a log-normal distribution, by which the raters' ranges vary.
     stretch = behaviour.spread * np.exp(behaviour.scale_use**2 / 2)
     table[EFFECT] = stretch * table.pop("weight")
@@ -172,7 +172,7 @@ def simulate_ratings(
     traits = list(lists[TRAIT].unique())
     scores = experiment.scores
     seen = np.broadcast_to(scores.to_numpy(float), (len(traits), *scores.shape))
-    weights = weigh_parts(traits, list(PARTS), difference)
+    weights = make_part_weights(traits, list(PARTS), difference)
     image_of, trait_of = scores.index.get_indexer(lists[IMAGE]), pd.Index(traits).get_indexer(lists[TRAIT])
     own_rows = [np.flatnonzero(lists[LIST] == number) for number in range(int(lists[LIST].max()) + 1)]
     blocks = []
@@ -181,7 +181,7 @@ def simulate_ratings(
         table = table.loc[traits, list(PARTS)]
         for rater in range(raters):
             rng = np.random.default_rng([seed, 7, number, rater])
-            values = judge(seen, table.to_numpy(), behaviour, rng)
+            values = simulate_rater(seen, table.to_numpy(), behaviour, rng)
             rows = own_rows[rater % len(own_rows)]
             blocks.append(
                 pd.DataFrame(

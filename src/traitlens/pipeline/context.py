@@ -25,7 +25,7 @@ from traitlens.records import Records, digest_output
 from traitlens.study.accounts import read_account
 from traitlens.study.reading import Study
 from traitlens.study.settings import ReadoutSettings
-from traitlens.study.simulated_study import read_planted
+from traitlens.study.simulated_study import read_true_differences
 
 TABLES = {".csv", ".toml", ".parquet", ".xlsx", ".sav", ".json"}
 """File extensions of a study's tables and settings, which the provenance lists with their digests."""
@@ -223,7 +223,7 @@ def _description(context: Context) -> Any:
         "settings": study.settings.model_dump(mode="json"),
         "notices": [*map(str, study.notices), *_name_groups_left_out(study)],
         "scale": list(study.scale),
-        "planted": read_planted(study.folder),
+        "planted": read_true_differences(study.folder),
     }
 
 

@@ -9,8 +9,8 @@ from traitlens.computing.machine import Machine
 from traitlens.pipeline.context import Context
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import atomic_write
-from traitlens.study.protocols import PROTOCOLS, follow_protocol, with_maps_kept
 from traitlens.study.reading import Study
+from traitlens.study.setting_overrides import PROTOCOLS, follow_protocol, override_kept_maps
 
 
 def _file(results: Path) -> Path:
@@ -55,5 +55,5 @@ def read_request(results: Path) -> Context:
     except (OSError, ValueError, KeyError, TypeError) as error:
         advice = "use a folder written by `traitlens run`"
         raise TraitlensError(Problem("is not a results folder of traitlens", advice, str(results))) from error
-    study = follow_protocol(with_maps_kept(Study.load(folder.resolve()), keep), protocol)
+    study = follow_protocol(override_kept_maps(Study.load(folder.resolve()), keep), protocol)
     return Context(study, results, replace(Machine(), precision=precision))

@@ -28,8 +28,8 @@ from traitlens.digests import digest
 from traitlens.progress import SilentWatcher, Watcher
 from traitlens.ratings.targets import pool_groups
 from traitlens.report.validation_charts import draw_power, draw_validation
-from traitlens.study.raters import TRAITS, RatingBehaviour
 from traitlens.study.reading import Study
+from traitlens.study.simulated_raters import TRAITS, RatingBehaviour
 from traitlens.study.simulated_study import simulate_study
 
 SIZES = (128, 224)

@@ -113,7 +113,7 @@ def fetch(
     with (watcher or SilentWatcher()).stage(f"Fetching {name}", len(files)) as advance:
         for file in files:
             target = out / file.name
-            if not (target.exists() and matches(target, file.digest)):
+            if not (target.exists() and has_digest(target, file.digest)):
                 problem = _fetch_file(file, target, copies)
                 problems += [problem] if problem else []
             advance(1)
@@ -123,12 +123,12 @@ def fetch(
     return out
 
 
-def matches(path: Path, digest: str) -> bool:
+def has_digest(path: Path, digest: str) -> bool:
     """Return whether a file has the given digest, such as "sha256:..."."""
-    return _has_digest(path.read_bytes(), digest)
+    return _content_has_digest(path.read_bytes(), digest)
 
 
-def _has_digest(content: bytes, digest: str) -> bool:
+def _content_has_digest(content: bytes, digest: str) -> bool:
     """Return whether the bytes have the given digest."""
     kind, _, expected = digest.partition(":")
     return hashlib.new(kind, content, usedforsecurity=False).hexdigest() == expected
@@ -137,7 +137,7 @@ def _has_digest(content: bytes, digest: str) -> bool:
 def _fetch_file(file: PublicFile, target: Path, copies: dict[str, list[Path]] | None) -> Problem | None:
     """Copy or download one file, check its digest, and write it; return a problem if it cannot be written."""
     if copies is not None:
-        right = [path for path in copies.get(Path(file.name).name, []) if matches(path, file.digest)]
+        right = [path for path in copies.get(Path(file.name).name, []) if has_digest(path, file.digest)]
         if not right:
             found = copies.get(Path(file.name).name)
             what = "the copy differs from the published file" if found else "the copy lacks this file"
@@ -150,7 +150,7 @@ def _fetch_file(file: PublicFile, target: Path, copies: dict[str, list[Path]] | 
     except (OSError, ValueError) as error:
         advice = f"fetch {file.url} yourself and name its folder with --from"
         return Problem(f"cannot be downloaded ({error})", advice, file.name)
-    if not _has_digest(content, file.digest):
+    if not _content_has_digest(content, file.digest):
         return Problem("the download differs from the published file", "try again later", file.name)
     with atomic_write(target) as temporary:
         temporary.write_bytes(content)

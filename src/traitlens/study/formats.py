@@ -21,9 +21,9 @@ from traitlens.problems import Problem, StudyError
 from traitlens.study.identifiers import normal_text
 from traitlens.study.layouts import share_of_numbers
 from traitlens.study.matlab_files import read_matlab
+from traitlens.study.size_limits import check_parquet, check_workbook
 from traitlens.study.tables import MOST_LINES, as_text, check_columns, texts
 from traitlens.study.text_files import Sheet, decode, find_header, read_text
-from traitlens.study.unpacked import check_parquet, check_workbook
 from traitlens.study.vocabulary import NO_RATING_ENDINGS, NO_RATINGS, SYNONYMS, fold_name
 
 MOST_BYTES = 2**29

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from traitlens.problems import Problem, StudyError
+from traitlens.study.size_limits import check_matlab
 from traitlens.study.tables import as_text, check_columns
-from traitlens.study.unpacked import check_matlab
 
 MOST_BYTES = 2**29
 """Maximum size of a variable in bytes: half a gigabyte."""

@@ -26,6 +26,7 @@ from traitlens.study.layouts import COLUMN, WORDS, parse_ratings, to_long
 from traitlens.study.matching import match_images
 from traitlens.study.outliers import find_far_values
 from traitlens.study.rater_formula import formula_variables
+from traitlens.study.rater_variables import parse_variables
 from traitlens.study.rating_condition import parse_condition
 from traitlens.study.settings import CleaningSettings, RatingsSettings, Settings
 from traitlens.study.settings_file import read_settings
@@ -39,7 +40,6 @@ from traitlens.study.tables import (
     texts,
     truth_values,
 )
-from traitlens.study.variables import parse_variables
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif"})
 

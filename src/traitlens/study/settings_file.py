@@ -115,11 +115,11 @@ def begin_study(folder: Path) -> Path:
         raise TraitlensError(Problem("already exists", "edit it, or name a new folder", str(target)))
     (Path(folder) / "images").mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as temporary:
-        temporary.write_text(write_settings(Path(folder).resolve().name), encoding="utf-8")
+        temporary.write_text(settings_template(Path(folder).resolve().name), encoding="utf-8")
     return target
 
 
-def write_settings(name: str) -> str:
+def settings_template(name: str) -> str:
     r"""Return the content of a `study.toml` with every setting at its default, explained in comments.
 
     Returns
@@ -129,7 +129,7 @@ def write_settings(name: str) -> str:
 
     Examples
     --------
-    >>> print(write_settings("Faces").split("\n\n")[1])
+    >>> print(settings_template("Faces").split("\n\n")[1])
     # Name of the study; if not set, the folder's name. (text)
     name = "Faces"
     """

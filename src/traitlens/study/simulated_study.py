@@ -16,15 +16,15 @@ from traitlens.progress import SilentWatcher, Watcher
 from traitlens.storage import atomic_write
 from traitlens.study.drawing.face import REGIONS, DrawnFace, draw_face
 from traitlens.study.drawing.parameters import PARTS, draw_parameters, score_parts
-from traitlens.study.raters import (
+from traitlens.study.simulated_raters import (
     GROUPS,
     SCALE,
     TRAITS,
     RatingBehaviour,
-    find_differences,
-    rate,
+    make_part_weights,
     score_images,
-    weigh_parts,
+    simulate_group_ratings,
+    true_differences,
 )
 
 REGIONS_OF: dict[str, tuple[str, ...]] = {
@@ -129,7 +129,7 @@ class SimulatedTruth:
         return "True differences between groups:\n" + "\n".join(lines)
 
 
-def read_planted(folder: str | Path) -> list[dict[str, Any]]:
+def read_true_differences(folder: str | Path) -> list[dict[str, Any]]:
     """Read the true differences between the groups of a simulated study.
 
     Returns
@@ -218,9 +218,9 @@ def simulate_study(
     parts = pd.DataFrame.from_dict(
         {name: score_parts(face) for name, face in faces.items()}, orient="index", columns=list(PARTS)
     ).rename_axis(IMAGE)
-    weights = weigh_parts(TRAITS[:traits], list(PARTS), effect)
+    weights = make_part_weights(TRAITS[:traits], list(PARTS), effect)
     scores = score_images(parts, weights)
-    differences = find_differences(weights, REGIONS_OF)
+    differences = true_differences(weights, REGIONS_OF)
     with atomic_write(folder) as temporary:
 
         def make(name: str) -> pd.DataFrame:
@@ -234,7 +234,7 @@ def simulate_study(
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             landmarks = list(pool.map(make, names))
         truth = temporary / "truth"
-        ratings = rate(parts, weights, raters, RatingBehaviour(noise=noise), seed)
+        ratings = simulate_group_ratings(parts, weights, raters, RatingBehaviour(noise=noise), seed)
         images_table = pd.DataFrame(
             {IMAGE: list(names), IDENTITY: [name.split("/")[0] for name in names], MAY_PUBLISH: "true"}
         )

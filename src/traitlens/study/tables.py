@@ -13,7 +13,7 @@ from pandas.api.types import union_categoricals
 
 from traitlens.problems import Problem, StudyError
 from traitlens.spreadsheets import unprotect
-from traitlens.study.unpacked import check_parquet
+from traitlens.study.size_limits import check_parquet
 
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """Numbers whose comma may separate thousands or decimals."""

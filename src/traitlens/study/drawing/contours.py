@@ -93,7 +93,7 @@ class Pose:
         return (x - self.turn * 0.5).astype(np.float32), y.astype(np.float32)
 
 
-def pose_of(parameters: FaceParameters, size: int) -> Pose:
+def compute_pose(parameters: FaceParameters, size: int) -> Pose:
     """Return the pose of a face in a square image with a side of `size` pixels."""
     unit = 0.235 * size * parameters.scale
     cos, sin = np.cos(parameters.roll), np.sin(parameters.roll)
@@ -107,7 +107,7 @@ def head_depth(points: np.ndarray) -> np.ndarray:
     return 0.8 * np.sqrt(np.clip(1 - squares, 0, None))
 
 
-def place_points(parameters: FaceParameters) -> dict[int, np.ndarray]:
+def compute_landmarks(parameters: FaceParameters) -> dict[int, np.ndarray]:
     """Compute the landmarks of a face from its parameters.
 
     Returns

@@ -6,8 +6,8 @@ import numpy as np
 
 from traitlens.study.drawing import contours
 from traitlens.study.drawing.canvas import Canvas, blob, blur
-from traitlens.study.drawing.contours import Pose, place_points, pose_of, smooth
-from traitlens.study.drawing.hair import hair_outline, paint_hair
+from traitlens.study.drawing.contours import Pose, compute_landmarks, compute_pose, smooth
+from traitlens.study.drawing.hair import compute_hair_coverage, paint_hair
 from traitlens.study.drawing.parameters import FaceParameters
 from traitlens.study.drawing.parts import paint_brow, paint_eye, paint_mouth, paint_nose
 
@@ -80,12 +80,12 @@ def draw_face(parameters: FaceParameters, size: int = 256) -> DrawnFace:
     >>> face.picture.shape, REGIONS[face.labels[0, 0]]
     ((64, 64, 3), 'hair and background')
     """
-    pose = pose_of(parameters, size)
-    points = place_points(parameters)
+    pose = compute_pose(parameters, size)
+    points = compute_landmarks(parameters)
     x, y = pose.unplace(size)
     canvas = Canvas(size, parameters.backdrop)
     _paint_backdrop(canvas, parameters)
-    hair = hair_outline(canvas, parameters, pose)
+    hair = compute_hair_coverage(canvas, parameters, pose)
     _paint_body(canvas, parameters, pose, hair.back, x, y)
     outline = pose.place(smooth(_face_outline(points)))
     face = canvas.cover(outline)

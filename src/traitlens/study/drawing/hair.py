@@ -26,7 +26,7 @@ class Hair:
     front: np.ndarray
 
 
-def hair_outline(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair:
+def compute_hair_coverage(canvas: Canvas, parameters: FaceParameters, pose: Pose) -> Hair:
     """Compute the coverage of the image by hair, behind the head and in front of it."""
     style = parameters.hair_style
     volume = 0.10 if style == "cropped" else parameters.hair_volume

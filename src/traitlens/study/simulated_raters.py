@@ -65,7 +65,7 @@ class RatingBehaviour:
     level: float = 0.0
 
 
-def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> pd.DataFrame:
+def make_part_weights(traits: Sequence[str], parts: Sequence[str], effect: float) -> pd.DataFrame:
     """Return the weights of the parts of a face for every group and trait.
 
     Parameters
@@ -85,7 +85,7 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
 
     Examples
     --------
-    >>> table = weigh_parts(["warm"], ["eyes", "brows", "nose", "mouth", "cheeks", "jaw"], effect=0.0)
+    >>> table = make_part_weights(["warm"], ["eyes", "brows", "nose", "mouth", "cheeks", "jaw"], effect=0.0)
     >>> bool((table.groupby("part")["weight"].nunique() == 1).all())
     True
     """
@@ -100,7 +100,7 @@ def weigh_parts(traits: Sequence[str], parts: Sequence[str], effect: float) -> p
     return pd.DataFrame(rows, columns=[GROUP, TRAIT, "part", "weight"])
 
 
-def rate(
+def simulate_group_ratings(
     scores: pd.DataFrame, weights: pd.DataFrame, raters: int, behaviour: RatingBehaviour, seed: int
 ) -> pd.DataFrame:
     """Simulate ratings of every image on every trait by all raters of both groups.
@@ -110,7 +110,7 @@ def rate(
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        Weights of the parts, as returned by :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`make_part_weights`.
     raters : int
         Number of raters in each group.
     behaviour : RatingBehaviour
@@ -131,7 +131,7 @@ def rate(
         liked = np.broadcast_to(scores[list(table.columns)].to_numpy(), (len(table), *scores.shape))
         for rater in range(raters):
             rng = np.random.default_rng([seed, 3, number, rater])
-            values = judge(liked, table.to_numpy(), behaviour, rng)
+            values = simulate_rater(liked, table.to_numpy(), behaviour, rng)
             blocks += [
                 pd.DataFrame(
                     {
@@ -147,7 +147,7 @@ def rate(
     return pd.concat(blocks, ignore_index=True)
 
 
-def judge(
+def simulate_rater(
     scores: np.ndarray, weights: np.ndarray, behaviour: RatingBehaviour, rng: np.random.Generator
 ) -> np.ndarray:
     """Simulate the ratings of one rater for every image and trait.
@@ -186,7 +186,7 @@ def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
     scores : DataFrame
         Score of each part (columns) of each image (index).
     weights : DataFrame
-        Weights of the parts, as returned by :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`make_part_weights`.
 
     Returns
     -------
@@ -207,13 +207,13 @@ def score_images(scores: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(blocks, ignore_index=True)
 
 
-def find_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def true_differences(weights: pd.DataFrame, regions_of: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Compute the true difference between the groups in each region of the face, for each trait.
 
     Parameters
     ----------
     weights : DataFrame
-        Weights of the parts, as returned by :func:`weigh_parts`.
+        Weights of the parts, as returned by :func:`make_part_weights`.
     regions_of : mapping
         Regions of each part, which share the part's weight equally.
 

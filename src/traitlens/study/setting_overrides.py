@@ -39,7 +39,7 @@ def follow_protocol(study: Study, name: str) -> Study:
     return replace(study, settings=settings)
 
 
-def with_maps_kept(study: Study, keep: str) -> Study:
+def override_kept_maps(study: Study, keep: str) -> Study:
     """Return the study with another value of the setting `run.keep_maps`.
 
     Parameters

@@ -13,9 +13,9 @@ import pytest
 from scipy.io import savemat
 
 from traitlens.problems import StudyError
-from traitlens.study import tables, unpacked
+from traitlens.study import size_limits, tables
 from traitlens.study.formats import read_cells
-from traitlens.study.unpacked import check_matlab, measure_sheets
+from traitlens.study.size_limits import check_matlab, measure_sheets
 
 SHEET = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 
@@ -111,7 +111,7 @@ def test_variables_in_other_files_are_refused(tmp_path):
 
 
 def test_cell_arrays_that_fan_out_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpacked, "MOST_REFERENCES", 1000)
+    monkeypatch.setattr(size_limits, "MOST_REFERENCES", 1000)
 
     def fan_out(levels):
         def fill(file):
@@ -169,7 +169,7 @@ def test_tables_that_declare_too_much_are_refused(tmp_path, monkeypatch):
     table = pd.DataFrame({"rater": ["a"] * 1000, "image": "b", "trait": "c", "rating": 1.0})
     table.to_parquet(tmp_path / "ratings.parquet")
     assert len(read_cells(tmp_path / "ratings.parquet")) == 1000
-    monkeypatch.setattr(unpacked, "MOST_VALUES", 3999)
+    monkeypatch.setattr(size_limits, "MOST_VALUES", 3999)
     with pytest.raises(StudyError, match="declares 1,000 rows and 4 columns"):
         read_cells(tmp_path / "ratings.parquet")
     _, [problem] = tables.read_table(tmp_path / "ratings.parquet")
