@@ -1,3 +1,5 @@
+import base64
+import io
 import json
 import re
 import shutil
@@ -6,6 +8,7 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from PIL import Image
 from results_folder import HOSTILE_IMAGE, HOSTILE_TRAIT, make_results
 
 from traitlens.problems import TraitlensError
@@ -276,10 +279,12 @@ def test_faces_without_a_map_are_kept_small(small):
         made = picker.make_picker(results)
     finally:
         picker.MOST_MAPS = most
-    with_map = [len(image["face"]) for image in made["images"] if image["map"]]
-    without = [len(image["face"]) for image in made["images"] if not image["map"]]
-    assert len(with_map) == made["n_maps"] == 8
-    assert max(without) < min(with_map)
+    sides = {True: [], False: []}
+    for image in made["images"]:
+        with Image.open(io.BytesIO(base64.b64decode(image["face"].split(",")[1]))) as face:
+            sides[image["map"]].append(face.width)
+    assert len(sides[True]) == made["n_maps"] == 8
+    assert max(sides[False]) < min(sides[True])
     assert {name for image in made["images"] for name in image} == {
         "name",
         "face",
