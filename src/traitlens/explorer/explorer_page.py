@@ -66,7 +66,7 @@ def describe_study(data: ExplorerData) -> dict[str, Any]:
             "other": [(name, name) for name in data.methods if name not in named],
         },
         "predicts": data.models is not None,
-        "limits": describe_limits(results),
+        "limits": [" ".join(limit) for limit in describe_limits(results)],
         "files": list_files(results.folder),
     }
 
