@@ -69,7 +69,7 @@ def test_every_fault_is_told_at_once_with_file_and_row(broken):
 def test_run_refuses_a_broken_study_before_any_work(broken):
     done = traitlens("run", broken)
     assert done.returncode == 2
-    assert "faults. Fix them" in done.stderr
+    assert "errors. Fix them" in done.stderr
     assert not (broken / "results").exists()
 
 
@@ -77,7 +77,7 @@ def test_check_of_a_good_study_says_what_it_holds(study):
     done = traitlens("check", study)
     assert done.returncode == 0, done.stderr
     assert "12 images of 12 identities" in done.stdout
-    assert "No fault was found." in done.stdout
+    assert "No errors were found." in done.stdout
 
 
 @pytest.mark.parametrize(

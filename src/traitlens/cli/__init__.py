@@ -1,6 +1,6 @@
-"""The command line: arguments in, pipeline called, messages out.
+"""The command line `traitlens`: parses arguments, calls the package, and prints results and errors.
 
-Each module holds the commands of one topic; :data:`COMMANDS` groups them by the headings of the help.
+Each module contains the commands of one topic; :data:`COMMANDS` groups them under the headings of the help.
 """
 
 import io
@@ -31,11 +31,18 @@ from traitlens.cli import (
 )
 from traitlens.cli.importing import importing
 from traitlens.cli.rating_sessions import plan, rate
-from traitlens.cli.terminal import FAULT, answer, answer_as_json, confirm, messages, refuse
+from traitlens.cli.terminal import (
+    USER_ERROR,
+    confirm,
+    messages,
+    print_only_json,
+    print_problems,
+    print_result,
+)
 from traitlens.problems import Problem, TraitlensError
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells expect it after Ctrl-C."""
+"""Exit code after Ctrl-C or SIGTERM; shells use it for Ctrl-C."""
 
 COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Begin": (
@@ -55,7 +62,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], ...]] = {
     "Share": (models.share, analysis.export, admin.cite),
     "This installation": (admin.doctor, admin.launcher, admin.status),
 }
-"""The commands in the order of an analysis, by headings of the help."""
+"""Commands by heading of the help, in the order of an analysis."""
 
 JSON = "--json"
 DEBUG = "--debug"
@@ -79,16 +86,16 @@ for heading, commands in COMMANDS.items():
         app.command(rich_help_panel=heading)(command)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
-        answer({"version": traitlens.__version__}, f"traitlens {traitlens.__version__}")
+        print_result({"version": traitlens.__version__}, f"traitlens {traitlens.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
-    version: Annotated[  # noqa: ARG001 (its callback has done all)
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+def _read_global_options(
+    version: Annotated[  # noqa: ARG001 (handled by its callback)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     as_json: Annotated[
         bool,
@@ -100,19 +107,19 @@ def _options(
         bool, typer.Option(DEBUG, help="Show the traceback of an unexpected error.")
     ] = False,
 ) -> None:
-    """Handle the options before the command."""
-    answer_as_json(as_json)
+    """Handle the options that precede the command."""
+    print_only_json(as_json)
 
 
 def main() -> None:
-    """Run the command line; errors end with code 2, interruptions (Ctrl-C, SIGTERM) with 130."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that locks are released and processes stopped
-    for stream in (sys.stdout, sys.stderr):  # consoles and pipes may have other encodings
+    """Run a command and exit: with code 0, with 2 after an error, or with 130 after Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a killed command then releases locks and stops its processes
+    for stream in (sys.stdout, sys.stderr):  # their encoding may lack some characters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     # `--json` and `--debug` may also follow the command.
     arguments = sorted(sys.argv[1:], key=lambda argument: argument not in (JSON, DEBUG))
-    answer_as_json(JSON in arguments)
+    print_only_json(JSON in arguments)
     if not arguments and open_app.is_offered() and confirm("The app opens in the browser."):
         arguments = ["app"]
     try:
@@ -120,18 +127,18 @@ def main() -> None:
     except typer.Abort:
         code = INTERRUPTED
     except TraitlensError as error:
-        refuse(error.problems)
-        code = FAULT
+        print_problems(error.problems)
+        code = USER_ERROR
     except OSError as error:
         file = None if error.filename is None else str(error.filename)
         advice = "finished work is kept; run the same command to continue"
-        refuse((Problem(error.strerror or str(error), advice, file),))
-        code = FAULT
+        print_problems((Problem(error.strerror or str(error), advice, file),))
+        code = USER_ERROR
     except Exception as error:
-        problem = _misuse(error) or _unexpected(error, DEBUG in arguments)
-        if problem.what:  # without a command the help has been printed
-            refuse((problem,))
-        code = FAULT
+        problem = _usage_problem(error) or _report_unexpected(error, DEBUG in arguments)
+        if problem.what:  # it is empty if the help was printed because there was no command
+            print_problems((problem,))
+        code = USER_ERROR
     if code == INTERRUPTED:
         messages.print("Stopped. Finished work is kept; run the same command to continue.")
     sys.exit(code if isinstance(code, int) else 0)
@@ -142,8 +149,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _unexpected(error: Exception, debug: bool) -> Problem:
-    """Report an unexpected error in one line; print its traceback or write it to a file."""
+def _report_unexpected(error: Exception, debug: bool) -> Problem:
+    """Print the traceback of an unexpected error or write it to a file; return a problem that says so."""
     lines = traceback.format_exception(error)
     advice = "finished work is kept. Please report it with the traceback"
     if debug:
@@ -161,9 +168,9 @@ def _unexpected(error: Exception, debug: bool) -> Problem:
     return Problem(what, advice)
 
 
-def _misuse(error: Exception) -> Problem | None:
-    """Return an error of the command line's usage as one line; None for other errors."""
-    tell = getattr(error, "format_message", None)  # attributes of the parser's errors
+def _usage_problem(error: Exception) -> Problem | None:
+    """Return an error in the use of the command line as a problem; None for errors of other kinds."""
+    tell = getattr(error, "format_message", None)  # only errors of the argument parser have it
     if tell is None:
         return None
     context = getattr(error, "ctx", None)

@@ -1,4 +1,4 @@
-"""`python -m traitlens.cli`."""
+"""Run the command line with `python -m traitlens.cli`."""
 
 from traitlens.cli import main
 

@@ -17,16 +17,16 @@ from traitlens.cli.options import (
     Weights,
     Workers,
 )
-from traitlens.cli.terminal import Terminal, answer, messages
+from traitlens.cli.terminal import Terminal, messages, print_result
 
 MARKS = {
     "found": "●", "alone": "? uncertain:", "not found": "○", "exploratory": "? exploratory:", "about": "●",
 }  # fmt: skip
-"""Marks of the sentences at the end of a run, by kind of finding."""
+"""Marks printed before the sentences at the end of a run, by kind of finding."""
 
 
 def check(study: StudyFolder) -> None:
-    """Check a study's tables and images, and list every fault.
+    """Check the tables and images of a study, and list all errors.
 
     Example: traitlens check mystudy
     """
@@ -49,7 +49,7 @@ def check(study: StudyFolder) -> None:
         "answers_worth_a_look": signs,
     }
     imported = [] if account is None else [f"Imported: {line}" for line in account.lines()]
-    answer(facts, str(checked), *imported, *_quality(signs), "No fault was found.")
+    print_result(facts, str(checked), *imported, *_describe_quality(signs), "No errors were found.")
 
 
 def run(
@@ -64,13 +64,13 @@ def run(
     protocol: Annotated[
         str,
         typer.Option(
-            help="default, or cao2023: as in the published scripts, with results in STUDY/results-cao2023."
+            help="default, or cao2023 to analyse as the published scripts did (in STUDY/results-cao2023)."
         ),
     ] = "default",
 ) -> None:
     """Run the whole analysis: check, features, fit, explain, compare, report.
 
-    If it is stopped, run the same command to continue.
+    If the run is stopped, run the same command again to continue.
 
     Example: traitlens run mystudy --out results
     """
@@ -83,7 +83,7 @@ def run(
     from traitlens.report.results import read_results
     from traitlens.report.summary import CAUTION
 
-    machine = _machine(device, precision, weights, workers, scheduler)
+    machine = _make_machine(device, precision, weights, workers, scheduler)
     done = run_study(study, out, machine, Terminal(), protocol, keep_maps)
     _print_notices(done.study)
     report = done.results / "report.html"
@@ -96,13 +96,13 @@ def run(
         "headlines": [text for finding in findings for text in finding.headlines],
     }
     said = [f"{MARKS[finding.kind]} {text}" for finding in findings for text in finding.headlines]
-    answer(
+    print_result(
         facts,
-        *_performance(done.performance, results),
+        *_tabulate_performance(done.performance, results),
         *said,
         CAUTION,
         f"Report: {report}",
-        f"Next: open the report, or look at faces one by one with: traitlens explore {done.results}",
+        f"Next: open the report, or look at single faces with: traitlens explore {done.results}",
     )
 
 
@@ -126,29 +126,31 @@ def sanity(
     from traitlens.report.map_check_results import summarise
     from traitlens.report.results import read_results
 
-    machine = _machine(device, precision, weights)
+    machine = _make_machine(device, precision, weights)
     run = Run(check_study(study, Terminal()), out, machine, Terminal())
     try:
         report = run.check_maps(images)
     finally:
         run.close()
     findings = summarise(read_results(run.results).checks)
-    answer({"results": run.results, "report": report, "findings": findings}, *findings, f"Report: {report}")
+    print_result(
+        {"results": run.results, "report": report, "findings": findings}, *findings, f"Report: {report}"
+    )
 
 
 def export(
     study: StudyFolder,
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to.")],
     form: Annotated[
         str,
         typer.Option(
             "--format",
-            help="psych-ds, csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with maps).",
+            help="Format of the export: psych-ds, csv-long, csv-wide, sav (SPSS) or mat (MATLAB, with maps).",
             autocompletion=lambda: ["psych-ds", "csv-long", "csv-wide", "sav", "mat"],
         ),
     ] = "psych-ds",
     results: Annotated[
-        Path | None, typer.Option(help="A results folder; STUDY/results by default, if it exists.")
+        Path | None, typer.Option(help="Results folder; STUDY/results by default, if it exists.")
     ] = None,
 ) -> None:
     """Export a study and its results for other programs, without the images.
@@ -161,24 +163,24 @@ def export(
     if results is None and (study / "results").is_dir():
         results = study / "results"
     files = export_study(Study.load(study), out, form, results, Terminal())
-    answer({"folder": out, "files": files}, f"Written: {out} ({len(files)} files)")
+    print_result({"folder": out, "files": files}, f"Written: {out} ({len(files)} files)")
 
 
-def _machine(
+def _make_machine(
     device: str,
     precision: str,
     weights: Path | None,
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> Any:
-    """Return the machine of the options."""
+    """Return the machine that the options of a command describe."""
     from traitlens.computing import Machine
 
     return Machine(device, precision, weights, workers, scheduler)
 
 
-def _performance(performance: Any, results: Any) -> tuple[str, Table]:
-    """Format the performance table for the terminal, in the order of the study."""
+def _tabulate_performance(performance: Any, results: Any) -> tuple[str, Table]:
+    """Return a heading and the performance table for the terminal, in the order of the study."""
     table = Table("trait", "group", "r", "95 % interval", "ceiling", box=None)
     rows = {(row.trait, row.group): row for row in performance.itertuples()}
     order = [(trait, group) for trait in results.traits for group in results.groups]
@@ -191,19 +193,19 @@ def _performance(performance: Any, results: Any) -> tuple[str, Table]:
             f"{row.ci_low:.2f} to {row.ci_high:.2f}",
             f"{ceiling:.2f}" if ceiling == ceiling else "-",
         )
-    return "Out-of-fold performance of each group and trait (identities that the readout did not see):", table
+    return "Performance for each group and trait, on faces to which the readouts were not fitted:", table
 
 
-def _quality(signs: Any) -> list[str]:
-    """Describe raters with signs of poor data quality; only the rules of study.toml leave ratings out."""
+def _describe_quality(signs: Any) -> list[str]:
+    """Return sentences about raters with signs of poor data quality, whose ratings are not left out."""
     return [
-        f"Worth a look: {row.n_raters} raters, {row.sign} ({row.raters})"
+        f"Check the data quality of {row.n_raters} raters: {row.sign} ({row.raters})"
         + (f"; rule: {row.rule}" if row.rule else "")
         for row in signs.itertuples()
     ]
 
 
 def _print_notices(study: Any) -> None:
-    """Print notices that need no fix."""
+    """Print the notices about a study, which are no errors."""
     for notice in study.notices:
         messages.print(f"Note: {escape(str(notice))}")

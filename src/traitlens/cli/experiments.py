@@ -1,4 +1,4 @@
-"""Commands for experiments: faces altered in one region, and the analysis of their ratings."""
+"""Commands for experiments: alter faces in one region, and analyse ratings of the altered faces."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,38 +7,38 @@ import typer
 from rich.table import Table
 
 from traitlens.cli.options import StudyFolder, Weights
-from traitlens.cli.terminal import Terminal, answer, messages
+from traitlens.cli.terminal import Terminal, messages, print_result
 from traitlens.problems import Problem, TraitlensError
 
 OutFolder = Annotated[
-    Path | None, typer.Option("--out", help="The experiment's folder; STUDY/experiment by default.")
+    Path | None, typer.Option("--out", help="Folder of the experiment; STUDY/experiment by default.")
 ]
 
 
 def stimuli(
     study: StudyFolder,
     out: OutFolder = None,
-    traits: Annotated[str, typer.Option(help="Traits, with commas between them; all by default.")] = "",
+    traits: Annotated[str, typer.Option(help="Traits, separated by commas; all by default.")] = "",
     regions: Annotated[
         str,
-        typer.Option(help="Regions, with commas between them; those with the strongest cues by default."),
+        typer.Option(help="Regions, separated by commas; by default those with the strongest cues."),
     ] = "",
     faces: Annotated[
-        str, typer.Option(help="Base faces, with commas between them; drawn at random by default.")
+        str, typer.Option(help="Images used as base faces, separated by commas; by default drawn at random.")
     ] = "",
     number: Annotated[int, typer.Option(min=2, help="Number of base faces.")] = 12,
     steps: Annotated[
-        str, typer.Option(help="Shifts of a cue in standard deviations, separated by commas.")
+        str, typer.Option(help="Changes of a region's cue in standard deviations, separated by commas.")
     ] = "-0.5,0.5",
     versions: Annotated[
-        str, typer.Option(help="Versions of a base face that a rater sees: a number, or all.")
+        str, typer.Option(help="How many versions of each base face a rater sees: a number, or all.")
     ] = "1",
-    seed: Annotated[int, typer.Option(help="Seed of base faces and lists.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same base faces and lists.")] = 0,
     weights: Weights = None,
 ) -> None:
-    """Alter faces of a finished study in one region each, as an experiment for `traitlens rate`.
+    """Create an experiment: alter faces of an analysed study in one region each, to be rated again.
 
-    Only faces whose may_publish is true are altered. Look at the contact sheet before you use them.
+    Only faces whose may_publish is true are altered. Look at the contact sheet before using them.
 
     Example: traitlens stimuli mystudy --traits warm --regions eyes,mouth
     """
@@ -50,8 +50,10 @@ def stimuli(
     from traitlens.prediction.new_faces import load_models
     from traitlens.study.reading import Study
 
-    seen = _versions(versions)
-    request = StimulusRequest(_names(traits), _names(regions), _names(faces), number, _numbers(steps), seed)
+    seen = _parse_versions(versions)
+    request = StimulusRequest(
+        _split_names(traits), _split_names(regions), _split_names(faces), number, _parse_numbers(steps), seed
+    )
     loaded, results, folder = Study.load(study), study / "results", out or study / FOLDER
     if not REGIONAL_MODEL.of(results).is_dir():
         what = "the study has no regional readouts yet"
@@ -67,16 +69,16 @@ def stimuli(
     facts: dict[str, Any] = {"folder": folder, "pictures": design.pictures, "left_out": tables.left_out}
     lines: list[Any] = [
         f"{len(design.pictures)} altered pictures: {folder / 'images'}",
-        f"{len(tables.left_out)} were left out; reasons: {folder / 'left_out.csv'}",
+        f"{len(tables.left_out)} others were left out; for the reasons see {folder / 'left_out.csv'}",
     ]
     if loaded.has_raters:
         power = estimate_power(design, residual_noise(loaded.ratings), loaded.scale, seed=seed)
         facts["power"] = power
-        lines += ["Power, if the predictions are right:", _tabulate_power(power)]
-    answer(
+        lines += ["Power, if the predicted effects are correct:", _tabulate_power(power)]
+    print_result(
         facts,
         *lines,
-        f"Look at {folder / 'contact_sheet_01.png'}, adapt {folder / 'ethics.md'}.",
+        f"Look at {folder / 'contact_sheet_01.png'}, and adapt {folder / 'ethics.md'} to your experiment.",
         f"Next: traitlens plan {folder}, then: traitlens rate serve {folder} --participants NUMBER",
     )
 
@@ -85,21 +87,27 @@ def experiment(
     study: StudyFolder,
     ratings: Annotated[
         Path | None,
-        typer.Argument(metavar="RATINGS", help="Table of ratings; ratings.csv of the experiment by default."),
+        typer.Argument(
+            metavar="RATINGS",
+            help="Table of ratings; by default ratings.csv in the folder of the experiment.",
+        ),
     ] = None,
     folder: OutFolder = None,
     exploratory: Annotated[
         bool,
         typer.Option(
-            "--exploratory", help="Analyse without a frozen plan, or answers that are older than it."
+            "--exploratory", help="Analyse although no plan is frozen, or answers are older than the plan."
         ),
     ] = False,
     simulated: Annotated[
-        int, typer.Option(min=0, help="Rehearse with simulated answers of this many raters per group.")
+        int,
+        typer.Option(
+            min=0, help="Analyse simulated answers of this number of raters per group, as a rehearsal."
+        ),
     ] = 0,
-    permutations: Annotated[int, typer.Option(min=99, help="Permutations of raters.")] = 999,
+    permutations: Annotated[int, typer.Option(min=99, help="Number of permutations of raters.")] = 999,
 ) -> None:
-    """Analyse the ratings of altered faces: observed against predicted effects, and groups.
+    """Analyse ratings of altered faces: compare observed with predicted effects, and groups.
 
     Example: traitlens experiment mystudy collected.csv
     """
@@ -126,34 +134,34 @@ def experiment(
         "agreement": found.agreement,
         "experiment": found.facts,
     }
-    answer(facts, *describe_experiment(read_results(results)), f"Report: {report}")
+    print_result(facts, *describe_experiment(read_results(results)), f"Report: {report}")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Read names separated by commas."""
+def _split_names(text: str) -> tuple[str, ...]:
+    """Return the names in a comma-separated option."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    """Read steps separated by commas."""
+def _parse_numbers(text: str) -> tuple[float, ...]:
+    """Return the numbers in the comma-separated option --steps."""
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        problem = Problem(f"--steps is {text!r}", "write numbers such as -0.5,0.5")
+        problem = Problem(f"--steps is {text!r}", "give numbers separated by commas, such as -0.5,0.5")
         raise TraitlensError(problem) from None
 
 
-def _versions(text: str) -> int | None:
-    """Read the number of versions that a rater sees."""
+def _parse_versions(text: str) -> int | None:
+    """Return the number in the option --versions, or None for all."""
     if text == "all":
         return None
     if not text.isdigit() or int(text) < 1:
-        raise TraitlensError(Problem(f"--versions is {text!r}", "write a number from 1 on, or all"))
+        raise TraitlensError(Problem(f"--versions is {text!r}", "give a number of at least 1, or all"))
     return int(text)
 
 
 def _tabulate_power(power: Any) -> Table:
-    """Format the power table for the terminal."""
+    """Return the table of power for the terminal."""
     table = Table("raters per group", "effects found", "group x region found", box=None)
     for row in power.itertuples():
         differ = f"{row.group_x_region:.0%}" if row.group_x_region == row.group_x_region else "-"

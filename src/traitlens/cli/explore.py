@@ -1,4 +1,4 @@
-"""`traitlens explore`: browse results."""
+"""The command `traitlens explore`, which shows results in the browser."""
 
 import html
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from traitlens.cli.options import Device, Precision, Weights
-from traitlens.cli.terminal import answer, messages
+from traitlens.cli.terminal import messages, print_result
 
 
 def explore(
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="A results folder, or a study folder.")],
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder of results, or of a study.")],
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
     device: Device = "cpu",
     precision: Precision = "float32",
@@ -30,7 +30,7 @@ def explore(
     from traitlens.explorer.explorer_server import explore as serve
 
     def announce(address: str) -> None:
-        answer(
+        print_result(
             {"address": address},
             f"Explorer: {address}",
             "It is available on this computer only; stop with Ctrl-C.",
@@ -49,14 +49,9 @@ def explore(
 
 @contextmanager
 def private_page(address: str) -> Iterator[Path]:
-    """Write a page that redirects to an address, in a folder that only this user can read.
+    """Write a temporary page that redirects to an address, readable by this user only, and yield its path.
 
-    The address holds a token, and other users of the computer can see the command line of a browser.
-
-    Yields
-    ------
-    Path
-        The page; removed at the end.
+    The address contains a secret token, which other users could see in the command line of the browser.
     """
     with TemporaryDirectory(prefix="traitlens-") as folder:
         page = Path(folder) / "open.html"

@@ -1,22 +1,22 @@
-"""The command that draws a single figure with other options."""
+"""The command `traitlens figure`, which draws one figure of the report with other options."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from traitlens.cli.terminal import answer
+from traitlens.cli.terminal import print_result
 
 
-def _figures() -> list[str]:
-    """Return the names of figures for shell completion."""
+def _figure_names() -> list[str]:
+    """Return the names of all figures, for shell completion."""
     from traitlens.report.figures import FIGURES
 
     return list(FIGURES)
 
 
-def _formats() -> list[str]:
-    """Return the file formats for shell completion."""
+def _figure_formats() -> list[str]:
+    """Return the file formats of figures, for shell completion."""
     from traitlens.report.style import FORMATS
 
     return list(FORMATS)
@@ -24,31 +24,35 @@ def _formats() -> list[str]:
 
 def figure(
     name: Annotated[
-        str, typer.Argument(help="Name of a figure, or `list` to list them.", autocompletion=_figures)
+        str, typer.Argument(help="Name of a figure, or `list` to list them.", autocompletion=_figure_names)
     ],
-    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results folder.")] = Path("results"),
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder.")] = Path("results"),
     trait: Annotated[list[str] | None, typer.Option(help="Trait to show; repeat for several.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group to show; repeat for several.")] = None,
     image: Annotated[
-        list[str] | None, typer.Option(help="For `faces`, `profile`: image to show; repeat for several.")
+        list[str] | None,
+        typer.Option(help="Image to show (figures `faces` and `profile`); repeat for several."),
     ] = None,
-    width: Annotated[float, typer.Option(help="Width in mm: 89 is one column of a journal, 183 two.")] = 183,
+    width: Annotated[float, typer.Option(help="Width in mm; a journal column is 89, two are 183.")] = 183,
     opacity: Annotated[float | None, typer.Option(help="Opacity of the face under a map, 0 to 1.")] = None,
-    scale: Annotated[float | None, typer.Option(help="End of the colour scale, in its bar's unit.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Largest value of the colour scale, in the unit of the colour bar.")
+    ] = None,
     smoothing: Annotated[
-        float | None, typer.Option(help="SD of the Gaussian that smooths maps, in pixels.")
+        float | None,
+        typer.Option(help="Standard deviation, in pixels, of the Gaussian filter that smooths maps."),
     ] = None,
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="svg, png, pdf, eps or tif; repeat for several. Default: svg and png.",
-            autocompletion=_formats,
+            help="File format: svg, png, pdf, eps or tif; repeat for several. Default: svg and png.",
+            autocompletion=_figure_formats,
         ),
     ] = None,
     dpi: Annotated[
         float, typer.Option(min=72, max=2400, help="Dots per inch of png and tif; for line art 600 to 1200.")
     ] = 300,
-    out: Annotated[Path | None, typer.Option(help="File name without ending; ./NAME by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File name without extension; ./NAME by default.")] = None,
 ) -> None:
     """Draw a figure of the report with other traits, groups, width, opacity or scale.
 
@@ -59,10 +63,10 @@ def figure(
 
     if name == "list":
         facts = {one: kind.about for one, kind in FIGURES.items()}
-        answer({"figures": facts}, *(f"{one:<20}{about}" for one, about in facts.items()))
+        print_result({"figures": facts}, *(f"{one:<20}{about}" for one, about in facts.items()))
         return
     options: dict[str, Any] = {"opacity": opacity, "limit": scale, "smoothing": smoothing, "images": image}
     given = {option: value for option, value in options.items() if value not in (None, [])}
     drawn = draw_figure(results, name, groups=group, traits=trait, width=width, **given)
     files = save_figure(drawn, out or Path(name), format or ("svg", "png"), dpi)
-    answer({"files": files}, *(f"Figure: {file}" for file in files))
+    print_result({"files": files}, *(f"Figure: {file}" for file in files))

@@ -1,4 +1,4 @@
-"""Commands to get started: demonstration, new and simulated studies, public datasets."""
+"""Commands to start with: a demonstration, new and simulated studies, and public datasets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,12 @@ import typer
 
 from traitlens.cli.analysis import run
 from traitlens.cli.options import Device, Precision, Weights
-from traitlens.cli.terminal import Terminal, answer, confirm
+from traitlens.cli.terminal import Terminal, confirm, print_result
 from traitlens.problems import Problem, TraitlensError
 from traitlens.storage import atomic_write
 
 FETCHED = ["3dsk", "omi", "london", "face-resnet"]
-"""What can be fetched."""
+"""Names of the datasets and networks that can be downloaded."""
 
 
 def demo(
@@ -33,16 +33,16 @@ def demo(
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder; created if missing.")],
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study; created if missing.")],
 ) -> None:
-    """Create a new study: write a study.toml in which every setting is explained.
+    """Create the folder of a new study, with a study.toml that explains every setting.
 
     Example: traitlens init mystudy
     """
     from traitlens.study.settings_file import begin_study
 
     settings = begin_study(folder)
-    answer(
+    print_result(
         {"study": folder, "settings": settings},
         f"Settings: {settings}",
         f"Put the images into {folder / 'images'} and the ratings, with the columns rater, group, image, "
@@ -53,12 +53,10 @@ def init(
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder of the new study.")],
     identities: Annotated[int, typer.Option(help="Number of identities.")] = 40,
-    images: Annotated[int, typer.Option(help="Images of each identity.")] = 5,
+    images: Annotated[int, typer.Option(help="Number of images of each identity.")] = 5,
     traits: Annotated[int, typer.Option(help="Number of traits, at most six.")] = 3,
-    raters: Annotated[int, typer.Option(help="Raters in each group.")] = 20,
-    effect: Annotated[
-        float, typer.Option(help="Size of the true difference between groups; 0 for none.")
-    ] = 0.6,
+    raters: Annotated[int, typer.Option(help="Number of raters in each group.")] = 20,
+    effect: Annotated[float, typer.Option(help="Size of the true group difference; 0 for none.")] = 0.6,
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same study.")] = 1,
 ) -> None:
     """Simulate a study of drawn faces and two groups of raters; the ground truth is written to OUT/truth.
@@ -69,21 +67,29 @@ def simulate(
 
     with Terminal().stage("Drawing faces", identities * images) as advance:
         simulate_study(out, identities, images, traits, raters, effect, seed, progress=advance)
-    answer({"study": out}, f"Study: {out}. Next: traitlens run {out}")
+    print_result({"study": out}, f"Study: {out}. Next: traitlens run {out}")
 
 
 def fetch(
     name: Annotated[
-        str, typer.Argument(help="3dsk, omi, london or face-resnet.", autocompletion=lambda: FETCHED)
+        str,
+        typer.Argument(
+            help="What to download: 3dsk, omi, london or face-resnet.", autocompletion=lambda: FETCHED
+        ),
     ],
     out: Annotated[Path | None, typer.Argument(help="Folder for the dataset.")] = None,
-    source: Annotated[Path | None, typer.Option("--from", help="A copy on disk.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Copy on this computer, to be used in place of a download.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without being asked.")] = False,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Also fit a model of its 34 impressions (omi; hours on a laptop).")
+        bool,
+        typer.Option(
+            "--fit", help="Also fit a model of the 34 impressions in omi (takes hours on a laptop)."
+        ),
     ] = False,
 ) -> None:
-    """Download a public dataset after showing its licence, or a network trained on faces (face-resnet).
+    """Download a public dataset, after showing its licence, or a network trained on faces (face-resnet).
 
     Example: traitlens fetch 3dsk downloads/3dsk
     """
@@ -92,7 +98,9 @@ def fetch(
 
         added = fetch_face_resnet(source, Terminal().say)
         facts = {"name": added.name, "convolutions": added.convolutions, "digest": added.digest}
-        answer(facts, f"Added: {added.name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
+        print_result(
+            facts, f"Added: {added.name} ({added.convolutions} convolutions, weights {added.digest[:12]})"
+        )
         return
     if out is None:
         raise TraitlensError(Problem("a dataset needs a folder", f"traitlens fetch {name} FOLDER"))
@@ -104,11 +112,11 @@ def fetch(
     if fit:
         fit_impressions(folder)
     else:
-        answer({"folder": folder}, f"Fetched: {folder}")
+        print_result({"folder": folder}, f"Fetched: {folder}")
 
 
 def fit_impressions(folder: Path) -> None:
-    """Fit a model of 34 impressions to the fetched set, and print its performance beside the ceilings."""
+    """Fit a model to the 34 impressions of the dataset omi, and print its performance and noise ceiling."""
     from traitlens.api import Run
     from traitlens.artifacts import MODELS, PERFORMANCE
     from traitlens.study.impressions_study import impression_ceilings, write_impressions_study
@@ -123,9 +131,9 @@ def fit_impressions(folder: Path) -> None:
         scores.to_csv(temporary, index=False)
     models = MODELS.of(done.results)
     mean, ceiling = scores["r2"].mean(), scores["ceiling_r2"].mean()
-    answer(
+    print_result(
         {"models": models, "performance": scores.to_dict("records")},
-        f"Models: {models}, with a model card; r and R² of each impression: {folder / 'impressions.csv'}.",
-        f"Out of fold, R² is {mean:.2f} on average over {len(scores)} impressions; ratings of this "
-        f"reliability allow {ceiling:.2f}. The set's licence (CC BY-NC-SA 4.0) holds for the models.",
+        f"Models with a model card: {models}; r and R² of each impression: {folder / 'impressions.csv'}.",
+        f"The mean out-of-fold R² of {len(scores)} impressions is {mean:.2f}; their mean noise ceiling is "
+        f"{ceiling:.2f}. The licence of the dataset (CC BY-NC-SA 4.0) also applies to the models.",
     )

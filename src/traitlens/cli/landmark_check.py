@@ -1,4 +1,4 @@
-"""The command that draws landmarks and regions for inspection."""
+"""The command `traitlens faces`, which draws landmarks and regions for inspection."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,22 +7,25 @@ import typer
 from rich.markup import escape
 
 from traitlens.cli.options import StudyFolder
-from traitlens.cli.terminal import FAULT, Terminal, answer, messages
+from traitlens.cli.terminal import USER_ERROR, Terminal, messages, print_result
 
 
 def faces(
     study: StudyFolder,
     out: Annotated[Path | None, typer.Option(help="Output folder; STUDY/faces by default.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="The column of images.csv that groups faces for averages.")
+        str | None, typer.Option(help="Column of images.csv by which faces are grouped for average faces.")
     ] = None,
     cross_check: Annotated[
-        bool, typer.Option("--cross-check", help="Compare the landmarks with dlib's (needs an extra).")
+        bool,
+        typer.Option(
+            "--cross-check", help="Compare the landmarks with those of dlib (needs the extra cross-check)."
+        ),
     ] = False,
 ) -> None:
-    """Draw all faces with landmarks and regions, doubtful ones first, and average faces.
+    """Draw all faces with landmarks and regions, doubtful faces first, and draw average faces.
 
-    To correct landmarks, edit the landmarks.csv that is written and save it in the study's folder.
+    To correct landmarks, edit the file landmarks.csv that is written, and save it in the folder of the study.
 
     Example: traitlens faces mystudy --by face_gender
     """
@@ -42,10 +45,10 @@ def faces(
         "notices": list(map(str, done.notices)),
     }
     folder, number = sheet.landmarks.parent, len(sheet.order)
-    answer(
+    print_result(
         facts,
-        f"{number} faces on {len(sheet.pages)} pages, {len(done.notices)} to look at: {folder}",
+        f"{number} faces on {len(sheet.pages)} pages, of which {len(done.notices)} need a check: {folder}",
         f"To correct landmarks, edit {sheet.landmarks} and save it as {study / 'landmarks.csv'}",
     )
     if done.unreadable:
-        raise typer.Exit(FAULT)
+        raise typer.Exit(USER_ERROR)

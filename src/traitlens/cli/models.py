@@ -1,4 +1,4 @@
-"""Commands that apply and share fitted models, and list networks."""
+"""Commands that apply and share fitted models, and that list and add networks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,21 +8,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from traitlens.cli.options import Weights
-from traitlens.cli.terminal import Terminal, answer, confirm, messages
+from traitlens.cli.terminal import Terminal, confirm, messages, print_result
 
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A folder of readouts, RESULTS/models, or hf://OWNER/NAME on the hub."
+        metavar="MODEL", help="Folder RESULTS/models of a run, or hf://OWNER/NAME on the Hugging Face hub."
     ),
 ]
-IMPRESSIONS = "Impressions that raters would form, not facts about the person shown:"
+IMPRESSIONS = "These are impressions that raters would form, not facts about the person shown:"
 
 
 def predict(
     model: Model,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Image files or folders.")],
-    csv: Annotated[Path | None, typer.Option(help="CSV file for the table.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file to write the table to.")] = None,
     weights: Weights = None,
 ) -> None:
     """Predict the impressions that raters would form of new faces.
@@ -43,19 +43,19 @@ def predict(
         shown.add_row(
             *(escape(str(cell)) for cell in (row.image, row.group, row.trait)), f"{row.predicted:.2f}"
         )
-    answer({"predictions": table, "csv": csv}, IMPRESSIONS, shown)
+    print_result({"predictions": table, "csv": csv}, IMPRESSIONS, shown)
 
 
 def explain(
     model: Model,
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the maps: one picture per trait.")] = Path("maps"),
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Image file.")],
+    out: Annotated[Path, typer.Option(help="Folder for images of the maps.")] = Path("maps"),
     method: Annotated[
         str, typer.Option(help="Name of the relevance method.")
     ] = "lrp.sequential_preset_a_flat",
     weights: Weights = None,
 ) -> None:
-    """Show which pixels of a new face carried the predictions.
+    """Show how much each pixel of a new face contributed to the predictions.
 
     Example: traitlens explain mystudy/results/models face.jpg --out maps
     """
@@ -64,16 +64,18 @@ def explain(
     models, backbone = load_models(model, weights, messages.print)
     with Terminal().stage("Explaining", len(models.traits)) as advance:
         files = write_new_maps(models, backbone, image, out, method, advance)
-    answer({"maps": files}, "Relevance of each pixel, in rating points:", *map(str, files))
+    print_result({"maps": files}, "Relevance of each pixel, in rating points:", *map(str, files))
 
 
 def share(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A folder of readouts: RESULTS/models.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name on the hub.")],
-    public: Annotated[bool, typer.Option("--public", help="Make it public; private by default.")] = False,
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder RESULTS/models of a run.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name of the model on the hub.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Make the model public (default: private).")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Share without confirmation.")] = False,
 ) -> None:
-    """Share a model on the Hugging Face hub, after listing the files; images and ratings are never sent.
+    """Upload a model to the Hugging Face hub, after listing the files; images and ratings are never sent.
 
     Example: traitlens share mystudy/results/models owner/name
     """
@@ -82,8 +84,9 @@ def share(
 
     address = share_models(model, repository, private=not public, confirm=None if yes else confirm)
     name = ADDRESS + repository
-    answer(
-        {"address": address, "name": name}, f"Shared: {address}. Use it: traitlens predict {name} face.jpg"
+    print_result(
+        {"address": address, "name": name},
+        f"Shared: {address}. To use the model: traitlens predict {name} face.jpg",
     )
 
 
@@ -106,14 +109,14 @@ def backbones() -> None:
             here,
         )
         shown.add_row(*cells)
-    answer({"backbones": known}, shown)
+    print_result({"backbones": known}, shown)
 
 
 def join_backbones(
-    names: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names of networks.")],
-    name: Annotated[str, typer.Option(help="Name in study.toml.")],
+    names: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names of the networks to join.")],
+    name: Annotated[str, typer.Option(help="Name of the joined network in study.toml.")],
 ) -> None:
-    """Join networks, so that a readout reads layers of all of them (vgg16-block4_pool and so on).
+    """Join networks to one, so that readouts can use layers of all of them (such as vgg16-block4_pool).
 
     Example: traitlens join-backbones vgg16 face-resnet --name both
     """
@@ -121,24 +124,27 @@ def join_backbones(
 
     added = joined_backbones.join_backbones(names, name)
     facts = {"name": name, "convolutions": added.convolutions, "digest": added.digest}
-    answer(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
+    print_result(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
 
 
 def add_backbone(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict: safetensors, or torch's own.")],
-    name: Annotated[str, typer.Option(help="Name in study.toml.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="State dict: a safetensors file, or one written by torch.save."),
+    ],
+    name: Annotated[str, typer.Option(help="Name of the network in study.toml.")],
     preprocessing: Annotated[
         str,
         typer.Option(
-            "--input", help="What it was trained on: caffe, torchvision, arcface, vgg_face or vgg_face_bgr."
+            "--input", help="Preprocessing of pixels: caffe, torchvision, arcface, vgg_face or vgg_face_bgr."
         ),
     ],
-    source: Annotated[str, typer.Option(help="Source, for reports and model cards.")] = "",
+    source: Annotated[str, typer.Option(help="Source of the network, for reports and model cards.")] = "",
 ) -> None:
-    """Add a VGG or residual network, for `backbone` in the section `readout` of study.toml.
+    """Add a VGG or residual network, to be used as `backbone` in the section `readout` of study.toml.
 
-    Residual networks are torchvision's ResNet and those trained with ArcFace (iresnet). Nothing in the file
-    is run. Networks of another kind are refused.
+    Residual networks can be torchvision's ResNet or networks trained with ArcFace (iresnet); networks of
+    other kinds are refused. No code in the file is run.
 
     Example: traitlens add-backbone vgg19.pth --name vgg19 --input torchvision
     """
@@ -146,4 +152,4 @@ def add_backbone(
 
     added = custom_backbones.add_backbone(file, name, preprocessing, source)
     facts = {"name": name, "convolutions": added.convolutions, "digest": added.digest}
-    answer(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")
+    print_result(facts, f"Added: {name} ({added.convolutions} convolutions, weights {added.digest[:12]})")

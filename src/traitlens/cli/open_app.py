@@ -1,4 +1,4 @@
-"""`traitlens app`: the analysis in a browser."""
+"""The command `traitlens app`, which runs the analysis in a browser."""
 
 import os
 import sys
@@ -10,29 +10,30 @@ from typing import Annotated
 import typer
 
 from traitlens.cli.explore import private_page
-from traitlens.cli.terminal import answer, messages
+from traitlens.cli.terminal import messages, print_result
 
 
 def app(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY]", help="The study's folder; the one opened last if not given."),
+        typer.Argument(metavar="[STUDY]", help="Folder of the study; by default the one opened last."),
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
-    """Analyse pictures and a table of ratings in the browser; stop with Ctrl-C.
+    """Analyse images and a table of ratings in the browser; stop with Ctrl-C.
 
-    The page is served to this computer only. A run continues when the page is closed or this command ends.
+    The page is available on this computer only. A run continues after the page is closed or the command is
+    stopped.
 
     Example: traitlens app
     """
     from traitlens.app.app_server import serve
 
     def announce(address: str) -> None:
-        answer(
+        print_result(
             {"address": address},
             f"App: {address}",
-            "It is served to this computer only; Ctrl-C ends it. A run that was started goes on.",
+            "It is available on this computer only; stop with Ctrl-C. A run that was started then continues.",
         )
         if browser:
             import webbrowser
@@ -47,7 +48,7 @@ def app(
 
 
 def is_offered() -> bool:
-    """Return whether to offer the app if no command is given: on a desktop with the app's packages."""
+    """Return whether the app is offered if no command is given: with a screen and the packages of the app."""
     has_screen = (
         sys.platform == "win32"
         or sys.platform == "darwin"

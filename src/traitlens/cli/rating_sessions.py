@@ -1,4 +1,4 @@
-"""`traitlens rate`: collect ratings from participants; `traitlens plan`: preregister the analysis."""
+"""The commands `traitlens rate`, to collect ratings, and `traitlens plan`, to preregister the analysis."""
 
 import secrets
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from traitlens.cli.options import StudyFolder
-from traitlens.cli.terminal import Terminal, answer, messages
+from traitlens.cli.terminal import Terminal, messages, print_result
 
 rate = typer.Typer(
     no_args_is_help=True,
@@ -21,25 +21,23 @@ rate = typer.Typer(
 def serve(
     study: StudyFolder,
     participants: Annotated[
-        int, typer.Option(help="Total number of participants; missing ones are created.")
+        int, typer.Option(help="Total number of participants; participants are created up to this number.")
     ] = 0,
     group: Annotated[
         str | None,
-        typer.Option(help="Group of the created participants, if known; otherwise they are asked."),
+        typer.Option(help="Group of the created participants; by default participants are asked for it."),
     ] = None,
     host: Annotated[
         str,
-        typer.Option(help="Address to listen at; by default only this computer can connect."),
+        typer.Option(help="Address at which the server listens; by default only this computer can connect."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port at which the server listens.")] = 8080,
     address: Annotated[
         str | None,
-        typer.Option(
-            help="Address for the links, if it is another one: that of a TLS proxy before the server."
-        ),
+        typer.Option(help="Address in the participants' links if it differs, such as that of a TLS proxy."),
     ] = None,
 ) -> None:
-    """Serve rating sessions in the browser; can be stopped and continued at any time.
+    """Serve rating sessions to browsers; they can be interrupted and resumed at any time.
 
     Example: traitlens rate serve mystudy --participants 20
     """
@@ -58,17 +56,17 @@ def serve(
     own_page = f"{address}/experimenter#{secret}"
     if host not in LOOPBACK:
         messages.print(
-            f"[yellow]![/yellow] Everyone who reaches {escape(host)} and has a link can take part, "
+            f"[yellow]![/yellow] Everyone who can connect to {escape(host)} and has a link can take part, "
             f"and the connection is not encrypted. Use a network that you trust, or a TLS proxy.",
             soft_wrap=True,
         )
     lines = [f"{name}  {link}" for name, link in links.items()]
     if not lines:
-        lines = ["There are no participants yet: create them on the experimenter's page."]
+        lines = ["There are no participants yet; create them on the experimenter's page."]
     if panel is not None:
         lines += [f"Link for {PANELS[panel].title}: {join_address(panel, address)}"]
-    lines += [f"Experimenter's page, for you alone: {own_page}"]
-    answer(
+    lines += [f"Experimenter's page (do not share this link): {own_page}"]
+    print_result(
         {
             "links": links,
             "experimenter": own_page,
@@ -97,13 +95,13 @@ def status(study: StudyFolder) -> None:
         )
     counts = table["state"].value_counts()
     text = ", ".join(f"{counts.get(state, 0)} {state}" for state in ("done", "under way", "not begun"))
-    answer({"participants": table.to_dict("records")}, shown, text)
+    print_result({"participants": table.to_dict("records")}, shown, text)
 
 
 @rate.command()
 def withdraw(
     study: StudyFolder,
-    participant: Annotated[str, typer.Argument(help="The pseudonym, such as P003.")],
+    participant: Annotated[str, typer.Argument(help="Pseudonym of the participant, such as P003.")],
 ) -> None:
     """Delete a participant's answers and session permanently, for example after withdrawal of consent.
 
@@ -112,29 +110,30 @@ def withdraw(
     from traitlens.collecting.collected_data import withdraw_participant
 
     deleted = withdraw_participant(study, participant)
-    answer(
+    print_result(
         {"answers": deleted},
         f"Deleted: {participant} and {deleted} answers. The pseudonym will not be used again.",
-        "Tables that were exported earlier still hold the answers: export them again.",
+        "Tables exported earlier still contain the answers; export them again.",
     )
 
 
 @rate.command("export")
 def export_collected(
     study: StudyFolder,
-    out: Annotated[Path | None, typer.Option(help="The file; STUDY/ratings.csv by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write; STUDY/ratings.csv by default.")] = None,
     jspsych: Annotated[
-        list[Path] | None, typer.Option(help="Data that the jsPsych experiment saved: a file or a folder.")
+        list[Path] | None, typer.Option(help="File or folder with the data saved by the jsPsych experiment.")
     ] = None,
     demographics: Annotated[
-        Path | None, typer.Option(help="The panel's file about its participants, such as Prolific's export.")
+        Path | None,
+        typer.Option(help="File of the panel about its participants, such as an export of Prolific."),
     ] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="A column of --demographics to add; can be repeated.")
+        list[str] | None, typer.Option(help="Column of --demographics to add; repeat for several.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an existing file.")] = False,
 ) -> None:
-    """Export the collected ratings as the study's ratings.csv, with pseudonyms only.
+    """Export the collected ratings to ratings.csv of the study, with pseudonyms only.
 
     Example: traitlens rate export mystudy
     """
@@ -146,44 +145,47 @@ def export_collected(
     if demographics is not None:
         facts["unmatched"] = unmatched
         lines.append(f"Raters without a row in {escape(demographics.name)}: {', '.join(unmatched) or 'none'}")
-    answer(facts, *lines, f"Next: traitlens check {study}")
+    print_result(facts, *lines, f"Next: traitlens check {study}")
 
 
 @rate.command("jspsych")
 def make_experiment(
     study: StudyFolder,
-    out: Annotated[Path, typer.Argument(help="The folder to create.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
     scripts: Annotated[
         Path | None,
-        typer.Option(help="Folder of the npm package jspsych (version 8), copied beside the experiment."),
+        typer.Option(help="Folder of the npm package jspsych (version 8), which is copied to OUT."),
     ] = None,
     cdn: Annotated[
         str | None,
-        typer.Option(help="Web address from which the page loads that script of --scripts instead."),
+        typer.Option(
+            help="Web address from which the page loads the script of --scripts in place of a copy."
+        ),
     ] = None,
     save: Annotated[
         str,
         typer.Option(
-            help="download (a file at the end), jatos or pavlovia.",
+            help="Where data are saved: download (a file at the end), jatos or pavlovia.",
             autocompletion=lambda: ["download", "jatos", "pavlovia"],
         ),
     ] = "download",
     orders: Annotated[int, typer.Option(help="Number of counterbalanced orders for each group.")] = 40,
 ) -> None:
-    """Write the session as a static jsPsych 8 experiment, for any web server or JATOS.
+    """Write the rating session as a static jsPsych 8 experiment for any web server or JATOS.
 
     Example: traitlens rate jspsych mystudy experiment --scripts node_modules/jspsych
     """
     from traitlens.collecting.jspsych import write_experiment
 
     write_experiment(study, out, scripts, cdn, save, orders, Terminal())
-    answer(
-        {"experiment": out}, f"Experiment: {out}. Open {out / 'index.html'}, or put the folder on the web."
+    print_result(
+        {"experiment": out},
+        f"Experiment: {out}. Open {out / 'index.html'}, or upload the folder to a web server.",
     )
 
 
 def plan(study: StudyFolder) -> None:
-    """Freeze the analysis plan (hypotheses, exclusions, tests, seeds); later, show what has changed.
+    """Freeze the analysis plan (hypotheses, exclusions, tests, seeds), or show what has changed since then.
 
     Example: traitlens plan mystudy
     """
@@ -201,4 +203,4 @@ def plan(study: StudyFolder) -> None:
 
         facts["preregistration"] = write_preregistration(study, frozen, study.resolve().name)
         lines.append(f"Text for the preregistration: {facts['preregistration']}")
-    answer(facts, *lines)
+    print_result(facts, *lines)

@@ -1,4 +1,4 @@
-"""The command that compares a study with its replication."""
+"""The command `traitlens replicate`, which compares a study with its replication."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from traitlens.cli.options import Weights
-from traitlens.cli.terminal import Terminal, answer
+from traitlens.cli.terminal import Terminal, print_result
 
 
 def replicate(
@@ -17,9 +17,9 @@ def replicate(
         bool, typer.Option(help="Predict the faces of SECOND with the readouts of FIRST.")
     ] = True,
     permutations: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Permutations of the raters of SECOND.")
+        int, typer.Option(min=1, max=1_000_000, help="Number of permutations of the raters of SECOND.")
     ] = 5000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same results.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same results.")] = 0,
     weights: Weights = None,
 ) -> None:
     """Test whether the group differences of one study replicate in another.
@@ -38,4 +38,4 @@ def replicate(
         weights=weights,
         watcher=Terminal(),
     )
-    answer({"folder": out, **tables}, *lines, f"Tables and figure: {out}")
+    print_result({"folder": out, **tables}, *lines, f"Tables and figure: {out}")

@@ -1,4 +1,4 @@
-"""Output of the command line: results on standard output, messages and progress on standard error."""
+"""Output of the command line: print results to standard output, messages and progress to standard error."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -11,56 +11,56 @@ from rich.markup import escape
 
 from traitlens.problems import Problem
 
-FAULT = 2
+USER_ERROR = 2
 """Exit code for errors that the user can fix."""
 
 output = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 
 
-def answer(facts: Mapping[str, Any], *text: RenderableType) -> None:
-    """Print a command's result: as text, or as one JSON object with `--json`."""
+def print_result(facts: Mapping[str, Any], *text: RenderableType) -> None:
+    """Print the result of a command as text or, with `--json`, as one JSON object."""
     if output.quiet:
-        print(json.dumps(facts, ensure_ascii=False, default=_plain), flush=True)
+        print(json.dumps(facts, ensure_ascii=False, default=_to_plain), flush=True)
     for part in text:
         output.print(escape(part) if isinstance(part, str) else part, soft_wrap=True)
 
 
-def _plain(value: Any) -> Any:
-    """Convert a table to a list of rows (missing numbers are null), and anything else to text."""
+def _to_plain(value: Any) -> Any:
+    """Convert a table to a list of rows with null for missing values, and other values to text, for JSON."""
     if hasattr(value, "to_json"):
         return json.loads(value.to_json(orient="records", double_precision=12))
     return str(value)
 
 
-def refuse(problems: tuple[Problem, ...]) -> None:
-    """Print errors that the user can fix, one line for each problem, or as JSON."""
+def print_problems(problems: tuple[Problem, ...]) -> None:
+    """Print errors that the user can fix: one line for each or, with `--json`, as one JSON object."""
     for problem in problems:
         messages.print(f"[red]✗[/red] {escape(str(problem))}", soft_wrap=True)
     if len(problems) > 1:
-        messages.print(f"{len(problems)} faults. Fix them and run the command again.")
+        messages.print(f"{len(problems)} errors. Fix them and run the command again.")
     if output.quiet:
-        answer({"problems": [vars(problem) for problem in problems]})
+        print_result({"problems": [vars(problem) for problem in problems]})
 
 
-def answer_as_json(wanted: bool) -> None:
-    """Print messages elsewhere, so that standard output holds only JSON."""
+def print_only_json(wanted: bool) -> None:
+    """Set whether standard output contains only JSON, without results as text."""
     output.quiet = wanted
 
 
 class Terminal:
-    """Shows progress: a bar with the time left in a terminal, plain lines in a log."""
+    """Display progress: in a terminal as a bar with the time left, otherwise as lines of text."""
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """Print a message to standard error."""
         messages.print(escape(text))
 
     def stage(self, name: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Show a stage's progress."""
-        return self._bar(name, total) if messages.is_terminal else self._lines(name, total)
+        """Display the progress of a stage with `total` steps; return a context that yields `advance`."""
+        return self._progress_bar(name, total) if messages.is_terminal else self._progress_lines(name, total)
 
     @contextmanager
-    def _bar(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def _progress_bar(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -84,7 +84,7 @@ class Terminal:
             progress.update(task, completed=total)
 
     @contextmanager
-    def _lines(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+    def _progress_lines(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
         done = tenth = 0
 
         def advance(steps: int) -> None:
@@ -99,6 +99,6 @@ class Terminal:
 
 
 def confirm(text: str) -> bool:
-    """Show a text and ask for confirmation."""
+    """Print a text, ask whether to continue, and return the answer."""
     messages.print(escape(text))
-    return typer.confirm("Go on?", err=True)
+    return typer.confirm("Continue?", err=True)
