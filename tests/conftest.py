@@ -23,4 +23,4 @@ def traitlens(monkeypatch, capsys):
         return end.value.code, done.out, done.err
 
     yield run
-    cli.answer_as_json(False)
+    cli.print_only_json(False)
