@@ -82,11 +82,11 @@ def test_scripts_get_answers_as_json_and_nothing_else(traitlens, tmp_path):
 
 
 def test_scripts_get_tables_as_rows(capsys):
-    cli.answer_as_json(True)
-    cli.answer(
+    cli.print_only_json(True)
+    cli.print_result(
         {"table": pd.DataFrame({"r": [0.5, float("nan")], "trait": "é"}), "out": Path("a")}, "for people"
     )
-    cli.answer_as_json(False)
+    cli.print_only_json(False)
     rows = [{"r": 0.5, "trait": "é"}, {"r": None, "trait": "é"}]
     assert json.loads(capsys.readouterr().out) == {"table": rows, "out": "a"}
 

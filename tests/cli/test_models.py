@@ -48,7 +48,7 @@ def ask(monkeypatch, capsys, *arguments):
     with pytest.raises(SystemExit) as left:
         cli.main()
     captured = capsys.readouterr()
-    cli.answer_as_json(False)
+    cli.print_only_json(False)
     return left.value.code, json.loads(captured.out), captured.err
 
 

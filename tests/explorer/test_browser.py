@@ -223,7 +223,7 @@ def test_a_dropped_face_gets_the_numbers_that_predict_gives(page, fitted, tmp_pa
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit, match="0"):
         cli.main()
-    cli.answer_as_json(False)
+    cli.print_only_json(False)
     table = pd.DataFrame(json.loads(capsys.readouterr().out)["predictions"])
     page.set_input_files("input[type=file]", photograph)
     trait = fitted.study.traits[0]

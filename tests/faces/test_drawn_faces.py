@@ -108,7 +108,7 @@ def test_faces_command_tells_and_ends_with_2(mixed: Path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["traitlens", "faces", str(mixed), "--json"])
     with pytest.raises(SystemExit) as end:
         cli.main()
-    cli.answer_as_json(False)
+    cli.print_only_json(False)
     done = capsys.readouterr()
     assert end.value.code == 2
     facts = json.loads(done.out)
