@@ -126,7 +126,7 @@ def test_doctor_fails_where_the_weights_are_wrong(traitlens, tmp_path, monkeypat
     code, out, _ = traitlens("doctor", tmp_path)
     assert code == 2
     assert "✗ weights" in out
-    assert "fix: weights" in out
+    assert "Fix: weights" in out
 
 
 def test_doctor_fails_where_nothing_can_be_written(traitlens, tmp_path, monkeypatch):
