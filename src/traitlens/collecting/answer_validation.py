@@ -66,7 +66,7 @@ def is_device(text: object) -> TypeGuard[str]:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a finite number, but not a bool."""
+    """Return whether a value is a finite number; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

@@ -72,7 +72,7 @@ def make_app(
     from starlette.responses import FileResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    def who(request: "Request") -> Participant:
+    def get_participant(request: "Request") -> Participant:
         """Return the participant whose token the request contains."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         found = (
@@ -108,26 +108,26 @@ def make_app(
         return JSONResponse({"state": sessions.opening_state()} if token is None else {"token": token})
 
     async def session(request: "Request") -> "Response":
-        return JSONResponse(sessions.state(who(request)))
+        return JSONResponse(sessions.state(get_participant(request)))
 
     async def face(request: "Request") -> "Response":
-        who(request)
+        get_participant(request)
         number = request.path_params["number"]
         if not re.fullmatch("[0-9]{1,6}", number) or int(number) >= len(sessions.faces.files):
             raise RequestRefused(404, "there is no such face")
         return FileResponse(sessions.faces.files[int(number)], media_type="image/jpeg")
 
     async def answer(request: "Request") -> "Response":
-        participant = who(request)
+        participant = get_participant(request)
         body = parse_object(await read_body(request))
         if body.get("participant") != participant.id:
             raise RequestRefused(403, "the token is another participant's")
         try:
             await asyncio.wrap_future(sessions.store.submit(sessions.make_job(participant, body)))
         except OutOfTurn:
-            state = sessions.state(who(request))
+            state = sessions.state(get_participant(request))
             raise RequestRefused(409, "the answer was sent twice at the same time", state) from None
-        return JSONResponse(sessions.state(who(request)))
+        return JSONResponse(sessions.state(get_participant(request)))
 
     async def refuse(request: "Request", error: Exception) -> "Response":
         """Log a refused request, and respond with the reason and the participant's state."""

@@ -23,7 +23,7 @@ Kind = Literal[
     "end",
     "screened",
 ]
-"""Kinds of steps."""
+"""Kinds of the steps of a session."""
 
 RATED: tuple[Kind, ...] = ("practice", "trial", "check")
 """Kinds of steps that ask for a rating."""

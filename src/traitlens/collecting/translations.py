@@ -55,7 +55,7 @@ def read_texts(
                 continue
         elif not base:
             known = ", ".join(sorted(path.stem for path in BUILT_IN.glob("*.toml")))
-            advice = f"write it, following the example of {known}"
+            advice = f"write it; the languages built into traitlens are examples: {known}"
             problems.append(Problem("is missing", advice, f"texts/{own.name}"))
             continue
         merged = _merge(base, changes)
@@ -130,7 +130,7 @@ def _compare(
 
 
 def _add_groups_and_traits(texts: Texts, groups: Sequence[str], traits: Sequence[str]) -> Texts:
-    """Return texts completed by texts for every group and trait, which default to their names."""
+    """Add the texts of every group and trait; a missing text of a group is its name."""
     own = texts.get("traits", {})
     return {
         **{key: value for key, value in texts.items() if key != "trait"},

@@ -81,7 +81,7 @@ class AlteredPicture:
 
 
 class RegionEditor:
-    """Editor that alters one region of one photograph to any degree.
+    """Editor that alters one region of a photograph by a given strength.
 
     Parameters
     ----------

@@ -6,11 +6,11 @@ regions), the rating of base face b by rater i of group g is
 .. math:: y = a_i + f_b + \sum_r \beta_{gr} x_r + e,
 
 for each trait. :math:`\beta_{gr}` is the group's change of the rating per standard deviation of the region's
-cue. Raters and base faces are both samples, so standard errors add the variances over raters and over
-faces less the variance over their cells (Cameron, Gelbach and Miller 2011, doi:10.1198/jbes.2010.07136; for
-designs in which raters meet stimuli, Judd, Westfall and Kenny 2012, doi:10.1037/a0028347). Differences
-between groups are tested by permutation of raters, with the maximum of the standardised difference over
-regions and traits.
+cue. Standard errors are clustered by raters and by base faces: the variances over raters and over faces are
+added, and the variance over their cells is subtracted (Cameron, Gelbach and Miller 2011,
+doi:10.1198/jbes.2010.07136; for designs with crossed raters and stimuli, Judd, Westfall and Kenny 2012,
+doi:10.1037/a0028347). Differences between groups are tested by permutation of raters, with the maximum of the
+standardised difference over regions and traits.
 """
 
 from collections.abc import Sequence

@@ -118,7 +118,7 @@ class ExperimentDesign:
         return cls(folder, *tables.values())
 
     def predicted_effects(self) -> pd.DataFrame:
-        """Compute the predicted effects by regression of predicted changes on steps.
+        """Compute the predicted effects by regression of predicted changes on steps, through the origin.
 
         Returns
         -------

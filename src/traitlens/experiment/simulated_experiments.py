@@ -83,7 +83,7 @@ def draw_experiment(
         base = draw_parameters(seed, FIRST_BASE + number, 0)
         own = score_parts(base)
         for region in regions:
-            for target, name in zip(targets, _names(targets), strict=True):
+            for target, name in zip(targets, _version_names(targets), strict=True):
                 donor = int((donated[region] - target).abs().idxmin())
                 image = f"face{number + 1:02d}__{region}__{name}.png"
                 faces[image] = exchange_part(base, donors[donor], region)
@@ -91,7 +91,7 @@ def draw_experiment(
     return DrawnExperiment(faces, pd.DataFrame(rows, columns=[IMAGE, BASE, REGION, STEP]))
 
 
-def _names(targets: Sequence[float]) -> list[str]:
+def _version_names(targets: Sequence[float]) -> list[str]:
     """Return a name for each version of a region."""
     if len(targets) == 2:
         return ["low", "high"]

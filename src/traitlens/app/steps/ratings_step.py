@@ -123,24 +123,29 @@ class _ColumnEditor:
         with self.fields, ui.element("div").classes("row"):
             tells_trait = TRAIT in held or "of trait" in held or "(?P<trait>" in str(self.table.guess.pattern)
             if not tells_trait:
-                field("Trait that was rated", choices.trait, self._changing("trait"), 20)
+                field("Trait that was rated", choices.trait, self._save_choice_handler("trait"), 20)
             if GROUP not in held and (RATER in held or "of rater" in held):
                 checkbox(
                     "Raters' names begin with their group (ASD_1, NT_2)",
                     choices.groups_from_names,
-                    self._changing("groups_from_names"),
+                    self._save_choice_handler("groups_from_names"),
                 )
             low, high = self.ends
-            field("Lowest possible rating", "" if low is None else f"{low:g}", self._scale(0), 6)
-            field("Highest possible rating", "" if high is None else f"{high:g}", self._scale(1), 6)
+            field("Lowest possible rating", "" if low is None else f"{low:g}", self._scale_handler(0), 6)
+            field("Highest possible rating", "" if high is None else f"{high:g}", self._scale_handler(1), 6)
         with self.fields, ui.element("details"):
             text("summary", "More about this table")
-            field(f"{MISSING_FIELD} (such as -99, NA)", choices.missing, self._changing("missing"), 20)
+            field(
+                f"{MISSING_FIELD} (such as -99, NA)",
+                choices.missing,
+                self._save_choice_handler("missing"),
+                20,
+            )
             ticks = {"by_number": NUMBER_TICK, "number_repeats": REPEAT_TICK, "leave_out_absent": ABSENT_TICK}
             for name, label in ticks.items():
-                checkbox(label, getattr(choices, name), self._changing(name))
+                checkbox(label, getattr(choices, name), self._save_choice_handler(name))
 
-    def _changing(self, name: str) -> Any:
+    def _save_choice_handler(self, name: str) -> Any:
         """Return the handler that saves a field's value as a choice and counts again."""
 
         async def change(value: Any) -> None:
@@ -149,7 +154,7 @@ class _ColumnEditor:
 
         return change
 
-    def _scale(self, place: int) -> Any:
+    def _scale_handler(self, place: int) -> Any:
         """Return the handler for one end of the scale (0: lowest, 1: highest), saved once both are given."""
 
         async def change(value: str) -> None:

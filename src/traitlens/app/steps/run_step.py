@@ -23,7 +23,7 @@ TESTS: Final = {
     "use": "Do the groups use different parts of the face?",
     "pixels": "Do the groups' maps differ at single pixels?",
 }
-"""Question that each test answers, keyed by the name of its table; these tests can be planned."""
+"""Tests that can be planned: the question that a test answers, keyed by the name of its table."""
 
 CLOSE = "You may close this window: the run goes on, and this page shows it when you open it again."
 
