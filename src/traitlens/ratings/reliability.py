@@ -205,22 +205,30 @@ def _complete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.n
         return full[:, 0], cross_less / np.sqrt(first_less * second_less)
 
 
+_MOST_MEANS = 2**15
+"""Number of mean ratings (splits by images) that are computed at a time; more would leave the cache."""
+
+
 def _incomplete_correlations(values: np.ndarray, halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute the same as :func:`_complete_correlations` over the images that both halves rated."""
     seen = (~np.isnan(values)).astype(float)
     filled = np.nan_to_num(values)
     full = np.zeros(len(halves))
     without_rater = np.zeros(halves.shape)
-    for split, signs in enumerate(halves):
-        sides = [np.flatnonzero(signs == sign) for sign in (1, -1)]
-        sums = [filled[side].sum(axis=0) for side in sides]
-        counts = [seen[side].sum(axis=0) for side in sides]
+    step = max(1, _MOST_MEANS // values.shape[1])
+    for start in range(0, len(halves), step):
+        signs = halves[start : start + step]
+        members = [(signs == sign).astype(float) for sign in (1, -1)]
+        sums = [side @ filled for side in members]
+        counts = [side @ seen for side in members]
         means = [_divide_sums(total, count) for total, count in zip(sums, counts, strict=True)]
-        full[split] = _correlate(means[0][None], means[1][None])[0]
-        without_rater[split] = full[split]
-        for near, far in ((0, 1), (1, 0)):
-            reduced = _divide_sums(sums[near] - filled[sides[near]], counts[near] - seen[sides[near]])
-            without_rater[split, sides[near]] = _correlate(reduced, means[far][None])
+        full[start : start + step] = _correlate(*means)
+        without_rater[start : start + step] = full[start : start + step, None]
+        for rater in range(len(values)):
+            for near, far in ((0, 1), (1, 0)):
+                rows = np.flatnonzero(members[near][:, rater])
+                reduced = _divide_sums(sums[near][rows] - filled[rater], counts[near][rows] - seen[rater])
+                without_rater[start + rows, rater] = _correlate(reduced, means[far][rows])
     return full, without_rater
 
 

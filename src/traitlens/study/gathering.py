@@ -14,7 +14,7 @@ from traitlens.study.guessing import filter_rows, reasons_against
 from traitlens.study.identifiers import find_spellings, normal_identifiers
 from traitlens.study.layouts import COLUMN, WORDS, data_rows, is_missing, spread_columns, to_long
 from traitlens.study.matching import ImageNames, count_ways, find_shared, match_images
-from traitlens.study.outliers import find_far_values, is_code
+from traitlens.study.outliers import find_far_values, find_value_apart, is_code
 from traitlens.study.settings import RatingsSettings
 from traitlens.study.sources import Source
 from traitlens.study.summaries import find_summaries
@@ -364,6 +364,15 @@ def _ask_for_codes(table: pd.DataFrame, notes: Notes) -> None:
         else:
             option = f"use --missing {code:g}, or --scale LOWEST HIGHEST if it is a rating"
             notes.decisions.append(Decision(what, option, "it is treated as missing", code=code))
+    for trait, ratings in by_trait.items():
+        last = find_value_apart(ratings)
+        if last is not None and last not in far[trait]:
+            of = "" if len(far) == 1 else f" of {trait}"
+            number, below = int((ratings == last).sum()), ratings[ratings < last].max()
+            what = (
+                f"{last:g} ({number} of the ratings{of}) may mean no rating: all others are up to {below:g}"
+            )
+            notes.notices.append(f"{what}; use --missing {last:g} if so")
     for trait, values in far.items():
         slips = {value: number for value, number in values.items() if not is_code(value)}
         if slips:

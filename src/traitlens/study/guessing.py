@@ -20,9 +20,12 @@ from traitlens.study.vocabulary import (
     ENDINGS,
     NO_RATING_ENDINGS,
     NO_RATINGS,
+    RATER_ENDINGS,
     SPREADS,
     SUMMARIES,
     SYNONYMS,
+    TRIAL_WORDS,
+    drop_unit,
     fold_name,
 )
 
@@ -197,8 +200,10 @@ def _add_similar_columns(free: Sequence[str], as_images: Sequence[str], cells: p
 
 
 def _matches_pattern(pattern: str, name: str, cells: pd.DataFrame) -> bool:
-    """Return whether a column's name matches the pattern and the column is not empty."""
-    return extract(pattern, [name])[0] is not None and bool((cells[name] != "").any())
+    """Return whether a column is not empty and its name matches the pattern."""
+    found = extract(pattern, [name])[0]
+    answered = bool((cells[name] != "").any())
+    return found is not None and answered and not fold_name(name).endswith(NO_RATING_ENDINGS)
 
 
 def find_image_column(cells: pd.DataFrame, names: ImageNames) -> str | None:
@@ -328,10 +333,9 @@ def _guess_image_rows(
     cells = cells[of_images] if of_images.any() else cells
     cells = cells.loc[:, (cells != "").any()]
     others = [name for name in free if name in cells and name not in only]
-    found = {
-        word: known.get(word) or _find_by_synonym(others, word)
-        for word in ("rater", "group", "trait", "repeat")
-    }
+    found = {word: known.get(word) or _find_by_synonym(others, word) for word in ("trait", "repeat")}
+    found["rater"] = known.get("rater") or _find_rater(cells, others)
+    found["group"] = known.get("group") or _find_group(cells, others, found["rater"])
     if not known.get("trait") and fold_name(str(found["trait"])) in ("item", "scale"):
         numbered = share_of_numbers(cells[str(found["trait"])]) > 0.9
         found["trait"] = None if numbered else found["trait"]  # Numbers of items are not traits.
@@ -423,7 +427,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
     for name in columns:
         values = cells[name][cells[name] != ""]
         share = share_of_numbers(values)
-        plain = fold_name(name)
+        plain = fold_name(drop_unit(name))
         words = set(re.split(r"[\W_]+", name.casefold()))
         if share == 0:
             reasons[name] = "contains no numbers"
@@ -434,6 +438,7 @@ def reasons_against(cells: pd.DataFrame, columns: Sequence[str], rater: str | No
             or plain in SYNONYMS["repeat"]
             or plain.endswith(NO_RATING_ENDINGS)
             or plain in SYNONYMS["time"]
+            or (len(words) < 4 and words & TRIAL_WORDS)
         ):
             reasons[name] = "describes a trial or rater"
         elif len(words) > 1 and words & SPREADS:
@@ -500,12 +505,38 @@ def _contains_numbers(values: pd.Series) -> bool:
     return share_of_numbers(values) > 0
 
 
+def _find_rater(cells: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """Find the column of the raters; a column that counts the rows of the table is none."""
+    rater = _find_by_synonym(columns, "rater")
+    while rater is not None and _is_running_number(cells[rater], None):
+        columns = [name for name in columns if name != rater]
+        rater = _find_by_synonym(columns, "rater")
+    return rater
+
+
+def _find_group(cells: pd.DataFrame, columns: Sequence[str], rater: object) -> str | None:
+    """Find the column of the groups: the first whose value is the same in all rows of each rater, if any."""
+    best = group = _find_by_synonym(columns, "group")
+    while group is not None and rater is not None and cells.groupby(rater)[group].nunique().max() > 1:
+        columns = [name for name in columns if name != group]
+        group = _find_by_synonym(columns, "group")
+    return group or best
+
+
 def _find_by_synonym(columns: Sequence[str], word: str) -> str | None:
-    """Find the column named by the first possible synonym of a word, or the only one with a known ending."""
+    """Find the column that is called by a word's best synonym, else the only one with such an ending."""
     plain = {fold_name(column): column for column in reversed(columns)}
     for synonym in SYNONYMS[word]:
         if synonym in plain:
             return plain[synonym]
+    # Without units in brackets, and "subject_code" like "subject".
+    core = {
+        re.sub(RATER_ENDINGS, "", name) if word == "rater" else name: column
+        for name, column in ((fold_name(drop_unit(column)), column) for column in reversed(columns))
+    }
+    for synonym in SYNONYMS[word]:
+        if synonym in core and synonym not in ("code", "case", "pid", "id"):
+            return core[synonym]
     ended = [column for name, column in plain.items() if name.endswith(ENDINGS.get(word, ("\0",)))]
     return ended[0] if len(ended) == 1 else None
 

@@ -16,6 +16,7 @@ from traitlens.progress import SilentWatcher, Watcher
 from traitlens.study.accounts import ImportAccount, write_account
 from traitlens.study.checking import FEWEST_IDENTITIES
 from traitlens.study.describing import describe_mapping
+from traitlens.study.doubts import find_doubts
 from traitlens.study.formats import read_cells
 from traitlens.study.gathering import (
     SOURCE,
@@ -145,6 +146,7 @@ def import_table(
     groups = None if raters is None else _read_raters(Path(raters), notes)
     options = RatingsSettings.model_validate((mapping or RatingsSettings()).model_dump() | known)
     sources, notes.left_out = read_sources(paths, options.sheets, options.encoding, options.first_line)
+    guessed = mapping is None
     if mapping is None:
         kept = [normal_text(name) for name in keep]
         sources, unread, mapping = guess_sources(sources, names, kept, list(groups or ()), known)
@@ -152,6 +154,8 @@ def import_table(
     else:
         mapping = options.model_copy(update={"keep": tuple(dict.fromkeys((*options.keep, *keep)))})
     mapping = _complete_mapping(mapping, sources, paths, known, notes)
+    if guessed:
+        notes.decisions += find_doubts(mapping, sources, names, known)
     try:
         table = gather(sources, mapping, names, scale, notes)
         table = add_groups(table, groups, "" if raters is None else Path(raters).name, sources, notes)

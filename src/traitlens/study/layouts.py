@@ -70,7 +70,7 @@ def to_long(cells: pd.DataFrame, mapping: RatingsSettings, file: str) -> pd.Data
         for word in WORDS
         if word in cells and word not in needed and not known.get(word) and word not in spread
     }
-    table = pd.DataFrame({word: cells[column] for word, column in needed.items()})
+    table = pd.DataFrame({word: cells[column] for word, column in needed.items()}, index=cells.index)
     for column in mapping.keep:
         table[column] = cells[column]
     if mapping.layout == "wide":
@@ -235,7 +235,10 @@ def _has_label_row(cells: pd.DataFrame) -> bool:
     if len(words) < 3:
         return False
     numeric = [name for name in cells if share_of_numbers(cells[name].iloc[1:]) > 0.9]
-    return len(numeric) > 2 and set(numeric) <= set(words)
+    labels = [str(cells[name].iloc[0]) for name in numeric]
+    # Short words that recur, such as the raters' groups, are data.
+    groups = 1 < len(set(labels)) <= len(labels) / 2 and not any(" " in label for label in labels)
+    return len(numeric) > 2 and set(numeric) <= set(words) and not groups
 
 
 def _check_columns(cells: pd.DataFrame, names: Sequence[str], file: str) -> None:

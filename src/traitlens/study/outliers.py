@@ -54,6 +54,30 @@ def find_far_values(ratings: pd.Series) -> dict[float, int]:
     return dict(sorted((codes | far).items()))
 
 
+def find_value_apart(ratings: pd.Series) -> float | None:
+    """Find an 8 or 9 above a shorter scale, which often means "don't know".
+
+    Parameters
+    ----------
+    ratings : Series of float
+        The ratings of one trait.
+
+    Returns
+    -------
+    float or None
+        The value, if the others are whole numbers from 0 or 1 to at most two below it, all of which occur.
+
+    Examples
+    --------
+    >>> find_value_apart(pd.Series([1, 2, 3, 4, 5, 6, 7, 9] * 5)), find_value_apart(pd.Series([1, 2, 3] * 9))
+    (9.0, None)
+    """
+    values = np.sort(ratings.dropna().astype(float).unique())
+    if len(values) < 4 or values[-1] not in (8, 9) or values[-1] - values[-2] < 2 or values[0] not in (0, 1):
+        return None
+    return float(values[-1]) if (np.diff(values[:-1]) == 1).all() else None
+
+
 def _find_codes(counts: pd.Series) -> dict[float, int]:
     """Return the frequency of each common code that is outside the range of the other values."""
     values = counts.index.to_numpy(float)

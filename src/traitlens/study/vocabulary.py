@@ -23,6 +23,27 @@ def fold_name(name: str) -> str:
     return re.sub(r"[^\w.]|_", "", "".join(one for one in letters if not unicodedata.combining(one)))
 
 
+def drop_unit(name: str) -> str:
+    """Return the name of a column without a unit or explanation in brackets at its end.
+
+    Parameters
+    ----------
+    name : str
+        Name of a column.
+
+    Returns
+    -------
+    str
+        The name; unchanged if nothing else is left.
+
+    Examples
+    --------
+    >>> drop_unit("age (years)"), drop_unit("RT [ms]"), drop_unit("(id)")
+    ('age', 'RT', '(id)')
+    """
+    return re.sub(r"\s*[\[(][^\[\]()]*[\])]\s*$", "", str(name)) or str(name)
+
+
 def name_words(name: str) -> list[str]:
     """Split a name into words, in lower case and without accents and digits.
 
@@ -100,10 +121,16 @@ NO_RATINGS = _fold_words(
 NO_RATING_ENDINGS = tuple(
     str.split(
         ".rt .thisn .thisrepn .thistrialn .thisindex .started .stopped firstclick lastclick pagesubmit "
-        "clickcount"
+        "clickcount complete"
     )
 )
 """Endings of the names of numeric columns that do not contain ratings."""
+
+TRIAL_WORDS = _fold_words("time rt latency elapsed timestamp onset duration mouse framerate fps screen window")
+"""Words in the names of columns that describe a trial, as in time_run or mouse_x."""
+
+RATER_ENDINGS = r"\.?(?:code|id|nr|no|number|num|name|label)$"
+"""Endings of the names of columns that identify raters, as in subject_code."""
 
 NO_TRAITS = frozenset(str.split("rt time latency order do index firstclick lastclick pagesubmit clickcount"))
 """Endings of column names that follow an image but are not traits, such as response times."""
